@@ -1,0 +1,85 @@
+//! One try at a job. The attempt is what gets parked.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use url::Url;
+
+use super::Job;
+
+/// Where redirects have led so far.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    /// The URL of this hop.
+    pub url: Url,
+    /// The URLs asked before it, the job's own first.
+    pub visited: Vec<Url>,
+    /// Whether a redirect has ever led away from the job's own origin. From then on
+    /// credentials and the user's own headers stay at home, even when a later hop
+    /// comes back: the way back was chosen by somebody else.
+    pub left_origin: bool,
+}
+
+/// One try at a job: which hop, which number, what it has cost so far.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The job it is for.
+    pub job: Job,
+    /// The method: that of the run, until a redirect turns a POST into a GET.
+    pub method: Method,
+    /// Whether the body of the run goes along (only while the method is kept).
+    pub with_body: bool,
+    /// Set once a redirect was followed.
+    pub hop: Option<Box<Hop>>,
+    /// Requests handed to the transport for this job so far.
+    pub number: u32,
+    /// Retries used up, of `--retries`.
+    pub retries_used: u32,
+    /// Waits imposed by servers (`Retry-After`); they use up no retry.
+    pub holds: u32,
+    /// Time this job was made to wait so far, counted against `--max-wait`.
+    pub waited: Duration,
+    /// When the first attempt started.
+    pub first_start: Option<Instant>,
+    /// Whether any attempt met a simulated fault.
+    pub simulated: bool,
+}
+
+impl Attempt {
+    /// The first attempt at a job.
+    #[must_use]
+    pub fn first(job: Job, method: Method) -> Self {
+        Self {
+            job,
+            method,
+            with_body: true,
+            hop: None,
+            number: 0,
+            retries_used: 0,
+            holds: 0,
+            waited: Duration::ZERO,
+            first_start: None,
+            simulated: false,
+        }
+    }
+
+    /// The URL of this attempt: the job's own, or the one a redirect led to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        self.hop.as_ref().map_or(&self.job.url, |hop| &hop.url)
+    }
+
+    /// Redirects followed so far.
+    #[must_use]
+    pub fn redirects(&self) -> u32 {
+        self.hop.as_ref().map_or(0, |hop| {
+            u32::try_from(hop.visited.len()).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Whether credentials and the user's own headers may go along.
+    #[must_use]
+    pub fn at_home(&self) -> bool {
+        self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
+    }
+}

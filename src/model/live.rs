@@ -1,0 +1,177 @@
+//! Shared counters: how the run stands right now.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::{ErrorKind, FetchError};
+
+/// How the run stands right now. Workers count, the progress display reads: drawing
+/// costs one relaxed addition per event, not a message.
+#[derive(Debug, Default)]
+pub struct Live {
+    listed: AtomicU64,
+    list_ended: AtomicBool,
+    list_bytes_read: AtomicU64,
+    list_bytes_total: AtomicU64,
+    fetched: AtomicU64,
+    skipped: AtomicU64,
+    failed: [AtomicU64; ErrorKind::ALL.len()],
+    in_flight: AtomicU64,
+    parked: AtomicU64,
+    retries: AtomicU64,
+    bytes: AtomicU64,
+    busy_us: AtomicU64,
+}
+
+impl Live {
+    /// `jobs` lines more were read from the list.
+    pub fn list_read(&self, jobs: u64) {
+        self.listed.fetch_add(jobs, Relaxed);
+    }
+
+    /// `bytes` more of the list were read.
+    pub fn list_bytes_read(&self, bytes: u64) {
+        self.list_bytes_read.fetch_add(bytes, Relaxed);
+    }
+
+    /// The list is this long in bytes. Not called for a pipe, whose length nobody knows.
+    pub fn list_is_long(&self, bytes: u64) {
+        self.list_bytes_total.store(bytes, Relaxed);
+    }
+
+    /// The list was read to its end.
+    pub fn list_ended(&self) {
+        self.list_ended.store(true, Relaxed);
+    }
+
+    /// Whether the length of the list is known, so that it has an end.
+    #[must_use]
+    pub fn is_list_countable(&self) -> bool {
+        self.list_bytes_total.load(Relaxed) > 0
+    }
+
+    /// Whether the list was read to its end.
+    #[must_use]
+    pub fn has_list_ended(&self) -> bool {
+        self.list_ended.load(Relaxed)
+    }
+
+    /// Jobs read so far.
+    #[must_use]
+    pub fn listed(&self) -> u64 {
+        self.listed.load(Relaxed)
+    }
+
+    /// Jobs in all: exact once the list has ended, before that estimated from the part
+    /// of the bytes read so far, `None` for a pipe that still runs.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        let listed = self.listed();
+        if self.has_list_ended() {
+            return Some(listed);
+        }
+        let total = self.list_bytes_total.load(Relaxed);
+        let read = self.list_bytes_read.load(Relaxed);
+        if total == 0 || read == 0 {
+            return None;
+        }
+        let estimate = u128::from(listed) * u128::from(total) / u128::from(read);
+        Some(u64::try_from(estimate).unwrap_or(u64::MAX).max(listed))
+    }
+
+    /// An attempt starts.
+    pub fn start(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// An attempt ended after `busy`.
+    pub fn end(&self, busy: Duration) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        let us = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
+        self.busy_us.fetch_add(us, Relaxed);
+    }
+
+    /// Bytes of bodies came.
+    pub fn received(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// A job was fetched.
+    pub fn fetched(&self) {
+        self.fetched.fetch_add(1, Relaxed);
+    }
+
+    /// A job failed.
+    pub fn failed(&self, error: &FetchError) {
+        if let Some(count) = self.failed.get(error.kind() as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A job went back to wait for another attempt.
+    pub fn retrying(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// So many attempts are parked now.
+    pub fn parked(&self, parked: usize) {
+        self.parked.store(parked as u64, Relaxed);
+    }
+
+    /// Attempts that wait for their time.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.parked.load(Relaxed)
+    }
+
+    /// Requests under way: those that run, not those that wait.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Jobs fetched so far.
+    #[must_use]
+    pub fn count_fetched(&self) -> u64 {
+        self.fetched.load(Relaxed)
+    }
+
+    /// Jobs failed so far, all kinds together.
+    #[must_use]
+    pub fn count_failed(&self) -> u64 {
+        self.failed.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Jobs that reached their end so far.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.count_fetched() + self.count_failed() + self.skipped.load(Relaxed)
+    }
+
+    /// Failures by kind, the kinds that did not happen left out.
+    pub fn failures(&self) -> impl Iterator<Item = (ErrorKind, u64)> + '_ {
+        ErrorKind::ALL
+            .iter()
+            .zip(&self.failed)
+            .map(|(kind, count)| (*kind, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// Decoded bytes of bodies so far, those of failed attempts included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Attempts beyond the first of their job.
+    #[must_use]
+    pub fn count_retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
+    /// Time all attempts took together.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy_us.load(Relaxed))
+    }
+}

@@ -1,0 +1,32 @@
+//! The words everyone speaks. Imports nothing of the other rooms, decides nothing.
+
+mod attempt;
+mod error;
+mod event;
+mod feedback;
+mod job;
+mod live;
+mod outcome;
+mod record;
+mod response;
+mod saved;
+mod summary;
+mod text;
+mod window;
+mod wire;
+
+pub use attempt::{Attempt, Hop};
+pub(crate) use error::chain_text;
+pub use error::{Cause, ErrorKind, FetchError, RedirectProblem, TimeLimit};
+pub use event::{Event, Settled};
+pub use feedback::Feedback;
+pub use job::{Credentials, Entry, HostKey, InvalidLine, Job, Place};
+pub use live::Live;
+pub use outcome::{Fetched, Outcome, OutcomeName};
+pub use record::{Record, RecordError};
+pub use response::ResponseHead;
+pub use saved::Saved;
+pub use summary::Summary;
+pub use text::{harmless, human_duration, mask_userinfo, parse_duration};
+pub use window::Window;
+pub use wire::Wire;

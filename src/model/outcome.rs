@@ -1,0 +1,49 @@
+//! What became of a job.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FetchError, ResponseHead, Saved};
+
+/// A job that was fetched: a final 2xx whose whole body came.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The head of the final response.
+    pub head: ResponseHead,
+    /// Where the bytes went.
+    pub saved: Saved,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Fetched, whole.
+    Fetched(Box<Fetched>),
+    /// Not fetched, and why.
+    Failed(FetchError),
+    /// Nothing was to be done: an earlier run had fetched it.
+    Skipped,
+}
+
+/// [`Outcome`] as it stands in records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeName {
+    /// Fetched, whole.
+    Fetched,
+    /// Not fetched.
+    Failed,
+    /// Nothing was to be done.
+    Skipped,
+}
+
+impl Outcome {
+    /// The name in records.
+    #[must_use]
+    pub fn name(&self) -> OutcomeName {
+        match self {
+            Self::Fetched(_) => OutcomeName::Fetched,
+            Self::Failed(_) => OutcomeName::Failed,
+            Self::Skipped => OutcomeName::Skipped,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Text for people: durations, and strings from outside made harmless.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A duration as people write it: `250ms`, `1.5s`, `2m`, `1h 5m`.
+#[must_use]
+pub fn human_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{ms}ms"),
+        1..60 if ms.is_multiple_of(1000) => format!("{seconds}s"),
+        1..60 => format!("{:.1}s", duration.as_secs_f64()),
+        60..3600 if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Reads a duration as people write it: `500ms`, `2m`, `1h30m`, `1.5s`; a bare number is
+/// seconds.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let example = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h30m");
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| example());
+    }
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| example())?;
+    Duration::try_from(signed).map_err(|_| example())
+}
+
+/// Text from outside with its control characters written out, so that no terminal acts
+/// on them. C1 controls (U+0080–U+009F) count: some terminals obey them.
+#[must_use]
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A line that is no URL, with anything that could be a password taken out: everything
+/// from the scheme to the last `@`. Too much is better than too little here.
+#[must_use]
+pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
+    let Some(at) = line.rfind('@') else {
+        return Cow::Borrowed(line);
+    };
+    let (before, after) = line.split_at(at);
+    let scheme = before.find("://").map_or("", |end| &before[..end + 3]);
+    Cow::Owned(format!("{scheme}***{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (ms, text) in [
+            (0, "0ms"),
+            (250, "250ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (60_000, "1m"),
+            (61_000, "1m 1s"),
+            (3_660_000, "1h 1m"),
+        ] {
+            assert_eq!(human_duration(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, ms) in [
+            ("0", 0),
+            ("2", 2000),
+            ("0.5", 500),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
+        }
+        for text in ["", "soon", "-1", "-1s", "nan", "inf", "1x"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn escape_sequences_lose_their_power() {
+        assert_eq!(harmless("a\u{1b}[31mb\u{9b}c"), "a\\u{1b}[31mb\\u{9b}c");
+        assert_eq!(harmless("plain ü"), "plain ü");
+    }
+
+    #[test]
+    fn no_part_of_a_password_stays() {
+        for line in [
+            "htp://user:se@cret@host/x",
+            "user:secret@host",
+            "http://user:sec/ret@host:99999/",
+        ] {
+            let shown = mask_userinfo(line);
+            assert!(!shown.contains("se"), "{shown}");
+            assert!(shown.contains("@host"), "{shown}");
+        }
+    }
+}
