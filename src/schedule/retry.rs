@@ -1,0 +1,431 @@
+//! Whether to try again, and when: a pure decision.
+
+use std::time::{Duration, SystemTime};
+
+use crate::model::{ErrorKind, FetchError, human_duration};
+
+/// Longest back-off exponent; beyond it every cap has long been met.
+const MAX_DOUBLINGS: u32 = 30;
+
+/// When to try again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Further tries after the first. With 0 there is one request, whatever the server asks for.
+    pub retries: u32,
+    /// Upper bound of the first wait; it doubles with every retry.
+    pub delay: Duration,
+    /// Upper bound of every wait that a server did not ask for.
+    pub max_delay: Duration,
+    /// Longest `Retry-After` that is waited for.
+    pub retry_after_max: Duration,
+    /// Longest time one job may be made to wait in all.
+    pub max_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            retries: 3,
+            delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(30),
+            retry_after_max: Duration::from_secs(5 * 60),
+            max_wait: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// What the decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// What went wrong.
+    pub error: &'a FetchError,
+    /// Whether the method is idempotent (RFC 9110 §9.2.2).
+    pub idempotent: bool,
+    /// Retries used so far.
+    pub retries_used: u32,
+    /// Waits the server asked for so far.
+    pub holds: u32,
+    /// Time waited so far.
+    pub waited: Duration,
+    /// In 0..1: where in its range the back-off falls.
+    pub jitter: f64,
+}
+
+/// What to do after a failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Try again after this wait; it uses up a retry.
+    Retry(Duration),
+    /// The server asked for this wait: it holds the whole host and uses up no retry.
+    Hold(Duration),
+    /// The failure is final. The note says why the server's wish was not met.
+    GiveUp {
+        /// For the error message.
+        note: Option<String>,
+    },
+}
+
+impl RetryPolicy {
+    /// What to do after a failed attempt.
+    #[must_use]
+    pub fn decide(&self, situation: &Situation<'_>) -> Decision {
+        let final_ = Decision::GiveUp { note: None };
+        if self.retries == 0 || !situation.error.is_transient() {
+            return final_;
+        }
+        if let Some(asked) = server_asked(situation.error) {
+            return self.meet(asked, situation);
+        }
+        let may_resend = situation.idempotent || situation.error.before_request();
+        if !may_resend || situation.retries_used >= self.retries_for(situation.error) {
+            return final_;
+        }
+        // Full jitter: anywhere between now and the bound, so that many failures of one
+        // moment do not come back in one moment.
+        let wait = self
+            .back_off(situation.retries_used)
+            .mul_f64(situation.jitter.clamp(0.0, 1.0));
+        if situation.waited + wait > self.max_wait {
+            return final_;
+        }
+        Decision::Retry(wait)
+    }
+
+    /// A wrong checksum is most likely wrong for good.
+    fn retries_for(&self, error: &FetchError) -> u32 {
+        match error.kind() {
+            ErrorKind::Checksum => self.retries.min(1),
+            _ => self.retries,
+        }
+    }
+
+    /// The bound of the wait before retry number `retry`, counted from 0.
+    fn back_off(&self, retry: u32) -> Duration {
+        self.delay
+            .saturating_mul(1 << retry.min(MAX_DOUBLINGS))
+            .min(self.max_delay)
+    }
+
+    fn meet(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
+        let give_up = |note| Decision::GiveUp { note: Some(note) };
+        if asked > self.retry_after_max {
+            return give_up(format!(
+                "the server asks to wait {}, longer than --retry-after-max {}",
+                human_duration(asked),
+                human_duration(self.retry_after_max),
+            ));
+        }
+        // `Retry-After: 0` again and again must not become a storm.
+        let wait = asked.max(self.back_off(situation.holds));
+        if situation.waited + wait > self.max_wait {
+            return give_up(format!(
+                "waiting {} more would be longer than --max-wait {} in all",
+                human_duration(wait),
+                human_duration(self.max_wait),
+            ));
+        }
+        Decision::Hold(wait)
+    }
+}
+
+/// The wait a 429 or 503 asks for; on other statuses `Retry-After` does not speak of
+/// the host (RFC 9110 §10.2.3, RFC 6585 §4).
+fn server_asked(error: &FetchError) -> Option<Duration> {
+    match error {
+        FetchError::Status {
+            status,
+            retry_after,
+            ..
+        } if matches!(status.as_u16(), 429 | 503) => *retry_after,
+        _ => None,
+    }
+}
+
+/// `Retry-After`: seconds, or an HTTP date (RFC 9110 §10.2.3). A date in the past means
+/// now; anything else is ignored.
+#[must_use]
+pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than fit are more than anybody waits for.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cause, RedirectProblem, TimeLimit};
+    use http::StatusCode;
+    use proptest::prelude::*;
+
+    fn status(code: u16, retry_after: Option<u64>) -> FetchError {
+        FetchError::Status {
+            status: StatusCode::from_u16(code).unwrap(),
+            retry_after: retry_after.map(Duration::from_secs),
+            note: None,
+        }
+    }
+
+    fn first(error: &FetchError) -> Situation<'_> {
+        Situation {
+            error,
+            idempotent: true,
+            retries_used: 0,
+            holds: 0,
+            waited: Duration::ZERO,
+            jitter: 1.0,
+        }
+    }
+
+    fn decide(situation: &Situation<'_>) -> Decision {
+        RetryPolicy::default().decide(situation)
+    }
+
+    const GIVE_UP: Decision = Decision::GiveUp { note: None };
+
+    #[test]
+    fn every_status_code_is_decided_as_written() {
+        for code in 100..=999 {
+            let transient = matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524);
+            let error = status(code, None);
+            let expected = if transient {
+                Decision::Retry(Duration::from_millis(500))
+            } else {
+                GIVE_UP
+            };
+            assert_eq!(decide(&first(&error)), expected, "{code}");
+
+            let mut unsafe_method = first(&error);
+            unsafe_method.idempotent = false;
+            assert_eq!(decide(&unsafe_method), GIVE_UP, "{code} after a POST");
+
+            let asked = status(code, Some(2));
+            let mut unsafe_method = first(&asked);
+            unsafe_method.idempotent = false;
+            let expected = if matches!(code, 429 | 503) {
+                Decision::Hold(Duration::from_secs(2))
+            } else {
+                GIVE_UP
+            };
+            assert_eq!(
+                decide(&unsafe_method),
+                expected,
+                "{code} with Retry-After after a POST"
+            );
+        }
+    }
+
+    #[test]
+    fn every_kind_is_decided_as_written() {
+        let cause = || Cause::words("x");
+        let second = Duration::from_secs(1);
+        let dns = |not_found| FetchError::Dns {
+            host: "h".into(),
+            not_found,
+            cause: cause(),
+        };
+        // (error, retried, retried even after a POST)
+        let table = [
+            (
+                FetchError::InvalidUrl {
+                    reason: String::new(),
+                },
+                false,
+                false,
+            ),
+            (dns(true), false, false),
+            (dns(false), true, true),
+            (FetchError::Refused { cause: cause() }, true, true),
+            (FetchError::Unreachable { cause: cause() }, true, true),
+            (FetchError::ConnectTimeout { limit: second }, true, true),
+            (FetchError::Tls { cause: cause() }, false, false),
+            (
+                FetchError::Timeout {
+                    limit: TimeLimit::Head(second),
+                },
+                true,
+                false,
+            ),
+            (
+                FetchError::Stalled {
+                    window: second,
+                    received: 0,
+                },
+                true,
+                false,
+            ),
+            (FetchError::Reset { cause: cause() }, true, false),
+            (
+                FetchError::Truncated {
+                    received: 0,
+                    expected: None,
+                },
+                true,
+                false,
+            ),
+            (FetchError::Protocol { cause: cause() }, false, false),
+            (
+                FetchError::Redirect {
+                    problem: RedirectProblem::TooMany(1),
+                },
+                false,
+                false,
+            ),
+            (
+                FetchError::Decode {
+                    coding: "gzip".into(),
+                    cause: cause(),
+                },
+                false,
+                false,
+            ),
+            (
+                FetchError::TooLarge {
+                    limit: 1,
+                    announced: None,
+                },
+                false,
+                false,
+            ),
+            (FetchError::Checksum(cause()), true, false),
+            (FetchError::Denied(cause()), false, false),
+            (FetchError::Save(cause()), false, false),
+        ];
+        for (error, retried, retried_post) in &table {
+            let is_retry = |idempotent| {
+                let mut situation = first(error);
+                situation.idempotent = idempotent;
+                matches!(decide(&situation), Decision::Retry(_))
+            };
+            assert_eq!(is_retry(true), *retried, "{error}");
+            assert_eq!(is_retry(false), *retried_post, "{error} after a POST");
+        }
+        let kinds: std::collections::HashSet<_> = table.iter().map(|row| row.0.kind()).collect();
+        assert_eq!(
+            kinds.len(),
+            ErrorKind::ALL.len() - 1,
+            "all but status, which has its own table"
+        );
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_tried_once_more() {
+        let error = FetchError::Checksum(Cause::words("x"));
+        let mut situation = first(&error);
+        situation.retries_used = 1;
+        assert_eq!(decide(&situation), GIVE_UP);
+    }
+
+    #[test]
+    fn back_off_doubles_up_to_its_cap_and_ends() {
+        let error = status(500, None);
+        let policy = RetryPolicy {
+            retries: 100,
+            max_wait: Duration::MAX,
+            ..RetryPolicy::default()
+        };
+        let waits: Vec<_> = (0..8)
+            .map(|used| {
+                let mut situation = first(&error);
+                situation.retries_used = used;
+                policy.decide(&situation)
+            })
+            .collect();
+        let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000];
+        assert_eq!(
+            waits,
+            expected.map(|ms| Decision::Retry(Duration::from_millis(ms)))
+        );
+        let mut situation = first(&error);
+        situation.retries_used = 3;
+        assert_eq!(decide(&situation), GIVE_UP, "3 retries are the default");
+    }
+
+    #[test]
+    fn retries_0_means_one_request_even_when_the_server_asks_for_more() {
+        let policy = RetryPolicy {
+            retries: 0,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(policy.decide(&first(&status(429, Some(1)))), GIVE_UP);
+    }
+
+    #[test]
+    fn a_wait_the_server_asks_for_uses_no_retry_is_never_below_the_back_off_and_has_bounds() {
+        let soon = status(503, Some(0));
+        let mut situation = first(&soon);
+        situation.retries_used = 3;
+        situation.holds = 2;
+        assert_eq!(decide(&situation), Decision::Hold(Duration::from_secs(2)));
+
+        let late = status(503, Some(86_400));
+        assert_eq!(
+            decide(&first(&late)),
+            Decision::GiveUp {
+                note: Some(
+                    "the server asks to wait 24h 0m, longer than --retry-after-max 5m".into()
+                )
+            }
+        );
+        let asked = status(429, Some(60));
+        let mut situation = first(&asked);
+        situation.waited = Duration::from_secs(14 * 60 + 30);
+        assert_eq!(
+            decide(&situation),
+            Decision::GiveUp {
+                note: Some("waiting 1m more would be longer than --max-wait 15m in all".into())
+            }
+        );
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let parse = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(parse("120"), Some(120));
+        assert_eq!(parse(" 0 "), Some(0));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(parse("Sunday, 06-Nov-94 08:50:37 GMT"), Some(60));
+        assert_eq!(parse("Sun Nov  6 08:50:37 1994"), Some(60));
+        assert_eq!(parse("Sat, 05 Nov 1994 08:49:37 GMT"), Some(0));
+        assert_eq!(parse("99999999999999999999999"), Some(u64::MAX));
+        for junk in ["", "-1", "1.5", "soon", "1e9"] {
+            assert_eq!(parse(junk), None, "{junk}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_longer_than_its_bounds(
+            used in 0u32..200, holds in 0u32..200, jitter in 0.0f64..1.0,
+            waited in 0u64..2000, asked in prop::option::of(0u64..1000), code in 100u16..600,
+        ) {
+            let error = status(code, asked);
+            let policy = RetryPolicy { retries: 300, ..RetryPolicy::default() };
+            let situation = Situation {
+                error: &error, idempotent: true, retries_used: used, holds,
+                waited: Duration::from_secs(waited), jitter,
+            };
+            match policy.decide(&situation) {
+                Decision::Retry(wait) => {
+                    prop_assert!(wait <= policy.max_delay);
+                    prop_assert!(situation.waited + wait <= policy.max_wait);
+                }
+                Decision::Hold(wait) => {
+                    prop_assert!(wait >= Duration::from_secs(asked.unwrap()));
+                    prop_assert!(wait <= policy.retry_after_max.max(policy.max_delay));
+                    prop_assert!(situation.waited + wait <= policy.max_wait);
+                }
+                Decision::GiveUp { .. } => {}
+            }
+        }
+
+        #[test]
+        fn no_retry_after_makes_it_panic(value in ".*") {
+            let _ = parse_retry_after(&value, SystemTime::UNIX_EPOCH);
+        }
+    }
+}
