@@ -1,0 +1,305 @@
+//! From the errors of the libraries to [`FetchError`], by type.
+//!
+//! The deepest error of a known type decides: a hyper error wraps an `io::Error`, which
+//! wraps a rustls error (only `get_ref` shows it: `io::Error::source` skips its own
+//! content). Text is never matched.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use rustls::CertificateError;
+
+use super::clock::ConnectTimedOut;
+use super::dns::LookupFailed;
+use crate::model::{Cause, FetchError, chain_text};
+
+/// What was going on when the error came.
+#[derive(Debug, Clone, Copy)]
+pub enum Phase {
+    /// Before the head of the response.
+    Head,
+    /// In the body, after so many bytes of so many announced ones.
+    Body {
+        received: u64,
+        expected: Option<u64>,
+    },
+}
+
+/// What an error is.
+pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> FetchError {
+    let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
+    let mut found = None;
+    for link in Chain::of(&*error) {
+        if let Some(class) = Class::of(link, phase) {
+            found = Some((class, chain_text(link)));
+        }
+    }
+    match found {
+        Some((class, text)) => class.into_error(text, &error, phase),
+        None => unknown(error),
+    }
+}
+
+/// An error of no known type: proxies that refuse a tunnel, for one, have none.
+fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
+    let known = error.downcast_ref::<reqwest::Error>();
+    let connecting = known.is_some_and(reqwest::Error::is_connect);
+    // The outer layers only say "error sending request" and repeat the URL.
+    let text = error.source().map_or_else(
+        || chain_text(&*error),
+        |inner| chain_text(inner.source().unwrap_or(inner)),
+    );
+    let cause = Cause::new(text, error);
+    if connecting {
+        FetchError::Unreachable { cause }
+    } else {
+        FetchError::Protocol { cause }
+    }
+}
+
+/// An error and everything under it.
+struct Chain<'a>(Option<&'a (dyn Error + 'static)>);
+
+impl<'a> Chain<'a> {
+    fn of(error: &'a (dyn Error + 'static)) -> Self {
+        Self(Some(error))
+    }
+}
+
+impl<'a> Iterator for Chain<'a> {
+    type Item = &'a (dyn Error + 'static);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let link = self.0?;
+        self.0 = match link
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => link.source(),
+        };
+        Some(link)
+    }
+}
+
+/// What one link of the chain says.
+enum Class {
+    Dns { host: String, not_found: bool },
+    ConnectTimeout(ConnectTimedOut),
+    Tls { hint: Option<&'static str> },
+    Refused,
+    Unreachable,
+    Reset,
+    Cut,
+    Protocol,
+}
+
+impl Class {
+    fn of(link: &(dyn Error + 'static), phase: Phase) -> Option<Self> {
+        if let Some(lookup) = link.downcast_ref::<LookupFailed>() {
+            return Some(Self::Dns {
+                host: lookup.host.clone(),
+                not_found: lookup.not_found,
+            });
+        }
+        if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
+            return Some(Self::ConnectTimeout(*timed_out));
+        }
+        if let Some(tls) = link.downcast_ref::<rustls::Error>() {
+            return Some(Self::Tls {
+                hint: tls_hint(tls),
+            });
+        }
+        if let Some(h2) = link.downcast_ref::<h2::Error>() {
+            return of_http2(h2);
+        }
+        if let Some(io) = link.downcast_ref::<io::Error>() {
+            return of_io(io, phase);
+        }
+        link.downcast_ref::<hyper::Error>()
+            .and_then(|hyper| of_hyper(hyper, phase))
+    }
+
+    fn into_error(
+        self,
+        text: String,
+        error: &Arc<dyn Error + Send + Sync>,
+        phase: Phase,
+    ) -> FetchError {
+        let cause = |text: String| Cause::new(text, Arc::clone(error));
+        match self {
+            Self::Dns { host, not_found } => FetchError::Dns {
+                host,
+                not_found,
+                cause: cause(text),
+            },
+            Self::ConnectTimeout(timed_out) => FetchError::ConnectTimeout {
+                limit: timed_out.limit,
+            },
+            Self::Tls { hint } => FetchError::Tls {
+                cause: cause(match hint {
+                    Some(hint) => format!("{text}; {hint}"),
+                    None => text,
+                }),
+            },
+            Self::Refused => FetchError::Refused { cause: cause(text) },
+            Self::Unreachable => FetchError::Unreachable { cause: cause(text) },
+            Self::Reset => FetchError::Reset { cause: cause(text) },
+            Self::Protocol => FetchError::Protocol { cause: cause(text) },
+            Self::Cut => match phase {
+                Phase::Body { received, expected } => FetchError::Truncated { received, expected },
+                Phase::Head => FetchError::Reset { cause: cause(text) },
+            },
+        }
+    }
+}
+
+fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Some(Class::Refused),
+        Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::AddrNotAvailable
+        | Kind::PermissionDenied => Some(Class::Unreachable),
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
+            Some(Class::Reset)
+        }
+        // The system's own limit, before ours: at connect the host does not answer,
+        // later the connection is dead.
+        Kind::TimedOut => Some(match phase {
+            Phase::Head => Class::Unreachable,
+            Phase::Body { .. } => Class::Reset,
+        }),
+        Kind::UnexpectedEof => Some(Class::Cut),
+        Kind::InvalidData | Kind::InvalidInput => match phase {
+            // Framing that is no HTTP. Before the head, TLS errors come in this dress.
+            Phase::Body { .. } => Some(Class::Protocol),
+            Phase::Head => None,
+        },
+        _ => None,
+    }
+}
+
+fn of_hyper(error: &hyper::Error, phase: Phase) -> Option<Class> {
+    if error.is_incomplete_message() {
+        return Some(Class::Cut);
+    }
+    if error.is_parse() {
+        return Some(Class::Protocol);
+    }
+    let lost = error.is_canceled() || error.is_closed() || error.is_timeout();
+    let _ = phase;
+    lost.then_some(Class::Reset)
+}
+
+/// RFC 9113 §7: which codes mean that the same request may be sent again, and which
+/// that one side does not speak the protocol.
+fn of_http2(error: &h2::Error) -> Option<Class> {
+    use h2::Reason;
+    let Some(reason) = error.reason() else {
+        // An io error lies below and says more.
+        return None;
+    };
+    Some(match reason {
+        Reason::NO_ERROR
+        | Reason::REFUSED_STREAM
+        | Reason::CANCEL
+        | Reason::INTERNAL_ERROR
+        | Reason::CONNECT_ERROR
+        | Reason::ENHANCE_YOUR_CALM => Class::Reset,
+        _ => Class::Protocol,
+    })
+}
+
+fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(certificate) = error else {
+        return None;
+    };
+    match certificate {
+        CertificateError::UnknownIssuer => Some(
+            "the certificate's authority is not known here: --cacert FILE names one to trust, \
+             and without the package ca-certificates none is known",
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            Some("the certificate has expired")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Some("the certificate is for another host")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ErrorKind;
+
+    fn kind(error: impl Error + Send + Sync + 'static, phase: Phase) -> ErrorKind {
+        classify(error, phase).kind()
+    }
+
+    const BODY: Phase = Phase::Body {
+        received: 1,
+        expected: Some(2),
+    };
+
+    #[test]
+    fn io_errors_by_their_kind() {
+        use io::ErrorKind as Io;
+        for (io, head, body) in [
+            (
+                Io::ConnectionRefused,
+                ErrorKind::Refused,
+                ErrorKind::Refused,
+            ),
+            (
+                Io::HostUnreachable,
+                ErrorKind::Unreachable,
+                ErrorKind::Unreachable,
+            ),
+            (
+                Io::NetworkUnreachable,
+                ErrorKind::Unreachable,
+                ErrorKind::Unreachable,
+            ),
+            (Io::ConnectionReset, ErrorKind::Reset, ErrorKind::Reset),
+            (Io::BrokenPipe, ErrorKind::Reset, ErrorKind::Reset),
+            (Io::TimedOut, ErrorKind::Unreachable, ErrorKind::Reset),
+            (Io::UnexpectedEof, ErrorKind::Reset, ErrorKind::Truncated),
+            (Io::InvalidInput, ErrorKind::Protocol, ErrorKind::Protocol),
+        ] {
+            assert_eq!(kind(io::Error::from(io), Phase::Head), head, "{io:?}");
+            assert_eq!(kind(io::Error::from(io), BODY), body, "{io:?}");
+        }
+    }
+
+    #[test]
+    fn a_tls_error_is_found_two_layers_deep_and_told_in_words() {
+        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let inner = io::Error::new(io::ErrorKind::InvalidData, tls);
+        let error = classify(io::Error::other(inner), Phase::Head);
+        assert_eq!(error.kind(), ErrorKind::Tls);
+        assert!(error.to_string().contains("--cacert"), "{error}");
+    }
+
+    #[test]
+    fn http2_reasons_by_rfc_9113() {
+        use h2::Reason;
+        for (reason, expected) in [
+            (Reason::REFUSED_STREAM, ErrorKind::Reset),
+            (Reason::NO_ERROR, ErrorKind::Reset),
+            (Reason::PROTOCOL_ERROR, ErrorKind::Protocol),
+            (Reason::HTTP_1_1_REQUIRED, ErrorKind::Protocol),
+        ] {
+            assert_eq!(
+                kind(h2::Error::from(reason), Phase::Head),
+                expected,
+                "{reason:?}"
+            );
+        }
+    }
+}

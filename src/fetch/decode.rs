@@ -1,0 +1,486 @@
+//! Content codings: gzip, deflate, br and zstd, in bounded memory.
+//!
+//! The decoders are pulled: one piece of output at a time, so that a small input that
+//! unpacks to gigabytes never stands in memory. Windows are limited as RFC 9659 §3 asks:
+//! zstd to 8 MiB; brotli's large windows (up to 1 GiB, no part of RFC 7932) are refused.
+
+use std::collections::VecDeque;
+use std::io;
+
+use bytes::Bytes;
+use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+use compression_codecs::zstd::params::DParameter;
+use compression_codecs::{
+    BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
+use http::{HeaderMap, header};
+
+use crate::model::{Cause, FetchError};
+
+/// Largest piece of decoded output, in bytes.
+const PIECE: usize = 32 * 1024;
+/// Codings on one body at most. Two are already rare; a long list only burns time.
+const MAX_CODINGS: usize = 3;
+/// log2 of the largest zstd window: 8 MiB (RFC 9659 §3).
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// The first byte of a brotli stream with a large window, in its lower seven bits: a
+/// code that RFC 7932 §9.1 leaves out.
+const BROTLI_LARGE_WINDOW: u8 = 0x11;
+
+/// The codings of a body in the order they were applied; `None` when one of them is
+/// unknown here, so that the body has to be taken as it came.
+#[must_use]
+pub fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
+    let mut found = Vec::new();
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        for name in value.to_str().ok()?.split(',') {
+            match name.trim().to_ascii_lowercase().as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" => found.push(Coding::Gzip),
+                "deflate" => found.push(Coding::Deflate),
+                "br" => found.push(Coding::Brotli),
+                "zstd" => found.push(Coding::Zstd),
+                _ => return None,
+            }
+        }
+    }
+    Some(found)
+}
+
+/// A content coding that can be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// The zlib format (RFC 1950), or the raw deflate some servers send instead.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Undoes the codings of one body.
+pub struct Decoder {
+    /// Outermost coding first: the last one applied.
+    stages: Vec<Stage>,
+    /// The largest output piece, used again and again.
+    buffer: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder for a body of these codings.
+    ///
+    /// # Errors
+    /// `decode` when there are more than three.
+    pub fn new(codings: &[Coding]) -> Result<Self, FetchError> {
+        if codings.len() > MAX_CODINGS {
+            return Err(FetchError::Decode {
+                coding: format!("{} times coded", codings.len()),
+                cause: Cause::words(format!("at most {MAX_CODINGS} codings are undone")),
+            });
+        }
+        Ok(Self {
+            stages: codings
+                .iter()
+                .rev()
+                .map(|coding| Stage::new(*coding))
+                .collect(),
+            buffer: vec![0; PIECE],
+        })
+    }
+
+    /// Gives in the next bytes from the wire.
+    pub fn feed(&mut self, wire: Bytes) {
+        if let Some(first) = self.stages.first_mut() {
+            first.input.push_back(wire);
+        }
+    }
+
+    /// The wire has ended.
+    pub fn end(&mut self) {
+        if let Some(first) = self.stages.first_mut() {
+            first.input_ended = true;
+        }
+    }
+
+    /// The next decoded piece; `None` when more has to be fed first, or all is done.
+    ///
+    /// # Errors
+    /// `decode` when the body is not what its coding says, or is cut off.
+    pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let Some(last) = self.stages.len().checked_sub(1) else {
+            return Ok(None);
+        };
+        self.pull(last)
+    }
+
+    fn pull(&mut self, stage: usize) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            let Some(this) = self.stages.get_mut(stage) else {
+                return Ok(None);
+            };
+            if let Some(piece) = this.run(&mut self.buffer)? {
+                return Ok(Some(piece));
+            }
+            if this.input_ended || stage == 0 {
+                return Ok(None);
+            }
+            let more = self.pull(stage - 1)?;
+            let below_done = self.stages.get(stage - 1).is_some_and(Stage::is_done);
+            let Some(this) = self.stages.get_mut(stage) else {
+                return Ok(None);
+            };
+            match more {
+                Some(piece) => this.input.push_back(piece),
+                None if below_done => this.input_ended = true,
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// One coding being undone.
+struct Stage {
+    coding: Coding,
+    codec: Option<Box<dyn DecodeV2 + Send>>,
+    input: VecDeque<Bytes>,
+    input_ended: bool,
+    /// The end of a member, with nothing after it so far.
+    member_ended: bool,
+    /// Whether any byte came at all: an empty body is fine in every coding.
+    begun: bool,
+    /// The last call filled its buffer, so more may be inside the codec.
+    may_hold_more: bool,
+    finished: bool,
+}
+
+impl Stage {
+    fn new(coding: Coding) -> Self {
+        Self {
+            coding,
+            codec: None,
+            input: VecDeque::new(),
+            input_ended: false,
+            member_ended: false,
+            begun: false,
+            may_hold_more: false,
+            finished: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.finished
+    }
+
+    /// Decodes what is there into one piece, if it makes one.
+    fn run(&mut self, buffer: &mut [u8]) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            while self.input.front().is_some_and(Bytes::is_empty) {
+                self.input.pop_front();
+            }
+            if self.finished {
+                return Ok(None);
+            }
+            if self.input.is_empty() && !self.may_hold_more {
+                return self.at_end().map(|()| None);
+            }
+            let written = self.step(buffer).map_err(|error| self.error(error))?;
+            if written > 0 {
+                let piece = buffer.get(..written).unwrap_or_default();
+                return Ok(Some(Bytes::copy_from_slice(piece)));
+            }
+        }
+    }
+
+    /// All input is used up: fine in mid-stream, and at the end only if the coding's own
+    /// end has been seen.
+    fn at_end(&mut self) -> Result<(), FetchError> {
+        if !self.input_ended {
+            return Ok(());
+        }
+        if self.begun && !self.member_ended {
+            return Err(self.error(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it ends before its end",
+            )));
+        }
+        self.finished = true;
+        Ok(())
+    }
+
+    fn error(&self, error: io::Error) -> FetchError {
+        FetchError::Decode {
+            coding: self.coding.name().to_owned(),
+            cause: Cause::from_error(error),
+        }
+    }
+
+    fn step(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let input = self.input.front().cloned().unwrap_or_default();
+        self.start(&input)?;
+        if self.finished {
+            return Ok(0);
+        }
+        let Some(codec) = &mut self.codec else {
+            return Ok(0);
+        };
+        let mut from = PartialBuffer::new(&*input);
+        let mut to = WriteBuffer::new_initialized(buffer);
+        let member_ended = codec.decode(&mut from, &mut to)?;
+        let (used, written) = (from.written_len(), to.written_len());
+        self.may_hold_more = !member_ended && to.has_no_spare_space();
+        self.member_ended = member_ended;
+        if used == 0 && written == 0 && !member_ended && !input.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it makes no progress",
+            ));
+        }
+        if let Some(front) = self.input.front_mut() {
+            *front = input.slice(used..);
+        }
+        Ok(written)
+    }
+
+    /// Makes the codec ready for what comes: a first member, or one more.
+    fn start(&mut self, input: &[u8]) -> io::Result<()> {
+        let Some(first) = input.first() else {
+            return Ok(());
+        };
+        let Some(codec) = &mut self.codec else {
+            self.codec = Some(new_codec(self.coding, input)?);
+            self.begun = true;
+            return Ok(());
+        };
+        if !self.member_ended {
+            return Ok(());
+        }
+        // RFC 1952 §2.2 and RFC 8878 §3.1 allow several members; zero padding after a
+        // gzip member is common and harmless. The other codings have one stream.
+        match (self.coding, *first) {
+            (Coding::Gzip, 0x1f) | (Coding::Zstd, _) => {
+                self.member_ended = false;
+                codec.reinit()
+            }
+            (Coding::Gzip, _) => {
+                self.input.clear();
+                Ok(())
+            }
+            (Coding::Deflate | Coding::Brotli, _) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "something follows its end",
+            )),
+        }
+    }
+}
+
+fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send>> {
+    Ok(match coding {
+        Coding::Gzip => Box::new(GzipDecoder::new()),
+        Coding::Deflate if is_zlib(input) => Box::new(ZlibDecoder::new()),
+        Coding::Deflate => Box::new(DeflateDecoder::new()),
+        Coding::Brotli => {
+            if input
+                .first()
+                .is_some_and(|byte| byte & 0x7f == BROTLI_LARGE_WINDOW)
+            {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a window of more than 16 MiB",
+                ));
+            }
+            Box::new(BrotliDecoder::new())
+        }
+        Coding::Zstd => Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(
+            ZSTD_WINDOW_LOG,
+        )])),
+    })
+}
+
+/// RFC 1950 §2.2: method 8 in the low bits, and the first two bytes a multiple of 31.
+/// With one byte at hand the method has to do.
+fn is_zlib(input: &[u8]) -> bool {
+    match input {
+        [cmf, flg, ..] => cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0,
+        [cmf] => cmf & 0x0f == 8,
+        [] => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compression_codecs::flate::params::FlateEncoderParams;
+    use compression_codecs::{
+        BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder,
+    };
+    use proptest::prelude::*;
+
+    fn encode(codec: &mut dyn EncodeV2, body: &[u8]) -> Vec<u8> {
+        let mut buffer = vec![0; body.len() * 2 + 4096];
+        let mut from = PartialBuffer::new(body);
+        let mut to = WriteBuffer::new_initialized(&mut buffer);
+        while !from.unwritten().is_empty() {
+            codec.encode(&mut from, &mut to).unwrap();
+        }
+        while !codec.finish(&mut to).unwrap() {}
+        let written = to.written_len();
+        buffer.truncate(written);
+        buffer
+    }
+
+    fn level() -> FlateEncoderParams {
+        compression_codecs::core::Level::Default.into()
+    }
+
+    fn encoded(coding: Coding, body: &[u8]) -> Vec<u8> {
+        match coding {
+            Coding::Gzip => encode(&mut GzipEncoder::new(level()), body),
+            Coding::Deflate => encode(&mut ZlibEncoder::new(level()), body),
+            Coding::Brotli => encode(&mut BrotliEncoder::new(Default::default()), body),
+            Coding::Zstd => encode(&mut ZstdEncoder::new(3), body),
+        }
+    }
+
+    const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+
+    fn decode(codings: &[Coding], wire: &[u8], pieces: usize) -> Result<Vec<u8>, FetchError> {
+        let mut decoder = Decoder::new(codings)?;
+        let mut body = Vec::new();
+        for chunk in wire.chunks(pieces) {
+            decoder.feed(Bytes::copy_from_slice(chunk));
+            while let Some(piece) = decoder.next()? {
+                assert!(piece.len() <= PIECE);
+                body.extend_from_slice(&piece);
+            }
+        }
+        decoder.end();
+        while let Some(piece) = decoder.next()? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    fn sample() -> Vec<u8> {
+        (0..200_000u32)
+            .flat_map(|n| (n / 7).to_le_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn every_coding_round_trips_whatever_the_pieces() {
+        let body = sample();
+        for coding in ALL {
+            let wire = encoded(coding, &body);
+            for pieces in [1, 7, 1000, wire.len()] {
+                assert!(
+                    decode(&[coding], &wire, pieces).unwrap() == body,
+                    "{coding:?} in {pieces}"
+                );
+            }
+        }
+        let raw = encode(&mut DeflateEncoder::new(level()), &body);
+        assert!(
+            decode(&[Coding::Deflate], &raw, 1000).unwrap() == body,
+            "raw deflate"
+        );
+    }
+
+    #[test]
+    fn codings_on_top_of_each_other_are_undone_in_reverse() {
+        let body = sample();
+        let wire = encoded(Coding::Brotli, &encoded(Coding::Gzip, &body));
+        assert!(decode(&[Coding::Gzip, Coding::Brotli], &wire, 100).unwrap() == body);
+        assert!(Decoder::new(&[Coding::Gzip; 4]).is_err());
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_is_an_error_and_an_empty_body_is_none() {
+        let body = sample();
+        for coding in ALL {
+            let wire = encoded(coding, &body);
+            for cut in [1, wire.len() / 2, wire.len() - 1] {
+                assert!(
+                    decode(&[coding], &wire[..cut], 1000).is_err(),
+                    "{coding:?} cut at {cut}"
+                );
+            }
+            assert_eq!(decode(&[coding], b"", 1).unwrap(), b"");
+        }
+    }
+
+    #[test]
+    fn what_is_falsely_labelled_is_an_error() {
+        for coding in ALL {
+            assert!(
+                decode(&[coding], b"<html>plain text</html>", 5).is_err(),
+                "{coding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn gzip_members_in_a_row_are_one_body_and_padding_is_ignored() {
+        let mut wire = encoded(Coding::Gzip, b"one");
+        wire.extend(encoded(Coding::Gzip, b"two"));
+        wire.extend([0; 100]);
+        for pieces in [1, 10, 1000] {
+            assert_eq!(decode(&[Coding::Gzip], &wire, pieces).unwrap(), b"onetwo");
+        }
+    }
+
+    #[test]
+    fn windows_beyond_the_limits_are_refused() {
+        // A large-window brotli stream begins with the bits 0010001.
+        let error = decode(&[Coding::Brotli], &[0x11, 0x1e, 0, 0], 4).unwrap_err();
+        assert!(error.to_string().contains("16 MiB"), "{error}");
+        // A zstd frame of a 128 MiB window (RFC 8878 §3.1.1.1.2): exponent 17.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00];
+        assert!(decode(&[Coding::Zstd], &frame, 9).is_err());
+    }
+
+    #[test]
+    fn a_bomb_comes_out_piece_by_piece() {
+        let zeros = vec![0; 50_000_000];
+        let wire = encoded(Coding::Zstd, &zeros);
+        assert!(wire.len() < 10_000);
+        assert_eq!(
+            decode(&[Coding::Zstd], &wire, wire.len()).unwrap().len(),
+            zeros.len()
+        );
+    }
+
+    #[test]
+    fn unknown_codings_are_told_from_none() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_ENCODING, value.parse().unwrap());
+            codings(&headers)
+        };
+        assert_eq!(codings(&HeaderMap::new()), Some(vec![]));
+        assert_eq!(of("identity"), Some(vec![]));
+        assert_eq!(of("GZIP, br"), Some(vec![Coding::Gzip, Coding::Brotli]));
+        assert_eq!(of("gzip, pack200-gzip"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_hang(wire in prop::collection::vec(any::<u8>(), 0..300), pieces in 1usize..50) {
+            for coding in ALL {
+                let _ = decode(&[coding], &wire, pieces);
+            }
+        }
+    }
+}

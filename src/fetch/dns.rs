@@ -1,0 +1,150 @@
+//! From host names to addresses, with errors that tell "no such name" from "not now".
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
+
+/// Look-ups at the same time: each takes a thread while the system's resolver works.
+const LOOKUPS: usize = 32;
+
+/// One `--resolve HOST:PORT:ADDR[,ADDR]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveRule {
+    /// The name; `None` for any (`*`).
+    pub host: Option<String>,
+    /// The port of the URL it is for.
+    pub port: u16,
+    /// The addresses to connect to instead.
+    pub addrs: Vec<IpAddr>,
+}
+
+/// A name that could not be resolved.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
+pub struct LookupFailed {
+    pub host: String,
+    /// The name system says that there is no such name.
+    pub not_found: bool,
+    reason: String,
+}
+
+impl LookupFailed {
+    /// The name system could not tell: what a rehearsal simulates.
+    pub fn temporary(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            not_found: false,
+            reason: "temporary failure in name resolution".to_owned(),
+        }
+    }
+
+    fn from_system(host: &str, error: dns_lookup::LookupError) -> Self {
+        // EAI_NONAME and EAI_NODATA are answers; everything else is the lack of one.
+        let not_found = matches!(
+            error.kind(),
+            LookupErrorKind::NoName | LookupErrorKind::NoData
+        );
+        let reason = if not_found {
+            "no such name".to_owned()
+        } else {
+            crate::model::chain_text(&std::io::Error::from(error))
+        };
+        Self {
+            host: host.to_owned(),
+            not_found,
+            reason,
+        }
+    }
+}
+
+/// The system's resolver, after the rules of `--resolve`.
+pub struct Resolver {
+    rules: Arc<[ResolveRule]>,
+    lookups: Arc<Semaphore>,
+    /// The port of the request that is being connected, when it is known.
+    port: fn() -> Option<u16>,
+}
+
+impl Resolver {
+    pub fn new(rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
+        Self {
+            rules: rules.into(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            port,
+        }
+    }
+
+    fn rule(&self, host: &str) -> Option<Vec<IpAddr>> {
+        let port = (self.port)()?;
+        let fits = |rule: &&ResolveRule| {
+            rule.port == port
+                && rule
+                    .host
+                    .as_deref()
+                    .is_none_or(|name| name.eq_ignore_ascii_case(host))
+        };
+        self.rules.iter().find(fits).map(|rule| rule.addrs.clone())
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        if let Some(addrs) = self.rule(&host) {
+            return Box::pin(async move { Ok(with_port_0(addrs)) });
+        }
+        let lookups = Arc::clone(&self.lookups);
+        Box::pin(async move {
+            let _turn = lookups.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || look_up(&host)).await?;
+            Ok(with_port_0(found?))
+        })
+    }
+}
+
+/// Port 0 stands for the port of the URL.
+fn with_port_0(addrs: Vec<IpAddr>) -> Addrs {
+    Box::new(addrs.into_iter().map(|addr| SocketAddr::new(addr, 0)))
+}
+
+fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupFailed> {
+    // Without a socket type every address comes once for each of them.
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let answers = dns_lookup::getaddrinfo(Some(host), None, Some(hints))
+        .map_err(|error| LookupFailed::from_system(host, error))?;
+    Ok(answers.flatten().map(|info| info.sockaddr.ip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_fits_name_and_port_wins() {
+        let rule = |host: Option<&str>, port, addr: &str| ResolveRule {
+            host: host.map(str::to_owned),
+            port,
+            addrs: vec![addr.parse().unwrap()],
+        };
+        let rules = vec![
+            rule(Some("a.test"), 80, "127.0.0.1"),
+            rule(None, 80, "127.0.0.2"),
+        ];
+        let resolver = Resolver::new(rules.clone(), || Some(80));
+        assert_eq!(resolver.rule("A.test"), Some(rules[0].addrs.clone()));
+        assert_eq!(resolver.rule("b.test"), Some(rules[1].addrs.clone()));
+        assert_eq!(Resolver::new(rules, || Some(81)).rule("a.test"), None);
+    }
+
+    #[test]
+    fn localhost_is_known_without_a_network() {
+        let addrs = look_up("localhost").unwrap();
+        assert!(!addrs.is_empty() && addrs.iter().all(IpAddr::is_loopback));
+    }
+}

@@ -1,0 +1,256 @@
+//! Simulated faults, put in the way of a real transport.
+//!
+//! A fault is made of what the real one is made of: a hang is a future that never ends
+//! and is ended by the real clock, a cut body is found by the real length check, a
+//! refused connection is an `io::Error` that goes through the real classification.
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+
+use super::classify::{Phase, classify};
+use super::clock;
+use super::dns::LookupFailed;
+use super::spec::{Fault, FaultPlan};
+use super::{Body, Response, Transport};
+use crate::model::{Attempt, Cause, FetchError, ResponseHead, Wire};
+
+/// A transport with faults put in its way.
+#[derive(Debug)]
+pub struct Faulty<T> {
+    inner: T,
+    plan: FaultPlan,
+    connect_timeout: Duration,
+}
+
+impl<T: Transport> Faulty<T> {
+    /// Puts the faults of `plan` in the way of `inner`.
+    pub fn new(inner: T, plan: FaultPlan, connect_timeout: Duration) -> Self {
+        Self {
+            inner,
+            plan,
+            connect_timeout,
+        }
+    }
+
+    async fn real(
+        &self,
+        attempt: &Attempt,
+        wire: &Arc<Wire>,
+        harm: Option<Harm>,
+    ) -> Result<Response<FaultyBody<T::Body>>, FetchError> {
+        let mut response = self.inner.open(attempt, wire).await?;
+        // Only a body that would have been taken can be harmed: a 404 stays a 404.
+        let harm = harm.filter(|_| response.head.status.is_success());
+        if let Some(harm) = harm {
+            wire.mark_simulated();
+            if harm == Harm::Garble {
+                response
+                    .head
+                    .headers
+                    .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+        }
+        let expected = response.head.content_length();
+        Ok(Response {
+            head: response.head,
+            body: FaultyBody::Real {
+                inner: response.body,
+                harm,
+                expected,
+                passed: 0,
+            },
+        })
+    }
+}
+
+impl<T: Transport> Transport for Faulty<T> {
+    type Body = FaultyBody<T::Body>;
+
+    async fn open(
+        &self,
+        attempt: &Attempt,
+        wire: &Arc<Wire>,
+    ) -> Result<Response<Self::Body>, FetchError> {
+        let url = attempt.url();
+        let Some(fault) = self.plan.draw(url, attempt.number) else {
+            return self.real(attempt, wire, None).await;
+        };
+        let harm = match fault {
+            Fault::Stalled => Some(Harm::Stall),
+            Fault::Truncated => Some(Harm::Cut),
+            Fault::Decode => Some(Harm::Garble),
+            _ => None,
+        };
+        if harm.is_some() {
+            return self.real(attempt, wire, harm).await;
+        }
+        wire.mark_simulated();
+        match fault {
+            Fault::Slow(delay) => {
+                tokio::time::sleep(delay).await;
+                self.real(attempt, wire, None).await
+            }
+            Fault::ConnectTimeout => {
+                wire.connecting();
+                match clock::within(self.connect_timeout, pending()).await {
+                    Ok(never) => never,
+                    Err(timed_out) => Err(classify(timed_out, Phase::Head)),
+                }
+            }
+            Fault::Dns => {
+                let host = url.host_str().unwrap_or_default();
+                Err(classify(LookupFailed::temporary(host), Phase::Head))
+            }
+            Fault::Refused => Err(of_io(io::ErrorKind::ConnectionRefused)),
+            Fault::Unreachable => Err(of_io(io::ErrorKind::HostUnreachable)),
+            Fault::Reset => Err(of_io(io::ErrorKind::ConnectionReset)),
+            Fault::Tls => {
+                let expired = rustls::CertificateError::Expired;
+                Err(classify(
+                    rustls::Error::InvalidCertificate(expired),
+                    Phase::Head,
+                ))
+            }
+            Fault::Status(status, wait) => Ok(made_up(status, wait.map(retry_after))),
+            // 206 to a request without Range.
+            Fault::Protocol => Ok(made_up(StatusCode::PARTIAL_CONTENT, None)),
+            Fault::Redirect => {
+                let location = HeaderValue::from_str(url.as_str()).ok();
+                Ok(made_up(
+                    StatusCode::FOUND,
+                    location.map(|value| (header::LOCATION, value)),
+                ))
+            }
+            Fault::Timeout | Fault::Stalled | Fault::Truncated | Fault::Decode => pending().await,
+        }
+    }
+}
+
+fn of_io(kind: io::ErrorKind) -> FetchError {
+    classify(io::Error::from(kind), Phase::Head)
+}
+
+/// The header counts whole seconds; a part of one is rounded up.
+fn retry_after(wait: Duration) -> (header::HeaderName, HeaderValue) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    (header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// A response without a body that no server sent.
+fn made_up<B>(
+    status: StatusCode,
+    extra: Option<(header::HeaderName, HeaderValue)>,
+) -> Response<FaultyBody<B>> {
+    let mut headers = HeaderMap::from_iter(extra);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Response {
+        head: ResponseHead {
+            status,
+            version: Version::HTTP_11,
+            headers,
+        },
+        body: FaultyBody::Empty,
+    }
+}
+
+/// What is done to a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// It ends in the middle.
+    Cut,
+    /// It stops in the middle and does not end.
+    Stall,
+    /// Its bytes are not what its coding says.
+    Garble,
+}
+
+/// The body of a response, perhaps harmed.
+#[derive(Debug)]
+pub enum FaultyBody<B> {
+    /// No body.
+    Empty,
+    /// A real body.
+    Real {
+        /// The real one.
+        inner: B,
+        /// What is done to it.
+        harm: Option<Harm>,
+        /// Its announced length.
+        expected: Option<u64>,
+        /// Bytes passed on so far.
+        passed: u64,
+    },
+}
+
+impl<B: Body> Body for FaultyBody<B> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let Self::Real {
+            inner,
+            harm,
+            expected,
+            passed,
+        } = self
+        else {
+            return Ok(None);
+        };
+        let Some(harm) = harm else {
+            return inner.chunk().await;
+        };
+        let middle = expected.unwrap_or(0) / 2;
+        if *harm != Harm::Garble && *passed > middle {
+            return at_the_cut(*harm, *passed, *expected).await;
+        }
+        let chunk = inner.chunk().await?;
+        match (*harm, chunk) {
+            (Harm::Garble, Some(chunk)) => {
+                let garbled = garble(&chunk, *passed == 0);
+                *passed += chunk.len() as u64;
+                Ok(Some(garbled))
+            }
+            (Harm::Garble, None) if *passed == 0 => Err(FetchError::Decode {
+                coding: "gzip".to_owned(),
+                cause: Cause::words("the body is empty"),
+            }),
+            (Harm::Garble, None) => Ok(None),
+            (_, Some(chunk)) => {
+                // At least a byte passes, and at least one is missing.
+                let room = usize::try_from(middle + 1 - *passed).unwrap_or(usize::MAX);
+                let part = chunk.slice(..chunk.len().min(room));
+                *passed += part.len() as u64;
+                Ok(Some(part))
+            }
+            (_, None) => at_the_cut(*harm, *passed, None).await,
+        }
+    }
+}
+
+/// What happens in the middle of a harmed body. With a length announced the end says
+/// all: the real check finds it. Without one there is nothing to check.
+async fn at_the_cut(
+    harm: Harm,
+    passed: u64,
+    expected: Option<u64>,
+) -> Result<Option<Bytes>, FetchError> {
+    match (harm, expected) {
+        (Harm::Stall, _) => pending().await,
+        (_, Some(expected)) if passed < expected => Ok(None),
+        _ => Err(FetchError::Truncated {
+            received: passed,
+            expected: None,
+        }),
+    }
+}
+
+/// Turns the first byte around, so that no coding's magic number fits any more.
+fn garble(chunk: &Bytes, first: bool) -> Bytes {
+    let mut bytes = BytesMut::from(&**chunk);
+    if let (true, Some(byte)) = (first, bytes.first_mut()) {
+        *byte = !*byte;
+    }
+    bytes.freeze()
+}

@@ -1,0 +1,513 @@
+//! The transport over reqwest: a client that does nothing by itself. No redirects, no
+//! retries, no decoding, no time-outs but the one over connecting.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::classify::{Phase, classify};
+use super::clock;
+use super::dns::{ResolveRule, Resolver};
+use super::{Body, Response, Transport};
+use crate::model::{Attempt, Credentials, ErrorKind, FetchError, ResponseHead, Wire};
+
+/// How long an idle connection is kept: under the 5 s after which common servers close
+/// theirs, so that a request seldom meets a connection that is just being closed.
+const IDLE: Duration = Duration::from_secs(4);
+/// What the client can decode.
+const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
+
+/// Which HTTP versions are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/2 where TLS negotiates it (ALPN), else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only, without asking first, over plain TCP too.
+    Http2PriorKnowledge,
+}
+
+/// The URL of a proxy. Its `Debug` shows no credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl(url::Url);
+
+impl ProxyUrl {
+    /// Parses `[scheme://][user:password@]host[:port]`; without a scheme it is http, as
+    /// curl has it.
+    ///
+    /// # Errors
+    /// When it is no URL of a known proxy scheme. The message does not repeat it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let with_scheme = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
+        match url.scheme() {
+            "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => {
+                Ok(Self(url))
+            }
+            scheme => Err(format!(
+                "{scheme} is no proxy scheme; known are http, https, socks4, socks4a, socks5 and socks5h"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}://{}",
+            self.0.scheme(),
+            self.0.host_str().unwrap_or_default()
+        )
+    }
+}
+
+/// Through which proxy requests go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// As `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in small letters
+    /// or in capitals.
+    #[default]
+    Environment,
+    /// Through none.
+    Direct,
+    /// All through this one.
+    Url(ProxyUrl),
+}
+
+/// How requests are made.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// The body of every request.
+    pub body: Option<Bytes>,
+    /// Headers of every request to the origins of the list; other origins, reached by a
+    /// redirect, get only `accept` and `accept-language` of them.
+    pub headers: HeaderMap,
+    /// `User-Agent`.
+    pub user_agent: HeaderValue,
+    /// Basic credentials for the origins of the list; userinfo in a URL beats them.
+    pub user: Option<Credentials>,
+    /// Through which proxy requests go.
+    pub proxy: Proxy,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// Authorities to trust instead of the system's, in PEM.
+    pub cacert: Option<PathBuf>,
+    /// Addresses that beat the name system.
+    pub resolve: Vec<ResolveRule>,
+    /// Ask for compressed bodies.
+    pub compression: bool,
+    /// HTTP versions.
+    pub version: HttpVersion,
+    /// Limit for DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Idle connections kept for each host.
+    pub idle_per_host: usize,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            body: None,
+            headers: HeaderMap::new(),
+            user_agent: HeaderValue::from_static(concat!("fetchall/", env!("CARGO_PKG_VERSION"))),
+            user: None,
+            proxy: Proxy::Environment,
+            insecure: false,
+            cacert: None,
+            resolve: Vec::new(),
+            compression: true,
+            version: HttpVersion::Auto,
+            connect_timeout: Duration::from_secs(10),
+            idle_per_host: 10,
+        }
+    }
+}
+
+/// The client can't be made of these options.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The file of `--cacert`.
+    #[error("cannot use the certificates in {}: {cause}", path.display())]
+    CaCert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Anything else.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(String),
+}
+
+/// The transport over reqwest.
+#[derive(Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+    body: Option<Bytes>,
+    /// Headers for the origins of the list.
+    home: HeaderMap,
+    /// Headers for other origins.
+    abroad: HeaderMap,
+}
+
+impl HttpTransport {
+    /// A transport with its connection pool.
+    ///
+    /// # Errors
+    /// When certificates can't be read or options do not go together.
+    pub fn new(options: HttpOptions) -> Result<Self, TransportError> {
+        let client = build_client(&options)?;
+        let (home, abroad) = header_sets(&options);
+        Ok(Self {
+            client,
+            body: options.body,
+            home,
+            abroad,
+        })
+    }
+
+    fn request(&self, attempt: &Attempt) -> reqwest::Request {
+        let mut request = reqwest::Request::new(attempt.method.clone(), attempt.url().clone());
+        let headers = if attempt.at_home() {
+            &self.home
+        } else {
+            &self.abroad
+        };
+        request.headers_mut().clone_from(headers);
+        if attempt.at_home()
+            && let Some(value) = attempt.job.credentials.as_deref().and_then(basic)
+        {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        match &self.body {
+            Some(body) if attempt.with_body => *request.body_mut() = Some(body.clone().into()),
+            Some(_) => {
+                // The redirect turned it into a GET: what describes the body goes too
+                // (RFC 9110 §15.4.4).
+                request.headers_mut().remove(header::CONTENT_TYPE);
+                request.headers_mut().remove(header::CONTENT_LENGTH);
+            }
+            None => {}
+        }
+        request
+    }
+
+    async fn send(
+        &self,
+        attempt: &Attempt,
+        wire: &Arc<Wire>,
+    ) -> Result<reqwest::Response, FetchError> {
+        let request = self.request(attempt);
+        let call = Call {
+            wire: Arc::clone(wire),
+            port: request.url().port_or_known_default(),
+        };
+        CALL.scope(call, self.client.execute(request))
+            .await
+            .map_err(|error| classify(error, Phase::Head))
+    }
+}
+
+impl Transport for HttpTransport {
+    type Body = HttpBody;
+
+    async fn open(
+        &self,
+        attempt: &Attempt,
+        wire: &Arc<Wire>,
+    ) -> Result<Response<HttpBody>, FetchError> {
+        let mut sent = self.send(attempt, wire).await;
+        if let Err(error) = &sent
+            && !wire.is_fresh()
+            && error.kind() == ErrorKind::Reset
+            && attempt.method.is_idempotent()
+        {
+            // The server closed an idle connection just as it was used again. Nothing
+            // says that the server has trouble, so no attempt is charged (RFC 9112
+            // §9.3.1 allows it for idempotent methods).
+            sent = self.send(attempt, wire).await;
+        }
+        let mut response = sent?;
+        let head = ResponseHead {
+            status: response.status(),
+            version: response.version(),
+            headers: std::mem::take(response.headers_mut()),
+        };
+        let body = HttpBody {
+            expected: head.content_length(),
+            response,
+            received: 0,
+        };
+        Ok(Response { head, body })
+    }
+}
+
+/// The body of a real response.
+#[derive(Debug)]
+pub struct HttpBody {
+    response: reqwest::Response,
+    received: u64,
+    expected: Option<u64>,
+}
+
+impl Body for HttpBody {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let chunk = self.response.chunk().await.map_err(|error| {
+            let phase = Phase::Body {
+                received: self.received,
+                expected: self.expected,
+            };
+            classify(error, phase)
+        })?;
+        self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Ok(chunk)
+    }
+}
+
+fn basic(credentials: &Credentials) -> Option<HeaderValue> {
+    let plain = format!("{}:{}", credentials.user, credentials.password);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Headers that tell another origin nothing about the user.
+const HARMLESS: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
+
+fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
+    let mut base = HeaderMap::new();
+    base.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    let coding = if options.compression {
+        ACCEPT_ENCODING
+    } else {
+        "identity"
+    };
+    base.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding));
+    if !options.user_agent.is_empty() {
+        base.insert(header::USER_AGENT, options.user_agent.clone());
+    }
+    let mut abroad = base.clone();
+    for name in HARMLESS {
+        if let Some(value) = options.headers.get(&name) {
+            abroad.insert(name, value.clone());
+        }
+    }
+    let mut home = base;
+    if let Some(value) = options.user.as_ref().and_then(basic) {
+        home.insert(header::AUTHORIZATION, value);
+    }
+    for name in options.headers.keys() {
+        home.remove(name);
+    }
+    for (name, value) in &options.headers {
+        home.append(name, value.clone());
+    }
+    (home, abroad)
+}
+
+fn build_client(options: &HttpOptions) -> Result<reqwest::Client, TransportError> {
+    let certs = match &options.cacert {
+        Some(path) => Some(read_certs(path)?),
+        None => None,
+    };
+    let only = certs.is_some();
+    let first = builder(options, certs)?.build();
+    let client = match first {
+        Ok(client) => client,
+        // Without any CA certificate on the system no client can be built, not even one
+        // for http (reqwest#2965): then nobody is trusted, and https says why it fails.
+        Err(_) if !only => builder(options, Some(Vec::new()))?
+            .build()
+            .map_err(client_error)?,
+        Err(error) => return Err(client_error(error)),
+    };
+    Ok(client)
+}
+
+fn client_error(error: reqwest::Error) -> TransportError {
+    TransportError::Client(crate::model::chain_text(&error))
+}
+
+fn builder(
+    options: &HttpOptions,
+    certs: Option<Vec<reqwest::Certificate>>,
+) -> Result<reqwest::ClientBuilder, TransportError> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(options.idle_per_host)
+        .dns_resolver(Resolver::new(options.resolve.clone(), port_of_call))
+        .connector_layer(Watch {
+            limit: options.connect_timeout,
+        });
+    builder = match options.version {
+        HttpVersion::Auto => builder,
+        HttpVersion::Http1 => builder.http1_only(),
+        HttpVersion::Http2PriorKnowledge => builder.http2_prior_knowledge(),
+    };
+    if let Some(certs) = certs {
+        builder = builder.tls_certs_only(certs);
+    }
+    if options.insecure {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    Ok(match &options.proxy {
+        Proxy::Environment => builder,
+        Proxy::Direct => builder.no_proxy(),
+        Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.0.clone()).map_err(client_error)?),
+    })
+}
+
+fn read_certs(path: &Path) -> Result<Vec<reqwest::Certificate>, TransportError> {
+    let failed = |cause: String| TransportError::CaCert {
+        path: path.to_owned(),
+        cause,
+    };
+    let pem = std::fs::read(path).map_err(|error: io::Error| failed(error.to_string()))?;
+    let certs = reqwest::Certificate::from_pem_bundle(&pem)
+        .map_err(|error| failed(crate::model::chain_text(&error)))?;
+    if certs.is_empty() {
+        return Err(failed("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(certs)
+}
+
+tokio::task_local! {
+    /// The request being sent by this task, for the layers under the pool.
+    static CALL: Call;
+}
+
+/// What the layers under the pool need to know of a request: they see neither its URL
+/// nor its attempt.
+#[derive(Clone)]
+struct Call {
+    wire: Arc<Wire>,
+    port: Option<u16>,
+}
+
+fn port_of_call() -> Option<u16> {
+    CALL.try_with(|call| call.port).ok().flatten()
+}
+
+/// The layer around connecting: puts the clock over it and notes that it happened.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    limit: Duration,
+}
+
+impl<S> Layer<S> for Watch {
+    type Service = Watched<S>;
+
+    fn layer(&self, inner: S) -> Watched<S> {
+        Watched {
+            inner,
+            limit: self.limit,
+        }
+    }
+}
+
+/// A connector under [`Watch`].
+#[derive(Debug, Clone)]
+struct Watched<S> {
+    inner: S,
+    limit: Duration,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<S, R> Service<R> for Watched<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Future: Send + 'static,
+    S::Response: 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let call = CALL.try_with(Call::clone).ok();
+        if let Some(call) = &call {
+            call.wire.connecting();
+        }
+        let connecting = clock::within(self.limit, self.inner.call(request));
+        Box::pin(async move {
+            // The pool may finish a connection in a task of its own when another one
+            // came free first: the future takes what it needs along.
+            let connected = match &call {
+                Some(this) => CALL.scope(this.clone(), connecting).await,
+                None => connecting.await,
+            }??;
+            if let Some(call) = call {
+                call.wire.connected(Instant::now());
+            }
+            Ok(connected)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_origins_get_nothing_that_is_the_users() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-secret", HeaderValue::from_static("1"));
+        headers.insert(header::COOKIE, HeaderValue::from_static("a=b"));
+        headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
+        let options = HttpOptions {
+            headers,
+            user: Some(Credentials {
+                user: "me".into(),
+                password: "secret".into(),
+            }),
+            ..HttpOptions::default()
+        };
+        let (home, abroad) = header_sets(&options);
+        assert_eq!(
+            home.get(header::AUTHORIZATION).unwrap(),
+            "Basic bWU6c2VjcmV0"
+        );
+        assert!(home.contains_key("x-secret") && home.contains_key(header::COOKIE));
+        let mut names: Vec<_> = abroad.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["accept", "accept-encoding", "accept-language", "user-agent"]
+        );
+    }
+
+    #[test]
+    fn a_proxy_needs_a_known_scheme_and_shows_no_password() {
+        let proxy = ProxyUrl::parse("socks5h://me:secret@127.0.0.1:1080").unwrap();
+        assert!(!format!("{proxy:?}").contains("secret"));
+        assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());
+        let error = ProxyUrl::parse("ftp://me:secret@host").unwrap_err();
+        assert!(error.contains("socks5h") && !error.contains("secret"));
+    }
+}

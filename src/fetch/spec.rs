@@ -1,0 +1,447 @@
+//! The plan of simulated faults, and the little language it is written in:
+//!
+//! `SPEC = item {"," item}`, `item = KIND ["(" DUR ")"] "=" NUM "%" ["@" HOST [":" PORT]]`.
+
+use std::fmt;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use http::StatusCode;
+use siphasher::sip::SipHasher13;
+use url::Url;
+
+/// Wait of `slow` when none is given.
+const SLOW: Duration = Duration::from_secs(1);
+/// What `--simulate-failure` without a SPEC means: 30 % of faults that pass, no hangs.
+const DEFAULT: &str = "dns=2%,refused=4%,reset=6%,truncated=6%,500=4%,502=2%,503=6%";
+
+/// A fault that can be rehearsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The name can't be resolved for now.
+    Dns,
+    /// The port is closed.
+    Refused,
+    /// No route.
+    Unreachable,
+    /// Connecting hangs.
+    ConnectTimeout,
+    /// A certificate that has expired.
+    Tls,
+    /// The head never comes.
+    Timeout,
+    /// The body stops in the middle, the connection stays.
+    Stalled,
+    /// The connection is reset.
+    Reset,
+    /// The body ends early.
+    Truncated,
+    /// A response that breaks the protocol.
+    Protocol,
+    /// A redirect to itself.
+    Redirect,
+    /// A body that is not what its coding says.
+    Decode,
+    /// The request is held up for this long, then goes out.
+    Slow(Duration),
+    /// A status, perhaps with `Retry-After`.
+    Status(StatusCode, Option<Duration>),
+}
+
+const NAMES: [(&str, Fault); 13] = [
+    ("dns", Fault::Dns),
+    ("refused", Fault::Refused),
+    ("unreachable", Fault::Unreachable),
+    ("connect_timeout", Fault::ConnectTimeout),
+    ("tls", Fault::Tls),
+    ("timeout", Fault::Timeout),
+    ("stalled", Fault::Stalled),
+    ("reset", Fault::Reset),
+    ("truncated", Fault::Truncated),
+    ("protocol", Fault::Protocol),
+    ("redirect", Fault::Redirect),
+    ("decode", Fault::Decode),
+    ("slow", Fault::Slow(SLOW)),
+];
+
+/// Which host an item is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    host: String,
+    port: Option<u16>,
+}
+
+impl Target {
+    fn fits(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        host.eq_ignore_ascii_case(&self.host)
+            && self
+                .port
+                .is_none_or(|port| url.port_or_known_default() == Some(port))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Item {
+    fault: Fault,
+    percent: f64,
+    target: Option<Target>,
+}
+
+/// Which faults happen, and how often. One draw per request, by a hash of seed, URL and
+/// the number of the request: the same list and seed give the same faults whatever the
+/// scheduling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultPlan {
+    items: Vec<Item>,
+    seed: u64,
+}
+
+impl FaultPlan {
+    /// Reads a SPEC. An empty one means the default plan.
+    ///
+    /// # Errors
+    /// [`SpecError`], which shows where and what would be right.
+    pub fn parse(spec: &str, seed: u64) -> Result<Self, SpecError> {
+        let text = if spec.is_empty() { DEFAULT } else { spec };
+        let mut items: Vec<Item> = Vec::new();
+        let mut start = 0;
+        for part in text.split(',') {
+            let item = Parser {
+                spec: text,
+                start,
+                part,
+            }
+            .item()?;
+            let sum: f64 = items
+                .iter()
+                .filter(|other| other.target == item.target)
+                .map(|other| other.percent)
+                .sum();
+            if sum + item.percent > 100.0 + 1e-9 {
+                let message = format!(
+                    "with this the faults add up to {} %, more than 100 %",
+                    sum + item.percent
+                );
+                return Err(SpecError::new(text, start, part.len(), message));
+            }
+            items.push(item);
+            start += part.len() + 1;
+        }
+        Ok(Self { items, seed })
+    }
+
+    /// The fault of this request, if it gets one. `ordinal` counts the requests of a job.
+    #[must_use]
+    pub fn draw(&self, url: &Url, ordinal: u32) -> Option<Fault> {
+        let is_special = |item: &&Item| item.target.as_ref().is_some_and(|target| target.fits(url));
+        // Items for a host replace the general ones there.
+        let special = self.items.iter().any(|item| is_special(&item));
+        let mut point = self.point(url, ordinal);
+        for item in &self.items {
+            let applies = if special {
+                is_special(&item)
+            } else {
+                item.target.is_none()
+            };
+            if applies {
+                if point < item.percent {
+                    return Some(item.fault);
+                }
+                point -= item.percent;
+            }
+        }
+        None
+    }
+
+    /// Where in 0..100 this request falls.
+    fn point(&self, url: &Url, ordinal: u32) -> f64 {
+        let mut hash = SipHasher13::new_with_keys(self.seed, 0);
+        hash.write(url.as_str().as_bytes());
+        hash.write_u32(ordinal);
+        // 53 bits are what an f64 holds exactly.
+        (hash.finish() >> 11) as f64 / (1u64 << 53) as f64 * 100.0
+    }
+}
+
+/// A SPEC that can't be read: where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecError {
+    spec: String,
+    start: usize,
+    length: usize,
+    message: String,
+}
+
+impl SpecError {
+    fn new(spec: &str, start: usize, length: usize, message: String) -> Self {
+        Self {
+            spec: spec.to_owned(),
+            start,
+            length,
+            message,
+        }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self
+            .spec
+            .get(..self.start)
+            .unwrap_or_default()
+            .chars()
+            .count();
+        let marked = self
+            .spec
+            .get(self.start..self.start + self.length)
+            .map_or(1, |part| part.chars().count().max(1));
+        writeln!(f, "{}", self.message)?;
+        writeln!(f, "  {}", crate::model::harmless(&self.spec))?;
+        write!(f, "  {}{}", " ".repeat(before), "^".repeat(marked))
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+/// Reads one item.
+struct Parser<'a> {
+    spec: &'a str,
+    /// Where the item stands in the spec.
+    start: usize,
+    part: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn item(&self) -> Result<Item, SpecError> {
+        if self.part.trim().is_empty() {
+            return Err(self.error(
+                self.part,
+                "an item is missing here, such as reset=10%".to_owned(),
+            ));
+        }
+        let Some((left, right)) = self.part.split_once('=') else {
+            let hint = format!("how often? {}=10%, for example", self.part.trim());
+            return Err(self.error(self.part, hint));
+        };
+        let fault = self.fault(left.trim())?;
+        let (amount, target) = match right.split_once('@') {
+            Some((amount, target)) => (amount, Some(self.target(target.trim())?)),
+            None => (right, None),
+        };
+        Ok(Item {
+            fault,
+            percent: self.percent(amount.trim())?,
+            target,
+        })
+    }
+
+    fn fault(&self, text: &'a str) -> Result<Fault, SpecError> {
+        let (name, duration) = match text.split_once('(') {
+            None => (text, None),
+            Some((name, rest)) => {
+                let inner = rest.strip_suffix(')').ok_or_else(|| {
+                    self.error(text, "the bracket is not closed: 429(2s)=10%".to_owned())
+                })?;
+                (name, Some(self.duration(inner)?))
+            }
+        };
+        let fault = self.kind(name)?;
+        match (fault, duration) {
+            (fault, None) => Ok(fault),
+            (Fault::Slow(_), Some(duration)) => Ok(Fault::Slow(duration)),
+            (Fault::Status(status, _), Some(duration)) if matches!(status.as_u16(), 429 | 503) => {
+                Ok(Fault::Status(status, Some(duration)))
+            }
+            (_, Some(_)) => Err(self.error(
+                text,
+                format!("{name} takes no duration; slow, 429 and 503 do"),
+            )),
+        }
+    }
+
+    fn kind(&self, name: &'a str) -> Result<Fault, SpecError> {
+        if let Some((_, fault)) = NAMES.iter().find(|(known, _)| *known == name) {
+            return Ok(*fault);
+        }
+        if name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() {
+            return match name
+                .parse::<u16>()
+                .ok()
+                .filter(|code| (400..600).contains(code))
+            {
+                Some(code) => match StatusCode::from_u16(code) {
+                    Ok(status) => Ok(Fault::Status(status, None)),
+                    Err(_) => Err(self.error(name, "no such status".to_owned())),
+                },
+                None => Err(self.error(name, "a status is a fault from 400 to 599".to_owned())),
+            };
+        }
+        let close = NAMES
+            .iter()
+            .map(|(known, _)| (strsim::damerau_levenshtein(known, name), *known))
+            .min()
+            .filter(|(distance, _)| *distance <= 3);
+        let message = match close {
+            Some((_, known)) => format!("unknown fault {name}; did you mean {known}?"),
+            None => {
+                let names: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
+                format!(
+                    "unknown fault {name}; known are {} and statuses 400–599",
+                    names.join(", ")
+                )
+            }
+        };
+        Err(self.error(name, message))
+    }
+
+    fn duration(&self, text: &'a str) -> Result<Duration, SpecError> {
+        crate::model::parse_duration(text).map_err(|message| self.error(text, message))
+    }
+
+    fn percent(&self, text: &'a str) -> Result<f64, SpecError> {
+        let Some(number) = text.strip_suffix('%') else {
+            let hint = format!("a percentage is needed: {text}%");
+            return Err(self.error(text, hint));
+        };
+        match number.trim().parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+            _ => Err(self.error(text, "a percentage from 0% to 100% is needed".to_owned())),
+        }
+    }
+
+    fn target(&self, text: &'a str) -> Result<Target, SpecError> {
+        // The URL parser knows what a host is: names, IPv4, [IPv6], upper case.
+        let parsed = Url::parse(&format!("http://{text}/"))
+            .ok()
+            .filter(|url| url.username().is_empty() && url.path() == "/" && url.query().is_none());
+        let host = parsed.as_ref().and_then(Url::host_str);
+        let (Some(host), false) = (host, text.is_empty()) else {
+            return Err(self.error(
+                text,
+                "a host is needed: @example.com or @example.com:8080".to_owned(),
+            ));
+        };
+        // The default port of http vanishes in parsing, so the port is read from the text.
+        let port = text
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'))
+            .and_then(|(_, port)| port.parse().ok());
+        Ok(Target {
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    /// An error at `place`, which is a part of the item (or the item itself).
+    fn error(&self, place: &str, message: String) -> SpecError {
+        let offset = (place.as_ptr() as usize).saturating_sub(self.part.as_ptr() as usize);
+        let offset = offset.min(self.part.len());
+        SpecError::new(self.spec, self.start + offset, place.len(), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plan(spec: &str) -> FaultPlan {
+        FaultPlan::parse(spec, 0).unwrap()
+    }
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn every_kind_and_every_form_is_read() {
+        for (name, fault) in NAMES {
+            assert_eq!(
+                plan(&format!("{name}=100%")).draw(&url("http://a/"), 1),
+                Some(fault)
+            );
+        }
+        let second = Duration::from_secs(1);
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        for (spec, fault) in [
+            ("429(1s)=100%", Fault::Status(status(429), Some(second))),
+            ("503=100%", Fault::Status(status(503), None)),
+            ("404 = 100 %", Fault::Status(status(404), None)),
+            ("slow(1000ms)=100%", Fault::Slow(second)),
+        ] {
+            assert_eq!(plan(spec).draw(&url("http://a/"), 1), Some(fault), "{spec}");
+        }
+    }
+
+    #[test]
+    fn items_for_a_host_replace_the_general_ones_there() {
+        let plan = plan("reset=100%,dns=0%@a.test,tls=100%@b.test:8080");
+        assert_eq!(plan.draw(&url("http://a.test/"), 1), None);
+        assert_eq!(plan.draw(&url("http://b.test:8080/"), 1), Some(Fault::Tls));
+        assert_eq!(plan.draw(&url("http://b.test/"), 1), Some(Fault::Reset));
+    }
+
+    #[test]
+    fn a_bad_spec_shows_where_and_what_would_be_right() {
+        for (spec, marked, hint) in [
+            ("resets=10%", "resets", "did you mean reset?"),
+            ("reset=10%,dsn=5%", "dsn", "did you mean dns?"),
+            ("reset", "reset", "reset=10%"),
+            ("reset=10", "10", "10%"),
+            ("reset=110%", "110%", "0% to 100%"),
+            ("reset=60%,dns=50%", "dns=50%", "110 %"),
+            ("reset(2s)=10%", "reset(2s)", "takes no duration"),
+            ("429(2s=10%", "429(2s", "not closed"),
+            ("429(soon)=10%", "soon", "2m"),
+            ("200=10%", "200", "400 to 599"),
+            ("reset=10%,,dns=1%", "", "missing"),
+            ("reset=10%@", "", "a host is needed"),
+            ("reset=10%@a b", "a b", "a host is needed"),
+            ("quux_and_more=1%", "quux_and_more", "known are dns"),
+        ] {
+            let error = FaultPlan::parse(spec, 0).unwrap_err();
+            assert_eq!(
+                &spec[error.start..error.start + error.length],
+                marked,
+                "{spec}"
+            );
+            assert!(error.to_string().contains(hint), "{spec}: {error}");
+        }
+        assert_eq!(
+            FaultPlan::parse("reset=10%,dsn=5%", 0)
+                .unwrap_err()
+                .to_string(),
+            "unknown fault dsn; did you mean dns?\n  reset=10%,dsn=5%\n            ^^^"
+        );
+    }
+
+    #[test]
+    fn the_default_plan_is_transient_and_near_30_percent() {
+        let plan = plan("");
+        let hits = (0..10_000)
+            .filter(|n| plan.draw(&url(&format!("http://a/{n}")), 1).is_some())
+            .count();
+        assert!((2800..3200).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn the_draws_of_a_seed_never_change() {
+        // A change here changes what every script that rehearses gets.
+        let plan = FaultPlan::parse("reset=50%", 7).unwrap();
+        let draws: String = (0..16)
+            .map(|n| plan.draw(&url(&format!("http://a/{n}")), n + 1))
+            .map(|fault| if fault.is_some() { 'x' } else { '.' })
+            .collect();
+        assert_eq!(draws, ".x.xx..xxxxx....");
+    }
+
+    proptest! {
+        #[test]
+        fn no_spec_makes_it_panic(spec in "[a-z0-9%=@():,. é]{0,40}") {
+            if let Err(error) = FaultPlan::parse(&spec, 0) {
+                let _ = error.to_string();
+            }
+        }
+    }
+}
