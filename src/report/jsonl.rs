@@ -1,0 +1,29 @@
+//! `--json`: a record a line.
+
+use std::io;
+
+use super::{Output, Reporter};
+use crate::model::Event;
+
+/// Writes every record as a line of JSON.
+pub struct JsonLines(Output);
+
+impl JsonLines {
+    /// Writes to `output`.
+    #[must_use]
+    pub fn new(output: Output) -> Self {
+        Self(output)
+    }
+}
+
+impl Reporter for JsonLines {
+    fn on_event(&mut self, event: &Event) -> io::Result<()> {
+        let Event::Settled(settled) = event;
+        serde_json::to_writer(self.0.line(), &settled.record)?;
+        self.0.end_line()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

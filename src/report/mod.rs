@@ -1,0 +1,48 @@
+//! From events to lines, files and a display: reporters, and the pump that feeds them.
+
+mod failed;
+mod jsonl;
+mod ordered;
+mod output;
+mod progress;
+mod pump;
+mod summary;
+mod text;
+
+use std::io;
+
+use crate::model::{Event, Summary};
+
+pub use failed::FailedLines;
+pub use jsonl::JsonLines;
+pub use output::Output;
+pub use progress::{Progress, ProgressStyle, Screen};
+pub use pump::{Pump, PumpEnd, ReportError};
+pub use summary::render as render_summary;
+pub use text::TextLines;
+
+/// Takes what the engine says. Reporters run on one thread of their own, so a slow one
+/// slows the run down instead of filling memory.
+pub trait Reporter: Send {
+    /// Something happened.
+    ///
+    /// # Errors
+    /// When it can't be reported; the run is then wound down.
+    fn on_event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Nothing more is waiting at the moment: what is held in buffers goes out.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+        self.flush()
+    }
+}

@@ -1,0 +1,190 @@
+//! The thread that feeds the reporters.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Reporter;
+use super::ordered::Order;
+use crate::model::{Event, Outcome, Summary, Window};
+
+/// Events that may wait for the reporters.
+const QUEUE: usize = 1024;
+/// Shortest time between two wakings. Waking a thread costs as much as writing several
+/// records, so at high rates records are taken in batches; nobody sees 2 ms.
+const REST: Duration = Duration::from_millis(2);
+
+/// A reporter that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {what}: {source}")]
+pub struct ReportError {
+    /// What was being written.
+    pub what: String,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+/// What the pump knows at its end.
+#[derive(Debug, Default)]
+pub struct PumpEnd {
+    /// The counts of what was reported; the rest of the summary is not its business.
+    pub summary: Summary,
+    /// The first reporter that failed.
+    pub error: Option<ReportError>,
+}
+
+/// A named reporter.
+type Named = (String, Box<dyn Reporter>);
+
+/// The thread that feeds the reporters.
+pub struct Pump {
+    reporters: Vec<Named>,
+    attach_bodies: bool,
+    order: Option<Order>,
+    failed: CancellationToken,
+    end: PumpEnd,
+}
+
+/// A pump at work.
+pub struct Running {
+    thread: JoinHandle<(Vec<Named>, PumpEnd)>,
+}
+
+impl Pump {
+    /// A pump that cancels `failed` when a reporter can't go on. With `attach_bodies`
+    /// the records carry the bodies.
+    #[must_use]
+    pub fn new(failed: CancellationToken, attach_bodies: bool) -> Self {
+        Self {
+            reporters: Vec::new(),
+            attach_bodies,
+            order: None,
+            failed,
+            end: PumpEnd::default(),
+        }
+    }
+
+    /// Everything is reported in input order; credits go back to `window`.
+    pub fn in_order(&mut self, window: Window) {
+        self.order = Some(Order::new(window));
+    }
+
+    /// Adds a reporter; `what` names it in errors.
+    pub fn add(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
+        self.reporters.push((what.into(), reporter));
+    }
+
+    /// Starts the thread. It ends when every sender is gone.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(self) -> io::Result<(mpsc::Sender<Event>, Running)> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("report".into())
+            .spawn(move || self.run(receiver))?;
+        Ok((sender, Running { thread }))
+    }
+
+    fn run(mut self, mut events: mpsc::Receiver<Event>) -> (Vec<Named>, PumpEnd) {
+        let mut batch = Vec::with_capacity(QUEUE);
+        let mut last = None::<Instant>;
+        while events.blocking_recv_many(&mut batch, QUEUE) > 0 {
+            for event in batch.drain(..) {
+                self.take(event);
+            }
+            self.flush();
+            let rested = last.map_or(REST, |last| last.elapsed());
+            if rested < REST && events.is_empty() && !events.is_closed() {
+                std::thread::sleep(REST - rested);
+            }
+            last = Some(Instant::now());
+        }
+        let rest = self.order.as_mut().map(Order::rest);
+        for event in rest.into_iter().flatten() {
+            self.pass_on(event);
+        }
+        self.flush();
+        (self.reporters, self.end)
+    }
+
+    fn take(&mut self, event: Event) {
+        let Some(order) = &mut self.order else {
+            return self.pass_on(event);
+        };
+        order.put(event);
+        while let Some(event) = self.order.as_mut().and_then(Order::due) {
+            self.pass_on(event);
+        }
+    }
+
+    fn pass_on(&mut self, mut event: Event) {
+        if self.end.error.is_some() {
+            // Not reported: it counts as left.
+            return;
+        }
+        let Event::Settled(settled) = &mut event;
+        if let (true, Outcome::Fetched(fetched)) = (self.attach_bodies, &settled.outcome)
+            && let Some(body) = &fetched.saved.body
+        {
+            settled.record.attach_body(body);
+        }
+        self.each(|reporter| reporter.on_event(&event));
+        if let (None, Event::Settled(settled)) = (&self.end.error, &event) {
+            self.end.summary.count(&settled.outcome);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.end.error.is_none() {
+            self.each(|reporter| reporter.flush());
+        }
+    }
+
+    fn each(&mut self, mut call: impl FnMut(&mut dyn Reporter) -> io::Result<()>) {
+        for (what, reporter) in &mut self.reporters {
+            if let Err(source) = call(reporter.as_mut()) {
+                self.end.error = Some(ReportError {
+                    what: what.clone(),
+                    source,
+                });
+                self.failed.cancel();
+                return;
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Waits until everything has been reported, completes the summary with `complete`,
+    /// and lets the reporters finish with it.
+    #[must_use]
+    pub fn finish(self, complete: impl FnOnce(&mut Summary)) -> PumpEnd {
+        let Ok((mut reporters, mut end)) = self.thread.join() else {
+            let mut end = PumpEnd {
+                error: Some(ReportError {
+                    what: "the results".to_owned(),
+                    source: io::Error::other("the reporting thread broke down"),
+                }),
+                ..PumpEnd::default()
+            };
+            complete(&mut end.summary);
+            return end;
+        };
+        complete(&mut end.summary);
+        for (what, reporter) in &mut reporters {
+            if let Err(source) = reporter.finish(&end.summary)
+                && end.error.is_none()
+            {
+                end.error = Some(ReportError {
+                    what: what.clone(),
+                    source,
+                });
+            }
+        }
+        end
+    }
+}

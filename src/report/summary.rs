@@ -1,0 +1,127 @@
+//! The summary for people.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+
+use crate::model::{ErrorKind, Summary, human_duration};
+
+/// Statuses named in the summary, the most frequent first.
+const STATUSES: usize = 5;
+
+/// A number with its thousands told apart: `12,345`.
+#[must_use]
+pub fn count(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
+}
+
+/// `8 timeout, 4 reset`: the most frequent first.
+pub(super) fn kinds(failures: impl Iterator<Item = (ErrorKind, u64)>) -> String {
+    let mut all: Vec<_> = failures.collect();
+    all.sort_by_key(|(kind, n)| (std::cmp::Reverse(*n), *kind));
+    let parts: Vec<_> = all
+        .iter()
+        .map(|(kind, n)| format!("{} {kind}", count(*n)))
+        .collect();
+    parts.join(", ")
+}
+
+/// The summary as lines of text, without a line end after the last.
+#[must_use]
+pub fn render(summary: &Summary) -> String {
+    let noun = if summary.input == 1 { "URL" } else { "URLs" };
+    let mut text = format!(
+        "{} {noun}: {} fetched",
+        count(summary.input),
+        count(summary.fetched)
+    );
+    for (n, name) in [
+        (summary.failed, "failed"),
+        (summary.skipped, "skipped"),
+        (summary.left, "left"),
+    ] {
+        if n > 0 || name == "failed" {
+            // Writing to a String can't fail; so for every `let _` here.
+            let _ = write!(text, ", {} {name}", count(n));
+        }
+    }
+    if !summary.list_ended {
+        text.push_str("; the list was not read to its end");
+    }
+    if summary.failed > 0 {
+        let by_kind = summary.by_kind.iter().map(|(kind, n)| (*kind, *n));
+        let _ = write!(text, "\nfailed: {}{}", kinds(by_kind), statuses(summary));
+    }
+    let _ = write!(
+        text,
+        "\n{} in {}",
+        ByteSize(summary.bytes),
+        human_duration(summary.wall)
+    );
+    if summary.retries > 0 {
+        let noun = if summary.retries == 1 {
+            "retry"
+        } else {
+            "retries"
+        };
+        let _ = write!(text, ", {} {noun}", count(summary.retries));
+    }
+    let _ = write!(
+        text,
+        "; one after another the requests would have taken {}",
+        human_duration(summary.one_by_one)
+    );
+    let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
+    if ratio >= 1.05 {
+        let _ = write!(text, " ({ratio:.1} times as long)");
+    }
+    text
+}
+
+/// ` (status: 20 × 404, 3 × 500)`
+fn statuses(summary: &Summary) -> String {
+    if summary.by_status.is_empty() {
+        return String::new();
+    }
+    let mut all: Vec<_> = summary.by_status.iter().collect();
+    all.sort_by_key(|(status, n)| (std::cmp::Reverse(**n), **status));
+    let mut parts: Vec<_> = all
+        .iter()
+        .take(STATUSES)
+        .map(|(status, n)| format!("{} × {status}", count(**n)))
+        .collect();
+    if all.len() > STATUSES {
+        parts.push("…".to_owned());
+    }
+    format!(" (status: {})", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn it_adds_up_and_names_what_went_wrong() {
+        let summary = Summary {
+            input: 10_000,
+            fetched: 9_950,
+            failed: 48,
+            left: 2,
+            list_ended: true,
+            by_kind: [(ErrorKind::Timeout, 18), (ErrorKind::Status, 30)].into(),
+            by_status: [(404, 20), (500, 10)].into(),
+            bytes: 125_600_000,
+            retries: 1,
+            wall: Duration::from_secs(2),
+            one_by_one: Duration::from_secs(50),
+            ..Summary::default()
+        };
+        assert_eq!(
+            render(&summary),
+            "10,000 URLs: 9,950 fetched, 48 failed, 2 left\n\
+             failed: 30 status, 18 timeout (status: 20 × 404, 10 × 500)\n\
+             119.8 MiB in 2s, 1 retry; one after another the requests would have taken 50s (25.0 times as long)"
+        );
+    }
+}

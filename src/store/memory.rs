@@ -1,0 +1,68 @@
+//! Keeps bodies in memory: for `--body` and for `fetch_all`.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{BodyFile, BodyStore};
+use crate::model::{Attempt, FetchError, ResponseHead, Saved};
+
+/// Keeps every body in memory until its record is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory;
+
+/// A body in memory. One that comes in one piece is never copied.
+#[derive(Debug, Default)]
+pub struct Kept {
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl BodyStore for Memory {
+    type File = Kept;
+
+    fn begin(&self, _: &Attempt, _: &ResponseHead) -> Result<Kept, FetchError> {
+        Ok(Kept::default())
+    }
+}
+
+impl BodyFile for Kept {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
+        if self.first.is_empty() && self.rest.is_empty() {
+            self.first = chunk;
+        } else {
+            let first = std::mem::take(&mut self.first);
+            self.rest.extend_from_slice(&first);
+            self.rest.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    async fn commit(self) -> Result<Saved, FetchError> {
+        let body = if self.rest.is_empty() {
+            self.first
+        } else {
+            self.rest.freeze()
+        };
+        Ok(Saved {
+            bytes: body.len() as u64,
+            body: Some(body),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_come_out_as_they_went_in() {
+        let mut file = Kept::default();
+        for chunk in ["ab", "", "cde", "f"] {
+            file.write(Bytes::from_static(chunk.as_bytes()))
+                .await
+                .unwrap();
+        }
+        let saved = file.commit().await.unwrap();
+        assert_eq!(saved.bytes, 6);
+        assert_eq!(saved.body.unwrap(), "abcdef");
+    }
+}
