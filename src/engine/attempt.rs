@@ -1,0 +1,325 @@
+//! One attempt: the request, and every check on what comes back. The checks stand here,
+//! above the transport, so that a simulated fault meets the real ones.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use tokio::time::timeout;
+
+use super::clock::now;
+use super::redirect::{self, Redirect};
+use super::{Engine, EngineOptions};
+use crate::fetch::{Body, Decoder, Response, Transport, codings};
+use crate::model::{Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire};
+use crate::schedule::parse_retry_after;
+use crate::store::{BodyFile, BodyStore};
+
+/// A body must bring this many bytes in every stall window.
+const STALL_BYTES: u64 = 1024;
+/// Of a body that nobody wants (a 404 page), so much is read to keep the connection.
+const DRAIN_BYTES: u64 = 64 * 1024;
+/// And for so long.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// How an attempt ended well.
+pub enum Step {
+    /// The whole body came.
+    Fetched(Saved),
+    /// It goes on elsewhere.
+    Redirected(Redirect),
+}
+
+/// What was seen of the response, also when the attempt failed later.
+#[derive(Default)]
+pub struct Seen {
+    /// The head.
+    pub head: Option<ResponseHead>,
+    /// Time from the start of the attempt to the head.
+    pub ttfb: Option<Duration>,
+}
+
+/// Runs one attempt to its end, within its time.
+pub async fn run<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    wire: &Arc<Wire>,
+    start: Instant,
+    seen: &mut Seen,
+) -> Result<Step, FetchError> {
+    let inner = request(engine, attempt, wire, start, seen);
+    match engine.options.max_time {
+        None => inner.await,
+        Some(limit) => timeout(limit, inner).await.unwrap_or({
+            Err(FetchError::Timeout {
+                limit: TimeLimit::Attempt(limit),
+            })
+        }),
+    }
+}
+
+async fn request<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    wire: &Arc<Wire>,
+    start: Instant,
+    seen: &mut Seen,
+) -> Result<Step, FetchError> {
+    let options = &engine.options;
+    let opening = engine.transport.open(attempt, wire);
+    let Response { head, mut body } =
+        head_in_time(opening, options.stall_timeout, wire, start).await?;
+    seen.ttfb = Some(now().saturating_duration_since(start));
+    let verdict = judge(attempt, &head, options);
+    let head = seen.head.insert(head);
+    match verdict {
+        Ok(None) => {
+            let file = engine.store.begin(attempt, head)?;
+            let taken = if has_body(attempt, head) {
+                take_body(body, head, file, options, &engine.live).await
+            } else {
+                file.commit().await
+            };
+            taken.map(Step::Fetched)
+        }
+        Ok(Some(redirect)) => {
+            drain(&mut body, head).await;
+            Ok(Step::Redirected(redirect))
+        }
+        Err(error) => {
+            drain(&mut body, head).await;
+            Err(error)
+        }
+    }
+}
+
+/// Waits for the head. The clock does not run while the connection is being made: that
+/// has its own.
+async fn head_in_time<R>(
+    opening: impl Future<Output = Result<R, FetchError>>,
+    limit: Option<Duration>,
+    wire: &Wire,
+    start: Instant,
+) -> Result<R, FetchError> {
+    let Some(limit) = limit else {
+        return opening.await;
+    };
+    tokio::pin!(opening);
+    let mut deadline = start + limit;
+    loop {
+        if let Ok(opened) = tokio::time::timeout_at(deadline.into(), &mut opening).await {
+            return opened;
+        }
+        let later = match wire.connect_time() {
+            Some(connected) => start + connected + limit,
+            None if wire.is_fresh() => now() + limit,
+            None => deadline,
+        };
+        if later <= deadline {
+            return Err(FetchError::Timeout {
+                limit: TimeLimit::Head(limit),
+            });
+        }
+        deadline = later;
+    }
+}
+
+/// What the head says: take the body, go elsewhere, or it failed.
+fn judge(
+    attempt: &Attempt,
+    head: &ResponseHead,
+    options: &EngineOptions,
+) -> Result<Option<Redirect>, FetchError> {
+    if redirect::is_redirect(head.status) {
+        return redirect::follow(attempt, head, options.max_redirects)
+            .map(Some)
+            .map_err(|problem| FetchError::Redirect { problem });
+    }
+    if !head.status.is_success() {
+        return Err(FetchError::Status {
+            status: head.status,
+            retry_after: head
+                .text(header::RETRY_AFTER)
+                .and_then(|value| parse_retry_after(value, SystemTime::now())),
+            note: None,
+        });
+    }
+    if head.status == StatusCode::PARTIAL_CONTENT && !options.partial_is_fine {
+        return Err(FetchError::Protocol {
+            cause: Cause::words("206 Partial Content, but the whole was asked for"),
+        });
+    }
+    let plain = !head.headers.contains_key(header::CONTENT_ENCODING);
+    match head.content_length() {
+        Some(length) if plain && length > options.max_size && has_body(attempt, head) => {
+            Err(FetchError::TooLarge {
+                limit: options.max_size,
+                announced: Some(length),
+            })
+        }
+        _ => Ok(None),
+    }
+}
+
+/// RFC 9110 §6.4.1: whose responses have no body whatever their headers say.
+fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
+    attempt.method != Method::HEAD && head.status != StatusCode::NO_CONTENT
+}
+
+async fn take_body<B: Body, F: BodyFile>(
+    body: B,
+    head: &ResponseHead,
+    file: F,
+    options: &EngineOptions,
+    live: &Live,
+) -> Result<Saved, FetchError> {
+    let mut wire = WireBody {
+        body,
+        stall: StallClock::new(options.stall_timeout),
+        received: 0,
+        expected: head.content_length(),
+    };
+    let mut sink = Sink {
+        file,
+        size: 0,
+        limit: options.max_size,
+        live,
+    };
+    match codings(&head.headers) {
+        Some(codings) if !codings.is_empty() => {
+            let mut decoder = Decoder::new(&codings)?;
+            while let Some(chunk) = wire.next().await? {
+                decoder.feed(chunk);
+                while let Some(piece) = decoder.next()? {
+                    sink.write(piece).await?;
+                }
+            }
+            decoder.end();
+            while let Some(piece) = decoder.next()? {
+                sink.write(piece).await?;
+            }
+        }
+        // No coding, or one that is not known here: the body is taken as it comes.
+        _ => {
+            while let Some(chunk) = wire.next().await? {
+                sink.write(chunk).await?;
+            }
+        }
+    }
+    sink.file.commit().await
+}
+
+/// A body on the wire, with its clock and its announced length.
+struct WireBody<B> {
+    body: B,
+    stall: StallClock,
+    received: u64,
+    expected: Option<u64>,
+}
+
+impl<B: Body> WireBody<B> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        match self.stall.next(&mut self.body).await? {
+            Some(chunk) => {
+                self.received += chunk.len() as u64;
+                Ok(Some(chunk))
+            }
+            None if self
+                .expected
+                .is_some_and(|expected| self.received < expected) =>
+            {
+                Err(FetchError::Truncated {
+                    received: self.received,
+                    expected: self.expected,
+                })
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Where decoded bytes go, up to the limit.
+struct Sink<'a, F> {
+    file: F,
+    size: u64,
+    limit: u64,
+    live: &'a Live,
+}
+
+impl<F: BodyFile> Sink<'_, F> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
+        self.size += piece.len() as u64;
+        if self.size > self.limit {
+            return Err(FetchError::TooLarge {
+                limit: self.limit,
+                announced: None,
+            });
+        }
+        self.live.received(piece.len() as u64);
+        self.file.write(piece).await
+    }
+}
+
+/// Ends a body that brings less than 1 KiB in a window. Only the time spent waiting for
+/// the network counts: a slow disk or a slow reader is not the server's fault.
+struct StallClock {
+    window: Option<Duration>,
+    waited: Duration,
+    received: u64,
+}
+
+impl StallClock {
+    fn new(window: Option<Duration>) -> Self {
+        Self {
+            window,
+            waited: Duration::ZERO,
+            received: 0,
+        }
+    }
+
+    async fn next<B: Body>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
+        let Some(window) = self.window else {
+            return body.chunk().await;
+        };
+        let start = now();
+        let left = window.saturating_sub(self.waited);
+        let Ok(chunk) = timeout(left, body.chunk()).await else {
+            return Err(FetchError::Stalled {
+                window,
+                received: self.received,
+            });
+        };
+        let chunk = chunk?;
+        self.waited += now().saturating_duration_since(start);
+        self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.received >= STALL_BYTES {
+            self.waited = Duration::ZERO;
+            self.received = 0;
+        }
+        Ok(chunk)
+    }
+}
+
+/// Reads a small body to its end, so that its connection can be used again. A large or
+/// slow one costs more than a new connection.
+async fn drain<B: Body>(body: &mut B, head: &ResponseHead) {
+    if head
+        .content_length()
+        .is_some_and(|length| length > DRAIN_BYTES)
+    {
+        return;
+    }
+    let reading = async {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = body.chunk().await {
+            read += chunk.len() as u64;
+            if read > DRAIN_BYTES {
+                break;
+            }
+        }
+    };
+    // Whether it ended or not, the outcome is known already.
+    let _ = timeout(DRAIN_TIME, reading).await;
+}

@@ -1,0 +1,54 @@
+//! The clock of a run: every time in a record comes from it.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// The start of the run on both clocks. Times of day are the start plus what has passed,
+/// so that a system clock that jumps does not tear the records apart.
+#[derive(Debug, Clone, Copy)]
+pub struct RunClock {
+    start: Instant,
+    wall: Timestamp,
+}
+
+impl RunClock {
+    /// The run starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            start: now(),
+            wall: Timestamp::now(),
+        }
+    }
+
+    /// When the run started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.start
+    }
+
+    /// A moment as RFC 3339 in UTC with milliseconds.
+    #[must_use]
+    pub fn rfc3339(&self, at: Instant) -> String {
+        let passed = at.saturating_duration_since(self.start);
+        let time = self.wall.checked_add(passed).unwrap_or(self.wall);
+        format!("{time:.3}")
+    }
+
+    /// A moment in whole milliseconds since the start.
+    #[must_use]
+    pub fn ms(&self, at: Instant) -> u64 {
+        millis(at.saturating_duration_since(self.start))
+    }
+}
+
+/// Tokio's clock, so that tests can stop it.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,157 @@
+//! Walks every job through the stages: a feed fills the scheduler, N workers under
+//! `join_all` empty it, each with one attempt at a time.
+
+mod attempt;
+mod clock;
+mod feed;
+mod redirect;
+mod settle;
+mod shutdown;
+mod worker;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use http::Method;
+use tokio::sync::mpsc;
+
+use crate::fetch::Transport;
+use crate::input::{Batch, InputError};
+use crate::model::{Event, Live, Window};
+use crate::schedule::{RetryPolicy, Scheduler};
+use crate::store::BodyStore;
+
+pub use clock::RunClock;
+pub use shutdown::Shutdown;
+
+/// Limits and habits of the engine.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Workers, and so requests at the same time.
+    pub concurrency: NonZeroUsize,
+    /// The method of every request.
+    pub method: Method,
+    /// Limit of one attempt, from its start to the end of the body. None by default.
+    pub max_time: Option<Duration>,
+    /// The head must come within it, then each KiB of the body; `None`: no limit.
+    pub stall_timeout: Option<Duration>,
+    /// Largest decoded body, in bytes.
+    pub max_size: u64,
+    /// Redirects followed for one job.
+    pub max_redirects: u32,
+    /// Whether a 206 is an answer that was asked for.
+    pub partial_is_fine: bool,
+    /// How long what is in flight may go on after a shutdown was asked for.
+    pub grace: Duration,
+    /// Where the jitter of back-offs comes from; `None`: the system.
+    pub seed: Option<u64>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: NonZeroUsize::MIN.saturating_add(63),
+            method: Method::GET,
+            max_time: None,
+            stall_timeout: Some(Duration::from_secs(30)),
+            max_size: 1 << 30,
+            max_redirects: 10,
+            partial_is_fine: false,
+            grace: Duration::from_secs(10),
+            seed: None,
+        }
+    }
+}
+
+/// Everything a worker needs.
+pub struct Engine<T, S> {
+    /// Limits and habits.
+    pub options: EngineOptions,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// Sends requests.
+    pub transport: T,
+    /// Takes bodies.
+    pub store: S,
+    /// Whose turn it is.
+    pub scheduler: Arc<Scheduler>,
+    /// Shared counters.
+    pub live: Arc<Live>,
+    /// The clock of the run.
+    pub clock: RunClock,
+    /// Where events go.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// Why a run ended before its list did, apart from a shutdown.
+#[derive(Debug, Default)]
+pub struct End {
+    /// The list could not be read on.
+    pub input_error: Option<InputError>,
+    /// A worker broke down: a mistake in this program.
+    pub panic: Option<String>,
+}
+
+/// Works until everything is settled or the shutdown comes.
+pub async fn run<T: Transport, S: BodyStore>(
+    engine: Engine<T, S>,
+    batches: mpsc::Receiver<Batch>,
+    window: Option<Window>,
+    shutdown: Shutdown,
+) -> End {
+    let engine = Arc::new(engine);
+    let scheduler = Arc::clone(&engine.scheduler);
+    let grace = engine.options.grace;
+    let workers: Vec<_> = (0..engine.options.concurrency.get())
+        .map(|_| tokio::spawn(worker::run(Arc::clone(&engine), shutdown.clone())))
+        .collect();
+    let feed = tokio::spawn(feed::run(
+        Arc::clone(&engine),
+        batches,
+        window,
+        shutdown.clone(),
+    ));
+    let time = tokio::spawn({
+        let scheduler = Arc::clone(&scheduler);
+        async move { scheduler.keep_time().await }
+    });
+    // What the workers share goes when they do: the reporters see the last event then.
+    drop(engine);
+
+    let workers = join_all(workers);
+    tokio::pin!(workers);
+    let ends = tokio::select! {
+        ends = &mut workers => ends,
+        () = shutdown.stopped() => {
+            scheduler.stop();
+            tokio::select! {
+                ends = &mut workers => ends,
+                () = tokio::time::sleep(grace) => {
+                    shutdown.abort();
+                    workers.await
+                }
+            }
+        }
+    };
+    time.abort();
+    // After the workers nobody needs the feed; it ends by itself, or at this.
+    shutdown.abort();
+    let input_error = feed.await.ok().flatten();
+    let panic = ends
+        .into_iter()
+        .filter_map(Result::err)
+        .find_map(|error| error.try_into_panic().ok())
+        .map(|payload| panic_text(&*payload));
+    End { input_error, panic }
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a worker broke down".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

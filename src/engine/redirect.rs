@@ -1,0 +1,225 @@
+//! Where a redirect leads: a pure decision (RFC 9110 §15.4).
+
+use http::{Method, StatusCode, header};
+use url::Url;
+
+use crate::model::{Attempt, Hop, HostKey, RedirectProblem, ResponseHead};
+
+/// What a redirect changes about an attempt.
+#[derive(Debug, Clone)]
+pub struct Redirect {
+    hop: Box<Hop>,
+    method: Method,
+    with_body: bool,
+}
+
+/// Whether this status asks for another URL.
+pub fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads.
+///
+/// # Errors
+/// When it can't or may not be followed.
+pub fn follow(
+    attempt: &Attempt,
+    head: &ResponseHead,
+    max: u32,
+) -> Result<Redirect, RedirectProblem> {
+    let from = attempt.url();
+    let to = target(from, head)?;
+    if attempt.redirects() >= max {
+        return Err(RedirectProblem::TooMany(max));
+    }
+    let (method, with_body) = method_after(head.status, attempt);
+    let mut visited = match &attempt.hop {
+        Some(hop) => hop.visited.clone(),
+        None => Vec::new(),
+    };
+    visited.push(from.clone());
+    // A POST that is answered by a redirect to a GET of the same URL is no loop.
+    if method == attempt.method && visited.contains(&to) {
+        return Err(RedirectProblem::Loop(to.into()));
+    }
+    let left_origin =
+        !attempt.at_home() || HostKey::str_of(&attempt.job.url) != HostKey::str_of(&to);
+    Ok(Redirect {
+        hop: Box::new(Hop {
+            url: to,
+            visited,
+            left_origin,
+        }),
+        method,
+        with_body,
+    })
+}
+
+impl Redirect {
+    /// The attempt at the next hop. It waits for its host's turn like any other.
+    pub fn apply(self, attempt: &mut Attempt) {
+        attempt.hop = Some(self.hop);
+        attempt.method = self.method;
+        attempt.with_body = self.with_body;
+    }
+}
+
+fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
+    let none = RedirectProblem::NoLocation {
+        status: head.status,
+    };
+    // Servers send UTF-8 here although only ASCII is allowed.
+    let location = head
+        .headers
+        .get(header::LOCATION)
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .map(str::trim)
+        .filter(|location| !location.is_empty())
+        .ok_or_else(|| none.clone())?;
+    let mut to = from.join(location).map_err(|_| none)?;
+    if !matches!(to.scheme(), "http" | "https") {
+        return Err(RedirectProblem::Scheme(to.scheme().to_owned()));
+    }
+    to.set_fragment(None);
+    // Credentials that a server hands out are not used. Both calls fail only for URLs
+    // without a host.
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
+    Ok(to)
+}
+
+/// 303 asks for a GET; after 301 and 302 a POST becomes one, as everybody does it
+/// (RFC 9110 §15.4.2–15.4.4). 307 and 308 keep method and body.
+fn method_after(status: StatusCode, attempt: &Attempt) -> (Method, bool) {
+    let becomes_get = match status {
+        StatusCode::SEE_OTHER => attempt.method != Method::HEAD && attempt.method != Method::GET,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => attempt.method == Method::POST,
+        _ => false,
+    };
+    if becomes_get {
+        (Method::GET, false)
+    } else {
+        (attempt.method.clone(), attempt.with_body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Job, Place};
+    use http::{HeaderMap, HeaderValue, Version};
+
+    fn attempt(url: &str, method: Method) -> Attempt {
+        let job = Job {
+            place: Place {
+                number: 0,
+                input: "-".into(),
+                line: 1,
+            },
+            url: Url::parse(url).unwrap(),
+            credentials: None,
+            raw: None,
+        };
+        Attempt::first(job, method)
+    }
+
+    fn head(status: u16, location: Option<&[u8]>) -> ResponseHead {
+        let mut headers = HeaderMap::new();
+        if let Some(location) = location {
+            headers.insert(header::LOCATION, HeaderValue::from_bytes(location).unwrap());
+        }
+        ResponseHead {
+            status: StatusCode::from_u16(status).unwrap(),
+            version: Version::HTTP_11,
+            headers,
+        }
+    }
+
+    fn step(attempt: &mut Attempt, status: u16, location: &str) -> Result<(), RedirectProblem> {
+        follow(attempt, &head(status, Some(location.as_bytes())), 10)?.apply(attempt);
+        Ok(())
+    }
+
+    #[test]
+    fn a_location_is_taken_relative_to_its_hop_without_userinfo_and_fragment() {
+        for (location, expected) in [
+            ("/b?c", "http://a.test/b?c"),
+            ("c", "http://a.test/x/c"),
+            ("//b.test/", "http://b.test/"),
+            ("https://me:pw@b.test/y#z", "https://b.test/y"),
+            ("  /b ", "http://a.test/b"),
+        ] {
+            let mut attempt = attempt("http://a.test/x/y", Method::GET);
+            step(&mut attempt, 302, location).unwrap();
+            assert_eq!(attempt.url().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_told() {
+        let start = attempt("http://a.test/", Method::GET);
+        let problem =
+            |location: Option<&[u8]>| follow(&start, &head(302, location), 10).unwrap_err();
+        for location in [None, Some(b"".as_slice()), Some(b"http://"), Some(b"/\xff")] {
+            assert!(
+                matches!(problem(location), RedirectProblem::NoLocation { .. }),
+                "{location:?}"
+            );
+        }
+        for scheme in ["file", "ftp", "data", "javascript"] {
+            let location = format!("{scheme}:x");
+            assert_eq!(
+                problem(Some(location.as_bytes())),
+                RedirectProblem::Scheme(scheme.into())
+            );
+        }
+    }
+
+    #[test]
+    fn loops_and_endless_chains_end() {
+        let mut there = attempt("http://a.test/1", Method::GET);
+        step(&mut there, 302, "/2").unwrap();
+        assert_eq!(
+            step(&mut there, 302, "/1"),
+            Err(RedirectProblem::Loop("http://a.test/1".into()))
+        );
+        let mut on = attempt("http://a.test/0", Method::GET);
+        for n in 1..=10 {
+            step(&mut on, 302, &format!("/{n}")).unwrap();
+        }
+        assert_eq!(step(&mut on, 302, "/11"), Err(RedirectProblem::TooMany(10)));
+    }
+
+    #[test]
+    fn methods_change_as_the_rfc_says() {
+        for (status, before, after) in [
+            (301, Method::POST, Method::GET),
+            (302, Method::POST, Method::GET),
+            (303, Method::POST, Method::GET),
+            (303, Method::PUT, Method::GET),
+            (301, Method::PUT, Method::PUT),
+            (307, Method::POST, Method::POST),
+            (308, Method::POST, Method::POST),
+            (303, Method::HEAD, Method::HEAD),
+            (302, Method::HEAD, Method::HEAD),
+        ] {
+            let mut attempt = attempt("http://a.test/", before.clone());
+            step(&mut attempt, status, "/b").unwrap();
+            assert_eq!(attempt.method, after, "{status} after {before}");
+            assert_eq!(attempt.with_body, before == after);
+        }
+        let mut post = attempt("http://a.test/", Method::POST);
+        step(&mut post, 303, "/").unwrap();
+    }
+
+    #[test]
+    fn once_away_from_home_is_away_for_good() {
+        let mut there = attempt("http://a.test/", Method::GET);
+        step(&mut there, 302, "/b").unwrap();
+        assert!(there.at_home());
+        step(&mut there, 302, "https://a.test/").unwrap();
+        assert!(!there.at_home(), "another scheme is another origin");
+        step(&mut there, 302, "http://a.test/c").unwrap();
+        assert!(!there.at_home());
+    }
+}

@@ -1,0 +1,560 @@
+//! The engine over a scripted transport, on tokio's stopped clock: no socket, no waiting.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use tokio::time::Instant;
+use url::Url;
+
+use super::*;
+use crate::fetch::{Body, Response};
+use crate::model::{
+    Attempt, Cause, Entry, ErrorKind, FetchError, Job, OutcomeName, Place, ResponseHead, Settled,
+    Wire,
+};
+use crate::schedule::ScheduleOptions;
+use crate::store::Discard;
+
+/// What the scripted server does with one request.
+#[derive(Clone)]
+enum Reply {
+    Head(u16, Vec<(&'static str, String)>, Vec<Piece>),
+    After(Duration, Box<Reply>),
+    /// The connection takes this long, before the reply.
+    Connect(Duration, Box<Reply>),
+    Fail(FetchError),
+    Hang,
+    Panic,
+}
+
+#[derive(Clone)]
+enum Piece {
+    Bytes(usize),
+    Wait(Duration),
+    Hang,
+}
+
+struct Pieces(std::vec::IntoIter<Piece>);
+
+impl Body for Pieces {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            match self.0.as_slice().first().cloned() {
+                Some(Piece::Wait(time)) => tokio::time::sleep(time).await,
+                Some(Piece::Hang) => std::future::pending().await,
+                Some(Piece::Bytes(length)) => {
+                    self.0.next();
+                    return Ok(Some(vec![b'x'; length].into()));
+                }
+                None => return Ok(None),
+            }
+            self.0.next();
+        }
+    }
+}
+
+type Script = dyn Fn(&Attempt) -> Reply + Send + Sync;
+
+struct Scripted {
+    script: Box<Script>,
+    /// When each request came, by URL.
+    log: Arc<Mutex<HashMap<String, Vec<Instant>>>>,
+}
+
+impl Transport for Scripted {
+    type Body = Pieces;
+
+    async fn open(
+        &self,
+        attempt: &Attempt,
+        wire: &Arc<Wire>,
+    ) -> Result<Response<Pieces>, FetchError> {
+        let url = attempt.url().to_string();
+        self.log
+            .lock()
+            .unwrap()
+            .entry(url)
+            .or_default()
+            .push(Instant::now());
+        let mut reply = (self.script)(attempt);
+        loop {
+            reply = match reply {
+                Reply::After(time, then) => {
+                    tokio::time::sleep(time).await;
+                    *then
+                }
+                Reply::Connect(time, then) => {
+                    wire.connecting();
+                    tokio::time::sleep(time).await;
+                    wire.connected(Instant::now().into_std());
+                    *then
+                }
+                Reply::Fail(error) => return Err(error),
+                Reply::Hang => std::future::pending().await,
+                Reply::Panic => panic!("scripted"),
+                Reply::Head(status, headers, pieces) => {
+                    let headers = headers.into_iter().map(|(name, value)| {
+                        (
+                            HeaderName::from_static(name),
+                            HeaderValue::try_from(value).unwrap(),
+                        )
+                    });
+                    let head = ResponseHead {
+                        status: StatusCode::from_u16(status).unwrap(),
+                        version: Version::HTTP_11,
+                        headers: HeaderMap::from_iter(headers),
+                    };
+                    return Ok(Response {
+                        head,
+                        body: Pieces(pieces.into_iter()),
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn status(code: u16) -> Reply {
+    Reply::Head(code, vec![], vec![])
+}
+
+fn ok(pieces: Vec<Piece>) -> Reply {
+    Reply::Head(200, vec![], pieces)
+}
+
+fn reset() -> Reply {
+    Reply::Fail(FetchError::Reset {
+        cause: Cause::words("scripted"),
+    })
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Bench {
+    options: EngineOptions,
+    retry: RetryPolicy,
+    schedule: ScheduleOptions,
+    shutdown: Shutdown,
+}
+
+/// What came out of a run.
+struct Outcome {
+    settled: Vec<Settled>,
+    end: End,
+    took: Duration,
+    log: HashMap<String, Vec<Duration>>,
+}
+
+impl Outcome {
+    fn of(&self, url: &str) -> &Settled {
+        let of_url = |settled: &&Settled| settled.record.url == url;
+        self.settled
+            .iter()
+            .find(of_url)
+            .unwrap_or_else(|| panic!("no record of {url}"))
+    }
+
+    fn kind(&self, url: &str) -> Option<ErrorKind> {
+        self.of(url).record.error.as_ref().map(|error| error.kind)
+    }
+}
+
+fn bench() -> Bench {
+    let mut retry = RetryPolicy {
+        retries: 0,
+        ..RetryPolicy::default()
+    };
+    retry.delay = SECOND;
+    Bench {
+        options: EngineOptions {
+            seed: Some(1),
+            ..EngineOptions::default()
+        },
+        retry,
+        schedule: ScheduleOptions::default(),
+        shutdown: Shutdown::new(),
+    }
+}
+
+impl Bench {
+    async fn run(
+        self,
+        urls: &[&str],
+        script: impl Fn(&Attempt) -> Reply + Send + Sync + 'static,
+    ) -> Outcome {
+        let (events, mut received) = mpsc::channel(10_000);
+        let (batches, list) = mpsc::channel(1);
+        let entries = urls.iter().zip(0..).map(|(url, number)| {
+            let place = Place {
+                number,
+                input: "-".into(),
+                line: number + 1,
+            };
+            let url = Url::parse(url).unwrap();
+            Entry::Job(Job {
+                place,
+                url,
+                credentials: None,
+                raw: None,
+            })
+        });
+        batches.try_send(Ok(entries.collect())).unwrap();
+        drop(batches);
+        let live = Arc::new(Live::default());
+        let log = Arc::new(Mutex::new(HashMap::new()));
+        let transport = Scripted {
+            script: Box::new(script),
+            log: Arc::clone(&log),
+        };
+        let start = Instant::now();
+        let engine = Engine {
+            options: self.options,
+            retry: self.retry,
+            transport,
+            store: Discard,
+            scheduler: Scheduler::new(&self.schedule, Arc::clone(&live)),
+            live: Arc::clone(&live),
+            clock: RunClock::start(),
+            events,
+        };
+        let end = run(engine, list, None, self.shutdown).await;
+        let took = start.elapsed();
+        assert_eq!(live.in_flight(), 0);
+        let mut settled = Vec::new();
+        while let Ok(Event::Settled(one)) = received.try_recv() {
+            settled.push(*one);
+        }
+        let log = log.lock().unwrap().clone();
+        let log = log.iter().map(|(url, times)| {
+            (
+                url.clone(),
+                times
+                    .iter()
+                    .map(|time| time.duration_since(start))
+                    .collect(),
+            )
+        });
+        Outcome {
+            settled,
+            end,
+            took,
+            log: log.collect(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_at_once_takes_as_long_as_the_slowest() {
+    let urls = ["http://a/3", "http://a/1", "http://b/2"];
+    let outcome = bench()
+        .run(&urls, |attempt| {
+            let seconds: u32 = attempt.url().path()[1..].parse().unwrap();
+            Reply::After(SECOND * seconds, Box::new(ok(vec![Piece::Bytes(5)])))
+        })
+        .await;
+    assert_eq!(outcome.took, 3 * SECOND);
+    let order: Vec<_> = outcome
+        .settled
+        .iter()
+        .map(|settled| settled.place.number)
+        .collect();
+    assert_eq!(order, [1, 2, 0], "as they come");
+    let record = &outcome.of("http://b/2").record;
+    assert_eq!(
+        (record.bytes, record.attempts, record.elapsed_ms),
+        (Some(5), 1, Some(2000))
+    );
+    assert_eq!(
+        (record.started_ms, record.ttfb_ms, record.total_ms),
+        (Some(0), Some(2000), None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_holds_no_worker_and_no_slot_while_it_waits() {
+    let mut bench = bench();
+    bench.options.concurrency = NonZeroUsize::MIN;
+    bench.schedule.per_host = NonZeroUsize::MIN;
+    bench.retry.retries = 1;
+    let outcome = bench
+        .run(&["http://a/flaky", "http://a/1", "http://b/1"], |attempt| {
+            let flaky = attempt.url().path() == "/flaky" && attempt.number == 1;
+            if flaky { reset() } else { ok(vec![]) }
+        })
+        .await;
+    let order: Vec<_> = outcome
+        .settled
+        .iter()
+        .map(|settled| settled.record.url.as_str())
+        .collect();
+    assert_eq!(order, ["http://b/1", "http://a/1", "http://a/flaky"]);
+    assert_eq!(outcome.log["http://a/1"], [Duration::ZERO]);
+    let record = &outcome.of("http://a/flaky").record;
+    assert_eq!((record.attempts, record.ok), (2, true));
+    assert!(record.total_ms.unwrap() <= 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_holds_the_whole_host_and_only_that() {
+    let mut bench = bench();
+    bench.schedule.per_host = NonZeroUsize::MIN;
+    bench.retry.retries = 1;
+    let outcome = bench
+        .run(&["http://a/1", "http://a/2", "http://b/1"], |attempt| {
+            if attempt.url().path() == "/1"
+                && attempt.number == 1
+                && attempt.url().host_str() == Some("a")
+            {
+                Reply::Head(429, vec![("retry-after", "7".into())], vec![])
+            } else {
+                ok(vec![])
+            }
+        })
+        .await;
+    assert_eq!(outcome.log["http://b/1"], [Duration::ZERO]);
+    assert_eq!(outcome.log["http://a/1"], [Duration::ZERO, 7 * SECOND]);
+    assert_eq!(
+        outcome.log["http://a/2"],
+        [7 * SECOND],
+        "waits although it was never refused"
+    );
+    assert!(outcome.settled.iter().all(|settled| settled.record.ok));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_beyond_its_bound_fails_at_once_and_says_so() {
+    let mut bench = bench();
+    bench.retry.retries = 3;
+    let outcome = bench
+        .run(&["http://a/"], |_| {
+            Reply::Head(503, vec![("retry-after", "3600".into())], vec![])
+        })
+        .await;
+    assert_eq!(outcome.took, Duration::ZERO);
+    let error = outcome.of("http://a/").record.error.clone().unwrap();
+    assert_eq!(
+        error.message,
+        "503 Service Unavailable; the server asks to wait 1h 0m, longer than --retry-after-max 5m"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_is_a_timeout_but_connecting_has_its_own_clock() {
+    let mut bench = bench();
+    bench.options.stall_timeout = Some(5 * SECOND);
+    let outcome = bench
+        .run(
+            &["http://a/hang", "http://a/far"],
+            |attempt| match attempt.url().path() {
+                "/hang" => Reply::Hang,
+                _ => Reply::Connect(
+                    8 * SECOND,
+                    Box::new(Reply::After(4 * SECOND, Box::new(ok(vec![])))),
+                ),
+            },
+        )
+        .await;
+    assert_eq!(outcome.kind("http://a/hang"), Some(ErrorKind::Timeout));
+    assert_eq!(outcome.of("http://a/hang").record.elapsed_ms, Some(5000));
+    assert_eq!(
+        outcome.kind("http://a/far"),
+        None,
+        "8 s to connect and 4 s to the head"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_must_bring_1_kib_in_each_window() {
+    let mut bench = bench();
+    bench.options.stall_timeout = Some(10 * SECOND);
+    let drip = |bytes: usize| {
+        let piece = [Piece::Wait(9 * SECOND), Piece::Bytes(bytes)];
+        ok(piece.into_iter().cycle().take(20).collect())
+    };
+    let outcome = bench
+        .run(
+            &["http://a/drip", "http://a/trickle", "http://a/stop"],
+            move |attempt| match attempt.url().path() {
+                "/drip" => drip(1024),
+                "/trickle" => drip(100),
+                _ => ok(vec![Piece::Bytes(4000), Piece::Hang]),
+            },
+        )
+        .await;
+    assert_eq!(
+        outcome.kind("http://a/drip"),
+        None,
+        "1 KiB every 9 s is enough"
+    );
+    assert_eq!(outcome.kind("http://a/trickle"), Some(ErrorKind::Stalled));
+    assert_eq!(
+        outcome.of("http://a/trickle").record.elapsed_ms,
+        Some(10_000)
+    );
+    assert_eq!(outcome.kind("http://a/stop"), Some(ErrorKind::Stalled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_time_ends_an_attempt_that_makes_progress() {
+    let mut bench = bench();
+    bench.options.max_time = Some(3 * SECOND);
+    let outcome = bench
+        .run(&["http://a/"], |_| {
+            let piece = [Piece::Wait(SECOND), Piece::Bytes(100_000)];
+            ok(piece.into_iter().cycle().take(100).collect())
+        })
+        .await;
+    assert_eq!(outcome.took, 3 * SECOND);
+    let record = &outcome.of("http://a/").record;
+    assert_eq!(
+        record.error.as_ref().unwrap().message,
+        "not done within 3s (--max-time)"
+    );
+    assert_eq!(record.status, Some(200), "the head had come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sizes_are_checked_at_the_head_and_on_the_way() {
+    let mut bench = bench();
+    bench.options.max_size = 1000;
+    let announced = |length: &str| vec![("content-length", length.to_owned())];
+    let outcome = bench
+        .run(
+            &[
+                "http://a/announced",
+                "http://a/endless",
+                "http://a/cut",
+                "http://a/exact",
+            ],
+            move |attempt| match attempt.url().path() {
+                "/announced" => Reply::Head(200, announced("1001"), vec![Piece::Hang]),
+                "/endless" => ok(vec![Piece::Bytes(600); 1000]),
+                "/cut" => Reply::Head(200, announced("1000"), vec![Piece::Bytes(999)]),
+                _ => Reply::Head(200, announced("1000"), vec![Piece::Bytes(1000)]),
+            },
+        )
+        .await;
+    assert_eq!(
+        outcome.kind("http://a/announced"),
+        Some(ErrorKind::TooLarge)
+    );
+    assert_eq!(outcome.kind("http://a/endless"), Some(ErrorKind::TooLarge));
+    assert_eq!(outcome.kind("http://a/cut"), Some(ErrorKind::Truncated));
+    assert_eq!(outcome.kind("http://a/exact"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsolicited_206_is_a_protocol_error() {
+    let outcome = bench().run(&["http://a/"], |_| status(206)).await;
+    assert_eq!(outcome.kind("http://a/"), Some(ErrorKind::Protocol));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_takes_the_turn_of_the_other_host() {
+    let mut bench = bench();
+    bench.schedule.per_host = NonZeroUsize::MIN;
+    let outcome = bench
+        .run(
+            &["http://slow/", "http://from/", "http://from/2"],
+            |attempt| match (attempt.url().host_str(), attempt.url().path()) {
+                (Some("from"), "/") => {
+                    Reply::Head(302, vec![("location", "http://slow/to".into())], vec![])
+                }
+                (Some("slow"), "/") => Reply::After(5 * SECOND, Box::new(ok(vec![]))),
+                _ => ok(vec![]),
+            },
+        )
+        .await;
+    assert_eq!(
+        outcome.log["http://from/2"],
+        [Duration::ZERO],
+        "its slot was freed at once"
+    );
+    assert_eq!(
+        outcome.log["http://slow/to"],
+        [5 * SECOND],
+        "one at a time there"
+    );
+    let record = &outcome.of("http://from/").record;
+    assert_eq!((record.attempts, record.redirects), (2, 1));
+    assert_eq!(record.final_url.as_deref(), Some("http://slow/to"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_starts_nothing_new_and_lets_what_is_in_flight_end() {
+    let mut bench = bench();
+    bench.options.concurrency = NonZeroUsize::MIN;
+    let shutdown = bench.shutdown.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(SECOND).await;
+        shutdown.stop();
+    });
+    let outcome = bench
+        .run(&["http://a/1", "http://a/2"], |_| {
+            Reply::After(5 * SECOND, Box::new(ok(vec![])))
+        })
+        .await;
+    assert_eq!(outcome.took, 5 * SECOND);
+    assert_eq!(outcome.settled.len(), 1);
+    assert_eq!(
+        outcome.of("http://a/1").record.outcome,
+        OutcomeName::Fetched
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_grace_ends_and_an_abort_ends_at_once() {
+    let grace = bench();
+    grace.shutdown.stop();
+    // Stopped before it began: nothing starts.
+    assert_eq!(
+        grace.run(&["http://a/"], |_| Reply::Hang).await.took,
+        Duration::ZERO
+    );
+
+    for (abort, took) in [(false, 11 * SECOND), (true, SECOND)] {
+        let mut bench = bench();
+        bench.options.stall_timeout = None;
+        let shutdown = bench.shutdown.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SECOND).await;
+            if abort {
+                shutdown.abort()
+            } else {
+                shutdown.stop()
+            }
+        });
+        let outcome = bench.run(&["http://a/"], |_| Reply::Hang).await;
+        assert_eq!(outcome.took, took);
+        assert_eq!(outcome.settled.len(), 0, "what was cut off is left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_breaks_down_ends_the_run_with_an_error() {
+    let outcome = bench()
+        .run(
+            &["http://a/boom", "http://a/hang"],
+            |attempt| match attempt.url().path() {
+                "/boom" => Reply::Panic,
+                _ => Reply::Hang,
+            },
+        )
+        .await;
+    assert_eq!(outcome.end.panic.as_deref(), Some("scripted"));
+    assert_eq!(outcome.took, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_much_longer_than_the_look_ahead_is_worked_off() {
+    let mut bench = bench();
+    bench.schedule.look_ahead = NonZeroUsize::new(3).unwrap();
+    bench.options.concurrency = NonZeroUsize::new(2).unwrap();
+    let urls: Vec<_> = (0..500).map(|n| format!("http://h{}/{n}", n % 7)).collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let outcome = bench.run(&urls, |_| ok(vec![])).await;
+    assert_eq!(outcome.settled.len(), 500);
+}
