@@ -1,0 +1,75 @@
+//! The options of a run: those of the engine and of every stage. A default is written
+//! once, next to what it is for.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::engine::EngineOptions;
+use crate::fetch::{FaultPlan, HttpOptions};
+use crate::input::InputOptions;
+use crate::report::Screen;
+use crate::schedule::{RetryPolicy, ScheduleOptions};
+
+/// Everything that can be set about a run.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// What to read.
+    pub input: InputOptions,
+    /// How many at once, and the limits of an attempt.
+    pub engine: EngineOptions,
+    /// Limits for each host.
+    pub schedule: ScheduleOptions,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// How requests are made.
+    pub http: HttpOptions,
+    /// Faults to rehearse.
+    pub faults: Option<FaultPlan>,
+    /// Where results go.
+    pub report: ReportOptions,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Aligned lines for people.
+    #[default]
+    Text,
+    /// The same in colour.
+    ColorText,
+    /// A JSON record a line.
+    Json,
+}
+
+/// Where results go.
+#[derive(Default)]
+pub struct ReportOptions {
+    /// The stream results are written to, and how; `None`: nowhere.
+    pub results: Option<(Format, Box<dyn Write + Send>)>,
+    /// Results in input order. At most [`ORDER_WINDOW`](Self::ORDER_WINDOW) are held back.
+    pub ordered: bool,
+    /// Bodies in the records.
+    pub body: bool,
+    /// The file that gets the failing lines.
+    pub failed: Option<PathBuf>,
+    /// Where progress is shown, if it is.
+    pub screen: Option<Screen>,
+    /// Results go to the terminal that progress is shown on.
+    pub shares_screen: bool,
+}
+
+impl ReportOptions {
+    /// Records that `ordered` holds back at most before reading pauses.
+    pub const ORDER_WINDOW: usize = 100_000;
+}
+
+impl std::fmt::Debug for ReportOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReportOptions")
+            .field("format", &self.results.as_ref().map(|(format, _)| format))
+            .field("ordered", &self.ordered)
+            .field("body", &self.body)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! What each host of the practice server answers.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::Request;
+
+/// How long `limited` refuses after its first request.
+const LIMIT: Duration = Duration::from_secs(1);
+/// How often `flaky` fails before it works.
+const FLAKY: u32 = 2;
+/// Body of `big`, in bytes.
+const BIG: usize = 5_000_000;
+
+/// An answer, as it goes over the wire.
+pub struct Reply {
+    /// Before anything is sent.
+    pub delay: Duration,
+    /// Head and body.
+    pub wire: Vec<u8>,
+    /// Whether the connection ends after it.
+    pub close: bool,
+}
+
+/// What the server remembers between requests.
+#[derive(Debug, Default)]
+pub struct State {
+    seen: Mutex<HashMap<String, (u32, Instant)>>,
+}
+
+impl State {
+    /// How often this host and path was asked for before, and when first.
+    fn visit(&self, key: String) -> (u32, Instant) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = seen.entry(key).or_insert_with(|| (0, Instant::now()));
+        let before = *entry;
+        entry.0 += 1;
+        before
+    }
+
+    /// The answer to a request.
+    pub fn reply(&self, request: &Request) -> Reply {
+        let page = format!("<p>{} {}</p>\n", request.host, request.path).into_bytes();
+        let ok = |body: &[u8]| Draft::new("200 OK", body);
+        let draft = match request.host.as_str() {
+            "quick" => ok(&page),
+            "slower" => ok(&page).after(Duration::from_secs(2)),
+            "slow" => ok(&page).after(Duration::from_secs(1)),
+            "flaky" if self.visit(request.path.clone()).0 < FLAKY => {
+                Draft::new("503 Service Unavailable", b"not now\n")
+            }
+            "flaky" => ok(&page),
+            "limited" => {
+                let (_, first) = self.visit("limited".to_owned());
+                if first.elapsed() < LIMIT {
+                    Draft::new("429 Too Many Requests", b"too fast\n").header("Retry-After: 1")
+                } else {
+                    ok(&page)
+                }
+            }
+            "broken" => Draft::new("500 Internal Server Error", b"oops\n"),
+            "cut" => ok(&page.repeat(100)).cut(),
+            "moved" => {
+                Draft::new("302 Found", b"").header("Location: http://quick.localhost:PORT/1")
+            }
+            "big" => ok(&vec![b'x'; BIG]),
+            "packed" => ok(&gzip(&page.repeat(1000))).header("Content-Encoding: gzip"),
+            _ => Draft::new("404 Not Found", b"no such page\n"),
+        };
+        draft.into_reply(request)
+    }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to a Vec can't fail.
+    let _ = encoder.write_all(body);
+    encoder.finish().unwrap_or_default()
+}
+
+/// An answer being put together.
+struct Draft {
+    status: &'static str,
+    headers: Vec<String>,
+    body: Vec<u8>,
+    delay: Duration,
+    cut: bool,
+}
+
+impl Draft {
+    fn new(status: &'static str, body: &[u8]) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.to_vec(),
+            delay: Duration::ZERO,
+            cut: false,
+        }
+    }
+
+    fn header(mut self, line: &str) -> Self {
+        self.headers.push(line.to_owned());
+        self
+    }
+
+    fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Half of the body is sent, all of it announced.
+    fn cut(mut self) -> Self {
+        self.cut = true;
+        self
+    }
+
+    fn into_reply(self, request: &Request) -> Reply {
+        let mut head = format!("HTTP/1.1 {}\r\nContent-Type: text/html\r\n", self.status);
+        for line in &self.headers {
+            head.push_str(&line.replace(":PORT", &request.port));
+            head.push_str("\r\n");
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        let mut wire = head.into_bytes();
+        if !request.head_only {
+            let end = if self.cut {
+                self.body.len() / 2
+            } else {
+                self.body.len()
+            };
+            wire.extend(self.body.iter().take(end));
+        }
+        Reply {
+            delay: self.delay,
+            wire,
+            close: self.cut,
+        }
+    }
+}

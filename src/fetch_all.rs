@@ -1,0 +1,105 @@
+//! The library's `gather`: URLs in, results out, in the same order.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::config::Config;
+use crate::input::Source;
+use crate::model::{Cause, Event, FetchError, Outcome, Settled};
+use crate::run::{Tap, run_with};
+
+/// A page that was fetched.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The URL as it was asked for.
+    pub url: String,
+    /// The URL that answered, after redirects.
+    pub final_url: String,
+    /// The status, always 2xx.
+    pub status: StatusCode,
+    /// The headers of the response.
+    pub headers: HeaderMap,
+    /// The whole body, decoded.
+    pub body: Bytes,
+}
+
+/// Fetches all URLs at once and gives one result for each, in their order: what
+/// `asyncio.gather(*requests, return_exceptions=True)` does in Python.
+///
+/// It uses the defaults of [`Config`]: 64 requests at a time, 10 to one host, three
+/// retries of what deserves them, bodies up to 1 GiB in memory. For anything else, and
+/// for lists that do not fit into memory, there is [`run`](crate::run).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let results = fetchall::fetch_all(["nonsense", "ftp://example.com/"]).await;
+/// assert_eq!(results.len(), 2);
+/// let error = results[1].as_ref().unwrap_err();
+/// assert_eq!(error.kind(), fetchall::ErrorKind::InvalidUrl);
+/// # }
+/// ```
+pub async fn fetch_all<I>(urls: I) -> Vec<Result<Page, FetchError>>
+where
+    I: IntoIterator,
+    I::Item: Into<String>,
+{
+    fetch_all_with(Config::default(), urls).await
+}
+
+/// As [`fetch_all`], with options. The inputs named in `config` are replaced by `urls`.
+pub async fn fetch_all_with<I>(mut config: Config, urls: I) -> Vec<Result<Page, FetchError>>
+where
+    I: IntoIterator,
+    I::Item: Into<String>,
+{
+    config.input.sources = urls
+        .into_iter()
+        .map(|url| Source::Url(url.into()))
+        .collect();
+    let slots: Vec<_> = config.input.sources.iter().map(|_| None).collect();
+    let slots = Arc::new(Mutex::new(slots));
+    let tap = Tap({
+        let slots = Arc::clone(&slots);
+        move |event: &Event| {
+            let Event::Settled(settled) = event;
+            let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = usize::try_from(settled.place.number).unwrap_or(usize::MAX);
+            if let Some(slot) = slots.get_mut(number) {
+                *slot = Some(page(settled));
+            }
+        }
+    });
+    let never = std::future::pending;
+    let end = run_with(config, vec![("the pages", Box::new(tap))], never(), never()).await;
+    // What has no result was left over because the run itself broke off.
+    let why = match end {
+        Ok(_) => "the run ended early".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let slots = std::mem::take(&mut *slots.lock().unwrap_or_else(PoisonError::into_inner));
+    slots
+        .into_iter()
+        .map(|slot| slot.unwrap_or_else(|| Err(FetchError::Save(Cause::words(why.as_str())))))
+        .collect()
+}
+
+fn page(settled: &Settled) -> Result<Page, FetchError> {
+    match &settled.outcome {
+        Outcome::Fetched(fetched) => Ok(Page {
+            url: settled.record.url.clone(),
+            final_url: settled
+                .record
+                .final_url
+                .clone()
+                .unwrap_or_else(|| settled.record.url.clone()),
+            status: fetched.head.status,
+            headers: fetched.head.headers.clone(),
+            body: fetched.saved.body.clone().unwrap_or_default(),
+        }),
+        Outcome::Failed(error) => Err(error.clone()),
+        Outcome::Skipped => Err(FetchError::Save(Cause::words("it was skipped"))),
+    }
+}

@@ -1,0 +1,83 @@
+//! Fetches every URL of a list at once, says exactly what became of each one, and never
+//! loses count. The program of the same name is a thin shell around this library.
+//!
+//! Two ways in:
+//! - [`fetch_all`]: a handful of URLs, their pages in the same order, every failure a
+//!   typed [`FetchError`].
+//! - [`run`]: a list of any length as a stream, a [`Record`] for every line, a
+//!   [`Summary`] that adds up.
+//!
+//! Who knows Python's asyncio and is new to tokio starts with the [`guide`].
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! # let server = fetchall::demo::PracticeServer::start().await?;
+//! # let config = server.config();
+//! # let (good, gone) = (server.url("quick", "/1"), server.url("missing", "/page"));
+//! let results = fetchall::fetch_all_with(config, [good, gone]).await;
+//! for result in &results {
+//!     match result {
+//!         Ok(page) => println!("{}: {} bytes", page.url, page.body.len()),
+//!         Err(error) => println!("{}: {error}", error.kind()),
+//!     }
+//! }
+//! assert_eq!(results[1].as_ref().unwrap_err().to_string(), "404 Not Found");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The house
+//!
+//! Five stages stand in a row on one model. A stage knows the model and nothing of the
+//! other four; the engine walks a job through them, and `run` joins the pieces.
+//!
+//! ```text
+//!   input ──▶ schedule ──▶ fetch ──▶ store ──▶ report
+//!   lines →   whose turn,  one       body →    record → stdout, files,
+//!   jobs      and when     request   memory    progress
+//!                 ▲           │
+//!                 └── parked ─┘     a retry or a redirect is data that goes back
+//!
+//!   floor 6  main.rs                      parse, run, exit code
+//!   floor 5  run  fetch_all  cli  demo    what joins everything
+//!   floor 4  config                       the options of engine and stages
+//!   floor 3  engine                       feed, workers, one attempt, shutdown
+//!   floor 2  input schedule fetch store report notify     none imports another
+//!   floor 1  model                        the words everyone speaks
+//! ```
+//!
+//! `tests/architecture.rs` reads the sources and fails when a file looks up, or sideways.
+//! The library never ends the process, prints nothing and keeps no global state.
+
+mod config;
+pub mod demo;
+mod engine;
+mod fetch;
+mod fetch_all;
+mod input;
+mod model;
+mod notify;
+mod report;
+mod run;
+mod schedule;
+mod store;
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
+
+pub use config::{Config, Format, ReportOptions};
+pub use engine::EngineOptions;
+pub use fetch::{
+    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
+};
+pub use fetch_all::{Page, fetch_all, fetch_all_with};
+pub use input::{InputError, InputOptions, Source};
+pub use model::{
+    Cause, Credentials, ErrorKind, FetchError, OutcomeName, Record, RecordError, RedirectProblem,
+    Summary, TimeLimit, parse_duration,
+};
+pub use notify::{Delivery, Email, deliver, send_email};
+pub use report::{ProgressStyle, ReportError, Screen, render_summary};
+pub use run::{Problem, RunError, run, run_until};
+pub use schedule::{RetryPolicy, ScheduleOptions};

@@ -1,0 +1,312 @@
+//! The one place that joins everything.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::config::{Config, Format, ReportOptions};
+use crate::engine::{self, End, Engine, RunClock, Shutdown};
+use crate::fetch::{Faulty, HttpTransport, Transport, TransportError};
+use crate::input::{self, Batch, InputError};
+use crate::model::{Event, Live, Summary, Window};
+use crate::report::{
+    FailedLines, JsonLines, Output, Progress, Pump, PumpEnd, ReportError, Reporter, TextLines,
+};
+use crate::schedule::Scheduler;
+use crate::store::{BodyStore, Discard, Memory};
+
+/// How long an ended run waits until the rest of a list file has been counted.
+const COUNTING: Duration = Duration::from_secs(2);
+
+/// A run that did not go as it should. What was done until then is in the summary.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct RunError {
+    /// The counts of what was done.
+    pub summary: Box<Summary>,
+    /// What went wrong.
+    #[source]
+    pub problem: Problem,
+}
+
+/// What can go wrong with a run as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// An input can't be read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The HTTP client can't be set up.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// Results can't be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A mistake in this program.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+impl From<Problem> for RunError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            summary: Box::default(),
+            problem,
+        }
+    }
+}
+
+/// Fetches everything the configuration names.
+///
+/// When `shutdown` completes, nothing new is started, what is in flight gets
+/// `config.engine.grace` to end, and the summary says what is left. Dropping the future
+/// ends everything at once. It needs a tokio runtime with I/O and time.
+///
+/// # Errors
+/// [`RunError`] when the run itself could not go on. URLs that failed are no error of
+/// the run; the summary counts them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), fetchall::RunError> {
+/// use fetchall::{Config, Source};
+///
+/// let mut config = Config::default();
+/// config.input.sources = vec![Source::Url("http://127.0.0.1:1/".into())];
+/// config.retry.retries = 0;
+///
+/// let summary = fetchall::run(config, std::future::pending()).await?;
+/// assert_eq!((summary.input, summary.failed), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<Summary, RunError> {
+    run_until(config, shutdown, std::future::pending()).await
+}
+
+/// As [`run`], with a second future that ends the run at once: what is in flight is cut
+/// off and counts as left, and the summary still comes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    abort: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    run_with(config, Vec::new(), stop, abort).await
+}
+
+/// A reporter with the name it has in errors.
+pub(crate) type Named = (&'static str, Box<dyn Reporter>);
+
+pub(crate) async fn run_with(
+    config: Config,
+    extra: Vec<Named>,
+    stop: impl Future<Output = ()>,
+    abort: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    let transport = HttpTransport::new(config.http.clone()).map_err(Problem::from)?;
+    match &config.faults {
+        Some(plan) => {
+            let plan = plan.clone();
+            let limit = config.http.connect_timeout;
+            let faulty = Faulty::new(transport, plan, limit);
+            run_over(config, faulty, extra, stop, abort).await
+        }
+        None => run_over(config, transport, extra, stop, abort).await,
+    }
+}
+
+async fn run_over<T: Transport>(
+    config: Config,
+    transport: T,
+    extra: Vec<Named>,
+    stop: impl Future<Output = ()>,
+    abort: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
+    let keeps_bodies = config.report.body || !extra.is_empty();
+    let run = Run::prepare(config, extra)?;
+    if keeps_bodies {
+        run.go(transport, Memory, stop, abort).await
+    } else {
+        run.go(transport, Discard, stop, abort).await
+    }
+}
+
+/// A run whose inputs and outputs are open.
+struct Run {
+    config: Config,
+    clock: RunClock,
+    live: Arc<Live>,
+    batches: mpsc::Receiver<Batch>,
+    window: Option<Window>,
+    pump: Pump,
+    shutdown: Shutdown,
+}
+
+impl Run {
+    /// Opens everything that can fail to open, before the first request.
+    fn prepare(mut config: Config, extra: Vec<Named>) -> Result<Self, RunError> {
+        let live = Arc::new(Live::default());
+        let shutdown = Shutdown::new();
+        let window = config
+            .report
+            .ordered
+            .then(|| Window::new(ReportOptions::ORDER_WINDOW));
+        let sources = std::mem::take(&mut config.input);
+        let batches = input::open(sources, Arc::clone(&live)).map_err(Problem::from)?;
+        let mut pump = Pump::new(shutdown.abort_token(), config.report.body);
+        if let Some(window) = &window {
+            pump.in_order(window.clone());
+        }
+        add_reporters(&mut pump, &mut config.report).map_err(Problem::from)?;
+        for (what, reporter) in extra {
+            pump.add(what, reporter);
+        }
+        config.engine.partial_is_fine |= config.http.headers.contains_key(http::header::RANGE);
+        Ok(Self {
+            config,
+            clock: RunClock::start(),
+            live,
+            batches,
+            window,
+            pump,
+            shutdown,
+        })
+    }
+
+    async fn go<T: Transport, S: BodyStore>(
+        self,
+        transport: T,
+        store: S,
+        stop: impl Future<Output = ()>,
+        abort: impl Future<Output = ()>,
+    ) -> Result<Summary, RunError> {
+        let (events, pump) = self.pump.start().map_err(|source| {
+            Problem::from(ReportError {
+                what: "the results".to_owned(),
+                source,
+            })
+        })?;
+        let progress = self
+            .config
+            .report
+            .screen
+            .as_ref()
+            .and_then(|screen| Progress::start(screen, Arc::clone(&self.live)));
+        let engine = Engine {
+            scheduler: Scheduler::new(&self.config.schedule, Arc::clone(&self.live)),
+            options: self.config.engine,
+            retry: self.config.retry,
+            transport,
+            store,
+            live: Arc::clone(&self.live),
+            clock: self.clock,
+            events,
+        };
+        let work = engine::run(engine, self.batches, self.window, self.shutdown.clone());
+        let (end, interrupted) = until(work, &self.shutdown, stop, abort).await;
+        counted(&self.live).await;
+        if let Some(progress) = progress {
+            progress.stop();
+        }
+        let (live, clock) = (self.live, self.clock);
+        let end_of_pump = pump.finish(|summary| complete(summary, &live, &clock, interrupted));
+        verdict(end, end_of_pump)
+    }
+}
+
+fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), ReportError> {
+    if let Some(path) = &options.failed {
+        let what = path.display().to_string();
+        match FailedLines::create(path) {
+            Ok(reporter) => pump.add(what, Box::new(reporter)),
+            Err(source) => return Err(ReportError { what, source }),
+        }
+    }
+    if let Some((format, stream)) = options.results.take() {
+        let screen = options.screen.clone().filter(|_| options.shares_screen);
+        let output = Output::new(stream, screen);
+        match format {
+            Format::Text => pump.add("results", Box::new(TextLines::new(output, false))),
+            Format::ColorText => pump.add("results", Box::new(TextLines::new(output, true))),
+            Format::Json => pump.add("results", Box::new(JsonLines::new(output))),
+        }
+    }
+    Ok(())
+}
+
+/// Drives the work, and passes the wishes to end it on. Tells whether one came.
+async fn until(
+    work: impl Future<Output = End>,
+    shutdown: &Shutdown,
+    stop: impl Future<Output = ()>,
+    abort: impl Future<Output = ()>,
+) -> (End, bool) {
+    let mut interrupted = false;
+    let wishes = async {
+        stop.await;
+        interrupted = true;
+        shutdown.stop();
+        abort.await;
+        shutdown.abort();
+        std::future::pending::<()>().await;
+    };
+    let end = tokio::select! {
+        // The work first: a wish that comes as it ends changes nothing any more.
+        biased;
+        end = work => end,
+        () = wishes => End::default(),
+    };
+    (end, interrupted)
+}
+
+/// Waits a little until the reading thread knows how many lines there were. After a
+/// run that was not ended early it knows already.
+async fn counted(live: &Live) {
+    let known = async {
+        while !live.has_list_ended() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if live.is_list_countable() {
+        let _ = tokio::time::timeout(COUNTING, known).await;
+    }
+}
+
+fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, interrupted: bool) {
+    summary.input = live.listed();
+    summary.list_ended = live.has_list_ended();
+    summary.left = summary.input.saturating_sub(summary.settled());
+    summary.retries = live.count_retries();
+    summary.wall = clock.started().elapsed();
+    summary.one_by_one = live.busy();
+    summary.interrupted = interrupted;
+}
+
+/// The worst of what happened: a failing output before an input that can't be read, as
+/// the exit codes have it.
+fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
+    let problem = match (end.panic, pump.error, end.input_error) {
+        (Some(text), _, _) => Problem::Internal(text),
+        (None, Some(error), _) => Problem::Report(error),
+        (None, None, Some(error)) => Problem::Input(error),
+        (None, None, None) => return Ok(pump.summary),
+    };
+    Err(RunError {
+        summary: Box::new(pump.summary),
+        problem,
+    })
+}
+
+/// Looks at every event of a run: for callers inside the library.
+pub(crate) struct Tap<F>(pub F);
+
+impl<F: FnMut(&Event) + Send> Reporter for Tap<F> {
+    fn on_event(&mut self, event: &Event) -> std::io::Result<()> {
+        (self.0)(event);
+        Ok(())
+    }
+}
