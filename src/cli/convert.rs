@@ -1,0 +1,216 @@
+//! From the options to a [`Config`].
+
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fetchall::{
+    Config, FaultPlan, Format, HttpVersion, ProgressStyle, Proxy, ReportOptions, Screen, Source,
+    SpecError,
+};
+use http::{HeaderValue, Method, header};
+
+use super::{Cli, ProgressWhen, When};
+
+/// Largest body with `--body` when `--max-size` is not given, in bytes.
+const BODY_LIMIT: u64 = 8 << 20;
+
+/// Options that are each fine, but not together or not here.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// Nothing to fetch.
+    #[error(
+        "no input: name a file or a URL, or pipe a list in\nto see what fetchall does: fetchall --demo"
+    )]
+    NoInput,
+    /// `--simulate-failure`.
+    #[error("--simulate-failure: {0}")]
+    Spec(SpecError),
+    /// `--failed` would overwrite an input while it is read.
+    #[error("--failed {}: it is also an input, and would be emptied before it is read; name another file", .0.display())]
+    FailedIsInput(PathBuf),
+    /// The file of `-d @FILE`.
+    #[error("cannot read the body from {name}: {cause}")]
+    Data { name: String, cause: io::Error },
+    /// `-` twice, or `-` and `-d @-`.
+    #[error("stdin can be read only once")]
+    StdinTwice,
+}
+
+impl TryFrom<Cli> for Config {
+    type Error = UsageError;
+
+    fn try_from(mut cli: Cli) -> Result<Self, UsageError> {
+        let mut config = Config::default();
+        config.input.sources = sources(&cli)?;
+        if let Some(path) = &cli.failed {
+            check_failed(path, &config.input.sources)?;
+        }
+        set_limits(&mut config, &cli);
+        config.http.body = cli.data.as_deref().map(read_data).transpose()?;
+        set_request(&mut config, &mut cli);
+        config.faults = faults(&cli)?;
+        config.report = report(&cli);
+        Ok(config)
+    }
+}
+
+fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
+    if cli.demo {
+        // The practice server names them once it runs.
+        return Ok(Vec::new());
+    }
+    let data_is_stdin = cli.data.as_deref() == Some("@-");
+    if cli.inputs.is_empty() && (data_is_stdin || io::stdin().is_terminal()) {
+        return Err(UsageError::NoInput);
+    }
+    let mut sources: Vec<_> = cli.inputs.iter().map(|input| source(input)).collect();
+    if sources.is_empty() {
+        sources.push(Source::Stdin);
+    }
+    let stdins = sources
+        .iter()
+        .filter(|source| **source == Source::Stdin)
+        .count();
+    if stdins + usize::from(data_is_stdin) > 1 {
+        return Err(UsageError::StdinTwice);
+    }
+    Ok(sources)
+}
+
+fn source(input: &str) -> Source {
+    if input == "-" {
+        Source::Stdin
+    } else if input.contains("://") {
+        Source::Url(input.to_owned())
+    } else {
+        Source::File(input.into())
+    }
+}
+
+fn check_failed(path: &Path, sources: &[Source]) -> Result<(), UsageError> {
+    let Ok(failed) = path.canonicalize() else {
+        return Ok(());
+    };
+    let same = |source: &Source| matches!(source, Source::File(input) if input.canonicalize().is_ok_and(|input| input == failed));
+    // /dev/null and its like can be both.
+    if failed.is_file() && sources.iter().any(same) {
+        return Err(UsageError::FailedIsInput(path.to_owned()));
+    }
+    Ok(())
+}
+
+fn read_data(data: &str) -> Result<Bytes, UsageError> {
+    let failed = |cause| UsageError::Data {
+        name: data.to_owned(),
+        cause,
+    };
+    match data.strip_prefix('@') {
+        None => Ok(Bytes::copy_from_slice(data.as_bytes())),
+        Some("-") => {
+            let mut body = Vec::new();
+            io::stdin().read_to_end(&mut body).map_err(failed)?;
+            Ok(body.into())
+        }
+        Some(path) => std::fs::read(path).map(Bytes::from).map_err(failed),
+    }
+}
+
+fn set_limits(config: &mut Config, cli: &Cli) {
+    config.schedule.per_host = cli.per_host;
+    config.schedule.look_ahead = cli.look_ahead;
+    let retry = &mut config.retry;
+    retry.retries = cli.retries;
+    retry.delay = cli.retry_delay;
+    retry.max_delay = cli.retry_max_delay;
+    retry.retry_after_max = cli.retry_after_max;
+    retry.max_wait = cli.max_wait;
+    let engine = &mut config.engine;
+    engine.concurrency = cli.concurrency;
+    engine.stall_timeout = Some(cli.stall_timeout).filter(|limit| !limit.is_zero());
+    engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
+    engine.max_redirects = cli.max_redirects;
+    engine.seed = cli.seed;
+    match cli.max_size {
+        Some(limit) => engine.max_size = limit,
+        None if cli.body => engine.max_size = BODY_LIMIT,
+        None => {}
+    }
+    config.http.connect_timeout = cli.connect_timeout;
+    config.http.idle_per_host = cli.per_host.get().min(cli.concurrency.get());
+}
+
+fn set_request(config: &mut Config, cli: &mut Cli) {
+    config.engine.method = match cli.method.take() {
+        Some(method) => method,
+        None if cli.head => Method::HEAD,
+        None if config.http.body.is_some() => Method::POST,
+        None => Method::GET,
+    };
+    let http = &mut config.http;
+    for (name, value) in cli.headers.drain(..) {
+        http.headers.append(name, value);
+    }
+    if http.body.is_some() {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        http.headers.entry(header::CONTENT_TYPE).or_insert(form);
+    }
+    if let Some(name) = cli.user_agent.take() {
+        http.user_agent = name;
+    }
+    http.user = cli.user.take();
+    http.proxy = cli.proxy.take().map_or(Proxy::Environment, Proxy::Url);
+    http.insecure = cli.insecure;
+    http.cacert = cli.cacert.take();
+    http.resolve = std::mem::take(&mut cli.resolve);
+    http.compression = !cli.no_compression;
+    http.version = match (cli.http1, cli.http2_prior_knowledge) {
+        (true, _) => HttpVersion::Http1,
+        (_, true) => HttpVersion::Http2PriorKnowledge,
+        _ => HttpVersion::Auto,
+    };
+}
+
+fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
+    cli.simulate_failure
+        .as_deref()
+        .map(|spec| FaultPlan::parse(spec, cli.seed.unwrap_or(0)))
+        .transpose()
+        .map_err(UsageError::Spec)
+}
+
+fn report(cli: &Cli) -> ReportOptions {
+    let format = match (cli.json, wants_color(cli.color)) {
+        (true, _) => Format::Json,
+        (false, true) => Format::ColorText,
+        (false, false) => Format::Text,
+    };
+    let style = match cli.progress {
+        _ if cli.quiet => ProgressStyle::None,
+        ProgressWhen::Auto => ProgressStyle::Auto,
+        ProgressWhen::Bar => ProgressStyle::Bar,
+        ProgressWhen::Plain => ProgressStyle::Plain,
+        ProgressWhen::None => ProgressStyle::None,
+    };
+    ReportOptions {
+        results: Some((format, Box::new(io::stdout()))),
+        ordered: cli.ordered,
+        body: cli.body,
+        failed: cli.failed.clone(),
+        screen: Some(Screen::new(style)),
+        shares_screen: io::stdout().is_terminal(),
+    }
+}
+
+/// <https://no-color.org>: set and not empty means no colour.
+fn wants_color(when: When) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => {
+            let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            io::stdout().is_terminal() && !unwanted && !dumb
+        }
+    }
+}

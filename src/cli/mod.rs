@@ -1,0 +1,242 @@
+//! From the command line to a configuration.
+
+mod convert;
+mod logs;
+mod signals;
+mod values;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Parser, ValueEnum};
+use fetchall::{ProxyUrl, ResolveRule};
+use http::{HeaderName, HeaderValue, Method};
+
+pub use logs::start as start_logs;
+pub use signals::Signals;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  fetchall urls.txt                          fetch every URL of a list
+  fetchall https://example.com/ --json       one URL, its record as JSON
+  grep -o 'https*://[^\"]*' page.html | fetchall --json | jq -r 'select(.ok | not).url'
+  fetchall urls.txt --failed again.txt       keep the failing lines; feed them back later
+  fetchall urls.txt --simulate-failure       rehearse: 30 % of all requests fail
+  fetchall --demo                            see it at work, without a network
+
+Exit codes: 0 all fetched, 1 some failed or left, 2 usage or unreadable input, 3 the run
+itself broke, 130/143 interrupted, 141 stdout closed.";
+
+/// When something is done of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What is shown while the run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressWhen {
+    /// A bar on a terminal, nothing elsewhere.
+    Auto,
+    /// A bar.
+    Bar,
+    /// A line every few seconds.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+/// Fetch every URL of a list at once, say exactly what became of each one, and never
+/// lose count.
+#[derive(Debug, Parser)]
+#[command(version, about, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
+    ///
+    /// A list has a URL a line; blank lines and lines that start with # are skipped. A
+    /// line that is no URL becomes a failed record, and the rest goes on.
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<String>,
+
+    /// Requests at the same time.
+    #[arg(
+        short = 'j',
+        long,
+        value_name = "N",
+        default_value = "64",
+        help_heading = "How many"
+    )]
+    pub concurrency: NonZeroUsize,
+    /// Requests to one host at the same time.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10",
+        help_heading = "How many"
+    )]
+    pub per_host: NonZeroUsize,
+    /// URLs read ahead to find work on other hosts (about 250 bytes each).
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "32768",
+        help_heading = "How many"
+    )]
+    pub look_ahead: NonZeroUsize,
+
+    /// Further tries after the first. With 0 there is one request, whatever happens.
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Retry")]
+    pub retries: u32,
+    /// Longest first wait between tries; it doubles each time, the real one is drawn below it.
+    #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = values::duration, help_heading = "Retry")]
+    pub retry_delay: Duration,
+    /// Longest wait between tries.
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration, help_heading = "Retry")]
+    pub retry_max_delay: Duration,
+    /// Longest Retry-After of a server that is waited for.
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = values::duration, help_heading = "Retry")]
+    pub retry_after_max: Duration,
+    /// Longest time one URL is made to wait in all.
+    #[arg(long, value_name = "DUR", default_value = "15m", value_parser = values::duration, help_heading = "Retry")]
+    pub max_wait: Duration,
+
+    /// Limit for DNS, TCP and TLS together.
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = values::positive_duration, help_heading = "Time and size")]
+    pub connect_timeout: Duration,
+    /// The response must begin within it, and then bring 1 KiB in each such time; 0: no limit.
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration, help_heading = "Time and size")]
+    pub stall_timeout: Duration,
+    /// Limit for one try as a whole [default: none].
+    #[arg(short = 'm', long, value_name = "DUR", value_parser = values::duration, help_heading = "Time and size")]
+    pub max_time: Option<Duration>,
+    /// Largest body after decoding; 0: no limit [default: 1GiB, with --body 8MiB].
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Time and size")]
+    pub max_size: Option<u64>,
+    /// Redirects followed for one URL.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        help_heading = "Time and size"
+    )]
+    pub max_redirects: u32,
+
+    /// Method of every request [default: GET, with -d POST].
+    #[arg(
+        short = 'X',
+        long = "request",
+        value_name = "METHOD",
+        help_heading = "Request"
+    )]
+    pub method: Option<Method>,
+    /// Body of every request; @FILE reads it from a file, @- from stdin.
+    #[arg(short = 'd', long, value_name = "DATA", help_heading = "Request")]
+    pub data: Option<String>,
+    /// A header for every request; can be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = values::header, help_heading = "Request")]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// User-Agent [default: fetchall/VERSION].
+    #[arg(short = 'A', long, value_name = "NAME", help_heading = "Request")]
+    pub user_agent: Option<HeaderValue>,
+    /// Basic credentials, for the hosts of the list only.
+    #[arg(short = 'u', long, value_name = "USER:PASSWORD", value_parser = values::credentials, help_heading = "Request")]
+    pub user: Option<fetchall::Credentials>,
+    /// Ask for the head only.
+    #[arg(short = 'I', long, conflicts_with_all = ["method", "data"], help_heading = "Request")]
+    pub head: bool,
+    /// Proxy for everything: http, https, socks4, socks4a, socks5 or socks5h [default: as
+    /// HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say].
+    #[arg(short = 'x', long, value_name = "URL", value_parser = values::proxy, help_heading = "Request")]
+    pub proxy: Option<ProxyUrl>,
+    /// Accept any certificate.
+    #[arg(short = 'k', long, help_heading = "Request")]
+    pub insecure: bool,
+    /// Certificate authorities to trust instead of the system's, in PEM.
+    #[arg(long, value_name = "FILE", help_heading = "Request")]
+    pub cacert: Option<PathBuf>,
+    /// Connect to these addresses for this host (* for any) and port.
+    #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]", value_parser = values::resolve, help_heading = "Request")]
+    pub resolve: Vec<ResolveRule>,
+    /// Do not ask for compressed bodies.
+    #[arg(long, help_heading = "Request")]
+    pub no_compression: bool,
+    /// HTTP/1.1 only.
+    #[arg(
+        long = "http1.1",
+        conflicts_with = "http2_prior_knowledge",
+        help_heading = "Request"
+    )]
+    pub http1: bool,
+    /// HTTP/2 without asking first, over plain TCP too.
+    #[arg(long, help_heading = "Request")]
+    pub http2_prior_knowledge: bool,
+
+    /// A JSON record for each URL instead of a text line.
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// The body in each record (JSON only): as text, or in base64.
+    #[arg(long, requires = "json", help_heading = "Results")]
+    pub body: bool,
+    /// Results in the order of the input instead of as they come.
+    #[arg(long, help_heading = "Results")]
+    pub ordered: bool,
+    /// Copy the failing input lines to a file, to be fed back.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub failed: Option<PathBuf>,
+
+    /// Nothing on stderr but errors of the run itself.
+    #[arg(short = 'q', long, conflicts_with = "verbose", help_heading = "People")]
+    pub quiet: bool,
+    /// Log lines on stderr: retries and waits, twice: every request. RUST_LOG is obeyed.
+    #[arg(short = 'v', long, action = ArgAction::Count, help_heading = "People")]
+    pub verbose: u8,
+    /// How progress is shown.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        help_heading = "People"
+    )]
+    pub progress: ProgressWhen,
+    /// Colour in the results.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "People"
+    )]
+    pub color: When,
+
+    /// Put faults in the way, such as 'reset=10%,503(2s)=5%@example.com' [default SPEC: 30 %
+    /// of faults that pass].
+    ///
+    /// SPEC is a list of KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable,
+    /// connect_timeout, tls, timeout, stalled, reset, truncated, protocol, redirect, decode,
+    /// slow, or a status from 400 to 599. The same list and seed give the same faults.
+    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "", help_heading = "Practice")]
+    pub simulate_failure: Option<String>,
+    /// Seed of the simulated faults and of the waits between tries [default: 0 for the
+    /// faults, chance for the waits].
+    #[arg(long, value_name = "N", help_heading = "Practice")]
+    pub seed: Option<u64>,
+    /// Run against a built-in practice server, without a network.
+    #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Practice")]
+    pub demo: bool,
+
+    /// Mail the summary there when the run has ended.
+    #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = "When done")]
+    pub email_to: Option<String>,
+}

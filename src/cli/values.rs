@@ -1,0 +1,159 @@
+//! From the text of an option to its value.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use fetchall::{Credentials, ProxyUrl, ResolveRule, parse_duration};
+use http::{HeaderName, HeaderValue};
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+}
+
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be longer than 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Bytes; 0 means no limit.
+pub fn size(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text
+        .parse()
+        .map_err(|_| "no size; write 500KB, 10MiB or 1GiB".to_owned())?;
+    Ok(match size.as_u64() {
+        0 => u64::MAX,
+        size => size,
+    })
+}
+
+pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is NAME: VALUE, with a colon")?;
+    let name: HeaderName = name
+        .trim()
+        .parse()
+        .map_err(|_| format!("{:?} is no header name", name.trim()))?;
+    let mut value: HeaderValue = value
+        .trim()
+        .parse()
+        .map_err(|_| format!("the value of {name} holds characters no header may hold"))?;
+    // Tokens stand in all kinds of headers.
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+pub fn credentials(text: &str) -> Result<Credentials, String> {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Ok(Credentials {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+pub fn proxy(text: &str) -> Result<ProxyUrl, String> {
+    ProxyUrl::parse(text)
+}
+
+/// `HOST:PORT:ADDR[,ADDR]`, IPv6 addresses bare or in brackets.
+pub fn resolve(text: &str) -> Result<ResolveRule, String> {
+    let form = "the form is HOST:PORT:ADDR[,ADDR]";
+    let mut parts = text.splitn(3, ':');
+    let (Some(host), Some(port), Some(addrs)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(form.to_owned());
+    };
+    let port = port
+        .parse()
+        .map_err(|_| format!("{port:?} is no port; {form}"))?;
+    let addrs = addrs.split(',').map(ip_addr).collect::<Result<_, _>>()?;
+    match host {
+        "" => Err(form.to_owned()),
+        "*" => Ok(ResolveRule {
+            host: None,
+            port,
+            addrs,
+        }),
+        host => Ok(ResolveRule {
+            host: Some(host.to_owned()),
+            port,
+            addrs,
+        }),
+    }
+}
+
+fn ip_addr(text: &str) -> Result<IpAddr, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .map_err(|_| format!("{text:?} is no IP address"))
+}
+
+/// Something before and something after the last `@`; the mail server knows the rest.
+pub fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once('@') {
+        Some((user, host))
+            if !user.is_empty() && !host.is_empty() && !text.contains(['\r', '\n']) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("no e-mail address".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("10MB", 10_000_000),
+            ("512", 512),
+            ("1.5 KiB", 1536),
+            ("0", u64::MAX),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert!(size("big").is_err() && size("-1").is_err());
+    }
+
+    #[test]
+    fn resolve_rules_are_read_with_both_kinds_of_addresses() {
+        let rule = resolve("example.com:443:127.0.0.1,[::1]").unwrap();
+        assert_eq!(
+            (rule.host.as_deref(), rule.port, rule.addrs.len()),
+            (Some("example.com"), 443, 2)
+        );
+        assert_eq!(
+            resolve("*:80:::1").unwrap().addrs,
+            ["::1".parse::<IpAddr>().unwrap()]
+        );
+        for bad in ["", "a", "a:80", "a:x:1.1.1.1", ":80:1.1.1.1", "a:80:b"] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_need_a_colon_and_are_sensitive() {
+        let (name, value) = header("X-Token:  abc ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-token", "abc"));
+        assert!(value.is_sensitive());
+        assert!(
+            header("X-Token").is_err() && header("X Y: z").is_err() && header("X: a\nb").is_err()
+        );
+    }
+
+    #[test]
+    fn an_address_has_an_at_and_no_line_breaks() {
+        assert!(address("ann@example.com").is_ok());
+        for bad in ["ann", "@example.com", "ann@", "ann@example.com\nBcc: x@y"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The program: read the command line, run, say how it went.
+
+mod cli;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use fetchall::demo::PracticeServer;
+use fetchall::{Config, Delivery, Email, Problem, RunError, Screen, Summary};
+
+use cli::{Cli, Signals};
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const BROKEN: u8 = 3;
+const PIPE_CLOSED: u8 = 141;
+
+fn main() -> ExitCode {
+    // A mistake in this program ends the run with an error of its own; the default
+    // message with its backtrace helps nobody who only wanted to fetch.
+    std::panic::set_hook(Box::new(|_| {}));
+    let cli = Cli::parse();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
+    };
+    let code = runtime.block_on(program(cli));
+    // A name look-up or a blocked stdin must not keep the process from ending.
+    runtime.shutdown_background();
+    code
+}
+
+async fn program(cli: Cli) -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&format!("cannot listen for signals: {error}"), BROKEN),
+    };
+    let people = People {
+        quiet: cli.quiet,
+        email_to: cli.email_to.clone(),
+    };
+    let (demo, verbose) = (cli.demo, cli.verbose);
+    let mut config = match Config::try_from(cli) {
+        Ok(config) => config,
+        Err(error) => return complain(&error.to_string(), USAGE),
+    };
+    if let Some(screen) = &config.report.screen {
+        cli::start_logs(verbose, Screen::clone(screen));
+    }
+    // Kept until the run has ended.
+    let _server = if demo {
+        match PracticeServer::start().await {
+            Ok(server) => {
+                server.practise(&mut config);
+                people.say(&introduction(&server));
+                Some(server)
+            }
+            Err(error) => return complain(&format!("no practice server: {error}"), BROKEN),
+        }
+    } else {
+        None
+    };
+    let end = fetchall::run_until(config, signals.next(), signals.next()).await;
+    let code = people.tell(&end, &signals).await;
+    if demo {
+        people.say(EPILOGUE);
+    }
+    ExitCode::from(code)
+}
+
+/// What is said on stderr, and to whom else.
+struct People {
+    quiet: bool,
+    email_to: Option<String>,
+}
+
+impl People {
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            // With stderr closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Says how the run ended; gives its exit code.
+    async fn tell(&self, end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
+        let (summary, problem) = match end {
+            Ok(summary) => (summary, None),
+            Err(error) => (&*error.summary, Some(&error.problem)),
+        };
+        let pipe_closed = problem.is_some_and(is_closed_pipe);
+        if let Some(problem) = problem.filter(|_| !pipe_closed) {
+            complain(&explain(problem), BROKEN);
+        }
+        // Nothing was done yet when the inputs could not even be opened.
+        if !pipe_closed && (problem.is_none() || summary.input > 0) {
+            self.say(&fetchall::render_summary(summary));
+            self.mail(summary, signals).await;
+        }
+        signals.exit_code().unwrap_or(match problem {
+            Some(_) if pipe_closed => PIPE_CLOSED,
+            Some(Problem::Input(_)) => USAGE,
+            Some(Problem::Transport(_)) => USAGE,
+            Some(Problem::Report(_) | Problem::Internal(_)) => BROKEN,
+            None if summary.is_complete() => 0,
+            None => FAILED,
+        })
+    }
+
+    async fn mail(&self, summary: &Summary, signals: &Signals) {
+        let Some(to) = &self.email_to else {
+            return;
+        };
+        let text = fetchall::render_summary(summary);
+        let email = Email {
+            to: to.clone(),
+            subject: text.lines().next().unwrap_or_default().to_owned(),
+            text,
+        };
+        let mut out: Box<dyn Write> = if self.quiet {
+            Box::new(io::sink())
+        } else {
+            Box::new(io::stderr())
+        };
+        let sent = fetchall::deliver(&email, &Delivery::Simulated, &mut *out);
+        tokio::select! {
+            // With stderr closed there is nobody to tell.
+            _ = sent => {}
+            () = signals.next() => self.say("interrupted; no e-mail"),
+        }
+    }
+}
+
+/// Says on stderr what went wrong.
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "fetchall: {text}");
+    ExitCode::from(code)
+}
+
+fn is_closed_pipe(problem: &Problem) -> bool {
+    matches!(problem, Problem::Report(error) if error.source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The problem, with a hint where there is one.
+fn explain(problem: &Problem) -> String {
+    let text = problem.to_string();
+    match problem {
+        Problem::Input(error) => match error.likely_url() {
+            Some(url) => format!("{text}; did you mean {url}"),
+            None => text,
+        },
+        _ => text,
+    }
+}
+
+fn introduction(server: &PracticeServer) -> String {
+    let mut text = String::from("a practice server was started on this machine; its pages:\n");
+    for (url, what) in server.pages() {
+        text.push_str(&format!("  {url:<40} {what}\n"));
+    }
+    text.push_str("fetchall fetches all of them at once; each line below comes as soon as its URL is settled:\n");
+    text
+}
+
+const EPILOGUE: &str = "
+three URLs fail for good, so the exit code is 1, as a script would want it. Try next:
+  fetchall --demo --json                 the same as records for machines
+  fetchall --demo --ordered -v           in the order of the list, with a word on every retry
+  fetchall --demo --simulate-failure     30 % of all requests fail: what do the retries save?
+  fetchall your-list.txt                 the real thing";
