@@ -1,0 +1,48 @@
+//! A failing API request, simulated, and handled by matching on the typed error.
+
+use std::io::{self, Write};
+
+use fetchall::demo::PracticeServer;
+use fetchall::{Config, FaultPlan, FetchError, fetch_all_with};
+
+/// What a program can do about a failure depends on what failed.
+fn advice(error: &FetchError) -> String {
+    match error {
+        FetchError::Status { status, .. } if status.as_u16() == 404 => {
+            "it is gone: take it off the list".to_owned()
+        }
+        FetchError::Status { status, .. } if status.is_server_error() => {
+            format!("the server is in trouble ({status}): try again later")
+        }
+        FetchError::Dns { host, .. } => format!("check the name {host}"),
+        error if error.is_transient() => format!("it may work next time ({})", error.kind()),
+        error => format!("it will not work ({})", error.kind()),
+    }
+}
+
+async fn failed_request(
+    mut config: Config,
+    url: String,
+    spec: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    config.faults = Some(FaultPlan::parse(spec, 0).map_err(io::Error::other)?);
+    config.retry.retries = 0;
+    for result in fetch_all_with(config, [url]).await {
+        match result {
+            Ok(page) => writeln!(out, "fetched {} bytes", page.body.len())?,
+            Err(error) => writeln!(out, "The request failed: {error}\n  {}", advice(&error))?,
+        }
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let server = PracticeServer::start().await?;
+    let mut out = io::stdout();
+    for spec in ["500=100%", "404=100%", "reset=100%", "tls=100%"] {
+        failed_request(server.config(), server.url("quick", "/1"), spec, &mut out).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! The house: who may know whom. Reads `src/` and fails when a file imports another room
+//! of its own floor, or anything above it.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room with its floor. A room is a folder of `src/`, or a file in it.
+const FLOORS: [(&str, u8); 14] = [
+    ("main", 6),
+    ("run", 5),
+    ("fetch_all", 5),
+    ("cli", 5),
+    ("demo", 5),
+    ("config", 4),
+    ("engine", 3),
+    ("input", 2),
+    ("schedule", 2),
+    ("fetch", 2),
+    ("store", 2),
+    ("report", 2),
+    ("notify", 2),
+    ("model", 1),
+];
+
+/// `fetch_all` is built upon `run`: one room in two files.
+const SAME_FLOOR: [(&str, &str); 1] = [("fetch_all", "run")];
+
+fn floor(room: &str) -> Option<u8> {
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == room)
+        .map(|(_, floor)| *floor)
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The rooms that a text names: `crate::room…`, `crate::{room…, room…}`.
+fn rooms_named(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut rooms = BTreeSet::new();
+    for after in code.split("crate::").skip(1) {
+        match after.strip_prefix('{') {
+            Some(group) => rooms.extend(first_idents(group)),
+            None => rooms.extend(ident(after)),
+        }
+    }
+    rooms
+}
+
+fn ident(text: &str) -> Option<String> {
+    let name: String = text
+        .trim_start()
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The first name of each path in a group, up to its closing brace.
+fn first_idents(group: &str) -> Vec<String> {
+    let mut depth = 1;
+    let mut names = Vec::new();
+    let mut path = String::new();
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => {
+                names.extend(ident(&path));
+                path.clear();
+            }
+            _ => path.push(c),
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    names.extend(ident(&path));
+    names
+}
+
+/// What is wrong with the imports of one file, given its path below `src/`.
+fn complaints(file: &Path, text: &str) -> Vec<String> {
+    let first = file.components().next().unwrap().as_os_str();
+    let room = Path::new(first).file_stem().unwrap().to_str().unwrap();
+    if room == "lib" {
+        return Vec::new();
+    }
+    let Some(own) = floor(room) else {
+        return vec![format!(
+            "{}: the house has no room of this name",
+            file.display()
+        )];
+    };
+    rooms_named(text)
+        .into_iter()
+        .filter(|named| named != room && !SAME_FLOOR.contains(&(room, named)))
+        .filter_map(|named| match floor(&named) {
+            Some(floor) if floor < own => None,
+            Some(floor) => Some(format!(
+                "{}: floor {own} names crate::{named}, which is on floor {floor}",
+                file.display()
+            )),
+            None => Some(format!(
+                "{}: names crate::{named}; import from the room that has it",
+                file.display()
+            )),
+        })
+        .collect()
+}
+
+#[test]
+fn nobody_looks_up_or_sideways() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&src);
+    assert!(files.len() > 30, "found only {} files", files.len());
+    let complaints: Vec<_> = files
+        .iter()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            complaints(path.strip_prefix(&src).unwrap(), &text)
+        })
+        .collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// The command line is a client of the library like any other.
+#[test]
+fn the_program_uses_only_what_the_library_shows() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = sources(&src.join("cli"));
+    files.push(src.join("main.rs"));
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(rooms_named(&text).is_empty(), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_breach_would_be_seen() {
+    let breach = |file: &str, text: &str| complaints(Path::new(file), text).len();
+    assert_eq!(
+        breach("fetch/http.rs", "use crate::model::{Attempt, Wire};"),
+        0
+    );
+    assert_eq!(breach("fetch/http.rs", "use crate::store::Memory;"), 1);
+    assert_eq!(
+        breach(
+            "fetch/http.rs",
+            "use crate::{model::Job, engine::Engine, store::{A, B}};"
+        ),
+        2
+    );
+    assert_eq!(
+        breach("model/job.rs", "let x = crate::config::Config::default();"),
+        1
+    );
+    assert_eq!(breach("fetch/http.rs", "// see crate::engine"), 0);
+    assert_eq!(breach("helpers/mod.rs", ""), 1);
+    assert_eq!(breach("demo/mod.rs", "use crate::Config;"), 1);
+}
