@@ -14,7 +14,8 @@ async fn failing_task() -> Result<(), TaskError> {
     Err(TaskError)
 }
 
-async fn exceptions(out: &mut impl Write) -> io::Result<()> {
+/// Awaits the task and catches its error.
+pub async fn exceptions(out: &mut impl Write) -> io::Result<()> {
     if let Err(error) = failing_task().await {
         writeln!(out, "Caught an error: {error}")?;
     }

@@ -20,7 +20,8 @@ fn advice(error: &FetchError) -> String {
     }
 }
 
-async fn failed_request(
+/// One request with the faults of `spec` in its way.
+pub async fn failed_request(
     mut config: Config,
     url: String,
     spec: &str,

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use fetchall::demo::PracticeServer;
 use fetchall::{Config, FetchError, Page, fetch_all_with};
 
-async fn fetch_urls(config: Config, urls: &[String], out: &mut impl Write) -> io::Result<()> {
+/// Fetches all of them at once and tells what became of each, in order.
+pub async fn fetch_urls(config: Config, urls: &[String], out: &mut impl Write) -> io::Result<()> {
     let results = fetch_all_with(config, urls).await;
     for (number, result) in results.iter().enumerate() {
         writeln!(out, "{}. {}", number + 1, tell(result))?;

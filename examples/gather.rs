@@ -16,7 +16,8 @@ async fn task<W: Write>(number: u32, seconds: u64, out: Shared<W>) -> io::Result
     writeln!(out, "Task {number} completed")
 }
 
-async fn gather<W: Write>(out: Shared<W>) -> io::Result<()> {
+/// Runs both tasks at once.
+pub async fn gather<W: Write>(out: Shared<W>) -> io::Result<()> {
     let tasks = [task(1, 2, Arc::clone(&out)), task(2, 1, out)];
     // Like asyncio.gather: both wait at the same time, the results stand in the order
     // of the tasks.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-async fn say_hello(out: &mut impl Write) -> io::Result<()> {
+/// Two lines, two seconds apart.
+pub async fn say_hello(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "Hello")?;
     sleep(Duration::from_secs(2)).await;
     writeln!(out, "World")

@@ -62,7 +62,7 @@ pub enum ProgressWhen {
 /// Fetch every URL of a list at once, say exactly what became of each one, and never
 /// lose count.
 #[derive(Debug, Parser)]
-#[command(version, about, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, max_term_width = 100)]
 pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
@@ -76,7 +76,7 @@ pub struct Cli {
         short = 'j',
         long,
         value_name = "N",
-        default_value = "64",
+        default_value = "64", value_parser = values::at_least_one,
         help_heading = "How many"
     )]
     pub concurrency: NonZeroUsize,
@@ -84,7 +84,7 @@ pub struct Cli {
     #[arg(
         long,
         value_name = "N",
-        default_value = "10",
+        default_value = "10", value_parser = values::at_least_one,
         help_heading = "How many"
     )]
     pub per_host: NonZeroUsize,
@@ -92,7 +92,7 @@ pub struct Cli {
     #[arg(
         long,
         value_name = "N",
-        default_value = "32768",
+        default_value = "32768", value_parser = values::at_least_one,
         help_heading = "How many"
     )]
     pub look_ahead: NonZeroUsize,

@@ -1,11 +1,17 @@
 //! From the text of an option to its value.
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use fetchall::{Credentials, ProxyUrl, ResolveRule, parse_duration};
 use http::{HeaderName, HeaderValue};
+
+pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 1 is needed".to_owned())
+}
 
 pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)

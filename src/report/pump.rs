@@ -93,10 +93,15 @@ impl Pump {
         let mut batch = Vec::with_capacity(QUEUE);
         let mut last = None::<Instant>;
         while events.blocking_recv_many(&mut batch, QUEUE) > 0 {
+            let before = self.end.summary.clone();
             for event in batch.drain(..) {
                 self.take(event);
             }
             self.flush();
+            if self.end.error.is_some() {
+                // What did not get out of the buffers was not reported.
+                self.end.summary = before;
+            }
             let rested = last.map_or(REST, |last| last.elapsed());
             if rested < REST && events.is_empty() && !events.is_closed() {
                 std::thread::sleep(REST - rested);

@@ -1,0 +1,136 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fetchall::ErrorKind;
+use h2::Reason;
+use h2::server::SendResponse;
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+
+use crate::support::{Authority, Done, Run};
+
+/// What the server does with a request.
+type Answer = fn(&Request<h2::RecvStream>, SendResponse<Bytes>);
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        answer(&request, respond);
+    }
+}
+
+/// A server over plain TCP. It ends with the test's runtime.
+async fn plain(answer: Answer) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, answer));
+        }
+    });
+    addr
+}
+
+fn hello(_: &Request<h2::RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut body = respond.send_response(Response::new(()), false).unwrap();
+    body.send_data(Bytes::from_static(b"hello"), true).unwrap();
+}
+
+fn go(run: Run) -> Done {
+    tokio::task::block_in_place(|| run.go())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_prior_knowledge_over_plain_tcp() {
+    let addr = plain(hello).await;
+    let urls = (0..20).map(|n| format!("http://{addr}/{n}"));
+    let done = go(Run::new().arg("--http2-prior-knowledge").urls(urls));
+    assert_eq!(done.code, Some(0), "{}", done.stdout);
+    let is_h2 =
+        |record: &fetchall::Record| record.http.as_deref() == Some("2") && record.bytes == Some(5);
+    assert!(done.records.iter().all(is_h2), "{}", done.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_when_both_want_it_and_not_with_http1_1() {
+    let authority = Authority::new();
+    let mut config = authority.config("localhost", |_| {});
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(tls) = acceptor.accept(stream).await {
+                    serve(tls, hello).await;
+                }
+            });
+        }
+    });
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    let done = go(Run::new().args([&cacert, &url]));
+    assert_eq!(done.record().http.as_deref(), Some("2"), "{}", done.stdout);
+    // The server speaks nothing else, so the handshake itself fails.
+    let done = go(Run::new().args([&cacert, &url, "--http1.1"]));
+    assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_stream_is_a_reset_and_tried_again() {
+    let addr = plain(|_, mut respond| respond.send_reset(Reason::REFUSED_STREAM)).await;
+    let done = go(Run::new().args([
+        "--http2-prior-knowledge",
+        "--retries=2",
+        &format!("http://{addr}/"),
+    ]));
+    assert_eq!(done.failure(), (ErrorKind::Reset, 3), "{}", done.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_the_protocol_is_final() {
+    let addr = plain(|_, mut respond| respond.send_reset(Reason::PROTOCOL_ERROR)).await;
+    let done = go(Run::new().args([
+        "--http2-prior-knowledge",
+        "--retries=2",
+        &format!("http://{addr}/"),
+    ]));
+    assert_eq!(
+        done.failure(),
+        (ErrorKind::Protocol, 1),
+        "{}",
+        done.message()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_shorter_than_announced_is_truncated_or_a_protocol_error() {
+    // RFC 9113 §8.1.1: a mismatch of length is malformed; h2 says PROTOCOL_ERROR.
+    let addr = plain(|_, mut respond| {
+        let head = Response::builder()
+            .header("content-length", "100")
+            .body(())
+            .unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        body.send_data(Bytes::from_static(b"half"), true).unwrap();
+    })
+    .await;
+    let done = go(Run::new().args([
+        "--http2-prior-knowledge",
+        "--retries=0",
+        &format!("http://{addr}/"),
+    ]));
+    assert_eq!(
+        done.failure(),
+        (ErrorKind::Protocol, 1),
+        "{}",
+        done.message()
+    );
+}

@@ -1,0 +1,40 @@
+//! The built program against real sockets, all on loopback.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops where it fails"
+)]
+#![cfg(unix)]
+
+/// Broken wires: what a raw TCP server can do to a client.
+mod broken;
+/// `--demo` and `--email-to`.
+mod demo;
+/// The programs under `examples/`, with their exact output.
+mod examples;
+/// HTTP/2, over TLS and by prior knowledge.
+mod http2;
+/// The library without the program.
+mod library;
+/// Where URLs come from: files, stdin, arguments.
+mod list;
+/// What the program shows people while it runs.
+mod people;
+/// HTTP and SOCKS proxies.
+mod proxy;
+/// What is sent: methods, headers, credentials, redirects.
+mod requests;
+/// Text, records, order, files, exit codes.
+mod results;
+/// Retries and `Retry-After`.
+mod retry;
+/// `--simulate-failure`.
+mod simulate;
+/// Signals and a closed stdout.
+mod stop;
+/// Helpers: the program under test, and servers to run it against.
+mod support;
+/// Certificates, good and bad.
+mod tls;

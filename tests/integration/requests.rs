@@ -1,0 +1,284 @@
+use fetchall::ErrorKind;
+use wiremock::matchers::{body_string, header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::support::{Run, Server, response};
+
+/// The program runs beside the mock server's own thread.
+fn go(run: Run, code: i32) -> crate::support::Done {
+    tokio::task::block_in_place(|| run.expect_exit(code))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn method_headers_agent_credentials_and_body_are_sent() {
+    let server = MockServer::start().await;
+    Mock::given(method("PUT"))
+        .and(path("/x"))
+        .and(header("x-one", "1"))
+        .and(header("user-agent", "tester"))
+        .and(header("authorization", "Basic bWU6c2VjcmV0"))
+        .and(header("content-type", "text/plain"))
+        .and(body_string("hello"))
+        .respond_with(ResponseTemplate::new(201))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let url = format!("{}/x", server.uri());
+    let run = Run::new().args([
+        "-XPUT",
+        "-HX-One: 1",
+        "-Atester",
+        "-ume:secret",
+        "-HContent-Type: text/plain",
+        "-dhello",
+        &url,
+    ]);
+    assert_eq!(go(run, 0).record().status, Some(201));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_makes_a_post_of_a_form_and_can_come_from_a_file() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(header("content-type", "application/x-www-form-urlencoded"))
+        .and(body_string("a=1\n"))
+        .respond_with(ResponseTemplate::new(200))
+        .expect(2)
+        .mount(&server)
+        .await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("form");
+    std::fs::write(&file, "a=1\n").unwrap();
+    let from_file = format!("-d@{}", file.display());
+    go(Run::new().args([&from_file, &server.uri()]), 0);
+    go(Run::new().args(["-d@-", &server.uri()]).stdin("a=1\n"), 0);
+    let done = go(Run::new().text().args(["-d@/nowhere", &server.uri()]), 2);
+    assert!(
+        done.stderr.contains("cannot read the body from @/nowhere"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_reads_no_body() {
+    let server = MockServer::start().await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(200).insert_header("content-type", "text/x"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let done = go(Run::new().args(["-I", &server.uri()]), 0);
+    assert_eq!(
+        (done.record().bytes, done.record().content_type.as_deref()),
+        (Some(0), Some("text/x"))
+    );
+}
+
+#[test]
+fn compressed_bodies_are_asked_for_unless_told_not_to() {
+    let server = Server::http(|_| response("200 OK", &[], b"x"));
+    Run::new().arg(server.url("/")).expect_exit(0);
+    Run::new()
+        .args(["--no-compression", &server.url("/")])
+        .expect_exit(0);
+    Run::new()
+        .args(["-HAccept-Encoding: br", &server.url("/")])
+        .expect_exit(0);
+    let asked: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| {
+            let line = request
+                .lines()
+                .find(|line| line.starts_with("accept-encoding: "))
+                .unwrap();
+            line.split_once(": ").unwrap().1.to_owned()
+        })
+        .collect();
+    assert_eq!(asked, ["gzip, br, zstd, deflate", "identity", "br"]);
+}
+
+#[test]
+fn every_coding_is_decoded_and_what_is_no_coding_is_an_error() {
+    let plain = "fetchall ".repeat(1000);
+    let packed =
+        |coding: &str| std::fs::read(format!("fixtures/bodies/fetchall.{coding}")).unwrap();
+    let bodies = ["gzip", "br", "zstd", "deflate"].map(|coding| (coding, packed(coding)));
+    let server = Server::http(move |request| {
+        let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+        let coding = format!("Content-Encoding: {}", name.trim_end_matches("-broken"));
+        match bodies.iter().find(|(coding, _)| *coding == name) {
+            Some((_, body)) => response("200 OK", &[&coding], body),
+            None => response("200 OK", &[&coding], b"as it is"),
+        }
+    });
+    let names = ["gzip", "br", "zstd", "deflate", "gzip-broken", "unheard-of"];
+    let done = Run::new()
+        .arg("--body")
+        .urls(names.map(|name| server.url(&format!("/{name}"))))
+        .expect_exit(1);
+    for coding in ["/gzip", "/br", "/zstd", "/deflate"] {
+        let record = done.of(coding);
+        assert!(
+            record.body.as_deref() == Some(&plain),
+            "{coding}: {:?}",
+            record.error
+        );
+        assert_eq!(record.bytes, Some(9000));
+    }
+    assert_eq!(
+        done.of("/gzip-broken").error.as_ref().unwrap().kind,
+        ErrorKind::Decode
+    );
+    assert_eq!(done.of("/unheard-of").body.as_deref(), Some("as it is"));
+}
+
+#[test]
+fn a_bomb_ends_at_max_size() {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&vec![0; 50 << 20]).unwrap();
+    let bomb = packer.finish().unwrap();
+    let server = Server::http(move |_| response("200 OK", &["Content-Encoding: gzip"], &bomb));
+    let done = Run::new()
+        .args(["--max-size=10MiB", &server.url("/")])
+        .expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::TooLarge, 1));
+}
+
+#[test]
+fn redirects_are_followed_and_counted() {
+    let server = Server::http(|request| match request.split(' ').nth(1).unwrap() {
+        "/start" => response("301 Moved Permanently", &["Location: /middle"], b""),
+        "/middle" => response("302 Found", &["Location: end#top"], b""),
+        "/loop" => response("302 Found", &["Location: /loop"], b""),
+        "/file" => response("302 Found", &["Location: file:///etc/passwd"], b""),
+        "/nowhere" => response("302 Found", &[], b""),
+        "/down" => response("302 Found", &["Location: /down1"], b""),
+        path if path.starts_with("/down") => {
+            let n: u32 = path[5..].parse().unwrap();
+            response("302 Found", &[&format!("Location: /down{}", n + 1)], b"")
+        }
+        _ => response("200 OK", &[], b"end"),
+    });
+    let done = Run::new().arg(server.url("/start")).expect_exit(0);
+    let record = done.record();
+    assert_eq!(
+        (record.attempts, record.redirects, record.status),
+        (3, 2, Some(200))
+    );
+    assert_eq!(record.final_url, Some(server.url("/end")));
+    for (path, message) in [
+        ("/loop", "redirect a loop"),
+        ("/file", "to a file: URL"),
+        ("/nowhere", "302 Found without a usable Location"),
+        ("/down", "more than 10 redirects (--max-redirects)"),
+    ] {
+        let done = Run::new().arg(server.url(path)).expect_exit(1);
+        assert_eq!(done.failure().0, ErrorKind::Redirect);
+        assert!(done.message().contains(message), "{}", done.message());
+    }
+    let done = Run::new()
+        .args(["--max-redirects=0", &server.url("/start")])
+        .expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Redirect, 1));
+}
+
+#[test]
+fn nothing_of_the_users_goes_to_another_origin() {
+    let other = Server::http(|_| response("200 OK", &[], b""));
+    let to = other.url("/landed").replace("http://", "http://evil:pw@");
+    let home = Server::http(move |_| response("302 Found", &[&format!("Location: {to}")], b""));
+    let url = home
+        .url("/?token=abc")
+        .replace("http://", "http://own:userinfo@");
+    Run::new()
+        .args([
+            "-ume:secret",
+            "-HCookie: a=b",
+            "-HX-Api-Key: k",
+            "-HAccept-Language: de",
+            &url,
+        ])
+        .expect_exit(0);
+    let at_home = &home.requests()[0];
+    assert!(
+        at_home.contains("cookie: a=b") && at_home.contains("x-api-key: k"),
+        "{at_home}"
+    );
+    assert!(
+        at_home.contains("authorization: Basic b3duOnVzZXJpbmZv"),
+        "userinfo beats -u: {at_home}"
+    );
+    let abroad = other.requests()[0].to_lowercase();
+    for secret in [
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "referer",
+        "token",
+        "evil",
+    ] {
+        assert!(!abroad.contains(secret), "{secret} in {abroad}");
+    }
+    assert!(abroad.contains("accept-language: de"), "{abroad}");
+}
+
+#[test]
+fn resolve_beats_the_name_system() {
+    let server = Server::http(|_| response("200 OK", &[], b""));
+    let port = server.addr.port();
+    let rule = format!("--resolve=no-such-name.invalid:{port}:127.0.0.1");
+    Run::new()
+        .args([&rule, &format!("http://no-such-name.invalid:{port}/")])
+        .expect_exit(0);
+    let any = format!("--resolve=*:{port}:127.0.0.1");
+    Run::new()
+        .args([&any, &format!("http://any.invalid:{port}/")])
+        .expect_exit(0);
+    assert!(server.requests()[1].contains(&format!("host: any.invalid:{port}")));
+}
+
+#[test]
+fn connections_are_used_again_also_after_errors_and_redirects() {
+    let server = Server::http(|request| match request.split(' ').nth(1).unwrap() {
+        "/404" => response("404 Not Found", &[], &[b'x'; 5000]),
+        "/302" => response("302 Found", &["Location: /ok"], b"see there"),
+        _ => response("200 OK", &[], b"ok"),
+    });
+    let urls: Vec<_> = ["/404", "/302", "/ok"]
+        .repeat(5)
+        .iter()
+        .map(|path| server.url(path))
+        .collect();
+    Run::new().arg("-j1").urls(urls).expect_exit(1);
+    assert_eq!(server.requests().len(), 20);
+    assert!(
+        server.connections() <= 2,
+        "{} connections for one worker",
+        server.connections()
+    );
+}
+
+#[test]
+fn no_more_than_per_host_requests_are_on_their_way() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (n, m) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Server::http(move |_| {
+        m.fetch_max(n.fetch_add(1, SeqCst) + 1, SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        n.fetch_sub(1, SeqCst);
+        response("200 OK", &[], b"")
+    });
+    for (args, limit) in [(["-j64", "--per-host=3"], 3), (["-j2", "--per-host=50"], 2)] {
+        most.store(0, SeqCst);
+        Run::new()
+            .args(args)
+            .urls(vec![server.url("/"); 40])
+            .expect_exit(0);
+        assert_eq!(most.load(SeqCst), limit);
+    }
+}

@@ -1,0 +1,321 @@
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use fetchall::OutcomeName;
+
+use crate::support::{Run, Server, closed_port, response};
+
+fn pages() -> Server {
+    Server::http(|request| {
+        let path = request.split(' ').nth(1).unwrap();
+        match path {
+            "/missing" => response("404 Not Found", &[], b"no"),
+            "/binary" => response("200 OK", &[], b"\xff\x00"),
+            "/slow" => {
+                std::thread::sleep(Duration::from_millis(300));
+                response("200 OK", &[], b"late")
+            }
+            _ => response(
+                "200 OK",
+                &[
+                    "Content-Type: text/html",
+                    "ETag: \"x1\"",
+                    "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
+                ],
+                path.as_bytes(),
+            ),
+        }
+    })
+}
+
+#[test]
+fn a_record_says_everything_that_is_known_and_nothing_else() {
+    let server = pages();
+    let done = Run::new().urls([server.url("/page#part")]).expect_exit(0);
+    let record = done.record();
+    assert_eq!(record.url, server.url("/page"));
+    assert_eq!(record.final_url.as_ref(), Some(&record.url));
+    assert_eq!(
+        (
+            record.status,
+            record.bytes,
+            record.attempts,
+            record.redirects
+        ),
+        (Some(200), Some(5), 1, 0)
+    );
+    assert_eq!(record.http.as_deref(), Some("1.1"));
+    assert_eq!(record.content_type.as_deref(), Some("text/html"));
+    assert_eq!(record.etag.as_deref(), Some("\"x1\""));
+    assert_eq!(
+        record.last_modified.as_deref(),
+        Some("Sun, 06 Nov 1994 08:49:37 GMT")
+    );
+    assert!(record.elapsed_ms >= record.ttfb_ms && record.total_ms.is_none());
+    let shape = jiff::fmt::temporal::DateTimeParser::new();
+    shape.parse_timestamp(&record.at).unwrap();
+    assert_eq!(record.at.len(), "2026-11-22T10:00:00.123Z".len());
+    assert!(!done.stdout.contains("null"), "{}", done.stdout);
+    let keys: Vec<_> = done
+        .stdout
+        .split('"')
+        .filter(|part| *part == "simulated" || *part == "body")
+        .collect();
+    assert!(keys.is_empty());
+}
+
+#[test]
+fn a_failed_record_says_why() {
+    let server = pages();
+    let refused = closed_port();
+    let done = Run::new()
+        .arg("--retries=0")
+        .urls([server.url("/missing"), format!("http://{refused}/")])
+        .expect_exit(1);
+    let missing = done.of("/missing");
+    assert_eq!(
+        (missing.ok, missing.outcome, missing.status),
+        (false, OutcomeName::Failed, Some(404))
+    );
+    assert_eq!(missing.error.as_ref().unwrap().message, "404 Not Found");
+    assert_eq!(missing.bytes, None);
+    let line = done
+        .stdout
+        .lines()
+        .find(|line| line.contains("refused"))
+        .unwrap();
+    assert!(line.contains(r#""ok":false,"outcome":"failed","error":{"kind":"refused","message":"could not connect"#), "{line}");
+    assert!(!line.contains("status\":"), "{line}");
+}
+
+#[test]
+fn text_lines_have_four_columns_and_the_reason() {
+    let server = pages();
+    let refused = format!("http://{}/", closed_port());
+    let done = Run::new()
+        .text()
+        .args(["--ordered", "--retries=0"])
+        .urls([
+            server.url("/page"),
+            server.url("/missing"),
+            refused.clone(),
+            "nonsense".into(),
+        ])
+        .expect_exit(1);
+    let rows: Vec<Vec<_>> = done
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        (rows[0][0], rows[0][1], rows[0][3]),
+        ("200", "5B", server.url("/page").as_str())
+    );
+    assert_eq!((rows[1][0], rows[1][1]), ("404", "-"));
+    assert_eq!((rows[2][0], rows[2][3]), ("refused", refused.as_str()));
+    assert_eq!(
+        (rows[3][0], rows[3][2], rows[3][3]),
+        ("invalid_url", "-", "nonsense")
+    );
+    assert!(
+        done.stdout.contains("connection refused"),
+        "{}",
+        done.stdout
+    );
+    assert!(!done.stdout.contains('\u{1b}'), "no colour in a pipe");
+    let starts: Vec<_> = done
+        .stdout
+        .lines()
+        .take(3)
+        .map(|line| line.find("http://"))
+        .collect();
+    assert_eq!(starts, [Some(35); 3], "aligned: {}", done.stdout);
+}
+
+#[test]
+fn colour_when_asked_for() {
+    let server = pages();
+    let done = Run::new()
+        .text()
+        .arg("--color=always")
+        .urls([server.url("/")])
+        .expect_exit(0);
+    assert!(
+        done.stdout.starts_with("\u{1b}[32m200"),
+        "{:?}",
+        done.stdout
+    );
+}
+
+#[test]
+fn results_come_as_they_settle_or_in_order() {
+    let server = pages();
+    let urls = [server.url("/slow"), server.url("/a"), server.url("/b")];
+    let first = |done: crate::support::Done| done.records[0].url.clone();
+    assert_ne!(first(Run::new().urls(&urls).expect_exit(0)), urls[0]);
+    let ordered = Run::new().arg("--ordered").urls(&urls).expect_exit(0);
+    let lines: Vec<_> = ordered.records.iter().map(|record| record.line).collect();
+    assert_eq!(lines, [1, 2, 3]);
+}
+
+#[test]
+fn bodies_come_as_text_or_base64() {
+    let server = pages();
+    let done = Run::new()
+        .arg("--body")
+        .urls([server.url("/text"), server.url("/binary")])
+        .expect_exit(0);
+    assert_eq!(done.of("/text").body.as_deref(), Some("/text"));
+    assert_eq!(done.of("/binary").body, None);
+    assert_eq!(done.of("/binary").body_base64.as_deref(), Some("/wA="));
+    let done = Run::new().text().arg("--body").expect_exit(2);
+    assert!(done.stderr.contains("--json"), "{}", done.stderr);
+}
+
+#[test]
+fn with_body_a_large_one_needs_max_size() {
+    let server = Server::http(|_| response("200 OK", &[], &vec![b'x'; 9 << 20]));
+    let done = Run::new()
+        .arg("--body")
+        .urls([server.url("/")])
+        .expect_exit(1);
+    assert!(
+        done.message()
+            .contains("larger than 8.0 MiB (--max-size): 9.0 MiB were announced"),
+        "{}",
+        done.message()
+    );
+    let done = Run::new()
+        .args(["--body", "--max-size=10MiB"])
+        .urls([server.url("/")])
+        .expect_exit(0);
+    assert_eq!(done.record().body.as_ref().unwrap().len(), 9 << 20);
+}
+
+#[test]
+fn failed_lines_are_copied_as_they_were_and_can_be_fed_back() {
+    let server = pages();
+    let dir = tempfile::tempdir().unwrap();
+    let failed = dir.path().join("again.txt");
+    let path = failed.to_str().unwrap();
+    let missing = server
+        .url("/missing")
+        .to_uppercase()
+        .replace("/MISSING", "/missing");
+    Run::new()
+        .args(["--failed", path, "--ordered"])
+        .urls([server.url("/a"), missing.clone(), "not a url".into()])
+        .expect_exit(1);
+    assert_eq!(
+        std::fs::read_to_string(&failed).unwrap(),
+        format!("{missing}\nnot a url\n")
+    );
+    assert_eq!(
+        failed.metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+
+    let done = Run::new().args(["--failed", path, path]).expect_exit(2);
+    assert!(
+        done.stderr.contains("it is also an input"),
+        "{}",
+        done.stderr
+    );
+    assert!(failed.metadata().unwrap().len() > 0, "not emptied");
+
+    let done = Run::new().arg(path).expect_exit(1);
+    assert_eq!(done.records.len(), 2);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_ends_the_run_with_3() {
+    let server = pages();
+    let done = Run::new()
+        .args(["--failed", "/nowhere/failed"])
+        .urls([server.url("/")])
+        .expect_exit(3);
+    assert!(
+        done.stderr.contains("cannot write /nowhere/failed"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn a_full_disk_under_stdout_ends_the_run_with_3() {
+    let server = pages();
+    let output = crate::support::binary()
+        .args(["--json", &server.url("/")])
+        .stdout(
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot write results"), "{stderr}");
+    assert!(
+        stderr.contains("1 URL: 0 fetched, 0 failed, 1 left"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_summary_adds_up_and_says_what_one_by_one_would_have_cost() {
+    let server = pages();
+    let mut urls = vec![server.url("/slow"); 5];
+    urls.extend([server.url("/missing"), "nonsense".into()]);
+    let done = Run::new().urls(urls).expect_exit(1);
+    assert!(
+        done.stderr.contains("7 URLs: 5 fetched, 2 failed"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr
+            .contains("failed: 1 invalid_url, 1 status (status: 1 × 404)"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr
+            .contains("one after another the requests would have taken"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("times as long)"), "{}", done.stderr);
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let server = pages();
+    let done = Run::new()
+        .arg("-q")
+        .urls([server.url("/"), server.url("/missing")])
+        .expect_exit(1);
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn usage_errors_are_2_and_say_what_would_be_right() {
+    for (args, hint) in [
+        (vec!["--concurency=3"], "--concurrency"),
+        (vec!["-j0"], "from 1"),
+        (vec!["--max-time=soon"], "write 500ms"),
+        (vec!["--resolve=a:b"], "HOST:PORT:ADDR"),
+        (vec!["-H", "no colon"], "with a colon"),
+        (vec!["-I", "-d", "x"], "cannot be used with"),
+        (vec!["--email-to=nobody"], "no e-mail address"),
+        (vec!["--proxy=ftp://x"], "socks5h"),
+        (vec!["-", "-"], "stdin can be read only once"),
+        (vec!["--cacert=/nowhere.pem"], "/nowhere.pem"),
+    ] {
+        let done = Run::new().text().args(args.clone()).expect_exit(2);
+        assert!(done.stderr.contains(hint), "{args:?}: {}", done.stderr);
+        assert_eq!(done.stdout, "");
+    }
+}

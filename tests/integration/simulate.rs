@@ -1,0 +1,188 @@
+use std::collections::BTreeMap;
+
+use fetchall::{ErrorKind, Record};
+
+use crate::support::{Run, Server, response};
+
+fn pages() -> Server {
+    Server::http(|_| response("200 OK", &["Content-Type: text/plain"], &[b'x'; 2000]))
+}
+
+/// Runs one URL with a fault on every request.
+fn rehearse(spec: &str) -> crate::support::Done {
+    let server = pages();
+    let fault = format!("--simulate-failure={spec}=100%");
+    let args = [
+        "--retries=1",
+        "--stall-timeout=200ms",
+        "--connect-timeout=200ms",
+    ];
+    Run::new().args(args).args([&fault, &server.url("/")]).go()
+}
+
+#[test]
+fn every_kind_comes_out_as_the_real_one_would() {
+    for (spec, kind, attempts) in [
+        ("dns", ErrorKind::Dns, 2),
+        ("refused", ErrorKind::Refused, 2),
+        ("unreachable", ErrorKind::Unreachable, 2),
+        ("connect_timeout", ErrorKind::ConnectTimeout, 2),
+        ("tls", ErrorKind::Tls, 1),
+        ("timeout", ErrorKind::Timeout, 2),
+        ("stalled", ErrorKind::Stalled, 2),
+        ("reset", ErrorKind::Reset, 2),
+        ("truncated", ErrorKind::Truncated, 2),
+        ("protocol", ErrorKind::Protocol, 1),
+        ("redirect", ErrorKind::Redirect, 1),
+        ("decode", ErrorKind::Decode, 1),
+        ("500", ErrorKind::Status, 2),
+        ("404", ErrorKind::Status, 1),
+    ] {
+        let done = rehearse(spec);
+        assert_eq!(
+            done.failure(),
+            (kind, attempts),
+            "{spec}: {}",
+            done.message()
+        );
+        assert!(done.record().simulated, "{spec}");
+        assert_eq!(done.code, Some(1));
+    }
+}
+
+#[test]
+fn the_messages_are_those_of_the_real_checks() {
+    assert_eq!(
+        rehearse("truncated").message(),
+        "the body was cut off: 1001 of 2000 bytes came"
+    );
+    assert_eq!(
+        rehearse("stalled").message(),
+        "the body stalled: 1001 bytes in 200ms (--stall-timeout)"
+    );
+    assert_eq!(
+        rehearse("timeout").message(),
+        "no response head within 200ms (--stall-timeout)"
+    );
+    assert_eq!(
+        rehearse("connect_timeout").message(),
+        "not connected within 200ms (--connect-timeout)"
+    );
+    assert!(
+        rehearse("tls")
+            .message()
+            .contains("the certificate has expired")
+    );
+}
+
+#[test]
+fn slow_is_slow_and_nothing_else() {
+    let server = pages();
+    let done = Run::new()
+        .args(["--simulate-failure=slow(300ms)=100%", &server.url("/")])
+        .expect_exit(0);
+    assert!(done.record().ok && done.record().simulated);
+    assert!(done.record().ttfb_ms.unwrap() >= 300);
+}
+
+#[test]
+fn a_simulated_retry_after_is_waited_for() {
+    let server = pages();
+    let done = Run::new()
+        .args([
+            "--simulate-failure=429(1s)=50%",
+            "--seed=3",
+            "--max-wait=20s",
+        ])
+        .urls((0..4).map(|n| server.url(&format!("/{n}"))))
+        .expect_exit(0);
+    let waited: Vec<_> = done
+        .records
+        .iter()
+        .filter(|record| record.attempts > 1)
+        .collect();
+    assert!(!waited.is_empty());
+    assert!(
+        waited
+            .iter()
+            .all(|record| record.total_ms.unwrap() >= 1000 && record.simulated)
+    );
+}
+
+/// What became of each URL, apart from times.
+fn outcomes(records: &[Record]) -> BTreeMap<u64, (Option<ErrorKind>, u32, bool)> {
+    let outcome = |record: &Record| {
+        let kind = record.error.as_ref().map(|error| error.kind);
+        (record.line, (kind, record.attempts, record.simulated))
+    };
+    records.iter().map(outcome).collect()
+}
+
+#[test]
+fn the_same_seed_and_list_give_the_same_outcomes_whatever_the_concurrency() {
+    let server = pages();
+    let run = |concurrency: &str, seed: &str| {
+        let urls = (0..200).map(|n| server.url(&format!("/{n}")));
+        let spec = "--simulate-failure=reset=20%,truncated=10%,503=10%,404=5%,tls=5%,redirect=5%,decode=5%";
+        let done = Run::new()
+            .args([spec, concurrency, seed, "--retries=2"])
+            .urls(urls)
+            .expect_exit(1);
+        outcomes(&done.records)
+    };
+    let one = run("-j1", "--seed=7");
+    assert_eq!(one.len(), 200);
+    assert_eq!(one, run("-j64", "--seed=7"));
+    assert_eq!(one, run("-j5", "--seed=7"));
+    assert_ne!(one, run("-j5", "--seed=8"));
+    let kinds: std::collections::BTreeSet<_> =
+        one.values().filter_map(|(kind, ..)| *kind).collect();
+    assert!(kinds.len() >= 4, "{kinds:?}");
+}
+
+#[test]
+fn the_default_needs_no_spec_and_does_not_eat_the_next_argument() {
+    let server = pages();
+    let urls: Vec<_> = (0..100).map(|n| server.url(&format!("/{n}"))).collect();
+    let done = Run::new().arg("--simulate-failure").args(&urls).go();
+    assert_eq!(done.records.len(), 100);
+    let met = done
+        .records
+        .iter()
+        .filter(|record| record.simulated)
+        .count();
+    assert!((10..60).contains(&met), "{met} of 100 met a fault");
+    assert!(
+        done.records.iter().filter(|record| record.ok).count() > 90,
+        "retries save most"
+    );
+}
+
+#[test]
+fn a_bad_spec_shows_where_and_what_would_be_right() {
+    let done = Run::new()
+        .text()
+        .arg("--simulate-failure=reset=10%,dsn=5%")
+        .arg("http://a/")
+        .expect_exit(2);
+    assert!(
+        done.stderr
+            .contains("did you mean dns?\n  reset=10%,dsn=5%\n            ^^^"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_fault_for_one_host_leaves_the_others_alone() {
+    let (ill, well) = (pages(), pages());
+    let spec = format!(
+        "--simulate-failure=reset=100%@127.0.0.1:{}",
+        ill.addr.port()
+    );
+    let done = Run::new()
+        .args([&spec, "--retries=0"])
+        .urls([ill.url("/ill"), well.url("/well")])
+        .expect_exit(1);
+    assert!(!done.of("/ill").ok && done.of("/well").ok && !done.of("/well").simulated);
+}

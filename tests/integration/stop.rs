@@ -1,0 +1,173 @@
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Server, binary, response};
+
+/// Answers `/now` at once and everything else after this time.
+fn slow(time: Duration) -> Server {
+    Server::http(move |request| {
+        if !request.starts_with("GET /now") {
+            std::thread::sleep(time);
+        }
+        response("200 OK", &[], b"ok")
+    })
+}
+
+fn start(args: &[String]) -> Child {
+    binary()
+        .args(["--json", "-j2"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits until as many requests have come as run at the same time.
+fn in_flight(server: &Server, requests: usize) {
+    let start = Instant::now();
+    while server.requests().len() < requests {
+        assert!(start.elapsed() < Duration::from_secs(30), "no requests");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn output(child: Child) -> (Option<i32>, usize, String) {
+    let output = child.wait_with_output().unwrap();
+    let records = String::from_utf8(output.stdout).unwrap().lines().count();
+    (
+        output.status.code(),
+        records,
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn the_first_signal_lets_what_is_in_flight_end() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let server = slow(Duration::from_secs(1));
+        let urls: Vec<_> = (0..10).map(|n| server.url(&format!("/{n}"))).collect();
+        let child = start(&urls);
+        in_flight(&server, 2);
+        send(&child, signal);
+        let (status, records, stderr) = output(child);
+        assert_eq!((status, records), (Some(code), 2), "{stderr}");
+        assert!(
+            stderr.contains("10 URLs: 2 fetched, 0 failed, 8 left"),
+            "{stderr}"
+        );
+        assert_eq!(server.requests().len(), 2, "nothing new was started");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_the_counts_still_add_up() {
+    let server = slow(Duration::from_secs(40));
+    let child = start(&[server.url("/1"), server.url("/2"), server.url("/3")]);
+    in_flight(&server, 2);
+    let start = Instant::now();
+    send(&child, Signal::INT);
+    std::thread::sleep(Duration::from_millis(200));
+    send(&child, Signal::INT);
+    let (status, records, stderr) = output(child);
+    // The grace alone would be 10 s.
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!((status, records), (Some(130), 0), "{stderr}");
+    assert!(
+        stderr.contains("3 URLs: 0 fetched, 0 failed, 3 left"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_was_not_even_read_of_a_file_is_counted_as_left() {
+    let server = slow(Duration::from_millis(500));
+    let list = tempfile::NamedTempFile::new().unwrap();
+    let lines = format!("# comment\n{}\n", server.url("/x")).repeat(200_000);
+    std::fs::write(list.path(), lines).unwrap();
+    let child = start(&[list.path().to_str().unwrap().to_owned()]);
+    in_flight(&server, 2);
+    send(&child, Signal::INT);
+    let (status, records, stderr) = output(child);
+    assert_eq!((status, records), (Some(130), 2), "{stderr}");
+    assert!(
+        stderr.contains("200,000 URLs: 2 fetched, 0 failed, 199,998 left"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn an_interrupted_pipe_is_not_waited_for() {
+    let server = slow(Duration::from_millis(300));
+    let mut child = binary()
+        .args(["--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, format!("{}\n", server.url("/1")).as_bytes()).unwrap();
+    in_flight(&server, 1);
+    send(&child, Signal::TERM);
+    let (status, records, stderr) = output(child);
+    assert_eq!((status, records), (Some(143), 1), "{stderr}");
+    assert!(
+        stderr.contains("1 URL: 1 fetched, 0 failed; the list was not read to its end"),
+        "{stderr}"
+    );
+    drop(stdin);
+}
+
+#[test]
+fn a_closed_stdout_ends_it_quietly_with_141() {
+    let server = slow(Duration::from_millis(20));
+    let urls: Vec<_> = std::iter::once("/now".to_owned())
+        .chain((0..500).map(|n| format!("/{n}")))
+        .collect();
+    let urls: Vec<_> = urls.iter().map(|path| server.url(path)).collect();
+    let mut child = start(&urls);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("/now"), "{line}");
+    drop(stdout);
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(141), "{stderr}");
+    assert_eq!(stderr, "");
+    assert!(server.requests().len() < 400, "it went on");
+}
+
+#[test]
+fn a_closed_stderr_is_no_reason_to_fail() {
+    let server = slow(Duration::ZERO);
+    let status = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "exec \"$0\" \"$@\" 2>&- >/dev/null",
+            env!("CARGO_BIN_EXE_fetchall"),
+        ])
+        .args(["--progress=plain", "-v", &server.url("/now")])
+        .env_remove("RUST_LOG")
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+}

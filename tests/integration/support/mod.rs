@@ -1,0 +1,9 @@
+//! Helpers: the program under test, and servers to run it against.
+
+mod run;
+mod server;
+mod tls;
+
+pub use run::{Done, Run, binary};
+pub use server::{Connection, Server, black_hole, closed_port, response};
+pub use tls::{Authority, TlsServer};

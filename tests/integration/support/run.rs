@@ -1,0 +1,149 @@
+//! The program under test.
+
+use std::process::Command;
+use std::time::Duration;
+
+use fetchall::{ErrorKind, Record};
+
+/// Longest a run may take before the test gives up on it. Far above what any takes, on
+/// a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program, with nothing of this machine's environment that would change what it does.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fetchall"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    for name in ["RUST_LOG", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A run of the program, put together and then started with [`go`](Self::go).
+#[derive(Default)]
+pub struct Run {
+    args: Vec<String>,
+    stdin: Vec<u8>,
+    env: Vec<(String, String)>,
+    text: bool,
+}
+
+/// What came of a run.
+pub struct Done {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub records: Vec<Record>,
+}
+
+impl Run {
+    /// With `--json`, and waits between tries that a test can sit out.
+    pub fn new() -> Self {
+        Self::default().args(["--retry-delay=1ms"])
+    }
+
+    /// Text lines instead of records.
+    pub fn text(mut self) -> Self {
+        self.text = true;
+        self
+    }
+
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn args<I: IntoIterator<Item = impl Into<String>>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// A list on stdin.
+    pub fn urls<I: IntoIterator<Item = impl Into<String>>>(mut self, urls: I) -> Self {
+        for url in urls {
+            self.stdin.extend_from_slice(url.into().as_bytes());
+            self.stdin.push(b'\n');
+        }
+        self
+    }
+
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn go(self) -> Done {
+        let mut command = assert_cmd::Command::from_std(binary());
+        command
+            .args(&self.args)
+            .envs(self.env)
+            .write_stdin(self.stdin)
+            .timeout(PATIENCE);
+        if !self.text {
+            command.arg("--json");
+        }
+        let output = command.output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let records = if self.text {
+            Vec::new()
+        } else {
+            let parse =
+                |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            stdout.lines().map(parse).collect()
+        };
+        Done {
+            code: output.status.code(),
+            stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            records,
+        }
+    }
+
+    /// Runs it; it must end with this exit code.
+    pub fn expect_exit(self, code: i32) -> Done {
+        let done = self.go();
+        assert_eq!(
+            done.code,
+            Some(code),
+            "stdout: {}\nstderr: {}",
+            done.stdout,
+            done.stderr
+        );
+        done
+    }
+}
+
+impl Done {
+    /// The one record there is.
+    pub fn record(&self) -> &Record {
+        assert_eq!(self.records.len(), 1, "{}{}", self.stdout, self.stderr);
+        &self.records[0]
+    }
+
+    /// The record of the URL that ends so.
+    pub fn of(&self, end: &str) -> &Record {
+        let found = self.records.iter().find(|record| record.url.ends_with(end));
+        found.unwrap_or_else(|| panic!("no record of {end} in {}", self.stdout))
+    }
+
+    /// Kind of error and number of attempts of the one record.
+    pub fn failure(&self) -> (ErrorKind, u32) {
+        let record = self.record();
+        let error = record
+            .error
+            .as_ref()
+            .unwrap_or_else(|| panic!("{}", self.stdout));
+        (error.kind, record.attempts)
+    }
+
+    pub fn message(&self) -> &str {
+        &self.record().error.as_ref().unwrap().message
+    }
+}

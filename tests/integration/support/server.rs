@@ -1,0 +1,188 @@
+//! A raw TCP server: a thread for each connection, every byte in the test's hands.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// A server on a free port of loopback. It stops accepting when it is dropped.
+pub struct Server {
+    pub addr: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+    stopped: Arc<AtomicBool>,
+}
+
+/// One connection, in the hands of the test.
+pub struct Connection {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Every connection goes to `serve`, on a thread of its own. An error there (the
+    /// client has gone) just ends the connection.
+    pub fn start(
+        serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            addr: listener.local_addr().unwrap(),
+            requests: Arc::default(),
+            connections: Arc::default(),
+            stopped: Arc::default(),
+        };
+        let (requests, connections, stopped) = (
+            Arc::clone(&server.requests),
+            Arc::clone(&server.connections),
+            Arc::clone(&server.stopped),
+        );
+        let serve = Arc::new(serve);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                connections.fetch_add(1, Ordering::SeqCst);
+                let mut connection = Connection {
+                    stream: stream.unwrap(),
+                    buffer: Vec::new(),
+                    requests: Arc::clone(&requests),
+                };
+                let serve = Arc::clone(&serve);
+                thread::spawn(move || {
+                    let _ = serve(&mut connection);
+                });
+            }
+        });
+        server
+    }
+
+    /// A server that answers every request by its head.
+    pub fn http(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start(move |connection| {
+            while let Some(request) = connection.request()? {
+                let answer = answer(&request);
+                connection.send(&answer)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// The heads of all requests so far, with their bodies.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+impl Connection {
+    /// The next request, body included when its length is announced; `None` when the
+    /// client is done.
+    pub fn request(&mut self) -> io::Result<Option<String>> {
+        loop {
+            if let Some(length) = whole_request(&self.buffer) {
+                let request: Vec<_> = self.buffer.drain(..length).collect();
+                let request = String::from_utf8_lossy(&request).into_owned();
+                self.requests.lock().unwrap().push(request.clone());
+                return Ok(Some(request));
+            }
+            let mut chunk = [0; 4096];
+            let read = self.stream.read(&mut chunk)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.buffer.extend_from_slice(&chunk[..read]);
+        }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Keeps the connection open and says nothing, until the client goes.
+    pub fn hang(&mut self) -> io::Result<()> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).map(drop)
+    }
+
+    /// Ends the connection with a reset instead of a proper close.
+    pub fn reset(&mut self) -> io::Result<()> {
+        // What was sent should arrive before the reset tears it down.
+        thread::sleep(Duration::from_millis(50));
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
+    }
+}
+
+fn whole_request(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let length: usize = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .map_or(0, |length| length.trim().parse().unwrap());
+    (bytes.len() >= end + length).then_some(end + length)
+}
+
+/// A response with a length.
+pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut wire = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
+    for header in headers {
+        wire.push_str(header);
+        wire.push_str("\r\n");
+    }
+    wire.push_str("\r\n");
+    let mut wire = wire.into_bytes();
+    wire.extend_from_slice(body);
+    wire
+}
+
+/// An address where nothing listens.
+pub fn closed_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// An address where connecting never comes to an end, as long as the guard lives: a
+/// listener whose queue is full drops every further SYN.
+pub fn black_hole() -> (SocketAddr, impl Drop) {
+    use socket2::{Domain, Socket, Type};
+    struct Guard(#[expect(dead_code, reason = "kept open")] Vec<Socket>);
+    impl Drop for Guard {
+        fn drop(&mut self) {}
+    }
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut sockets = vec![listener];
+    for _ in 0..4 {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let _ = client.connect(&addr);
+        sockets.push(client);
+    }
+    thread::sleep(Duration::from_millis(50));
+    (addr.as_socket().unwrap(), Guard(sockets))
+}

@@ -1,0 +1,111 @@
+use fetchall::ErrorKind;
+use rcgen::date_time_ymd;
+
+use crate::support::{Authority, Run, Server, TlsServer};
+
+/// One https URL, trusting `authority`.
+fn fetch(server: &TlsServer, authority: &Authority, args: &[&str]) -> crate::support::Done {
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    Run::new()
+        .args([&cacert, &server.url()])
+        .args(args.iter().copied())
+        .go()
+}
+
+#[test]
+fn a_good_certificate_is_accepted() {
+    let authority = Authority::new();
+    let server = TlsServer::start(authority.config("localhost", |_| {}));
+    let done = fetch(&server, &authority, &[]);
+    assert_eq!(
+        (done.code, done.record().bytes),
+        (Some(0), Some(6)),
+        "{}",
+        done.stdout
+    );
+}
+
+#[test]
+fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
+    let authority = Authority::new();
+    let expired = authority.config("localhost", |params| {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    });
+    let other_host = authority.config("other.test", |_| {});
+    let stranger = Authority::new().config("localhost", |_| {});
+    for (config, reason) in [
+        (expired, "expired"),
+        (other_host, "for another host"),
+        (stranger, "--cacert"),
+    ] {
+        let server = TlsServer::start(config);
+        let done = fetch(&server, &authority, &["--retries=2"]);
+        assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
+        assert!(done.message().contains(reason), "{}", done.message());
+
+        let done = fetch(&server, &authority, &["-k"]);
+        assert_eq!(done.code, Some(0), "-k accepts it: {}", done.stdout);
+    }
+}
+
+#[test]
+fn cacert_replaces_the_systems_authorities_and_must_hold_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "nothing").unwrap();
+    let done = Run::new()
+        .text()
+        .args([
+            &format!("--cacert={}", file.path().display()),
+            "https://a.test/",
+        ])
+        .expect_exit(2);
+    assert!(
+        done.stderr.contains("cannot use the certificates in"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn without_any_authority_http_works_and_https_says_why_not() {
+    let plain = Server::http(|_| crate::support::response("200 OK", &[], b"ok"));
+    let secure = TlsServer::start(Authority::new().config("localhost", |_| {}));
+    let done = Run::new()
+        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_DIR", "/nowhere")
+        .urls([plain.url("/http"), secure.url()])
+        .expect_exit(1);
+    assert!(done.of("/http").ok, "{}", done.stdout);
+    let error = done
+        .records
+        .iter()
+        .find_map(|record| record.error.as_ref())
+        .unwrap();
+    assert_eq!(error.kind, ErrorKind::Tls);
+    assert!(
+        error.message.contains("ca-certificates"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn garbage_instead_of_a_handshake_is_tls_and_its_end_is_a_reset() {
+    let garbage = Server::start(|connection| {
+        connection.send(b"this is no TLS record at all, just text\r\n")?;
+        connection.hang()
+    });
+    let url = garbage.url("/").replace("http:", "https:");
+    let done = Run::new().args(["--retries=1", &url]).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
+
+    let gone = Server::start(|connection| {
+        use std::io::Read;
+        connection.stream.read(&mut [0; 4000]).map(drop)
+    });
+    let url = gone.url("/").replace("http:", "https:");
+    let done = Run::new().args(["--retries=1", &url]).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Reset, 2), "{}", done.message());
+}
