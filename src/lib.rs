@@ -66,6 +66,11 @@ mod store;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
+/// The README's code runs as a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use config::{Config, Format, ReportOptions};
 pub use engine::EngineOptions;
 pub use fetch::{

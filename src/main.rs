@@ -167,7 +167,7 @@ fn introduction(server: &PracticeServer) -> String {
 }
 
 const EPILOGUE: &str = "
-three URLs fail for good, so the exit code is 1, as a script would want it. Try next:
+three of these pages fail whatever is done, so the exit code is 1, as a script would want it. Try next:
   fetchall --demo --json                 the same as records for machines
   fetchall --demo --ordered -v           in the order of the list, with a word on every retry
   fetchall --demo --simulate-failure     30 % of all requests fail: what do the retries save?
