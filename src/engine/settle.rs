@@ -7,36 +7,16 @@ use http::header;
 use super::attempt::Seen;
 use super::clock::{RunClock, millis, now};
 use crate::model::{
-    Attempt, FetchError, Fetched, InvalidLine, Outcome, OutcomeName, Record, RecordError,
-    ResponseHead, Saved, Settled,
+    Attempt, FetchError, Fetched, InvalidLine, Outcome, Record, RecordError, ResponseHead, Saved,
+    Settled,
 };
 
 /// A line that was no URL.
 pub fn invalid(line: InvalidLine, clock: &RunClock) -> Settled {
     let record = Record {
-        line: line.place.line,
-        input: line.place.input.clone(),
-        url: line.shown,
-        ok: false,
-        outcome: OutcomeName::Failed,
-        status: None,
         error: Some(RecordError::from(&line.error)),
-        attempts: 0,
-        final_url: None,
-        redirects: 0,
-        http: None,
-        content_type: None,
-        bytes: None,
-        etag: None,
-        last_modified: None,
         at: clock.rfc3339(now()),
-        started_ms: None,
-        ttfb_ms: None,
-        elapsed_ms: None,
-        total_ms: None,
-        simulated: false,
-        body: None,
-        body_base64: None,
+        ..Record::of_line(&line.place, line.shown)
     };
     Settled {
         place: line.place,
@@ -57,19 +37,18 @@ pub fn settled(
     let end = now();
     let head = seen.head.as_ref();
     let text = |name| head.and_then(|head| head.text(name)).map(str::to_owned);
-    let several = attempt.number > 1;
+    let error = result.as_ref().err().map(RecordError::from);
     let bytes = result.as_ref().ok().map(|saved| saved.bytes);
+    let final_url = head.map(|_| attempt.url().as_str().to_owned());
+    let redirects = attempt.redirects();
+    let several = attempt.number > 1;
     let mut record = Record {
-        line: attempt.job.place.line,
-        input: attempt.job.place.input.clone(),
-        url: String::new(),
         ok: result.is_ok(),
-        outcome: OutcomeName::Failed,
         status: head.map(|head| head.status.as_u16()),
-        error: result.as_ref().err().map(RecordError::from),
+        error,
         attempts: attempt.number,
-        final_url: head.map(|_| attempt.url().as_str().to_owned()),
-        redirects: attempt.redirects(),
+        final_url,
+        redirects,
         http: head.and_then(ResponseHead::version_text).map(str::to_owned),
         content_type: text(header::CONTENT_TYPE),
         bytes,
@@ -84,10 +63,8 @@ pub fn settled(
             .filter(|_| several)
             .map(|first| millis(end.saturating_duration_since(first))),
         simulated: attempt.simulated,
-        body: None,
-        body_base64: None,
+        ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
-    record.url = attempt.job.url.into();
     let outcome = match (result, seen.head.take()) {
         (Ok(saved), Some(head)) => Outcome::Fetched(Box::new(Fetched { head, saved })),
         (Ok(_), None) => Outcome::Skipped,

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, FetchError, OutcomeName};
+use super::{ErrorKind, FetchError, OutcomeName, Place};
 
 /// Why a job failed, as records say it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,36 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record that says nothing yet but which line it is of: failed, nothing sent.
+    #[must_use]
+    pub fn of_line(place: &Place, url: String) -> Self {
+        Self {
+            line: place.line,
+            input: Arc::clone(&place.input),
+            url,
+            ok: false,
+            outcome: OutcomeName::Failed,
+            status: None,
+            error: None,
+            attempts: 0,
+            final_url: None,
+            redirects: 0,
+            http: None,
+            content_type: None,
+            bytes: None,
+            etag: None,
+            last_modified: None,
+            at: String::new(),
+            started_ms: None,
+            ttfb_ms: None,
+            elapsed_ms: None,
+            total_ms: None,
+            simulated: false,
+            body: None,
+            body_base64: None,
+        }
+    }
+
     /// Puts the body into the record: as text when it is UTF-8, else in base64.
     pub fn attach_body(&mut self, body: &Bytes) {
         match std::str::from_utf8(body) {
@@ -113,30 +143,25 @@ mod tests {
     use super::*;
 
     fn sample() -> Record {
-        Record {
-            line: 7,
+        let place = Place {
+            number: 6,
             input: "urls.txt".into(),
-            url: "http://example.com/".into(),
+            line: 7,
+        };
+        Record {
             ok: true,
             outcome: OutcomeName::Fetched,
             status: Some(200),
-            error: None,
             attempts: 1,
             final_url: Some("http://example.com/".into()),
-            redirects: 0,
             http: Some("1.1".into()),
             content_type: Some("text/html".into()),
             bytes: Some(3),
-            etag: None,
-            last_modified: None,
             at: "2026-11-22T10:00:00.123Z".into(),
             started_ms: Some(41),
             ttfb_ms: Some(12),
             elapsed_ms: Some(15),
-            total_ms: None,
-            simulated: false,
-            body: None,
-            body_base64: None,
+            ..Record::of_line(&place, "http://example.com/".into())
         }
     }
 

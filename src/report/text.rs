@@ -90,33 +90,21 @@ fn size_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ErrorKind, RecordError};
+    use crate::model::{ErrorKind, Place, RecordError};
 
     fn record() -> Record {
-        Record {
-            line: 1,
+        let place = Place {
+            number: 0,
             input: "-".into(),
-            url: "http://a/\u{1b}[2J".into(),
+            line: 1,
+        };
+        Record {
             ok: true,
             outcome: OutcomeName::Fetched,
             status: Some(200),
-            error: None,
-            attempts: 1,
-            final_url: None,
-            redirects: 0,
-            http: None,
-            content_type: None,
             bytes: Some(12_561),
-            etag: None,
-            last_modified: None,
-            at: String::new(),
-            started_ms: None,
-            ttfb_ms: None,
             elapsed_ms: Some(15),
-            total_ms: None,
-            simulated: false,
-            body: None,
-            body_base64: None,
+            ..Record::of_line(&place, "http://a/\u{1b}[2J".into())
         }
     }
 
