@@ -40,7 +40,7 @@
 //!                 └── parked ─┘     a retry or a redirect is data that goes back
 //!
 //!   floor 6  main.rs                      parse, run, exit code
-//!   floor 5  run  fetch_all  cli  demo    what joins everything
+//!   floor 5  run  cli  demo               what joins everything
 //!   floor 4  config                       the options of engine and stages
 //!   floor 3  engine                       feed, workers, one attempt, shutdown
 //!   floor 2  input schedule fetch store report notify     none imports another
@@ -54,7 +54,6 @@ mod config;
 pub mod demo;
 mod engine;
 mod fetch;
-mod fetch_all;
 mod input;
 mod model;
 mod notify;
@@ -76,7 +75,6 @@ pub use engine::EngineOptions;
 pub use fetch::{
     FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
 };
-pub use fetch_all::{Page, fetch_all, fetch_all_with};
 pub use input::{InputError, InputOptions, Source};
 pub use model::{
     Cause, Credentials, ErrorKind, FetchError, OutcomeName, Record, RecordError, RedirectProblem,
@@ -84,5 +82,5 @@ pub use model::{
 };
 pub use notify::{Delivery, Email, deliver, send_email};
 pub use report::{ProgressStyle, ReportError, Screen, render_summary};
-pub use run::{Problem, RunError, run, run_until};
+pub use run::{Page, Problem, RunError, fetch_all, fetch_all_with, run, run_until};
 pub use schedule::{RetryPolicy, ScheduleOptions};

@@ -3,6 +3,7 @@
 mod cli;
 
 use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
     };
-    let code = runtime.block_on(program(cli));
+    cli::raise_descriptor_limit();
+    let run = AssertUnwindSafe(|| runtime.block_on(program(cli)));
+    let code = std::panic::catch_unwind(run)
+        .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));
     // A name look-up or a blocked stdin must not keep the process from ending.
     runtime.shutdown_background();
     code
@@ -92,7 +96,7 @@ impl People {
             Ok(summary) => (summary, None),
             Err(error) => (&*error.summary, Some(&error.problem)),
         };
-        let pipe_closed = problem.is_some_and(is_closed_pipe);
+        let pipe_closed = problem.is_some_and(Problem::is_closed_pipe);
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
             complain(&explain(problem), BROKEN);
         }
@@ -139,10 +143,6 @@ impl People {
 fn complain(text: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "fetchall: {text}");
     ExitCode::from(code)
-}
-
-fn is_closed_pipe(problem: &Problem) -> bool {
-    matches!(problem, Problem::Report(error) if error.source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// The problem, with a hint where there is one.

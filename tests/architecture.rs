@@ -8,10 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room with its floor. A room is a folder of `src/`, or a file in it.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 13] = [
     ("main", 6),
     ("run", 5),
-    ("fetch_all", 5),
     ("cli", 5),
     ("demo", 5),
     ("config", 4),
@@ -24,9 +23,6 @@ const FLOORS: [(&str, u8); 14] = [
     ("notify", 2),
     ("model", 1),
 ];
-
-/// `fetch_all` is built upon `run`: one room in two files.
-const SAME_FLOOR: [(&str, &str); 1] = [("fetch_all", "run")];
 
 fn floor(room: &str) -> Option<u8> {
     FLOORS
@@ -112,7 +108,7 @@ fn complaints(file: &Path, text: &str) -> Vec<String> {
     };
     rooms_named(text)
         .into_iter()
-        .filter(|named| named != room && !SAME_FLOOR.contains(&(room, named)))
+        .filter(|named| named != room)
         .filter_map(|named| match floor(&named) {
             Some(floor) if floor < own => None,
             Some(floor) => Some(format!(

@@ -1,6 +1,7 @@
 //! From the command line to a configuration.
 
 mod convert;
+mod limits;
 mod logs;
 mod signals;
 mod values;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 use fetchall::{ProxyUrl, ResolveRule};
 use http::{HeaderName, HeaderValue, Method};
 
+pub use limits::raise_descriptor_limit;
 pub use logs::start as start_logs;
 pub use signals::Signals;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 /// Exit code of an interrupt: 128 plus the number of the signal.
 const INTERRUPTED: u8 = 130;
@@ -12,10 +12,11 @@ const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
 
 /// The signals that end a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Signals {
     code: Arc<AtomicU8>,
-    came: Arc<Notify>,
+    /// A permit for each signal that nobody has answered yet.
+    came: Arc<Semaphore>,
 }
 
 impl Signals {
@@ -24,7 +25,10 @@ impl Signals {
     /// # Errors
     /// When the system does not let us listen.
     pub fn listen() -> io::Result<Self> {
-        let signals = Self::default();
+        let signals = Self {
+            code: Arc::default(),
+            came: Arc::new(Semaphore::new(0)),
+        };
         signals.start()?;
         Ok(signals)
     }
@@ -61,12 +65,15 @@ impl Signals {
     fn note(&self, code: u8) {
         // The first one names the exit code.
         let _ = self.code.compare_exchange(0, code, Relaxed, Relaxed);
-        self.came.notify_one();
+        self.came.add_permits(1);
     }
 
     /// Waits for the next signal.
     pub async fn next(&self) {
-        self.came.notified().await;
+        // The semaphore is never closed, so this can't fail.
+        if let Ok(permit) = self.came.acquire().await {
+            permit.forget();
+        }
     }
 
     /// The exit code, when a signal came.

@@ -13,6 +13,8 @@ use crate::model::{Event, Outcome, Summary, Window};
 
 /// Events that may wait for the reporters.
 const QUEUE: usize = 1024;
+/// And with bodies in them, which may have megabytes.
+const QUEUE_OF_BODIES: usize = 16;
 /// Shortest time between two wakings. Waking a thread costs as much as writing several
 /// records, so at high rates records are taken in batches; nobody sees 2 ms.
 const REST: Duration = Duration::from_millis(2);
@@ -82,7 +84,12 @@ impl Pump {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(self) -> io::Result<(mpsc::Sender<Event>, Running)> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let room = if self.attach_bodies {
+            QUEUE_OF_BODIES
+        } else {
+            QUEUE
+        };
+        let (sender, receiver) = mpsc::channel(room);
         let thread = std::thread::Builder::new()
             .name("report".into())
             .spawn(move || self.run(receiver))?;

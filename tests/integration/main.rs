@@ -1,7 +1,6 @@
 //! The built program against real sockets, all on loopback.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test stops where it fails"

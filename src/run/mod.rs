@@ -1,5 +1,7 @@
 //! The one place that joins everything.
 
+mod fetch_all;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use crate::report::{
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
+
+pub use fetch_all::{Page, fetch_all, fetch_all_with};
 
 /// How long an ended run waits until the rest of a list file has been counted.
 const COUNTING: Duration = Duration::from_secs(2);
@@ -98,10 +102,24 @@ pub async fn run_until(
     run_with(config, Vec::new(), stop, abort).await
 }
 
-/// A reporter with the name it has in errors.
-pub(crate) type Named = (&'static str, Box<dyn Reporter>);
+/// The name of the results in errors.
+const RESULTS: &str = "results";
 
-pub(crate) async fn run_with(
+impl Problem {
+    /// Whether the reader of the results has gone (`| head -1`): no error, but an end.
+    #[must_use]
+    pub fn is_closed_pipe(&self) -> bool {
+        let Self::Report(error) = self else {
+            return false;
+        };
+        error.what == RESULTS && error.source.kind() == std::io::ErrorKind::BrokenPipe
+    }
+}
+
+/// A reporter with the name it has in errors.
+type Named = (&'static str, Box<dyn Reporter>);
+
+async fn run_with(
     config: Config,
     extra: Vec<Named>,
     stop: impl Future<Output = ()>,
@@ -230,9 +248,9 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
         let screen = options.screen.clone().filter(|_| options.shares_screen);
         let output = Output::new(stream, screen);
         match format {
-            Format::Text => pump.add("results", Box::new(TextLines::new(output, false))),
-            Format::ColorText => pump.add("results", Box::new(TextLines::new(output, true))),
-            Format::Json => pump.add("results", Box::new(JsonLines::new(output))),
+            Format::Text => pump.add(RESULTS, Box::new(TextLines::new(output, false))),
+            Format::ColorText => pump.add(RESULTS, Box::new(TextLines::new(output, true))),
+            Format::Json => pump.add(RESULTS, Box::new(JsonLines::new(output))),
         }
     }
     Ok(())
@@ -293,6 +311,9 @@ fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
         (Some(text), _, _) => Problem::Internal(text),
         (None, Some(error), _) => Problem::Report(error),
         (None, None, Some(error)) => Problem::Input(error),
+        (None, None, None) if !pump.summary.list_ended && !pump.summary.interrupted => {
+            Problem::Internal("the list was not read to its end".to_owned())
+        }
         (None, None, None) => return Ok(pump.summary),
     };
     Err(RunError {
@@ -302,7 +323,7 @@ fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
 }
 
 /// Looks at every event of a run: for callers inside the library.
-pub(crate) struct Tap<F>(pub F);
+struct Tap<F>(F);
 
 impl<F: FnMut(&Event) + Send> Reporter for Tap<F> {
     fn on_event(&mut self, event: &Event) -> std::io::Result<()> {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::{Tap, run_with};
 use crate::config::Config;
 use crate::input::Source;
 use crate::model::{Cause, Event, FetchError, Outcome, Settled};
-use crate::run::{Tap, run_with};
 
 /// A page that was fetched.
 #[derive(Debug, Clone)]
