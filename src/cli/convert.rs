@@ -1,5 +1,6 @@
 //! From the options to a [`Config`].
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -78,13 +79,12 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     Ok(sources)
 }
 
-fn source(input: &str) -> Source {
-    if input == "-" {
-        Source::Stdin
-    } else if input.contains("://") {
-        Source::Url(input.to_owned())
-    } else {
-        Source::File(input.into())
+fn source(input: &OsStr) -> Source {
+    match input.to_str() {
+        Some("-") => Source::Stdin,
+        Some(url) if url.contains("://") => Source::Url(url.to_owned()),
+        // File names need not be UTF-8.
+        _ => Source::File(input.into()),
     }
 }
 

@@ -6,6 +6,7 @@ mod logs;
 mod signals;
 mod values;
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub struct Cli {
     /// A list has a URL a line; blank lines and lines that start with # are skipped. A
     /// line that is no URL becomes a failed record, and the rest goes on.
     #[arg(value_name = "INPUT")]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<OsString>,
 
     /// Requests at the same time.
     #[arg(

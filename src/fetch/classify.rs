@@ -41,6 +41,24 @@ pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> Fetc
     }
 }
 
+/// Whether the connection as a whole is gone, as happens when the server closes an idle
+/// one just as it is used again. A stream that was refused on a healthy HTTP/2
+/// connection is another matter: the server said no.
+pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
+    Chain::of(error).any(|link| {
+        if let Some(h2) = link.downcast_ref::<h2::Error>() {
+            return h2.is_io() || (h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR));
+        }
+        if let Some(hyper) = link.downcast_ref::<hyper::Error>() {
+            return hyper.is_incomplete_message() || hyper.is_canceled() || hyper.is_closed();
+        }
+        let io = link
+            .downcast_ref::<io::Error>()
+            .and_then(|io| of_io(io, Phase::Head));
+        matches!(io, Some(Class::Reset | Class::Cut))
+    })
+}
+
 /// An error of no known type: proxies that refuse a tunnel, for one, have none.
 fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
     let known = error.downcast_ref::<reqwest::Error>();
@@ -117,8 +135,7 @@ impl Class {
         if let Some(io) = link.downcast_ref::<io::Error>() {
             return of_io(io, phase);
         }
-        link.downcast_ref::<hyper::Error>()
-            .and_then(|hyper| of_hyper(hyper, phase))
+        link.downcast_ref::<hyper::Error>().and_then(of_hyper)
     }
 
     fn into_error(
@@ -183,7 +200,7 @@ fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
     }
 }
 
-fn of_hyper(error: &hyper::Error, phase: Phase) -> Option<Class> {
+fn of_hyper(error: &hyper::Error) -> Option<Class> {
     if error.is_incomplete_message() {
         return Some(Class::Cut);
     }
@@ -191,7 +208,6 @@ fn of_hyper(error: &hyper::Error, phase: Phase) -> Option<Class> {
         return Some(Class::Protocol);
     }
     let lost = error.is_canceled() || error.is_closed() || error.is_timeout();
-    let _ = phase;
     lost.then_some(Class::Reset)
 }
 

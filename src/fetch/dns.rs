@@ -1,6 +1,6 @@
 //! From host names to addresses, with errors that tell "no such name" from "not now".
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
@@ -93,7 +93,7 @@ impl Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
-        if let Some(addrs) = self.rule(&host) {
+        if let Some(addrs) = self.rule(&host).or_else(|| of_localhost(&host)) {
             return Box::pin(async move { Ok(with_port_0(addrs)) });
         }
         let lookups = Arc::clone(&self.lookups);
@@ -103,6 +103,14 @@ impl Resolve for Resolver {
             Ok(with_port_0(found?))
         })
     }
+}
+
+/// RFC 6761 §6.3: names below `localhost` are this machine, and no name server is asked.
+/// Few systems' resolvers know it. `localhost` itself is left to them.
+fn of_localhost(host: &str) -> Option<Vec<IpAddr>> {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    name.ends_with(".localhost")
+        .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
 }
 
 /// Port 0 stands for the port of the URL.
@@ -140,6 +148,14 @@ mod tests {
         assert_eq!(resolver.rule("A.test"), Some(rules[0].addrs.clone()));
         assert_eq!(resolver.rule("b.test"), Some(rules[1].addrs.clone()));
         assert_eq!(Resolver::new(rules, || Some(81)).rule("a.test"), None);
+    }
+
+    #[test]
+    fn names_below_localhost_are_this_machine() {
+        assert!(of_localhost("a.LOCALHOST").is_some() && of_localhost("a.b.localhost.").is_some());
+        for other in ["localhost", "notlocalhost", "localhost.example.com"] {
+            assert_eq!(of_localhost(other), None, "{other}");
+        }
     }
 
     #[test]

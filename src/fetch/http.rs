@@ -15,11 +15,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::classify::{Phase, classify};
+use super::classify::{Phase, classify, connection_died};
 use super::clock;
 use super::dns::{ResolveRule, Resolver};
 use super::{Body, Response, Transport};
-use crate::model::{Attempt, Credentials, ErrorKind, FetchError, ResponseHead, Wire};
+use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Wire};
 
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
@@ -213,15 +213,13 @@ impl HttpTransport {
         &self,
         attempt: &Attempt,
         wire: &Arc<Wire>,
-    ) -> Result<reqwest::Response, FetchError> {
+    ) -> Result<reqwest::Response, reqwest::Error> {
         let request = self.request(attempt);
         let call = Call {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
         };
-        CALL.scope(call, self.client.execute(request))
-            .await
-            .map_err(|error| classify(error, Phase::Head))
+        CALL.scope(call, self.client.execute(request)).await
     }
 }
 
@@ -236,7 +234,7 @@ impl Transport for HttpTransport {
         let mut sent = self.send(attempt, wire).await;
         if let Err(error) = &sent
             && !wire.is_fresh()
-            && error.kind() == ErrorKind::Reset
+            && connection_died(error)
             && attempt.method.is_idempotent()
         {
             // The server closed an idle connection just as it was used again. Nothing
@@ -244,7 +242,7 @@ impl Transport for HttpTransport {
             // §9.3.1 allows it for idempotent methods).
             sent = self.send(attempt, wire).await;
         }
-        let mut response = sent?;
+        let mut response = sent.map_err(|error| classify(error, Phase::Head))?;
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),

@@ -24,7 +24,7 @@ pub enum Outcome {
     Skipped,
 }
 
-/// [`Outcome`] as it stands in records.
+/// What became of a job, as it stands in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeName {

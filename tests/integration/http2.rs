@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use bytes::Bytes;
 use fetchall::ErrorKind;
@@ -84,14 +85,20 @@ async fn over_tls_when_both_want_it_and_not_with_http1_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_stream_is_a_reset_and_tried_again() {
-    let addr = plain(|_, mut respond| respond.send_reset(Reason::REFUSED_STREAM)).await;
+async fn a_refused_stream_is_a_reset_and_each_try_counts() {
+    static REQUESTS: AtomicU32 = AtomicU32::new(0);
+    let addr = plain(|_, mut respond| {
+        REQUESTS.fetch_add(1, SeqCst);
+        respond.send_reset(Reason::REFUSED_STREAM);
+    })
+    .await;
     let done = go(Run::new().args([
         "--http2-prior-knowledge",
         "--retries=2",
         &format!("http://{addr}/"),
     ]));
     assert_eq!(done.failure(), (ErrorKind::Reset, 3), "{}", done.message());
+    assert_eq!(REQUESTS.load(SeqCst), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
