@@ -137,7 +137,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     };
     time.abort();
     // After the workers nobody needs the feed; it ends by itself, or at this.
-    shutdown.abort();
+    shutdown.stop();
     let input_error = feed.await.ok().flatten();
     let panic = ends
         .into_iter()

@@ -1,10 +1,10 @@
 //! The thread that feeds the reporters.
 
 use std::io;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
@@ -18,6 +18,8 @@ const QUEUE_OF_BODIES: usize = 16;
 /// Shortest time between two wakings. Waking a thread costs as much as writing several
 /// records, so at high rates records are taken in batches; nobody sees 2 ms.
 const REST: Duration = Duration::from_millis(2);
+/// How long a stuck reporter is waited for once the run is to end at once.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A reporter that failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +50,13 @@ pub struct Pump {
     order: Option<Order>,
     failed: CancellationToken,
     end: PumpEnd,
+    reported: Reported,
 }
 
 /// A pump at work.
 pub struct Running {
-    thread: JoinHandle<(Vec<Named>, PumpEnd)>,
+    ended: oneshot::Receiver<(Vec<Named>, PumpEnd)>,
+    reported: Reported,
 }
 
 impl Pump {
@@ -66,6 +70,7 @@ impl Pump {
             order: None,
             failed,
             end: PumpEnd::default(),
+            reported: Reported::default(),
         }
     }
 
@@ -90,25 +95,25 @@ impl Pump {
             QUEUE
         };
         let (sender, receiver) = mpsc::channel(room);
-        let thread = std::thread::Builder::new()
+        let (end, ended) = oneshot::channel();
+        let reported = self.reported.clone();
+        std::thread::Builder::new()
             .name("report".into())
-            .spawn(move || self.run(receiver))?;
-        Ok((sender, Running { thread }))
+            .spawn(move || {
+                // Nobody waits any more when the wait was cut short.
+                let _ = end.send(self.run(receiver));
+            })?;
+        Ok((sender, Running { ended, reported }))
     }
 
     fn run(mut self, mut events: mpsc::Receiver<Event>) -> (Vec<Named>, PumpEnd) {
         let mut batch = Vec::with_capacity(QUEUE);
         let mut last = None::<Instant>;
         while events.blocking_recv_many(&mut batch, QUEUE) > 0 {
-            let before = self.end.summary.clone();
             for event in batch.drain(..) {
                 self.take(event);
             }
             self.flush();
-            if self.end.error.is_some() {
-                // What did not get out of the buffers was not reported.
-                self.end.summary = before;
-            }
             let rested = last.map_or(REST, |last| last.elapsed());
             if rested < REST && events.is_empty() && !events.is_closed() {
                 std::thread::sleep(REST - rested);
@@ -154,6 +159,13 @@ impl Pump {
         if self.end.error.is_none() {
             self.each(|reporter| reporter.flush());
         }
+        let mut reported = self.reported.lock();
+        if self.end.error.is_none() {
+            reported.clone_from(&self.end.summary);
+        } else {
+            // What did not get out of the buffers was not reported.
+            self.end.summary.clone_from(&reported);
+        }
     }
 
     fn each(&mut self, mut call: impl FnMut(&mut dyn Reporter) -> io::Result<()>) {
@@ -173,18 +185,21 @@ impl Pump {
 impl Running {
     /// Waits until everything has been reported, completes the summary with `complete`,
     /// and lets the reporters finish with it.
-    #[must_use]
-    pub fn finish(self, complete: impl FnOnce(&mut Summary)) -> PumpEnd {
-        let Ok((mut reporters, mut end)) = self.thread.join() else {
-            let mut end = PumpEnd {
-                error: Some(ReportError {
-                    what: "the results".to_owned(),
-                    source: io::Error::other("the reporting thread broke down"),
-                }),
-                ..PumpEnd::default()
-            };
-            complete(&mut end.summary);
-            return end;
+    ///
+    /// Once `hurry` is cancelled, a reporter that is stuck (its pipe is full and nobody
+    /// reads) is waited for only a moment longer; what it holds counts as left.
+    pub async fn finish(
+        self,
+        hurry: CancellationToken,
+        complete: impl FnOnce(&mut Summary),
+    ) -> PumpEnd {
+        let impatience = async {
+            hurry.cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        let (mut reporters, mut end) = tokio::select! {
+            ended = self.ended => ended.unwrap_or_else(|_| self.reported.broken("the reporting thread broke down")),
+            () = impatience => self.reported.broken("nobody reads them"),
         };
         complete(&mut end.summary);
         for (what, reporter) in &mut reporters {
@@ -198,5 +213,27 @@ impl Running {
             }
         }
         end
+    }
+}
+
+/// The counts of what has been written for sure.
+#[derive(Debug, Clone, Default)]
+struct Reported(Arc<Mutex<Summary>>);
+
+impl Reported {
+    fn lock(&self) -> MutexGuard<'_, Summary> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of a pump that does not come to one.
+    fn broken(&self, why: &str) -> (Vec<Named>, PumpEnd) {
+        let end = PumpEnd {
+            summary: self.lock().clone(),
+            error: Some(ReportError {
+                what: "the results".to_owned(),
+                source: io::Error::other(why),
+            }),
+        };
+        (Vec::new(), end)
     }
 }

@@ -224,14 +224,19 @@ impl Run {
             clock: self.clock,
             events,
         };
-        let work = engine::run(engine, self.batches, self.window, self.shutdown.clone());
-        let (end, interrupted) = until(work, &self.shutdown, stop, abort).await;
-        counted(&self.live).await;
-        if let Some(progress) = progress {
-            progress.stop();
-        }
-        let (live, clock) = (self.live, self.clock);
-        let end_of_pump = pump.finish(|summary| complete(summary, &live, &clock, interrupted));
+        let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
+        let work = async {
+            let end = engine::run(engine, self.batches, self.window, shutdown.clone()).await;
+            counted(&live).await;
+            if let Some(progress) = progress {
+                progress.stop();
+            }
+            let complete = |summary: &mut Summary| complete(summary, &live, &clock);
+            let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
+            (end, end_of_pump)
+        };
+        let ((end, mut end_of_pump), interrupted) = until(work, &shutdown, stop, abort).await;
+        end_of_pump.summary.interrupted = interrupted;
         verdict(end, end_of_pump)
     }
 }
@@ -257,12 +262,12 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
 }
 
 /// Drives the work, and passes the wishes to end it on. Tells whether one came.
-async fn until(
-    work: impl Future<Output = End>,
+async fn until<T>(
+    work: impl Future<Output = T>,
     shutdown: &Shutdown,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
-) -> (End, bool) {
+) -> (T, bool) {
     let mut interrupted = false;
     let wishes = async {
         stop.await;
@@ -270,13 +275,13 @@ async fn until(
         shutdown.stop();
         abort.await;
         shutdown.abort();
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     let end = tokio::select! {
         // The work first: a wish that comes as it ends changes nothing any more.
         biased;
         end = work => end,
-        () = wishes => End::default(),
+        end = wishes => end,
     };
     (end, interrupted)
 }
@@ -294,14 +299,13 @@ async fn counted(live: &Live) {
     }
 }
 
-fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, interrupted: bool) {
+fn complete(summary: &mut Summary, live: &Live, clock: &RunClock) {
     summary.input = live.listed();
     summary.list_ended = live.has_list_ended();
     summary.left = summary.input.saturating_sub(summary.settled());
     summary.retries = live.count_retries();
     summary.wall = clock.started().elapsed();
     summary.one_by_one = live.busy();
-    summary.interrupted = interrupted;
 }
 
 /// The worst of what happened: a failing output before an input that can't be read, as

@@ -171,3 +171,41 @@ fn a_closed_stderr_is_no_reason_to_fail() {
         .unwrap();
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn a_reader_that_does_not_read_cannot_keep_it_from_ending() {
+    let server = Server::http(|_| response("200 OK", &["X: y"], b"ok"));
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        list.path(),
+        format!("{}\n", server.url("/x")).repeat(20_000),
+    )
+    .unwrap();
+    // Its stdout is a pipe that this test keeps open and never reads.
+    let mut child = start(&[list.path().to_str().unwrap().to_owned()]);
+    let unread = child.stdout.take().unwrap();
+    let mut before = 0;
+    loop {
+        // Until nothing moves any more: the pipe is full, and everything behind it.
+        std::thread::sleep(Duration::from_millis(500));
+        let now = server.requests().len();
+        if now > 0 && now == before {
+            break;
+        }
+        before = now;
+    }
+    assert!(before < 20_000, "it was held up");
+    let start = Instant::now();
+    send(&child, Signal::INT);
+    std::thread::sleep(Duration::from_millis(100));
+    send(&child, Signal::INT);
+    let (status, _, stderr) = output(child);
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(status, Some(130), "{stderr}");
+    assert!(stderr.contains("20,000 URLs: "), "{stderr}");
+    drop(unread);
+}
