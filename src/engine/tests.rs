@@ -558,3 +558,23 @@ async fn a_list_much_longer_than_the_look_ahead_is_worked_off() {
     let outcome = bench.run(&urls, |_| ok(vec![])).await;
     assert_eq!(outcome.settled.len(), 500);
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_hold_all_slots_of_the_host_are_used_at_once() {
+    let mut bench = bench();
+    bench.retry.retries = 1;
+    let urls: Vec<_> = (0..30).map(|n| format!("http://a/{n}")).collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let outcome = bench
+        .run(&urls, |attempt| {
+            if attempt.url().path() == "/0" && attempt.number == 1 {
+                Reply::Head(503, vec![("retry-after", "5".into())], vec![])
+            } else {
+                Reply::After(SECOND, Box::new(ok(vec![])))
+            }
+        })
+        .await;
+    assert!(outcome.settled.iter().all(|settled| settled.record.ok));
+    // 5 s of hold, then three rounds of ten. Every timer may add a millisecond.
+    assert!(outcome.took < 9 * SECOND, "{:?}", outcome.took);
+}

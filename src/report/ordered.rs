@@ -42,3 +42,54 @@ impl Order {
         std::mem::take(&mut self.held).into_values()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Outcome, Place, Record, Settled};
+    use futures::FutureExt;
+
+    fn event(number: u64) -> Event {
+        let place = Place {
+            number,
+            input: "-".into(),
+            line: number + 1,
+        };
+        Event::Settled(Box::new(Settled {
+            record: Record::of_line(&place, String::new()),
+            place,
+            outcome: Outcome::Skipped,
+            raw: None,
+        }))
+    }
+
+    fn number(event: Event) -> u64 {
+        let Event::Settled(settled) = event;
+        settled.place.number
+    }
+
+    #[test]
+    fn events_come_in_input_order_and_give_their_credit_back() {
+        let window = Window::new(3);
+        let mut order = Order::new(window.clone());
+        for _ in 0..3 {
+            assert!(window.take().now_or_never().is_some());
+        }
+        order.put(event(2));
+        order.put(event(1));
+        assert!(order.due().is_none());
+        assert!(
+            window.take().now_or_never().is_none(),
+            "all three are held back"
+        );
+        order.put(event(0));
+        let come: Vec<_> = std::iter::from_fn(|| order.due()).map(number).collect();
+        assert_eq!(come, [0, 1, 2]);
+        for _ in 0..3 {
+            assert!(window.take().now_or_never().is_some());
+        }
+        order.put(event(9));
+        order.put(event(5));
+        assert_eq!(order.rest().map(number).collect::<Vec<_>>(), [5, 9]);
+    }
+}

@@ -242,10 +242,26 @@ fn resolve_beats_the_name_system() {
 
 #[test]
 fn connections_are_used_again_also_after_errors_and_redirects() {
-    let server = Server::http(|request| match request.split(' ').nth(1).unwrap() {
-        "/404" => response("404 Not Found", &[], &[b'x'; 5000]),
-        "/302" => response("302 Found", &["Location: /ok"], b"see there"),
-        _ => response("200 OK", &[], b"ok"),
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            let answer = match request.split(' ').nth(1).unwrap() {
+                "/404" => response("404 Not Found", &[], &[b'x'; 5000]),
+                "/302" => response("302 Found", &["Location: /ok"], b"see there"),
+                _ => response("200 OK", &[], b"ok"),
+            };
+            // The body comes later than the head, so somebody has to wait for it.
+            let (head, body) = answer.split_at(
+                answer
+                    .windows(4)
+                    .position(|end| end == b"\r\n\r\n")
+                    .unwrap()
+                    + 4,
+            );
+            connection.send(head)?;
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            connection.send(body)?;
+        }
+        Ok(())
     });
     let urls: Vec<_> = ["/404", "/302", "/ok"]
         .repeat(5)
