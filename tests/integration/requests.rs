@@ -263,18 +263,18 @@ fn connections_are_used_again_also_after_errors_and_redirects() {
         }
         Ok(())
     });
-    let urls: Vec<_> = ["/404", "/302", "/ok"]
-        .repeat(5)
-        .iter()
-        .map(|path| server.url(path))
-        .collect();
-    Run::new().arg("-j1").urls(urls).expect_exit(1);
-    assert_eq!(server.requests().len(), 20);
-    assert!(
-        server.connections() <= 2,
-        "{} connections for one worker",
-        server.connections()
-    );
+    for path in ["/404", "/302", "/ok"] {
+        let (requests, connections) = (server.requests().len(), server.connections());
+        Run::new().arg("-j1").urls(vec![server.url(path); 20]).go();
+        let requests = server.requests().len() - requests;
+        let connections = server.connections() - connections;
+        // A connection may come back a moment after the next request has asked for one
+        // (hyper#4134), so some are opened in vain; without reuse there is one for each.
+        assert!(
+            connections * 2 <= requests,
+            "{path}: {connections} for {requests} requests"
+        );
+    }
 }
 
 #[test]
