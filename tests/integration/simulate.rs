@@ -8,6 +8,13 @@ fn pages() -> Server {
     Server::http(|_| response("200 OK", &["Content-Type: text/plain"], &[b'x'; 2000]))
 }
 
+/// Draws depend on the URL, and the port of a test server changes: with the server as a
+/// proxy the URLs are the same in every run.
+fn fixed(server: &Server, urls: usize) -> Run {
+    let urls = (0..urls).map(|n| format!("http://fixed.test/{n}"));
+    Run::new().args(["-x", &server.url("")]).urls(urls)
+}
+
 /// Runs one URL with a fault on every request.
 fn rehearse(spec: &str) -> crate::support::Done {
     let server = pages();
@@ -88,13 +95,8 @@ fn slow_is_slow_and_nothing_else() {
 #[test]
 fn a_simulated_retry_after_is_waited_for() {
     let server = pages();
-    let done = Run::new()
-        .args([
-            "--simulate-failure=429(1s)=50%",
-            "--seed=3",
-            "--max-wait=20s",
-        ])
-        .urls((0..4).map(|n| server.url(&format!("/{n}"))))
+    let done = fixed(&server, 4)
+        .args(["--simulate-failure=429(1s)=50%", "--seed=3"])
         .expect_exit(0);
     let waited: Vec<_> = done
         .records
@@ -122,11 +124,9 @@ fn outcomes(records: &[Record]) -> BTreeMap<u64, (Option<ErrorKind>, u32, bool)>
 fn the_same_seed_and_list_give_the_same_outcomes_whatever_the_concurrency() {
     let server = pages();
     let run = |concurrency: &str, seed: &str| {
-        let urls = (0..200).map(|n| server.url(&format!("/{n}")));
         let spec = "--simulate-failure=reset=20%,truncated=10%,503=10%,404=5%,tls=5%,redirect=5%,decode=5%";
-        let done = Run::new()
+        let done = fixed(&server, 200)
             .args([spec, concurrency, seed, "--retries=2"])
-            .urls(urls)
             .expect_exit(1);
         outcomes(&done.records)
     };
@@ -143,8 +143,11 @@ fn the_same_seed_and_list_give_the_same_outcomes_whatever_the_concurrency() {
 #[test]
 fn the_default_needs_no_spec_and_does_not_eat_the_next_argument() {
     let server = pages();
-    let urls: Vec<_> = (0..100).map(|n| server.url(&format!("/{n}"))).collect();
-    let done = Run::new().arg("--simulate-failure").args(&urls).go();
+    let urls = (0..99).map(|n| format!("http://fixed.test/more/{n}"));
+    let done = fixed(&server, 1)
+        .args(["--simulate-failure", "http://fixed.test/next", "-"])
+        .args(urls.take(98))
+        .go();
     assert_eq!(done.records.len(), 100);
     let met = done
         .records
