@@ -68,7 +68,12 @@ async fn program(cli: Cli) -> ExitCode {
     } else {
         None
     };
-    let end = fetchall::run_until(config, signals.next(), signals.next()).await;
+    let screen = config.report.screen.clone();
+    let stop = async {
+        signals.next().await;
+        people.say_aside(screen.as_ref(), STOPPING);
+    };
+    let end = fetchall::run_until(config, stop, signals.next()).await;
     let code = people.tell(&end, &signals).await;
     if demo {
         people.say(EPILOGUE);
@@ -83,6 +88,14 @@ struct People {
 }
 
 impl People {
+    /// Says something while the run goes on, without tearing the progress display.
+    fn say_aside(&self, screen: Option<&Screen>, text: &str) {
+        match screen {
+            Some(screen) => screen.aside(|| self.say(text)),
+            None => self.say(text),
+        }
+    }
+
     fn say(&self, text: &str) {
         if !self.quiet {
             // With stderr closed there is nobody to tell.
@@ -165,6 +178,9 @@ fn introduction(server: &PracticeServer) -> String {
     text.push_str("fetchall fetches all of them at once; each line below comes as soon as its URL is settled:\n");
     text
 }
+
+const STOPPING: &str =
+    "stopping: what is in flight has 10 seconds to end; once more ends it at once";
 
 const EPILOGUE: &str = "
 three of these pages fail whatever is done, so the exit code is 1, as a script would want it. Try next:

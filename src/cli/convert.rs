@@ -11,7 +11,8 @@ use fetchall::{
 };
 use http::{HeaderValue, Method, header};
 
-use super::{Cli, ProgressWhen, When};
+use super::files::FileId;
+use super::{Cli, ProgressWhen, When, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -30,9 +31,18 @@ pub enum UsageError {
     /// `--failed` would overwrite an input while it is read.
     #[error("--failed {}: it is also an input, and would be emptied before it is read; name another file", .0.display())]
     FailedIsInput(PathBuf),
+    /// `--failed` would overwrite what else is written.
+    #[error("--failed {}: stdout or stderr goes to the same file; name another one", .0.display())]
+    FailedIsOutput(PathBuf),
     /// The file of `-d @FILE`.
     #[error("cannot read the body from {name}: {cause}")]
     Data { name: String, cause: io::Error },
+    /// An option that may hold a secret.
+    #[error("{option}: {message}")]
+    Secret {
+        option: &'static str,
+        message: String,
+    },
     /// `-` twice, or `-` and `-d @-`.
     #[error("stdin can be read only once")]
     StdinTwice,
@@ -45,11 +55,11 @@ impl TryFrom<Cli> for Config {
         let mut config = Config::default();
         config.input.sources = sources(&cli)?;
         if let Some(path) = &cli.failed {
-            check_failed(path, &config.input.sources)?;
+            check_failed(path, &cli, &config.input.sources)?;
         }
         set_limits(&mut config, &cli);
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
-        set_request(&mut config, &mut cli);
+        set_request(&mut config, &mut cli)?;
         config.faults = faults(&cli)?;
         config.report = report(&cli);
         Ok(config)
@@ -88,14 +98,28 @@ fn source(input: &OsStr) -> Source {
     }
 }
 
-fn check_failed(path: &Path, sources: &[Source]) -> Result<(), UsageError> {
-    let Ok(failed) = path.canonicalize() else {
+/// `--failed` empties its file before the first request: it must not be anything that is
+/// still to be read, or that results go to.
+fn check_failed(path: &Path, cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    let Some(failed) = FileId::of_path(path) else {
         return Ok(());
     };
-    let same = |source: &Source| matches!(source, Source::File(input) if input.canonicalize().is_ok_and(|input| input == failed));
-    // /dev/null and its like can be both.
-    if failed.is_file() && sources.iter().any(same) {
+    let is_source = |source: &Source| match source {
+        Source::File(input) => FileId::of_path(input) == Some(failed),
+        Source::Stdin => FileId::of_stream(&io::stdin()) == Some(failed),
+        Source::Url(_) => false,
+    };
+    let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
+    let is_data = data.is_some_and(|data| FileId::of_path(Path::new(data)) == Some(failed));
+    if is_data || sources.iter().any(is_source) {
         return Err(UsageError::FailedIsInput(path.to_owned()));
+    }
+    let outputs = [
+        FileId::of_stream(&io::stdout()),
+        FileId::of_stream(&io::stderr()),
+    ];
+    if outputs.contains(&Some(failed)) {
+        return Err(UsageError::FailedIsOutput(path.to_owned()));
     }
     Ok(())
 }
@@ -140,7 +164,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     config.http.idle_per_host = cli.per_host.get().min(cli.concurrency.get());
 }
 
-fn set_request(config: &mut Config, cli: &mut Cli) {
+fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     config.engine.method = match cli.method.take() {
         Some(method) => method,
         None if cli.head => Method::HEAD,
@@ -148,7 +172,8 @@ fn set_request(config: &mut Config, cli: &mut Cli) {
         None => Method::GET,
     };
     let http = &mut config.http;
-    for (name, value) in cli.headers.drain(..) {
+    for header in &cli.headers {
+        let (name, value) = values::header(header).map_err(secret("-H"))?;
         http.headers.append(name, value);
     }
     if http.body.is_some() {
@@ -158,8 +183,11 @@ fn set_request(config: &mut Config, cli: &mut Cli) {
     if let Some(name) = cli.user_agent.take() {
         http.user_agent = name;
     }
-    http.user = cli.user.take();
-    http.proxy = cli.proxy.take().map_or(Proxy::Environment, Proxy::Url);
+    http.user = cli.user.as_deref().map(values::credentials);
+    http.proxy = match &cli.proxy {
+        Some(proxy) => values::proxy(proxy).map_err(secret("--proxy"))?,
+        None => Proxy::Environment,
+    };
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();
     http.resolve = std::mem::take(&mut cli.resolve);
@@ -169,14 +197,24 @@ fn set_request(config: &mut Config, cli: &mut Cli) {
         (_, true) => HttpVersion::Http2PriorKnowledge,
         _ => HttpVersion::Auto,
     };
+    Ok(())
+}
+
+/// An option whose value may be a secret: the message does not repeat it, as clap's own
+/// messages do. So these values are read here.
+fn secret(option: &'static str) -> impl FnOnce(String) -> UsageError {
+    move |message| UsageError::Secret { option, message }
 }
 
 fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
-    cli.simulate_failure
-        .as_deref()
-        .map(|spec| FaultPlan::parse(spec, cli.seed.unwrap_or(0)))
-        .transpose()
-        .map_err(UsageError::Spec)
+    let seed = cli.seed.unwrap_or(0);
+    match &cli.simulate_failure {
+        None => Ok(None),
+        Some(None) => Ok(Some(FaultPlan::passing(seed))),
+        Some(Some(spec)) => FaultPlan::parse(spec, seed)
+            .map(Some)
+            .map_err(UsageError::Spec),
+    }
 }
 
 fn report(cli: &Cli) -> ReportOptions {

@@ -1,6 +1,7 @@
 //! From the command line to a configuration.
 
 mod convert;
+mod files;
 mod limits;
 mod logs;
 mod signals;
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Parser, ValueEnum};
-use fetchall::{ProxyUrl, ResolveRule};
-use http::{HeaderName, HeaderValue, Method};
+use fetchall::ResolveRule;
+use http::{HeaderValue, Method};
 
 pub use limits::raise_descriptor_limit;
 pub use logs::start as start_logs;
@@ -65,7 +66,7 @@ pub enum ProgressWhen {
 /// Fetch every URL of a list at once, say exactly what became of each one, and never
 /// lose count.
 #[derive(Debug, Parser)]
-#[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, max_term_width = 100)]
+#[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, allow_negative_numbers = true, max_term_width = 100)]
 pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
@@ -79,7 +80,7 @@ pub struct Cli {
         short = 'j',
         long,
         value_name = "N",
-        default_value = "64", value_parser = values::at_least_one,
+        default_value = "64", value_parser = values::concurrency,
         help_heading = "How many"
     )]
     pub concurrency: NonZeroUsize,
@@ -149,21 +150,31 @@ pub struct Cli {
     #[arg(short = 'd', long, value_name = "DATA", help_heading = "Request")]
     pub data: Option<String>,
     /// A header for every request; can be given several times.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = values::header, help_heading = "Request")]
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "NAME: VALUE",
+        help_heading = "Request"
+    )]
+    pub headers: Vec<String>,
     /// User-Agent [default: fetchall/VERSION].
     #[arg(short = 'A', long, value_name = "NAME", help_heading = "Request")]
     pub user_agent: Option<HeaderValue>,
     /// Basic credentials, for the hosts of the list only.
-    #[arg(short = 'u', long, value_name = "USER:PASSWORD", value_parser = values::credentials, help_heading = "Request")]
-    pub user: Option<fetchall::Credentials>,
+    #[arg(
+        short = 'u',
+        long,
+        value_name = "USER:PASSWORD",
+        help_heading = "Request"
+    )]
+    pub user: Option<String>,
     /// Ask for the head only.
     #[arg(short = 'I', long, conflicts_with_all = ["method", "data"], help_heading = "Request")]
     pub head: bool,
     /// Proxy for everything: http, https, socks4, socks4a, socks5 or socks5h [default: as
     /// HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say].
-    #[arg(short = 'x', long, value_name = "URL", value_parser = values::proxy, help_heading = "Request")]
-    pub proxy: Option<ProxyUrl>,
+    #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
+    pub proxy: Option<String>,
     /// Accept any certificate.
     #[arg(short = 'k', long, help_heading = "Request")]
     pub insecure: bool,
@@ -229,8 +240,8 @@ pub struct Cli {
     /// SPEC is a list of KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable,
     /// connect_timeout, tls, timeout, stalled, reset, truncated, protocol, redirect, decode,
     /// slow, or a status from 400 to 599. The same list and seed give the same faults.
-    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "", help_heading = "Practice")]
-    pub simulate_failure: Option<String>,
+    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Practice")]
+    pub simulate_failure: Option<Option<String>>,
     /// Seed of the simulated faults and of the waits between tries [default: 0 for the
     /// faults, chance for the waits].
     #[arg(long, value_name = "N", help_heading = "Practice")]

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -10,6 +12,9 @@ use tokio::sync::Semaphore;
 const INTERRUPTED: u8 = 130;
 #[cfg(unix)]
 const TERMINATED: u8 = 143;
+/// After the second signal the run has this long to end in order. It needs far less,
+/// unless a write hangs that nothing can interrupt.
+const LAST_RESORT: Duration = Duration::from_secs(2);
 
 /// The signals that end a run.
 #[derive(Debug, Clone)]
@@ -20,7 +25,9 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen; from now on they no longer end the process by themselves.
+    /// Starts to listen; from now on they no longer end the process by themselves. They
+    /// are heard on a thread of their own, so that they are heard even when everything
+    /// else hangs in a write to a pipe that nobody reads.
     ///
     /// # Errors
     /// When the system does not let us listen.
@@ -29,43 +36,67 @@ impl Signals {
             code: Arc::default(),
             came: Arc::new(Semaphore::new(0)),
         };
-        signals.start()?;
+        let (ready, listening) = mpsc::channel();
+        let this = signals.clone();
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                match runtime {
+                    Ok(runtime) => runtime.block_on(this.hear(&ready)),
+                    // The receiver waits for just this.
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+            })?;
+        listening.recv().map_err(io::Error::other)??;
         Ok(signals)
     }
 
     #[cfg(unix)]
-    fn start(&self) -> io::Result<()> {
+    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>) {
         use tokio::signal::unix::{SignalKind, signal};
-        for (kind, code) in [
-            (SignalKind::interrupt(), INTERRUPTED),
-            (SignalKind::terminate(), TERMINATED),
-        ] {
-            let mut stream = signal(kind)?;
-            let this = self.clone();
-            tokio::spawn(async move {
-                while stream.recv().await.is_some() {
-                    this.note(code);
-                }
-            });
+        let streams = signal(SignalKind::interrupt())
+            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        let (mut interrupt, mut terminate) = match streams {
+            Ok(streams) => streams,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        drop(ready.send(Ok(())));
+        let mut count = 0;
+        loop {
+            let code = tokio::select! {
+                _ = interrupt.recv() => INTERRUPTED,
+                _ = terminate.recv() => TERMINATED,
+            };
+            count += 1;
+            self.note(code, count);
         }
-        Ok(())
     }
 
     #[cfg(not(unix))]
-    fn start(&self) -> io::Result<()> {
-        let this = self.clone();
-        tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                this.note(INTERRUPTED);
-            }
-        });
-        Ok(())
+    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>) {
+        drop(ready.send(Ok(())));
+        let mut count = 0;
+        while tokio::signal::ctrl_c().await.is_ok() {
+            count += 1;
+            self.note(INTERRUPTED, count);
+        }
     }
 
-    fn note(&self, code: u8) {
+    fn note(&self, code: u8, count: u32) {
         // The first one names the exit code.
         let _ = self.code.compare_exchange(0, code, Relaxed, Relaxed);
         self.came.add_permits(1);
+        if count == 2 {
+            let code = self.code.load(Relaxed);
+            // Not being able to start it only means to wait for the orderly end.
+            let _ = std::thread::Builder::new().spawn(move || {
+                std::thread::sleep(LAST_RESORT);
+                std::process::exit(i32::from(code));
+            });
+        }
     }
 
     /// Waits for the next signal.

@@ -5,12 +5,23 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{Credentials, ProxyUrl, ResolveRule, parse_duration};
+use fetchall::{Credentials, Proxy, ProxyUrl, ResolveRule, parse_duration};
 use http::{HeaderName, HeaderValue};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "a whole number from 1 is needed".to_owned())
+}
+
+/// Each worker takes some kilobytes, and each request a descriptor: more than this many
+/// at the same time is a slip of the keyboard.
+const MOST_CONCURRENT: usize = 10_000;
+
+pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
+    match at_least_one(text)? {
+        n if n.get() <= MOST_CONCURRENT => Ok(n),
+        _ => Err(format!("at most {MOST_CONCURRENT}")),
+    }
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -29,10 +40,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     let size: ByteSize = text
         .parse()
         .map_err(|_| "no size; write 500KB, 10MiB or 1GiB".to_owned())?;
-    Ok(match size.as_u64() {
-        0 => u64::MAX,
-        size => size,
-    })
+    match size.as_u64() {
+        0 => Ok(u64::MAX),
+        u64::MAX => Err("larger than any body".to_owned()),
+        size => Ok(size),
+    }
 }
 
 pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -42,7 +54,7 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name: HeaderName = name
         .trim()
         .parse()
-        .map_err(|_| format!("{:?} is no header name", name.trim()))?;
+        .map_err(|_| "what stands before the colon is no header name".to_owned())?;
     let mut value: HeaderValue = value
         .trim()
         .parse()
@@ -52,16 +64,20 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-pub fn credentials(text: &str) -> Result<Credentials, String> {
+pub fn credentials(text: &str) -> Credentials {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Ok(Credentials {
+    Credentials {
         user: user.to_owned(),
         password: password.to_owned(),
-    })
+    }
 }
 
-pub fn proxy(text: &str) -> Result<ProxyUrl, String> {
-    ProxyUrl::parse(text)
+pub fn proxy(text: &str) -> Result<Proxy, String> {
+    match text {
+        // As curl has it: no proxy, whatever the environment says.
+        "" => Ok(Proxy::Direct),
+        text => ProxyUrl::parse(text).map(Proxy::Url),
+    }
 }
 
 /// `HOST:PORT:ADDR[,ADDR]`, IPv6 addresses bare or in brackets.

@@ -38,7 +38,8 @@ async fn feed<T: Transport, S: BodyStore>(
             }
             match entry {
                 Entry::Job(job) => {
-                    let attempt = Attempt::first(job, engine.options.method.clone());
+                    let method = engine.options.method.clone();
+                    let attempt = Attempt::first(job, method, engine.options.with_body);
                     if engine.scheduler.push(attempt).await.is_err() {
                         return Ok(());
                     }

@@ -33,6 +33,8 @@ pub struct EngineOptions {
     pub concurrency: NonZeroUsize,
     /// The method of every request.
     pub method: Method,
+    /// Whether the requests have a body.
+    pub with_body: bool,
     /// Limit of one attempt, from its start to the end of the body. None by default.
     pub max_time: Option<Duration>,
     /// The head must come within it, then each KiB of the body; `None`: no limit.
@@ -54,6 +56,7 @@ impl Default for EngineOptions {
         Self {
             concurrency: NonZeroUsize::MIN.saturating_add(63),
             method: Method::GET,
+            with_body: false,
             max_time: None,
             stall_timeout: Some(Duration::from_secs(30)),
             max_size: 1 << 30,

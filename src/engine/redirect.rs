@@ -33,6 +33,12 @@ pub fn follow(
         return Err(RedirectProblem::TooMany(max));
     }
     let (method, with_body) = method_after(head.status, attempt);
+    let body_goes_along = with_body && !(attempt.at_home() && keeps_host(&attempt.job.url, &to));
+    if body_goes_along {
+        return Err(RedirectProblem::BodyAbroad {
+            status: head.status,
+        });
+    }
     let mut visited = match &attempt.hop {
         Some(hop) => hop.visited.clone(),
         None => Vec::new(),
@@ -62,6 +68,16 @@ impl Redirect {
         attempt.method = self.method;
         attempt.with_body = self.with_body;
     }
+}
+
+/// The same host, by the same way or a safer one: `http` to `https` on the usual ports.
+fn keeps_host(from: &Url, to: &Url) -> bool {
+    let upgrade = from.scheme() == "http"
+        && to.scheme() == "https"
+        && from.host() == to.host()
+        && from.port().is_none()
+        && to.port().is_none();
+    upgrade || HostKey::str_of(from) == HostKey::str_of(to)
 }
 
 fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
@@ -120,7 +136,8 @@ mod tests {
             credentials: None,
             raw: None,
         };
-        Attempt::first(job, method)
+        let with_body = matches!(method, Method::POST | Method::PUT);
+        Attempt::first(job, method, with_body)
     }
 
     fn head(status: u16, location: Option<&[u8]>) -> ResponseHead {
@@ -206,10 +223,30 @@ mod tests {
             let mut attempt = attempt("http://a.test/", before.clone());
             step(&mut attempt, status, "/b").unwrap();
             assert_eq!(attempt.method, after, "{status} after {before}");
-            assert_eq!(attempt.with_body, before == after);
+            assert_eq!(attempt.with_body, before == after && before != Method::HEAD);
         }
         let mut post = attempt("http://a.test/", Method::POST);
         step(&mut post, 303, "/").unwrap();
+    }
+
+    #[test]
+    fn a_body_is_not_handed_to_another_host() {
+        for (location, followed) in [
+            ("/b", true),
+            ("https://a.test/b", true),
+            ("http://b.test/", false),
+            ("https://b.test/", false),
+            ("https://a.test:8443/", false),
+        ] {
+            let mut attempt = attempt("http://a.test/", Method::POST);
+            assert_eq!(
+                step(&mut attempt, 307, location).is_ok(),
+                followed,
+                "{location}"
+            );
+            // A 303 leaves the body behind.
+            assert!(step(&mut attempt, 303, location).is_ok() || followed);
+        }
     }
 
     #[test]

@@ -14,6 +14,11 @@ use super::clock::ConnectTimedOut;
 use super::dns::LookupFailed;
 use crate::model::{Cause, FetchError, chain_text};
 
+/// No more open files, for the system and for the process. std has no kind for them; the
+/// numbers are the same on every Unix.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// What was going on when the error came.
 #[derive(Debug, Clone, Copy)]
 pub enum Phase {
@@ -32,7 +37,7 @@ pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> Fetc
     let mut found = None;
     for link in Chain::of(&*error) {
         if let Some(class) = Class::of(link, phase) {
-            found = Some((class, chain_text(link)));
+            found = Some((class, in_words(link)));
         }
     }
     match found {
@@ -47,7 +52,7 @@ pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> Fetc
 pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
     Chain::of(error).any(|link| {
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
-            return h2.is_io() || (h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR));
+            return h2.is_io();
         }
         if let Some(hyper) = link.downcast_ref::<hyper::Error>() {
             return hyper.is_incomplete_message() || hyper.is_canceled() || hyper.is_closed();
@@ -57,6 +62,14 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
             .and_then(|io| of_io(io, Phase::Head));
         matches!(io, Some(Class::Reset | Class::Cut))
     })
+}
+
+/// Whether an HTTP/2 server turned the request away unprocessed because it winds the
+/// connection down in order: GOAWAY with NO_ERROR.
+pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
+    Chain::of(error)
+        .filter_map(|link| link.downcast_ref::<h2::Error>())
+        .any(|h2| h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// An error of no known type: proxies that refuse a tunnel, for one, have none.
@@ -101,13 +114,29 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
+/// What the deciding error says. An orderly end of an HTTP/2 connection reads "not a
+/// result of an error", which helps nobody.
+fn in_words(link: &(dyn Error + 'static)) -> String {
+    match link.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
+        Some(h2::Reason::NO_ERROR) => "the server ended the connection (GOAWAY)".to_owned(),
+        _ => chain_text(link),
+    }
+}
+
 /// What one link of the chain says.
 enum Class {
-    Dns { host: String, not_found: bool },
+    Dns {
+        host: String,
+        not_found: bool,
+    },
     ConnectTimeout(ConnectTimedOut),
-    Tls { hint: Option<&'static str> },
+    Tls {
+        hint: Option<&'static str>,
+    },
     Refused,
     Unreachable,
+    /// This machine allows no more open files.
+    Exhausted,
     Reset,
     Cut,
     Protocol,
@@ -162,6 +191,11 @@ impl Class {
             },
             Self::Refused => FetchError::Refused { cause: cause(text) },
             Self::Unreachable => FetchError::Unreachable { cause: cause(text) },
+            Self::Exhausted => FetchError::Unreachable {
+                cause: cause(format!(
+                    "{text}; this machine allows no more: raise ulimit -n, or lower -j"
+                )),
+            },
             Self::Reset => FetchError::Reset { cause: cause(text) },
             Self::Protocol => FetchError::Protocol { cause: cause(text) },
             Self::Cut => match phase {
@@ -174,6 +208,9 @@ impl Class {
 
 fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
     use io::ErrorKind as Kind;
+    if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) {
+        return Some(Class::Exhausted);
+    }
     match error.kind() {
         Kind::ConnectionRefused => Some(Class::Refused),
         Kind::HostUnreachable
@@ -245,7 +282,7 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Some("the certificate is for another host")
         }
-        _ => None,
+        _ => Some("a self-signed certificate, perhaps; -k accepts any"),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use super::classify::{Phase, classify};
 use super::clock;
@@ -44,8 +44,12 @@ impl<T: Transport> Faulty<T> {
         harm: Option<Harm>,
     ) -> Result<Response<FaultyBody<T::Body>>, FetchError> {
         let mut response = self.inner.open(attempt, wire).await?;
-        // Only a body that would have been taken can be harmed: a 404 stays a 404.
-        let harm = harm.filter(|_| response.head.status.is_success());
+        // Only a body that would have been taken can be harmed: a 404 stays a 404, and a
+        // 204 and the answer to a HEAD have none.
+        let takes_body = response.head.status.is_success()
+            && response.head.status != StatusCode::NO_CONTENT
+            && attempt.method != Method::HEAD;
+        let harm = harm.filter(|_| takes_body);
         if let Some(harm) = harm {
             wire.mark_simulated();
             if harm == Harm::Garble {

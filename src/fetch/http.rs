@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::classify::{Phase, classify, connection_died};
+use super::classify::{Phase, classify, connection_died, was_turned_away};
 use super::clock;
 use super::dns::{ResolveRule, Resolver};
 use super::{Body, Response, Transport};
@@ -24,6 +24,9 @@ use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Wire};
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
+/// How often a request is sent again without being charged as an attempt. Once would do
+/// for HTTP/1.1; a busy HTTP/2 server may end one connection after another.
+const FREE_RESENDS: u32 = 3;
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
@@ -197,7 +200,14 @@ impl HttpTransport {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         match &self.body {
-            Some(body) if attempt.with_body => *request.body_mut() = Some(body.clone().into()),
+            Some(body) if attempt.with_body => {
+                *request.body_mut() = Some(body.clone().into());
+                if let Some(kind) = self.home.get(header::CONTENT_TYPE) {
+                    request
+                        .headers_mut()
+                        .insert(header::CONTENT_TYPE, kind.clone());
+                }
+            }
             Some(_) => {
                 // The redirect turned it into a GET: what describes the body goes too
                 // (RFC 9110 §15.4.4).
@@ -232,14 +242,17 @@ impl Transport for HttpTransport {
         wire: &Arc<Wire>,
     ) -> Result<Response<HttpBody>, FetchError> {
         let mut sent = self.send(attempt, wire).await;
-        if let Err(error) = &sent
-            && !wire.is_fresh()
-            && connection_died(error)
-            && attempt.method.is_idempotent()
-        {
+        for _ in 0..FREE_RESENDS {
+            let Err(error) = &sent else { break };
             // The server closed an idle connection just as it was used again. Nothing
-            // says that the server has trouble, so no attempt is charged (RFC 9112
-            // §9.3.1 allows it for idempotent methods).
+            // says that it has trouble, so no attempt is charged (RFC 9112 §9.3.1 allows
+            // it for idempotent methods).
+            let died = !wire.is_fresh() && attempt.method.is_idempotent() && connection_died(error);
+            // A server that winds an HTTP/2 connection down says which streams it will
+            // not answer: they were not processed, whatever their method (RFC 9113 §6.8).
+            if !died && !was_turned_away(error) {
+                break;
+            }
             sent = self.send(attempt, wire).await;
         }
         let mut response = sent.map_err(|error| classify(error, Phase::Head))?;

@@ -12,8 +12,16 @@ use url::Url;
 
 /// Wait of `slow` when none is given.
 const SLOW: Duration = Duration::from_secs(1);
-/// What `--simulate-failure` without a SPEC means: 30 % of faults that pass, no hangs.
-const DEFAULT: &str = "dns=2%,refused=4%,reset=6%,truncated=6%,500=4%,502=2%,503=6%";
+/// What `--simulate-failure` without a SPEC means, in percent.
+const PASSING: [(Fault, f64); 7] = [
+    (Fault::Dns, 2.0),
+    (Fault::Refused, 4.0),
+    (Fault::Reset, 6.0),
+    (Fault::Truncated, 6.0),
+    (Fault::Status(StatusCode::INTERNAL_SERVER_ERROR, None), 4.0),
+    (Fault::Status(StatusCode::BAD_GATEWAY, None), 2.0),
+    (Fault::Status(StatusCode::SERVICE_UNAVAILABLE, None), 6.0),
+];
 
 /// A fault that can be rehearsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +80,11 @@ struct Target {
 }
 
 impl Target {
+    /// Whether every request for `other` is one for this target too.
+    fn covers(&self, other: &Self) -> bool {
+        self.host == other.host && (self.port.is_none() || self.port == other.port)
+    }
+
     fn fits(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         host.eq_ignore_ascii_case(&self.host)
@@ -98,12 +111,25 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// Reads a SPEC. An empty one means the default plan.
+    /// The default plan: 30 % of faults that pass, no hangs.
+    #[must_use]
+    pub fn passing(seed: u64) -> Self {
+        let items = PASSING
+            .iter()
+            .map(|(fault, percent)| Item {
+                fault: *fault,
+                percent: *percent,
+                target: None,
+            })
+            .collect();
+        Self { items, seed }
+    }
+
+    /// Reads a SPEC.
     ///
     /// # Errors
     /// [`SpecError`], which shows where and what would be right.
-    pub fn parse(spec: &str, seed: u64) -> Result<Self, SpecError> {
-        let text = if spec.is_empty() { DEFAULT } else { spec };
+    pub fn parse(text: &str, seed: u64) -> Result<Self, SpecError> {
         let mut items: Vec<Item> = Vec::new();
         let mut start = 0;
         for part in text.split(',') {
@@ -113,19 +139,12 @@ impl FaultPlan {
                 part,
             }
             .item()?;
-            let sum: f64 = items
-                .iter()
-                .filter(|other| other.target == item.target)
-                .map(|other| other.percent)
-                .sum();
-            if sum + item.percent > 100.0 + 1e-9 {
-                let message = format!(
-                    "with this the faults add up to {} %, more than 100 %",
-                    sum + item.percent
-                );
+            items.push(item);
+            let most = most_percent(&items);
+            if most > 100.0 + 1e-9 {
+                let message = format!("with this the faults add up to {most} %, more than 100 %");
                 return Err(SpecError::new(text, start, part.len(), message));
             }
-            items.push(item);
             start += part.len() + 1;
         }
         Ok(Self { items, seed })
@@ -162,6 +181,27 @@ impl FaultPlan {
         // 53 bits are what an f64 holds exactly.
         (hash.finish() >> 11) as f64 / (1u64 << 53) as f64 * 100.0
     }
+}
+
+/// The largest sum of percentages that one request can meet: that of any one target,
+/// with all others that apply to the same requests.
+fn most_percent(items: &[Item]) -> f64 {
+    let sum_at = |place: &Option<Target>| {
+        let applies = |item: &&Item| match (&item.target, place) {
+            (None, None) => true,
+            (Some(item), Some(place)) => item.covers(place),
+            _ => false,
+        };
+        items
+            .iter()
+            .filter(applies)
+            .map(|item| item.percent)
+            .sum::<f64>()
+    };
+    items
+        .iter()
+        .map(|item| sum_at(&item.target))
+        .fold(0.0, f64::max)
 }
 
 /// A SPEC that can't be read: where, and what would be right.
@@ -220,11 +260,12 @@ impl<'a> Parser<'a> {
                 "an item is missing here, such as reset=10%".to_owned(),
             ));
         }
-        let Some((left, right)) = self.part.split_once('=') else {
-            let hint = format!("how often? {}=10%, for example", self.part.trim());
-            return Err(self.error(self.part, hint));
-        };
+        let (left, right) = self.part.split_once('=').unwrap_or((self.part, ""));
         let fault = self.fault(left.trim())?;
+        if right.trim().is_empty() {
+            let hint = format!("how often? {}=10%, for example", left.trim());
+            return Err(self.error(self.part, hint));
+        }
         let (amount, target) = match right.split_once('@') {
             Some((amount, target)) => (amount, Some(self.target(target.trim())?)),
             None => (right, None),
@@ -316,7 +357,8 @@ impl<'a> Parser<'a> {
             .ok()
             .filter(|url| url.username().is_empty() && url.path() == "/" && url.query().is_none());
         let host = parsed.as_ref().and_then(Url::host_str);
-        let (Some(host), false) = (host, text.is_empty()) else {
+        let no_host = text.is_empty() || text.starts_with('*') || text.ends_with(':');
+        let (Some(host), false) = (host, no_host) else {
             return Err(self.error(
                 text,
                 "a host is needed: @example.com or @example.com:8080".to_owned(),
@@ -388,6 +430,12 @@ mod tests {
             ("resets=10%", "resets", "did you mean reset?"),
             ("reset=10%,dsn=5%", "dsn", "did you mean dns?"),
             ("reset", "reset", "reset=10%"),
+            ("reset=", "reset=", "reset=10%"),
+            ("foo", "foo", "unknown fault foo"),
+            ("", "", "missing"),
+            ("reset=5%@h:", "h:", "a host is needed"),
+            ("reset=5%@*", "*", "a host is needed"),
+            ("reset=60%@h,tls=50%@h:80", "tls=50%@h:80", "110 %"),
             ("reset=10", "10", "10%"),
             ("reset=110%", "110%", "0% to 100%"),
             ("reset=60%,dns=50%", "dns=50%", "110 %"),
@@ -418,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_default_plan_is_transient_and_near_30_percent() {
-        let plan = plan("");
+        let plan = FaultPlan::passing(0);
         let hits = (0..10_000)
             .filter(|n| plan.draw(&url(&format!("http://a/{n}")), 1).is_some())
             .count();

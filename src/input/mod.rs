@@ -67,8 +67,12 @@ pub type Batch = Result<Vec<Entry>, InputError>;
 /// When an input can't be opened: before anything is fetched, not in the middle.
 pub fn open(options: InputOptions, live: Arc<Live>) -> Result<mpsc::Receiver<Batch>, InputError> {
     let mut inputs = Vec::with_capacity(options.sources.len());
+    let mut arguments = 0;
     for source in options.sources {
-        inputs.push(Input::open(source)?);
+        if matches!(source, Source::Url(_)) {
+            arguments += 1;
+        }
+        inputs.push(Input::open(source, arguments)?);
     }
     if let Some(total) = inputs.iter().map(|input| input.length).sum() {
         live.list_is_long(total);
@@ -102,28 +106,30 @@ struct Input {
 /// What an input holds.
 enum Content {
     List(BufReader<Box<dyn Read + Send>>),
-    /// Exactly one entry, whatever it is: an argument is never a comment.
-    Url(String),
+    /// Exactly one entry, whatever it is: an argument is never a comment. With its number
+    /// among the arguments, which stands for its line.
+    Url(String, u64),
 }
 
 impl Input {
-    fn open(source: Source) -> Result<Self, InputError> {
+    /// `argument` counts the URLs among the sources, this one included.
+    fn open(source: Source, argument: u64) -> Result<Self, InputError> {
         let (name, reader, length): (_, Box<dyn Read + Send>, _) = match source {
             Source::Url(url) => {
                 return Ok(Self {
                     name: "argument".into(),
                     length: Some(url.len() as u64),
-                    content: Content::Url(url),
+                    content: Content::Url(url, argument),
                 });
             }
             Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),
             Source::File(path) => {
                 let name = Arc::from(path.to_string_lossy());
-                let (file, length) = open_file(&path).map_err(|cause| InputError {
-                    name: path.to_string_lossy().into_owned(),
+                let (file, length) = open_file(path).map_err(|cause| InputError {
+                    name: shown(&name),
                     cause: Arc::new(cause),
                 })?;
-                (name, Box::new(file), length)
+                (name, file, length)
             }
         };
         Ok(Self {
@@ -134,14 +140,60 @@ impl Input {
     }
 }
 
-fn open_file(path: &std::path::Path) -> io::Result<(File, Option<u64>)> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
+fn open_file(path: PathBuf) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    let meta = std::fs::metadata(&path)?;
     if meta.is_dir() {
         // Opening a folder works on Unix; reading it fails later, after the run began.
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    Ok((file, meta.is_file().then_some(meta.len())))
+    if is_fifo(&meta) {
+        return Ok((Box::new(Fifo::Closed(path)), None));
+    }
+    let file = File::open(path)?;
+    Ok((Box::new(file), meta.is_file().then_some(meta.len())))
+}
+
+/// A named pipe, opened by the thread that reads it: opening waits until somebody
+/// writes, and nobody may.
+enum Fifo {
+    Closed(PathBuf),
+    Open(File),
+}
+
+impl Read for Fifo {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Open(file) => return file.read(buffer),
+                Self::Closed(path) => *self = Self::Open(File::open(path)?),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_fifo(meta: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    meta.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_fifo(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// The name of an input as errors show it. `user:password@host` is a URL whose scheme
+/// was forgotten, not a file.
+fn shown(name: &str) -> String {
+    let userinfo = name
+        .rsplit_once('@')
+        .is_some_and(|(before, _)| before.contains(':'));
+    let name = if userinfo {
+        crate::model::mask_userinfo(name)
+    } else {
+        name.into()
+    };
+    crate::model::harmless(&name).into_owned()
 }
 
 /// Why reading an input stopped.
@@ -170,7 +222,7 @@ impl Reader {
                     Ok(()) => continue,
                     Err(Stop::Unwanted) => {
                         wanted = false;
-                        if matches!(input.content, Content::Url(_)) {
+                        if matches!(input.content, Content::Url(..)) {
                             // It was the whole input, and it is counted.
                             continue;
                         }
@@ -198,9 +250,9 @@ impl Reader {
     fn read(&mut self, input: &mut Input) -> Result<(), Stop> {
         let reader = match &mut input.content {
             Content::List(reader) => reader,
-            Content::Url(url) => {
+            Content::Url(url, number) => {
                 self.live.list_bytes_read(url.len() as u64);
-                let place = self.place(&input.name, 1);
+                let place = self.place(&input.name, *number);
                 self.next_number += 1;
                 self.batch.push(text::parse_argument(url, place));
                 // The next argument is at hand; nobody is kept waiting.
@@ -250,7 +302,7 @@ impl Reader {
     /// left can be told exactly. A pipe is not waited for.
     fn count_rest(&mut self, input: &mut Input) {
         let reader = match &mut input.content {
-            Content::Url(_) => return self.live.list_read(1),
+            Content::Url(..) => return self.live.list_read(1),
             Content::List(reader) if input.length.is_some() => reader,
             Content::List(_) => {
                 self.unread = true;
@@ -304,7 +356,7 @@ mod tests {
                 Entry::Invalid(invalid) => (invalid.place.number, invalid.place.line),
             })
             .collect();
-        assert_eq!(places, [(0, 1), (1, 2), (2, 4), (3, 5), (4, 1)]);
+        assert_eq!(places, [(0, 1), (1, 2), (2, 4), (3, 5), (4, 2)]);
     }
 
     #[test]

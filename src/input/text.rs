@@ -12,6 +12,7 @@ use crate::model::{
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
 /// asks for at least 8000 octets to be supported); a longer line is not held in memory.
 const MAX_LINE: usize = 64 * 1024;
+const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
 /// As much of a bad line as is shown.
 const MAX_SHOWN: usize = 2048;
 
@@ -157,6 +158,9 @@ type Parsed = (Url, Option<Box<Credentials>>);
 fn parse_url(text: &str) -> Result<Parsed, String> {
     let mut url = Url::parse(text).map_err(|error| explain(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
+        if text.contains('@') && !text.contains("://") {
+            return Err(NO_SCHEME.to_owned());
+        }
         return Err(match with_https(text) {
             Some(better) => format!("no scheme; did you mean {better}"),
             None => format!(
@@ -189,7 +193,7 @@ fn explain(text: &str, error: url::ParseError) -> String {
     if error == url::ParseError::RelativeUrlWithoutBase {
         return match with_https(text) {
             Some(better) => format!("no scheme; did you mean {better}"),
-            None => "no scheme; URLs start with http:// or https://".to_owned(),
+            None => NO_SCHEME.to_owned(),
         };
     }
     error.to_string()

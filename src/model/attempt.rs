@@ -27,7 +27,7 @@ pub struct Attempt {
     pub job: Job,
     /// The method: that of the run, until a redirect turns a POST into a GET.
     pub method: Method,
-    /// Whether the body of the run goes along (only while the method is kept).
+    /// Whether there is a body that goes along (only while the method is kept).
     pub with_body: bool,
     /// Set once a redirect was followed.
     pub hop: Option<Box<Hop>>,
@@ -48,11 +48,11 @@ pub struct Attempt {
 impl Attempt {
     /// The first attempt at a job.
     #[must_use]
-    pub fn first(job: Job, method: Method) -> Self {
+    pub fn first(job: Job, method: Method, with_body: bool) -> Self {
         Self {
             job,
             method,
-            with_body: true,
+            with_body,
             hop: None,
             number: 0,
             retries_used: 0,

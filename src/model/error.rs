@@ -113,10 +113,10 @@ impl fmt::Display for TimeLimit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectProblem {
     /// The server sends the client round in a circle.
-    #[error("a loop: {0} was asked before")]
+    #[error("redirected in a loop: {0} was asked before")]
     Loop(String),
     /// More hops than `--max-redirects`.
-    #[error("more than {0} redirects (--max-redirects)")]
+    #[error("redirected more often than {0} times (--max-redirects)")]
     TooMany(u32),
     /// No `Location`, or one that is no URL.
     #[error("{status} without a usable Location")]
@@ -124,8 +124,14 @@ pub enum RedirectProblem {
         /// The status that asked for the redirect.
         status: StatusCode,
     },
+    /// Following it would hand the body of the request to somebody else.
+    #[error("{status} to another host would send the body of the request there")]
+    BodyAbroad {
+        /// The status that asked for it.
+        status: StatusCode,
+    },
     /// A `Location` that is neither http nor https.
-    #[error("to a {0}: URL; only http and https are fetched")]
+    #[error("redirected to a {0}: URL; only http and https are fetched")]
     Scheme(String),
 }
 
@@ -221,7 +227,7 @@ pub enum FetchError {
         cause: Cause,
     },
     /// A redirect that can't be followed.
-    #[error("redirect {problem}")]
+    #[error("{problem}")]
     Redirect {
         /// What is wrong with it.
         problem: RedirectProblem,
@@ -249,7 +255,7 @@ pub enum FetchError {
     #[error(
         "the body is larger than {} (--max-size){}",
         ByteSize(*limit),
-        announced.map(|size| format!(": {} were announced", ByteSize(size))).unwrap_or_default()
+        announced.map(|size| format!(": {size} bytes were announced")).unwrap_or_default()
     )]
     TooLarge {
         /// The limit, in bytes.

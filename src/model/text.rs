@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+const YEAR: u64 = 365 * 24 * 3600;
+
 /// A duration as people write it: `250ms`, `1.5s`, `2m`, `1h 5m`.
 #[must_use]
 pub fn human_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     let seconds = duration.as_secs();
     match seconds {
+        YEAR.. => "more than a year".to_owned(),
         0 => format!("{ms}ms"),
         1..60 if ms.is_multiple_of(1000) => format!("{seconds}s"),
         1..60 => format!("{:.1}s", duration.as_secs_f64()),

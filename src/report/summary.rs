@@ -68,7 +68,7 @@ pub fn render(summary: &Summary) -> String {
     }
     let _ = write!(
         text,
-        "; one after another the requests would have taken {}",
+        "; one after another, each as quick, the requests would have taken {}",
         human_duration(summary.one_by_one)
     );
     let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
@@ -121,7 +121,7 @@ mod tests {
             render(&summary),
             "10,000 URLs: 9,950 fetched, 48 failed, 2 left\n\
              failed: 30 status, 18 timeout (status: 20 × 404, 10 × 500)\n\
-             119.8 MiB in 2s, 1 retry; one after another the requests would have taken 50s (25.0 times as long)"
+             119.8 MiB in 2s, 1 retry; one after another, each as quick, the requests would have taken 50s (25.0 times as long)"
         );
     }
 }

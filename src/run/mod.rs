@@ -183,6 +183,7 @@ impl Run {
         for (what, reporter) in extra {
             pump.add(what, reporter);
         }
+        config.engine.with_body = config.http.body.is_some();
         config.engine.partial_is_fine |= config.http.headers.contains_key(http::header::RANGE);
         Ok(Self {
             config,

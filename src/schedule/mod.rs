@@ -289,6 +289,7 @@ mod tests {
                 raw: None,
             },
             http::Method::GET,
+            false,
         )
     }
 

@@ -141,3 +141,13 @@ fn socks5_resolves_at_the_proxy_with_h() {
         .expect_exit(0);
     assert_eq!(origin.requests().len(), 2);
 }
+
+#[test]
+fn an_empty_proxy_means_none_whatever_the_environment_says() {
+    let (proxy, origin) = (proxy(), origin());
+    let done = Run::new()
+        .env("http_proxy", proxy.url(""))
+        .args(["-x", "", &origin.url("/")])
+        .expect_exit(0);
+    assert_eq!(done.record().bytes, Some(2));
+}

@@ -170,10 +170,13 @@ fn redirects_are_followed_and_counted() {
     );
     assert_eq!(record.final_url, Some(server.url("/end")));
     for (path, message) in [
-        ("/loop", "redirect a loop"),
-        ("/file", "to a file: URL"),
+        ("/loop", "redirected in a loop"),
+        ("/file", "redirected to a file: URL"),
         ("/nowhere", "302 Found without a usable Location"),
-        ("/down", "more than 10 redirects (--max-redirects)"),
+        (
+            "/down",
+            "redirected more often than 10 times (--max-redirects)",
+        ),
     ] {
         let done = Run::new().arg(server.url(path)).expect_exit(1);
         assert_eq!(done.failure().0, ErrorKind::Redirect);

@@ -181,7 +181,7 @@ fn with_body_a_large_one_needs_max_size() {
         .expect_exit(1);
     assert!(
         done.message()
-            .contains("larger than 8.0 MiB (--max-size): 9.0 MiB were announced"),
+            .contains("larger than 8.0 MiB (--max-size): 9437184 bytes were announced"),
         "{}",
         done.message()
     );
@@ -222,6 +222,33 @@ fn failed_lines_are_copied_as_they_were_and_can_be_fed_back() {
         done.stderr
     );
     assert!(failed.metadata().unwrap().len() > 0, "not emptied");
+
+    let hard_link = dir.path().join("link.txt");
+    std::fs::hard_link(&failed, &hard_link).unwrap();
+    let link = hard_link.to_str().unwrap();
+    let data = format!("-d@{path}");
+    for args in [
+        ["--failed", link, path, "-v"],
+        ["--failed", path, &data, "http://a/"],
+    ] {
+        Run::new().args(args).expect_exit(2);
+    }
+    let stdin = std::fs::File::open(&failed).unwrap();
+    let status = crate::support::binary()
+        .args(["--failed", path])
+        .stdin(stdin)
+        .output()
+        .unwrap()
+        .status;
+    assert_eq!(status.code(), Some(2));
+    let stdout = std::fs::File::options().append(true).open(&failed).unwrap();
+    let output = crate::support::binary()
+        .args(["--failed", path, "http://a/"])
+        .stdout(stdout)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(failed.metadata().unwrap().len() > 0, "still not emptied");
 
     let done = Run::new().arg(path).expect_exit(1);
     assert_eq!(done.records.len(), 2);
@@ -283,7 +310,7 @@ fn the_summary_adds_up_and_says_what_one_by_one_would_have_cost() {
     );
     assert!(
         done.stderr
-            .contains("one after another the requests would have taken"),
+            .contains("one after another, each as quick, the requests would have taken"),
         "{}",
         done.stderr
     );
@@ -312,10 +339,37 @@ fn usage_errors_are_2_and_say_what_would_be_right() {
         (vec!["--email-to=nobody"], "no e-mail address"),
         (vec!["--proxy=ftp://x"], "socks5h"),
         (vec!["-", "-"], "stdin can be read only once"),
-        (vec!["--cacert=/nowhere.pem"], "/nowhere.pem"),
+        (vec!["--cacert=/nowhere.pem", "http://a/"], "/nowhere.pem"),
+        (vec!["-j99999999999"], "at most 10000"),
+        (vec!["--retries=-1"], "invalid value"),
     ] {
         let done = Run::new().text().args(args.clone()).expect_exit(2);
         assert!(done.stderr.contains(hint), "{args:?}: {}", done.stderr);
         assert_eq!(done.stdout, "");
     }
+}
+
+#[test]
+fn usage_errors_repeat_no_secret() {
+    for args in [
+        vec!["-x", "http://u:s3cret@127.0.0.1:99999", "http://a/"],
+        vec!["-x", "ftp://u:s3cret@host", "http://a/"],
+        vec!["-H", "Authorization Bearer s3cret", "http://a/"],
+        vec!["-H", "Authorization: s3cret\u{7}", "http://a/"],
+        vec!["u:s3cret@127.0.0.1/x"],
+    ] {
+        let done = Run::new().text().args(args.clone()).expect_exit(2);
+        assert!(!done.stderr.contains("s3cret"), "{args:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn arguments_are_told_apart_by_their_number() {
+    let server = pages();
+    let done = Run::new()
+        .args([server.url("/a"), server.url("/a")])
+        .arg("--ordered")
+        .expect_exit(0);
+    let lines: Vec<_> = done.records.iter().map(|record| record.line).collect();
+    assert_eq!(lines, [1, 2]);
 }

@@ -209,3 +209,55 @@ fn a_reader_that_does_not_read_cannot_keep_it_from_ending() {
     assert!(stderr.contains("20,000 URLs: "), "{stderr}");
     drop(unread);
 }
+
+#[test]
+fn a_named_pipe_that_nobody_writes_to_can_be_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("list");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    let child = start(&[fifo.to_str().unwrap().to_owned()]);
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    send(&child, Signal::INT);
+    let (status, _, stderr) = output(child);
+    assert_eq!(status, Some(130), "{stderr}");
+    assert!(stderr.contains("stopping: "), "{stderr}");
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_pipe_full_of_log_lines_cannot_keep_it_from_ending() {
+    let server = slow(Duration::ZERO);
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        list.path(),
+        format!("{}\n", server.url("/now")).repeat(5000),
+    )
+    .unwrap();
+    let mut child = start(&["-vv".to_owned(), list.path().to_str().unwrap().to_owned()]);
+    let (unread, stdout) = (child.stderr.take().unwrap(), child.stdout.take().unwrap());
+    std::thread::spawn(move || BufReader::new(stdout).lines().count());
+    std::thread::sleep(Duration::from_secs(2));
+    let start = Instant::now();
+    send(&child, Signal::INT);
+    std::thread::sleep(Duration::from_millis(100));
+    send(&child, Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(unread);
+}

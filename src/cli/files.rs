@@ -1,0 +1,46 @@
+//! Whether two names mean one file.
+
+use std::path::Path;
+
+/// A regular file, told apart from all others: also by hard links, and when it is only
+/// known as an open stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+impl FileId {
+    fn of_metadata(meta: &std::fs::Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        meta.is_file().then(|| Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+
+    /// The file of this path, if it is a regular one.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        Self::of_metadata(&std::fs::metadata(path).ok()?)
+    }
+
+    /// The file behind a stream, if it is a regular one.
+    pub fn of_stream(stream: &impl std::os::fd::AsFd) -> Option<Self> {
+        let file = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?);
+        Self::of_metadata(&file.metadata().ok()?)
+    }
+}
+
+#[cfg(not(unix))]
+impl FileId {
+    /// Not known here.
+    pub fn of_path(_: &Path) -> Option<Self> {
+        None
+    }
+
+    /// Not known here.
+    pub fn of_stream<T>(_: &T) -> Option<Self> {
+        None
+    }
+}
