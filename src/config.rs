@@ -46,7 +46,7 @@ pub enum Format {
 pub struct ReportOptions {
     /// The stream results are written to, and how; `None`: nowhere.
     pub results: Option<(Format, Box<dyn Write + Send>)>,
-    /// Results in input order. At most [`ORDER_WINDOW`](Self::ORDER_WINDOW) are held back.
+    /// Results in input order. At most [`order_window`](Self::order_window) are held back.
     pub ordered: bool,
     /// Bodies in the records.
     pub body: bool,
@@ -59,8 +59,12 @@ pub struct ReportOptions {
 }
 
 impl ReportOptions {
-    /// Records that `ordered` holds back at most before reading pauses.
-    pub const ORDER_WINDOW: usize = 100_000;
+    /// Records that `ordered` holds back at most before reading pauses: fewer when each
+    /// may carry megabytes.
+    #[must_use]
+    pub fn order_window(&self) -> usize {
+        if self.body { 1_000 } else { 100_000 }
+    }
 }
 
 impl std::fmt::Debug for ReportOptions {

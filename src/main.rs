@@ -39,10 +39,6 @@ fn main() -> ExitCode {
 }
 
 async fn program(cli: Cli) -> ExitCode {
-    let signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return complain(&format!("cannot listen for signals: {error}"), BROKEN),
-    };
     let people = People {
         quiet: cli.quiet,
         email_to: cli.email_to.clone(),
@@ -52,7 +48,12 @@ async fn program(cli: Cli) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(&error.to_string(), USAGE),
     };
-    if let Some(screen) = &config.report.screen {
+    // Not before: reading a body from a terminal ends by Ctrl-C like anything else.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&format!("cannot listen for signals: {error}"), BROKEN),
+    };
+    if let Some(screen) = config.report.screen.as_ref().filter(|_| !people.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
     }
     // Kept until the run has ended.
@@ -75,10 +76,15 @@ async fn program(cli: Cli) -> ExitCode {
     };
     let end = fetchall::run_until(config, stop, signals.next()).await;
     let code = people.tell(&end, &signals).await;
-    if demo {
+    if demo && is_whole_demo(&end) {
         people.say(EPILOGUE);
     }
     ExitCode::from(code)
+}
+
+/// Whether the demo went as its epilogue tells: not interrupted, no faults added.
+fn is_whole_demo(end: &Result<Summary, RunError>) -> bool {
+    matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
 }
 
 /// What is said on stderr, and to whom else.

@@ -161,7 +161,6 @@ fn set_limits(config: &mut Config, cli: &Cli) {
         None => {}
     }
     config.http.connect_timeout = cli.connect_timeout;
-    config.http.idle_per_host = cli.per_host.get().min(cli.concurrency.get());
 }
 
 fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {

@@ -55,7 +55,7 @@ pub enum When {
 pub enum ProgressWhen {
     /// A bar on a terminal, nothing elsewhere.
     Auto,
-    /// A bar.
+    /// A bar, if stderr is a terminal.
     Bar,
     /// A line every few seconds.
     Plain,
@@ -84,7 +84,7 @@ pub struct Cli {
         help_heading = "How many"
     )]
     pub concurrency: NonZeroUsize,
-    /// Requests to one host at the same time.
+    /// Requests to one host (scheme, name and port) at the same time.
     #[arg(
         long,
         value_name = "N",
@@ -250,7 +250,8 @@ pub struct Cli {
     #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Practice")]
     pub demo: bool,
 
-    /// Mail the summary there when the run has ended.
+    /// Mail the summary there when the run has ended (simulated for now: three seconds, and
+    /// a word on stderr).
     #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = "When done")]
     pub email_to: Option<String>,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
-use super::clock::now;
+use super::clock::{after, now};
 use super::redirect::{self, Redirect};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
@@ -50,14 +50,18 @@ pub async fn run<T: Transport, S: BodyStore>(
     seen: &mut Seen,
 ) -> Result<Step, FetchError> {
     let inner = request(engine, attempt, wire, start, seen);
-    match engine.options.max_time {
+    let (outcome, rest) = match engine.options.max_time {
         None => inner.await,
         Some(limit) => timeout(limit, inner).await.unwrap_or({
-            Err(FetchError::Timeout {
-                limit: TimeLimit::Attempt(limit),
-            })
+            let limit = TimeLimit::Attempt(limit);
+            (Err(FetchError::Timeout { limit }), None)
         }),
+    };
+    // The outcome is known: what is left of the body can't change it any more.
+    if let (Some(mut rest), Some(head)) = (rest, &seen.head) {
+        drain(&mut rest, head).await;
     }
+    outcome
 }
 
 async fn request<T: Transport, S: BodyStore>(
@@ -66,33 +70,38 @@ async fn request<T: Transport, S: BodyStore>(
     wire: &Arc<Wire>,
     start: Instant,
     seen: &mut Seen,
-) -> Result<Step, FetchError> {
+) -> (Result<Step, FetchError>, Option<T::Body>) {
     let options = &engine.options;
     let opening = engine.transport.open(attempt, wire);
-    let Response { head, mut body } =
-        head_in_time(opening, options.stall_timeout, wire, start).await?;
+    let opened = head_in_time(opening, options.stall_timeout, wire, start).await;
+    let Response { head, body } = match opened {
+        Ok(response) => response,
+        Err(error) => return (Err(error), None),
+    };
     seen.ttfb = Some(now().saturating_duration_since(start));
     let verdict = judge(attempt, &head, options);
     let head = seen.head.insert(head);
     match verdict {
-        Ok(None) => {
-            let file = engine.store.begin(attempt, head)?;
-            let taken = if has_body(attempt, head) {
-                take_body(body, head, file, options, &engine.live).await
-            } else {
-                file.commit().await
-            };
-            taken.map(Step::Fetched)
-        }
-        Ok(Some(redirect)) => {
-            drain(&mut body, head).await;
-            Ok(Step::Redirected(redirect))
-        }
-        Err(error) => {
-            drain(&mut body, head).await;
-            Err(error)
-        }
+        Ok(None) => (keep(engine, attempt, head, body).await, None),
+        Ok(Some(redirect)) => (Ok(Step::Redirected(redirect)), Some(body)),
+        Err(error) => (Err(error), Some(body)),
     }
+}
+
+/// Takes a body that is wanted.
+async fn keep<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    head: &ResponseHead,
+    body: T::Body,
+) -> Result<Step, FetchError> {
+    let file = engine.store.begin(attempt, head)?;
+    let saved = if has_body(attempt, head) {
+        take_body(body, head, file, &engine.options, &engine.live).await?
+    } else {
+        file.commit().await?
+    };
+    Ok(Step::Fetched(saved))
 }
 
 /// Waits for the head. The clock does not run while the connection is being made: that
@@ -107,14 +116,14 @@ async fn head_in_time<R>(
         return opening.await;
     };
     tokio::pin!(opening);
-    let mut deadline = start + limit;
+    let mut deadline = after(start, limit);
     loop {
         if let Ok(opened) = tokio::time::timeout_at(deadline.into(), &mut opening).await {
             return opened;
         }
         let later = match wire.connect_time() {
-            Some(connected) => start + connected + limit,
-            None if wire.is_fresh() => now() + limit,
+            Some(connected) => after(start + connected, limit),
+            None if wire.is_fresh() => after(now(), limit),
             None => deadline,
         };
         if later <= deadline {
@@ -258,6 +267,9 @@ impl<F: BodyFile> Sink<'_, F> {
             });
         }
         self.live.received(piece.len() as u64);
+        // Decoding can go on for long without waiting for anything: others get their
+        // turn, and an abort or a time limit its chance.
+        tokio::task::consume_budget().await;
         self.file.write(piece).await
     }
 }
@@ -320,6 +332,6 @@ async fn drain<B: Body>(body: &mut B, head: &ResponseHead) {
             }
         }
     };
-    // Whether it ended or not, the outcome is known already.
+    // Whether it ended or not makes no difference here.
     let _ = timeout(DRAIN_TIME, reading).await;
 }

@@ -18,6 +18,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     window: Option<Window>,
     shutdown: Shutdown,
 ) -> Option<InputError> {
+    let _alarm = shutdown.alarm();
     let fed = shutdown
         .stop_token()
         .run_until_cancelled(feed(&engine, batches, window))

@@ -93,7 +93,7 @@ pub struct Engine<T, S> {
 pub struct End {
     /// The list could not be read on.
     pub input_error: Option<InputError>,
-    /// A worker broke down: a mistake in this program.
+    /// A task broke down: a mistake in this program.
     pub panic: Option<String>,
 }
 
@@ -104,9 +104,10 @@ pub async fn run<T: Transport, S: BodyStore>(
     window: Option<Window>,
     shutdown: Shutdown,
 ) -> End {
+    // The tasks run by themselves: when this future is dropped, they have to be told.
+    let dropped = shutdown.abort_token().drop_guard();
     let engine = Arc::new(engine);
     let scheduler = Arc::clone(&engine.scheduler);
-    let grace = engine.options.grace;
     let workers: Vec<_> = (0..engine.options.concurrency.get())
         .map(|_| tokio::spawn(worker::run(Arc::clone(&engine), shutdown.clone())))
         .collect();
@@ -117,8 +118,12 @@ pub async fn run<T: Transport, S: BodyStore>(
         shutdown.clone(),
     ));
     let time = tokio::spawn({
-        let scheduler = Arc::clone(&scheduler);
-        async move { scheduler.keep_time().await }
+        let (scheduler, shutdown) = (Arc::clone(&scheduler), shutdown.clone());
+        async move {
+            let _alarm = shutdown.alarm();
+            let abort = shutdown.abort_token();
+            abort.run_until_cancelled(scheduler.keep_time()).await;
+        }
     });
     // What the workers share goes when they do: the reporters see the last event then.
     drop(engine);
@@ -129,22 +134,24 @@ pub async fn run<T: Transport, S: BodyStore>(
         ends = &mut workers => ends,
         () = shutdown.stopped() => {
             scheduler.stop();
-            tokio::select! {
-                ends = &mut workers => ends,
-                () = tokio::time::sleep(grace) => {
-                    shutdown.abort();
-                    workers.await
-                }
-            }
+            workers.await
         }
     };
     time.abort();
     // After the workers nobody needs the feed; it ends by itself, or at this.
     shutdown.stop();
-    let input_error = feed.await.ok().flatten();
+    let fed = feed.await;
+    let time = time.await;
+    dropped.disarm();
+    let (input_error, feed_error) = match fed {
+        Ok(input_error) => (input_error, None),
+        Err(error) => (None, Some(error)),
+    };
     let panic = ends
         .into_iter()
         .filter_map(Result::err)
+        .chain(feed_error)
+        .chain(time.err())
         .find_map(|error| error.try_into_panic().ok())
         .map(|payload| panic_text(&*payload));
     End { input_error, panic }
@@ -153,7 +160,7 @@ pub async fn run<T: Transport, S: BodyStore>(
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a worker broke down".to_owned())
+        .unwrap_or_else(|| "a task broke down".to_owned())
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
         .map(str::trim)
         .filter(|location| !location.is_empty())
         .ok_or_else(|| none.clone())?;
-    let mut to = from.join(location).map_err(|_| none)?;
+    let mut to = from.join(location).map_err(|_| none.clone())?;
     if !matches!(to.scheme(), "http" | "https") {
         return Err(RedirectProblem::Scheme(to.scheme().to_owned()));
     }
@@ -101,7 +101,11 @@ fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
     // without a host.
     let _ = to.set_username("");
     let _ = to.set_password(None);
-    Ok(to)
+    // The URL standard allows hosts that no request can be sent to.
+    match to.as_str().parse::<http::Uri>() {
+        Ok(_) => Ok(to),
+        Err(_) => Err(none),
+    }
 }
 
 /// 303 asks for a GET; after 301 and 302 a POST becomes one, as everybody does it
@@ -177,7 +181,13 @@ mod tests {
         let start = attempt("http://a.test/", Method::GET);
         let problem =
             |location: Option<&[u8]>| follow(&start, &head(302, location), 10).unwrap_err();
-        for location in [None, Some(b"".as_slice()), Some(b"http://"), Some(b"/\xff")] {
+        for location in [
+            None,
+            Some(b"".as_slice()),
+            Some(b"http://"),
+            Some(b"/\xff"),
+            Some(b"http://{x}/"),
+        ] {
             assert!(
                 matches!(problem(location), RedirectProblem::NoLocation { .. }),
                 "{location:?}"

@@ -34,6 +34,18 @@ impl Shutdown {
         self.stop.cancelled().await;
     }
 
+    /// Waits until an abort is asked for.
+    pub async fn aborted(&self) {
+        self.abort.cancelled().await;
+    }
+
+    /// Aborts when the task that holds it unwinds: a mistake must not pass for a slow
+    /// server.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm<'_> {
+        Alarm(self)
+    }
+
     /// The token that an abort cancels.
     #[must_use]
     pub fn abort_token(&self) -> CancellationToken {
@@ -44,5 +56,16 @@ impl Shutdown {
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
+    }
+}
+
+/// See [`Shutdown::alarm`].
+pub struct Alarm<'a>(&'a Shutdown);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abort();
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Transport for Scripted {
                 Reply::Connect(time, then) => {
                     wire.connecting();
                     tokio::time::sleep(time).await;
-                    wire.connected(Instant::now().into_std());
+                    wire.connect_ended(Instant::now().into_std());
                     *then
                 }
                 Reply::Fail(error) => return Err(error),
@@ -506,31 +506,118 @@ async fn a_stop_starts_nothing_new_and_lets_what_is_in_flight_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_grace_ends_and_an_abort_ends_at_once() {
-    let grace = bench();
-    grace.shutdown.stop();
-    // Stopped before it began: nothing starts.
-    assert_eq!(
-        grace.run(&["http://a/"], |_| Reply::Hang).await.took,
-        Duration::ZERO
-    );
+async fn an_abort_ends_at_once_what_a_stop_lets_go_on() {
+    let stopped = bench();
+    stopped.shutdown.stop();
+    let outcome = stopped.run(&["http://a/"], |_| Reply::Hang).await;
+    assert_eq!(outcome.took, Duration::ZERO, "nothing starts after a stop");
 
-    for (abort, took) in [(false, 11 * SECOND), (true, SECOND)] {
-        let mut bench = bench();
-        bench.options.stall_timeout = None;
-        let shutdown = bench.shutdown.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(SECOND).await;
-            if abort {
-                shutdown.abort()
-            } else {
-                shutdown.stop()
+    let mut bench = bench();
+    bench.options.stall_timeout = None;
+    let shutdown = bench.shutdown.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(SECOND).await;
+        shutdown.stop();
+        tokio::time::sleep(10 * SECOND).await;
+        shutdown.abort();
+    });
+    let outcome = bench.run(&["http://a/"], |_| Reply::Hang).await;
+    assert_eq!(outcome.took, 11 * SECOND);
+    assert_eq!(outcome.settled.len(), 0, "what was cut off is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_without_an_end_do_not_overflow() {
+    let mut bench = bench();
+    bench.options.stall_timeout = Some(Duration::MAX);
+    bench.options.max_time = Some(Duration::MAX);
+    bench.retry = RetryPolicy {
+        retries: 1,
+        delay: Duration::MAX,
+        max_delay: Duration::MAX,
+        retry_after_max: Duration::MAX,
+        max_wait: Duration::MAX,
+    };
+    let shutdown = bench.shutdown.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(SECOND).await;
+        shutdown.stop();
+    });
+    let outcome = bench
+        .run(&["http://a/1", "http://b/2"], |attempt| {
+            match attempt.url().path() {
+                "/1" => Reply::Head(
+                    503,
+                    vec![("retry-after", "99999999999999999999".into())],
+                    vec![],
+                ),
+                _ => reset(),
             }
-        });
-        let outcome = bench.run(&["http://a/"], |_| Reply::Hang).await;
-        assert_eq!(outcome.took, took);
-        assert_eq!(outcome.settled.len(), 0, "what was cut off is left");
-    }
+        })
+        .await;
+    assert!(outcome.end.panic.is_none(), "{:?}", outcome.end.panic);
+    assert_eq!(outcome.settled.len(), 0, "both wait for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_run_ends_its_tasks() {
+    let bench = bench();
+    let log = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&log);
+    let urls: Vec<_> = (0..100).map(|n| format!("http://a/{n}")).collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let run = bench.run(&urls, move |_| {
+        *count.lock().unwrap() += 1;
+        Reply::After(SECOND, Box::new(ok(vec![])))
+    });
+    assert!(tokio::time::timeout(SECOND * 2, run).await.is_err());
+    let before = *log.lock().unwrap();
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(
+        *log.lock().unwrap(),
+        before,
+        "it went on without its future"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_404_page_does_not_turn_it_into_a_timeout() {
+    let mut bench = bench();
+    bench.options.max_time = Some(SECOND / 2);
+    let outcome = bench
+        .run(&["http://a/"], |_| {
+            Reply::Head(404, vec![], vec![Piece::Bytes(10), Piece::Hang])
+        })
+        .await;
+    assert_eq!(outcome.kind("http://a/"), Some(ErrorKind::Status));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_attempt_that_failed_beside_does_not_stop_the_clock() {
+    // The request goes over another connection while its own attempt to connect fails.
+    let mut bench = bench();
+    bench.options.stall_timeout = Some(5 * SECOND);
+    let outcome = bench
+        .run(&["http://a/"], |_| {
+            Reply::Connect(SECOND, Box::new(Reply::Hang))
+        })
+        .await;
+    assert_eq!(outcome.kind("http://a/"), Some(ErrorKind::Timeout));
+    assert_eq!(outcome.took, 6 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_beside_a_transfer_coding_does_not_count() {
+    let outcome = bench()
+        .run(&["http://a/"], |_| {
+            let headers = vec![
+                ("content-length", "1000".into()),
+                ("transfer-encoding", "chunked".into()),
+            ];
+            Reply::Head(200, headers, vec![Piece::Bytes(10)])
+        })
+        .await;
+    assert_eq!(outcome.of("http://a/").record.bytes, Some(10));
 }
 
 #[tokio::test(start_paused = true)]

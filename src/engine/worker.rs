@@ -7,7 +7,7 @@ use std::time::Instant;
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Seen, Step};
-use super::clock::now;
+use super::clock::{after, now};
 use super::{Engine, Shutdown, settle};
 use crate::fetch::Transport;
 use crate::model::{Attempt, Event, Feedback, FetchError, Live, Saved, Wire, human_duration};
@@ -16,24 +16,18 @@ use crate::store::BodyStore;
 
 /// Works until there is nothing left, or the shutdown comes.
 pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, shutdown: Shutdown) {
-    let _alarm = Alarm(&shutdown);
+    let _alarm = shutdown.alarm();
     let work = async {
         while let Some(lease) = engine.scheduler.next().await {
             work_off(&engine, lease).await;
         }
     };
-    // Dropping the work gives its lease back; its job counts as left.
-    shutdown.abort_token().run_until_cancelled(work).await;
-}
-
-/// Ends the run when a worker unwinds: a mistake must not pass for a slow server.
-struct Alarm<'a>(&'a Shutdown);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.abort();
-        }
+    // Dropping the work gives its lease back; its job counts as left. The abort is looked
+    // at first: another worker that ends may just have freed a slot for this one.
+    tokio::select! {
+        biased;
+        () = shutdown.aborted() => {}
+        () = work => {}
     }
 }
 
@@ -136,7 +130,7 @@ async fn failed<T: Transport, S: BodyStore>(
             (wait, true)
         }
     };
-    attempt.waited += wait;
+    attempt.waited = attempt.waited.saturating_add(wait);
     engine.live.retrying();
     tracing::info!(
         url = attempt.url().as_str(),
@@ -144,7 +138,7 @@ async fn failed<T: Transport, S: BodyStore>(
         "{error}; again in {}",
         human_duration(wait)
     );
-    let until = now() + wait;
+    let until = after(now(), wait);
     let feedback = Feedback {
         hold: hold.then_some(until),
     };

@@ -22,6 +22,8 @@ const EMFILE: i32 = 24;
 /// What was going on when the error came.
 #[derive(Debug, Clone, Copy)]
 pub enum Phase {
+    /// While connecting: no byte of the request has left.
+    Connect,
     /// Before the head of the response.
     Head,
     /// In the body, after so many bytes of so many announced ones.
@@ -200,7 +202,7 @@ impl Class {
             Self::Protocol => FetchError::Protocol { cause: cause(text) },
             Self::Cut => match phase {
                 Phase::Body { received, expected } => FetchError::Truncated { received, expected },
-                Phase::Head => FetchError::Reset { cause: cause(text) },
+                Phase::Connect | Phase::Head => FetchError::Reset { cause: cause(text) },
             },
         }
     }
@@ -211,27 +213,35 @@ fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
     if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) {
         return Some(Class::Exhausted);
     }
+    let connecting = matches!(phase, Phase::Connect);
     match error.kind() {
-        Kind::ConnectionRefused => Some(Class::Refused),
+        Kind::ConnectionRefused if connecting => Some(Class::Refused),
+        // The system's own limit, before ours, counts as no way to the host.
         Kind::HostUnreachable
         | Kind::NetworkUnreachable
         | Kind::NetworkDown
         | Kind::AddrNotAvailable
-        | Kind::PermissionDenied => Some(Class::Unreachable),
+        | Kind::PermissionDenied
+        | Kind::TimedOut
+            if connecting =>
+        {
+            Some(Class::Unreachable)
+        }
+        // On a connection that stood, the same errors mean that it is lost; the request
+        // may have arrived.
+        Kind::ConnectionRefused
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::TimedOut => Some(Class::Reset),
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
             Some(Class::Reset)
         }
-        // The system's own limit, before ours: at connect the host does not answer,
-        // later the connection is dead.
-        Kind::TimedOut => Some(match phase {
-            Phase::Head => Class::Unreachable,
-            Phase::Body { .. } => Class::Reset,
-        }),
         Kind::UnexpectedEof => Some(Class::Cut),
         Kind::InvalidData | Kind::InvalidInput => match phase {
             // Framing that is no HTTP. Before the head, TLS errors come in this dress.
             Phase::Body { .. } => Some(Class::Protocol),
-            Phase::Head => None,
+            Phase::Connect | Phase::Head => None,
         },
         _ => None,
     }
@@ -248,8 +258,8 @@ fn of_hyper(error: &hyper::Error) -> Option<Class> {
     lost.then_some(Class::Reset)
 }
 
-/// RFC 9113 §7: which codes mean that the same request may be sent again, and which
-/// that one side does not speak the protocol.
+/// RFC 9113 §8.7: REFUSED_STREAM and an orderly GOAWAY mean that the request was not
+/// processed and may be sent again. Every other code is final.
 fn of_http2(error: &h2::Error) -> Option<Class> {
     use h2::Reason;
     let Some(reason) = error.reason() else {
@@ -257,12 +267,7 @@ fn of_http2(error: &h2::Error) -> Option<Class> {
         return None;
     };
     Some(match reason {
-        Reason::NO_ERROR
-        | Reason::REFUSED_STREAM
-        | Reason::CANCEL
-        | Reason::INTERNAL_ERROR
-        | Reason::CONNECT_ERROR
-        | Reason::ENHANCE_YOUR_CALM => Class::Reset,
+        Reason::NO_ERROR | Reason::REFUSED_STREAM => Class::Reset,
         _ => Class::Protocol,
     })
 }
@@ -301,30 +306,40 @@ mod tests {
     };
 
     #[test]
-    fn io_errors_by_their_kind() {
+    fn io_errors_by_their_kind_and_when_they_come() {
+        use ErrorKind as Kind;
         use io::ErrorKind as Io;
-        for (io, head, body) in [
+        for (io, connect, head, body) in [
             (
                 Io::ConnectionRefused,
-                ErrorKind::Refused,
-                ErrorKind::Refused,
+                Kind::Refused,
+                Kind::Reset,
+                Kind::Reset,
             ),
             (
                 Io::HostUnreachable,
-                ErrorKind::Unreachable,
-                ErrorKind::Unreachable,
+                Kind::Unreachable,
+                Kind::Reset,
+                Kind::Reset,
             ),
             (
                 Io::NetworkUnreachable,
-                ErrorKind::Unreachable,
-                ErrorKind::Unreachable,
+                Kind::Unreachable,
+                Kind::Reset,
+                Kind::Reset,
             ),
-            (Io::ConnectionReset, ErrorKind::Reset, ErrorKind::Reset),
-            (Io::BrokenPipe, ErrorKind::Reset, ErrorKind::Reset),
-            (Io::TimedOut, ErrorKind::Unreachable, ErrorKind::Reset),
-            (Io::UnexpectedEof, ErrorKind::Reset, ErrorKind::Truncated),
-            (Io::InvalidInput, ErrorKind::Protocol, ErrorKind::Protocol),
+            (Io::ConnectionReset, Kind::Reset, Kind::Reset, Kind::Reset),
+            (Io::BrokenPipe, Kind::Reset, Kind::Reset, Kind::Reset),
+            (Io::TimedOut, Kind::Unreachable, Kind::Reset, Kind::Reset),
+            (Io::UnexpectedEof, Kind::Reset, Kind::Reset, Kind::Truncated),
+            (
+                Io::InvalidInput,
+                Kind::Protocol,
+                Kind::Protocol,
+                Kind::Protocol,
+            ),
         ] {
+            assert_eq!(kind(io::Error::from(io), Phase::Connect), connect, "{io:?}");
             assert_eq!(kind(io::Error::from(io), Phase::Head), head, "{io:?}");
             assert_eq!(kind(io::Error::from(io), BODY), body, "{io:?}");
         }
@@ -346,6 +361,7 @@ mod tests {
             (Reason::REFUSED_STREAM, ErrorKind::Reset),
             (Reason::NO_ERROR, ErrorKind::Reset),
             (Reason::PROTOCOL_ERROR, ErrorKind::Protocol),
+            (Reason::CANCEL, ErrorKind::Protocol),
             (Reason::HTTP_1_1_REQUIRED, ErrorKind::Protocol),
         ] {
             assert_eq!(

@@ -19,8 +19,12 @@ use crate::model::{Cause, FetchError};
 
 /// Largest piece of decoded output, in bytes.
 const PIECE: usize = 32 * 1024;
-/// Codings on one body at most. Two are already rare; a long list only burns time.
-const MAX_CODINGS: usize = 3;
+/// Codings on one body at most. Two are already rare; each more multiplies what a small
+/// body can unpack to.
+const MAX_CODINGS: usize = 2;
+/// What a coding under another one may unpack to, in bytes. The last one is limited by
+/// `--max-size`; without this a bomb could go off below it.
+const MAX_BETWEEN: u64 = 256 << 20;
 /// log2 of the largest zstd window: 8 MiB (RFC 9659 §3).
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// The first byte of a brotli stream with a large window, in its lower seven bits: a
@@ -83,7 +87,7 @@ impl Decoder {
     /// A decoder for a body of these codings.
     ///
     /// # Errors
-    /// `decode` when there are more than three.
+    /// `decode` when there are more than two.
     pub fn new(codings: &[Coding]) -> Result<Self, FetchError> {
         if codings.len() > MAX_CODINGS {
             return Err(FetchError::Decode {
@@ -143,7 +147,7 @@ impl Decoder {
                 return Ok(None);
             };
             match more {
-                Some(piece) => this.input.push_back(piece),
+                Some(piece) => this.take(piece)?,
                 None if below_done => this.input_ended = true,
                 None => return Ok(None),
             }
@@ -164,6 +168,8 @@ struct Stage {
     /// The last call filled its buffer, so more may be inside the codec.
     may_hold_more: bool,
     finished: bool,
+    /// Bytes that came from the stage below.
+    taken: u64,
 }
 
 impl Stage {
@@ -177,7 +183,18 @@ impl Stage {
             begun: false,
             may_hold_more: false,
             finished: false,
+            taken: 0,
         }
+    }
+
+    /// Takes a piece from the stage below.
+    fn take(&mut self, piece: Bytes) -> Result<(), FetchError> {
+        self.taken += piece.len() as u64;
+        if self.taken > MAX_BETWEEN {
+            return Err(self.error(io::Error::other("the coding over it unpacks to too much")));
+        }
+        self.input.push_back(piece);
+        Ok(())
     }
 
     fn is_done(&self) -> bool {
@@ -213,7 +230,7 @@ impl Stage {
         if self.begun && !self.member_ended {
             return Err(self.error(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "it ends before its end",
+                "it is cut off",
             )));
         }
         self.finished = true;
@@ -229,8 +246,7 @@ impl Stage {
 
     fn step(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let input = self.input.front().cloned().unwrap_or_default();
-        self.start(&input)?;
-        if self.finished {
+        if !self.start(&input)? {
             return Ok(0);
         }
         let Some(codec) = &mut self.codec else {
@@ -254,29 +270,31 @@ impl Stage {
         Ok(written)
     }
 
-    /// Makes the codec ready for what comes: a first member, or one more.
-    fn start(&mut self, input: &[u8]) -> io::Result<()> {
+    /// Makes the codec ready for what comes: a first member, or one more. Tells whether
+    /// there is anything to decode.
+    fn start(&mut self, input: &[u8]) -> io::Result<bool> {
         let Some(first) = input.first() else {
-            return Ok(());
+            return Ok(true);
         };
         let Some(codec) = &mut self.codec else {
             self.codec = Some(new_codec(self.coding, input)?);
             self.begun = true;
-            return Ok(());
+            return Ok(true);
         };
         if !self.member_ended {
-            return Ok(());
+            return Ok(true);
         }
         // RFC 1952 §2.2 and RFC 8878 §3.1 allow several members; zero padding after a
         // gzip member is common and harmless. The other codings have one stream.
         match (self.coding, *first) {
             (Coding::Gzip, 0x1f) | (Coding::Zstd, _) => {
                 self.member_ended = false;
-                codec.reinit()
+                codec.reinit()?;
+                Ok(true)
             }
             (Coding::Gzip, _) => {
                 self.input.clear();
-                Ok(())
+                Ok(false)
             }
             (Coding::Deflate | Coding::Brotli, _) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -403,7 +421,7 @@ mod tests {
         let body = sample();
         let wire = encoded(Coding::Brotli, &encoded(Coding::Gzip, &body));
         assert!(decode(&[Coding::Gzip, Coding::Brotli], &wire, 100).unwrap() == body);
-        assert!(Decoder::new(&[Coding::Gzip; 4]).is_err());
+        assert!(Decoder::new(&[Coding::Gzip; 3]).is_err());
     }
 
     #[test]
@@ -460,6 +478,29 @@ mod tests {
             decode(&[Coding::Zstd], &wire, wire.len()).unwrap().len(),
             zeros.len()
         );
+    }
+
+    #[test]
+    fn a_bomb_below_another_coding_ends() {
+        let zeros = vec![0; 300 << 20];
+        let wire = encoded(Coding::Zstd, &encoded(Coding::Zstd, &zeros));
+        assert_eq!(
+            decode(&[Coding::Zstd, Coding::Zstd], &wire, wire.len())
+                .unwrap()
+                .len(),
+            zeros.len(),
+            "what is small in between is fine"
+        );
+        // One coding says gzip, but what comes out below never makes sense to it.
+        let skippable = [
+            &[0x50, 0x2a, 0x4d, 0x18][..],
+            &(300u32 << 20).to_le_bytes(),
+            &zeros,
+        ]
+        .concat();
+        let wire = encoded(Coding::Zstd, &skippable);
+        let error = decode(&[Coding::Zstd, Coding::Zstd], &wire, wire.len()).unwrap_err();
+        assert!(error.to_string().contains("unpacks to too much"), "{error}");
     }
 
     #[test]

@@ -98,9 +98,13 @@ impl Resolve for Resolver {
         }
         let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            let _turn = lookups.acquire_owned().await?;
-            let found = tokio::task::spawn_blocking(move || look_up(&host)).await?;
-            Ok(with_port_0(found?))
+            let turn = lookups.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || {
+                // The turn ends with the look-up, not with the patience of who asked.
+                let _turn = turn;
+                look_up(&host)
+            });
+            Ok(with_port_0(found.await??))
         })
     }
 }

@@ -103,16 +103,19 @@ impl<T: Transport> Transport for Faulty<T> {
                 wire.connecting();
                 match clock::within(self.connect_timeout, pending()).await {
                     Ok(never) => never,
-                    Err(timed_out) => Err(classify(timed_out, Phase::Head)),
+                    Err(timed_out) => Err(classify(timed_out, Phase::Connect)),
                 }
             }
             Fault::Dns => {
                 let host = url.host_str().unwrap_or_default();
-                Err(classify(LookupFailed::temporary(host), Phase::Head))
+                Err(classify(LookupFailed::temporary(host), Phase::Connect))
             }
             Fault::Refused => Err(of_io(io::ErrorKind::ConnectionRefused)),
             Fault::Unreachable => Err(of_io(io::ErrorKind::HostUnreachable)),
-            Fault::Reset => Err(of_io(io::ErrorKind::ConnectionReset)),
+            Fault::Reset => Err(classify(
+                io::Error::from(io::ErrorKind::ConnectionReset),
+                Phase::Head,
+            )),
             Fault::Tls => {
                 let expired = rustls::CertificateError::Expired;
                 Err(classify(
@@ -121,12 +124,15 @@ impl<T: Transport> Transport for Faulty<T> {
                 ))
             }
             Fault::Status(status, wait) => Ok(made_up(status, wait.map(retry_after))),
-            // 206 to a request without Range.
-            Fault::Protocol => Ok(made_up(StatusCode::PARTIAL_CONTENT, None)),
+            Fault::Protocol => {
+                let reason = h2::Reason::PROTOCOL_ERROR;
+                Err(classify(h2::Error::from(reason), Phase::Head))
+            }
             Fault::Redirect => {
                 let location = HeaderValue::from_str(url.as_str()).ok();
                 Ok(made_up(
-                    StatusCode::FOUND,
+                    // It keeps the method, so that a POST goes round in a loop, too.
+                    StatusCode::TEMPORARY_REDIRECT,
                     location.map(|value| (header::LOCATION, value)),
                 ))
             }
@@ -136,7 +142,7 @@ impl<T: Transport> Transport for Faulty<T> {
 }
 
 fn of_io(kind: io::ErrorKind) -> FetchError {
-    classify(io::Error::from(kind), Phase::Head)
+    classify(io::Error::from(kind), Phase::Connect)
 }
 
 /// The header counts whole seconds; a part of one is rounded up.

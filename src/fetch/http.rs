@@ -120,8 +120,6 @@ pub struct HttpOptions {
     pub version: HttpVersion,
     /// Limit for DNS, TCP and TLS together.
     pub connect_timeout: Duration,
-    /// Idle connections kept for each host.
-    pub idle_per_host: usize,
 }
 
 impl Default for HttpOptions {
@@ -138,7 +136,6 @@ impl Default for HttpOptions {
             compression: true,
             version: HttpVersion::Auto,
             connect_timeout: Duration::from_secs(10),
-            idle_per_host: 10,
         }
     }
 }
@@ -171,12 +168,12 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport with its connection pool.
+    /// A transport with its connection pool, which keeps `idle_per_host` idle connections.
     ///
     /// # Errors
     /// When certificates can't be read or options do not go together.
-    pub fn new(options: HttpOptions) -> Result<Self, TransportError> {
-        let client = build_client(&options)?;
+    pub fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
+        let client = build_client(&options, idle_per_host)?;
         let (home, abroad) = header_sets(&options);
         Ok(Self {
             client,
@@ -255,7 +252,14 @@ impl Transport for HttpTransport {
             }
             sent = self.send(attempt, wire).await;
         }
-        let mut response = sent.map_err(|error| classify(error, Phase::Head))?;
+        let mut response = sent.map_err(|error| {
+            let phase = if error.is_connect() {
+                Phase::Connect
+            } else {
+                Phase::Head
+            };
+            classify(error, phase)
+        })?;
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
@@ -334,18 +338,24 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
     (home, abroad)
 }
 
-fn build_client(options: &HttpOptions) -> Result<reqwest::Client, TransportError> {
+fn build_client(
+    options: &HttpOptions,
+    idle_per_host: usize,
+) -> Result<reqwest::Client, TransportError> {
     let certs = match &options.cacert {
         Some(path) => Some(read_certs(path)?),
         None => None,
     };
     let only = certs.is_some();
-    let first = builder(options, certs)?.build();
+    let first = builder(options, certs)?
+        .pool_max_idle_per_host(idle_per_host)
+        .build();
     let client = match first {
         Ok(client) => client,
         // Without any CA certificate on the system no client can be built, not even one
         // for http (reqwest#2965): then nobody is trusted, and https says why it fails.
         Err(_) if !only => builder(options, Some(Vec::new()))?
+            .pool_max_idle_per_host(idle_per_host)
             .build()
             .map_err(client_error)?,
         Err(error) => return Err(client_error(error)),
@@ -366,7 +376,6 @@ fn builder(
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(options.idle_per_host)
         .dns_resolver(Resolver::new(options.resolve.clone(), port_of_call))
         .connector_layer(Watch {
             limit: options.connect_timeout,
@@ -472,11 +481,13 @@ where
             let connected = match &call {
                 Some(this) => CALL.scope(this.clone(), connecting).await,
                 None => connecting.await,
-            }??;
+            };
             if let Some(call) = call {
-                call.wire.connected(Instant::now());
+                // Also when it failed: the request may be under way on another connection
+                // that came free, and then its own clock has to run.
+                call.wire.connect_ended(Instant::now());
             }
-            Ok(connected)
+            connected?
         })
     }
 }

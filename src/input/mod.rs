@@ -19,6 +19,10 @@ use crate::model::{Entry, Live, Place};
 const BATCH: usize = 256;
 /// Batches that may wait to be taken.
 const BATCHES: usize = 4;
+/// File name extensions of lists: a name that ends so is no host name.
+const LISTS: [&str; 10] = [
+    "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "urls", "log", "gz",
+];
 /// Size of the read buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
 
@@ -50,11 +54,14 @@ pub struct InputError {
 }
 
 impl InputError {
-    /// The URL that was probably meant, when the input is a file that does not exist.
+    /// The URL that was probably meant, when the input is a file that does not exist and
+    /// its name is none that lists commonly have.
     #[must_use]
     pub fn likely_url(&self) -> Option<String> {
         let missing = self.cause.kind() == io::ErrorKind::NotFound;
-        text::with_https(&self.name).filter(|_| missing)
+        let extension = std::path::Path::new(&self.name).extension();
+        let is_list = extension.is_some_and(|end| LISTS.iter().any(|list| end == *list));
+        text::with_https(&self.name).filter(|_| missing && !is_list)
     }
 }
 
@@ -233,6 +240,7 @@ impl Reader {
                             cause: Arc::new(cause),
                         };
                         // If nobody listens, the run is over and knows it.
+                        let _ = self.send();
                         let _ = self.sender.blocking_send(Err(error));
                         return;
                     }
@@ -255,7 +263,7 @@ impl Reader {
                 let place = self.place(&input.name, *number);
                 self.next_number += 1;
                 self.batch.push(text::parse_argument(url, place));
-                // The next argument is at hand; nobody is kept waiting.
+                // What comes next sends it along: a full batch, a list, or the end.
                 return if self.batch.len() < BATCH {
                     Ok(())
                 } else {
@@ -263,6 +271,8 @@ impl Reader {
                 };
             }
         };
+        // Reading may wait for long; the arguments before it need not.
+        self.send()?;
         let mut lines = text::Lines::new(reader);
         while let Some(line) = lines.next().map_err(Stop::Broken)? {
             let place = self.place(&input.name, line.number);

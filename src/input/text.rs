@@ -171,6 +171,10 @@ fn parse_url(text: &str) -> Result<Parsed, String> {
     }
     url.set_fragment(None);
     let credentials = take_credentials(&mut url);
+    // The URL standard allows hosts such as `{host}` that no request can be sent to.
+    if let Err(error) = url.as_str().parse::<http::Uri>() {
+        return Err(error.to_string());
+    }
     Ok((url, credentials))
 }
 
@@ -269,6 +273,7 @@ mod tests {
         assert!(reason(b"nonsense").ends_with("URLs start with http:// or https://"));
         assert!(reason(b"ftp://example.com/").contains("the scheme is ftp"));
         assert!(reason(b"http://").contains("empty host"));
+        assert!(reason(b"http://{host}/x").contains("invalid"));
         assert!(reason(b"http://\xff\xfe/").contains("UTF-8"));
     }
 

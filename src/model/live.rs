@@ -163,7 +163,7 @@ impl Live {
         self.bytes.load(Relaxed)
     }
 
-    /// Attempts beyond the first of their job.
+    /// Attempts after a failed one; redirect hops are none.
     #[must_use]
     pub fn count_retries(&self) -> u64 {
         self.retries.load(Relaxed)

@@ -14,9 +14,14 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// The announced length of the body on the wire, in bytes.
+    /// The announced length of the body on the wire, in bytes. Beside a transfer coding
+    /// it does not count (RFC 9112 §6.3): servers that compress on the fly forget to take
+    /// it out.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
+        if self.headers.contains_key(header::TRANSFER_ENCODING) {
+            return None;
+        }
         self.text(header::CONTENT_LENGTH)?.trim().parse().ok()
     }
 

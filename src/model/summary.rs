@@ -26,7 +26,7 @@ pub struct Summary {
     pub by_status: BTreeMap<u16, u64>,
     /// Decoded bytes of the fetched bodies.
     pub bytes: u64,
-    /// Attempts beyond the first of their job.
+    /// Attempts after a failed one; redirect hops are none.
     pub retries: u64,
     /// How long the run took.
     pub wall: Duration,

@@ -62,7 +62,15 @@ pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
         return Cow::Borrowed(line);
     };
     let (before, after) = line.split_at(at);
-    let scheme = before.find("://").map_or("", |end| &before[..end + 3]);
+    let is_scheme = |text: &&str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    let scheme = before
+        .split_once("://")
+        .map(|(scheme, _)| scheme)
+        .filter(is_scheme)
+        .map_or("", |scheme| &before[..scheme.len() + 3]);
     Cow::Owned(format!("{scheme}***{after}"))
 }
 
@@ -120,6 +128,7 @@ mod tests {
             "htp://user:se@cret@host/x",
             "user:secret@host",
             "http://user:sec/ret@host:99999/",
+            "user:se://cret@host",
         ] {
             let shown = mask_userinfo(line);
             assert!(!shown.contains("se"), "{shown}");

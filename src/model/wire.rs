@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub struct Wire {
     start: Instant,
     connects: AtomicU64,
-    connected_ns: AtomicU64,
+    connect_ended_ns: AtomicU64,
     simulated: AtomicBool,
 }
 
@@ -20,7 +20,7 @@ impl Wire {
         Self {
             start,
             connects: AtomicU64::new(0),
-            connected_ns: AtomicU64::new(0),
+            connect_ended_ns: AtomicU64::new(0),
             simulated: AtomicBool::new(false),
         }
     }
@@ -30,11 +30,11 @@ impl Wire {
         self.connects.fetch_add(1, Relaxed);
     }
 
-    /// The connection stands since `now`.
-    pub fn connected(&self, now: Instant) {
+    /// Connecting came to its end at `now`, well or not.
+    pub fn connect_ended(&self, now: Instant) {
         let took = now.saturating_duration_since(self.start);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.connected_ns.store(ns.max(1), Relaxed);
+        self.connect_ended_ns.store(ns.max(1), Relaxed);
     }
 
     /// Whether a connection was made, or begun, for this request; if not, it went over
@@ -44,10 +44,10 @@ impl Wire {
         self.connects.load(Relaxed) > 0
     }
 
-    /// How long connecting took, once it is done.
+    /// How long connecting took, once it has ended.
     #[must_use]
     pub fn connect_time(&self) -> Option<Duration> {
-        match self.connected_ns.load(Relaxed) {
+        match self.connect_ended_ns.load(Relaxed) {
             0 => None,
             ns => Some(Duration::from_nanos(ns)),
         }

@@ -100,8 +100,12 @@ impl Pump {
         std::thread::Builder::new()
             .name("report".into())
             .spawn(move || {
+                // If this thread breaks down, nobody may go on fetching for nothing.
+                let alarm = self.failed.clone().drop_guard();
+                let ended = self.run(receiver);
+                alarm.disarm();
                 // Nobody waits any more when the wait was cut short.
-                let _ = end.send(self.run(receiver));
+                let _ = end.send(ended);
             })?;
         Ok((sender, Running { ended, reported }))
     }
@@ -198,6 +202,7 @@ impl Running {
             tokio::time::sleep(PATIENCE).await;
         };
         let (mut reporters, mut end) = tokio::select! {
+            biased;
             ended = self.ended => ended.unwrap_or_else(|_| self.reported.broken("the reporting thread broke down")),
             () = impatience => self.reported.broken("nobody reads them"),
         };

@@ -13,7 +13,7 @@ use crate::model::{Cause, Event, FetchError, Outcome, Settled};
 /// A page that was fetched.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The URL as it was asked for.
+    /// The URL as it was parsed: without userinfo and fragment.
     pub url: String,
     /// The URL that answered, after redirects.
     pub final_url: String,
@@ -50,6 +50,10 @@ where
 }
 
 /// As [`fetch_all`], with options. The inputs named in `config` are replaced by `urls`.
+///
+/// When the run itself can't go on (a `cacert` that can't be read, say), every URL without
+/// a result fails with [`FetchError::Save`], whose message says why. [`run`](crate::run)
+/// tells the two apart by type.
 pub async fn fetch_all_with<I>(mut config: Config, urls: I) -> Vec<Result<Page, FetchError>>
 where
     I: IntoIterator,

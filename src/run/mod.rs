@@ -125,7 +125,8 @@ async fn run_with(
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
-    let transport = HttpTransport::new(config.http.clone()).map_err(Problem::from)?;
+    let idle = config.schedule.per_host.min(config.engine.concurrency);
+    let transport = HttpTransport::new(config.http.clone(), idle.get()).map_err(Problem::from)?;
     match &config.faults {
         Some(plan) => {
             let plan = plan.clone();
@@ -172,7 +173,7 @@ impl Run {
         let window = config
             .report
             .ordered
-            .then(|| Window::new(ReportOptions::ORDER_WINDOW));
+            .then(|| Window::new(config.report.order_window()));
         let sources = std::mem::take(&mut config.input);
         let batches = input::open(sources, Arc::clone(&live)).map_err(Problem::from)?;
         let mut pump = Pump::new(shutdown.abort_token(), config.report.body);
@@ -215,6 +216,7 @@ impl Run {
             .screen
             .as_ref()
             .and_then(|screen| Progress::start(screen, Arc::clone(&self.live)));
+        let grace = self.config.engine.grace;
         let engine = Engine {
             scheduler: Scheduler::new(&self.config.schedule, Arc::clone(&self.live)),
             options: self.config.engine,
@@ -228,7 +230,9 @@ impl Run {
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
         let work = async {
             let end = engine::run(engine, self.batches, self.window, shutdown.clone()).await;
-            counted(&live).await;
+            if end.input_error.is_none() {
+                counted(&live).await;
+            }
             if let Some(progress) = progress {
                 progress.stop();
             }
@@ -236,7 +240,8 @@ impl Run {
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)
         };
-        let ((end, mut end_of_pump), interrupted) = until(work, &shutdown, stop, abort).await;
+        let ((end, mut end_of_pump), interrupted) =
+            until(work, &shutdown, grace, stop, abort).await;
         end_of_pump.summary.interrupted = interrupted;
         verdict(end, end_of_pump)
     }
@@ -266,6 +271,7 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
 async fn until<T>(
     work: impl Future<Output = T>,
     shutdown: &Shutdown,
+    grace: Duration,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> (T, bool) {
@@ -274,7 +280,9 @@ async fn until<T>(
         stop.await;
         interrupted = true;
         shutdown.stop();
-        abort.await;
+        // Everything gets the same grace: the requests, and a reader of the results that
+        // does not read.
+        let _ = tokio::time::timeout(grace, abort).await;
         shutdown.abort();
         std::future::pending().await
     };

@@ -7,6 +7,11 @@ use crate::model::{ErrorKind, FetchError, human_duration};
 /// Longest back-off exponent; beyond it every cap has long been met.
 const MAX_DOUBLINGS: u32 = 30;
 
+/// Shortest first wait that a server's `Retry-After` leads to; it doubles from there.
+const MIN_HOLD: Duration = Duration::from_millis(100);
+/// And what it doubles up to at least.
+const MIN_LAST_HOLD: Duration = Duration::from_secs(1);
+
 /// When to try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -82,10 +87,10 @@ impl RetryPolicy {
         }
         // Full jitter: anywhere between now and the bound, so that many failures of one
         // moment do not come back in one moment.
-        let wait = self
-            .back_off(situation.retries_used)
-            .mul_f64(situation.jitter.clamp(0.0, 1.0));
-        if situation.waited + wait > self.max_wait {
+        let bound = self.back_off(situation.retries_used);
+        let drawn = bound.as_secs_f64() * situation.jitter.clamp(0.0, 1.0);
+        let wait = Duration::try_from_secs_f64(drawn).unwrap_or(bound);
+        if situation.waited.saturating_add(wait) > self.max_wait {
             return final_;
         }
         Decision::Retry(wait)
@@ -115,9 +120,15 @@ impl RetryPolicy {
                 human_duration(self.retry_after_max),
             ));
         }
-        // `Retry-After: 0` again and again must not become a storm.
-        let wait = asked.max(self.back_off(situation.holds));
-        if situation.waited + wait > self.max_wait {
+        // `Retry-After: 0` again and again must not become a storm, not even when the
+        // user wants no back-off.
+        let floor = RetryPolicy {
+            delay: self.delay.max(MIN_HOLD),
+            max_delay: self.max_delay.max(MIN_LAST_HOLD),
+            ..*self
+        };
+        let wait = asked.max(floor.back_off(situation.holds));
+        if situation.waited.saturating_add(wait) > self.max_wait {
             return give_up(format!(
                 "waiting {} more would be longer than --max-wait {} in all",
                 human_duration(wait),
@@ -360,6 +371,21 @@ mod tests {
         situation.retries_used = 3;
         situation.holds = 2;
         assert_eq!(decide(&situation), Decision::Hold(Duration::from_secs(2)));
+
+        let hasty = RetryPolicy {
+            delay: Duration::ZERO,
+            max_delay: Duration::ZERO,
+            ..RetryPolicy::default()
+        };
+        let waits: Vec<_> = [0, 1, 9]
+            .map(|holds| {
+                let mut situation = first(&soon);
+                situation.holds = holds;
+                hasty.decide(&situation)
+            })
+            .into();
+        let expected = [100, 200, 1000].map(|ms| Decision::Hold(Duration::from_millis(ms)));
+        assert_eq!(waits, expected, "no storm");
 
         let late = status(503, Some(86_400));
         assert_eq!(

@@ -66,3 +66,64 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
         summary.input
     );
 }
+
+/// A stream that takes nothing and never comes back.
+struct Stuck;
+
+impl std::io::Write for Stuck {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_shutdown_is_enough_even_when_a_request_hangs_or_a_writer_is_stuck() {
+    let hung = Server::start(|connection| {
+        connection.request()?;
+        connection.hang()
+    });
+    let quick = Server::http(|_| response("200 OK", &[], b"ok"));
+    for (url, stuck) in [(hung.url("/"), false), (quick.url("/"), true)] {
+        let mut config = Config::default();
+        config.input.sources = vec![Source::Url(url)];
+        config.engine.grace = Duration::from_millis(200);
+        if stuck {
+            config.report.results = Some((Format::Json, Box::new(Stuck)));
+        }
+        let start = std::time::Instant::now();
+        let end = run(config, tokio::time::sleep(Duration::from_millis(200))).await;
+        // 0.2 s, 0.2 s of grace, 0.5 s of patience; the rest is room for a busy machine.
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            start.elapsed()
+        );
+        let summary = end.unwrap_or_else(|error| *error.summary);
+        assert_eq!((summary.input, summary.left), (1, 1), "stuck: {stuck}");
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_run_ends_it() {
+    let server = Server::http(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        response("200 OK", &[], b"ok")
+    });
+    let urls = vec![server.url("/"); 5000];
+    let time = Duration::from_millis(500);
+    assert!(
+        tokio::time::timeout(time, fetchall::fetch_all(urls))
+            .await
+            .is_err()
+    );
+    tokio::time::sleep(time).await;
+    let before = server.requests().len();
+    tokio::time::sleep(time).await;
+    assert_eq!(server.requests().len(), before);
+}

@@ -150,3 +150,25 @@ fn a_line_with_a_password_uses_it_and_never_shows_it() {
         "the one place that keeps lines as they were"
     );
 }
+
+#[test]
+fn an_argument_is_not_kept_waiting_by_the_list_behind_it() {
+    let server = quick();
+    let mut child = binary()
+        .args(["--json", "-q", &server.url("/first"), "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("/first"));
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_misspelt_list_is_not_taken_for_a_host() {
+    let done = Run::new().arg("url.txt").expect_exit(2);
+    assert!(!done.stderr.contains("did you mean"), "{}", done.stderr);
+}

@@ -64,6 +64,16 @@ fn verbose_tells_of_retries_and_very_verbose_of_every_request() {
 }
 
 #[test]
+fn quiet_beats_rust_log() {
+    let server = Server::http(|_| response("200 OK", &[], b""));
+    let done = Run::new()
+        .env("RUST_LOG", "debug")
+        .args(["-q", &server.url("/")])
+        .expect_exit(0);
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
 fn escape_sequences_from_outside_come_out_harmless() {
     let done = Run::new()
         .text()
