@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions};
 use crate::input::InputOptions;
+use crate::model::Record;
 use crate::report::Screen;
 use crate::schedule::{RetryPolicy, ScheduleOptions};
 
@@ -41,11 +42,17 @@ pub enum Format {
     Json,
 }
 
+/// Takes records one by one: [`ReportOptions::on_record`].
+pub type OnRecord = Box<dyn FnMut(&Record) + Send>;
+
 /// Where results go.
 #[derive(Default)]
 pub struct ReportOptions {
     /// The stream results are written to, and how; `None`: nowhere.
     pub results: Option<(Format, Box<dyn Write + Send>)>,
+    /// Called with every record, on the thread that writes the results. The run goes on
+    /// only as fast as it comes back.
+    pub on_record: Option<OnRecord>,
     /// Results in input order. At most [`order_window`](Self::order_window) are held back.
     pub ordered: bool,
     /// Bodies in the records.

@@ -70,7 +70,7 @@ pub mod guide {}
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use config::{Config, Format, ReportOptions};
+pub use config::{Config, Format, OnRecord, ReportOptions};
 pub use engine::EngineOptions;
 pub use fetch::{
     FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,

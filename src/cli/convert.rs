@@ -231,6 +231,7 @@ fn report(cli: &Cli) -> ReportOptions {
     };
     ReportOptions {
         results: Some((format, Box::new(io::stdout()))),
+        on_record: None,
         ordered: cli.ordered,
         body: cli.body,
         failed: cli.failed.clone(),

@@ -79,6 +79,9 @@ impl From<Problem> for RunError {
 /// let mut config = Config::default();
 /// config.input.sources = vec![Source::Url("http://127.0.0.1:1/".into())];
 /// config.retry.retries = 0;
+/// config.report.on_record = Some(Box::new(|record| {
+///     assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some("refused"));
+/// }));
 ///
 /// let summary = fetchall::run(config, std::future::pending()).await?;
 /// assert_eq!((summary.input, summary.failed), (1, 1));
@@ -254,6 +257,13 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
             Ok(reporter) => pump.add(what, Box::new(reporter)),
             Err(source) => return Err(ReportError { what, source }),
         }
+    }
+    if let Some(mut on_record) = options.on_record.take() {
+        let tap = Tap(move |event: &Event| {
+            let Event::Settled(settled) = event;
+            on_record(&settled.record);
+        });
+        pump.add("records", Box::new(tap));
     }
     if let Some((format, stream)) = options.results.take() {
         let screen = options.screen.clone().filter(|_| options.shares_screen);

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use fetchall::demo::PracticeServer;
@@ -51,6 +53,12 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
     let mut config = Config::default();
     config.input.sources = vec![Source::Url(server.url("/")); 2000];
     config.report.results = Some((Format::Json, Box::new(file.reopen().unwrap())));
+    let seen = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&seen);
+    config.report.on_record = Some(Box::new(move |record| {
+        assert!(record.ok && record.attempts == 1);
+        count.fetch_add(1, SeqCst);
+    }));
     let summary = run(config, tokio::time::sleep(Duration::from_millis(400)))
         .await
         .unwrap();
@@ -60,6 +68,7 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
         .count() as u64;
     assert_eq!(summary.input, 2000);
     assert_eq!(summary.fetched, lines);
+    assert_eq!(seen.load(SeqCst), lines);
     assert!(summary.interrupted && summary.left > 0 && summary.fetched > 0);
     assert_eq!(
         summary.fetched + summary.failed + summary.skipped + summary.left,
