@@ -24,9 +24,10 @@ use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Wire};
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
-/// How often a request is sent again without being charged as an attempt. Once would do
-/// for HTTP/1.1; a busy HTTP/2 server may end one connection after another.
-const FREE_RESENDS: u32 = 3;
+/// How often a request is sent again at most without being charged as an attempt. Once does
+/// for HTTP/1.1; a busy HTTP/2 server may end one connection after another (nginx after
+/// `keepalive_requests`).
+const FREE_RESENDS: u32 = 10;
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
