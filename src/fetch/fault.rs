@@ -116,29 +116,32 @@ impl<T: Transport> Transport for Faulty<T> {
                 io::Error::from(io::ErrorKind::ConnectionReset),
                 Phase::Head,
             )),
-            Fault::Tls => {
-                let expired = rustls::CertificateError::Expired;
-                Err(classify(
-                    rustls::Error::InvalidCertificate(expired),
-                    Phase::Head,
-                ))
-            }
+            Fault::Tls => Err(expired_certificate()),
             Fault::Status(status, wait) => Ok(made_up(status, wait.map(retry_after))),
-            Fault::Protocol => {
-                let reason = h2::Reason::PROTOCOL_ERROR;
-                Err(classify(h2::Error::from(reason), Phase::Head))
-            }
-            Fault::Redirect => {
-                let location = HeaderValue::from_str(url.as_str()).ok();
-                Ok(made_up(
-                    // It keeps the method, so that a POST goes round in a loop, too.
-                    StatusCode::TEMPORARY_REDIRECT,
-                    location.map(|value| (header::LOCATION, value)),
-                ))
-            }
+            Fault::Protocol => Err(broken_protocol()),
+            Fault::Redirect => Ok(to_itself(url)),
             Fault::Timeout | Fault::Stalled | Fault::Truncated | Fault::Decode => pending().await,
         }
     }
+}
+
+fn expired_certificate() -> FetchError {
+    let expired = rustls::CertificateError::Expired;
+    classify(rustls::Error::InvalidCertificate(expired), Phase::Connect)
+}
+
+fn broken_protocol() -> FetchError {
+    let reason = h2::Reason::PROTOCOL_ERROR;
+    classify(h2::Error::from(reason), Phase::Head)
+}
+
+/// A redirect that keeps the method, so that a POST goes round in a loop, too.
+fn to_itself<B>(url: &url::Url) -> Response<FaultyBody<B>> {
+    let location = HeaderValue::from_str(url.as_str()).ok();
+    made_up(
+        StatusCode::TEMPORARY_REDIRECT,
+        location.map(|value| (header::LOCATION, value)),
+    )
 }
 
 fn of_io(kind: io::ErrorKind) -> FetchError {

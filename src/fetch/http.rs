@@ -1,23 +1,19 @@
 //! The transport over reqwest: a client that does nothing by itself. No redirects, no
 //! retries, no decoding, no time-outs but the one over connecting.
 
-use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tower_layer::Layer;
-use tower_service::Service;
 
 use super::classify::{Phase, classify, connection_died, was_turned_away};
-use super::clock;
-use super::dns::{ResolveRule, Resolver};
+use super::connect::{CALL, Call, Watch, port_of_call};
+use super::dns::Resolver;
+use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
 use super::{Body, Response, Transport};
 use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Wire};
 
@@ -30,132 +26,6 @@ const IDLE: Duration = Duration::from_secs(4);
 const FREE_RESENDS: u32 = 10;
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
-
-/// Which HTTP versions are spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HttpVersion {
-    /// HTTP/2 where TLS negotiates it (ALPN), else HTTP/1.1.
-    #[default]
-    Auto,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/2 only, without asking first, over plain TCP too.
-    Http2PriorKnowledge,
-}
-
-/// The URL of a proxy. Its `Debug` shows no credentials.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ProxyUrl(url::Url);
-
-impl ProxyUrl {
-    /// Parses `[scheme://][user:password@]host[:port]`; without a scheme it is http, as
-    /// curl has it.
-    ///
-    /// # Errors
-    /// When it is no URL of a known proxy scheme. The message does not repeat it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
-        match url.scheme() {
-            "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => {
-                Ok(Self(url))
-            }
-            scheme => Err(format!(
-                "{scheme} is no proxy scheme; known are http, https, socks4, socks4a, socks5 and socks5h"
-            )),
-        }
-    }
-}
-
-impl std::fmt::Debug for ProxyUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}://{}",
-            self.0.scheme(),
-            self.0.host_str().unwrap_or_default()
-        )
-    }
-}
-
-/// Through which proxy requests go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Proxy {
-    /// As `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in small letters
-    /// or in capitals.
-    #[default]
-    Environment,
-    /// Through none.
-    Direct,
-    /// All through this one.
-    Url(ProxyUrl),
-}
-
-/// How requests are made.
-#[derive(Debug, Clone)]
-pub struct HttpOptions {
-    /// The body of every request.
-    pub body: Option<Bytes>,
-    /// Headers of every request to the origins of the list; other origins, reached by a
-    /// redirect, get only `accept` and `accept-language` of them.
-    pub headers: HeaderMap,
-    /// `User-Agent`.
-    pub user_agent: HeaderValue,
-    /// Basic credentials for the origins of the list; userinfo in a URL beats them.
-    pub user: Option<Credentials>,
-    /// Through which proxy requests go.
-    pub proxy: Proxy,
-    /// Accept any certificate.
-    pub insecure: bool,
-    /// Authorities to trust instead of the system's, in PEM.
-    pub cacert: Option<PathBuf>,
-    /// Addresses that beat the name system.
-    pub resolve: Vec<ResolveRule>,
-    /// Ask for compressed bodies.
-    pub compression: bool,
-    /// HTTP versions.
-    pub version: HttpVersion,
-    /// Limit for DNS, TCP and TLS together.
-    pub connect_timeout: Duration,
-}
-
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self {
-            body: None,
-            headers: HeaderMap::new(),
-            user_agent: HeaderValue::from_static(concat!("fetchall/", env!("CARGO_PKG_VERSION"))),
-            user: None,
-            proxy: Proxy::Environment,
-            insecure: false,
-            cacert: None,
-            resolve: Vec::new(),
-            compression: true,
-            version: HttpVersion::Auto,
-            connect_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The client can't be made of these options.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// The file of `--cacert`.
-    #[error("cannot use the certificates in {}: {cause}", path.display())]
-    CaCert {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// Anything else.
-    #[error("cannot set up the HTTP client: {0}")]
-    Client(String),
-}
 
 /// The transport over reqwest.
 #[derive(Debug)]
@@ -413,86 +283,6 @@ fn read_certs(path: &Path) -> Result<Vec<reqwest::Certificate>, TransportError> 
     Ok(certs)
 }
 
-tokio::task_local! {
-    /// The request being sent by this task, for the layers under the pool.
-    static CALL: Call;
-}
-
-/// What the layers under the pool need to know of a request: they see neither its URL
-/// nor its attempt.
-#[derive(Clone)]
-struct Call {
-    wire: Arc<Wire>,
-    port: Option<u16>,
-}
-
-fn port_of_call() -> Option<u16> {
-    CALL.try_with(|call| call.port).ok().flatten()
-}
-
-/// The layer around connecting: puts the clock over it and notes that it happened.
-#[derive(Debug, Clone, Copy)]
-struct Watch {
-    limit: Duration,
-}
-
-impl<S> Layer<S> for Watch {
-    type Service = Watched<S>;
-
-    fn layer(&self, inner: S) -> Watched<S> {
-        Watched {
-            inner,
-            limit: self.limit,
-        }
-    }
-}
-
-/// A connector under [`Watch`].
-#[derive(Debug, Clone)]
-struct Watched<S> {
-    inner: S,
-    limit: Duration,
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-impl<S, R> Service<R> for Watched<S>
-where
-    S: Service<R, Error = BoxError>,
-    S::Future: Send + 'static,
-    S::Response: 'static,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        let call = CALL.try_with(Call::clone).ok();
-        if let Some(call) = &call {
-            call.wire.connecting();
-        }
-        let connecting = clock::within(self.limit, self.inner.call(request));
-        Box::pin(async move {
-            // The pool may finish a connection in a task of its own when another one
-            // came free first: the future takes what it needs along.
-            let connected = match &call {
-                Some(this) => CALL.scope(this.clone(), connecting).await,
-                None => connecting.await,
-            };
-            if let Some(call) = call {
-                // Also when it failed: the request may be under way on another connection
-                // that came free, and then its own clock has to run.
-                call.wire.connect_ended(Instant::now());
-            }
-            connected?
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -523,14 +313,5 @@ mod tests {
             names,
             ["accept", "accept-encoding", "accept-language", "user-agent"]
         );
-    }
-
-    #[test]
-    fn a_proxy_needs_a_known_scheme_and_shows_no_password() {
-        let proxy = ProxyUrl::parse("socks5h://me:secret@127.0.0.1:1080").unwrap();
-        assert!(!format!("{proxy:?}").contains("secret"));
-        assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());
-        let error = ProxyUrl::parse("ftp://me:secret@host").unwrap_err();
-        assert!(error.contains("socks5h") && !error.contains("secret"));
     }
 }

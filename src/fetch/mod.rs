@@ -3,10 +3,12 @@
 
 mod classify;
 mod clock;
+mod connect;
 mod decode;
 mod dns;
 mod fault;
 mod http;
+mod options;
 mod spec;
 
 use std::future::Future;
@@ -19,7 +21,8 @@ use crate::model::{Attempt, FetchError, ResponseHead, Wire};
 pub use decode::{Decoder, codings};
 pub use dns::ResolveRule;
 pub use fault::Faulty;
-pub use http::{HttpOptions, HttpTransport, HttpVersion, Proxy, ProxyUrl, TransportError};
+pub use http::HttpTransport;
+pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError};
 pub use spec::{FaultPlan, SpecError};
 
 /// The raw body of a response, as it comes over the wire.

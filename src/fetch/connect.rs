@@ -1,0 +1,96 @@
+//! Around connecting: a layer under reqwest's connection pool that puts the clock over it
+//! and notes that it happened.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::clock;
+use crate::model::Wire;
+
+tokio::task_local! {
+    /// The request being sent by this task, for the layers under the pool.
+    pub static CALL: Call;
+}
+
+/// What the layers under the pool need to know of a request: they see neither its URL
+/// nor its attempt.
+#[derive(Clone)]
+pub struct Call {
+    pub wire: Arc<Wire>,
+    pub port: Option<u16>,
+}
+
+/// The port of the request that this task is connecting for.
+pub fn port_of_call() -> Option<u16> {
+    CALL.try_with(|call| call.port).ok().flatten()
+}
+
+/// The layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// For DNS, TCP and TLS together.
+    pub limit: Duration,
+}
+
+impl<S> Layer<S> for Watch {
+    type Service = Watched<S>;
+
+    fn layer(&self, inner: S) -> Watched<S> {
+        Watched {
+            inner,
+            limit: self.limit,
+        }
+    }
+}
+
+/// A connector under [`Watch`].
+#[derive(Debug, Clone)]
+pub struct Watched<S> {
+    inner: S,
+    limit: Duration,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<S, R> Service<R> for Watched<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Future: Send + 'static,
+    S::Response: 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let call = CALL.try_with(Call::clone).ok();
+        if let Some(call) = &call {
+            call.wire.connecting();
+        }
+        let connecting = clock::within(self.limit, self.inner.call(request));
+        Box::pin(async move {
+            // The pool may finish a connection in a task of its own when another one
+            // came free first: the future takes what it needs along.
+            let connected = match &call {
+                Some(this) => CALL.scope(this.clone(), connecting).await,
+                None => connecting.await,
+            };
+            if let Some(call) = call {
+                // Also when it failed: the request may be under way on another connection
+                // that came free, and then its own clock has to run.
+                call.wire.connect_ended(Instant::now());
+            }
+            connected?
+        })
+    }
+}

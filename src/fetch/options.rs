@@ -1,0 +1,150 @@
+//! How requests are made: what can be set about the transport.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::dns::ResolveRule;
+use crate::model::Credentials;
+
+/// Which HTTP versions are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/2 where TLS negotiates it (ALPN), else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only, without asking first, over plain TCP too.
+    Http2PriorKnowledge,
+}
+
+/// The URL of a proxy. Its `Debug` shows no credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl(pub(super) url::Url);
+
+impl ProxyUrl {
+    /// Parses `[scheme://][user:password@]host[:port]`; without a scheme it is http, as
+    /// curl has it.
+    ///
+    /// # Errors
+    /// When it is no URL of a known proxy scheme. The message does not repeat it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let with_scheme = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
+        match url.scheme() {
+            "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => {
+                Ok(Self(url))
+            }
+            scheme => Err(format!(
+                "{scheme} is no proxy scheme; known are http, https, socks4, socks4a, socks5 and socks5h"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}://{}",
+            self.0.scheme(),
+            self.0.host_str().unwrap_or_default()
+        )
+    }
+}
+
+/// Through which proxy requests go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// As `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in small letters
+    /// or in capitals.
+    #[default]
+    Environment,
+    /// Through none.
+    Direct,
+    /// All through this one.
+    Url(ProxyUrl),
+}
+
+/// How requests are made.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// The body of every request.
+    pub body: Option<Bytes>,
+    /// Headers of every request to the origins of the list; other origins, reached by a
+    /// redirect, get only `accept` and `accept-language` of them.
+    pub headers: HeaderMap,
+    /// `User-Agent`.
+    pub user_agent: HeaderValue,
+    /// Basic credentials for the origins of the list; userinfo in a URL beats them.
+    pub user: Option<Credentials>,
+    /// Through which proxy requests go.
+    pub proxy: Proxy,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// Authorities to trust instead of the system's, in PEM.
+    pub cacert: Option<PathBuf>,
+    /// Addresses that beat the name system.
+    pub resolve: Vec<ResolveRule>,
+    /// Ask for compressed bodies.
+    pub compression: bool,
+    /// HTTP versions.
+    pub version: HttpVersion,
+    /// Limit for DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            body: None,
+            headers: HeaderMap::new(),
+            user_agent: HeaderValue::from_static(concat!("fetchall/", env!("CARGO_PKG_VERSION"))),
+            user: None,
+            proxy: Proxy::Environment,
+            insecure: false,
+            cacert: None,
+            resolve: Vec::new(),
+            compression: true,
+            version: HttpVersion::Auto,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The client can't be made of these options.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The file of `--cacert`.
+    #[error("cannot use the certificates in {}: {cause}", path.display())]
+    CaCert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Anything else.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_needs_a_known_scheme_and_shows_no_password() {
+        let proxy = ProxyUrl::parse("socks5h://me:secret@127.0.0.1:1080").unwrap();
+        assert!(!format!("{proxy:?}").contains("secret"));
+        assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());
+        let error = ProxyUrl::parse("ftp://me:secret@host").unwrap_err();
+        assert!(error.contains("socks5h") && !error.contains("secret"));
+    }
+}
