@@ -126,8 +126,7 @@ impl People {
         }
         signals.exit_code().unwrap_or(match problem {
             Some(_) if pipe_closed => PIPE_CLOSED,
-            Some(Problem::Input(_)) => USAGE,
-            Some(Problem::Transport(_)) => USAGE,
+            Some(Problem::Input(_) | Problem::Transport(_)) => USAGE,
             Some(Problem::Report(_) | Problem::Internal(_)) => BROKEN,
             None if summary.is_complete() => 0,
             None => FAILED,

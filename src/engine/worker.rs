@@ -70,27 +70,18 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: 
         status = seen.head.as_ref().map(|head| head.status.as_u16()),
         "attempt ended",
     );
+    let mut ended = Ended {
+        attempt,
+        seen,
+        start,
+    };
     match result {
         Ok(Step::Redirected(redirect)) => {
-            redirect.apply(&mut attempt);
-            lease.hand_over(attempt);
+            redirect.apply(&mut ended.attempt);
+            lease.hand_over(ended.attempt);
         }
-        Ok(Step::Fetched(saved)) => {
-            let ended = Ended {
-                attempt,
-                seen,
-                start,
-            };
-            finish(engine, lease, ended, Ok(saved)).await;
-        }
-        Err(error) => {
-            let ended = Ended {
-                attempt,
-                seen,
-                start,
-            };
-            failed(engine, lease, ended, error).await;
-        }
+        Ok(Step::Fetched(saved)) => finish(engine, lease, ended, Ok(saved)).await,
+        Err(error) => failed(engine, lease, ended, error).await,
     }
 }
 
@@ -104,21 +95,20 @@ struct Ended {
 async fn failed<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     lease: Lease,
-    ended: Ended,
+    mut ended: Ended,
     error: FetchError,
 ) {
-    let mut attempt = ended.attempt;
+    let attempt = &mut ended.attempt;
     let decision = engine.retry.decide(&Situation {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
         retries_used: attempt.retries_used,
         holds: attempt.holds,
         waited: attempt.waited,
-        jitter: jitter(engine.options.seed, &attempt),
+        jitter: jitter(engine.options.seed, attempt),
     });
     let (wait, hold) = match decision {
         Decision::GiveUp { note } => {
-            let ended = Ended { attempt, ..ended };
             return finish(engine, lease, ended, Err(with_note(error, note))).await;
         }
         Decision::Retry(wait) => {
@@ -142,7 +132,7 @@ async fn failed<T: Transport, S: BodyStore>(
     let feedback = Feedback {
         hold: hold.then_some(until),
     };
-    lease.park(attempt, until, feedback);
+    lease.park(ended.attempt, until, feedback);
 }
 
 async fn finish<T: Transport, S: BodyStore>(
