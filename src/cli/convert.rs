@@ -252,3 +252,29 @@ fn wants_color(when: When) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    /// The help has to name the defaults, so they stand there a second time.
+    #[test]
+    fn the_defaults_of_the_command_line_are_those_of_the_library() {
+        let cli = Cli::parse_from(["fetchall", "http://a/"]);
+        let config = Config::try_from(cli).unwrap();
+        let library = Config::default();
+        let text = |config: &Config| {
+            let Config {
+                engine,
+                schedule,
+                retry,
+                http,
+                faults,
+                ..
+            } = config;
+            format!("{engine:#?} {schedule:#?} {retry:#?} {http:#?} {faults:#?}")
+        };
+        assert_eq!(text(&config), text(&library));
+    }
+}

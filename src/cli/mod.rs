@@ -75,7 +75,7 @@ pub struct Cli {
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
 
-    /// Requests at the same time.
+    /// Requests at the same time, at most 10000.
     #[arg(
         short = 'j',
         long,
@@ -101,7 +101,7 @@ pub struct Cli {
     )]
     pub look_ahead: NonZeroUsize,
 
-    /// Further tries after the first. With 0 there is one request, whatever happens.
+    /// Further tries after the first. With 0 there is none, not even when a server says when.
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Retry")]
     pub retries: u32,
     /// Longest first wait between tries; it doubles each time, the real one is drawn below it.
@@ -172,7 +172,7 @@ pub struct Cli {
     #[arg(short = 'I', long, conflicts_with_all = ["method", "data"], help_heading = "Request")]
     pub head: bool,
     /// Proxy for everything: http, https, socks4, socks4a, socks5 or socks5h [default: as
-    /// HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say].
+    /// HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say; '' for none].
     #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
     pub proxy: Option<String>,
     /// Accept any certificate.
