@@ -1,0 +1,89 @@
+//! What hosts that are slow, dead, limited or failing cost a run, and what they cost each
+//! other: the built program, and its peers where they are installed, against a server with
+//! many addresses of loopback (Linux).
+//!
+//! ```console
+//! $ cargo bench --bench hosts                  # everything: some eight minutes
+//! $ cargo bench --bench hosts -- rate knee     # what has one of these in its name
+//! ```
+//!
+//! A Markdown table goes to stdout, progress to stderr. The exit code is 1 when one of our
+//! own bounds is missed; the row says so. Times are of this machine as busy as it is.
+
+#![expect(clippy::expect_used, reason = "a measurement stops where it fails")]
+
+use std::env;
+use std::process::ExitCode;
+
+/// An address where connecting never comes to an end.
+mod black_hole;
+/// The open files allowed, as the program raises them.
+#[path = "../../src/cli/limits.rs"]
+mod limits;
+/// The lists that are fetched.
+mod list;
+/// The programs that are measured.
+mod program;
+/// One run of one program.
+mod run;
+/// What is measured, and what is asked of it.
+mod scenarios;
+/// The server.
+mod server;
+/// The table.
+mod table;
+
+use program::Program;
+use scenarios::{SCENARIOS, Scenario};
+
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let (flags, names): (Vec<_>, Vec<_>) =
+        env::args().skip(1).partition(|arg| arg.starts_with('-'));
+    // `cargo bench` says so; `cargo test --all-targets` must not take minutes here.
+    if !flags.iter().any(|flag| flag == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let wanted: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|one| is_wanted(one, &names))
+        .collect();
+    if wanted.is_empty() {
+        let known: Vec<_> = SCENARIOS.iter().map(|one| one.name).collect();
+        eprintln!("no such scenario; there are {}", known.join(", "));
+        return ExitCode::from(USAGE);
+    }
+    limits::raise_descriptor_limit();
+    if measure(&wanted) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn is_wanted(scenario: &Scenario, names: &[String]) -> bool {
+    names.is_empty()
+        || names
+            .iter()
+            .any(|name| scenario.name.contains(name.as_str()))
+}
+
+/// Prints the table, row by row; tells whether all bounds are kept.
+fn measure(scenarios: &[&Scenario]) -> bool {
+    let (peers, missing) = Program::peers();
+    let programs: Vec<_> = [Program::ours()].into_iter().chain(peers).collect();
+    let mut kept = true;
+    println!("{}", table::HEAD);
+    for scenario in scenarios {
+        eprintln!("{}", scenario.name);
+        for row in (scenario.rows)(scenario.name, &programs) {
+            kept &= !row.is_missed();
+            println!("{row}");
+        }
+    }
+    for name in missing {
+        println!("\n{name} is not installed and was skipped.");
+    }
+    kept
+}

@@ -1,0 +1,192 @@
+//! One run of one program, and what came of it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fetchall::Record;
+
+use crate::list::{Group, Url};
+use crate::program::{Program, Settings};
+use crate::server::{Server, Tally};
+
+/// How long a run may take of which nothing else is known.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const POLL: Duration = Duration::from_millis(2);
+
+/// A list for a server, to be fetched by any of the programs.
+pub struct Task {
+    server: Server,
+    urls: Vec<Url>,
+    settings: Settings,
+    limit: Duration,
+}
+
+/// What came of a run.
+pub struct Ran {
+    /// From the start of the program to its end.
+    pub wall: Duration,
+    /// To the last URL of a healthy host: until its record came from ours, until it was
+    /// answered for a peer. The whole, when there is no such URL.
+    pub healthy: Duration,
+    /// URLs of hosts that answer, and how many of them were fetched.
+    pub reachable: usize,
+    pub fetched: usize,
+    /// What the server saw.
+    pub tally: Tally,
+    /// Attempts at dead hosts, as ours tells them.
+    pub dead_attempts: u64,
+    /// Why it does not count.
+    pub complaint: Option<String>,
+}
+
+impl Task {
+    pub fn new(server: Server, urls: Vec<Url>) -> Self {
+        Self {
+            server,
+            urls,
+            settings: Settings::default(),
+            limit: PATIENCE,
+        }
+    }
+
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// How long it should take; it is killed when it takes several times as long.
+    pub fn ideal(mut self, ideal: Duration) -> Self {
+        self.limit = ideal * 3 + PATIENCE;
+        self
+    }
+
+    pub fn run(self, program: &Program) -> Ran {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = program.command(&self.settings, &self.urls, folder.path());
+        command.stdout(if program.is_ours() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
+        let start = Instant::now();
+        let mut child = Running(command.spawn().expect("a program that starts"));
+        let lines = child.0.stdout.take();
+        let (status, wall, lines) = thread::scope(|scope| {
+            let reader = scope.spawn(|| lines.map(|lines| read(lines, start)));
+            let status = child.wait(start + self.limit);
+            let wall = start.elapsed();
+            (status, wall, reader.join().expect("a reader that reads"))
+        });
+        let mut ran = self.seen_by_server(start, wall);
+        if let Some(lines) = lines {
+            self.told(&mut ran, &lines, status);
+        }
+        if status.is_none() {
+            ran.complaint = Some(format!("did not end within {:.0?}", self.limit));
+        }
+        eprintln!("  {program}: {}", ran.in_short());
+        ran
+    }
+
+    fn seen_by_server(&self, start: Instant, wall: Duration) -> Ran {
+        let healthy = self.server.tally(|group| group == Group::Healthy).last;
+        let tally = self.server.tally(|_| true);
+        Ran {
+            wall,
+            healthy: healthy.map_or(wall, |last| last - start),
+            reachable: self.count(|group| group != Group::Dead),
+            fetched: tally.fetched,
+            tally,
+            dead_attempts: 0,
+            complaint: None,
+        }
+    }
+
+    fn count(&self, wanted: impl Fn(Group) -> bool) -> usize {
+        self.urls.iter().filter(|url| wanted(url.group)).count()
+    }
+
+    /// Takes from the records of ours what they know better than the server.
+    fn told(&self, ran: &mut Ran, lines: &[(Duration, String)], status: Option<ExitStatus>) {
+        ran.fetched = 0;
+        let mut last_healthy = None;
+        for (at, line) in lines {
+            let record: Record = serde_json::from_str(line).expect("a record in each line");
+            let place = usize::try_from(record.line).expect("a line of the list") - 1;
+            let url = self.urls.get(place).expect("a line of the list");
+            ran.fetched += usize::from(record.ok);
+            match url.group {
+                Group::Healthy => last_healthy = Some(*at),
+                Group::Troubled => {}
+                Group::Dead => ran.dead_attempts += u64::from(record.attempts),
+            }
+        }
+        ran.healthy = last_healthy.unwrap_or(ran.wall);
+        if lines.len() != self.urls.len() {
+            ran.complaint = Some(format!("{} of {} records", lines.len(), self.urls.len()));
+        }
+        if status.is_some_and(|status| !matches!(status.code(), Some(0 | 1))) {
+            ran.complaint = status.map(|status| format!("ended with {status}"));
+        }
+    }
+}
+
+impl Ran {
+    /// Requests beyond one for each URL.
+    pub fn wasted(&self) -> u64 {
+        self.tally.requests.saturating_sub(self.reachable as u64)
+    }
+
+    /// Whether it ended well and fetched everything that can be fetched.
+    pub fn is_whole(&self) -> bool {
+        self.complaint.is_none() && self.fetched == self.reachable
+    }
+
+    fn in_short(&self) -> String {
+        let all = format!(
+            "{} of {} in {:.2?}",
+            self.fetched, self.reachable, self.wall
+        );
+        match &self.complaint {
+            Some(complaint) => format!("{all}, {complaint}"),
+            None => all,
+        }
+    }
+}
+
+/// Every line with the time it came.
+fn read(lines: impl std::io::Read, start: Instant) -> Vec<(Duration, String)> {
+    let lines = BufReader::new(lines).lines().map_while(Result::ok);
+    lines.map(|line| (start.elapsed(), line)).collect()
+}
+
+/// A child that does not outlive this process' interest in it.
+struct Running(Child);
+
+impl Running {
+    /// Waits for its end; kills it when that has not come in time.
+    fn wait(&mut self, until: Instant) -> Option<ExitStatus> {
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().expect("a child of ours") {
+                return Some(status);
+            }
+            thread::sleep(POLL);
+        }
+        self.end();
+        None
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

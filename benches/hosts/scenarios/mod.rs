@@ -1,0 +1,110 @@
+//! What is measured, and what is asked of it.
+
+mod black_holes;
+mod flaky;
+mod latency;
+mod rate_limit;
+mod slow_host;
+mod sorted;
+
+use std::time::Duration;
+
+use crate::program::Program;
+use crate::run::{Ran, Task};
+use crate::table::Row;
+
+/// A scenario with the rows it gives. Ours is the first of the programs.
+pub struct Scenario {
+    pub name: &'static str,
+    pub rows: fn(&'static str, &[Program]) -> Vec<Row>,
+}
+
+pub const SCENARIOS: [Scenario; 11] = [
+    Scenario {
+        name: "slow-host",
+        rows: slow_host::rows,
+    },
+    Scenario {
+        name: "black-holes",
+        rows: black_holes::rows,
+    },
+    Scenario {
+        name: "rate-limit-window",
+        rows: rate_limit::window,
+    },
+    Scenario {
+        name: "rate-limit-window-bare",
+        rows: rate_limit::window_bare,
+    },
+    Scenario {
+        name: "rate-limit-bucket",
+        rows: rate_limit::bucket,
+    },
+    Scenario {
+        name: "rate-limit-bucket-bare",
+        rows: rate_limit::bucket_bare,
+    },
+    Scenario {
+        name: "latency-knee",
+        rows: latency::knee,
+    },
+    Scenario {
+        name: "latency-step",
+        rows: latency::step,
+    },
+    Scenario {
+        name: "sorted",
+        rows: sorted::rows,
+    },
+    Scenario {
+        name: "flaky-503",
+        rows: flaky::among_healthy,
+    },
+    Scenario {
+        name: "flaky-503-alone",
+        rows: flaky::alone,
+    },
+];
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Only ours: peers could do it, but would teach nothing new.
+fn ours(programs: &[Program]) -> impl Iterator<Item = &Program> {
+    programs.iter().filter(|program| program.is_ours())
+}
+
+/// A run, and the one before it without what makes the scenario.
+struct Pair {
+    base: Ran,
+    ran: Ran,
+}
+
+impl Pair {
+    /// Alternates both, and gives the pair with the median ratio; or one that went wrong.
+    fn median(program: &Program, base: impl Fn() -> Task, task: impl Fn() -> Task) -> Self {
+        let mut pairs: Vec<_> = (0..program.rounds())
+            .map(|_| {
+                let base = base().run(program);
+                let ran = task().ideal(base.wall).run(program);
+                Self { base, ran }
+            })
+            .collect();
+        pairs.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+        let median = pairs.len() / 2;
+        let wrong = pairs.iter().position(|pair| !pair.ran.is_whole());
+        pairs.swap_remove(wrong.unwrap_or(median))
+    }
+
+    fn ratio(&self) -> f64 {
+        self.ran.healthy.as_secs_f64() / self.base.healthy.as_secs_f64()
+    }
+
+    /// How long the healthy hosts took, against how long they take alone.
+    fn row(&self, scenario: &'static str, program: &Program) -> Row {
+        Row::of(scenario, program, &self.ran)
+            .ideal(self.base.healthy)
+            .time(self.ran.healthy)
+    }
+}

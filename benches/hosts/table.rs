@@ -1,0 +1,127 @@
+//! The table: a row for each program in each scenario.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::program::Program;
+use crate::run::Ran;
+
+pub const HEAD: &str = "\
+| scenario | program | ideal | time | ratio | wasted | bound | note |
+|---|---|--:|--:|--:|--:|---|---|";
+
+/// What a program did in a scenario. Only ours can miss something.
+pub struct Row {
+    scenario: &'static str,
+    program: String,
+    ours: bool,
+    ideal: Duration,
+    time: Duration,
+    wasted: u64,
+    bound: Option<f64>,
+    missed: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Row {
+    /// The time is that of the whole run until another is given.
+    pub fn of(scenario: &'static str, program: &Program, ran: &Ran) -> Self {
+        let row = Self {
+            scenario,
+            program: program.to_string(),
+            ours: program.is_ours(),
+            ideal: ran.wall,
+            time: ran.wall,
+            wasted: ran.wasted(),
+            bound: None,
+            missed: Vec::new(),
+            notes: Vec::new(),
+        };
+        row.counts(ran)
+    }
+
+    /// Every URL of a host that answers has to be fetched, and the run has to end well.
+    fn counts(self, ran: &Ran) -> Self {
+        let fetched = format!("fetched {} of {}", ran.fetched, ran.reachable);
+        let complete = ran.fetched == ran.reachable;
+        let row = if complete && self.ours {
+            self
+        } else {
+            self.require(complete, fetched)
+        };
+        match &ran.complaint {
+            Some(complaint) => row.require(false, complaint.clone()),
+            None => row,
+        }
+    }
+
+    /// What else the program is called in this row.
+    pub fn with(mut self, setting: &str) -> Self {
+        self.program = format!("{} {setting}", self.program);
+        self
+    }
+
+    pub fn ideal(mut self, ideal: Duration) -> Self {
+        self.ideal = ideal;
+        self
+    }
+
+    pub fn time(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// The largest ratio of time to ideal that ours may have.
+    pub fn at_most(mut self, bound: f64) -> Self {
+        self.bound = self.ours.then_some(bound);
+        self
+    }
+
+    /// Says something; when it does not hold, ours has missed it.
+    pub fn require(mut self, holds: bool, what: impl Into<String>) -> Self {
+        if holds || !self.ours {
+            self.notes.push(what.into());
+        } else {
+            self.missed.push(what.into());
+        }
+        self
+    }
+
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    fn ratio(&self) -> f64 {
+        self.time.as_secs_f64() / self.ideal.as_secs_f64()
+    }
+
+    pub fn is_missed(&self) -> bool {
+        !self.missed.is_empty() || self.bound.is_some_and(|bound| self.ratio() > bound)
+    }
+
+    fn verdict(&self) -> String {
+        let bound = self.bound.map(|bound| format!("≤ {bound:.2}"));
+        let missed = self.is_missed().then(|| "MISSED".to_owned());
+        let words: Vec<_> = bound.into_iter().chain(missed).collect();
+        words.join(" ")
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let notes: Vec<_> = self.missed.iter().chain(&self.notes).cloned().collect();
+        write!(
+            f,
+            "| {} | {} | {:.2} s | {:.2} s | {:.2} | {} | {} | {} |",
+            self.scenario,
+            self.program,
+            self.ideal.as_secs_f64(),
+            self.time.as_secs_f64(),
+            self.ratio(),
+            self.wasted,
+            self.verdict(),
+            notes.join("; ")
+        )
+    }
+}
