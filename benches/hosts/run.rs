@@ -1,6 +1,8 @@
 //! One run of one program, and what came of it.
 
-use std::io::{BufRead, BufReader};
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ pub struct Ran {
     /// From the start of the program to its end.
     pub wall: Duration,
     /// To the last URL of a healthy host: until its record came from ours, until it was
-    /// answered for a peer. The whole, when there is no such URL.
+    /// answered for a peer. The whole, when they are not all done.
     pub healthy: Duration,
     /// URLs of hosts that answer, and how many of them were fetched.
     pub reachable: usize,
@@ -87,16 +89,18 @@ impl Task {
         if status.is_none() {
             ran.complaint = Some(format!("did not end within {:.0?}", self.limit));
         }
-        eprintln!("  {program}: {}", ran.in_short());
+        eprintln!("  {program}: {ran}");
         ran
     }
 
     fn seen_by_server(&self, start: Instant, wall: Duration) -> Ran {
-        let healthy = self.server.tally(|group| group == Group::Healthy).last;
+        let healthy = self.server.tally(|group| group == Group::Healthy);
+        let is_done = healthy.fetched == self.count(|group| group == Group::Healthy);
+        let last = healthy.last.filter(|_| is_done);
         let tally = self.server.tally(|_| true);
         Ran {
             wall,
-            healthy: healthy.map_or(wall, |last| last - start),
+            healthy: last.map_or(wall, |last| last - start),
             reachable: self.count(|group| group != Group::Dead),
             fetched: tally.fetched,
             tally,
@@ -113,8 +117,13 @@ impl Task {
     fn told(&self, ran: &mut Ran, lines: &[(Duration, String)], status: Option<ExitStatus>) {
         ran.fetched = 0;
         let mut last_healthy = None;
+        let mut settled = HashSet::new();
         for (at, line) in lines {
-            let record: Record = serde_json::from_str(line).expect("a record in each line");
+            // The last line of a program that was killed may be torn.
+            let Ok(record) = serde_json::from_str::<Record>(line) else {
+                continue;
+            };
+            settled.insert(record.line);
             let place = usize::try_from(record.line).expect("a line of the list") - 1;
             let url = self.urls.get(place).expect("a line of the list");
             ran.fetched += usize::from(record.ok);
@@ -125,8 +134,9 @@ impl Task {
             }
         }
         ran.healthy = last_healthy.unwrap_or(ran.wall);
-        if lines.len() != self.urls.len() {
-            ran.complaint = Some(format!("{} of {} records", lines.len(), self.urls.len()));
+        let (settled, lines, urls) = (settled.len(), lines.len(), self.urls.len());
+        if settled != urls || lines != urls {
+            ran.complaint = Some(format!("{lines} records of {settled} of {urls} URLs"));
         }
         if status.is_some_and(|status| !matches!(status.code(), Some(0 | 1))) {
             ran.complaint = status.map(|status| format!("ended with {status}"));
@@ -144,21 +154,26 @@ impl Ran {
     pub fn is_whole(&self) -> bool {
         self.complaint.is_none() && self.fetched == self.reachable
     }
+}
 
-    fn in_short(&self) -> String {
-        let all = format!(
-            "{} of {} in {:.2?}",
-            self.fetched, self.reachable, self.wall
-        );
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            fetched,
+            reachable,
+            wall,
+            ..
+        } = self;
+        write!(f, "{fetched} of {reachable} in {wall:.2?}")?;
         match &self.complaint {
-            Some(complaint) => format!("{all}, {complaint}"),
-            None => all,
+            Some(complaint) => write!(f, ", {complaint}"),
+            None => Ok(()),
         }
     }
 }
 
 /// Every line with the time it came.
-fn read(lines: impl std::io::Read, start: Instant) -> Vec<(Duration, String)> {
+fn read(lines: impl Read, start: Instant) -> Vec<(Duration, String)> {
     let lines = BufReader::new(lines).lines().map_while(Result::ok);
     lines.map(|line| (start.elapsed(), line)).collect()
 }

@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 
 use crate::list::{Group, Url};
 
+/// How long a connection may be idle, as with many servers.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
 /// A request, as the behaviour of a host sees it.
 pub struct Arrival {
     /// Requests to this host before this one.
@@ -234,7 +237,11 @@ fn serve(
 
 async fn accept(listener: TcpListener, host: Arc<Host>) {
     loop {
-        let (stream, _) = listener.accept().await.expect("descriptors to spare");
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors: some client keeps every connection it ever opened.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
         let host = Arc::clone(&host);
         // An error there only says that the client has gone.
         tokio::spawn(async move { converse(stream, &host).await });
@@ -250,8 +257,10 @@ async fn converse(mut stream: TcpStream, host: &Host) -> io::Result<()> {
             buffer.drain(..end + 4);
             host.answer(&mut stream, url).await?;
         }
-        if stream.read_buf(&mut buffer).await? == 0 {
-            return Ok(());
+        match tokio::time::timeout(KEEP_ALIVE, stream.read_buf(&mut buffer)).await {
+            Ok(Ok(read)) if read > 0 => {}
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(_)) | Err(_) => return Ok(()),
         }
     }
 }

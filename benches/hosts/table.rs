@@ -15,6 +15,7 @@ pub struct Row {
     scenario: &'static str,
     program: String,
     ours: bool,
+    whole: bool,
     ideal: Duration,
     time: Duration,
     wasted: u64,
@@ -30,6 +31,7 @@ impl Row {
             scenario,
             program: program.to_string(),
             ours: program.is_ours(),
+            whole: ran.is_whole(),
             ideal: ran.wall,
             time: ran.wall,
             wasted: ran.wasted(),
@@ -52,6 +54,15 @@ impl Row {
         match &ran.complaint {
             Some(complaint) => row.require(false, complaint.clone()),
             None => row,
+        }
+    }
+
+    /// The run that gave the ideal has to be as good as this one.
+    pub fn base(self, base: &Ran) -> Self {
+        if base.is_whole() {
+            self
+        } else {
+            self.require(false, format!("the run to compare with: {base}"))
         }
     }
 
@@ -96,6 +107,15 @@ impl Row {
         self.time.as_secs_f64() / self.ideal.as_secs_f64()
     }
 
+    /// A program that did not do the work has none.
+    fn ratio_shown(&self) -> String {
+        if self.whole {
+            format!("{:.2}", self.ratio())
+        } else {
+            "–".to_owned()
+        }
+    }
+
     pub fn is_missed(&self) -> bool {
         !self.missed.is_empty() || self.bound.is_some_and(|bound| self.ratio() > bound)
     }
@@ -113,12 +133,12 @@ impl fmt::Display for Row {
         let notes: Vec<_> = self.missed.iter().chain(&self.notes).cloned().collect();
         write!(
             f,
-            "| {} | {} | {:.2} s | {:.2} s | {:.2} | {} | {} | {} |",
+            "| {} | {} | {:.2} s | {:.2} s | {} | {} | {} | {} |",
             self.scenario,
             self.program,
             self.ideal.as_secs_f64(),
             self.time.as_secs_f64(),
-            self.ratio(),
+            self.ratio_shown(),
             self.wasted,
             self.verdict(),
             notes.join("; ")

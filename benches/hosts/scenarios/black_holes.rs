@@ -12,9 +12,9 @@ use crate::server::{Host, Server};
 use crate::table::Row;
 
 const HEALTHY_HOSTS: usize = 195;
-const HEALTHY_URLS: u32 = 16;
-const DEAD_URLS: u32 = 156;
-const LATENCY: Duration = ms(60);
+const HEALTHY_URLS: u32 = 8;
+const DEAD_URLS: u32 = 78;
+const LATENCY: Duration = ms(150);
 
 pub fn rows(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let holes: Vec<_> = (1..=5).map(BlackHole::new).collect();

@@ -13,8 +13,10 @@ const BASE_MS: f64 = 20.0;
 /// As many in flight cost nothing.
 const KNEE: usize = 16;
 /// URLs for a fixed limit, which has nothing to find out, and for one that has.
-const FIXED_URLS: u32 = 3000;
+const FIXED_URLS: u32 = 2400;
 const ADAPTIVE_URLS: u32 = 6000;
+const AUTO: &str = "auto";
+const AUTO_TO_32: &str = "auto:32";
 /// 95 % of the best throughput.
 const BOUND: f64 = 1.0 / 0.95;
 
@@ -27,7 +29,7 @@ pub fn knee(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
             BASE_MS * (over / KNEE as f64).exp2()
         },
         fixed: &["4", "8", "12", "16", "20", "24", "32", "48", "64"],
-        adaptive: "auto",
+        adaptive: AUTO,
     };
     sweep.rows(programs)
 }
@@ -44,7 +46,7 @@ pub fn step(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
             }
         },
         fixed: &["12", "16", "20", "24", "32"],
-        adaptive: "auto:32",
+        adaptive: AUTO_TO_32,
     };
     let ours: Vec<_> = ours(programs).collect();
     sweep.rows(ours)

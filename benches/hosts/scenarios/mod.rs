@@ -16,55 +16,30 @@ use crate::table::Row;
 /// A scenario with the rows it gives. Ours is the first of the programs.
 pub struct Scenario {
     pub name: &'static str,
-    pub rows: fn(&'static str, &[Program]) -> Vec<Row>,
+    pub rows: Rows,
 }
 
 pub const SCENARIOS: [Scenario; 11] = [
-    Scenario {
-        name: "slow-host",
-        rows: slow_host::rows,
-    },
-    Scenario {
-        name: "black-holes",
-        rows: black_holes::rows,
-    },
-    Scenario {
-        name: "rate-limit-window",
-        rows: rate_limit::window,
-    },
-    Scenario {
-        name: "rate-limit-window-bare",
-        rows: rate_limit::window_bare,
-    },
-    Scenario {
-        name: "rate-limit-bucket",
-        rows: rate_limit::bucket,
-    },
-    Scenario {
-        name: "rate-limit-bucket-bare",
-        rows: rate_limit::bucket_bare,
-    },
-    Scenario {
-        name: "latency-knee",
-        rows: latency::knee,
-    },
-    Scenario {
-        name: "latency-step",
-        rows: latency::step,
-    },
-    Scenario {
-        name: "sorted",
-        rows: sorted::rows,
-    },
-    Scenario {
-        name: "flaky-503",
-        rows: flaky::among_healthy,
-    },
-    Scenario {
-        name: "flaky-503-alone",
-        rows: flaky::alone,
-    },
+    Scenario::new("slow-host", slow_host::rows),
+    Scenario::new("black-holes", black_holes::rows),
+    Scenario::new("rate-limit-window", rate_limit::window),
+    Scenario::new("rate-limit-window-bare", rate_limit::window_bare),
+    Scenario::new("rate-limit-bucket", rate_limit::bucket),
+    Scenario::new("rate-limit-bucket-bare", rate_limit::bucket_bare),
+    Scenario::new("latency-knee", latency::knee),
+    Scenario::new("latency-step", latency::step),
+    Scenario::new("sorted", sorted::rows),
+    Scenario::new("flaky-503", flaky::among_healthy),
+    Scenario::new("flaky-503-alone", flaky::alone),
 ];
+
+type Rows = fn(&'static str, &[Program]) -> Vec<Row>;
+
+impl Scenario {
+    const fn new(name: &'static str, rows: Rows) -> Self {
+        Self { name, rows }
+    }
+}
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -93,8 +68,12 @@ impl Pair {
             .collect();
         pairs.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
         let median = pairs.len() / 2;
-        let wrong = pairs.iter().position(|pair| !pair.ran.is_whole());
+        let wrong = pairs.iter().position(|pair| !pair.is_whole());
         pairs.swap_remove(wrong.unwrap_or(median))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.base.is_whole() && self.ran.is_whole()
     }
 
     fn ratio(&self) -> f64 {
@@ -104,6 +83,7 @@ impl Pair {
     /// How long the healthy hosts took, against how long they take alone.
     fn row(&self, scenario: &'static str, program: &Program) -> Row {
         Row::of(scenario, program, &self.ran)
+            .base(&self.base)
             .ideal(self.base.healthy)
             .time(self.ran.healthy)
     }

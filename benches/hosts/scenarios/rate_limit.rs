@@ -13,6 +13,9 @@ use crate::table::Row;
 const URLS: u32 = 2000;
 const PER_SECOND: u32 = 100;
 const BURST: f64 = 20.0;
+/// A peer that heeds `Retry-After` asks for everything again each second.
+const RETRIES_OF_PEERS: u32 = 30;
+const RETRIES: u32 = 10;
 const LATENCY: Duration = ms(5);
 const IDEAL: Duration = Duration::from_secs((URLS / PER_SECOND) as u64);
 
@@ -59,8 +62,13 @@ fn bare(scenario: &'static str, program: &Program, limiter: Limiter) -> Row {
 fn row(scenario: &'static str, program: &Program, host: Host) -> (Row, f64) {
     let server = Server::start([host]);
     let urls = server.urls(Group::Healthy, URLS);
+    let retries = if program.is_ours() {
+        RETRIES
+    } else {
+        RETRIES_OF_PEERS
+    };
     let settings = Settings {
-        retries: Some(10),
+        retries: Some(retries),
         ..Settings::default()
     };
     let task = Task::new(server, urls).settings(settings).ideal(IDEAL);

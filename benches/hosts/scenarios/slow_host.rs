@@ -18,7 +18,10 @@ pub fn rows(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
         let rest = task(|server| server.urls(Group::Healthy, 10)).run(program);
         let ideal = rest.wall + SLOW;
         let all = task(all).ideal(ideal).run(program);
-        Row::of(scenario, program, &all).ideal(ideal).at_most(1.05)
+        Row::of(scenario, program, &all)
+            .base(&rest)
+            .ideal(ideal)
+            .at_most(1.05)
     };
     programs.iter().map(row).collect()
 }
