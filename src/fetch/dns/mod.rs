@@ -1,11 +1,15 @@
 //! From host names to addresses, with errors that tell "no such name" from "not now".
 
+mod answer;
+mod system;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
+
+pub use answer::LookupFailed;
 
 /// Look-ups at the same time: each takes a thread while the system's resolver works.
 const LOOKUPS: usize = 32;
@@ -19,45 +23,6 @@ pub struct ResolveRule {
     pub port: u16,
     /// The addresses to connect to instead.
     pub addrs: Vec<IpAddr>,
-}
-
-/// A name that could not be resolved.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{reason}")]
-pub struct LookupFailed {
-    pub host: String,
-    /// The name system says that there is no such name.
-    pub not_found: bool,
-    reason: String,
-}
-
-impl LookupFailed {
-    /// The name system could not tell: what a rehearsal simulates.
-    pub fn temporary(host: &str) -> Self {
-        Self {
-            host: host.to_owned(),
-            not_found: false,
-            reason: "temporary failure in name resolution".to_owned(),
-        }
-    }
-
-    fn from_system(host: &str, error: dns_lookup::LookupError) -> Self {
-        // EAI_NONAME and EAI_NODATA are answers; everything else is the lack of one.
-        let not_found = matches!(
-            error.kind(),
-            LookupErrorKind::NoName | LookupErrorKind::NoData
-        );
-        let reason = if not_found {
-            "no such name".to_owned()
-        } else {
-            crate::model::chain_text(&std::io::Error::from(error))
-        };
-        Self {
-            host: host.to_owned(),
-            not_found,
-            reason,
-        }
-    }
 }
 
 /// The system's resolver, after the rules of `--resolve`.
@@ -102,7 +67,7 @@ impl Resolve for Resolver {
             let found = tokio::task::spawn_blocking(move || {
                 // The turn ends with the look-up, not with the patience of who asked.
                 let _turn = turn;
-                look_up(&host)
+                system::look_up(&host)
             });
             Ok(with_port_0(found.await??))
         })
@@ -120,17 +85,6 @@ fn of_localhost(host: &str) -> Option<Vec<IpAddr>> {
 /// Port 0 stands for the port of the URL.
 fn with_port_0(addrs: Vec<IpAddr>) -> Addrs {
     Box::new(addrs.into_iter().map(|addr| SocketAddr::new(addr, 0)))
-}
-
-fn look_up(host: &str) -> Result<Vec<IpAddr>, LookupFailed> {
-    // Without a socket type every address comes once for each of them.
-    let hints = AddrInfoHints {
-        socktype: SockType::Stream.into(),
-        ..AddrInfoHints::default()
-    };
-    let answers = dns_lookup::getaddrinfo(Some(host), None, Some(hints))
-        .map_err(|error| LookupFailed::from_system(host, error))?;
-    Ok(answers.flatten().map(|info| info.sockaddr.ip()).collect())
 }
 
 #[cfg(test)]
@@ -160,11 +114,5 @@ mod tests {
         for other in ["localhost", "notlocalhost", "localhost.example.com"] {
             assert_eq!(of_localhost(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn localhost_is_known_without_a_network() {
-        let addrs = look_up("localhost").unwrap();
-        assert!(!addrs.is_empty() && addrs.iter().all(IpAddr::is_loopback));
     }
 }

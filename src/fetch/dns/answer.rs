@@ -1,0 +1,42 @@
+//! What a look-up ends with: addresses, or why there are none.
+
+use std::net::IpAddr;
+
+/// What a look-up ends with: addresses in the order in which they are to be tried
+/// (RFC 6724), as the system gave them.
+pub type Answer = Result<Vec<IpAddr>, LookupFailed>;
+
+/// A name that could not be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct LookupFailed {
+    pub host: String,
+    /// The name system says that there is no such name.
+    pub not_found: bool,
+    reason: String,
+}
+
+impl LookupFailed {
+    /// The name system could not tell: what a rehearsal simulates.
+    pub fn temporary(host: &str) -> Self {
+        Self::without_answer(host, "temporary failure in name resolution".to_owned())
+    }
+
+    /// There is no such name, or it has no address: an answer like any other.
+    pub fn not_found(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            not_found: true,
+            reason: "no such name".to_owned(),
+        }
+    }
+
+    /// No answer came, which says nothing about the name.
+    pub fn without_answer(host: &str, reason: String) -> Self {
+        Self {
+            host: host.to_owned(),
+            not_found: false,
+            reason,
+        }
+    }
+}
