@@ -1,6 +1,7 @@
-//! What a look-up ends with: addresses, or why there are none.
+//! The words of this folder: the name that is looked up, and what that ends with.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What a look-up ends with: addresses in the order in which they are to be tried
 /// (RFC 6724), as the system gave them.
@@ -38,5 +39,19 @@ impl LookupFailed {
             not_found: false,
             reason,
         }
+    }
+}
+
+/// A host name, as names are compared: without regard to case (RFC 4343).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Host(Arc<str>);
+
+impl Host {
+    pub fn new(name: &str) -> Self {
+        Self(name.to_ascii_lowercase().into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }

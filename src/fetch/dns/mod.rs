@@ -1,18 +1,16 @@
 //! From host names to addresses, with errors that tell "no such name" from "not now".
 
 mod answer;
+mod lookups;
 mod system;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 
 pub use answer::LookupFailed;
-
-/// Look-ups at the same time: each takes a thread while the system's resolver works.
-const LOOKUPS: usize = 32;
+use lookups::Lookups;
 
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +26,7 @@ pub struct ResolveRule {
 /// The system's resolver, after the rules of `--resolve`.
 pub struct Resolver {
     rules: Arc<[ResolveRule]>,
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
     /// The port of the request that is being connected, when it is known.
     port: fn() -> Option<u16>,
 }
@@ -37,7 +35,7 @@ impl Resolver {
     pub fn new(rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
         Self {
             rules: rules.into(),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            lookups: Lookups::new(Arc::new(system::look_up)),
             port,
         }
     }
@@ -57,20 +55,12 @@ impl Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_owned();
-        if let Some(addrs) = self.rule(&host).or_else(|| of_localhost(&host)) {
+        let host = name.as_str();
+        if let Some(addrs) = self.rule(host).or_else(|| of_localhost(host)) {
             return Box::pin(async move { Ok(with_port_0(addrs)) });
         }
-        let lookups = Arc::clone(&self.lookups);
-        Box::pin(async move {
-            let turn = lookups.acquire_owned().await?;
-            let found = tokio::task::spawn_blocking(move || {
-                // The turn ends with the look-up, not with the patience of who asked.
-                let _turn = turn;
-                system::look_up(&host)
-            });
-            Ok(with_port_0(found.await??))
-        })
+        let answer = self.lookups.ask(host);
+        Box::pin(async move { Ok(with_port_0(answer.await?)) })
     }
 }
 

@@ -1,0 +1,483 @@
+//! Look-ups on threads of their own, one at a time for each name, whoever asks. Not on
+//! the runtime's blocking pool: a resolver that hangs would hold up files there, and the
+//! end of the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::answer::{Answer, Host, LookupFailed};
+
+/// Look-ups at the same time: each takes a thread while the system's resolver works.
+/// More of them would only queue at the machine's name server, and lose packets there.
+const THREADS: usize = 32;
+/// How long a thread stays without work: longer than the gaps between two names of a
+/// list that is worked off, shorter than anybody would look for what a library left.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// Answers for one name. May block, and may panic.
+pub type LookUp = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
+
+/// Everybody's look-ups. When it is dropped its threads end as soon as they can.
+pub struct Lookups {
+    shared: Arc<Shared>,
+}
+
+impl Lookups {
+    pub fn new(look_up: LookUp) -> Self {
+        Self::with_threads(look_up, Box::new(start_thread))
+    }
+
+    fn with_threads(look_up: LookUp, start_thread: StartThread) -> Self {
+        let shared = Shared {
+            look_up,
+            start_thread,
+            state: Mutex::new(State::default()),
+            work: Condvar::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Asks for a name. The wish counts from this call on, and until the future is dropped.
+    pub fn ask(&self, host: &str) -> impl Future<Output = Answer> + Send + use<> {
+        let asked = self.shared.ask(Host::new(host));
+        async move {
+            match asked {
+                Ok(asker) => asker.answer().await,
+                Err(failed) => Err(failed),
+            }
+        }
+    }
+}
+
+impl Drop for Lookups {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+/// Starts a thread that works for these look-ups.
+type StartThread = Box<dyn Fn(Arc<Shared>) -> io::Result<()> + Send + Sync>;
+
+fn start_thread(shared: Arc<Shared>) -> io::Result<()> {
+    let builder = std::thread::Builder::new().name("dns".into());
+    builder.spawn(move || shared.work()).map(drop)
+}
+
+/// What the askers and the threads share.
+struct Shared {
+    look_up: LookUp,
+    start_thread: StartThread,
+    state: Mutex<State>,
+    /// Told when a name is queued for a thread that waits.
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The names that are looked up or queued.
+    flights: HashMap<Host, Flight>,
+    /// The names that no thread has taken yet, in the order in which they were asked for.
+    queue: VecDeque<Host>,
+    /// Threads there are. Without any the queue is empty.
+    threads: usize,
+    /// Those of them that wait for work, or were told of it and are just waking up.
+    idle: usize,
+    /// Nobody can ask any more.
+    closed: bool,
+}
+
+/// A name on its way: whoever wants it holds a receiver.
+type Flight = watch::Sender<Option<Answer>>;
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of others runs under this lock, so a panic leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(self: &Arc<Self>, host: Host) -> Result<Asker, LookupFailed> {
+        let mut state = self.lock();
+        let answer = match state.flights.get(&host) {
+            Some(flight) => flight.subscribe(),
+            None => self.enqueue(&mut state, host.clone())?,
+        };
+        Ok(Asker {
+            answer,
+            leave: Leave {
+                shared: Arc::clone(self),
+                host,
+            },
+        })
+    }
+
+    /// Queues a name, with a thread that is going to take it.
+    fn enqueue(
+        self: &Arc<Self>,
+        state: &mut State,
+        host: Host,
+    ) -> Result<watch::Receiver<Option<Answer>>, LookupFailed> {
+        if state.idle > state.queue.len() {
+            self.work.notify_one();
+        } else if state.threads < THREADS {
+            match (self.start_thread)(Arc::clone(self)) {
+                Ok(()) => state.threads += 1,
+                Err(error) if state.threads == 0 => {
+                    let reason = format!("no thread to look it up: {error}");
+                    return Err(LookupFailed::without_answer(host.as_str(), reason));
+                }
+                // One of those that run comes to it.
+                Err(_) => {}
+            }
+        }
+        let (flight, answer) = watch::channel(None);
+        state.queue.push_back(host.clone());
+        state.flights.insert(host, flight);
+        Ok(answer)
+    }
+
+    /// The life of a thread.
+    fn work(&self) {
+        while let Some(host) = self.next() {
+            let look_up = || (self.look_up)(host.as_str());
+            // The closure leaves nothing behind that could be seen broken.
+            let answer = catch_unwind(AssertUnwindSafe(look_up)).unwrap_or_else(|_| {
+                let reason = "the look-up broke down".to_owned();
+                Err(LookupFailed::without_answer(host.as_str(), reason))
+            });
+            self.land(&host, answer);
+        }
+    }
+
+    /// The next name for this thread; `None` when it is to end.
+    fn next(&self) -> Option<Host> {
+        let mut state = self.lock();
+        let nothing_to_do = |state: &mut State| state.queue.is_empty() && !state.closed;
+        if nothing_to_do(&mut state) {
+            state.idle += 1;
+            let waited = self.work.wait_timeout_while(state, IDLE, nothing_to_do);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.idle -= 1;
+        }
+        let next = state.queue.pop_front();
+        if next.is_none() {
+            state.threads -= 1;
+        }
+        next
+    }
+
+    fn land(&self, host: &Host, answer: Answer) {
+        let flight = self.lock().flights.remove(host);
+        if let Some(flight) = flight {
+            // Nobody may be left to hear it.
+            let _ = flight.send(Some(answer));
+        }
+    }
+}
+
+/// Somebody who waits for a name.
+struct Asker {
+    // Dropped before `leave`, which then sees whether anybody else listens.
+    answer: watch::Receiver<Option<Answer>>,
+    leave: Leave,
+}
+
+impl Asker {
+    async fn answer(mut self) -> Answer {
+        let told = match self.answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone(),
+            Err(_) => None,
+        };
+        // A flight always lands; should one be lost, that is no reason to panic.
+        told.unwrap_or_else(|| Err(LookupFailed::temporary(self.leave.host.as_str())))
+    }
+}
+
+/// On drop: takes a name that nobody wants any more out of the queue. A look-up that
+/// runs goes on.
+struct Leave {
+    shared: Arc<Shared>,
+    host: Host,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if !state.flights.get(&self.host).is_some_and(Flight::is_closed) {
+            return;
+        }
+        let queued = state.queue.iter().position(|host| *host == self.host);
+        if let Some(place) = queued {
+            state.queue.remove(place);
+            state.flights.remove(&self.host);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+    use std::time::Instant;
+
+    use futures::FutureExt as _;
+    use futures::future::join_all;
+
+    use super::*;
+
+    const ADDR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    /// Longest wait for another thread, whatever else the machine does.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A resolver that answers when it is told to.
+    #[derive(Default)]
+    struct Script {
+        inner: Mutex<Inner>,
+        changed: Condvar,
+    }
+
+    #[derive(Default)]
+    struct Inner {
+        asked: Vec<String>,
+        running: usize,
+        most_running: usize,
+        /// Look-ups that may still return.
+        permits: usize,
+    }
+
+    impl Script {
+        fn lookups(self: &Arc<Self>) -> Lookups {
+            self.with_threads(Box::new(start_thread))
+        }
+
+        fn with_threads(self: &Arc<Self>, start_thread: StartThread) -> Lookups {
+            let script = Arc::clone(self);
+            Lookups::with_threads(Arc::new(move |host| script.look_up(host)), start_thread)
+        }
+
+        fn look_up(&self, host: &str) -> Answer {
+            let mut inner = self.inner.lock().unwrap();
+            inner.asked.push(host.to_owned());
+            inner.running += 1;
+            inner.most_running = inner.most_running.max(inner.running);
+            self.changed.notify_all();
+            let waiting = |inner: &mut Inner| inner.permits == 0;
+            let mut inner = self.changed.wait_while(inner, waiting).unwrap();
+            inner.permits -= 1;
+            inner.running -= 1;
+            match host {
+                "no-such-name.test" => Err(LookupFailed::not_found(host)),
+                "panic.test" => {
+                    drop(inner);
+                    panic!("a resolver that breaks down")
+                }
+                _ => Ok(vec![ADDR]),
+            }
+        }
+
+        fn allow(&self, permits: usize) {
+            self.inner.lock().unwrap().permits += permits;
+            self.changed.notify_all();
+        }
+
+        /// Waits until so many look-ups have begun.
+        fn begun(&self, count: usize) {
+            let inner = self.inner.lock().unwrap();
+            let fewer = |inner: &mut Inner| inner.asked.len() < count;
+            let (inner, waited) = self
+                .changed
+                .wait_timeout_while(inner, PATIENCE, fewer)
+                .unwrap();
+            assert!(!waited.timed_out(), "only {:?} were asked", inner.asked);
+        }
+
+        fn asked(&self) -> Vec<String> {
+            self.inner.lock().unwrap().asked.clone()
+        }
+    }
+
+    /// What a future ends with; one that never ends fails the test instead of holding it up.
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, future).await })
+            .unwrap()
+    }
+
+    /// Waits until the state is as wanted; not for anything that a look-up brings about.
+    fn until(lookups: &Lookups, what: &str, wanted: fn(&State) -> bool) {
+        let start = Instant::now();
+        while !wanted(&lookups.shared.lock()) {
+            assert!(start.elapsed() < PATIENCE, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_hundred_askers_share_one_look_up() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let askers: Vec<_> = (0..100).map(|_| lookups.ask("a.test")).collect();
+        script.allow(1);
+        for answer in block_on(join_all(askers)) {
+            assert_eq!(answer, Ok(vec![ADDR]));
+        }
+        assert_eq!(script.asked(), ["a.test"]);
+    }
+
+    #[test]
+    fn a_failure_is_the_same_for_all_who_waited() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let askers: Vec<_> = (0..3).map(|_| lookups.ask("no-such-name.test")).collect();
+        script.allow(1);
+        for answer in block_on(join_all(askers)) {
+            let failed = answer.unwrap_err();
+            assert!(failed.not_found);
+            assert_eq!(failed.host, "no-such-name.test");
+        }
+    }
+
+    #[test]
+    fn case_makes_no_difference() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let askers = ["A.test", "a.TEST"].map(|host| lookups.ask(host));
+        script.allow(1);
+        block_on(join_all(askers));
+        assert_eq!(script.asked(), ["a.test"]);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_run_at_once() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let names: Vec<_> = (0..3 * THREADS).map(|n| format!("{n}.test")).collect();
+        let askers: Vec<_> = names.iter().map(|name| lookups.ask(name)).collect();
+        // All the threads are in a look-up, and none may return.
+        script.begun(THREADS);
+        assert_eq!(lookups.shared.lock().queue.len(), 2 * THREADS);
+        script.allow(names.len());
+        assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
+        assert_eq!(script.inner.lock().unwrap().most_running, THREADS);
+        assert_eq!(script.asked().len(), names.len());
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_taken_before_a_new_one() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        script.allow(2);
+        block_on(lookups.ask("a.test")).unwrap();
+        until(&lookups, "the thread does not wait for work", |state| {
+            state.idle == 1
+        });
+        let second = lookups.ask("b.test");
+        assert_eq!(lookups.shared.lock().threads, 1);
+        block_on(second).unwrap();
+    }
+
+    #[test]
+    fn a_name_nobody_waits_for_any_more_leaves_the_queue() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let running: Vec<_> = (0..THREADS)
+            .map(|n| lookups.ask(&format!("{n}.test")))
+            .collect();
+        script.begun(THREADS);
+        let (unwanted, wanted) = (lookups.ask("unwanted.test"), lookups.ask("wanted.test"));
+        let also_wanted = lookups.ask("wanted.test");
+        drop((unwanted, wanted));
+        {
+            let state = lookups.shared.lock();
+            assert_eq!(state.queue, [Host::new("wanted.test")]);
+            assert_eq!(state.flights.len(), THREADS + 1);
+        }
+        script.allow(THREADS + 1);
+        block_on(join_all(running));
+        block_on(also_wanted).unwrap();
+        assert!(!script.asked().contains(&"unwanted.test".to_owned()));
+    }
+
+    #[test]
+    fn a_look_up_that_runs_outlives_its_askers() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let mut asker = Box::pin(lookups.ask("a.test"));
+        script.begun(1);
+        let polled = asker.poll_unpin(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        drop(asker);
+        let later = lookups.ask("a.test");
+        script.allow(1);
+        block_on(later).unwrap();
+        assert_eq!(script.asked(), ["a.test"]);
+    }
+
+    #[test]
+    fn a_panic_is_a_temporary_failure_and_costs_no_thread() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        script.allow(2);
+        let failed = block_on(lookups.ask("panic.test")).unwrap_err();
+        assert!(!failed.not_found);
+        assert_eq!(failed.to_string(), "the look-up broke down");
+        until(&lookups, "the thread is gone", |state| state.idle == 1);
+        block_on(lookups.ask("a.test")).unwrap();
+    }
+
+    #[test]
+    fn without_a_single_thread_the_name_fails_for_now() {
+        let script = Arc::new(Script::default());
+        let lookups = script.with_threads(Box::new(|_| Err(io::ErrorKind::WouldBlock.into())));
+        let failed = block_on(lookups.ask("a.test")).unwrap_err();
+        assert!(!failed.not_found);
+        assert!(failed.to_string().starts_with("no thread to look it up: "));
+        let state = lookups.shared.lock();
+        assert!(state.queue.is_empty() && state.flights.is_empty() && state.threads == 0);
+    }
+
+    #[test]
+    fn with_one_thread_and_no_second_the_names_wait() {
+        let script = Arc::new(Script::default());
+        let started = AtomicBool::new(false);
+        let lookups = script.with_threads(Box::new(move |shared| {
+            if started.swap(true, Relaxed) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            start_thread(shared)
+        }));
+        let askers = ["a.test", "b.test", "c.test"].map(|host| lookups.ask(host));
+        assert_eq!(lookups.shared.lock().threads, 1);
+        script.allow(3);
+        assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn the_threads_go_with_the_last_who_could_ask() {
+        let (sender, gone) = mpsc::channel::<()>();
+        let lookups = Lookups::new(Arc::new(move |_| {
+            let _ = &sender;
+            Ok(vec![ADDR])
+        }));
+        let asker = lookups.ask("a.test");
+        drop(lookups);
+        assert_eq!(block_on(asker), Ok(vec![ADDR]));
+        // The look-up function is dropped with the last thread that shares it.
+        let end = gone.recv_timeout(PATIENCE);
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}
