@@ -1,17 +1,18 @@
-//! Look-ups on threads of their own, one at a time for each name, whoever asks. Not on
-//! the runtime's blocking pool: a resolver that hangs would hold up files there, and the
-//! end of the process.
+//! Look-ups on threads of their own, one at a time for each name, whoever asks; what came
+//! of them is told to those who ask soon after. Not on the runtime's blocking pool: a
+//! resolver that hangs would hold up files there, and the end of the process.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::answer::{Answer, Host, LookupFailed};
+use super::cache::Cache;
 
 /// Look-ups at the same time: each takes a thread while the system's resolver works.
 /// More of them would only queue at the machine's name server, and lose packets there.
@@ -30,13 +31,14 @@ pub struct Lookups {
 
 impl Lookups {
     pub fn new(look_up: LookUp) -> Self {
-        Self::with_threads(look_up, Box::new(start_thread))
+        Self::with_threads(look_up, Box::new(start_thread), IDLE)
     }
 
-    fn with_threads(look_up: LookUp, start_thread: StartThread) -> Self {
+    fn with_threads(look_up: LookUp, start_thread: StartThread, idle: Duration) -> Self {
         let shared = Shared {
             look_up,
             start_thread,
+            idle,
             state: Mutex::new(State::default()),
             work: Condvar::new(),
         };
@@ -47,11 +49,15 @@ impl Lookups {
 
     /// Asks for a name. The wish counts from this call on, and until the future is dropped.
     pub fn ask(&self, host: &str) -> impl Future<Output = Answer> + Send + use<> {
-        let asked = self.shared.ask(Host::new(host));
+        self.ask_at(host, Instant::now())
+    }
+
+    fn ask_at(&self, host: &str, now: Instant) -> impl Future<Output = Answer> + Send + use<> {
+        let asked = self.shared.ask(Host::new(host), now);
         async move {
             match asked {
-                Ok(asker) => asker.answer().await,
-                Err(failed) => Err(failed),
+                Asked::Known(answer) => answer,
+                Asked::Waits(asker) => asker.answer().await,
             }
         }
     }
@@ -76,6 +82,8 @@ fn start_thread(shared: Arc<Shared>) -> io::Result<()> {
 struct Shared {
     look_up: LookUp,
     start_thread: StartThread,
+    /// How long a thread stays without work.
+    idle: Duration,
     state: Mutex<State>,
     /// Told when a name is queued for a thread that waits.
     work: Condvar,
@@ -83,6 +91,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    cache: Cache,
     /// The names that are looked up or queued.
     flights: HashMap<Host, Flight>,
     /// The names that no thread has taken yet, in the order in which they were asked for.
@@ -104,19 +113,25 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(self: &Arc<Self>, host: Host) -> Result<Asker, LookupFailed> {
+    fn ask(self: &Arc<Self>, host: Host, now: Instant) -> Asked {
         let mut state = self.lock();
-        let answer = match state.flights.get(&host) {
-            Some(flight) => flight.subscribe(),
-            None => self.enqueue(&mut state, host.clone())?,
+        if let Some(answer) = state.cache.get(&host, now) {
+            return Asked::Known(answer.clone());
+        }
+        let waiting = match state.flights.get(&host) {
+            Some(flight) => Ok(flight.subscribe()),
+            None => self.enqueue(&mut state, host.clone()),
         };
-        Ok(Asker {
-            answer,
-            leave: Leave {
-                shared: Arc::clone(self),
-                host,
-            },
-        })
+        match waiting {
+            Ok(answer) => Asked::Waits(Asker {
+                answer,
+                leave: Leave {
+                    shared: Arc::clone(self),
+                    host,
+                },
+            }),
+            Err(failed) => Asked::Known(Err(failed)),
+        }
     }
 
     /// Queues a name, with a thread that is going to take it.
@@ -153,7 +168,7 @@ impl Shared {
                 let reason = "the look-up broke down".to_owned();
                 Err(LookupFailed::without_answer(host.as_str(), reason))
             });
-            self.land(&host, answer);
+            self.land(host, answer);
         }
     }
 
@@ -163,7 +178,9 @@ impl Shared {
         let nothing_to_do = |state: &mut State| state.queue.is_empty() && !state.closed;
         if nothing_to_do(&mut state) {
             state.idle += 1;
-            let waited = self.work.wait_timeout_while(state, IDLE, nothing_to_do);
+            let waited = self
+                .work
+                .wait_timeout_while(state, self.idle, nothing_to_do);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.idle -= 1;
         }
@@ -174,13 +191,22 @@ impl Shared {
         next
     }
 
-    fn land(&self, host: &Host, answer: Answer) {
-        let flight = self.lock().flights.remove(host);
+    fn land(&self, host: Host, answer: Answer) {
+        let mut state = self.lock();
+        let flight = state.flights.remove(&host);
+        state.cache.put(host, answer.clone(), Instant::now());
+        drop(state);
         if let Some(flight) = flight {
             // Nobody may be left to hear it.
             let _ = flight.send(Some(answer));
         }
     }
+}
+
+/// What asking for a name comes to.
+enum Asked {
+    Known(Answer),
+    Waits(Asker),
 }
 
 /// Somebody who waits for a name.
@@ -226,7 +252,6 @@ impl Drop for Leave {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-    use std::sync::mpsc;
     use std::task::{Context, Waker};
     use std::time::Instant;
 
@@ -257,12 +282,13 @@ mod tests {
 
     impl Script {
         fn lookups(self: &Arc<Self>) -> Lookups {
-            self.with_threads(Box::new(start_thread))
+            self.with_threads(Box::new(start_thread), PATIENCE)
         }
 
-        fn with_threads(self: &Arc<Self>, start_thread: StartThread) -> Lookups {
+        fn with_threads(self: &Arc<Self>, start_thread: StartThread, idle: Duration) -> Lookups {
             let script = Arc::clone(self);
-            Lookups::with_threads(Arc::new(move |host| script.look_up(host)), start_thread)
+            let look_up = Arc::new(move |host: &str| script.look_up(host));
+            Lookups::with_threads(look_up, start_thread, idle)
         }
 
         fn look_up(&self, host: &str) -> Answer {
@@ -277,6 +303,7 @@ mod tests {
             inner.running -= 1;
             match host {
                 "no-such-name.test" => Err(LookupFailed::not_found(host)),
+                "unsure.test" => Err(LookupFailed::temporary(host)),
                 "panic.test" => {
                     drop(inner);
                     panic!("a resolver that breaks down")
@@ -421,10 +448,27 @@ mod tests {
         let polled = asker.poll_unpin(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());
         drop(asker);
-        let later = lookups.ask("a.test");
         script.allow(1);
-        block_on(later).unwrap();
+        until(&lookups, "the look-up did not end", |state| {
+            state.flights.is_empty()
+        });
+        block_on(lookups.ask("a.test")).unwrap();
         assert_eq!(script.asked(), ["a.test"]);
+    }
+
+    #[test]
+    fn an_answer_is_told_again_until_its_time_is_over() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        script.allow(2);
+        let start = Instant::now();
+        for host in ["unsure.test", "UNSURE.test"] {
+            block_on(lookups.ask_at(host, start)).unwrap_err();
+        }
+        assert_eq!(script.asked().len(), 1);
+        let later = Instant::now() + Duration::from_secs(1);
+        block_on(lookups.ask_at("unsure.test", later)).unwrap_err();
+        assert_eq!(script.asked().len(), 2);
     }
 
     #[test]
@@ -442,7 +486,8 @@ mod tests {
     #[test]
     fn without_a_single_thread_the_name_fails_for_now() {
         let script = Arc::new(Script::default());
-        let lookups = script.with_threads(Box::new(|_| Err(io::ErrorKind::WouldBlock.into())));
+        let none = Box::new(|_| Err(io::ErrorKind::WouldBlock.into()));
+        let lookups = script.with_threads(none, PATIENCE);
         let failed = block_on(lookups.ask("a.test")).unwrap_err();
         assert!(!failed.not_found);
         assert!(failed.to_string().starts_with("no thread to look it up: "));
@@ -454,12 +499,11 @@ mod tests {
     fn with_one_thread_and_no_second_the_names_wait() {
         let script = Arc::new(Script::default());
         let started = AtomicBool::new(false);
-        let lookups = script.with_threads(Box::new(move |shared| {
-            if started.swap(true, Relaxed) {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            start_thread(shared)
-        }));
+        let only_one = Box::new(move |shared| match started.swap(true, Relaxed) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => start_thread(shared),
+        });
+        let lookups = script.with_threads(only_one, PATIENCE);
         let askers = ["a.test", "b.test", "c.test"].map(|host| lookups.ask(host));
         assert_eq!(lookups.shared.lock().threads, 1);
         script.allow(3);
@@ -467,17 +511,45 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_without_work_ends_and_another_takes_its_place() {
+        let script = Arc::new(Script::default());
+        let lookups = script.with_threads(Box::new(start_thread), Duration::ZERO);
+        script.allow(2);
+        for host in ["a.test", "b.test"] {
+            block_on(lookups.ask(host)).unwrap();
+            until(&lookups, "the thread does not end", |state| {
+                state.threads == 0
+            });
+        }
+    }
+
+    #[test]
     fn the_threads_go_with_the_last_who_could_ask() {
-        let (sender, gone) = mpsc::channel::<()>();
-        let lookups = Lookups::new(Arc::new(move |_| {
-            let _ = &sender;
-            Ok(vec![ADDR])
-        }));
-        let asker = lookups.ask("a.test");
+        let script = Arc::new(Script::default());
+        let lookups = script.with_threads(Box::new(start_thread), 10 * PATIENCE);
+        script.allow(1);
+        block_on(lookups.ask("a.test")).unwrap();
+        until(&lookups, "the thread does not wait for work", |state| {
+            state.idle == 1
+        });
         drop(lookups);
-        assert_eq!(block_on(asker), Ok(vec![ADDR]));
-        // The look-up function is dropped with the last thread that shares it.
-        let end = gone.recv_timeout(PATIENCE);
-        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected));
+        // The look-up function goes with the last thread that has a share in it.
+        let start = Instant::now();
+        while Arc::strong_count(&script) > 1 {
+            assert!(start.elapsed() < PATIENCE, "the thread stays");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_has_asked_is_answered_although_nobody_else_can_ask() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let askers: Vec<_> = (0..THREADS + 1)
+            .map(|n| lookups.ask(&format!("{n}.test")))
+            .collect();
+        drop(lookups);
+        script.allow(THREADS + 1);
+        assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
     }
 }

@@ -1,6 +1,7 @@
 //! From host names to addresses, with errors that tell "no such name" from "not now".
 
 mod answer;
+mod cache;
 mod lookups;
 mod system;
 

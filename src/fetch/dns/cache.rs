@@ -1,0 +1,226 @@
+//! Answers that are still good. Bounded and pure: the clock is passed in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use super::answer::{Answer, Host};
+
+/// Most names remembered: a few MiB when full. A list that comes back to a host only
+/// after so many others has most likely let a minute pass, too.
+const NAMES: usize = 16_384;
+/// How long addresses are good. `getaddrinfo` does not tell the TTL; a minute is what
+/// Firefox and Chromium assume then.
+const ADDRESSES: Duration = Duration::from_secs(60);
+/// How long "no such name" is good: long enough for the lines of a list that stand
+/// together, and gone when somebody has set the name up and tries again.
+const NO_SUCH_NAME: Duration = Duration::from_secs(10);
+/// How long the lack of an answer is good: for the requests that would ask in the same
+/// moment. It may be gone in the next.
+const NO_ANSWER: Duration = Duration::from_secs(1);
+
+/// Answers by name.
+#[derive(Debug, Default)]
+pub struct Cache {
+    entries: HashMap<Host, Entry>,
+    /// The names by the number of their entry, so the oldest first.
+    by_age: BTreeMap<u64, Host>,
+    /// The numbers by the end of their time.
+    by_end: BTreeSet<(Instant, u64)>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    answer: Answer,
+    /// The first moment at which the answer is no longer good.
+    end: Instant,
+    number: u64,
+}
+
+impl Cache {
+    /// The answer for a name, if one is known that is good at `now`.
+    pub fn get(&self, host: &Host, now: Instant) -> Option<&Answer> {
+        let entry = self.entries.get(host)?;
+        (now < entry.end).then_some(&entry.answer)
+    }
+
+    /// Remembers an answer that came at `now`. What is no longer good goes, and where
+    /// that makes no room, the oldest.
+    pub fn put(&mut self, host: Host, answer: Answer, now: Instant) {
+        self.remove(&host);
+        self.remove_ended(now);
+        if self.entries.len() >= NAMES {
+            self.remove_oldest();
+        }
+        let entry = Entry {
+            end: now + good_for(&answer),
+            number: self.next_number,
+            answer,
+        };
+        self.next_number += 1;
+        self.by_age.insert(entry.number, host.clone());
+        self.by_end.insert((entry.end, entry.number));
+        self.entries.insert(host, entry);
+    }
+
+    /// Every entry goes but once, so all in all this costs what putting them in did.
+    fn remove_ended(&mut self, now: Instant) {
+        while let Some(&(end, number)) = self.by_end.first()
+            && end <= now
+        {
+            self.by_end.pop_first();
+            if let Some(host) = self.by_age.remove(&number) {
+                self.entries.remove(&host);
+            }
+        }
+    }
+
+    fn remove_oldest(&mut self) {
+        if let Some((number, host)) = self.by_age.pop_first()
+            && let Some(entry) = self.entries.remove(&host)
+        {
+            self.by_end.remove(&(entry.end, number));
+        }
+    }
+
+    fn remove(&mut self, host: &Host) {
+        if let Some(entry) = self.entries.remove(host) {
+            self.by_age.remove(&entry.number);
+            self.by_end.remove(&(entry.end, entry.number));
+        }
+    }
+}
+
+fn good_for(answer: &Answer) -> Duration {
+    match answer {
+        Ok(_) => ADDRESSES,
+        Err(failed) if failed.not_found => NO_SUCH_NAME,
+        Err(_) => NO_ANSWER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use super::super::answer::LookupFailed;
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn host(number: usize) -> Host {
+        Host::new(&format!("{number}.test"))
+    }
+
+    fn addrs() -> Answer {
+        Ok(vec![
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ])
+    }
+
+    fn full(now: Instant) -> Cache {
+        let mut cache = Cache::default();
+        for number in 0..NAMES {
+            cache.put(host(number), addrs(), now);
+        }
+        cache
+    }
+
+    fn assert_sound(cache: &Cache) {
+        assert!(cache.entries.len() <= NAMES);
+        assert_eq!(cache.by_age.len(), cache.entries.len());
+        assert_eq!(cache.by_end.len(), cache.entries.len());
+        for (number, host) in &cache.by_age {
+            let entry = &cache.entries[host];
+            assert_eq!(entry.number, *number);
+            assert!(cache.by_end.contains(&(entry.end, *number)));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_good_for_as_long_as_its_kind() {
+        let start = Instant::now();
+        let cases = [
+            (addrs(), 60),
+            (Err(LookupFailed::not_found("0.test")), 10),
+            (Err(LookupFailed::temporary("0.test")), 1),
+        ];
+        for (answer, seconds) in cases {
+            let mut cache = Cache::default();
+            cache.put(host(0), answer.clone(), start);
+            let end = start + Duration::from_secs(seconds);
+            assert_eq!(cache.get(&host(0), start), Some(&answer));
+            assert_eq!(cache.get(&host(0), end - MOMENT), Some(&answer));
+            assert_eq!(cache.get(&host(0), end), None, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_addresses_is_kept() {
+        let now = Instant::now();
+        let mut cache = Cache::default();
+        cache.put(host(0), addrs(), now);
+        for _ in 0..3 {
+            assert_eq!(cache.get(&host(0), now), Some(&addrs()));
+        }
+    }
+
+    #[test]
+    fn case_makes_no_difference() {
+        let now = Instant::now();
+        let mut cache = Cache::default();
+        cache.put(Host::new("A.Test"), addrs(), now);
+        assert!(cache.get(&Host::new("a.tesT"), now).is_some());
+        assert!(cache.get(&Host::new("b.test"), now).is_none());
+    }
+
+    #[test]
+    fn a_new_answer_takes_the_place_of_the_old() {
+        let start = Instant::now();
+        let mut cache = Cache::default();
+        let failed: Answer = Err(LookupFailed::temporary("0.test"));
+        cache.put(host(0), failed, start);
+        cache.put(host(0), addrs(), start + MOMENT);
+        assert_sound(&cache);
+        let later = start + NO_ANSWER + MOMENT;
+        cache.put(host(1), addrs(), later);
+        assert_eq!(cache.get(&host(0), later), Some(&addrs()));
+    }
+
+    #[test]
+    fn when_it_is_full_the_oldest_makes_room() {
+        let now = Instant::now();
+        let mut cache = full(now);
+        // Asked for again, it is as new as the newest.
+        cache.put(host(0), addrs(), now + MOMENT);
+        cache.put(host(NAMES), addrs(), now + MOMENT);
+        assert_sound(&cache);
+        assert_eq!(cache.entries.len(), NAMES);
+        assert!(cache.get(&host(0), now).is_some() && cache.get(&host(2), now).is_some());
+        assert!(cache.get(&host(1), now).is_none());
+    }
+
+    #[test]
+    fn what_has_ended_goes_before_the_oldest() {
+        let start = Instant::now();
+        let mut cache = full(start);
+        let young = host(NAMES - 1);
+        let failed = Err(LookupFailed::temporary(young.as_str()));
+        cache.put(young.clone(), failed, start);
+        let later = start + NO_ANSWER;
+        cache.put(host(NAMES), addrs(), later);
+        assert_sound(&cache);
+        assert!(!cache.entries.contains_key(&young));
+        assert!(cache.get(&host(0), later).is_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_beyond_its_time_once_another_name_comes() {
+        let start = Instant::now();
+        let mut cache = full(start);
+        cache.put(host(NAMES), addrs(), start + ADDRESSES);
+        assert_sound(&cache);
+        assert_eq!(cache.entries.len(), 1);
+    }
+}
