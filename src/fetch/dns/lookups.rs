@@ -22,7 +22,7 @@ const THREADS: usize = 32;
 const IDLE: Duration = Duration::from_secs(3);
 
 /// Answers for one name. May block, and may panic.
-pub type LookUp = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
+pub type LookUp = Box<dyn Fn(&str) -> Answer + Send + Sync>;
 
 /// Everybody's look-ups. When it is dropped its threads end as soon as they can.
 pub struct Lookups {
@@ -287,7 +287,7 @@ mod tests {
 
         fn with_threads(self: &Arc<Self>, start_thread: StartThread, idle: Duration) -> Lookups {
             let script = Arc::clone(self);
-            let look_up = Arc::new(move |host: &str| script.look_up(host));
+            let look_up = Box::new(move |host: &str| script.look_up(host));
             Lookups::with_threads(look_up, start_thread, idle)
         }
 

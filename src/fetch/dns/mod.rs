@@ -11,7 +11,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 pub use answer::LookupFailed;
-use lookups::Lookups;
+use lookups::{LookUp, Lookups};
 
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +34,13 @@ pub struct Resolver {
 
 impl Resolver {
     pub fn new(rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
+        Self::over(Box::new(system::look_up), rules, port)
+    }
+
+    fn over(look_up: LookUp, rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
         Self {
             rules: rules.into(),
-            lookups: Lookups::new(Arc::new(system::look_up)),
+            lookups: Lookups::new(look_up),
             port,
         }
     }
@@ -80,15 +84,26 @@ fn with_port_0(addrs: Vec<IpAddr>) -> Addrs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+
     use super::*;
 
-    #[test]
-    fn the_first_rule_that_fits_name_and_port_wins() {
-        let rule = |host: Option<&str>, port, addr: &str| ResolveRule {
+    /// The addresses that a resolver gives for a name.
+    async fn resolve(resolver: &Resolver, host: &str) -> Vec<String> {
+        let addrs = resolver.resolve(host.parse().unwrap()).await.unwrap();
+        addrs.map(|addr| addr.to_string()).collect()
+    }
+
+    fn rule(host: Option<&str>, port: u16, addr: &str) -> ResolveRule {
+        ResolveRule {
             host: host.map(str::to_owned),
             port,
             addrs: vec![addr.parse().unwrap()],
-        };
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_name_and_port_wins() {
         let rules = vec![
             rule(Some("a.test"), 80, "127.0.0.1"),
             rule(None, 80, "127.0.0.2"),
@@ -97,6 +112,45 @@ mod tests {
         assert_eq!(resolver.rule("A.test"), Some(rules[0].addrs.clone()));
         assert_eq!(resolver.rule("b.test"), Some(rules[1].addrs.clone()));
         assert_eq!(Resolver::new(rules, || Some(81)).rule("a.test"), None);
+    }
+
+    #[tokio::test]
+    async fn rules_beat_what_a_look_up_found() {
+        static PORT: AtomicU16 = AtomicU16::new(80);
+        let found = Box::new(|_: &str| Ok(vec!["192.0.2.1".parse().unwrap()]));
+        let rules = vec![rule(Some("a.test"), 81, "127.0.0.1")];
+        let resolver = Resolver::over(found, rules, || Some(PORT.load(Relaxed)));
+        assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
+        PORT.store(81, Relaxed);
+        assert_eq!(resolve(&resolver, "a.test").await, ["127.0.0.1:0"]);
+        PORT.store(80, Relaxed);
+        assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
+    }
+
+    #[tokio::test]
+    async fn names_below_localhost_are_not_looked_up() {
+        let nothing = Box::new(|host: &str| Err(LookupFailed::not_found(host)));
+        let resolver = Resolver::over(nothing, Vec::new(), || None);
+        let here = ["127.0.0.1:0", "[::1]:0"];
+        assert_eq!(resolve(&resolver, "a.localhost").await, here);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_of_the_type_that_is_looked_for() {
+        let look_up = Box::new(|host: &str| match host {
+            "unsure.test" => Err(LookupFailed::temporary(host)),
+            _ => Err(LookupFailed::not_found(host)),
+        });
+        let resolver = Resolver::over(look_up, Vec::new(), || None);
+        for (host, not_found) in [("unsure.test", false), ("no-such-name.test", true)] {
+            // Twice: from the look-up, and remembered.
+            for _ in 0..2 {
+                let resolving = resolver.resolve(host.parse().unwrap());
+                let error = resolving.await.err().unwrap();
+                let failed = error.downcast_ref::<LookupFailed>().unwrap();
+                assert_eq!((&*failed.host, failed.not_found), (host, not_found));
+            }
+        }
     }
 
     #[test]
