@@ -24,11 +24,18 @@ tokio::task_local! {
 pub struct Call {
     pub wire: Arc<Wire>,
     pub port: Option<u16>,
+    /// Whether the job has failed before, and waited since.
+    pub is_retry: bool,
 }
 
 /// The port of the request that this task is connecting for.
 pub fn port_of_call() -> Option<u16> {
     CALL.try_with(|call| call.port).ok().flatten()
+}
+
+/// Whether the request that this task is connecting for is a retry.
+pub fn is_retry() -> bool {
+    CALL.try_with(|call| call.is_retry).unwrap_or(false)
 }
 
 /// The layer.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::classify::{Phase, classify, connection_died, was_turned_away};
-use super::connect::{CALL, Call, Watch, port_of_call};
+use super::connect::{CALL, Call, Watch, is_retry, port_of_call};
 use super::dns::Resolver;
 use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
 use super::{Body, Response, Transport};
@@ -95,6 +95,7 @@ impl HttpTransport {
         let call = Call {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
+            is_retry: attempt.retries_used > 0,
         };
         CALL.scope(call, self.client.execute(request)).await
     }
@@ -244,12 +245,13 @@ fn builder(
     options: &HttpOptions,
     certs: Option<Vec<reqwest::Certificate>>,
 ) -> Result<reqwest::ClientBuilder, TransportError> {
+    let resolver = Resolver::new(options.resolve.clone(), port_of_call).anew_when(is_retry);
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_idle_timeout(IDLE)
-        .dns_resolver(Resolver::new(options.resolve.clone(), port_of_call))
+        .dns_resolver(resolver)
         .connector_layer(Watch {
             limit: options.connect_timeout,
         });

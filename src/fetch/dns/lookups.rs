@@ -24,6 +24,26 @@ const IDLE: Duration = Duration::from_secs(3);
 /// Answers for one name. May block, and may panic.
 pub type LookUp = Box<dyn Fn(&str) -> Answer + Send + Sync>;
 
+/// Which of the remembered answers are good enough for who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// All of them, also that nobody could tell a moment ago.
+    All,
+    /// Only what the name system said. For a retry: with full jitter its wait may be
+    /// shorter than the time for which a failure is remembered, and the retry would be
+    /// used up on the very failure that it is to get over.
+    Answers,
+}
+
+impl Trust {
+    fn accepts(self, answer: &Answer) -> bool {
+        match (self, answer) {
+            (Self::All, _) | (Self::Answers, Ok(_)) => true,
+            (Self::Answers, Err(failed)) => failed.not_found,
+        }
+    }
+}
+
 /// Everybody's look-ups. When it is dropped its threads end as soon as they can.
 pub struct Lookups {
     shared: Arc<Shared>,
@@ -48,12 +68,17 @@ impl Lookups {
     }
 
     /// Asks for a name. The wish counts from this call on, and until the future is dropped.
-    pub fn ask(&self, host: &str) -> impl Future<Output = Answer> + Send + use<> {
-        self.ask_at(host, Instant::now())
+    pub fn ask(&self, host: &str, trust: Trust) -> impl Future<Output = Answer> + Send + use<> {
+        self.ask_at(host, trust, Instant::now())
     }
 
-    fn ask_at(&self, host: &str, now: Instant) -> impl Future<Output = Answer> + Send + use<> {
-        let asked = self.shared.ask(Host::new(host), now);
+    fn ask_at(
+        &self,
+        host: &str,
+        trust: Trust,
+        now: Instant,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let asked = self.shared.ask(Host::new(host), trust, now);
         async move {
             match asked {
                 Asked::Known(answer) => answer,
@@ -113,9 +138,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(self: &Arc<Self>, host: Host, now: Instant) -> Asked {
+    fn ask(self: &Arc<Self>, host: Host, trust: Trust, now: Instant) -> Asked {
         let mut state = self.lock();
-        if let Some(answer) = state.cache.get(&host, now) {
+        if let Some(answer) = state.cache.get(&host, now)
+            && trust.accepts(answer)
+        {
             return Asked::Known(answer.clone());
         }
         let waiting = match state.flights.get(&host) {
@@ -333,6 +360,13 @@ mod tests {
         }
     }
 
+    impl Lookups {
+        /// Asks as a first attempt does.
+        fn ask_first(&self, host: &str) -> impl Future<Output = Answer> + use<> {
+            self.ask(host, Trust::All)
+        }
+    }
+
     /// What a future ends with; one that never ends fails the test instead of holding it up.
     fn block_on<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -357,7 +391,7 @@ mod tests {
     fn a_hundred_askers_share_one_look_up() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let askers: Vec<_> = (0..100).map(|_| lookups.ask("a.test")).collect();
+        let askers: Vec<_> = (0..100).map(|_| lookups.ask_first("a.test")).collect();
         script.allow(1);
         for answer in block_on(join_all(askers)) {
             assert_eq!(answer, Ok(vec![ADDR]));
@@ -369,7 +403,9 @@ mod tests {
     fn a_failure_is_the_same_for_all_who_waited() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let askers: Vec<_> = (0..3).map(|_| lookups.ask("no-such-name.test")).collect();
+        let askers: Vec<_> = (0..3)
+            .map(|_| lookups.ask_first("no-such-name.test"))
+            .collect();
         script.allow(1);
         for answer in block_on(join_all(askers)) {
             let failed = answer.unwrap_err();
@@ -382,7 +418,7 @@ mod tests {
     fn case_makes_no_difference() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let askers = ["A.test", "a.TEST"].map(|host| lookups.ask(host));
+        let askers = ["A.test", "a.TEST"].map(|host| lookups.ask_first(host));
         script.allow(1);
         block_on(join_all(askers));
         assert_eq!(script.asked(), ["a.test"]);
@@ -393,7 +429,7 @@ mod tests {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
         let names: Vec<_> = (0..3 * THREADS).map(|n| format!("{n}.test")).collect();
-        let askers: Vec<_> = names.iter().map(|name| lookups.ask(name)).collect();
+        let askers: Vec<_> = names.iter().map(|name| lookups.ask_first(name)).collect();
         // All the threads are in a look-up, and none may return.
         script.begun(THREADS);
         assert_eq!(lookups.shared.lock().queue.len(), 2 * THREADS);
@@ -408,11 +444,11 @@ mod tests {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
         script.allow(2);
-        block_on(lookups.ask("a.test")).unwrap();
+        block_on(lookups.ask_first("a.test")).unwrap();
         until(&lookups, "the thread does not wait for work", |state| {
             state.idle == 1
         });
-        let second = lookups.ask("b.test");
+        let second = lookups.ask_first("b.test");
         assert_eq!(lookups.shared.lock().threads, 1);
         block_on(second).unwrap();
     }
@@ -422,11 +458,14 @@ mod tests {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
         let running: Vec<_> = (0..THREADS)
-            .map(|n| lookups.ask(&format!("{n}.test")))
+            .map(|n| lookups.ask_first(&format!("{n}.test")))
             .collect();
         script.begun(THREADS);
-        let (unwanted, wanted) = (lookups.ask("unwanted.test"), lookups.ask("wanted.test"));
-        let also_wanted = lookups.ask("wanted.test");
+        let (unwanted, wanted) = (
+            lookups.ask_first("unwanted.test"),
+            lookups.ask_first("wanted.test"),
+        );
+        let also_wanted = lookups.ask_first("wanted.test");
         drop((unwanted, wanted));
         {
             let state = lookups.shared.lock();
@@ -443,7 +482,7 @@ mod tests {
     fn a_look_up_that_runs_outlives_its_askers() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let mut asker = Box::pin(lookups.ask("a.test"));
+        let mut asker = Box::pin(lookups.ask_first("a.test"));
         script.begun(1);
         let polled = asker.poll_unpin(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());
@@ -452,7 +491,7 @@ mod tests {
         until(&lookups, "the look-up did not end", |state| {
             state.flights.is_empty()
         });
-        block_on(lookups.ask("a.test")).unwrap();
+        block_on(lookups.ask_first("a.test")).unwrap();
         assert_eq!(script.asked(), ["a.test"]);
     }
 
@@ -463,11 +502,11 @@ mod tests {
         script.allow(2);
         let start = Instant::now();
         for host in ["unsure.test", "UNSURE.test"] {
-            block_on(lookups.ask_at(host, start)).unwrap_err();
+            block_on(lookups.ask_at(host, Trust::All, start)).unwrap_err();
         }
         assert_eq!(script.asked().len(), 1);
         let later = Instant::now() + Duration::from_secs(1);
-        block_on(lookups.ask_at("unsure.test", later)).unwrap_err();
+        block_on(lookups.ask_at("unsure.test", Trust::All, later)).unwrap_err();
         assert_eq!(script.asked().len(), 2);
     }
 
@@ -476,11 +515,11 @@ mod tests {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
         script.allow(2);
-        let failed = block_on(lookups.ask("panic.test")).unwrap_err();
+        let failed = block_on(lookups.ask_first("panic.test")).unwrap_err();
         assert!(!failed.not_found);
         assert_eq!(failed.to_string(), "the look-up broke down");
         until(&lookups, "the thread is gone", |state| state.idle == 1);
-        block_on(lookups.ask("a.test")).unwrap();
+        block_on(lookups.ask_first("a.test")).unwrap();
     }
 
     #[test]
@@ -488,7 +527,7 @@ mod tests {
         let script = Arc::new(Script::default());
         let none = Box::new(|_| Err(io::ErrorKind::WouldBlock.into()));
         let lookups = script.with_threads(none, PATIENCE);
-        let failed = block_on(lookups.ask("a.test")).unwrap_err();
+        let failed = block_on(lookups.ask_first("a.test")).unwrap_err();
         assert!(!failed.not_found);
         assert!(failed.to_string().starts_with("no thread to look it up: "));
         let state = lookups.shared.lock();
@@ -504,7 +543,7 @@ mod tests {
             false => start_thread(shared),
         });
         let lookups = script.with_threads(only_one, PATIENCE);
-        let askers = ["a.test", "b.test", "c.test"].map(|host| lookups.ask(host));
+        let askers = ["a.test", "b.test", "c.test"].map(|host| lookups.ask_first(host));
         assert_eq!(lookups.shared.lock().threads, 1);
         script.allow(3);
         assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
@@ -516,7 +555,7 @@ mod tests {
         let lookups = script.with_threads(Box::new(start_thread), Duration::ZERO);
         script.allow(2);
         for host in ["a.test", "b.test"] {
-            block_on(lookups.ask(host)).unwrap();
+            block_on(lookups.ask_first(host)).unwrap();
             until(&lookups, "the thread does not end", |state| {
                 state.threads == 0
             });
@@ -528,7 +567,7 @@ mod tests {
         let script = Arc::new(Script::default());
         let lookups = script.with_threads(Box::new(start_thread), 10 * PATIENCE);
         script.allow(1);
-        block_on(lookups.ask("a.test")).unwrap();
+        block_on(lookups.ask_first("a.test")).unwrap();
         until(&lookups, "the thread does not wait for work", |state| {
             state.idle == 1
         });
@@ -546,7 +585,7 @@ mod tests {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
         let askers: Vec<_> = (0..THREADS + 1)
-            .map(|n| lookups.ask(&format!("{n}.test")))
+            .map(|n| lookups.ask_first(&format!("{n}.test")))
             .collect();
         drop(lookups);
         script.allow(THREADS + 1);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 pub use answer::LookupFailed;
-use lookups::{LookUp, Lookups};
+use lookups::{LookUp, Lookups, Trust};
 
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Resolver {
     lookups: Lookups,
     /// The port of the request that is being connected, when it is known.
     port: fn() -> Option<u16>,
+    /// Whether that request is to ask again where nobody could tell a moment ago.
+    anew: fn() -> bool,
 }
 
 impl Resolver {
@@ -42,7 +44,14 @@ impl Resolver {
             rules: rules.into(),
             lookups: Lookups::new(look_up),
             port,
+            anew: || false,
         }
+    }
+
+    /// Asks again for a name that nobody could tell a moment ago, for the requests of
+    /// which `anew` is true.
+    pub fn anew_when(self, anew: fn() -> bool) -> Self {
+        Self { anew, ..self }
     }
 
     fn rule(&self, host: &str) -> Option<Vec<IpAddr>> {
@@ -64,7 +73,11 @@ impl Resolve for Resolver {
         if let Some(addrs) = self.rule(host).or_else(|| of_localhost(host)) {
             return Box::pin(async move { Ok(with_port_0(addrs)) });
         }
-        let answer = self.lookups.ask(host);
+        let trust = match (self.anew)() {
+            true => Trust::Answers,
+            false => Trust::All,
+        };
+        let answer = self.lookups.ask(host, trust);
         Box::pin(async move { Ok(with_port_0(answer.await?)) })
     }
 }
@@ -125,6 +138,24 @@ mod tests {
         assert_eq!(resolve(&resolver, "a.test").await, ["127.0.0.1:0"]);
         PORT.store(80, Relaxed);
         assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
+    }
+
+    /// The first wait before a retry is shorter than the failure is remembered.
+    #[tokio::test]
+    async fn a_retry_asks_again_where_nobody_could_tell() {
+        static ASKED: AtomicU16 = AtomicU16::new(0);
+        let look_up = |host: &str| match ASKED.fetch_add(1, Relaxed) {
+            0 => Err(LookupFailed::temporary(host)),
+            _ => Ok(vec!["192.0.2.1".parse().unwrap()]),
+        };
+        let resolver = Resolver::over(Box::new(look_up), Vec::new(), || None);
+        let first = resolver.resolve("a.test".parse().unwrap()).await;
+        assert!(first.is_err());
+        let resolver = resolver.anew_when(|| true);
+        for _ in 0..2 {
+            assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
+        }
+        assert_eq!(ASKED.load(Relaxed), 2);
     }
 
     #[tokio::test]
