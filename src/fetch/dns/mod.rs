@@ -1,4 +1,5 @@
-//! From host names to addresses, with errors that tell "no such name" from "not now".
+//! From host names to addresses, with errors that tell "no such name" from "not now":
+//! the rules of `--resolve` first, then what is remembered, then the system.
 
 mod answer;
 mod cache;
@@ -73,9 +74,10 @@ impl Resolve for Resolver {
         if let Some(addrs) = self.rule(host).or_else(|| of_localhost(host)) {
             return Box::pin(async move { Ok(with_port_0(addrs)) });
         }
-        let trust = match (self.anew)() {
-            true => Trust::Answers,
-            false => Trust::All,
+        let trust = if (self.anew)() {
+            Trust::Answers
+        } else {
+            Trust::All
         };
         let answer = self.lookups.ask(host, trust);
         Box::pin(async move { Ok(with_port_0(answer.await?)) })
