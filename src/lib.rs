@@ -83,4 +83,4 @@ pub use model::{
 pub use notify::{Delivery, Email, deliver, send_email};
 pub use report::{ProgressStyle, ReportError, Screen, render_summary};
 pub use run::{Page, Problem, RunError, fetch_all, fetch_all_with, run, run_until};
-pub use schedule::{RetryPolicy, ScheduleOptions};
+pub use schedule::{PerHost, RetryPolicy, ScheduleOptions};

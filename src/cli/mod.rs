@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Parser, ValueEnum};
-use fetchall::ResolveRule;
+use fetchall::{PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 
 pub use limits::raise_descriptor_limit;
@@ -84,15 +84,25 @@ pub struct Cli {
         help_heading = "How many"
     )]
     pub concurrency: NonZeroUsize,
-    /// Requests to one host (scheme, name and port) at the same time.
+    /// Requests to one host (scheme, name and port) at the same time: a number, or
+    /// auto[:MAX].
+    ///
+    /// With auto a host starts with 4 and gets more while that brings more, and half as many
+    /// when it answers 429 or 503 or can't be reached; MAX bounds it, else -j does.
     #[arg(
         long,
-        value_name = "N",
-        default_value = "10", value_parser = values::at_least_one,
+        value_name = "N|auto[:MAX]",
+        default_value = "auto", value_parser = values::per_host,
         help_heading = "How many"
     )]
-    pub per_host: NonZeroUsize,
-    /// URLs read ahead to find work on other hosts (about 250 bytes each).
+    pub per_host: PerHost,
+    /// Shortest time between the starts of two requests to one host.
+    #[arg(long, value_name = "DUR", default_value = "0", value_parser = values::duration, help_heading = "How many")]
+    pub host_interval: Duration,
+    /// Requests in all, such as 50/s, 100/m or 1000/h [default: as many as it comes to].
+    #[arg(long, value_name = "N/s", value_parser = values::rate, help_heading = "How many")]
+    pub rate: Option<f64>,
+    /// URLs read ahead to find work on other hosts (about 400 bytes each).
     #[arg(
         long,
         value_name = "N",

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{Credentials, Proxy, ProxyUrl, ResolveRule, parse_duration};
+use fetchall::{Credentials, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
 use http::{HeaderName, HeaderValue};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -21,6 +21,35 @@ pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     match at_least_one(text)? {
         n if n.get() <= MOST_CONCURRENT => Ok(n),
         _ => Err(format!("at most {MOST_CONCURRENT}")),
+    }
+}
+
+/// `N`, `auto` or `auto:MAX`.
+pub fn per_host(text: &str) -> Result<PerHost, String> {
+    let form = |_| "a whole number from 1, auto, or auto:MAX is needed".to_owned();
+    match text.strip_prefix("auto") {
+        Some("") => Ok(PerHost::Auto { max: None }),
+        Some(max) => max
+            .strip_prefix(':')
+            .ok_or_else(String::new)
+            .and_then(at_least_one)
+            .map(|max| PerHost::Auto { max: Some(max) })
+            .map_err(form),
+        None => at_least_one(text).map(PerHost::Fixed).map_err(form),
+    }
+}
+
+/// `N/s`, `N/m` or `N/h`; a bare number is per second.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let (number, seconds) = match text.split_once('/') {
+        None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
+        Some((number, "m" | "min")) => (number, 60.0),
+        Some((number, "h")) => (number, 3600.0),
+        Some(_) => ("", 1.0),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate / seconds),
+        _ => Err("no rate; write 50/s, 0.5/s, 100/m or 1000/h".to_owned()),
     }
 }
 
@@ -143,6 +172,33 @@ mod tests {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         assert!(size("big").is_err() && size("-1").is_err());
+    }
+
+    #[test]
+    fn limits_per_host_and_rates_are_read_as_people_write_them() {
+        let n = |n| NonZeroUsize::new(n).unwrap();
+        for (text, per_host) in [
+            ("8", PerHost::Fixed(n(8))),
+            ("auto", PerHost::Auto { max: None }),
+            ("auto:16", PerHost::Auto { max: Some(n(16)) }),
+        ] {
+            assert_eq!(super::per_host(text), Ok(per_host), "{text}");
+        }
+        for bad in ["", "0", "auto:", "auto:0", "auto16", "-1", "many"] {
+            assert!(super::per_host(bad).is_err(), "{bad}");
+        }
+        for (text, per_second) in [
+            ("50/s", 50.0),
+            ("0.5/s", 0.5),
+            ("3", 3.0),
+            ("120/m", 2.0),
+            ("3600/h", 1.0),
+        ] {
+            assert_eq!(rate(text), Ok(per_second), "{text}");
+        }
+        for bad in ["", "0/s", "-1/s", "1/day", "/s", "inf/s", "nan", "1/s/s"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

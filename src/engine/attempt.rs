@@ -3,18 +3,20 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
-use super::clock::{after, now};
+use super::clock::now;
 use super::redirect::{self, Redirect};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
-use crate::model::{Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire};
-use crate::schedule::parse_retry_after;
+use crate::model::{
+    Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire, after,
+};
+use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
 
 /// A body must bring this many bytes in every stall window.
@@ -32,24 +34,14 @@ pub enum Step {
     Redirected(Redirect),
 }
 
-/// What was seen of the response, also when the attempt failed later.
-#[derive(Default)]
-pub struct Seen {
-    /// The head.
-    pub head: Option<ResponseHead>,
-    /// Time from the start of the attempt to the head.
-    pub ttfb: Option<Duration>,
-}
-
 /// Runs one attempt to its end, within its time.
 pub async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<Wire>,
-    start: Instant,
-    seen: &mut Seen,
+    seen: &mut Option<ResponseHead>,
 ) -> Result<Step, FetchError> {
-    let inner = request(engine, attempt, wire, start, seen);
+    let inner = request(engine, attempt, wire, seen);
     let (outcome, rest) = match engine.options.max_time {
         None => inner.await,
         Some(limit) => timeout(limit, inner).await.unwrap_or({
@@ -58,7 +50,7 @@ pub async fn run<T: Transport, S: BodyStore>(
         }),
     };
     // The outcome is known: what is left of the body can't change it any more.
-    if let (Some(mut rest), Some(head)) = (rest, &seen.head) {
+    if let (Some(mut rest), Some(head)) = (rest, seen.as_ref()) {
         drain(&mut rest, head).await;
     }
     outcome
@@ -68,19 +60,18 @@ async fn request<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<Wire>,
-    start: Instant,
-    seen: &mut Seen,
+    seen: &mut Option<ResponseHead>,
 ) -> (Result<Step, FetchError>, Option<T::Body>) {
     let options = &engine.options;
     let opening = engine.transport.open(attempt, wire);
-    let opened = head_in_time(opening, options.stall_timeout, wire, start).await;
+    let opened = head_in_time(opening, options.stall_timeout, wire).await;
     let Response { head, body } = match opened {
         Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
-    seen.ttfb = Some(now().saturating_duration_since(start));
+    wire.head_came(now());
     let verdict = judge(attempt, &head, options);
-    let head = seen.head.insert(head);
+    let head = seen.insert(head);
     match verdict {
         Ok(None) => (keep(engine, attempt, head, body).await, None),
         Ok(Some(redirect)) => (Ok(Step::Redirected(redirect)), Some(body)),
@@ -110,12 +101,12 @@ async fn head_in_time<R>(
     opening: impl Future<Output = Result<R, FetchError>>,
     limit: Option<Duration>,
     wire: &Wire,
-    start: Instant,
 ) -> Result<R, FetchError> {
     let Some(limit) = limit else {
         return opening.await;
     };
     tokio::pin!(opening);
+    let start = wire.started();
     let mut deadline = after(start, limit);
     loop {
         if let Ok(opened) = tokio::time::timeout_at(deadline.into(), &mut opening).await {
@@ -149,9 +140,7 @@ fn judge(
     if !head.status.is_success() {
         return Err(FetchError::Status {
             status: head.status,
-            retry_after: head
-                .text(header::RETRY_AFTER)
-                .and_then(|value| parse_retry_after(value, SystemTime::now())),
+            retry_after: asked_to_wait(head),
             note: None,
         });
     }
@@ -170,6 +159,15 @@ fn judge(
         }
         _ => Ok(None),
     }
+}
+
+/// When the server wants to be asked again: it says so, or it says that nothing is left of
+/// what it allows.
+fn asked_to_wait(head: &ResponseHead) -> Option<Duration> {
+    let now = SystemTime::now();
+    head.text(header::RETRY_AFTER)
+        .and_then(|value| parse_retry_after(value, now))
+        .or_else(|| budget_gone(&head.headers, now))
 }
 
 /// RFC 9110 §6.4.1: whose responses have no body whatever their headers say.

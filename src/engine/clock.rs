@@ -48,14 +48,6 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Longer than any run. A wait beyond it is one without an end.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-
-/// The moment after a wait, however long that is.
-pub fn after(start: Instant, wait: Duration) -> Instant {
-    start + wait.min(FOR_EVER)
-}
-
 /// Whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

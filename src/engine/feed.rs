@@ -46,8 +46,8 @@ async fn feed<T: Transport, S: BodyStore>(
                     }
                 }
                 Entry::Invalid(line) => {
-                    engine.live.failed(&line.error);
                     let settled = settle::invalid(line, &engine.clock);
+                    engine.live.settled_as(&settled.outcome);
                     // The pump goes only after the run.
                     let _ = engine.events.send(Event::Settled(Box::new(settled))).await;
                 }

@@ -7,6 +7,7 @@ mod feed;
 mod redirect;
 mod settle;
 mod shutdown;
+mod verdict;
 mod worker;
 
 use std::num::NonZeroUsize;
@@ -29,7 +30,7 @@ pub use shutdown::Shutdown;
 /// Limits and habits of the engine.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Workers, and so requests at the same time.
+    /// Requests at the same time.
     pub concurrency: NonZeroUsize,
     /// The method of every request.
     pub method: Method,
@@ -67,6 +68,27 @@ impl Default for EngineOptions {
         }
     }
 }
+
+impl EngineOptions {
+    /// A connection that does not come about in time stops to count against the limit, and
+    /// so many more may start instead: hosts that never answer must not take the places of
+    /// those that do. Who wants only a few at the same time wants just that.
+    fn spare(&self) -> usize {
+        match self.concurrency.get() {
+            few if few < FEW => 0,
+            many => many.min(MOST_SPARE),
+        }
+    }
+
+    fn workers(&self) -> usize {
+        self.concurrency.get() + self.spare()
+    }
+}
+
+/// Below this concurrency it is exact.
+const FEW: usize = 8;
+/// Connections that may hang beside the requests that are counted.
+const MOST_SPARE: usize = 64;
 
 /// Everything a worker needs.
 pub struct Engine<T, S> {
@@ -108,7 +130,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     let dropped = shutdown.abort_token().drop_guard();
     let engine = Arc::new(engine);
     let scheduler = Arc::clone(&engine.scheduler);
-    let workers: Vec<_> = (0..engine.options.concurrency.get())
+    let workers: Vec<_> = (0..engine.options.workers())
         .map(|_| tokio::spawn(worker::run(Arc::clone(&engine), shutdown.clone())))
         .collect();
     let feed = tokio::spawn(feed::run(

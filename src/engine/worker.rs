@@ -1,25 +1,41 @@
 //! A worker: one lease after another, one attempt at a time.
 
+use std::future::Future;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use siphasher::sip::SipHasher13;
 
-use super::attempt::{self, Seen, Step};
-use super::clock::{after, now};
-use super::{Engine, Shutdown, settle};
+use super::attempt::{self, Step};
+use super::clock::now;
+use super::{Engine, Shutdown, settle, verdict};
 use crate::fetch::Transport;
-use crate::model::{Attempt, Event, Feedback, FetchError, Live, Saved, Wire, human_duration};
-use crate::schedule::{Decision, Lease, Situation};
+use crate::model::{
+    Attempt, Event, Feedback, FetchError, Live, ResponseHead, Saved, Settled, Unheard, Wire, after,
+    human_duration,
+};
+use crate::schedule::{Decision, Lease, Next, Situation};
 use crate::store::BodyStore;
+
+/// A connection that does not stand after so long lost its first packet, or is not wanted:
+/// the first retransmission comes then (RFC 6298 §2).
+const SLOW_CONNECT: Duration = Duration::from_secs(1);
+/// After the TLS handshake an HTTP/2 connection takes a moment until others can use it.
+const SETTLING: Duration = Duration::from_millis(20);
+/// How often a request is sent again at most without being charged as an attempt: a busy
+/// HTTP/2 server may end one connection after another (nginx after `keepalive_requests`).
+const FREE_RESENDS: u32 = 10;
 
 /// Works until there is nothing left, or the shutdown comes.
 pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, shutdown: Shutdown) {
     let _alarm = shutdown.alarm();
     let work = async {
-        while let Some(lease) = engine.scheduler.next().await {
-            work_off(&engine, lease).await;
+        while let Some(next) = engine.scheduler.next().await {
+            match next {
+                Next::Run(lease) => work_off(&engine, lease).await,
+                Next::Fail(attempt, error) => give_up(&engine, *attempt, error).await,
+            }
         }
     };
     // Dropping the work gives its lease back; its job counts as left. The abort is looked
@@ -58,38 +74,103 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: 
     attempt.number += 1;
     attempt.first_start.get_or_insert(start);
     let wire = Arc::new(Wire::new(start));
-    let mut seen = Seen::default();
+    let mut head = None;
     let in_flight = InFlight::new(&engine.live, start);
-    let result = attempt::run(engine, &attempt, &wire, start, &mut seen).await;
+    let running = attempt::run(engine, &attempt, &wire, &mut head);
+    let result = if lease.is_cold() {
+        let has_spare = engine.options.spare() > 0;
+        let is_tls = attempt.url().scheme() == "https";
+        first_at_host(running, &wire, &mut lease, has_spare, is_tls).await
+    } else {
+        running.await
+    };
     drop(in_flight);
     attempt.simulated |= wire.is_simulated();
     tracing::debug!(
         url = attempt.url().as_str(),
         attempt = attempt.number,
         ms = now().saturating_duration_since(start).as_millis() as u64,
-        status = seen.head.as_ref().map(|head| head.status.as_u16()),
+        status = head.as_ref().map(|head| head.status.as_u16()),
         "attempt ended",
     );
     let mut ended = Ended {
         attempt,
-        seen,
-        start,
+        head,
+        wire,
     };
+    let mut feedback = verdict::feedback(&ended.wire, ended.head.as_ref(), &result, engine.retry.retry_after_max);
     match result {
         Ok(Step::Redirected(redirect)) => {
             redirect.apply(&mut ended.attempt);
-            lease.hand_over(ended.attempt);
+            ended.attempt.resends = 0;
+            lease.hand_over(ended.attempt, &feedback);
         }
-        Ok(Step::Fetched(saved)) => finish(engine, lease, ended, Ok(saved)).await,
-        Err(error) => failed(engine, lease, ended, error).await,
+        Ok(Step::Fetched(saved)) => finish(engine, lease, ended, Ok(saved), &feedback).await,
+        Err(_) if ended.was_unheard() => {
+            ended.attempt.number -= 1;
+            ended.attempt.resends += 1;
+            lease.hand_over(ended.attempt, &feedback);
+        }
+        Err(error) => failed(engine, lease, ended, error, &mut feedback).await,
+    }
+}
+
+/// Runs an attempt that goes to its host alone, and tells the scheduler when others may
+/// follow: when its connection stands, or the head of the response is there.
+async fn first_at_host<R>(
+    running: impl Future<Output = R>,
+    wire: &Wire,
+    lease: &mut Lease,
+    has_spare: bool,
+    is_tls: bool,
+) -> R {
+    let stands = async {
+        wire.stands().await;
+        if is_tls {
+            // The head comes only over a connection that can be used; or in time.
+            let _ = tokio::time::timeout(SETTLING, wire.head()).await;
+        }
+    };
+    tokio::pin!(running, stands);
+    if has_spare {
+        tokio::select! {
+            biased;
+            result = &mut running => return result,
+            () = &mut stands => {
+                lease.connected();
+                return running.await;
+            }
+            () = tokio::time::sleep(SLOW_CONNECT) => lease.set_aside(),
+        }
+    }
+    tokio::select! {
+        biased;
+        result = &mut running => result,
+        () = &mut stands => {
+            lease.connected();
+            running.await
+        }
     }
 }
 
 /// An attempt that ended, with what was seen of it.
 struct Ended {
     attempt: Attempt,
-    seen: Seen,
-    start: Instant,
+    head: Option<ResponseHead>,
+    wire: Arc<Wire>,
+}
+
+impl Ended {
+    /// Whether it may be sent again without being charged: nobody heard it.
+    fn was_unheard(&self) -> bool {
+        match self.wire.unheard() {
+            Some(Unheard::Stale) => {
+                self.attempt.resends == 0 && self.attempt.method.is_idempotent()
+            }
+            Some(Unheard::TurnedAway) => self.attempt.resends < FREE_RESENDS,
+            None => false,
+        }
+    }
 }
 
 async fn failed<T: Transport, S: BodyStore>(
@@ -97,41 +178,41 @@ async fn failed<T: Transport, S: BodyStore>(
     lease: Lease,
     mut ended: Ended,
     error: FetchError,
+    feedback: &mut Feedback,
 ) {
     let attempt = &mut ended.attempt;
     let decision = engine.retry.decide(&Situation {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
         retries_used: attempt.retries_used,
-        holds: attempt.holds,
+        refusals: lease.start().refusals,
+        limits_by_503: lease.start().limits_by_503,
         waited: attempt.waited,
         jitter: jitter(engine.options.seed, attempt),
     });
-    let (wait, hold) = match decision {
+    let (wait, uses_retry, holds_host) = match decision {
         Decision::GiveUp { note } => {
-            return finish(engine, lease, ended, Err(with_note(error, note))).await;
+            let error = with_note(error, note);
+            return finish(engine, lease, ended, Err(error), feedback).await;
         }
-        Decision::Retry(wait) => {
-            attempt.retries_used += 1;
-            (wait, false)
-        }
-        Decision::Hold(wait) => {
-            attempt.holds += 1;
-            (wait, true)
-        }
+        Decision::Retry(wait) => (wait, true, false),
+        Decision::Hold(wait) => (wait, false, true),
+        Decision::BackOff(wait) => (wait, true, true),
     };
+    attempt.retries_used += u32::from(uses_retry);
+    attempt.resends = 0;
     attempt.waited = attempt.waited.saturating_add(wait);
     engine.live.retrying();
     tracing::info!(
         url = attempt.url().as_str(),
-        holds_host = hold,
+        holds_host,
         "{error}; again in {}",
         human_duration(wait)
     );
     let until = after(now(), wait);
-    let feedback = Feedback {
-        hold: hold.then_some(until),
-    };
+    if holds_host {
+        feedback.hold = Some(until);
+    }
     lease.park(ended.attempt, until, feedback);
 }
 
@@ -140,23 +221,33 @@ async fn finish<T: Transport, S: BodyStore>(
     lease: Lease,
     ended: Ended,
     result: Result<Saved, FetchError>,
+    feedback: &Feedback,
 ) {
-    match &result {
-        Ok(_) => engine.live.fetched(),
-        Err(error) => engine.live.failed(error),
-    }
     let settled = settle::settled(
         ended.attempt,
         result,
-        ended.seen,
-        ended.start,
+        ended.head,
+        &ended.wire,
         &engine.clock,
     );
-    // The reporters go only after the workers; when one of them fails, the run is
-    // already being wound down. First the record, then the slot: what is cut off between
-    // the two was reported.
+    // First the record, then the slot: what is cut off between the two was reported.
+    report(engine, settled).await;
+    lease.settle(feedback);
+}
+
+async fn give_up<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: Attempt,
+    error: FetchError,
+) {
+    report(engine, settle::given_up(attempt, error, &engine.clock)).await;
+}
+
+async fn report<T: Transport, S: BodyStore>(engine: &Engine<T, S>, settled: Settled) {
+    engine.live.settled_as(&settled.outcome);
+    // The reporters go only after the workers; when one of them fails, the run is already
+    // being wound down.
     let _ = engine.events.send(Event::Settled(Box::new(settled))).await;
-    lease.settle(Feedback::default());
 }
 
 fn with_note(error: FetchError, note: Option<String>) -> FetchError {

@@ -95,7 +95,8 @@ where
             if let Some(call) = call {
                 // Also when it failed: the request may be under way on another connection
                 // that came free, and then its own clock has to run.
-                call.wire.connect_ended(Instant::now());
+                let well = matches!(connected, Ok(Ok(_)));
+                call.wire.connect_ended(Instant::now(), well);
             }
             connected?
         })

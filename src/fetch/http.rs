@@ -15,14 +15,11 @@ use super::connect::{CALL, Call, Watch, is_retry, port_of_call};
 use super::dns::Resolver;
 use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
 use super::{Body, Response, Transport};
-use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Wire};
+use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Unheard, Wire};
 
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
-/// How often a request is sent again at most without being charged as an attempt: a busy
-/// HTTP/2 server may end one connection after another (nginx after `keepalive_requests`).
-const FREE_RESENDS: u32 = 10;
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
@@ -109,24 +106,13 @@ impl Transport for HttpTransport {
         attempt: &Attempt,
         wire: &Arc<Wire>,
     ) -> Result<Response<HttpBody>, FetchError> {
-        let mut sent = self.send(attempt, wire).await;
-        for resent in 0..FREE_RESENDS {
-            let Err(error) = &sent else { break };
-            // The server closed an idle connection just as it was used again. Nothing
-            // says that it has trouble, so the first time no attempt is charged (RFC 9112
-            // §9.3.1 allows it for idempotent methods).
-            let died = resent == 0
-                && !wire.is_fresh()
-                && attempt.method.is_idempotent()
-                && connection_died(error);
-            // A server that winds an HTTP/2 connection down says which streams it will
-            // not answer: they were not processed, whatever their method (RFC 9113 §6.8).
-            if !died && !was_turned_away(error) {
-                break;
-            }
-            sent = self.send(attempt, wire).await;
-        }
+        let sent = self.send(attempt, wire).await;
         let mut response = sent.map_err(|error| {
+            if was_turned_away(&error) {
+                wire.mark_unheard(Unheard::TurnedAway);
+            } else if !wire.is_fresh() && connection_died(&error) {
+                wire.mark_unheard(Unheard::Stale);
+            }
             let phase = if error.is_connect() {
                 Phase::Connect
             } else {

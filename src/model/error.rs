@@ -272,6 +272,16 @@ pub enum FetchError {
     /// The body could not be saved.
     #[error("could not save: {0}")]
     Save(Cause),
+    /// Given up without another try, because of what its host did to others. Of the kind
+    /// of the error that decided it.
+    #[error("{error}; {why}")]
+    HostGivenUp {
+        /// What the last try at the host failed with.
+        #[source]
+        error: Arc<FetchError>,
+        /// Why the host was given up.
+        why: Arc<str>,
+    },
 }
 
 fn cut_text(received: u64, expected: Option<u64>) -> String {
@@ -311,6 +321,7 @@ impl FetchError {
             Self::Checksum(_) => ErrorKind::Checksum,
             Self::Denied(_) => ErrorKind::Denied,
             Self::Save(_) => ErrorKind::Save,
+            Self::HostGivenUp { error, .. } => error.kind(),
         }
     }
 
@@ -321,6 +332,7 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dns { not_found, .. } => !not_found,
+            Self::HostGivenUp { error, .. } => error.is_transient(),
             Self::Status { status, .. } => matches!(
                 status.as_u16(),
                 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524
@@ -349,6 +361,7 @@ impl FetchError {
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status { status, .. } => Some(*status),
+            Self::HostGivenUp { error, .. } => error.status(),
             _ => None,
         }
     }

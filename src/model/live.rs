@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{ErrorKind, FetchError};
+use super::{ErrorKind, FetchError, Outcome};
 
 /// How the run stands right now. Workers count, the progress display reads: drawing
 /// costs one relaxed addition per event, not a message.
@@ -96,13 +96,16 @@ impl Live {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// A job was fetched.
-    pub fn fetched(&self) {
-        self.fetched.fetch_add(1, Relaxed);
+    /// A job reached its end.
+    pub fn settled_as(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Fetched(_) => self.fetched.fetch_add(1, Relaxed),
+            Outcome::Skipped => self.skipped.fetch_add(1, Relaxed),
+            Outcome::Failed(error) => return self.failed(error),
+        };
     }
 
-    /// A job failed.
-    pub fn failed(&self, error: &FetchError) {
+    fn failed(&self, error: &FetchError) {
         if let Some(count) = self.failed.get(error.kind() as usize) {
             count.fetch_add(1, Relaxed);
         }

@@ -1,7 +1,21 @@
 //! What the transport noticed while one request was under way.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// Why a request that failed may be sent again without being charged as an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// The connection, an old one, was closed just as it was used again. Nothing says
+    /// that the server has trouble (RFC 9112 §9.3.1 allows to send an idempotent request
+    /// again).
+    Stale,
+    /// The server winds an HTTP/2 connection down and says that it did not look at this
+    /// request (RFC 9113 §6.8).
+    TurnedAway,
+}
 
 /// What the transport noticed while one request was under way: shared between the
 /// transport, which writes it, and the clocks above, which read it.
@@ -10,7 +24,11 @@ pub struct Wire {
     start: Instant,
     connects: AtomicU64,
     connect_ended_ns: AtomicU64,
+    connected: AtomicBool,
+    head_ns: AtomicU64,
+    progress: Notify,
     simulated: AtomicBool,
+    unheard: AtomicU8,
 }
 
 impl Wire {
@@ -21,8 +39,23 @@ impl Wire {
             start,
             connects: AtomicU64::new(0),
             connect_ended_ns: AtomicU64::new(0),
+            connected: AtomicBool::new(false),
+            head_ns: AtomicU64::new(0),
+            progress: Notify::new(),
             simulated: AtomicBool::new(false),
+            unheard: AtomicU8::new(0),
         }
+    }
+
+    /// When the request was begun.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.start
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        let took = now.saturating_duration_since(self.start);
+        u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
     /// A connection is being made for this request.
@@ -31,10 +64,35 @@ impl Wire {
     }
 
     /// Connecting came to its end at `now`, well or not.
-    pub fn connect_ended(&self, now: Instant) {
-        let took = now.saturating_duration_since(self.start);
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.connect_ended_ns.store(ns.max(1), Relaxed);
+    pub fn connect_ended(&self, now: Instant, well: bool) {
+        self.connect_ended_ns
+            .store(self.since_start(now), Relaxed);
+        if well {
+            self.connected.store(true, Relaxed);
+            self.progress.notify_one();
+        }
+    }
+
+    /// The head of the response came.
+    pub fn head_came(&self, now: Instant) {
+        self.head_ns.store(self.since_start(now), Relaxed);
+        self.connected.store(true, Relaxed);
+        self.progress.notify_one();
+    }
+
+    /// Waits until a connection to the server stands, as far as can be told: one was made
+    /// for this request, or a response came. One task can wait for it.
+    pub async fn stands(&self) {
+        while !self.connected.load(Relaxed) {
+            self.progress.notified().await;
+        }
+    }
+
+    /// Waits for the head of the response. One task can wait for it.
+    pub async fn head(&self) {
+        while self.head_ns.load(Relaxed) == 0 {
+            self.progress.notified().await;
+        }
     }
 
     /// Whether a connection was made, or begun, for this request; if not, it went over
@@ -47,10 +105,13 @@ impl Wire {
     /// How long connecting took, once it has ended.
     #[must_use]
     pub fn connect_time(&self) -> Option<Duration> {
-        match self.connect_ended_ns.load(Relaxed) {
-            0 => None,
-            ns => Some(Duration::from_nanos(ns)),
-        }
+        time(&self.connect_ended_ns)
+    }
+
+    /// How long it took until the head came, once it has come.
+    #[must_use]
+    pub fn head_time(&self) -> Option<Duration> {
+        time(&self.head_ns)
     }
 
     /// A simulated fault was put in the way.
@@ -62,5 +123,31 @@ impl Wire {
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.simulated.load(Relaxed)
+    }
+
+    /// The request failed without having been heard.
+    pub fn mark_unheard(&self, how: Unheard) {
+        let code = match how {
+            Unheard::Stale => 1,
+            Unheard::TurnedAway => 2,
+        };
+        self.unheard.store(code, Relaxed);
+    }
+
+    /// Whether, and how, the request failed without having been heard.
+    #[must_use]
+    pub fn unheard(&self) -> Option<Unheard> {
+        match self.unheard.load(Relaxed) {
+            1 => Some(Unheard::Stale),
+            2 => Some(Unheard::TurnedAway),
+            _ => None,
+        }
+    }
+}
+
+fn time(ns: &AtomicU64) -> Option<Duration> {
+    match ns.load(Relaxed) {
+        0 => None,
+        ns => Some(Duration::from_nanos(ns)),
     }
 }

@@ -128,7 +128,7 @@ async fn run_with(
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
-    let idle = config.schedule.per_host.min(config.engine.concurrency);
+    let idle = config.schedule.per_host.most(config.engine.concurrency);
     let transport = HttpTransport::new(config.http.clone(), idle.get()).map_err(Problem::from)?;
     match &config.faults {
         Some(plan) => {
@@ -221,7 +221,12 @@ impl Run {
             .and_then(|screen| Progress::start(screen, Arc::clone(&self.live)));
         let grace = self.config.engine.grace;
         let engine = Engine {
-            scheduler: Scheduler::new(&self.config.schedule, Arc::clone(&self.live)),
+            scheduler: Scheduler::new(
+                &self.config.schedule,
+                &self.config.retry,
+                self.config.engine.concurrency,
+                Arc::clone(&self.live),
+            ),
             options: self.config.engine,
             retry: self.config.retry,
             transport,

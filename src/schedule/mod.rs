@@ -1,33 +1,61 @@
 //! Whose turn it is. [`HostQueue`] decides, purely; this shell waits.
+//!
+//! What is known of a host stands in its [`Control`](control::Control): how many requests
+//! it gets at the same time ([`limit`]), how many a second ([`pace`]), until when it is
+//! held, and whether it can be reached at all ([`circuit`]).
 
+mod change;
+mod circuit;
+mod control;
+mod lease;
+mod limit;
+mod pace;
 mod queue;
+mod ratelimit;
 mod retry;
+mod spacing;
+mod tally;
+mod timers;
+mod trial;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::model::{Attempt, Feedback, HostKey, Live};
+use crate::model::{Attempt, FetchError, HostKey, Live};
 
-pub use queue::{HostId, HostQueue, Turn};
+use change::Change;
+use circuit::Probing;
+use control::Rules;
+use queue::{HostQueue, Turn};
+
+pub use lease::Lease;
+pub use limit::PerHost;
+pub use ratelimit::budget_gone;
 pub use retry::{Decision, RetryPolicy, Situation, parse_retry_after};
 
 /// Limits of the scheduler.
 #[derive(Debug, Clone)]
 pub struct ScheduleOptions {
     /// Requests to one host at the same time.
-    pub per_host: NonZeroUsize,
+    pub per_host: PerHost,
+    /// Shortest time between the starts of two requests to one host.
+    pub host_interval: Duration,
+    /// Requests a second, all hosts together; `None`: as many as it comes to.
+    pub rate: Option<f64>,
     /// Jobs held in memory so that idle capacity finds work on other hosts, parked ones
-    /// included; about 250 bytes each.
+    /// included; about 400 bytes each.
     pub look_ahead: NonZeroUsize,
 }
 
 impl Default for ScheduleOptions {
     fn default() -> Self {
         Self {
-            per_host: NonZeroUsize::MIN.saturating_add(9),
+            per_host: PerHost::default(),
+            host_interval: Duration::ZERO,
+            rate: None,
             look_ahead: NonZeroUsize::MIN.saturating_add(32_767),
         }
     }
@@ -36,6 +64,15 @@ impl Default for ScheduleOptions {
 /// The scheduler was stopped; the attempt was not taken.
 #[derive(Debug)]
 pub struct Stopped;
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Next {
+    /// An attempt may run.
+    Run(Lease),
+    /// The job of this attempt fails: its host was given up.
+    Fail(Box<Attempt>, FetchError),
+}
 
 /// Hands out leases, one for each attempt that may run now.
 #[derive(Debug)]
@@ -56,17 +93,40 @@ struct State {
     queue: HostQueue<Attempt>,
     stopped: bool,
     feed_waits: bool,
+    /// What the one who keeps the time waits for.
+    timer: Option<Instant>,
 }
 
 impl Scheduler {
-    /// A scheduler with nothing in it.
+    /// A scheduler with nothing in it, for `total` requests at the same time. The probes
+    /// of a host that is down are as many, and as far apart, as the retries of a job.
     #[must_use]
-    pub fn new(options: &ScheduleOptions, live: Arc<Live>) -> Arc<Self> {
+    pub fn new(
+        options: &ScheduleOptions,
+        retry: &RetryPolicy,
+        total: NonZeroUsize,
+        live: Arc<Live>,
+    ) -> Arc<Self> {
+        let rules = Rules {
+            per_host: options.per_host,
+            total,
+            host_interval: options.host_interval,
+            probing: Probing {
+                probes: retry.retries,
+                delay: retry.delay,
+                max_delay: retry.max_delay,
+            },
+            max_wait: retry.max_wait,
+        };
+        let rate = options
+            .rate
+            .and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok());
         Arc::new(Self {
             state: Mutex::new(State {
-                queue: HostQueue::new(options.per_host),
+                queue: HostQueue::new(rules, rate),
                 stopped: false,
                 feed_waits: false,
+                timer: None,
             }),
             live,
             look_ahead: options.look_ahead.get(),
@@ -82,6 +142,40 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the queue, and tells everybody whom that concerns.
+    fn change<R>(&self, change: impl FnOnce(&mut HostQueue<Attempt>, Instant) -> R) -> R {
+        let (result, has_turn) = self.change_quietly(change);
+        if has_turn {
+            self.work.notify_one();
+        }
+        result
+    }
+
+    /// The same, but wakes no worker, because one is about to ask by itself. Tells whether
+    /// there is something to do for it.
+    fn change_quietly<R>(
+        &self,
+        change: impl FnOnce(&mut HostQueue<Attempt>, Instant) -> R,
+    ) -> (R, bool) {
+        let now = now();
+        let mut state = self.lock();
+        let result = change(&mut state.queue, now);
+        let has_turn = state.queue.has_turn(now);
+        let has_room = state.feed_waits && state.queue.len() < self.look_ahead;
+        let timer_changed = state.timer_changed(now);
+        let changes = state.queue.take_changes();
+        self.live.parked(state.queue.parked());
+        drop(state);
+        if timer_changed {
+            self.timer.notify_one();
+        }
+        if has_room {
+            self.room.notify_one();
+        }
+        log(&changes);
+        (result, has_turn)
+    }
+
     /// Queues an attempt; waits while the look-ahead is full.
     ///
     /// # Errors
@@ -89,21 +183,21 @@ impl Scheduler {
     pub async fn push(&self, attempt: Attempt) -> Result<(), Stopped> {
         loop {
             let room = self.room.notified();
-            {
+            let has_room = {
                 let mut state = self.lock();
                 if state.stopped {
                     return Err(Stopped);
                 }
                 state.feed_waits = state.queue.len() >= self.look_ahead;
-                if !state.feed_waits {
-                    let host = state.queue.host(HostKey::str_of(attempt.url()));
-                    let runnable = state.queue.push(host, attempt);
-                    drop(state);
-                    if runnable {
-                        self.work.notify_one();
-                    }
-                    return Ok(());
-                }
+                !state.feed_waits
+            };
+            // Only the feed pushes: nobody takes the room in between.
+            if has_room {
+                self.change(|queue, now| {
+                    let host = queue.host(HostKey::str_of(attempt.url()));
+                    queue.push(host, attempt, now);
+                });
+                return Ok(());
             }
             room.await;
         }
@@ -122,83 +216,72 @@ impl Scheduler {
         self.room.notify_one();
     }
 
-    /// The right to run the next attempt; waits for one. `None` when there will be none.
-    pub async fn next(self: &Arc<Self>) -> Option<Lease> {
+    /// What to do next; waits for it. `None` when there will be nothing.
+    pub async fn next(self: &Arc<Self>) -> Option<Next> {
         loop {
             // Made before the look, so that a notification in between is not lost.
             let work = self.work.notified();
-            {
-                let mut state = self.lock();
-                if state.stopped {
+            if self.lock().stopped {
+                return None;
+            }
+            match self.change(HostQueue::next) {
+                Turn::Run(ticket, attempt) => {
+                    return Some(Next::Run(Lease::new(self, ticket, attempt)));
+                }
+                Turn::Fail(attempt, error) => return Some(Next::Fail(Box::new(attempt), error)),
+                Turn::Done => {
+                    self.work.notify_waiters();
                     return None;
                 }
-                match state.queue.next(now()) {
-                    Turn::Run(host, attempt) => {
-                        let more = state.queue.has_runnable();
-                        drop(state);
-                        if more {
-                            self.work.notify_one();
-                        }
-                        return Some(Lease {
-                            scheduler: Arc::clone(self),
-                            host: Some(host),
-                            attempt: Some(attempt),
-                        });
-                    }
-                    Turn::Done => {
-                        drop(state);
-                        self.work.notify_waiters();
-                        return None;
-                    }
-                    Turn::WaitUntil(_) | Turn::WaitForSlot | Turn::WaitForInput => {}
-                }
+                Turn::WaitUntil(_) | Turn::WaitForSlot | Turn::WaitForInput => {}
             }
             work.await;
         }
     }
 
-    /// Brings parked attempts and held hosts back when their time has come. Runs beside
+    /// Brings parked attempts and waiting hosts back when their time has come. Runs beside
     /// the workers and never ends: one sleeper for all of them, so that a timer does not
     /// wake every idle worker.
     pub async fn keep_time(&self) {
         loop {
             let changed = self.timer.notified();
-            let due = self.lock().queue.next_timer();
+            let due = {
+                let mut state = self.lock();
+                state.timer = state.queue.next_timer(now());
+                state.timer
+            };
             match due {
                 None => changed.await,
                 Some(due) => tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(due.into()) => {
-                        let mut state = self.lock();
-                        state.queue.release_due(now());
-                        self.live.parked(state.queue.parked());
-                        let runnable = state.queue.has_runnable();
-                        drop(state);
-                        if runnable {
-                            self.work.notify_one();
-                        }
+                        self.change(HostQueue::release_due);
                     }
                 },
             }
         }
     }
+}
 
-    /// Gives a slot back after `change` has put the attempt where it goes next.
-    fn give_back(&self, host: HostId, change: impl FnOnce(&mut HostQueue<Attempt>)) {
-        let mut state = self.lock();
-        let timer_before = state.queue.next_timer();
-        change(&mut state.queue);
-        state.queue.release(host);
-        let timer_changed = state.queue.next_timer() != timer_before;
-        let has_room = state.feed_waits && state.queue.len() < self.look_ahead;
-        self.live.parked(state.queue.parked());
-        drop(state);
-        if timer_changed {
-            self.timer.notify_one();
+impl State {
+    /// Whether the one who keeps the time would sleep too long.
+    fn timer_changed(&mut self, now: Instant) -> bool {
+        let next = self.queue.next_timer(now);
+        let sooner = match (next, self.timer) {
+            (Some(next), Some(timer)) => next < timer,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if sooner {
+            self.timer = next;
         }
-        if has_room {
-            self.room.notify_one();
-        }
+        sooner
+    }
+}
+
+fn log(changes: &[(HostKey, Change)]) {
+    for (host, change) in changes {
+        tracing::info!(%host, "{change}");
     }
 }
 
@@ -207,73 +290,13 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The right to run one attempt. Dropped without a word (panic, abort) it gives its
-/// slot back, and the job counts as left.
-#[derive(Debug)]
-pub struct Lease {
-    scheduler: Arc<Scheduler>,
-    /// Where the slot is; gone once it was given back.
-    host: Option<HostId>,
-    attempt: Option<Attempt>,
-}
-
-impl Lease {
-    /// Takes the attempt out, to run it. It is put back by [`park`](Self::park) or
-    /// [`hand_over`](Self::hand_over).
-    pub fn take(&mut self) -> Option<Attempt> {
-        self.attempt.take()
-    }
-
-    /// The attempt waits until `until` and then goes to the front of its host.
-    pub fn park(mut self, attempt: Attempt, until: Instant, feedback: Feedback) {
-        self.give_back(|queue, host| {
-            queue.park(host, attempt, until);
-            if let Some(hold) = feedback.hold {
-                queue.hold(host, hold);
-            }
-        });
-    }
-
-    /// The attempt goes on at another host (or the same), at the front of its queue.
-    pub fn hand_over(mut self, attempt: Attempt) {
-        self.give_back(|queue, _| {
-            let host = queue.host(HostKey::str_of(attempt.url()));
-            queue.push_front(host, attempt);
-        });
-    }
-
-    /// The job is settled.
-    pub fn settle(mut self, feedback: Feedback) {
-        self.give_back(|queue, host| {
-            if let Some(hold) = feedback.hold {
-                queue.hold(host, hold);
-            }
-        });
-    }
-
-    /// Nobody else is woken for the freed slot: the worker that frees it asks for its
-    /// next lease at once, and `next` wakes another one while more can run.
-    fn give_back(&mut self, change: impl FnOnce(&mut HostQueue<Attempt>, HostId)) {
-        if let Some(host) = self.host.take() {
-            self.scheduler.give_back(host, |queue| change(queue, host));
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.host.is_some() {
-            self.give_back(|_, _| {});
-            // This worker may never come back.
-            self.scheduler.work.notify_one();
-        }
-    }
-}
+#[cfg(test)]
+mod simulation;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Job, Place};
+    use crate::model::{Feedback, Job, Place, Verdict};
     use std::time::Duration;
 
     fn attempt(url: &str) -> Attempt {
@@ -295,10 +318,23 @@ mod tests {
 
     fn scheduler(per_host: usize, look_ahead: usize) -> Arc<Scheduler> {
         let options = ScheduleOptions {
-            per_host: NonZeroUsize::new(per_host).unwrap(),
+            per_host: PerHost::Fixed(NonZeroUsize::new(per_host).unwrap()),
             look_ahead: NonZeroUsize::new(look_ahead).unwrap(),
+            ..ScheduleOptions::default()
         };
-        Scheduler::new(&options, Arc::default())
+        let total = NonZeroUsize::new(100).unwrap();
+        Scheduler::new(&options, &RetryPolicy::default(), total, Arc::default())
+    }
+
+    async fn lease(scheduler: &Arc<Scheduler>) -> Lease {
+        match scheduler.next().await {
+            Some(Next::Run(lease)) => lease,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answered() -> Feedback {
+        Feedback::of(Verdict::Answered)
     }
 
     #[tokio::test(start_paused = true)]
@@ -313,19 +349,19 @@ mod tests {
         scheduler.input_ended();
         let start = now();
 
-        let mut first = scheduler.next().await.unwrap();
+        let mut first = lease(&scheduler).await;
         let parked = first.take().unwrap();
-        first.park(parked, start + Duration::from_secs(5), Feedback::default());
+        first.park(parked, start + Duration::from_secs(5), &answered());
 
-        let mut second = scheduler.next().await.unwrap();
+        let mut second = lease(&scheduler).await;
         assert_eq!(second.take().unwrap().url().path(), "/2");
         assert_eq!(now(), start);
-        second.settle(Feedback::default());
+        second.settle(&answered());
 
-        let mut again = scheduler.next().await.unwrap();
+        let mut again = lease(&scheduler).await;
         assert_eq!(again.take().unwrap().url().path(), "/1");
         assert!(now() >= start + Duration::from_secs(5));
-        again.settle(Feedback::default());
+        again.settle(&answered());
         assert!(scheduler.next().await.is_none());
         clock.abort();
     }
@@ -340,7 +376,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!push.is_finished());
-        scheduler.next().await.unwrap().settle(Feedback::default());
+        lease(&scheduler).await.settle(&answered());
         assert!(push.await.unwrap());
     }
 
@@ -349,8 +385,8 @@ mod tests {
         let scheduler = scheduler(1, 10);
         scheduler.push(attempt("http://a/1")).await.unwrap();
         scheduler.push(attempt("http://a/2")).await.unwrap();
-        drop(scheduler.next().await.unwrap());
-        let held = scheduler.next().await.unwrap();
+        drop(lease(&scheduler).await);
+        let held = lease(&scheduler).await;
         let waiting = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
             async move { scheduler.next().await.is_none() }

@@ -1,24 +1,43 @@
 //! The queue of every host, and the decision whose turn it is: pure, the clock passed in.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::num::NonZeroUsize;
-use std::time::Instant;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
-use crate::model::HostKey;
+use crate::model::{Feedback, FetchError, HostKey};
+
+use super::change::Change;
+use super::control::{Control, Gate, Rules, Start};
+use super::spacing::Spacing;
+use super::timers::Timers;
+
+/// Starts may come so much too early to make up for late ones, when a total rate is set.
+const RATE_SLACK: Duration = Duration::from_millis(5);
+/// Hosts kept only for what was learned of them.
+const MOST_IDLE: usize = 65_536;
 
 /// A host in the queue. Valid while something of that host is queued, parked or running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HostId(usize);
 
+/// The right to run one item, given back with [`HostQueue::release`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The host it runs at.
+    pub host: HostId,
+    /// The host as it was.
+    pub start: Start,
+}
+
 /// What to do next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Turn<T> {
     /// Run this one; its slot is taken until [`HostQueue::release`].
-    Run(HostId, T),
+    Run(Ticket, T),
+    /// This one fails without being run: its host was given up. It has left the queue.
+    Fail(T, FetchError),
     /// Nothing can run before this time, unless something else happens first.
     WaitUntil(Instant),
-    /// Everything queued waits for a slot of its host.
+    /// Everything queued waits for a slot.
     WaitForSlot,
     /// Nothing is queued, but the input goes on.
     WaitForInput,
@@ -30,19 +49,26 @@ pub enum Turn<T> {
 ///
 /// Hosts that can run something stand in a ring and take turns, one item each. An item
 /// is queued, parked or running; each of these gives it to exactly one of the others.
+/// Whether a host can run something, its [`Control`] says.
 #[derive(Debug)]
 pub struct HostQueue<T> {
-    per_host: NonZeroUsize,
+    rules: Rules,
+    rate: Option<Spacing>,
     ids: HashMap<HostKey, usize>,
     hosts: Vec<Option<Host<T>>>,
     free: Vec<usize>,
     ring: VecDeque<usize>,
-    timers: BinaryHeap<Timer<T>>,
-    sequence: u64,
+    /// Hosts whose items fail.
+    failing: VecDeque<usize>,
+    timers: Timers<T>,
     queued: usize,
     parked: usize,
     running: usize,
+    /// Of those that run: not counted against the total.
+    aside: usize,
+    idle: usize,
     ended: bool,
+    changes: Vec<(HostKey, Change)>,
 }
 
 #[derive(Debug)]
@@ -55,73 +81,79 @@ struct Host<T> {
     running: usize,
     /// Timers that name this host; it can't be forgotten before they have passed.
     timers: usize,
-    hold: Option<Instant>,
-    in_ring: bool,
+    /// The next of them that is there to look at the host again.
+    wake: Option<Instant>,
+    place: Place,
+    is_idle: bool,
+    /// There from the first start on: a list may name millions of hosts.
+    control: Option<Box<Control>>,
 }
 
-#[derive(Debug)]
-struct Timer<T> {
-    at: Instant,
-    /// Ties are broken by age.
-    sequence: u64,
-    host: usize,
-    /// `None`: the end of a hold.
-    item: Option<T>,
+/// Where a host stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Ring,
+    Failing,
 }
-
-impl<T> Ord for Timer<T> {
-    /// Reversed: the heap gives its greatest, and the earliest is wanted.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-impl<T> PartialOrd for Timer<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Timer<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Timer<T> {}
 
 impl<T> Host<T> {
-    fn can_run(&self, limit: usize) -> bool {
-        self.hold.is_none()
-            && self.running < limit
-            && !(self.returned.is_empty() && self.fresh.is_empty())
+    fn new(key: HostKey) -> Self {
+        Self {
+            key,
+            returned: VecDeque::new(),
+            fresh: VecDeque::new(),
+            running: 0,
+            timers: 0,
+            wake: None,
+            place: Place::Nowhere,
+            is_idle: false,
+            control: None,
+        }
     }
 
-    fn is_idle(&self) -> bool {
-        self.running == 0
-            && self.timers == 0
-            && !self.in_ring
-            && self.returned.is_empty()
-            && self.fresh.is_empty()
+    fn queued(&self) -> usize {
+        self.returned.len() + self.fresh.len()
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.returned.pop_front().or_else(|| self.fresh.pop_front())
+    }
+
+    fn gate(&self, now: Instant) -> Gate {
+        match &self.control {
+            Some(control) => control.gate(self.running, now),
+            None if self.running == 0 => Gate::Open,
+            None => Gate::Full,
+        }
+    }
+
+    /// Whether nothing of it is queued, parked or running.
+    fn is_unused(&self) -> bool {
+        self.running == 0 && self.timers == 0 && self.place == Place::Nowhere && self.queued() == 0
     }
 }
 
 impl<T> HostQueue<T> {
-    /// An empty queue; at most `per_host` items of a host run at the same time.
+    /// An empty queue. `rate`: the shortest mean time between two starts of any host.
     #[must_use]
-    pub fn new(per_host: NonZeroUsize) -> Self {
+    pub fn new(rules: Rules, rate: Option<Duration>) -> Self {
         Self {
-            per_host,
+            rules,
+            rate: rate.map(|interval| Spacing::new(interval, RATE_SLACK)),
             ids: HashMap::new(),
             hosts: Vec::new(),
             free: Vec::new(),
             ring: VecDeque::new(),
-            timers: BinaryHeap::new(),
-            sequence: 0,
+            failing: VecDeque::new(),
+            timers: Timers::default(),
             queued: 0,
             parked: 0,
             running: 0,
+            aside: 0,
+            idle: 0,
             ended: false,
+            changes: Vec::new(),
         }
     }
 
@@ -143,16 +175,31 @@ impl<T> HostQueue<T> {
         self.parked
     }
 
-    /// Whether some host can probably run something now; `next` tells for sure.
+    /// Whether `next` has probably something to give now; it tells for sure.
     #[must_use]
-    pub fn has_runnable(&self) -> bool {
-        !self.ring.is_empty()
+    pub fn has_turn(&self, now: Instant) -> bool {
+        let can_run = !self.ring.is_empty() && self.has_slot() && self.rate_wait(now).is_none();
+        can_run || !self.failing.is_empty()
     }
 
-    /// When the next timer ends.
+    fn has_slot(&self) -> bool {
+        self.running - self.aside < self.rules.total.get()
+    }
+
+    fn rate_wait(&self, now: Instant) -> Option<Instant> {
+        self.rate.as_ref().and_then(|rate| rate.wait(now))
+    }
+
+    /// When something may have changed by time alone.
     #[must_use]
-    pub fn next_timer(&self) -> Option<Instant> {
-        self.timers.peek().map(|timer| timer.at)
+    pub fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let rate = self.rate_wait(now).filter(|_| !self.ring.is_empty());
+        self.timers.first().into_iter().chain(rate).min()
+    }
+
+    /// What was changed about hosts since the last call.
+    pub fn take_changes(&mut self) -> Vec<(HostKey, Change)> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Nothing new will be pushed.
@@ -167,15 +214,7 @@ impl<T> HostQueue<T> {
             return HostId(*id);
         }
         let key = HostKey::from(key);
-        let host = Host {
-            key: key.clone(),
-            returned: VecDeque::new(),
-            fresh: VecDeque::new(),
-            running: 0,
-            timers: 0,
-            hold: None,
-            in_ring: false,
-        };
+        let host = Host::new(key.clone());
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -194,143 +233,256 @@ impl<T> HostQueue<T> {
         self.hosts.get_mut(id)?.as_mut()
     }
 
-    /// Queues an item behind those of its host. Tells whether the host can run now.
-    pub fn push(&mut self, host: HostId, item: T) -> bool {
+    /// Queues an item behind those of its host.
+    pub fn push(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.fresh.push_back(item);
             self.queued += 1;
         }
-        self.join_ring(host.0)
+        self.place(host.0, now);
     }
 
     /// Queues an item before the fresh ones of its host.
-    pub fn push_front(&mut self, host: HostId, item: T) {
+    pub fn push_front(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.returned.push_back(item);
             self.queued += 1;
         }
-        self.join_ring(host.0);
+        self.place(host.0, now);
     }
 
     /// Keeps an item aside until `until`. Its slot is freed by `release`, not by this.
     pub fn park(&mut self, host: HostId, item: T, until: Instant) {
-        self.parked += 1;
-        self.add_timer(host.0, until, Some(item));
-    }
-
-    /// Nothing of this host runs before `until`. The latest of several holds counts.
-    pub fn hold(&mut self, host: HostId, until: Instant) {
-        let Some(slot) = self.host_mut(host.0) else {
-            return;
-        };
-        if slot.hold.is_none_or(|hold| hold < until) {
-            slot.hold = Some(until);
-            self.add_timer(host.0, until, None);
+        if let Some(slot) = self.host_mut(host.0) {
+            slot.timers += 1;
+            self.parked += 1;
+            self.timers.add(until, host.0, Some(item));
         }
     }
 
-    /// The item that ran gives its slot back.
-    pub fn release(&mut self, host: HostId) {
-        if let Some(slot) = self.host_mut(host.0) {
-            slot.running -= 1;
+    /// A connection for a running item stands: its host is there.
+    pub fn connected(&mut self, ticket: &Ticket, now: Instant) {
+        let id = ticket.host.0;
+        if let Some(control) = self.host_mut(id).and_then(|host| host.control.as_mut()) {
+            control.connected();
+        }
+        self.place(id, now);
+    }
+
+    /// A running item does not count against the total until `count_again`.
+    pub fn set_aside(&mut self) {
+        self.aside += 1;
+    }
+
+    /// See [`set_aside`](Self::set_aside).
+    pub fn count_again(&mut self) {
+        self.aside -= 1;
+    }
+
+    /// The item that ran gives its slot back, with what it taught about its host.
+    pub fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
+        let id = ticket.host.0;
+        let rules = self.rules;
+        let mut learned = Vec::new();
+        if let Some(host) = self.host_mut(id) {
+            let load = (host.running, host.queued());
+            host.running -= 1;
+            if let Some(control) = &mut host.control {
+                control.learn(&ticket.start, feedback, load, &rules, now, &mut |change| {
+                    learned.push(change);
+                });
+            }
             self.running -= 1;
         }
-        self.join_ring(host.0);
-        self.forget_if_idle(host.0);
+        self.note(id, learned);
+        self.place(id, now);
+        self.forget_if_unused(id, now);
+    }
+
+    fn note(&mut self, id: usize, learned: Vec<Change>) {
+        if learned.is_empty() {
+            return;
+        }
+        if learned.contains(&Change::GivenUp) {
+            self.bring_back_parked(id);
+        }
+        if let Some(key) = self.host_mut(id).map(|host| host.key.clone()) {
+            self.changes
+                .extend(learned.into_iter().map(|change| (key.clone(), change)));
+        }
+    }
+
+    /// What waits for its time at a host that was given up waits for nothing.
+    fn bring_back_parked(&mut self, id: usize) {
+        let items = self.timers.take_items_of(id);
+        self.parked -= items.len();
+        self.queued += items.len();
+        if let Some(host) = self.host_mut(id) {
+            host.timers -= items.len();
+            host.returned.extend(items);
+        }
     }
 
     /// Brings back what waited for a time that has come.
     pub fn release_due(&mut self, now: Instant) {
-        while self.timers.peek().is_some_and(|timer| timer.at <= now) {
-            let Some(timer) = self.timers.pop() else {
-                return;
-            };
-            if timer.item.is_some() {
+        while let Some((id, item)) = self.timers.take_due(now) {
+            if item.is_some() {
                 self.parked -= 1;
                 self.queued += 1;
             }
-            if let Some(host) = self.host_mut(timer.host) {
+            if let Some(host) = self.host_mut(id) {
                 host.timers -= 1;
-                host.returned.extend(timer.item);
-                if host.hold.is_some_and(|hold| hold <= now) {
-                    host.hold = None;
-                }
+                host.returned.extend(item);
+                host.wake = host.wake.filter(|wake| *wake > now);
             }
-            self.join_ring(timer.host);
-            self.forget_if_idle(timer.host);
+            self.place(id, now);
+            self.forget_if_unused(id, now);
         }
     }
 
     /// Whose turn it is.
     pub fn next(&mut self, now: Instant) -> Turn<T> {
         self.release_due(now);
-        let limit = self.per_host.get();
-        while let Some(id) = self.ring.pop_front() {
+        if let Some((item, error)) = self.next_failing(now) {
+            return Turn::Fail(item, error);
+        }
+        if self.has_slot() && self.rate_wait(now).is_none() {
+            while let Some(id) = self.ring.pop_front() {
+                if let Some((start, item)) = self.start(id, now) {
+                    let host = HostId(id);
+                    return Turn::Run(Ticket { host, start }, item);
+                }
+            }
+        }
+        self.nothing_now(now)
+    }
+
+    fn next_failing(&mut self, now: Instant) -> Option<(T, FetchError)> {
+        while let Some(id) = self.failing.pop_front() {
             let Some(host) = self.host_mut(id) else {
                 continue;
             };
-            host.in_ring = false;
-            let item = if host.can_run(limit) {
-                host.returned.pop_front().or_else(|| host.fresh.pop_front())
-            } else {
-                None
-            };
-            if let Some(item) = item {
-                host.running += 1;
-                self.queued -= 1;
-                self.running += 1;
-                self.join_ring(id);
-                return Turn::Run(HostId(id), item);
+            host.place = Place::Nowhere;
+            let error = host
+                .control
+                .as_ref()
+                .and_then(|control| control.fails(now))
+                .cloned();
+            let failed = error.and_then(|error| Some((host.pop()?, error)));
+            self.queued -= usize::from(failed.is_some());
+            self.place(id, now);
+            self.forget_if_unused(id, now);
+            if failed.is_some() {
+                return failed;
             }
         }
-        self.nothing_now()
+        None
     }
 
-    fn nothing_now(&self) -> Turn<T> {
+    fn start(&mut self, id: usize, now: Instant) -> Option<(Start, T)> {
+        let rules = self.rules;
+        let mut learned = Vec::new();
+        let host = self.host_mut(id)?;
+        host.place = Place::Nowhere;
+        let open = host.gate(now) == Gate::Open;
+        let Some(item) = open.then(|| host.pop()).flatten() else {
+            self.place(id, now);
+            return None;
+        };
+        host.running += 1;
+        let control = host
+            .control
+            .get_or_insert_with(|| Box::new(Control::new(&rules, now)));
+        let start = control.start(now, &mut |change| learned.push(change));
+        self.queued -= 1;
+        self.running += 1;
+        if let Some(rate) = &mut self.rate {
+            rate.start(now);
+        }
+        self.note(id, learned);
+        self.place(id, now);
+        Some((start, item))
+    }
+
+    fn nothing_now(&self, now: Instant) -> Turn<T> {
         if self.ended && self.is_empty() {
             return Turn::Done;
         }
-        match self.next_timer() {
+        match self.next_timer(now) {
             Some(at) => Turn::WaitUntil(at),
             None if self.queued == 0 && !self.ended => Turn::WaitForInput,
             None => Turn::WaitForSlot,
         }
     }
 
-    fn add_timer(&mut self, host: usize, at: Instant, item: Option<T>) {
-        if let Some(slot) = self.host_mut(host) {
-            slot.timers += 1;
-        }
-        self.sequence += 1;
-        self.timers.push(Timer {
-            at,
-            sequence: self.sequence,
-            host,
-            item,
-        });
-    }
-
-    /// Puts a host into the ring if it can run something. Tells whether it can.
-    fn join_ring(&mut self, id: usize) -> bool {
-        let limit = self.per_host.get();
+    /// Puts a host where it belongs: into the ring if it can run something, among the
+    /// failing if it was given up, and under a timer if it has to wait.
+    fn place(&mut self, id: usize, now: Instant) {
         let Some(host) = self.host_mut(id) else {
-            return false;
+            return;
         };
-        let can_run = host.can_run(limit);
-        if can_run && !host.in_ring {
-            host.in_ring = true;
-            self.ring.push_back(id);
+        if host.is_idle && host.queued() > 0 {
+            host.is_idle = false;
+            self.idle -= 1;
         }
-        can_run
+        let Some(host) = self.host_mut(id) else {
+            return;
+        };
+        if host.queued() == 0 || host.place != Place::Nowhere {
+            return;
+        }
+        match host.gate(now) {
+            Gate::Full => {}
+            Gate::Open => {
+                host.place = Place::Ring;
+                self.ring.push_back(id);
+            }
+            Gate::Shut => {
+                host.place = Place::Failing;
+                self.failing.push_back(id);
+            }
+            Gate::At(at) => self.wake_at(id, at),
+        }
     }
 
-    /// A list of millions of hosts must not keep them all.
-    fn forget_if_idle(&mut self, id: usize) {
-        let idle = self
-            .hosts
-            .get_mut(id)
-            .and_then(|place| place.take_if(|host| host.is_idle()));
-        if let Some(host) = idle {
+    fn wake_at(&mut self, id: usize, at: Instant) {
+        let Some(host) = self.host_mut(id) else {
+            return;
+        };
+        if host.wake.is_none_or(|wake| at < wake) {
+            host.wake = Some(at);
+            host.timers += 1;
+            self.timers.add(at, id, None);
+        }
+    }
+
+    /// A list of millions of hosts must not keep them all; but what was learned of a host
+    /// is kept for a while, and no start comes too early because it was forgotten.
+    fn forget_if_unused(&mut self, id: usize, now: Instant) {
+        let many = self.idle >= MOST_IDLE;
+        let Some(host) = self.host_mut(id).filter(|host| host.is_unused()) else {
+            return;
+        };
+        let control = host.control.as_ref();
+        let keep = control.and_then(|control| {
+            if many {
+                control.wait(now)
+            } else {
+                control.keep_until(now)
+            }
+        });
+        let was_idle = std::mem::replace(&mut host.is_idle, keep.is_some());
+        match (was_idle, keep.is_some()) {
+            (false, true) => self.idle += 1,
+            (true, false) => self.idle -= 1,
+            _ => {}
+        }
+        if let Some(until) = keep {
+            self.wake_at(id, until);
+            return;
+        }
+        let forgotten = self.hosts.get_mut(id).and_then(Option::take);
+        if let Some(host) = forgotten {
             self.ids.remove(&host.key);
             self.free.push(id);
         }
@@ -338,250 +490,4 @@ impl<T> HostQueue<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::HashSet;
-    use std::time::Duration;
-
-    fn limit(n: usize) -> NonZeroUsize {
-        NonZeroUsize::new(n).unwrap()
-    }
-
-    #[test]
-    fn hosts_take_turns() {
-        let mut queue = HostQueue::new(limit(9));
-        for (key, item) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5)] {
-            let host = queue.host(key);
-            queue.push(host, item);
-        }
-        let now = Instant::now();
-        let order: Vec<_> = std::iter::from_fn(|| match queue.next(now) {
-            Turn::Run(_, item) => Some(item),
-            _ => None,
-        })
-        .collect();
-        assert_eq!(order, [1, 4, 5, 2, 3]);
-    }
-
-    #[test]
-    fn a_held_host_costs_the_others_nothing() {
-        let mut queue = HostQueue::new(limit(1));
-        let now = Instant::now();
-        let later = now + Duration::from_secs(9);
-        let slow = queue.host("slow");
-        queue.push(slow, 1);
-        queue.push(slow, 2);
-        let Turn::Run(slow, item) = queue.next(now) else {
-            panic!()
-        };
-        queue.park(slow, item, later);
-        queue.hold(slow, later);
-        queue.release(slow);
-        let quick = queue.host("quick");
-        queue.push(quick, 3);
-        queue.input_ended();
-        assert_eq!(queue.next(now), Turn::Run(quick, 3));
-        queue.release(quick);
-        assert_eq!(queue.next(now), Turn::WaitUntil(later));
-        assert_eq!(queue.next(later), Turn::Run(slow, 1));
-        assert_eq!(queue.next(later), Turn::WaitForSlot);
-        queue.release(slow);
-        assert_eq!(queue.next(later), Turn::Run(slow, 2));
-        queue.release(slow);
-        assert_eq!(queue.next(later), Turn::Done);
-    }
-
-    #[test]
-    fn hosts_that_are_done_are_forgotten() {
-        let mut queue = HostQueue::new(limit(1));
-        let now = Instant::now();
-        for n in 0..1000 {
-            let host = queue.host(&format!("h{n}"));
-            queue.push(host, n);
-            let Turn::Run(host, _) = queue.next(now) else {
-                panic!()
-            };
-            queue.release(host);
-        }
-        assert!(queue.hosts.len() <= 1 && queue.ids.is_empty());
-    }
-
-    /// What a test does to the queue in one step.
-    #[derive(Debug, Clone)]
-    enum Step {
-        Push(u8),
-        Next,
-        Settle(prop::sample::Index),
-        Park(prop::sample::Index, u16, bool),
-        HandOver(prop::sample::Index, u8),
-        Pass(u16),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            3 => (0u8..6).prop_map(Step::Push),
-            4 => Just(Step::Next),
-            3 => any::<prop::sample::Index>().prop_map(Step::Settle),
-            2 => (any::<prop::sample::Index>(), 0u16..500, any::<bool>())
-                .prop_map(|(which, ms, hold)| Step::Park(which, ms, hold)),
-            1 => (any::<prop::sample::Index>(), 0u8..6)
-                .prop_map(|(which, host)| Step::HandOver(which, host)),
-            2 => (0u16..300).prop_map(Step::Pass),
-        ]
-    }
-
-    /// A queue under test, with what it may be compared to.
-    struct Bench {
-        queue: HostQueue<(u8, u32)>,
-        limit: usize,
-        now: Instant,
-        running: Vec<(HostId, (u8, u32))>,
-        held: [Option<Instant>; 6],
-        not_before: HashMap<u32, Instant>,
-        pushed: u32,
-        settled: HashSet<u32>,
-    }
-
-    impl Bench {
-        fn new(per_host: usize) -> Self {
-            Self {
-                queue: HostQueue::new(limit(per_host)),
-                limit: per_host,
-                now: Instant::now(),
-                running: Vec::new(),
-                held: [None; 6],
-                not_before: HashMap::new(),
-                pushed: 0,
-                settled: HashSet::new(),
-            }
-        }
-
-        fn take(&mut self, which: &prop::sample::Index) -> Option<(HostId, (u8, u32))> {
-            (!self.running.is_empty())
-                .then(|| self.running.swap_remove(which.index(self.running.len())))
-        }
-
-        fn run_next(&mut self) -> Result<bool, TestCaseError> {
-            let Turn::Run(host, (name, item)) = self.queue.next(self.now) else {
-                return Ok(false);
-            };
-            prop_assert!(!self.settled.contains(&item), "{item} ran after its end");
-            prop_assert!(
-                self.running.iter().all(|(_, (_, other))| *other != item),
-                "{item} runs twice"
-            );
-            prop_assert!(
-                self.held[name as usize].is_none_or(|until| until <= self.now),
-                "a held host ran"
-            );
-            prop_assert!(
-                self.not_before.get(&item).is_none_or(|at| *at <= self.now),
-                "back too early"
-            );
-            self.running.push((host, (name, item)));
-            let of_host = self
-                .running
-                .iter()
-                .filter(|(_, (other, _))| *other == name)
-                .count();
-            prop_assert!(of_host <= self.limit, "{of_host} of one host run");
-            Ok(true)
-        }
-
-        fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
-            match step {
-                Step::Push(name) => {
-                    let host = self.queue.host(&name.to_string());
-                    self.queue.push(host, (*name, self.pushed));
-                    self.pushed += 1;
-                }
-                Step::Next => {
-                    self.run_next()?;
-                }
-                Step::Settle(which) => {
-                    if let Some((host, (_, item))) = self.take(which) {
-                        self.queue.release(host);
-                        prop_assert!(self.settled.insert(item));
-                    }
-                }
-                Step::Park(which, ms, hold) => {
-                    if let Some((host, (name, item))) = self.take(which) {
-                        let until = self.now + Duration::from_millis(u64::from(*ms));
-                        self.queue.park(host, (name, item), until);
-                        self.not_before.insert(item, until);
-                        if *hold {
-                            self.queue.hold(host, until);
-                            let held = &mut self.held[name as usize];
-                            *held = (*held).max(Some(until));
-                        }
-                        self.queue.release(host);
-                    }
-                }
-                Step::HandOver(which, name) => {
-                    if let Some((host, (_, item))) = self.take(which) {
-                        let other = self.queue.host(&name.to_string());
-                        self.queue.push_front(other, (*name, item));
-                        self.queue.release(host);
-                    }
-                }
-                Step::Pass(ms) => self.now += Duration::from_millis(u64::from(*ms)),
-            }
-            Ok(())
-        }
-
-        /// Works off everything that is left: nobody is starved, nothing is lost.
-        fn finish(&mut self) -> Result<(), TestCaseError> {
-            self.queue.input_ended();
-            let mut rounds = 0;
-            loop {
-                rounds += 1;
-                prop_assert!(rounds < 100_000, "it does not come to an end");
-                if self.run_next()? {
-                    continue;
-                }
-                if let Some((host, (_, item))) = self.running.pop() {
-                    self.queue.release(host);
-                    prop_assert!(self.settled.insert(item));
-                    continue;
-                }
-                match self.queue.next(self.now) {
-                    Turn::WaitUntil(at) => {
-                        prop_assert!(at > self.now);
-                        self.now = at;
-                    }
-                    Turn::Done => break,
-                    Turn::Run(host, item) => {
-                        self.running.push((host, item));
-                    }
-                    other => prop_assert!(false, "{other:?} with nothing running"),
-                }
-            }
-            prop_assert_eq!(self.settled.len(), self.pushed as usize);
-            prop_assert!(
-                self.queue
-                    .hosts
-                    .iter()
-                    .flatten()
-                    .all(|host| host.timers > 0)
-            );
-            Ok(())
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
-        #[test]
-        fn never_above_a_limit_nothing_lost_nothing_twice_nobody_starved(
-            per_host in 1usize..4,
-            steps in prop::collection::vec(step(), 0..300),
-        ) {
-            let mut bench = Bench::new(per_host);
-            for step in &steps {
-                bench.apply(step)?;
-                prop_assert_eq!(bench.queue.len() + bench.settled.len(), bench.pushed as usize);
-            }
-            bench.finish()?;
-        }
-    }
-}
+mod tests;

@@ -7,10 +7,16 @@ use crate::model::{ErrorKind, FetchError, human_duration};
 /// Longest back-off exponent; beyond it every cap has long been met.
 const MAX_DOUBLINGS: u32 = 30;
 
-/// Shortest first wait that a server's `Retry-After` leads to; it doubles from there.
+/// Shortest first wait that a refusal leads to; it doubles with every further one.
 const MIN_HOLD: Duration = Duration::from_millis(100);
 /// And what it doubles up to at least.
 const MIN_LAST_HOLD: Duration = Duration::from_secs(1);
+/// A 429 that does not say when to come back uses up a retry once its host has refused so
+/// often in a row: it may never stop.
+const PATIENCE: u32 = 2;
+/// A 503 that does not say when to come back holds its host once that has refused so
+/// often in a row: before, it may be only that URL.
+const SUSPICION: u32 = 4;
 
 /// When to try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +54,10 @@ pub struct Situation<'a> {
     pub idempotent: bool,
     /// Retries used so far.
     pub retries_used: u32,
-    /// Waits the server asked for so far.
-    pub holds: u32,
+    /// How often the host had refused in a row, before this attempt started.
+    pub refusals: u32,
+    /// Whether the bare 503s of the host are known to speak of the pace, as a 429 does.
+    pub limits_by_503: bool,
     /// Time waited so far.
     pub waited: Duration,
     /// In 0..1: where in its range the back-off falls.
@@ -61,8 +69,10 @@ pub struct Situation<'a> {
 pub enum Decision {
     /// Try again after this wait; it uses up a retry.
     Retry(Duration),
-    /// The server asked for this wait: it holds the whole host and uses up no retry.
+    /// Try again after this wait, which holds the whole host and uses up no retry.
     Hold(Duration),
+    /// Try again after this wait, which holds the whole host and uses up a retry.
+    BackOff(Duration),
     /// The failure is final. The note says why the server's wish was not met.
     GiveUp {
         /// For the error message.
@@ -82,18 +92,32 @@ impl RetryPolicy {
             return self.meet(asked, situation);
         }
         let may_resend = situation.idempotent || situation.error.before_request();
-        if !may_resend || situation.retries_used >= self.retries_for(situation.error) {
+        if !may_resend {
             return final_;
         }
-        // Full jitter: anywhere between now and the bound, so that many failures of one
-        // moment do not come back in one moment.
-        let bound = self.back_off(situation.retries_used);
-        let drawn = bound.as_secs_f64() * situation.jitter.clamp(0.0, 1.0);
-        let wait = Duration::try_from_secs_f64(drawn).unwrap_or(bound);
+        let status = match situation.error.status().map(|status| status.as_u16()) {
+            Some(503) if situation.limits_by_503 => Some(429),
+            status => status,
+        };
+        let has_retry = situation.retries_used < self.retries_for(situation.error);
+        let (wait, decision): (_, fn(Duration) -> Decision) = match status {
+            Some(429) if situation.refusals < PATIENCE => {
+                (self.hold(situation.refusals, situation), Decision::Hold)
+            }
+            Some(429) if has_retry => (
+                self.hold(situation.refusals, situation),
+                Decision::BackOff,
+            ),
+            Some(503) if has_retry && situation.refusals >= SUSPICION => {
+                (self.hold(situation.refusals - SUSPICION, situation), Decision::BackOff)
+            }
+            _ if has_retry => (self.retry_wait(situation), Decision::Retry),
+            _ => return final_,
+        };
         if situation.waited.saturating_add(wait) > self.max_wait {
             return final_;
         }
-        Decision::Retry(wait)
+        decision(wait)
     }
 
     /// A wrong checksum is most likely wrong for good.
@@ -111,6 +135,30 @@ impl RetryPolicy {
             .min(self.max_delay)
     }
 
+    /// Full jitter: anywhere between now and the bound, so that many failures of one
+    /// moment do not come back in one moment.
+    fn retry_wait(&self, situation: &Situation<'_>) -> Duration {
+        let bound = self.back_off(situation.retries_used);
+        part(bound, situation.jitter.clamp(0.0, 1.0))
+    }
+
+    /// How long a host is held that refused without a word: it doubles with each time, and
+    /// the jitter lies between half of it and the whole.
+    fn hold(&self, times: u32, situation: &Situation<'_>) -> Duration {
+        let bound = self.floor().back_off(times);
+        part(bound, 0.5 + situation.jitter.clamp(0.0, 1.0) / 2.0)
+    }
+
+    /// A host that refuses again and again must not meet a storm, not even when the user
+    /// wants no back-off.
+    fn floor(&self) -> Self {
+        Self {
+            delay: self.delay.max(MIN_HOLD),
+            max_delay: self.max_delay.max(MIN_LAST_HOLD),
+            ..*self
+        }
+    }
+
     fn meet(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
         let give_up = |note| Decision::GiveUp { note: Some(note) };
         if asked > self.retry_after_max {
@@ -120,14 +168,7 @@ impl RetryPolicy {
                 human_duration(self.retry_after_max),
             ));
         }
-        // `Retry-After: 0` again and again must not become a storm, not even when the
-        // user wants no back-off.
-        let floor = RetryPolicy {
-            delay: self.delay.max(MIN_HOLD),
-            max_delay: self.max_delay.max(MIN_LAST_HOLD),
-            ..*self
-        };
-        let wait = asked.max(floor.back_off(situation.holds));
+        let wait = asked.max(self.floor().back_off(situation.refusals));
         if situation.waited.saturating_add(wait) > self.max_wait {
             return give_up(format!(
                 "waiting {} more would be longer than --max-wait {} in all",
@@ -137,6 +178,10 @@ impl RetryPolicy {
         }
         Decision::Hold(wait)
     }
+}
+
+fn part(whole: Duration, part: f64) -> Duration {
+    Duration::try_from_secs_f64(whole.as_secs_f64() * part).unwrap_or(whole)
 }
 
 /// The wait a 429 or 503 asks for; on other statuses `Retry-After` does not speak of
@@ -185,7 +230,8 @@ mod tests {
             error,
             idempotent: true,
             retries_used: 0,
-            holds: 0,
+            refusals: 0,
+            limits_by_503: false,
             waited: Duration::ZERO,
             jitter: 1.0,
         }
@@ -202,10 +248,11 @@ mod tests {
         for code in 100..=999 {
             let transient = matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524);
             let error = status(code, None);
-            let expected = if transient {
-                Decision::Retry(Duration::from_millis(500))
-            } else {
-                GIVE_UP
+            let half_second = Duration::from_millis(500);
+            let expected = match code {
+                429 => Decision::Hold(half_second),
+                _ if transient => Decision::Retry(half_second),
+                _ => GIVE_UP,
             };
             assert_eq!(decide(&first(&error)), expected, "{code}");
 
@@ -305,6 +352,11 @@ mod tests {
             (FetchError::Denied(cause()), false, false),
             (FetchError::Save(cause()), false, false),
         ];
+        let given_up = FetchError::HostGivenUp {
+            error: FetchError::Refused { cause: cause() }.into(),
+            why: "it is down".into(),
+        };
+        assert_eq!(given_up.kind(), ErrorKind::Refused, "no kind of its own");
         for (error, retried, retried_post) in &table {
             let is_retry = |idempotent| {
                 let mut situation = first(error);
@@ -369,7 +421,7 @@ mod tests {
         let soon = status(503, Some(0));
         let mut situation = first(&soon);
         situation.retries_used = 3;
-        situation.holds = 2;
+        situation.refusals = 2;
         assert_eq!(decide(&situation), Decision::Hold(Duration::from_secs(2)));
 
         let hasty = RetryPolicy {
@@ -378,9 +430,9 @@ mod tests {
             ..RetryPolicy::default()
         };
         let waits: Vec<_> = [0, 1, 9]
-            .map(|holds| {
+            .map(|refusals| {
                 let mut situation = first(&soon);
-                situation.holds = holds;
+                situation.refusals = refusals;
                 hasty.decide(&situation)
             })
             .into();
@@ -408,6 +460,34 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_without_a_word_holds_its_host_longer_and_longer() {
+        let decide = |code, refusals, retries_used, jitter| {
+            let error = status(code, None);
+            let mut situation = first(&error);
+            situation.refusals = refusals;
+            situation.retries_used = retries_used;
+            situation.jitter = jitter;
+            super::tests::decide(&situation)
+        };
+        let ms = Duration::from_millis;
+        // A 429 is about the pace: at first it costs no retry.
+        assert_eq!(decide(429, 0, 3, 0.0), Decision::Hold(ms(250)));
+        assert_eq!(decide(429, 0, 3, 1.0), Decision::Hold(ms(500)));
+        assert_eq!(decide(429, 1, 3, 1.0), Decision::Hold(ms(1000)));
+        assert_eq!(decide(429, 2, 0, 1.0), Decision::BackOff(ms(2000)));
+        assert_eq!(decide(429, 2, 3, 1.0), GIVE_UP, "it may never stop");
+        // A 503 may be about this URL only.
+        assert_eq!(decide(503, 0, 0, 0.0), Decision::Retry(ms(0)));
+        assert_eq!(decide(503, 4, 1, 0.0), Decision::BackOff(ms(250)));
+        assert_eq!(decide(503, 0, 3, 0.0), GIVE_UP);
+        let error = status(503, None);
+        let mut situation = first(&error);
+        situation.limits_by_503 = true;
+        situation.retries_used = 3;
+        assert_eq!(super::tests::decide(&situation), Decision::Hold(ms(500)));
+    }
+
+    #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let parse = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
@@ -426,13 +506,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_wait_is_longer_than_its_bounds(
-            used in 0u32..200, holds in 0u32..200, jitter in 0.0f64..1.0,
+            used in 0u32..200, refusals in 0u32..200, jitter in 0.0f64..1.0,
             waited in 0u64..2000, asked in prop::option::of(0u64..1000), code in 100u16..600,
         ) {
             let error = status(code, asked);
             let policy = RetryPolicy { retries: 300, ..RetryPolicy::default() };
             let situation = Situation {
-                error: &error, idempotent: true, retries_used: used, holds,
+                error: &error, idempotent: true, retries_used: used, refusals, limits_by_503: false,
                 waited: Duration::from_secs(waited), jitter,
             };
             match policy.decide(&situation) {
@@ -440,8 +520,9 @@ mod tests {
                     prop_assert!(wait <= policy.max_delay);
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }
-                Decision::Hold(wait) => {
-                    prop_assert!(wait >= Duration::from_secs(asked.unwrap()));
+                Decision::Hold(wait) | Decision::BackOff(wait) => {
+                    prop_assert!(matches!(code, 429 | 503));
+                    prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)));
                     prop_assert!(wait <= policy.retry_after_max.max(policy.max_delay));
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }

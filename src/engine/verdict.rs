@@ -1,0 +1,85 @@
+//! What an attempt says about its host.
+
+use std::time::{Duration, SystemTime};
+
+use super::attempt::Step;
+use super::clock::now;
+use crate::model::{Feedback, FetchError, ResponseHead, TimeLimit, Verdict, Wire, after};
+use crate::schedule::budget_gone;
+
+/// What an attempt that ended now says about its host. A wait that the server wants before
+/// the next request is met up to `longest`.
+pub fn feedback(
+    wire: &Wire,
+    head: Option<&ResponseHead>,
+    result: &Result<Step, FetchError>,
+    longest: Duration,
+) -> Feedback {
+    let now = now();
+    let took = now.saturating_duration_since(wire.started());
+    let verdict = match result {
+        Ok(_) => Verdict::Answered,
+        Err(error) => of_error(error, wire),
+    };
+    let budget = head
+        .filter(|_| matches!(verdict, Verdict::Answered))
+        .and_then(|head| budget_gone(&head.headers, SystemTime::now()))
+        .filter(|wait| *wait <= longest && !wait.is_zero());
+    Feedback {
+        verdict,
+        hold: budget.map(|wait| after(now, wait)),
+        latency: took.saturating_sub(wire.connect_time().unwrap_or_default()),
+    }
+}
+
+fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
+    if wire.unheard().is_some() {
+        return Verdict::Nothing;
+    }
+    match error {
+        FetchError::Status {
+            status,
+            retry_after,
+            ..
+        } if matches!(status.as_u16(), 429 | 503) => Verdict::Refused {
+            error: error.clone(),
+            surely_pace: status.as_u16() == 429 || retry_after.is_some(),
+        },
+        FetchError::Status { .. } if error.is_transient() => Verdict::Troubled,
+        FetchError::Dns {
+            not_found: false, ..
+        }
+        | FetchError::Refused { .. }
+        | FetchError::Unreachable { .. }
+        | FetchError::ConnectTimeout { .. } => not_connected(error, wire),
+        FetchError::Timeout {
+            limit: TimeLimit::Attempt(_),
+        } if wire.is_fresh() && wire.connect_time().is_none() => not_connected(error, wire),
+        FetchError::Timeout { .. }
+        | FetchError::Stalled { .. }
+        | FetchError::Reset { .. }
+        | FetchError::Truncated { .. }
+        | FetchError::Protocol { .. }
+        | FetchError::Tls { .. } => Verdict::Troubled,
+        FetchError::Status { .. }
+        | FetchError::Redirect { .. }
+        | FetchError::Decode { .. }
+        | FetchError::TooLarge { .. }
+        | FetchError::Checksum(_) => Verdict::Answered,
+        FetchError::Dns { .. }
+        | FetchError::InvalidUrl { .. }
+        | FetchError::Denied(_)
+        | FetchError::Save(_)
+        | FetchError::HostGivenUp { .. } => Verdict::Nothing,
+    }
+}
+
+/// A rehearsal must not open a real circuit: the outcomes of its other URLs would hang on
+/// the order they came in.
+fn not_connected(error: &FetchError, wire: &Wire) -> Verdict {
+    if wire.is_simulated() {
+        Verdict::Nothing
+    } else {
+        Verdict::NotConnected(error.clone())
+    }
+}

@@ -1,0 +1,12 @@
+//! Points in time.
+
+use std::time::{Duration, Instant};
+
+/// Longer than any run. A wait beyond it is one without an end.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// The moment after a wait, however long that is.
+#[must_use]
+pub fn after(start: Instant, wait: Duration) -> Instant {
+    start + wait.min(FOR_EVER)
+}

@@ -1,0 +1,197 @@
+//! The circuit of a host: open while it can't be reached.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::FetchError;
+
+/// Failures in a row that open the circuit. A connection that was waited for in vain
+/// counts for all of them: it took long, and every further one would.
+const FAILURES: u32 = 3;
+
+/// How a host that can't be reached is asked again.
+#[derive(Debug, Clone, Copy)]
+pub struct Probing {
+    /// Probes before the host is given up.
+    pub probes: u32,
+    /// Wait before the first probe; it doubles with each.
+    pub delay: Duration,
+    /// Longest wait before a probe, and after it was given up.
+    pub max_delay: Duration,
+}
+
+impl Probing {
+    fn wait(&self, probe: u32) -> Duration {
+        self.delay
+            .saturating_mul(1 << probe.min(30))
+            .min(self.max_delay)
+    }
+}
+
+/// The circuit of a host.
+#[derive(Debug, Clone, Default)]
+pub enum Circuit {
+    /// It can be reached, as far as is known.
+    #[default]
+    Closed,
+    /// Not reached lately, but not often enough to say anything.
+    Doubtful {
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// It can't be reached; one request probes it from `probe_at` on.
+    Open {
+        /// Failures in a row.
+        failures: u32,
+        /// Probes that failed.
+        probes: u32,
+        /// When the circuit opened: what started before says nothing new.
+        since: Instant,
+        /// When the next probe may go out.
+        probe_at: Instant,
+    },
+    /// It was given up: its jobs fail. From `until` on one request probes it again.
+    Down {
+        /// Failures in a row.
+        failures: u32,
+        /// What its jobs fail with.
+        error: FetchError,
+        /// When it may be probed again.
+        until: Instant,
+    },
+}
+
+impl Circuit {
+    /// A connection could not be made for a request that started at `started`. Tells
+    /// whether the circuit changed.
+    pub fn failed(
+        &mut self,
+        error: &FetchError,
+        started: Instant,
+        now: Instant,
+        probing: &Probing,
+    ) -> bool {
+        match *self {
+            Self::Closed | Self::Doubtful { .. } => {
+                let before = match *self {
+                    Self::Doubtful { failures } => failures,
+                    _ => 0,
+                };
+                let failures = before + 1;
+                let in_vain = matches!(
+                    error,
+                    FetchError::ConnectTimeout { .. } | FetchError::Timeout { .. }
+                );
+                if failures < FAILURES && !in_vain {
+                    *self = Self::Doubtful { failures };
+                    return false;
+                }
+                self.next_probe(failures, 0, error, now, probing);
+                true
+            }
+            Self::Open {
+                failures,
+                probes,
+                since,
+                ..
+            } => {
+                if started < since {
+                    return false;
+                }
+                self.next_probe(failures + 1, probes + 1, error, now, probing);
+                true
+            }
+            Self::Down {
+                failures, until, ..
+            } => {
+                if started < until {
+                    return false;
+                }
+                self.next_probe(failures + 1, probing.probes, error, now, probing);
+                true
+            }
+        }
+    }
+
+    fn next_probe(
+        &mut self,
+        failures: u32,
+        probes: u32,
+        error: &FetchError,
+        now: Instant,
+        probing: &Probing,
+    ) {
+        *self = if probes < probing.probes {
+            Self::Open {
+                failures,
+                probes,
+                since: now,
+                probe_at: now + probing.wait(probes),
+            }
+        } else {
+            let why = match failures {
+                1 => "the host is down: a connection to it failed".to_owned(),
+                _ => format!("the host is down: {failures} connections in a row failed"),
+            };
+            down(failures, error, why, now, probing)
+        };
+    }
+
+    /// The host refused for too long: its jobs fail like those of one that is down.
+    pub fn give_up(&mut self, error: &FetchError, why: String, now: Instant, probing: &Probing) {
+        *self = down(0, error, why, now, probing);
+    }
+
+    /// The host was reached. Tells whether that closed the circuit.
+    pub fn reached(&mut self) -> bool {
+        let was_open = matches!(self, Self::Open { .. } | Self::Down { .. });
+        *self = Self::Closed;
+        was_open
+    }
+
+    /// Whether the last that is known of the host is that it could be reached.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// When the next probe may go out, if that is not now.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Open { probe_at, .. } => Some(*probe_at).filter(|at| *at > now),
+            _ => None,
+        }
+    }
+
+    /// What the jobs of the host fail with now.
+    #[must_use]
+    pub fn fails(&self, now: Instant) -> Option<&FetchError> {
+        match self {
+            Self::Down { error, until, .. } if now < *until => Some(error),
+            _ => None,
+        }
+    }
+}
+
+fn down(
+    failures: u32,
+    error: &FetchError,
+    why: String,
+    now: Instant,
+    probing: &Probing,
+) -> Circuit {
+    // What a host was given up for before is not piled up.
+    let error = match error {
+        FetchError::HostGivenUp { error, .. } => Arc::clone(error),
+        error => Arc::new(error.clone()),
+    };
+    Circuit::Down {
+        failures,
+        error: FetchError::HostGivenUp {
+            error,
+            why: why.into(),
+        },
+        until: now + probing.max_delay.max(Duration::from_secs(1)),
+    }
+}

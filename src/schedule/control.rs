@@ -1,0 +1,342 @@
+//! What is known of one host, and what follows: whether another request may start now.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use crate::model::{Feedback, FetchError, Verdict, after, human_duration};
+
+use super::change::{Change, Why};
+use super::circuit::{Circuit, Probing};
+use super::limit::{Limit, PerHost};
+use super::pace::Pace;
+use super::spacing::Spacing;
+use super::tally::Tally;
+use super::trial::{Finding, Trial};
+
+/// How long something that was learned of a host is kept after its last request.
+const LINGER: Duration = Duration::from_secs(60);
+/// What cuts a limit short counts as having been the limit from this share of it on.
+const BOUND: f64 = 0.75;
+
+/// What holds for every host.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Requests to one host at the same time.
+    pub per_host: PerHost,
+    /// Requests in all at the same time.
+    pub total: NonZeroUsize,
+    /// Shortest time between two starts to one host.
+    pub host_interval: Duration,
+    /// How a host that can't be reached is asked again.
+    pub probing: Probing,
+    /// A host that refuses is given up when it has held its jobs for longer than this
+    /// without a single answer.
+    pub max_wait: Duration,
+}
+
+/// Whether another request may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Yes.
+    Open,
+    /// Not before this time.
+    At(Instant),
+    /// Not before one that runs has ended.
+    Full,
+    /// Never: the host was given up, and its jobs fail.
+    Shut,
+}
+
+/// What has to be known of a request when it ends: the host as it was at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// When it started.
+    pub at: Instant,
+    /// Refusals in a row before it.
+    pub refusals: u32,
+    /// Whether its bare 503s are known to speak of the pace, as a 429 does.
+    pub limits_by_503: bool,
+    /// Whether no connection to the host was known to stand.
+    pub cold: bool,
+    epoch: u32,
+}
+
+/// What is known of one host.
+#[derive(Debug, Clone)]
+pub struct Control {
+    limit: Limit,
+    pace: Option<Pace>,
+    interval: Spacing,
+    hold: Option<Instant>,
+    circuit: Circuit,
+    trial: Trial,
+    tally: Tally,
+    /// Rounds refused in a row, less one for each answer since.
+    refusals: u32,
+    /// Time it has held its jobs since its last answer.
+    held: Duration,
+    /// Whether a connection is known to stand, or to have stood. Before that one request
+    /// goes alone: to an HTTP/2 host the others can share its connection, and one is
+    /// enough to find a host that is down.
+    warm: bool,
+    pace_cut: Option<Instant>,
+    touched: Instant,
+}
+
+impl Control {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new(rules: &Rules, now: Instant) -> Self {
+        Self {
+            limit: Limit::new(rules.per_host, rules.total),
+            pace: None,
+            interval: Spacing::new(rules.host_interval, Duration::ZERO),
+            hold: None,
+            circuit: Circuit::default(),
+            trial: Trial::default(),
+            tally: Tally::new(now),
+            refusals: 0,
+            held: Duration::ZERO,
+            warm: false,
+            pace_cut: None,
+            touched: now,
+        }
+    }
+
+    /// Whether another request may start beside `running` ones.
+    #[must_use]
+    pub fn gate(&self, running: usize, now: Instant) -> Gate {
+        if self.circuit.fails(now).is_some() {
+            return Gate::Shut;
+        }
+        let most = if self.warm { self.limit.get() } else { 1 };
+        if running >= most {
+            return Gate::Full;
+        }
+        match self.wait(now) {
+            Some(at) => Gate::At(at),
+            None => Gate::Open,
+        }
+    }
+
+    /// When a request may start at the earliest, apart from those that run.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Option<Instant> {
+        [
+            self.hold.filter(|hold| *hold > now),
+            self.circuit.wait(now),
+            self.interval.wait(now),
+            self.pace.as_ref().and_then(|pace| pace.wait(now)),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+    }
+
+    /// What the jobs of the host fail with, once it was given up.
+    #[must_use]
+    pub fn fails(&self, now: Instant) -> Option<&FetchError> {
+        self.circuit.fails(now)
+    }
+
+    /// A request starts.
+    pub fn start(&mut self, now: Instant, changes: &mut dyn FnMut(Change)) -> Start {
+        self.touched = now;
+        self.interval.start(now);
+        if self.pace.as_mut().is_some_and(|pace| !pace.start(now)) {
+            self.pace = None;
+            changes(Change::Pace(None));
+        }
+        Start {
+            at: now,
+            refusals: if self.trial.is_blind() {
+                0
+            } else {
+                self.refusals
+            },
+            limits_by_503: self.trial.is_proven(),
+            cold: !self.warm,
+            epoch: self.limit.epoch(),
+        }
+    }
+
+    /// A connection stands.
+    pub fn connected(&mut self) {
+        self.warm = true;
+    }
+
+    /// A request ended. While it ran, `running` did, itself included; `queued` wait.
+    pub fn learn(
+        &mut self,
+        start: &Start,
+        feedback: &Feedback,
+        (running, queued): (usize, usize),
+        rules: &Rules,
+        now: Instant,
+        changes: &mut dyn FnMut(Change),
+    ) {
+        self.touched = now;
+        let bound = queued > 0 && running as f64 >= self.limit.get() as f64 * BOUND;
+        match &feedback.verdict {
+            Verdict::Nothing => {}
+            Verdict::Answered | Verdict::Troubled => {
+                self.reached(changes);
+                let good = matches!(feedback.verdict, Verdict::Answered);
+                if good {
+                    self.refusals = self.refusals.saturating_sub(2);
+                    self.held = Duration::ZERO;
+                    self.tally.add(now);
+                }
+                let measured = self
+                    .limit
+                    .answered(start.epoch, feedback.latency, good, bound);
+                measured.into_iter().for_each(&mut *changes);
+                self.judge_bare(start, false, 503, now, changes);
+            }
+            Verdict::Refused { error, surely_pace } => {
+                self.reached(changes);
+                self.refusals = self.refusals.max(start.refusals + 1);
+                let status = error.status().map_or(0, |status| status.as_u16());
+                if *surely_pace {
+                    let hold = feedback.hold.unwrap_or(now);
+                    self.ask_less(start, status, hold, now, changes);
+                } else {
+                    self.judge_bare(start, true, status, now, changes);
+                }
+            }
+            Verdict::NotConnected(error) => {
+                let cut = self.limit.cut(start.at, now, Why::NotConnected);
+                cut.into_iter().for_each(&mut *changes);
+                if self.circuit.failed(error, start.at, now, &rules.probing) {
+                    self.warm = false;
+                    changes(self.circuit_changed(now));
+                }
+            }
+        }
+        if let Some(until) = feedback.hold {
+            self.hold_until(until, &feedback.verdict, rules, now, changes);
+        }
+    }
+
+    fn reached(&mut self, changes: &mut dyn FnMut(Change)) {
+        self.warm = true;
+        if self.circuit.reached() {
+            changes(Change::CircuitClosed);
+        }
+    }
+
+    fn circuit_changed(&self, now: Instant) -> Change {
+        match &self.circuit {
+            Circuit::Open {
+                failures, probe_at, ..
+            } => Change::CircuitOpen {
+                failures: *failures,
+                probe_in: probe_at.saturating_duration_since(now),
+            },
+            _ => Change::GivenUp,
+        }
+    }
+
+    /// Counts an answer in the trial of bare refusals, and does what follows.
+    fn judge_bare(
+        &mut self,
+        start: &Start,
+        is_refusal: bool,
+        status: u16,
+        now: Instant,
+        changes: &mut dyn FnMut(Change),
+    ) {
+        if self.pace_cut.is_some_and(|cut| start.at <= cut) {
+            return;
+        }
+        match self.trial.answer(is_refusal, self.limit.get(), now) {
+            Finding::Nothing => {}
+            Finding::AskLess => self.ask_less(start, status, now, now, changes),
+            Finding::NotOurPace { limit } => {
+                if self.pace.take().is_some() {
+                    changes(Change::Pace(None));
+                }
+                let restored = self.limit.restore(limit);
+                restored.into_iter().for_each(changes);
+            }
+        }
+    }
+
+    /// Fewer at the same time, and at a slower pace from `hold` on. Refusals of requests
+    /// that were under way together count once.
+    fn ask_less(
+        &mut self,
+        start: &Start,
+        status: u16,
+        hold: Instant,
+        now: Instant,
+        changes: &mut dyn FnMut(Change),
+    ) {
+        let cut = self.limit.cut(start.at, now, Why::Refused(status));
+        cut.into_iter().for_each(&mut *changes);
+        if self.pace_cut.is_some_and(|cut| start.at <= cut) {
+            return;
+        }
+        self.pace_cut = Some(now);
+        let let_through = f64::from(self.tally.count(now));
+        if let_through == 0.0 {
+            // It lets nobody through: what helps is waiting, not a pace.
+            return;
+        }
+        let asked_for = self.tally.time(now).max(Duration::from_millis(1));
+        let rate = let_through / asked_for.as_secs_f64();
+        match &mut self.pace {
+            Some(pace) => pace.cut(rate, asked_for),
+            None => {
+                let with_hold = asked_for + hold.saturating_duration_since(now);
+                self.pace = Some(Pace::first(let_through / with_hold.as_secs_f64()));
+            }
+        }
+        self.tally = Tally::new(hold);
+        changes(Change::Pace(self.pace.as_ref().map(Pace::per_second)));
+    }
+
+    fn hold_until(
+        &mut self,
+        until: Instant,
+        verdict: &Verdict,
+        rules: &Rules,
+        now: Instant,
+        changes: &mut dyn FnMut(Change),
+    ) {
+        let held_till = self.hold.filter(|hold| *hold > now).unwrap_or(now);
+        if until <= held_till {
+            return;
+        }
+        self.hold = Some(until);
+        changes(Change::Held(until - now));
+        let Verdict::Refused { error, .. } = verdict else {
+            return;
+        };
+        self.held = self.held.saturating_add(until - held_till);
+        if self.held > rules.max_wait {
+            let why = format!(
+                "the host has let nothing through for longer than --max-wait {}",
+                human_duration(rules.max_wait)
+            );
+            self.circuit.give_up(error, why, now, &rules.probing);
+            self.held = Duration::ZERO;
+            self.warm = false;
+            changes(Change::GivenUp);
+        }
+    }
+
+    /// Until when the host must be remembered though nothing of it is queued or runs.
+    #[must_use]
+    pub fn keep_until(&self, now: Instant) -> Option<Instant> {
+        let learned = self.pace.is_some()
+            || self.refusals > 0
+            || !self.circuit.is_closed()
+            || !self.trial.is_over();
+        let linger = learned.then(|| after(self.touched, LINGER));
+        self.wait(now)
+            .into_iter()
+            .chain(linger.filter(|until| *until > now))
+            .max()
+    }
+}

@@ -1,0 +1,128 @@
+//! The right to run one attempt.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::model::{Attempt, Feedback, HostKey, Verdict};
+
+use super::Scheduler;
+use super::control::Start;
+use super::queue::{HostQueue, Ticket};
+
+/// The right to run one attempt. Dropped without a word (panic, abort) it gives its
+/// slot back, and the job counts as left.
+#[derive(Debug)]
+pub struct Lease {
+    scheduler: Arc<Scheduler>,
+    /// Where the slot is; gone once it was given back.
+    ticket: Option<Ticket>,
+    attempt: Option<Attempt>,
+    start: Start,
+    aside: bool,
+}
+
+impl Lease {
+    pub(super) fn new(scheduler: &Arc<Scheduler>, ticket: Ticket, attempt: Attempt) -> Self {
+        Self {
+            scheduler: Arc::clone(scheduler),
+            start: ticket.start,
+            ticket: Some(ticket),
+            attempt: Some(attempt),
+            aside: false,
+        }
+    }
+
+    /// Takes the attempt out, to run it. It is put back by [`park`](Self::park) or
+    /// [`hand_over`](Self::hand_over).
+    pub fn take(&mut self) -> Option<Attempt> {
+        self.attempt.take()
+    }
+
+    /// What was known of the host when this attempt started.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// Whether it goes to its host alone, until a connection is known to stand:
+    /// [`connected`](Self::connected).
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.start.cold
+    }
+
+    /// A connection stands; others may follow.
+    pub fn connected(&mut self) {
+        self.count_again();
+        if let Some(ticket) = self.ticket {
+            self.scheduler
+                .change(|queue, now| queue.connected(&ticket, now));
+        }
+    }
+
+    /// Stops to count against the total: it only waits for a host that may never answer.
+    pub fn set_aside(&mut self) {
+        if !self.aside {
+            self.aside = true;
+            self.scheduler.change(|queue, _| queue.set_aside());
+        }
+    }
+
+    /// Counts against the total again.
+    pub fn count_again(&mut self) {
+        if std::mem::take(&mut self.aside) {
+            self.scheduler.change(|queue, _| queue.count_again());
+        }
+    }
+
+    /// The attempt waits until `until` and then goes to the front of its host.
+    pub fn park(mut self, attempt: Attempt, until: Instant, feedback: &Feedback) {
+        self.give_back(feedback, |queue, ticket, _| {
+            queue.park(ticket.host, attempt, until);
+        });
+    }
+
+    /// The attempt goes on at another host (or the same), at the front of its queue.
+    pub fn hand_over(mut self, attempt: Attempt, feedback: &Feedback) {
+        self.give_back(feedback, |queue, _, now| {
+            let host = queue.host(HostKey::str_of(attempt.url()));
+            queue.push_front(host, attempt, now);
+        });
+    }
+
+    /// The job is settled.
+    pub fn settle(mut self, feedback: &Feedback) {
+        self.give_back(feedback, |_, _, _| {});
+    }
+
+    /// Gives the slot back after `change` has put the attempt where it goes next.
+    fn give_back(
+        &mut self,
+        feedback: &Feedback,
+        change: impl FnOnce(&mut HostQueue<Attempt>, &Ticket, Instant),
+    ) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let aside = std::mem::take(&mut self.aside);
+        // Nobody else is woken for the freed slot: the worker that frees it asks for its
+        // next lease at once, and wakes another one while there is more to do.
+        self.scheduler.change_quietly(|queue, now| {
+            if aside {
+                queue.count_again();
+            }
+            change(queue, &ticket, now);
+            queue.release(&ticket, feedback, now);
+        });
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.give_back(&Feedback::of(Verdict::Nothing), |_, _, _| {});
+            // This worker may never come back.
+            self.scheduler.work.notify_one();
+        }
+    }
+}

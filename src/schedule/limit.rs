@@ -1,0 +1,336 @@
+//! How many requests a host gets at the same time, found by trying.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use super::change::{Change, Why};
+
+/// Requests at the same time that a host starts with.
+const START: usize = 4;
+/// While doubling, a round has at least so many answers, or the noise decides.
+const ROUND: u32 = 8;
+/// A limit that is steady, or tried, is measured over so many rounds of requests.
+const ROUNDS: u32 = 4;
+/// Rounds between two tries; doubled with each that failed.
+const PATIENCE: u32 = 2;
+/// And at most.
+const MAX_PATIENCE: u32 = 64;
+/// While doubling: the share of the added requests that has to show as goodput, to go on
+/// at once, and after having looked longer.
+const CLEARLY: f64 = 0.5;
+const AT_LEAST: f64 = 0.25;
+/// While trying a little more: the same.
+const WORTH: f64 = 0.15;
+/// A try this much worse ends early.
+const MUCH_WORSE: f64 = 0.8;
+/// Fewer are kept when they do as well as this.
+const AS_GOOD: f64 = 0.97;
+/// Fewer are tried when answers take this many times as long as they did once.
+const SLOWER: f64 = 1.5;
+
+/// How many requests a host gets at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerHost {
+    /// Always so many.
+    Fixed(NonZeroUsize),
+    /// Found by trying: few at first, more while that brings more, fewer when the host
+    /// refuses.
+    Auto {
+        /// Never more than this; `None`: as many as there are requests in all.
+        max: Option<NonZeroUsize>,
+    },
+}
+
+impl Default for PerHost {
+    fn default() -> Self {
+        Self::Auto { max: None }
+    }
+}
+
+impl PerHost {
+    /// The most it can come to when `total` requests run at the same time.
+    #[must_use]
+    pub fn most(self, total: NonZeroUsize) -> NonZeroUsize {
+        match self {
+            Self::Fixed(limit) => limit.min(total),
+            Self::Auto { max } => max.map_or(total, |max| max.min(total)),
+        }
+    }
+}
+
+/// The limit of one host.
+///
+/// It measures goodput: requests at the same time, divided by the mean time an answer
+/// takes (Little's law), times the share of good answers. It doubles while that pays, and
+/// from then on tries now and then whether a little more brings more, or a little less as
+/// much. A refusal halves it.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    limit: usize,
+    max: usize,
+    fixed: bool,
+    /// Requests are measured by the limit they started under.
+    epoch: u32,
+    phase: Phase,
+    round: Round,
+    /// The quickest round's mean time of an answer, in seconds.
+    quickest: Option<f64>,
+    last_cut: Option<Instant>,
+    patience: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Twice what it was before, if there was anything before.
+    Doubling(Option<Before>),
+    /// On the way back to where a refusal cut it down from.
+    Recovering(usize),
+    /// The limit is believed in; after so many more rounds something else is tried.
+    Steady(u32),
+    /// Another limit is being tried.
+    Trying(Before),
+}
+
+/// A limit and what came of it.
+#[derive(Debug, Clone, Copy)]
+struct Before {
+    limit: usize,
+    goodput: f64,
+}
+
+/// Answers to requests of one epoch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    answers: u32,
+    good: u32,
+    seconds: f64,
+}
+
+impl Limit {
+    /// The limit of a host that nothing is known of; never above `max`.
+    #[must_use]
+    pub fn new(per_host: PerHost, total: NonZeroUsize) -> Self {
+        let max = per_host.most(total).get();
+        let fixed = matches!(per_host, PerHost::Fixed(_));
+        Self {
+            limit: if fixed { max } else { START.min(max) },
+            max,
+            fixed,
+            epoch: 0,
+            phase: Phase::Doubling(None),
+            round: Round::default(),
+            quickest: None,
+            last_cut: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Requests at the same time.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.limit
+    }
+
+    /// Requests that start now belong to this epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// A request of `epoch` was answered after `latency`, well or not; `bound` says
+    /// whether it was this limit that kept others waiting.
+    pub fn answered(
+        &mut self,
+        epoch: u32,
+        latency: Duration,
+        good: bool,
+        bound: bool,
+    ) -> Option<Change> {
+        if self.fixed || epoch != self.epoch || !bound {
+            return None;
+        }
+        self.round.answers += 1;
+        self.round.good += u32::from(good);
+        self.round.seconds += latency.as_secs_f64();
+        self.judge()
+    }
+
+    /// The host refused a request that started at `started`, or could not be reached.
+    /// Requests that were under way together count once.
+    pub fn cut(&mut self, started: Instant, now: Instant, why: Why) -> Option<Change> {
+        if self.fixed || self.last_cut.is_some_and(|cut| started <= cut) {
+            return None;
+        }
+        self.last_cut = Some(now);
+        self.patience = PATIENCE;
+        let to = match self.phase {
+            // What is being tried, or came from doubling, is not believed in yet.
+            Phase::Doubling(Some(before)) | Phase::Trying(before) => before.limit.min(self.limit),
+            Phase::Recovering(to) => to.min(self.limit),
+            Phase::Doubling(None) | Phase::Steady(_) => self.limit,
+        };
+        self.phase = Phase::Recovering(to);
+        self.set((self.limit / 2).max(1), why)
+    }
+
+    /// Back to what it was before it was cut for nothing.
+    pub fn restore(&mut self, limit: usize) -> Option<Change> {
+        if self.fixed {
+            return None;
+        }
+        self.settle_at(limit.clamp(1, self.max), Why::RefusesAnyway)
+    }
+
+    fn judge(&mut self) -> Option<Change> {
+        let size = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        if let Phase::Recovering(to) = self.phase {
+            return if self.round.answers >= size {
+                self.recover(to)
+            } else {
+                None
+            };
+        }
+        let size = size.max(ROUND);
+        let round = self.round;
+        if round.answers < size {
+            return None;
+        }
+        let mean = round.mean();
+        self.quickest = Some(self.quickest.map_or(mean, |quickest| quickest.min(mean)));
+        let goodput = self.goodput();
+        match self.phase {
+            Phase::Recovering(_) => None,
+            Phase::Doubling(None) => self.double(goodput),
+            Phase::Doubling(Some(before)) => {
+                let share = share_gained(before, self.limit, goodput);
+                let looked_long = round.answers >= size.saturating_mul(3);
+                if share >= CLEARLY || (looked_long && share >= AT_LEAST) {
+                    self.double(goodput)
+                } else if looked_long {
+                    self.settle_at(before.limit, Why::NoGain)
+                } else {
+                    None
+                }
+            }
+            Phase::Steady(rounds) => {
+                if round.answers < size.saturating_mul(ROUNDS) {
+                    return None;
+                }
+                if rounds > 1 {
+                    self.phase = Phase::Steady(rounds - 1);
+                    self.round = Round::default();
+                    return None;
+                }
+                self.try_another(goodput)
+            }
+            Phase::Trying(before) => {
+                let more = self.limit > before.limit;
+                if round.answers >= size.saturating_mul(2) && goodput < before.goodput * MUCH_WORSE
+                {
+                    return self.try_failed(before);
+                }
+                if round.answers < size.saturating_mul(ROUNDS) {
+                    return None;
+                }
+                let worth = if more {
+                    share_gained(before, self.limit, goodput) >= WORTH
+                } else {
+                    goodput >= before.goodput * AS_GOOD
+                };
+                if !worth {
+                    return self.try_failed(before);
+                }
+                self.patience = PATIENCE;
+                self.phase = Phase::Steady(1);
+                self.round = Round::default();
+                let why = if more { Why::Gain } else { Why::AsGoodWithFewer };
+                Some(Change::Limit {
+                    from: before.limit,
+                    to: self.limit,
+                    why,
+                })
+            }
+        }
+    }
+
+    fn goodput(&self) -> f64 {
+        let good = f64::from(self.round.good) / f64::from(self.round.answers.max(1));
+        self.limit as f64 * good / self.round.mean().max(1e-9)
+    }
+
+    fn double(&mut self, goodput: f64) -> Option<Change> {
+        if self.limit == self.max {
+            self.phase = Phase::Steady(self.patience);
+            self.round = Round::default();
+            return None;
+        }
+        let limit = self.limit;
+        self.phase = Phase::Doubling(Some(Before { limit, goodput }));
+        self.set((limit * 2).min(self.max), Why::Gain)
+    }
+
+    /// One more with every round of answers, as TCP does (RFC 5681 §3.1).
+    fn recover(&mut self, to: usize) -> Option<Change> {
+        if self.limit >= to {
+            self.phase = Phase::Steady(self.patience);
+            self.round = Round::default();
+            return None;
+        }
+        self.set(self.limit + 1, Why::NoRefusal)
+    }
+
+    /// A quarter more, or a quarter less when answers have become slow. What is tried is
+    /// told when it has proved good.
+    fn try_another(&mut self, goodput: f64) -> Option<Change> {
+        let limit = self.limit;
+        let slow = self
+            .quickest
+            .is_some_and(|quickest| self.round.mean() > quickest * SLOWER);
+        let step = (limit / 4).max(1);
+        let to = if slow && limit > 1 {
+            limit - step
+        } else {
+            (limit + step).min(self.max)
+        };
+        if to == limit {
+            self.phase = Phase::Steady(self.patience);
+            self.round = Round::default();
+            return None;
+        }
+        self.phase = Phase::Trying(Before { limit, goodput });
+        let _ = self.set(to, Why::Gain);
+        None
+    }
+
+    fn try_failed(&mut self, before: Before) -> Option<Change> {
+        self.patience = (self.patience * 2).min(MAX_PATIENCE);
+        let _ = self.settle_at(before.limit, Why::NoGain);
+        None
+    }
+
+    fn settle_at(&mut self, limit: usize, why: Why) -> Option<Change> {
+        self.phase = Phase::Steady(self.patience);
+        self.set(limit, why)
+    }
+
+    fn set(&mut self, to: usize, why: Why) -> Option<Change> {
+        let from = self.limit;
+        self.limit = to;
+        self.round = Round::default();
+        self.epoch = self.epoch.wrapping_add(1);
+        (from != to).then_some(Change::Limit { from, to, why })
+    }
+}
+
+impl Round {
+    fn mean(&self) -> f64 {
+        self.seconds / f64::from(self.answers.max(1))
+    }
+}
+
+/// How much of the requests that were added shows as goodput: 1 when twice as many bring
+/// twice as much, 0 when they bring nothing.
+fn share_gained(before: Before, limit: usize, goodput: f64) -> f64 {
+    let added = limit as f64 / before.limit.max(1) as f64 - 1.0;
+    (goodput / before.goodput.max(1e-9) - 1.0) / added.max(1e-9)
+}

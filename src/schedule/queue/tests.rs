@@ -1,0 +1,571 @@
+use super::*;
+use crate::model::{Cause, Verdict};
+use crate::schedule::circuit::Probing;
+use crate::schedule::limit::PerHost;
+use proptest::prelude::*;
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn rules(per_host: usize, total: usize) -> Rules {
+    Rules {
+        per_host: PerHost::Fixed(NonZeroUsize::new(per_host).unwrap()),
+        total: NonZeroUsize::new(total).unwrap(),
+        host_interval: Duration::ZERO,
+        probing: Probing {
+            probes: 2,
+            delay: SECOND,
+            max_delay: SECOND * 30,
+        },
+        max_wait: SECOND * 900,
+    }
+}
+
+fn queue<T>(per_host: usize) -> HostQueue<T> {
+    HostQueue::new(rules(per_host, 100), None)
+}
+
+fn answered() -> Feedback {
+    Feedback::of(Verdict::Answered)
+}
+
+fn refused(hold: Option<Instant>) -> Feedback {
+    let error = FetchError::Status {
+        status: http::StatusCode::TOO_MANY_REQUESTS,
+        retry_after: None,
+        note: None,
+    };
+    Feedback {
+        hold,
+        ..Feedback::of(Verdict::Refused {
+            error,
+            surely_pace: true,
+        })
+    }
+}
+
+fn not_connected() -> Feedback {
+    Feedback::of(Verdict::NotConnected(FetchError::Refused {
+        cause: Cause::words("x"),
+    }))
+}
+
+impl<T: std::fmt::Debug> HostQueue<T> {
+    fn run(&mut self, now: Instant) -> (Ticket, T) {
+        match self.next(now) {
+            Turn::Run(ticket, item) => (ticket, item),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn add(&mut self, key: &str, item: T, now: Instant) {
+        let host = self.host(key);
+        self.push(host, item, now);
+    }
+}
+
+#[test]
+fn hosts_take_turns() {
+    let mut queue = queue(9);
+    let now = Instant::now();
+    for (key, item) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5)] {
+        queue.add(key, item, now);
+    }
+    let order: Vec<_> = (0..5)
+        .map(|_| {
+            let (ticket, item) = queue.run(now);
+            queue.connected(&ticket, now);
+            item
+        })
+        .collect();
+    assert_eq!(order, [1, 4, 5, 2, 3]);
+}
+
+#[test]
+fn a_host_that_nothing_is_known_of_gets_one_request_until_its_connection_stands() {
+    let mut queue = queue(9);
+    let now = Instant::now();
+    for item in 0..3 {
+        queue.add("a", item, now);
+    }
+    let (ticket, _) = queue.run(now);
+    assert!(ticket.start.cold);
+    assert!(matches!(queue.next(now), Turn::WaitForSlot));
+    queue.connected(&ticket, now);
+    assert!(!queue.run(now).0.start.cold);
+    queue.run(now);
+}
+
+#[test]
+fn a_held_host_costs_the_others_nothing() {
+    let mut queue = queue(1);
+    let now = Instant::now();
+    let later = now + SECOND * 9;
+    queue.add("slow", 1, now);
+    queue.add("slow", 2, now);
+    let (slow, item) = queue.run(now);
+    queue.park(slow.host, item, later);
+    queue.release(&slow, &refused(Some(later)), now);
+    queue.add("quick", 3, now);
+    queue.input_ended();
+    let (quick, item) = queue.run(now);
+    assert_eq!(item, 3);
+    queue.release(&quick, &answered(), now);
+    assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == later));
+    let (slow, item) = queue.run(later);
+    assert_eq!(item, 1);
+    assert!(matches!(queue.next(later), Turn::WaitForSlot));
+    queue.release(&slow, &answered(), later);
+    let (slow, item) = queue.run(later);
+    assert_eq!(item, 2);
+    queue.release(&slow, &answered(), later);
+    assert!(matches!(queue.next(later), Turn::Done));
+}
+
+#[test]
+fn hosts_that_are_done_are_forgotten_unless_something_was_learned() {
+    let mut queue = queue(1);
+    let now = Instant::now();
+    for n in 0..1000 {
+        queue.add(&format!("h{n}"), n, now);
+        let (ticket, _) = queue.run(now);
+        let feedback = if n == 500 { refused(None) } else { answered() };
+        queue.release(&ticket, &feedback, now);
+    }
+    assert_eq!(queue.ids.len(), 1);
+    queue.release_due(now + SECOND * 30);
+    assert!(queue.ids.contains_key("h500"));
+    queue.release_due(now + SECOND * 61);
+    assert!(queue.ids.is_empty() && queue.hosts.len() <= 2);
+    assert_eq!(queue.idle, 0);
+}
+
+#[test]
+fn the_interval_of_a_host_is_kept_though_nothing_of_it_is_left() {
+    let mut rules = rules(4, 100);
+    rules.host_interval = SECOND;
+    let mut queue = HostQueue::new(rules, None);
+    let now = Instant::now();
+    queue.add("a", 1, now);
+    let (ticket, _) = queue.run(now);
+    queue.release(&ticket, &answered(), now);
+    queue.add("a", 2, now);
+    assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND));
+    assert_eq!(queue.run(now + SECOND).1, 2);
+}
+
+#[test]
+fn a_total_rate_holds_across_hosts() {
+    let mut queue = HostQueue::new(rules(4, 100), Some(SECOND));
+    let now = Instant::now();
+    queue.add("a", 1, now);
+    queue.add("b", 2, now);
+    queue.run(now);
+    assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND));
+    assert!(!queue.has_turn(now) && queue.has_turn(now + SECOND));
+    queue.run(now + SECOND);
+}
+
+#[test]
+fn what_waits_for_a_connection_can_stop_to_count_against_the_total() {
+    let mut queue = HostQueue::new(rules(4, 1), None);
+    let now = Instant::now();
+    queue.add("a", 1, now);
+    queue.add("b", 2, now);
+    let (first, _) = queue.run(now);
+    assert!(matches!(queue.next(now), Turn::WaitForSlot));
+    queue.set_aside();
+    let (second, _) = queue.run(now);
+    queue.count_again();
+    queue.add("c", 3, now);
+    queue.release(&second, &answered(), now);
+    assert!(matches!(queue.next(now), Turn::WaitForSlot));
+    queue.release(&first, &answered(), now);
+    assert_eq!(queue.run(now).1, 3);
+}
+
+#[test]
+fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_probe() {
+    let mut queue = queue(4);
+    let mut now = Instant::now();
+    for item in 0..10 {
+        queue.add("a", item, now);
+    }
+    queue.add("b", 99, now);
+    queue.input_ended();
+    // Three in a row, one at a time; each waits for its own retry.
+    for item in 0..3 {
+        let (ticket, got) = queue.run(now);
+        assert_eq!(got, item);
+        queue.park(ticket.host, item, now + SECOND * 100);
+        queue.release(&ticket, &not_connected(), now);
+        if item == 0 {
+            let (other, got) = queue.run(now);
+            assert_eq!(got, 99, "the others go on");
+            queue.release(&other, &answered(), now);
+        }
+    }
+    // Probes after one second and two more.
+    for (item, wait) in [(3, 1), (4, 2)] {
+        assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND * wait));
+        now += SECOND * wait;
+        let (ticket, got) = queue.run(now);
+        assert_eq!(got, item);
+        assert!(!matches!(queue.next(now), Turn::Run(..)), "one probe at a time");
+        queue.park(ticket.host, item, now + SECOND * 100);
+        queue.release(&ticket, &not_connected(), now);
+    }
+    let mut failed = HashSet::new();
+    while let Turn::Fail(item, error) = queue.next(now) {
+        assert_eq!(
+            error.to_string(),
+            "could not connect: x; the host is down: 5 connections in a row failed"
+        );
+        failed.insert(item);
+    }
+    assert_eq!(failed, (0..10).collect(), "those that waited for a retry, too");
+    assert!(matches!(queue.next(now), Turn::Done));
+    let told: Vec<_> = queue
+        .take_changes()
+        .into_iter()
+        .map(|(host, change)| format!("{host}: {change}"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "a: not reached 3 times in a row; one request probes it in 1s",
+            "a: not reached 4 times in a row; one request probes it in 2s",
+            "a: given up; its URLs fail without another try",
+        ]
+    );
+}
+
+#[test]
+fn a_probe_that_gets_through_closes_the_circuit_for_all() {
+    let mut queue = queue(4);
+    let mut now = Instant::now();
+    for item in 0..7 {
+        queue.add("a", item, now);
+    }
+    for _ in 0..3 {
+        let (ticket, _) = queue.run(now);
+        queue.release(&ticket, &not_connected(), now);
+    }
+    now += SECOND;
+    let (probe, _) = queue.run(now);
+    queue.connected(&probe, now);
+    queue.release(&probe, &answered(), now);
+    for _ in 0..3 {
+        queue.run(now);
+    }
+}
+
+#[test]
+fn a_host_that_was_given_up_is_probed_again_after_a_while() {
+    let mut rules = rules(4, 100);
+    rules.probing.probes = 0;
+    let mut queue = HostQueue::new(rules, None);
+    let now = Instant::now();
+    for item in 0..4 {
+        queue.add("a", item, now);
+    }
+    for _ in 0..3 {
+        let (ticket, _) = queue.run(now);
+        queue.release(&ticket, &not_connected(), now);
+    }
+    assert!(matches!(queue.next(now), Turn::Fail(3, _)));
+    let later = now + SECOND * 29;
+    queue.add("a", 4, later);
+    assert!(matches!(queue.next(later), Turn::Fail(4, _)));
+    let later = now + SECOND * 30;
+    queue.add("a", 5, later);
+    queue.add("a", 6, later);
+    let (ticket, _) = queue.run(later);
+    queue.release(&ticket, &not_connected(), later);
+    assert!(matches!(queue.next(later), Turn::Fail(6, _)));
+}
+
+#[test]
+fn a_host_that_lets_nothing_through_for_too_long_is_given_up() {
+    let mut rules = rules(1, 100);
+    rules.max_wait = SECOND * 25;
+    let mut queue = HostQueue::new(rules, None);
+    let mut now = Instant::now();
+    for item in 0..10 {
+        queue.add("a", item, now);
+    }
+    let mut sent = 0;
+    let error = loop {
+        match queue.next(now) {
+            Turn::Run(ticket, _) => {
+                sent += 1;
+                queue.release(&ticket, &refused(Some(now + SECOND * 10)), now);
+            }
+            Turn::WaitUntil(at) => now = at,
+            Turn::Fail(_, error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(sent, 3);
+    assert_eq!(
+        error.to_string(),
+        "429 Too Many Requests; the host has let nothing through for longer than --max-wait 25s"
+    );
+}
+
+/// What a test does to the queue in one step.
+#[derive(Debug, Clone)]
+enum Step {
+    Push(u8),
+    Next,
+    Connected(prop::sample::Index),
+    Settle(prop::sample::Index, How),
+    Park(prop::sample::Index, u16, How),
+    HandOver(prop::sample::Index, u8),
+    Pass(u16),
+}
+
+/// How the host took it.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Answered,
+    Troubled,
+    Refused(Option<u16>),
+    BareRefusal,
+    NotConnected,
+    Nothing,
+}
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        6 => Just(How::Answered),
+        1 => Just(How::Troubled),
+        1 => prop::option::of(0u16..500).prop_map(How::Refused),
+        1 => Just(How::BareRefusal),
+        2 => Just(How::NotConnected),
+        1 => Just(How::Nothing),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = any::<prop::sample::Index>;
+    prop_oneof![
+        3 => (0u8..6).prop_map(Step::Push),
+        4 => Just(Step::Next),
+        2 => which().prop_map(Step::Connected),
+        3 => (which(), how()).prop_map(|(which, how)| Step::Settle(which, how)),
+        2 => (which(), 0u16..500, how()).prop_map(|(which, ms, how)| Step::Park(which, ms, how)),
+        1 => (which(), 0u8..6).prop_map(|(which, host)| Step::HandOver(which, host)),
+        2 => (0u16..300).prop_map(Step::Pass),
+    ]
+}
+
+/// An item with the name of its host.
+type Item = (u8, u32);
+
+/// A queue under test, with what it may be compared to.
+struct Bench {
+    queue: HostQueue<Item>,
+    rules: Rules,
+    now: Instant,
+    running: Vec<(Ticket, Item)>,
+    held: [Option<Instant>; 6],
+    last_start: [Option<Instant>; 6],
+    not_before: HashMap<u32, Instant>,
+    pushed: u32,
+    settled: HashSet<u32>,
+}
+
+impl Bench {
+    fn new(rules: Rules) -> Self {
+        Self {
+            queue: HostQueue::new(rules, None),
+            rules,
+            now: Instant::now(),
+            running: Vec::new(),
+            held: [None; 6],
+            last_start: [None; 6],
+            not_before: HashMap::new(),
+            pushed: 0,
+            settled: HashSet::new(),
+        }
+    }
+
+    fn take(&mut self, which: &prop::sample::Index) -> Option<(Ticket, Item)> {
+        (!self.running.is_empty())
+            .then(|| self.running.swap_remove(which.index(self.running.len())))
+    }
+
+    fn next(&mut self) -> Result<Turn<()>, TestCaseError> {
+        Ok(match self.queue.next(self.now) {
+            Turn::Run(ticket, item) => {
+                self.check_start(ticket, item)?;
+                self.running.push((ticket, item));
+                Turn::Run(ticket, ())
+            }
+            Turn::Fail((_, item), error) => {
+                prop_assert!(self.settled.insert(item));
+                Turn::Fail((), error)
+            }
+            Turn::WaitUntil(at) => Turn::WaitUntil(at),
+            Turn::WaitForSlot => Turn::WaitForSlot,
+            Turn::WaitForInput => Turn::WaitForInput,
+            Turn::Done => Turn::Done,
+        })
+    }
+
+    fn check_start(&mut self, ticket: Ticket, (name, item): Item) -> Result<(), TestCaseError> {
+        prop_assert!(!self.settled.contains(&item), "{item} ran after its end");
+        let others = || self.running.iter().filter(|(_, (other, _))| *other == name);
+        prop_assert!(
+            self.running.iter().all(|(_, (_, other))| *other != item),
+            "{item} runs twice"
+        );
+        prop_assert!(
+            self.held[name as usize].is_none_or(|until| until <= self.now),
+            "a held host ran"
+        );
+        prop_assert!(
+            self.not_before.get(&item).is_none_or(|at| *at <= self.now),
+            "back too early"
+        );
+        let most = match ticket.start.cold {
+            true => 1,
+            false => self.rules.per_host.most(self.rules.total).get(),
+        };
+        prop_assert!(others().count() < most, "too many of one host run");
+        prop_assert!(self.running.len() < self.rules.total.get(), "too many run");
+        let last = self.last_start[name as usize].replace(self.now);
+        prop_assert!(
+            last.is_none_or(|last| self.now - last >= self.rules.host_interval),
+            "two starts too near to each other"
+        );
+        Ok(())
+    }
+
+    fn feedback(&mut self, how: How, name: u8) -> Feedback {
+        match how {
+            How::Answered => Feedback {
+                latency: Duration::from_millis(u64::from(name) * 7),
+                ..answered()
+            },
+            How::Troubled => Feedback::of(Verdict::Troubled),
+            How::Refused(hold) => {
+                let hold = hold.map(|ms| self.now + Duration::from_millis(u64::from(ms)));
+                let held = &mut self.held[name as usize];
+                *held = (*held).max(hold);
+                refused(hold)
+            }
+            How::BareRefusal => {
+                let mut feedback = refused(None);
+                if let Verdict::Refused { surely_pace, .. } = &mut feedback.verdict {
+                    *surely_pace = false;
+                }
+                feedback
+            }
+            How::NotConnected => not_connected(),
+            How::Nothing => Feedback::of(Verdict::Nothing),
+        }
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Push(name) => {
+                let item = (*name, self.pushed);
+                self.queue.add(&name.to_string(), item, self.now);
+                self.pushed += 1;
+            }
+            Step::Next => {
+                self.next()?;
+            }
+            Step::Connected(which) => {
+                if let Some(running) = self.take(which) {
+                    self.queue.connected(&running.0, self.now);
+                    self.running.push(running);
+                }
+            }
+            Step::Settle(which, how) => {
+                if let Some((ticket, (name, item))) = self.take(which) {
+                    let feedback = self.feedback(*how, name);
+                    self.queue.release(&ticket, &feedback, self.now);
+                    prop_assert!(self.settled.insert(item));
+                }
+            }
+            Step::Park(which, ms, how) => {
+                if let Some((ticket, (name, item))) = self.take(which) {
+                    let until = self.now + Duration::from_millis(u64::from(*ms));
+                    self.queue.park(ticket.host, (name, item), until);
+                    self.not_before.insert(item, until);
+                    let feedback = self.feedback(*how, name);
+                    self.queue.release(&ticket, &feedback, self.now);
+                }
+            }
+            Step::HandOver(which, name) => {
+                if let Some((ticket, (_, item))) = self.take(which) {
+                    let other = self.queue.host(&name.to_string());
+                    self.queue.push_front(other, (*name, item), self.now);
+                    self.queue.release(&ticket, &answered(), self.now);
+                }
+            }
+            Step::Pass(ms) => self.now += Duration::from_millis(u64::from(*ms)),
+        }
+        Ok(())
+    }
+
+    /// Works off everything that is left: nobody is starved, nothing is lost.
+    fn finish(&mut self) -> Result<(), TestCaseError> {
+        self.queue.input_ended();
+        for rounds in 0.. {
+            prop_assert!(rounds < 100_000, "it does not come to an end");
+            let turn = self.next()?;
+            if matches!(turn, Turn::Run(..) | Turn::Fail(..)) {
+                continue;
+            }
+            if let Some((ticket, (_, item))) = self.running.pop() {
+                self.queue.release(&ticket, &answered(), self.now);
+                prop_assert!(self.settled.insert(item));
+                continue;
+            }
+            match turn {
+                Turn::WaitUntil(at) => {
+                    prop_assert!(at > self.now);
+                    self.now = at;
+                }
+                Turn::Done => break,
+                other => prop_assert!(false, "{other:?} with nothing running"),
+            }
+        }
+        prop_assert_eq!(self.settled.len(), self.pushed as usize);
+        // What was learned is forgotten in its time, and every count comes back to 0.
+        self.now += SECOND * 3600;
+        self.queue.release_due(self.now);
+        prop_assert!(self.queue.ids.is_empty());
+        let counts = (self.queue.queued, self.queue.parked, self.queue.running);
+        prop_assert_eq!((counts, self.queue.idle), ((0, 0, 0), 0));
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn never_above_a_limit_nothing_lost_nothing_twice_nobody_starved(
+        per_host in 1usize..5, auto in any::<bool>(), total in 1usize..12,
+        interval in 0u64..100, probes in 0u32..3,
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        let mut rules = rules(per_host, total);
+        if auto {
+            rules.per_host = PerHost::Auto { max: NonZeroUsize::new(per_host) };
+        }
+        rules.host_interval = Duration::from_millis(interval);
+        rules.probing.probes = probes;
+        let mut bench = Bench::new(rules);
+        for step in &steps {
+            bench.apply(step)?;
+            prop_assert_eq!(bench.queue.len() + bench.settled.len(), bench.pushed as usize);
+        }
+        bench.finish()?;
+    }
+}

@@ -1,0 +1,414 @@
+//! The scheduler against servers that exist only as formulas, on a clock that jumps: what
+//! limits, paces and holds come to over minutes, in milliseconds and the same every time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+
+use super::circuit::Probing;
+use super::control::Rules;
+use super::limit::PerHost;
+use super::queue::{HostQueue, Ticket, Turn};
+use super::retry::{Decision, RetryPolicy, Situation};
+use crate::model::{Feedback, FetchError, Verdict};
+
+/// What a server says to one request, and after how many seconds.
+struct Reply {
+    latency: f64,
+    status: u16,
+    retry_after: Option<u64>,
+}
+
+fn ok(latency: f64) -> Reply {
+    Reply {
+        latency,
+        status: 200,
+        retry_after: None,
+    }
+}
+
+/// Called with the time of the request in seconds, and the requests under way with it.
+type Server = Box<dyn FnMut(f64, usize) -> Reply>;
+
+/// How late a timer is, in seconds: tokio's are a millisecond rough.
+const LATE: f64 = 0.001;
+
+struct Simulation {
+    jobs: u32,
+    per_host: PerHost,
+    retry: RetryPolicy,
+    total: usize,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    seconds: f64,
+    requests: u32,
+    refused: u32,
+    failed: u32,
+    told: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Job {
+    retries_used: u32,
+    waited: Duration,
+}
+
+struct Running {
+    ticket: Ticket,
+    job: Job,
+    started: f64,
+    reply: Reply,
+}
+
+impl Simulation {
+    fn run(&self, mut server: Server) -> Outcome {
+        let mut random = fastrand::Rng::with_seed(7);
+        let rules = Rules {
+            per_host: self.per_host,
+            total: NonZeroUsize::new(self.total).unwrap(),
+            host_interval: Duration::ZERO,
+            probing: Probing {
+                probes: self.retry.retries,
+                delay: self.retry.delay,
+                max_delay: self.retry.max_delay,
+            },
+            max_wait: self.retry.max_wait,
+        };
+        let mut queue = HostQueue::new(rules, None);
+        let zero = Instant::now();
+        let at = |seconds: f64| zero + Duration::from_secs_f64(seconds);
+        for _ in 0..self.jobs {
+            let host = queue.host("a");
+            let job = Job {
+                retries_used: 0,
+                waited: Duration::ZERO,
+            };
+            queue.push(host, job, zero);
+        }
+        queue.input_ended();
+        let mut running: Vec<Option<Running>> = Vec::new();
+        let mut ends = BinaryHeap::new();
+        let mut in_flight = 0;
+        let mut now = 0.0;
+        let mut outcome = Outcome {
+            seconds: 0.0,
+            requests: 0,
+            refused: 0,
+            failed: 0,
+            told: Vec::new(),
+        };
+        loop {
+            for (_, change) in queue.take_changes() {
+                outcome.told.push(format!("{now:.2} {change}"));
+            }
+            let wake = match queue.next(at(now)) {
+                Turn::Run(ticket, job) => {
+                    outcome.requests += 1;
+                    in_flight += 1;
+                    let reply = server(now, in_flight);
+                    queue.connected(&ticket, at(now));
+                    // Nanoseconds, so that they can be compared.
+                    let end = ((now + reply.latency) * 1e9) as u64;
+                    ends.push(Reverse((end, running.len())));
+                    running.push(Some(Running {
+                        ticket,
+                        job,
+                        started: now,
+                        reply,
+                    }));
+                    continue;
+                }
+                Turn::Fail(..) => {
+                    outcome.failed += 1;
+                    continue;
+                }
+                Turn::Done => break,
+                Turn::WaitUntil(wake) => Some(wake.duration_since(zero).as_secs_f64() + LATE),
+                Turn::WaitForSlot | Turn::WaitForInput => None,
+            };
+            let end = ends.peek().map(|Reverse((end, _))| *end as f64 / 1e9);
+            match (wake, end) {
+                (Some(wake), Some(end)) if wake < end => now = wake,
+                (Some(wake), None) => now = wake,
+                (_, Some(end)) => {
+                    now = end.max(now);
+                    let Reverse((_, id)) = ends.pop().unwrap();
+                    in_flight -= 1;
+                    let ended = running[id].take().unwrap();
+                    let jitter = random.f64();
+                    self.end(&mut queue, ended, at(now), now, jitter, &mut outcome);
+                }
+                (None, None) => panic!("it hangs at {now}: {outcome:?}"),
+            }
+        }
+        outcome.seconds = now;
+        outcome
+    }
+
+    fn end(
+        &self,
+        queue: &mut HostQueue<Job>,
+        ended: Running,
+        at: Instant,
+        now: f64,
+        jitter: f64,
+        outcome: &mut Outcome,
+    ) {
+        let latency = Duration::from_secs_f64(now - ended.started);
+        let status = StatusCode::from_u16(ended.reply.status).unwrap();
+        if status.is_success() {
+            let feedback = Feedback {
+                latency,
+                ..Feedback::of(Verdict::Answered)
+            };
+            return queue.release(&ended.ticket, &feedback, at);
+        }
+        outcome.refused += 1;
+        let retry_after = ended.reply.retry_after.map(Duration::from_secs);
+        let error = FetchError::Status {
+            status,
+            retry_after,
+            note: None,
+        };
+        let mut job = ended.job;
+        let decision = self.retry.decide(&Situation {
+            error: &error,
+            idempotent: true,
+            retries_used: job.retries_used,
+            refusals: ended.ticket.start.refusals,
+            limits_by_503: ended.ticket.start.limits_by_503,
+            waited: job.waited,
+            jitter,
+        });
+        let mut feedback = Feedback {
+            latency,
+            ..Feedback::of(Verdict::Refused {
+                surely_pace: status == 429 || retry_after.is_some(),
+                error,
+            })
+        };
+        let wait = match decision {
+            Decision::GiveUp { .. } => None,
+            Decision::Retry(wait) => {
+                job.retries_used += 1;
+                Some(wait)
+            }
+            Decision::Hold(wait) => {
+                feedback.hold = Some(at + wait);
+                Some(wait)
+            }
+            Decision::BackOff(wait) => {
+                job.retries_used += 1;
+                feedback.hold = Some(at + wait);
+                Some(wait)
+            }
+        };
+        match wait {
+            Some(wait) => {
+                job.waited += wait;
+                queue.park(ended.ticket.host, job, at + wait);
+            }
+            None => outcome.failed += 1,
+        }
+        queue.release(&ended.ticket, &feedback, at);
+    }
+}
+
+fn auto(jobs: u32) -> Simulation {
+    Simulation {
+        jobs,
+        per_host: PerHost::Auto { max: None },
+        retry: RetryPolicy::default(),
+        total: 64,
+    }
+}
+
+/// How a server refuses.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    status: u16,
+    retry_after: Option<u64>,
+}
+
+impl Refusal {
+    fn reply(self, latency: f64) -> Reply {
+        Reply {
+            latency,
+            status: self.status,
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+const ASKS: Refusal = Refusal {
+    status: 429,
+    retry_after: Some(1),
+};
+const BARE: Refusal = Refusal {
+    status: 429,
+    retry_after: None,
+};
+const BARE_503: Refusal = Refusal {
+    status: 503,
+    retry_after: None,
+};
+
+/// So many in each second of the server's clock, which is `phase` ahead.
+fn window(per_second: u32, phase: f64, latency: f64, refusal: Refusal) -> Server {
+    let (mut second, mut count) = (0, 0);
+    Box::new(move |now, _| {
+        let this = (now + phase) as u64;
+        if this != second {
+            (second, count) = (this, 0);
+        }
+        count += 1;
+        if count <= per_second {
+            ok(latency)
+        } else {
+            refusal.reply(latency)
+        }
+    })
+}
+
+/// A bucket of `burst` tokens that fills at a rate.
+fn bucket(per_second: f64, burst: f64, latency: f64, refusal: Refusal) -> Server {
+    let (mut last, mut tokens) = (0.0, burst);
+    Box::new(move |now, _| {
+        tokens = (tokens + (now - last) * per_second).min(burst);
+        last = now;
+        if tokens >= 1.0 {
+            tokens -= 1.0;
+            ok(latency)
+        } else {
+            refusal.reply(latency)
+        }
+    })
+}
+
+/// Fails unless everything was fetched in `ratio` times the ideal, with at most this
+/// share of the requests refused.
+fn check(name: &str, outcome: &Outcome, ideal: f64, ratio: f64, refused: f64) {
+    let got = outcome.seconds / ideal;
+    let share = f64::from(outcome.refused) / f64::from(outcome.requests);
+    println!("{name}: ratio {got:.3}, {:.1} % refused", share * 100.0);
+    let told = || outcome.told.join("\n  ");
+    assert_eq!(outcome.failed, 0, "{name}:\n  {}", told());
+    assert!(got <= ratio, "{name}: {got:.3} > {ratio}\n  {}", told());
+    assert!(share <= refused, "{name}: {share:.3}\n  {}", told());
+}
+
+#[test]
+fn a_rate_limit_that_says_when_is_met_and_used() {
+    for step in 0..10 {
+        let phase = f64::from(step) / 10.0;
+        let outcome = auto(2000).run(window(100, phase, 0.005, ASKS));
+        check(&format!("window {phase}"), &outcome, 20.0, 1.25, 0.05);
+        let latency = 0.001 + phase / 100.0;
+        let outcome = auto(2000).run(bucket(100.0, 20.0, latency, ASKS));
+        check(&format!("bucket {latency}"), &outcome, 20.0, 1.25, 0.05);
+        let outcome = auto(2000).run(bucket(100.0, 100.0, latency, ASKS));
+        check(&format!("burst {latency}"), &outcome, 20.0, 1.25, 0.05);
+    }
+    let outcome = auto(2000).run(window(100, 0.4, 0.1, ASKS));
+    check("far window", &outcome, 20.0, 1.5, 0.08);
+    let outcome = auto(200).run(bucket(5.0, 5.0, 0.05, ASKS));
+    check("slow", &outcome, 40.0, 1.2, 0.1);
+    let outcome = auto(100).run(bucket(1.0, 10.0, 0.05, ASKS));
+    check("very slow", &outcome, 100.0, 1.2, 0.3);
+}
+
+#[test]
+fn a_rate_limit_that_does_not_say_when_is_met_too() {
+    for refusal in [BARE, BARE_503] {
+        for step in 0..10 {
+            let phase = f64::from(step) / 10.0;
+            let outcome = auto(2000).run(window(100, phase, 0.005, refusal));
+            check(&format!("{refusal:?} window {phase}"), &outcome, 20.0, 1.5, 0.1);
+            let latency = 0.001 + phase / 100.0;
+            let outcome = auto(2000).run(bucket(100.0, 20.0, latency, refusal));
+            check(&format!("{refusal:?} bucket {latency}"), &outcome, 20.0, 1.5, 0.3);
+        }
+        let outcome = auto(200).run(bucket(5.0, 5.0, 0.005, refusal));
+        check(&format!("{refusal:?} slow"), &outcome, 40.0, 1.5, 0.4);
+    }
+}
+
+/// Latency that doubles with every further `limit` requests past `limit`.
+fn knee(limit: usize) -> Server {
+    Box::new(move |_, n| {
+        let past = n.saturating_sub(limit) as f64 / limit as f64;
+        ok(0.02 * past.exp2())
+    })
+}
+
+#[test]
+fn the_best_concurrency_is_found() {
+    for limit in [4, 16, 40] {
+        let best = (1..=64)
+            .map(|n| {
+                let mut fixed = auto(6000);
+                fixed.per_host = PerHost::Fixed(NonZeroUsize::new(n).unwrap());
+                fixed.run(knee(limit)).seconds
+            })
+            .fold(f64::MAX, f64::min);
+        let outcome = auto(6000).run(knee(limit));
+        check(&format!("knee at {limit}"), &outcome, best, 1.0 / 0.95, 0.0);
+    }
+    let mut half = auto(6000);
+    half.per_host = PerHost::Auto {
+        max: NonZeroUsize::new(32),
+    };
+    let outcome = half.run(Box::new(|_, n| ok(if n <= 16 { 0.02 } else { 0.04 })));
+    check("step", &outcome, 6000.0 / 16.0 * 0.02, 1.0 / 0.95, 0.0);
+}
+
+#[test]
+fn noise_does_not_keep_a_host_from_being_used() {
+    for seed in 0..10 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        // From half to one and a half times the mean, whatever the number.
+        let outcome = auto(6000).run(Box::new(move |_, _| ok(0.02 * (0.5 + random.f64()))));
+        let ideal = 6000.0 / 64.0 * 0.02;
+        check(&format!("even {seed}"), &outcome, ideal, 1.5, 0.0);
+        // A long tail, and a server that can do 800 a second, not more.
+        let mut random = fastrand::Rng::with_seed(seed);
+        let outcome = auto(6000).run(Box::new(move |_, n| {
+            let tail = 0.5 - 0.5 * random.f64().max(1e-9).ln();
+            ok(0.02 * tail * (n as f64 / 16.0).max(1.0))
+        }));
+        check(&format!("tail {seed}"), &outcome, 6000.0 / 800.0, 1.25, 0.0);
+    }
+}
+
+#[test]
+fn a_server_that_fails_at_random_is_not_mistaken_for_one_that_limits() {
+    for seed in 0..10 {
+        let mut flaky = auto(5000);
+        flaky.retry = RetryPolicy {
+            retries: 10,
+            // Short, so that the waits of the unluckiest do not decide.
+            max_delay: Duration::from_secs(1),
+            ..RetryPolicy::default()
+        };
+        let mut random = fastrand::Rng::with_seed(seed);
+        let outcome = flaky.run(Box::new(move |_, _| {
+            if random.f64() < 0.3 {
+                BARE_503.reply(0.02)
+            } else {
+                ok(0.02)
+            }
+        }));
+        check(&format!("flaky {seed}"), &outcome, 10.0, 1.6, 0.35);
+    }
+}
+
+#[test]
+fn the_same_run_takes_the_same_time() {
+    let run = || auto(500).run(window(100, 0.3, 0.005, BARE)).told;
+    assert_eq!(run(), run());
+}

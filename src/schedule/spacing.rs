@@ -1,0 +1,103 @@
+//! Starts that keep a distance in time.
+
+use std::time::{Duration, Instant};
+
+/// Starts that keep a distance in time.
+///
+/// With no slack two starts are never nearer to each other than the interval. With some,
+/// a start that came late (timers are a millisecond rough, and a worker may be busy) lets
+/// the next ones come that much earlier, so that the rate holds on average.
+#[derive(Debug, Clone)]
+pub struct Spacing {
+    interval: Duration,
+    slack: Duration,
+    next: Option<Instant>,
+}
+
+impl Spacing {
+    /// Nothing started yet.
+    #[must_use]
+    pub fn new(interval: Duration, slack: Duration) -> Self {
+        Self {
+            interval,
+            slack,
+            next: None,
+        }
+    }
+
+    /// Another interval, and slack, from the next start on.
+    pub fn set(&mut self, interval: Duration, slack: Duration) {
+        self.interval = interval;
+        self.slack = slack;
+    }
+
+    /// The interval.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// When the next start may be, if that is not now.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Option<Instant> {
+        self.next.filter(|next| *next > now)
+    }
+
+    /// Something starts.
+    pub fn start(&mut self, now: Instant) {
+        let from = match self.next {
+            Some(next) if next + self.slack >= now => next.min(now),
+            // After a pause nothing is made up for.
+            _ => now,
+        };
+        self.next = Some(from + self.interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// When `n` starts come about, when each comes up to `late` (in ms) after it may.
+    fn starts(spacing: &mut Spacing, late: &[u64]) -> Vec<Instant> {
+        let mut now = Instant::now();
+        let mut starts = Vec::new();
+        for late in late {
+            if let Some(at) = spacing.wait(now) {
+                now = at;
+            }
+            now += MS * u32::try_from(*late).unwrap();
+            spacing.start(now);
+            starts.push(now);
+        }
+        starts
+    }
+
+    proptest! {
+        #[test]
+        fn without_slack_no_gap_is_shorter(late in prop::collection::vec(0u64..30, 2..50)) {
+            let starts = starts(&mut Spacing::new(MS * 10, Duration::ZERO), &late);
+            for pair in starts.windows(2) {
+                prop_assert!(pair[1] - pair[0] >= MS * 10);
+            }
+        }
+
+        #[test]
+        fn with_slack_the_rate_is_met_and_never_exceeded_by_more_than_the_slack(
+            late in prop::collection::vec(0u64..5, 100..200)
+        ) {
+            let starts = starts(&mut Spacing::new(MS * 10, MS * 5), &late);
+            let took = *starts.last().unwrap() - starts[0];
+            let ideal = MS * 10 * u32::try_from(starts.len() - 1).unwrap();
+            prop_assert!(took <= ideal + MS * 5, "{took:?} for {ideal:?}");
+            for (n, first) in starts.iter().enumerate() {
+                for (gaps, later) in (0u32..).zip(&starts[n..]) {
+                    prop_assert!(*later - *first + MS * 5 >= MS * 10 * gaps);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! How many requests a host let through lately.
+
+use std::time::{Duration, Instant};
+
+/// Time a bucket stands for.
+const BUCKET: Duration = Duration::from_millis(250);
+/// Buckets kept.
+const BUCKETS: u64 = 8;
+
+/// How many requests a host let through lately: since its last refusal, but no longer
+/// ago than two seconds.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    since: Instant,
+    bucket: u64,
+    counts: [u32; BUCKETS as usize],
+}
+
+impl Tally {
+    /// Counts from `now` on.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            bucket: 0,
+            counts: [0; BUCKETS as usize],
+        }
+    }
+
+    /// The number of the bucket at `now`; those that have passed since are emptied.
+    fn turn(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.since).as_millis();
+        let bucket = u64::try_from(elapsed / BUCKET.as_millis()).unwrap_or(u64::MAX);
+        let steps = bucket.saturating_sub(self.bucket).min(BUCKETS);
+        for step in 1..=steps {
+            if let Some(count) = self.counts.get_mut(((bucket - steps + step) % BUCKETS) as usize) {
+                *count = 0;
+            }
+        }
+        self.bucket = self.bucket.max(bucket);
+    }
+
+    /// A request was let through.
+    pub fn add(&mut self, now: Instant) {
+        self.turn(now);
+        if let Some(count) = self.counts.get_mut((self.bucket % BUCKETS) as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Requests let through lately.
+    #[must_use]
+    pub fn count(&mut self, now: Instant) -> u32 {
+        self.turn(now);
+        self.counts.iter().sum()
+    }
+
+    /// The time over which [`count`](Self::count) counts.
+    #[must_use]
+    pub fn time(&self, now: Instant) -> Duration {
+        let elapsed = now.saturating_duration_since(self.since);
+        let into_bucket = elapsed.saturating_sub(BUCKET * u32::try_from(self.bucket).unwrap_or(u32::MAX));
+        let kept = BUCKET * (BUCKETS as u32 - 1) + into_bucket;
+        elapsed.min(kept)
+    }
+}

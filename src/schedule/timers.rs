@@ -1,0 +1,88 @@
+//! What waits for its time.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// What waits for its time: parked items, and hosts that are to be looked at again.
+#[derive(Debug)]
+pub struct Timers<T> {
+    heap: BinaryHeap<Timer<T>>,
+    sequence: u64,
+}
+
+#[derive(Debug)]
+struct Timer<T> {
+    at: Instant,
+    /// Ties are broken by age.
+    sequence: u64,
+    host: usize,
+    item: Option<T>,
+}
+
+impl<T> Default for Timers<T> {
+    fn default() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            sequence: 0,
+        }
+    }
+}
+
+impl<T> Timers<T> {
+    /// When the first of them ends.
+    pub fn first(&self) -> Option<Instant> {
+        self.heap.peek().map(|timer| timer.at)
+    }
+
+    /// Adds one for a host, with or without an item of it.
+    pub fn add(&mut self, at: Instant, host: usize, item: Option<T>) {
+        self.sequence += 1;
+        self.heap.push(Timer {
+            at,
+            sequence: self.sequence,
+            host,
+            item,
+        });
+    }
+
+    /// Takes the first one whose time has come.
+    pub fn take_due(&mut self, now: Instant) -> Option<(usize, Option<T>)> {
+        if self.first()? > now {
+            return None;
+        }
+        let timer = self.heap.pop()?;
+        Some((timer.host, timer.item))
+    }
+
+    /// Takes all items of a host out, the earliest first.
+    pub fn take_items_of(&mut self, host: usize) -> Vec<T> {
+        let (mut of_host, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.heap)
+            .into_iter()
+            .partition(|timer| timer.host == host && timer.item.is_some());
+        self.heap = rest.into();
+        of_host.sort_by_key(|timer| (timer.at, timer.sequence));
+        of_host.into_iter().filter_map(|timer| timer.item).collect()
+    }
+}
+
+impl<T> Ord for Timer<T> {
+    /// Reversed: the heap gives its greatest, and the earliest is wanted.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+    }
+}
+
+impl<T> PartialOrd for Timer<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Timer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Timer<T> {}

@@ -1,0 +1,177 @@
+//! Whether a bare 503 speaks of our pace. Some servers limit with it, in others something
+//! is broken: the way to tell is to ask for less and look whether fewer come.
+
+use std::time::Instant;
+
+/// Answers after which a trial can be judged at the earliest.
+const ANSWERS: u32 = 16;
+/// Up to this share of refusals the lower pace has helped.
+const HELPED: f64 = 0.1;
+/// Or when this many times as many of those that are sent are let through as before.
+const MORE_LET_THROUGH: f64 = 1.3;
+/// Or when about as many a second are let through although fewer are sent.
+const AS_MANY: f64 = 0.8;
+/// Or when the refusals are down to this part of what they were.
+const FEWER_REFUSED: f64 = 0.5;
+/// While more than this share is refused nothing can be told: the pace may be many times
+/// too high.
+const MOSTLY: f64 = 0.5;
+/// Once it is known not to be our pace, that is not doubted for so many answers; then for
+/// twice as many, and so on.
+const BLIND: u32 = 512;
+/// And for so many at most.
+const MOST_BLIND: u32 = 1 << 16;
+
+/// What follows from an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing yet, or nothing any more.
+    Nothing,
+    /// The host is to be asked less, and looked at again.
+    AskLess,
+    /// It refuses anyway: everything back to what it was at the given limit.
+    NotOurPace {
+        /// The limit before the first cut.
+        limit: usize,
+    },
+}
+
+/// The trial of one host.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    state: State,
+    /// For how many answers the next finding holds that it is not our pace.
+    blind: u32,
+    /// Whether asking less has helped.
+    proven: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// None is on.
+    None,
+    /// The host is asked less than before, and its answers are counted.
+    On {
+        /// The limit before the first cut.
+        limit: usize,
+        /// Answers since the last cut.
+        answers: u32,
+        /// Refusals among them.
+        refused: u32,
+        /// When the last cut was.
+        since: Instant,
+        /// What was seen before the last cut, when something was.
+        before: Option<Seen>,
+    },
+    /// It is known that asking less does not help, for so many more answers.
+    Blind(u32),
+}
+
+/// What was seen between two cuts.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// The share of refusals.
+    refused: f64,
+    /// Requests let through a second.
+    let_through: f64,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self {
+            state: State::None,
+            blind: BLIND,
+            proven: false,
+        }
+    }
+}
+
+impl Trial {
+    /// Whether bare refusals are known not to speak of our pace.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        matches!(self.state, State::Blind(_))
+    }
+
+    /// Whether they are known to speak of it.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether there is nothing to remember.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::None) && !self.proven
+    }
+
+    /// An answer to a request that was sent after the last cut came: a bare refusal, or
+    /// anything else. `limit` is the host's limit now.
+    pub fn answer(&mut self, is_refusal: bool, limit: usize, now: Instant) -> Finding {
+        match &mut self.state {
+            State::None if is_refusal => self.ask_less(limit, None, now),
+            State::None => Finding::Nothing,
+            State::Blind(left) => {
+                *left -= 1;
+                if *left == 0 {
+                    self.state = State::None;
+                }
+                Finding::Nothing
+            }
+            State::On {
+                limit,
+                answers,
+                refused,
+                since,
+                before,
+            } => {
+                *answers += 1;
+                *refused += u32::from(is_refusal);
+                // Enough answers to see a refusal or four if nothing has changed.
+                let enough = before.map_or(0, |before| (4.0 / before.refused).ceil() as u32);
+                if *answers < enough.max(ANSWERS) {
+                    return Finding::Nothing;
+                }
+                let time = now.saturating_duration_since(*since).as_secs_f64();
+                let seen = Seen {
+                    refused: f64::from(*refused) / f64::from(*answers),
+                    let_through: f64::from(*answers - *refused) / time.max(1e-3),
+                };
+                let (limit, before) = (*limit, *before);
+                self.judge(limit, seen, before, now)
+            }
+        }
+    }
+
+    fn ask_less(&mut self, limit: usize, before: Option<Seen>, now: Instant) -> Finding {
+        self.state = State::On {
+            limit,
+            answers: 0,
+            refused: 0,
+            since: now,
+            before,
+        };
+        Finding::AskLess
+    }
+
+    fn judge(&mut self, limit: usize, seen: Seen, before: Option<Seen>, now: Instant) -> Finding {
+        if seen.refused < HELPED {
+            self.state = State::None;
+            self.proven |= before.is_some();
+            return Finding::Nothing;
+        }
+        let helps = |before: Seen| {
+            before.refused.max(seen.refused) > MOSTLY
+                || seen.refused <= before.refused * FEWER_REFUSED
+                || 1.0 - seen.refused >= (1.0 - before.refused) * MORE_LET_THROUGH
+                || seen.let_through >= before.let_through * AS_MANY
+        };
+        if before.is_none_or(helps) {
+            return self.ask_less(limit, Some(seen), now);
+        }
+        self.proven = false;
+        self.state = State::Blind(self.blind);
+        self.blind = (self.blind * 2).min(MOST_BLIND);
+        Finding::NotOurPace { limit }
+    }
+}
