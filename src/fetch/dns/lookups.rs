@@ -14,9 +14,16 @@ use tokio::sync::watch;
 use super::answer::{Answer, Host, LookupFailed};
 use super::cache::Cache;
 
-/// Look-ups at the same time: each takes a thread while the system's resolver works. With
-/// 20 ms for each that makes 1,500 names a second.
-const THREADS: usize = 32;
+/// Look-ups at the same time, without the slow ones: each takes a thread while the
+/// system's resolver works. With 20 ms for each that makes 1,500 names a second.
+const LOOK_UPS: usize = 32;
+/// From when on a look-up is slow. It only waits, so another may run beside it: glibc
+/// waits 10 s for a silent name server (5 s, twice), the default of `--connect-timeout`,
+/// and 32 such names are not to cost the other hosts that. Who answers does so sooner.
+const SLOW: Duration = Duration::from_secs(1);
+/// Most threads, whatever they wait for; each takes some 20 KiB. Silent names, with 10 s
+/// for each, hold up the others when there are more than 25 of them a second.
+const THREADS: usize = 256;
 /// How long a thread stays without work: over the gaps between the new names of a list.
 /// Starting another costs little, and who uses the library is to be left with none.
 const IDLE: Duration = Duration::from_secs(3);
@@ -51,13 +58,19 @@ pub struct Lookups {
 
 impl Lookups {
     pub fn new(look_up: LookUp) -> Self {
-        Self::with_threads(look_up, Box::new(start_thread), IDLE)
+        Self::with_times(look_up, Box::new(start_thread), SLOW, IDLE)
     }
 
-    fn with_threads(look_up: LookUp, start_thread: StartThread, idle: Duration) -> Self {
+    fn with_times(
+        look_up: LookUp,
+        start_thread: StartThread,
+        slow: Duration,
+        idle: Duration,
+    ) -> Self {
         let shared = Shared {
             look_up,
             start_thread,
+            slow,
             idle,
             state: Mutex::new(State::default()),
             work: Condvar::new(),
@@ -107,6 +120,8 @@ fn start_thread(shared: Arc<Shared>) -> io::Result<()> {
 struct Shared {
     look_up: LookUp,
     start_thread: StartThread,
+    /// How long a look-up counts as one of the `LOOK_UPS`.
+    slow: Duration,
     /// How long a thread stays without work.
     idle: Duration,
     state: Mutex<State>,
@@ -121,16 +136,61 @@ struct State {
     flights: HashMap<Host, Flight>,
     /// The names that no thread has taken yet, in the order in which they were asked for.
     queue: VecDeque<Host>,
+    /// When the look-ups began that are not slow yet, the oldest first. Two of the same
+    /// moment are as good as each other.
+    counted: VecDeque<Instant>,
     /// Threads there are. Without any the queue is empty.
     threads: usize,
-    /// Those of them that wait for work, or were told of it and are just waking up.
+    /// Those of them that are in no look-up: they wait, or are on their way to the queue.
     idle: usize,
+    /// One of these wakes up when the oldest of `counted` turns slow, or earlier.
+    watched: bool,
     /// Nobody can ask any more.
     closed: bool,
 }
 
 /// A name on its way: whoever wants it holds a receiver.
 type Flight = watch::Sender<Option<Answer>>;
+
+impl State {
+    /// The next name, if one is queued and may be looked up from `now` on.
+    fn take(&mut self, now: Instant, slow: Duration) -> Option<Host> {
+        while let Some(began) = self.counted.front()
+            && now.duration_since(*began) >= slow
+        {
+            self.counted.pop_front();
+        }
+        if self.counted.len() >= LOOK_UPS {
+            return None;
+        }
+        let host = self.queue.pop_front()?;
+        self.counted.push_back(now);
+        self.idle -= 1;
+        Some(host)
+    }
+
+    /// A look-up is over.
+    fn give_back(&mut self, began: Instant) {
+        if let Ok(place) = self.counted.binary_search(&began) {
+            self.counted.remove(place);
+        }
+        self.idle += 1;
+    }
+
+    /// Whether too few are idle for what is queued. One more is wanted than may look names
+    /// up now: it waits for a look-up to turn slow, when nothing else may happen for long.
+    fn lacks_thread(&self) -> bool {
+        let wanted = self.queue.len().min(LOOK_UPS - self.counted.len() + 1);
+        self.idle < wanted && self.threads < THREADS
+    }
+
+    /// Until when an idle thread has to watch the queue; `None` when no watch is needed.
+    fn end_of_watch(&self, slow: Duration) -> Option<Instant> {
+        let needed = !self.queue.is_empty() && !self.watched;
+        let oldest = self.counted.front().filter(|_| needed)?;
+        Some(*oldest + slow)
+    }
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -167,60 +227,80 @@ impl Shared {
         state: &mut State,
         host: Host,
     ) -> Result<watch::Receiver<Option<Answer>>, LookupFailed> {
-        if state.idle > state.queue.len() {
-            self.work.notify_one();
-        } else if state.threads < THREADS {
-            match (self.start_thread)(Arc::clone(self)) {
-                Ok(()) => state.threads += 1,
-                Err(error) if state.threads == 0 => {
-                    let error = crate::model::chain_text(&error);
-                    let reason = format!("no thread to look it up: {error}");
-                    return Err(LookupFailed::without_answer(host.as_str(), reason));
-                }
-                // One of those that run comes to it.
-                Err(_) => {}
-            }
+        state.queue.push_back(host.clone());
+        if let Err(error) = self.call_thread(state)
+            && state.threads == 0
+        {
+            state.queue.pop_back();
+            let error = crate::model::chain_text(&error);
+            let reason = format!("no thread to look it up: {error}");
+            return Err(LookupFailed::without_answer(host.as_str(), reason));
         }
         let (flight, answer) = watch::channel(None);
-        state.queue.push_back(host.clone());
         state.flights.insert(host, flight);
         Ok(answer)
     }
 
+    /// Gets a thread to see to the queue. Without a new one, those that run come to it.
+    fn call_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if state.lacks_thread() {
+            let started = (self.start_thread)(Arc::clone(self));
+            started.inspect_err(|_| self.work.notify_one())?;
+            state.threads += 1;
+            state.idle += 1;
+        } else {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
     /// The life of a thread.
-    fn work(&self) {
-        while let Some(host) = self.next() {
+    fn work(self: &Arc<Self>) {
+        while let Some((host, began)) = self.next() {
             let look_up = || (self.look_up)(host.as_str());
             // Nothing that a panic could leave half done is seen by anybody afterwards.
             let answer = catch_unwind(AssertUnwindSafe(look_up)).unwrap_or_else(|_| {
                 let reason = "the look-up broke down".to_owned();
                 Err(LookupFailed::without_answer(host.as_str(), reason))
             });
-            self.land(host, answer);
+            self.land(host, began, answer);
         }
     }
 
-    /// The next name for this thread; `None` when it is to end.
-    fn next(&self) -> Option<Host> {
+    /// The next name for this thread, and the moment at which its look-up begins; `None`
+    /// when the thread is to end.
+    fn next(self: &Arc<Self>) -> Option<(Host, Instant)> {
         let mut state = self.lock();
-        let nothing_to_do = |state: &mut State| state.queue.is_empty() && !state.closed;
-        if nothing_to_do(&mut state) {
-            state.idle += 1;
-            let waited = self
-                .work
-                .wait_timeout_while(state, self.idle, nothing_to_do);
+        let mut now = Instant::now();
+        let leave_at = now + self.idle;
+        loop {
+            if let Some(host) = state.take(now, self.slow) {
+                // Who watches sees to the rest of the queue.
+                if !state.queue.is_empty() && !state.watched {
+                    let _ = self.call_thread(&mut state);
+                }
+                return Some((host, now));
+            }
+            let watch = state.end_of_watch(self.slow);
+            if watch.is_none() && (state.closed || now >= leave_at) {
+                state.threads -= 1;
+                state.idle -= 1;
+                return None;
+            }
+            let wait = watch.unwrap_or(leave_at).saturating_duration_since(now);
+            state.watched |= watch.is_some();
+            let waited = self.work.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.idle -= 1;
+            if watch.is_some() {
+                state.watched = false;
+            }
+            now = Instant::now();
         }
-        let next = state.queue.pop_front();
-        if next.is_none() {
-            state.threads -= 1;
-        }
-        next
     }
 
-    fn land(&self, host: Host, answer: Answer) {
+    fn land(&self, host: Host, began: Instant, answer: Answer) {
         let mut state = self.lock();
+        state.give_back(began);
         let flight = state.flights.remove(&host);
         state.cache.put(host, answer.clone(), Instant::now());
         drop(state);
@@ -306,6 +386,8 @@ mod tests {
         most_running: usize,
         /// Look-ups that may still return.
         permits: usize,
+        /// Whether those of `silent` names may.
+        silence_over: bool,
     }
 
     impl Script {
@@ -314,9 +396,23 @@ mod tests {
         }
 
         fn with_threads(self: &Arc<Self>, start_thread: StartThread, idle: Duration) -> Lookups {
+            self.with_times(start_thread, PATIENCE, idle)
+        }
+
+        /// For look-ups that never return: slow ones soon stop to count.
+        fn with_slow(self: &Arc<Self>, slow: Duration) -> Lookups {
+            self.with_times(Box::new(start_thread), slow, PATIENCE)
+        }
+
+        fn with_times(
+            self: &Arc<Self>,
+            start_thread: StartThread,
+            slow: Duration,
+            idle: Duration,
+        ) -> Lookups {
             let script = Arc::clone(self);
             let look_up = Box::new(move |host: &str| script.look_up(host));
-            Lookups::with_threads(look_up, start_thread, idle)
+            Lookups::with_times(look_up, start_thread, slow, idle)
         }
 
         fn look_up(&self, host: &str) -> Answer {
@@ -325,9 +421,15 @@ mod tests {
             inner.running += 1;
             inner.most_running = inner.most_running.max(inner.running);
             self.changed.notify_all();
-            let waiting = |inner: &mut Inner| inner.permits == 0;
+            let silent = host.starts_with("silent");
+            let waiting = |inner: &mut Inner| match silent {
+                true => !inner.silence_over,
+                false => inner.permits == 0,
+            };
             let mut inner = self.changed.wait_while(inner, waiting).unwrap();
-            inner.permits -= 1;
+            if !silent {
+                inner.permits -= 1;
+            }
             inner.running -= 1;
             match host {
                 "no-such-name.test" => Err(LookupFailed::not_found(host)),
@@ -342,6 +444,11 @@ mod tests {
 
         fn allow(&self, permits: usize) {
             self.inner.lock().unwrap().permits += permits;
+            self.changed.notify_all();
+        }
+
+        fn end_silence(&self) {
+            self.inner.lock().unwrap().silence_over = true;
             self.changed.notify_all();
         }
 
@@ -366,6 +473,11 @@ mod tests {
         fn ask_first(&self, host: &str) -> impl Future<Output = Answer> + use<> {
             self.ask(host, Trust::All)
         }
+
+        fn ask_silent(&self, count: usize) -> Vec<impl Future<Output = Answer> + use<>> {
+            let names = (0..count).map(|n| format!("silent-{n}.test"));
+            names.map(|name| self.ask_first(&name)).collect()
+        }
     }
 
     /// What a future ends with; one that never ends fails the test instead of holding it up.
@@ -384,6 +496,17 @@ mod tests {
         let start = Instant::now();
         while !wanted(&lookups.shared.lock()) {
             assert!(start.elapsed() < PATIENCE, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until no thread is left after the last who could ask has gone.
+    fn no_thread_stays(script: &Arc<Script>, lookups: Lookups) {
+        drop(lookups);
+        // The look-up function goes with the last thread that has a share in it.
+        let start = Instant::now();
+        while Arc::strong_count(script) > 1 {
+            assert!(start.elapsed() < PATIENCE, "a thread stays");
             std::thread::yield_now();
         }
     }
@@ -429,15 +552,90 @@ mod tests {
     fn no_more_than_the_limit_run_at_once() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let names: Vec<_> = (0..3 * THREADS).map(|n| format!("{n}.test")).collect();
+        let names: Vec<_> = (0..3 * LOOK_UPS).map(|n| format!("{n}.test")).collect();
         let askers: Vec<_> = names.iter().map(|name| lookups.ask_first(name)).collect();
         // All the threads are in a look-up, and none may return.
-        script.begun(THREADS);
-        assert_eq!(lookups.shared.lock().queue.len(), 2 * THREADS);
+        script.begun(LOOK_UPS);
+        assert_eq!(lookups.shared.lock().queue.len(), 2 * LOOK_UPS);
         script.allow(names.len());
         assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
-        assert_eq!(script.inner.lock().unwrap().most_running, THREADS);
+        assert_eq!(script.inner.lock().unwrap().most_running, LOOK_UPS);
         assert_eq!(script.asked().len(), names.len());
+    }
+
+    #[test]
+    fn a_look_up_counts_until_it_is_slow_or_over() {
+        let (start, slow) = (Instant::now(), Duration::from_secs(1));
+        let mut state = State {
+            queue: (0..LOOK_UPS + 3)
+                .map(|n| Host::new(&n.to_string()))
+                .collect(),
+            idle: LOOK_UPS + 3,
+            ..State::default()
+        };
+        let moment = Duration::from_millis(1);
+        assert!(state.take(start, slow).is_some());
+        for _ in 1..LOOK_UPS {
+            assert!(state.take(start + moment, slow).is_some());
+        }
+        assert_eq!(state.take(start + slow - moment, slow), None);
+        assert_eq!(state.end_of_watch(slow), Some(start + slow));
+        // The first is slow.
+        assert!(state.take(start + slow, slow).is_some());
+        assert_eq!(state.take(start + slow, slow), None);
+        // It makes no more room when it is over; another does.
+        state.give_back(start);
+        assert_eq!(state.take(start + slow, slow), None);
+        state.give_back(start + moment);
+        assert!(state.take(start + slow, slow).is_some());
+        assert_eq!(state.take(start + slow, slow), None);
+    }
+
+    #[test]
+    fn silent_names_hold_up_no_other() {
+        for slow in [Duration::ZERO, Duration::from_millis(10)] {
+            let script = Arc::new(Script::default());
+            let lookups = script.with_slow(slow);
+            // They fill all the places twice before its turn comes, and nothing new does.
+            let silent = lookups.ask_silent(2 * LOOK_UPS);
+            let other = lookups.ask_first("a.test");
+            script.allow(1);
+            assert_eq!(block_on(other), Ok(vec![ADDR]));
+            script.begun(silent.len() + 1);
+            assert_eq!(script.inner.lock().unwrap().running, silent.len());
+            script.end_silence();
+            assert!(block_on(join_all(silent)).iter().all(Result::is_ok));
+            no_thread_stays(&script, lookups);
+        }
+    }
+
+    #[test]
+    fn one_thread_watches_for_a_look_up_that_turns_slow() {
+        let script = Arc::new(Script::default());
+        let lookups = script.lookups();
+        let silent = lookups.ask_silent(LOOK_UPS + 8);
+        script.begun(LOOK_UPS);
+        until(&lookups, "nobody watches", |state| state.watched);
+        let state = lookups.shared.lock();
+        assert_eq!((state.threads, state.idle), (LOOK_UPS + 1, 1));
+        drop(state);
+        script.end_silence();
+        assert!(block_on(join_all(silent)).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn the_threads_have_a_bound_whatever_they_wait_for() {
+        let script = Arc::new(Script::default());
+        let lookups = script.with_slow(Duration::ZERO);
+        let silent = lookups.ask_silent(THREADS + 8);
+        script.begun(THREADS);
+        let state = lookups.shared.lock();
+        assert_eq!((state.threads, state.queue.len()), (THREADS, 8));
+        drop(state);
+        script.end_silence();
+        assert!(block_on(join_all(silent)).iter().all(Result::is_ok));
+        assert_eq!(script.inner.lock().unwrap().most_running, THREADS);
+        no_thread_stays(&script, lookups);
     }
 
     #[test]
@@ -458,10 +656,10 @@ mod tests {
     fn a_name_nobody_waits_for_any_more_leaves_the_queue() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let running: Vec<_> = (0..THREADS)
+        let running: Vec<_> = (0..LOOK_UPS)
             .map(|n| lookups.ask_first(&format!("{n}.test")))
             .collect();
-        script.begun(THREADS);
+        script.begun(LOOK_UPS);
         let (unwanted, wanted) = (
             lookups.ask_first("unwanted.test"),
             lookups.ask_first("wanted.test"),
@@ -471,9 +669,9 @@ mod tests {
         {
             let state = lookups.shared.lock();
             assert_eq!(state.queue, [Host::new("wanted.test")]);
-            assert_eq!(state.flights.len(), THREADS + 1);
+            assert_eq!(state.flights.len(), LOOK_UPS + 1);
         }
-        script.allow(THREADS + 1);
+        script.allow(LOOK_UPS + 1);
         block_on(join_all(running));
         block_on(also_wanted).unwrap();
         assert!(!script.asked().contains(&"unwanted.test".to_owned()));
@@ -572,24 +770,18 @@ mod tests {
         until(&lookups, "the thread does not wait for work", |state| {
             state.idle == 1
         });
-        drop(lookups);
-        // The look-up function goes with the last thread that has a share in it.
-        let start = Instant::now();
-        while Arc::strong_count(&script) > 1 {
-            assert!(start.elapsed() < PATIENCE, "the thread stays");
-            std::thread::yield_now();
-        }
+        no_thread_stays(&script, lookups);
     }
 
     #[test]
     fn who_has_asked_is_answered_although_nobody_else_can_ask() {
         let script = Arc::new(Script::default());
         let lookups = script.lookups();
-        let askers: Vec<_> = (0..THREADS + 1)
+        let askers: Vec<_> = (0..LOOK_UPS + 1)
             .map(|n| lookups.ask_first(&format!("{n}.test")))
             .collect();
         drop(lookups);
-        script.allow(THREADS + 1);
+        script.allow(LOOK_UPS + 1);
         assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
     }
 }
