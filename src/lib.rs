@@ -77,8 +77,8 @@ pub use fetch::{
 };
 pub use input::{InputError, InputOptions, Source};
 pub use model::{
-    Cause, Credentials, ErrorKind, FetchError, OutcomeName, Record, RecordError, RedirectProblem,
-    Summary, TimeLimit, parse_duration,
+    Cause, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName, Record,
+    RecordError, RedirectProblem, Summary, TimeLimit, parse_duration,
 };
 pub use notify::{Delivery, Email, deliver, send_email};
 pub use report::{ProgressStyle, ReportError, Screen, render_summary};

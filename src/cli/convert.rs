@@ -157,6 +157,8 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
+    engine.stop_after = cli.stop_after;
+    engine.max_failures = cli.max_failures;
     match cli.max_size {
         Some(limit) => engine.max_size = limit,
         None if cli.body => engine.max_size = BODY_LIMIT,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Parser, ValueEnum};
-use fetchall::{PerHost, ResolveRule};
+use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 
 pub use limits::raise_descriptor_limit;
@@ -102,6 +102,14 @@ pub struct Cli {
     /// Requests in all, such as 50/s, 100/m or 1000/h [default: as many as it comes to].
     #[arg(long, value_name = "N/s", value_parser = values::rate, help_heading = "How many")]
     pub rate: Option<f64>,
+    /// Start nothing new after this time; what is in flight has 10 s to end, and the rest
+    /// counts as left [default: never].
+    #[arg(long, value_name = "DUR", value_parser = values::positive_duration, help_heading = "How many")]
+    pub stop_after: Option<Duration>,
+    /// End the run in the same way once more URLs failed than N, or than N% of those
+    /// settled [default: never].
+    #[arg(long, value_name = "N|N%", value_parser = values::max_failures, help_heading = "How many")]
+    pub max_failures: Option<MaxFailures>,
     /// URLs read ahead to find work on other hosts (about 400 bytes each).
     #[arg(
         long,

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{Credentials, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
+use fetchall::{Credentials, MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
 use http::{HeaderName, HeaderValue};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -50,6 +50,18 @@ pub fn rate(text: &str) -> Result<f64, String> {
     match number.trim().parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate / seconds),
         _ => Err("no rate; write 50/s, 0.5/s, 100/m or 1000/h".to_owned()),
+    }
+}
+
+/// `N` or `N%`.
+pub fn max_failures(text: &str) -> Result<MaxFailures, String> {
+    let form = || "a whole number, or a percentage from 0% to 100%, is needed".to_owned();
+    match text.strip_suffix('%') {
+        None => text.parse().map(MaxFailures::Number).map_err(|_| form()),
+        Some(percent) => match percent.trim().parse() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxFailures::Percent(percent)),
+            _ => Err(form()),
+        },
     }
 }
 
@@ -198,6 +210,16 @@ mod tests {
         }
         for bad in ["", "0/s", "-1/s", "1/day", "/s", "inf/s", "nan", "1/s/s"] {
             assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn failures_are_limited_by_number_or_share() {
+        assert_eq!(max_failures("0"), Ok(MaxFailures::Number(0)));
+        assert_eq!(max_failures("5%"), Ok(MaxFailures::Percent(5.0)));
+        assert_eq!(max_failures("0.1 %"), Ok(MaxFailures::Percent(0.1)));
+        for bad in ["", "%", "-1", "101%", "-1%", "nan%", "1.5"] {
+            assert!(max_failures(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Engine, Shutdown, settle};
+use super::{Engine, settle};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
-use crate::model::{Attempt, Entry, Event, Window};
+use crate::model::{Attempt, Entry, Window};
 use crate::store::BodyStore;
 
 /// Reads on only as fast as the work goes; ends with the list or at a stop.
@@ -16,8 +16,8 @@ pub async fn run<T: Transport, S: BodyStore>(
     engine: Arc<Engine<T, S>>,
     batches: mpsc::Receiver<Batch>,
     window: Option<Window>,
-    shutdown: Shutdown,
 ) -> Option<InputError> {
+    let shutdown = engine.shutdown.clone();
     let _alarm = shutdown.alarm();
     let fed = shutdown
         .stop_token()
@@ -47,9 +47,7 @@ async fn feed<T: Transport, S: BodyStore>(
                 }
                 Entry::Invalid(line) => {
                     let settled = settle::invalid(line, &engine.clock);
-                    engine.live.settled_as(&settled.outcome);
-                    // The pump goes only after the run.
-                    let _ = engine.events.send(Event::Settled(Box::new(settled))).await;
+                    engine.settle(settled).await;
                 }
             }
         }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
-use crate::model::{Event, Live, Window};
+use crate::model::{EndedBy, Event, Live, MaxFailures, Settled, Window};
 use crate::schedule::{RetryPolicy, Scheduler};
 use crate::store::BodyStore;
 
@@ -48,6 +48,10 @@ pub struct EngineOptions {
     pub partial_is_fine: bool,
     /// How long what is in flight may go on after a shutdown was asked for.
     pub grace: Duration,
+    /// The run starts nothing new after this.
+    pub stop_after: Option<Duration>,
+    /// How many jobs may fail before the run is ended; `None`: all.
+    pub max_failures: Option<MaxFailures>,
     /// Where the jitter of back-offs comes from; `None`: the system.
     pub seed: Option<u64>,
 }
@@ -64,6 +68,8 @@ impl Default for EngineOptions {
             max_redirects: 10,
             partial_is_fine: false,
             grace: Duration::from_secs(10),
+            stop_after: None,
+            max_failures: None,
             seed: None,
         }
     }
@@ -108,6 +114,24 @@ pub struct Engine<T, S> {
     pub clock: RunClock,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
+    /// How the run is ended before its list is.
+    pub shutdown: Shutdown,
+}
+
+impl<T, S> Engine<T, S> {
+    /// Counts a job that reached its end, and hands it on.
+    async fn settle(&self, settled: Settled) {
+        self.live.settled_as(&settled.outcome);
+        // The reporters go only after the engine; when one of them fails, the run is
+        // already being wound down.
+        let _ = self.events.send(Event::Settled(Box::new(settled))).await;
+        let live = &self.live;
+        if let Some(most) = self.options.max_failures
+            && most.is_exceeded(live.count_failed(), live.settled(), live.total())
+        {
+            self.shutdown.end_early(EndedBy::MaxFailures(most));
+        }
+    }
 }
 
 /// Why a run ended before its list did, apart from a shutdown.
@@ -124,21 +148,16 @@ pub async fn run<T: Transport, S: BodyStore>(
     engine: Engine<T, S>,
     batches: mpsc::Receiver<Batch>,
     window: Option<Window>,
-    shutdown: Shutdown,
 ) -> End {
+    let shutdown = engine.shutdown.clone();
     // The tasks run by themselves: when this future is dropped, they have to be told.
     let dropped = shutdown.abort_token().drop_guard();
     let engine = Arc::new(engine);
     let scheduler = Arc::clone(&engine.scheduler);
     let workers: Vec<_> = (0..engine.options.workers())
-        .map(|_| tokio::spawn(worker::run(Arc::clone(&engine), shutdown.clone())))
+        .map(|_| tokio::spawn(worker::run(Arc::clone(&engine))))
         .collect();
-    let feed = tokio::spawn(feed::run(
-        Arc::clone(&engine),
-        batches,
-        window,
-        shutdown.clone(),
-    ));
+    let feed = tokio::spawn(feed::run(Arc::clone(&engine), batches, window));
     let time = tokio::spawn({
         let (scheduler, shutdown) = (Arc::clone(&scheduler), shutdown.clone());
         async move {

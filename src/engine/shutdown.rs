@@ -1,6 +1,10 @@
 //! The two ways to end a run early.
 
+use std::sync::{Arc, OnceLock};
+
 use tokio_util::sync::CancellationToken;
+
+use crate::model::EndedBy;
 
 /// The two ways to end a run early: stop (nothing new starts, what is in flight may
 /// end) and abort (everything ends now). An abort is also a stop.
@@ -8,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     abort: CancellationToken,
     stop: CancellationToken,
+    early: Arc<OnceLock<EndedBy>>,
 }
 
 impl Shutdown {
@@ -16,12 +21,37 @@ impl Shutdown {
     pub fn new() -> Self {
         let abort = CancellationToken::new();
         let stop = abort.child_token();
-        Self { abort, stop }
+        Self {
+            abort,
+            stop,
+            early: Arc::default(),
+        }
     }
 
     /// Nothing new starts; what is in flight may end.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// A stop before everything was settled. The first reason is the one that counts.
+    pub fn end_early(&self, why: EndedBy) {
+        let _ = self.early.set(why);
+        self.stop();
+    }
+
+    /// Waits until the run is to end early.
+    pub async fn ended_early(&self) {
+        self.stopped().await;
+        if self.early.get().is_none() {
+            // The work has come to its end.
+            std::future::pending().await
+        }
+    }
+
+    /// What ended the run early, if something did.
+    #[must_use]
+    pub fn ended_by(&self) -> Option<EndedBy> {
+        self.early.get().copied()
     }
 
     /// Everything ends now.

@@ -232,8 +232,9 @@ impl Bench {
             live: Arc::clone(&live),
             clock: RunClock::start(),
             events,
+            shutdown: self.shutdown,
         };
-        let end = run(engine, list, None, self.shutdown).await;
+        let end = run(engine, list, None).await;
         let took = start.elapsed();
         assert_eq!(live.in_flight(), 0);
         let mut settled = Vec::new();

@@ -9,10 +9,10 @@ use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
 use super::clock::now;
-use super::{Engine, Shutdown, settle, verdict};
+use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Event, Feedback, FetchError, Live, ResponseHead, Saved, Settled, Unheard, Wire, after,
+    Attempt, Feedback, FetchError, Live, ResponseHead, Saved, Unheard, Wire, after,
     human_duration,
 };
 use crate::schedule::{Decision, Lease, Next, Situation};
@@ -28,13 +28,17 @@ const SETTLING: Duration = Duration::from_millis(20);
 const FREE_RESENDS: u32 = 10;
 
 /// Works until there is nothing left, or the shutdown comes.
-pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, shutdown: Shutdown) {
+pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
+    let shutdown = engine.shutdown.clone();
     let _alarm = shutdown.alarm();
     let work = async {
         while let Some(next) = engine.scheduler.next().await {
             match next {
                 Next::Run(lease) => work_off(&engine, lease).await,
-                Next::Fail(attempt, error) => give_up(&engine, *attempt, error).await,
+                Next::Fail(attempt, error) => {
+                    let settled = settle::given_up(*attempt, error, &engine.clock);
+                    engine.settle(settled).await;
+                }
             }
         }
     };
@@ -51,18 +55,23 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>, shutdown
 struct InFlight<'a> {
     live: &'a Live,
     start: Instant,
+    number: u64,
 }
 
 impl<'a> InFlight<'a> {
-    fn new(live: &'a Live, start: Instant) -> Self {
-        live.start();
-        Self { live, start }
+    fn new(live: &'a Live, url: &str, wire: &Arc<Wire>) -> Self {
+        Self {
+            live,
+            start: wire.started(),
+            number: live.start(url, wire),
+        }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.live.end(now().saturating_duration_since(self.start));
+        let busy = now().saturating_duration_since(self.start);
+        self.live.end(self.number, busy);
     }
 }
 
@@ -75,7 +84,7 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: 
     attempt.first_start.get_or_insert(start);
     let wire = Arc::new(Wire::new(start));
     let mut head = None;
-    let in_flight = InFlight::new(&engine.live, start);
+    let in_flight = InFlight::new(&engine.live, attempt.url().as_str(), &wire);
     let running = attempt::run(engine, &attempt, &wire, &mut head);
     let result = if lease.is_cold() {
         let has_spare = engine.options.spare() > 0;
@@ -231,23 +240,8 @@ async fn finish<T: Transport, S: BodyStore>(
         &engine.clock,
     );
     // First the record, then the slot: what is cut off between the two was reported.
-    report(engine, settled).await;
+    engine.settle(settled).await;
     lease.settle(feedback);
-}
-
-async fn give_up<T: Transport, S: BodyStore>(
-    engine: &Engine<T, S>,
-    attempt: Attempt,
-    error: FetchError,
-) {
-    report(engine, settle::given_up(attempt, error, &engine.clock)).await;
-}
-
-async fn report<T: Transport, S: BodyStore>(engine: &Engine<T, S>, settled: Settled) {
-    engine.live.settled_as(&settled.outcome);
-    // The reporters go only after the workers; when one of them fails, the run is already
-    // being wound down.
-    let _ = engine.events.send(Event::Settled(Box::new(settled))).await;
 }
 
 fn with_note(error: FetchError, note: Option<String>) -> FetchError {

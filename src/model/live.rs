@@ -1,9 +1,11 @@
 //! Shared counters: how the run stands right now.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{ErrorKind, FetchError, Outcome};
+use super::{ErrorKind, FetchError, Outcome, Phase, Straggler, Wire};
 
 /// How the run stands right now. Workers count, the progress display reads: drawing
 /// costs one relaxed addition per event, not a message.
@@ -21,7 +23,22 @@ pub struct Live {
     retries: AtomicU64,
     bytes: AtomicU64,
     busy_us: AtomicU64,
+    /// There only when somebody looks at it: it costs a lock for every attempt.
+    watched: OnceLock<Mutex<Watched>>,
 }
+
+/// What is under way, and what waits, by name.
+#[derive(Debug, Default)]
+struct Watched {
+    running: BTreeMap<u64, (String, Arc<Wire>)>,
+    next: u64,
+    waiting: Vec<Straggler>,
+}
+
+/// Stragglers that are named at most.
+const NAMED: usize = 5;
+/// A request that has been under way for less is not worth naming.
+const NOTABLE: Duration = Duration::from_secs(1);
 
 impl Live {
     /// `jobs` lines more were read from the list.
@@ -79,13 +96,64 @@ impl Live {
         Some(u64::try_from(estimate).unwrap_or(u64::MAX).max(listed))
     }
 
-    /// An attempt starts.
-    pub fn start(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+    /// Somebody wants to know the stragglers. Said before the first attempt.
+    pub fn watch(&self) {
+        self.watched.get_or_init(Mutex::default);
     }
 
-    /// An attempt ended after `busy`.
-    pub fn end(&self, busy: Duration) {
+    fn watched(&self) -> Option<MutexGuard<'_, Watched>> {
+        let watched = self.watched.get()?;
+        Some(watched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Those that wait, told when they are few and the list has ended.
+    pub fn wait_for(&self, waiting: impl FnOnce() -> Vec<Straggler>) {
+        if let Some(mut watched) = self.watched() {
+            watched.waiting = waiting();
+        }
+    }
+
+    /// What keeps the run from ending, the oldest request first, once it is little enough
+    /// to be named and has lasted for a second.
+    #[must_use]
+    pub fn stragglers(&self, now: Instant) -> Vec<Straggler> {
+        let unsettled = self.listed().saturating_sub(self.settled());
+        if !self.has_list_ended() || unsettled > NAMED as u64 {
+            return Vec::new();
+        }
+        let Some(watched) = self.watched() else {
+            return Vec::new();
+        };
+        let running = watched.running.values().filter_map(|(url, wire)| {
+            let lasts = now.saturating_duration_since(wire.started());
+            (lasts >= NOTABLE).then(|| Straggler {
+                url: url.clone(),
+                phase: Phase::of(wire, now),
+            })
+        });
+        let waiting = watched.waiting.iter().cloned();
+        running.chain(waiting).take(NAMED).collect()
+    }
+
+    /// An attempt starts. Its end wants the number that this gives.
+    #[must_use]
+    pub fn start(&self, url: &str, wire: &Arc<Wire>) -> u64 {
+        self.in_flight.fetch_add(1, Relaxed);
+        let Some(mut watched) = self.watched() else {
+            return 0;
+        };
+        watched.next += 1;
+        let number = watched.next;
+        let running = (url.to_owned(), Arc::clone(wire));
+        watched.running.insert(number, running);
+        number
+    }
+
+    /// The attempt of this number ended after `busy`.
+    pub fn end(&self, number: u64, busy: Duration) {
+        if let Some(mut watched) = self.watched() {
+            watched.running.remove(&number);
+        }
         self.in_flight.fetch_sub(1, Relaxed);
         let us = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
         self.busy_us.fetch_add(us, Relaxed);

@@ -1,12 +1,66 @@
 //! The counts of a run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use super::{ErrorKind, Outcome};
+use super::{ErrorKind, Outcome, human_duration};
+
+/// What ended a run before everything was settled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EndedBy {
+    /// Whoever started it: a signal, for the program.
+    Shutdown,
+    /// It was to take no longer than this (`--stop-after`).
+    StopAfter(Duration),
+    /// More failed than this allows (`--max-failures`).
+    MaxFailures(MaxFailures),
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown => f.write_str("it was interrupted"),
+            Self::StopAfter(time) => write!(f, "{} have passed (--stop-after)", human_duration(*time)),
+            Self::MaxFailures(MaxFailures::Number(most)) => {
+                write!(f, "more than {most} failed (--max-failures)")
+            }
+            Self::MaxFailures(MaxFailures::Percent(most)) => {
+                write!(f, "more than {most} % failed (--max-failures)")
+            }
+        }
+    }
+}
+
+/// How many may fail before the run is ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxFailures {
+    /// So many.
+    Number(u64),
+    /// So many of a hundred that were settled. Of a run with a hundred and more, the first
+    /// hundred are waited for: two of the first three say little.
+    Percent(f64),
+}
+
+/// Settled jobs from which on a share says something.
+const ENOUGH: u64 = 100;
+
+impl MaxFailures {
+    /// Whether `failed` of `settled` are too many, in a run of `total` where that is known.
+    #[must_use]
+    pub fn is_exceeded(self, failed: u64, settled: u64, total: Option<u64>) -> bool {
+        match self {
+            Self::Number(most) => failed > most,
+            Self::Percent(most) => {
+                let of = settled.max(total.unwrap_or(ENOUGH).min(ENOUGH));
+                failed as f64 * 100.0 > of as f64 * most
+            }
+        }
+    }
+}
 
 /// The counts of a run: `input = fetched + failed + skipped + left`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
     /// Lines that stood in the list, comments and blank lines not counted.
     pub input: u64,
@@ -32,8 +86,8 @@ pub struct Summary {
     pub wall: Duration,
     /// Time all requests took together: what they would have cost one after another.
     pub one_by_one: Duration,
-    /// Whether a signal ended the run early.
-    pub interrupted: bool,
+    /// What ended the run early, if something did.
+    pub ended_by: Option<EndedBy>,
 }
 
 impl Summary {
@@ -64,6 +118,26 @@ impl Summary {
     /// Whether every line was fetched or skipped.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failed == 0 && self.left == 0
+        self.failed == 0 && self.left == 0 && self.list_ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_failures_is_judged_when_it_says_something() {
+        let five = MaxFailures::Percent(5.0);
+        assert!(!five.is_exceeded(2, 3, None), "too early");
+        assert!(!five.is_exceeded(5, 5, Some(10_000)));
+        assert!(five.is_exceeded(6, 6, Some(10_000)), "of a hundred it is too many");
+        assert!(!five.is_exceeded(50, 1000, Some(10_000)));
+        assert!(five.is_exceeded(51, 1000, Some(10_000)));
+        assert!(five.is_exceeded(1, 2, Some(10)), "a short list");
+        assert!(MaxFailures::Percent(0.0).is_exceeded(1, 1, None));
+        assert!(!MaxFailures::Percent(100.0).is_exceeded(200, 200, None));
+        assert!(!MaxFailures::Number(3).is_exceeded(3, 3, None));
+        assert!(MaxFailures::Number(3).is_exceeded(4, 1000, None));
     }
 }

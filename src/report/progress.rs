@@ -99,6 +99,7 @@ impl Progress {
         if screen.bar.is_none() && !screen.plain {
             return None;
         }
+        live.watch();
         let screen = screen.clone();
         let (stop, stopped) = channel();
         let mut display = Display {
@@ -143,7 +144,7 @@ struct Display {
 
 impl Display {
     fn show(&mut self, now: Instant) {
-        let snapshot = Snapshot::take(&self.live);
+        let snapshot = Snapshot::take(&self.live, now);
         self.pace.add(now, snapshot.settled);
         let rate = self.pace.rate();
         let Some(bar) = &self.screen.bar else {
@@ -159,16 +160,18 @@ impl Display {
         bar.set_length(snapshot.total.unwrap_or(snapshot.settled));
         bar.set_position(snapshot.settled);
         bar.set_prefix(snapshot.head(rate));
-        bar.set_message(snapshot.rest());
+        let mut lines = vec![snapshot.rest()];
+        lines.extend(snapshot.stragglers.iter().map(|line| format!("  {line}")));
+        bar.set_message(lines.join("\n"));
         bar.tick();
     }
 }
 
 fn style(has_total: bool) -> BarStyle {
     let template = if has_total {
-        "{wide_bar:.cyan/dim} {prefix}\n{wide_msg}"
+        "{wide_bar:.cyan/dim} {prefix}\n{msg}"
     } else {
-        "{spinner:.cyan} {prefix}\n{wide_msg}"
+        "{spinner:.cyan} {prefix}\n{msg}"
     };
     // The templates are fixed; a mistake in one shows as a plain bar.
     BarStyle::with_template(template)
@@ -187,10 +190,13 @@ struct Snapshot {
     waiting: u64,
     failed: u64,
     failures: String,
+    /// Who the run still waits for, when they are few.
+    stragglers: Vec<String>,
 }
 
 impl Snapshot {
-    fn take(live: &Live) -> Self {
+    fn take(live: &Live, now: Instant) -> Self {
+        let stragglers = live.stragglers(now);
         Self {
             settled: live.settled(),
             bytes: live.bytes(),
@@ -200,6 +206,7 @@ impl Snapshot {
             waiting: live.waiting(),
             failed: live.count_failed(),
             failures: kinds(live.failures()),
+            stragglers: stragglers.iter().map(|one| one.line(now)).collect(),
         }
     }
 
@@ -249,7 +256,11 @@ impl Snapshot {
     }
 
     fn line(&self, rate: f64) -> String {
-        format!("{}; {}", self.head(rate), self.rest())
+        let mut text = format!("{}; {}", self.head(rate), self.rest());
+        if !self.stragglers.is_empty() {
+            text.push_str(&format!("; still: {}", self.stragglers.join("; ")));
+        }
+        text
     }
 }
 
@@ -307,10 +318,23 @@ mod tests {
             waiting: 3,
             failed: 12,
             failures: "8 timeout, 4 reset".into(),
+            stragglers: Vec::new(),
         };
         assert_eq!(
             snapshot.line(512.4),
             "1,234 of ~10,000 done, 512/s, 18s left; 5.0 MiB, 64 in flight, 3 waiting for a retry, 12 failed: 8 timeout, 4 reset"
+        );
+        let tail = Snapshot {
+            settled: 9,
+            total: Some(10),
+            exact: true,
+            in_flight: 1,
+            stragglers: vec!["http://a/: no answer for 7s".into()],
+            ..Snapshot::default()
+        };
+        assert_eq!(
+            tail.line(1.0),
+            "9 of 10 done, 1.0/s, 1s left; 0 B, 1 in flight; still: http://a/: no answer for 7s"
         );
         let pipe = Snapshot {
             settled: 5,

@@ -48,6 +48,9 @@ pub fn render(summary: &Summary) -> String {
     if !summary.list_ended {
         text.push_str("; the list was not read to its end");
     }
+    if let Some(why) = summary.ended_by {
+        let _ = write!(text, "\nended early: {why}");
+    }
     if summary.failed > 0 {
         let by_kind = summary.by_kind.iter().map(|(kind, n)| (*kind, *n));
         let _ = write!(text, "\nfailed: {}{}", kinds(by_kind), statuses(summary));
@@ -99,6 +102,7 @@ fn statuses(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{EndedBy, MaxFailures};
     use std::time::Duration;
 
     #[test]
@@ -109,6 +113,7 @@ mod tests {
             failed: 48,
             left: 2,
             list_ended: true,
+            ended_by: Some(EndedBy::MaxFailures(MaxFailures::Number(47))),
             by_kind: [(ErrorKind::Timeout, 18), (ErrorKind::Status, 30)].into(),
             by_status: [(404, 20), (500, 10)].into(),
             bytes: 125_600_000,
@@ -120,6 +125,7 @@ mod tests {
         assert_eq!(
             render(&summary),
             "10,000 URLs: 9,950 fetched, 48 failed, 2 left\n\
+             ended early: more than 47 failed (--max-failures)\n\
              failed: 30 status, 18 timeout (status: 20 × 404, 10 × 500)\n\
              119.8 MiB in 2s, 1 retry; one after another, each as quick, the requests would have taken 50s (25.0 times as long)"
         );

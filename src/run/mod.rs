@@ -12,7 +12,7 @@ use crate::config::{Config, Format, ReportOptions};
 use crate::engine::{self, End, Engine, RunClock, Shutdown};
 use crate::fetch::{Faulty, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch, InputError};
-use crate::model::{Event, Live, Summary, Window};
+use crate::model::{EndedBy, Event, Live, Summary, Window};
 use crate::report::{
     FailedLines, JsonLines, Output, Progress, Pump, PumpEnd, ReportError, Reporter, TextLines,
 };
@@ -219,7 +219,7 @@ impl Run {
             .screen
             .as_ref()
             .and_then(|screen| Progress::start(screen, Arc::clone(&self.live)));
-        let grace = self.config.engine.grace;
+        let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
         let engine = Engine {
             scheduler: Scheduler::new(
                 &self.config.schedule,
@@ -234,23 +234,34 @@ impl Run {
             live: Arc::clone(&self.live),
             clock: self.clock,
             events,
+            shutdown: self.shutdown.clone(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
         let work = async {
-            let end = engine::run(engine, self.batches, self.window, shutdown.clone()).await;
+            let end = engine::run(engine, self.batches, self.window).await;
             if end.input_error.is_none() {
                 counted(&live).await;
             }
             if let Some(progress) = progress {
                 progress.stop();
             }
-            let complete = |summary: &mut Summary| complete(summary, &live, &clock);
+            let complete = |summary: &mut Summary| {
+                complete(summary, &live, &clock);
+                summary.ended_by = shutdown.ended_by();
+            };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)
         };
-        let ((end, mut end_of_pump), interrupted) =
-            until(work, &shutdown, grace, stop, abort).await;
-        end_of_pump.summary.interrupted = interrupted;
+        let stop = async {
+            tokio::select! {
+                () = stop => shutdown.end_early(EndedBy::Shutdown),
+                () = passed(stop_after) => {
+                    shutdown.end_early(EndedBy::StopAfter(stop_after.unwrap_or_default()));
+                }
+                () = shutdown.ended_early() => {}
+            }
+        };
+        let (end, end_of_pump) = until(work, &shutdown, grace, stop, abort).await;
         verdict(end, end_of_pump)
     }
 }
@@ -282,32 +293,36 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
     Ok(())
 }
 
-/// Drives the work, and passes the wishes to end it on. Tells whether one came.
+/// Waits for this long; without a time for ever.
+async fn passed(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Drives the work until it ends, or is ended some time after `stop`.
 async fn until<T>(
     work: impl Future<Output = T>,
     shutdown: &Shutdown,
     grace: Duration,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
-) -> (T, bool) {
-    let mut interrupted = false;
+) -> T {
     let wishes = async {
         stop.await;
-        interrupted = true;
-        shutdown.stop();
         // Everything gets the same grace: the requests, and a reader of the results that
         // does not read.
         let _ = tokio::time::timeout(grace, abort).await;
         shutdown.abort();
         std::future::pending().await
     };
-    let end = tokio::select! {
+    tokio::select! {
         // The work first: a wish that comes as it ends changes nothing any more.
         biased;
         end = work => end,
         end = wishes => end,
-    };
-    (end, interrupted)
+    }
 }
 
 /// Waits a little until the reading thread knows how many lines there were. After a
@@ -339,7 +354,7 @@ fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
         (Some(text), _, _) => Problem::Internal(text),
         (None, Some(error), _) => Problem::Report(error),
         (None, None, Some(error)) => Problem::Input(error),
-        (None, None, None) if !pump.summary.list_ended && !pump.summary.interrupted => {
+        (None, None, None) if !pump.summary.list_ended && pump.summary.ended_by.is_none() => {
             Problem::Internal("the list was not read to its end".to_owned())
         }
         (None, None, None) => return Ok(pump.summary),

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::model::{Attempt, FetchError, HostKey, Live};
+use crate::model::{Attempt, FetchError, HostKey, Live, Phase, Straggler};
 
 use change::Change;
 use circuit::Probing;
@@ -165,6 +165,9 @@ impl Scheduler {
         let timer_changed = state.timer_changed(now);
         let changes = state.queue.take_changes();
         self.live.parked(state.queue.parked());
+        if state.queue.is_tail() {
+            self.live.wait_for(|| stragglers(&state.queue));
+        }
         drop(state);
         if timer_changed {
             self.timer.notify_one();
@@ -277,6 +280,14 @@ impl State {
         }
         sooner
     }
+}
+
+fn stragglers(queue: &HostQueue<Attempt>) -> Vec<Straggler> {
+    let straggler = |(attempt, until): (&Attempt, Option<Instant>)| Straggler {
+        url: attempt.url().as_str().to_owned(),
+        phase: until.map_or(Phase::Queued, Phase::Parked),
+    };
+    queue.waiting().map(straggler).collect()
 }
 
 fn log(changes: &[(HostKey, Change)]) {

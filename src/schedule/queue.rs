@@ -12,6 +12,8 @@ use super::timers::Timers;
 
 /// Starts may come so much too early to make up for late ones, when a total rate is set.
 const RATE_SLACK: Duration = Duration::from_millis(5);
+/// So few items are left at the end that they can be named.
+const TAIL: usize = 5;
 /// Hosts kept only for what was learned of them.
 const MOST_IDLE: usize = 65_536;
 
@@ -36,6 +38,10 @@ pub enum Turn<T> {
     /// This one fails without being run: its host was given up. It has left the queue.
     Fail(T, FetchError),
     /// Nothing can run before this time, unless something else happens first.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "one sleeper waits for all, by `next_timer`")
+    )]
     WaitUntil(Instant),
     /// Everything queued waits for a slot.
     WaitForSlot,
@@ -173,6 +179,22 @@ impl<T> HostQueue<T> {
     #[must_use]
     pub fn parked(&self) -> usize {
         self.parked
+    }
+
+    /// Whether the input has ended and only a few items are left.
+    #[must_use]
+    pub fn is_tail(&self) -> bool {
+        self.ended && self.len() <= TAIL
+    }
+
+    /// The items that do not run, with the time a parked one waits for.
+    pub fn waiting(&self) -> impl Iterator<Item = (&T, Option<Instant>)> {
+        let hosts = self.hosts.iter().flatten();
+        let queued = hosts.flat_map(|host| host.returned.iter().chain(&host.fresh));
+        let parked = self.timers.items();
+        parked
+            .map(|(item, at)| (item, Some(at)))
+            .chain(queued.map(|item| (item, None)))
     }
 
     /// Whether `next` has probably something to give now; it tells for sure.

@@ -46,6 +46,13 @@ impl<T> Timers<T> {
         });
     }
 
+    /// The items, with their times.
+    pub fn items(&self) -> impl Iterator<Item = (&T, Instant)> {
+        self.heap
+            .iter()
+            .filter_map(|timer| timer.item.as_ref().map(|item| (item, timer.at)))
+    }
+
     /// Takes the first one whose time has come.
     pub fn take_due(&mut self, now: Instant) -> Option<(usize, Option<T>)> {
         if self.first()? > now {

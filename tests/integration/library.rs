@@ -69,7 +69,8 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
     assert_eq!(summary.input, 2000);
     assert_eq!(summary.fetched, lines);
     assert_eq!(seen.load(SeqCst), lines);
-    assert!(summary.interrupted && summary.left > 0 && summary.fetched > 0);
+    assert_eq!(summary.ended_by, Some(fetchall::EndedBy::Shutdown));
+    assert!(summary.left > 0 && summary.fetched > 0);
     assert_eq!(
         summary.fetched + summary.failed + summary.skipped + summary.left,
         summary.input

@@ -1,0 +1,126 @@
+//! What a run is still waiting for when nearly everything is done.
+
+use std::time::{Duration, Instant};
+
+use super::{Wire, harmless, human_duration};
+
+/// Characters of a URL that are shown.
+const SHOWN: usize = 60;
+
+/// A job that keeps the run from ending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Straggler {
+    /// Its URL, without userinfo.
+    pub url: String,
+    /// What it is doing.
+    pub phase: Phase,
+}
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its connection is being made, for so long.
+    Connecting(Duration),
+    /// The request was sent, and nothing has come back for so long.
+    Waiting(Duration),
+    /// The body is coming, for so long.
+    Body(Duration),
+    /// It is asked again at this time.
+    Parked(Instant),
+    /// It waits until its host may be asked.
+    Queued,
+}
+
+impl Phase {
+    /// The phase of a request that is under way.
+    #[must_use]
+    pub fn of(wire: &Wire, now: Instant) -> Self {
+        let since = |from: Duration| now.saturating_duration_since(wire.started() + from);
+        match (wire.head_time(), wire.connect_time()) {
+            (Some(head), _) => Self::Body(since(head)),
+            (None, None) if wire.is_fresh() => Self::Connecting(since(Duration::ZERO)),
+            (None, connected) => Self::Waiting(since(connected.unwrap_or_default())),
+        }
+    }
+
+    fn text(self, now: Instant) -> String {
+        // Whole seconds: more would only flicker.
+        let seconds = |time: Duration| human_duration(Duration::from_secs(time.as_secs()));
+        match self {
+            Self::Connecting(time) => format!("connecting for {}", seconds(time)),
+            Self::Waiting(time) => format!("no answer for {}", seconds(time)),
+            Self::Body(time) => format!("body coming for {}", seconds(time)),
+            Self::Parked(until) => {
+                let left = until.saturating_duration_since(now) + Duration::from_millis(999);
+                format!("asked again in {}", seconds(left))
+            }
+            Self::Queued => "waits for its host".to_owned(),
+        }
+    }
+}
+
+impl Straggler {
+    /// It in a line of text.
+    #[must_use]
+    pub fn line(&self, now: Instant) -> String {
+        format!("{}: {}", shorten(&harmless(&self.url)), self.phase.text(now))
+    }
+}
+
+/// Cuts the middle out of what is too long: the host and the end tell the most.
+fn shorten(url: &str) -> String {
+    let length = url.chars().count();
+    if length <= SHOWN {
+        return url.to_owned();
+    }
+    let part = (SHOWN - 1) / 2;
+    let head: String = url.chars().take(part).collect();
+    let tail: String = url.chars().skip(length - part).collect();
+    format!("{head}…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_url_phase_and_seconds() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let line = |phase| {
+            let url = "http://a/x".to_owned();
+            Straggler { url, phase }.line(now)
+        };
+        assert_eq!(line(Phase::Connecting(second)), "http://a/x: connecting for 1s");
+        assert_eq!(line(Phase::Waiting(second * 61)), "http://a/x: no answer for 1m 1s");
+        assert_eq!(line(Phase::Body(second * 2)), "http://a/x: body coming for 2s");
+        assert_eq!(
+            line(Phase::Parked(now + second * 5)),
+            "http://a/x: asked again in 5s"
+        );
+        assert_eq!(line(Phase::Queued), "http://a/x: waits for its host");
+    }
+
+    #[test]
+    fn the_phase_is_read_from_the_wire() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let wire = Wire::new(start);
+        let at = |seconds: u32| Phase::of(&wire, start + second * seconds);
+        assert_eq!(at(1), Phase::Waiting(second), "over a connection that stood");
+        wire.connecting();
+        assert_eq!(at(2), Phase::Connecting(second * 2));
+        wire.connect_ended(start + second * 2, true);
+        assert_eq!(at(5), Phase::Waiting(second * 3));
+        wire.head_came(start + second * 5);
+        assert_eq!(at(6), Phase::Body(second));
+    }
+
+    #[test]
+    fn a_long_url_loses_its_middle() {
+        let url = format!("http://example.com/{}/end", "x".repeat(100));
+        let short = shorten(&url);
+        assert_eq!(short.chars().count(), 59);
+        assert!(short.starts_with("http://example.com/") && short.ends_with("/end"));
+    }
+}
