@@ -74,6 +74,7 @@ pub use config::{Config, Format, OnRecord, ReportOptions};
 pub use engine::EngineOptions;
 pub use fetch::{
     FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
+    most_requests,
 };
 pub use input::{InputError, InputOptions, Source};
 pub use model::{

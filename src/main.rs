@@ -48,6 +48,11 @@ async fn program(cli: Cli) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(&error.to_string(), USAGE),
     };
+    if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
+        people.say(&format!(
+            "no more than {most} requests at the same time: this process may have no more open files (ulimit -n)"
+        ));
+    }
     // Not before: reading a body from a terminal ends by Ctrl-C like anything else.
     let signals = match Signals::listen() {
         Ok(signals) => signals,

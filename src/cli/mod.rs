@@ -17,7 +17,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 
-pub use limits::raise_descriptor_limit;
+pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
 pub use signals::Signals;
 

@@ -50,7 +50,9 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
             not_found: false, ..
         }
         | FetchError::Refused { .. }
-        | FetchError::Unreachable { .. }
+        | FetchError::Unreachable {
+            exhausted: false, ..
+        }
         | FetchError::ConnectTimeout { .. } => not_connected(error, wire),
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
@@ -67,6 +69,7 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::TooLarge { .. }
         | FetchError::Checksum(_) => Verdict::Answered,
         FetchError::Dns { .. }
+        | FetchError::Unreachable { .. }
         | FetchError::InvalidUrl { .. }
         | FetchError::Denied(_)
         | FetchError::Save(_)

@@ -85,7 +85,10 @@ fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
     );
     let cause = Cause::new(text, error);
     if connecting {
-        FetchError::Unreachable { cause }
+        FetchError::Unreachable {
+            exhausted: false,
+            cause,
+        }
     } else {
         FetchError::Protocol { cause }
     }
@@ -192,8 +195,12 @@ impl Class {
                 }),
             },
             Self::Refused => FetchError::Refused { cause: cause(text) },
-            Self::Unreachable => FetchError::Unreachable { cause: cause(text) },
+            Self::Unreachable => FetchError::Unreachable {
+                exhausted: false,
+                cause: cause(text),
+            },
             Self::Exhausted => FetchError::Unreachable {
+                exhausted: true,
                 cause: cause(format!(
                     "{text}; this machine allows no more: raise ulimit -n, or lower -j"
                 )),

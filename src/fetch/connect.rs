@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::clock;
+use super::descriptors::Descriptors;
 use crate::model::Wire;
 
 tokio::task_local! {
@@ -39,10 +40,12 @@ pub fn is_retry() -> bool {
 }
 
 /// The layer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Watch {
     /// For DNS, TCP and TLS together.
     pub limit: Duration,
+    /// Where connections wait for room among the open files.
+    pub descriptors: Descriptors,
 }
 
 impl<S> Layer<S> for Watch {
@@ -52,6 +55,7 @@ impl<S> Layer<S> for Watch {
         Watched {
             inner,
             limit: self.limit,
+            descriptors: self.descriptors.clone(),
         }
     }
 }
@@ -61,15 +65,17 @@ impl<S> Layer<S> for Watch {
 pub struct Watched<S> {
     inner: S,
     limit: Duration,
+    descriptors: Descriptors,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S, R> Service<R> for Watched<S>
 where
-    S: Service<R, Error = BoxError>,
+    S: Service<R, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Response: 'static,
+    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -84,7 +90,15 @@ where
         if let Some(call) = &call {
             call.wire.connecting();
         }
-        let connecting = clock::within(self.limit, self.inner.call(request));
+        // The clone is for the next call; this one is ready.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let (limit, descriptors) = (self.limit, self.descriptors.clone());
+        let connecting = async move {
+            // Its time runs only from here: waiting for room is not the host's fault.
+            let _room = descriptors.room().await;
+            clock::within(limit, inner.call(request)).await
+        };
         Box::pin(async move {
             // The pool may finish a connection in a task of its own when another one
             // came free first: the future takes what it needs along.

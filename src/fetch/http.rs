@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::classify::{Phase, classify, connection_died, was_turned_away};
 use super::connect::{CALL, Call, Watch, is_retry, port_of_call};
+use super::descriptors::Descriptors;
 use super::dns::Resolver;
 use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
 use super::{Body, Response, Transport};
@@ -240,6 +241,7 @@ fn builder(
         .dns_resolver(resolver)
         .connector_layer(Watch {
             limit: options.connect_timeout,
+            descriptors: Descriptors::new(),
         });
     builder = match options.version {
         HttpVersion::Auto => builder,

@@ -5,6 +5,7 @@ mod classify;
 mod clock;
 mod connect;
 mod decode;
+mod descriptors;
 mod dns;
 mod fault;
 mod http;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use crate::model::{Attempt, FetchError, ResponseHead, Wire};
 
 pub use decode::{Decoder, codings};
+pub use descriptors::most_requests;
 pub use dns::ResolveRule;
 pub use fault::Faulty;
 pub use http::HttpTransport;

@@ -170,6 +170,9 @@ pub enum FetchError {
     /// No route, network down, or no permission to connect.
     #[error("could not connect: {cause}")]
     Unreachable {
+        /// Whether it was this machine that had nothing left to connect with: no open
+        /// file, no port. That says nothing about the host.
+        exhausted: bool,
         /// What the system said.
         #[source]
         cause: Cause,

@@ -297,7 +297,14 @@ mod tests {
             (dns(true), false, false),
             (dns(false), true, true),
             (FetchError::Refused { cause: cause() }, true, true),
-            (FetchError::Unreachable { cause: cause() }, true, true),
+            (
+                FetchError::Unreachable {
+                    exhausted: false,
+                    cause: cause(),
+                },
+                true,
+                true,
+            ),
             (FetchError::ConnectTimeout { limit: second }, true, true),
             (FetchError::Tls { cause: cause() }, false, false),
             (
