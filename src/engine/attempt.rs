@@ -13,9 +13,7 @@ use super::clock::now;
 use super::redirect::{self, Redirect};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
-use crate::model::{
-    Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire, after,
-};
+use crate::model::{Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire, after};
 use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
 

@@ -80,7 +80,10 @@ pub fn settled(
         started_ms: Some(clock.ms(start)),
         ttfb_ms: wire.head_time().map(millis),
         elapsed_ms: Some(since(start)),
-        total_ms: attempt.first_start.filter(|_| attempt.number > 1).map(since),
+        total_ms: attempt
+            .first_start
+            .filter(|_| attempt.number > 1)
+            .map(since),
         simulated: attempt.simulated,
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };

@@ -12,8 +12,7 @@ use super::clock::now;
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, Live, ResponseHead, Saved, Unheard, Wire, after,
-    human_duration,
+    Attempt, Feedback, FetchError, Live, ResponseHead, Saved, Unheard, Wire, after, human_duration,
 };
 use crate::schedule::{Decision, Lease, Next, Situation};
 use crate::store::BodyStore;
@@ -107,7 +106,12 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: 
         head,
         wire,
     };
-    let mut feedback = verdict::feedback(&ended.wire, ended.head.as_ref(), &result, engine.retry.retry_after_max);
+    let mut feedback = verdict::feedback(
+        &ended.wire,
+        ended.head.as_ref(),
+        &result,
+        engine.retry.retry_after_max,
+    );
     match result {
         Ok(Step::Redirected(redirect)) => {
             redirect.apply(&mut ended.attempt);

@@ -24,12 +24,17 @@ fn headroom(allowed: usize) -> usize {
     HEADROOM.min(allowed / 4)
 }
 
+/// From this share of them on, connections are not kept for later.
+const SCARCE: (usize, usize) = (3, 4);
+
 /// Counts connections that are being made, and lets new ones wait while there is no room.
 #[derive(Debug, Clone)]
 pub struct Descriptors {
     most: Option<usize>,
     /// Connections being made; each may not have its descriptor yet.
     coming: Arc<AtomicUsize>,
+    /// The lowest free descriptor when a connection was last made.
+    lowest: Arc<AtomicUsize>,
 }
 
 /// The right to make one connection.
@@ -43,6 +48,7 @@ impl Descriptors {
         Self {
             most: most_requests(),
             coming: Arc::default(),
+            lowest: Arc::default(),
         }
     }
 
@@ -59,12 +65,25 @@ impl Descriptors {
         }
     }
 
+    /// Whether so few are left that a connection had better be closed after its request
+    /// than kept for another one: idle connections take descriptors, too, and one of many
+    /// hosts is seldom used again.
+    #[must_use]
+    pub fn are_scarce(&self) -> bool {
+        let (part, whole) = SCARCE;
+        self.most
+            .is_some_and(|most| self.lowest.load(Relaxed) > most / whole * part)
+    }
+
     fn has_room(&self) -> bool {
         let Some(most) = self.most else {
             return true;
         };
         match lowest_free() {
-            Some(free) => free + self.coming.load(Relaxed) <= most,
+            Some(free) => {
+                self.lowest.store(free, Relaxed);
+                free + self.coming.load(Relaxed) <= most
+            }
             None => false,
         }
     }

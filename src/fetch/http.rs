@@ -28,6 +28,7 @@ const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 #[derive(Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
+    descriptors: Descriptors,
     body: Option<Bytes>,
     /// Headers for the origins of the list.
     home: HeaderMap,
@@ -41,10 +42,12 @@ impl HttpTransport {
     /// # Errors
     /// When certificates can't be read or options do not go together.
     pub fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
-        let client = build_client(&options, idle_per_host)?;
+        let descriptors = Descriptors::new();
+        let client = build_client(&options, idle_per_host, &descriptors)?;
         let (home, abroad) = header_sets(&options);
         Ok(Self {
             client,
+            descriptors,
             body: options.body,
             home,
             abroad,
@@ -63,6 +66,14 @@ impl HttpTransport {
             && let Some(value) = attempt.job.credentials.as_deref().and_then(basic)
         {
             request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        if self.descriptors.are_scarce() {
+            // On HTTP/2, where it means nothing, hyper takes it out.
+            let close = HeaderValue::from_static("close");
+            request
+                .headers_mut()
+                .entry(header::CONNECTION)
+                .or_insert(close);
         }
         match &self.body {
             Some(body) if attempt.with_body => {
@@ -202,20 +213,21 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
 fn build_client(
     options: &HttpOptions,
     idle_per_host: usize,
+    descriptors: &Descriptors,
 ) -> Result<reqwest::Client, TransportError> {
     let certs = match &options.cacert {
         Some(path) => Some(read_certs(path)?),
         None => None,
     };
     let only = certs.is_some();
-    let first = builder(options, certs)?
+    let first = builder(options, certs, descriptors)?
         .pool_max_idle_per_host(idle_per_host)
         .build();
     let client = match first {
         Ok(client) => client,
         // Without any CA certificate on the system no client can be built, not even one
         // for http (reqwest#2965): then nobody is trusted, and https says why it fails.
-        Err(_) if !only => builder(options, Some(Vec::new()))?
+        Err(_) if !only => builder(options, Some(Vec::new()), descriptors)?
             .pool_max_idle_per_host(idle_per_host)
             .build()
             .map_err(client_error)?,
@@ -231,6 +243,7 @@ fn client_error(error: reqwest::Error) -> TransportError {
 fn builder(
     options: &HttpOptions,
     certs: Option<Vec<reqwest::Certificate>>,
+    descriptors: &Descriptors,
 ) -> Result<reqwest::ClientBuilder, TransportError> {
     let resolver = Resolver::new(options.resolve.clone(), port_of_call).anew_when(is_retry);
     let mut builder = reqwest::Client::builder()
@@ -241,7 +254,7 @@ fn builder(
         .dns_resolver(resolver)
         .connector_layer(Watch {
             limit: options.connect_timeout,
-            descriptors: Descriptors::new(),
+            descriptors: descriptors.clone(),
         });
     builder = match options.version {
         HttpVersion::Auto => builder,

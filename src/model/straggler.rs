@@ -63,7 +63,11 @@ impl Straggler {
     /// It in a line of text.
     #[must_use]
     pub fn line(&self, now: Instant) -> String {
-        format!("{}: {}", shorten(&harmless(&self.url)), self.phase.text(now))
+        format!(
+            "{}: {}",
+            shorten(&harmless(&self.url)),
+            self.phase.text(now)
+        )
     }
 }
 
@@ -91,9 +95,18 @@ mod tests {
             let url = "http://a/x".to_owned();
             Straggler { url, phase }.line(now)
         };
-        assert_eq!(line(Phase::Connecting(second)), "http://a/x: connecting for 1s");
-        assert_eq!(line(Phase::Waiting(second * 61)), "http://a/x: no answer for 1m 1s");
-        assert_eq!(line(Phase::Body(second * 2)), "http://a/x: body coming for 2s");
+        assert_eq!(
+            line(Phase::Connecting(second)),
+            "http://a/x: connecting for 1s"
+        );
+        assert_eq!(
+            line(Phase::Waiting(second * 61)),
+            "http://a/x: no answer for 1m 1s"
+        );
+        assert_eq!(
+            line(Phase::Body(second * 2)),
+            "http://a/x: body coming for 2s"
+        );
         assert_eq!(
             line(Phase::Parked(now + second * 5)),
             "http://a/x: asked again in 5s"
@@ -107,7 +120,11 @@ mod tests {
         let second = Duration::from_secs(1);
         let wire = Wire::new(start);
         let at = |seconds: u32| Phase::of(&wire, start + second * seconds);
-        assert_eq!(at(1), Phase::Waiting(second), "over a connection that stood");
+        assert_eq!(
+            at(1),
+            Phase::Waiting(second),
+            "over a connection that stood"
+        );
         wire.connecting();
         assert_eq!(at(2), Phase::Connecting(second * 2));
         wire.connect_ended(start + second * 2, true);

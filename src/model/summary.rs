@@ -21,7 +21,9 @@ impl fmt::Display for EndedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("it was interrupted"),
-            Self::StopAfter(time) => write!(f, "{} have passed (--stop-after)", human_duration(*time)),
+            Self::StopAfter(time) => {
+                write!(f, "{} have passed (--stop-after)", human_duration(*time))
+            }
             Self::MaxFailures(MaxFailures::Number(most)) => {
                 write!(f, "more than {most} failed (--max-failures)")
             }
@@ -131,7 +133,10 @@ mod tests {
         let five = MaxFailures::Percent(5.0);
         assert!(!five.is_exceeded(2, 3, None), "too early");
         assert!(!five.is_exceeded(5, 5, Some(10_000)));
-        assert!(five.is_exceeded(6, 6, Some(10_000)), "of a hundred it is too many");
+        assert!(
+            five.is_exceeded(6, 6, Some(10_000)),
+            "of a hundred it is too many"
+        );
         assert!(!five.is_exceeded(50, 1000, Some(10_000)));
         assert!(five.is_exceeded(51, 1000, Some(10_000)));
         assert!(five.is_exceeded(1, 2, Some(10)), "a short list");

@@ -65,8 +65,7 @@ impl Wire {
 
     /// Connecting came to its end at `now`, well or not.
     pub fn connect_ended(&self, now: Instant, well: bool) {
-        self.connect_ended_ns
-            .store(self.since_start(now), Relaxed);
+        self.connect_ended_ns.store(self.since_start(now), Relaxed);
         if well {
             self.connected.store(true, Relaxed);
             self.progress.notify_one();

@@ -243,7 +243,11 @@ impl Limit {
                 self.patience = PATIENCE;
                 self.phase = Phase::Steady(1);
                 self.round = Round::default();
-                let why = if more { Why::Gain } else { Why::AsGoodWithFewer };
+                let why = if more {
+                    Why::Gain
+                } else {
+                    Why::AsGoodWithFewer
+                };
                 Some(Change::Limit {
                     from: before.limit,
                     to: self.limit,

@@ -80,10 +80,13 @@ pub struct HostQueue<T> {
 #[derive(Debug)]
 struct Host<T> {
     key: HostKey,
-    /// Items that had their turn before, ahead of those that did not: retries whose time
-    /// has come, and redirects that lead here.
+    /// Items that had their turn before: retries whose time has come, and redirects that
+    /// lead here. They take turns with those that did not, and come first: what was begun
+    /// ends soon, but a URL that is refused again and again does not keep the others out.
     returned: VecDeque<T>,
     fresh: VecDeque<T>,
+    /// Whether the last turn was one of the returned.
+    fresh_next: bool,
     running: usize,
     /// Timers that name this host; it can't be forgotten before they have passed.
     timers: usize,
@@ -109,6 +112,7 @@ impl<T> Host<T> {
             key,
             returned: VecDeque::new(),
             fresh: VecDeque::new(),
+            fresh_next: false,
             running: 0,
             timers: 0,
             wake: None,
@@ -123,7 +127,15 @@ impl<T> Host<T> {
     }
 
     fn pop(&mut self) -> Option<T> {
-        self.returned.pop_front().or_else(|| self.fresh.pop_front())
+        self.fresh_next = match (self.returned.is_empty(), self.fresh.is_empty()) {
+            (false, false) => !self.fresh_next,
+            (is_empty, _) => !is_empty,
+        };
+        if self.fresh_next {
+            self.returned.pop_front()
+        } else {
+            self.fresh.pop_front()
+        }
     }
 
     fn gate(&self, now: Instant) -> Gate {

@@ -74,7 +74,10 @@ fn gone<'a>(
 
 fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
     let text = headers.get(name)?.to_str().ok()?;
-    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())
 }
 
 fn until(reset: f64, now: SystemTime) -> Option<Duration> {
@@ -106,10 +109,7 @@ mod tests {
                 HeaderValue::try_from(*value).unwrap(),
             )
         });
-        budget_gone(
-            &headers.collect(),
-            UNIX_EPOCH + Duration::from_secs(NOW),
-        )
+        budget_gone(&headers.collect(), UNIX_EPOCH + Duration::from_secs(NOW))
     }
 
     fn seconds(n: u64) -> Option<Duration> {
@@ -159,8 +159,14 @@ mod tests {
             &[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "5")][..],
             &[("x-ratelimit-remaining", "0")],
             &[("x-ratelimit-reset", "5")],
-            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "soon")],
-            &[("x-ratelimit-remaining", "none"), ("x-ratelimit-reset", "5")],
+            &[
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "soon"),
+            ],
+            &[
+                ("x-ratelimit-remaining", "none"),
+                ("x-ratelimit-reset", "5"),
+            ],
             &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "-5")],
             &[("ratelimit", r#""default";r=50;t=30"#)],
             &[("ratelimit", "limit=100, remaining=3, reset=30")],

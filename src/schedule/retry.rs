@@ -104,13 +104,11 @@ impl RetryPolicy {
             Some(429) if situation.refusals < PATIENCE => {
                 (self.hold(situation.refusals, situation), Decision::Hold)
             }
-            Some(429) if has_retry => (
-                self.hold(situation.refusals, situation),
+            Some(429) if has_retry => (self.hold(situation.refusals, situation), Decision::BackOff),
+            Some(503) if has_retry && situation.refusals >= SUSPICION => (
+                self.hold(situation.refusals - SUSPICION, situation),
                 Decision::BackOff,
             ),
-            Some(503) if has_retry && situation.refusals >= SUSPICION => {
-                (self.hold(situation.refusals - SUSPICION, situation), Decision::BackOff)
-            }
             _ if has_retry => (self.retry_wait(situation), Decision::Retry),
             _ => return final_,
         };

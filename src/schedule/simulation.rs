@@ -328,10 +328,22 @@ fn a_rate_limit_that_does_not_say_when_is_met_too() {
         for step in 0..10 {
             let phase = f64::from(step) / 10.0;
             let outcome = auto(2000).run(window(100, phase, 0.005, refusal));
-            check(&format!("{refusal:?} window {phase}"), &outcome, 20.0, 1.5, 0.1);
+            check(
+                &format!("{refusal:?} window {phase}"),
+                &outcome,
+                20.0,
+                1.5,
+                0.1,
+            );
             let latency = 0.001 + phase / 100.0;
             let outcome = auto(2000).run(bucket(100.0, 20.0, latency, refusal));
-            check(&format!("{refusal:?} bucket {latency}"), &outcome, 20.0, 1.5, 0.3);
+            check(
+                &format!("{refusal:?} bucket {latency}"),
+                &outcome,
+                20.0,
+                1.5,
+                0.3,
+            );
         }
         // A bare 503 uses up retries until it is known to speak of the pace.
         let mut patient = auto(200);

@@ -33,7 +33,10 @@ impl Tally {
         let bucket = u64::try_from(elapsed / BUCKET.as_millis()).unwrap_or(u64::MAX);
         let steps = bucket.saturating_sub(self.bucket).min(BUCKETS);
         for step in 1..=steps {
-            if let Some(count) = self.counts.get_mut(((bucket - steps + step) % BUCKETS) as usize) {
+            if let Some(count) = self
+                .counts
+                .get_mut(((bucket - steps + step) % BUCKETS) as usize)
+            {
                 *count = 0;
             }
         }
@@ -59,7 +62,8 @@ impl Tally {
     #[must_use]
     pub fn time(&self, now: Instant) -> Duration {
         let elapsed = now.saturating_duration_since(self.since);
-        let into_bucket = elapsed.saturating_sub(BUCKET * u32::try_from(self.bucket).unwrap_or(u32::MAX));
+        let into_bucket =
+            elapsed.saturating_sub(BUCKET * u32::try_from(self.bucket).unwrap_or(u32::MAX));
         let kept = BUCKET * (BUCKETS as u32 - 1) + into_bucket;
         elapsed.min(kept)
     }

@@ -17,10 +17,12 @@ const FEWER_REFUSED: f64 = 0.5;
 /// too high.
 const MOSTLY: f64 = 0.5;
 /// Once it is known not to be our pace, that is not doubted for so many answers; then for
-/// twice as many, and so on.
+/// four times as many, and so on.
 const BLIND: u32 = 512;
 /// And for so many at most.
 const MOST_BLIND: u32 = 1 << 16;
+/// Unless most of so many are refused.
+const LOOK: u32 = 64;
 
 /// What follows from an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +65,13 @@ enum State {
         /// What was seen before the last cut, when something was.
         before: Option<Seen>,
     },
-    /// It is known that asking less does not help, for so many more answers.
-    Blind(u32),
+    /// It is known that asking less does not help.
+    Blind {
+        /// For so many more answers.
+        left: u32,
+        /// Refusals of late.
+        refused: u32,
+    },
 }
 
 /// What was seen between two cuts.
@@ -90,7 +97,7 @@ impl Trial {
     /// Whether bare refusals are known not to speak of our pace.
     #[must_use]
     pub fn is_blind(&self) -> bool {
-        matches!(self.state, State::Blind(_))
+        matches!(self.state, State::Blind { .. })
     }
 
     /// Whether they are known to speak of it.
@@ -111,9 +118,11 @@ impl Trial {
         match &mut self.state {
             State::None if is_refusal => self.ask_less(limit, None, now),
             State::None => Finding::Nothing,
-            State::Blind(left) => {
+            State::Blind { left, refused } => {
                 *left -= 1;
-                if *left == 0 {
+                *refused += u32::from(is_refusal);
+                let mostly = *left % LOOK == 0 && std::mem::take(refused) > LOOK / 2;
+                if *left == 0 || mostly {
                     self.state = State::None;
                 }
                 Finding::Nothing
@@ -170,8 +179,11 @@ impl Trial {
             return self.ask_less(limit, Some(seen), now);
         }
         self.proven = false;
-        self.state = State::Blind(self.blind);
-        self.blind = (self.blind * 2).min(MOST_BLIND);
+        self.state = State::Blind {
+            left: self.blind,
+            refused: 0,
+        };
+        self.blind = (self.blind * 4).min(MOST_BLIND);
         Finding::NotOurPace { limit }
     }
 }

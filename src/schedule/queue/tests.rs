@@ -212,7 +212,10 @@ fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_p
         now += SECOND * wait;
         let (ticket, got) = queue.run(now);
         assert_eq!(got, item);
-        assert!(!matches!(queue.next(now), Turn::Run(..)), "one probe at a time");
+        assert!(
+            !matches!(queue.next(now), Turn::Run(..)),
+            "one probe at a time"
+        );
         queue.park(ticket.host, item, now + SECOND * 100);
         queue.release(&ticket, &not_connected(), now);
     }
@@ -224,7 +227,11 @@ fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_p
         );
         failed.insert(item);
     }
-    assert_eq!(failed, (0..10).collect(), "those that waited for a retry, too");
+    assert_eq!(
+        failed,
+        (0..10).collect(),
+        "those that waited for a retry, too"
+    );
     assert!(matches!(queue.next(now), Turn::Done));
     let told: Vec<_> = queue
         .take_changes()
@@ -568,4 +575,30 @@ proptest! {
         }
         bench.finish()?;
     }
+}
+
+#[test]
+fn an_item_that_is_refused_for_ever_does_not_keep_the_others_out() {
+    let mut queue = queue(1);
+    let mut now = Instant::now();
+    for item in 0..10 {
+        queue.add("a", item, now);
+    }
+    let mut order = Vec::new();
+    while order.len() < 12 {
+        match queue.next(now) {
+            Turn::Run(ticket, 0) => {
+                order.push(0);
+                queue.park(ticket.host, 0, now + SECOND);
+                queue.release(&ticket, &refused(Some(now + SECOND)), now);
+            }
+            Turn::Run(ticket, item) => {
+                order.push(item);
+                queue.release(&ticket, &answered(), now);
+            }
+            Turn::WaitUntil(at) => now = at,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(order[..6], [0, 0, 1, 0, 2, 0]);
 }
