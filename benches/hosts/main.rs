@@ -19,6 +19,7 @@ use std::process::ExitCode;
 mod black_hole;
 /// The open files allowed, as the program raises them.
 #[path = "../../src/cli/limits.rs"]
+#[expect(dead_code, reason = "the program needs more of it")]
 mod limits;
 /// The lists that are fetched.
 mod list;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{ErrorKind, FetchError, Outcome, Phase, Straggler, Wire};
+use super::{ErrorKind, Outcome, Phase, Straggler, Wire};
 
 /// How the run stands right now. Workers count, the progress display reads: drawing
 /// costs one relaxed addition per event, not a message.
@@ -167,15 +167,12 @@ impl Live {
     /// A job reached its end.
     pub fn settled_as(&self, outcome: &Outcome) {
         match outcome {
-            Outcome::Fetched(_) => self.fetched.fetch_add(1, Relaxed),
-            Outcome::Skipped => self.skipped.fetch_add(1, Relaxed),
-            Outcome::Failed(error) => return self.failed(error),
-        };
-    }
-
-    fn failed(&self, error: &FetchError) {
-        if let Some(count) = self.failed.get(error.kind() as usize) {
-            count.fetch_add(1, Relaxed);
+            Outcome::Fetched(_) => count_one(&self.fetched),
+            Outcome::Skipped => count_one(&self.skipped),
+            Outcome::Failed(error) => {
+                let of_kind = self.failed.get(error.kind() as usize);
+                of_kind.into_iter().for_each(count_one);
+            }
         }
     }
 
@@ -245,4 +242,8 @@ impl Live {
     pub fn busy(&self) -> Duration {
         Duration::from_micros(self.busy_us.load(Relaxed))
     }
+}
+
+fn count_one(count: &AtomicU64) {
+    count.fetch_add(1, Relaxed);
 }

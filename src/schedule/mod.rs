@@ -71,7 +71,7 @@ pub enum Next {
     /// An attempt may run.
     Run(Lease),
     /// The job of this attempt fails: its host was given up.
-    Fail(Box<Attempt>, FetchError),
+    Fail(Attempt, FetchError),
 }
 
 /// Hands out leases, one for each attempt that may run now.
@@ -231,7 +231,7 @@ impl Scheduler {
                 Turn::Run(ticket, attempt) => {
                     return Some(Next::Run(Lease::new(self, ticket, attempt)));
                 }
-                Turn::Fail(attempt, error) => return Some(Next::Fail(Box::new(attempt), error)),
+                Turn::Fail(attempt, error) => return Some(Next::Fail(attempt, error)),
                 Turn::Done => {
                     self.work.notify_waiters();
                     return None;
