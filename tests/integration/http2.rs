@@ -86,6 +86,48 @@ async fn over_tls_when_both_want_it_and_not_with_http1_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cold_host_is_opened_with_one_connection() {
+    let authority = Authority::new();
+    let mut config = authority.config("localhost", |_| {});
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    for tls in [false, true] {
+        let connections = Arc::new(AtomicU32::new(0));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (count, acceptor) = (Arc::clone(&connections), acceptor.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, SeqCst);
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    if tls {
+                        serve(acceptor.accept(stream).await.unwrap(), hello).await;
+                    } else {
+                        serve(stream, hello).await;
+                    }
+                });
+            }
+        });
+        let (scheme, host) = if tls {
+            ("https", "localhost")
+        } else {
+            ("http", "127.0.0.1")
+        };
+        let file = authority.file();
+        let cacert = format!("--cacert={}", file.path().display());
+        let urls = (0..60).map(|n| format!("{scheme}://{host}:{port}/{n}"));
+        let mut run = Run::new().args([&cacert, "--per-host=20"]).urls(urls);
+        if !tls {
+            run = run.arg("--http2-prior-knowledge");
+        }
+        let done = go(run);
+        assert_eq!(done.code, Some(0), "{}", done.stdout);
+        assert_eq!(connections.load(SeqCst), 1, "{scheme}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_stream_is_a_reset_and_each_try_counts() {
     static REQUESTS: AtomicU32 = AtomicU32::new(0);
     let addr = plain(|_, mut respond| {

@@ -13,6 +13,8 @@ mod broken;
 mod demo;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// Many hosts: limits, paces, circuits, the end of a run.
+mod hosts;
 /// HTTP/2, over TLS and by prior knowledge.
 mod http2;
 /// The library without the program.

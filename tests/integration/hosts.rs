@@ -1,0 +1,376 @@
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fetchall::ErrorKind;
+
+use crate::support::{Connection, Run, Server, binary, black_hole, closed_port, response};
+
+fn quick() -> Server {
+    Server::http(|_| response("200 OK", &[], b"ok"))
+}
+
+fn many(server: &Server, n: usize) -> Vec<String> {
+    (0..n).map(|n| server.url(&format!("/{n}"))).collect()
+}
+
+/// A server that notes when each request came, and what it answers to the `n`th.
+fn noting(
+    answer: impl Fn(usize, &str) -> Vec<u8> + Send + Sync + 'static,
+) -> (Server, Arc<Mutex<Vec<Instant>>>) {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let server = Server::http(move |request| {
+        let n = {
+            let mut times = noted.lock().unwrap();
+            times.push(Instant::now());
+            times.len() - 1
+        };
+        answer(n, request)
+    });
+    (server, times)
+}
+
+fn span(times: &Mutex<Vec<Instant>>) -> Duration {
+    let times = times.lock().unwrap();
+    *times.last().unwrap() - times[0]
+}
+
+#[test]
+fn a_header_that_says_nothing_is_left_holds_the_host() {
+    for headers in [
+        &["X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 1"][..],
+        &["RateLimit: \"default\";r=0;t=1"],
+    ] {
+        let (server, times) = noting(move |n, _| {
+            let headers = if n == 0 { headers } else { &[] };
+            response("200 OK", headers, b"ok")
+        });
+        let other = quick();
+        let urls = [server.url("/1"), server.url("/2"), other.url("/")];
+        let done = Run::new().arg("-j1").urls(&urls).expect_exit(0);
+        assert!(span(&times) >= Duration::from_millis(990), "{headers:?}");
+        assert_eq!(done.records[1].url, urls[2], "the others go on");
+        assert!(done.records.iter().all(|record| record.attempts == 1));
+    }
+}
+
+#[test]
+fn a_bare_429_holds_the_host_and_uses_up_no_retry_at_first() {
+    let (server, _) = noting(|n, _| match n {
+        0 | 1 => response("429 Slow Down", &[], b""),
+        _ => response("200 OK", &[], b"ok"),
+    });
+    let done = Run::new()
+        .args(["--retries=1", "-v", &server.url("/1"), &server.url("/2")])
+        .expect_exit(0);
+    for word in [
+        "2 requests at the same time instead of 4: it answered 429",
+        "not asked for",
+    ] {
+        assert!(done.stderr.contains(word), "{word}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_host_that_refuses_for_ever_is_given_up_with_a_record_for_every_url() {
+    let server = Server::http(|_| response("429 Slow Down", &["Retry-After: 0"], b""));
+    let done = Run::new()
+        .args(["--max-wait=1s"])
+        .urls(many(&server, 200))
+        .expect_exit(1);
+    assert_eq!(done.records.len(), 200);
+    assert!(server.requests().len() < 50, "{}", server.requests().len());
+    let given_up = done
+        .records
+        .iter()
+        .filter(|record| record.attempts == 0)
+        .map(|record| record.error.as_ref().unwrap());
+    let mut count = 0;
+    for error in given_up {
+        count += 1;
+        assert_eq!(error.kind, ErrorKind::Status);
+        assert!(error.message.contains("--max-wait 1s"), "{}", error.message);
+    }
+    assert!(count > 100, "{}", done.stdout);
+}
+
+#[test]
+fn host_interval_spaces_every_request_redirects_and_retries_included() {
+    let (server, times) = noting(|n, request| match n {
+        0 => response("503 Busy", &[], b""),
+        _ if request.starts_with("GET /old") => response("302 Found", &["Location: /new"], b""),
+        _ => response("200 OK", &[], b"ok"),
+    });
+    let mut urls = many(&server, 8);
+    urls.push(server.url("/old"));
+    Run::new()
+        .args(["--host-interval=100ms", "--per-host=8"])
+        .urls(&urls)
+        .expect_exit(0);
+    assert_eq!(times.lock().unwrap().len(), 11);
+    // Ten gaps; the arrival of the first may come late by as much as a busy machine likes.
+    assert!(
+        span(&times) >= Duration::from_millis(900),
+        "{:?}",
+        span(&times)
+    );
+}
+
+#[test]
+fn host_interval_holds_for_what_is_sent_again_for_free() {
+    // Every connection is closed as soon as it is used a second time.
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&starts);
+    let server = Server::start(move |connection: &mut Connection| {
+        connection.request()?;
+        noted.lock().unwrap().push(Instant::now());
+        connection.send(&response("200 OK", &[], b"ok"))?;
+        if connection.request()?.is_some() {
+            noted.lock().unwrap().push(Instant::now());
+        }
+        Ok(())
+    });
+    let done = Run::new()
+        .args(["--host-interval=200ms", "--per-host=1"])
+        .urls(many(&server, 3))
+        .expect_exit(0);
+    assert!(done.records.iter().all(|record| record.attempts == 1));
+    let starts = starts.lock().unwrap();
+    assert!(starts.len() >= 4, "nothing was sent again");
+    let gaps = u32::try_from(starts.len() - 1).unwrap();
+    let span = starts[starts.len() - 1] - starts[0];
+    assert!(span + Duration::from_millis(100) >= Duration::from_millis(200) * gaps);
+}
+
+#[test]
+fn the_rate_is_that_of_all_hosts_together() {
+    let servers = [quick(), quick(), quick()];
+    let urls: Vec<_> = servers.iter().flat_map(|server| many(server, 10)).collect();
+    let start = Instant::now();
+    Run::new().arg("--rate=30/s").urls(&urls).expect_exit(0);
+    // 29 gaps of a thirtieth of a second.
+    assert!(start.elapsed() >= Duration::from_millis(960));
+}
+
+#[test]
+fn a_dead_host_is_probed_and_then_its_urls_fail_fast() {
+    let addr = closed_port();
+    let other = quick();
+    let mut urls: Vec<_> = (0..100).map(|n| format!("http://{addr}/{n}")).collect();
+    urls.extend(many(&other, 10));
+    let done = Run::new()
+        .args(["--retries=2", "--retry-delay=50ms", "-v"])
+        .urls(&urls)
+        .expect_exit(1);
+    assert_eq!(done.records.len(), 110);
+    let dead: Vec<_> = done.records.iter().filter(|record| !record.ok).collect();
+    assert_eq!(dead.len(), 100);
+    let attempts: u32 = dead.iter().map(|record| record.attempts).sum();
+    assert_eq!(attempts, 5, "three that fail, two probes");
+    for record in dead {
+        let error = record.error.as_ref().unwrap();
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert!(error.transient);
+        assert!(
+            error.message.contains("connection refused")
+                && error
+                    .message
+                    .ends_with("; the host is down: 5 connections in a row failed"),
+            "{}",
+            error.message
+        );
+    }
+    assert!(
+        done.stderr
+            .contains("not reached 3 times in a row; one request probes it in 50ms"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_host_that_comes_back_is_used_again() {
+    let addr = closed_port();
+    let urls: Vec<_> = (0..50).map(|n| format!("http://{addr}/{n}")).collect();
+    let server = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(700));
+        let listener = TcpListener::bind(addr).unwrap();
+        for stream in listener.incoming().take(50) {
+            thread::spawn(move || {
+                use std::io::{Read, Write};
+                let mut stream = stream.unwrap();
+                let mut head = [0; 4096];
+                while stream.read(&mut head).is_ok_and(|read| read > 0) {
+                    if stream.write_all(&response("200 OK", &[], b"ok")).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let done = Run::new()
+        .args(["--retries=10", "--retry-delay=100ms", "-v"])
+        .urls(&urls)
+        .expect_exit(0);
+    assert!(done.stderr.contains("reached again"), "{}", done.stderr);
+    drop(server);
+}
+
+#[test]
+fn a_black_hole_takes_no_longer_than_the_tries_of_one_url() {
+    let (addr, _guard) = black_hole();
+    let urls: Vec<_> = (0..40).map(|n| format!("http://{addr}/{n}")).collect();
+    let done = Run::new()
+        .args(["--retries=2", "--connect-timeout=300ms"])
+        .urls(&urls)
+        .expect_exit(1);
+    let attempts: u32 = done.records.iter().map(|record| record.attempts).sum();
+    assert_eq!((done.records.len(), attempts), (40, 3));
+    for record in &done.records {
+        let error = record.error.as_ref().unwrap();
+        assert_eq!(error.kind, ErrorKind::ConnectTimeout, "{}", error.message);
+    }
+}
+
+#[test]
+fn simulated_faults_open_no_circuit() {
+    let server = quick();
+    let done = Run::new()
+        .args(["--simulate-failure=refused=100%", "--retries=1"])
+        .urls(many(&server, 20))
+        .expect_exit(1);
+    assert!(done.records.iter().all(|record| record.attempts == 2));
+}
+
+#[test]
+fn too_many_failures_end_the_run() {
+    for (limit, at_least) in [("3", 4), ("5%", 6)] {
+        let server = Server::http(|_| response("404 Gone", &[], b""));
+        let done = Run::new()
+            .args(["-j1", &format!("--max-failures={limit}")])
+            .urls(many(&server, 1000))
+            .expect_exit(1);
+        assert!(
+            (at_least..at_least + 5).contains(&done.records.len()),
+            "{}",
+            done.records.len()
+        );
+        let told = format!(
+            "more than {} failed (--max-failures)",
+            limit.replace('%', " %")
+        );
+        assert!(done.stderr.contains(&told), "{}", done.stderr);
+        assert!(done.stderr.contains(" left"), "{}", done.stderr);
+    }
+    let server = Server::http(|_| response("404 Gone", &[], b""));
+    let done = Run::new()
+        .arg("--max-failures=20")
+        .urls(many(&server, 20))
+        .expect_exit(1);
+    assert_eq!(done.records.len(), 20, "as many as allowed");
+}
+
+#[test]
+fn stop_after_lets_what_is_in_flight_end_and_counts_the_rest_as_left() {
+    let server = Server::http(|_| {
+        thread::sleep(Duration::from_millis(300));
+        response("200 OK", &[], b"ok")
+    });
+    let done = Run::new()
+        .args(["-j1", "--stop-after=1s"])
+        .urls(many(&server, 100))
+        .expect_exit(1);
+    assert!(done.records.iter().all(|record| record.ok));
+    assert_eq!(done.records.len(), server.requests().len(), "none cut off");
+    assert!((1..90).contains(&done.records.len()));
+    assert!(
+        done.stderr
+            .contains("ended early: 1s have passed (--stop-after)"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn progress_names_the_stragglers() {
+    let server = Server::http(|request| {
+        if request.starts_with("GET /slow") {
+            thread::sleep(Duration::from_secs(5));
+        }
+        response("200 OK", &[], b"ok")
+    });
+    let mut urls = many(&server, 20);
+    urls.push(server.url("/slow"));
+    let done = Run::new()
+        .arg("--progress=plain")
+        .urls(&urls)
+        .expect_exit(0);
+    // Lines come every three seconds.
+    let phase = format!("; still: {}: no answer for ", server.url("/slow"));
+    assert!(
+        done.stderr.contains("20 of 21 done") && done.stderr.contains(&phase),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_host_gets_more_at_the_same_time_while_that_brings_more() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let now = Arc::new(AtomicUsize::new(0));
+    let (peak, running) = (Arc::clone(&most), Arc::clone(&now));
+    let server = Server::http(move |_| {
+        peak.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        thread::sleep(Duration::from_millis(20));
+        running.fetch_sub(1, SeqCst);
+        response("200 OK", &[], b"ok")
+    });
+    let done = Run::new()
+        .args(["--per-host=auto:16", "-v"])
+        .urls(many(&server, 600))
+        .expect_exit(0);
+    let most = most.load(SeqCst);
+    assert!((9..=16).contains(&most), "{most}: {}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("8 requests at the same time instead of 4: more bring more"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn few_open_files_are_enough_for_many_hosts() {
+    let server = quick();
+    let port = server.addr.port();
+    let urls: Vec<_> = (0..600)
+        .map(|n| format!("http://h{}.localhost:{port}/{n}", n % 300))
+        .collect();
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), urls.join("\n")).unwrap();
+    let mut command = binary();
+    command.args(["--json", "-j100"]).arg(list.path());
+    // What is allowed to the shell is allowed to the program it becomes.
+    let program = command.get_program().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "ulimit -n 64; exec \"$@\"", "sh"])
+        .arg(program)
+        .args(command.get_args())
+        .env_remove("http_proxy")
+        .env_remove("HTTP_PROXY")
+        .stdin(Stdio::null())
+        .process_group(0);
+    let output = shell.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(
+        stderr.contains("no more than 48 requests at the same time"),
+        "{stderr}"
+    );
+}
