@@ -28,9 +28,10 @@ pub struct Page {
 /// Fetches all URLs at once and gives one result for each, in their order: what
 /// `asyncio.gather(*requests, return_exceptions=True)` does in Python.
 ///
-/// It uses the defaults of [`Config`]: 64 requests at a time, 10 to one host, three
-/// retries of what deserves them, bodies up to 1 GiB in memory. For anything else, and
-/// for lists that do not fit into memory, there is [`run`](crate::run).
+/// It uses the defaults of [`Config`]: 64 requests at a time, as many to one host as it
+/// takes well, three retries of what deserves them, bodies up to 1 GiB in memory. For
+/// anything else, and for lists that do not fit into memory, there is
+/// [`run`](crate::run).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -195,3 +195,66 @@ fn down(
         until: now + probing.max_delay.max(Duration::from_secs(1)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Cause;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const PROBING: Probing = Probing {
+        probes: 4,
+        delay: SECOND,
+        max_delay: Duration::from_secs(5),
+    };
+
+    fn refused() -> FetchError {
+        FetchError::Refused {
+            cause: Cause::words("x"),
+        }
+    }
+
+    #[test]
+    fn it_opens_after_three_failures_or_one_that_took_long() {
+        let now = Instant::now();
+        let mut circuit = Circuit::default();
+        assert!(!circuit.failed(&refused(), now, now, &PROBING));
+        assert!(!circuit.failed(&refused(), now, now, &PROBING));
+        assert!(circuit.failed(&refused(), now, now, &PROBING));
+        assert_eq!(circuit.wait(now), Some(now + SECOND));
+
+        let mut circuit = Circuit::default();
+        let timed_out = FetchError::ConnectTimeout { limit: SECOND };
+        assert!(circuit.failed(&timed_out, now, now, &PROBING));
+
+        let mut circuit = Circuit::default();
+        for _ in 0..9 {
+            assert!(!circuit.failed(&refused(), now, now, &PROBING));
+            assert!(!circuit.reached(), "it was never open");
+        }
+    }
+
+    #[test]
+    fn the_waits_between_probes_grow_up_to_their_bound_and_then_it_is_down() {
+        let mut now = Instant::now();
+        let mut circuit = Circuit::default();
+        let timed_out = FetchError::ConnectTimeout { limit: SECOND };
+        circuit.failed(&timed_out, now, now, &PROBING);
+        for wait in [1, 2, 4, 5] {
+            let probe_at = circuit.wait(now).unwrap();
+            assert_eq!(probe_at - now, SECOND * wait);
+            assert!(circuit.fails(now).is_none());
+            // What was under way when it opened says nothing new.
+            let before = now - SECOND;
+            assert!(!circuit.failed(&timed_out, before, now, &PROBING));
+            now = probe_at;
+            assert!(circuit.failed(&timed_out, now, now, &PROBING));
+        }
+        assert!(circuit.fails(now).is_some() && circuit.wait(now).is_none());
+        assert!(
+            circuit.fails(now + SECOND * 5).is_none(),
+            "a probe may go out"
+        );
+        assert!(circuit.reached() && circuit.is_closed());
+    }
+}

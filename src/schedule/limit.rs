@@ -11,7 +11,7 @@ const START: usize = 4;
 const ROUND: u32 = 8;
 /// A limit that is steady, or tried, is measured over so many rounds of requests.
 const ROUNDS: u32 = 4;
-/// Rounds between two tries; doubled with each that failed.
+/// Rounds between two tries; four times as many after each that failed.
 const PATIENCE: u32 = 2;
 /// And at most.
 const MAX_PATIENCE: u32 = 64;
@@ -71,6 +71,10 @@ pub struct Limit {
     fixed: bool,
     /// Requests are measured by the limit they started under.
     epoch: u32,
+    /// Whether no request that started under this limit has been answered yet. Those that
+    /// started before the first answer met fewer others than the limit allows: they don't
+    /// count.
+    filling: bool,
     phase: Phase,
     round: Round,
     /// The quickest round's mean time of an answer, in seconds.
@@ -117,6 +121,7 @@ impl Limit {
             max,
             fixed,
             epoch: 0,
+            filling: true,
             phase: Phase::Doubling(None),
             round: Round::default(),
             quickest: None,
@@ -147,6 +152,11 @@ impl Limit {
         bound: bool,
     ) -> Option<Change> {
         if self.fixed || epoch != self.epoch || !bound {
+            return None;
+        }
+        if self.filling {
+            self.filling = false;
+            self.epoch = self.epoch.wrapping_add(1);
             return None;
         }
         self.round.answers += 1;
@@ -192,12 +202,18 @@ impl Limit {
         }
         let size = size.max(ROUND);
         let round = self.round;
+        let goodput = self.goodput();
+        if let Phase::Doubling(Some(before)) | Phase::Trying(before) = self.phase
+            && round.answers >= size / 2
+            && goodput < before.goodput * MUCH_WORSE
+        {
+            return self.go_back(before);
+        }
         if round.answers < size {
             return None;
         }
         let mean = round.mean();
         self.quickest = Some(self.quickest.map_or(mean, |quickest| quickest.min(mean)));
-        let goodput = self.goodput();
         match self.phase {
             Phase::Recovering(_) => None,
             Phase::Doubling(None) => self.double(goodput),
@@ -207,7 +223,7 @@ impl Limit {
                 if share >= CLEARLY || (looked_long && share >= AT_LEAST) {
                     self.double(goodput)
                 } else if looked_long {
-                    self.settle_at(before.limit, Why::NoGain)
+                    self.go_back(before)
                 } else {
                     None
                 }
@@ -225,10 +241,6 @@ impl Limit {
             }
             Phase::Trying(before) => {
                 let more = self.limit > before.limit;
-                if round.answers >= size.saturating_mul(2) && goodput < before.goodput * MUCH_WORSE
-                {
-                    return self.try_failed(before);
-                }
                 if round.answers < size.saturating_mul(ROUNDS) {
                     return None;
                 }
@@ -238,7 +250,7 @@ impl Limit {
                     goodput >= before.goodput * AS_GOOD
                 };
                 if !worth {
-                    return self.try_failed(before);
+                    return self.go_back(before);
                 }
                 self.patience = PATIENCE;
                 self.phase = Phase::Steady(1);
@@ -306,10 +318,15 @@ impl Limit {
         None
     }
 
-    fn try_failed(&mut self, before: Before) -> Option<Change> {
-        self.patience = (self.patience * 2).min(MAX_PATIENCE);
-        let _ = self.settle_at(before.limit, Why::NoGain);
-        None
+    /// What was tried brings too little.
+    fn go_back(&mut self, before: Before) -> Option<Change> {
+        let doubled = matches!(self.phase, Phase::Doubling(_));
+        if !doubled {
+            self.patience = (self.patience * 4).min(MAX_PATIENCE);
+        }
+        // A small try was not told of when it began.
+        self.settle_at(before.limit, Why::NoGain)
+            .filter(|_| doubled)
     }
 
     fn settle_at(&mut self, limit: usize, why: Why) -> Option<Change> {
@@ -322,6 +339,7 @@ impl Limit {
         self.limit = to;
         self.round = Round::default();
         self.epoch = self.epoch.wrapping_add(1);
+        self.filling = true;
         (from != to).then_some(Change::Limit { from, to, why })
     }
 }

@@ -141,7 +141,7 @@ impl Pace {
         };
         let right = right.max(refused * LEAST);
         let right = right.max(SLOWEST);
-        self.per_second = right * CUT;
+        self.per_second = (right * CUT).max(SLOWEST);
         // So far off, the right pace may lie anywhere in between.
         let likely = if right < refused * FAR {
             (right * refused).sqrt()
@@ -160,5 +160,80 @@ impl Pace {
     fn space(&mut self) {
         let interval = Duration::from_secs_f64(1.0 / self.per_second);
         self.spacing.set(interval, SLACK.min(interval / 4));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts requests as fast as the pace lets them, for so long; gives their number.
+    fn run(pace: &mut Pace, now: &mut Instant, seconds: u64) -> u32 {
+        let end = *now + Duration::from_secs(seconds);
+        let mut starts = 0;
+        while *now < end {
+            assert!(pace.start(*now), "it limits");
+            starts += 1;
+            *now = pace.wait(*now).unwrap_or(*now);
+        }
+        starts
+    }
+
+    #[test]
+    fn after_the_first_refusal_it_doubles_every_second() {
+        let mut now = Instant::now();
+        let mut pace = Pace::first(10.0);
+        run(&mut pace, &mut now, 3);
+        assert!((70.0..=90.0).contains(&pace.per_second()), "{pace:?}");
+    }
+
+    #[test]
+    fn after_a_cut_it_comes_back_to_just_under_what_was_right_and_stays_there_for_long() {
+        let mut now = Instant::now();
+        let mut pace = Pace::first(100.0);
+        pace.cut(100.0, SOON);
+        assert!((76.0..=77.0).contains(&pace.per_second()), "{pace:?}");
+        run(&mut pace, &mut now, 10);
+        assert!((80.0..=81.0).contains(&pace.per_second()), "{pace:?}");
+        run(&mut pace, &mut now, 5);
+        assert!(pace.per_second() < 85.0, "{pace:?}");
+        run(&mut pace, &mut now, 30);
+        assert!(
+            pace.per_second() > 200.0,
+            "then it looks for more: {pace:?}"
+        );
+    }
+
+    #[test]
+    fn who_pauses_learns_nothing() {
+        let mut now = Instant::now();
+        let mut pace = Pace::first(10.0);
+        for _ in 0..10 {
+            assert!(pace.start(now));
+            now += Duration::from_secs(60);
+        }
+        assert!((pace.per_second() - 10.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_pace_that_delays_nothing_is_dropped() {
+        let mut now = Instant::now();
+        let mut pace = Pace::first(10.0);
+        let starts = (0..1000)
+            .take_while(|_| {
+                now += Duration::from_secs(1);
+                pace.start(now)
+            })
+            .count();
+        assert_eq!(starts, FREE as usize - 1);
+    }
+
+    #[test]
+    fn a_cut_never_stops_a_host() {
+        let mut pace = Pace::first(0.0);
+        for _ in 0..100 {
+            pace.cut(0.0, Duration::ZERO);
+        }
+        assert!(pace.per_second() >= SLOWEST);
     }
 }

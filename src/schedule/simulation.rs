@@ -363,15 +363,15 @@ fn knee(limit: usize) -> Server {
 
 #[test]
 fn the_best_concurrency_is_found() {
-    for limit in [4, 16, 40] {
+    for (limit, jobs) in [(4, 6000), (16, 6000), (40, 15_000)] {
         let best = (1..=64)
             .map(|n| {
-                let mut fixed = auto(6000);
+                let mut fixed = auto(jobs);
                 fixed.per_host = PerHost::Fixed(NonZeroUsize::new(n).unwrap());
                 fixed.run(knee(limit)).seconds
             })
             .fold(f64::MAX, f64::min);
-        let outcome = auto(6000).run(knee(limit));
+        let outcome = auto(jobs).run(knee(limit));
         check(&format!("knee at {limit}"), &outcome, best, 1.0 / 0.95, 0.0);
     }
     let mut half = auto(6000);

@@ -68,3 +68,36 @@ impl Tally {
         elapsed.min(kept)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn what_is_longer_ago_than_two_seconds_does_not_count() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        for ms in (0..10_000).step_by(10) {
+            tally.add(start + MS * ms);
+        }
+        let now = start + MS * 10_000;
+        let rate = f64::from(tally.count(now)) / tally.time(now).as_secs_f64();
+        assert!((99.0..=101.0).contains(&rate), "{rate}");
+        assert!(tally.time(now) <= BUCKET * 8);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(tally.count(later), 0);
+    }
+
+    #[test]
+    fn a_short_time_is_counted_as_what_it_is() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        for ms in [1, 2, 3, 300] {
+            tally.add(start + MS * ms);
+        }
+        let now = start + MS * 400;
+        assert_eq!((tally.count(now), tally.time(now)), (4, MS * 400));
+    }
+}
