@@ -33,6 +33,8 @@ pub struct Ran {
     /// To the last URL of a healthy host: until its record came from ours, until it was
     /// answered for a peer. The whole, when they are not all done.
     pub healthy: Duration,
+    /// To the record of the last but one in ten; the whole for a peer.
+    pub most: Duration,
     /// URLs of hosts that answer, and how many of them were fetched.
     pub reachable: usize,
     pub fetched: usize,
@@ -101,6 +103,7 @@ impl Task {
         Ran {
             wall,
             healthy: last.map_or(wall, |last| last - start),
+            most: wall,
             reachable: self.count(|group| group != Group::Dead),
             fetched: tally.fetched,
             tally,
@@ -134,6 +137,8 @@ impl Task {
             }
         }
         ran.healthy = last_healthy.unwrap_or(ran.wall);
+        let most = lines.get(self.urls.len() * 9 / 10);
+        ran.most = most.map_or(ran.wall, |(at, _)| *at);
         let (settled, lines, urls) = (settled.len(), lines.len(), self.urls.len());
         if settled != urls || lines != urls {
             ran.complaint = Some(format!("{lines} records of {settled} of {urls} URLs"));

@@ -47,6 +47,17 @@ pub enum Gate {
     Shut,
 }
 
+/// What goes on at a host when a request ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Requests that run, that one included.
+    pub running: usize,
+    /// Those that wait.
+    pub queued: usize,
+    /// A limit from here on would be at the expense of other hosts.
+    pub may_grow_to: usize,
+}
+
 /// What has to be known of a request when it ends: the host as it was at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
@@ -165,18 +176,21 @@ impl Control {
         self.warm = true;
     }
 
-    /// A request ended. While it ran, `running` did, itself included; `queued` wait.
+    /// A request ended under this load.
     pub fn learn(
         &mut self,
         start: &Start,
         feedback: &Feedback,
-        (running, queued): (usize, usize),
+        load: &Load,
         rules: &Rules,
         now: Instant,
         changes: &mut dyn FnMut(Change),
     ) {
         self.touched = now;
-        let bound = queued > 0 && running as f64 >= self.limit.get() as f64 * BOUND;
+        let limit = self.limit.get();
+        let bound = load.queued > 0
+            && load.running as f64 >= limit as f64 * BOUND
+            && limit < load.may_grow_to;
         match &feedback.verdict {
             Verdict::Nothing => {}
             Verdict::Answered | Verdict::Troubled => {

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use crate::model::{Feedback, FetchError, HostKey};
 
 use super::change::Change;
-use super::control::{Control, Gate, Rules, Start};
+use super::control::{Control, Gate, Load, Rules, Start};
 use super::spacing::Spacing;
 use super::timers::Timers;
 
 /// Starts may come so much too early to make up for late ones, when a total rate is set.
 const RATE_SLACK: Duration = Duration::from_millis(5);
+/// Hosts that are looked at for one that has less than its share.
+const LOOK_AT: usize = 16;
 /// So few items are left at the end that they can be named.
 const TAIL: usize = 5;
 /// Hosts kept only for what was learned of them.
@@ -70,6 +72,8 @@ pub struct HostQueue<T> {
     queued: usize,
     parked: usize,
     running: usize,
+    /// Hosts with something running.
+    active: usize,
     /// Of those that run: not counted against the total.
     aside: usize,
     idle: usize,
@@ -168,6 +172,7 @@ impl<T> HostQueue<T> {
             queued: 0,
             parked: 0,
             running: 0,
+            active: 0,
             aside: 0,
             idle: 0,
             ended: false,
@@ -317,17 +322,26 @@ impl<T> HostQueue<T> {
     pub fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
         let id = ticket.host.0;
         let rules = self.rules;
+        // Where all slots are taken, more for this host are fewer for others.
+        let (may_grow_to, has_slot) = (self.share(), self.has_slot());
         let mut learned = Vec::new();
+        let mut ended = 0;
         if let Some(host) = self.host_mut(id) {
-            let load = (host.running, host.queued());
+            let load = Load {
+                running: host.running,
+                queued: host.queued(),
+                may_grow_to: if has_slot { usize::MAX } else { may_grow_to },
+            };
             host.running -= 1;
+            ended = usize::from(host.running == 0);
             if let Some(control) = &mut host.control {
-                control.learn(&ticket.start, feedback, load, &rules, now, &mut |change| {
+                control.learn(&ticket.start, feedback, &load, &rules, now, &mut |change| {
                     learned.push(change);
                 });
             }
             self.running -= 1;
         }
+        self.active -= ended;
         self.note(id, learned);
         self.place(id, now);
         self.forget_if_unused(id, now);
@@ -381,7 +395,7 @@ impl<T> HostQueue<T> {
             return Turn::Fail(item, error);
         }
         if self.has_slot() && self.rate_wait(now).is_none() {
-            while let Some(id) = self.ring.pop_front() {
+            while let Some(id) = self.next_in_ring() {
                 if let Some((start, item)) = self.start(id, now) {
                     let host = HostId(id);
                     return Turn::Run(Ticket { host, start }, item);
@@ -389,6 +403,26 @@ impl<T> HostQueue<T> {
             }
         }
         self.nothing_now(now)
+    }
+
+    /// Slots for each host that has or wants some, were they dealt out evenly. Most of
+    /// those that want more have some, so the larger number is about that of both.
+    fn share(&self) -> usize {
+        (self.rules.total.get() / self.active.max(self.ring.len()).max(1)).max(1)
+    }
+
+    /// The next host in the ring. One that has its share lets others go first: the slow
+    /// ones keep their slots for longer, and would soon have them all.
+    fn next_in_ring(&mut self) -> Option<usize> {
+        let share = self.share();
+        for _ in 1..self.ring.len().min(LOOK_AT) {
+            let id = self.ring.pop_front()?;
+            if self.host_mut(id).is_none_or(|host| host.running < share) {
+                return Some(id);
+            }
+            self.ring.push_back(id);
+        }
+        self.ring.pop_front()
     }
 
     fn next_failing(&mut self, now: Instant) -> Option<(T, FetchError)> {
@@ -424,12 +458,14 @@ impl<T> HostQueue<T> {
             return None;
         };
         host.running += 1;
+        let begun = usize::from(host.running == 1);
         let control = host
             .control
             .get_or_insert_with(|| Box::new(Control::new(&rules, now)));
         let start = control.start(now, &mut |change| learned.push(change));
         self.queued -= 1;
         self.running += 1;
+        self.active += begun;
         if let Some(rate) = &mut self.rate {
             rate.start(now);
         }

@@ -548,8 +548,15 @@ impl Bench {
         self.now += SECOND * 3600;
         self.queue.release_due(self.now);
         prop_assert!(self.queue.ids.is_empty());
-        let counts = (self.queue.queued, self.queue.parked, self.queue.running);
-        prop_assert_eq!((counts, self.queue.idle), ((0, 0, 0), 0));
+        let queue = &self.queue;
+        let counts = [
+            queue.queued,
+            queue.parked,
+            queue.running,
+            queue.active,
+            queue.idle,
+        ];
+        prop_assert_eq!(counts, [0; 5]);
         Ok(())
     }
 }
@@ -601,4 +608,56 @@ fn an_item_that_is_refused_for_ever_does_not_keep_the_others_out() {
         }
     }
     assert_eq!(order[..6], [0, 0, 1, 0, 2, 0]);
+}
+
+#[test]
+fn a_host_that_keeps_its_slots_for_long_does_not_get_them_all() {
+    let mut queue = HostQueue::new(rules(100, 10), None);
+    let now = Instant::now();
+    for item in 0..100 {
+        queue.add("slow", ("slow", item), now);
+        for quick in ["a", "b", "c", "d"] {
+            queue.add(quick, (quick, item), now);
+        }
+    }
+    let mut slow = 0;
+    for _ in 0..400 {
+        while let Turn::Run(ticket, (name, _)) = queue.next(now) {
+            queue.connected(&ticket, now);
+            if name == "slow" {
+                slow += 1;
+            } else {
+                queue.release(&ticket, &answered(), now);
+                break;
+            }
+        }
+    }
+    assert_eq!(slow, 2, "a fifth of ten, while the others want theirs");
+}
+
+#[test]
+fn a_limit_does_not_grow_at_the_expense_of_others() {
+    let mut rules = rules(1, 8);
+    rules.per_host = PerHost::Auto { max: None };
+    let mut queue = HostQueue::new(rules, None);
+    let now = Instant::now();
+    for item in 0..1000 {
+        queue.add("a", item, now);
+        queue.add("b", item, now);
+    }
+    let mut running = VecDeque::new();
+    for _ in 0..1000 {
+        while let Turn::Run(ticket, _) = queue.next(now) {
+            queue.connected(&ticket, now);
+            running.push_back(ticket);
+        }
+        let ticket = running.pop_front().unwrap();
+        let mut feedback = answered();
+        feedback.latency = SECOND;
+        queue.release(&ticket, &feedback, now);
+    }
+    assert!(
+        queue.take_changes().is_empty(),
+        "four each are all there are"
+    );
 }
