@@ -559,20 +559,28 @@ async fn limits_without_an_end_do_not_overflow() {
         tokio::time::sleep(SECOND).await;
         shutdown.stop();
     });
+    let urls = [
+        "http://a/1",
+        "http://b/2",
+        "http://c/3",
+        "http://c/4",
+        "http://c/5",
+    ];
     let outcome = bench
-        .run(&["http://a/1", "http://b/2"], |attempt| {
-            match attempt.url().path() {
-                "/1" => Reply::Head(
-                    503,
-                    vec![("retry-after", "99999999999999999999".into())],
-                    vec![],
-                ),
-                _ => reset(),
-            }
+        .run(&urls, |attempt| match attempt.url().path() {
+            "/1" => Reply::Head(
+                503,
+                vec![("retry-after", "99999999999999999999".into())],
+                vec![],
+            ),
+            "/2" => reset(),
+            _ => Reply::Fail(FetchError::Refused {
+                cause: Cause::words("scripted"),
+            }),
         })
         .await;
     assert!(outcome.end.panic.is_none(), "{:?}", outcome.end.panic);
-    assert_eq!(outcome.settled.len(), 0, "both wait for ever");
+    assert_eq!(outcome.settled.len(), 0, "all wait for ever");
 }
 
 #[tokio::test(start_paused = true)]

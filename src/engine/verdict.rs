@@ -21,13 +21,16 @@ pub fn feedback(
         Ok(_) => Verdict::Answered,
         Err(error) => of_error(error, wire),
     };
-    let budget = head
-        .filter(|_| matches!(verdict, Verdict::Answered))
-        .and_then(|head| budget_gone(&head.headers, SystemTime::now()))
-        .filter(|wait| *wait <= longest && !wait.is_zero());
+    // Whether this job is tried again or not: the others are to wait.
+    let asked = match (&verdict, head) {
+        (Verdict::Refused { error, .. }, _) => error.retry_after(),
+        (Verdict::Answered, Some(head)) => budget_gone(&head.headers, SystemTime::now()),
+        _ => None,
+    };
+    let hold = asked.filter(|wait| *wait <= longest && !wait.is_zero());
     Feedback {
         verdict,
-        hold: budget.map(|wait| after(now, wait)),
+        hold: hold.map(|wait| after(now, wait)),
         latency: took.saturating_sub(wire.connect_time().unwrap_or_default()),
     }
 }

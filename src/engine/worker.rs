@@ -198,6 +198,7 @@ async fn failed<T: Transport, S: BodyStore>(
         error: &error,
         idempotent: attempt.method.is_idempotent(),
         retries_used: attempt.retries_used,
+        holds: attempt.holds,
         refusals: lease.start().refusals,
         limits_by_503: lease.start().limits_by_503,
         waited: attempt.waited,
@@ -213,6 +214,7 @@ async fn failed<T: Transport, S: BodyStore>(
         Decision::BackOff(wait) => (wait, true, true),
     };
     attempt.retries_used += u32::from(uses_retry);
+    attempt.holds += u32::from(!uses_retry);
     attempt.resends = 0;
     attempt.waited = attempt.waited.saturating_add(wait);
     engine.live.retrying();

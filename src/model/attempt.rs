@@ -35,6 +35,8 @@ pub struct Attempt {
     pub number: u32,
     /// Retries used up, of `--retries`.
     pub retries_used: u32,
+    /// Waits for its host that used up no retry.
+    pub holds: u32,
     /// How often it was sent again because nobody had heard it; that is no attempt.
     pub resends: u32,
     /// Time this job was made to wait so far, counted against `--max-wait`.
@@ -56,6 +58,7 @@ impl Attempt {
             hop: None,
             number: 0,
             retries_used: 0,
+            holds: 0,
             resends: 0,
             waited: Duration::ZERO,
             first_start: None,

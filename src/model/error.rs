@@ -359,6 +359,15 @@ impl FetchError {
         }
     }
 
+    /// The wait the server asked for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// The status that failed the job, when one did.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {

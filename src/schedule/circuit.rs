@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::FetchError;
+use crate::model::{FetchError, after};
 
 /// Failures in a row that open the circuit. A connection that was waited for in vain
 /// counts for all of them: it took long, and every further one would.
 const FAILURES: u32 = 3;
+
+/// A host that was given up is not probed again before this.
+const SHORTEST_DOWN: Duration = Duration::from_secs(1);
 
 /// How a host that can't be reached is asked again.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +129,7 @@ impl Circuit {
                 failures,
                 probes,
                 since: now,
-                probe_at: now + probing.wait(probes),
+                probe_at: after(now, probing.wait(probes)),
             }
         } else {
             let why = match failures {
@@ -192,7 +195,7 @@ fn down(
             error,
             why: why.into(),
         },
-        until: now + probing.max_delay.max(Duration::from_secs(1)),
+        until: after(now, probing.max_delay.max(SHORTEST_DOWN)),
     }
 }
 

@@ -18,6 +18,9 @@ const LINGER: Duration = Duration::from_secs(60);
 /// What cuts a limit short counts as having been the limit from this share of it on.
 const BOUND: f64 = 0.75;
 
+/// A hold that becomes longer by less is not told of again.
+const LONGER: Duration = Duration::from_secs(1);
+
 /// What holds for every host.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -82,7 +85,7 @@ pub struct Control {
     circuit: Circuit,
     trial: Trial,
     tally: Tally,
-    /// Rounds refused in a row, less one for each answer since.
+    /// Rounds refused in a row, less two for each answer since.
     refusals: u32,
     /// Time it has held its jobs since its last answer.
     held: Duration,
@@ -323,7 +326,10 @@ impl Control {
             return;
         }
         self.hold = Some(until);
-        changes(Change::Held(until - now));
+        // Each refusal of those that were under way together makes it a little longer.
+        if held_till == now || until - held_till > LONGER {
+            changes(Change::Held(until - now));
+        }
         let Verdict::Refused { error, .. } = verdict else {
             return;
         };

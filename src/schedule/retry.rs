@@ -14,6 +14,8 @@ const MIN_LAST_HOLD: Duration = Duration::from_secs(1);
 /// A 429 that does not say when to come back uses up a retry once its host has refused so
 /// often in a row: it may never stop.
 const PATIENCE: u32 = 2;
+/// And once the job itself has waited so often: the host may refuse only this URL.
+const FREE_HOLDS: u32 = 5;
 /// A 503 that does not say when to come back holds its host once that has refused so
 /// often in a row: before, it may be only that URL.
 const SUSPICION: u32 = 4;
@@ -54,6 +56,8 @@ pub struct Situation<'a> {
     pub idempotent: bool,
     /// Retries used so far.
     pub retries_used: u32,
+    /// Waits for the host that used up no retry so far.
+    pub holds: u32,
     /// How often the host had refused in a row, before this attempt started.
     pub refusals: u32,
     /// Whether the bare 503s of the host are known to speak of the pace, as a 429 does.
@@ -101,7 +105,7 @@ impl RetryPolicy {
         };
         let has_retry = situation.retries_used < self.retries_for(situation.error);
         let (wait, decision): (_, fn(Duration) -> Decision) = match status {
-            Some(429) if situation.refusals < PATIENCE => {
+            Some(429) if situation.refusals < PATIENCE && situation.holds < FREE_HOLDS => {
                 (self.hold(situation.refusals, situation), Decision::Hold)
             }
             Some(429) if has_retry => (self.hold(situation.refusals, situation), Decision::BackOff),
@@ -228,6 +232,7 @@ mod tests {
             error,
             idempotent: true,
             retries_used: 0,
+            holds: 0,
             refusals: 0,
             limits_by_503: false,
             waited: Duration::ZERO,
@@ -481,6 +486,14 @@ mod tests {
         assert_eq!(decide(429, 1, 3, 1.0), Decision::Hold(ms(1000)));
         assert_eq!(decide(429, 2, 0, 1.0), Decision::BackOff(ms(2000)));
         assert_eq!(decide(429, 2, 3, 1.0), GIVE_UP, "it may never stop");
+        let error = status(429, None);
+        let mut situation = first(&error);
+        situation.holds = 5;
+        assert_eq!(
+            super::tests::decide(&situation),
+            Decision::BackOff(ms(500)),
+            "it may be only this URL"
+        );
         // A 503 may be about this URL only.
         assert_eq!(decide(503, 0, 0, 0.0), Decision::Retry(ms(0)));
         assert_eq!(decide(503, 4, 1, 0.0), Decision::BackOff(ms(250)));
@@ -517,7 +530,7 @@ mod tests {
             let error = status(code, asked);
             let policy = RetryPolicy { retries: 300, ..RetryPolicy::default() };
             let situation = Situation {
-                error: &error, idempotent: true, retries_used: used, refusals, limits_by_503: false,
+                error: &error, idempotent: true, retries_used: used, holds: 0, refusals, limits_by_503: false,
                 waited: Duration::from_secs(waited), jitter,
             };
             match policy.decide(&situation) {

@@ -55,6 +55,7 @@ struct Outcome {
 #[derive(Clone, Debug)]
 struct Job {
     retries_used: u32,
+    holds: u32,
     waited: Duration,
 }
 
@@ -86,6 +87,7 @@ impl Simulation {
             let host = queue.host("a");
             let job = Job {
                 retries_used: 0,
+                holds: 0,
                 waited: Duration::ZERO,
             };
             queue.push(host, job, zero);
@@ -180,6 +182,7 @@ impl Simulation {
             error: &error,
             idempotent: true,
             retries_used: job.retries_used,
+            holds: job.holds,
             refusals: ended.ticket.start.refusals,
             limits_by_503: ended.ticket.start.limits_by_503,
             waited: job.waited,
@@ -199,6 +202,7 @@ impl Simulation {
                 Some(wait)
             }
             Decision::Hold(wait) => {
+                job.holds += 1;
                 feedback.hold = Some(at + wait);
                 Some(wait)
             }

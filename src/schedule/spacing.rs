@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::after;
+
 /// Starts that keep a distance in time.
 ///
 /// With no slack two starts are never nearer to each other than the interval. With some,
@@ -50,7 +52,7 @@ impl Spacing {
             // After a pause nothing is made up for.
             _ => now,
         };
-        self.next = Some(from + self.interval);
+        self.next = Some(after(from, self.interval));
     }
 }
 

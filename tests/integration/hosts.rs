@@ -374,3 +374,35 @@ fn few_open_files_are_enough_for_many_hosts() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_host_that_says_when_is_held_for_the_others_too_when_the_refused_url_is_given_up() {
+    let (server, times) = noting(|n, _| match n {
+        0 => response("429 Slow Down", &["Retry-After: 1"], b""),
+        _ => response("200 OK", &[], b"ok"),
+    });
+    let done = Run::new()
+        .args(["--retries=0", "--per-host=1"])
+        .urls(many(&server, 3))
+        .expect_exit(1);
+    assert!(done.records.iter().all(|record| record.attempts == 1));
+    assert!(span(&times) >= Duration::from_millis(990));
+}
+
+#[test]
+fn one_url_that_is_refused_for_ever_does_not_hold_the_others_up() {
+    let server = Server::http(|request| {
+        if request.starts_with("GET /0 ") {
+            response("429 Slow Down", &[], b"")
+        } else {
+            response("200 OK", &[], b"ok")
+        }
+    });
+    let done = Run::new()
+        .arg("--retries=1")
+        .urls(many(&server, 50))
+        .expect_exit(1);
+    assert!(done.of("/0").attempts <= 8, "{}", done.of("/0").attempts);
+    let fetched = done.records.iter().filter(|record| record.ok).count();
+    assert_eq!(fetched, 49);
+}

@@ -156,6 +156,19 @@ fn the_interval_of_a_host_is_kept_though_nothing_of_it_is_left() {
 }
 
 #[test]
+fn an_interval_without_an_end_does_not_overflow() {
+    let mut rules = rules(4, 100);
+    rules.host_interval = Duration::MAX;
+    let mut queue = HostQueue::new(rules, None);
+    let now = Instant::now();
+    queue.add("a", 1, now);
+    queue.add("a", 2, now);
+    let (ticket, _) = queue.run(now);
+    queue.connected(&ticket, now);
+    assert!(matches!(queue.next(now), Turn::WaitUntil(_)));
+}
+
+#[test]
 fn a_total_rate_holds_across_hosts() {
     let mut queue = HostQueue::new(rules(4, 100), Some(SECOND));
     let now = Instant::now();
