@@ -75,7 +75,8 @@ pub struct Cli {
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
 
-    /// Requests at the same time, at most 10000.
+    /// Requests at the same time, at most 10000. From 8 on, a connection that is not there
+    /// after 1 s does not count; so there can be up to 64 more.
     #[arg(
         short = 'j',
         long,
@@ -110,7 +111,8 @@ pub struct Cli {
     /// settled [default: never].
     #[arg(long, value_name = "N|N%", value_parser = values::max_failures, help_heading = "How many")]
     pub max_failures: Option<MaxFailures>,
-    /// URLs read ahead to find work on other hosts (about 400 bytes each).
+    /// URLs held to find work on other hosts, those that run and wait included (0.3 to 1.3 KiB
+    /// each).
     #[arg(
         long,
         value_name = "N",
@@ -131,7 +133,8 @@ pub struct Cli {
     /// Longest Retry-After of a server that is waited for.
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = values::duration, help_heading = "Retry")]
     pub retry_after_max: Duration,
-    /// Longest time one URL is made to wait in all.
+    /// Longest time one URL waits for its retries in all, and a host that lets nothing through
+    /// holds its URLs.
     #[arg(long, value_name = "DUR", default_value = "15m", value_parser = values::duration, help_heading = "Retry")]
     pub max_wait: Duration,
 

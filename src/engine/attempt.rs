@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
-use super::clock::now;
 use super::redirect::{self, Redirect};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
-use crate::model::{Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire, after};
+use crate::model::{
+    Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire, after, now,
+};
 use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
 

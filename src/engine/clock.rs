@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::model::now;
+
 /// The start of the run on both clocks. Times of day are the start plus what has passed,
 /// so that a system clock that jumps does not tear the records apart.
 #[derive(Debug, Clone, Copy)]
@@ -41,11 +43,6 @@ impl RunClock {
     pub fn ms(&self, at: Instant) -> u64 {
         millis(at.saturating_duration_since(self.start))
     }
-}
-
-/// Tokio's clock, so that tests can stop it.
-pub fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// Whole milliseconds.

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use http::header;
 
-use super::clock::{RunClock, millis, now};
+use super::clock::{RunClock, millis};
 use crate::model::{
     Attempt, FetchError, Fetched, InvalidLine, Outcome, Record, RecordError, ResponseHead, Saved,
-    Settled, Wire,
+    Settled, Wire, now,
 };
 
 /// A line that was no URL.

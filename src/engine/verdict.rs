@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::attempt::Step;
-use super::clock::now;
-use crate::model::{Feedback, FetchError, ResponseHead, TimeLimit, Verdict, Wire, after};
+use crate::model::{Feedback, FetchError, ResponseHead, TimeLimit, Verdict, Wire, after, now};
 use crate::schedule::budget_gone;
 
 /// What an attempt that ended now says about its host. A wait that the server wants before
@@ -31,12 +30,23 @@ pub fn feedback(
     Feedback {
         verdict,
         hold: hold.map(|wait| after(now, wait)),
-        latency: took.saturating_sub(wire.connect_time().unwrap_or_default()),
+        latency: took.saturating_sub(connecting(wire)),
+    }
+}
+
+/// How long connecting took; not when the request went over another connection before.
+fn connecting(wire: &Wire) -> Duration {
+    let connected = wire.connect_time().unwrap_or_default();
+    match wire.head_time() {
+        Some(head) if head < connected => Duration::ZERO,
+        _ => connected,
     }
 }
 
 fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
-    if wire.unheard().is_some() {
+    // A rehearsal must teach nothing about the real host, and the outcomes of its other
+    // URLs must not hang on the order they came in.
+    if wire.unheard().is_some() || wire.is_simulated() {
         return Verdict::Nothing;
     }
     match error {
@@ -56,10 +66,13 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Unreachable {
             exhausted: false, ..
         }
-        | FetchError::ConnectTimeout { .. } => not_connected(error, wire),
+        | FetchError::ConnectTimeout { .. } => Verdict::NotConnected(error.clone()),
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
-        } if wire.is_fresh() && wire.connect_time().is_none() => not_connected(error, wire),
+        } if wire.waits_for_room() => Verdict::Nothing,
+        FetchError::Timeout {
+            limit: TimeLimit::Attempt(_),
+        } if wire.is_connecting() => Verdict::NotConnected(error.clone()),
         FetchError::Timeout { .. }
         | FetchError::Stalled { .. }
         | FetchError::Reset { .. }
@@ -77,15 +90,5 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Denied(_)
         | FetchError::Save(_)
         | FetchError::HostGivenUp { .. } => Verdict::Nothing,
-    }
-}
-
-/// A rehearsal must not open a real circuit: the outcomes of its other URLs would hang on
-/// the order they came in.
-fn not_connected(error: &FetchError, wire: &Wire) -> Verdict {
-    if wire.is_simulated() {
-        Verdict::Nothing
-    } else {
-        Verdict::NotConnected(error.clone())
     }
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
-use super::clock::now;
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, Feedback, FetchError, Live, ResponseHead, Saved, Unheard, Wire, after, human_duration,
+    now,
 };
 use crate::schedule::{Decision, Lease, Next, Situation};
 use crate::store::BodyStore;
@@ -81,6 +81,9 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: 
     let start = now();
     attempt.number += 1;
     attempt.first_start.get_or_insert(start);
+    if std::mem::take(&mut attempt.again) {
+        engine.live.retrying();
+    }
     let wire = Arc::new(Wire::new(start));
     let mut head = None;
     let in_flight = InFlight::new(&engine.live, attempt.url().as_str(), &wire);
@@ -153,7 +156,11 @@ async fn first_at_host<R>(
                 lease.connected();
                 return running.await;
             }
-            () = tokio::time::sleep(SLOW_CONNECT) => lease.set_aside(),
+            () = tokio::time::sleep(SLOW_CONNECT) => {
+                if wire.is_connecting() {
+                    lease.set_aside();
+                }
+            }
         }
     }
     tokio::select! {
@@ -194,13 +201,15 @@ async fn failed<T: Transport, S: BodyStore>(
     feedback: &mut Feedback,
 ) {
     let attempt = &mut ended.attempt;
+    // What is simulated must not hang on what others met before.
+    let host = lease.start().filter(|_| !attempt.simulated);
     let decision = engine.retry.decide(&Situation {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
         retries_used: attempt.retries_used,
         holds: attempt.holds,
-        refusals: lease.start().refusals,
-        limits_by_503: lease.start().limits_by_503,
+        refusals: host.map_or(0, |host| host.refusals),
+        limits_by_503: host.is_some_and(|host| host.limits_by_503),
         waited: attempt.waited,
         jitter: jitter(engine.options.seed, attempt),
     });
@@ -217,7 +226,7 @@ async fn failed<T: Transport, S: BodyStore>(
     attempt.holds += u32::from(!uses_retry);
     attempt.resends = 0;
     attempt.waited = attempt.waited.saturating_add(wait);
-    engine.live.retrying();
+    attempt.again = true;
     tracing::info!(
         url = attempt.url().as_str(),
         holds_host,

@@ -94,9 +94,10 @@ where
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let (limit, descriptors) = (self.limit, self.descriptors.clone());
+        let wire = call.as_ref().map(|call| Arc::clone(&call.wire));
         let connecting = async move {
             // Its time runs only from here: waiting for room is not the host's fault.
-            let _room = descriptors.room().await;
+            let _room = descriptors.room(wire.as_deref()).await;
             clock::within(limit, inner.call(request)).await
         };
         Box::pin(async move {

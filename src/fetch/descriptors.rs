@@ -1,18 +1,23 @@
 //! Room for another connection among the open files of this process.
 //!
 //! Each connection takes a descriptor, those that idle in the pool included, and their
-//! number is nowhere to be seen. So before a connection is made the system is asked which
-//! descriptor it would give next: it always gives the lowest that is free.
+//! number is nowhere to be seen. The system gives the lowest descriptor that is free, so the
+//! highest it ever gave is a bound that costs nothing to know; only when that is near the
+//! limit are the open ones counted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::model::Wire;
 
 /// Descriptors left for everything else: files, name look-ups, a second attempt at
 /// connecting over the other address family.
 const HEADROOM: usize = 64;
 /// Time between two looks when there is no room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A count of the open descriptors holds for so long: it looks at every one of them.
+const FRESH: Duration = Duration::from_millis(10);
 
 /// Requests that fit into what the system allows this process; `None`: it sets no limit.
 #[must_use]
@@ -33,8 +38,10 @@ pub struct Descriptors {
     most: Option<usize>,
     /// Connections being made; each may not have its descriptor yet.
     coming: Arc<AtomicUsize>,
-    /// The lowest free descriptor when a connection was last made.
-    lowest: Arc<AtomicUsize>,
+    /// The highest descriptor that was ever the lowest free one.
+    highest: Arc<AtomicUsize>,
+    /// The open descriptors when they were last counted.
+    counted: Arc<Mutex<Option<(Instant, usize)>>>,
 }
 
 /// The right to make one connection.
@@ -48,16 +55,21 @@ impl Descriptors {
         Self {
             most: most_requests(),
             coming: Arc::default(),
-            lowest: Arc::default(),
+            highest: Arc::default(),
+            counted: Arc::default(),
         }
     }
 
     /// Waits until there is room for a connection. What was made of it is known once the
     /// room is dropped.
-    pub async fn room(&self) -> Room {
+    pub async fn room(&self, wire: Option<&Wire>) -> Room {
         loop {
             let room = Room::new(&self.coming);
-            if self.has_room() {
+            let has_room = self.has_room();
+            if let Some(wire) = wire {
+                wire.wait_for_room(!has_room);
+            }
+            if has_room {
                 return room;
             }
             drop(room);
@@ -71,20 +83,33 @@ impl Descriptors {
     #[must_use]
     pub fn are_scarce(&self) -> bool {
         let (part, whole) = SCARCE;
-        self.most
-            .is_some_and(|most| self.lowest.load(Relaxed) > most / whole * part)
+        self.most.is_some_and(|most| {
+            let few = most / whole * part;
+            self.highest.load(Relaxed) > few && self.count() > few
+        })
     }
 
     fn has_room(&self) -> bool {
         let Some(most) = self.most else {
             return true;
         };
-        match lowest_free() {
-            Some(free) => {
-                self.lowest.store(free, Relaxed);
-                free + self.coming.load(Relaxed) <= most
+        // When the system gives none, or does not say, connecting will tell why.
+        let lowest = lowest_free().unwrap_or(most);
+        let highest = self.highest.fetch_max(lowest, Relaxed).max(lowest);
+        let coming = self.coming.load(Relaxed);
+        highest + coming <= most || self.count() + coming <= most
+    }
+
+    /// The open descriptors, as they were a moment ago.
+    fn count(&self) -> usize {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match *counted {
+            Some((at, count)) if at.elapsed() < FRESH => count,
+            _ => {
+                let count = count_open();
+                *counted = Some((Instant::now(), count));
+                count
             }
-            None => false,
         }
     }
 }
@@ -117,6 +142,13 @@ fn lowest_free() -> Option<usize> {
     usize::try_from(copy.as_raw_fd()).ok()
 }
 
+/// The open descriptors of this process, and one more for looking. Where they can't be
+/// seen, none: then connecting fails when there are too many.
+#[cfg(unix)]
+fn count_open() -> usize {
+    std::fs::read_dir("/dev/fd").map_or(0, Iterator::count)
+}
+
 /// Other systems have no such limit.
 #[cfg(not(unix))]
 fn allowed() -> Option<usize> {
@@ -128,6 +160,11 @@ fn lowest_free() -> Option<usize> {
     Some(0)
 }
 
+#[cfg(not(unix))]
+fn count_open() -> usize {
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,23 +172,39 @@ mod tests {
     #[tokio::test]
     async fn without_room_a_connection_waits_for_another_to_end() {
         let mut descriptors = Descriptors::new();
-        let used = lowest_free().unwrap();
         // Other tests open and close files meanwhile.
-        descriptors.most = Some(used + 500);
+        descriptors.most = Some(count_open() + 500);
+        let wire = Wire::new(Instant::now());
         let mut rooms = Vec::new();
         for _ in 0..400 {
-            rooms.push(descriptors.room().await);
+            rooms.push(descriptors.room(Some(&wire)).await);
         }
+        assert!(!wire.waits_for_room());
         let more = async {
             for _ in 0..200 {
-                rooms.push(descriptors.room().await);
+                rooms.push(descriptors.room(Some(&wire)).await);
             }
         };
         let full = tokio::time::timeout(LOOK_AGAIN * 4, more).await;
         assert!(full.is_err(), "600 connections in 500 descriptors");
+        assert!(wire.waits_for_room());
         rooms.clear();
-        descriptors.room().await;
+        descriptors.room(Some(&wire)).await;
+        assert!(!wire.waits_for_room());
         assert_eq!(descriptors.coming.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_hole_among_the_open_files_does_not_pass_for_room() {
+        let mut descriptors = Descriptors::new();
+        let files: Vec<_> = (0..200)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        descriptors.most = Some(count_open() - 50);
+        assert!(!descriptors.has_room(), "200 files too many");
+        drop(files);
+        std::thread::sleep(FRESH);
+        assert!(descriptors.has_room());
     }
 
     #[test]

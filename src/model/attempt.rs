@@ -35,6 +35,8 @@ pub struct Attempt {
     pub number: u32,
     /// Retries used up, of `--retries`.
     pub retries_used: u32,
+    /// Whether it comes after one that failed.
+    pub again: bool,
     /// Waits for its host that used up no retry.
     pub holds: u32,
     /// How often it was sent again because nobody had heard it; that is no attempt.
@@ -58,6 +60,7 @@ impl Attempt {
             hop: None,
             number: 0,
             retries_used: 0,
+            again: false,
             holds: 0,
             resends: 0,
             waited: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{ErrorKind, Outcome, Phase, Straggler, Wire};
+use super::{ErrorKind, MOST_STRAGGLERS, Outcome, Phase, Straggler, Wire};
 
 /// How the run stands right now. Workers count, the progress display reads: drawing
 /// costs one relaxed addition per event, not a message.
@@ -35,8 +35,6 @@ struct Watched {
     waiting: Vec<Straggler>,
 }
 
-/// Stragglers that are named at most.
-const NAMED: usize = 5;
 /// A request that has been under way for less is not worth naming.
 const NOTABLE: Duration = Duration::from_secs(1);
 
@@ -118,7 +116,7 @@ impl Live {
     #[must_use]
     pub fn stragglers(&self, now: Instant) -> Vec<Straggler> {
         let unsettled = self.listed().saturating_sub(self.settled());
-        if !self.has_list_ended() || unsettled > NAMED as u64 {
+        if !self.has_list_ended() || unsettled > MOST_STRAGGLERS as u64 {
             return Vec::new();
         }
         let Some(watched) = self.watched() else {
@@ -132,7 +130,7 @@ impl Live {
             })
         });
         let waiting = watched.waiting.iter().cloned();
-        running.chain(waiting).take(NAMED).collect()
+        running.chain(waiting).take(MOST_STRAGGLERS).collect()
     }
 
     /// An attempt starts. Its end wants the number that this gives.
@@ -176,7 +174,7 @@ impl Live {
         }
     }
 
-    /// A job went back to wait for another attempt.
+    /// An attempt starts after one that failed.
     pub fn retrying(&self) {
         self.retries.fetch_add(1, Relaxed);
     }

@@ -10,3 +10,9 @@ const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 pub fn after(start: Instant, wait: Duration) -> Instant {
     start + wait.min(FOR_EVER)
 }
+
+/// Tokio's clock, so that tests can stop it.
+#[must_use]
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Wire, harmless, human_duration};
 
+/// Stragglers that are named at most.
+pub const MOST_STRAGGLERS: usize = 5;
 /// Characters of a URL that are shown.
 const SHOWN: usize = 60;
 
@@ -38,7 +40,7 @@ impl Phase {
         let since = |from: Duration| now.saturating_duration_since(wire.started() + from);
         match (wire.head_time(), wire.connect_time()) {
             (Some(head), _) => Self::Body(since(head)),
-            (None, None) if wire.is_fresh() => Self::Connecting(since(Duration::ZERO)),
+            (None, None) if wire.is_connecting() => Self::Connecting(since(Duration::ZERO)),
             (None, connected) => Self::Waiting(since(connected.unwrap_or_default())),
         }
     }

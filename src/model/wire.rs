@@ -28,6 +28,7 @@ pub struct Wire {
     head_ns: AtomicU64,
     progress: Notify,
     simulated: AtomicBool,
+    no_room: AtomicBool,
     unheard: AtomicU8,
 }
 
@@ -43,6 +44,7 @@ impl Wire {
             head_ns: AtomicU64::new(0),
             progress: Notify::new(),
             simulated: AtomicBool::new(false),
+            no_room: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
         }
     }
@@ -80,9 +82,10 @@ impl Wire {
     }
 
     /// Waits until a connection to the server stands, as far as can be told: one was made
-    /// for this request, or a response came. One task can wait for it.
+    /// for this request, or a response came; or a fault is simulated, which says nothing
+    /// about the server. One task can wait for it.
     pub async fn stands(&self) {
-        while !self.connected.load(Relaxed) {
+        while !self.connected.load(Relaxed) && !self.is_simulated() {
             self.progress.notified().await;
         }
     }
@@ -113,9 +116,30 @@ impl Wire {
         time(&self.head_ns)
     }
 
+    /// Connecting has to wait for room on this machine, or no longer.
+    pub fn wait_for_room(&self, waits: bool) {
+        self.no_room.store(waits, Relaxed);
+    }
+
+    /// Whether connecting waits for room on this machine: not the server's fault.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.no_room.load(Relaxed)
+    }
+
+    /// Whether a connection is being made, and nothing has come of it yet.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        self.is_fresh()
+            && !self.waits_for_room()
+            && self.connect_time().is_none()
+            && self.head_time().is_none()
+    }
+
     /// A simulated fault was put in the way.
     pub fn mark_simulated(&self) {
         self.simulated.store(true, Relaxed);
+        self.progress.notify_one();
     }
 
     /// Whether a simulated fault was put in the way.

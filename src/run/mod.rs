@@ -247,7 +247,9 @@ impl Run {
             }
             let complete = |summary: &mut Summary| {
                 complete(summary, &live, &clock);
-                summary.ended_by = shutdown.ended_by();
+                // A wish that came when everything was done has ended nothing.
+                let is_early = summary.left > 0 || !summary.list_ended;
+                summary.ended_by = shutdown.ended_by().filter(|_| is_early);
             };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)

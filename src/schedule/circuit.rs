@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::retry::doubled;
 use crate::model::{FetchError, after};
 
 /// Failures in a row that open the circuit. A connection that was waited for in vain
@@ -25,9 +26,7 @@ pub struct Probing {
 
 impl Probing {
     fn wait(&self, probe: u32) -> Duration {
-        self.delay
-            .saturating_mul(1 << probe.min(30))
-            .min(self.max_delay)
+        doubled(self.delay, probe, self.max_delay)
     }
 }
 
@@ -55,7 +54,7 @@ pub enum Circuit {
     },
     /// It was given up: its jobs fail. From `until` on one request probes it again.
     Down {
-        /// Failures in a row.
+        /// Failures in a row; none when it was given up for having refused for too long.
         failures: u32,
         /// What its jobs fail with.
         error: FetchError,
@@ -150,6 +149,22 @@ impl Circuit {
         let was_open = matches!(self, Self::Open { .. } | Self::Down { .. });
         *self = Self::Closed;
         was_open
+    }
+
+    /// The host refused a request that started at `started`. Tells whether it stays given up
+    /// for having refused: then that changes nothing.
+    pub fn refused_again(&mut self, started: Instant, now: Instant, probing: &Probing) -> bool {
+        match self {
+            Self::Down {
+                failures: 0, until, ..
+            } => {
+                if started >= *until {
+                    *until = after(now, probing.max_delay.max(SHORTEST_DOWN));
+                }
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether the last that is known of the host is that it could be reached.

@@ -18,6 +18,10 @@ const LINGER: Duration = Duration::from_secs(60);
 /// What cuts a limit short counts as having been the limit from this share of it on.
 const BOUND: f64 = 0.75;
 
+/// Refusals in a row, each with a wait that is too long, after which a host is given up.
+const TOO_LONG: u32 = 3;
+/// How long a host that nothing special is known of is kept: its connections are, too.
+const WARM: Duration = Duration::from_secs(4);
 /// A hold that becomes longer by less is not told of again.
 const LONGER: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,8 @@ pub struct Rules {
     pub host_interval: Duration,
     /// How a host that can't be reached is asked again.
     pub probing: Probing,
+    /// Longest `Retry-After` that is waited for.
+    pub retry_after_max: Duration,
     /// A host that refuses is given up when it has held its jobs for longer than this
     /// without a single answer.
     pub max_wait: Duration,
@@ -57,7 +63,7 @@ pub struct Load {
     pub running: usize,
     /// Those that wait.
     pub queued: usize,
-    /// A limit from here on would be at the expense of other hosts.
+    /// A limit above this would be at the expense of other hosts.
     pub may_grow_to: usize,
 }
 
@@ -193,7 +199,7 @@ impl Control {
         let limit = self.limit.get();
         let bound = load.queued > 0
             && load.running as f64 >= limit as f64 * BOUND
-            && limit < load.may_grow_to;
+            && limit <= load.may_grow_to;
         match &feedback.verdict {
             Verdict::Nothing => {}
             Verdict::Answered | Verdict::Troubled => {
@@ -202,15 +208,24 @@ impl Control {
                 if good {
                     self.refusals = self.refusals.saturating_sub(2);
                     self.held = Duration::ZERO;
-                    self.tally.add(now);
+                    if self.pace_cut.is_none_or(|cut| start.at > cut) {
+                        self.tally.add(now);
+                    }
                 }
-                let measured = self
-                    .limit
-                    .answered(start.epoch, feedback.latency, good, bound);
+                let measured = self.limit.answered(
+                    start.epoch,
+                    feedback.latency,
+                    good,
+                    bound,
+                    load.may_grow_to,
+                );
                 measured.into_iter().for_each(&mut *changes);
                 self.judge_bare(start, false, 503, now, changes);
             }
             Verdict::Refused { error, surely_pace } => {
+                if self.circuit.refused_again(start.at, now, &rules.probing) {
+                    return;
+                }
                 self.reached(changes);
                 self.refusals = self.refusals.max(start.refusals + 1);
                 let status = error.status().map_or(0, |status| status.as_u16());
@@ -220,6 +235,7 @@ impl Control {
                 } else {
                     self.judge_bare(start, true, status, now, changes);
                 }
+                self.give_up_if_too_long(error, rules, now, changes);
             }
             Verdict::NotConnected(error) => {
                 let cut = self.limit.cut(start.at, now, Why::NotConnected);
@@ -313,6 +329,40 @@ impl Control {
         changes(Change::Pace(self.pace.as_ref().map(Pace::per_second)));
     }
 
+    /// A host that says again and again, and nothing else, that it wants to be left alone
+    /// for longer than anybody waits need not be told by every URL.
+    fn give_up_if_too_long(
+        &mut self,
+        error: &FetchError,
+        rules: &Rules,
+        now: Instant,
+        changes: &mut dyn FnMut(Change),
+    ) {
+        let asked = error.retry_after().unwrap_or_default();
+        if asked > rules.retry_after_max && self.refusals >= TOO_LONG {
+            let why = format!(
+                "the host asks to wait {}, longer than --retry-after-max {}",
+                human_duration(asked),
+                human_duration(rules.retry_after_max)
+            );
+            self.give_up(error, why, rules, now, changes);
+        }
+    }
+
+    fn give_up(
+        &mut self,
+        error: &FetchError,
+        why: String,
+        rules: &Rules,
+        now: Instant,
+        changes: &mut dyn FnMut(Change),
+    ) {
+        self.circuit.give_up(error, why, now, &rules.probing);
+        self.held = Duration::ZERO;
+        self.warm = false;
+        changes(Change::GivenUp);
+    }
+
     fn hold_until(
         &mut self,
         until: Instant,
@@ -339,10 +389,7 @@ impl Control {
                 "the host has let nothing through for longer than --max-wait {}",
                 human_duration(rules.max_wait)
             );
-            self.circuit.give_up(error, why, now, &rules.probing);
-            self.held = Duration::ZERO;
-            self.warm = false;
-            changes(Change::GivenUp);
+            self.give_up(error, why, rules, now, changes);
         }
     }
 
@@ -353,7 +400,11 @@ impl Control {
             || self.refusals > 0
             || !self.circuit.is_closed()
             || !self.trial.is_over();
-        let linger = learned.then(|| after(self.touched, LINGER));
+        let linger = if learned {
+            Some(after(self.touched, LINGER))
+        } else {
+            self.warm.then(|| after(self.touched, WARM))
+        };
         self.wait(now)
             .into_iter()
             .chain(linger.filter(|until| *until > now))

@@ -17,7 +17,6 @@ pub struct Lease {
     /// Where the slot is; gone once it was given back.
     ticket: Option<Ticket>,
     attempt: Option<Attempt>,
-    start: Start,
     aside: bool,
 }
 
@@ -25,7 +24,6 @@ impl Lease {
     pub(super) fn new(scheduler: &Arc<Scheduler>, ticket: Ticket, attempt: Attempt) -> Self {
         Self {
             scheduler: Arc::clone(scheduler),
-            start: ticket.start,
             ticket: Some(ticket),
             attempt: Some(attempt),
             aside: false,
@@ -40,15 +38,15 @@ impl Lease {
 
     /// What was known of the host when this attempt started.
     #[must_use]
-    pub fn start(&self) -> &Start {
-        &self.start
+    pub fn start(&self) -> Option<Start> {
+        self.ticket.map(|ticket| ticket.start)
     }
 
     /// Whether it goes to its host alone, until a connection is known to stand:
     /// [`connected`](Self::connected).
     #[must_use]
     pub fn is_cold(&self) -> bool {
-        self.start.cold
+        self.start().is_some_and(|start| start.cold)
     }
 
     /// A connection stands; others may follow.

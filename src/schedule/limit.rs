@@ -143,13 +143,14 @@ impl Limit {
     }
 
     /// A request of `epoch` was answered after `latency`, well or not; `bound` says
-    /// whether it was this limit that kept others waiting.
+    /// whether it was this limit that kept others waiting. It grows up to `most`.
     pub fn answered(
         &mut self,
         epoch: u32,
         latency: Duration,
         good: bool,
         bound: bool,
+        most: usize,
     ) -> Option<Change> {
         if self.fixed || epoch != self.epoch || !bound {
             return None;
@@ -162,7 +163,7 @@ impl Limit {
         self.round.answers += 1;
         self.round.good += u32::from(good);
         self.round.seconds += latency.as_secs_f64();
-        self.judge()
+        self.judge(most.min(self.max))
     }
 
     /// The host refused a request that started at `started`, or could not be reached.
@@ -191,11 +192,11 @@ impl Limit {
         self.settle_at(limit.clamp(1, self.max), Why::RefusesAnyway)
     }
 
-    fn judge(&mut self) -> Option<Change> {
+    fn judge(&mut self, most: usize) -> Option<Change> {
         let size = u32::try_from(self.limit).unwrap_or(u32::MAX);
         if let Phase::Recovering(to) = self.phase {
             return if self.round.answers >= size {
-                self.recover(to)
+                self.recover(to.min(most))
             } else {
                 None
             };
@@ -216,12 +217,12 @@ impl Limit {
         self.quickest = Some(self.quickest.map_or(mean, |quickest| quickest.min(mean)));
         match self.phase {
             Phase::Recovering(_) => None,
-            Phase::Doubling(None) => self.double(goodput),
+            Phase::Doubling(None) => self.double(goodput, most),
             Phase::Doubling(Some(before)) => {
                 let share = share_gained(before, self.limit, goodput);
                 let looked_long = round.answers >= size.saturating_mul(3);
                 if share >= CLEARLY || (looked_long && share >= AT_LEAST) {
-                    self.double(goodput)
+                    self.double(goodput, most)
                 } else if looked_long {
                     self.go_back(before)
                 } else {
@@ -237,7 +238,7 @@ impl Limit {
                     self.round = Round::default();
                     return None;
                 }
-                self.try_another(goodput)
+                self.try_another(goodput, most)
             }
             Phase::Trying(before) => {
                 let more = self.limit > before.limit;
@@ -274,15 +275,15 @@ impl Limit {
         self.limit as f64 * good / self.round.mean().max(1e-9)
     }
 
-    fn double(&mut self, goodput: f64) -> Option<Change> {
-        if self.limit == self.max {
+    fn double(&mut self, goodput: f64, most: usize) -> Option<Change> {
+        if self.limit >= most {
             self.phase = Phase::Steady(self.patience);
             self.round = Round::default();
             return None;
         }
         let limit = self.limit;
         self.phase = Phase::Doubling(Some(Before { limit, goodput }));
-        self.set((limit * 2).min(self.max), Why::Gain)
+        self.set((limit * 2).min(most), Why::Gain)
     }
 
     /// One more with every round of answers, as TCP does (RFC 5681 §3.1).
@@ -297,7 +298,7 @@ impl Limit {
 
     /// A quarter more, or a quarter less when answers have become slow. What is tried is
     /// told when it has proved good.
-    fn try_another(&mut self, goodput: f64) -> Option<Change> {
+    fn try_another(&mut self, goodput: f64, most: usize) -> Option<Change> {
         let limit = self.limit;
         let slow = self
             .quickest
@@ -306,7 +307,7 @@ impl Limit {
         let to = if slow && limit > 1 {
             limit - step
         } else {
-            (limit + step).min(self.max)
+            (limit + step).min(most).max(limit)
         };
         if to == limit {
             self.phase = Phase::Steady(self.patience);

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::model::{Attempt, FetchError, HostKey, Live, Phase, Straggler};
+use crate::model::{Attempt, FetchError, HostKey, Live, Phase, Straggler, now};
 
 use change::Change;
 use circuit::Probing;
@@ -43,10 +43,11 @@ pub struct ScheduleOptions {
     pub per_host: PerHost,
     /// Shortest time between the starts of two requests to one host.
     pub host_interval: Duration,
-    /// Requests a second, all hosts together; `None`: as many as it comes to.
+    /// Requests a second, more than 0, all hosts together; `None`: as many as it comes to.
     pub rate: Option<f64>,
-    /// Jobs held in memory so that idle capacity finds work on other hosts, parked ones
-    /// included; about 400 bytes each.
+    /// Jobs held in memory so that idle capacity finds work on other hosts, those that run
+    /// and those that wait for a retry included; 0.3 KiB each, 1.3 KiB when each is of
+    /// another host.
     pub look_ahead: NonZeroUsize,
 }
 
@@ -116,11 +117,12 @@ impl Scheduler {
                 delay: retry.delay,
                 max_delay: retry.max_delay,
             },
+            retry_after_max: retry.retry_after_max,
             max_wait: retry.max_wait,
         };
         let rate = options
             .rate
-            .and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok());
+            .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         Arc::new(Self {
             state: Mutex::new(State {
                 queue: HostQueue::new(rules, rate),
@@ -294,11 +296,6 @@ fn log(changes: &[(HostKey, Change)]) {
     for (host, change) in changes {
         tracing::info!(%host, "{change}");
     }
-}
-
-/// Tokio's clock, so that tests can stop it.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ const LESS: f64 = 0.92;
 const FAR: f64 = 0.5;
 /// One refusal says no more than that so much of the pace is right.
 const LEAST: f64 = 0.25;
+/// A pace this fast limits nothing, per second.
+const FASTEST: f64 = 10_000.0;
 /// Slowest pace, per second. Below it the waits between refusals say more.
 const SLOWEST: f64 = 0.05;
 
@@ -51,7 +53,7 @@ pub struct Pace {
     course: Course,
     spacing: Spacing,
     last: Option<Instant>,
-    /// Starts in a row that it did not delay.
+    /// Starts in a row that came later than it wanted.
     free: u32,
 }
 
@@ -96,8 +98,9 @@ impl Pace {
     pub fn start(&mut self, now: Instant) -> bool {
         // Time counts only while the host is asked at this pace: who pauses learns nothing.
         let gap = self.last.map(|last| now.saturating_duration_since(last));
+        let interval = self.spacing.interval();
         match gap {
-            Some(gap) if gap <= self.spacing.interval() * 2 + SLACK => {
+            Some(gap) if gap <= interval * 2 + slack(interval) => {
                 self.grow(gap.as_secs_f64());
                 self.free = 0;
             }
@@ -106,7 +109,7 @@ impl Pace {
         self.last = Some(now);
         self.space();
         self.spacing.start(now);
-        self.free < FREE
+        self.free < FREE && self.per_second < FASTEST
     }
 
     fn grow(&mut self, seconds: f64) {
@@ -159,8 +162,12 @@ impl Pace {
 
     fn space(&mut self) {
         let interval = Duration::from_secs_f64(1.0 / self.per_second);
-        self.spacing.set(interval, SLACK.min(interval / 4));
+        self.spacing.set(interval, slack(interval));
     }
+}
+
+fn slack(interval: Duration) -> Duration {
+    SLACK.min(interval / 4)
 }
 
 #[cfg(test)]
@@ -226,6 +233,20 @@ mod tests {
             })
             .count();
         assert_eq!(starts, FREE as usize - 1);
+    }
+
+    #[test]
+    fn a_pace_that_has_long_been_too_fast_to_matter_is_dropped() {
+        for gap in [Duration::from_micros(10), Duration::from_millis(2)] {
+            let mut now = Instant::now();
+            let mut pace = Pace::first(100.0);
+            let mut starts = 0;
+            while pace.start(now) {
+                starts += 1;
+                assert!(starts < 100_000, "{pace:?}");
+                now = pace.wait(now).unwrap_or(now).max(now + gap);
+            }
+        }
     }
 
     #[test]

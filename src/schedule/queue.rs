@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::model::{Feedback, FetchError, HostKey};
+use crate::model::{Feedback, FetchError, HostKey, MOST_STRAGGLERS};
 
 use super::change::Change;
 use super::control::{Control, Gate, Load, Rules, Start};
@@ -14,8 +14,6 @@ use super::timers::Timers;
 const RATE_SLACK: Duration = Duration::from_millis(5);
 /// Hosts that are looked at for one that has less than its share.
 const LOOK_AT: usize = 16;
-/// So few items are left at the end that they can be named.
-const TAIL: usize = 5;
 /// Hosts kept only for what was learned of them.
 const MOST_IDLE: usize = 65_536;
 
@@ -150,9 +148,9 @@ impl<T> Host<T> {
         }
     }
 
-    /// Whether nothing of it is queued, parked or running.
+    /// Whether nothing of it is queued or running. Something may be parked.
     fn is_unused(&self) -> bool {
-        self.running == 0 && self.timers == 0 && self.place == Place::Nowhere && self.queued() == 0
+        self.running == 0 && self.place == Place::Nowhere && self.queued() == 0
     }
 }
 
@@ -201,7 +199,7 @@ impl<T> HostQueue<T> {
     /// Whether the input has ended and only a few items are left.
     #[must_use]
     pub fn is_tail(&self) -> bool {
-        self.ended && self.len() <= TAIL
+        self.ended && self.len() <= MOST_STRAGGLERS
     }
 
     /// The items that do not run, with the time a parked one waits for.
@@ -541,14 +539,18 @@ impl<T> HostQueue<T> {
                 control.keep_until(now)
             }
         });
-        let was_idle = std::mem::replace(&mut host.is_idle, keep.is_some());
-        match (was_idle, keep.is_some()) {
+        let has_timers = host.timers > 0;
+        let stays = keep.is_some() || has_timers;
+        let was_idle = std::mem::replace(&mut host.is_idle, stays);
+        match (was_idle, stays) {
             (false, true) => self.idle += 1,
             (true, false) => self.idle -= 1,
             _ => {}
         }
         if let Some(until) = keep {
             self.wake_at(id, until);
+        }
+        if stays {
             return;
         }
         let forgotten = self.hosts.get_mut(id).and_then(Option::take);

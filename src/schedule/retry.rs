@@ -31,7 +31,8 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
     /// Longest `Retry-After` that is waited for.
     pub retry_after_max: Duration,
-    /// Longest time one job may be made to wait in all.
+    /// Longest time one job waits for its retries in all. What it waits in the queue of a
+    /// held host does not count; a host that lets nothing through for so long is given up.
     pub max_wait: Duration,
 }
 
@@ -132,9 +133,7 @@ impl RetryPolicy {
 
     /// The bound of the wait before retry number `retry`, counted from 0.
     fn back_off(&self, retry: u32) -> Duration {
-        self.delay
-            .saturating_mul(1 << retry.min(MAX_DOUBLINGS))
-            .min(self.max_delay)
+        doubled(self.delay, retry, self.max_delay)
     }
 
     /// Full jitter: anywhere between now and the bound, so that many failures of one
@@ -180,6 +179,13 @@ impl RetryPolicy {
         }
         Decision::Hold(wait)
     }
+}
+
+/// `first`, doubled so many times, but no more than `most`.
+pub(super) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first
+        .saturating_mul(1 << times.min(MAX_DOUBLINGS))
+        .min(most)
 }
 
 fn part(whole: Duration, part: f64) -> Duration {

@@ -78,6 +78,7 @@ impl Simulation {
                 delay: self.retry.delay,
                 max_delay: self.retry.max_delay,
             },
+            retry_after_max: self.retry.retry_after_max,
             max_wait: self.retry.max_wait,
         };
         let mut queue = HostQueue::new(rules, None);
@@ -406,23 +407,29 @@ fn noise_does_not_keep_a_host_from_being_used() {
 
 #[test]
 fn a_server_that_fails_at_random_is_not_mistaken_for_one_that_limits() {
-    for seed in 0..10 {
+    for (seed, share, ratio) in (0..10).flat_map(|seed| [(seed, 0.3, 3.0), (seed, 0.6, 15.0)]) {
         let mut flaky = auto(5000);
         flaky.retry = RetryPolicy {
-            retries: 10,
+            retries: 40,
             // Short, so that the waits of the unluckiest do not decide.
             max_delay: Duration::from_secs(1),
             ..RetryPolicy::default()
         };
         let mut random = fastrand::Rng::with_seed(seed);
         let outcome = flaky.run(Box::new(move |_, _| {
-            if random.f64() < 0.3 {
+            if random.f64() < share {
                 BARE_503.reply(0.02)
             } else {
                 ok(0.02)
             }
         }));
-        check(&format!("flaky {seed}"), &outcome, 10.0, 1.6, 0.35);
+        check(
+            &format!("flaky {share} {seed}"),
+            &outcome,
+            10.0,
+            ratio,
+            share + 0.05,
+        );
     }
 }
 

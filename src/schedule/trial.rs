@@ -21,8 +21,16 @@ const MOSTLY: f64 = 0.5;
 const BLIND: u32 = 512;
 /// And for so many at most.
 const MOST_BLIND: u32 = 1 << 16;
-/// Unless most of so many are refused.
+/// Unless of so many...
 const LOOK: u32 = 64;
+/// ...a share is refused that is larger by this.
+const WORSE: f64 = 0.3;
+/// After so many cuts the first and the last are compared, too...
+const CUTS: u32 = 4;
+/// ...and if so much less is let through, and about as many are refused, asking less only
+/// costs.
+const MUCH_LESS: f64 = 0.4;
+const AS_REFUSED: f64 = 0.7;
 
 /// What follows from an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +72,10 @@ enum State {
         since: Instant,
         /// What was seen before the last cut, when something was.
         before: Option<Seen>,
+        /// What was seen after the first cut.
+        first: Option<Seen>,
+        /// Cuts so far.
+        cuts: u32,
     },
     /// It is known that asking less does not help.
     Blind {
@@ -71,6 +83,8 @@ enum State {
         left: u32,
         /// Refusals of late.
         refused: u32,
+        /// The share of refusals that is usual.
+        usual: f64,
     },
 }
 
@@ -116,13 +130,18 @@ impl Trial {
     /// anything else. `limit` is the host's limit now.
     pub fn answer(&mut self, is_refusal: bool, limit: usize, now: Instant) -> Finding {
         match &mut self.state {
-            State::None if is_refusal => self.ask_less(limit, None, now),
+            State::None if is_refusal => self.begin(limit, now),
             State::None => Finding::Nothing,
-            State::Blind { left, refused } => {
+            State::Blind {
+                left,
+                refused,
+                usual,
+            } => {
                 *left -= 1;
                 *refused += u32::from(is_refusal);
-                let mostly = *left % LOOK == 0 && std::mem::take(refused) > LOOK / 2;
-                if *left == 0 || mostly {
+                let worse = *left % LOOK == 0
+                    && f64::from(std::mem::take(refused)) / f64::from(LOOK) > *usual + WORSE;
+                if *left == 0 || worse {
                     self.state = State::None;
                 }
                 Finding::Nothing
@@ -133,6 +152,8 @@ impl Trial {
                 refused,
                 since,
                 before,
+                first,
+                cuts,
             } => {
                 *answers += 1;
                 *refused += u32::from(is_refusal);
@@ -146,24 +167,33 @@ impl Trial {
                     refused: f64::from(*refused) / f64::from(*answers),
                     let_through: f64::from(*answers - *refused) / time.max(1e-3),
                 };
-                let (limit, before) = (*limit, *before);
-                self.judge(limit, seen, before, now)
+                let first = first.get_or_insert(seen);
+                let in_vain = *cuts >= CUTS
+                    && seen.let_through < first.let_through * MUCH_LESS
+                    && seen.refused > first.refused * AS_REFUSED;
+                *cuts += 1;
+                let before = before.replace(seen);
+                let limit = *limit;
+                (*answers, *refused, *since) = (0, 0, now);
+                self.judge(limit, seen, before, in_vain)
             }
         }
     }
 
-    fn ask_less(&mut self, limit: usize, before: Option<Seen>, now: Instant) -> Finding {
+    fn begin(&mut self, limit: usize, now: Instant) -> Finding {
         self.state = State::On {
             limit,
             answers: 0,
             refused: 0,
             since: now,
-            before,
+            before: None,
+            first: None,
+            cuts: 1,
         };
         Finding::AskLess
     }
 
-    fn judge(&mut self, limit: usize, seen: Seen, before: Option<Seen>, now: Instant) -> Finding {
+    fn judge(&mut self, limit: usize, seen: Seen, before: Option<Seen>, in_vain: bool) -> Finding {
         if seen.refused < HELPED {
             self.state = State::None;
             self.proven |= before.is_some();
@@ -175,13 +205,14 @@ impl Trial {
                 || 1.0 - seen.refused >= (1.0 - before.refused) * MORE_LET_THROUGH
                 || seen.let_through >= before.let_through * AS_MANY
         };
-        if before.is_none_or(helps) {
-            return self.ask_less(limit, Some(seen), now);
+        if !in_vain && before.is_none_or(helps) {
+            return Finding::AskLess;
         }
         self.proven = false;
         self.state = State::Blind {
             left: self.blind,
             refused: 0,
+            usual: seen.refused,
         };
         self.blind = (self.blind * 4).min(MOST_BLIND);
         Finding::NotOurPace { limit }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
 const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
 
 fn rules(per_host: usize, total: usize) -> Rules {
     Rules {
@@ -18,6 +19,7 @@ fn rules(per_host: usize, total: usize) -> Rules {
             delay: SECOND,
             max_delay: SECOND * 30,
         },
+        retry_after_max: SECOND * 300,
         max_wait: SECOND * 900,
     }
 }
@@ -112,7 +114,8 @@ fn a_held_host_costs_the_others_nothing() {
     let (quick, item) = queue.run(now);
     assert_eq!(item, 3);
     queue.release(&quick, &answered(), now);
-    assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == later));
+    assert!(matches!(queue.next(now), Turn::WaitUntil(_)));
+    assert!(matches!(queue.next(later - MS), Turn::WaitUntil(at) if at == later));
     let (slow, item) = queue.run(later);
     assert_eq!(item, 1);
     assert!(matches!(queue.next(later), Turn::WaitForSlot));
@@ -133,11 +136,14 @@ fn hosts_that_are_done_are_forgotten_unless_something_was_learned() {
         let feedback = if n == 500 { refused(None) } else { answered() };
         queue.release(&ticket, &feedback, now);
     }
+    // For a moment each may still be used.
+    assert_eq!(queue.ids.len(), 1000);
+    queue.release_due(now + SECOND * 5);
     assert_eq!(queue.ids.len(), 1);
     queue.release_due(now + SECOND * 30);
     assert!(queue.ids.contains_key("h500"));
     queue.release_due(now + SECOND * 61);
-    assert!(queue.ids.is_empty() && queue.hosts.len() <= 2);
+    assert!(queue.ids.is_empty());
     assert_eq!(queue.idle, 0);
 }
 
@@ -193,7 +199,7 @@ fn what_waits_for_a_connection_can_stop_to_count_against_the_total() {
     queue.count_again();
     queue.add("c", 3, now);
     queue.release(&second, &answered(), now);
-    assert!(matches!(queue.next(now), Turn::WaitForSlot));
+    assert!(!queue.has_turn(now));
     queue.release(&first, &answered(), now);
     assert_eq!(queue.run(now).1, 3);
 }
@@ -672,5 +678,72 @@ fn a_limit_does_not_grow_at_the_expense_of_others() {
     assert!(
         queue.take_changes().is_empty(),
         "four each are all there are"
+    );
+}
+
+#[test]
+fn refusals_that_were_under_way_do_not_revive_a_host_that_was_given_up() {
+    let mut rules = rules(8, 100);
+    rules.max_wait = SECOND * 5;
+    let mut queue = HostQueue::new(rules, None);
+    let now = Instant::now();
+    for item in 0..100 {
+        queue.add("a", item, now);
+    }
+    let (first, _) = queue.run(now);
+    queue.connected(&first, now);
+    let mut running = vec![first];
+    while let Turn::Run(ticket, _) = queue.next(now) {
+        running.push(ticket);
+    }
+    assert_eq!(running.len(), 8);
+    for ticket in running {
+        queue.release(&ticket, &refused(Some(now + SECOND * 10)), now);
+    }
+    let mut failed = 0;
+    while let Turn::Fail(..) = queue.next(now + SECOND) {
+        failed += 1;
+    }
+    assert_eq!(failed, 92);
+    // The probe that goes out later is refused, too: nothing changes.
+    let later = now + SECOND * 31;
+    queue.add("a", 100, later);
+    queue.add("a", 101, later);
+    let (probe, _) = queue.run(later);
+    queue.release(&probe, &refused(None), later);
+    assert!(matches!(queue.next(later), Turn::Fail(101, _)));
+}
+
+#[test]
+fn a_host_that_asks_for_too_long_a_wait_need_not_tell_every_url() {
+    let mut queue = queue(1);
+    let now = Instant::now();
+    for item in 0..100 {
+        queue.add("a", item, now);
+    }
+    let error = FetchError::Status {
+        status: http::StatusCode::TOO_MANY_REQUESTS,
+        retry_after: Some(SECOND * 3600),
+        note: None,
+    };
+    let mut sent = 0;
+    let error = loop {
+        match queue.next(now) {
+            Turn::Run(ticket, _) => {
+                sent += 1;
+                let verdict = Verdict::Refused {
+                    error: error.clone(),
+                    surely_pace: true,
+                };
+                queue.release(&ticket, &Feedback::of(verdict), now);
+            }
+            Turn::Fail(_, error) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(sent, 3);
+    assert_eq!(
+        error.to_string(),
+        "429 Too Many Requests; the host asks to wait 1h 0m, longer than --retry-after-max 5m"
     );
 }
