@@ -208,9 +208,7 @@ impl Control {
                 if good {
                     self.refusals = self.refusals.saturating_sub(2);
                     self.held = Duration::ZERO;
-                    if self.pace_cut.is_none_or(|cut| start.at > cut) {
-                        self.tally.add(now);
-                    }
+                    self.tally.add(now);
                 }
                 let measured = self.limit.answered(
                     start.epoch,
@@ -218,6 +216,7 @@ impl Control {
                     good,
                     bound,
                     load.may_grow_to,
+                    now,
                 );
                 measured.into_iter().for_each(&mut *changes);
                 self.judge_bare(start, false, 503, now, changes);
@@ -376,6 +375,7 @@ impl Control {
             return;
         }
         self.hold = Some(until);
+        self.limit.start_again();
         // Each refusal of those that were under way together makes it a little longer.
         if held_till == now || until - held_till > LONGER {
             changes(Change::Held(until - now));

@@ -9,6 +9,8 @@ use super::change::{Change, Why};
 const START: usize = 4;
 /// While doubling, a round has at least so many answers, or the noise decides.
 const ROUND: u32 = 8;
+/// And lasts so long at least.
+const SHORTEST: Duration = Duration::from_millis(5);
 /// A limit that is steady, or tried, is measured over so many rounds of requests.
 const ROUNDS: u32 = 4;
 /// Rounds between two tries; four times as many after each that failed.
@@ -60,21 +62,17 @@ impl PerHost {
 
 /// The limit of one host.
 ///
-/// It measures goodput: requests at the same time, divided by the mean time an answer
-/// takes (Little's law), times the share of good answers. It doubles while that pays, and
-/// from then on tries now and then whether a little more brings more, or a little less as
-/// much. A refusal halves it.
+/// It measures goodput: good answers a second, while it is this limit that keeps others
+/// waiting. It doubles while that pays, and from then on tries now and then whether a little
+/// more brings more, or a little less as much. A refusal halves it.
 #[derive(Debug, Clone)]
 pub struct Limit {
     limit: usize,
     max: usize,
     fixed: bool,
-    /// Requests are measured by the limit they started under.
+    /// Requests are measured by the limit they started under, and only from the first
+    /// answer on: those that started before met fewer others than the limit allows.
     epoch: u32,
-    /// Whether no request that started under this limit has been answered yet. Those that
-    /// started before the first answer met fewer others than the limit allows: they don't
-    /// count.
-    filling: bool,
     phase: Phase,
     round: Round,
     /// The quickest round's mean time of an answer, in seconds.
@@ -105,8 +103,10 @@ struct Before {
 /// Answers to requests of one epoch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
+    since: Option<Instant>,
     answers: u32,
     good: u32,
+    /// What the answers took, all together.
     seconds: f64,
 }
 
@@ -121,7 +121,6 @@ impl Limit {
             max,
             fixed,
             epoch: 0,
-            filling: true,
             phase: Phase::Doubling(None),
             round: Round::default(),
             quickest: None,
@@ -142,7 +141,7 @@ impl Limit {
         self.epoch
     }
 
-    /// A request of `epoch` was answered after `latency`, well or not; `bound` says
+    /// A request of `epoch` was answered now, after `latency`, well or not. `bound` says
     /// whether it was this limit that kept others waiting. It grows up to `most`.
     pub fn answered(
         &mut self,
@@ -151,19 +150,38 @@ impl Limit {
         good: bool,
         bound: bool,
         most: usize,
+        now: Instant,
     ) -> Option<Change> {
-        if self.fixed || epoch != self.epoch || !bound {
+        if self.fixed || epoch != self.epoch {
             return None;
         }
-        if self.filling {
-            self.filling = false;
+        if !bound {
+            self.start_again();
+            return None;
+        }
+        let Some(since) = self.round.since else {
+            // From here on the limit is full.
             self.epoch = self.epoch.wrapping_add(1);
+            self.round.since = Some(now);
             return None;
-        }
+        };
         self.round.answers += 1;
         self.round.good += u32::from(good);
         self.round.seconds += latency.as_secs_f64();
-        self.judge(most.min(self.max))
+        // Answers that take equally long come in bursts, one of each place: a part of a
+        // burst would be measured wrongly.
+        let is_whole = self.round.answers as usize % self.limit == 0;
+        let time = now.saturating_duration_since(since);
+        if !is_whole || time < SHORTEST {
+            return None;
+        }
+        let goodput = f64::from(self.round.good) / time.as_secs_f64();
+        self.judge(goodput, most.min(self.max))
+    }
+
+    /// What was measured so far does not count: something else kept others waiting.
+    pub fn start_again(&mut self) {
+        self.round = Round::default();
     }
 
     /// The host refused a request that started at `started`, or could not be reached.
@@ -192,7 +210,7 @@ impl Limit {
         self.settle_at(limit.clamp(1, self.max), Why::RefusesAnyway)
     }
 
-    fn judge(&mut self, most: usize) -> Option<Change> {
+    fn judge(&mut self, goodput: f64, most: usize) -> Option<Change> {
         let size = u32::try_from(self.limit).unwrap_or(u32::MAX);
         if let Phase::Recovering(to) = self.phase {
             return if self.round.answers >= size {
@@ -203,9 +221,7 @@ impl Limit {
         }
         let size = size.max(ROUND);
         let round = self.round;
-        let goodput = self.goodput();
         if let Phase::Doubling(Some(before)) | Phase::Trying(before) = self.phase
-            && round.answers >= size / 2
             && goodput < before.goodput * MUCH_WORSE
         {
             return self.go_back(before);
@@ -268,11 +284,6 @@ impl Limit {
                 })
             }
         }
-    }
-
-    fn goodput(&self) -> f64 {
-        let good = f64::from(self.round.good) / f64::from(self.round.answers.max(1));
-        self.limit as f64 * good / self.round.mean().max(1e-9)
     }
 
     fn double(&mut self, goodput: f64, most: usize) -> Option<Change> {
@@ -340,7 +351,6 @@ impl Limit {
         self.limit = to;
         self.round = Round::default();
         self.epoch = self.epoch.wrapping_add(1);
-        self.filling = true;
         (from != to).then_some(Change::Limit { from, to, why })
     }
 }

@@ -18,7 +18,7 @@ const PATIENCE: u32 = 2;
 const FREE_HOLDS: u32 = 5;
 /// A 503 that does not say when to come back holds its host once that has refused so
 /// often in a row: before, it may be only that URL.
-const SUSPICION: u32 = 4;
+const SUSPICION: u32 = 6;
 
 /// When to try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -502,7 +502,7 @@ mod tests {
         );
         // A 503 may be about this URL only.
         assert_eq!(decide(503, 0, 0, 0.0), Decision::Retry(ms(0)));
-        assert_eq!(decide(503, 4, 1, 0.0), Decision::BackOff(ms(250)));
+        assert_eq!(decide(503, 6, 1, 0.0), Decision::BackOff(ms(250)));
         assert_eq!(decide(503, 0, 3, 0.0), GIVE_UP);
         let error = status(503, None);
         let mut situation = first(&error);

@@ -43,8 +43,12 @@ impl Tally {
         self.bucket = self.bucket.max(bucket);
     }
 
-    /// A request was let through.
+    /// A request was let through. One that comes before the time that is counted (it was
+    /// under way when its host was held) does not count.
     pub fn add(&mut self, now: Instant) {
+        if now < self.since {
+            return;
+        }
         self.turn(now);
         if let Some(count) = self.counts.get_mut((self.bucket % BUCKETS) as usize) {
             *count += 1;

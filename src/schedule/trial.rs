@@ -25,6 +25,8 @@ const MOST_BLIND: u32 = 1 << 16;
 const LOOK: u32 = 64;
 /// ...a share is refused that is larger by this.
 const WORSE: f64 = 0.3;
+/// Trials that have to help until it is certain: one may do so by chance.
+const PROVEN: u32 = 2;
 /// After so many cuts the first and the last are compared, too...
 const CUTS: u32 = 4;
 /// ...and if so much less is let through, and about as many are refused, asking less only
@@ -52,8 +54,8 @@ pub struct Trial {
     state: State,
     /// For how many answers the next finding holds that it is not our pace.
     blind: u32,
-    /// Whether asking less has helped.
-    proven: bool,
+    /// Trials in which asking less has helped, since one in which it did not.
+    helped: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +104,7 @@ impl Default for Trial {
         Self {
             state: State::None,
             blind: BLIND,
-            proven: false,
+            helped: 0,
         }
     }
 }
@@ -117,13 +119,13 @@ impl Trial {
     /// Whether they are known to speak of it.
     #[must_use]
     pub fn is_proven(&self) -> bool {
-        self.proven
+        self.helped >= PROVEN
     }
 
     /// Whether there is nothing to remember.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::None) && !self.proven
+        matches!(self.state, State::None) && self.helped == 0
     }
 
     /// An answer to a request that was sent after the last cut came: a bare refusal, or
@@ -172,6 +174,10 @@ impl Trial {
                     && seen.let_through < first.let_through * MUCH_LESS
                     && seen.refused > first.refused * AS_REFUSED;
                 *cuts += 1;
+                if *cuts >= CUTS {
+                    // By chance, then.
+                    self.helped = 0;
+                }
                 let before = before.replace(seen);
                 let limit = *limit;
                 (*answers, *refused, *since) = (0, 0, now);
@@ -196,7 +202,7 @@ impl Trial {
     fn judge(&mut self, limit: usize, seen: Seen, before: Option<Seen>, in_vain: bool) -> Finding {
         if seen.refused < HELPED {
             self.state = State::None;
-            self.proven |= before.is_some();
+            self.helped += u32::from(before.is_some());
             return Finding::Nothing;
         }
         let helps = |before: Seen| {
@@ -208,7 +214,7 @@ impl Trial {
         if !in_vain && before.is_none_or(helps) {
             return Finding::AskLess;
         }
-        self.proven = false;
+        self.helped = 0;
         self.state = State::Blind {
             left: self.blind,
             refused: 0,
