@@ -26,7 +26,7 @@ const WORTH: f64 = 0.15;
 /// A try this much worse ends early.
 const MUCH_WORSE: f64 = 0.8;
 /// Fewer are kept when they do as well as this.
-const AS_GOOD: f64 = 0.97;
+const AS_GOOD: f64 = 0.985;
 /// Fewer are tried when answers take this many times as long as they did once.
 const SLOWER: f64 = 1.5;
 
@@ -170,7 +170,7 @@ impl Limit {
         self.round.seconds += latency.as_secs_f64();
         // Answers that take equally long come in bursts, one of each place: a part of a
         // burst would be measured wrongly.
-        let is_whole = self.round.answers as usize % self.limit == 0;
+        let is_whole = (self.round.answers as usize).is_multiple_of(self.limit);
         let time = now.saturating_duration_since(since);
         if !is_whole || time < SHORTEST {
             return None;
