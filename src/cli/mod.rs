@@ -107,8 +107,8 @@ pub struct Cli {
     /// counts as left [default: never].
     #[arg(long, value_name = "DUR", value_parser = values::positive_duration, help_heading = "How many")]
     pub stop_after: Option<Duration>,
-    /// End the run in the same way once more URLs failed than N, or than N% of those
-    /// settled [default: never].
+    /// End the run in the same way once more URLs failed than N, or than N% of those settled, of
+    /// a hundred at least [default: never].
     #[arg(long, value_name = "N|N%", value_parser = values::max_failures, help_heading = "How many")]
     pub max_failures: Option<MaxFailures>,
     /// URLs held to find work on other hosts, those that run and wait included (0.3 to 1.3 KiB

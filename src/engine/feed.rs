@@ -47,7 +47,7 @@ async fn feed<T: Transport, S: BodyStore>(
                 }
                 Entry::Invalid(line) => {
                     let settled = settle::invalid(line, &engine.clock);
-                    engine.settle(settled).await;
+                    engine.settle_unsent(settled).await;
                 }
             }
         }

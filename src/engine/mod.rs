@@ -119,6 +119,14 @@ pub struct Engine<T, S> {
 }
 
 impl<T, S> Engine<T, S> {
+    /// Counts a job that reached its end, and hands it on. Where nothing was sent for it, and
+    /// the run is being ended, it is left.
+    async fn settle_unsent(&self, settled: Settled) {
+        if self.shutdown.ended_by().is_none() {
+            self.settle(settled).await;
+        }
+    }
+
     /// Counts a job that reached its end, and hands it on.
     async fn settle(&self, settled: Settled) {
         self.live.settled_as(&settled.outcome);
@@ -130,6 +138,8 @@ impl<T, S> Engine<T, S> {
             && most.is_exceeded(live.count_failed(), live.settled(), live.total())
         {
             self.shutdown.end_early(EndedBy::MaxFailures(most));
+            // Now, and not when somebody comes to it: jobs that fail fast would be failed.
+            self.scheduler.stop();
         }
     }
 }

@@ -36,7 +36,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
                 Next::Run(lease) => work_off(&engine, lease).await,
                 Next::Fail(attempt, error) => {
                     let settled = settle::given_up(attempt, error, &engine.clock);
-                    engine.settle(settled).await;
+                    engine.settle_unsent(settled).await;
                 }
             }
         }
@@ -229,8 +229,12 @@ async fn failed<T: Transport, S: BodyStore>(
     attempt.again = true;
     tracing::info!(
         url = attempt.url().as_str(),
-        holds_host,
-        "{error}; again in {}",
+        "{error}; {} in {}",
+        if holds_host {
+            "its host again"
+        } else {
+            "again"
+        },
         human_duration(wait)
     );
     let until = after(now(), wait);

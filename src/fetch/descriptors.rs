@@ -19,10 +19,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A count of the open descriptors holds for so long: it looks at every one of them.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// Requests that fit into what the system allows this process; `None`: it sets no limit.
+/// Requests that fit into what the system allows this process beside the files it has open
+/// now; `None`: it sets no limit.
 #[must_use]
 pub fn most_requests() -> Option<usize> {
-    allowed().map(|allowed| (allowed - headroom(allowed)).max(1))
+    let most = most_open(allowed()?, count_open());
+    Some(most.saturating_sub(count_open()).max(1))
+}
+
+/// Descriptors that may be open when another connection is made. There is always room for
+/// one, or nothing would ever happen.
+fn most_open(allowed: usize, open: usize) -> usize {
+    (allowed - headroom(allowed)).max((open + 1).min(allowed))
 }
 
 fn headroom(allowed: usize) -> usize {
@@ -38,22 +46,25 @@ pub struct Descriptors {
     most: Option<usize>,
     /// Connections being made; each may not have its descriptor yet.
     coming: Arc<AtomicUsize>,
+    /// Those that wait for room.
+    waiting: Arc<AtomicUsize>,
     /// The highest descriptor that was ever the lowest free one.
     highest: Arc<AtomicUsize>,
     /// The open descriptors when they were last counted.
     counted: Arc<Mutex<Option<(Instant, usize)>>>,
 }
 
-/// The right to make one connection.
+/// One more in a count, as long as it lives.
 #[derive(Debug)]
-pub struct Room(Arc<AtomicUsize>);
+pub struct Counted(Arc<AtomicUsize>);
 
 impl Descriptors {
     /// For the limit of this process as it is now.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            most: most_requests(),
+            most: allowed().map(|allowed| most_open(allowed, count_open())),
+            waiting: Arc::default(),
             coming: Arc::default(),
             highest: Arc::default(),
             counted: Arc::default(),
@@ -62,18 +73,28 @@ impl Descriptors {
 
     /// Waits until there is room for a connection. What was made of it is known once the
     /// room is dropped.
-    pub async fn room(&self, wire: Option<&Wire>) -> Room {
-        loop {
-            let room = Room::new(&self.coming);
-            let has_room = self.has_room();
+    pub async fn room(&self, wire: Option<&Wire>) -> Counted {
+        let waits = |waits| {
             if let Some(wire) = wire {
-                wire.wait_for_room(!has_room);
+                wire.wait_for_room(waits);
             }
-            if has_room {
+        };
+        waits(false);
+        let room = Counted::new(&self.coming);
+        if self.has_room() {
+            return room;
+        }
+        drop(room);
+        let _waiting = Counted::new(&self.waiting);
+        waits(true);
+        tracing::debug!("no room for another connection among the open files (ulimit -n)");
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let room = Counted::new(&self.coming);
+            if self.has_room() {
+                waits(false);
                 return room;
             }
-            drop(room);
-            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -85,7 +106,8 @@ impl Descriptors {
         let (part, whole) = SCARCE;
         self.most.is_some_and(|most| {
             let few = most / whole * part;
-            self.highest.load(Relaxed) > few && self.count() > few
+            self.waiting.load(Relaxed) > 0
+                || (self.highest.load(Relaxed) > few && self.count() > few)
         })
     }
 
@@ -114,14 +136,14 @@ impl Descriptors {
     }
 }
 
-impl Room {
-    fn new(coming: &Arc<AtomicUsize>) -> Self {
-        coming.fetch_add(1, Relaxed);
-        Self(Arc::clone(coming))
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
     }
 }
 
-impl Drop for Room {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -208,7 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn some_descriptors_are_left_for_the_rest() {
+    fn some_descriptors_are_left_for_the_rest_and_there_is_always_room_for_one() {
         assert_eq!((headroom(1024), headroom(100), headroom(3)), (64, 25, 0));
+        assert_eq!(most_open(1024, 12), 960);
+        assert_eq!((most_open(16, 12), most_open(16, 16)), (13, 16));
     }
 }

@@ -57,14 +57,14 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limit { from, to, why } => {
-                write!(f, "{to} requests at the same time instead of {from}: {why}")
+                write!(f, "{to} at the same time instead of {from}: {why}")
             }
             Self::Pace(Some(pace)) if *pace < 1.0 => {
                 write!(f, "asked every {:.1} s from now on", 1.0 / pace)
             }
             Self::Pace(Some(pace)) => write!(f, "asked {pace:.1} times a second from now on"),
             Self::Pace(None) => f.write_str("asked as fast as it answers again"),
-            Self::Held(wait) => write!(f, "not asked for {}", human_duration(*wait)),
+            Self::Held(wait) => write!(f, "not asked for {}", human_duration(rounded(*wait))),
             Self::CircuitOpen { failures, probe_in } => write!(
                 f,
                 "not reached {failures} times in a row; one request probes it in {}",
@@ -74,6 +74,11 @@ impl fmt::Display for Change {
             Self::GivenUp => f.write_str("given up; its URLs fail without another try"),
         }
     }
+}
+
+/// To the millisecond: a second that began a moment ago is a second.
+fn rounded(wait: Duration) -> Duration {
+    (wait + Duration::from_micros(500)).max(wait)
 }
 
 impl fmt::Display for Why {

@@ -386,7 +386,7 @@ impl Control {
         self.held = self.held.saturating_add(until - held_till);
         if self.held > rules.max_wait {
             let why = format!(
-                "the host has let nothing through for longer than --max-wait {}",
+                "the host lets nothing through, and to wait longer would be beyond --max-wait {}",
                 human_duration(rules.max_wait)
             );
             self.give_up(error, why, rules, now, changes);

@@ -1,6 +1,6 @@
 //! The queue of every host, and the decision whose turn it is: pure, the clock passed in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::model::{Feedback, FetchError, HostKey, MOST_STRAGGLERS};
@@ -28,6 +28,8 @@ pub struct Ticket {
     pub host: HostId,
     /// The host as it was.
     pub start: Start,
+    /// What the host was charged for it in advance.
+    charged: u64,
 }
 
 /// What to do next.
@@ -53,9 +55,12 @@ pub enum Turn<T> {
 
 /// The queue of every host.
 ///
-/// Hosts that can run something stand in a ring and take turns, one item each. An item
-/// is queued, parked or running; each of these gives it to exactly one of the others.
-/// Whether a host can run something, its [`Control`] says.
+/// Hosts that can run something take turns, one item each, and come the sooner the less slot
+/// time they have used: start-time fair queueing (Goyal, Vin and Cheng 1996), with the time
+/// its items usually take charged to a host in advance. So a quick host does not wait for
+/// its turn behind a hundred slow ones. An item is queued, parked or running; each of these
+/// gives it to exactly one of the others. Whether a host can run something, its [`Control`]
+/// says.
 #[derive(Debug)]
 pub struct HostQueue<T> {
     rules: Rules,
@@ -63,7 +68,11 @@ pub struct HostQueue<T> {
     ids: HashMap<HostKey, usize>,
     hosts: Vec<Option<Host<T>>>,
     free: Vec<usize>,
-    ring: VecDeque<usize>,
+    /// Hosts that can run something, in the order of their turns.
+    ring: BTreeSet<Tag>,
+    /// Where the turns have come to, in microseconds of slot time.
+    clock: u64,
+    sequence: u64,
     /// Hosts whose items fail.
     failing: VecDeque<usize>,
     timers: Timers<T>,
@@ -79,6 +88,10 @@ pub struct HostQueue<T> {
     changes: Vec<(HostKey, Change)>,
 }
 
+/// The place of a host in the order of turns: the slot time it has used in microseconds, the
+/// age of its wish, the host.
+type Tag = (u64, u64, usize);
+
 #[derive(Debug)]
 struct Host<T> {
     key: HostKey,
@@ -90,6 +103,10 @@ struct Host<T> {
     /// Whether the last turn was one of the returned.
     fresh_next: bool,
     running: usize,
+    /// Slot time it has used, on the clock of the turns.
+    spent: u64,
+    /// What an item of it usually takes.
+    usual: u64,
     /// Timers that name this host; it can't be forgotten before they have passed.
     timers: usize,
     /// The next of them that is there to look at the host again.
@@ -104,7 +121,7 @@ struct Host<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Nowhere,
-    Ring,
+    Ring(Tag),
     Failing,
 }
 
@@ -116,6 +133,8 @@ impl<T> Host<T> {
             fresh: VecDeque::new(),
             fresh_next: false,
             running: 0,
+            spent: 0,
+            usual: 0,
             timers: 0,
             wake: None,
             place: Place::Nowhere,
@@ -138,6 +157,15 @@ impl<T> Host<T> {
         } else {
             self.fresh.pop_front()
         }
+    }
+
+    /// An item took so long; `charged` was counted in advance.
+    fn charge(&mut self, took: u64, charged: u64) {
+        self.spent = self.spent.saturating_add(took).saturating_sub(charged);
+        self.usual = match self.usual {
+            0 => took,
+            usual => usual - usual / 8 + took / 8,
+        };
     }
 
     fn gate(&self, now: Instant) -> Gate {
@@ -164,7 +192,9 @@ impl<T> HostQueue<T> {
             ids: HashMap::new(),
             hosts: Vec::new(),
             free: Vec::new(),
-            ring: VecDeque::new(),
+            ring: BTreeSet::new(),
+            clock: 0,
+            sequence: 0,
             failing: VecDeque::new(),
             timers: Timers::default(),
             queued: 0,
@@ -330,6 +360,8 @@ impl<T> HostQueue<T> {
                 queued: host.queued(),
                 may_grow_to: if has_slot { usize::MAX } else { may_grow_to },
             };
+            let took = now.saturating_duration_since(ticket.start.at).as_micros();
+            host.charge(u64::try_from(took).unwrap_or(u64::MAX), ticket.charged);
             host.running -= 1;
             ended = usize::from(host.running == 0);
             if let Some(control) = &mut host.control {
@@ -340,6 +372,7 @@ impl<T> HostQueue<T> {
             self.running -= 1;
         }
         self.active -= ended;
+        self.move_in_ring(id);
         self.note(id, learned);
         self.place(id, now);
         self.forget_if_unused(id, now);
@@ -394,9 +427,8 @@ impl<T> HostQueue<T> {
         }
         if self.has_slot() && self.rate_wait(now).is_none() {
             while let Some(id) = self.next_in_ring() {
-                if let Some((start, item)) = self.start(id, now) {
-                    let host = HostId(id);
-                    return Turn::Run(Ticket { host, start }, item);
+                if let Some((ticket, item)) = self.start(id, now) {
+                    return Turn::Run(ticket, item);
                 }
             }
         }
@@ -413,14 +445,29 @@ impl<T> HostQueue<T> {
     /// ones keep their slots for longer, and would soon have them all.
     fn next_in_ring(&mut self) -> Option<usize> {
         let share = self.share();
-        for _ in 1..self.ring.len().min(LOOK_AT) {
-            let id = self.ring.pop_front()?;
-            if self.host_mut(id).is_none_or(|host| host.running < share) {
-                return Some(id);
-            }
-            self.ring.push_back(id);
+        let has_less = |tag: &&Tag| {
+            let host = self.hosts.get(tag.2).and_then(Option::as_ref);
+            host.is_none_or(|host| host.running < share)
+        };
+        let first = *self.ring.first()?;
+        let next = self.ring.iter().take(LOOK_AT).find(has_less);
+        let next = next.copied().unwrap_or(first);
+        self.ring.remove(&next);
+        self.clock = self.clock.max(first.0);
+        Some(next.2)
+    }
+
+    /// Puts a host whose time was counted where it belongs now.
+    fn move_in_ring(&mut self, id: usize) {
+        let Some(host) = self.host_mut(id) else {
+            return;
+        };
+        if let Place::Ring(tag) = host.place {
+            let moved = (host.spent, tag.1, id);
+            host.place = Place::Ring(moved);
+            self.ring.remove(&tag);
+            self.ring.insert(moved);
         }
-        self.ring.pop_front()
     }
 
     fn next_failing(&mut self, now: Instant) -> Option<(T, FetchError)> {
@@ -445,7 +492,7 @@ impl<T> HostQueue<T> {
         None
     }
 
-    fn start(&mut self, id: usize, now: Instant) -> Option<(Start, T)> {
+    fn start(&mut self, id: usize, now: Instant) -> Option<(Ticket, T)> {
         let rules = self.rules;
         let mut learned = Vec::new();
         let host = self.host_mut(id)?;
@@ -455,6 +502,8 @@ impl<T> HostQueue<T> {
             self.place(id, now);
             return None;
         };
+        let charged = host.usual;
+        host.spent = host.spent.saturating_add(charged);
         host.running += 1;
         let begun = usize::from(host.running == 1);
         let control = host
@@ -469,7 +518,13 @@ impl<T> HostQueue<T> {
         }
         self.note(id, learned);
         self.place(id, now);
-        Some((start, item))
+        let host = HostId(id);
+        let ticket = Ticket {
+            host,
+            start,
+            charged,
+        };
+        Some((ticket, item))
     }
 
     fn nothing_now(&self, now: Instant) -> Turn<T> {
@@ -486,6 +541,7 @@ impl<T> HostQueue<T> {
     /// Puts a host where it belongs: into the ring if it can run something, among the
     /// failing if it was given up, and under a timer if it has to wait.
     fn place(&mut self, id: usize, now: Instant) {
+        let clock = self.clock;
         let Some(host) = self.host_mut(id) else {
             return;
         };
@@ -502,8 +558,17 @@ impl<T> HostQueue<T> {
         match host.gate(now) {
             Gate::Full => {}
             Gate::Open => {
-                host.place = Place::Ring;
-                self.ring.push_back(id);
+                if host.running == 0 {
+                    // Who comes back after a pause has saved nothing up.
+                    host.spent = host.spent.max(clock);
+                }
+                let spent = host.spent;
+                self.sequence += 1;
+                let tag = (spent, self.sequence, id);
+                if let Some(host) = self.host_mut(id) {
+                    host.place = Place::Ring(tag);
+                }
+                self.ring.insert(tag);
             }
             Gate::Shut => {
                 host.place = Place::Failing;

@@ -70,7 +70,7 @@ fn a_bare_429_holds_the_host_and_uses_up_no_retry_at_first() {
         .args(["--retries=1", "-v", &server.url("/1"), &server.url("/2")])
         .expect_exit(0);
     for word in [
-        "2 requests at the same time instead of 4: it answered 429",
+        "2 at the same time instead of 4: it answered 429",
         "not asked for",
     ] {
         assert!(done.stderr.contains(word), "{word}: {}", done.stderr);
@@ -345,7 +345,7 @@ fn a_host_gets_more_at_the_same_time_while_that_brings_more() {
     assert!((5..=16).contains(&most), "{most}: {}", done.stderr);
     assert!(
         done.stderr
-            .contains("8 requests at the same time instead of 4: more bring more"),
+            .contains("8 at the same time instead of 4: more bring more"),
         "{}",
         done.stderr
     );
@@ -377,7 +377,7 @@ fn few_open_files_are_enough_for_many_hosts() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(
-        stderr.contains("no more than 48 requests at the same time"),
+        stderr.contains("requests at the same time: this process may have no more open files"),
         "{stderr}"
     );
 }
@@ -412,4 +412,43 @@ fn one_url_that_is_refused_for_ever_does_not_hold_the_others_up() {
     assert!(done.of("/0").attempts <= 8, "{}", done.of("/0").attempts);
     let fetched = done.records.iter().filter(|record| record.ok).count();
     assert_eq!(fetched, 49);
+}
+
+#[test]
+fn max_failures_holds_for_what_fails_fast_and_for_lines_that_are_no_urls() {
+    let addr = closed_port();
+    let urls: Vec<_> = (0..2000).map(|n| format!("http://{addr}/{n}")).collect();
+    let junk: Vec<_> = (0..2000).map(|n| format!("junk {n}")).collect();
+    for list in [urls, junk] {
+        let done = Run::new()
+            .args(["--max-failures=10", "--retries=0"])
+            .urls(list)
+            .expect_exit(1);
+        // Those that were in hand when the limit was passed.
+        assert!(done.records.len() < 200, "{}", done.records.len());
+        assert!(done.stderr.contains(" left"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_quick_host_behind_many_slow_ones_is_done_before_them() {
+    let slow = Server::http(|_| {
+        thread::sleep(Duration::from_millis(500));
+        response("200 OK", &[], b"ok")
+    });
+    let quick = quick();
+    let port = slow.addr.port();
+    let mut urls: Vec<_> = (0..80)
+        .map(|n| format!("http://h{}.localhost:{port}/{n}", n % 20))
+        .collect();
+    urls.extend(many(&quick, 50));
+    let done = Run::new().arg("-j8").urls(&urls).expect_exit(0);
+    let last_quick = done
+        .records
+        .iter()
+        .rposition(|record| record.url.starts_with(&quick.url("/")))
+        .unwrap();
+    let slow_before = last_quick - 49;
+    // Alternating with the slow ones it would be the last.
+    assert!(slow_before < 50, "{slow_before} of 80 slow ones before");
 }

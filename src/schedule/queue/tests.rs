@@ -336,7 +336,7 @@ fn a_host_that_lets_nothing_through_for_too_long_is_given_up() {
     assert_eq!(sent, 3);
     assert_eq!(
         error.to_string(),
-        "429 Too Many Requests; the host has let nothing through for longer than --max-wait 25s"
+        "429 Too Many Requests; the host lets nothing through, and to wait longer would be beyond --max-wait 25s"
     );
 }
 
@@ -651,7 +651,7 @@ fn a_host_that_keeps_its_slots_for_long_does_not_get_them_all() {
             }
         }
     }
-    assert_eq!(slow, 2, "a fifth of ten, while the others want theirs");
+    assert!((2..=3).contains(&slow), "{slow}: about a fifth of ten");
 }
 
 #[test]
@@ -746,4 +746,36 @@ fn a_host_that_asks_for_too_long_a_wait_need_not_tell_every_url() {
         error.to_string(),
         "429 Too Many Requests; the host asks to wait 1h 0m, longer than --retry-after-max 5m"
     );
+}
+
+#[test]
+fn a_quick_host_does_not_wait_behind_slow_ones() {
+    let mut queue = HostQueue::new(rules(4, 8), None);
+    let mut now = Instant::now();
+    for item in 0..20 {
+        for slow in 0..20 {
+            queue.add(&format!("slow{slow}"), Some(item), now);
+        }
+    }
+    for _ in 0..100 {
+        queue.add("quick", None, now);
+    }
+    // Slow items take a second, quick ones a millisecond.
+    let mut running: Vec<(Instant, Ticket, bool)> = Vec::new();
+    let mut quick = 0;
+    let start = now;
+    while quick < 100 {
+        while let Turn::Run(ticket, item) = queue.next(now) {
+            queue.connected(&ticket, now);
+            let takes = if item.is_some() { SECOND } else { MS };
+            running.push((now + takes, ticket, item.is_none()));
+        }
+        let next = (0..running.len()).min_by_key(|n| running[*n].0).unwrap();
+        let (at, ticket, is_quick) = running.swap_remove(next);
+        now = at;
+        quick += usize::from(is_quick);
+        queue.release(&ticket, &answered(), now);
+    }
+    // Two rounds of slow ones before its first turn: nothing was known of anybody.
+    assert!(now - start < SECOND * 4, "{:?}", now - start);
 }
