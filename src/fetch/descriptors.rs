@@ -52,11 +52,26 @@ pub struct Descriptors {
     highest: Arc<AtomicUsize>,
     /// The open descriptors when they were last counted.
     counted: Arc<Mutex<Option<(Instant, usize)>>>,
+    /// Connections made since.
+    made: Arc<AtomicUsize>,
+}
+
+/// The right to make one connection. What was made of it is known once it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    made: Arc<AtomicUsize>,
+    _coming: Counted,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.made.fetch_add(1, Relaxed);
+    }
 }
 
 /// One more in a count, as long as it lives.
 #[derive(Debug)]
-pub struct Counted(Arc<AtomicUsize>);
+struct Counted(Arc<AtomicUsize>);
 
 impl Descriptors {
     /// For the limit of this process as it is now.
@@ -68,33 +83,40 @@ impl Descriptors {
             coming: Arc::default(),
             highest: Arc::default(),
             counted: Arc::default(),
+            made: Arc::default(),
         }
     }
 
-    /// Waits until there is room for a connection. What was made of it is known once the
-    /// room is dropped.
-    pub async fn room(&self, wire: Option<&Wire>) -> Counted {
+    /// Waits until there is room for a connection.
+    pub async fn room(&self, wire: Option<&Wire>) -> Room {
         let waits = |waits| {
             if let Some(wire) = wire {
                 wire.wait_for_room(waits);
             }
         };
         waits(false);
-        let room = Counted::new(&self.coming);
+        let coming = Counted::new(&self.coming);
         if self.has_room() {
-            return room;
+            return self.take(coming);
         }
-        drop(room);
+        drop(coming);
         let _waiting = Counted::new(&self.waiting);
         waits(true);
         tracing::debug!("no room for another connection among the open files (ulimit -n)");
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let room = Counted::new(&self.coming);
+            let coming = Counted::new(&self.coming);
             if self.has_room() {
                 waits(false);
-                return room;
+                return self.take(coming);
             }
+        }
+    }
+
+    fn take(&self, coming: Counted) -> Room {
+        Room {
+            made: Arc::clone(&self.made),
+            _coming: coming,
         }
     }
 
@@ -122,12 +144,13 @@ impl Descriptors {
         highest + coming <= most || self.count() + coming <= most
     }
 
-    /// The open descriptors, as they were a moment ago.
+    /// The open descriptors, as they were a moment ago, and those that came since.
     fn count(&self) -> usize {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         match *counted {
-            Some((at, count)) if at.elapsed() < FRESH => count,
+            Some((at, count)) if at.elapsed() < FRESH => count + self.made.load(Relaxed),
             _ => {
+                self.made.store(0, Relaxed);
                 let count = count_open();
                 *counted = Some((Instant::now(), count));
                 count
