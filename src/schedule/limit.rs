@@ -14,7 +14,7 @@ const SHORTEST: Duration = Duration::from_millis(5);
 /// A limit that is steady, or tried, is measured over so many rounds of requests.
 const ROUNDS: u32 = 4;
 /// Rounds between two tries; four times as many after each that failed.
-const PATIENCE: u32 = 2;
+const PATIENCE: u32 = 4;
 /// And at most.
 const MAX_PATIENCE: u32 = 64;
 /// While doubling: the share of the added requests that has to show as goodput, to go on
@@ -25,6 +25,8 @@ const AT_LEAST: f64 = 0.25;
 const WORTH: f64 = 0.15;
 /// A try this much worse ends early.
 const MUCH_WORSE: f64 = 0.8;
+/// And one whose first answers let no more than this share of the goodput expect.
+const MUCH_SLOWER: f64 = 0.75;
 /// Fewer are kept when they do as well as this.
 const AS_GOOD: f64 = 0.985;
 /// Fewer are tried when answers take this many times as long as they did once.
@@ -70,8 +72,7 @@ pub struct Limit {
     limit: usize,
     max: usize,
     fixed: bool,
-    /// Requests are measured by the limit they started under, and only from the first
-    /// answer on: those that started before met fewer others than the limit allows.
+    /// Requests are measured by the limit they started under.
     epoch: u32,
     phase: Phase,
     round: Round,
@@ -98,11 +99,15 @@ enum Phase {
 struct Before {
     limit: usize,
     goodput: f64,
+    /// The mean time of an answer, in seconds.
+    mean: f64,
 }
 
 /// Answers to requests of one epoch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
+    /// Answers before it began.
+    skipped: usize,
     since: Option<Instant>,
     answers: u32,
     good: u32,
@@ -160,10 +165,16 @@ impl Limit {
             return None;
         }
         let Some(since) = self.round.since else {
-            // From here on the limit is full.
-            self.epoch = self.epoch.wrapping_add(1);
+            // The first generation met fewer others than the limit allows.
+            self.round.skipped += 1;
+            self.round.seconds += latency.as_secs_f64();
+            if self.round.skipped < self.limit {
+                return None;
+            }
+            let mean = self.round.seconds / self.round.skipped as f64;
+            self.round.seconds = 0.0;
             self.round.since = Some(now);
-            return None;
+            return self.much_slower(mean);
         };
         self.round.answers += 1;
         self.round.good += u32::from(good);
@@ -176,7 +187,22 @@ impl Limit {
             return None;
         }
         let goodput = f64::from(self.round.good) / time.as_secs_f64();
-        self.judge(goodput, most.min(self.max))
+        self.judge(goodput, most.min(self.max), now)
+    }
+
+    /// A try whose first answers took so long that it can't be worth it ends at once.
+    fn much_slower(&mut self, mean: f64) -> Option<Change> {
+        let (Phase::Doubling(Some(before)) | Phase::Trying(before)) = self.phase else {
+            return None;
+        };
+        // By Little's law: as many at the same time as come in a second, times what each takes.
+        let expected = self.limit as f64 / mean.max(1e-9);
+        let was = before.limit as f64 / before.mean.max(1e-9);
+        if expected < was * MUCH_SLOWER {
+            self.go_back(before)
+        } else {
+            None
+        }
     }
 
     /// What was measured so far does not count: something else kept others waiting.
@@ -210,7 +236,7 @@ impl Limit {
         self.settle_at(limit.clamp(1, self.max), Why::RefusesAnyway)
     }
 
-    fn judge(&mut self, goodput: f64, most: usize) -> Option<Change> {
+    fn judge(&mut self, goodput: f64, most: usize, now: Instant) -> Option<Change> {
         let size = u32::try_from(self.limit).unwrap_or(u32::MAX);
         if let Phase::Recovering(to) = self.phase {
             return if self.round.answers >= size {
@@ -251,7 +277,10 @@ impl Limit {
                 }
                 if rounds > 1 {
                     self.phase = Phase::Steady(rounds - 1);
-                    self.round = Round::default();
+                    self.round = Round {
+                        since: Some(now),
+                        ..Round::default()
+                    };
                     return None;
                 }
                 self.try_another(goodput, most)
@@ -293,7 +322,12 @@ impl Limit {
             return None;
         }
         let limit = self.limit;
-        self.phase = Phase::Doubling(Some(Before { limit, goodput }));
+        let mean = self.round.mean();
+        self.phase = Phase::Doubling(Some(Before {
+            limit,
+            goodput,
+            mean,
+        }));
         self.set((limit * 2).min(most), Why::Gain)
     }
 
@@ -325,7 +359,12 @@ impl Limit {
             self.round = Round::default();
             return None;
         }
-        self.phase = Phase::Trying(Before { limit, goodput });
+        let mean = self.round.mean();
+        self.phase = Phase::Trying(Before {
+            limit,
+            goodput,
+            mean,
+        });
         let _ = self.set(to, Why::Gain);
         None
     }

@@ -8,7 +8,7 @@ use super::spacing::Spacing;
 /// more than a quarter of the interval.
 const SLACK: Duration = Duration::from_millis(5);
 /// While nothing is known of the right pace, it doubles in this time, in seconds.
-const DOUBLING: f64 = 1.0;
+const DOUBLING: f64 = 0.7;
 /// After a cut the pace is back at its plateau after this time, in seconds.
 const RETURN: f64 = 10.0;
 /// And after as long again it is so much above it.
@@ -20,9 +20,9 @@ const CUT: f64 = 0.9;
 /// After so many starts in a row that would have come no sooner without it a pace is
 /// dropped.
 const FREE: u32 = 100;
-/// What a pace that doubles every second lets through in two seconds, a second, as a share
-/// of what it has come to (0.54), and a little for the noise.
-const DOUBLED: f64 = 0.6;
+/// What a pace that doubles in that time lets through in two seconds, a second, as a share of
+/// what it has come to (0.44), and a little for the noise.
+const DOUBLED: f64 = 0.48;
 /// Then so much of it is right.
 const AT_ONCE: f64 = 0.75;
 /// Otherwise it went on for a while beyond what was right.
@@ -43,7 +43,7 @@ const SLOWEST: f64 = 0.05;
 /// The learned pace of a host.
 ///
 /// After its first refusal a host is asked at the pace it let through, and that doubles
-/// every second until it refuses again. From then on something is known about where the
+/// again and again, until it refuses again. From then on something is known about where the
 /// right pace lies, and it moves as CUBIC moves its window (RFC 9438 §4.2): quickly back
 /// to a plateau just under what was refused, slowly past it, then faster and faster. So a
 /// host with a fixed limit refuses seldom, and one that has more to give is soon used.
@@ -187,11 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn after_the_first_refusal_it_doubles_every_second() {
+    fn after_the_first_refusal_it_doubles_again_and_again() {
         let mut now = Instant::now();
         let mut pace = Pace::first(10.0);
         run(&mut pace, &mut now, 3);
-        assert!((70.0..=90.0).contains(&pace.per_second()), "{pace:?}");
+        // A little more than four times.
+        assert!((170.0..=200.0).contains(&pace.per_second()), "{pace:?}");
     }
 
     #[test]
