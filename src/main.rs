@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli)));
     let code = std::panic::catch_unwind(run)
         .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));
-    // A name look-up or a blocked stdin must not keep the process from ending.
+    // Whatever still runs must not keep the process from ending.
     runtime.shutdown_background();
     code
 }
