@@ -12,6 +12,8 @@ pub enum Why {
     Gain,
     /// It has not refused again since it was cut down.
     NoRefusal,
+    /// More at the same time brought nothing, but did no harm either.
+    NotLess,
     /// More at the same time brought hardly more.
     NoGain,
     /// Fewer bring as much, and answers had become slow.
@@ -86,6 +88,7 @@ impl fmt::Display for Why {
         match self {
             Self::Gain => f.write_str("more bring more"),
             Self::NoRefusal => f.write_str("it has not refused again"),
+            Self::NotLess => f.write_str("twice as many brought no less; looking beyond, once"),
             Self::NoGain => f.write_str("more brought hardly more"),
             Self::AsGoodWithFewer => f.write_str("fewer bring as much, and sooner"),
             Self::Refused(status) => write!(f, "it answered {status}"),

@@ -21,6 +21,9 @@ const MAX_PATIENCE: u32 = 64;
 /// at once, and after having looked longer.
 const CLEARLY: f64 = 0.5;
 const AT_LEAST: f64 = 0.25;
+/// And to look once more beyond, and to stay there.
+const NOTHING_LOST: f64 = -0.1;
+const BEYOND: f64 = 0.2;
 /// While trying a little more: the same.
 const WORTH: f64 = 0.15;
 /// A try this much worse ends early.
@@ -86,6 +89,9 @@ pub struct Limit {
 enum Phase {
     /// Twice what it was before, if there was anything before.
     Doubling(Option<Before>),
+    /// Half as many more, once, because twice as many brought nothing, but cost nothing
+    /// either: some servers change gear. What it was before both.
+    Beyond(Before),
     /// On the way back to where a refusal cut it down from.
     Recovering(usize),
     /// The limit is believed in; after so many more rounds something else is tried.
@@ -192,7 +198,9 @@ impl Limit {
 
     /// A try whose first answers took so long that it can't be worth it ends at once.
     fn much_slower(&mut self, mean: f64) -> Option<Change> {
-        let (Phase::Doubling(Some(before)) | Phase::Trying(before)) = self.phase else {
+        let (Phase::Doubling(Some(before)) | Phase::Beyond(before) | Phase::Trying(before)) =
+            self.phase
+        else {
             return None;
         };
         // By Little's law: as many at the same time as come in a second, times what each takes.
@@ -220,7 +228,9 @@ impl Limit {
         self.patience = PATIENCE;
         let to = match self.phase {
             // What is being tried, or came from doubling, is not believed in yet.
-            Phase::Doubling(Some(before)) | Phase::Trying(before) => before.limit.min(self.limit),
+            Phase::Doubling(Some(before)) | Phase::Beyond(before) | Phase::Trying(before) => {
+                before.limit.min(self.limit)
+            }
             Phase::Recovering(to) => to.min(self.limit),
             Phase::Doubling(None) | Phase::Steady(_) => self.limit,
         };
@@ -247,7 +257,8 @@ impl Limit {
         }
         let size = size.max(ROUND);
         let round = self.round;
-        if let Phase::Doubling(Some(before)) | Phase::Trying(before) = self.phase
+        if let Phase::Doubling(Some(before)) | Phase::Beyond(before) | Phase::Trying(before) =
+            self.phase
             && goodput < before.goodput * MUCH_WORSE
         {
             return self.go_back(before);
@@ -265,10 +276,22 @@ impl Limit {
                 let looked_long = round.answers >= size.saturating_mul(3);
                 if share >= CLEARLY || (looked_long && share >= AT_LEAST) {
                     self.double(goodput, most)
+                } else if looked_long && share >= NOTHING_LOST && self.limit < most {
+                    self.phase = Phase::Beyond(before);
+                    self.set((self.limit * 3 / 2).min(most), Why::NotLess)
                 } else if looked_long {
                     self.go_back(before)
                 } else {
                     None
+                }
+            }
+            Phase::Beyond(before) => {
+                if round.answers < size.saturating_mul(2) {
+                    None
+                } else if share_gained(before, self.limit, goodput) >= BEYOND {
+                    self.double(goodput, most)
+                } else {
+                    self.go_back(before)
                 }
             }
             Phase::Steady(rounds) => {
@@ -371,7 +394,7 @@ impl Limit {
 
     /// What was tried brings too little.
     fn go_back(&mut self, before: Before) -> Option<Change> {
-        let doubled = matches!(self.phase, Phase::Doubling(_));
+        let doubled = !matches!(self.phase, Phase::Trying(_));
         if !doubled {
             self.patience = (self.patience * 4).min(MAX_PATIENCE);
         }

@@ -380,12 +380,15 @@ fn the_best_concurrency_is_found() {
         let outcome = auto(jobs).run(knee(limit));
         check(&format!("knee at {limit}"), &outcome, best, 1.0 / 0.95, 0.0);
     }
+    let step = |_, n| ok(if n <= 16 { 0.02 } else { 0.04 });
+    let outcome = auto(12_000).run(Box::new(step));
+    check("step", &outcome, 12_000.0 / 64.0 * 0.04, 1.0 / 0.95, 0.0);
     let mut half = auto(6000);
     half.per_host = PerHost::Auto {
         max: NonZeroUsize::new(32),
     };
-    let outcome = half.run(Box::new(|_, n| ok(if n <= 16 { 0.02 } else { 0.04 })));
-    check("step", &outcome, 6000.0 / 16.0 * 0.02, 1.0 / 0.95, 0.0);
+    let outcome = half.run(Box::new(step));
+    check("half step", &outcome, 6000.0 / 16.0 * 0.02, 1.0 / 0.95, 0.0);
 }
 
 #[test]

@@ -15,8 +15,9 @@ const KNEE: usize = 16;
 /// URLs for a fixed limit, which has nothing to find out, and for one that has.
 const FIXED_URLS: u32 = 2400;
 const ADAPTIVE_URLS: u32 = 6000;
+/// The step is worth finding only in the long run: beyond it twice as much goes through.
+const STEP_URLS: u32 = 12_000;
 const AUTO: &str = "auto";
-const AUTO_TO_32: &str = "auto:32";
 /// 95 % of the best throughput.
 const BOUND: f64 = 1.0 / 0.95;
 
@@ -29,12 +30,12 @@ pub fn knee(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
             BASE_MS * (over / KNEE as f64).exp2()
         },
         fixed: &["4", "8", "12", "16", "20", "24", "32", "48", "64"],
-        adaptive: AUTO,
+        urls: ADAPTIVE_URLS,
     };
     sweep.rows(programs)
 }
 
-/// Latency doubles at once: as much throughput at twice the knee as at the knee.
+/// Latency doubles at once and then stays: past a valley there is more to be had.
 pub fn step(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let sweep = Sweep {
         scenario,
@@ -45,8 +46,8 @@ pub fn step(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
                 2.0 * BASE_MS
             }
         },
-        fixed: &["12", "16", "20", "24", "32"],
-        adaptive: AUTO_TO_32,
+        fixed: &["8", "16", "24", "32", "48", "64"],
+        urls: STEP_URLS,
     };
     let ours: Vec<_> = ours(programs).collect();
     sweep.rows(ours)
@@ -57,7 +58,8 @@ struct Sweep {
     scenario: &'static str,
     latency: fn(usize) -> f64,
     fixed: &'static [&'static str],
-    adaptive: &'static str,
+    /// For the adaptive one.
+    urls: u32,
 }
 
 impl Sweep {
@@ -69,8 +71,11 @@ impl Sweep {
                     let ran = self.run(program, Some(limit), FIXED_URLS);
                     (program, Some(*limit), ran)
                 }));
-                let ran = self.run(program, Some(self.adaptive), ADAPTIVE_URLS);
-                runs.push((program, Some(self.adaptive), ran));
+                runs.push((
+                    program,
+                    Some(AUTO),
+                    self.run(program, Some(AUTO), self.urls),
+                ));
             } else {
                 runs.push((program, None, self.run(program, None, FIXED_URLS)));
             }
@@ -109,9 +114,7 @@ impl Sweep {
             .note(format!("{:.0} URLs/s", throughput(ran)));
         match limit {
             None => row,
-            Some(limit) if limit == self.adaptive => {
-                row.with(&format!("--per-host {limit}")).at_most(BOUND)
-            }
+            Some(AUTO) => row.with(&format!("--per-host {AUTO}")).at_most(BOUND),
             Some(limit) => row.with(&format!("--per-host {limit}")),
         }
     }
