@@ -238,12 +238,13 @@ impl Limit {
         self.set((self.limit / 2).max(1), why)
     }
 
-    /// Back to what it was before it was cut for nothing.
+    /// Back to what it was before it was cut for nothing, and on from there.
     pub fn restore(&mut self, limit: usize) -> Option<Change> {
         if self.fixed {
             return None;
         }
-        self.settle_at(limit.clamp(1, self.max), Why::RefusesAnyway)
+        self.phase = Phase::Doubling(None);
+        self.set(limit.clamp(1, self.max), Why::RefusesAnyway)
     }
 
     fn judge(&mut self, goodput: f64, most: usize, now: Instant) -> Option<Change> {

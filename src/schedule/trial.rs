@@ -18,7 +18,7 @@ const FEWER_REFUSED: f64 = 0.5;
 const MOSTLY: f64 = 0.5;
 /// Once it is known not to be our pace, that is not doubted for so many answers; then for
 /// four times as many, and so on.
-const BLIND: u32 = 512;
+const BLIND: u32 = 2048;
 /// And for so many at most.
 const MOST_BLIND: u32 = 1 << 16;
 /// Unless of so many...
