@@ -18,6 +18,8 @@ const LINGER: Duration = Duration::from_secs(60);
 /// What cuts a limit short counts as having been the limit from this share of it on.
 const BOUND: f64 = 0.75;
 
+/// A wait this long is that for the next minute, or hour, and not a rough guess.
+const LONG: Duration = Duration::from_secs(5);
 /// Refusals in a row, each with a wait that is too long, after which a host is given up.
 const TOO_LONG: u32 = 3;
 /// How long a host that nothing special is known of is kept: its connections are, too.
@@ -310,19 +312,21 @@ impl Control {
             return;
         }
         self.pace_cut = Some(now);
-        let let_through = f64::from(self.tally.count(now));
-        if let_through == 0.0 {
+        let held = hold.saturating_duration_since(now);
+        let (let_through, asked_for) = self.tally.lately(now);
+        if let_through == 0 {
             // It lets nobody through: what helps is waiting, not a pace.
             return;
         }
-        let asked_for = self.tally.time(now).max(Duration::from_millis(1));
-        let rate = let_through / asked_for.as_secs_f64();
-        match &mut self.pace {
-            Some(pace) => pace.cut(rate, asked_for),
-            None => {
-                let with_hold = asked_for + hold.saturating_duration_since(now);
-                self.pace = Some(Pace::first(let_through / with_hold.as_secs_f64()));
-            }
+        let (all, since) = self.tally.since_refused(now);
+        let with_hold = per_second(all, since + held);
+        if held >= LONG {
+            // Who knows so exactly when there is more knows how much there is.
+            self.pace = Some(Pace::known(with_hold));
+        } else if let Some(pace) = &mut self.pace {
+            pace.cut(per_second(let_through, asked_for), asked_for);
+        } else {
+            self.pace = Some(Pace::first(with_hold));
         }
         self.tally = Tally::new(hold);
         changes(Change::Pace(self.pace.as_ref().map(Pace::per_second)));
@@ -410,4 +414,8 @@ impl Control {
             .chain(linger.filter(|until| *until > now))
             .max()
     }
+}
+
+fn per_second(count: u32, time: Duration) -> f64 {
+    f64::from(count) / time.as_secs_f64().max(1e-3)
 }

@@ -11,6 +11,8 @@ const SLACK: Duration = Duration::from_millis(5);
 const DOUBLING: f64 = 0.7;
 /// After a cut the pace is back at its plateau after this time, in seconds.
 const RETURN: f64 = 10.0;
+/// Or after so many starts, whichever is later.
+const RETURN_STARTS: f64 = 20.0;
 /// And after as long again it is so much above it.
 const RISE: f64 = 0.25;
 /// A plateau lies so far under what seems right.
@@ -81,6 +83,14 @@ impl Pace {
         pace
     }
 
+    /// The pace of a host that lets `right` requests a second through, as far as is known.
+    #[must_use]
+    pub fn known(right: f64) -> Self {
+        let mut pace = Self::first(right);
+        pace.go_around(right, right);
+        pace
+    }
+
     /// Requests a second.
     #[must_use]
     pub fn per_second(&self) -> f64 {
@@ -114,14 +124,16 @@ impl Pace {
 
     fn grow(&mut self, seconds: f64) {
         match &mut self.course {
-            Course::Seeking => self.per_second *= (seconds / DOUBLING).exp2(),
+            // Twice what was not refused is enough for one start.
+            Course::Seeking => self.per_second *= (seconds / DOUBLING).min(1.0).exp2(),
             Course::Around {
                 plateau,
                 depth,
                 age,
             } => {
                 *age += seconds;
-                let past = (*age - RETURN) / RETURN;
+                let back = RETURN.max(RETURN_STARTS / *plateau);
+                let past = (*age - back) / back;
                 let height = if past < 0.0 { *depth } else { RISE };
                 self.per_second = *plateau * (1.0 + height * past.powi(3));
             }
@@ -143,15 +155,19 @@ impl Pace {
             Course::Around { .. } => accepted.min(refused),
         };
         let right = right.max(refused * LEAST);
-        let right = right.max(SLOWEST);
-        self.per_second = (right * CUT).max(SLOWEST);
         // So far off, the right pace may lie anywhere in between.
         let likely = if right < refused * FAR {
             (right * refused).sqrt()
         } else {
             right
         };
-        let plateau = likely * BELOW;
+        self.go_around(right, likely);
+    }
+
+    /// From a little under what is right back to what is likely.
+    fn go_around(&mut self, right: f64, likely: f64) {
+        self.per_second = (right * CUT).max(SLOWEST);
+        let plateau = (likely * BELOW).max(self.per_second);
         self.course = Course::Around {
             plateau,
             depth: 1.0 - self.per_second / plateau,

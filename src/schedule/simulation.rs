@@ -327,6 +327,33 @@ fn a_rate_limit_that_says_when_is_met_and_used() {
     check("very slow", &outcome, 100.0, 1.2, 0.3);
 }
 
+/// So many in each minute, and a minute's wait for what is more.
+#[test]
+fn a_limit_of_a_few_a_minute_is_learned_too() {
+    for per_minute in [10, 30, 60] {
+        let (mut since, mut count) = (0.0, 0);
+        let server: Server = Box::new(move |now, _| {
+            if now - since >= 60.0 {
+                (since, count) = (now, 0);
+            }
+            count += 1;
+            if count <= per_minute {
+                return ok(0.05);
+            }
+            Reply {
+                latency: 0.05,
+                status: 429,
+                retry_after: Some((60.0 - (now - since)).ceil() as u64),
+            }
+        });
+        let mut patient = auto(u32::try_from(per_minute).unwrap() * 10);
+        patient.retry.max_wait = Duration::from_secs(3600);
+        let outcome = patient.run(server);
+        let name = format!("{per_minute} a minute");
+        check(&name, &outcome, 540.0, 1.5, 0.1);
+    }
+}
+
 #[test]
 fn a_rate_limit_that_does_not_say_when_is_met_too() {
     // A bare 503 may mean anything: what it means has to be found out first.

@@ -7,13 +7,17 @@ const BUCKET: Duration = Duration::from_millis(250);
 /// Buckets kept.
 const BUCKETS: u64 = 8;
 
-/// How many requests a host let through lately: since its last refusal, but no longer
-/// ago than two seconds.
+/// Fewer than these in the buckets say little: then all since the last refusal count.
+const ENOUGH: u32 = 8;
+
+/// How many requests a host let through lately: since its last refusal, and where they are
+/// enough, only those of the last two seconds.
 #[derive(Debug, Clone)]
 pub struct Tally {
     since: Instant,
     bucket: u64,
     counts: [u32; BUCKETS as usize],
+    all: u32,
 }
 
 impl Tally {
@@ -24,6 +28,7 @@ impl Tally {
             since: now,
             bucket: 0,
             counts: [0; BUCKETS as usize],
+            all: 0,
         }
     }
 
@@ -50,26 +55,33 @@ impl Tally {
             return;
         }
         self.turn(now);
+        self.all = self.all.saturating_add(1);
         if let Some(count) = self.counts.get_mut((self.bucket % BUCKETS) as usize) {
             *count += 1;
         }
     }
 
-    /// Requests let through lately.
+    /// Requests let through lately, and in what time.
     #[must_use]
-    pub fn count(&mut self, now: Instant) -> u32 {
+    pub fn lately(&mut self, now: Instant) -> (u32, Duration) {
         self.turn(now);
-        self.counts.iter().sum()
-    }
-
-    /// The time over which [`count`](Self::count) counts.
-    #[must_use]
-    pub fn time(&self, now: Instant) -> Duration {
+        let kept = self.counts.iter().sum();
+        if kept < ENOUGH {
+            return self.since_refused(now);
+        }
         let elapsed = now.saturating_duration_since(self.since);
         let into_bucket =
             elapsed.saturating_sub(BUCKET * u32::try_from(self.bucket).unwrap_or(u32::MAX));
-        let kept = BUCKET * (BUCKETS as u32 - 1) + into_bucket;
-        elapsed.min(kept)
+        (
+            kept,
+            elapsed.min(BUCKET * (BUCKETS as u32 - 1) + into_bucket),
+        )
+    }
+
+    /// Requests let through since the last refusal, and how long ago that was.
+    #[must_use]
+    pub fn since_refused(&self, now: Instant) -> (u32, Duration) {
+        (self.all, now.saturating_duration_since(self.since))
     }
 }
 
@@ -87,11 +99,13 @@ mod tests {
             tally.add(start + MS * ms);
         }
         let now = start + MS * 10_000;
-        let rate = f64::from(tally.count(now)) / tally.time(now).as_secs_f64();
+        let (count, time) = tally.lately(now);
+        let rate = f64::from(count) / time.as_secs_f64();
         assert!((99.0..=101.0).contains(&rate), "{rate}");
-        assert!(tally.time(now) <= BUCKET * 8);
-        let later = now + Duration::from_secs(3600);
-        assert_eq!(tally.count(later), 0);
+        assert!(time <= BUCKET * 8);
+        // Where there is nothing of late, all of it counts.
+        let later = now + Duration::from_secs(90);
+        assert_eq!(tally.lately(later), (1000, Duration::from_secs(100)));
     }
 
     #[test]
@@ -102,6 +116,6 @@ mod tests {
             tally.add(start + MS * ms);
         }
         let now = start + MS * 400;
-        assert_eq!((tally.count(now), tally.time(now)), (4, MS * 400));
+        assert_eq!(tally.lately(now), (4, MS * 400));
     }
 }
