@@ -245,25 +245,12 @@ impl Run {
             if let Some(progress) = progress {
                 progress.stop();
             }
-            let complete = |summary: &mut Summary| {
-                complete(summary, &live, &clock);
-                // A wish that came when everything was done has ended nothing.
-                let is_early = summary.left > 0 || !summary.list_ended;
-                summary.ended_by = shutdown.ended_by().filter(|_| is_early);
-            };
+            let complete = |summary: &mut Summary| complete(summary, &live, &clock, &shutdown);
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)
         };
-        let stop = async {
-            tokio::select! {
-                () = stop => shutdown.end_early(EndedBy::Shutdown),
-                () = passed(stop_after) => {
-                    shutdown.end_early(EndedBy::StopAfter(stop_after.unwrap_or_default()));
-                }
-                () = shutdown.ended_early() => {}
-            }
-        };
-        let (end, end_of_pump) = until(work, &shutdown, grace, stop, abort).await;
+        let early = ended_early(&shutdown, stop_after, stop);
+        let (end, end_of_pump) = until(work, &shutdown, grace, early, abort).await;
         verdict(end, end_of_pump)
     }
 }
@@ -295,11 +282,23 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
     Ok(())
 }
 
-/// Waits for this long; without a time for ever.
-async fn passed(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
+/// Ends the run early when the caller wishes it or its time has passed; waits until one of
+/// these, or the engine itself, has done so.
+async fn ended_early(
+    shutdown: &Shutdown,
+    stop_after: Option<Duration>,
+    stop: impl Future<Output = ()>,
+) {
+    let passed = async {
+        match stop_after {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stop => shutdown.end_early(EndedBy::Shutdown),
+        () = passed => shutdown.end_early(EndedBy::StopAfter(stop_after.unwrap_or_default())),
+        () = shutdown.ended_early() => {}
     }
 }
 
@@ -340,13 +339,16 @@ async fn counted(live: &Live) {
     }
 }
 
-fn complete(summary: &mut Summary, live: &Live, clock: &RunClock) {
+fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: &Shutdown) {
     summary.input = live.listed();
     summary.list_ended = live.has_list_ended();
     summary.left = summary.input.saturating_sub(summary.settled());
     summary.retries = live.count_retries();
     summary.wall = clock.started().elapsed();
     summary.one_by_one = live.busy();
+    // A wish that came when everything was done has ended nothing.
+    let is_early = summary.left > 0 || !summary.list_ended;
+    summary.ended_by = shutdown.ended_by().filter(|_| is_early);
 }
 
 /// The worst of what happened: a failing output before an input that can't be read, as

@@ -100,6 +100,17 @@ enum Phase {
     Trying(Before),
 }
 
+impl Phase {
+    /// What it goes back to when that was better.
+    fn before(self) -> Option<Before> {
+        match self {
+            Self::Doubling(before) => before,
+            Self::Beyond(before) | Self::Trying(before) => Some(before),
+            Self::Recovering(_) | Self::Steady(_) => None,
+        }
+    }
+}
+
 /// A limit and what came of it.
 #[derive(Debug, Clone, Copy)]
 struct Before {
@@ -198,11 +209,7 @@ impl Limit {
 
     /// A try whose first answers took so long that it can't be worth it ends at once.
     fn much_slower(&mut self, mean: f64) -> Option<Change> {
-        let (Phase::Doubling(Some(before)) | Phase::Beyond(before) | Phase::Trying(before)) =
-            self.phase
-        else {
-            return None;
-        };
+        let before = self.phase.before()?;
         // By Little's law: as many at the same time as come in a second, times what each takes.
         let expected = self.limit as f64 / mean.max(1e-9);
         let was = before.limit as f64 / before.mean.max(1e-9);
@@ -226,14 +233,12 @@ impl Limit {
         }
         self.last_cut = Some(now);
         self.patience = PATIENCE;
-        let to = match self.phase {
-            // What is being tried, or came from doubling, is not believed in yet.
-            Phase::Doubling(Some(before)) | Phase::Beyond(before) | Phase::Trying(before) => {
-                before.limit.min(self.limit)
-            }
-            Phase::Recovering(to) => to.min(self.limit),
-            Phase::Doubling(None) | Phase::Steady(_) => self.limit,
-        };
+        // What is being tried, or came from doubling, is not believed in yet.
+        let to = self
+            .phase
+            .before()
+            .map_or(self.limit, |before| before.limit);
+        let to = to.min(self.limit);
         self.phase = Phase::Recovering(to);
         self.set((self.limit / 2).max(1), why)
     }
@@ -248,95 +253,86 @@ impl Limit {
     }
 
     fn judge(&mut self, goodput: f64, most: usize, now: Instant) -> Option<Change> {
-        let size = u32::try_from(self.limit).unwrap_or(u32::MAX);
         if let Phase::Recovering(to) = self.phase {
-            return if self.round.answers >= size {
-                self.recover(to.min(most))
-            } else {
-                None
-            };
+            return self.recover(to.min(most));
         }
-        let size = size.max(ROUND);
-        let round = self.round;
-        if let Phase::Doubling(Some(before)) | Phase::Beyond(before) | Phase::Trying(before) =
-            self.phase
+        if let Some(before) = self.phase.before()
             && goodput < before.goodput * MUCH_WORSE
         {
             return self.go_back(before);
         }
-        if round.answers < size {
+        let size = u32::try_from(self.limit).unwrap_or(u32::MAX).max(ROUND);
+        let rounds = self.round.answers / size;
+        if rounds == 0 {
             return None;
         }
-        let mean = round.mean();
+        let mean = self.round.mean();
         self.quickest = Some(self.quickest.map_or(mean, |quickest| quickest.min(mean)));
         match self.phase {
             Phase::Recovering(_) => None,
             Phase::Doubling(None) => self.double(goodput, most),
-            Phase::Doubling(Some(before)) => {
-                let share = share_gained(before, self.limit, goodput);
-                let looked_long = round.answers >= size.saturating_mul(3);
-                if share >= CLEARLY || (looked_long && share >= AT_LEAST) {
-                    self.double(goodput, most)
-                } else if looked_long && share >= NOTHING_LOST && self.limit < most {
-                    self.phase = Phase::Beyond(before);
-                    self.set((self.limit * 3 / 2).min(most), Why::NotLess)
-                } else if looked_long {
-                    self.go_back(before)
-                } else {
-                    None
-                }
-            }
-            Phase::Beyond(before) => {
-                if round.answers < size.saturating_mul(2) {
-                    None
-                } else if share_gained(before, self.limit, goodput) >= BEYOND {
+            Phase::Doubling(Some(before)) => self.judge_doubling(before, rounds, goodput, most),
+            Phase::Beyond(before) if rounds >= 2 => {
+                if share_gained(before, self.limit, goodput) >= BEYOND {
                     self.double(goodput, most)
                 } else {
                     self.go_back(before)
                 }
             }
-            Phase::Steady(rounds) => {
-                if round.answers < size.saturating_mul(ROUNDS) {
-                    return None;
-                }
-                if rounds > 1 {
-                    self.phase = Phase::Steady(rounds - 1);
-                    self.round = Round {
-                        since: Some(now),
-                        ..Round::default()
-                    };
-                    return None;
-                }
-                self.try_another(goodput, most)
-            }
-            Phase::Trying(before) => {
-                let more = self.limit > before.limit;
-                if round.answers < size.saturating_mul(ROUNDS) {
-                    return None;
-                }
-                let worth = if more {
-                    share_gained(before, self.limit, goodput) >= WORTH
-                } else {
-                    goodput >= before.goodput * AS_GOOD
+            Phase::Steady(1) if rounds >= ROUNDS => self.try_another(goodput, most),
+            Phase::Steady(left) if rounds >= ROUNDS => {
+                self.phase = Phase::Steady(left - 1);
+                self.round = Round {
+                    since: Some(now),
+                    ..Round::default()
                 };
-                if !worth {
-                    return self.go_back(before);
-                }
-                self.patience = PATIENCE;
-                self.phase = Phase::Steady(1);
-                self.round = Round::default();
-                let why = if more {
-                    Why::Gain
-                } else {
-                    Why::AsGoodWithFewer
-                };
-                Some(Change::Limit {
-                    from: before.limit,
-                    to: self.limit,
-                    why,
-                })
+                None
             }
+            Phase::Trying(before) if rounds >= ROUNDS => self.judge_try(before, goodput),
+            Phase::Beyond(_) | Phase::Steady(_) | Phase::Trying(_) => None,
         }
+    }
+
+    fn judge_doubling(
+        &mut self,
+        before: Before,
+        rounds: u32,
+        goodput: f64,
+        most: usize,
+    ) -> Option<Change> {
+        let share = share_gained(before, self.limit, goodput);
+        let looked_long = rounds >= 3;
+        if share >= CLEARLY || (looked_long && share >= AT_LEAST) {
+            self.double(goodput, most)
+        } else if looked_long && share >= NOTHING_LOST && self.limit < most {
+            self.phase = Phase::Beyond(before);
+            self.set((self.limit * 3 / 2).min(most), Why::NotLess)
+        } else if looked_long {
+            self.go_back(before)
+        } else {
+            None
+        }
+    }
+
+    fn judge_try(&mut self, before: Before, goodput: f64) -> Option<Change> {
+        let (is_worth_it, why) = if self.limit > before.limit {
+            let share = share_gained(before, self.limit, goodput);
+            (share >= WORTH, Why::Gain)
+        } else {
+            let as_good = goodput >= before.goodput * AS_GOOD;
+            (as_good, Why::AsGoodWithFewer)
+        };
+        if !is_worth_it {
+            return self.go_back(before);
+        }
+        self.patience = PATIENCE;
+        self.phase = Phase::Steady(1);
+        self.round = Round::default();
+        Some(Change::Limit {
+            from: before.limit,
+            to: self.limit,
+            why,
+        })
     }
 
     fn double(&mut self, goodput: f64, most: usize) -> Option<Change> {
