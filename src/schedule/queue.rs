@@ -1,5 +1,7 @@
 //! The queue of every host, and the decision whose turn it is: pure, the clock passed in.
 
+mod host;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use super::change::Change;
 use super::control::{Control, Gate, Load, Rules, Start};
 use super::spacing::Spacing;
 use super::timers::Timers;
+
+use host::{Host, Place, Tag};
 
 /// Starts may come so much too early to make up for late ones, when a total rate is set.
 const RATE_SLACK: Duration = Duration::from_millis(5);
@@ -86,100 +90,6 @@ pub struct HostQueue<T> {
     idle: usize,
     ended: bool,
     changes: Vec<(HostKey, Change)>,
-}
-
-/// The place of a host in the order of turns: the slot time it has used in microseconds, the
-/// age of its wish, the host.
-type Tag = (u64, u64, usize);
-
-#[derive(Debug)]
-struct Host<T> {
-    key: HostKey,
-    /// Items that had their turn before: retries whose time has come, and redirects that
-    /// lead here. They take turns with those that did not, and come first: what was begun
-    /// ends soon, but a URL that is refused again and again does not keep the others out.
-    returned: VecDeque<T>,
-    fresh: VecDeque<T>,
-    /// Whether the last turn was one of the returned.
-    fresh_next: bool,
-    running: usize,
-    /// Slot time it has used, on the clock of the turns.
-    spent: u64,
-    /// What an item of it usually takes.
-    usual: u64,
-    /// Timers that name this host; it can't be forgotten before they have passed.
-    timers: usize,
-    /// The next of them that is there to look at the host again.
-    wake: Option<Instant>,
-    place: Place,
-    is_idle: bool,
-    /// There from the first start on: a list may name millions of hosts.
-    control: Option<Box<Control>>,
-}
-
-/// Where a host stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Nowhere,
-    Ring(Tag),
-    Failing,
-}
-
-impl<T> Host<T> {
-    fn new(key: HostKey) -> Self {
-        Self {
-            key,
-            returned: VecDeque::new(),
-            fresh: VecDeque::new(),
-            fresh_next: false,
-            running: 0,
-            spent: 0,
-            usual: 0,
-            timers: 0,
-            wake: None,
-            place: Place::Nowhere,
-            is_idle: false,
-            control: None,
-        }
-    }
-
-    fn queued(&self) -> usize {
-        self.returned.len() + self.fresh.len()
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        self.fresh_next = match (self.returned.is_empty(), self.fresh.is_empty()) {
-            (false, false) => !self.fresh_next,
-            (is_empty, _) => !is_empty,
-        };
-        if self.fresh_next {
-            self.returned.pop_front()
-        } else {
-            self.fresh.pop_front()
-        }
-    }
-
-    /// An item took so long; `charged` was counted in advance.
-    fn charge(&mut self, took: u64, charged: u64) {
-        self.spent = self.spent.saturating_add(took).saturating_sub(charged);
-        self.usual = match self.usual {
-            0 => took,
-            usual => usual - usual / 8 + took / 8,
-        };
-    }
-
-    fn gate(&self, now: Instant) -> Gate {
-        match &self.control {
-            Some(control) => control.gate(self.running, now),
-            None if self.running == 0 => Gate::Open,
-            None => Gate::Full,
-        }
-    }
-
-    /// Whether nothing of it is queued or running. Something may be parked.
-    fn is_unused(&self) -> bool {
-        self.running == 0 && self.place == Place::Nowhere && self.queued() == 0
-    }
 }
 
 impl<T> HostQueue<T> {
