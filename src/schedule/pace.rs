@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_one_at_most_doubles_from_one_start_to_the_next() {
+        let mut now = Instant::now();
+        let mut pace = Pace::first(0.1);
+        for _ in 0..5 {
+            let before = pace.per_second();
+            assert!(pace.start(now));
+            assert!(pace.per_second() <= before * 2.0, "{pace:?}");
+            now = pace.wait(now).unwrap();
+        }
+        assert!(pace.per_second() > 0.4, "{pace:?}");
+    }
+
+    #[test]
     fn after_a_cut_it_comes_back_to_just_under_what_was_right_and_stays_there_for_long() {
         let mut now = Instant::now();
         let mut pace = Pace::first(100.0);
