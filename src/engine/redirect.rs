@@ -139,6 +139,7 @@ mod tests {
             url: Url::parse(url).unwrap(),
             credentials: None,
             raw: None,
+            wish: None,
         };
         let with_body = matches!(method, Method::POST | Method::PUT);
         Attempt::first(job, method, with_body)

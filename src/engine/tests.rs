@@ -206,6 +206,7 @@ impl Bench {
                 url,
                 credentials: None,
                 raw: None,
+                wish: None,
             })
         });
         batches.try_send(Ok(entries.collect())).unwrap();

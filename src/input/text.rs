@@ -118,6 +118,7 @@ fn entry(parsed: Result<Parsed, String>, bytes: &[u8], place: Place) -> Entry {
                 url,
                 credentials,
                 raw,
+                wish: None,
             })
         }
         Err(reason) => Entry::Invalid(InvalidLine {

@@ -4,9 +4,11 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::FetchError;
+use super::{FetchError, RelPath, Sha256};
 
 /// Where an input line stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,41 @@ pub struct Job {
     /// The line as it was, kept only where it differs from `url`; may hold a password,
     /// so it goes nowhere but into `--failed FILE`.
     pub raw: Option<Box<[u8]>>,
+    /// What else the line asks for.
+    pub wish: Option<Box<Wish>>,
+}
+
+/// What a line asks for beyond its URL: in lists that can say more than that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Where the body is saved, below the output folder.
+    pub file: Option<RelPath>,
+    /// The method, instead of that of the run.
+    pub method: Option<Method>,
+    /// Headers; each takes the place of those of the run with its name.
+    pub headers: HeaderMap,
+    /// The body of the request, instead of that of the run.
+    pub body: Option<Bytes>,
+    /// Length of the decoded body that is expected, in bytes.
+    pub size: Option<u64>,
+    /// Hash of the decoded body that is expected.
+    pub sha256: Option<Sha256>,
+}
+
+impl Wish {
+    /// Whether the request is another one than the URL and the options of the run make.
+    #[must_use]
+    pub fn changes_request(&self) -> bool {
+        self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
+    }
+}
+
+impl Job {
+    /// Where the line says that its body goes.
+    #[must_use]
+    pub fn named_file(&self) -> Option<&RelPath> {
+        self.wish.as_ref()?.file.as_ref()
+    }
 }
 
 /// A line that is no http(s) URL: settled as failed before anything is sent.

@@ -1,6 +1,7 @@
 //! The words everyone speaks. Imports nothing of the other rooms, decides nothing.
 
 mod attempt;
+mod digest;
 mod error;
 mod event;
 mod feedback;
@@ -9,6 +10,7 @@ mod kind;
 mod live;
 mod moment;
 mod outcome;
+mod path;
 mod record;
 mod response;
 mod saved;
@@ -19,18 +21,20 @@ mod window;
 mod wire;
 
 pub use attempt::{Attempt, Hop};
+pub use digest::Sha256;
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
 pub use event::{Event, Settled};
 pub use feedback::{Feedback, Verdict};
-pub use job::{Credentials, Entry, HostKey, InvalidLine, Job, Place};
+pub use job::{Credentials, Entry, HostKey, InvalidLine, Job, Place, Wish};
 pub use kind::ErrorKind;
 pub use live::Live;
 pub use moment::{after, now};
 pub use outcome::{Fetched, Outcome, OutcomeName};
-pub use record::{Record, RecordError};
+pub use path::RelPath;
+pub use record::{Change, Record, RecordError};
 pub use response::ResponseHead;
-pub use saved::Saved;
+pub use saved::{PackPlace, Saved};
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};
 pub use summary::{EndedBy, MaxFailures, Summary};
 pub use text::{harmless, human_duration, mask_userinfo, parse_duration};

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, FetchError, OutcomeName, Place};
+use super::{ErrorKind, FetchError, OutcomeName, PackPlace, Place, Sha256};
 
 /// Why a job failed, as records say it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,20 @@ impl From<&FetchError> for RecordError {
             transient: error.is_transient(),
         }
     }
+}
+
+/// What became of a page since the run before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It was not there before.
+    New,
+    /// It is another one.
+    Changed,
+    /// It is the same.
+    Unchanged,
+    /// It was there before, and is no more (404, 410).
+    Gone,
 }
 
 /// What became of one input line. Absent means unknown; nothing is ever made up.
@@ -64,6 +78,24 @@ pub struct Record {
     /// Length of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// The file of the body, relative to the output folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Where in the pack the response stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackPlace>,
+    /// Hash of the whole decoded body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+    /// The deciding attempt began at this byte of the body: what is before came earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<u64>,
+    /// What became of the page since the run before, with `--refresh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// Tells apart requests to one URL, where the line has a request of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// `ETag` of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -114,6 +146,12 @@ impl Record {
             http: None,
             content_type: None,
             bytes: None,
+            file: None,
+            pack: None,
+            sha256: None,
+            resumed_at: None,
+            change: None,
+            request: None,
             etag: None,
             last_modified: None,
             at: String::new(),

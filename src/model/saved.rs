@@ -1,6 +1,9 @@
 //! Where the bytes of a body went.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::RelPath;
 
 /// Where the bytes of a body went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,4 +12,19 @@ pub struct Saved {
     pub bytes: u64,
     /// The body itself, when it was kept in memory.
     pub body: Option<Bytes>,
+    /// Its file, when it has one.
+    pub file: Option<RelPath>,
+    /// Its place in a pack, when it went into one.
+    pub pack: Option<PackPlace>,
+    /// Whether its file held just these bytes before.
+    pub is_same: bool,
+}
+
+/// Where in a pack a response stands: enough to read it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackPlace {
+    /// Where the record begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Its length in the file, in bytes.
+    pub length: u64,
 }

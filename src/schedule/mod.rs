@@ -318,6 +318,7 @@ mod tests {
                 url: url::Url::parse(url).unwrap(),
                 credentials: None,
                 raw: None,
+                wish: None,
             },
             http::Method::GET,
             false,

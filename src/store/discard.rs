@@ -30,7 +30,7 @@ impl BodyFile for Counted {
     async fn commit(self) -> Result<Saved, FetchError> {
         Ok(Saved {
             bytes: self.0,
-            body: None,
+            ..Saved::default()
         })
     }
 }

@@ -45,6 +45,7 @@ impl BodyFile for Kept {
         Ok(Saved {
             bytes: body.len() as u64,
             body: Some(body),
+            ..Saved::default()
         })
     }
 }
