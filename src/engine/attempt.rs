@@ -10,10 +10,11 @@ use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
 use super::redirect::{self, Redirect};
+use super::resume::{self, Answer};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
 use crate::model::{
-    Attempt, Cause, FetchError, Live, ResponseHead, Saved, TimeLimit, Wire, after, now,
+    Attempt, Cause, FetchError, Live, ResponseHead, TimeLimit, Version, Wire, after, now,
 };
 use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
@@ -26,11 +27,34 @@ const DRAIN_BYTES: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How an attempt ended well.
-pub enum Step {
-    /// The whole body came.
-    Fetched(Saved),
+pub enum Step<F> {
+    /// The whole body came; it is still to be made final.
+    Whole(F),
+    /// Nothing was missing in what is here.
+    Complete,
+    /// What is here did not change.
+    Unchanged,
+    /// What is here can't be continued: once more, from the beginning.
+    StartOver,
     /// It goes on elsewhere.
     Redirected(Redirect),
+}
+
+/// What a head says.
+enum Verdict {
+    /// The body is wanted: the whole of it, or the rest.
+    Take(Option<Rest>),
+    Complete,
+    Unchanged,
+    StartOver,
+    Redirected(Redirect),
+}
+
+/// What a partial answer brings.
+#[derive(Clone, Copy)]
+struct Rest {
+    length: u64,
+    total: u64,
 }
 
 /// Runs one attempt to its end, within its time.
@@ -39,7 +63,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     attempt: &Attempt,
     wire: &Arc<Wire>,
     seen: &mut Option<ResponseHead>,
-) -> Result<Step, FetchError> {
+) -> Result<Step<S::File>, FetchError> {
     let inner = request(engine, attempt, wire, seen);
     let (outcome, rest) = match engine.options.max_time {
         None => inner.await,
@@ -60,7 +84,7 @@ async fn request<T: Transport, S: BodyStore>(
     attempt: &Attempt,
     wire: &Arc<Wire>,
     seen: &mut Option<ResponseHead>,
-) -> (Result<Step, FetchError>, Option<T::Body>) {
+) -> (Result<Step<S::File>, FetchError>, Option<T::Body>) {
     let options = &engine.options;
     let opening = engine.transport.open(attempt, wire);
     let opened = head_in_time(opening, options.stall_timeout, wire).await;
@@ -71,11 +95,18 @@ async fn request<T: Transport, S: BodyStore>(
     wire.head_came(now());
     let verdict = judge(attempt, &head, options);
     let head = seen.insert(head);
-    match verdict {
-        Ok(None) => (keep(engine, attempt, head, body).await, None),
-        Ok(Some(redirect)) => (Ok(Step::Redirected(redirect)), Some(body)),
-        Err(error) => (Err(error), Some(body)),
-    }
+    let step = match verdict {
+        Ok(Verdict::Take(rest)) => {
+            let file = keep(engine, attempt, head, body, rest).await;
+            return (file.map(Step::Whole), None);
+        }
+        Ok(Verdict::Complete) => Ok(Step::Complete),
+        Ok(Verdict::Unchanged) => Ok(Step::Unchanged),
+        Ok(Verdict::StartOver) => Ok(Step::StartOver),
+        Ok(Verdict::Redirected(redirect)) => Ok(Step::Redirected(redirect)),
+        Err(error) => Err(error),
+    };
+    (step, Some(body))
 }
 
 /// Takes a body that is wanted.
@@ -84,14 +115,58 @@ async fn keep<T: Transport, S: BodyStore>(
     attempt: &Attempt,
     head: &ResponseHead,
     body: T::Body,
-) -> Result<Step, FetchError> {
-    let file = engine.store.begin(attempt, head)?;
-    let saved = if has_body(attempt, head) {
-        take_body(body, head, file, &engine.options, &engine.live).await?
-    } else {
-        file.commit().await?
+    rest: Option<Rest>,
+) -> Result<S::File, FetchError> {
+    let options = &engine.options;
+    let part = attempt.continued().filter(|_| rest.is_some());
+    let version = match (part, rest) {
+        (Some(part), Some(rest)) => Some(Version {
+            total: Some(rest.total),
+            ..part.version.clone()
+        }),
+        _ if options.partial_is_fine => None,
+        _ => resume::version(attempt, head),
     };
-    Ok(Step::Fetched(saved))
+    let file = engine.store.begin(attempt, head, version, part)?;
+    if !has_body(attempt, head) {
+        return Ok(file);
+    }
+    let mut sink = Sink {
+        file,
+        size: part.map_or(0, |part| part.length),
+        limit: options.max_size,
+        live: &engine.live,
+    };
+    let wire = WireBody {
+        body,
+        stall: StallClock::new(options.stall_timeout),
+        received: 0,
+        expected: rest.map(|rest| rest.length).or(head.content_length()),
+        is_exact: rest.is_some(),
+    };
+    let taken = take_body(wire, head, &mut sink).await;
+    match taken.and_then(|()| sink.is_whole(rest)) {
+        Ok(()) => Ok(sink.file),
+        Err(error) => {
+            if spoils(&error) {
+                sink.file.discard();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Whether an error says that the bytes that came are of no use. A body that was only cut off
+/// is kept by its store, if it can be continued.
+fn spoils(error: &FetchError) -> bool {
+    matches!(
+        error,
+        FetchError::Decode { .. }
+            | FetchError::TooLarge { .. }
+            | FetchError::Checksum(_)
+            | FetchError::Protocol { .. }
+            | FetchError::Save { .. }
+    )
 }
 
 /// Waits for the head. The clock does not run while the connection is being made: that
@@ -130,11 +205,25 @@ fn judge(
     attempt: &Attempt,
     head: &ResponseHead,
     options: &EngineOptions,
-) -> Result<Option<Redirect>, FetchError> {
+) -> Result<Verdict, FetchError> {
+    if let Some(part) = attempt.continued() {
+        match resume::answer(part, head) {
+            Answer::Rest { length, total } => {
+                within(options.max_size, Some(total))?;
+                return Ok(Verdict::Take(Some(Rest { length, total })));
+            }
+            Answer::Complete => return Ok(Verdict::Complete),
+            Answer::Useless => return Ok(Verdict::StartOver),
+            Answer::Other => {}
+        }
+    }
     if redirect::is_redirect(head.status) {
         return redirect::follow(attempt, head, options.max_redirects)
-            .map(Some)
+            .map(Verdict::Redirected)
             .map_err(|problem| FetchError::Redirect { problem });
+    }
+    if head.status == StatusCode::NOT_MODIFIED && attempt.if_changed().is_some() {
+        return Ok(Verdict::Unchanged);
     }
     if !head.status.is_success() {
         return Err(FetchError::Status {
@@ -148,16 +237,18 @@ fn judge(
             cause: Cause::words("206 Partial Content, but the whole was asked for"),
         });
     }
-    let plain = !head.headers.contains_key(header::CONTENT_ENCODING);
-    match head.content_length() {
-        Some(length) if plain && length > options.max_size && has_body(attempt, head) => {
-            Err(FetchError::TooLarge {
-                limit: options.max_size,
-                announced: Some(length),
-            })
-        }
-        _ => Ok(None),
+    let is_plain = !head.headers.contains_key(header::CONTENT_ENCODING);
+    if is_plain && has_body(attempt, head) {
+        within(options.max_size, head.content_length())?;
     }
+    Ok(Verdict::Take(None))
+}
+
+fn within(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
+    if announced.is_some_and(|length| length > limit) {
+        return Err(FetchError::TooLarge { limit, announced });
+    }
+    Ok(())
 }
 
 /// When the server wants to be asked again: it says so, or it says that nothing is left of
@@ -175,24 +266,10 @@ fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
 }
 
 async fn take_body<B: Body, F: BodyFile>(
-    body: B,
+    mut wire: WireBody<B>,
     head: &ResponseHead,
-    file: F,
-    options: &EngineOptions,
-    live: &Live,
-) -> Result<Saved, FetchError> {
-    let mut wire = WireBody {
-        body,
-        stall: StallClock::new(options.stall_timeout),
-        received: 0,
-        expected: head.content_length(),
-    };
-    let mut sink = Sink {
-        file,
-        size: 0,
-        limit: options.max_size,
-        live,
-    };
+    sink: &mut Sink<'_, F>,
+) -> Result<(), FetchError> {
     match codings(&head.headers) {
         Some(codings) if !codings.is_empty() => {
             let mut decoder = Decoder::new(&codings)?;
@@ -214,7 +291,7 @@ async fn take_body<B: Body, F: BodyFile>(
             }
         }
     }
-    sink.file.commit().await
+    Ok(())
 }
 
 /// A body on the wire, with its clock and its announced length.
@@ -223,6 +300,9 @@ struct WireBody<B> {
     stall: StallClock,
     received: u64,
     expected: Option<u64>,
+    /// Whether more than that is wrong, too: a `Content-Length` is seen to by the transport,
+    /// a range is not.
+    is_exact: bool,
 }
 
 impl<B: Body> WireBody<B> {
@@ -230,6 +310,12 @@ impl<B: Body> WireBody<B> {
         match self.stall.next(&mut self.body).await? {
             Some(chunk) => {
                 self.received += chunk.len() as u64;
+                let is_more = self.expected.is_some_and(|most| self.received > most);
+                if self.is_exact && is_more {
+                    return Err(FetchError::Protocol {
+                        cause: Cause::words("more bytes than the Content-Range says"),
+                    });
+                }
                 Ok(Some(chunk))
             }
             None if self
@@ -252,6 +338,19 @@ struct Sink<'a, F> {
     size: u64,
     limit: u64,
     live: &'a Live,
+}
+
+impl<F> Sink<'_, F> {
+    /// Whether the rest was all that was missing: a server may send less than was asked for.
+    fn is_whole(&self, rest: Option<Rest>) -> Result<(), FetchError> {
+        match rest {
+            Some(rest) if self.size < rest.total => Err(FetchError::Truncated {
+                received: self.size,
+                expected: Some(rest.total),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<F: BodyFile> Sink<'_, F> {

@@ -5,13 +5,14 @@ mod attempt;
 mod clock;
 mod feed;
 mod redirect;
+mod resume;
 mod settle;
 mod shutdown;
 mod verdict;
 mod worker;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -20,7 +21,9 @@ use tokio::sync::mpsc;
 
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
-use crate::model::{EndedBy, Event, Live, MaxFailures, Settled, Window};
+use crate::model::{
+    EndedBy, Event, FetchError, History, Live, MaxFailures, Outcome, Settled, Window,
+};
 use crate::schedule::{RetryPolicy, Scheduler};
 use crate::store::BodyStore;
 
@@ -116,6 +119,10 @@ pub struct Engine<T, S> {
     pub events: mpsc::Sender<Event>,
     /// How the run is ended before its list is.
     pub shutdown: Shutdown,
+    /// What earlier runs did.
+    pub history: Arc<History>,
+    /// Set when nothing can be saved any more.
+    pub broken: OnceLock<FetchError>,
 }
 
 impl<T, S> Engine<T, S> {
@@ -129,18 +136,42 @@ impl<T, S> Engine<T, S> {
 
     /// Counts a job that reached its end, and hands it on.
     async fn settle(&self, settled: Settled) {
-        self.live.settled_as(&settled.outcome);
         // The reporters go only after the engine; when one of them fails, the run is
         // already being wound down.
-        let _ = self.events.send(Event::Settled(Box::new(settled))).await;
+        if let Some(room) = self.room_for_event().await {
+            self.settle_now(settled, room);
+        }
+    }
+
+    /// A place among the events that wait to be reported; `None` when nobody reports any more.
+    async fn room_for_event(&self) -> Option<mpsc::OwnedPermit<Event>> {
+        self.events.clone().reserve_owned().await.ok()
+    }
+
+    /// The same without waiting: for a body that becomes final later, on another thread.
+    fn settle_now(&self, settled: Settled, room: mpsc::OwnedPermit<Event>) {
+        let ends_run = match &settled.outcome {
+            Outcome::Failed(error @ FetchError::Save { ends_run: true, .. }) => Some(error.clone()),
+            _ => None,
+        };
+        self.live.settled_as(&settled.outcome);
+        room.send(Event::Settled(Box::new(settled)));
+        if let Some(error) = ends_run {
+            let _ = self.broken.set(error);
+            self.end_early(EndedBy::Disk);
+        }
         let live = &self.live;
         if let Some(most) = self.options.max_failures
             && most.is_exceeded(live.count_failed(), live.settled(), live.total())
         {
-            self.shutdown.end_early(EndedBy::MaxFailures(most));
-            // Now, and not when somebody comes to it: jobs that fail fast would be failed.
-            self.scheduler.stop();
+            self.end_early(EndedBy::MaxFailures(most));
         }
+    }
+
+    fn end_early(&self, why: EndedBy) {
+        self.shutdown.end_early(why);
+        // Now, and not when somebody comes to it: jobs that fail fast would be failed.
+        self.scheduler.stop();
     }
 }
 
@@ -149,6 +180,8 @@ impl<T, S> Engine<T, S> {
 pub struct End {
     /// The list could not be read on.
     pub input_error: Option<InputError>,
+    /// Nothing could be saved any more.
+    pub broken: Option<FetchError>,
     /// A task broke down: a mistake in this program.
     pub panic: Option<String>,
 }
@@ -176,8 +209,6 @@ pub async fn run<T: Transport, S: BodyStore>(
             abort.run_until_cancelled(scheduler.keep_time()).await;
         }
     });
-    // What the workers share goes when they do: the reporters see the last event then.
-    drop(engine);
 
     let workers = join_all(workers);
     tokio::pin!(workers);
@@ -189,6 +220,11 @@ pub async fn run<T: Transport, S: BodyStore>(
         }
     };
     time.abort();
+    // What was handed to the store is made final; then everything that the workers shared can
+    // go, and with it the last way to the reporters.
+    engine.store.close(shutdown.abort_token()).await;
+    let broken = engine.broken.get().cloned();
+    drop(engine);
     // After the workers nobody needs the feed; it ends by itself, or at this.
     shutdown.stop();
     let fed = feed.await;
@@ -205,7 +241,11 @@ pub async fn run<T: Transport, S: BodyStore>(
         .chain(time.err())
         .find_map(|error| error.try_into_panic().ok())
         .map(|payload| panic_text(&*payload));
-    End { input_error, panic }
+    End {
+        input_error,
+        broken,
+        panic,
+    }
 }
 
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {

@@ -5,9 +5,10 @@ use std::time::Instant;
 use http::header;
 
 use super::clock::{RunClock, millis};
+use super::worker::Ended;
 use crate::model::{
     Attempt, FetchError, Fetched, InvalidLine, Outcome, Record, RecordError, ResponseHead, Saved,
-    Settled, Wire, now,
+    Settled, now,
 };
 
 /// A line that was no URL.
@@ -47,36 +48,27 @@ pub fn given_up(attempt: Attempt, error: FetchError, clock: &RunClock) -> Settle
     }
 }
 
-/// A job whose last attempt ends now.
+/// A job whose last attempt ended at `end`.
 pub fn settled(
-    attempt: Attempt,
+    ended: Ended,
     result: Result<Saved, FetchError>,
-    head: Option<ResponseHead>,
-    wire: &Wire,
+    end: Instant,
     clock: &RunClock,
 ) -> Settled {
-    let end = now();
+    let Ended {
+        attempt,
+        head,
+        wire,
+    } = ended;
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let start = wire.started();
-    let seen = head.as_ref();
-    let text = |name| seen.and_then(|head| head.text(name)).map(str::to_owned);
-    let error = result.as_ref().err().map(RecordError::from);
-    let bytes = result.as_ref().ok().map(|saved| saved.bytes);
-    let final_url = seen.map(|_| attempt.url().as_str().to_owned());
-    let redirects = attempt.redirects();
     let mut record = Record {
         ok: result.is_ok(),
-        status: seen.map(|head| head.status.as_u16()),
-        error,
+        error: result.as_ref().err().map(RecordError::from),
         attempts: attempt.number,
-        final_url,
-        redirects,
-        http: seen.and_then(ResponseHead::version_text).map(str::to_owned),
-        content_type: text(header::CONTENT_TYPE),
-        bytes,
-        etag: text(header::ETAG),
-        last_modified: text(header::LAST_MODIFIED),
-        at: clock.rfc3339(end),
+        final_url: head.as_ref().map(|_| attempt.url().as_str().to_owned()),
+        redirects: attempt.redirects(),
+        at: clock.rfc3339(now()),
         started_ms: Some(clock.ms(start)),
         ttfb_ms: wire.head_time().map(millis),
         elapsed_ms: Some(since(start)),
@@ -84,9 +76,16 @@ pub fn settled(
             .first_start
             .filter(|_| attempt.number > 1)
             .map(since),
+        resumed_at: attempt.part.as_ref().map(|part| part.length),
         simulated: attempt.simulated,
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
+    if let Some(head) = &head {
+        describe(&mut record, head);
+    }
+    if let Ok(saved) = &result {
+        place(&mut record, saved);
+    }
     let outcome = match (result, head) {
         (Ok(saved), Some(head)) => Outcome::Fetched(Box::new(Fetched { head, saved })),
         (Ok(_), None) => Outcome::Skipped,
@@ -99,4 +98,21 @@ pub fn settled(
         outcome,
         raw: attempt.job.raw,
     }
+}
+
+/// What the head of the response says.
+fn describe(record: &mut Record, head: &ResponseHead) {
+    let text = |name| head.text(name).map(str::to_owned);
+    record.status = Some(head.status.as_u16());
+    record.http = head.version_text().map(str::to_owned);
+    record.content_type = text(header::CONTENT_TYPE);
+    record.etag = text(header::ETAG);
+    record.last_modified = text(header::LAST_MODIFIED);
+}
+
+/// Where the body went.
+fn place(record: &mut Record, saved: &Saved) {
+    record.bytes = Some(saved.bytes);
+    record.file = saved.file.as_ref().map(ToString::to_string);
+    record.pack = saved.pack;
 }

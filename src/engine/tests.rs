@@ -234,6 +234,8 @@ impl Bench {
             clock: RunClock::start(),
             events,
             shutdown: self.shutdown,
+            history: Arc::default(),
+            broken: OnceLock::new(),
         };
         let end = run(engine, list, None).await;
         let took = start.elapsed();

@@ -8,10 +8,10 @@ use crate::schedule::budget_gone;
 
 /// What an attempt that ended now says about its host. A wait that the server wants before
 /// the next request is met up to `longest`.
-pub fn feedback(
+pub fn feedback<F>(
     wire: &Wire,
     head: Option<&ResponseHead>,
-    result: &Result<Step, FetchError>,
+    result: &Result<Step<F>, FetchError>,
     longest: Duration,
 ) -> Feedback {
     let now = now();
@@ -88,7 +88,7 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Unreachable { .. }
         | FetchError::InvalidUrl { .. }
         | FetchError::Denied(_)
-        | FetchError::Save(_)
+        | FetchError::Save { .. }
         | FetchError::HostGivenUp { .. } => Verdict::Nothing,
     }
 }

@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
@@ -15,7 +16,7 @@ use crate::model::{
     now,
 };
 use crate::schedule::{Decision, Lease, Next, Situation};
-use crate::store::BodyStore;
+use crate::store::{BodyFile, BodyStore, Done};
 
 /// A connection that does not stand after so long lost its first packet, or is not wanted:
 /// the first retransmission comes then (RFC 6298 §2).
@@ -74,10 +75,11 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: Lease) {
+async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut lease: Lease) {
     let Some(mut attempt) = lease.take() else {
         return;
     };
+    attempt.part = engine.store.take_part(&attempt).map(Box::new);
     let start = now();
     attempt.number += 1;
     attempt.first_start.get_or_insert(start);
@@ -116,19 +118,66 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Engine<T, S>, mut lease: 
         engine.retry.retry_after_max,
     );
     match result {
+        Ok(Step::Whole(file)) => {
+            ended.forget_unused_part();
+            let commit = |done| file.commit(done);
+            make_final(engine, lease, ended, &feedback, commit).await;
+        }
+        Ok(Step::Complete) => {
+            if let Some(part) = ended.attempt.part.clone() {
+                let commit = |done| engine.store.commit_part(*part, done);
+                make_final(engine, lease, ended, &feedback, commit).await;
+            }
+        }
+        Ok(Step::Unchanged) => {
+            let commit = |done: Done| async { done(Ok(Saved::default())) };
+            make_final(engine, lease, ended, &feedback, commit).await;
+        }
+        Ok(Step::StartOver) => {
+            ended.drop_part(engine, false);
+            lease.hand_over(ended.attempt, &feedback);
+        }
         Ok(Step::Redirected(redirect)) => {
+            ended.drop_part(engine, true);
             redirect.apply(&mut ended.attempt);
             ended.attempt.resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
-        Ok(Step::Fetched(saved)) => finish(engine, lease, ended, Ok(saved), &feedback).await,
-        Err(_) if ended.was_unheard() => {
-            ended.attempt.number -= 1;
-            ended.attempt.resends += 1;
-            lease.hand_over(ended.attempt, &feedback);
+        Err(error) => {
+            ended.drop_part(engine, true);
+            if ended.was_unheard() {
+                ended.attempt.number -= 1;
+                ended.attempt.resends += 1;
+                lease.hand_over(ended.attempt, &feedback);
+            } else {
+                failed(engine, lease, ended, error, &mut feedback).await;
+            }
         }
-        Err(error) => failed(engine, lease, ended, error, &mut feedback).await,
     }
+}
+
+/// The network has done its part: the slot is free for the next one, while the body is made
+/// final and then reported.
+async fn make_final<T: Transport, S: BodyStore, C: Future<Output = ()>>(
+    engine: &Arc<Engine<T, S>>,
+    lease: Lease,
+    ended: Ended,
+    feedback: &Feedback,
+    commit: impl FnOnce(Done) -> C,
+) {
+    let Some(room) = engine.room_for_event().await else {
+        return;
+    };
+    let end = now();
+    let done = Box::new({
+        let engine = Arc::clone(engine);
+        move |result| {
+            let settled = settle::settled(ended, result, end, &engine.clock);
+            engine.settle_now(settled, room);
+        }
+    });
+    commit(done).await;
+    lease.settle(feedback);
 }
 
 /// Runs an attempt that goes to its host alone, and tells the scheduler when others may
@@ -174,13 +223,33 @@ async fn first_at_host<R>(
 }
 
 /// An attempt that ended, with what was seen of it.
-struct Ended {
-    attempt: Attempt,
-    head: Option<ResponseHead>,
-    wire: Arc<Wire>,
+pub struct Ended {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The head of its response, when one came.
+    pub head: Option<ResponseHead>,
+    /// What was noticed on the wire.
+    pub wire: Arc<Wire>,
 }
 
 impl Ended {
+    /// A whole body came although a part was there.
+    fn forget_unused_part(&mut self) {
+        let status = self.head.as_ref().map(|head| head.status);
+        if status != Some(StatusCode::PARTIAL_CONTENT) {
+            self.attempt.part = None;
+        }
+    }
+
+    /// The attempt has done with the part it was given.
+    fn drop_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_of_use: bool) {
+        match self.attempt.part.take() {
+            Some(part) if is_of_use => engine.store.give_back(&part),
+            Some(part) => engine.store.remove_part(&part),
+            None => {}
+        }
+    }
+
     /// Whether it may be sent again without being charged: nobody heard it.
     fn was_unheard(&self) -> bool {
         match self.wire.unheard() {
@@ -216,7 +285,7 @@ async fn failed<T: Transport, S: BodyStore>(
     let (wait, uses_retry, holds_host) = match decision {
         Decision::GiveUp { note } => {
             let error = with_note(error, note);
-            return finish(engine, lease, ended, Err(error), feedback).await;
+            return give_up(engine, lease, ended, error, feedback).await;
         }
         Decision::Retry(wait) => (wait, true, false),
         Decision::Hold(wait) => (wait, false, true),
@@ -244,20 +313,15 @@ async fn failed<T: Transport, S: BodyStore>(
     lease.park(ended.attempt, until, feedback);
 }
 
-async fn finish<T: Transport, S: BodyStore>(
+/// The job has failed for good.
+async fn give_up<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     lease: Lease,
     ended: Ended,
-    result: Result<Saved, FetchError>,
+    error: FetchError,
     feedback: &Feedback,
 ) {
-    let settled = settle::settled(
-        ended.attempt,
-        result,
-        ended.head,
-        &ended.wire,
-        &engine.clock,
-    );
+    let settled = settle::settled(ended, Err(error), now(), &engine.clock);
     // First the record, then the slot: what is cut off between the two was reported.
     engine.settle(settled).await;
     lease.settle(feedback);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use url::Url;
 
-use super::Job;
+use super::{Job, Known, Part};
 
 /// Where redirects have led so far.
 #[derive(Debug, Clone)]
@@ -47,6 +47,10 @@ pub struct Attempt {
     pub first_start: Option<Instant>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
+    /// What is here already of the body; only the rest is asked for.
+    pub part: Option<Box<Part>>,
+    /// What is here of an earlier run; it is asked for only if it changed.
+    pub known: Option<Box<Known>>,
 }
 
 impl Attempt {
@@ -66,6 +70,8 @@ impl Attempt {
             waited: Duration::ZERO,
             first_start: None,
             simulated: false,
+            part: None,
+            known: None,
         }
     }
 
@@ -81,6 +87,21 @@ impl Attempt {
         self.hop.as_ref().map_or(0, |hop| {
             u32::try_from(hop.visited.len()).unwrap_or(u32::MAX)
         })
+    }
+
+    /// The part that this attempt asks to be continued: only of the URL that sent it.
+    #[must_use]
+    pub fn continued(&self) -> Option<&Part> {
+        let part = self.part.as_deref()?;
+        (part.version.url == *self.url()).then_some(part)
+    }
+
+    /// What this attempt asks to be sent only if it changed. What is to be continued is asked
+    /// for first.
+    #[must_use]
+    pub fn if_changed(&self) -> Option<&Known> {
+        let known = self.known.as_deref()?;
+        (self.part.is_none() && known.url == *self.url()).then_some(known)
     }
 
     /// Whether credentials and the user's own headers may go along.

@@ -273,8 +273,14 @@ pub enum FetchError {
     #[error("refused by a guard: {0}")]
     Denied(Cause),
     /// The body could not be saved.
-    #[error("could not save: {0}")]
-    Save(Cause),
+    #[error("could not save: {cause}")]
+    Save {
+        /// What the system said, of which file.
+        #[source]
+        cause: Cause,
+        /// Whether nothing else can be saved either: the disk is full, or broken.
+        ends_run: bool,
+    },
     /// Given up without another try, because of what its host did to others. Of the kind
     /// of the error that decided it.
     #[error("{error}; {why}")]
@@ -323,7 +329,7 @@ impl FetchError {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Checksum(_) => ErrorKind::Checksum,
             Self::Denied(_) => ErrorKind::Denied,
-            Self::Save(_) => ErrorKind::Save,
+            Self::Save { .. } => ErrorKind::Save,
             Self::HostGivenUp { error, .. } => error.kind(),
         }
     }
@@ -355,7 +361,7 @@ impl FetchError {
             | Self::Decode { .. }
             | Self::TooLarge { .. }
             | Self::Denied(_)
-            | Self::Save(_) => false,
+            | Self::Save { .. } => false,
         }
     }
 

@@ -15,12 +15,15 @@ pub enum EndedBy {
     StopAfter(Duration),
     /// More failed than this allows (`--max-failures`).
     MaxFailures(MaxFailures),
+    /// Nothing could be saved any more.
+    Disk,
 }
 
 impl fmt::Display for EndedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("it was interrupted"),
+            Self::Disk => f.write_str("nothing can be saved any more"),
             Self::StopAfter(time) => {
                 write!(f, "{} have passed (--stop-after)", human_duration(*time))
             }

@@ -87,7 +87,7 @@ where
     let slots = std::mem::take(&mut *slots.lock().unwrap_or_else(PoisonError::into_inner));
     slots
         .into_iter()
-        .map(|slot| slot.unwrap_or_else(|| Err(FetchError::Save(Cause::words(why.as_str())))))
+        .map(|slot| slot.unwrap_or_else(|| Err(left(&why))))
         .collect()
 }
 
@@ -105,6 +105,14 @@ fn page(settled: &Settled) -> Result<Page, FetchError> {
             body: fetched.saved.body.clone().unwrap_or_default(),
         }),
         Outcome::Failed(error) => Err(error.clone()),
-        Outcome::Skipped => Err(FetchError::Save(Cause::words("it was skipped"))),
+        Outcome::Skipped => Err(left("it was skipped")),
+    }
+}
+
+/// What a URL without a result fails with.
+fn left(why: &str) -> FetchError {
+    FetchError::Save {
+        cause: Cause::words(why),
+        ends_run: false,
     }
 }

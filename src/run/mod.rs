@@ -3,7 +3,7 @@
 mod fetch_all;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -235,6 +235,8 @@ impl Run {
             clock: self.clock,
             events,
             shutdown: self.shutdown.clone(),
+            history: Arc::default(),
+            broken: OnceLock::new(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
         let work = async {

@@ -366,7 +366,14 @@ mod tests {
             ),
             (FetchError::Checksum(cause()), true, false),
             (FetchError::Denied(cause()), false, false),
-            (FetchError::Save(cause()), false, false),
+            (
+                FetchError::Save {
+                    cause: cause(),
+                    ends_run: false,
+                },
+                false,
+                false,
+            ),
         ];
         let given_up = FetchError::HostGivenUp {
             error: FetchError::Refused { cause: cause() }.into(),

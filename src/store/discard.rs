@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{BodyFile, BodyStore};
-use crate::model::{Attempt, FetchError, ResponseHead, Saved};
+use super::{BodyFile, BodyStore, Done};
+use crate::model::{Attempt, FetchError, Part, ResponseHead, Saved, Version};
 
 /// Counts the bytes and lets them go.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,7 +16,13 @@ pub struct Counted(u64);
 impl BodyStore for Discard {
     type File = Counted;
 
-    fn begin(&self, _: &Attempt, _: &ResponseHead) -> Result<Counted, FetchError> {
+    fn begin(
+        &self,
+        _: &Attempt,
+        _: &ResponseHead,
+        _: Option<Version>,
+        _: Option<&Part>,
+    ) -> Result<Counted, FetchError> {
         Ok(Counted::default())
     }
 }
@@ -27,10 +33,12 @@ impl BodyFile for Counted {
         Ok(())
     }
 
-    async fn commit(self) -> Result<Saved, FetchError> {
-        Ok(Saved {
+    async fn commit(self, done: Done) {
+        done(Ok(Saved {
             bytes: self.0,
             ..Saved::default()
-        })
+        }));
     }
+
+    fn discard(self) {}
 }

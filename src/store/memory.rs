@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{BodyFile, BodyStore};
-use crate::model::{Attempt, FetchError, ResponseHead, Saved};
+use super::{BodyFile, BodyStore, Done};
+use crate::model::{Attempt, FetchError, Part, ResponseHead, Saved, Version};
 
 /// Keeps every body in memory until its record is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,7 +19,13 @@ pub struct Kept {
 impl BodyStore for Memory {
     type File = Kept;
 
-    fn begin(&self, _: &Attempt, _: &ResponseHead) -> Result<Kept, FetchError> {
+    fn begin(
+        &self,
+        _: &Attempt,
+        _: &ResponseHead,
+        _: Option<Version>,
+        _: Option<&Part>,
+    ) -> Result<Kept, FetchError> {
         Ok(Kept::default())
     }
 }
@@ -36,18 +42,20 @@ impl BodyFile for Kept {
         Ok(())
     }
 
-    async fn commit(self) -> Result<Saved, FetchError> {
+    async fn commit(self, done: Done) {
         let body = if self.rest.is_empty() {
             self.first
         } else {
             self.rest.freeze()
         };
-        Ok(Saved {
+        done(Ok(Saved {
             bytes: body.len() as u64,
             body: Some(body),
             ..Saved::default()
-        })
+        }));
     }
+
+    fn discard(self) {}
 }
 
 #[cfg(test)]
@@ -62,7 +70,10 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let saved = file.commit().await.unwrap();
+        let (done, saved) = std::sync::mpsc::channel();
+        file.commit(Box::new(move |result| done.send(result.unwrap()).unwrap()))
+            .await;
+        let saved = saved.recv().unwrap();
         assert_eq!(saved.bytes, 6);
         assert_eq!(saved.body.unwrap(), "abcdef");
     }

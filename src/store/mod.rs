@@ -6,26 +6,71 @@ mod memory;
 use std::future::Future;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
-use crate::model::{Attempt, FetchError, ResponseHead, Saved};
+use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Saved, Version};
 
 pub use discard::Discard;
 pub use memory::Memory;
+
+/// Told once a body is final, or can't be: at once or later, on any thread. It must not block.
+pub type Done = Box<dyn FnOnce(Result<Saved, FetchError>) + Send>;
 
 /// A place for bodies.
 pub trait BodyStore: Send + Sync + 'static {
     /// One body on its way in.
     type File: BodyFile;
 
-    /// A body begins.
+    /// A body begins: after the last byte of the part that it continues, or from its first
+    /// one; a part of the attempt is of no use any more then. With a `version`, what comes of
+    /// it is worth keeping when it is cut off.
     ///
     /// # Errors
     /// `save` when there is no place for it.
-    fn begin(&self, attempt: &Attempt, head: &ResponseHead) -> Result<Self::File, FetchError>;
+    fn begin(
+        &self,
+        attempt: &Attempt,
+        head: &ResponseHead,
+        version: Option<Version>,
+        continued: Option<&Part>,
+    ) -> Result<Self::File, FetchError>;
+
+    /// The file that the body of this job goes to, where it goes to one of its own.
+    fn file_of(&self, _job: &Job) -> Option<RelPath> {
+        None
+    }
+
+    /// Whether a body that an earlier run saved is still here, whole.
+    fn still_has(&self, _file: Option<&RelPath>, _bytes: u64) -> bool {
+        true
+    }
+
+    /// What is here of the body of this job. It is nobody else's until it is given back, or a
+    /// body has begun.
+    fn take_part(&self, _attempt: &Attempt) -> Option<Part> {
+        None
+    }
+
+    /// A part was not needed; the next attempt may.
+    fn give_back(&self, _part: &Part) {}
+
+    /// A part is of no use to anybody.
+    fn remove_part(&self, _part: &Part) {}
+
+    /// Everything handed in becomes final, what can be continued is kept for the next run, and
+    /// nothing more comes. Once `abort` is cancelled it may not take long.
+    fn close(&self, _abort: CancellationToken) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// A part turned out to be the whole body.
+    fn commit_part(&self, _part: Part, _done: Done) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
-/// One body on its way in. It counts only once it is committed; dropped before that, it
-/// leaves nothing behind.
+/// One body on its way in. It counts only once it is committed. Dropped before that, it was
+/// cut off: what came is kept where it can be continued, else nothing is left behind.
 pub trait BodyFile: Send {
     /// The next decoded bytes.
     ///
@@ -33,9 +78,9 @@ pub trait BodyFile: Send {
     /// `save` when they can't be stored.
     fn write(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), FetchError>> + Send;
 
-    /// The body is whole.
-    ///
-    /// # Errors
-    /// `save` when it can't be made final.
-    fn commit(self) -> impl Future<Output = Result<Saved, FetchError>> + Send;
+    /// The body is whole: it is made final, and `done` told.
+    fn commit(self, done: Done) -> impl Future<Output = ()> + Send;
+
+    /// The body is not what it should be: nothing of it is kept.
+    fn discard(self);
 }

@@ -1,0 +1,346 @@
+//! What may be kept of a body that is cut off, and whether an answer continues it: pure
+//! decisions (RFC 9110 §14, §15.3.7). Bytes of two versions are never glued together.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::model::{Attempt, Part, ResponseHead, Version};
+
+/// A `Last-Modified` says for sure which version it is of only when it lies so far before the
+/// answer that a second change in the same moment, or clocks that differ, are no question
+/// (RFC 9110 §8.8.2.2; the number is that of RFC 7232).
+const STRONG_AFTER: Duration = Duration::from_secs(60);
+
+/// What an answer means for the part that was asked to be continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It brings the rest, or a piece of it: so many bytes, of so many in all.
+    Rest {
+        /// Bytes it brings.
+        length: u64,
+        /// Length of the whole body.
+        total: u64,
+    },
+    /// The part is the whole body already.
+    Complete,
+    /// The part can't be continued: not this version, or not these bytes.
+    Useless,
+    /// It says nothing of the part: it is judged like any other.
+    Other,
+}
+
+/// What an answer means for the part that was asked to be continued.
+pub fn answer(part: &Part, head: &ResponseHead) -> Answer {
+    match head.status {
+        StatusCode::PARTIAL_CONTENT => rest(part, head),
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            let total = content_range(head).and_then(|range| range.total);
+            let is_whole = total == Some(part.length)
+                && part.version.total.is_none_or(|total| total == part.length);
+            if is_whole && !names_another(&part.version, head) {
+                Answer::Complete
+            } else {
+                Answer::Useless
+            }
+        }
+        _ => Answer::Other,
+    }
+}
+
+fn rest(part: &Part, head: &ResponseHead) -> Answer {
+    let Some(Range {
+        bytes: Some((first, last)),
+        total,
+    }) = content_range(head)
+    else {
+        // Several ranges, or none that can be read.
+        return Answer::Useless;
+    };
+    let known = part.version.total;
+    let Some(total) = total.or(known) else {
+        // Nobody says how long the whole is: nobody could say that it is whole.
+        return Answer::Useless;
+    };
+    let length = last.saturating_sub(first).saturating_add(1);
+    let fits = first == part.length
+        && first <= last
+        && last < total
+        && known.is_none_or(|known| known == total)
+        && head
+            .content_length()
+            .is_none_or(|announced| announced == length);
+    if fits && is_uncoded(head) && confirms(&part.version, head) {
+        Answer::Rest { length, total }
+    } else {
+        Answer::Useless
+    }
+}
+
+/// The version of a body that is worth keeping when it is cut off.
+pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
+    let asks_plainly = attempt.method == Method::GET && !attempt.with_body;
+    let takes_ranges = head.text(header::ACCEPT_RANGES) != Some("none");
+    if !(asks_plainly && takes_ranges && head.status == StatusCode::OK && is_uncoded(head)) {
+        return None;
+    }
+    Some(Version {
+        url: attempt.url().clone(),
+        validator: strong_validator(head)?,
+        total: head.content_length(),
+    })
+}
+
+/// What `If-Range` may carry: a strong `ETag`, else a `Last-Modified` that is as good.
+fn strong_validator(head: &ResponseHead) -> Option<HeaderValue> {
+    match head.headers.get(header::ETAG) {
+        Some(tag) if is_strong(tag) => Some(tag.clone()),
+        // It says itself that it is weak; then the date is no better.
+        Some(_) => None,
+        None => strong_date(head),
+    }
+}
+
+fn is_strong(tag: &HeaderValue) -> bool {
+    let tag = tag.as_bytes();
+    tag.len() >= 2 && tag.starts_with(b"\"") && tag.ends_with(b"\"")
+}
+
+fn strong_date(head: &ResponseHead) -> Option<HeaderValue> {
+    let date = |name| httpdate::parse_http_date(head.text(name)?).ok();
+    let (modified, sent) = (date(header::LAST_MODIFIED)?, date(header::DATE)?);
+    let age = sent.duration_since(modified).ok()?;
+    (age >= STRONG_AFTER)
+        .then(|| head.headers.get(header::LAST_MODIFIED).cloned())
+        .flatten()
+}
+
+/// Whether the answer says that it is of this version. It has to: a server that does not know
+/// `If-Range` would send a piece of any other.
+fn confirms(version: &Version, head: &ResponseHead) -> bool {
+    head.headers.get(validator_name(version)) == Some(&version.validator)
+}
+
+/// Whether the answer says that it is of another version.
+fn names_another(version: &Version, head: &ResponseHead) -> bool {
+    head.headers
+        .get(validator_name(version))
+        .is_some_and(|validator| *validator != version.validator)
+}
+
+fn validator_name(version: &Version) -> header::HeaderName {
+    if is_strong(&version.validator) {
+        header::ETAG
+    } else {
+        header::LAST_MODIFIED
+    }
+}
+
+/// Whether the body comes as it is: bytes of a coding can't be counted against those of a
+/// range.
+fn is_uncoded(head: &ResponseHead) -> bool {
+    let is = |name, plain: &str| {
+        let mut values = head.headers.get_all(name).iter();
+        values.all(|value| value.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
+    };
+    is(header::CONTENT_ENCODING, "identity") && is(header::TRANSFER_ENCODING, "chunked")
+}
+
+/// A `Content-Range` (RFC 9110 §14.4).
+#[derive(Debug, PartialEq, Eq)]
+struct Range {
+    /// First and last byte, both included; `None` after a 416.
+    bytes: Option<(u64, u64)>,
+    total: Option<u64>,
+}
+
+fn content_range(head: &ResponseHead) -> Option<Range> {
+    let text = head.text(header::CONTENT_RANGE)?.trim();
+    let (unit, rest) = text.split_once(' ')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let (range, total) = rest.trim().split_once('/')?;
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(number(total)?),
+    };
+    let bytes = match range.trim() {
+        "*" => None,
+        range => {
+            let (first, last) = range.split_once('-')?;
+            Some((number(first.trim())?, number(last.trim())?))
+        }
+    };
+    Some(Range { bytes, total })
+}
+
+/// Digits only: `parse` would take a plus sign, too.
+fn number(text: &str) -> Option<u64> {
+    let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Job, Place};
+    use http::HeaderMap;
+    use url::Url;
+
+    fn head(status: u16, headers: &[(&'static str, &'static str)]) -> ResponseHead {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        ResponseHead {
+            status: StatusCode::from_u16(status).unwrap(),
+            version: http::Version::HTTP_11,
+            headers: map,
+        }
+    }
+
+    fn attempt(method: Method) -> Attempt {
+        let place = Place {
+            number: 0,
+            input: "-".into(),
+            line: 1,
+        };
+        let job = Job {
+            place,
+            url: Url::parse("http://a/b").unwrap(),
+            credentials: None,
+            raw: None,
+            wish: None,
+        };
+        Attempt::first(job, method, false)
+    }
+
+    fn part(validator: &'static str, total: Option<u64>) -> Part {
+        Part {
+            id: 1,
+            version: Version {
+                url: Url::parse("http://a/b").unwrap(),
+                validator: HeaderValue::from_static(validator),
+                total,
+            },
+            length: 500,
+        }
+    }
+
+    #[test]
+    fn a_body_with_a_strong_validator_is_worth_keeping() {
+        const OLD: (&str, &str) = ("last-modified", "Sun, 06 Nov 1994 08:49:00 GMT");
+        const NOW: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:50:00 GMT");
+        const TOO_SOON: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:59 GMT");
+        let get = attempt(Method::GET);
+        let kept = |headers: &[(&'static str, &'static str)]| {
+            version(&get, &head(200, headers)).map(|version| version.validator)
+        };
+        assert_eq!(kept(&[("etag", "\"a\"")]).unwrap(), "\"a\"");
+        assert_eq!(kept(&[OLD, NOW]).unwrap(), OLD.1);
+        for headers in [
+            [].as_slice(),
+            &[("etag", "W/\"a\"")],
+            &[("etag", "W/\"a\""), OLD, NOW],
+            &[("etag", "a")],
+            &[OLD],
+            &[OLD, TOO_SOON],
+            &[("etag", "\"a\""), ("content-encoding", "gzip")],
+            &[("etag", "\"a\""), ("transfer-encoding", "gzip, chunked")],
+            &[("etag", "\"a\""), ("accept-ranges", "none")],
+        ] {
+            assert_eq!(kept(headers), None, "{headers:?}");
+        }
+        let good = head(200, &[("etag", "\"a\""), ("content-length", "7")]);
+        assert_eq!(version(&get, &good).unwrap().total, Some(7));
+        assert_eq!(version(&attempt(Method::POST), &good), None);
+        assert_eq!(version(&get, &head(203, &[("etag", "\"a\"")])), None);
+    }
+
+    #[test]
+    fn only_the_rest_of_the_same_version_continues_a_part() {
+        let tagged = part("\"a\"", Some(1000));
+        let of = |headers: &[(&'static str, &'static str)]| answer(&tagged, &head(206, headers));
+        const TAG: (&str, &str) = ("etag", "\"a\"");
+        let rest = |length| Answer::Rest {
+            length,
+            total: 1000,
+        };
+        assert_eq!(
+            of(&[TAG, ("content-range", "bytes 500-999/1000")]),
+            rest(500)
+        );
+        assert_eq!(of(&[TAG, ("content-range", "bytes 500-999/*")]), rest(500));
+        assert_eq!(
+            of(&[TAG, ("content-range", "Bytes 500-599/1000")]),
+            rest(100)
+        );
+        for headers in [
+            [TAG].as_slice(),
+            &[("content-range", "bytes 500-999/1000")],
+            &[("etag", "\"b\""), ("content-range", "bytes 500-999/1000")],
+            &[("etag", "W/\"a\""), ("content-range", "bytes 500-999/1000")],
+            &[TAG, ("content-range", "bytes 499-999/1000")],
+            &[TAG, ("content-range", "bytes 501-999/1000")],
+            &[TAG, ("content-range", "bytes 0-999/1000")],
+            &[TAG, ("content-range", "bytes 500-1000/1000")],
+            &[TAG, ("content-range", "bytes 500-999/1001")],
+            &[TAG, ("content-range", "bytes 500-499/1000")],
+            &[TAG, ("content-range", "bytes */1000")],
+            &[TAG, ("content-range", "lines 500-999/1000")],
+            &[TAG, ("content-range", "bytes +500-999/1000")],
+            &[
+                TAG,
+                ("content-range", "bytes 500-999/1000"),
+                ("content-length", "499"),
+            ],
+            &[
+                TAG,
+                ("content-range", "bytes 500-999/1000"),
+                ("content-encoding", "gzip"),
+            ],
+            &[TAG, ("content-type", "multipart/byteranges; boundary=x")],
+        ] {
+            assert_eq!(of(headers), Answer::Useless, "{headers:?}");
+        }
+        let unsized_part = part("\"a\"", None);
+        let known_now = head(206, &[TAG, ("content-range", "bytes 500-999/1000")]);
+        assert_eq!(answer(&unsized_part, &known_now), rest(500));
+        let never_known = head(206, &[TAG, ("content-range", "bytes 500-999/*")]);
+        assert_eq!(answer(&unsized_part, &never_known), Answer::Useless);
+        let dated = part("Sun, 06 Nov 1994 08:49:00 GMT", Some(1000));
+        let same = head(
+            206,
+            &[
+                ("last-modified", "Sun, 06 Nov 1994 08:49:00 GMT"),
+                ("content-range", "bytes 500-999/1000"),
+            ],
+        );
+        assert_eq!(answer(&dated, &same), rest(500));
+        let silent = head(206, &[("content-range", "bytes 500-999/1000")]);
+        assert_eq!(answer(&dated, &silent), Answer::Useless);
+    }
+
+    #[test]
+    fn a_416_completes_what_is_whole() {
+        let of = |part: &Part, headers: &[(&'static str, &'static str)]| {
+            answer(part, &head(416, headers))
+        };
+        let whole = ("content-range", "bytes */500");
+        for total in [None, Some(500)] {
+            assert_eq!(of(&part("\"a\"", total), &[whole]), Answer::Complete);
+        }
+        let part = part("\"a\"", Some(1000));
+        assert_eq!(of(&part, &[whole]), Answer::Useless);
+        assert_eq!(of(&part, &[]), Answer::Useless);
+        let part = self::part("\"a\"", None);
+        assert_eq!(
+            of(&part, &[("content-range", "bytes */501")]),
+            Answer::Useless
+        );
+        assert_eq!(of(&part, &[whole, ("etag", "\"b\"")]), Answer::Useless);
+        assert_eq!(answer(&part, &head(200, &[])), Answer::Other);
+        assert_eq!(answer(&part, &head(503, &[])), Answer::Other);
+    }
+}

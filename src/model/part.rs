@@ -1,0 +1,38 @@
+//! What is here already of a body that was cut off.
+
+use http::HeaderValue;
+use url::Url;
+
+/// What tells one version of a body from another, so that bytes of two are never glued
+/// together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The URL that sent it: a validator says nothing about another one (RFC 9110 §8.8).
+    pub url: Url,
+    /// A strong validator, as it stands in `If-Range` (RFC 9110 §13.1.5).
+    pub validator: HeaderValue,
+    /// Length of the whole body, in bytes, where it is known.
+    pub total: Option<u64>,
+}
+
+/// The beginning of a body, kept by a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What the store calls it.
+    pub id: u64,
+    /// Which version it is of.
+    pub version: Version,
+    /// So many bytes are here, from the first on.
+    pub length: u64,
+}
+
+/// What is known of a page from a run before, to be asked for only if it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The URL that sent it.
+    pub url: Url,
+    /// Its `ETag`, weak or strong.
+    pub etag: Option<HeaderValue>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<HeaderValue>,
+}
