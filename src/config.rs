@@ -26,8 +26,23 @@ pub struct Config {
     pub http: HttpOptions,
     /// Faults to rehearse.
     pub faults: Option<FaultPlan>,
+    /// Where bodies are saved, and what is remembered of the runs before.
+    pub save: SaveOptions,
     /// Where results go.
     pub report: ReportOptions,
+}
+
+/// Where bodies are saved, and what is remembered of the runs before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// The folder that gets a file for each body, and the journal `fetchall.jsonl`.
+    pub dir: Option<PathBuf>,
+    /// The journal of a run that saves no bodies.
+    pub journal: Option<PathBuf>,
+    /// Ask the servers what has changed of what earlier runs have saved.
+    pub refresh: bool,
+    /// Bodies and journal survive a power cut before a URL counts as done.
+    pub sync: bool,
 }
 
 /// How results are written.
@@ -57,6 +72,8 @@ pub struct ReportOptions {
     pub ordered: bool,
     /// Bodies in the records.
     pub body: bool,
+    /// Where people are told what is going on, apart from results: stderr, for the program.
+    pub notices: Option<Box<dyn Write + Send>>,
     /// The file that gets the failing lines.
     pub failed: Option<PathBuf>,
     /// Where progress is shown, if it is.

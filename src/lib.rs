@@ -70,7 +70,7 @@ pub mod guide {}
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use config::{Config, Format, OnRecord, ReportOptions};
+pub use config::{Config, Format, OnRecord, ReportOptions, SaveOptions};
 pub use engine::EngineOptions;
 pub use fetch::{
     FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
@@ -78,10 +78,11 @@ pub use fetch::{
 };
 pub use input::{InputError, InputOptions, Source};
 pub use model::{
-    Cause, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName, Record,
-    RecordError, RedirectProblem, Summary, TimeLimit, parse_duration,
+    Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
+    PackPlace, Record, RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,
 };
 pub use notify::{Delivery, Email, deliver, send_email};
-pub use report::{ProgressStyle, ReportError, Screen, render_summary};
-pub use run::{Page, Problem, RunError, fetch_all, fetch_all_with, run, run_until};
+pub use report::{JournalError, ProgressStyle, ReportError, Screen, render_summary};
+pub use run::{Page, Problem, RunError, SaveError, fetch_all, fetch_all_with, run, run_until};
 pub use schedule::{PerHost, RetryPolicy, ScheduleOptions};
+pub use store::FolderError;

@@ -132,7 +132,7 @@ impl People {
         signals.exit_code().unwrap_or(match problem {
             Some(_) if pipe_closed => PIPE_CLOSED,
             Some(Problem::Input(_) | Problem::Transport(_)) => USAGE,
-            Some(Problem::Report(_) | Problem::Internal(_)) => BROKEN,
+            Some(Problem::Report(_) | Problem::Save(_) | Problem::Internal(_)) => BROKEN,
             None if summary.is_complete() => 0,
             None => FAILED,
         })

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fetchall::{
-    Config, FaultPlan, Format, HttpVersion, ProgressStyle, Proxy, ReportOptions, Screen, Source,
-    SpecError,
+    Config, FaultPlan, Format, HttpVersion, ProgressStyle, Proxy, ReportOptions, SaveOptions,
+    Screen, Source, SpecError,
 };
 use http::{HeaderValue, Method, header};
 
@@ -61,6 +61,7 @@ impl TryFrom<Cli> for Config {
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
         config.faults = faults(&cli)?;
+        config.save = save(&mut cli);
         config.report = report(&cli);
         Ok(config)
     }
@@ -220,6 +221,15 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
     }
 }
 
+fn save(cli: &mut Cli) -> SaveOptions {
+    SaveOptions {
+        dir: cli.output_dir.take(),
+        journal: cli.journal.take(),
+        refresh: cli.refresh,
+        sync: cli.sync,
+    }
+}
+
 fn report(cli: &Cli) -> ReportOptions {
     let format = match (cli.json, wants_color(cli.color)) {
         (true, _) => Format::Json,
@@ -238,6 +248,7 @@ fn report(cli: &Cli) -> ReportOptions {
         on_record: None,
         ordered: cli.ordered,
         body: cli.body,
+        notices: (!cli.quiet).then(|| Box::new(io::stderr()) as _),
         failed: cli.failed.clone(),
         screen: Some(Screen::new(style)),
         shares_screen: io::stdout().is_terminal(),

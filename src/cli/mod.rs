@@ -219,6 +219,29 @@ pub struct Cli {
     #[arg(long, help_heading = "Request")]
     pub http2_prior_knowledge: bool,
 
+    /// Save each body to a file below this folder, under the name of its host: there is a whole
+    /// body or nothing. The same command again fetches what is missing.
+    ///
+    /// DIR/fetchall.jsonl is the journal, with a record for each URL; what it says is fetched, and
+    /// is still there with its size, is skipped. What is on its way is below DIR/.fetchall.
+    #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Save")]
+    pub output_dir: Option<PathBuf>,
+    /// Keep the journal of a run that saves no bodies; the same command again fetches what is
+    /// missing.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "output_dir",
+        help_heading = "Save"
+    )]
+    pub journal: Option<PathBuf>,
+    /// Ask the servers what has changed of what was saved by earlier runs.
+    #[arg(long, requires = "output_dir", help_heading = "Save")]
+    pub refresh: bool,
+    /// Body, folder and journal survive a power cut before a URL counts as done (slower).
+    #[arg(long, help_heading = "Save")]
+    pub sync: bool,
+
     /// A JSON record for each URL instead of a text line.
     #[arg(long, help_heading = "Results")]
     pub json: bool,

@@ -55,6 +55,8 @@ pub struct EngineOptions {
     pub stop_after: Option<Duration>,
     /// How many jobs may fail before the run is ended; `None`: all.
     pub max_failures: Option<MaxFailures>,
+    /// Ask the servers what has changed of what earlier runs have fetched.
+    pub refresh: bool,
     /// Where the jitter of back-offs comes from; `None`: the system.
     pub seed: Option<u64>,
 }
@@ -73,6 +75,7 @@ impl Default for EngineOptions {
             grace: Duration::from_secs(10),
             stop_after: None,
             max_failures: None,
+            refresh: false,
             seed: None,
         }
     }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use http::header;
+use http::{StatusCode, header};
 
 use super::clock::{RunClock, millis};
 use super::worker::Ended;
 use crate::model::{
-    Attempt, FetchError, Fetched, InvalidLine, Outcome, Record, RecordError, ResponseHead, Saved,
-    Settled, now,
+    Attempt, Change, FetchError, Fetched, InvalidLine, Job, Outcome, OutcomeName, Past, Record,
+    RecordError, RelPath, ResponseHead, Saved, Settled, now,
 };
 
 /// A line that was no URL.
@@ -23,6 +23,28 @@ pub fn invalid(line: InvalidLine, clock: &RunClock) -> Settled {
         record,
         outcome: Outcome::Failed(line.error),
         raw: Some(line.raw),
+    }
+}
+
+/// A job that an earlier run has done.
+pub fn skipped(job: Job, past: &Past, file: Option<RelPath>, clock: &RunClock) -> Settled {
+    let mut record = Record {
+        ok: true,
+        outcome: OutcomeName::Skipped,
+        bytes: Some(past.bytes),
+        file: file.map(|file| file.to_string()),
+        at: clock.rfc3339(now()),
+        ..Record::of_line(&job.place, job.url.into())
+    };
+    if let Some(detail) = past.detail.as_deref() {
+        record.sha256 = detail.sha256;
+        record.pack = detail.pack;
+    }
+    Settled {
+        place: job.place,
+        record,
+        outcome: Outcome::Skipped,
+        raw: job.raw,
     }
 }
 
@@ -53,6 +75,7 @@ pub fn settled(
     ended: Ended,
     result: Result<Saved, FetchError>,
     end: Instant,
+    refresh: bool,
     clock: &RunClock,
 ) -> Settled {
     let Ended {
@@ -77,14 +100,22 @@ pub fn settled(
             .filter(|_| attempt.number > 1)
             .map(since),
         resumed_at: attempt.part.as_ref().map(|part| part.length),
+        change: change(&attempt, &result, refresh),
         simulated: attempt.simulated,
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     if let Some(head) = &head {
         describe(&mut record, head);
     }
-    if let Ok(saved) = &result {
-        place(&mut record, saved);
+    match &result {
+        Ok(saved) => place(&mut record, saved),
+        Err(_) => record.resumed_at = None,
+    }
+    if let Some(known) = attempt.known.as_deref()
+        && record.status == Some(StatusCode::NOT_MODIFIED.as_u16())
+        && record.ok
+    {
+        remember(&mut record, &known.past);
     }
     let outcome = match (result, head) {
         (Ok(saved), Some(head)) => Outcome::Fetched(Box::new(Fetched { head, saved })),
@@ -115,4 +146,38 @@ fn place(record: &mut Record, saved: &Saved) {
     record.bytes = Some(saved.bytes);
     record.file = saved.file.as_ref().map(ToString::to_string);
     record.pack = saved.pack;
+}
+
+/// A 304 need not repeat what has not changed.
+fn remember(record: &mut Record, past: &Past) {
+    let Some(detail) = past.detail.as_deref() else {
+        return;
+    };
+    let keep = |field: &mut Option<String>, known: &Option<String>| {
+        if field.is_none() {
+            field.clone_from(known);
+        }
+    };
+    keep(&mut record.content_type, &detail.content_type);
+    keep(&mut record.etag, &detail.etag);
+    keep(&mut record.last_modified, &detail.last_modified);
+    record.sha256 = record.sha256.or(detail.sha256);
+}
+
+/// What became of a page since the run before.
+fn change(attempt: &Attempt, result: &Result<Saved, FetchError>, refresh: bool) -> Option<Change> {
+    let was_there = attempt.known.is_some();
+    match result {
+        _ if !refresh => None,
+        Ok(saved) if saved.is_same => Some(Change::Unchanged),
+        Ok(_) if was_there => Some(Change::Changed),
+        Ok(_) => Some(Change::New),
+        Err(error) => {
+            let is_gone = matches!(
+                error.status(),
+                Some(StatusCode::NOT_FOUND | StatusCode::GONE)
+            );
+            (was_there && is_gone).then_some(Change::Gone)
+        }
+    }
 }

@@ -5,15 +5,15 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, Live, ResponseHead, Saved, Unheard, Wire, after, human_duration,
-    now,
+    Attempt, Feedback, FetchError, Live, Part, ResponseHead, Saved, Unheard, Wire, after,
+    human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Next, Situation};
 use crate::store::{BodyFile, BodyStore, Done};
@@ -79,7 +79,7 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     let Some(mut attempt) = lease.take() else {
         return;
     };
-    attempt.part = engine.store.take_part(&attempt).map(Box::new);
+    attempt.part = part_to_continue(engine, &attempt);
     let start = now();
     attempt.number += 1;
     attempt.first_start.get_or_insert(start);
@@ -125,12 +125,16 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
         }
         Ok(Step::Complete) => {
             if let Some(part) = ended.attempt.part.clone() {
-                let commit = |done| engine.store.commit_part(*part, done);
+                let attempt = ended.attempt.clone();
+                let commit = |done| async move {
+                    engine.store.commit_part(&attempt, &part, done).await;
+                };
                 make_final(engine, lease, ended, &feedback, commit).await;
             }
         }
         Ok(Step::Unchanged) => {
-            let commit = |done: Done| async { done(Ok(Saved::default())) };
+            let saved = unchanged(engine, &ended.attempt);
+            let commit = |done: Done| async { done(Ok(saved)) };
             make_final(engine, lease, ended, &feedback, commit).await;
         }
         Ok(Step::StartOver) => {
@@ -156,6 +160,31 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     }
 }
 
+/// What is here already of the body. A request that asks for something else than the page
+/// gets something else.
+fn part_to_continue<T, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+) -> Option<Box<Part>> {
+    let asks_plainly = attempt.method == Method::GET && !attempt.with_body;
+    if !asks_plainly || engine.options.partial_is_fine {
+        return None;
+    }
+    engine.store.take_part(attempt).map(Box::new)
+}
+
+/// Where the body is that the server has not sent again.
+fn unchanged<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> Saved {
+    let past = attempt.known.as_ref().map(|known| &known.past);
+    Saved {
+        bytes: past.map_or(0, |past| past.bytes),
+        file: engine.store.file_of(&attempt.job),
+        pack: past.and_then(|past| past.detail.as_ref()?.pack),
+        is_same: true,
+        ..Saved::default()
+    }
+}
+
 /// The network has done its part: the slot is free for the next one, while the body is made
 /// final and then reported.
 async fn make_final<T: Transport, S: BodyStore, C: Future<Output = ()>>(
@@ -172,7 +201,8 @@ async fn make_final<T: Transport, S: BodyStore, C: Future<Output = ()>>(
     let done = Box::new({
         let engine = Arc::clone(engine);
         move |result| {
-            let settled = settle::settled(ended, result, end, &engine.clock);
+            let settled =
+                settle::settled(ended, result, end, engine.options.refresh, &engine.clock);
             engine.settle_now(settled, room);
         }
     });
@@ -244,8 +274,8 @@ impl Ended {
     /// The attempt has done with the part it was given.
     fn drop_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_of_use: bool) {
         match self.attempt.part.take() {
-            Some(part) if is_of_use => engine.store.give_back(&part),
-            Some(part) => engine.store.remove_part(&part),
+            Some(part) if is_of_use => engine.store.give_back(&self.attempt, &part),
+            Some(part) => engine.store.remove_part(&self.attempt, &part),
             None => {}
         }
     }
@@ -321,7 +351,13 @@ async fn give_up<T: Transport, S: BodyStore>(
     error: FetchError,
     feedback: &Feedback,
 ) {
-    let settled = settle::settled(ended, Err(error), now(), &engine.clock);
+    let settled = settle::settled(
+        ended,
+        Err(error),
+        now(),
+        engine.options.refresh,
+        &engine.clock,
+    );
     // First the record, then the slot: what is cut off between the two was reported.
     engine.settle(settled).await;
     lease.settle(feedback);

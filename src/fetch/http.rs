@@ -67,6 +67,7 @@ impl HttpTransport {
         {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
+        add_conditions(request.headers_mut(), attempt);
         if self.descriptors.are_scarce() {
             // On HTTP/2, where it means nothing, hyper takes it out.
             let close = HeaderValue::from_static("close");
@@ -107,6 +108,27 @@ impl HttpTransport {
             is_retry: attempt.retries_used > 0,
         };
         CALL.scope(call, self.client.execute(request)).await
+    }
+}
+
+/// Asks for the rest of what is here, if it is still the same (RFC 9110 §13.1.5), or for what
+/// has changed (§13.1.2, §13.1.3).
+fn add_conditions(headers: &mut HeaderMap, attempt: &Attempt) {
+    if let Some(part) = attempt.continued() {
+        if let Ok(range) = HeaderValue::try_from(format!("bytes={}-", part.length)) {
+            headers.insert(header::RANGE, range);
+            headers.insert(header::IF_RANGE, part.version.validator.clone());
+            // The bytes of a coding can't be counted against those of the part.
+            let plain = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, plain);
+        }
+    } else if let Some(known) = attempt.if_changed() {
+        if let Some(etag) = &known.etag {
+            headers.insert(header::IF_NONE_MATCH, etag.clone());
+        }
+        if let Some(date) = &known.last_modified {
+            headers.insert(header::IF_MODIFIED_SINCE, date.clone());
+        }
     }
 }
 

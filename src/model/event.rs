@@ -21,4 +21,13 @@ pub struct Settled {
 pub enum Event {
     /// A job reached its end. Comes exactly once for each job that is not left.
     Settled(Box<Settled>),
+    /// What earlier runs have done of the list, as far as it was read before the first wait.
+    Continuing {
+        /// Jobs that are skipped.
+        done: u64,
+        /// Jobs that were looked at.
+        of: u64,
+        /// Whether these are all of the list.
+        is_all: bool,
+    },
 }

@@ -3,6 +3,8 @@
 use http::HeaderValue;
 use url::Url;
 
+use super::Past;
+
 /// What tells one version of a body from another, so that bytes of two are never glued
 /// together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,4 +37,6 @@ pub struct Known {
     pub etag: Option<HeaderValue>,
     /// Its `Last-Modified`.
     pub last_modified: Option<HeaderValue>,
+    /// What was written down of it.
+    pub past: Past,
 }

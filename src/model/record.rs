@@ -30,7 +30,7 @@ impl From<&FetchError> for RecordError {
 }
 
 /// What became of a page since the run before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It was not there before.
@@ -41,6 +41,22 @@ pub enum Change {
     Unchanged,
     /// It was there before, and is no more (404, 410).
     Gone,
+}
+
+impl Change {
+    /// Every one, in the order of the summary.
+    pub const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Unchanged, Self::Gone];
+
+    /// The name in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// What became of one input line. Absent means unknown; nothing is ever made up.

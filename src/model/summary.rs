@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{ErrorKind, Outcome, human_duration};
+use super::{Change, ErrorKind, Outcome, human_duration};
 
 /// What ended a run before everything was settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,6 +91,8 @@ pub struct Summary {
     pub wall: Duration,
     /// Time all requests took together: what they would have cost one after another.
     pub one_by_one: Duration,
+    /// What became of the pages since the run before, with `--refresh`.
+    pub changes: BTreeMap<Change, u64>,
     /// What ended the run early, if something did.
     pub ended_by: Option<EndedBy>,
 }
@@ -111,6 +113,13 @@ impl Summary {
                 }
             }
             Outcome::Skipped => self.skipped += 1,
+        }
+    }
+
+    /// Counts what became of a page since the run before.
+    pub fn count_change(&mut self, change: Option<Change>) {
+        if let Some(change) = change {
+            *self.changes.entry(change).or_default() += 1;
         }
     }
 

@@ -40,7 +40,9 @@ fn restrict(file: &File) -> io::Result<()> {
 
 impl Reporter for FailedLines {
     fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event;
+        let Event::Settled(settled) = event else {
+            return Ok(());
+        };
         if settled.record.outcome != OutcomeName::Failed {
             return Ok(());
         }

@@ -18,7 +18,9 @@ impl JsonLines {
 
 impl Reporter for JsonLines {
     fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event;
+        let Event::Settled(settled) = event else {
+            return Ok(());
+        };
         serde_json::to_writer(self.0.line(), &settled.record)?;
         self.0.end_line()
     }

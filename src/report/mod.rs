@@ -1,7 +1,9 @@
 //! From events to lines, files and a display: reporters, and the pump that feeds them.
 
 mod failed;
+mod journal;
 mod jsonl;
+mod notices;
 mod ordered;
 mod output;
 mod progress;
@@ -14,7 +16,9 @@ use std::io;
 use crate::model::{Event, Summary};
 
 pub use failed::FailedLines;
+pub use journal::{Found, Journal, JournalError};
 pub use jsonl::JsonLines;
+pub use notices::Notices;
 pub use output::Output;
 pub use progress::{Progress, ProgressStyle, Screen};
 pub use pump::{Pump, PumpEnd, ReportError};

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Event, Window};
+use crate::model::{Event, Settled, Window};
 
 /// Puts events back into input order. What is held back is bounded by the [`Window`].
 #[derive(Debug)]
 pub struct Order {
     window: Window,
     next: u64,
-    held: BTreeMap<u64, Event>,
+    held: BTreeMap<u64, Box<Settled>>,
 }
 
 impl Order {
@@ -23,49 +23,52 @@ impl Order {
         }
     }
 
-    /// Takes an event in.
-    pub fn put(&mut self, event: Event) {
-        let Event::Settled(settled) = &event;
-        self.held.insert(settled.place.number, event);
+    /// Takes a settled job in.
+    pub fn put(&mut self, settled: Box<Settled>) {
+        self.held.insert(settled.place.number, settled);
     }
 
-    /// The event whose turn it is, if it is here.
+    /// The one whose turn it is, if it is here.
     pub fn due(&mut self) -> Option<Event> {
-        let event = self.held.remove(&self.next)?;
+        let settled = self.held.remove(&self.next)?;
         self.next += 1;
         self.window.give_back();
-        Some(event)
+        Some(Event::Settled(settled))
     }
 
     /// After an early end there are gaps: what came is still given out, in order.
     pub fn rest(&mut self) -> impl Iterator<Item = Event> + use<> {
-        std::mem::take(&mut self.held).into_values()
+        std::mem::take(&mut self.held)
+            .into_values()
+            .map(Event::Settled)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Outcome, Place, Record, Settled};
+    use crate::model::{Outcome, Place, Record};
     use futures::FutureExt;
 
-    fn event(number: u64) -> Event {
+    fn event(number: u64) -> Box<Settled> {
         let place = Place {
             number,
             input: "-".into(),
             line: number + 1,
         };
-        Event::Settled(Box::new(Settled {
+        Box::new(Settled {
             record: Record::of_line(&place, String::new()),
             place,
             outcome: Outcome::Skipped,
             raw: None,
-        }))
+        })
     }
 
     fn number(event: Event) -> u64 {
-        let Event::Settled(settled) = event;
-        settled.place.number
+        match event {
+            Event::Settled(settled) => settled.place.number,
+            Event::Continuing { .. } => panic!("never put"),
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ type Named = (String, Box<dyn Reporter>);
 
 /// The thread that feeds the reporters.
 pub struct Pump {
+    /// Told of everything as it comes, before anybody else is.
+    journals: Vec<Named>,
     reporters: Vec<Named>,
     attach_bodies: bool,
     order: Option<Order>,
@@ -65,6 +67,7 @@ impl Pump {
     #[must_use]
     pub fn new(failed: CancellationToken, attach_bodies: bool) -> Self {
         Self {
+            journals: Vec::new(),
             reporters: Vec::new(),
             attach_bodies,
             order: None,
@@ -77,6 +80,13 @@ impl Pump {
     /// Everything is reported in input order; credits go back to `window`.
     pub fn in_order(&mut self, window: Window) {
         self.order = Some(Order::new(window));
+    }
+
+    /// Adds one that is told first, of a whole batch, and flushed before the others are told:
+    /// what they say has been written down then. It gets things as they come, whatever the
+    /// order of the others, and no bodies.
+    pub fn add_journal(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
+        self.journals.push((what.into(), reporter));
     }
 
     /// Adds a reporter; `what` names it in errors.
@@ -114,6 +124,7 @@ impl Pump {
         let mut batch = Vec::with_capacity(QUEUE);
         let mut last = None::<Instant>;
         while events.blocking_recv_many(&mut batch, QUEUE) > 0 {
+            self.write_down(&batch);
             for event in batch.drain(..) {
                 self.take(event);
             }
@@ -132,11 +143,25 @@ impl Pump {
         (self.reporters, self.end)
     }
 
+    /// Also when nobody wants the results any more: it has been done.
+    fn write_down(&mut self, events: &[Event]) {
+        let told = each(&mut self.journals, |journal| {
+            events
+                .iter()
+                .try_for_each(|event| journal.on_event(event))?;
+            journal.flush()
+        });
+        if told.is_err() {
+            self.journals.clear();
+        }
+        self.note(told);
+    }
+
     fn take(&mut self, event: Event) {
-        let Some(order) = &mut self.order else {
-            return self.pass_on(event);
-        };
-        order.put(event);
+        match (&mut self.order, event) {
+            (Some(order), Event::Settled(settled)) => order.put(settled),
+            (_, event) => return self.pass_on(event),
+        }
         while let Some(event) = self.order.as_mut().and_then(Order::due) {
             self.pass_on(event);
         }
@@ -147,21 +172,24 @@ impl Pump {
             // Not reported: it counts as left.
             return;
         }
-        let Event::Settled(settled) = &mut event;
-        if let (true, Outcome::Fetched(fetched)) = (self.attach_bodies, &settled.outcome)
+        if let Event::Settled(settled) = &mut event
+            && let (true, Outcome::Fetched(fetched)) = (self.attach_bodies, &settled.outcome)
             && let Some(body) = &fetched.saved.body
         {
             settled.record.attach_body(body);
         }
-        self.each(|reporter| reporter.on_event(&event));
+        let told = each(&mut self.reporters, |reporter| reporter.on_event(&event));
+        self.note(told);
         if let (None, Event::Settled(settled)) = (&self.end.error, &event) {
             self.end.summary.count(&settled.outcome);
+            self.end.summary.count_change(settled.record.change);
         }
     }
 
     fn flush(&mut self) {
         if self.end.error.is_none() {
-            self.each(|reporter| reporter.flush());
+            let told = each(&mut self.reporters, |reporter| reporter.flush());
+            self.note(told);
         }
         let mut reported = self.reported.lock();
         if self.end.error.is_none() {
@@ -172,18 +200,26 @@ impl Pump {
         }
     }
 
-    fn each(&mut self, mut call: impl FnMut(&mut dyn Reporter) -> io::Result<()>) {
-        for (what, reporter) in &mut self.reporters {
-            if let Err(source) = call(reporter.as_mut()) {
-                self.end.error = Some(ReportError {
-                    what: what.clone(),
-                    source,
-                });
-                self.failed.cancel();
-                return;
-            }
+    /// The first error ends the run.
+    fn note(&mut self, told: Result<(), ReportError>) {
+        if let (Err(error), None) = (told, &self.end.error) {
+            self.end.error = Some(error);
+            self.failed.cancel();
         }
     }
+}
+
+/// Tells one after another, up to the first that fails.
+fn each(
+    reporters: &mut [Named],
+    mut tell: impl FnMut(&mut dyn Reporter) -> io::Result<()>,
+) -> Result<(), ReportError> {
+    reporters.iter_mut().try_for_each(|(what, reporter)| {
+        tell(reporter.as_mut()).map_err(|source| ReportError {
+            what: what.clone(),
+            source,
+        })
+    })
 }
 
 impl Running {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use crate::model::{ErrorKind, Summary, human_duration};
+use crate::model::{Change, ErrorKind, Summary, human_duration};
 
 /// Statuses named in the summary, the most frequent first.
 const STATUSES: usize = 5;
@@ -50,6 +50,13 @@ pub fn render(summary: &Summary) -> String {
     }
     if let Some(why) = summary.ended_by {
         let _ = write!(text, "\nended early: {why}");
+    }
+    if !summary.changes.is_empty() {
+        let parts = Change::ALL.map(|change| {
+            let n = summary.changes.get(&change).copied().unwrap_or_default();
+            format!("{} {}", count(n), change.as_str())
+        });
+        let _ = write!(text, "\nsince the run before: {}", parts.join(", "));
     }
     if summary.failed > 0 {
         let by_kind = summary.by_kind.iter().map(|(kind, n)| (*kind, *n));

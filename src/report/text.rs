@@ -30,7 +30,9 @@ impl TextLines {
 
 impl Reporter for TextLines {
     fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event;
+        let Event::Settled(settled) = event else {
+            return Ok(());
+        };
         let line = line_of(&settled.record, self.color);
         self.output.line().write_all(line.as_bytes())?;
         self.output.end_line()

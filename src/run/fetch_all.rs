@@ -69,7 +69,9 @@ where
     let tap = Tap({
         let slots = Arc::clone(&slots);
         move |event: &Event| {
-            let Event::Settled(settled) = event;
+            let Event::Settled(settled) = event else {
+                return;
+            };
             let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
             let number = usize::try_from(settled.place.number).unwrap_or(usize::MAX);
             if let Some(slot) = slots.get_mut(number) {

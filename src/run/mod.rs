@@ -1,6 +1,7 @@
 //! The one place that joins everything.
 
 mod fetch_all;
+mod saving;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -12,14 +13,18 @@ use crate::config::{Config, Format, ReportOptions};
 use crate::engine::{self, End, Engine, RunClock, Shutdown};
 use crate::fetch::{Faulty, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch, InputError};
-use crate::model::{EndedBy, Event, Live, Summary, Window};
+use crate::model::{EndedBy, Event, History, Live, Summary, Window};
 use crate::report::{
-    FailedLines, JsonLines, Output, Progress, Pump, PumpEnd, ReportError, Reporter, TextLines,
+    FailedLines, JsonLines, Notices, Output, Progress, Pump, PumpEnd, ReportError, Reporter,
+    TextLines,
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
 
 pub use fetch_all::{Page, fetch_all, fetch_all_with};
+pub use saving::SaveError;
+
+use saving::Remembered;
 
 /// How long an ended run waits until the rest of a list file has been counted.
 const COUNTING: Duration = Duration::from_secs(2);
@@ -47,6 +52,9 @@ pub enum Problem {
     /// Results can't be written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Bodies or the journal can't be saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// A mistake in this program.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -149,7 +157,18 @@ async fn run_over<T: Transport>(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let keeps_bodies = config.report.body || !extra.is_empty();
-    let run = Run::prepare(config, extra)?;
+    let save = config.save.clone();
+    if let Some(dir) = &save.dir {
+        let files = saving::open_files(dir, &save)?;
+        let remembered = saving::remember_files(&files, &save)?;
+        let run = Run::prepare(config, extra, Some(remembered))?;
+        return run.go(transport, files, stop, abort).await;
+    }
+    let journal = save.journal.as_deref();
+    let remembered = journal
+        .map(|path| saving::remember_alone(path, &save))
+        .transpose()?;
+    let run = Run::prepare(config, extra, remembered)?;
     if keeps_bodies {
         run.go(transport, Memory, stop, abort).await
     } else {
@@ -166,11 +185,16 @@ struct Run {
     window: Option<Window>,
     pump: Pump,
     shutdown: Shutdown,
+    history: Arc<History>,
 }
 
 impl Run {
     /// Opens everything that can fail to open, before the first request.
-    fn prepare(mut config: Config, extra: Vec<Named>) -> Result<Self, RunError> {
+    fn prepare(
+        mut config: Config,
+        extra: Vec<Named>,
+        remembered: Option<Remembered>,
+    ) -> Result<Self, RunError> {
         let live = Arc::new(Live::default());
         let shutdown = Shutdown::new();
         let window = config
@@ -183,10 +207,23 @@ impl Run {
         if let Some(window) = &window {
             pump.in_order(window.clone());
         }
+        let mut notices = notices(&mut config.report);
+        let mut history = Arc::default();
+        if let Some(remembered) = remembered {
+            for warning in &remembered.warnings {
+                notices.iter_mut().for_each(|notices| notices.say(warning));
+            }
+            pump.add_journal(remembered.what, Box::new(remembered.journal));
+            history = remembered.history;
+        }
+        if let Some(notices) = notices {
+            pump.add("notices", Box::new(notices));
+        }
         add_reporters(&mut pump, &mut config.report).map_err(Problem::from)?;
         for (what, reporter) in extra {
             pump.add(what, reporter);
         }
+        config.engine.refresh = config.save.refresh;
         config.engine.with_body = config.http.body.is_some();
         config.engine.partial_is_fine |= config.http.headers.contains_key(http::header::RANGE);
         Ok(Self {
@@ -197,6 +234,7 @@ impl Run {
             window,
             pump,
             shutdown,
+            history,
         })
     }
 
@@ -235,7 +273,7 @@ impl Run {
             clock: self.clock,
             events,
             shutdown: self.shutdown.clone(),
-            history: Arc::default(),
+            history: self.history,
             broken: OnceLock::new(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
@@ -257,6 +295,12 @@ impl Run {
     }
 }
 
+/// What people are told, without tearing the progress display.
+fn notices(options: &mut ReportOptions) -> Option<Notices> {
+    let stream = options.notices.take()?;
+    Some(Notices::new(Output::new(stream, options.screen.clone())))
+}
+
 fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), ReportError> {
     if let Some(path) = &options.failed {
         let what = path.display().to_string();
@@ -267,8 +311,9 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
     }
     if let Some(mut on_record) = options.on_record.take() {
         let tap = Tap(move |event: &Event| {
-            let Event::Settled(settled) = event;
-            on_record(&settled.record);
+            if let Event::Settled(settled) = event {
+                on_record(&settled.record);
+            }
         });
         pump.add("records", Box::new(tap));
     }
@@ -356,14 +401,16 @@ fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: &Shu
 /// The worst of what happened: a failing output before an input that can't be read, as
 /// the exit codes have it.
 fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
-    let problem = match (end.panic, pump.error, end.input_error) {
-        (Some(text), _, _) => Problem::Internal(text),
-        (None, Some(error), _) => Problem::Report(error),
-        (None, None, Some(error)) => Problem::Input(error),
-        (None, None, None) if !pump.summary.list_ended && pump.summary.ended_by.is_none() => {
+    let is_cut = !pump.summary.list_ended && pump.summary.ended_by.is_none();
+    let problem = match (end.panic, pump.error, end.broken, end.input_error) {
+        (Some(text), _, _, _) => Problem::Internal(text),
+        (None, Some(error), _, _) => Problem::Report(error),
+        (None, None, Some(error), _) => Problem::Save(SaveError::Disk(error)),
+        (None, None, None, Some(error)) => Problem::Input(error),
+        (None, None, None, None) if is_cut => {
             Problem::Internal("the list was not read to its end".to_owned())
         }
-        (None, None, None) => return Ok(pump.summary),
+        (None, None, None, None) => return Ok(pump.summary),
     };
     Err(RunError {
         summary: Box::new(pump.summary),

@@ -181,6 +181,12 @@ impl Scheduler {
         (result, has_turn)
     }
 
+    /// Whether the next one that is pushed has to wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lock().queue.len() >= self.look_ahead
+    }
+
     /// Queues an attempt; waits while the look-ahead is full.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! Where bodies go. A store knows nothing of where they come from.
 
 mod discard;
+mod files;
 mod memory;
+mod names;
 
 use std::future::Future;
 
@@ -11,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Saved, Version};
 
 pub use discard::Discard;
+pub use files::{Files, FilesOptions, FolderError, file_of};
 pub use memory::Memory;
 
 /// Told once a body is final, or can't be: at once or later, on any thread. It must not block.
@@ -52,10 +55,10 @@ pub trait BodyStore: Send + Sync + 'static {
     }
 
     /// A part was not needed; the next attempt may.
-    fn give_back(&self, _part: &Part) {}
+    fn give_back(&self, _attempt: &Attempt, _part: &Part) {}
 
     /// A part is of no use to anybody.
-    fn remove_part(&self, _part: &Part) {}
+    fn remove_part(&self, _attempt: &Attempt, _part: &Part) {}
 
     /// Everything handed in becomes final, what can be continued is kept for the next run, and
     /// nothing more comes. Once `abort` is cancelled it may not take long.
@@ -64,7 +67,12 @@ pub trait BodyStore: Send + Sync + 'static {
     }
 
     /// A part turned out to be the whole body.
-    fn commit_part(&self, _part: Part, _done: Done) -> impl Future<Output = ()> + Send {
+    fn commit_part(
+        &self,
+        _attempt: &Attempt,
+        _part: &Part,
+        _done: Done,
+    ) -> impl Future<Output = ()> + Send {
         async {}
     }
 }

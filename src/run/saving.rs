@@ -1,0 +1,108 @@
+//! Where bodies go, and what the runs before have done.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Problem;
+use crate::config::SaveOptions;
+use crate::model::{FetchError, History, Record};
+use crate::report::{Found, Journal, JournalError};
+use crate::store::{Files, FilesOptions, FolderError};
+
+/// Something can't be saved: the run can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The output folder can't be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The journal can't be used.
+    #[error("cannot use the journal {}: {cause}", path.display())]
+    Journal {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: JournalError,
+    },
+    /// The disk is full, or broken.
+    #[error("{0}; what was saved stays, and the same command goes on from there")]
+    Disk(FetchError),
+}
+
+/// A journal, and what was found in it.
+pub struct Remembered {
+    /// Its path, for errors.
+    pub what: String,
+    /// To be appended to.
+    pub journal: Journal,
+    /// What the runs before did.
+    pub history: Arc<History>,
+    /// What people should know of it.
+    pub warnings: Vec<String>,
+}
+
+/// Opens the output folder.
+pub fn open_files(dir: &Path, options: &SaveOptions) -> Result<Files, Problem> {
+    let options = FilesOptions {
+        dir: dir.to_owned(),
+        sync: options.sync,
+        compare: options.refresh,
+    };
+    Files::open(&options).map_err(|error| Problem::Save(error.into()))
+}
+
+/// Opens the journal of an output folder.
+pub fn remember_files(files: &Files, options: &SaveOptions) -> Result<Remembered, Problem> {
+    let path = files.journal_path();
+    let file = files.open_journal();
+    remember(path, file, options, |_| {})
+}
+
+/// Opens a journal that stands for itself.
+pub fn remember_alone(path: &Path, options: &SaveOptions) -> Result<Remembered, Problem> {
+    let mut open = File::options();
+    let file = open.read(true).append(true).create(true).open(path);
+    remember(path.to_owned(), file, options, |_| {})
+}
+
+fn remember(
+    path: PathBuf,
+    file: std::io::Result<File>,
+    options: &SaveOptions,
+    each: impl FnMut(&Record),
+) -> Result<Remembered, Problem> {
+    let history = History::new(options.refresh);
+    let opened = file
+        .map_err(JournalError::from)
+        .and_then(|file| Journal::open(file, options.sync, history, each));
+    match opened {
+        Ok((journal, found)) => Ok(Remembered {
+            what: path.display().to_string(),
+            warnings: warnings(&path, &found),
+            journal,
+            history: Arc::new(found.history),
+        }),
+        Err(cause) => Err(Problem::Save(SaveError::Journal { path, cause })),
+    }
+}
+
+fn warnings(path: &Path, found: &Found) -> Vec<String> {
+    let path = path.display();
+    let mut warnings = Vec::new();
+    if found.torn {
+        warnings.push(format!(
+            "warning: {path}: its last line was torn (a run was killed?) and is ignored; its URL is fetched again"
+        ));
+    }
+    match (found.garbage, found.first_garbage) {
+        (0, _) => {}
+        (1, line) => warnings.push(format!(
+            "warning: {path}: line {line} is no record and is ignored"
+        )),
+        (n, line) => warnings.push(format!(
+            "warning: {path}: {n} lines are no records and are ignored; the first is line {line}"
+        )),
+    }
+    warnings
+}

@@ -1,0 +1,239 @@
+//! The output folder: what is below it, and nothing else. Paths are opened from the folder
+//! down, so that neither a name nor a symbolic link leads out of it.
+
+use std::collections::VecDeque;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+
+use crate::model::RelPath;
+
+/// The folder for what is not final yet, below the output folder: on the same file system, so
+/// that a rename is all it takes.
+const TEMP: &str = ".fetchall";
+const JOURNAL: &str = "fetchall.jsonl";
+const LOCK: &str = "lock";
+/// Folders that are kept open, because the next body may go there, too.
+const OPEN_FOLDERS: usize = 8;
+
+/// An output folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process saves there.
+    #[error(
+        "{}: another fetchall is at work in this folder; wait for its end, or name another folder",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It can't be created, or not written to.
+    #[error("cannot save to {}: {cause}", path.display())]
+    Unusable {
+        /// The folder, or what in it is in the way.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The output folder, held by this process alone.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    dir: Dir,
+    temp: Dir,
+    /// Lets go when it is closed, however that comes about.
+    _lock: File,
+    /// The folders used last, the latest at the end.
+    folders: Mutex<VecDeque<(Box<str>, Arc<Dir>)>>,
+}
+
+impl Folder {
+    /// Opens the folder, creates it where it is missing, and locks it.
+    ///
+    /// # Errors
+    /// When that can't be done, or another process holds it.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let unusable = |path: PathBuf| move |cause| FolderError::Unusable { path, cause };
+        std::fs::create_dir_all(path).map_err(unusable(path.to_owned()))?;
+        let dir =
+            Dir::open_ambient_dir(path, ambient_authority()).map_err(unusable(path.to_owned()))?;
+        let below = path.join(TEMP);
+        let temp = dir
+            .create_dir_all(TEMP)
+            .and_then(|()| dir.open_dir(TEMP))
+            .map_err(unusable(below.clone()))?;
+        let lock = temp
+            .open_with(LOCK, OpenOptions::new().write(true).create(true))
+            .map_err(unusable(below.join(LOCK)))?
+            .into_std();
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FolderError::InUse(path.to_owned())),
+            Err(TryLockError::Error(cause)) => return Err(unusable(below.join(LOCK))(cause)),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            dir,
+            temp,
+            _lock: lock,
+            folders: Mutex::default(),
+        })
+    }
+
+    /// A path below the folder, as messages show it.
+    pub fn shown(&self, file: &RelPath) -> String {
+        self.path.join(file.as_str()).display().to_string()
+    }
+
+    /// What is not final yet, as messages show it.
+    pub fn shown_temp(&self, name: &str) -> String {
+        self.path.join(TEMP).join(name).display().to_string()
+    }
+
+    /// Creates a file that is not final yet.
+    pub fn create(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        Ok(self.temp.open_with(name, &options)?.into_std())
+    }
+
+    /// Opens such a file to go on at its end.
+    pub fn append(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.append(true);
+        Ok(self.temp.open_with(name, &options)?.into_std())
+    }
+
+    /// Opens such a file to read it.
+    pub fn read(&self, name: &str) -> io::Result<File> {
+        Ok(self.temp.open(name)?.into_std())
+    }
+
+    /// Removes such a file.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        self.temp.remove_file(name)
+    }
+
+    /// Gives such a file another name.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.temp.rename(from, &self.temp, to)
+    }
+
+    /// The names of all such files.
+    pub fn unfinished(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in self.temp.entries()? {
+            let entry = entry?;
+            // What is not UTF-8 is not ours.
+            if let Ok(name) = entry.file_name().into_string()
+                && name != LOCK
+                && entry.file_type()?.is_file()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// A file becomes final: it is there whole, or not at all.
+    pub fn place(&self, name: &str, file: &RelPath) -> io::Result<()> {
+        let (folder, last) = file.split();
+        let parent = self.folder(folder)?;
+        match self.temp.rename(name, &parent, last) {
+            // Somebody has removed the folder meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.forget(folder);
+                self.temp.rename(name, &*self.folder(folder)?, last)
+            }
+            placed => placed,
+        }
+    }
+
+    /// Opens the journal, to read it and to append to it.
+    pub fn open_journal(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        Ok(self.dir.open_with(JOURNAL, &options)?.into_std())
+    }
+
+    /// The path of the journal.
+    pub fn journal_path(&self) -> PathBuf {
+        self.path.join(JOURNAL)
+    }
+
+    /// The length of a final file; `None` when there is none.
+    pub fn length(&self, file: &RelPath) -> Option<u64> {
+        let meta = self.dir.metadata(file.as_str()).ok()?;
+        meta.is_file().then_some(meta.len())
+    }
+
+    /// Opens a final file to read it.
+    pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
+        Ok(self.dir.open(file.as_str())?.into_std())
+    }
+
+    /// Everything written to this file system so far survives a power cut from here on.
+    pub fn sync(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return rustix::fs::syncfs(&self.dir).map_err(io::Error::from);
+        #[cfg(not(target_os = "linux"))]
+        return self.sync_folders();
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_folders(&self) -> io::Result<()> {
+        for dir in [&self.dir, &self.temp] {
+            dir.try_clone()?.into_std_file().sync_all()?;
+        }
+        for (_, dir) in self.lock_folders().iter() {
+            dir.try_clone()?.into_std_file().sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// A folder below, created where it is missing.
+    fn folder(&self, path: &str) -> io::Result<Arc<Dir>> {
+        let mut folders = self.lock_folders();
+        if let Some(at) = folders.iter().position(|(known, _)| **known == *path)
+            && let Some(found) = folders.remove(at)
+        {
+            let dir = Arc::clone(&found.1);
+            folders.push_back(found);
+            return Ok(dir);
+        }
+        drop(folders);
+        let dir = Arc::new(self.open_folder(path)?);
+        let mut folders = self.lock_folders();
+        folders.push_back((path.into(), Arc::clone(&dir)));
+        if folders.len() > OPEN_FOLDERS {
+            folders.pop_front();
+        }
+        Ok(dir)
+    }
+
+    fn open_folder(&self, path: &str) -> io::Result<Dir> {
+        if path.is_empty() {
+            return self.dir.try_clone();
+        }
+        match self.dir.open_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.dir.create_dir_all(path)?;
+                self.dir.open_dir(path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn forget(&self, path: &str) {
+        self.lock_folders().retain(|(known, _)| **known != *path);
+    }
+
+    fn lock_folders(&self) -> std::sync::MutexGuard<'_, VecDeque<(Box<str>, Arc<Dir>)>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,211 @@
+//! `-o DIR`: a file for each body. Written below `DIR/.fetchall/`, and renamed once it is
+//! whole: under its final name there is a whole body or nothing.
+
+mod body;
+mod folder;
+mod parts;
+mod same;
+mod writer;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::names::path_of;
+use super::{BodyStore, Done};
+use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Version};
+use body::FileBody;
+use folder::Folder;
+use parts::Parts;
+use writer::{Care, Order, Temp, Writers};
+
+pub use folder::FolderError;
+
+/// How long an aborted run waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where and how bodies are saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilesOptions {
+    /// The output folder. It is created where it is missing.
+    pub dir: PathBuf,
+    /// A body and its folder survive a power cut before it counts as saved.
+    pub sync: bool,
+    /// A body is compared with the one that was there before.
+    pub compare: bool,
+}
+
+/// A file for each body.
+pub struct Files {
+    shared: Arc<Shared>,
+}
+
+/// What the bodies on their way in share.
+struct Shared {
+    folder: Arc<Folder>,
+    writers: Writers,
+    parts: Parts,
+    next_id: AtomicU64,
+}
+
+impl Shared {
+    fn temp(&self) -> Temp {
+        Temp::new(self.next_id.fetch_add(1, Relaxed))
+    }
+
+    /// A file that nobody wants any more.
+    fn remove(&self, temp: Arc<Temp>) {
+        self.writers
+            .hand(writer_of(&temp, &self.writers), Order::Remove(temp), None);
+    }
+}
+
+/// The thread that writes this file.
+fn writer_of(temp: &Temp, writers: &Writers) -> usize {
+    writers.of(temp.id())
+}
+
+impl Files {
+    /// Opens the output folder, sweeps what a crash has left there, and starts to write.
+    ///
+    /// # Errors
+    /// When the folder can't be used.
+    pub fn open(options: &FilesOptions) -> Result<Self, FolderError> {
+        let folder = Arc::new(Folder::open(&options.dir)?);
+        let unusable = |cause| FolderError::Unusable {
+            path: options.dir.clone(),
+            cause,
+        };
+        let (parts, next_id) = Parts::read(&folder).map_err(unusable)?;
+        let care = Care {
+            sync: options.sync,
+            compare: options.compare,
+        };
+        let writers = Writers::start(&folder, care).map_err(unusable)?;
+        let shared = Arc::new(Shared {
+            folder,
+            writers,
+            parts,
+            next_id: AtomicU64::new(next_id),
+        });
+        Ok(Self { shared })
+    }
+
+    /// Opens the journal of the output folder, to read it and to append to it.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub fn open_journal(&self) -> io::Result<File> {
+        self.shared.folder.open_journal()
+    }
+
+    /// The path of the journal.
+    #[must_use]
+    pub fn journal_path(&self) -> PathBuf {
+        self.shared.folder.journal_path()
+    }
+}
+
+/// The file of a job: the one it names, or that of its URL.
+#[must_use]
+pub fn file_of(job: &Job) -> RelPath {
+    match job.named_file() {
+        Some(file) => file.clone(),
+        None => path_of(&job.url),
+    }
+}
+
+impl BodyStore for Files {
+    type File = FileBody;
+
+    fn begin(
+        &self,
+        attempt: &Attempt,
+        _: &ResponseHead,
+        version: Option<Version>,
+        continued: Option<&Part>,
+    ) -> Result<FileBody, FetchError> {
+        let file = file_of(&attempt.job);
+        match (continued, attempt.part.as_deref()) {
+            (Some(part), _) => {
+                let temp = self.shared.parts.find(&file, part.id);
+                let shared = Arc::clone(&self.shared);
+                FileBody::continued(shared, file, version, part.length, temp)
+            }
+            (None, Some(part)) => {
+                self.remove_part(attempt, part);
+                Ok(FileBody::new(Arc::clone(&self.shared), file, version))
+            }
+            (None, None) => Ok(FileBody::new(Arc::clone(&self.shared), file, version)),
+        }
+    }
+
+    fn file_of(&self, job: &Job) -> Option<RelPath> {
+        Some(file_of(job))
+    }
+
+    fn still_has(&self, file: Option<&RelPath>, bytes: u64) -> bool {
+        file.is_some_and(|file| self.shared.folder.length(file) == Some(bytes))
+    }
+
+    fn take_part(&self, attempt: &Attempt) -> Option<Part> {
+        if self.shared.parts.is_empty() {
+            return None;
+        }
+        self.shared.parts.take(&file_of(&attempt.job))
+    }
+
+    fn give_back(&self, attempt: &Attempt, part: &Part) {
+        self.shared.parts.give_back(&file_of(&attempt.job), part.id);
+    }
+
+    fn remove_part(&self, attempt: &Attempt, part: &Part) {
+        let removed = self.shared.parts.remove(&file_of(&attempt.job), part.id);
+        if let Some(temp) = removed {
+            self.shared.remove(temp);
+        }
+    }
+
+    async fn commit_part(&self, attempt: &Attempt, part: &Part, done: Done) {
+        let file = file_of(&attempt.job);
+        let Some(temp) = self.shared.parts.remove(&file, part.id) else {
+            return;
+        };
+        let writer = writer_of(&temp, &self.shared.writers);
+        let order = Order::Finish {
+            temp,
+            length: part.length,
+            file,
+            done,
+        };
+        self.shared.writers.hand(writer, order, None);
+    }
+
+    async fn close(&self, abort: CancellationToken) {
+        let all = async {
+            self.shared.writers.flush().await;
+            let shared = Arc::clone(&self.shared);
+            let written =
+                tokio::task::spawn_blocking(move || shared.parts.write_down(&shared.folder));
+            if let Ok(Err(error)) = written.await {
+                tracing::warn!("parts of bodies could not be kept for the next run: {error}");
+            }
+        };
+        let impatience = async {
+            abort.cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = impatience => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The parts of bodies that were cut off, by the file they are to become.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::folder::Folder;
+use super::writer::Temp;
+use crate::model::{Part, RelPath, Version};
+
+/// The list of the parts that were kept by the run before.
+const LIST: &str = "parts.jsonl";
+const NEW_LIST: &str = "parts.new";
+
+/// A part that is kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What it is.
+    pub part: Part,
+    /// Its file.
+    pub temp: Arc<Temp>,
+    /// An attempt is at it.
+    pub in_use: bool,
+}
+
+/// The parts of bodies that were cut off.
+#[derive(Debug, Default)]
+pub struct Parts {
+    parts: Mutex<HashMap<RelPath, Kept>>,
+    /// Looked at for every attempt: mostly there is none.
+    count: AtomicUsize,
+}
+
+/// A part in the list.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    file: String,
+    id: u64,
+    url: String,
+    validator: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    length: u64,
+}
+
+impl Parts {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelPath, Kept>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
+    /// Changes the parts; keeps count.
+    fn change<R>(&self, change: impl FnOnce(&mut HashMap<RelPath, Kept>) -> R) -> R {
+        let mut parts = self.lock();
+        let result = change(&mut parts);
+        self.count.store(parts.len(), Relaxed);
+        result
+    }
+
+    /// The part of a file, for one attempt alone.
+    pub fn take(&self, file: &RelPath) -> Option<Part> {
+        let mut parts = self.lock();
+        let kept = parts.get_mut(file).filter(|kept| !kept.in_use)?;
+        kept.in_use = true;
+        Some(kept.part.clone())
+    }
+
+    /// The attempt has not used it.
+    pub fn give_back(&self, file: &RelPath, id: u64) {
+        if let Some(kept) = self.lock().get_mut(file).filter(|kept| kept.part.id == id) {
+            kept.in_use = false;
+        }
+    }
+
+    /// What stands behind a part that was taken.
+    pub fn find(&self, file: &RelPath, id: u64) -> Option<Arc<Temp>> {
+        let parts = self.lock();
+        let kept = parts.get(file).filter(|kept| kept.part.id == id)?;
+        Some(Arc::clone(&kept.temp))
+    }
+
+    /// Takes it off the list.
+    pub fn remove(&self, file: &RelPath, id: u64) -> Option<Arc<Temp>> {
+        self.change(|parts| {
+            let is_it = parts.get(file).is_some_and(|kept| kept.part.id == id);
+            is_it.then(|| parts.remove(file)).flatten()
+        })
+        .map(|kept| kept.temp)
+    }
+
+    /// Keeps a part. Of two parts for one file (equal lines) the longer one stays; what does
+    /// not stay is given back.
+    pub fn keep(&self, file: RelPath, new: Kept) -> Option<Arc<Temp>> {
+        self.change(|parts| match parts.get(&file) {
+            Some(old) if old.part.id != new.part.id => {
+                if old.in_use || old.part.length >= new.part.length {
+                    return Some(new.temp);
+                }
+                parts.insert(file, new).map(|old| old.temp)
+            }
+            _ => {
+                parts.insert(file, new);
+                None
+            }
+        })
+    }
+
+    /// Writes down what is there for the next run, so that it survives a power cut.
+    pub fn write_down(&self, folder: &Folder) -> io::Result<()> {
+        let parts = self.lock().clone();
+        let mut text = Vec::new();
+        for (file, kept) in parts {
+            let Some(line) = line(&file, &kept) else {
+                continue;
+            };
+            folder.append(&kept.temp.name())?.sync_data()?;
+            serde_json::to_writer(&mut text, &line)?;
+            text.push(b'\n');
+        }
+        if text.is_empty() {
+            return gone(folder.remove(LIST));
+        }
+        gone(folder.remove(NEW_LIST))?;
+        let mut list = folder.create(NEW_LIST)?;
+        list.write_all(&text)?;
+        list.sync_data()?;
+        folder.rename(NEW_LIST, LIST)
+    }
+
+    /// Reads what the run before has written down, and sweeps what else lies there. Gives the
+    /// number that no file has had.
+    pub fn read(folder: &Folder) -> io::Result<(Self, u64)> {
+        let mut parts = HashMap::new();
+        let mut next = 1;
+        for line in lines(folder)? {
+            next = next.max(line.id.saturating_add(1));
+            if let Some((file, kept)) = kept(line)
+                && is_usable(folder, &kept)
+            {
+                parts.insert(file, kept);
+            }
+        }
+        let used: Vec<_> = parts.values().map(|kept| kept.temp.name()).collect();
+        for name in folder.unfinished()? {
+            if name != LIST && !used.contains(&name) {
+                gone(folder.remove(&name))?;
+            }
+        }
+        let count = AtomicUsize::new(parts.len());
+        let parts = Mutex::new(parts);
+        Ok((Self { parts, count }, next))
+    }
+}
+
+fn line(file: &RelPath, kept: &Kept) -> Option<Line> {
+    let version = &kept.part.version;
+    if kept.temp.failure().is_some() {
+        return None;
+    }
+    Some(Line {
+        file: file.to_string(),
+        id: kept.part.id,
+        url: version.url.to_string(),
+        validator: version.validator.to_str().ok()?.to_owned(),
+        total: version.total,
+        length: kept.part.length,
+    })
+}
+
+fn kept(line: Line) -> Option<(RelPath, Kept)> {
+    let file = RelPath::parse(&line.file).ok()?;
+    let version = Version {
+        url: Url::parse(&line.url).ok()?,
+        validator: HeaderValue::try_from(line.validator).ok()?,
+        total: line.total,
+    };
+    let kept = Kept {
+        part: Part {
+            id: line.id,
+            version,
+            length: line.length,
+        },
+        temp: Arc::new(Temp::new(line.id)),
+        in_use: false,
+    };
+    Some((file, kept))
+}
+
+/// A run that was killed may have gone on with it: the bytes up to the length that was written
+/// down are the same all the same.
+fn is_usable(folder: &Folder, kept: &Kept) -> bool {
+    let cut = || {
+        let file = folder.append(&kept.temp.name())?;
+        if file.metadata()?.len() < kept.part.length {
+            return Ok(false);
+        }
+        file.set_len(kept.part.length).map(|()| true)
+    };
+    cut().unwrap_or_else(|_: io::Error| false)
+}
+
+/// The list, as far as it can be read: what is not in it is swept and fetched again.
+fn lines(folder: &Folder) -> io::Result<Vec<Line>> {
+    let list = match folder.read(LIST) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for line in BufReader::new(list).split(b'\n') {
+        found.extend(serde_json::from_slice(&line?));
+    }
+    Ok(found)
+}
+
+/// What is to be removed may be gone already.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

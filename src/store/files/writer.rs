@@ -1,0 +1,440 @@
+//! The threads that write: bodies are handed on to them, so that a slow disk holds up no
+//! socket. One of them does most of the work, in batches; the others help when it can't keep
+//! up (a network file system).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::folder::Folder;
+use super::same::is_same;
+use crate::model::{Cause, FetchError, RelPath, Saved, chain_text};
+use crate::store::Done;
+
+/// Threads that write.
+const WRITERS: usize = 4;
+/// So many orders may wait for a thread before the next one helps.
+const BUSY: usize = 64;
+/// Orders that are taken at once.
+const BATCH: usize = 256;
+/// Bytes that may wait to be written, in KiB.
+const ROOM: usize = 32 * 1024;
+/// Shortest time between two wakings: waking a thread costs as much as writing a small file,
+/// and nobody sees 2 ms.
+const REST: Duration = Duration::from_millis(2);
+
+/// A file that is not final yet.
+#[derive(Debug)]
+pub struct Temp {
+    id: u64,
+    failed: OnceLock<FetchError>,
+}
+
+impl Temp {
+    /// The file with this number.
+    pub fn new(id: u64) -> Self {
+        Self {
+            id,
+            failed: OnceLock::new(),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        format!("{}.part", self.id)
+    }
+
+    /// Why it can't be written, if so.
+    pub fn failure(&self) -> Option<FetchError> {
+        self.failed.get().cloned()
+    }
+}
+
+/// Something to be written.
+pub enum Order {
+    /// A whole body, not too large.
+    Body {
+        /// Its number, for the time until it is final.
+        temp: Temp,
+        /// Its bytes.
+        chunks: Vec<Bytes>,
+        /// What it becomes.
+        file: RelPath,
+        /// Who wants to know.
+        done: Done,
+    },
+    /// More of a body.
+    Append(Arc<Temp>, Vec<Bytes>),
+    /// All of a body was written.
+    Finish {
+        /// The file.
+        temp: Arc<Temp>,
+        /// Its length.
+        length: u64,
+        /// What it becomes.
+        file: RelPath,
+        /// Who wants to know.
+        done: Done,
+    },
+    /// A body that nobody wants.
+    Remove(Arc<Temp>),
+    /// Calls with all bytes that are there.
+    Read(Arc<Temp>, Reader),
+    /// Everything before this was written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Takes all bytes of a part, and is told how reading ended.
+pub type Reader = Box<dyn FnOnce(io::Result<File>) + Send>;
+
+/// An order with the room it takes.
+type Queued = (Order, Option<OwnedSemaphorePermit>);
+
+/// How bodies are made final.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Care {
+    /// They survive a power cut before they count.
+    pub sync: bool,
+    /// They are compared with what was there before.
+    pub compare: bool,
+}
+
+/// The threads that write.
+pub struct Writers {
+    queues: Vec<(mpsc::UnboundedSender<Queued>, Arc<AtomicUsize>)>,
+    room: Arc<Semaphore>,
+}
+
+impl Writers {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start(folder: &Arc<Folder>, care: Care) -> io::Result<Self> {
+        let mut queues = Vec::with_capacity(WRITERS);
+        for _ in 0..WRITERS {
+            let (sender, orders) = mpsc::unbounded_channel();
+            let waiting = Arc::new(AtomicUsize::new(0));
+            queues.push((sender, Arc::clone(&waiting)));
+            let writer = Writer {
+                folder: Arc::clone(folder),
+                care,
+                open: None,
+                buffer: Vec::new(),
+                ready: Vec::new(),
+            };
+            std::thread::Builder::new()
+                .name("save".into())
+                .spawn(move || writer.run(orders, &waiting))?;
+        }
+        let room = Arc::new(Semaphore::new(ROOM));
+        Ok(Self { queues, room })
+    }
+
+    /// The thread that has the least to do; the first one as long as it keeps up.
+    pub fn pick(&self) -> usize {
+        let waiting = |queue: &(_, Arc<AtomicUsize>)| queue.1.load(Relaxed);
+        let idle = self.queues.iter().position(|queue| waiting(queue) < BUSY);
+        idle.or_else(|| (0..self.queues.len()).min_by_key(|at| self.queues.get(*at).map(waiting)))
+            .unwrap_or_default()
+    }
+
+    /// The thread for the file with this number: always the same one, so that its orders stay
+    /// in order.
+    pub fn of(&self, id: u64) -> usize {
+        usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
+    }
+
+    /// Waits until there is room for so many bytes.
+    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from((bytes / 1024 + 1).min(ROOM)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        Arc::clone(&self.room).acquire_many_owned(kib).await.ok()
+    }
+
+    /// Hands an order to a thread. Those handed to one are carried out in their order.
+    pub fn hand(&self, to: usize, order: Order, room: Option<OwnedSemaphorePermit>) {
+        if let Some((queue, waiting)) = self.queues.get(to) {
+            waiting.fetch_add(1, Relaxed);
+            // The threads end only after their queues.
+            let _ = queue.send((order, room));
+        }
+    }
+
+    /// Waits until everything handed in so far was written.
+    pub async fn flush(&self) {
+        let mut flushed = Vec::new();
+        for writer in 0..self.queues.len() {
+            let (sender, receiver) = oneshot::channel();
+            self.hand(writer, Order::Flush(sender), None);
+            flushed.push(receiver);
+        }
+        for receiver in flushed {
+            // A thread that broke down has nothing more to write.
+            let _ = receiver.await;
+        }
+    }
+}
+
+/// A body that is to become final.
+struct Ready {
+    name: String,
+    file: RelPath,
+    length: u64,
+    done: Done,
+}
+
+/// One thread.
+struct Writer {
+    folder: Arc<Folder>,
+    care: Care,
+    /// The file written to last: a large body comes in many pieces.
+    open: Option<(u64, File)>,
+    buffer: Vec<u8>,
+    /// With `sync`: whole, but not final yet.
+    ready: Vec<Ready>,
+}
+
+impl Writer {
+    fn run(mut self, mut orders: mpsc::UnboundedReceiver<Queued>, waiting: &AtomicUsize) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut last = None::<Instant>;
+        while orders.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let mut flushed = Vec::new();
+            for (order, room) in batch.drain(..) {
+                match order {
+                    Order::Flush(sender) => flushed.push(sender),
+                    order => self.carry_out(order),
+                }
+                drop(room);
+                waiting.fetch_sub(1, Relaxed);
+            }
+            self.open = None;
+            self.make_ready_final();
+            for sender in flushed {
+                let _ = sender.send(());
+            }
+            let rested = last.map_or(REST, |last| last.elapsed());
+            if rested < REST && orders.is_empty() && !orders.is_closed() {
+                std::thread::sleep(REST - rested);
+            }
+            last = Some(Instant::now());
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Body {
+                temp,
+                chunks,
+                file,
+                done,
+            } => {
+                let name = temp.name();
+                match self.create(&name, &chunks) {
+                    Ok(length) => self.finish(Ready {
+                        name,
+                        file,
+                        length,
+                        done,
+                    }),
+                    Err(error) => {
+                        let _ = self.folder.remove(&name);
+                        done(Err(self.failed_temp(&name, &error)));
+                    }
+                }
+            }
+            Order::Append(temp, chunks) => {
+                if let Err(error) = self.append(&temp, &chunks) {
+                    let _ = temp.failed.set(self.failed_temp(&temp.name(), &error));
+                }
+            }
+            Order::Finish {
+                temp,
+                length,
+                file,
+                done,
+            } => {
+                self.open = None;
+                self.finish_large(&temp, length, file, done);
+            }
+            Order::Remove(temp) => {
+                self.open = None;
+                let _ = self.folder.remove(&temp.name());
+            }
+            Order::Read(temp, reader) => {
+                self.open = None;
+                reader(self.folder.read(&temp.name()));
+            }
+            Order::Flush(_) => {}
+        }
+    }
+
+    fn create(&mut self, name: &str, chunks: &[Bytes]) -> io::Result<u64> {
+        let mut file = self.folder.create(name)?;
+        self.write(&mut file, chunks)
+    }
+
+    fn append(&mut self, temp: &Temp, chunks: &[Bytes]) -> io::Result<()> {
+        if temp.failed.get().is_some() {
+            return Ok(());
+        }
+        let mut file = match self.open.take() {
+            Some((id, file)) if id == temp.id => file,
+            _ => match self.folder.append(&temp.name()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.folder.create(&temp.name())?
+                }
+                opened => opened?,
+            },
+        };
+        self.write(&mut file, chunks)?;
+        self.open = Some((temp.id, file));
+        Ok(())
+    }
+
+    /// In as few calls as it takes: small pieces are put together.
+    fn write(&mut self, file: &mut File, chunks: &[Bytes]) -> io::Result<u64> {
+        if let [one] = chunks {
+            file.write_all(one)?;
+            return Ok(one.len() as u64);
+        }
+        self.buffer.clear();
+        for chunk in chunks {
+            self.buffer.extend_from_slice(chunk);
+        }
+        file.write_all(&self.buffer)?;
+        Ok(self.buffer.len() as u64)
+    }
+
+    fn finish_large(&mut self, temp: &Temp, length: u64, file: RelPath, done: Done) {
+        let name = temp.name();
+        let problem = temp.failure().or_else(|| {
+            let found = self.folder.read(&name).and_then(|file| file.metadata());
+            match found {
+                Ok(meta) if meta.len() == length => None,
+                Ok(meta) => Some(FetchError::Save {
+                    cause: Cause::words(format!(
+                        "{}: {} bytes are there, {length} were written",
+                        self.folder.shown_temp(&name),
+                        meta.len()
+                    )),
+                    ends_run: false,
+                }),
+                Err(error) => Some(self.failed_temp(&name, &error)),
+            }
+        });
+        match problem {
+            None => self.finish(Ready {
+                name,
+                file,
+                length,
+                done,
+            }),
+            Some(error) => {
+                let _ = self.folder.remove(&name);
+                done(Err(error));
+            }
+        }
+    }
+
+    fn finish(&mut self, ready: Ready) {
+        self.ready.push(ready);
+        if !self.care.sync {
+            self.make_ready_final();
+        }
+    }
+
+    /// What is whole becomes final: with `sync` all of a batch at once, because the disk is
+    /// waited for as long for one as for many.
+    fn make_ready_final(&mut self) {
+        let ready = std::mem::take(&mut self.ready);
+        if ready.is_empty() {
+            return;
+        }
+        let written = self.sync();
+        let placed: Vec<_> = ready
+            .into_iter()
+            .map(|one| {
+                let result = written.clone().and_then(|()| self.place(&one));
+                (one, result)
+            })
+            .collect();
+        let synced = self.sync();
+        for (one, result) in placed {
+            (one.done)(synced.clone().and(result));
+        }
+    }
+
+    fn sync(&self) -> Result<(), FetchError> {
+        if !self.care.sync {
+            return Ok(());
+        }
+        let synced = self.folder.sync();
+        synced.map_err(|error| self.failed_temp("", &error))
+    }
+
+    fn place(&self, ready: &Ready) -> Result<Saved, FetchError> {
+        let Ready {
+            name, file, length, ..
+        } = ready;
+        let is_same = self.care.compare && is_same(&self.folder, name, file, *length);
+        let placed = if is_same {
+            self.folder.remove(name)
+        } else {
+            self.folder.place(name, file)
+        };
+        match placed {
+            Ok(()) => Ok(Saved {
+                bytes: *length,
+                file: Some(file.clone()),
+                is_same,
+                ..Saved::default()
+            }),
+            Err(error) => {
+                let _ = self.folder.remove(name);
+                Err(failed(&self.folder.shown(file), &error, false))
+            }
+        }
+    }
+
+    /// Where not even an unfinished file can be written, nothing can.
+    fn failed_temp(&self, name: &str, error: &io::Error) -> FetchError {
+        failed(&self.folder.shown_temp(name), error, !is_passing(error))
+    }
+}
+
+/// Too many open files: others will be closed.
+fn is_passing(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return matches!(error.raw_os_error(), Some(code)
+        if code == rustix::io::Errno::MFILE.raw_os_error()
+            || code == rustix::io::Errno::NFILE.raw_os_error());
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// Why something could not be saved.
+pub fn failed(path: &str, error: &io::Error, ends_run: bool) -> FetchError {
+    let ends_run = ends_run
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        );
+    FetchError::Save {
+        cause: Cause::words(format!("{path}: {}", chain_text(error))),
+        ends_run,
+    }
+}
