@@ -83,6 +83,8 @@ pub use model::{
 };
 pub use notify::{Delivery, Email, deliver, send_email};
 pub use report::{JournalError, ProgressStyle, ReportError, Screen, render_summary};
-pub use run::{Page, Problem, RunError, SaveError, fetch_all, fetch_all_with, run, run_until};
+pub use run::{
+    Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with, run, run_until,
+};
 pub use schedule::{PerHost, RetryPolicy, ScheduleOptions};
 pub use store::FolderError;

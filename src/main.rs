@@ -43,7 +43,7 @@ async fn program(cli: Cli) -> ExitCode {
         quiet: cli.quiet,
         email_to: cli.email_to.clone(),
     };
-    let (demo, verbose) = (cli.demo, cli.verbose);
+    let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let mut config = match Config::try_from(cli) {
         Ok(config) => config,
         Err(error) => return complain(&error.to_string(), USAGE),
@@ -74,6 +74,18 @@ async fn program(cli: Cli) -> ExitCode {
     } else {
         None
     };
+    if dry_run {
+        let end = tokio::select! {
+            end = fetchall::dry_run(config) => end,
+            () = signals.next() => Ok(Summary::default()),
+        };
+        if let Err(error) = &end
+            && !error.problem.is_closed_pipe()
+        {
+            complain(&explain(&error.problem), BROKEN);
+        }
+        return ExitCode::from(exit_code(&end, &signals));
+    }
     let screen = config.report.screen.clone();
     let stop = async {
         signals.next().await;
@@ -90,6 +102,18 @@ async fn program(cli: Cli) -> ExitCode {
 /// Whether the demo went as its epilogue tells: not interrupted, no faults added.
 fn is_whole_demo(end: &Result<Summary, RunError>) -> bool {
     matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
+}
+
+fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
+    signals.exit_code().unwrap_or(match end {
+        Ok(summary) if summary.is_complete() => 0,
+        Ok(_) => FAILED,
+        Err(error) if error.problem.is_closed_pipe() => PIPE_CLOSED,
+        Err(error) => match error.problem {
+            Problem::Input(_) | Problem::Transport(_) => USAGE,
+            Problem::Report(_) | Problem::Save(_) | Problem::Internal(_) => BROKEN,
+        },
+    })
 }
 
 /// What is said on stderr, and to whom else.
@@ -129,13 +153,7 @@ impl People {
             self.say(&fetchall::render_summary(summary));
             self.mail(summary, signals).await;
         }
-        signals.exit_code().unwrap_or(match problem {
-            Some(_) if pipe_closed => PIPE_CLOSED,
-            Some(Problem::Input(_) | Problem::Transport(_)) => USAGE,
-            Some(Problem::Report(_) | Problem::Save(_) | Problem::Internal(_)) => BROKEN,
-            None if summary.is_complete() => 0,
-            None => FAILED,
-        })
+        exit_code(end, signals)
     }
 
     async fn mail(&self, summary: &Summary, signals: &Signals) {

@@ -238,6 +238,9 @@ pub struct Cli {
     /// Ask the servers what has changed of what was saved by earlier runs.
     #[arg(long, requires = "output_dir", help_heading = "Save")]
     pub refresh: bool,
+    /// Print the file of each URL, FILE and URL with a tab between them, and fetch nothing.
+    #[arg(long, requires = "output_dir", help_heading = "Save")]
+    pub dry_run: bool,
     /// Body, folder and journal survive a power cut before a URL counts as done (slower).
     #[arg(long, help_heading = "Save")]
     pub sync: bool,

@@ -7,10 +7,13 @@ use http::HeaderValue;
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::claims::Claims;
 use super::{Engine, settle};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
-use crate::model::{Attempt, Entry, Event, Job, Known, Past, RelPath, Window};
+use crate::model::{
+    Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, Place, RelPath, Window,
+};
 use crate::store::BodyStore;
 
 /// Reads on only as fast as the work goes; ends with the list or at a stop.
@@ -24,6 +27,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     let feed = Feed {
         engine: &engine,
         window,
+        claims: Claims::default(),
         seen: 0,
         skipped: 0,
         told: engine.history.is_empty(),
@@ -42,6 +46,7 @@ struct Ended;
 struct Feed<'a, T, S> {
     engine: &'a Arc<Engine<T, S>>,
     window: Option<Window>,
+    claims: Claims,
     seen: u64,
     skipped: u64,
     /// Whether people were told what was done already.
@@ -95,6 +100,8 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
                 engine.settle_unsent(settled).await;
             }
             (Entry::Job(job), Recalled::Done(past, file)) => {
+                // It has its file, whoever else names it.
+                let _ = self.claim(&job);
                 self.skipped += 1;
                 let settled = settle::skipped(job, &past, file, &engine.clock);
                 engine.settle_unsent(settled).await;
@@ -112,13 +119,31 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
 
     async fn push(&mut self, job: Job, known: Option<Box<Known>>) -> Result<(), Ended> {
         let engine = self.engine;
+        let claimed = self.claim(&job);
         let method = engine.options.method.clone();
         let mut attempt = Attempt::first(job, method, engine.options.with_body);
         attempt.known = known;
+        if let Err(error) = claimed {
+            let settled = settle::given_up(attempt, error, &engine.clock);
+            engine.settle_unsent(settled).await;
+            return Ok(());
+        }
         if engine.scheduler.is_full() {
             self.tell(false).await;
         }
         engine.scheduler.push(attempt).await.map_err(|_| Ended)
+    }
+
+    fn claim(&mut self, job: &Job) -> Result<(), FetchError> {
+        let Some(file) = self.engine.store.file_of(job) else {
+            return Ok(());
+        };
+        self.claims.claim(job, &file).map_err(|place| {
+            let Place { input, line, .. } = place;
+            FetchError::Denied(Cause::words(format!(
+                "{file} is the file of another line already (line {line} of {input})"
+            )))
+        })
     }
 
     /// Tells people once how much is done already: when the list was read, or when reading

@@ -2,6 +2,7 @@
 //! `join_all` empty it, each with one attempt at a time.
 
 mod attempt;
+mod claims;
 mod clock;
 mod feed;
 mod redirect;

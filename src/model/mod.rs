@@ -28,7 +28,7 @@ pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
 pub use event::{Event, Settled};
 pub use feedback::{Feedback, Verdict};
-pub use history::{Detail, History, Past};
+pub use history::{History, Past};
 pub use job::{Credentials, Entry, HostKey, InvalidLine, Job, Place, Wish};
 pub use kind::ErrorKind;
 pub use live::Live;

@@ -80,6 +80,7 @@ fn status_of(record: &Record) -> String {
         (Some(error), Some(status)) if error.kind.as_str() == "status" => status.to_string(),
         (Some(error), _) => error.kind.to_string(),
         (None, Some(status)) => status.to_string(),
+        (None, None) if record.outcome == OutcomeName::Skipped => "skipped".to_owned(),
         (None, None) => "-".to_owned(),
     }
 }

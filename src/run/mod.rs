@@ -1,5 +1,6 @@
 //! The one place that joins everything.
 
+mod dry_run;
 mod fetch_all;
 mod saving;
 
@@ -21,6 +22,7 @@ use crate::report::{
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
 
+pub use dry_run::dry_run;
 pub use fetch_all::{Page, fetch_all, fetch_all_with};
 pub use saving::SaveError;
 

@@ -46,7 +46,7 @@ pub struct Files {
 }
 
 /// What the bodies on their way in share.
-struct Shared {
+pub struct Shared {
     folder: Arc<Folder>,
     writers: Writers,
     parts: Parts,

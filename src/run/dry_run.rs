@@ -1,0 +1,105 @@
+//! `--dry-run`: which file each URL goes to, without fetching anything.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{Problem, RESULTS, RunError};
+use crate::config::{Config, Format};
+use crate::input::{self, Batch};
+use crate::model::{Entry, Summary, harmless};
+use crate::report::ReportError;
+use crate::store::file_of;
+
+/// A URL and its file.
+#[derive(Serialize)]
+struct Line<'a> {
+    line: u64,
+    input: &'a str,
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Writes the file of each URL to the results: `FILE<TAB>URL`, or JSON lines. Nothing is
+/// fetched, created or locked. Lines that can't be fetched count as failed, the others as
+/// skipped.
+///
+/// # Errors
+/// When the list can't be read, or the results not written.
+pub async fn dry_run(config: Config) -> Result<Summary, RunError> {
+    let Some((format, mut out)) = config.report.results else {
+        return Ok(Summary::default());
+    };
+    let mut summary = Summary {
+        list_ended: true,
+        ..Summary::default()
+    };
+    let live = std::sync::Arc::default();
+    let mut batches = input::open(config.input, live).map_err(Problem::from)?;
+    while let Some(batch) = batches.recv().await {
+        write(batch, format, &mut *out, &mut summary).map_err(|problem| RunError {
+            summary: Box::new(summary.clone()),
+            problem,
+        })?;
+    }
+    Ok(summary)
+}
+
+fn write(
+    batch: Batch,
+    format: Format,
+    out: &mut dyn Write,
+    summary: &mut Summary,
+) -> Result<(), Problem> {
+    let failed = |source| {
+        Problem::Report(ReportError {
+            what: RESULTS.to_owned(),
+            source,
+        })
+    };
+    let mut text = Vec::new();
+    for entry in batch? {
+        summary.input += 1;
+        let place = match &entry {
+            Entry::Job(job) => &job.place,
+            Entry::Invalid(line) => &line.place,
+        };
+        let (url, file, error) = match &entry {
+            Entry::Job(job) => {
+                summary.skipped += 1;
+                (job.url.as_str(), Some(file_of(job)), None)
+            }
+            Entry::Invalid(line) => {
+                summary.failed += 1;
+                (line.shown.as_str(), None, Some(line.error.to_string()))
+            }
+        };
+        let line = Line {
+            line: place.line,
+            input: &place.input,
+            url,
+            file: file.as_ref().map(|file| file.as_str()),
+            error,
+        };
+        put(&mut text, &line, format).map_err(failed)?;
+    }
+    out.write_all(&text)
+        .and_then(|()| out.flush())
+        .map_err(failed)
+}
+
+fn put(text: &mut Vec<u8>, line: &Line<'_>, format: Format) -> std::io::Result<()> {
+    if format == Format::Json {
+        serde_json::to_writer(&mut *text, line)?;
+        return writeln!(text);
+    }
+    let url = harmless(line.url);
+    match (line.file, &line.error) {
+        (Some(file), _) => writeln!(text, "{}\t{url}", harmless(file)),
+        (None, Some(error)) => writeln!(text, "-\t{url}\t{}", harmless(error)),
+        (None, None) => Ok(()),
+    }
+}
