@@ -2,6 +2,7 @@
 
 mod discard;
 mod memory;
+mod names;
 
 use std::future::Future;
 
@@ -11,6 +12,7 @@ use crate::model::{Attempt, FetchError, ResponseHead, Saved};
 
 pub use discard::Discard;
 pub use memory::Memory;
+pub use names::path_of;
 
 /// A place for bodies.
 pub trait BodyStore: Send + Sync + 'static {
