@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Sha256;
+
 /// Names at the top of the output folder that are ours: whatever their case, since some
 /// disks don't tell it.
 const OURS: [&str; 2] = [".fetchall", "fetchall.jsonl"];
@@ -23,33 +25,20 @@ impl RelPath {
     /// In words, when it is empty, leads out of its folder, is one of our own files, or is
     /// none that the common systems can store.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("it is empty".to_owned());
-        }
-        if text.len() > MAX_PATH {
-            return Err(format!("it is longer than {MAX_PATH} bytes"));
-        }
-        if text.starts_with('/') || text.get(1..2) == Some(":") {
-            return Err("it is not relative to the output folder".to_owned());
-        }
-        if let Some(c) = text.chars().find(|c| c.is_control() || *c == '\\') {
-            return Err(format!("it contains {c:?}"));
-        }
-        for name in text.split('/') {
-            match name {
-                "" => return Err("it contains an empty name".to_owned()),
-                "." | ".." => return Err(format!("it contains {name}")),
-                _ if name.len() > MAX_NAME => {
-                    return Err(format!("a name in it is longer than {MAX_NAME} bytes"));
-                }
-                _ => {}
-            }
-        }
-        let top = text.split('/').next().unwrap_or_default();
-        if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(top)) {
-            return Err(format!("{top} is used by fetchall itself"));
-        }
+        check(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// A path made of nothing but a hash: for what must have one, whatever it is.
+    #[must_use]
+    pub fn of_hash(hash: &Sha256) -> Self {
+        Self(format!("+{hash}/{hash}+").into())
+    }
+
+    /// Whether a name at the top of the output folder is one of our own files.
+    #[must_use]
+    pub fn is_ours(top: &str) -> bool {
+        OURS.iter().any(|ours| ours.eq_ignore_ascii_case(top))
     }
 
     /// The path, `/` between its names.
@@ -63,6 +52,46 @@ impl RelPath {
     pub fn split(&self) -> (&str, &str) {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
     }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = String;
+
+    /// As [`RelPath::parse`], without a copy.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        check(&text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+fn check(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if text.len() > MAX_PATH {
+        return Err(format!("it is longer than {MAX_PATH} bytes"));
+    }
+    if text.starts_with('/') || text.get(1..2) == Some(":") {
+        return Err("it is not relative to the output folder".to_owned());
+    }
+    if let Some(c) = text.chars().find(|c| c.is_control() || *c == '\\') {
+        return Err(format!("it contains {c:?}"));
+    }
+    for name in text.split('/') {
+        match name {
+            "" => return Err("it contains an empty name".to_owned()),
+            "." | ".." => return Err(format!("it contains {name}")),
+            _ if name.len() > MAX_NAME => {
+                return Err(format!("a name in it is longer than {MAX_NAME} bytes"));
+            }
+            _ => {}
+        }
+    }
+    let top = text.split('/').next().unwrap_or_default();
+    if RelPath::is_ours(top) {
+        return Err(format!("{top} is used by fetchall itself"));
+    }
+    Ok(())
 }
 
 impl fmt::Display for RelPath {
@@ -102,6 +131,13 @@ mod tests {
         ] {
             assert!(RelPath::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_hash_is_always_a_path() {
+        let path = RelPath::of_hash(&Sha256([7; 32]));
+        assert_eq!(RelPath::parse(path.as_str()), Ok(path.clone()));
+        assert_eq!(RelPath::try_from(path.to_string()), Ok(path));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Saved,
 pub use discard::Discard;
 pub use files::{Files, FilesOptions, FolderError, file_of};
 pub use memory::Memory;
+pub use names::path_of;
 
 /// Told once a body is final, or can't be: at once or later, on any thread. It must not block.
 pub type Done = Box<dyn FnOnce(Result<Saved, FetchError>) + Send>;

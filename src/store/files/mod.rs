@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::names::path_of;
-use super::{BodyStore, Done};
+use super::{BodyStore, Done, path_of};
 use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Version};
 use body::FileBody;
 use folder::Folder;
