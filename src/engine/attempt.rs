@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
+use super::expect::Expectation;
 use super::redirect::{self, Redirect};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
@@ -86,11 +87,23 @@ async fn keep<T: Transport, S: BodyStore>(
     body: T::Body,
 ) -> Result<Step, FetchError> {
     let file = engine.store.begin(attempt, head)?;
-    let saved = if has_body(attempt, head) {
-        take_body(body, head, file, &engine.options, &engine.live).await?
-    } else {
-        file.commit().await?
+    let mut sink = Sink {
+        file,
+        size: 0,
+        limit: engine.options.max_size,
+        expectation: Expectation::new(attempt, engine.options.sha256),
+        live: &engine.live,
     };
+    if has_body(attempt, head) {
+        take_body(body, head, &mut sink, engine.options.stall_timeout).await?;
+    }
+    // What a HEAD is answered with says nothing about the body.
+    let sha256 = match attempt.method {
+        Method::HEAD => None,
+        _ => sink.expectation.finish()?,
+    };
+    let mut saved = sink.file.commit().await?;
+    saved.sha256 = sha256;
     Ok(Step::Fetched(saved))
 }
 
@@ -143,21 +156,30 @@ fn judge(
             note: None,
         });
     }
-    if head.status == StatusCode::PARTIAL_CONTENT && !options.partial_is_fine {
+    let partial_is_fine = options.partial_is_fine || asks_for_part(attempt);
+    if head.status == StatusCode::PARTIAL_CONTENT && !partial_is_fine {
         return Err(FetchError::Protocol {
             cause: Cause::words("206 Partial Content, but the whole was asked for"),
         });
     }
     let plain = !head.headers.contains_key(header::CONTENT_ENCODING);
-    match head.content_length() {
-        Some(length) if plain && length > options.max_size && has_body(attempt, head) => {
-            Err(FetchError::TooLarge {
+    let length = head.content_length();
+    if let Some(length) = length.filter(|_| plain && has_body(attempt, head)) {
+        if length > options.max_size {
+            return Err(FetchError::TooLarge {
                 limit: options.max_size,
                 announced: Some(length),
-            })
+            });
         }
-        _ => Ok(None),
+        Expectation::new(attempt, false).announced(length)?;
     }
+    Ok(None)
+}
+
+/// Whether the line itself asks for a part only.
+fn asks_for_part(attempt: &Attempt) -> bool {
+    let wish = attempt.job.wish.as_ref();
+    wish.is_some_and(|wish| wish.headers.contains_key(header::RANGE))
 }
 
 /// When the server wants to be asked again: it says so, or it says that nothing is left of
@@ -177,21 +199,14 @@ fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
 async fn take_body<B: Body, F: BodyFile>(
     body: B,
     head: &ResponseHead,
-    file: F,
-    options: &EngineOptions,
-    live: &Live,
-) -> Result<Saved, FetchError> {
+    sink: &mut Sink<'_, F>,
+    stall_timeout: Option<Duration>,
+) -> Result<(), FetchError> {
     let mut wire = WireBody {
         body,
-        stall: StallClock::new(options.stall_timeout),
+        stall: StallClock::new(stall_timeout),
         received: 0,
         expected: head.content_length(),
-    };
-    let mut sink = Sink {
-        file,
-        size: 0,
-        limit: options.max_size,
-        live,
     };
     match codings(&head.headers) {
         Some(codings) if !codings.is_empty() => {
@@ -214,7 +229,7 @@ async fn take_body<B: Body, F: BodyFile>(
             }
         }
     }
-    sink.file.commit().await
+    Ok(())
 }
 
 /// A body on the wire, with its clock and its announced length.
@@ -246,11 +261,12 @@ impl<B: Body> WireBody<B> {
     }
 }
 
-/// Where decoded bytes go, up to the limit.
+/// Where decoded bytes go, up to the limit, and as long as they may be what is expected.
 struct Sink<'a, F> {
     file: F,
     size: u64,
     limit: u64,
+    expectation: Expectation,
     live: &'a Live,
 }
 
@@ -264,6 +280,7 @@ impl<F: BodyFile> Sink<'_, F> {
             });
         }
         self.live.received(piece.len() as u64);
+        self.expectation.update(&piece)?;
         // Decoding can go on for long without waiting for anything: others get their
         // turn, and an abort or a time limit its chance.
         tokio::task::consume_budget().await;

@@ -37,6 +37,7 @@ pub fn given_up(attempt: Attempt, error: FetchError, clock: &RunClock) -> Settle
             .first_start
             .map(|first| millis(end.saturating_duration_since(first))),
         simulated: attempt.simulated,
+        request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     Settled {
@@ -74,6 +75,7 @@ pub fn settled(
         http: seen.and_then(ResponseHead::version_text).map(str::to_owned),
         content_type: text(header::CONTENT_TYPE),
         bytes,
+        sha256: result.as_ref().ok().and_then(|saved| saved.sha256),
         etag: text(header::ETAG),
         last_modified: text(header::LAST_MODIFIED),
         at: clock.rfc3339(end),
@@ -85,6 +87,7 @@ pub fn settled(
             .filter(|_| attempt.number > 1)
             .map(since),
         simulated: attempt.simulated,
+        request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     let outcome = match (result, head) {
@@ -99,4 +102,8 @@ pub fn settled(
         outcome,
         raw: attempt.job.raw,
     }
+}
+
+fn request_digest(attempt: &Attempt) -> Option<String> {
+    attempt.job.wish.as_ref()?.request_digest()
 }
