@@ -76,10 +76,10 @@ pub use fetch::{
     FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
     most_requests,
 };
-pub use input::{InputError, InputOptions, Source};
+pub use input::{InputError, InputFormat, InputOptions, Source};
 pub use model::{
     Cause, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName, Record,
-    RecordError, RedirectProblem, Summary, TimeLimit, parse_duration,
+    RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,
 };
 pub use notify::{Delivery, Email, deliver, send_email};
 pub use report::{ProgressStyle, ReportError, Screen, render_summary};

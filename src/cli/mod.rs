@@ -50,6 +50,21 @@ pub enum When {
     Never,
 }
 
+/// How lists are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// As the extension says.
+    Auto,
+    /// A URL a line.
+    Text,
+    /// A JSON object a line.
+    Jsonl,
+    /// Cells between commas, under a header row.
+    Csv,
+    /// Cells between tabs, under a header row.
+    Tsv,
+}
+
 /// What is shown while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressWhen {
@@ -71,9 +86,25 @@ pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
     /// A list has a URL a line; blank lines and lines that start with # are skipped. A
-    /// line that is no URL becomes a failed record, and the rest goes on.
+    /// line that is no URL becomes a failed record, and the rest goes on. Lists can say
+    /// more than that (--input-format), and be packed by gzip or zstd.
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
+    /// How the files and stdin are written [auto: as .jsonl, .ndjson, .json, .csv or .tsv
+    /// says, .gz or .zst looked through; else text].
+    ///
+    /// jsonl is an object a line, with url, and as needed file, sha256, size, method, headers
+    /// (name: text, or an array of texts) and body or body_base64. Records of fetchall can be
+    /// read again: of them the body is not taken. csv and tsv have a header row, with a column
+    /// url, and as needed file, sha256, size, method and body. A body that is not of the size
+    /// and sha256 expected has failed (checksum).
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    pub input_format: ListFormat,
 
     /// Requests at the same time, at most 10000. From 8 on, a connection that is not there
     /// after 1 s does not count; so there can be up to 64 more.
@@ -219,6 +250,10 @@ pub struct Cli {
     #[arg(long, help_heading = "Request")]
     pub http2_prior_knowledge: bool,
 
+    /// Hash every body; the records then carry its sha256.
+    #[arg(long, help_heading = "Save")]
+    pub sha256: bool,
+
     /// A JSON record for each URL instead of a text line.
     #[arg(long, help_heading = "Results")]
     pub json: bool,
@@ -228,7 +263,8 @@ pub struct Cli {
     /// Results in the order of the input instead of as they come.
     #[arg(long, help_heading = "Results")]
     pub ordered: bool,
-    /// Copy the failing input lines to a file, to be fed back.
+    /// Copy the failing input lines to a file, to be fed back. If one of the inputs is JSON
+    /// lines or a table, all are kept as JSON lines: call it FILE.jsonl.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub failed: Option<PathBuf>,
 
