@@ -31,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   fetchall urls.txt                          fetch every URL of a list
   fetchall https://example.com/ --json       one URL, its record as JSON
+  fetchall files.csv.gz                      a table with url, size and sha256, packed
   grep -o 'https*://[^\"]*' page.html | fetchall --json | jq -r 'select(.ok | not).url'
   fetchall urls.txt --failed again.txt       keep the failing lines; feed them back later
   fetchall urls.txt --simulate-failure       rehearse: 30 % of all requests fail
@@ -90,8 +91,8 @@ pub struct Cli {
     /// more than that (--input-format), and be packed by gzip or zstd.
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
-    /// How the files and stdin are written [auto: as .jsonl, .ndjson, .json, .csv or .tsv
-    /// says, .gz or .zst looked through; else text].
+    /// How the files and stdin are written. auto: as the extension says (.jsonl, .ndjson, .json,
+    /// .csv, .tsv; .gz and .zst are looked through), else as text.
     ///
     /// jsonl is an object a line, with url, and as needed file, sha256, size, method, headers
     /// (name: text, or an array of texts) and body or body_base64. Records of fetchall can be
@@ -102,7 +103,7 @@ pub struct Cli {
         long,
         value_name = "FORMAT",
         default_value = "auto",
-        hide_default_value = true
+        help_heading = "List"
     )]
     pub input_format: ListFormat,
 

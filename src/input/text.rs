@@ -60,6 +60,9 @@ fn parse(line: &Line<'_>, place: Place, rules: Rules) -> Entry {
         Err(format!("longer than {MAX_LINE} bytes"))
     } else {
         match std::str::from_utf8(line.bytes.trim_ascii()) {
+            Ok(text) if text.starts_with('{') && text.contains("\"url\"") => {
+                Err("it looks like JSON; --input-format jsonl reads such lists".to_owned())
+            }
             Ok(text) => parse_url(text),
             Err(_) => Err("not valid UTF-8".to_owned()),
         }

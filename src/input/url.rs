@@ -16,9 +16,6 @@ pub type Parsed = (Url, Option<Box<Credentials>>);
 
 /// Parses by the WHATWG rules, takes out userinfo and fragment.
 pub fn parse_url(text: &str) -> Result<Parsed, String> {
-    if text.starts_with('{') {
-        return Err("it looks like JSON; --input-format jsonl reads such lists".to_owned());
-    }
     let mut url = Url::parse(text).map_err(|error| explain(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
         if text.contains('@') && !text.contains("://") {

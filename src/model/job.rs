@@ -46,8 +46,8 @@ pub struct Job {
     pub url: Url,
     /// The userinfo of the URL.
     pub credentials: Option<Box<Credentials>>,
-    /// The line as it was, kept only where it differs from `url`; may hold a password,
-    /// so it goes nowhere but into `--failed FILE`.
+    /// The line for `--failed FILE`, kept only where it differs from `url`: as it was, or as
+    /// a JSON line that says the same. It may hold a password, so it goes nowhere else.
     pub raw: Option<Box<[u8]>>,
     /// What else the line asks for.
     pub wish: Option<Box<Wish>>,
@@ -138,7 +138,7 @@ pub struct InvalidLine {
     pub place: Place,
     /// The line as it may be shown: no password, no invalid UTF-8.
     pub shown: String,
-    /// The line as it was, for `--failed FILE`.
+    /// The line for `--failed FILE`: as it was, or as a JSON line that says the same.
     pub raw: Box<[u8]>,
     /// Always of kind `invalid_url`.
     pub error: FetchError,
