@@ -76,7 +76,7 @@ pub use fetch::{
     FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
     most_requests,
 };
-pub use input::{InputError, InputOptions, Source};
+pub use input::{InputError, InputFormat, InputOptions, Source};
 pub use model::{
     Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
     PackPlace, Record, RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fetchall::{
-    Config, FaultPlan, Format, HttpVersion, ProgressStyle, Proxy, ReportOptions, SaveOptions,
-    Screen, Source, SpecError,
+    Config, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy, ReportOptions,
+    SaveOptions, Screen, Source, SpecError,
 };
 use http::{HeaderValue, Method, header};
 
 use super::files::FileId;
-use super::{Cli, ProgressWhen, When, values};
+use super::{Cli, ListFormat, ProgressWhen, When, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -54,6 +54,7 @@ impl TryFrom<Cli> for Config {
     fn try_from(mut cli: Cli) -> Result<Self, UsageError> {
         let mut config = Config::default();
         config.input.sources = sources(&cli)?;
+        config.input.format = format(cli.input_format);
         if let Some(path) = &cli.failed {
             check_failed(path, &cli, &config.input.sources)?;
         }
@@ -96,6 +97,16 @@ fn source(input: &OsStr) -> Source {
         Some(url) if url.contains("://") => Source::Url(url.to_owned()),
         // File names need not be UTF-8.
         _ => Source::File(input.into()),
+    }
+}
+
+fn format(format: ListFormat) -> InputFormat {
+    match format {
+        ListFormat::Auto => InputFormat::Auto,
+        ListFormat::Text => InputFormat::Text,
+        ListFormat::Jsonl => InputFormat::JsonLines,
+        ListFormat::Csv => InputFormat::Csv,
+        ListFormat::Tsv => InputFormat::Tsv,
     }
 }
 
@@ -158,6 +169,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
+    engine.sha256 = cli.sha256;
     engine.stop_after = cli.stop_after;
     engine.max_failures = cli.max_failures;
     match cli.max_size {

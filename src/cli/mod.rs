@@ -31,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   fetchall urls.txt                          fetch every URL of a list
   fetchall https://example.com/ --json       one URL, its record as JSON
+  fetchall files.csv.gz                      a table with url, size and sha256, packed
   grep -o 'https*://[^\"]*' page.html | fetchall --json | jq -r 'select(.ok | not).url'
   fetchall urls.txt --failed again.txt       keep the failing lines; feed them back later
   fetchall urls.txt --simulate-failure       rehearse: 30 % of all requests fail
@@ -48,6 +49,21 @@ pub enum When {
     Always,
     /// Never.
     Never,
+}
+
+/// How lists are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// As the extension says.
+    Auto,
+    /// A URL a line.
+    Text,
+    /// A JSON object a line.
+    Jsonl,
+    /// Cells between commas, under a header row.
+    Csv,
+    /// Cells between tabs, under a header row.
+    Tsv,
 }
 
 /// What is shown while the run goes on.
@@ -71,9 +87,25 @@ pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
     /// A list has a URL a line; blank lines and lines that start with # are skipped. A
-    /// line that is no URL becomes a failed record, and the rest goes on.
+    /// line that is no URL becomes a failed record, and the rest goes on. Lists can say
+    /// more than that (--input-format), and be packed by gzip or zstd.
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
+    /// How the files and stdin are written. auto: as the extension says (.jsonl, .ndjson, .json,
+    /// .csv, .tsv; .gz and .zst are looked through), else as text.
+    ///
+    /// jsonl is an object a line, with url, and as needed file, sha256, size, method, headers
+    /// (name: text, or an array of texts) and body or body_base64. Records of fetchall can be
+    /// read again: of them the body is not taken. csv and tsv have a header row, with a column
+    /// url, and as needed file, sha256, size, method and body. A body that is not of the size
+    /// and sha256 expected has failed (checksum).
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "auto",
+        help_heading = "List"
+    )]
+    pub input_format: ListFormat,
 
     /// Requests at the same time, at most 10000. From 8 on, a connection that is not there
     /// after 1 s does not count; so there can be up to 64 more.
@@ -244,6 +276,9 @@ pub struct Cli {
     /// Body, folder and journal survive a power cut before a URL counts as done (slower).
     #[arg(long, help_heading = "Save")]
     pub sync: bool,
+    /// Hash every body; the records then carry its sha256.
+    #[arg(long, help_heading = "Save")]
+    pub sha256: bool,
 
     /// A JSON record for each URL instead of a text line.
     #[arg(long, help_heading = "Results")]
@@ -254,7 +289,8 @@ pub struct Cli {
     /// Results in the order of the input instead of as they come.
     #[arg(long, help_heading = "Results")]
     pub ordered: bool,
-    /// Copy the failing input lines to a file, to be fed back.
+    /// Copy the failing input lines to a file, to be fed back. If one of the inputs is JSON
+    /// lines or a table, all are kept as JSON lines: call it FILE.jsonl.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub failed: Option<PathBuf>,
 

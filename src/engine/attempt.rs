@@ -2,6 +2,7 @@
 //! above the transport, so that a simulated fault meets the real ones.
 
 use std::future::Future;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,12 +10,14 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
+use super::expect::Expectation;
 use super::redirect::{self, Redirect};
 use super::resume::{self, Answer};
 use super::{Engine, EngineOptions};
 use crate::fetch::{Body, Decoder, Response, Transport, codings};
 use crate::model::{
-    Attempt, Cause, FetchError, Live, ResponseHead, TimeLimit, Version, Wire, after, now,
+    Attempt, Cause, FetchError, Live, Part, ResponseHead, Sha256, TimeLimit, Version, Wire, after,
+    now,
 };
 use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
@@ -29,9 +32,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// How an attempt ended well.
 pub enum Step<F> {
     /// The whole body came; it is still to be made final.
-    Whole(F),
+    Whole(F, Option<Sha256>),
     /// Nothing was missing in what is here.
-    Complete,
+    Complete(Option<Sha256>),
     /// What is here did not change.
     Unchanged,
     /// What is here can't be continued: once more, from the beginning.
@@ -44,7 +47,7 @@ pub enum Step<F> {
 enum Verdict {
     /// The body is wanted: the whole of it, or the rest.
     Take(Option<Rest>),
-    Complete,
+    Complete(Part),
     Unchanged,
     StartOver,
     Redirected(Redirect),
@@ -97,10 +100,13 @@ async fn request<T: Transport, S: BodyStore>(
     let head = seen.insert(head);
     let step = match verdict {
         Ok(Verdict::Take(rest)) => {
-            let file = keep(engine, attempt, head, body, rest).await;
-            return (file.map(Step::Whole), None);
+            let kept = keep(engine, attempt, head, body, rest).await;
+            return (kept.map(|(file, sha256)| Step::Whole(file, sha256)), None);
         }
-        Ok(Verdict::Complete) => Ok(Step::Complete),
+        Ok(Verdict::Complete(part)) => match look_at_part(engine, attempt, &part).await {
+            Ok(expectation) => expectation.finish().map(Step::Complete),
+            Err(error) => Err(error),
+        },
         Ok(Verdict::Unchanged) => Ok(Step::Unchanged),
         Ok(Verdict::StartOver) => Ok(Step::StartOver),
         Ok(Verdict::Redirected(redirect)) => Ok(Step::Redirected(redirect)),
@@ -116,7 +122,7 @@ async fn keep<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: T::Body,
     rest: Option<Rest>,
-) -> Result<S::File, FetchError> {
+) -> Result<(S::File, Option<Sha256>), FetchError> {
     let options = &engine.options;
     let part = attempt.continued().filter(|_| rest.is_some());
     let version = match (part, rest) {
@@ -124,19 +130,27 @@ async fn keep<T: Transport, S: BodyStore>(
             total: Some(rest.total),
             ..part.version.clone()
         }),
-        _ if options.partial_is_fine => None,
+        _ if is_partial_fine(attempt, options) => None,
         _ => resume::version(attempt, head),
     };
     let file = engine.store.begin(attempt, head, version, part)?;
     if !has_body(attempt, head) {
-        return Ok(file);
+        // What a HEAD is answered with says nothing about the body.
+        let is_head = attempt.method == Method::HEAD;
+        let expectation = Expectation::new(attempt, options.sha256);
+        let sha256 = if is_head { None } else { expectation.finish()? };
+        return Ok((file, sha256));
     }
     let mut sink = Sink {
         file,
         size: part.map_or(0, |part| part.length),
         limit: options.max_size,
+        expectation: Expectation::new(attempt, options.sha256),
         live: &engine.live,
     };
+    if let Some(part) = part {
+        sink.expectation = look_at_part(engine, attempt, part).await?;
+    }
     let wire = WireBody {
         body,
         stall: StallClock::new(options.stall_timeout),
@@ -145,20 +159,56 @@ async fn keep<T: Transport, S: BodyStore>(
         is_exact: rest.is_some(),
     };
     let taken = take_body(wire, head, &mut sink).await;
-    match taken.and_then(|()| sink.is_whole(rest)) {
-        Ok(()) => Ok(sink.file),
+    let whole = taken.and_then(|()| sink.is_whole(rest));
+    let Sink {
+        file, expectation, ..
+    } = sink;
+    match whole.and_then(|()| expectation.finish()) {
+        Ok(sha256) => Ok((file, sha256)),
         Err(error) => {
             if spoils(&error) {
-                sink.file.discard();
+                file.discard();
             }
             Err(error)
         }
     }
 }
 
+/// What is here already counts for what is expected of the whole.
+async fn look_at_part<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    attempt: &Attempt,
+    part: &Part,
+) -> Result<Expectation, FetchError> {
+    let mut expectation = Expectation::new(attempt, engine.options.sha256);
+    if !expectation.hashes() {
+        expectation.skip(part.length);
+        return Ok(expectation);
+    }
+    let file = engine.store.read_part(attempt, part).await?;
+    let length = part.length;
+    // Gigabytes take seconds: not here, where sockets are served.
+    let looked = tokio::task::spawn_blocking(move || {
+        expectation.read(file.take(length))?;
+        Ok(expectation)
+    });
+    match looked.await {
+        Ok(Ok(expectation)) => Ok(expectation),
+        Ok(Err(error)) => Err(unread(&error)),
+        Err(error) => Err(unread(&std::io::Error::other(error))),
+    }
+}
+
+fn unread(error: &std::io::Error) -> FetchError {
+    FetchError::Save {
+        cause: Cause::words(format!("the part that is here can't be read: {error}")),
+        ends_run: false,
+    }
+}
+
 /// Whether an error says that the bytes that came are of no use. A body that was only cut off
 /// is kept by its store, if it can be continued.
-fn spoils(error: &FetchError) -> bool {
+pub fn spoils(error: &FetchError) -> bool {
     matches!(
         error,
         FetchError::Decode { .. }
@@ -212,7 +262,7 @@ fn judge(
                 within(options.max_size, Some(total))?;
                 return Ok(Verdict::Take(Some(Rest { length, total })));
             }
-            Answer::Complete => return Ok(Verdict::Complete),
+            Answer::Complete => return Ok(Verdict::Complete(part.clone())),
             Answer::Useless => return Ok(Verdict::StartOver),
             Answer::Other => {}
         }
@@ -232,14 +282,16 @@ fn judge(
             note: None,
         });
     }
-    if head.status == StatusCode::PARTIAL_CONTENT && !options.partial_is_fine {
+    if head.status == StatusCode::PARTIAL_CONTENT && !is_partial_fine(attempt, options) {
         return Err(FetchError::Protocol {
             cause: Cause::words("206 Partial Content, but the whole was asked for"),
         });
     }
     let is_plain = !head.headers.contains_key(header::CONTENT_ENCODING);
     if is_plain && has_body(attempt, head) {
-        within(options.max_size, head.content_length())?;
+        let length = head.content_length();
+        within(options.max_size, length)?;
+        Expectation::new(attempt, false).announced(length)?;
     }
     Ok(Verdict::Take(None))
 }
@@ -249,6 +301,12 @@ fn within(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
         return Err(FetchError::TooLarge { limit, announced });
     }
     Ok(())
+}
+
+/// Whether a part of the page is what was asked for, by the run or by the line.
+pub fn is_partial_fine(attempt: &Attempt, options: &EngineOptions) -> bool {
+    let wish = attempt.job.wish.as_ref();
+    options.partial_is_fine || wish.is_some_and(|wish| wish.headers.contains_key(header::RANGE))
 }
 
 /// When the server wants to be asked again: it says so, or it says that nothing is left of
@@ -332,11 +390,12 @@ impl<B: Body> WireBody<B> {
     }
 }
 
-/// Where decoded bytes go, up to the limit.
+/// Where decoded bytes go, up to the limit, and as long as they may be what is expected.
 struct Sink<'a, F> {
     file: F,
     size: u64,
     limit: u64,
+    expectation: Expectation,
     live: &'a Live,
 }
 
@@ -363,6 +422,7 @@ impl<F: BodyFile> Sink<'_, F> {
             });
         }
         self.live.received(piece.len() as u64);
+        self.expectation.update(&piece)?;
         // Decoding can go on for long without waiting for anything: others get their
         // turn, and an abort or a time limit its chance.
         tokio::task::consume_budget().await;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use crate::model::{Job, Place, RelPath, Wish};
+use crate::model::{Job, Place, RelPath};
 
 /// The files that are taken. It holds a few dozen bytes for each, and nothing until a line
 /// names a file: files named by URLs never meet.
@@ -33,15 +33,8 @@ impl Claims {
         }
         // Some disks don't tell upper from lower case.
         let file = self.hash(&file.as_str().to_lowercase());
-        let identity = match job.wish.as_deref() {
-            Some(wish) if wish.changes_request() => self.hash(&(
-                job.url.as_str(),
-                &wish.method,
-                wish.body.as_ref(),
-                header_lines(wish),
-            )),
-            _ => self.hash(&job.url.as_str()),
-        };
+        let request = job.wish.as_ref().and_then(|wish| wish.request_digest());
+        let identity = self.hash(&(job.url.as_str(), request));
         let claim = self.taken.entry(file).or_insert_with(|| Claim {
             job: identity,
             place: job.place.clone(),
@@ -63,18 +56,10 @@ impl Claims {
     }
 }
 
-fn header_lines(wish: &Wish) -> Vec<(&str, &[u8])> {
-    let headers = wish.headers.iter();
-    let mut lines: Vec<_> = headers
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .collect();
-    lines.sort_unstable();
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Wish;
     use http::Method;
     use url::Url;
 

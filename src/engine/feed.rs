@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::claims::Claims;
-use super::{Engine, settle};
+use super::{Engine, EngineOptions, settle};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
@@ -120,8 +120,8 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
     async fn push(&mut self, job: Job, known: Option<Box<Known>>) -> Result<(), Ended> {
         let engine = self.engine;
         let claimed = self.claim(&job);
-        let method = engine.options.method.clone();
-        let mut attempt = Attempt::first(job, method, engine.options.with_body);
+        let (method, with_body) = request_of(&job, &engine.options);
+        let mut attempt = Attempt::first(job, method, with_body);
         attempt.known = known;
         if let Err(error) = claimed {
             let settled = settle::given_up(attempt, error, &engine.clock);
@@ -173,7 +173,9 @@ enum Recalled {
 
 fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
     let file = engine.store.file_of(job);
-    let Some(past) = engine.history.get(job.url.as_str(), file.as_ref(), None) else {
+    let request = job.wish.as_ref().and_then(|wish| wish.request_digest());
+    let url = job.url.as_str();
+    let Some(past) = engine.history.get(url, file.as_ref(), request.as_deref()) else {
         return Recalled::Nothing;
     };
     if !is_as_expected(past, job) || !engine.store.still_has(file.as_ref(), past.bytes) {
@@ -212,4 +214,68 @@ fn known(past: &Past, job: &Job) -> Option<Box<Known>> {
         last_modified: value(&detail.last_modified),
         past: past.clone(),
     }))
+}
+
+/// The method of a job, and whether a body goes along: what its line says, before what
+/// holds for the run. A line that has only a body is a POST, as with `-d`; one that asks
+/// for a GET or HEAD wants none of the run's body.
+fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
+    let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
+    let wish = job.wish.as_ref();
+    let own_body = wish.is_some_and(|wish| wish.body.is_some());
+    match wish.and_then(|wish| wish.method.as_ref()) {
+        Some(own) => {
+            let with_body = own_body || (options.with_body && !is_bodiless(own));
+            (own.clone(), with_body)
+        }
+        None if own_body && is_bodiless(&options.method) => (Method::POST, true),
+        None => (options.method.clone(), own_body || options.with_body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Place, Wish};
+
+    #[test]
+    fn what_a_line_says_beats_what_holds_for_the_run() {
+        let request = |own: Option<Method>, own_body: bool, run: Method, run_body: bool| {
+            let wish = Wish {
+                method: own,
+                body: own_body.then(|| "x".into()),
+                ..Wish::default()
+            };
+            let job = Job {
+                place: Place {
+                    number: 0,
+                    input: "-".into(),
+                    line: 1,
+                },
+                url: url::Url::parse("http://a.test/").unwrap(),
+                credentials: None,
+                raw: None,
+                wish: Some(Box::new(wish)),
+            };
+            let options = EngineOptions {
+                method: run,
+                with_body: run_body,
+                ..EngineOptions::default()
+            };
+            request_of(&job, &options)
+        };
+        let (get, put, post) = (Method::GET, Method::PUT, Method::POST);
+        for (own, own_body, run, run_body, expected) in [
+            (None, false, get.clone(), false, (get.clone(), false)),
+            (None, false, post.clone(), true, (post.clone(), true)),
+            (None, true, get.clone(), false, (post.clone(), true)),
+            (None, true, put.clone(), true, (put.clone(), true)),
+            (Some(&put), false, get.clone(), false, (put.clone(), false)),
+            (Some(&put), false, post.clone(), true, (put.clone(), true)),
+            (Some(&get), false, post.clone(), true, (get.clone(), false)),
+            (Some(&get), true, post.clone(), true, (get.clone(), true)),
+        ] {
+            assert_eq!(request(own.cloned(), own_body, run, run_body), expected);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 mod attempt;
 mod claims;
 mod clock;
+mod expect;
 mod feed;
 mod redirect;
 mod resume;
@@ -46,6 +47,8 @@ pub struct EngineOptions {
     pub stall_timeout: Option<Duration>,
     /// Largest decoded body, in bytes.
     pub max_size: u64,
+    /// Compute the SHA-256 of every body, not only of those with an expected one.
+    pub sha256: bool,
     /// Redirects followed for one job.
     pub max_redirects: u32,
     /// Whether a 206 is an answer that was asked for.
@@ -71,6 +74,7 @@ impl Default for EngineOptions {
             max_time: None,
             stall_timeout: Some(Duration::from_secs(30)),
             max_size: 1 << 30,
+            sha256: false,
             max_redirects: 10,
             partial_is_fine: false,
             grace: Duration::from_secs(10),

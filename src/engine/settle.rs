@@ -60,6 +60,7 @@ pub fn given_up(attempt: Attempt, error: FetchError, clock: &RunClock) -> Settle
             .first_start
             .map(|first| millis(end.saturating_duration_since(first))),
         simulated: attempt.simulated,
+        request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     Settled {
@@ -102,6 +103,7 @@ pub fn settled(
         resumed_at: attempt.part.as_ref().map(|part| part.length),
         change: change(&attempt, &result, refresh),
         simulated: attempt.simulated,
+        request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     if let Some(head) = &head {
@@ -144,6 +146,7 @@ fn describe(record: &mut Record, head: &ResponseHead) {
 /// Where the body went.
 fn place(record: &mut Record, saved: &Saved) {
     record.bytes = Some(saved.bytes);
+    record.sha256 = saved.sha256;
     record.file = saved.file.as_ref().map(ToString::to_string);
     record.pack = saved.pack;
 }
@@ -180,4 +183,8 @@ fn change(attempt: &Attempt, result: &Result<Saved, FetchError>, refresh: bool) 
             (was_there && is_gone).then_some(Change::Gone)
         }
     }
+}
+
+fn request_digest(attempt: &Attempt) -> Option<String> {
+    attempt.job.wish.as_ref()?.request_digest()
 }

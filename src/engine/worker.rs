@@ -12,7 +12,7 @@ use super::attempt::{self, Step};
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, Live, Part, ResponseHead, Saved, Unheard, Wire, after,
+    Attempt, Feedback, FetchError, Live, Part, ResponseHead, Saved, Sha256, Unheard, Wire, after,
     human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Next, Situation};
@@ -118,15 +118,16 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
         engine.retry.retry_after_max,
     );
     match result {
-        Ok(Step::Whole(file)) => {
+        Ok(Step::Whole(file, sha256)) => {
             ended.forget_unused_part();
-            let commit = |done| file.commit(done);
+            let commit = |done| file.commit(with_hash(sha256, done));
             make_final(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(Step::Complete) => {
+        Ok(Step::Complete(sha256)) => {
             if let Some(part) = ended.attempt.part.clone() {
                 let attempt = ended.attempt.clone();
                 let commit = |done| async move {
+                    let done = with_hash(sha256, done);
                     engine.store.commit_part(&attempt, &part, done).await;
                 };
                 make_final(engine, lease, ended, &feedback, commit).await;
@@ -148,7 +149,7 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
-            ended.drop_part(engine, true);
+            ended.drop_part(engine, !attempt::spoils(&error));
             if ended.was_unheard() {
                 ended.attempt.number -= 1;
                 ended.attempt.resends += 1;
@@ -167,10 +168,18 @@ fn part_to_continue<T, S: BodyStore>(
     attempt: &Attempt,
 ) -> Option<Box<Part>> {
     let asks_plainly = attempt.method == Method::GET && !attempt.with_body;
-    if !asks_plainly || engine.options.partial_is_fine {
+    if !asks_plainly || attempt::is_partial_fine(attempt, &engine.options) {
         return None;
     }
     engine.store.take_part(attempt).map(Box::new)
+}
+
+/// What was computed while the body came goes along with where it went.
+fn with_hash(sha256: Option<Sha256>, done: Done) -> Done {
+    if sha256.is_none() {
+        return done;
+    }
+    Box::new(move |result| done(result.map(|saved| Saved { sha256, ..saved })))
 }
 
 /// Where the body is that the server has not sent again.

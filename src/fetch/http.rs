@@ -24,6 +24,9 @@ const IDLE: Duration = Duration::from_secs(4);
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
+/// What the body of a line is when nobody says: the same as that of `-d`.
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
 /// The transport over reqwest.
 #[derive(Debug)]
 pub struct HttpTransport {
@@ -56,33 +59,18 @@ impl HttpTransport {
 
     fn request(&self, attempt: &Attempt) -> reqwest::Request {
         let mut request = reqwest::Request::new(attempt.method.clone(), attempt.url().clone());
-        let headers = if attempt.at_home() {
-            &self.home
-        } else {
-            &self.abroad
-        };
-        request.headers_mut().clone_from(headers);
-        if attempt.at_home()
-            && let Some(value) = attempt.job.credentials.as_deref().and_then(basic)
-        {
-            request.headers_mut().insert(header::AUTHORIZATION, value);
-        }
+        *request.headers_mut() = self.headers(attempt);
         add_conditions(request.headers_mut(), attempt);
-        if self.descriptors.are_scarce() {
-            // On HTTP/2, where it means nothing, hyper takes it out.
-            let close = HeaderValue::from_static("close");
-            request
-                .headers_mut()
-                .entry(header::CONNECTION)
-                .or_insert(close);
-        }
-        match &self.body {
+        let own_body = attempt
+            .job
+            .wish
+            .as_ref()
+            .and_then(|wish| wish.body.as_ref());
+        match own_body.or(self.body.as_ref()) {
             Some(body) if attempt.with_body => {
                 *request.body_mut() = Some(body.clone().into());
-                if let Some(kind) = self.home.get(header::CONTENT_TYPE) {
-                    request
-                        .headers_mut()
-                        .insert(header::CONTENT_TYPE, kind.clone());
+                if let Some(kind) = self.content_type(attempt) {
+                    request.headers_mut().insert(header::CONTENT_TYPE, kind);
                 }
             }
             Some(_) => {
@@ -94,6 +82,40 @@ impl HttpTransport {
             None => {}
         }
         request
+    }
+
+    fn headers(&self, attempt: &Attempt) -> HeaderMap {
+        let at_home = attempt.at_home();
+        let mut headers = if at_home { &self.home } else { &self.abroad }.clone();
+        let job = &attempt.job;
+        if at_home && let Some(value) = job.credentials.as_deref().and_then(basic) {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        if let Some(wish) = &job.wish {
+            let may_go = |name: &HeaderName| at_home || HARMLESS.contains(name);
+            for name in wish.headers.keys().filter(|name| may_go(name)) {
+                headers.remove(name);
+                for value in wish.headers.get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+        if self.descriptors.are_scarce() {
+            // On HTTP/2, where it means nothing, hyper takes it out.
+            let close = HeaderValue::from_static("close");
+            headers.entry(header::CONNECTION).or_insert(close);
+        }
+        headers
+    }
+
+    /// What the body of a request is: as its line says, else as the run does. It goes
+    /// along wherever the body goes.
+    fn content_type(&self, attempt: &Attempt) -> Option<HeaderValue> {
+        let wish = attempt.job.wish.as_ref();
+        wish.and_then(|wish| wish.headers.get(header::CONTENT_TYPE))
+            .or_else(|| self.home.get(header::CONTENT_TYPE))
+            .cloned()
+            .or_else(|| wish?.body.as_ref().map(|_| FORM))
     }
 
     async fn send(

@@ -3,28 +3,34 @@
 //! A thread of its own reads: a blocked pipe then costs the runtime nothing, and can't
 //! keep it from ending. It reads only as fast as the batches are taken.
 
+mod compressed;
+mod csv;
+mod entry;
+mod jsonl;
+mod lines;
+mod list;
+mod reader;
+mod source;
 mod text;
+mod url;
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::model::{Entry, Live, Place};
+use self::list::Rules;
+use self::reader::Reader;
+use self::source::Input;
+use crate::model::{Entry, Live};
 
-/// Entries in one batch at most. A batch is sent early when the input has no whole line
-/// ready, so that a slow pipe is not held up.
-const BATCH: usize = 256;
 /// Batches that may wait to be taken.
 const BATCHES: usize = 4;
 /// File name extensions of lists: a name that ends so is no host name.
-const LISTS: [&str; 10] = [
-    "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "urls", "log", "gz",
+const LISTS: [&str; 12] = [
+    "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "ndjson", "urls", "log", "gz", "zst",
 ];
-/// Size of the read buffer, in bytes.
-const BUFFER: usize = 64 * 1024;
 
 /// One input of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +43,61 @@ pub enum Source {
     Url(String),
 }
 
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InputFormat {
+    /// As the extension of its file says, one of compression looked through; else text.
+    #[default]
+    Auto,
+    /// A URL a line.
+    Text,
+    /// A JSON object a line.
+    JsonLines,
+    /// Cells between commas, under a header row.
+    Csv,
+    /// Cells between tabs, under a header row.
+    Tsv,
+}
+
+impl InputFormat {
+    /// The format of a source; `None`: it is no list, but a URL.
+    fn of(self, source: &Source) -> Option<Self> {
+        match (self, source) {
+            (_, Source::Url(_)) => None,
+            (Self::Auto, Source::File(path)) => Some(Self::of_file(path)),
+            (Self::Auto, Source::Stdin) => Some(Self::Text),
+            (format, _) => Some(format),
+        }
+    }
+
+    fn of_file(path: &Path) -> Self {
+        let extension = |path: &Path| {
+            let extension = path.extension()?.to_str()?;
+            Some(extension.to_ascii_lowercase())
+        };
+        let mut last = extension(path);
+        if matches!(last.as_deref(), Some("gz" | "zst")) {
+            last = path.file_stem().and_then(|stem| extension(Path::new(stem)));
+        }
+        match last.as_deref() {
+            Some("jsonl" | "ndjson" | "json") => Self::JsonLines,
+            Some("csv") => Self::Csv,
+            Some("tsv") => Self::Tsv,
+            _ => Self::Text,
+        }
+    }
+}
+
 /// What to read.
 #[derive(Debug, Clone, Default)]
 pub struct InputOptions {
     /// The inputs, read one after another.
     pub sources: Vec<Source>,
+    /// How the files and stdin are written.
+    pub format: InputFormat,
+    /// Bodies are saved to files: then a line with a method or a body of its own must name
+    /// its file, for names are made of URLs, and several requests may go to one.
+    pub saves_files: bool,
 }
 
 /// An input that can't be read.
@@ -54,14 +110,21 @@ pub struct InputError {
 }
 
 impl InputError {
+    fn new(name: &str, cause: io::Error) -> Self {
+        Self {
+            name: shown(name),
+            cause: Arc::new(cause),
+        }
+    }
+
     /// The URL that was probably meant, when the input is a file that does not exist and
     /// its name is none that lists commonly have.
     #[must_use]
     pub fn likely_url(&self) -> Option<String> {
         let missing = self.cause.kind() == io::ErrorKind::NotFound;
-        let extension = std::path::Path::new(&self.name).extension();
+        let extension = Path::new(&self.name).extension();
         let is_list = extension.is_some_and(|end| LISTS.iter().any(|list| end == *list));
-        text::with_https(&self.name).filter(|_| missing && !is_list)
+        url::with_https(&self.name).filter(|_| missing && !is_list)
     }
 }
 
@@ -73,120 +136,30 @@ pub type Batch = Result<Vec<Entry>, InputError>;
 /// # Errors
 /// When an input can't be opened: before anything is fetched, not in the middle.
 pub fn open(options: InputOptions, live: Arc<Live>) -> Result<mpsc::Receiver<Batch>, InputError> {
+    let formats = options.sources.iter();
+    let mut formats = formats.filter_map(|source| options.format.of(source));
+    let rules = Rules {
+        saves_files: options.saves_files,
+        as_json: formats.any(|format| format != InputFormat::Text),
+    };
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
     for source in options.sources {
-        if matches!(source, Source::Url(_)) {
-            arguments += 1;
-        }
-        inputs.push(Input::open(source, arguments)?);
+        let format = options.format.of(&source);
+        arguments += u64::from(format.is_none());
+        let format = format.unwrap_or_default();
+        inputs.push(Input::open(source, arguments, format, rules)?);
     }
     if let Some(total) = inputs.iter().map(|input| input.length).sum() {
         live.list_is_long(total);
     }
     let (sender, receiver) = mpsc::channel(BATCHES);
-    let reader = Reader {
-        sender,
-        live,
-        next_number: 0,
-        batch: Vec::new(),
-        unread: false,
-    };
+    let reader = Reader::new(sender, live, rules);
     std::thread::Builder::new()
         .name("list".into())
         .spawn(move || reader.run(inputs))
-        .map_err(|cause| InputError {
-            name: "the list (no thread to read it)".into(),
-            cause: Arc::new(cause),
-        })?;
+        .map_err(|cause| InputError::new("the list (no thread to read it)", cause))?;
     Ok(receiver)
-}
-
-/// An opened input.
-struct Input {
-    name: Arc<str>,
-    content: Content,
-    /// Length in bytes where it is known: of regular files and of arguments.
-    length: Option<u64>,
-}
-
-/// What an input holds.
-enum Content {
-    List(BufReader<Box<dyn Read + Send>>),
-    /// Exactly one entry, whatever it is: an argument is never a comment. With its number
-    /// among the arguments, which stands for its line.
-    Url(String, u64),
-}
-
-impl Input {
-    /// `argument` counts the URLs among the sources, this one included.
-    fn open(source: Source, argument: u64) -> Result<Self, InputError> {
-        let (name, reader, length): (_, Box<dyn Read + Send>, _) = match source {
-            Source::Url(url) => {
-                return Ok(Self {
-                    name: "argument".into(),
-                    length: Some(url.len() as u64),
-                    content: Content::Url(url, argument),
-                });
-            }
-            Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),
-            Source::File(path) => {
-                let name = Arc::from(path.to_string_lossy());
-                let (file, length) = open_file(path).map_err(|cause| InputError {
-                    name: shown(&name),
-                    cause: Arc::new(cause),
-                })?;
-                (name, file, length)
-            }
-        };
-        Ok(Self {
-            name,
-            content: Content::List(BufReader::with_capacity(BUFFER, reader)),
-            length,
-        })
-    }
-}
-
-fn open_file(path: PathBuf) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
-    let meta = std::fs::metadata(&path)?;
-    if meta.is_dir() {
-        // Opening a folder works on Unix; reading it fails later, after the run began.
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if is_fifo(&meta) {
-        return Ok((Box::new(Fifo::Closed(path)), None));
-    }
-    let file = File::open(path)?;
-    Ok((Box::new(file), meta.is_file().then_some(meta.len())))
-}
-
-/// A named pipe, opened by the thread that reads it: opening waits until somebody
-/// writes, and nobody may.
-enum Fifo {
-    Closed(PathBuf),
-    Open(File),
-}
-
-impl Read for Fifo {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self {
-                Self::Open(file) => return file.read(buffer),
-                Self::Closed(path) => *self = Self::Open(File::open(path)?),
-            }
-        }
-    }
-}
-
-#[cfg(unix)]
-fn is_fifo(meta: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    meta.file_type().is_fifo()
-}
-
-#[cfg(not(unix))]
-fn is_fifo(_: &std::fs::Metadata) -> bool {
-    false
 }
 
 /// The name of an input as errors show it. `user:password@host` is a URL whose scheme
@@ -203,144 +176,19 @@ fn shown(name: &str) -> String {
     crate::model::harmless(&name).into_owned()
 }
 
-/// Why reading an input stopped.
-enum Stop {
-    /// Nobody takes batches any more: the run is ending.
-    Unwanted,
-    Broken(io::Error),
-}
-
-/// The reading thread.
-struct Reader {
-    sender: mpsc::Sender<Batch>,
-    live: Arc<Live>,
-    next_number: u64,
-    batch: Vec<Entry>,
-    /// Set when an input was given up before its end.
-    unread: bool,
-}
-
-impl Reader {
-    fn run(mut self, inputs: Vec<Input>) {
-        let mut wanted = true;
-        for mut input in inputs {
-            if wanted {
-                match self.read(&mut input) {
-                    Ok(()) => continue,
-                    Err(Stop::Unwanted) => {
-                        wanted = false;
-                        if matches!(input.content, Content::Url(..)) {
-                            // It was the whole input, and it is counted.
-                            continue;
-                        }
-                    }
-                    Err(Stop::Broken(cause)) => {
-                        let error = InputError {
-                            name: input.name.to_string(),
-                            cause: Arc::new(cause),
-                        };
-                        // If nobody listens, the run is over and knows it.
-                        let _ = self.send();
-                        let _ = self.sender.blocking_send(Err(error));
-                        return;
-                    }
-                }
-            }
-            self.count_rest(&mut input);
-        }
-        // What was read is counted, whether anybody still takes it or not.
-        let _ = self.send();
-        if !self.unread {
-            self.live.list_ended();
-        }
-    }
-
-    fn read(&mut self, input: &mut Input) -> Result<(), Stop> {
-        let reader = match &mut input.content {
-            Content::List(reader) => reader,
-            Content::Url(url, number) => {
-                self.live.list_bytes_read(url.len() as u64);
-                let place = self.place(&input.name, *number);
-                self.next_number += 1;
-                self.batch.push(text::parse_argument(url, place));
-                // What comes next sends it along: a full batch, a list, or the end.
-                return if self.batch.len() < BATCH {
-                    Ok(())
-                } else {
-                    self.send()
-                };
-            }
-        };
-        // Reading may wait for long; the arguments before it need not.
-        self.send()?;
-        let mut lines = text::Lines::new(reader);
-        while let Some(line) = lines.next().map_err(Stop::Broken)? {
-            let place = self.place(&input.name, line.number);
-            if let Some(entry) = text::parse(line, place) {
-                self.next_number += 1;
-                self.batch.push(entry);
-            }
-            if self.batch.len() == BATCH || (!self.batch.is_empty() && !lines.has_line_ready()) {
-                self.live.list_bytes_read(lines.take_bytes_read());
-                self.send()?;
-            }
-        }
-        self.live.list_bytes_read(lines.take_bytes_read());
-        self.send()
-    }
-
-    fn place(&self, input: &Arc<str>, line: u64) -> Place {
-        Place {
-            number: self.next_number,
-            input: Arc::clone(input),
-            line,
-        }
-    }
-
-    fn send(&mut self) -> Result<(), Stop> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        self.live.list_read(self.batch.len() as u64);
-        let batch = std::mem::take(&mut self.batch);
-        self.sender
-            .blocking_send(Ok(batch))
-            .map_err(|_| Stop::Unwanted)
-    }
-
-    /// After an early end: how many lines a regular file still holds, so that what is
-    /// left can be told exactly. A pipe is not waited for.
-    fn count_rest(&mut self, input: &mut Input) {
-        let reader = match &mut input.content {
-            Content::Url(..) => return self.live.list_read(1),
-            Content::List(reader) if input.length.is_some() => reader,
-            Content::List(_) => {
-                self.unread = true;
-                return;
-            }
-        };
-        let mut lines = text::Lines::new(reader);
-        let mut count = 0;
-        loop {
-            match lines.next() {
-                Ok(Some(line)) => count += u64::from(!line.is_comment()),
-                Ok(None) => break,
-                Err(_) => {
-                    self.unread = true;
-                    break;
-                }
-            }
-        }
-        self.live.list_read(count);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn only(sources: Vec<Source>) -> InputOptions {
+        InputOptions {
+            sources,
+            ..InputOptions::default()
+        }
+    }
+
     async fn entries(sources: Vec<Source>) -> Vec<Entry> {
-        let mut batches = open(InputOptions { sources }, Arc::default()).unwrap();
+        let mut batches = open(only(sources), Arc::default()).unwrap();
         let mut all = Vec::new();
         while let Some(batch) = batches.recv().await {
             all.extend(batch.unwrap());
@@ -372,29 +220,113 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_folder_are_told_before_anything_starts() {
         for path in ["/nowhere/list", "/"] {
-            let options = InputOptions {
-                sources: vec![Source::File(path.into())],
-            };
+            let options = only(vec![Source::File(path.into())]);
             let error = open(options, Arc::default()).unwrap_err();
             assert!(error.to_string().contains(path), "{error}");
         }
     }
 
+    #[test]
+    fn the_format_is_told_by_the_flag_or_the_extension() {
+        use InputFormat::{Auto, Csv, JsonLines, Text, Tsv};
+        for (name, format) in [
+            ("urls.txt", Text),
+            ("urls", Text),
+            ("csv", Text),
+            ("a.jsonl", JsonLines),
+            ("a.ndjson", JsonLines),
+            ("a.json.zst", JsonLines),
+            ("x/a.CSV.GZ", Csv),
+            ("a.csv.txt", Text),
+            ("a.tsv", Tsv),
+            ("a.gz", Text),
+            ("a.csv.gz.gz", Text),
+        ] {
+            let source = Source::File(name.into());
+            assert_eq!(Auto.of(&source), Some(format), "{name}");
+            assert_eq!(Tsv.of(&source), Some(Tsv));
+        }
+        assert_eq!(Auto.of(&Source::Stdin), Some(Text));
+        assert_eq!(Csv.of(&Source::Stdin), Some(Csv));
+        assert_eq!(Csv.of(&Source::Url("http://a/x.csv".into())), None);
+    }
+
+    /// Lists of 5000 entries in every format, packed and plain.
+    fn lists() -> Vec<(String, Vec<u8>)> {
+        let text = "http://a/\n#\n".repeat(5000);
+        let json = "{\"url\":\"http://a/\"}\n\n".repeat(5000);
+        let csv = format!("url,file\r\n{}", "http://a/,\"x\ny\"\r\n,\r\n".repeat(5000));
+        let tsv = format!("file\turl\n{}", "x\thttp://a/\n".repeat(5000));
+        let plain = [("txt", text), ("jsonl", json), ("csv", csv), ("tsv", tsv)];
+        let mut lists = Vec::new();
+        for (format, list) in plain {
+            let list = list.into_bytes();
+            let packed = compressed::packed::gzip(&list);
+            lists.push((format!("list.{format}.gz"), packed));
+            let packed = compressed::packed::zstd(&list);
+            lists.push((format!("list.{format}.zst"), packed));
+            lists.push((format!("list.{format}"), list));
+        }
+        lists
+    }
+
     #[tokio::test]
     async fn what_nobody_takes_any_more_is_still_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let list = dir.path().join("list");
-        std::fs::write(&list, "http://a/\n#\n".repeat(5000)).unwrap();
-        let live = Arc::new(Live::default());
-        let options = InputOptions {
-            sources: vec![Source::File(list)],
-        };
-        let mut batches = open(options, Arc::clone(&live)).unwrap();
-        batches.recv().await.unwrap().unwrap();
-        drop(batches);
-        while !live.has_list_ended() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        for (name, bytes) in lists() {
+            let list = dir.path().join(&name);
+            std::fs::write(&list, bytes).unwrap();
+            let live = Arc::new(Live::default());
+            let options = only(vec![Source::File(list)]);
+            let mut batches = open(options, Arc::clone(&live)).unwrap();
+            batches.recv().await.unwrap().unwrap();
+            drop(batches);
+            while !live.has_list_ended() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            assert_eq!(live.listed(), 5000, "{name}");
         }
-        assert_eq!(live.listed(), 5000);
+    }
+
+    #[tokio::test]
+    async fn the_length_of_a_list_is_estimated_by_the_bytes_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in lists() {
+            let list = dir.path().join(&name);
+            std::fs::write(&list, &bytes).unwrap();
+            let live = Arc::new(Live::default());
+            let mut batches = open(only(vec![Source::File(list)]), Arc::clone(&live)).unwrap();
+            batches.recv().await.unwrap().unwrap();
+            if !name.ends_with("gz") && !name.ends_with("zst") {
+                // Of a packed list this short all is taken at once.
+                let total = live.total().unwrap();
+                assert!((4000..6000).contains(&total), "{name}: {total}");
+            }
+            while batches.recv().await.is_some() {}
+            assert_eq!(live.total(), Some(5000), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_breaks_off_is_an_error_after_what_came_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("urls.txt.gz");
+        // Nothing that packs well: some of it must come out before the end.
+        let lines: String = (0..50_000_u64)
+            .map(|n| format!("http://a/{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            .collect();
+        let mut packed = compressed::packed::gzip(lines.as_bytes());
+        packed.truncate(packed.len() / 2);
+        std::fs::write(&list, packed).unwrap();
+        let mut batches = open(only(vec![Source::File(list)]), Arc::default()).unwrap();
+        let mut found = 0;
+        let error = loop {
+            match batches.recv().await.unwrap() {
+                Ok(batch) => found += batch.len(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("urls.txt.gz: its gzip data"), "{error}");
+        assert!((20_000..30_000).contains(&found), "{found}");
     }
 }

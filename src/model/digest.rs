@@ -3,11 +3,40 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A SHA-256 (FIPS 180-4), written as 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256(pub [u8; 32]);
+
+/// A SHA-256 being computed.
+#[derive(Clone)]
+pub struct Sha256Context(Context);
+
+impl Default for Sha256Context {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Sha256Context {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes that were taken.
+    #[must_use]
+    pub fn finish(self) -> Sha256 {
+        let digest = self.0.finish();
+        let mut hash = [0; 32];
+        for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        Sha256(hash)
+    }
+}
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +89,10 @@ mod tests {
         assert_eq!(text.to_uppercase().parse(), Ok(hash));
         let json = serde_json::to_string(&hash).unwrap();
         assert_eq!(serde_json::from_str::<Sha256>(&json).unwrap(), hash);
+        let mut context = Sha256Context::default();
+        context.update(b"a");
+        context.update(b"bc");
+        assert_eq!(context.finish(), hash);
         for bad in [
             &text[1..],
             &format!("{text}0"),

@@ -11,7 +11,8 @@ pub struct Settled {
     pub record: Record,
     /// What became of it, as a type.
     pub outcome: Outcome,
-    /// The line as it was where it differs from the record's `url`. May hold a password.
+    /// The line for `--failed FILE`, where it differs from the record's `url`. May hold a
+    /// password.
     pub raw: Option<Box<[u8]>>,
 }
 

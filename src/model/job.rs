@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::{FetchError, RelPath, Sha256};
+use super::{FetchError, RelPath, Sha256, Sha256Context};
 
 /// Where an input line stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,15 +46,16 @@ pub struct Job {
     pub url: Url,
     /// The userinfo of the URL.
     pub credentials: Option<Box<Credentials>>,
-    /// The line as it was, kept only where it differs from `url`; may hold a password,
-    /// so it goes nowhere but into `--failed FILE`.
+    /// The line for `--failed FILE`, kept only where it differs from `url`: as it was, or as
+    /// a JSON line that says the same. It may hold a password, so it goes nowhere else.
     pub raw: Option<Box<[u8]>>,
     /// What else the line asks for.
     pub wish: Option<Box<Wish>>,
 }
 
-/// What a line asks for beyond its URL: in lists that can say more than that.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a line asks for beyond its URL: in lists that can say more than that. Its `Debug`
+/// shows no body; the values of its headers are sensitive.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Where the body is saved, below the output folder.
     pub file: Option<RelPath>,
@@ -70,11 +71,55 @@ pub struct Wish {
     pub sha256: Option<Sha256>,
 }
 
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wish")
+            .field("file", &self.file)
+            .field("method", &self.method)
+            .field("headers", &self.headers)
+            .field("body", &self.body.as_ref().map(Bytes::len))
+            .field("size", &self.size)
+            .field("sha256", &self.sha256)
+            .finish()
+    }
+}
+
 impl Wish {
     /// Whether the request is another one than the URL and the options of the run make.
     #[must_use]
     pub fn changes_request(&self) -> bool {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
+    }
+
+    /// What tells this request apart from others to the same URL: the same for the same
+    /// method, headers and body in every run, and it gives none of them away that can't be
+    /// guessed. `None` where the line asks for no request of its own.
+    #[must_use]
+    pub fn request_digest(&self) -> Option<String> {
+        if !self.changes_request() {
+            return None;
+        }
+        let mut hash = Sha256Context::default();
+        // With its length in front, no part can pass for the end of another.
+        let mut add = |part: &[u8]| {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        };
+        add(self.method.as_ref().map_or("", Method::as_str).as_bytes());
+        // A map of headers has no order of its own; several values of one name have.
+        let mut headers: Vec<_> = self.headers.iter().collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in headers {
+            add(name.as_str().as_bytes());
+            add(value.as_bytes());
+        }
+        if let Some(body) = &self.body {
+            add(b"");
+            add(body);
+        }
+        let mut digits = hash.finish().to_string();
+        digits.truncate(16);
+        Some(digits)
     }
 }
 
@@ -93,7 +138,7 @@ pub struct InvalidLine {
     pub place: Place,
     /// The line as it may be shown: no password, no invalid UTF-8.
     pub shown: String,
-    /// The line as it was, for `--failed FILE`.
+    /// The line for `--failed FILE`: as it was, or as a JSON line that says the same.
     pub raw: Box<[u8]>,
     /// Always of kind `invalid_url`.
     pub error: FetchError,
@@ -136,5 +181,74 @@ impl Borrow<str> for HostKey {
 impl fmt::Display for HostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn requests_are_told_apart_by_method_headers_and_body() {
+        let header = |wish: &mut Wish, name: &'static str, value: &'static str| {
+            wish.headers.append(name, HeaderValue::from_static(value));
+        };
+        let mut post = Wish {
+            method: Some(Method::POST),
+            ..Wish::default()
+        };
+        let mut with_body = post.clone();
+        with_body.body = Some("a".into());
+        let mut other_body = post.clone();
+        other_body.body = Some("b".into());
+        let mut with_header = post.clone();
+        header(&mut with_header, "a", "b");
+        let mut split_elsewhere = post.clone();
+        header(&mut split_elsewhere, "ab", "");
+        let mut empty_body = post.clone();
+        empty_body.body = Some("".into());
+        let all = [
+            &post,
+            &with_body,
+            &other_body,
+            &with_header,
+            &split_elsewhere,
+            &empty_body,
+        ];
+        let digests: std::collections::BTreeSet<_> = all
+            .iter()
+            .map(|wish| wish.request_digest().unwrap())
+            .collect();
+        assert_eq!(digests.len(), all.len());
+        assert!(digests.iter().all(|digest| digest.len() == 16));
+
+        // Where the body goes and what it should be is no part of the request.
+        let digest = post.request_digest();
+        post.size = Some(1);
+        assert_eq!(post.request_digest(), digest);
+        assert_eq!(
+            Wish {
+                size: Some(1),
+                ..Wish::default()
+            }
+            .request_digest(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_digest_is_the_same_in_every_run_and_whatever_the_order_of_headers() {
+        let names = ["accept", "x-a", "cookie", "x-b"];
+        let digest = |names: &mut dyn Iterator<Item = &'static str>| {
+            let mut wish = Wish::default();
+            for name in names {
+                wish.headers.append(name, HeaderValue::from_static(name));
+            }
+            wish.request_digest().unwrap()
+        };
+        let forwards = digest(&mut names.into_iter());
+        assert_eq!(forwards, digest(&mut names.into_iter().rev()));
+        assert_eq!(forwards, "0c167186d6a32541");
     }
 }

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::RelPath;
+use super::{RelPath, Sha256};
 
 /// Where the bytes of a body went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Saved {
     /// Length of the whole decoded body.
     pub bytes: u64,
+    /// Hash of the whole decoded body, when it was computed.
+    pub sha256: Option<Sha256>,
     /// The body itself, when it was kept in memory.
     pub body: Option<Bytes>,
     /// Its file, when it has one.

@@ -1,4 +1,4 @@
-//! `--failed FILE`: the failing input lines as they were, to be fed back.
+//! `--failed FILE`: the failing input lines with all they hold, to be fed back.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

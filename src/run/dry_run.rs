@@ -29,7 +29,7 @@ struct Line<'a> {
 ///
 /// # Errors
 /// When the list can't be read, or the results not written.
-pub async fn dry_run(config: Config) -> Result<Summary, RunError> {
+pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     let Some((format, mut out)) = config.report.results else {
         return Ok(Summary::default());
     };
@@ -37,6 +37,7 @@ pub async fn dry_run(config: Config) -> Result<Summary, RunError> {
         list_ended: true,
         ..Summary::default()
     };
+    config.input.saves_files |= config.save.dir.is_some();
     let live = std::sync::Arc::default();
     let mut batches = input::open(config.input, live).map_err(Problem::from)?;
     while let Some(batch) = batches.recv().await {

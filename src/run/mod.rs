@@ -203,7 +203,8 @@ impl Run {
             .report
             .ordered
             .then(|| Window::new(config.report.order_window()));
-        let sources = std::mem::take(&mut config.input);
+        let mut sources = std::mem::take(&mut config.input);
+        sources.saves_files |= config.save.dir.is_some();
         let batches = input::open(sources, Arc::clone(&live)).map_err(Problem::from)?;
         let mut pump = Pump::new(shutdown.abort_token(), config.report.body);
         if let Some(window) = &window {

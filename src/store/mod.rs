@@ -5,12 +5,13 @@ mod files;
 mod memory;
 mod names;
 
+use std::fs::File;
 use std::future::Future;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Saved, Version};
+use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Saved, Version};
 
 pub use discard::Discard;
 pub use files::{Files, FilesOptions, FolderError, file_of};
@@ -65,6 +66,20 @@ pub trait BodyStore: Send + Sync + 'static {
     /// nothing more comes. Once `abort` is cancelled it may not take long.
     fn close(&self, _abort: CancellationToken) -> impl Future<Output = ()> + Send {
         async {}
+    }
+
+    /// Opens a part to be read.
+    fn read_part(
+        &self,
+        _attempt: &Attempt,
+        _part: &Part,
+    ) -> impl Future<Output = Result<File, FetchError>> + Send {
+        async {
+            Err(FetchError::Save {
+                cause: Cause::words("nothing is kept here"),
+                ends_run: false,
+            })
+        }
     }
 
     /// A part turned out to be the whole body.

@@ -301,3 +301,264 @@ fn no_more_than_per_host_requests_are_on_their_way() {
         assert_eq!(most.load(SeqCst), limit);
     }
 }
+
+/// A list of JSON lines on stdin.
+fn lines<const N: usize>(lines: [String; N]) -> Run {
+    Run::new()
+        .arg("--input-format=jsonl")
+        .stdin(lines.join("\n"))
+}
+
+#[test]
+fn a_line_can_have_a_request_of_its_own() {
+    let server = Server::http(|_| response("200 OK", &[], b"x"));
+    let line = |path: &str, more: &str| format!("{{\"url\":\"{}\"{more}}}", server.url(path));
+    let done = lines([
+        line("/plain", ""),
+        line("/method", r#","method":"delete""#),
+        line("/body", r#","body":"a=ü""#),
+        line(
+            "/typed",
+            r#","method":"PUT","headers":{"Content-Type":"application/json"},"body":"{}""#,
+        ),
+        line(
+            "/headers",
+            r#","headers":{"X-One":["a","b"],"Authorization":"Bearer t","user-agent":"me"}"#,
+        ),
+        line("/bytes", r#","body_base64":"AAE=""#),
+    ])
+    .args(["-HX-One: run", "-HX-Two: run", "-ume:secret"])
+    .expect_exit(0);
+    let requests = server.requests();
+    let of = |path: &str| {
+        let request = requests.iter().find(|request| request.contains(path));
+        request.unwrap().to_owned()
+    };
+    let has = |path: &str, parts: &[&str]| {
+        let request = of(path);
+        for part in parts {
+            assert!(request.contains(part), "{part} in {request}");
+        }
+    };
+    has(
+        "/plain",
+        &[
+            "GET ",
+            "x-one: run\r\n",
+            "x-two: run\r\n",
+            "authorization: Basic ",
+        ],
+    );
+    has("/method", &["DELETE "]);
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    has("/body", &["POST ", form, "\r\n\r\na=ü", "x-one: run\r\n"]);
+    has(
+        "/typed",
+        &["PUT ", "content-type: application/json\r\n", "\r\n\r\n{}"],
+    );
+    has(
+        "/headers",
+        &[
+            "GET ",
+            "x-one: a\r\nx-one: b\r\n",
+            "x-two: run",
+            "authorization: Bearer t\r\n",
+            "user-agent: me\r\n",
+        ],
+    );
+    assert!(!of("/headers").contains("x-one: run") && !of("/headers").contains("Basic"));
+    has(
+        "/bytes",
+        &["POST ", "content-length: 2\r\n", "\r\n\r\n\0\u{1}"],
+    );
+
+    assert_eq!(done.of("/plain").request, None);
+    let digests: std::collections::BTreeSet<_> = done
+        .records
+        .iter()
+        .filter_map(|record| record.request.as_ref())
+        .collect();
+    assert_eq!(digests.len(), 5, "each told apart: {}", done.stdout);
+}
+
+#[test]
+fn the_body_of_a_line_replaces_that_of_the_run() {
+    let server = Server::http(|_| response("200 OK", &[], b"x"));
+    let line = |path: &str, more: &str| format!("{{\"url\":\"{}\"{more}}}", server.url(path));
+    lines([
+        line("/run", ""),
+        line("/own", r#","body":"own""#),
+        line("/get", r#","method":"GET""#),
+        line("/patch", r#","method":"PATCH""#),
+    ])
+    .args(["-XPUT", "-drun", "-HContent-Type: text/x"])
+    .expect_exit(0);
+    let requests = server.requests();
+    let has = |start: &str, end: &str, typed: bool| {
+        let request = requests
+            .iter()
+            .find(|request| request.starts_with(start))
+            .unwrap();
+        assert!(request.ends_with(&format!("\r\n\r\n{end}")), "{request}");
+        assert_eq!(
+            request.contains("content-type: text/x\r\n"),
+            typed,
+            "{request}"
+        );
+    };
+    has("PUT /run", "run", true);
+    has("PUT /own", "own", true);
+    has("GET /get", "", false);
+    has("PATCH /patch", "run", true);
+}
+
+#[test]
+fn nothing_of_a_line_goes_to_another_origin() {
+    let other = Server::http(|_| response("200 OK", &[], b""));
+    let to = other.url("/landed");
+    let home = Server::http(move |request| match request.contains("/see-other") {
+        true => response("303 See Other", &[&format!("Location: {to}")], b""),
+        false => response("307 Temporary Redirect", &[&format!("Location: {to}")], b""),
+    });
+    let line = |path: &str, more: &str| format!("{{\"url\":\"{}\",{more}}}", home.url(path));
+    let headers = r#""headers":{"Cookie":"s3cret","X-Token":"s3cret","Accept":"text/x"}"#;
+    let done = lines([
+        line("/get", headers),
+        line("/see-other", &format!(r#"{headers},"body":"s3cret""#)),
+        line("/post", &format!(r#"{headers},"body":"s3cret""#)),
+    ])
+    .expect_exit(1);
+    assert!(done.of("/get").ok && done.of("/see-other").ok);
+    let error = done.of("/post").error.as_ref().unwrap();
+    assert!(
+        error.message.contains("would send the body"),
+        "{}",
+        error.message
+    );
+    assert!(
+        home.requests()
+            .iter()
+            .all(|request| request.contains("cookie: s3cret"))
+    );
+    let abroad = other.requests();
+    assert_eq!(abroad.len(), 2);
+    for request in abroad {
+        assert!(
+            request.starts_with("GET ") && request.contains("accept: text/x"),
+            "{request}"
+        );
+        assert!(
+            !request.contains("s3cret") && !request.contains("content-type"),
+            "{request}"
+        );
+    }
+}
+
+const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+#[test]
+fn a_body_is_checked_against_what_its_line_expects() {
+    let server = Server::http(|request| {
+        if request.contains("/packed") {
+            let body = std::fs::read("fixtures/bodies/fetchall.gzip").unwrap();
+            return response("200 OK", &["Content-Encoding: gzip"], &body);
+        }
+        if request.contains("/chunked") {
+            let mut wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            wire.extend_from_slice(b"5\r\nhello\r\n0\r\n\r\n");
+            return wire;
+        }
+        if request.starts_with("HEAD") {
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec();
+        }
+        response("200 OK", &[], b"hello")
+    });
+    let check = |path: &str, more: &str| {
+        let line = format!("{{\"url\":\"{}\",{more}}}", server.url(path));
+        lines([line]).arg("--retry-delay=1ms").go()
+    };
+    let right = format!(r#""size":5,"sha256":"{HELLO}""#);
+    let record = check("/", &right).record().clone();
+    assert_eq!(
+        (record.ok, record.sha256.unwrap().to_string().as_str()),
+        (true, HELLO)
+    );
+    assert!(
+        check("/packed", r#""size":9000"#).record().ok,
+        "the decoded one counts"
+    );
+    assert!(check("/chunked", &right).record().ok);
+    assert!(
+        check("/", r#""size":7,"method":"HEAD""#).record().ok,
+        "no body, no check"
+    );
+
+    let other = HELLO.replace('2', "3");
+    for (path, more, message) in [
+        (
+            "/",
+            r#""size":7"#.to_owned(),
+            "wrong content: 5 bytes, expected 7".to_owned(),
+        ),
+        (
+            "/chunked",
+            r#""size":7"#.to_owned(),
+            "wrong content: 5 bytes, expected 7".to_owned(),
+        ),
+        (
+            "/chunked",
+            r#""size":4"#.to_owned(),
+            "wrong content: at least 5 bytes, expected 4".to_owned(),
+        ),
+        (
+            "/",
+            format!(r#""sha256":"{other}""#),
+            format!("wrong content: sha256 is {HELLO}, expected {other}"),
+        ),
+    ] {
+        let done = check(path, &more);
+        assert_eq!(done.code, Some(1));
+        assert_eq!(done.failure(), (ErrorKind::Checksum, 2), "tried once more");
+        assert_eq!(done.message(), message);
+        assert_eq!(done.record().sha256, None);
+    }
+}
+
+#[test]
+fn a_length_that_is_wrong_from_the_start_is_not_waited_for() {
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")?;
+        connection.hang()
+    });
+    let line = format!("{{\"url\":\"{}\",\"size\":5}}", server.url("/"));
+    let done = lines([line]).arg("--retries=0").expect_exit(1);
+    assert_eq!(done.message(), "wrong content: 1000000 bytes, expected 5");
+}
+
+#[test]
+fn every_body_is_hashed_when_asked_to() {
+    let server = Server::http(|_| response("200 OK", &[], b"hello"));
+    let done = Run::new()
+        .args(["--sha256", &server.url("/")])
+        .expect_exit(0);
+    assert_eq!(done.record().sha256.unwrap().to_string(), HELLO);
+    let done = Run::new().arg(server.url("/")).expect_exit(0);
+    assert_eq!(done.record().sha256, None);
+}
+
+#[test]
+fn a_line_may_ask_for_a_part() {
+    let server = Server::http(|_| {
+        response(
+            "206 Partial Content",
+            &["Content-Range: bytes 0-4/9"],
+            b"hello",
+        )
+    });
+    let line = format!(
+        "{{\"url\":\"{}\",\"headers\":{{\"Range\":\"bytes=0-4\"}}}}",
+        server.url("/")
+    );
+    assert_eq!(lines([line]).expect_exit(0).record().status, Some(206));
+}

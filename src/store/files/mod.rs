@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{BodyStore, Done, path_of};
@@ -183,6 +184,23 @@ impl BodyStore for Files {
             done,
         };
         self.shared.writers.hand(writer, order, None);
+    }
+
+    async fn read_part(&self, attempt: &Attempt, part: &Part) -> Result<File, FetchError> {
+        let file = file_of(&attempt.job);
+        let shown = || self.shared.folder.shown(&file);
+        let gone = || writer::failed(&shown(), &io::ErrorKind::NotFound.into(), false);
+        let temp = self.shared.parts.find(&file, part.id).ok_or_else(gone)?;
+        let (sender, opened) = oneshot::channel();
+        let writer = writer_of(&temp, &self.shared.writers);
+        // The thread that writes it opens it: nothing is on its way then.
+        let reader = Box::new(move |file| drop(sender.send(file)));
+        let order = Order::Read(temp, reader);
+        self.shared.writers.hand(writer, order, None);
+        match opened.await {
+            Ok(opened) => opened.map_err(|error| writer::failed(&shown(), &error, false)),
+            Err(_) => Err(gone()),
+        }
     }
 
     async fn close(&self, abort: CancellationToken) {

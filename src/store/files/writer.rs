@@ -88,13 +88,13 @@ pub enum Order {
     },
     /// A body that nobody wants.
     Remove(Arc<Temp>),
-    /// Calls with all bytes that are there.
+    /// To be read, as far as it was written.
     Read(Arc<Temp>, Reader),
     /// Everything before this was written.
     Flush(oneshot::Sender<()>),
 }
 
-/// Takes all bytes of a part, and is told how reading ended.
+/// Takes a part that was opened.
 pub type Reader = Box<dyn FnOnce(io::Result<File>) + Send>;
 
 /// An order with the room it takes.

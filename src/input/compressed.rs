@@ -1,0 +1,343 @@
+//! The bytes of a list, unpacked where it is packed: gzip and zstd, told by how they begin
+//! and not by a name, since a pipe has none.
+
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use zstd::stream::read::Decoder as ZstdDecoder;
+
+/// Where bytes come from: a file, a pipe.
+pub type Raw = Box<dyn Read + Send>;
+
+/// Size of the buffer that lists are read through, in bytes.
+const BUFFER: usize = 64 * 1024;
+/// Size of the buffer in front of a decoder, in bytes.
+const PACKED_BUFFER: usize = 32 * 1024;
+/// log2 of the largest zstd window: 128 MiB, the most that `zstd -d` takes by itself. The
+/// user chose the list; the bound is against slips.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Bytes that tell how a list is packed.
+const HEAD: usize = 4;
+
+/// A list as it is read: unpacked, with a count of the bytes of its file.
+pub struct Stream {
+    pub reader: BufReader<Unpacked>,
+}
+
+impl Stream {
+    /// Reads nothing yet: that may wait for somebody who writes.
+    pub fn new(raw: Raw) -> Self {
+        Self {
+            reader: BufReader::with_capacity(BUFFER, Unpacked::Unread(raw)),
+        }
+    }
+
+    /// Bytes of the file taken so far; of a packed one, a little more than that.
+    pub fn position(&self) -> u64 {
+        match self.reader.get_ref() {
+            Unpacked::Unread(_) | Unpacked::Broken => 0,
+            Unpacked::Plain(plain) => plain.taken - self.reader.buffer().len() as u64,
+            Unpacked::Gzip(gzip) => gzip.get_ref().taken,
+            Unpacked::Zstd(zstd) => zstd.get_ref().taken,
+        }
+    }
+}
+
+/// What comes out of a list that may be packed. Which it is, its first bytes say.
+pub enum Unpacked {
+    Unread(Raw),
+    Plain(Counted),
+    Gzip(Box<MultiGzDecoder<Counted>>),
+    Zstd(Box<ZstdDecoder<'static, Counted>>),
+    /// Its beginning could not be read.
+    Broken,
+}
+
+impl Unpacked {
+    fn begin(raw: Raw) -> io::Result<Self> {
+        let mut raw = Patient(raw);
+        let (head, length) = read_head(&mut raw)?;
+        let packing = Packing::of(head.get(..length).unwrap_or_default());
+        let mut first = Cursor::new(head.to_vec());
+        first.get_mut().truncate(length);
+        let counted = Counted {
+            inner: BufReader::with_capacity(PACKED_BUFFER, first.chain(raw)),
+            taken: 0,
+        };
+        Ok(match packing {
+            Packing::None => Self::Plain(counted),
+            Packing::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counted))),
+            Packing::Zstd => {
+                let mut decoder = ZstdDecoder::with_buffer(counted)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Self::Zstd(Box::new(decoder))
+            }
+        })
+    }
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Plain(plain) => return plain.read(buffer),
+                Self::Gzip(gzip) => return gzip.read(buffer).map_err(|e| damaged("gzip", e)),
+                Self::Zstd(zstd) => return zstd.read(buffer).map_err(|e| damaged("zstd", e)),
+                Self::Broken => return Err(io::Error::other("its beginning could not be read")),
+                Self::Unread(_) => {
+                    if let Self::Unread(raw) = std::mem::replace(self, Self::Broken) {
+                        *self = Self::begin(raw)?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Errors of the decoders say little by themselves ("incomplete frame"). What the system
+/// says is left as it is.
+fn damaged(format: &str, error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let text = format!("its {format} data is damaged or cut off: {error}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    /// RFC 1952 §2.3.1 (deflate is the only method there is); RFC 8878 §3.1.1, and §3.1.2
+    /// for a skippable frame in front, as pzstd writes it.
+    fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, 8, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
+    /// Whether more bytes could tell more. A byte order mark counts: a reader that gets it
+    /// in parts does not know it.
+    fn is_open(head: &[u8]) -> bool {
+        match head {
+            [] => true,
+            [first] => matches!(first, 0x1f | 0x28 | 0x50..=0x5f | 0xef),
+            [first, second] => match first {
+                0x1f => *second == 0x8b,
+                0x28 => *second == 0xb5,
+                0xef => *second == 0xbb,
+                _ => *second == 0x2a,
+            },
+            [0x28, _, third] => *third == 0x2f,
+            [0x50..=0x5f, _, third] => *third == 0x4d,
+            _ => false,
+        }
+    }
+}
+
+/// The first bytes, as many as it takes: a pipe that brings one short line and then waits
+/// is not waited for.
+fn read_head(raw: &mut impl Read) -> io::Result<([u8; HEAD], usize)> {
+    let mut head = [0; HEAD];
+    let mut length = 0;
+    while Packing::is_open(head.get(..length).unwrap_or_default()) {
+        match raw.read(head.get_mut(length..).unwrap_or_default())? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok((head, length))
+}
+
+/// Reads on after a signal.
+struct Patient(Raw);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Counts what is taken out of it.
+pub struct Counted {
+    inner: BufReader<Chain<Cursor<Vec<u8>>, Patient>>,
+    taken: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.taken += read as u64;
+        Ok(read)
+    }
+}
+
+impl BufRead for Counted {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.taken += amount as u64;
+        self.inner.consume(amount);
+    }
+}
+
+/// Packed lists for the tests of this room.
+#[cfg(test)]
+pub mod packed {
+    use std::io::Write;
+
+    pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(bytes).unwrap();
+        packer.finish().unwrap()
+    }
+
+    pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+        let mut packer = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        // As the program zstd does.
+        packer.include_checksum(true).unwrap();
+        packer.write_all(bytes).unwrap();
+        packer.finish().unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Brings one piece of its content with each read, as a pipe does.
+    struct Pieces(Vec<Vec<u8>>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            while self.0.first().is_some_and(Vec::is_empty) {
+                self.0.remove(0);
+            }
+            let Some(piece) = self.0.first_mut() else {
+                return Ok(0);
+            };
+            let length = piece.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&piece[..length]);
+            piece.drain(..length);
+            Ok(length)
+        }
+    }
+
+    fn unpack(pieces: Vec<Vec<u8>>) -> io::Result<(Vec<u8>, u64)> {
+        let mut stream = Stream::new(Box::new(Pieces(pieces)));
+        let mut text = Vec::new();
+        stream.reader.read_to_end(&mut text)?;
+        Ok((text, stream.position()))
+    }
+
+    #[test]
+    fn members_and_frames_after_one_another_are_one_list() {
+        for pack in [packed::gzip, packed::zstd] {
+            let mut bytes = pack(b"http://a/\n");
+            bytes.extend(pack(b"http://b/\n"));
+            let length = bytes.len() as u64;
+            let in_bytes = bytes.iter().map(|byte| vec![*byte]).collect();
+            for pieces in [vec![bytes], in_bytes] {
+                let (text, position) = unpack(pieces).unwrap();
+                assert_eq!(text, b"http://a/\nhttp://b/\n");
+                assert_eq!(position, length);
+            }
+        }
+    }
+
+    #[test]
+    fn a_skippable_frame_may_stand_in_front() {
+        let mut bytes = b"\x50\x2a\x4d\x18\x04\0\0\0abcd".to_vec();
+        bytes.extend(packed::zstd(b"http://a/\n"));
+        assert_eq!(unpack(vec![bytes]).unwrap().0, b"http://a/\n");
+    }
+
+    #[test]
+    fn what_is_cut_off_or_damaged_is_an_error_that_says_so() {
+        let text = b"http://a/\n".repeat(1000);
+        for (name, pack) in [
+            ("gzip", packed::gzip as fn(&[u8]) -> _),
+            ("zstd", packed::zstd),
+        ] {
+            let whole: Vec<u8> = pack(&text);
+            let cut = whole[..whole.len() - 5].to_vec();
+            let mut garbled = whole;
+            let middle = garbled.len() / 2;
+            for byte in &mut garbled[middle..middle + 4] {
+                *byte ^= 0xff;
+            }
+            for bytes in [cut, garbled] {
+                let error = unpack(vec![bytes]).map(drop).unwrap_err().to_string();
+                assert!(
+                    error.starts_with(&format!("its {name} data is damaged")),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    /// A window larger than ours is refused, not allocated.
+    #[test]
+    fn a_huge_window_is_refused() {
+        let mut packer = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        packer.window_log(30).unwrap();
+        packer.include_contentsize(false).unwrap();
+        io::Write::write_all(&mut packer, &b"http://a/\n".repeat(100)).unwrap();
+        let bytes = packer.finish().unwrap();
+        assert!(unpack(vec![bytes]).is_err());
+    }
+
+    #[test]
+    fn a_short_line_is_not_kept_waiting_for_more() {
+        for line in ["h", "x\n", "(", "P\n", "\u{feff}"] {
+            let mut raw = Pieces(vec![line.as_bytes().to_vec(), b"!".to_vec()]);
+            let (head, length) = read_head(&mut raw).unwrap();
+            let is_open = Packing::is_open(line.as_bytes());
+            let expected = if is_open {
+                format!("{line}!")
+            } else {
+                line.to_owned()
+            };
+            assert_eq!(&head[..length], expected.as_bytes(), "{line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_out_as_they_are_or_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), magic in 0..4usize, cut in 1..7usize) {
+            let magic: &[u8] = [b"".as_slice(), b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"][magic];
+            let mut list = magic.to_vec();
+            list.extend(bytes);
+            let pieces = list.chunks(cut).map(<[u8]>::to_vec).collect();
+            let found = unpack(pieces);
+            if Packing::of(list.get(..HEAD).unwrap_or(&list)) == Packing::None {
+                let (text, position) = found.unwrap();
+                prop_assert_eq!(position, list.len() as u64);
+                prop_assert_eq!(text, list);
+            }
+        }
+
+        #[test]
+        fn what_was_packed_comes_out_again(bytes in prop::collection::vec(any::<u8>(), 0..3000), cut in 1..999usize) {
+            for pack in [packed::gzip, packed::zstd] {
+                let pieces = pack(&bytes).chunks(cut).map(<[u8]>::to_vec).collect();
+                prop_assert_eq!(&unpack(pieces).unwrap().0, &bytes);
+            }
+        }
+    }
+}

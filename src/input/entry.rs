@@ -1,0 +1,136 @@
+//! From what a line says to a job. Every format that says more than a URL ends here.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, header};
+use serde_json::json;
+
+use super::list::Rules;
+use super::url::{Parsed, parse_url};
+use crate::model::{Entry, FetchError, InvalidLine, Job, Place, RelPath, Wish};
+
+/// Methods that people write in small letters, too, and mean these (as the `fetch` of
+/// browsers has it); any other is taken as it stands.
+const COMMON: [Method; 7] = [
+    Method::DELETE,
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::POST,
+    Method::PUT,
+];
+/// Headers that say where the request ends. The client knows that, and a wrong one would
+/// break the connection.
+const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+/// A line that can be fetched: from where, and what else it asks for.
+pub type Said = (Parsed, Wish);
+
+/// Something to fetch. `raw` is what is kept for `--failed FILE`, where that is not the URL.
+pub fn job(place: Place, (parsed, wish): Said, raw: Option<Box<[u8]>>) -> Entry {
+    let (url, credentials) = parsed;
+    Entry::Job(Job {
+        place,
+        url,
+        credentials,
+        raw,
+        wish: (wish != Wish::default()).then(|| Box::new(wish)),
+    })
+}
+
+/// Something that can't be fetched.
+pub fn invalid(place: Place, shown: String, raw: Box<[u8]>, reason: String) -> Entry {
+    Entry::Invalid(InvalidLine {
+        place,
+        shown,
+        raw,
+        error: FetchError::InvalidUrl { reason },
+    })
+}
+
+/// A line that is only a URL, as a JSON line. What is no UTF-8 can't be kept in one.
+pub fn url_as_json(line: &[u8]) -> Box<[u8]> {
+    let line = json!({ "url": String::from_utf8_lossy(line).trim() });
+    line.to_string().into_bytes().into()
+}
+
+/// A line as it is put together, field by field. Errors are in words, and say which field.
+#[derive(Default)]
+pub struct Draft {
+    url: Option<Parsed>,
+    wish: Wish,
+}
+
+impl Draft {
+    pub fn url(&mut self, text: &str) -> Result<(), String> {
+        self.url = Some(parse_url(text.trim())?);
+        Ok(())
+    }
+
+    pub fn file(&mut self, text: &str) -> Result<(), String> {
+        let file = RelPath::parse(text);
+        self.wish.file = Some(file.map_err(|why| format!("its file can't be used: {why}"))?);
+        Ok(())
+    }
+
+    pub fn sha256(&mut self, text: &str) -> Result<(), String> {
+        let hash = text.parse();
+        self.wish.sha256 = Some(hash.map_err(|why| format!("its sha256 is none: {why}"))?);
+        Ok(())
+    }
+
+    pub fn size(&mut self, size: Option<u64>) -> Result<(), String> {
+        let size = size.ok_or("its size is no whole number of bytes")?;
+        self.wish.size = Some(size);
+        Ok(())
+    }
+
+    pub fn method(&mut self, text: &str) -> Result<(), String> {
+        let common = COMMON
+            .into_iter()
+            .find(|method| method.as_str().eq_ignore_ascii_case(text));
+        let method = match common {
+            Some(method) => method,
+            None => text.parse().map_err(|_| "its method is none")?,
+        };
+        if method == Method::CONNECT {
+            return Err("its method CONNECT asks for a tunnel; nothing is fetched by it".into());
+        }
+        self.wish.method = Some(method);
+        Ok(())
+    }
+
+    pub fn header(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let name: HeaderName = name
+            .parse()
+            .map_err(|_| "one of its headers has a name that none can have")?;
+        if FRAMING.contains(&name) {
+            return Err(format!("its header {name} is not for a line to set"));
+        }
+        let mut value: HeaderValue = value
+            .trim()
+            .parse()
+            .map_err(|_| format!("its header {name} holds characters no header may hold"))?;
+        // Tokens stand in all kinds of headers.
+        value.set_sensitive(true);
+        self.wish
+            .headers
+            .try_append(name, value)
+            .map_err(|_| "it has too many headers")?;
+        Ok(())
+    }
+
+    pub fn body(&mut self, body: impl Into<Bytes>) {
+        self.wish.body = Some(body.into());
+    }
+
+    pub fn finish(self, rules: Rules) -> Result<Said, String> {
+        let url = self.url.ok_or("it has no url")?;
+        let wish = self.wish;
+        let is_own = wish.method.is_some() || wish.body.is_some();
+        if rules.saves_files && is_own && wish.file.is_none() {
+            return Err("a line with a method or a body must name its file".to_owned());
+        }
+        Ok((url, wish))
+    }
+}

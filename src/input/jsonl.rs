@@ -1,0 +1,480 @@
+//! JSON lines: an object a line. Blank lines and `#` comments are no input, as in a text
+//! list: no JSON begins with `#`.
+
+use std::io;
+
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::compressed::Stream;
+use super::entry::{Draft, Said, invalid, job};
+use super::lines::{Line, Lines};
+use super::list::{List, Origin, Rules, Step};
+use super::url::{shown, shown_url};
+use crate::model::{Entry, Place};
+
+/// Longest line, in bytes. A line may hold a body, and is held in memory with it.
+const MAX_LINE: usize = 16 << 20;
+/// As much of a longer line as is kept for `--failed`, in bytes.
+const KEPT: usize = 64 * 1024;
+
+const ARRAY: &str =
+    "it is one JSON array, not an object a line; this makes lines of it: jq -c '.[]' FILE";
+const SPREAD: &str =
+    "its JSON goes over several lines, not an object a line; this makes lines of it: jq -c . FILE";
+
+/// A list of JSON lines.
+pub struct JsonLines {
+    lines: Lines,
+    rules: Rules,
+    begun: bool,
+}
+
+impl JsonLines {
+    pub fn new(stream: Stream, rules: Rules) -> Self {
+        Self {
+            lines: Lines::new(stream, MAX_LINE),
+            rules,
+            begun: false,
+        }
+    }
+
+    fn step<T>(&mut self, take: impl FnOnce(&Line<'_>, Rules) -> T) -> io::Result<Step<T>> {
+        let Some(line) = self.lines.next()? else {
+            return Ok(Step::End);
+        };
+        if line.is_comment() {
+            return Ok(Step::Nothing);
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            check_first(line.bytes.trim_ascii())?;
+        }
+        Ok(Step::Found(take(&line, self.rules)))
+    }
+}
+
+impl List for JsonLines {
+    fn next(&mut self, origin: &Origin<'_>) -> io::Result<Step<Entry>> {
+        self.step(|line, rules| parse(line, origin.line(line.number), rules))
+    }
+
+    fn skip(&mut self) -> io::Result<Step<()>> {
+        self.step(|_, _| ())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.lines.has_line_ready()
+    }
+
+    fn position(&self) -> u64 {
+        self.lines.position()
+    }
+}
+
+/// JSON that is no JSON lines is told once, not line by line.
+fn check_first(line: &[u8]) -> io::Result<()> {
+    let problem = match line {
+        [b'[', ..] => ARRAY,
+        b"{" => SPREAD,
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+}
+
+/// What a line may say. Other fields are passed over.
+#[derive(Deserialize)]
+struct Object {
+    url: Option<Value>,
+    file: Option<Value>,
+    sha256: Option<Value>,
+    size: Option<Value>,
+    method: Option<Value>,
+    headers: Option<Value>,
+    body: Option<Value>,
+    body_base64: Option<Value>,
+    /// Only records of ours have it: in them a body is the one that was fetched.
+    outcome: Option<Value>,
+    /// In a record: its line had a request of its own.
+    request: Option<Value>,
+}
+
+fn parse(line: &Line<'_>, place: Place, rules: Rules) -> Entry {
+    if line.too_long {
+        let kept = line.bytes.get(..KEPT).unwrap_or(line.bytes);
+        let reason = format!("longer than {} MiB", MAX_LINE >> 20);
+        return invalid(place, shown(kept), kept.into(), reason);
+    }
+    match object(line.bytes) {
+        Err(reason) => invalid(place, shown(line.bytes), line.bytes.into(), reason),
+        Ok(object) => match said(&object, rules) {
+            Ok(said) => job(place, said, Some(line.bytes.into())),
+            Err(reason) => {
+                let url = object.url.as_ref().and_then(Value::as_str);
+                let shown = url.map_or_else(|| shown(line.bytes), shown_url);
+                invalid(place, shown, line.bytes.into(), reason)
+            }
+        },
+    }
+}
+
+fn object(line: &[u8]) -> Result<Object, String> {
+    let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
+    if !text.trim_start().starts_with('{') {
+        return Err("not a JSON object".to_owned());
+    }
+    serde_json::from_str(text).map_err(|error| {
+        // It was given one line only.
+        let text = error
+            .to_string()
+            .replace(" at line 1 column ", " at column ");
+        format!("not JSON as it should be: {text}")
+    })
+}
+
+fn said(object: &Object, rules: Rules) -> Result<Said, String> {
+    let mut draft = Draft::default();
+    if let Some(url) = &object.url {
+        draft.url(text("url", url)?)?;
+    }
+    if let Some(file) = &object.file {
+        draft.file(text("file", file)?)?;
+    }
+    if let Some(hash) = &object.sha256 {
+        draft.sha256(text("sha256", hash)?)?;
+    }
+    if let Some(size) = &object.size {
+        draft.size(size.as_u64())?;
+    }
+    request(object, &mut draft)?;
+    draft.finish(rules)
+}
+
+fn request(object: &Object, draft: &mut Draft) -> Result<(), String> {
+    if let Some(method) = &object.method {
+        draft.method(text("method", method)?)?;
+    }
+    if let Some(headers) = &object.headers {
+        set_headers(headers, draft)?;
+    }
+    if object.outcome.is_some() {
+        return match object.request {
+            None => Ok(()),
+            Some(_) => Err(
+                "a record does not hold the request its line had; --failed FILE keeps such lines"
+                    .to_owned(),
+            ),
+        };
+    }
+    match (&object.body, &object.body_base64) {
+        (None, None) => {}
+        (Some(body), None) => draft.body(text("body", body)?.to_owned()),
+        (None, Some(coded)) => {
+            let engine = base64::engine::general_purpose::STANDARD;
+            let body = engine.decode(text("body_base64", coded)?);
+            draft.body(body.map_err(|error| format!("its body_base64 is none: {error}"))?);
+        }
+        (Some(_), Some(_)) => return Err("it has both body and body_base64".to_owned()),
+    }
+    Ok(())
+}
+
+fn set_headers(headers: &Value, draft: &mut Draft) -> Result<(), String> {
+    let Value::Object(headers) = headers else {
+        return Err("its headers are no object".to_owned());
+    };
+    for (name, value) in headers {
+        match value {
+            Value::String(value) => draft.header(name, value)?,
+            Value::Array(values) => {
+                for value in values {
+                    draft.header(name, text("headers", value)?)?;
+                }
+            }
+            _ => return Err("its headers are no strings, or arrays of them".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, String> {
+    value
+        .as_str()
+        .ok_or_else(|| format!("its {field} is no string"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::InputFormat::JsonLines as FORMAT;
+    use crate::input::list::whole;
+    use crate::model::Wish;
+    use http::{HeaderMap, Method};
+    use proptest::prelude::*;
+
+    fn wish(line: &str) -> Wish {
+        whole::job(FORMAT, line)
+            .wish
+            .map(|wish| *wish)
+            .unwrap_or_default()
+    }
+
+    fn reason(line: &str) -> String {
+        whole::bad(FORMAT, line.as_bytes(), Rules::default()).1
+    }
+
+    #[test]
+    fn a_line_says_what_is_wished() {
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let line = format!(
+            r#"{{"url":" http://me:pw@a/x#y ","file":"d/x","sha256":"{hash}","size":3,"method":"post",
+            "headers":{{"X-A":"1","accept":["a","b"]}},"body":"ü","note":{{"more":[1,2]}}}}"#
+        )
+        .replace('\n', " ");
+        let job = whole::job(FORMAT, &line);
+        assert_eq!(job.url.as_str(), "http://a/x");
+        assert_eq!(job.credentials.as_ref().unwrap().password, "pw");
+        assert_eq!(job.raw.as_deref(), Some(line.as_bytes()), "kept as it was");
+        let wish = job.wish.unwrap();
+        assert_eq!(wish.file.as_ref().unwrap().as_str(), "d/x");
+        assert_eq!(wish.sha256.unwrap().to_string(), hash);
+        assert_eq!((wish.size, wish.method), (Some(3), Some(Method::POST)));
+        assert_eq!(wish.body.as_deref(), Some("ü".as_bytes()));
+        assert_eq!(wish.headers["x-a"], "1");
+        let accept: Vec<_> = wish.headers.get_all("accept").iter().collect();
+        assert_eq!(accept, ["a", "b"]);
+        assert!(accept.iter().all(|value| value.is_sensitive()));
+    }
+
+    #[test]
+    fn a_url_alone_is_enough_and_null_is_absent() {
+        let line = r#"{"url":"http://a/","file":null,"method":null}"#;
+        let job = whole::job(FORMAT, line);
+        assert!(job.wish.is_none());
+        assert_eq!(
+            wish(r#"{"url":"http://a/","body_base64":"/wA="}"#)
+                .body
+                .unwrap(),
+            "\u{ff}\0".chars().map(|c| c as u8).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn blank_lines_and_comments_are_no_input() {
+        let list =
+            b"\xef\xbb\xbf# of today\r\n\n{\"url\":\"http://a/\"}\r\n  \n#{\"url\":\"http://b/\"}";
+        let found = whole::read(FORMAT, list, Rules::default()).unwrap();
+        assert!(matches!(&found[..], [Entry::Job(job)] if job.place.line == 3));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (line, part) in [
+            ("nonsense", "not a JSON object"),
+            (
+                r#"{"url":"http://a/""#,
+                "not JSON as it should be: EOF while parsing an object at column 18",
+            ),
+            (r#"{"url":"http://a/"} x"#, "trailing characters at column"),
+            (
+                r#"{"url":"http://a/","url":"http://b/"}"#,
+                "duplicate field `url`",
+            ),
+            ("{}", "it has no url"),
+            (r#"{"url":5}"#, "its url is no string"),
+            (
+                r#"{"url":"example.com"}"#,
+                "did you mean https://example.com",
+            ),
+            (
+                r#"{"url":"http://a/","file":"../x"}"#,
+                "its file can't be used: it contains ..",
+            ),
+            (
+                r#"{"url":"http://a/","sha256":"12"}"#,
+                "64 hexadecimal digits",
+            ),
+            (
+                r#"{"url":"http://a/","size":"3"}"#,
+                "its size is no whole number",
+            ),
+            (
+                r#"{"url":"http://a/","size":-1}"#,
+                "its size is no whole number",
+            ),
+            (
+                r#"{"url":"http://a/","size":1.5}"#,
+                "its size is no whole number",
+            ),
+            (
+                r#"{"url":"http://a/","method":"a b"}"#,
+                "its method is none",
+            ),
+            (r#"{"url":"http://a/","method":"CONNECT"}"#, "tunnel"),
+            (
+                r#"{"url":"http://a/","headers":["a: b"]}"#,
+                "its headers are no object",
+            ),
+            (
+                r#"{"url":"http://a/","headers":{"a":1}}"#,
+                "no strings, or arrays of them",
+            ),
+            (
+                r#"{"url":"http://a/","headers":{"a b":"1"}}"#,
+                "a name that none can have",
+            ),
+            (
+                r#"{"url":"http://a/","headers":{"x":"s3cret\nx"}}"#,
+                "header x holds characters",
+            ),
+            (
+                r#"{"url":"http://a/","headers":{"Content-Length":"1"}}"#,
+                "content-length is not for a line",
+            ),
+            (
+                r#"{"url":"http://a/","body":{"a":1}}"#,
+                "its body is no string",
+            ),
+            (
+                r#"{"url":"http://a/","body":"","body_base64":""}"#,
+                "both body and",
+            ),
+            (
+                r#"{"url":"http://a/","body_base64":"?"}"#,
+                "its body_base64 is none",
+            ),
+        ] {
+            let reason = reason(line);
+            assert!(reason.contains(part), "{line}: {reason}");
+            assert!(!reason.contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn a_bad_line_shows_its_url_without_secrets_and_is_kept_whole() {
+        for (line, shown) in [
+            (r#"{"url":"http://me:s3cret@a/x","size":"?"}"#, "http://a/x"),
+            (r#"{"url":"me:s3cret@host"}"#, "***@host"),
+            (
+                r#"{"url":"http://a/","headers":{"authorization":"s3cret"}"#,
+                r#"{"url":"http://a/",…"#,
+            ),
+            (r#"{"body":"s3cret"}"#, "{…"),
+            ("nonsense", "nonsense"),
+        ] {
+            let found = whole::bad(FORMAT, line.as_bytes(), Rules::default());
+            assert_eq!((found.0.as_str(), found.2.as_str()), (shown, line));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_lines_is_told_once() {
+        for (list, hint) in [
+            ("[{\"url\":\"http://a/\"}]", "jq -c '.[]'"),
+            ("\n  [\n", "jq -c '.[]'"),
+            ("{\n  \"url\": \"http://a/\"\n}\n", "jq -c ."),
+        ] {
+            let error = whole::read(FORMAT, list.as_bytes(), Rules::default()).unwrap_err();
+            assert!(error.to_string().contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_our_own_records_the_url_is_taken_and_never_the_body() {
+        let record = r#"{"line":1,"input":"-","url":"http://a/","ok":true,"outcome":"fetched","status":200,"attempts":1,"redirects":0,"bytes":5,"file":"a/x","body":"hello","at":""}"#;
+        let found = wish(record);
+        assert!(!found.changes_request() && found.size.is_none());
+        assert_eq!(found.file.unwrap().as_str(), "a/x");
+        let failed = r#"{"line":1,"input":"-","url":"http://a/","ok":false,"outcome":"failed","error":{"kind":"dns","message":"","transient":true}}"#;
+        assert_eq!(wish(failed), Wish::default());
+        let posted = r#"{"url":"http://a/","outcome":"failed","request":"0011223344556677"}"#;
+        assert!(reason(posted).contains("--failed"));
+    }
+
+    #[test]
+    fn a_request_of_its_own_needs_a_file_where_files_are_saved() {
+        let rules = Rules {
+            saves_files: true,
+            ..Rules::default()
+        };
+        for line in [
+            r#"{"url":"http://a/","method":"POST"}"#,
+            r#"{"url":"http://a/","body":""}"#,
+        ] {
+            let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules);
+            assert!(reason.ends_with("a line with a method or a body must name its file"));
+            assert!(wish(line).changes_request(), "fine elsewhere");
+        }
+        let named = r#"{"url":"http://a/","body":"x","file":"y"}"#;
+        let found = whole::read(FORMAT, named.as_bytes(), rules).unwrap();
+        assert!(matches!(&found[..], [Entry::Job(_)]));
+    }
+
+    #[test]
+    fn an_endless_line_is_one_failed_line_and_the_rest_goes_on() {
+        let mut list = br#"{"url":"http://a/","body":""#.to_vec();
+        list.resize(2 * MAX_LINE, b'x');
+        list.extend_from_slice(b"\n{\"url\":\"http://a/\"}\n");
+        let found = whole::read(FORMAT, &list, Rules::default()).unwrap();
+        assert_eq!(found.len(), 2);
+        assert!(
+            matches!(&found[0], Entry::Invalid(bad) if bad.shown.len() < 50 && bad.raw.len() == KEPT)
+        );
+        assert!(matches!(&found[1], Entry::Job(_)));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        let line = r#"{"url":"http://a/","headers":{"cookie":"s3cret"},"body":"s3cret"}"#;
+        let wish = wish(line);
+        assert!(!wish.headers.is_empty() && wish.headers != HeaderMap::new());
+        assert!(!format!("{wish:?}").contains("s3cret"));
+    }
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let tokens = [
+            r#"{"url":"http://a/"}"#,
+            "{",
+            "}",
+            "[",
+            "\"",
+            "url",
+            "\n",
+            "\r\n",
+            ":",
+            ",",
+            "#",
+            " ",
+            r#"{"url":"http://a/","method":"x"}"#,
+            "\\",
+            "null",
+            "\u{feff}",
+            r#""body""#,
+            r#"{"headers":{}"#,
+        ];
+        prop_oneof![
+            4 => prop::sample::select(tokens.to_vec()).prop_map(|token| token.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_makes_one_entry_unless_it_is_blank_or_a_comment(pieces in prop::collection::vec(piece(), 0..60)) {
+            // Told apart from arrays, spread objects and packed lists by its first line.
+            let mut list = b"{}\n".to_vec();
+            list.extend(pieces.concat());
+            let lines = list.split(|byte| *byte == b'\n');
+            let expected = lines
+                .filter(|line| !matches!(line.trim_ascii().first(), None | Some(b'#')))
+                .count();
+            prop_assert_eq!(whole::read(FORMAT, &list, Rules::default()).unwrap().len(), expected);
+            prop_assert_eq!(whole::count(FORMAT, &list).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_bytes_do_not_panic(list in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = whole::read(FORMAT, &list, Rules::default());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The lines of a list, for the formats that have one entry a line.
+
+use std::io::{self, BufRead, Read};
+
+use super::compressed::Stream;
+
+/// Room for a line that is kept when the next one is shorter, in bytes.
+const KEPT: usize = 1 << 20;
+
+/// One line of a list, without its line end.
+pub struct Line<'a> {
+    pub bytes: &'a [u8],
+    /// From 1.
+    pub number: u64,
+    /// Whether the line went on past the limit; the rest was dropped.
+    pub too_long: bool,
+}
+
+impl Line<'_> {
+    /// Whether the line is no input: blank, or a comment.
+    pub fn is_comment(&self) -> bool {
+        matches!(self.bytes.trim_ascii().first(), None | Some(b'#'))
+    }
+}
+
+/// The lines of an input, read into one buffer that is used again and again.
+pub struct Lines {
+    stream: Stream,
+    /// Longest line, in bytes.
+    limit: usize,
+    buffer: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    pub fn new(stream: Stream, limit: usize) -> Self {
+        Self {
+            stream,
+            limit,
+            buffer: Vec::new(),
+            number: 0,
+        }
+    }
+
+    /// The next line, or `None` at the end.
+    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT);
+        let reader = &mut self.stream.reader;
+        // One byte more than allowed, so that a line of just the limit is told from a
+        // longer one.
+        let limit = self.limit as u64 + 1;
+        let read = reader
+            .by_ref()
+            .take(limit)
+            .read_until(b'\n', &mut self.buffer)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let ended = self.buffer.last() == Some(&b'\n');
+        let too_long = !ended && self.buffer.len() > self.limit;
+        if too_long {
+            reader.skip_until(b'\n')?;
+        }
+        let mut bytes = self.buffer.as_slice();
+        bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        if self.number == 1 {
+            bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        }
+        Ok(Some(Line {
+            bytes,
+            number: self.number,
+            too_long,
+        }))
+    }
+
+    /// Whether a whole line is in memory already, so that reading on can't block.
+    pub fn has_line_ready(&self) -> bool {
+        memchr::memchr(b'\n', self.stream.reader.buffer()).is_some()
+    }
+
+    /// Bytes of the file taken so far.
+    pub fn position(&self) -> u64 {
+        self.stream.position()
+    }
+}

@@ -1,0 +1,167 @@
+//! The reading thread.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::list::{List, Origin, Rules, Step};
+use super::source::{Content, Input};
+use super::{Batch, InputError, text};
+use crate::model::{Entry, Live};
+
+/// Entries in one batch at most. A batch is sent early when the input has no whole line
+/// ready, so that a slow pipe is not held up.
+const BATCH: usize = 256;
+
+/// Why reading an input stopped.
+enum Stop {
+    /// Nobody takes batches any more: the run is ending.
+    Unwanted,
+    Broken(io::Error),
+}
+
+/// The reading thread.
+pub struct Reader {
+    sender: mpsc::Sender<Batch>,
+    live: Arc<Live>,
+    rules: Rules,
+    next_number: u64,
+    batch: Vec<Entry>,
+    /// Set when an input was given up before its end.
+    unread: bool,
+}
+
+impl Reader {
+    pub fn new(sender: mpsc::Sender<Batch>, live: Arc<Live>, rules: Rules) -> Self {
+        Self {
+            sender,
+            live,
+            rules,
+            next_number: 0,
+            batch: Vec::new(),
+            unread: false,
+        }
+    }
+
+    pub fn run(mut self, inputs: Vec<Input>) {
+        let mut wanted = true;
+        for mut input in inputs {
+            if wanted {
+                match self.read(&mut input) {
+                    Ok(()) => continue,
+                    Err(Stop::Unwanted) => {
+                        wanted = false;
+                        if matches!(input.content, Content::Url(..)) {
+                            // It was the whole input, and it is counted.
+                            continue;
+                        }
+                    }
+                    Err(Stop::Broken(cause)) => {
+                        let error = InputError::new(&input.name, cause);
+                        // If nobody listens, the run is over and knows it.
+                        let _ = self.send();
+                        let _ = self.sender.blocking_send(Err(error));
+                        return;
+                    }
+                }
+            }
+            self.count_rest(&mut input);
+        }
+        // What was read is counted, whether anybody still takes it or not.
+        let _ = self.send();
+        if !self.unread {
+            self.live.list_ended();
+        }
+    }
+
+    fn read(&mut self, input: &mut Input) -> Result<(), Stop> {
+        match &mut input.content {
+            Content::Url(url, number) => {
+                self.live.list_bytes_read(url.len() as u64);
+                let origin = self.origin(&input.name);
+                let entry = text::parse_argument(url, origin.line(*number), self.rules);
+                self.take(entry);
+                // What comes next sends it along: a full batch, a list, or the end.
+                if self.batch.len() < BATCH {
+                    Ok(())
+                } else {
+                    self.send()
+                }
+            }
+            Content::List(list) => self.read_list(&input.name, &mut **list),
+        }
+    }
+
+    fn read_list(&mut self, name: &Arc<str>, list: &mut dyn List) -> Result<(), Stop> {
+        // Reading may wait for long; the arguments before it need not.
+        self.send()?;
+        let mut told = 0;
+        loop {
+            let step = list.next(&self.origin(name)).map_err(Stop::Broken)?;
+            let ended = matches!(step, Step::End);
+            if let Step::Found(entry) = step {
+                self.take(entry);
+            }
+            let full = self.batch.len() == BATCH;
+            if ended || full || (!self.batch.is_empty() && !list.is_ready()) {
+                let position = list.position();
+                self.live.list_bytes_read(position.saturating_sub(told));
+                told = position;
+                self.send()?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn origin<'a>(&self, input: &'a Arc<str>) -> Origin<'a> {
+        Origin {
+            input,
+            number: self.next_number,
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        self.next_number += 1;
+        self.batch.push(entry);
+    }
+
+    fn send(&mut self) -> Result<(), Stop> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.live.list_read(self.batch.len() as u64);
+        let batch = std::mem::take(&mut self.batch);
+        self.sender
+            .blocking_send(Ok(batch))
+            .map_err(|_| Stop::Unwanted)
+    }
+
+    /// After an early end: how many lines a regular file still holds, so that what is
+    /// left can be told exactly. A pipe is not waited for.
+    fn count_rest(&mut self, input: &mut Input) {
+        let list = match &mut input.content {
+            Content::Url(..) => return self.live.list_read(1),
+            Content::List(list) if input.length.is_some() => list,
+            Content::List(_) => {
+                self.unread = true;
+                return;
+            }
+        };
+        let mut count = 0;
+        loop {
+            match list.skip() {
+                Ok(Step::Found(())) => count += 1,
+                Ok(Step::Nothing) => {}
+                Ok(Step::End) => break,
+                Err(_) => {
+                    self.unread = true;
+                    break;
+                }
+            }
+        }
+        self.live.list_read(count);
+    }
+}

@@ -1,0 +1,100 @@
+//! Opening what is to be read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::compressed::{Raw, Stream};
+use super::list::{List, Rules, list};
+use super::{InputError, InputFormat, Source};
+
+/// An opened input.
+pub struct Input {
+    pub name: Arc<str>,
+    pub content: Content,
+    /// Length in bytes where it is known: of regular files and of arguments.
+    pub length: Option<u64>,
+}
+
+/// What an input holds.
+pub enum Content {
+    List(Box<dyn List>),
+    /// Exactly one entry, whatever it is: an argument is never a comment. With its number
+    /// among the arguments, which stands for its line.
+    Url(String, u64),
+}
+
+impl Input {
+    /// `argument` counts the URLs among the sources, this one included.
+    pub fn open(
+        source: Source,
+        argument: u64,
+        format: InputFormat,
+        rules: Rules,
+    ) -> Result<Self, InputError> {
+        let (name, reader, length): (_, Raw, _) = match source {
+            Source::Url(url) => {
+                return Ok(Self {
+                    name: "argument".into(),
+                    length: Some(url.len() as u64),
+                    content: Content::Url(url, argument),
+                });
+            }
+            Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),
+            Source::File(path) => {
+                let name = Arc::from(path.to_string_lossy());
+                let (file, length) =
+                    open_file(path).map_err(|cause| InputError::new(&name, cause))?;
+                (name, file, length)
+            }
+        };
+        Ok(Self {
+            name,
+            content: Content::List(list(format, Stream::new(reader), rules)),
+            length,
+        })
+    }
+}
+
+fn open_file(path: PathBuf) -> io::Result<(Raw, Option<u64>)> {
+    let meta = std::fs::metadata(&path)?;
+    if meta.is_dir() {
+        // Opening a folder works on Unix; reading it fails later, after the run began.
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if is_fifo(&meta) {
+        return Ok((Box::new(Fifo::Closed(path)), None));
+    }
+    let file = File::open(path)?;
+    Ok((Box::new(file), meta.is_file().then_some(meta.len())))
+}
+
+/// A named pipe, opened by the thread that reads it: opening waits until somebody
+/// writes, and nobody may.
+enum Fifo {
+    Closed(PathBuf),
+    Open(File),
+}
+
+impl Read for Fifo {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Open(file) => return file.read(buffer),
+                Self::Closed(path) => *self = Self::Open(File::open(path)?),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_fifo(meta: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    meta.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_fifo(_: &std::fs::Metadata) -> bool {
+    false
+}
