@@ -1,5 +1,6 @@
 //! Where bodies go. A store knows nothing of where they come from.
 
+mod crew;
 mod discard;
 mod files;
 mod memory;

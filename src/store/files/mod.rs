@@ -86,7 +86,7 @@ impl Files {
             sync: options.sync,
             compare: options.compare,
         };
-        let writers = Writers::start(&folder, care).map_err(unusable)?;
+        let writers = writer::start(&folder, care).map_err(unusable)?;
         let shared = Arc::new(Shared {
             folder,
             writers,

@@ -1,32 +1,22 @@
-//! The threads that write: bodies are handed on to them, so that a slow disk holds up no
-//! socket. One of them does most of the work, in batches; the others help when it can't keep
-//! up (a network file system).
+//! What is written, and how it becomes final.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::folder::Folder;
 use super::same::is_same;
 use crate::model::{Cause, FetchError, RelPath, Saved, chain_text};
 use crate::store::Done;
+use crate::store::crew::{Crew, Hand};
 
-/// Threads that write.
+/// Threads that write: more than one only helps where files are far away (a network file
+/// system).
 const WRITERS: usize = 4;
 /// So many orders may wait for a thread before the next one helps.
 const BUSY: usize = 64;
-/// Orders that are taken at once.
-const BATCH: usize = 256;
-/// Bytes that may wait to be written, in KiB.
-const ROOM: usize = 32 * 1024;
-/// Shortest time between two wakings: waking a thread costs as much as writing a small file,
-/// and nobody sees 2 ms.
-const REST: Duration = Duration::from_millis(2);
 
 /// A file that is not final yet.
 #[derive(Debug)]
@@ -90,15 +80,10 @@ pub enum Order {
     Remove(Arc<Temp>),
     /// To be read, as far as it was written.
     Read(Arc<Temp>, Reader),
-    /// Everything before this was written.
-    Flush(oneshot::Sender<()>),
 }
 
 /// Takes a part that was opened.
 pub type Reader = Box<dyn FnOnce(io::Result<File>) + Send>;
-
-/// An order with the room it takes.
-type Queued = (Order, Option<OwnedSemaphorePermit>);
 
 /// How bodies are made final.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,80 +95,21 @@ pub struct Care {
 }
 
 /// The threads that write.
-pub struct Writers {
-    queues: Vec<(mpsc::UnboundedSender<Queued>, Arc<AtomicUsize>)>,
-    room: Arc<Semaphore>,
-}
+pub type Writers = Crew<Order>;
 
-impl Writers {
-    /// Starts them.
-    ///
-    /// # Errors
-    /// When the system gives no threads.
-    pub fn start(folder: &Arc<Folder>, care: Care) -> io::Result<Self> {
-        let mut queues = Vec::with_capacity(WRITERS);
-        for _ in 0..WRITERS {
-            let (sender, orders) = mpsc::unbounded_channel();
-            let waiting = Arc::new(AtomicUsize::new(0));
-            queues.push((sender, Arc::clone(&waiting)));
-            let writer = Writer {
-                folder: Arc::clone(folder),
-                care,
-                open: None,
-                buffer: Vec::new(),
-                ready: Vec::new(),
-            };
-            std::thread::Builder::new()
-                .name("save".into())
-                .spawn(move || writer.run(orders, &waiting))?;
-        }
-        let room = Arc::new(Semaphore::new(ROOM));
-        Ok(Self { queues, room })
-    }
-
-    /// The thread that has the least to do; the first one as long as it keeps up.
-    pub fn pick(&self) -> usize {
-        let waiting = |queue: &(_, Arc<AtomicUsize>)| queue.1.load(Relaxed);
-        let idle = self.queues.iter().position(|queue| waiting(queue) < BUSY);
-        idle.or_else(|| (0..self.queues.len()).min_by_key(|at| self.queues.get(*at).map(waiting)))
-            .unwrap_or_default()
-    }
-
-    /// The thread for the file with this number: always the same one, so that its orders stay
-    /// in order.
-    pub fn of(&self, id: u64) -> usize {
-        usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
-    }
-
-    /// Waits until there is room for so many bytes.
-    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from((bytes / 1024 + 1).min(ROOM)).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        Arc::clone(&self.room).acquire_many_owned(kib).await.ok()
-    }
-
-    /// Hands an order to a thread. Those handed to one are carried out in their order.
-    pub fn hand(&self, to: usize, order: Order, room: Option<OwnedSemaphorePermit>) {
-        if let Some((queue, waiting)) = self.queues.get(to) {
-            waiting.fetch_add(1, Relaxed);
-            // The threads end only after their queues.
-            let _ = queue.send((order, room));
-        }
-    }
-
-    /// Waits until everything handed in so far was written.
-    pub async fn flush(&self) {
-        let mut flushed = Vec::new();
-        for writer in 0..self.queues.len() {
-            let (sender, receiver) = oneshot::channel();
-            self.hand(writer, Order::Flush(sender), None);
-            flushed.push(receiver);
-        }
-        for receiver in flushed {
-            // A thread that broke down has nothing more to write.
-            let _ = receiver.await;
-        }
-    }
+/// Starts them.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn start(folder: &Arc<Folder>, care: Care) -> io::Result<Writers> {
+    let writer = || Writer {
+        folder: Arc::clone(folder),
+        care,
+        open: None,
+        buffer: Vec::new(),
+        ready: Vec::new(),
+    };
+    Crew::start("save", BUSY, std::iter::repeat_with(writer).take(WRITERS))
 }
 
 /// A body that is to become final.
@@ -205,32 +131,8 @@ struct Writer {
     ready: Vec<Ready>,
 }
 
-impl Writer {
-    fn run(mut self, mut orders: mpsc::UnboundedReceiver<Queued>, waiting: &AtomicUsize) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut last = None::<Instant>;
-        while orders.blocking_recv_many(&mut batch, BATCH) > 0 {
-            let mut flushed = Vec::new();
-            for (order, room) in batch.drain(..) {
-                match order {
-                    Order::Flush(sender) => flushed.push(sender),
-                    order => self.carry_out(order),
-                }
-                drop(room);
-                waiting.fetch_sub(1, Relaxed);
-            }
-            self.open = None;
-            self.make_ready_final();
-            for sender in flushed {
-                let _ = sender.send(());
-            }
-            let rested = last.map_or(REST, |last| last.elapsed());
-            if rested < REST && orders.is_empty() && !orders.is_closed() {
-                std::thread::sleep(REST - rested);
-            }
-            last = Some(Instant::now());
-        }
-    }
+impl Hand for Writer {
+    type Order = Order;
 
     fn carry_out(&mut self, order: Order) {
         match order {
@@ -276,10 +178,16 @@ impl Writer {
                 self.open = None;
                 reader(self.folder.read(&temp.name()));
             }
-            Order::Flush(_) => {}
         }
     }
 
+    fn end_of_batch(&mut self) {
+        self.open = None;
+        self.make_ready_final();
+    }
+}
+
+impl Writer {
     fn create(&mut self, name: &str, chunks: &[Bytes]) -> io::Result<u64> {
         let mut file = self.folder.create(name)?;
         self.write(&mut file, chunks)

@@ -1,0 +1,212 @@
+//! Threads that work off orders: bodies are handed on to them, so that a slow disk holds up no
+//! socket. The first one does most of the work, in batches; the others help when it can't keep
+//! up.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Orders that are taken at once.
+const BATCH: usize = 256;
+/// Bytes that may wait to be written, in KiB.
+const ROOM: usize = 32 * 1024;
+/// Shortest time between two wakings: waking a thread costs as much as writing a small file,
+/// and nobody sees 2 ms.
+const REST: Duration = Duration::from_millis(2);
+
+/// What one thread does with its orders.
+pub trait Hand: Send + 'static {
+    /// What it is told to do.
+    type Order: Send + 'static;
+
+    /// Does it.
+    fn carry_out(&mut self, order: Self::Order);
+
+    /// There is nothing more to do for the moment.
+    fn end_of_batch(&mut self) {}
+}
+
+/// What a thread is sent.
+enum Task<O> {
+    /// An order, with the room that its bytes take.
+    Order(O, Option<OwnedSemaphorePermit>),
+    /// Everything before this is to be done.
+    Flush(oneshot::Sender<()>),
+}
+
+type Queue<O> = mpsc::UnboundedSender<Task<O>>;
+
+/// The threads. They end when this is dropped and their queues are empty.
+pub struct Crew<O> {
+    queues: Vec<(Queue<O>, Arc<AtomicUsize>)>,
+    /// So many orders may wait for a thread before the next one helps.
+    busy: usize,
+    room: Arc<Semaphore>,
+}
+
+impl<O: Send + 'static> Crew<O> {
+    /// Starts a thread for each hand; the next one helps when more than `busy` orders wait.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start(
+        name: &str,
+        busy: usize,
+        hands: impl IntoIterator<Item = impl Hand<Order = O>>,
+    ) -> io::Result<Self> {
+        let mut queues = Vec::new();
+        for hand in hands {
+            let (sender, tasks) = mpsc::unbounded_channel();
+            let waiting = Arc::new(AtomicUsize::new(0));
+            queues.push((sender, Arc::clone(&waiting)));
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(hand, tasks, &waiting))?;
+        }
+        let room = Arc::new(Semaphore::new(ROOM));
+        Ok(Self { queues, busy, room })
+    }
+
+    /// The thread to be given the next order.
+    pub fn pick(&self) -> usize {
+        let waiting = |queue: &(_, Arc<AtomicUsize>)| queue.1.load(Relaxed);
+        let idle = self
+            .queues
+            .iter()
+            .position(|queue| waiting(queue) < self.busy);
+        idle.or_else(|| (0..self.queues.len()).min_by_key(|at| self.queues.get(*at).map(waiting)))
+            .unwrap_or_default()
+    }
+
+    /// The thread for what has this number: always the same one, so that its orders stay in
+    /// order.
+    pub fn of(&self, id: u64) -> usize {
+        usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
+    }
+
+    /// Waits until there is room for so many bytes.
+    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from((bytes / 1024 + 1).min(ROOM)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        Arc::clone(&self.room).acquire_many_owned(kib).await.ok()
+    }
+
+    /// Hands an order to a thread. Those handed to one are carried out in their order.
+    pub fn hand(&self, to: usize, order: O, room: Option<OwnedSemaphorePermit>) {
+        self.send(to, Task::Order(order, room));
+    }
+
+    fn send(&self, to: usize, task: Task<O>) {
+        if let Some((queue, waiting)) = self.queues.get(to) {
+            waiting.fetch_add(1, Relaxed);
+            // The threads end only after their queues.
+            let _ = queue.send(task);
+        }
+    }
+
+    /// Waits until everything handed in so far was done.
+    pub async fn flush(&self) {
+        let mut flushed = Vec::new();
+        for thread in 0..self.queues.len() {
+            let (sender, receiver) = oneshot::channel();
+            self.send(thread, Task::Flush(sender));
+            flushed.push(receiver);
+        }
+        for receiver in flushed {
+            // A thread that broke down has nothing more to do.
+            let _ = receiver.await;
+        }
+    }
+}
+
+fn run<H: Hand>(
+    mut hand: H,
+    mut tasks: mpsc::UnboundedReceiver<Task<H::Order>>,
+    waiting: &AtomicUsize,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut last = None::<Instant>;
+    while tasks.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let mut flushed = Vec::new();
+        for task in batch.drain(..) {
+            match task {
+                Task::Order(order, room) => {
+                    hand.carry_out(order);
+                    drop(room);
+                }
+                Task::Flush(sender) => flushed.push(sender),
+            }
+            waiting.fetch_sub(1, Relaxed);
+        }
+        hand.end_of_batch();
+        for sender in flushed {
+            let _ = sender.send(());
+        }
+        let rested = last.map_or(REST, |last| last.elapsed());
+        if rested < REST && tasks.is_empty() && !tasks.is_closed() {
+            std::thread::sleep(REST - rested);
+        }
+        last = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Notes what it is told, and when a batch ends.
+    struct Notes(Arc<Mutex<Vec<u32>>>);
+
+    impl Hand for Notes {
+        type Order = u32;
+
+        fn carry_out(&mut self, order: u32) {
+            self.0.lock().unwrap().push(order);
+        }
+    }
+
+    #[tokio::test]
+    async fn orders_of_one_number_stay_in_order_and_a_flush_waits_for_all() {
+        let notes: Vec<_> = (0..3).map(|_| Arc::default()).collect();
+        let crew = Crew::start("test", 2, notes.iter().map(Arc::clone).map(Notes)).unwrap();
+        for n in 0..3000 {
+            let room = crew.room(10).await;
+            crew.hand(crew.of(u64::from(n)), n, room);
+        }
+        crew.flush().await;
+        let all: Vec<_> = notes
+            .iter()
+            .flat_map(|notes| {
+                let notes = notes.lock().unwrap();
+                assert!(notes.is_sorted());
+                notes.clone()
+            })
+            .collect();
+        assert_eq!(all.len(), 3000);
+        assert_eq!(crew.pick(), 0, "the first one, as long as it keeps up");
+        assert_eq!(crew.room.available_permits(), ROOM);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        struct Stuck;
+        impl Hand for Stuck {
+            type Order = std::sync::mpsc::Receiver<()>;
+            fn carry_out(&mut self, order: Self::Order) {
+                let _ = order.recv();
+            }
+        }
+        let crew = Crew::start("test", 2, [Stuck]).unwrap();
+        let (release, stuck) = std::sync::mpsc::channel();
+        let room = crew.room(ROOM * 1024).await;
+        crew.hand(0, stuck, room);
+        let more = tokio::time::timeout(Duration::from_millis(50), crew.room(1)).await;
+        assert!(more.is_err(), "there is no room");
+        drop(release);
+        crew.room(1).await;
+    }
+}
