@@ -325,7 +325,10 @@ fn a_pipe_of_any_format_gives_its_records_as_it_goes() {
         ("csv", "url,file\r\n", format!("{url},\"a\"\r\n")),
         ("tsv", "file\turl\n", format!("a\t{url}\n")),
     ] {
-        for packed in [false, true] {
+        let plain = |bytes: &[u8]| bytes.to_vec();
+        let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+        // Each piece a member or frame of its own.
+        for pack in [plain, gzip, zstd] {
             let mut child = binary()
                 .args(["--json", "-q", "--input-format", format])
                 .stdin(Stdio::piped())
@@ -335,10 +338,7 @@ fn a_pipe_of_any_format_gives_its_records_as_it_goes() {
             let mut stdin = child.stdin.take().unwrap();
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             let mut write = |text: &str| {
-                // Each a member of its own.
-                let text = text.as_bytes();
-                let bytes = if packed { gzip(text) } else { text.to_vec() };
-                stdin.write_all(&bytes).unwrap();
+                stdin.write_all(&pack(text.as_bytes())).unwrap();
             };
             write(header);
             for _ in 0..3 {
