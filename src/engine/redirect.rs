@@ -154,6 +154,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             version: Version::HTTP_11,
             headers,
+            asked: None,
         }
     }
 

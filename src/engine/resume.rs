@@ -197,6 +197,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             version: http::Version::HTTP_11,
             headers: map,
+            asked: None,
         }
     }
 

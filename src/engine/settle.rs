@@ -32,13 +32,13 @@ pub fn skipped(job: Job, past: &Past, file: Option<RelPath>, clock: &RunClock) -
         ok: true,
         outcome: OutcomeName::Skipped,
         bytes: Some(past.bytes),
+        pack: past.pack,
         file: file.map(|file| file.to_string()),
         at: clock.rfc3339(now()),
         ..Record::of_line(&job.place, job.url.into())
     };
     if let Some(detail) = past.detail.as_deref() {
         record.sha256 = detail.sha256;
-        record.pack = detail.pack;
     }
     Settled {
         place: job.place,

@@ -110,6 +110,7 @@ impl Transport for Scripted {
                         status: StatusCode::from_u16(status).unwrap(),
                         version: Version::HTTP_11,
                         headers: HeaderMap::from_iter(headers),
+                        asked: None,
                     };
                     return Ok(Response {
                         head,

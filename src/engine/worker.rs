@@ -188,7 +188,7 @@ fn unchanged<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> Saved
     Saved {
         bytes: past.map_or(0, |past| past.bytes),
         file: engine.store.file_of(&attempt.job),
-        pack: past.and_then(|past| past.detail.as_ref()?.pack),
+        pack: past.and_then(|past| past.pack),
         is_same: true,
         ..Saved::default()
     }

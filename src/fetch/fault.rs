@@ -166,6 +166,7 @@ fn made_up<B>(
             status,
             version: Version::HTTP_11,
             headers,
+            asked: None,
         },
         body: FaultyBody::Empty,
     }

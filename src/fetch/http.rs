@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::descriptors::Descriptors;
 use super::dns::Resolver;
 use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
 use super::{Body, Response, Transport};
-use crate::model::{Attempt, Credentials, FetchError, ResponseHead, Unheard, Wire};
+use crate::model::{Asked, Attempt, Credentials, FetchError, ResponseHead, Unheard, Wire};
 
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
@@ -33,6 +33,7 @@ pub struct HttpTransport {
     client: reqwest::Client,
     descriptors: Descriptors,
     body: Option<Bytes>,
+    keeps_requests: bool,
     /// Headers for the origins of the list.
     home: HeaderMap,
     /// Headers for other origins.
@@ -52,6 +53,7 @@ impl HttpTransport {
             client,
             descriptors,
             body: options.body,
+            keeps_requests: options.keep_requests,
             home,
             abroad,
         })
@@ -120,10 +122,10 @@ impl HttpTransport {
 
     async fn send(
         &self,
+        request: reqwest::Request,
         attempt: &Attempt,
         wire: &Arc<Wire>,
     ) -> Result<reqwest::Response, reqwest::Error> {
-        let request = self.request(attempt);
         let call = Call {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
@@ -162,7 +164,14 @@ impl Transport for HttpTransport {
         attempt: &Attempt,
         wire: &Arc<Wire>,
     ) -> Result<Response<HttpBody>, FetchError> {
-        let sent = self.send(attempt, wire).await;
+        let request = self.request(attempt);
+        let asked = self.keeps_requests.then(|| {
+            Box::new(Asked {
+                at: SystemTime::now(),
+                headers: request.headers().clone(),
+            })
+        });
+        let sent = self.send(request, attempt, wire).await;
         let mut response = sent.map_err(|error| {
             if was_turned_away(&error) {
                 wire.mark_unheard(Unheard::TurnedAway);
@@ -180,6 +189,7 @@ impl Transport for HttpTransport {
             status: response.status(),
             version: response.version(),
             headers: std::mem::take(response.headers_mut()),
+            asked,
         };
         let body = HttpBody {
             expected: head.content_length(),

@@ -95,6 +95,8 @@ pub struct HttpOptions {
     pub resolve: Vec<ResolveRule>,
     /// Ask for compressed bodies.
     pub compression: bool,
+    /// Responses carry the headers they were asked for with.
+    pub keep_requests: bool,
     /// HTTP versions.
     pub version: HttpVersion,
     /// Limit for DNS, TCP and TLS together.
@@ -113,6 +115,7 @@ impl Default for HttpOptions {
             cacert: None,
             resolve: Vec::new(),
             compression: true,
+            keep_requests: false,
             version: HttpVersion::Auto,
             connect_timeout: Duration::from_secs(10),
         }

@@ -11,6 +11,8 @@ use super::{PackPlace, Record, RelPath, Sha256};
 pub struct Past {
     /// Length of the body.
     pub bytes: u64,
+    /// Its place in a pack, when it went into one.
+    pub pack: Option<PackPlace>,
     /// Whether a later try failed.
     pub failed_since: bool,
     /// The rest of what was written down, where it is wanted.
@@ -30,8 +32,6 @@ pub struct Detail {
     pub last_modified: Option<String>,
     /// Its hash.
     pub sha256: Option<Sha256>,
-    /// Its place in a pack.
-    pub pack: Option<PackPlace>,
 }
 
 /// What earlier runs did, by job. It knows jobs only by a hash of 128 bits under a key of this
@@ -81,15 +81,30 @@ impl History {
                 etag: record.etag,
                 last_modified: record.last_modified,
                 sha256: record.sha256,
-                pack: record.pack,
             })
         });
         let past = Past {
             bytes,
+            pack: record.pack,
             failed_since: false,
             detail,
         };
         self.jobs.insert(key, past);
+    }
+
+    /// Where the last record ends that is known to stand in a pack.
+    #[must_use]
+    pub fn pack_end(&self) -> Option<u64> {
+        let packs = self.jobs.values().filter_map(|past| past.pack);
+        packs.map(PackPlace::end).max()
+    }
+
+    /// Forgets what stands behind this place of a pack: it is not there. Gives how much it was.
+    pub fn forget_packed_beyond(&mut self, length: u64) -> usize {
+        let before = self.jobs.len();
+        self.jobs
+            .retain(|_, past| past.pack.is_none_or(|place| place.end() <= length));
+        before - self.jobs.len()
     }
 
     /// What is known of the job with this URL, this file (where bodies are saved to files) and

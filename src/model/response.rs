@@ -1,5 +1,7 @@
 //! The head of a response.
 
+use std::time::SystemTime;
+
 use http::{HeaderMap, StatusCode, Version, header};
 
 /// Status, version and headers of a response as the server sent them.
@@ -10,6 +12,17 @@ pub struct ResponseHead {
     /// The protocol version it came over.
     pub version: Version,
     /// All headers, `Content-Encoding` and `Content-Length` included.
+    pub headers: HeaderMap,
+    /// The request it answers, where that is kept.
+    pub asked: Option<Box<Asked>>,
+}
+
+/// A request as it was sent.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// When.
+    pub at: SystemTime,
+    /// All headers but those that the connection adds (`Host`, `Content-Length`).
     pub headers: HeaderMap,
 }
 

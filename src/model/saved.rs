@@ -30,3 +30,11 @@ pub struct PackPlace {
     /// Its length in the file, in bytes.
     pub length: u64,
 }
+
+impl PackPlace {
+    /// Where it ends.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+}
