@@ -2,6 +2,11 @@
 
 mod discard;
 mod memory;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "not joined to `BodyStore` yet")
+)]
+mod pack;
 
 use std::future::Future;
 
