@@ -11,8 +11,10 @@
 
 mod coding;
 mod digest;
+mod file;
 mod http1;
 mod id;
+mod read;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -20,4 +22,6 @@ mod warc;
 
 pub use coding::Coding;
 pub use digest::{PayloadDigest, PayloadHasher};
+pub use file::{Known, Opened, Pack, PackError};
+pub use read::{payload, read_record};
 pub use warc::{Exchange, Group, Renderer, RequestHead, Spooled};

@@ -8,7 +8,7 @@ use url::{Position, Url};
 
 use super::Sample;
 use crate::store::pack::id::RecordId;
-use crate::store::pack::{Coding, Group, PayloadDigest, Renderer, Spooled};
+use crate::store::pack::{Coding, Group, PayloadDigest, Renderer, Spooled, payload};
 
 type Fields = Vec<(String, Vec<u8>)>;
 
@@ -199,6 +199,7 @@ fn check(sample: &Sample, body: &[u8], coding: Coding, streamed: bool) {
     check_links(&all, sample);
     check_request(&all[1], sample);
     check_response(&all[2], sample, body);
+    assert_eq!(payload(&alone), Some(body));
     assert_eq!(records(&alone).len(), 1);
 }
 
