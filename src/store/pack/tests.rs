@@ -2,6 +2,7 @@
 //! it reads.
 
 mod parse;
+mod warcio;
 
 use std::time::Duration;
 
