@@ -5,6 +5,7 @@ mod discard;
 mod files;
 mod memory;
 mod names;
+mod pack;
 
 use std::fs::File;
 use std::future::Future;

@@ -1,0 +1,95 @@
+//! The SHA-1 of a payload, as archives label it. SHA-1 is no protection against forgery;
+//! it is what indexes and deduplication of the whole field compare.
+
+use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
+
+/// The SHA-1 of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadDigest([u8; 20]);
+
+impl PayloadDigest {
+    /// Hashes bytes that are all there.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::from(&digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes))
+    }
+
+    /// Base 32 (RFC 4648 §6): 20 bytes are 32 digits, without padding.
+    #[must_use]
+    pub fn base32(&self) -> [u8; 32] {
+        let mut text = [0; 32];
+        for (digits, five) in text.chunks_mut(8).zip(self.0.chunks(5)) {
+            let bits = five
+                .iter()
+                .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+            for (place, digit) in digits.iter_mut().rev().enumerate() {
+                *digit = match (bits >> (5 * place)) as u8 & 31 {
+                    letter @ 0..26 => b'A' + letter,
+                    figure => b'2' + figure - 26,
+                };
+            }
+        }
+        text
+    }
+}
+
+impl From<&Digest> for PayloadDigest {
+    fn from(digest: &Digest) -> Self {
+        let mut bytes = [0; 20];
+        for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        Self(bytes)
+    }
+}
+
+/// Hashes a payload that comes in pieces.
+#[derive(Clone)]
+pub struct PayloadHasher(Context);
+
+impl PayloadHasher {
+    /// Takes in the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces.
+    #[must_use]
+    pub fn finish(self) -> PayloadDigest {
+        PayloadDigest::from(&self.0.finish())
+    }
+}
+
+impl Default for PayloadHasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA1_FOR_LEGACY_USE_ONLY))
+    }
+}
+
+impl std::fmt::Debug for PayloadHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PayloadHasher(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(digest: PayloadDigest) -> String {
+        String::from_utf8(digest.base32().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn digests_are_those_of_every_archive() {
+        let empty = "3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ";
+        assert_eq!(text(PayloadDigest::of(b"")), empty);
+        assert_eq!(text(PayloadHasher::default().finish()), empty);
+        let abc = "VGMT4NSHA2AWVOR6EVYXQUGCNSONBWE5";
+        assert_eq!(text(PayloadDigest::of(b"abc")), abc);
+        let mut hasher = PayloadHasher::default();
+        hasher.update(b"a");
+        hasher.update(b"bc");
+        assert_eq!(text(hasher.finish()), abc);
+    }
+}

@@ -1,0 +1,303 @@
+//! Renders one exchange as a group of WARC records: a small one in memory, a large one
+//! straight into a file. Only whole bodies come here, so `WARC-Truncated` never does.
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use url::Url;
+
+use super::coding::{Coder, Coding};
+use super::digest::PayloadDigest;
+use super::http1;
+use super::id::RecordId;
+use super::records::{self, Block, Digest, Identity, Kind, RecordHead};
+use crate::model::{PackPlace, Place, ResponseHead};
+
+/// Bytes of a large body under way at a time.
+const PIECE: usize = 64 * 1024;
+
+/// One request and its response.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// When the request was begun (§5.4): UTC, RFC 3339, with milliseconds or without.
+    pub date: &'a str,
+    /// What was asked.
+    pub request: RequestHead<'a>,
+    /// The head of what was answered, as it came.
+    pub response: &'a ResponseHead,
+    /// From the begin of the request to the end of the body.
+    pub fetch_time: Option<Duration>,
+    /// The URLs that redirected here, the job's own first.
+    pub visited: &'a [Url],
+    /// Where the URL stood in the list.
+    pub place: Option<&'a Place>,
+}
+
+/// A request as it was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// What was asked for: the target of the records.
+    pub url: &'a Url,
+    /// The headers. A missing `Host` is filled in from the URL, a missing
+    /// `Content-Length` from the body; values that are secrets are masked.
+    pub headers: &'a HeaderMap,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// A decoded body too large for memory.
+#[derive(Debug)]
+pub struct Spooled<R> {
+    /// Gives the body from its begin.
+    pub from: R,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its digest.
+    pub digest: PayloadDigest,
+}
+
+/// The records of one exchange, ready to be appended. Used again for the next, it
+/// allocates nothing.
+#[derive(Debug, Default)]
+pub struct Group {
+    bytes: Vec<u8>,
+    response_at: usize,
+}
+
+impl Group {
+    /// The records as they go into the file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the response stands, from the start of the group. It reaches to the end.
+    #[must_use]
+    pub fn response(&self) -> PackPlace {
+        PackPlace {
+            offset: self.response_at as u64,
+            length: (self.bytes.len() - self.response_at) as u64,
+        }
+    }
+}
+
+/// Names of the records of a group.
+#[derive(Debug, Clone, Copy)]
+struct Names {
+    request: RecordId,
+    response: RecordId,
+}
+
+/// Renders one exchange after the other. Every thread can have its own; they share
+/// nothing but the name of the warcinfo record. One that compresses takes 600 KB: have
+/// as many as there are threads that render, not one for each body under way.
+#[derive(Debug)]
+pub struct Renderer {
+    coder: Coder,
+    warcinfo: RecordId,
+    head: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl Renderer {
+    pub(super) fn new(coding: Coding, warcinfo: RecordId) -> Self {
+        Self {
+            coder: Coder::new(coding),
+            warcinfo,
+            head: Vec::new(),
+            block: Vec::new(),
+        }
+    }
+
+    /// Renders an exchange whose decoded body is in memory.
+    ///
+    /// # Errors
+    /// The system has no random bytes for names.
+    pub fn render(
+        &mut self,
+        exchange: &Exchange<'_>,
+        body: &[u8],
+        group: &mut Group,
+    ) -> io::Result<()> {
+        let out = &mut group.bytes;
+        out.clear();
+        let names = self.before_response(exchange, out)?;
+        group.response_at = out.len();
+        let block = Block {
+            length: body.len() as u64,
+            digest: Digest::Payload(PayloadDigest::of(body)),
+        };
+        self.begin_response(exchange, names, block, out)?;
+        self.coder.feed(body, out)?;
+        self.coder.end(out)
+    }
+
+    /// Renders an exchange with a large body into `out`, in flat memory. Returns where
+    /// the response stands, from the start of the group.
+    ///
+    /// # Errors
+    /// Reading or writing failed, or the body is not as long as was said; what was
+    /// written is then worth nothing.
+    pub fn stream(
+        &mut self,
+        exchange: &Exchange<'_>,
+        body: Spooled<impl Read>,
+        out: &mut impl Write,
+    ) -> io::Result<PackPlace> {
+        let mut ready = Vec::with_capacity(2 * PIECE);
+        let names = self.before_response(exchange, &mut ready)?;
+        let offset = ready.len() as u64;
+        let block = Block {
+            length: body.length,
+            digest: Digest::Payload(body.digest),
+        };
+        self.begin_response(exchange, names, block, &mut ready)?;
+        let mut feed = Feed {
+            coder: &mut self.coder,
+            ready,
+            out,
+            written: 0,
+        };
+        // One byte more than there should be shows that there is more.
+        let mut from = body.from.take(body.length.saturating_add(1));
+        if io::copy(&mut from, &mut feed)? != body.length {
+            return Err(wrong_length());
+        }
+        Ok(PackPlace {
+            offset,
+            length: feed.finish()? - offset,
+        })
+    }
+
+    /// The metadata and the request.
+    fn before_response(&mut self, exchange: &Exchange<'_>, out: &mut Vec<u8>) -> io::Result<Names> {
+        let [metadata, request, response] = RecordId::random()?;
+        self.block.clear();
+        records::metadata(&mut self.block, exchange);
+        let identity = Identity {
+            kind: Kind::Metadata,
+            id: metadata,
+            concurrent_to: response,
+        };
+        self.small_record(exchange, identity, out)?;
+
+        self.block.clear();
+        http1::request_head(&mut self.block, &exchange.request);
+        self.block.extend_from_slice(exchange.request.body);
+        let identity = Identity {
+            kind: Kind::Request,
+            id: request,
+            concurrent_to: response,
+        };
+        self.small_record(exchange, identity, out)?;
+        Ok(Names { request, response })
+    }
+
+    /// A record whose block stands ready.
+    fn small_record(
+        &mut self,
+        exchange: &Exchange<'_>,
+        identity: Identity,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let block = Block {
+            length: self.block.len() as u64,
+            digest: Digest::Block(PayloadDigest::of(&self.block)),
+        };
+        self.begin_record(exchange, identity, block, out)?;
+        self.coder.end(out)
+    }
+
+    /// The response up to its body, given length and digest of that.
+    fn begin_response(
+        &mut self,
+        exchange: &Exchange<'_>,
+        names: Names,
+        mut block: Block,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        self.block.clear();
+        http1::response_head(&mut self.block, exchange.response, block.length);
+        block.length += self.block.len() as u64;
+        let identity = Identity {
+            kind: Kind::Response,
+            id: names.response,
+            concurrent_to: names.request,
+        };
+        self.begin_record(exchange, identity, block, out)
+    }
+
+    /// The head of a record, and what of its block stands ready.
+    fn begin_record(
+        &mut self,
+        exchange: &Exchange<'_>,
+        identity: Identity,
+        block: Block,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let url = exchange.request.url;
+        let protocol = match identity.kind {
+            Kind::Metadata => None,
+            Kind::Request | Kind::Response => {
+                http1::protocol(exchange.response.version, url.scheme() == "https")
+            }
+        };
+        self.head.clear();
+        RecordHead {
+            identity,
+            warcinfo: self.warcinfo,
+            date: exchange.date,
+            url,
+            protocol,
+            block,
+        }
+        .write(&mut self.head);
+        self.coder.begin(block.length, out);
+        self.coder.feed(&self.head, out)?;
+        self.coder.feed(&self.block, out)
+    }
+}
+
+/// The rest of a record on its way into a file.
+struct Feed<'a, W> {
+    coder: &'a mut Coder,
+    ready: Vec<u8>,
+    out: &'a mut W,
+    written: u64,
+}
+
+impl<W: Write> Feed<'_, W> {
+    /// Ends the record. Returns how many bytes went out in all.
+    fn finish(mut self) -> io::Result<u64> {
+        self.coder.end(&mut self.ready)?;
+        self.flush()?;
+        Ok(self.written)
+    }
+}
+
+impl<W: Write> Write for Feed<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.coder.feed(bytes, &mut self.ready)?;
+        if self.ready.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.ready)?;
+        self.written += self.ready.len() as u64;
+        self.ready.clear();
+        Ok(())
+    }
+}
+
+fn wrong_length() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "a body in its spool file is not as long as when it was written",
+    )
+}
