@@ -37,7 +37,10 @@ pub struct Config {
 pub struct SaveOptions {
     /// The folder that gets a file for each body, and the journal `fetchall.jsonl`.
     pub dir: Option<PathBuf>,
-    /// The journal of a run that saves no bodies.
+    /// The WARC file that gets all bodies; its name ends in `.warc` or `.warc.gz`.
+    pub pack: Option<PathBuf>,
+    /// The journal of a run that saves no bodies, or packs them: then it is the name of the pack
+    /// with `.jsonl` behind it unless another one is named.
     pub journal: Option<PathBuf>,
     /// Ask the servers what has changed of what earlier runs have saved.
     pub refresh: bool,

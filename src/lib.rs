@@ -87,4 +87,4 @@ pub use run::{
     Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with, run, run_until,
 };
 pub use schedule::{PerHost, RetryPolicy, ScheduleOptions};
-pub use store::FolderError;
+pub use store::{FolderError, PackError};

@@ -236,6 +236,7 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
 fn save(cli: &mut Cli) -> SaveOptions {
     SaveOptions {
         dir: cli.output_dir.take(),
+        pack: cli.pack.take(),
         journal: cli.journal.take(),
         refresh: cli.refresh,
         sync: cli.sync,

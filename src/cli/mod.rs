@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 
@@ -83,6 +83,7 @@ pub enum ProgressWhen {
 /// lose count.
 #[derive(Debug, Parser)]
 #[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, allow_negative_numbers = true, max_term_width = 100)]
+#[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
@@ -258,7 +259,13 @@ pub struct Cli {
     /// is still there with its size, is skipped. What is on its way is below DIR/.fetchall.
     #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Save")]
     pub output_dir: Option<PathBuf>,
-    /// Keep the journal of a run that saves no bodies; the same command again fetches what is
+    /// Save all bodies in one WARC 1.1 file, named .warc.gz or .warc: for many small ones that is
+    /// much quicker than a file for each. The same command again fetches what is missing.
+    ///
+    /// Its journal is FILE.jsonl, with the place of each record.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Save")]
+    pub pack: Option<PathBuf>,
+    /// Keep a journal of a run that saves no files; the same command again fetches what is
     /// missing.
     #[arg(
         long,
@@ -268,7 +275,7 @@ pub struct Cli {
     )]
     pub journal: Option<PathBuf>,
     /// Ask the servers what has changed of what was saved by earlier runs.
-    #[arg(long, requires = "output_dir", help_heading = "Save")]
+    #[arg(long, requires = "saving", help_heading = "Save")]
     pub refresh: bool,
     /// Print the file of each URL, FILE and URL with a tab between them, and fetch nothing.
     #[arg(long, requires = "output_dir", help_heading = "Save")]

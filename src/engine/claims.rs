@@ -2,7 +2,7 @@
 //! different bodies would overwrite each other without a word.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use crate::model::{Job, Place, RelPath};
 
@@ -47,11 +47,7 @@ impl Claims {
     }
 
     fn hash(&self, what: &impl Hash) -> u128 {
-        let half = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            what.hash(&mut hasher);
-            u128::from(hasher.finish())
-        };
+        let half = |state: &RandomState| u128::from(state.hash_one(what));
         half(&self.keys.0) << 64 | half(&self.keys.1)
     }
 }

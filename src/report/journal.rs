@@ -48,22 +48,17 @@ pub struct Found {
 }
 
 impl Journal {
-    /// Reads a journal, opened for reading and appending; every record goes to `each`, too. With `sync` the records survive a power cut before they count.
+    /// Reads a journal, opened for reading and appending. With `sync` the records survive a power cut before they count.
     ///
     /// # Errors
     /// When it can't be used.
-    pub fn open(
-        file: File,
-        sync: bool,
-        history: History,
-        each: impl FnMut(&Record),
-    ) -> Result<(Self, Found), JournalError> {
+    pub fn open(file: File, sync: bool, history: History) -> Result<(Self, Found), JournalError> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
             Err(TryLockError::Error(cause)) => return Err(cause.into()),
         }
-        let (found, length) = read(&file, history, each)?;
+        let (found, length) = read(&file, history)?;
         let mut journal = Self {
             file,
             buffer: Vec::new(),
@@ -97,11 +92,7 @@ impl Journal {
 }
 
 /// Reads the records; gives where the last whole one ends.
-fn read(
-    file: &File,
-    history: History,
-    mut each: impl FnMut(&Record),
-) -> Result<(Found, u64), JournalError> {
+fn read(file: &File, history: History) -> Result<(Found, u64), JournalError> {
     let mut found = Found {
         history,
         ..Found::default()
@@ -119,7 +110,6 @@ fn read(
         match serde_json::from_slice::<Record>(&line) {
             Ok(record) => {
                 records += 1;
-                each(&record);
                 found.history.add(record);
                 // A line end that is missing is put there.
                 length += read + u64::from(!is_ended);
@@ -202,7 +192,7 @@ mod tests {
     fn open(path: &Path) -> Result<(Journal, Found), JournalError> {
         let mut options = File::options();
         let file = options.read(true).append(true).create(true).open(path)?;
-        Journal::open(file, false, History::new(false), |_| {})
+        Journal::open(file, false, History::new(false))
     }
 
     fn write(path: &Path, urls: &[&str]) {

@@ -133,11 +133,12 @@ impl Problem {
 type Named = (&'static str, Box<dyn Reporter>);
 
 async fn run_with(
-    config: Config,
+    mut config: Config,
     extra: Vec<Named>,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
+    config.http.keep_requests |= config.save.pack.is_some();
     let idle = config.schedule.per_host.most(config.engine.concurrency);
     let transport = HttpTransport::new(config.http.clone(), idle.get()).map_err(Problem::from)?;
     match &config.faults {
@@ -165,6 +166,12 @@ async fn run_over<T: Transport>(
         let remembered = saving::remember_files(&files, &save)?;
         let run = Run::prepare(config, extra, Some(remembered))?;
         return run.go(transport, files, stop, abort).await;
+    }
+    if let Some(path) = &save.pack {
+        let body = config.http.body.clone();
+        let (packed, remembered) = saving::open_pack(path, &save, body)?;
+        let run = Run::prepare(config, extra, Some(remembered))?;
+        return run.go(transport, packed, stop, abort).await;
     }
     let journal = save.journal.as_deref();
     let remembered = journal

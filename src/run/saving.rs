@@ -4,11 +4,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Problem;
 use crate::config::SaveOptions;
-use crate::model::{FetchError, History, Record};
+use crate::model::{FetchError, History};
 use crate::report::{Found, Journal, JournalError};
-use crate::store::{Files, FilesOptions, FolderError};
+use crate::store::{Files, FilesOptions, FolderError, OpenedPack, PackError, PackOptions, Packed};
 
 /// Something can't be saved: the run can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,15 @@ pub enum SaveError {
         /// What is wrong with it.
         #[source]
         cause: JournalError,
+    },
+    /// The pack can't be used.
+    #[error("cannot use the pack {}: {cause}", path.display())]
+    Pack {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: PackError,
     },
     /// The disk is full, or broken.
     #[error("{0}; what was saved stays, and the same command goes on from there")]
@@ -56,26 +67,74 @@ pub fn open_files(dir: &Path, options: &SaveOptions) -> Result<Files, Problem> {
 pub fn remember_files(files: &Files, options: &SaveOptions) -> Result<Remembered, Problem> {
     let path = files.journal_path();
     let file = files.open_journal();
-    remember(path, file, options, |_| {})
+    remember(path, file, options)
 }
 
 /// Opens a journal that stands for itself.
 pub fn remember_alone(path: &Path, options: &SaveOptions) -> Result<Remembered, Problem> {
     let mut open = File::options();
     let file = open.read(true).append(true).create(true).open(path);
-    remember(path.to_owned(), file, options, |_| {})
+    remember(path.to_owned(), file, options)
+}
+
+/// Opens a pack and its journal.
+pub fn open_pack(
+    path: &Path,
+    options: &SaveOptions,
+    request_body: Option<Bytes>,
+) -> Result<(Packed, Remembered), Problem> {
+    let failed = |cause| {
+        Problem::Save(SaveError::Pack {
+            path: path.to_owned(),
+            cause,
+        })
+    };
+    let pack = PackOptions {
+        path: path.to_owned(),
+        sync: options.sync,
+        request_body,
+    };
+    let own = Packed::journal_path(path);
+    let journal = options.journal.as_deref().unwrap_or(&own);
+    if !journal.exists() {
+        // A pack without its journal is left alone, and gets none.
+        let opened = Packed::open(pack, None).map_err(failed)?;
+        return Ok((opened.packed, remember_alone(journal, options)?));
+    }
+    let mut remembered = remember_alone(journal, options)?;
+    let history = Arc::get_mut(&mut remembered.history);
+    let opened = Packed::open(pack, history).map_err(failed)?;
+    remembered.warnings.extend(amiss(path, &opened));
+    Ok((opened.packed, remembered))
+}
+
+fn amiss(path: &Path, opened: &OpenedPack) -> Vec<String> {
+    let path = path.display();
+    let mut warnings = Vec::new();
+    if opened.cut > 0 {
+        warnings.push(format!(
+            "warning: {path}: {} bytes behind the last record that its journal knows were cut off (a run was killed?)",
+            opened.cut
+        ));
+    }
+    if opened.missing > 0 {
+        warnings.push(format!(
+            "warning: {path}: {} bodies that its journal knows are not there (was it cut?) and are fetched again",
+            opened.missing
+        ));
+    }
+    warnings
 }
 
 fn remember(
     path: PathBuf,
     file: std::io::Result<File>,
     options: &SaveOptions,
-    each: impl FnMut(&Record),
 ) -> Result<Remembered, Problem> {
     let history = History::new(options.refresh);
     let opened = file
         .map_err(JournalError::from)
-        .and_then(|file| Journal::open(file, options.sync, history, each));
+        .and_then(|file| Journal::open(file, options.sync, history));
     match opened {
         Ok((journal, found)) => Ok(Remembered {
             what: path.display().to_string(),

@@ -6,6 +6,7 @@ mod files;
 mod memory;
 mod names;
 mod pack;
+mod packed;
 
 use std::fs::File;
 use std::future::Future;
@@ -19,6 +20,8 @@ pub use discard::Discard;
 pub use files::{Files, FilesOptions, FolderError, file_of};
 pub use memory::Memory;
 pub use names::path_of;
+pub use pack::PackError;
+pub use packed::{OpenedPack, PackOptions, Packed};
 
 /// Told once a body is final, or can't be: at once or later, on any thread. It must not block.
 pub type Done = Box<dyn FnOnce(Result<Saved, FetchError>) + Send>;

@@ -198,14 +198,14 @@ fn kept(line: Line) -> Option<(RelPath, Kept)> {
 /// A run that was killed may have gone on with it: the bytes up to the length that was written
 /// down are the same all the same.
 fn is_usable(folder: &Folder, kept: &Kept) -> bool {
-    let cut = || {
+    let cut = || -> io::Result<bool> {
         let file = folder.append(&kept.temp.name())?;
         if file.metadata()?.len() < kept.part.length {
             return Ok(false);
         }
         file.set_len(kept.part.length).map(|()| true)
     };
-    cut().unwrap_or_else(|_: io::Error| false)
+    cut().unwrap_or(false)
 }
 
 /// The list, as far as it can be read: what is not in it is swept and fetched again.

@@ -14,6 +14,7 @@ mod digest;
 mod file;
 mod http1;
 mod id;
+#[cfg(test)]
 mod read;
 mod records;
 #[cfg(test)]
@@ -23,5 +24,6 @@ mod warc;
 pub use coding::Coding;
 pub use digest::{PayloadDigest, PayloadHasher};
 pub use file::{Known, Opened, Pack, PackError};
+#[cfg(test)]
 pub use read::{payload, read_record};
 pub use warc::{Exchange, Group, Renderer, RequestHead, Spooled};

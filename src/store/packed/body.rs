@@ -1,0 +1,199 @@
+//! One body on its way into a pack. It has to be whole before its record begins, because that
+//! says its length: a small one waits in memory, a large one in a file.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use url::Url;
+
+use super::spool_file;
+use super::writer::{Order, failed};
+use crate::model::{Attempt, FetchError, Place, ResponseHead};
+use crate::store::crew::Crew;
+use crate::store::pack::{PayloadDigest, PayloadHasher};
+use crate::store::{BodyFile, Done};
+
+/// Bytes that wait in memory, of one body.
+const FULL: usize = 1024 * 1024;
+
+/// A request and the head of its response.
+pub struct Exchanged {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub head: ResponseHead,
+    pub at: SystemTime,
+    pub took: Duration,
+    pub visited: Vec<Url>,
+    pub place: Place,
+}
+
+impl Exchanged {
+    pub fn new(attempt: &Attempt, head: &ResponseHead, run_body: Option<&Bytes>) -> Box<Self> {
+        let mut head = head.clone();
+        let asked = head.asked.take();
+        let (at, headers) = asked.map_or_else(
+            || (SystemTime::now(), HeaderMap::new()),
+            |asked| (asked.at, asked.headers),
+        );
+        let own = attempt
+            .job
+            .wish
+            .as_ref()
+            .and_then(|wish| wish.body.as_ref());
+        let body = own.or(run_body).filter(|_| attempt.with_body);
+        Box::new(Self {
+            method: attempt.method.clone(),
+            url: attempt.url().clone(),
+            headers,
+            body: body.cloned().unwrap_or_default(),
+            head,
+            at,
+            took: Duration::ZERO,
+            visited: attempt
+                .hop
+                .as_ref()
+                .map(|hop| hop.visited.clone())
+                .unwrap_or_default(),
+            place: attempt.job.place.clone(),
+        })
+    }
+}
+
+/// The bytes of a whole body.
+pub enum Content {
+    Memory(Vec<Bytes>),
+    Spooled {
+        file: File,
+        length: u64,
+        digest: PayloadDigest,
+    },
+}
+
+/// The beginning of a large body.
+struct Spool {
+    file: File,
+    length: u64,
+    hasher: PayloadHasher,
+}
+
+impl Spool {
+    fn begin(folder: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: spool_file(folder)?,
+            length: 0,
+            hasher: PayloadHasher::default(),
+        })
+    }
+
+    fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
+        for chunk in chunks {
+            self.hasher.update(chunk);
+            self.length += chunk.len() as u64;
+            self.file.write_all(chunk)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Content> {
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(Content::Spooled {
+            file: self.file,
+            length: self.length,
+            digest: self.hasher.finish(),
+        })
+    }
+}
+
+/// One body on its way into a pack.
+pub struct PackedBody {
+    crew: Arc<Crew<Order>>,
+    exchanged: Box<Exchanged>,
+    folder: PathBuf,
+    path: PathBuf,
+    chunks: Vec<Bytes>,
+    held: usize,
+    spool: Option<Spool>,
+}
+
+impl PackedBody {
+    pub fn new(
+        crew: Arc<Crew<Order>>,
+        exchanged: Box<Exchanged>,
+        folder: PathBuf,
+        path: PathBuf,
+    ) -> Self {
+        Self {
+            crew,
+            exchanged,
+            folder,
+            path,
+            chunks: Vec::new(),
+            held: 0,
+            spool: None,
+        }
+    }
+
+    /// Moves what waits in memory to the file. A megabyte at a time is worth the way to
+    /// another thread.
+    async fn spool(&mut self) -> Result<(), FetchError> {
+        let chunks = std::mem::take(&mut self.chunks);
+        self.held = 0;
+        let spool = self.spool.take();
+        let folder = self.folder.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut spool = spool.map_or_else(|| Spool::begin(&folder), Ok)?;
+            spool.write(&chunks)?;
+            Ok(spool)
+        });
+        let written = written
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.spool = Some(written.map_err(|error| failed(&self.path, &error))?);
+        Ok(())
+    }
+
+    async fn content(&mut self) -> Result<Content, FetchError> {
+        if self.spool.is_some() {
+            self.spool().await?;
+        }
+        match self.spool.take() {
+            Some(spool) => spool.finish().map_err(|error| failed(&self.path, &error)),
+            None => Ok(Content::Memory(std::mem::take(&mut self.chunks))),
+        }
+    }
+}
+
+impl BodyFile for PackedBody {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
+        self.held += chunk.len();
+        self.chunks.push(chunk);
+        if self.held < FULL {
+            return Ok(());
+        }
+        self.spool().await
+    }
+
+    async fn commit(mut self, done: Done) {
+        let room = self.crew.room(self.held).await;
+        let content = match self.content().await {
+            Ok(content) => content,
+            Err(error) => return done(Err(error)),
+        };
+        self.exchanged.took = self.exchanged.at.elapsed().unwrap_or_default();
+        let order = Order {
+            exchanged: self.exchanged,
+            content,
+            done,
+        };
+        self.crew.hand(self.crew.pick(), order, room);
+    }
+
+    fn discard(self) {}
+}

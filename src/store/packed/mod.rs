@@ -1,0 +1,135 @@
+//! `--pack FILE`: all bodies go into one WARC file, because appending bytes costs a fraction of
+//! what creating a file does. What is cut off starts over: nothing is kept of it.
+
+mod body;
+mod writer;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::BodyStore;
+use super::crew::Crew;
+use super::pack::{Coding, Known, Opened, Pack, PackError};
+use crate::model::{Attempt, FetchError, History, Part, ResponseHead, Version};
+use body::{Exchanged, PackedBody};
+use writer::Order;
+
+/// Where and how bodies are packed.
+#[derive(Debug, Clone, Default)]
+pub struct PackOptions {
+    /// The file; its name ends in `.warc` or `.warc.gz`.
+    pub path: PathBuf,
+    /// A body survives a power cut before it counts as saved.
+    pub sync: bool,
+    /// The body of every request, but those that have their own.
+    pub request_body: Option<Bytes>,
+}
+
+/// One file for all bodies.
+pub struct Packed {
+    crew: Arc<Crew<Order>>,
+    folder: PathBuf,
+    path: PathBuf,
+    request_body: Option<Bytes>,
+}
+
+/// A pack that was opened, and what was amiss.
+pub struct OpenedPack {
+    /// The pack.
+    pub packed: Packed,
+    /// Bytes at its end that the journal does not know; they were cut off.
+    pub cut: u64,
+    /// Bodies that the journal knows, and that are not there; they are forgotten.
+    pub missing: usize,
+}
+
+impl Packed {
+    /// Opens a pack, creates it where it is missing. `history` is what its journal knows, if it
+    /// has one.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub fn open(
+        options: PackOptions,
+        mut history: Option<&mut History>,
+    ) -> Result<OpenedPack, PackError> {
+        let mut missing = 0;
+        let Opened { pack, cut } = match open(&options.path, history.as_deref()) {
+            Err(PackError::Short { length, .. }) => {
+                if let Some(history) = history.as_deref_mut() {
+                    missing = history.forget_packed_beyond(length);
+                }
+                open(&options.path, history.as_deref())?
+            }
+            opened => opened?,
+        };
+        let is_packed = Coding::of_name(&options.path) == Some(Coding::Gzip);
+        let crew = writer::start(pack, &options.path, is_packed, options.sync)?;
+        let parent = options.path.parent().map(Path::to_owned);
+        let packed = Self {
+            crew: Arc::new(crew),
+            folder: parent
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .unwrap_or_else(|| PathBuf::from(".")),
+            path: options.path,
+            request_body: options.request_body,
+        };
+        Ok(OpenedPack {
+            packed,
+            cut,
+            missing,
+        })
+    }
+
+    /// The path of the journal that belongs to a pack, unless another one is named.
+    #[must_use]
+    pub fn journal_path(pack: &Path) -> PathBuf {
+        let mut name = pack.as_os_str().to_owned();
+        name.push(".jsonl");
+        name.into()
+    }
+}
+
+fn open(path: &Path, history: Option<&History>) -> Result<Opened, PackError> {
+    let known = match history {
+        None => Known::NoJournal,
+        Some(history) => history.pack_end().map_or(Known::Nothing, Known::UpTo),
+    };
+    let now = jiff::Timestamp::now();
+    Pack::open(path, known, &format!("{now:.3}"))
+}
+
+impl BodyStore for Packed {
+    type File = PackedBody;
+
+    fn begin(
+        &self,
+        attempt: &Attempt,
+        head: &ResponseHead,
+        _: Option<Version>,
+        _: Option<&Part>,
+    ) -> Result<PackedBody, FetchError> {
+        let exchanged = Exchanged::new(attempt, head, self.request_body.as_ref());
+        let crew = Arc::clone(&self.crew);
+        Ok(PackedBody::new(
+            crew,
+            exchanged,
+            self.folder.clone(),
+            self.path.clone(),
+        ))
+    }
+
+    async fn close(&self, _: CancellationToken) {
+        self.crew.flush().await;
+    }
+}
+
+/// A file that is gone when it is closed, whatever happens to this process.
+fn spool_file(folder: &Path) -> io::Result<File> {
+    tempfile::tempfile_in(folder)
+}

@@ -1,0 +1,186 @@
+//! The threads that render and append. Rendering (compressing, hashing) goes on side by side;
+//! appending is one after another, and what was appended is told in the same order: so the
+//! journal never knows a record without all those before it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::body::{Content, Exchanged};
+use crate::model::{Cause, FetchError, PackPlace, Saved, chain_text};
+use crate::store::Done;
+use crate::store::crew::{Crew, Hand};
+use crate::store::pack::{Exchange, Group, Pack, Renderer, RequestHead, Spooled};
+
+/// Threads that compress at most. Without compression one is enough.
+const MOST_WRITERS: usize = 8;
+/// So many orders may wait for a thread before the next one helps. Compressing a page takes
+/// some hundred microseconds.
+const BUSY: usize = 16;
+
+/// A body to be packed.
+pub struct Order {
+    pub exchanged: Box<Exchanged>,
+    pub content: Content,
+    pub done: Done,
+}
+
+/// Starts the threads.
+pub fn start(pack: Pack, path: &Path, compresses: bool, sync: bool) -> io::Result<Crew<Order>> {
+    let threads = if compresses {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        1
+    };
+    let renderers: Vec<_> = (0..threads.min(MOST_WRITERS))
+        .map(|_| pack.renderer())
+        .collect();
+    let pack = Arc::new(Mutex::new(pack));
+    let hands = renderers.into_iter().map(|renderer| Writer {
+        pack: Arc::clone(&pack),
+        path: path.to_owned(),
+        sync,
+        renderer,
+        group: Group::default(),
+        buffer: Vec::new(),
+        appended: Vec::new(),
+    });
+    Crew::start("pack", BUSY, hands)
+}
+
+/// One thread.
+struct Writer {
+    pack: Arc<Mutex<Pack>>,
+    path: PathBuf,
+    sync: bool,
+    renderer: Renderer,
+    group: Group,
+    buffer: Vec<u8>,
+    /// With `sync`: appended, but not safe yet.
+    appended: Vec<(Saved, Done)>,
+}
+
+impl Hand for Writer {
+    type Order = Order;
+
+    fn carry_out(&mut self, order: Order) {
+        let Order {
+            exchanged,
+            content,
+            done,
+        } = order;
+        let date = date_of(&exchanged);
+        let exchange = exchange(&exchanged, &date);
+        match content {
+            Content::Memory(chunks) => self.append_small(&exchange, &chunks, done),
+            Content::Spooled {
+                file,
+                length,
+                digest,
+            } => {
+                let body = Spooled {
+                    from: file,
+                    length,
+                    digest,
+                };
+                self.append_large(&exchange, body, done);
+            }
+        }
+    }
+
+    fn end_of_batch(&mut self) {
+        if self.appended.is_empty() {
+            return;
+        }
+        let pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let synced = pack.sync().map_err(|error| failed(&self.path, &error));
+        for (saved, done) in self.appended.drain(..) {
+            done(synced.clone().map(|()| saved));
+        }
+    }
+}
+
+impl Writer {
+    fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[bytes::Bytes], done: Done) {
+        let body: &[u8] = match chunks {
+            [one] => one,
+            chunks => {
+                self.buffer.clear();
+                for chunk in chunks {
+                    self.buffer.extend_from_slice(chunk);
+                }
+                &self.buffer
+            }
+        };
+        let length = body.len() as u64;
+        let rendered = self.renderer.render(exchange, body, &mut self.group);
+        let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = rendered.and_then(|()| pack.append(&self.group));
+        let told = tell(&self.path, place, length, self.sync, done);
+        self.appended.extend(told);
+    }
+
+    fn append_large(&mut self, exchange: &Exchange<'_>, body: Spooled<std::fs::File>, done: Done) {
+        let length = body.length;
+        let renderer = &mut self.renderer;
+        let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = pack.append_with(|file| renderer.stream(exchange, body, file));
+        let told = tell(&self.path, place, length, self.sync, done);
+        self.appended.extend(told);
+    }
+}
+
+/// Tells what became of a body, while nobody else can append; or gives it back, to be told once
+/// it is safe.
+fn tell(
+    path: &Path,
+    place: io::Result<PackPlace>,
+    bytes: u64,
+    sync: bool,
+    done: Done,
+) -> Option<(Saved, Done)> {
+    match place {
+        Ok(place) => {
+            let saved = Saved {
+                bytes,
+                pack: Some(place),
+                ..Saved::default()
+            };
+            if sync {
+                return Some((saved, done));
+            }
+            done(Ok(saved));
+        }
+        Err(error) => done(Err(failed(path, &error))),
+    }
+    None
+}
+
+fn exchange<'a>(exchanged: &'a Exchanged, date: &'a str) -> Exchange<'a> {
+    Exchange {
+        date,
+        request: RequestHead {
+            method: &exchanged.method,
+            url: &exchanged.url,
+            headers: &exchanged.headers,
+            body: &exchanged.body,
+        },
+        response: &exchanged.head,
+        fetch_time: Some(exchanged.took),
+        visited: &exchanged.visited,
+        place: Some(&exchanged.place),
+    }
+}
+
+fn date_of(exchanged: &Exchanged) -> String {
+    let at = jiff::Timestamp::try_from(exchanged.at).unwrap_or_default();
+    format!("{at:.3}")
+}
+
+/// Why nothing more can be packed.
+pub fn failed(path: &Path, error: &io::Error) -> FetchError {
+    FetchError::Save {
+        cause: Cause::words(format!("{}: {}", path.display(), chain_text(error))),
+        ends_run: true,
+    }
+}
