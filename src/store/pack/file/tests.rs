@@ -185,6 +185,8 @@ fn a_run_killed_before_its_first_record_starts_over_wherever_it_was_cut() {
         // Every place in the warcinfo record, and some behind it.
         let places = (0..700).chain((700..whole.len()).step_by(61));
         for torn in places {
+            // A file of its own each time: writing one again waits for the disk (ext4).
+            let path = dir.path(&format!("{torn}-{name}"));
             fs::write(&path, &whole[..torn]).unwrap();
             let mut opened = open(&path, Known::Nothing).unwrap();
             assert_eq!(opened.cut, torn as u64);
