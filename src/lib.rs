@@ -34,8 +34,8 @@
 //!
 //! ```text
 //!   input ──▶ schedule ──▶ fetch ──▶ store ──▶ report
-//!   lines →   whose turn,  one       body →    record → stdout, files,
-//!   jobs      and when     request   memory    progress
+//!   lines →   whose turn,  one       body →    record → journal, stdout,
+//!   jobs      and when     request   file      progress
 //!                 ▲           │
 //!                 └── parked ─┘     a retry or a redirect is data that goes back
 //!
