@@ -137,5 +137,7 @@ fn killed_at_any_moment_it_leaves_whole_files_and_the_next_run_goes_on() {
     }
     println!("{tally:?}, a usual run takes {usual:?}");
     assert!(tally.in_the_middle >= wanted / IN_THE_MIDDLE, "{tally:?}");
-    assert!(tally.with_rests > 0 && tally.continued > 0, "{tally:?}");
+    // Of very few kills none may hit a file on its way.
+    let has_rests = tally.with_rests > 0 && tally.continued > 0;
+    assert!(has_rests || wanted < FEW, "{tally:?}");
 }

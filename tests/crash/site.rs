@@ -148,10 +148,13 @@ impl Page {
         };
         let mut body = vec![0; size];
         rng.fill(&mut body);
+        let kind = KINDS[number % KINDS.len()];
         let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-        packer.write_all(&body).unwrap();
+        if kind == Kind::Gzip {
+            packer.write_all(&body).unwrap();
+        }
         Self {
-            kind: KINDS[number % KINDS.len()],
+            kind,
             packed: packer.finish().unwrap(),
             tag: format!("\"{number}-{size}\""),
             body,
