@@ -178,7 +178,7 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
     let Some(past) = engine.history.get(url, file.as_ref(), request.as_deref()) else {
         return Recalled::Nothing;
     };
-    if !is_as_expected(past, job) || !engine.store.still_has(file.as_ref(), past.bytes) {
+    if !is_as_expected(&past, job) || !engine.store.still_has(file.as_ref(), past.bytes) {
         return Recalled::Nothing;
     }
     if engine.options.refresh {
@@ -187,7 +187,7 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
     if past.failed_since {
         return Recalled::Nothing;
     }
-    Recalled::Done(Box::new(past.clone()), file)
+    Recalled::Done(Box::new(past), file)
 }
 
 /// Whether what was fetched is what the line expects now. A hash that was never taken is not
@@ -201,7 +201,7 @@ fn is_as_expected(past: &Past, job: &Job) -> bool {
         && wish.sha256.is_none_or(|expected| hash == Some(expected))
 }
 
-fn known(past: &Past, job: &Job) -> Option<Box<Known>> {
+fn known(past: Past, job: &Job) -> Option<Box<Known>> {
     let detail = past.detail.as_deref()?;
     let url = match &detail.final_url {
         Some(url) => Url::parse(url).ok()?,
@@ -212,7 +212,7 @@ fn known(past: &Past, job: &Job) -> Option<Box<Known>> {
         url,
         etag: value(&detail.etag),
         last_modified: value(&detail.last_modified),
-        past: past.clone(),
+        past,
     }))
 }
 

@@ -13,7 +13,8 @@ pub struct Past {
     pub bytes: u64,
     /// Its place in a pack, when it went into one.
     pub pack: Option<PackPlace>,
-    /// Whether a later try failed.
+    /// Whether a later try failed, of whatever line with this URL and request: a record of a
+    /// failure names no file.
     pub failed_since: bool,
     /// The rest of what was written down, where it is wanted.
     pub detail: Option<Box<Detail>>,
@@ -39,7 +40,11 @@ pub struct Detail {
 /// than a few dozen bytes.
 #[derive(Debug, Default)]
 pub struct History {
-    jobs: HashMap<u128, Past>,
+    /// What was fetched, and its place among the records.
+    jobs: HashMap<u128, (Past, u64)>,
+    /// The last place with a failure.
+    failures: HashMap<u128, u64>,
+    records: u64,
     keys: (RandomState, RandomState),
     with_detail: bool,
 }
@@ -63,13 +68,13 @@ impl History {
     /// Takes in a record of an earlier run. Of several, the last one counts.
     pub fn add(&mut self, record: Record) {
         let (file, request) = (record.file.as_deref(), record.request.as_deref());
-        let key = self.key(&record.url, file, request);
+        self.records += 1;
         if !record.ok {
-            if let Some(past) = self.jobs.get_mut(&key) {
-                past.failed_since = true;
-            }
+            let key = self.key(&record.url, None, request);
+            self.failures.insert(key, self.records);
             return;
         }
+        let key = self.key(&record.url, file, request);
         let Some(bytes) = record.bytes else {
             return;
         };
@@ -89,13 +94,13 @@ impl History {
             failed_since: false,
             detail,
         };
-        self.jobs.insert(key, past);
+        self.jobs.insert(key, (past, self.records));
     }
 
     /// Where the last record ends that is known to stand in a pack.
     #[must_use]
     pub fn pack_end(&self) -> Option<u64> {
-        let packs = self.jobs.values().filter_map(|past| past.pack);
+        let packs = self.jobs.values().filter_map(|(past, _)| past.pack);
         packs.map(PackPlace::end).max()
     }
 
@@ -103,19 +108,24 @@ impl History {
     pub fn forget_packed_beyond(&mut self, length: u64) -> usize {
         let before = self.jobs.len();
         self.jobs
-            .retain(|_, past| past.pack.is_none_or(|place| place.end() <= length));
+            .retain(|_, (past, _)| past.pack.is_none_or(|place| place.end() <= length));
         before - self.jobs.len()
     }
 
     /// What is known of the job with this URL, this file (where bodies are saved to files) and
     /// this request (where it has one of its own).
     #[must_use]
-    pub fn get(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> Option<&Past> {
+    pub fn get(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> Option<Past> {
         if self.jobs.is_empty() {
             return None;
         }
-        self.jobs
-            .get(&self.key(url, file.map(RelPath::as_str), request))
+        let key = self.key(url, file.map(RelPath::as_str), request);
+        let (past, at) = self.jobs.get(&key)?;
+        let failure = self.failures.get(&self.key(url, None, request));
+        Some(Past {
+            failed_since: failure.is_some_and(|failure| failure > at),
+            ..past.clone()
+        })
     }
 
     fn key(&self, url: &str, file: Option<&str>, request: Option<&str>) -> u128 {
@@ -170,6 +180,20 @@ mod tests {
         assert_eq!(history.get("http://b/", None, None), None);
         history.add(record("http://a/", true));
         assert!(!history.get("http://a/", None, None).unwrap().failed_since);
+    }
+
+    #[test]
+    fn a_failure_names_no_file_and_is_one_of_the_page_all_the_same() {
+        let file = RelPath::parse("x").unwrap();
+        let mut history = History::new(false);
+        for ok in [true, false] {
+            history.add(Record {
+                file: ok.then(|| "x".into()),
+                ..record("http://a/", ok)
+            });
+        }
+        let past = history.get("http://a/", Some(&file), None).unwrap();
+        assert!(past.failed_since);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 mod broken;
 /// `--demo` and `--email-to`.
 mod demo;
+/// Disks that are full, in the way or not what they seem.
+mod disk;
 /// The programs under `examples/`, with their exact output.
 mod examples;
 /// Many hosts: limits, paces, circuits, the end of a run.
@@ -25,12 +27,18 @@ mod list;
 mod people;
 /// HTTP and SOCKS proxies.
 mod proxy;
+/// `--refresh`: what has changed since the run before.
+mod refresh;
 /// What is sent: methods, headers, credentials, redirects.
 mod requests;
 /// Text, records, order, files, exit codes.
 mod results;
+/// Bodies that are cut off and continued.
+mod resume;
 /// Retries and `Retry-After`.
 mod retry;
+/// `-o`, the journal, and the same command again.
+mod saving;
 /// `--simulate-failure`.
 mod simulate;
 /// Signals and a closed stdout.

@@ -47,7 +47,7 @@ pub struct Folder {
     dir: Dir,
     temp: Dir,
     /// Lets go when it is closed, however that comes about.
-    _lock: File,
+    lock: File,
     /// The folders used last, the latest at the end.
     folders: Mutex<VecDeque<(Box<str>, Arc<Dir>)>>,
 }
@@ -80,7 +80,7 @@ impl Folder {
             path: path.to_owned(),
             dir,
             temp,
-            _lock: lock,
+            lock,
             folders: Mutex::default(),
         })
     }
@@ -179,8 +179,10 @@ impl Folder {
 
     /// Everything written to this file system so far survives a power cut from here on.
     pub fn sync(&self) -> io::Result<()> {
+        // Any file there will do, but not the folder: it is open for paths only (`O_PATH`), and
+        // so not open enough.
         #[cfg(target_os = "linux")]
-        return rustix::fs::syncfs(&self.dir).map_err(io::Error::from);
+        return rustix::fs::syncfs(&self.lock).map_err(io::Error::from);
         #[cfg(not(target_os = "linux"))]
         return self.sync_folders();
     }

@@ -1,9 +1,11 @@
 //! Helpers: the program under test, and servers to run it against.
 
+mod out;
 mod run;
 mod server;
 mod tls;
 
+pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
-pub use server::{Connection, Server, black_hole, closed_port, response};
+pub use server::{Connection, Server, black_hole, closed_port, header, response, scripted, until};
 pub use tls::{Authority, TlsServer};

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server on a free port of loopback. It stops accepting when it is dropped.
 pub struct Server {
@@ -153,6 +153,33 @@ pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut wire = wire.into_bytes();
     wire.extend_from_slice(body);
     wire
+}
+
+/// Answers each request with the next of these, the last one again and again. The connection
+/// ends after each.
+pub fn scripted(replies: Vec<Vec<u8>>) -> Server {
+    let next = AtomicUsize::new(0);
+    Server::start(move |connection| {
+        connection.request()?;
+        let next = next.fetch_add(1, Ordering::SeqCst);
+        connection.send(&replies[next.min(replies.len() - 1)])
+    })
+}
+
+/// A header of a request.
+pub fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    let mut headers = request.lines().filter_map(|line| line.split_once(": "));
+    let found = headers.find(|(found, _)| found.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
+}
+
+/// Waits until it is so; what it waits for takes far less on any machine.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// An address where nothing listens.

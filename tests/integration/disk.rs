@@ -1,0 +1,222 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use fetchall::ErrorKind;
+
+use crate::support::{Out, Server, binary, records, response};
+
+fn pages() -> Server {
+    Server::http(|request| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        response("200 OK", &[], path.as_bytes())
+    })
+}
+
+#[test]
+fn a_folder_that_can_not_be_one_is_an_error_of_the_run() {
+    let server = pages();
+    let out = Out::new();
+    fs::write(out.beside("file"), "mine").unwrap();
+    let in_the_way = out.beside("file");
+    // Root may write anywhere but there.
+    let no_place = Path::new("/proc/self/out").to_owned();
+    for dir in [in_the_way.clone(), in_the_way.join("below"), no_place] {
+        let dir = dir.to_str().unwrap();
+        let done = crate::support::Run::new()
+            .args(["-o", dir, &server.url("/a")])
+            .expect_exit(3);
+        assert!(
+            done.stderr.contains(&format!("cannot save to {dir}")),
+            "{}",
+            done.stderr
+        );
+    }
+    assert_eq!(fs::read_to_string(in_the_way).unwrap(), "mine");
+    assert_eq!(server.requests().len(), 0);
+}
+
+/// The folder of the host in a run's files; and everything in it is removed.
+fn without_its_folder(out: &Out, url: &str) -> std::path::PathBuf {
+    let done = out.run().arg(url).expect_exit(0);
+    let file = done.record().file.clone().unwrap();
+    let top = out.path().join(file.split('/').next().unwrap());
+    fs::remove_dir_all(&top).unwrap();
+    fs::remove_file(out.journal_path()).unwrap();
+    top
+}
+
+#[test]
+fn a_link_that_leads_out_of_the_folder_is_not_followed() {
+    let server = pages();
+    let out = Out::new();
+    let top = without_its_folder(&out, &server.url("/a"));
+    let elsewhere = out.beside("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for target in [elsewhere.as_path(), Path::new("../elsewhere")] {
+        symlink(target, &top).unwrap();
+        let done = out.run().arg(server.url("/a")).expect_exit(1);
+        assert_eq!(done.failure().0, ErrorKind::Save);
+        assert!(
+            done.message().contains(top.to_str().unwrap()),
+            "{}",
+            done.message()
+        );
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+        assert!(out.unfinished().is_empty());
+        fs::remove_file(&top).unwrap();
+    }
+    out.run().arg(server.url("/a")).expect_exit(0);
+}
+
+#[test]
+fn a_file_where_a_folder_should_be_fails_only_that_url() {
+    let server = pages();
+    let out = Out::new();
+    let done = out.run().urls([server.url("/a"), server.url("/a/b")]).go();
+    // One of the two can be saved: a name is a file or a folder.
+    if done.code == Some(1) {
+        let failed = done.records.iter().find(|record| !record.ok).unwrap();
+        assert_eq!(failed.error.as_ref().unwrap().kind, ErrorKind::Save);
+    }
+    assert!(done.records.iter().any(|record| record.ok));
+    assert!(out.unfinished().is_empty());
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_replaced_and_what_it_led_to_stays() {
+    let server = pages();
+    let out = Out::new();
+    let first = out.run().arg(server.url("/a")).expect_exit(0);
+    let file = out.file(first.record());
+    fs::write(out.beside("mine"), "mine").unwrap();
+    fs::remove_file(&file).unwrap();
+    symlink(out.beside("mine"), &file).unwrap();
+    let second = out.run().arg(server.url("/a")).expect_exit(0);
+    assert_eq!(out.body(second.record()), b"/a");
+    assert!(!fs::symlink_metadata(&file).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(out.beside("mine")).unwrap(), "mine");
+}
+
+#[test]
+fn a_journal_or_folder_of_ours_that_leads_out_is_an_error_of_the_run() {
+    let server = pages();
+    for name in ["fetchall.jsonl", ".fetchall", ".fetchall/lock"] {
+        let out = Out::new();
+        let elsewhere = out.beside("elsewhere");
+        let link = out.path().join(name);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(&elsewhere, &link).unwrap();
+        let done = out.run().arg(server.url("/a")).expect_exit(3);
+        assert!(
+            done.stderr.contains(link.to_str().unwrap()),
+            "{}",
+            done.stderr
+        );
+        assert!(!elsewhere.exists(), "{name}: nothing is written there");
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
+/// Runs into a disk that is too small, and then, with more room, again.
+const FULL_DISK: &str = r#"
+    mount -t tmpfs -o size=1m none "$DISK" || exit 77
+    "$@"
+    echo $? > "$DISK.first.code"
+    cp -r "$DISK" "$DISK.first"
+    mount -o remount,size=64m none "$DISK" || exit 77
+    "$@"
+    echo $? > "$DISK.second.code"
+    cp -r "$DISK" "$DISK.second"
+"#;
+
+/// All files below a folder, but for ours.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.file_name().unwrap().to_str().unwrap() {
+            ".fetchall" | "fetchall.jsonl" => {}
+            _ if path.is_dir() => found.extend(files(&path)),
+            _ => found.push(path),
+        }
+    }
+    found
+}
+
+/// Runs the script with these URLs, in a world where it may mount; `None` where that is not
+/// allowed. Gives what both runs said.
+fn with_full_disk(out: &Out, urls: &[String]) -> Option<String> {
+    fs::create_dir(out.path()).unwrap();
+    let mut command = Command::new("unshare");
+    let inner = binary();
+    for (name, _) in inner.get_envs() {
+        command.env_remove(name);
+    }
+    command.args(["-rm", "sh", "-c", FULL_DISK, "sh"]);
+    command
+        .arg(inner.get_program())
+        .args(["--retry-delay=1ms", "--retries=2", "-o"]);
+    command.arg(out.path()).args(urls).env("DISK", out.path());
+    let output = command.output().ok()?;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    // 1: unshare itself may not.
+    if matches!(output.status.code(), Some(1 | 77)) {
+        println!("skipped: this machine does not let a test mount a disk: {stderr}");
+        return None;
+    }
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    Some(stderr)
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_with_more_room_the_same_command_goes_on() {
+    // Small ones, and one that comes in pieces.
+    for size in [40_000, 700_000] {
+        let server = Server::http(move |_| response("200 OK", &["ETag: \"a\""], &vec![b'x'; size]));
+        let out = Out::new();
+        let urls: Vec<_> = (0..60).map(|n| server.url(&format!("/page{n}"))).collect();
+        let Some(stderr) = with_full_disk(&out, &urls) else {
+            return;
+        };
+        let beside = |name: &str| out.beside(&format!("out.{name}"));
+        let read = |name: &str| fs::read_to_string(beside(name)).unwrap();
+        assert_eq!(read("first.code").trim(), "3", "{stderr}");
+        assert!(stderr.contains(out.path().to_str().unwrap()), "{stderr}");
+        assert!(stderr.to_lowercase().contains("no space left"), "{stderr}");
+        let halves = |dir: &Path| {
+            files(dir)
+                .iter()
+                .filter(|file| fs::metadata(file).unwrap().len() != size as u64)
+                .count()
+        };
+        assert_eq!(halves(&beside("first")), 0, "no half file");
+        let journal = records(&read("first/fetchall.jsonl"));
+        let saved: Vec<_> = journal
+            .iter()
+            .filter_map(|record| record.file.as_ref())
+            .collect();
+        assert!(saved.len() < urls.len(), "it was full");
+        assert!(saved.iter().all(|file| beside("first").join(file).exists()));
+        assert!(
+            server.requests().len() < 2 * urls.len(),
+            "it did not go on for nothing"
+        );
+
+        assert_eq!(read("second.code").trim(), "0", "{stderr}");
+        assert_eq!(
+            (files(&beside("second")).len(), halves(&beside("second"))),
+            (60, 0)
+        );
+        let journal = records(&read("second/fetchall.jsonl"));
+        assert_eq!(
+            journal.iter().filter(|record| record.ok).count(),
+            urls.len()
+        );
+        let rests = fs::read_dir(beside("second").join(".fetchall"))
+            .unwrap()
+            .count();
+        assert_eq!(rests, 1, "the lock alone");
+    }
+}

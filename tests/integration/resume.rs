@@ -1,0 +1,330 @@
+use fetchall::ErrorKind;
+
+use crate::support::{Done, Out, Server, header, response, scripted};
+
+const TAG: &str = "ETag: \"a\"";
+const OLD: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+const NOW: &str = "Date: Sun, 06 Nov 1994 08:59:37 GMT";
+const CLOSE: &str = "Connection: close";
+
+/// A thousand bytes, no two windows of it alike.
+fn body(version: u32) -> Vec<u8> {
+    let numbers = (0..250u32).flat_map(|n| {
+        n.wrapping_mul(2_654_435_761)
+            .wrapping_add(version)
+            .to_be_bytes()
+    });
+    numbers.collect()
+}
+
+fn whole(headers: &[&str]) -> Vec<u8> {
+    let headers = [&[CLOSE], headers].concat();
+    response("200 OK", &headers, &body(1))
+}
+
+/// So many bytes of the body, and then the end of the connection.
+fn cut(headers: &[&str], bytes: usize) -> Vec<u8> {
+    let mut wire = whole(headers);
+    wire.truncate(wire.len() - 1000 + bytes);
+    wire
+}
+
+fn partial(range: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let range = format!("Content-Range: {range}");
+    let headers = [&[CLOSE, &range], headers].concat();
+    response("206 Partial Content", &headers, body)
+}
+
+/// The bytes of the body from here on.
+fn rest(from: usize, headers: &[&str]) -> Vec<u8> {
+    let range = format!("bytes {from}-999/1000");
+    partial(&range, headers, &body(1)[from..])
+}
+
+/// One URL against these replies; what was asked for, and what came of it.
+struct Case {
+    out: Out,
+    done: Done,
+    requests: Vec<String>,
+}
+
+fn fetch(replies: Vec<Vec<u8>>) -> Case {
+    let server = scripted(replies);
+    let out = Out::new();
+    let done = out.run().arg(server.url("/page")).expect_exit(0);
+    let requests = server.requests();
+    Case {
+        out,
+        done,
+        requests,
+    }
+}
+
+impl Case {
+    /// The file is this version, whole, and nothing else is left.
+    fn expect_body(&self, version: u32) -> &Self {
+        let record = self.done.record();
+        assert!(self.out.body(record) == body(version), "{record:?}");
+        assert_eq!(record.bytes, Some(1000));
+        assert_eq!(&self.out.journal(), &self.done.records);
+        assert!(self.out.unfinished().is_empty());
+        self
+    }
+
+    /// `Range` of each request.
+    fn ranges(&self) -> Vec<Option<&str>> {
+        let range = |request| header(request, "range");
+        self.requests.iter().map(|request| range(request)).collect()
+    }
+}
+
+#[test]
+fn a_cut_body_with_a_strong_validator_is_continued() {
+    for (headers, validator) in [
+        ([TAG].as_slice(), "\"a\""),
+        (&[OLD, NOW], "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ] {
+        let case = fetch(vec![cut(headers, 400), rest(400, headers)]);
+        case.expect_body(1);
+        assert_eq!(case.ranges(), [None, Some("bytes=400-")]);
+        let [first, second] = [0, 1].map(|at| case.requests[at].as_str());
+        assert_eq!(header(first, "if-range"), None);
+        assert_eq!(header(second, "if-range"), Some(validator));
+        assert_ne!(header(first, "accept-encoding"), Some("identity"));
+        assert_eq!(header(second, "accept-encoding"), Some("identity"));
+        let record = case.done.record();
+        assert_eq!((record.resumed_at, record.attempts), (Some(400), 2));
+        assert_eq!(record.status, Some(206));
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_again_goes_on_from_there() {
+    let mut second = rest(400, &[TAG]);
+    second.truncate(second.len() - 300);
+    let case = fetch(vec![cut(&[TAG], 400), second, rest(700, &[TAG])]);
+    case.expect_body(1);
+    let ranges = [None, Some("bytes=400-"), Some("bytes=700-")];
+    assert_eq!(case.ranges(), ranges);
+    assert_eq!(case.done.record().resumed_at, Some(700));
+}
+
+#[test]
+fn what_has_no_strong_validator_is_started_over() {
+    for headers in [
+        [].as_slice(),
+        &["ETag: W/\"a\""],
+        &[OLD],
+        // A second change in the same minute would not show.
+        &[OLD, "Date: Sun, 06 Nov 1994 08:50:36 GMT"],
+        &[TAG, "Accept-Ranges: none"],
+    ] {
+        let case = fetch(vec![cut(headers, 400), whole(headers)]);
+        case.expect_body(1);
+        assert_eq!(case.ranges(), [None, None], "{headers:?}");
+        assert_eq!(case.done.record().resumed_at, None);
+    }
+}
+
+#[test]
+fn what_comes_compressed_is_started_over() {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&body(1)).unwrap();
+    let headers = [CLOSE, TAG, "Content-Encoding: gzip"];
+    let packed = response("200 OK", &headers, &packer.finish().unwrap());
+    let cut = packed[..packed.len() - 300].to_vec();
+    let case = fetch(vec![cut, packed]);
+    case.expect_body(1);
+    assert_eq!(case.ranges(), [None, None]);
+}
+
+#[test]
+fn an_answer_that_is_not_the_rest_of_this_version_is_not_glued_to_it() {
+    let new = |range: &str, tag: &str| partial(range, &[tag], &body(2)[400..]);
+    let changed = response("200 OK", &[CLOSE, "ETag: \"b\""], &body(2));
+    for answer in [
+        // Another start, another total, another version, one that does not say.
+        partial("bytes 399-998/1000", &[TAG], &body(2)[399..999]),
+        partial("bytes 0-599/1000", &[TAG], &body(2)[..600]),
+        new("bytes 400-999/1001", TAG),
+        new("bytes 400-999/1000", "ETag: \"b\""),
+        new("bytes 400-999/1000", "ETag: W/\"a\""),
+        new("bytes 400-999/1000", "X-None: 1"),
+        // Other lengths than the range says.
+        new("bytes 400-899/1000", TAG),
+        // Several ranges, or none.
+        response(
+            "206 Partial Content",
+            &[CLOSE, TAG, "Content-Type: multipart/byteranges; boundary=x"],
+            b"--x\r\nContent-Range: bytes 400-999/1000\r\n\r\n\r\n--x--\r\n",
+        ),
+        response("206 Partial Content", &[CLOSE, TAG], &body(2)[400..]),
+        // It is shorter now.
+        response(
+            "416 Range Not Satisfiable",
+            &[CLOSE, TAG, "Content-Range: bytes */300"],
+            b"",
+        ),
+        response("416 Range Not Satisfiable", &[CLOSE], b""),
+    ] {
+        let shown = String::from_utf8_lossy(&answer[..150.min(answer.len())]).into_owned();
+        let case = fetch(vec![cut(&[TAG], 400), answer, changed.clone()]);
+        case.expect_body(2);
+        let ranges = [None, Some("bytes=400-"), None];
+        assert_eq!(case.ranges(), ranges, "{shown}");
+        assert_eq!(case.done.record().resumed_at, None, "{shown}");
+    }
+}
+
+#[test]
+fn a_server_that_sends_all_of_it_instead_of_the_rest_is_taken_at_its_word() {
+    for tag in [TAG, "ETag: \"b\""] {
+        let all = response("200 OK", &[CLOSE, tag], &body(2));
+        let case = fetch(vec![cut(&[TAG], 400), all]);
+        case.expect_body(2);
+        assert_eq!(case.ranges(), [None, Some("bytes=400-")]);
+        assert_eq!(case.done.record().resumed_at, None);
+    }
+}
+
+#[test]
+fn a_server_that_sends_a_piece_is_asked_for_the_next_one() {
+    let piece = |from: usize, to: usize| {
+        let range = format!("bytes {from}-{}/1000", to - 1);
+        partial(&range, &[TAG], &body(1)[from..to])
+    };
+    let case = fetch(vec![
+        cut(&[TAG], 400),
+        piece(400, 600),
+        piece(600, 601),
+        piece(601, 1000),
+    ]);
+    case.expect_body(1);
+    let ranges = [
+        None,
+        Some("bytes=400-"),
+        Some("bytes=600-"),
+        Some("bytes=601-"),
+    ];
+    assert_eq!(case.ranges(), ranges);
+}
+
+#[test]
+fn a_416_completes_what_lacked_only_its_end() {
+    let mut chunked =
+        format!("HTTP/1.1 200 OK\r\n{TAG}\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n")
+            .into_bytes();
+    chunked.extend_from_slice(&body(1));
+    chunked.extend_from_slice(b"\r\n");
+    let end = response(
+        "416 Range Not Satisfiable",
+        &[
+            CLOSE,
+            TAG,
+            "Content-Type: text/html",
+            "Content-Range: bytes */1000",
+        ],
+        b"<html>no more",
+    );
+    let case = fetch(vec![chunked, end]);
+    case.expect_body(1);
+    assert_eq!(case.ranges(), [None, Some("bytes=1000-")]);
+    let record = case.done.record();
+    assert!(record.ok);
+    assert_eq!(record.resumed_at, Some(1000));
+}
+
+#[test]
+fn a_part_is_kept_for_the_next_run_when_its_url_fails() {
+    let server = scripted(vec![cut(&[TAG], 400), rest(400, &[TAG])]);
+    let out = Out::new();
+    let url = server.url("/page");
+    let first = out.run().args(["--retries=0", &url]).expect_exit(1);
+    assert_eq!(first.failure(), (ErrorKind::Truncated, 1));
+    assert_eq!(out.unfinished().len(), 2, "the part and the list of parts");
+    let second = out.run().arg(&url).expect_exit(0);
+    assert!(out.body(second.record()) == body(1));
+    assert_eq!(second.record().resumed_at, Some(400));
+    assert_eq!(header(&server.requests()[1], "if-range"), Some("\"a\""));
+    assert!(out.unfinished().is_empty());
+}
+
+/// `/old` leads to the URL that this says; every other URL is answered by the script.
+fn redirecting(
+    to: impl Fn(usize) -> &'static str + Send + Sync + 'static,
+    replies: Vec<Vec<u8>>,
+) -> Server {
+    use std::sync::Mutex;
+    let asked = Mutex::new((0, replies.into_iter()));
+    Server::start(move |connection| {
+        let request = connection.request()?.unwrap_or_default();
+        let (old, replies) = &mut *asked.lock().unwrap();
+        if request.starts_with("GET /old ") {
+            let location = format!("Location: {}", to(*old));
+            *old += 1;
+            return connection.send(&response("302 Found", &[CLOSE, &location], b""));
+        }
+        connection.send(&replies.next().unwrap())
+    })
+}
+
+#[test]
+fn a_part_belongs_to_the_url_that_sent_it() {
+    let paths = |server: &Server| -> Vec<_> {
+        let path = |request: &String| request.split(' ').nth(1).unwrap().to_owned();
+        server.requests().iter().map(path).collect()
+    };
+    let server = redirecting(|_| "/new", vec![cut(&[TAG], 400), rest(400, &[TAG])]);
+    let out = Out::new();
+    let old = server.url("/old");
+    out.run().args(["--retries=0", &old]).expect_exit(1);
+    let done = out.run().arg(&old).expect_exit(0);
+    assert!(out.body(done.record()) == body(1));
+    assert_eq!(paths(&server), ["/old", "/new", "/old", "/new"]);
+    let requests = server.requests();
+    assert_eq!(header(&requests[2], "range"), None, "it sent no part");
+    assert_eq!(header(&requests[3], "range"), Some("bytes=400-"));
+
+    // Somewhere else the same ETag may be of anything.
+    let changed = response("200 OK", &[CLOSE, TAG], &body(2));
+    let server = redirecting(|n| ["/new", "/other"][n], vec![cut(&[TAG], 400), changed]);
+    let out = Out::new();
+    let old = server.url("/old");
+    out.run().args(["--retries=0", &old]).expect_exit(1);
+    let done = out.run().arg(&old).expect_exit(0);
+    assert!(out.body(done.record()) == body(2));
+    assert_eq!(paths(&server), ["/old", "/new", "/old", "/other"]);
+    let ranged = server
+        .requests()
+        .iter()
+        .any(|request| header(request, "range").is_some());
+    assert!(!ranged);
+    assert!(out.unfinished().is_empty());
+}
+
+#[test]
+fn a_page_that_is_gone_for_a_moment_keeps_its_part() {
+    let gone = response("503 Service Unavailable", &[CLOSE], b"later");
+    let case = fetch(vec![cut(&[TAG], 400), gone, rest(400, &[TAG])]);
+    case.expect_body(1);
+    let ranges = [None, Some("bytes=400-"), Some("bytes=400-")];
+    assert_eq!(case.ranges(), ranges);
+}
+
+#[test]
+fn a_user_who_asks_for_a_range_gets_it_and_nothing_is_continued() {
+    let server = scripted(vec![cut(&[TAG], 400), rest(500, &[TAG])]);
+    let out = Out::new();
+    let done = out
+        .run()
+        .args(["-H", "Range: bytes=500-", &server.url("/page")])
+        .expect_exit(0);
+    assert!(out.body(done.record()) == body(1)[500..]);
+    let requests = server.requests();
+    let ranges: Vec<_> = requests
+        .iter()
+        .map(|request| header(request, "range"))
+        .collect();
+    assert_eq!(ranges, [Some("bytes=500-"); 2]);
+}
