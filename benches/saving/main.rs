@@ -2,7 +2,7 @@
 //! the floors, loops that do nothing but put the same bytes in the same place (Linux).
 //!
 //! ```console
-//! $ cargo bench --bench saving                 # everything: some four minutes
+//! $ cargo bench --bench saving                 # everything: some two minutes
 //! $ cargo bench --bench saving -- tmpfs        # what has one of these in its name
 //! $ cargo bench --bench saving -- large --large 4GiB --dir /mnt/disk
 //! ```

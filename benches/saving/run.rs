@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(1);
-/// The peak of memory is looked up less often: that takes CPU, too.
-const POLLS_TO_LOOK: u32 = 8;
 /// What the kernel tells times in, on every architecture that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -19,7 +17,7 @@ pub struct Ran {
     /// User and system time.
     pub cpu: Duration,
     pub wall: Duration,
-    /// The most memory that was resident, in KiB: as of some milliseconds before its end.
+    /// The most memory that was resident, in KiB: as of a moment before its end.
     pub peak: u64,
     /// Why it does not count.
     pub complaint: Option<String>,
@@ -62,12 +60,10 @@ impl Running {
     fn wait(&mut self, until: Instant) -> Option<ExitStatus> {
         while Instant::now() < until {
             self.peak = peak_of(self.child.id()).unwrap_or(self.peak);
-            for _ in 0..POLLS_TO_LOOK {
-                if let Some(status) = self.child.try_wait().expect("a child of ours") {
-                    return Some(status);
-                }
-                thread::sleep(POLL);
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return Some(status);
             }
+            thread::sleep(POLL);
         }
         self.end();
         None
