@@ -1,15 +1,15 @@
 //! The output folder: what is below it, and nothing else. Paths are opened from the folder
 //! down, so that neither a name nor a symbolic link leads out of it.
 
-use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
+use super::folders::Folders;
 use crate::model::RelPath;
 
 /// The folder for what is not final yet, below the output folder: on the same file system, so
@@ -17,8 +17,6 @@ use crate::model::RelPath;
 const TEMP: &str = ".fetchall";
 const JOURNAL: &str = "fetchall.jsonl";
 const LOCK: &str = "lock";
-/// Folders that are kept open, because the next body may go there, too.
-const OPEN_FOLDERS: usize = 8;
 
 /// An output folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +46,7 @@ pub struct Folder {
     temp: Dir,
     /// Lets go when it is closed, however that comes about.
     lock: File,
-    /// The folders used last, the latest at the end.
-    folders: Mutex<VecDeque<(Box<str>, Arc<Dir>)>>,
+    folders: Mutex<Folders>,
 }
 
 impl Folder {
@@ -81,7 +78,7 @@ impl Folder {
             dir,
             temp,
             lock,
-            folders: Mutex::default(),
+            folders: Mutex::new(Folders::new()),
         })
     }
 
@@ -192,7 +189,7 @@ impl Folder {
         for dir in [&self.dir, &self.temp] {
             dir.try_clone()?.into_std_file().sync_all()?;
         }
-        for (_, dir) in self.lock_folders().iter() {
+        for dir in self.lock_folders().all() {
             dir.try_clone()?.into_std_file().sync_all()?;
         }
         Ok(())
@@ -200,21 +197,11 @@ impl Folder {
 
     /// A folder below, created where it is missing.
     fn folder(&self, path: &str) -> io::Result<Arc<Dir>> {
-        let mut folders = self.lock_folders();
-        if let Some(at) = folders.iter().position(|(known, _)| **known == *path)
-            && let Some(found) = folders.remove(at)
-        {
-            let dir = Arc::clone(&found.1);
-            folders.push_back(found);
+        if let Some(dir) = self.lock_folders().get(path) {
             return Ok(dir);
         }
-        drop(folders);
         let dir = Arc::new(self.open_folder(path)?);
-        let mut folders = self.lock_folders();
-        folders.push_back((path.into(), Arc::clone(&dir)));
-        if folders.len() > OPEN_FOLDERS {
-            folders.pop_front();
-        }
+        self.lock_folders().keep(path, Arc::clone(&dir));
         Ok(dir)
     }
 
@@ -232,10 +219,10 @@ impl Folder {
     }
 
     fn forget(&self, path: &str) {
-        self.lock_folders().retain(|(known, _)| **known != *path);
+        self.lock_folders().forget(path);
     }
 
-    fn lock_folders(&self) -> std::sync::MutexGuard<'_, VecDeque<(Box<str>, Arc<Dir>)>> {
+    fn lock_folders(&self) -> MutexGuard<'_, Folders> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 
 mod body;
 mod folder;
+mod folders;
 mod parts;
 mod same;
 mod writer;
