@@ -3,7 +3,11 @@
 mod run;
 mod server;
 mod tls;
+mod warc;
+mod warcio;
 
 pub use run::{Done, Run, binary};
 pub use server::{Connection, Server, black_hole, closed_port, response};
 pub use tls::{Authority, TlsServer};
+pub use warc::{Warc, WarcRecord};
+pub use warcio::warcio_checks;
