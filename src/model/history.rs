@@ -65,9 +65,7 @@ impl History {
         let (file, request) = (record.file.as_deref(), record.request.as_deref());
         let key = self.key(&record.url, file, request);
         if !record.ok {
-            if let Some(past) = self.jobs.get_mut(&key) {
-                past.failed_since = true;
-            }
+            self.add_failure(key, record.pack);
             return;
         }
         let Some(bytes) = record.bytes else {
@@ -90,6 +88,22 @@ impl History {
             detail,
         };
         self.jobs.insert(key, past);
+    }
+
+    /// A page is not forgotten for a failure, unless that says that its body was lost.
+    fn add_failure(&mut self, key: u128, lost: Option<PackPlace>) {
+        let Some(past) = self.jobs.get_mut(&key) else {
+            return;
+        };
+        past.failed_since = true;
+        if lost.is_some() && past.pack == lost {
+            self.jobs.remove(&key);
+        }
+    }
+
+    /// Forgets what is in no pack: a run without one may have written the same journal.
+    pub fn forget_unpacked(&mut self) {
+        self.jobs.retain(|_, past| past.pack.is_some());
     }
 
     /// Where the last record ends that is known to stand in a pack.
@@ -170,6 +184,25 @@ mod tests {
         assert_eq!(history.get("http://b/", None, None), None);
         history.add(record("http://a/", true));
         assert!(!history.get("http://a/", None, None).unwrap().failed_since);
+    }
+
+    #[test]
+    fn a_body_is_forgotten_when_the_place_it_has_now_is_said_to_be_lost() {
+        let packed = |ok, offset| Record {
+            pack: Some(PackPlace { offset, length: 5 }),
+            ..record("http://a/", ok)
+        };
+        let mut history = History::new(false);
+        history.add(packed(true, 10));
+        history.add(packed(false, 10));
+        assert!(history.is_empty());
+        history.add(packed(true, 3));
+        history.add(packed(false, 10));
+        assert_eq!(history.pack_end(), Some(8));
+        history.add(record("http://b/", true));
+        history.forget_unpacked();
+        assert!(history.get("http://b/", None, None).is_none());
+        assert!(history.get("http://a/", None, None).is_some());
     }
 
     #[test]
