@@ -133,8 +133,12 @@ fn a_request_stands_there_as_it_was_sent() {
     let stands = warc.one("request", "/a?b=c").http_head();
     let sent = &server.requests()[0];
     let lines = |head: &str| -> BTreeSet<_> { head.lines().map(str::to_lowercase).collect() };
-    assert_eq!(lines(&stands), lines(sent));
-    assert!(stands.contains("tester/1") && stands.contains("yes"));
+    assert!(sent.contains("x-mine: yes") && stands.contains("tester/1"));
+    // Tokens stand in all kinds of headers: those of the user are masked, whatever they are.
+    assert_eq!(
+        lines(&stands),
+        lines(&sent.replace("x-mine: yes", "x-mine: ***"))
+    );
 }
 
 #[test]
@@ -287,17 +291,13 @@ fn what_was_cut_in_the_middle_is_fetched_from_its_begin() {
 
 #[test]
 fn a_large_body_comes_through_and_leaves_no_file_behind() {
-    let large = || {
-        (0..5_u32 << 20)
-            .flat_map(u32::to_le_bytes)
-            .collect::<Vec<_>>()
-    };
-    let server = Server::http(move |_| response("200 OK", &[], &large()));
-    for name in NAMES {
+    // Compressing takes its time in a program that was built for tests.
+    for (name, length) in [(NAMES[0], 3 << 20), (NAMES[1], 20 << 20)] {
+        let server = Server::http(move |_| response("200 OK", &[], &noise(4, length)));
         let packing = Packing::new(name);
         let done = packing.run().urls([server.url("/large")]).expect_exit(0);
-        assert_eq!(done.record().bytes, Some(20 << 20));
-        assert!(packing.response(done.record()).payload() == large());
+        assert_eq!(done.record().bytes, Some(length as u64));
+        assert!(packing.response(done.record()).payload() == noise(4, length));
         assert_eq!(packing.files(), [name.to_owned(), format!("{name}.jsonl")]);
         warcio_checks(&packing.path(), [server.url("/large").as_str()]);
     }

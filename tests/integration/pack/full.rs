@@ -84,7 +84,7 @@ impl Left {
         self.text(&format!("{run}.err"))
     }
 
-    /// Everything in the journal is in the pack, and nothing else. How much it is.
+    /// What the journal says was fetched is in the pack, and nothing else. How much it is.
     fn intact(&self, run: u8) -> usize {
         let dir = self.out.path().join(run.to_string());
         let pack = dir.join(self.name);
@@ -92,6 +92,9 @@ impl Left {
         let mut urls = Vec::new();
         for line in journal.lines() {
             let record: fetchall::Record = serde_json::from_str(line).unwrap();
+            if !record.ok {
+                continue;
+            }
             let found = WarcRecord::alone(&pack, super::place(&record));
             let path = &record.url[record.url.rfind('/').unwrap()..];
             assert!(found.payload() == page(path), "{path}");

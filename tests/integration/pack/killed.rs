@@ -9,7 +9,7 @@ use fastrand::Rng;
 use super::{NAMES, Packing, body_of, noise, path_of, urls};
 use crate::support::{Server, Warc, WarcRecord, binary, response, warcio_checks};
 
-const PAGES: usize = 400;
+const PAGES: usize = 200;
 
 /// Every fiftieth page is large enough to wait in a file, and changes nothing else.
 fn page(path: &str) -> Vec<u8> {
@@ -26,7 +26,7 @@ fn server() -> Server {
 
 /// Kills a run once so many more requests came, and a little later.
 fn run_and_kill(packing: &Packing, list: &File, server: &Server, rng: &mut Rng, flags: &[&str]) {
-    let until = server.requests().len() + rng.usize(1..60);
+    let until = server.requests().len() + rng.usize(1..30);
     let mut child = binary()
         .args(["-q", "-j8", "--pack"])
         .arg(packing.path())

@@ -4,8 +4,8 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::{NAMES, Packing, pages, urls};
-use crate::support::{Run, Server, binary, closed_port};
+use super::{NAMES, Packing, noise, pages, path_of, urls};
+use crate::support::{Run, Server, binary, closed_port, response};
 
 /// It is left alone, and people are told why.
 fn refused(pack: &Path, args: &[&str], why: &str) {
@@ -36,10 +36,14 @@ fn a_pack_without_its_journal() {
 
 #[test]
 fn a_pack_with_the_journal_of_another() {
-    let server = pages();
+    let server = Server::http(|request| match path_of(request) {
+        "/long" => response("200 OK", &[], &noise(1, 3000)),
+        _ => response("200 OK", &[], &noise(2, 1000)),
+    });
     for name in NAMES {
-        let packing = Packing::of(name, &urls(&server, 9));
-        let other = Packing::of(name, &urls(&server, 3)[2..]);
+        let packing = Packing::of(name, &[server.url("/long")]);
+        // It ends where in the other pack no record does.
+        let other = Packing::of(name, &[server.url("/short")]);
         fs::copy(other.journal(), packing.journal()).unwrap();
         let before = packing.bytes();
         refused(&packing.path(), &[], "its journal does not know it");

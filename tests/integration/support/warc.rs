@@ -1,7 +1,7 @@
 //! Reads WARC files, by the letter of the standard and with nothing of what writes them.
 
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use fetchall::PackPlace;
@@ -55,13 +55,14 @@ impl WarcRecord {
     /// The record at a place, which has to be all that stands there; the rest of the file is
     /// not looked at.
     pub fn alone(path: &Path, place: PackPlace) -> Self {
-        let at = |number: u64| usize::try_from(number).unwrap();
-        let file = fs::read(path).unwrap();
-        let piece = &file[at(place.offset)..at(place.offset + place.length)];
+        let mut file = File::open(path).unwrap();
+        file.seek(SeekFrom::Start(place.offset)).unwrap();
+        let mut piece = vec![0; usize::try_from(place.length).unwrap()];
+        file.read_exact(&mut piece).unwrap();
         if !is_gzip(path) {
-            return Self::parse_whole(piece);
+            return Self::parse_whole(&piece);
         }
-        let (mut member, mut text) = (GzDecoder::new(piece), Vec::new());
+        let (mut member, mut text) = (GzDecoder::new(&piece[..]), Vec::new());
         member.read_to_end(&mut text).unwrap();
         assert!(member.into_inner().is_empty(), "one gzip member");
         Self::parse_whole(&text)
