@@ -97,7 +97,7 @@ pub struct Record {
     /// The file of the body, relative to the output folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Where in the pack the response stands.
+    /// Where in the pack the response stands; of a record that says it was lost, where it stood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PackPlace>,
     /// Hash of the whole decoded body.

@@ -2,13 +2,16 @@
 //! run.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 
 use super::Reporter;
-use crate::model::{Event, History, OutcomeName, Record};
+use crate::model::{ErrorKind, Event, History, OutcomeName, Place, Record, RecordError};
 
 /// A record begins so.
 const BEGINNING: &[u8] = b"{\"line\":";
+
+/// Bytes of records that are written at once.
+const FULL: usize = 1 << 20;
 
 /// A journal can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,34 @@ impl Journal {
         Ok(())
     }
 
+    /// Notes as failed whatever is known to reach beyond this length of a pack, which was cut
+    /// there: otherwise a later run would take for it what came to stand in its place.
+    ///
+    /// # Errors
+    /// When it can't be read again, or written.
+    pub fn write_off(&mut self, pack_length: u64) -> io::Result<()> {
+        let mut reader = BufReader::with_capacity(1 << 16, self.file.try_clone()?);
+        let (mut line, mut at, end) = (Vec::new(), 0, self.length);
+        reader.seek(SeekFrom::Start(at))?;
+        while at < end {
+            line.clear();
+            at += reader.read_until(b'\n', &mut line)?.max(1) as u64;
+            if let Ok(record) = serde_json::from_slice::<Record>(&line)
+                && record.ok
+                && record.pack.is_some_and(|place| place.end() > pack_length)
+            {
+                serde_json::to_writer(&mut self.buffer, &lost(record))?;
+                self.buffer.push(b'\n');
+            }
+            if self.buffer.len() >= FULL {
+                self.flush()?;
+                // Writing has moved the position, which both share.
+                reader.seek(SeekFrom::Start(at))?;
+            }
+        }
+        self.flush()
+    }
+
     fn write(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
         self.length += self.buffer.len() as u64;
@@ -125,10 +156,31 @@ fn read(file: &File, history: History) -> Result<(Found, u64), JournalError> {
             }
         }
     }
+    found.history.complete();
     if records == 0 && found.garbage > 0 {
         return Err(JournalError::Foreign);
     }
     Ok((found, length))
+}
+
+/// What a record becomes when its body is no longer in the pack.
+fn lost(record: Record) -> Record {
+    let place = Place {
+        number: 0,
+        input: record.input,
+        line: record.line,
+    };
+    Record {
+        error: Some(RecordError {
+            kind: ErrorKind::Save,
+            message: "its body is no longer in the pack, which was cut".to_owned(),
+            transient: true,
+        }),
+        pack: record.pack,
+        request: record.request,
+        at: format!("{:.3}", jiff::Timestamp::now()),
+        ..Record::of_line(&place, record.url)
+    }
 }
 
 /// Whether a line may be the beginning of a record.
@@ -163,7 +215,7 @@ impl Reporter for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Outcome, Place, Settled};
+    use crate::model::{Outcome, PackPlace, Settled};
     use std::path::Path;
 
     fn place() -> Place {
@@ -224,6 +276,29 @@ mod tests {
             assert!(!found.torn && found.garbage == 0, "cut at {cut}");
             assert!(found.history.get("http://c/", None, None).is_some());
         }
+    }
+
+    #[test]
+    fn what_a_pack_has_lost_is_written_off_however_much_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = open(&path).unwrap();
+        for number in 0..10_000 {
+            let mut event = event(&format!("http://a/{number}"), true);
+            if let Event::Settled(settled) = &mut event {
+                let (offset, length) = (number * 10, 10);
+                settled.record.pack = Some(PackPlace { offset, length });
+            }
+            journal.on_event(&event).unwrap();
+        }
+        journal.flush().unwrap();
+        journal.write_off(1005).unwrap();
+        drop(journal);
+        let (_, found) = open(&path).unwrap();
+        assert_eq!((found.garbage, found.torn), (0, false));
+        assert_eq!(found.history.pack_end(), Some(1000));
+        let knows = |url| found.history.get(url, None, None).is_some();
+        assert!(knows("http://a/99") && !knows("http://a/100") && !knows("http://a/9999"));
     }
 
     #[test]

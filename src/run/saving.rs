@@ -104,6 +104,15 @@ pub fn open_pack(
     let mut remembered = remember_alone(journal, options)?;
     let history = Arc::get_mut(&mut remembered.history);
     let opened = Packed::open(pack, history).map_err(failed)?;
+    if let Some(length) = opened.lost_beyond {
+        let written = remembered.journal.write_off(length);
+        written.map_err(|error| {
+            Problem::Save(SaveError::Journal {
+                path: journal.to_owned(),
+                cause: error.into(),
+            })
+        })?;
+    }
     remembered.warnings.extend(amiss(path, &opened));
     Ok((opened.packed, remembered))
 }

@@ -23,6 +23,8 @@ mod http2;
 mod library;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
+/// `--pack`: all bodies in one WARC file.
+mod pack;
 /// What the program shows people while it runs.
 mod people;
 /// HTTP and SOCKS proxies.

@@ -46,6 +46,9 @@ pub struct OpenedPack {
     pub cut: u64,
     /// Bodies that the journal knows, and that are not there; they are forgotten.
     pub missing: usize,
+    /// Where it ended, when it was too short for what the journal knows. The journal has to say
+    /// what was lost before anything else takes its place.
+    pub lost_beyond: Option<u64>,
 }
 
 impl Packed {
@@ -58,9 +61,13 @@ impl Packed {
         options: PackOptions,
         mut history: Option<&mut History>,
     ) -> Result<OpenedPack, PackError> {
-        let mut missing = 0;
+        let (mut missing, mut lost_beyond) = (0, None);
+        if let Some(history) = history.as_deref_mut() {
+            history.forget_unpacked();
+        }
         let Opened { pack, cut } = match open(&options.path, history.as_deref()) {
             Err(PackError::Short { length, .. }) => {
+                lost_beyond = Some(length);
                 if let Some(history) = history.as_deref_mut() {
                     missing = history.forget_packed_beyond(length);
                 }
@@ -83,6 +90,7 @@ impl Packed {
             packed,
             cut,
             missing,
+            lost_beyond,
         })
     }
 

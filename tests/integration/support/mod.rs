@@ -4,8 +4,12 @@ mod out;
 mod run;
 mod server;
 mod tls;
+mod warc;
+mod warcio;
 
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
 pub use server::{Connection, Server, black_hole, closed_port, header, response, scripted, until};
 pub use tls::{Authority, TlsServer};
+pub use warc::{Warc, WarcRecord};
+pub use warcio::warcio_checks;

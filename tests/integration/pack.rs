@@ -1,0 +1,130 @@
+use std::fs;
+use std::path::PathBuf;
+
+use fetchall::{PackPlace, Record};
+use tempfile::TempDir;
+
+use crate::support::{Done, Run, Server, WarcRecord, response, warcio_checks};
+
+/// The same command again; `--refresh`.
+mod again;
+/// What stands in a pack.
+mod content;
+/// A full disk.
+mod full;
+/// Killed at any time.
+mod killed;
+/// Packs and journals that do not fit together.
+mod mismatched;
+/// What is no pack to be written to.
+mod refused;
+
+const NAMES: [&str; 2] = ["pages.warc.gz", "pages.warc"];
+
+/// A folder with a pack in it.
+struct Packing {
+    dir: TempDir,
+    name: &'static str,
+}
+
+impl Packing {
+    fn new(name: &'static str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, name }
+    }
+
+    /// A pack that a run has written.
+    fn of(name: &'static str, urls: &[String]) -> Self {
+        let packing = Self::new(name);
+        packing.run().urls(urls).expect_exit(0);
+        packing
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join(self.name)
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.dir.path().join(format!("{}.jsonl", self.name))
+    }
+
+    fn run(&self) -> Run {
+        Run::new().args(["--pack", self.path().to_str().unwrap()])
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        fs::read(self.path()).unwrap()
+    }
+
+    fn journaled(&self) -> Vec<Record> {
+        let journal = fs::read_to_string(self.journal()).unwrap();
+        let parse = |line| serde_json::from_str(line).unwrap();
+        journal.lines().map(parse).collect()
+    }
+
+    /// Reads the response of a record alone. It has to be that of its URL, and whole.
+    fn response(&self, record: &Record) -> WarcRecord {
+        let response = WarcRecord::alone(&self.path(), place(record));
+        assert_eq!(response.field("WARC-Type"), Some("response"));
+        response
+    }
+
+    /// Every URL has its body in the pack, at the place its record says.
+    fn expect_all(&self, done: &Done, urls: &[String]) {
+        assert_eq!(done.records.len(), urls.len());
+        for record in &done.records {
+            assert!(urls.contains(&record.url), "{}", record.url);
+            let response = self.response(record);
+            assert_eq!(response.target(), record.url);
+            let path = &record.url[record.url.rfind('/').unwrap()..];
+            assert!(response.payload() == body_of(path), "{path}");
+        }
+        warcio_checks(&self.path(), urls.iter().map(String::as_str));
+    }
+
+    /// The names in the folder.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path()).unwrap();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+        let mut names: Vec<_> = entries.map(|entry| name(entry.unwrap())).collect();
+        names.sort();
+        names
+    }
+}
+
+fn place(record: &Record) -> PackPlace {
+    record
+        .pack
+        .unwrap_or_else(|| panic!("no place: {record:?}"))
+}
+
+/// Bytes that don't compress, the same for the same seed.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut noise = vec![0; length];
+    fastrand::Rng::with_seed(seed).fill(&mut noise);
+    noise
+}
+
+/// What is sent for a path: of any length up to 4 KiB, half of it text.
+fn body_of(path: &str) -> Vec<u8> {
+    let seed = path
+        .bytes()
+        .fold(7, |sum: u64, byte| sum * 31 + u64::from(byte));
+    let length = fastrand::Rng::with_seed(seed).usize(..2048);
+    let mut body = path.repeat(length / path.len()).into_bytes();
+    body.extend_from_slice(&noise(seed, length));
+    body
+}
+
+fn path_of(request: &str) -> &str {
+    request.split(' ').nth(1).unwrap()
+}
+
+/// Sends `body_of` each path.
+fn pages() -> Server {
+    Server::http(|request| response("200 OK", &[], &body_of(path_of(request))))
+}
+
+fn urls(server: &Server, count: usize) -> Vec<String> {
+    (0..count).map(|n| server.url(&format!("/{n}"))).collect()
+}

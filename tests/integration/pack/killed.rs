@@ -1,0 +1,117 @@
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::{NAMES, Packing, body_of, noise, path_of, urls};
+use crate::support::{Server, Warc, WarcRecord, binary, response, warcio_checks};
+
+const PAGES: usize = 200;
+
+/// Every fiftieth page is large enough to wait in a file, and changes nothing else.
+fn page(path: &str) -> Vec<u8> {
+    let number: u64 = path[1..].parse().unwrap();
+    match number % 50 {
+        49 => noise(number, 1_200_000),
+        _ => body_of(path),
+    }
+}
+
+fn server() -> Server {
+    Server::http(|request| response("200 OK", &[], &page(path_of(request))))
+}
+
+/// Kills a run once so many more requests came, and a little later.
+fn run_and_kill(packing: &Packing, list: &File, server: &Server, rng: &mut Rng, flags: &[&str]) {
+    let until = server.requests().len() + rng.usize(1..30);
+    let mut child = binary()
+        .args(["-q", "-j8", "--pack"])
+        .arg(packing.path())
+        .args(flags)
+        .stdin(reopened(list))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while server.requests().len() < until && child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "it hangs");
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_micros(rng.u64(..8000)));
+    // SIGKILL; it may have ended by itself.
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+fn reopened(list: &File) -> File {
+    use std::io::{Seek as _, SeekFrom};
+    let mut list = list.try_clone().unwrap();
+    list.seek(SeekFrom::Start(0)).unwrap();
+    list
+}
+
+fn list_of(urls: &[String]) -> File {
+    use std::io::Write as _;
+    let mut list = tempfile::tempfile().unwrap();
+    list.write_all((urls.join("\n") + "\n").as_bytes()).unwrap();
+    list
+}
+
+/// Kills run after run, then lets one come to its end.
+fn kill_often(name: &'static str, seed: u64, flags: &[&str]) -> (Packing, Server) {
+    let server = server();
+    let urls = urls(&server, PAGES);
+    let (packing, list) = (Packing::new(name), list_of(&urls));
+    let mut rng = Rng::with_seed(seed);
+    for _ in 0..10 {
+        run_and_kill(&packing, &list, &server, &mut rng, flags);
+    }
+    let done = packing.run().args(flags.iter().copied()).urls(&urls);
+    let done = done.expect_exit(0);
+    expect_pages(&packing, &done.records, &urls);
+    (packing, server)
+}
+
+/// Each URL was noted as fetched once, and is where that says.
+fn expect_pages(packing: &Packing, records: &[fetchall::Record], urls: &[String]) {
+    let journaled = packing.journaled();
+    let fetched: BTreeSet<_> = journaled.iter().map(|record| &record.url).collect();
+    assert!(journaled.iter().all(|record| record.ok));
+    assert_eq!((journaled.len(), fetched.len()), (PAGES, PAGES));
+    assert_eq!(records.len(), urls.len());
+    for record in records.iter().chain(&journaled) {
+        let response = packing.response(record);
+        assert_eq!(response.target(), record.url);
+        let path = &record.url[record.url.rfind('/').unwrap()..];
+        assert!(response.payload() == page(path), "{path}");
+    }
+}
+
+#[test]
+fn a_pack_survives_being_killed_again_and_again() {
+    for (seed, name) in (1..).zip(NAMES) {
+        let (packing, server) = kill_often(name, seed, &[]);
+        let urls = urls(&server, PAGES);
+        // Bodies that came, but were not noted, are cut off and come once more.
+        let warc = Warc::read(&packing.path());
+        assert_eq!(warc.of_kind("response").len(), PAGES);
+        warcio_checks(&packing.path(), urls.iter().map(String::as_str));
+        assert_eq!(packing.files().len(), 2, "{:?}", packing.files());
+    }
+}
+
+#[test]
+fn a_synced_pack_does_too() {
+    let (packing, _server) = kill_often(NAMES[0], 3, &["--sync"]);
+    let warc = Warc::read(&packing.path());
+    // Bodies that came, but were not noted, may stay when a later one was noted first.
+    let targets: BTreeSet<_> = warc
+        .of_kind("response")
+        .into_iter()
+        .map(WarcRecord::target)
+        .collect();
+    assert_eq!(targets.len(), PAGES);
+}

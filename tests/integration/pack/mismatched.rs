@@ -1,0 +1,129 @@
+use std::fs::{self, File};
+
+use super::{NAMES, Packing, pages, place, urls};
+use crate::support::Run;
+
+impl Packing {
+    /// The ends of the groups in the pack, in order.
+    fn ends(&self) -> Vec<u64> {
+        self.journaled().iter().map(|r| place(r).end()).collect()
+    }
+
+    fn cut(&self, length: u64) {
+        let file = File::options().write(true).open(self.path()).unwrap();
+        file.set_len(length).unwrap();
+    }
+
+    fn append(&self, bytes: &[u8]) {
+        fs::write(self.path(), [&self.bytes(), bytes].concat()).unwrap();
+    }
+
+    fn forget_last_line(&self) {
+        let journal = fs::read_to_string(self.journal()).unwrap();
+        let lines: Vec<_> = journal.lines().collect();
+        let kept = lines[..lines.len() - 1].join("\n") + "\n";
+        fs::write(self.journal(), kept).unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_behind_the_last_record_is_cut_off() {
+    let server = pages();
+    let urls = urls(&server, 6);
+    for name in NAMES {
+        let packing = Packing::of(name, &urls);
+        let before = packing.bytes();
+        // The begin of a record, or zeros after a power failure.
+        for torn in [&before[..200], &[0; 200]] {
+            packing.append(torn);
+            let done = packing.run().urls(&urls).expect_exit(0);
+            let said = &done.stderr;
+            assert!(said.contains("warning: ") && said.contains(name), "{said}");
+            assert!(said.contains("200 bytes behind the last record"), "{said}");
+            assert!(said.contains("continuing: 6 of 6"), "{said}");
+            assert!(packing.bytes() == before);
+            packing.expect_all(&done, &urls);
+        }
+    }
+}
+
+#[test]
+fn what_the_journal_does_not_know_is_fetched_again() {
+    let server = pages();
+    let urls = urls(&server, 6);
+    for name in NAMES {
+        let packing = Packing::of(name, &urls);
+        packing.forget_last_line();
+        let kept = packing.ends();
+        let asked = server.requests().len();
+        let done = packing.run().urls(&urls).expect_exit(0);
+        assert!(done.stderr.contains("were cut off"), "{}", done.stderr);
+        assert!(
+            done.stderr.contains("continuing: 5 of 6"),
+            "{}",
+            done.stderr
+        );
+        assert_eq!(server.requests().len() - asked, 1);
+        assert_eq!(packing.ends()[..5], kept);
+        packing.expect_all(&done, &urls);
+    }
+}
+
+#[test]
+fn what_was_cut_from_a_pack_is_fetched_again_and_the_rest_stays() {
+    let server = pages();
+    let urls = urls(&server, 6);
+    for name in NAMES {
+        for (missing, into_the_next) in [(2, 50), (2, 0), (6, 0), (6, 7)] {
+            let packing = Packing::of(name, &urls);
+            let kept: usize = 6 - missing;
+            let ends = packing.ends();
+            let end = kept.checked_sub(1).map_or(0, |last| ends[last]);
+            packing.cut(end + into_the_next);
+            let rest = packing.bytes();
+            let done = packing.run().urls(&urls).expect_exit(0);
+            let told = format!("{missing} bodies that its journal knows are not there");
+            assert!(done.stderr.contains(&told), "{}", done.stderr);
+            assert!(
+                packing
+                    .bytes()
+                    .starts_with(&rest[..usize::try_from(end).unwrap()])
+            );
+            packing.expect_all(&done, &urls);
+            let again = packing.run().urls(&urls).expect_exit(0);
+            assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+            packing.expect_all(&again, &urls);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_remembered_when_others_took_its_place() {
+    let server = pages();
+    let urls = urls(&server, 8);
+    for name in NAMES {
+        let packing = Packing::of(name, &urls[..4]);
+        packing.cut(0);
+        // None of those that were lost, but as much as they took.
+        packing.run().urls(&urls[4..]).expect_exit(0);
+        packing.run().urls(&urls[4..]).expect_exit(0);
+        let done = packing.run().urls(&urls).expect_exit(0);
+        packing.expect_all(&done, &urls);
+    }
+}
+
+#[test]
+fn what_another_run_fetched_without_a_pack_is_not_in_it() {
+    let server = pages();
+    let urls = urls(&server, 4);
+    for name in NAMES {
+        let packing = Packing::new(name);
+        let journal = packing.journal();
+        let journal = ["--journal", journal.to_str().unwrap()];
+        Run::new().args(journal).urls(&urls[..2]).expect_exit(0);
+        let done = packing.run().urls(&urls).expect_exit(0);
+        packing.expect_all(&done, &urls);
+        let again = packing.run().urls(&urls).expect_exit(0);
+        packing.expect_all(&again, &urls);
+    }
+}

@@ -1,0 +1,144 @@
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::{NAMES, Packing, noise, pages, path_of, urls};
+use crate::support::{Run, Server, binary, closed_port, response};
+
+/// It is left alone, and people are told why.
+fn refused(pack: &Path, args: &[&str], why: &str) {
+    let url = format!("http://{}/", closed_port());
+    let pack = pack.to_str().unwrap();
+    let done = Run::new()
+        .args(["--pack", pack])
+        .args(args.iter().copied())
+        .urls([url])
+        .expect_exit(3);
+    assert!(done.stderr.contains(pack), "{}", done.stderr);
+    assert!(done.stderr.contains(why), "{}", done.stderr);
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn a_pack_without_its_journal() {
+    let server = pages();
+    for name in NAMES {
+        let packing = Packing::of(name, &urls(&server, 3));
+        fs::remove_file(packing.journal()).unwrap();
+        let before = packing.bytes();
+        refused(&packing.path(), &[], "its journal does not know it");
+        assert!(packing.bytes() == before);
+        assert_eq!(packing.files(), [name], "no journal was begun");
+    }
+}
+
+#[test]
+fn a_pack_with_the_journal_of_another() {
+    let server = Server::http(|request| match path_of(request) {
+        "/long" => response("200 OK", &[], &noise(1, 3000)),
+        _ => response("200 OK", &[], &noise(2, 1000)),
+    });
+    for name in NAMES {
+        let packing = Packing::of(name, &[server.url("/long")]);
+        // It ends where in the other pack no record does.
+        let other = Packing::of(name, &[server.url("/short")]);
+        fs::copy(other.journal(), packing.journal()).unwrap();
+        let before = packing.bytes();
+        refused(&packing.path(), &[], "its journal does not know it");
+        assert!(packing.bytes() == before);
+    }
+}
+
+#[test]
+fn a_file_of_somebody_else() {
+    for name in NAMES {
+        let packing = Packing::new(name);
+        fs::write(packing.path(), "my notes").unwrap();
+        refused(&packing.path(), &[], "its journal does not know it");
+        fs::write(packing.journal(), "").unwrap();
+        refused(&packing.path(), &[], "its journal does not know it");
+        assert_eq!(packing.bytes(), b"my notes");
+        fs::write(packing.journal(), "more notes").unwrap();
+        refused(&packing.path(), &[], "something else than records");
+        assert_eq!(fs::read(packing.journal()).unwrap(), b"more notes");
+        assert_eq!(packing.bytes(), b"my notes");
+    }
+}
+
+#[test]
+fn a_pack_that_somebody_else_has_added_to() {
+    let server = pages();
+    for name in NAMES {
+        let packing = Packing::of(name, &urls(&server, 3));
+        let added = [&packing.bytes(), &b"more notes"[..]].concat();
+        fs::write(packing.path(), &added).unwrap();
+        refused(&packing.path(), &[], "its journal does not know it");
+        assert!(packing.bytes() == added);
+    }
+}
+
+#[test]
+fn a_folder_and_a_pipe() {
+    let packing = Packing::new(NAMES[0]);
+    fs::create_dir(packing.path()).unwrap();
+    refused(&packing.path(), &[], "no regular file");
+    fs::remove_dir(packing.path()).unwrap();
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, packing.path(), fifo, 0o600.into(), 0).unwrap();
+    refused(&packing.path(), &[], "no regular file");
+    assert_eq!(packing.files(), [NAMES[0]]);
+}
+
+#[test]
+fn a_name_that_does_not_say_what_it_is() {
+    for name in ["pages.zip", "pages", "pages.warc.zst"] {
+        let packing = Packing::new(name);
+        refused(&packing.path(), &[], "ends in .warc or .warc.gz");
+        fs::write(packing.path(), "mine").unwrap();
+        refused(&packing.path(), &[], "ends in .warc or .warc.gz");
+        assert_eq!(packing.bytes(), b"mine");
+        assert_eq!(packing.files(), [name]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there() {
+    let packing = Packing::new("none/pages.warc");
+    refused(&packing.path(), &[], "No such file or directory");
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_pack_that_another_run_writes() {
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.hang()
+    });
+    let packing = Packing::new(NAMES[0]);
+    let mut command = binary();
+    command
+        .arg("--pack")
+        .arg(packing.path())
+        .arg(server.url("/"));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let _running = Running(command.spawn().unwrap());
+    while server.requests().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    refused(&packing.path(), &[], "another fetchall is writing it");
+    let other = packing.dir.path().join("other.jsonl");
+    let other = ["--journal", other.to_str().unwrap()];
+    refused(&packing.path(), &other, "another run is writing to it");
+    assert_eq!(packing.bytes(), b"");
+}
