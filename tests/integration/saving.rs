@@ -1,6 +1,9 @@
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use fetchall::OutcomeName;
 
@@ -333,6 +336,45 @@ fn lines(out: &Out) -> usize {
 }
 
 #[test]
+fn what_was_done_when_nobody_read_on_was_written_down() {
+    let server = Server::http(|request| {
+        if path(request) != "/now" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        response("200 OK", &[], path(request).as_bytes())
+    });
+    let out = Out::new();
+    let paths = || std::iter::once("/now".to_owned()).chain((0..300).map(|n| format!("/{n}")));
+    let urls: Vec<_> = paths().map(|path| server.url(&path)).collect();
+    let mut run = binary()
+        .args(["--json", "-j4", "-o", out.path().to_str().unwrap()])
+        .args(&urls)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(run.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(141));
+    let journal = out.journal();
+    assert!(!journal.is_empty() && journal.len() < urls.len());
+    assert!(
+        journal
+            .iter()
+            .all(|record| record.ok && out.file(record).exists())
+    );
+    assert!(out.unfinished().is_empty());
+    let done = out.run().urls(urls).expect_exit(0);
+    let skipped = done
+        .records
+        .iter()
+        .filter(|record| record.outcome == OutcomeName::Skipped);
+    assert_eq!(skipped.count(), journal.len());
+}
+
+#[test]
 fn a_skipped_page_needs_no_server() {
     let out = Out::new();
     let url = {
@@ -392,7 +434,7 @@ fn large(mib: usize) -> Server {
             connection.send(&piece)?;
         }
         // The most it ever took is still there to be read.
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
         connection.send(&piece)
     })
 }
@@ -410,7 +452,7 @@ fn memory_for(mib: usize) -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
         most = most.max(number.map_or(0, |number| number.parse().unwrap()));
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     let records = out.journal();
     assert_eq!(records[0].bytes, Some((mib as u64) << 20), "{records:?}");
