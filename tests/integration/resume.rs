@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fetchall::ErrorKind;
 
-use crate::support::{Done, Out, Server, header, response, scripted};
+use crate::support::{Done, Out, Server, header, path, response, scripted};
 
 const TAG: &str = "ETag: \"a\"";
 const OLD: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
@@ -275,8 +275,11 @@ fn redirecting(
 #[test]
 fn a_part_belongs_to_the_url_that_sent_it() {
     let paths = |server: &Server| -> Vec<_> {
-        let path = |request: &String| request.split(' ').nth(1).unwrap().to_owned();
-        server.requests().iter().map(path).collect()
+        let requests = server.requests();
+        requests
+            .iter()
+            .map(|request| path(request).to_owned())
+            .collect()
     };
     let server = redirecting(|_| "/new", vec![cut(&[TAG], 400), rest(400, &[TAG])]);
     let out = Out::new();

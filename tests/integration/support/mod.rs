@@ -7,5 +7,7 @@ mod tls;
 
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
-pub use server::{Connection, Server, black_hole, closed_port, header, response, scripted, until};
+pub use server::{
+    Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
+};
 pub use tls::{Authority, TlsServer};
