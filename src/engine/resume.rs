@@ -129,7 +129,7 @@ fn names_another(version: &Version, head: &ResponseHead) -> bool {
 }
 
 fn validator_name(version: &Version) -> header::HeaderName {
-    if is_strong(&version.validator) {
+    if version.is_tagged() {
         header::ETAG
     } else {
         header::LAST_MODIFIED

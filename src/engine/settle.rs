@@ -7,8 +7,8 @@ use http::{StatusCode, header};
 use super::clock::{RunClock, millis};
 use super::worker::Ended;
 use crate::model::{
-    Attempt, Change, FetchError, Fetched, InvalidLine, Job, Outcome, OutcomeName, Past, Record,
-    RecordError, RelPath, ResponseHead, Saved, Settled, now,
+    Attempt, Change, FetchError, Fetched, InvalidLine, Job, Outcome, OutcomeName, Part, Past,
+    Record, RecordError, RelPath, ResponseHead, Saved, Settled, now,
 };
 
 /// A line that was no URL.
@@ -108,6 +108,9 @@ pub fn settled(
     };
     if let Some(head) = &head {
         describe(&mut record, head);
+        if head.status == StatusCode::RANGE_NOT_SATISFIABLE && record.ok {
+            describe_part(&mut record, attempt.part.as_deref());
+        }
     }
     match &result {
         Ok(saved) => place(&mut record, saved),
@@ -141,6 +144,21 @@ fn describe(record: &mut Record, head: &ResponseHead) {
     record.content_type = text(header::CONTENT_TYPE);
     record.etag = text(header::ETAG);
     record.last_modified = text(header::LAST_MODIFIED);
+}
+
+/// A 416 said that nothing was missing: its own headers are of an error page, and which version
+/// the body is of was said when the body came.
+fn describe_part(record: &mut Record, part: Option<&Part>) {
+    record.content_type = None;
+    let Some(version) = part.map(|part| &part.version) else {
+        return;
+    };
+    let validator = version.validator.to_str().map(str::to_owned).ok();
+    if version.is_tagged() {
+        record.etag = validator;
+    } else {
+        record.last_modified = validator;
+    }
 }
 
 /// Where the body went.

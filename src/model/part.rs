@@ -17,6 +17,14 @@ pub struct Version {
     pub total: Option<u64>,
 }
 
+impl Version {
+    /// Whether the validator is an `ETag`, and not a `Last-Modified`: that has no quotes.
+    #[must_use]
+    pub fn is_tagged(&self) -> bool {
+        self.validator.as_bytes().starts_with(b"\"")
+    }
+}
+
 /// The beginning of a body, kept by a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {

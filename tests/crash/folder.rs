@@ -98,7 +98,11 @@ impl Folder {
             assert!(is_whole, "{} is not what was sent", path.display());
         }
         let mut left = Left::default();
-        for record in self.records().into_iter().filter(|record| record.ok) {
+        for record in self.records() {
+            assert!(
+                record.ok,
+                "what was cut off is left, and not failed: {record:?}"
+            );
             let page = site.page_of(&record.url);
             let file = self.out().join(record.file.unwrap());
             assert_eq!(files.get(&page), Some(&file), "{} is journaled", record.url);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::support::{Connection, Server};
+use crate::support::{Connection, Server, header, path};
 
 /// Long ago: a `Last-Modified` that is as good as a strong `ETag`.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -238,7 +238,7 @@ impl Page {
 impl State {
     fn serve(&self, connection: &mut Connection) -> io::Result<()> {
         while let Some(request) = connection.request()? {
-            let path = request.split(' ').nth(1).unwrap_or_default();
+            let path = path(&request);
             let page = &self.pages[number(path).unwrap()];
             if page.kind == Kind::Moved && path.starts_with("/moved/") {
                 let to = path.replace("/moved/", "/now/");
@@ -255,13 +255,9 @@ impl State {
     }
 
     fn note(&self, request: &str) -> Asked {
-        let header = |wanted: &str| {
-            let mut headers = request.lines().filter_map(|line| line.split_once(": "));
-            let found = headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| value.to_owned())
-        };
+        let header = |name| header(request, name).map(str::to_owned);
         let asked = Asked {
-            page: number(request.split(' ').nth(1).unwrap_or_default()).unwrap(),
+            page: number(path(request)).unwrap(),
             range: header("range"),
             if_range: header("if-range"),
             accept_encoding: header("accept-encoding"),

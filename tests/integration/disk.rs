@@ -5,14 +5,7 @@ use std::process::Command;
 
 use fetchall::ErrorKind;
 
-use crate::support::{Out, Server, binary, records, response};
-
-fn pages() -> Server {
-    Server::http(|request| {
-        let path = request.split(' ').nth(1).unwrap_or_default();
-        response("200 OK", &[], path.as_bytes())
-    })
-}
+use crate::support::{Out, Run, Server, binary, pages, records, response};
 
 #[test]
 fn a_folder_that_can_not_be_one_is_an_error_of_the_run() {
@@ -24,7 +17,7 @@ fn a_folder_that_can_not_be_one_is_an_error_of_the_run() {
     let no_place = Path::new("/proc/self/out").to_owned();
     for dir in [in_the_way.clone(), in_the_way.join("below"), no_place] {
         let dir = dir.to_str().unwrap();
-        let done = crate::support::Run::new()
+        let done = Run::new()
             .args(["-o", dir, &server.url("/a")])
             .expect_exit(3);
         assert!(

@@ -19,6 +19,8 @@ mod examples;
 mod hosts;
 /// HTTP/2, over TLS and by prior knowledge.
 mod http2;
+/// The journal: what is wrong with it, whose it is, when it is written.
+mod journal;
 /// The library without the program.
 mod library;
 /// Where URLs come from: files, stdin, arguments.
@@ -39,7 +41,7 @@ mod results;
 mod resume;
 /// Retries and `Retry-After`.
 mod retry;
-/// `-o`, the journal, and the same command again.
+/// `-o`, and the same command again.
 mod saving;
 /// `--simulate-failure`.
 mod simulate;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fetchall::{Change, OutcomeName};
 
-use crate::support::{Done, Out, Server, header, response};
+use crate::support::{Done, Out, Server, header, path, response};
 
 const TAG: &str = "ETag: W/\"a\"";
 const DATED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
@@ -30,10 +30,9 @@ fn site() -> Site {
 }
 
 fn answer(request: &str, is_later: bool) -> Vec<u8> {
-    let path = request.split(' ').nth(1).unwrap_or_default();
     let knows = |name, value: &str| header(request, name) == Some(value);
     let ok = |headers: &[&str], body: &[u8]| response("200 OK", headers, body);
-    match path {
+    match path(request) {
         "/tagged" if knows("if-none-match", "W/\"a\"") => response("304 Not Modified", &[TAG], b""),
         "/tagged" => ok(&[TAG, "Content-Type: text/plain"], b"tagged"),
         "/dated" if knows("if-modified-since", &DATED[15..]) => {

@@ -1,6 +1,8 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fetchall::ErrorKind;
 
-use crate::support::{Done, Out, Server, header, response, scripted};
+use crate::support::{Done, Out, Server, header, path, response, scripted};
 
 const TAG: &str = "ETag: \"a\"";
 const OLD: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
@@ -221,7 +223,6 @@ fn a_416_completes_what_lacked_only_its_end() {
         "416 Range Not Satisfiable",
         &[
             CLOSE,
-            TAG,
             "Content-Type: text/html",
             "Content-Range: bytes */1000",
         ],
@@ -233,6 +234,8 @@ fn a_416_completes_what_lacked_only_its_end() {
     let record = case.done.record();
     assert!(record.ok);
     assert_eq!(record.resumed_at, Some(1000));
+    assert_eq!(record.etag.as_deref(), Some("\"a\""), "that of the body");
+    assert_eq!(record.content_type, None, "not that of the error page");
 }
 
 #[test]
@@ -272,8 +275,11 @@ fn redirecting(
 #[test]
 fn a_part_belongs_to_the_url_that_sent_it() {
     let paths = |server: &Server| -> Vec<_> {
-        let path = |request: &String| request.split(' ').nth(1).unwrap().to_owned();
-        server.requests().iter().map(path).collect()
+        let requests = server.requests();
+        requests
+            .iter()
+            .map(|request| path(request).to_owned())
+            .collect()
     };
     let server = redirecting(|_| "/new", vec![cut(&[TAG], 400), rest(400, &[TAG])]);
     let out = Out::new();
@@ -327,4 +333,67 @@ fn a_user_who_asks_for_a_range_gets_it_and_nothing_is_continued() {
         .map(|request| header(request, "range"))
         .collect();
     assert_eq!(ranges, [Some("bytes=500-"); 2]);
+}
+
+/// What a server that does ranges answers.
+fn honest(request: &str) -> Vec<u8> {
+    let from = header(request, "range").and_then(|range| range.strip_prefix("bytes="));
+    match from.and_then(|range| range.strip_suffix('-')) {
+        Some("1000") => {
+            let range = "Content-Range: bytes */1000";
+            response("416 Range Not Satisfiable", &[CLOSE, range], b"")
+        }
+        Some(from) => rest(from.parse().unwrap(), &[TAG]),
+        None => whole(&[TAG]),
+    }
+}
+
+#[test]
+fn equal_lines_do_not_get_into_each_others_parts() {
+    let number = AtomicUsize::new(0);
+    let server = Server::start(move |connection| {
+        let answer = honest(&connection.request()?.unwrap_or_default());
+        // Two of three are cut, some of them before their bodies begin.
+        let missing = match number.fetch_add(1, Ordering::SeqCst) % 6 {
+            0 | 3 => 0,
+            n => n * 97,
+        };
+        connection.send(&answer[..answer.len().saturating_sub(missing)])
+    });
+    let out = Out::new();
+    let pages = (0..120).map(|n| server.url(&format!("/page{}", n % 20)));
+    let done = out
+        .run()
+        .args(["--retries=60", "--retry-max-delay=5ms"])
+        .urls(pages)
+        .expect_exit(0);
+    assert_eq!(done.records.len(), 120);
+    for record in &done.records {
+        assert!(out.body(record) == body(1), "{record:?}");
+        assert_eq!(record.bytes, Some(1000));
+    }
+    assert!(out.unfinished().is_empty());
+}
+
+#[test]
+fn simulated_cuts_are_continued_like_real_ones() {
+    let server = Server::http(honest);
+    let out = Out::new();
+    let done = out
+        .run()
+        .args([
+            "--simulate-failure=truncated=50%,reset=20%",
+            "--retries=60",
+            "--retry-max-delay=5ms",
+        ])
+        .urls((0..40).map(|n| server.url(&format!("/page{n}"))))
+        .expect_exit(0);
+    for record in &done.records {
+        assert!(out.body(record) == body(1), "{record:?}");
+    }
+    let is_resumed = done
+        .records
+        .iter()
+        .any(|record| record.resumed_at.is_some());
+    assert!(is_resumed, "some were cut in their bodies");
 }

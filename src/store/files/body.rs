@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::parts::Kept;
 use super::writer::{Order, Temp};
-use super::{Shared, writer_of};
-use crate::model::{Cause, FetchError, Part, RelPath, Version};
+use super::{Shared, part_is_gone, writer_of};
+use crate::model::{FetchError, Part, RelPath, Version};
 use crate::store::{BodyFile, Done};
 
 /// Bytes that are collected before they are handed to a writer.
@@ -29,6 +29,8 @@ pub struct FileBody {
     length: u64,
     /// Where its beginning is.
     temp: Option<Arc<Temp>>,
+    /// Whether an attempt has taken the part: it gives it back, too.
+    is_taken: bool,
     /// Nothing is to be done when it is dropped.
     is_over: bool,
 }
@@ -44,6 +46,7 @@ impl FileBody {
             held: 0,
             length: 0,
             temp: None,
+            is_taken: false,
             is_over: false,
         }
     }
@@ -57,17 +60,12 @@ impl FileBody {
         temp: Option<Arc<Temp>>,
     ) -> Result<Self, FetchError> {
         if temp.is_none() {
-            return Err(FetchError::Save {
-                cause: Cause::words(format!(
-                    "the part of {} is gone",
-                    shared.folder.shown(&file)
-                )),
-                ends_run: false,
-            });
+            return Err(part_is_gone(&shared.folder, &file));
         }
         let mut body = Self::new(shared, file, version);
         body.length = length;
         body.temp = temp;
+        body.is_taken = true;
         Ok(body)
     }
 
@@ -109,7 +107,9 @@ impl FileBody {
         let kept = Kept {
             part,
             temp,
-            in_use: false,
+            // Not free a moment before it is given back: an equal line could take it in
+            // between, and that would give it to a third one.
+            in_use: self.is_taken,
         };
         if let Some(unwanted) = self.shared.parts.keep(self.file.clone(), kept) {
             self.shared.remove(unwanted);

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{BodyStore, Done, path_of};
-use crate::model::{Attempt, FetchError, Job, Part, RelPath, ResponseHead, Version};
+use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Version};
 use body::FileBody;
 use folder::Folder;
 use parts::Parts;
@@ -112,6 +112,14 @@ impl Files {
     }
 }
 
+/// Nobody but this program takes a part away; it must not go unnoticed.
+fn part_is_gone(folder: &Folder, file: &RelPath) -> FetchError {
+    FetchError::Save {
+        cause: Cause::words(format!("the part of {} is gone", folder.shown(file))),
+        ends_run: false,
+    }
+}
+
 /// The file of a job: the one it names, or that of its URL.
 #[must_use]
 pub fn file_of(job: &Job) -> RelPath {
@@ -175,7 +183,7 @@ impl BodyStore for Files {
     async fn commit_part(&self, attempt: &Attempt, part: &Part, done: Done) {
         let file = file_of(&attempt.job);
         let Some(temp) = self.shared.parts.remove(&file, part.id) else {
-            return;
+            return done(Err(part_is_gone(&self.shared.folder, &file)));
         };
         let writer = writer_of(&temp, &self.shared.writers);
         let order = Order::Finish {

@@ -9,7 +9,9 @@ mod warcio;
 
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
-pub use server::{Connection, Server, black_hole, closed_port, header, response, scripted, until};
+pub use server::{
+    Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
+};
 pub use tls::{Authority, TlsServer};
 pub use warc::{Warc, WarcRecord};
 pub use warcio::warcio_checks;

@@ -81,6 +81,17 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
+    /// The paths that were asked for, in order of the alphabet.
+    pub fn asked(&self) -> Vec<String> {
+        let requests = self.requests();
+        let mut paths: Vec<_> = requests
+            .iter()
+            .map(|request| path(request).to_owned())
+            .collect();
+        paths.sort();
+        paths
+    }
+
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -164,6 +175,19 @@ pub fn scripted(replies: Vec<Vec<u8>>) -> Server {
         let next = next.fetch_add(1, Ordering::SeqCst);
         connection.send(&replies[next.min(replies.len() - 1)])
     })
+}
+
+/// `/missing` is a 404; any other page says its path.
+pub fn pages() -> Server {
+    Server::http(|request| match path(request) {
+        "/missing" => response("404 Not Found", &[], b"no"),
+        path => response("200 OK", &["Content-Type: text/plain"], path.as_bytes()),
+    })
+}
+
+/// The path of a request.
+pub fn path(request: &str) -> &str {
+    request.split(' ').nth(1).unwrap_or_default()
 }
 
 /// A header of a request.

@@ -1,0 +1,168 @@
+use std::fs;
+
+use fetchall::OutcomeName;
+
+use crate::support::{
+    Background, Connection, Out, Run, Server, binary, pages, path, records, response, until,
+};
+
+#[test]
+fn torn_and_foreign_lines_of_the_journal_are_told_and_ignored() {
+    let server = pages();
+    let out = Out::new();
+    let run = || out.run().urls([server.url("/a"), server.url("/b")]);
+    run().expect_exit(0);
+    let journal = fs::read_to_string(out.journal_path()).unwrap();
+
+    let torn = &journal[..journal.len() - 20];
+    fs::write(out.journal_path(), torn).unwrap();
+    let done = run().expect_exit(0);
+    assert!(
+        done.stderr.contains("its last line was torn"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains("continuing: 1 of 2 already done"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(out.journal().len(), 2, "every line is whole again");
+
+    let (first, second) = journal.split_once('\n').unwrap();
+    fs::write(out.journal_path(), format!("{first}\nno record\n{second}")).unwrap();
+    let done = run().expect_exit(0);
+    assert!(
+        done.stderr.contains("line 2 is no record and is ignored"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains("continuing: 2 of 2 already done"),
+        "{}",
+        done.stderr
+    );
+
+    let quiet = run().arg("-q").expect_exit(0);
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_journal_that_is_none_is_left_alone() {
+    let server = pages();
+    let out = Out::new();
+    let notes = out.beside("notes");
+    fs::write(&notes, "mine\nand only mine").unwrap();
+    let done = Run::new()
+        .args(["--journal", notes.to_str().unwrap(), &server.url("/a")])
+        .expect_exit(3);
+    assert!(
+        done.stderr.contains("something else than records"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains(notes.to_str().unwrap()),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(fs::read_to_string(notes).unwrap(), "mine\nand only mine");
+    assert_eq!(server.requests().len(), 0);
+}
+
+/// Never answers `/hang`.
+fn hanging() -> Server {
+    fn serve(connection: &mut Connection) -> std::io::Result<()> {
+        while let Some(request) = connection.request()? {
+            match path(&request) {
+                "/hang" => connection.hang()?,
+                path => connection.send(&response("200 OK", &[], path.as_bytes()))?,
+            }
+        }
+        Ok(())
+    }
+    Server::start(serve)
+}
+
+#[test]
+fn two_runs_do_not_share_a_folder_or_a_journal() {
+    let server = hanging();
+    let out = Out::new();
+    let first = out.start(&[&server.url("/hang")]);
+    until("the first run asks", || !server.requests().is_empty());
+    let second = out.run().arg(server.url("/a")).expect_exit(3);
+    let path = out.path().display().to_string();
+    let message = "another fetchall is at work in this folder";
+    assert!(
+        second.stderr.contains(&format!("{path}: {message}")),
+        "{}",
+        second.stderr
+    );
+    drop(first);
+    out.run().arg(server.url("/a")).expect_exit(0);
+
+    let journal = out.beside("journal");
+    let journal = journal.to_str().unwrap();
+    let mut command = binary();
+    command.args(["--journal", journal, &server.url("/hang")]);
+    let before = server.requests().len();
+    let first = Background::start(command);
+    until("it asks", || server.requests().len() > before);
+    let second = Run::new()
+        .args(["--journal", journal, &server.url("/a")])
+        .expect_exit(3);
+    assert!(second.stderr.contains(journal), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("another fetchall is writing it"),
+        "{}",
+        second.stderr
+    );
+    drop(first);
+    Run::new()
+        .args(["--journal", journal, &server.url("/a")])
+        .expect_exit(0);
+}
+
+#[test]
+fn a_journal_alone_is_enough_to_go_on() {
+    let server = pages();
+    let out = Out::new();
+    let journal = out.beside("journal");
+    let run = |paths: &[&str]| {
+        Run::new()
+            .args(["--journal", journal.to_str().unwrap()])
+            .urls(paths.iter().map(|path| server.url(path)))
+    };
+    run(&["/a", "/b"]).expect_exit(0);
+    let done = run(&["/a", "/b", "/c"]).expect_exit(0);
+    assert!(
+        done.stderr.contains("continuing: 2 of 3 already done"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(done.of("/a").outcome, OutcomeName::Skipped);
+    assert_eq!((done.of("/a").bytes, &done.of("/a").file), (Some(2), &None));
+    assert_eq!(server.asked(), ["/a", "/b", "/c"]);
+    let written = records(&fs::read_to_string(&journal).unwrap());
+    assert_eq!(written.len(), 3);
+}
+
+#[test]
+fn the_journal_does_not_wait_for_the_order_of_the_results() {
+    let server = hanging();
+    let out = Out::new();
+    let urls = ["/hang", "/a", "/b"].map(|path| server.url(path));
+    let run = out.start(&["--ordered", &urls[0], &urls[1], &urls[2]]);
+    until("two records", || {
+        out.journal_path().exists() && lines(&out) == 2
+    });
+    drop(run);
+    let mut journaled: Vec<_> = out.journal().into_iter().map(|record| record.url).collect();
+    journaled.sort();
+    assert_eq!(journaled, urls[1..]);
+}
+
+fn lines(out: &Out) -> usize {
+    let journal = fs::read(out.journal_path()).unwrap();
+    journal.iter().filter(|byte| **byte == b'\n').count()
+}
