@@ -83,7 +83,8 @@ fn what_was_cut_from_a_pack_is_fetched_again_and_the_rest_stays() {
             let rest = packing.bytes();
             let done = packing.run().urls(&urls).expect_exit(0);
             let told = format!("{missing} bodies that its journal knows are not there");
-            assert!(done.stderr.contains(&told), "{}", done.stderr);
+            let said = &done.stderr;
+            assert!(said.contains(&told) && said.contains(name), "{said}");
             assert!(
                 packing
                     .bytes()
