@@ -84,6 +84,7 @@ pub enum ProgressWhen {
 #[derive(Debug, Parser)]
 #[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, allow_negative_numbers = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
+#[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
 pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
@@ -281,7 +282,7 @@ pub struct Cli {
     #[arg(long, requires = "output_dir", help_heading = "Save")]
     pub dry_run: bool,
     /// Body, folder and journal survive a power cut before a URL counts as done (slower).
-    #[arg(long, help_heading = "Save")]
+    #[arg(long, requires = "remembering", help_heading = "Save")]
     pub sync: bool,
     /// Hash every body; the records then carry its sha256.
     #[arg(long, help_heading = "Save")]

@@ -260,6 +260,7 @@ fn judge(
         match resume::answer(part, head) {
             Answer::Rest { length, total } => {
                 within(options.max_size, Some(total))?;
+                Expectation::new(attempt, false).announced(Some(total))?;
                 return Ok(Verdict::Take(Some(Rest { length, total })));
             }
             Answer::Complete => return Ok(Verdict::Complete(part.clone())),

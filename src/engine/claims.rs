@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use crate::model::{Job, Place, RelPath};
 
 /// The files that are taken. It holds a few dozen bytes for each, and nothing until a line
-/// names a file: files named by URLs never meet.
+/// comes from a list that can name files: files named by URLs never meet.
 #[derive(Debug, Default)]
 pub struct Claims {
     keys: (RandomState, RandomState),
@@ -27,7 +27,8 @@ impl Claims {
     /// # Errors
     /// Where the line stands that has it, when that is for another body.
     pub fn claim(&mut self, job: &Job, file: &RelPath) -> Result<(), Place> {
-        self.any_named |= job.named_file().is_some();
+        // Only lists that can name files give their jobs wishes.
+        self.any_named |= job.wish.is_some();
         if !self.any_named {
             return Ok(());
         }

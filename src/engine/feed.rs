@@ -88,8 +88,14 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
             };
             batch.into_iter().map(recall).collect()
         });
-        // It fails only when the run is over anyway.
-        recalled.await.unwrap_or_default()
+        match recalled.await {
+            Ok(recalled) => recalled,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and the run with it.
+                Err(_) => Vec::new(),
+            },
+        }
     }
 
     async fn take(&mut self, entry: Entry, recalled: Recalled) -> Result<(), Ended> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use crate::model::{Attempt, Part, ResponseHead, Version};
 
@@ -79,9 +79,12 @@ fn rest(part: &Part, head: &ResponseHead) -> Answer {
 
 /// The version of a body that is worth keeping when it is cut off.
 pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
-    let asks_plainly = attempt.method == Method::GET && !attempt.with_body;
     let takes_ranges = head.text(header::ACCEPT_RANGES) != Some("none");
-    if !(asks_plainly && takes_ranges && head.status == StatusCode::OK && is_uncoded(head)) {
+    if !(attempt.asks_plainly()
+        && takes_ranges
+        && head.status == StatusCode::OK
+        && is_uncoded(head))
+    {
         return None;
     }
     Some(Version {
@@ -185,7 +188,7 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::model::{Job, Place};
-    use http::HeaderMap;
+    use http::{HeaderMap, Method};
     use url::Url;
 
     fn head(status: u16, headers: &[(&'static str, &'static str)]) -> ResponseHead {

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
@@ -167,8 +167,7 @@ fn part_to_continue<T, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
 ) -> Option<Box<Part>> {
-    let asks_plainly = attempt.method == Method::GET && !attempt.with_body;
-    if !asks_plainly || attempt::is_partial_fine(attempt, &engine.options) {
+    if !attempt.asks_plainly() || attempt::is_partial_fine(attempt, &engine.options) {
         return None;
     }
     engine.store.take_part(attempt).map(Box::new)

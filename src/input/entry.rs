@@ -24,7 +24,7 @@ const COMMON: [Method; 7] = [
 const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
 /// A line that can be fetched: from where, and what else it asks for.
-pub type Said = (Parsed, Wish);
+pub type Said = (Parsed, Option<Box<Wish>>);
 
 /// Something to fetch. `raw` is what is kept for `--failed FILE`, where that is not the URL.
 pub fn job(place: Place, (parsed, wish): Said, raw: Option<Box<[u8]>>) -> Entry {
@@ -34,7 +34,7 @@ pub fn job(place: Place, (parsed, wish): Said, raw: Option<Box<[u8]>>) -> Entry 
         url,
         credentials,
         raw,
-        wish: (wish != Wish::default()).then(|| Box::new(wish)),
+        wish,
     })
 }
 
@@ -127,10 +127,13 @@ impl Draft {
     pub fn finish(self, rules: Rules) -> Result<Said, String> {
         let url = self.url.ok_or("it has no url")?;
         let wish = self.wish;
-        let is_own = wish.method.is_some() || wish.body.is_some();
-        if rules.saves_files && is_own && wish.file.is_none() {
-            return Err("a line with a method or a body must name its file".to_owned());
+        if rules.saves_files && wish.changes_request() && wish.file.is_none() {
+            return Err(
+                "a line with a method, headers or a body of its own must name its file".to_owned(),
+            );
         }
-        Ok((url, wish))
+        // Where a line may name a file, it is told from one that can't.
+        let has_wish = rules.saves_files || wish != Wish::default();
+        Ok((url, has_wish.then(|| Box::new(wish))))
     }
 }

@@ -402,7 +402,9 @@ mod tests {
             r#"{"url":"http://a/","body":""}"#,
         ] {
             let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules);
-            assert!(reason.ends_with("a line with a method or a body must name its file"));
+            assert!(reason.ends_with(
+                "a line with a method, headers or a body of its own must name its file"
+            ));
             assert!(wish(line).changes_request(), "fine elsewhere");
         }
         let named = r#"{"url":"http://a/","body":"x","file":"y"}"#;

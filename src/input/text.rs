@@ -7,7 +7,7 @@ use super::entry::{invalid, job, url_as_json};
 use super::lines::{Line, Lines};
 use super::list::{List, Origin, Rules, Step};
 use super::url::{Parsed, parse_url, shown};
-use crate::model::{Entry, Place, Wish};
+use crate::model::{Entry, Place};
 
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
 /// asks for at least 8000 octets to be supported); a longer line is not held in memory.
@@ -81,7 +81,7 @@ fn entry(parsed: Result<Parsed, String>, bytes: &[u8], place: Place, rules: Rule
     match parsed {
         Ok(parsed) => {
             let differs = rules.as_json || bytes != parsed.0.as_str().as_bytes();
-            job(place, (parsed, Wish::default()), differs.then(raw))
+            job(place, (parsed, None), differs.then(raw))
         }
         Err(reason) => invalid(place, shown(bytes), raw(), reason),
     }

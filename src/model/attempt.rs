@@ -89,6 +89,12 @@ impl Attempt {
         })
     }
 
+    /// Whether it asks for a page as it is: only that can be continued, or be unchanged.
+    #[must_use]
+    pub fn asks_plainly(&self) -> bool {
+        self.method == Method::GET && !self.with_body
+    }
+
     /// The part that this attempt asks to be continued: only of the URL that sent it.
     #[must_use]
     pub fn continued(&self) -> Option<&Part> {
@@ -101,7 +107,8 @@ impl Attempt {
     #[must_use]
     pub fn if_changed(&self) -> Option<&Known> {
         let known = self.known.as_deref()?;
-        (self.part.is_none() && known.url == *self.url()).then_some(known)
+        let is_fit = self.asks_plainly() && self.part.is_none() && known.url == *self.url();
+        is_fit.then_some(known)
     }
 
     /// Whether credentials and the user's own headers may go along.

@@ -64,6 +64,7 @@ pub struct History {
     done: Vec<Done>,
     failures: Vec<Failure>,
     records: u64,
+    pack_end: Option<u64>,
     keys: (RandomState, RandomState),
     with_detail: bool,
 }
@@ -125,9 +126,11 @@ impl History {
         // The later ones first: the first of a job is kept.
         self.done
             .sort_unstable_by_key(|one| (one.key, u64::MAX - one.at));
-        self.done.dedup_by_key(|one| one.key);
         let failures = &self.failures;
         self.done.retain(|one| !is_lost(one, failures));
+        // Those that don't count any more stand in the pack all the same.
+        self.pack_end = self.last_pack_end();
+        self.done.dedup_by_key(|one| one.key);
         self.done.shrink_to_fit();
         self.failures.shrink_to_fit();
     }
@@ -140,6 +143,10 @@ impl History {
     /// Where the last record ends that is known to stand in a pack.
     #[must_use]
     pub fn pack_end(&self) -> Option<u64> {
+        self.pack_end
+    }
+
+    fn last_pack_end(&self) -> Option<u64> {
         let packs = self.done.iter().filter_map(|one| one.pack.as_deref());
         packs.map(|place| place.end()).max()
     }
@@ -149,6 +156,7 @@ impl History {
         let before = self.done.len();
         self.done
             .retain(|one| one.pack.as_ref().is_none_or(|place| place.end() <= length));
+        self.pack_end = self.last_pack_end();
         before - self.done.len()
     }
 

@@ -146,6 +146,8 @@ fn read(file: &File, history: History) -> Result<(Found, u64), JournalError> {
                 length += read + u64::from(!is_ended);
             }
             Err(_) if !is_ended && (records > 0 || is_beginning(&line)) => found.torn = true,
+            // Where a power cut has taken what was not on the disk yet.
+            Err(_) if !is_ended && line.iter().all(|byte| *byte == 0) => found.torn = true,
             Err(_) if line.trim_ascii().is_empty() => length += read,
             Err(_) => {
                 found.garbage += 1;

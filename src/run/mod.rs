@@ -411,7 +411,9 @@ fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: &Shu
 /// The worst of what happened: a failing output before an input that can't be read, as
 /// the exit codes have it.
 fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
-    let is_cut = !pump.summary.list_ended && pump.summary.ended_by.is_none();
+    let is_early = pump.summary.ended_by.is_some();
+    let is_cut = !pump.summary.list_ended && !is_early;
+    let is_lossy = pump.summary.left > 0 && !is_early;
     let problem = match (end.panic, pump.error, end.broken, end.input_error) {
         (Some(text), _, _, _) => Problem::Internal(text),
         (None, Some(error), _, _) => Problem::Report(error),
@@ -419,6 +421,9 @@ fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
         (None, None, None, Some(error)) => Problem::Input(error),
         (None, None, None, None) if is_cut => {
             Problem::Internal("the list was not read to its end".to_owned())
+        }
+        (None, None, None, None) if is_lossy => {
+            Problem::Internal("URLs were lost on their way".to_owned())
         }
         (None, None, None, None) => return Ok(pump.summary),
     };

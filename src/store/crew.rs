@@ -3,8 +3,9 @@
 //! up.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -45,6 +46,8 @@ pub struct Crew<O> {
     /// So many orders may wait for a thread before the next one helps.
     busy: usize,
     room: Arc<Semaphore>,
+    /// Nothing more is to be done.
+    stopped: Arc<AtomicBool>,
 }
 
 impl<O: Send + 'static> Crew<O> {
@@ -58,16 +61,23 @@ impl<O: Send + 'static> Crew<O> {
         hands: impl IntoIterator<Item = impl Hand<Order = O>>,
     ) -> io::Result<Self> {
         let mut queues = Vec::new();
+        let stopped = Arc::new(AtomicBool::new(false));
         for hand in hands {
             let (sender, tasks) = mpsc::unbounded_channel();
             let waiting = Arc::new(AtomicUsize::new(0));
             queues.push((sender, Arc::clone(&waiting)));
+            let stopped = Arc::clone(&stopped);
             std::thread::Builder::new()
                 .name(name.to_owned())
-                .spawn(move || run(hand, tasks, &waiting))?;
+                .spawn(move || run(hand, tasks, &waiting, &stopped))?;
         }
         let room = Arc::new(Semaphore::new(ROOM));
-        Ok(Self { queues, busy, room })
+        Ok(Self {
+            queues,
+            busy,
+            room,
+            stopped,
+        })
     }
 
     /// The thread to be given the next order.
@@ -107,6 +117,11 @@ impl<O: Send + 'static> Crew<O> {
         }
     }
 
+    /// What waits is dropped from here on; what is being done goes on to its end.
+    pub fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
     /// Waits until everything handed in so far was done.
     pub async fn flush(&self) {
         let mut flushed = Vec::new();
@@ -116,7 +131,7 @@ impl<O: Send + 'static> Crew<O> {
             flushed.push(receiver);
         }
         for receiver in flushed {
-            // A thread that broke down has nothing more to do.
+            // The threads end only after their queues.
             let _ = receiver.await;
         }
     }
@@ -126,6 +141,7 @@ fn run<H: Hand>(
     mut hand: H,
     mut tasks: mpsc::UnboundedReceiver<Task<H::Order>>,
     waiting: &AtomicUsize,
+    stopped: &AtomicBool,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut last = None::<Instant>;
@@ -134,7 +150,11 @@ fn run<H: Hand>(
         for task in batch.drain(..) {
             match task {
                 Task::Order(order, room) => {
-                    hand.carry_out(order);
+                    // A mistake costs one order, whose job then counts as left and ends the
+                    // run with an error; the thread goes on, or the others would wait for ever.
+                    if !stopped.load(Relaxed) {
+                        let _ = catch_unwind(AssertUnwindSafe(|| hand.carry_out(order)));
+                    }
                     drop(room);
                 }
                 Task::Flush(sender) => flushed.push(sender),

@@ -96,7 +96,15 @@ impl Folder {
     pub fn create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        Ok(self.temp.open_with(name, &options)?.into_std())
+        let file = match self.temp.open_with(name, &options) {
+            // Not ours, or the sweep would have taken it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.temp.remove_file(name)?;
+                self.temp.open_with(name, &options)
+            }
+            created => created,
+        };
+        Ok(file?.into_std())
     }
 
     /// Opens such a file to go on at its end.

@@ -28,7 +28,7 @@ use writer::{Care, Order, Temp, Writers};
 pub use folder::FolderError;
 
 /// How long an aborted run waits for the disk.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are saved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

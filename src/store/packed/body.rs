@@ -20,6 +20,8 @@ use crate::store::{BodyFile, Done};
 
 /// Bytes that wait in memory, of one body.
 const FULL: usize = 1024 * 1024;
+/// And pieces: each takes some memory of its own.
+const MOST_CHUNKS: usize = 512;
 
 /// A request and the head of its response.
 pub struct Exchanged {
@@ -174,10 +176,13 @@ impl BodyFile for PackedBody {
     async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
         self.held += chunk.len();
         self.chunks.push(chunk);
-        if self.held < FULL {
-            return Ok(());
+        if self.held >= FULL {
+            return self.spool().await;
         }
-        self.spool().await
+        if self.chunks.len() >= MOST_CHUNKS {
+            self.chunks = vec![Bytes::from(self.chunks.concat())];
+        }
+        Ok(())
     }
 
     async fn commit(mut self, done: Done) {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use super::pack::{Coding, Known, Opened, Pack, PackError};
 use crate::model::{Attempt, FetchError, History, Part, ResponseHead, Version};
 use body::{Exchanged, PackedBody};
 use writer::Order;
+
+/// How long an aborted run waits for what is being appended.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are packed.
 #[derive(Debug, Clone, Default)]
@@ -132,8 +136,16 @@ impl BodyStore for Packed {
         ))
     }
 
-    async fn close(&self, _: CancellationToken) {
-        self.crew.flush().await;
+    async fn close(&self, abort: CancellationToken) {
+        let stopping = async {
+            abort.cancelled().await;
+            self.crew.stop();
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            () = self.crew.flush() => {}
+            () = stopping => {}
+        }
     }
 }
 
