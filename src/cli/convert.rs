@@ -31,6 +31,9 @@ pub enum UsageError {
     /// `--failed` would overwrite an input while it is read.
     #[error("--failed {}: it is also an input, and would be emptied before it is read; name another file", .0.display())]
     FailedIsInput(PathBuf),
+    /// The list would grow while it is read.
+    #[error("{}: it is an input, and this run would write to it while it is read; copy it first", .0.display())]
+    SavedIsInput(PathBuf),
     /// `--failed` would overwrite what else is written.
     #[error("--failed {}: stdout or stderr goes to the same file; name another one", .0.display())]
     FailedIsOutput(PathBuf),
@@ -58,6 +61,7 @@ impl TryFrom<Cli> for Config {
         if let Some(path) = &cli.failed {
             check_failed(path, &cli, &config.input.sources)?;
         }
+        check_saved(&cli, &config.input.sources)?;
         set_limits(&mut config, &cli);
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
@@ -116,14 +120,9 @@ fn check_failed(path: &Path, cli: &Cli, sources: &[Source]) -> Result<(), UsageE
     let Some(failed) = FileId::of_path(path) else {
         return Ok(());
     };
-    let is_source = |source: &Source| match source {
-        Source::File(input) => FileId::of_path(input) == Some(failed),
-        Source::Stdin => FileId::of_stream(&io::stdin()) == Some(failed),
-        Source::Url(_) => false,
-    };
     let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
     let is_data = data.is_some_and(|data| FileId::of_path(Path::new(data)) == Some(failed));
-    if is_data || sources.iter().any(is_source) {
+    if is_data || sources.iter().any(|one| is_file(one, failed)) {
         return Err(UsageError::FailedIsInput(path.to_owned()));
     }
     let outputs = [
@@ -134,6 +133,35 @@ fn check_failed(path: &Path, cli: &Cli, sources: &[Source]) -> Result<(), UsageE
         return Err(UsageError::FailedIsOutput(path.to_owned()));
     }
     Ok(())
+}
+
+/// What grows while it is read has no end.
+fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    let journals = [
+        cli.output_dir
+            .as_ref()
+            .map(|dir| dir.join("fetchall.jsonl")),
+        cli.journal.clone(),
+        cli.pack.clone(),
+        cli.pack
+            .as_ref()
+            .map(|pack| pack.with_added_extension("jsonl")),
+    ];
+    for path in journals.into_iter().flatten() {
+        if FileId::of_path(&path).is_some_and(|id| sources.iter().any(|one| is_file(one, id))) {
+            return Err(UsageError::SavedIsInput(path));
+        }
+    }
+    Ok(())
+}
+
+fn is_file(source: &Source, id: FileId) -> bool {
+    let found = match source {
+        Source::File(input) => FileId::of_path(input),
+        Source::Stdin => FileId::of_stream(&io::stdin()),
+        Source::Url(_) => None,
+    };
+    found == Some(id)
 }
 
 fn read_data(data: &str) -> Result<Bytes, UsageError> {

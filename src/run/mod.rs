@@ -153,35 +153,64 @@ async fn run_with(
 }
 
 async fn run_over<T: Transport>(
-    config: Config,
+    mut config: Config,
     transport: T,
     extra: Vec<Named>,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let keeps_bodies = config.report.body || !extra.is_empty();
+    // First what is read: for a list that is not there nothing is created.
+    let list = List::open(&mut config)?;
     let save = config.save.clone();
-    if let Some(dir) = &save.dir {
-        let files = saving::open_files(dir, &save)?;
-        let remembered = saving::remember_files(&files, &save)?;
-        let run = Run::prepare(config, extra, Some(remembered))?;
+    if let Some(dir) = save.dir.clone() {
+        let opened = aside(move || saving::open_files(&dir, &save));
+        let (files, remembered) = opened.await?;
+        let run = Run::prepare(config, list, extra, Some(remembered))?;
         return run.go(transport, files, stop, abort).await;
     }
-    if let Some(path) = &save.pack {
+    if let Some(path) = save.pack.clone() {
         let body = config.http.body.clone();
-        let (packed, remembered) = saving::open_pack(path, &save, body)?;
-        let run = Run::prepare(config, extra, Some(remembered))?;
+        let opened = aside(move || saving::open_pack(&path, &save, body));
+        let (packed, remembered) = opened.await?;
+        let run = Run::prepare(config, list, extra, Some(remembered))?;
         return run.go(transport, packed, stop, abort).await;
     }
-    let journal = save.journal.as_deref();
-    let remembered = journal
-        .map(|path| saving::remember_alone(path, &save))
-        .transpose()?;
-    let run = Run::prepare(config, extra, remembered)?;
+    let remembered = match save.journal.clone() {
+        Some(path) => Some(aside(move || saving::remember_alone(&path, &save)).await?),
+        None => None,
+    };
+    let run = Run::prepare(config, list, extra, remembered)?;
     if keeps_bodies {
         run.go(transport, Memory, stop, abort).await
     } else {
         run.go(transport, Discard, stop, abort).await
+    }
+}
+
+/// Reading a journal of millions of lines takes seconds: not on a thread of the runtime.
+async fn aside<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
+) -> Result<R, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Problem::Internal(error.to_string())),
+    }
+}
+
+/// The list, opened and being read.
+struct List {
+    live: Arc<Live>,
+    batches: mpsc::Receiver<Batch>,
+}
+
+impl List {
+    fn open(config: &mut Config) -> Result<Self, Problem> {
+        let live = Arc::new(Live::default());
+        let mut sources = std::mem::take(&mut config.input);
+        sources.saves_files |= config.save.dir.is_some();
+        let batches = input::open(sources, Arc::clone(&live))?;
+        Ok(Self { live, batches })
     }
 }
 
@@ -201,18 +230,16 @@ impl Run {
     /// Opens everything that can fail to open, before the first request.
     fn prepare(
         mut config: Config,
+        list: List,
         extra: Vec<Named>,
         remembered: Option<Remembered>,
     ) -> Result<Self, RunError> {
-        let live = Arc::new(Live::default());
+        let List { live, batches } = list;
         let shutdown = Shutdown::new();
         let window = config
             .report
             .ordered
             .then(|| Window::new(config.report.order_window()));
-        let mut sources = std::mem::take(&mut config.input);
-        sources.saves_files |= config.save.dir.is_some();
-        let batches = input::open(sources, Arc::clone(&live)).map_err(Problem::from)?;
         let mut pump = Pump::new(shutdown.abort_token(), config.report.body);
         if let Some(window) = &window {
             pump.in_order(window.clone());

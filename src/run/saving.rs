@@ -53,21 +53,16 @@ pub struct Remembered {
     pub warnings: Vec<String>,
 }
 
-/// Opens the output folder.
-pub fn open_files(dir: &Path, options: &SaveOptions) -> Result<Files, Problem> {
-    let options = FilesOptions {
+/// Opens the output folder and its journal.
+pub fn open_files(dir: &Path, options: &SaveOptions) -> Result<(Files, Remembered), Problem> {
+    let files = FilesOptions {
         dir: dir.to_owned(),
         sync: options.sync,
         compare: options.refresh,
     };
-    Files::open(&options).map_err(|error| Problem::Save(error.into()))
-}
-
-/// Opens the journal of an output folder.
-pub fn remember_files(files: &Files, options: &SaveOptions) -> Result<Remembered, Problem> {
-    let path = files.journal_path();
-    let file = files.open_journal();
-    remember(path, file, options)
+    let files = Files::open(&files).map_err(|error| Problem::Save(error.into()))?;
+    let remembered = remember(files.journal_path(), files.open_journal(), options)?;
+    Ok((files, remembered))
 }
 
 /// Opens a journal that stands for itself.

@@ -7,6 +7,7 @@ mod memory;
 mod names;
 mod pack;
 mod packed;
+mod trouble;
 
 use std::fs::File;
 use std::future::Future;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{BodyStore, Done, path_of};
+use super::{BodyStore, Done, path_of, trouble};
 use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Version};
 use body::FileBody;
 use folder::Folder;
@@ -198,7 +198,7 @@ impl BodyStore for Files {
     async fn read_part(&self, attempt: &Attempt, part: &Part) -> Result<File, FetchError> {
         let file = file_of(&attempt.job);
         let shown = || self.shared.folder.shown(&file);
-        let gone = || writer::failed(&shown(), &io::ErrorKind::NotFound.into(), false);
+        let gone = || trouble::failed(&shown(), &io::ErrorKind::NotFound.into(), false);
         let temp = self.shared.parts.find(&file, part.id).ok_or_else(gone)?;
         let (sender, opened) = oneshot::channel();
         let writer = writer_of(&temp, &self.shared.writers);
@@ -207,7 +207,7 @@ impl BodyStore for Files {
         let order = Order::Read(temp, reader);
         self.shared.writers.hand(writer, order, None);
         match opened.await {
-            Ok(opened) => opened.map_err(|error| writer::failed(&shown(), &error, false)),
+            Ok(opened) => opened.map_err(|error| trouble::failed(&shown(), &error, false)),
             Err(_) => Err(gone()),
         }
     }

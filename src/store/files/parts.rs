@@ -46,6 +46,9 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
     length: u64,
+    /// Not sure to survive a power cut: it counts until the machine is started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
 }
 
 impl Parts {
@@ -69,7 +72,9 @@ impl Parts {
     /// The part of a file, for one attempt alone.
     pub fn take(&self, file: &RelPath) -> Option<Part> {
         let mut parts = self.lock();
-        let kept = parts.get_mut(file).filter(|kept| !kept.in_use)?;
+        let kept = parts
+            .get_mut(file)
+            .filter(|kept| !kept.in_use && kept.temp.failure().is_none())?;
         kept.in_use = true;
         Some(kept.part.clone())
     }
@@ -114,26 +119,35 @@ impl Parts {
         })
     }
 
-    /// Writes down what is there for the next run, so that it survives a power cut.
+    /// Writes down what is there for the next run: at once, and again when it is sure to survive
+    /// a power cut, which may take long. What can't be continued is removed.
     pub fn write_down(&self, folder: &Folder) -> io::Result<()> {
         let parts = self.lock().clone();
-        let mut text = Vec::new();
+        let mut lines = Vec::new();
         for (file, kept) in parts {
-            let Some(line) = line(&file, &kept) else {
-                continue;
-            };
-            folder.append(&kept.temp.name())?.sync_data()?;
-            serde_json::to_writer(&mut text, &line)?;
-            text.push(b'\n');
+            match line(&file, &kept) {
+                Some(line) => lines.push((line, kept.temp.name())),
+                None => gone(folder.remove(&kept.temp.name()))?,
+            }
         }
-        if text.is_empty() {
+        if lines.is_empty() {
             return gone(folder.remove(LIST));
         }
-        gone(folder.remove(NEW_LIST))?;
-        let mut list = folder.create(NEW_LIST)?;
-        list.write_all(&text)?;
-        list.sync_data()?;
-        folder.rename(NEW_LIST, LIST)
+        if let Some(boot) = boot() {
+            for (line, _) in &mut lines {
+                line.boot = Some(boot.clone());
+            }
+            write_list(folder, lines.iter().map(|(line, _)| line))?;
+        }
+        lines.retain_mut(|(line, name)| {
+            line.boot = None;
+            // One that can't be had any more is no reason to lose the others.
+            folder
+                .append(name)
+                .and_then(|file| file.sync_data())
+                .is_ok()
+        });
+        write_list(folder, lines.iter().map(|(line, _)| line))
     }
 
     /// Reads what the run before has written down, and sweeps what else lies there. Gives the
@@ -141,8 +155,12 @@ impl Parts {
     pub fn read(folder: &Folder) -> io::Result<(Self, u64)> {
         let mut parts = HashMap::new();
         let mut next = 1;
+        let boot = boot();
         for line in lines(folder)? {
             next = next.max(line.id.saturating_add(1));
+            if line.boot.is_some() && line.boot != boot {
+                continue;
+            }
             if let Some((file, kept)) = kept(line)
                 && is_usable(folder, &kept)
             {
@@ -161,6 +179,26 @@ impl Parts {
     }
 }
 
+fn write_list<'a>(folder: &Folder, lines: impl Iterator<Item = &'a Line>) -> io::Result<()> {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, line)?;
+        text.push(b'\n');
+    }
+    gone(folder.remove(NEW_LIST))?;
+    let mut list = folder.create(NEW_LIST)?;
+    list.write_all(&text)?;
+    list.sync_data()?;
+    folder.rename(NEW_LIST, LIST)
+}
+
+/// Names the time since this machine was started: what was written in it and is there was not
+/// lost by a power cut. Not known on every system.
+fn boot() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(boot.trim().to_owned())
+}
+
 fn line(file: &RelPath, kept: &Kept) -> Option<Line> {
     let version = &kept.part.version;
     if kept.temp.failure().is_some() {
@@ -173,6 +211,7 @@ fn line(file: &RelPath, kept: &Kept) -> Option<Line> {
         validator: version.validator.to_str().ok()?.to_owned(),
         total: version.total,
         length: kept.part.length,
+        boot: None,
     })
 }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 
 use super::folder::Folder;
 use super::same::is_same;
-use crate::model::{Cause, FetchError, RelPath, Saved, chain_text};
+use crate::model::{Cause, FetchError, RelPath, Saved};
 use crate::store::Done;
 use crate::store::crew::{Crew, Hand};
+use crate::store::trouble;
 
 /// Threads that write: more than one only helps where files are far away (a network file
 /// system).
@@ -190,7 +191,9 @@ impl Hand for Writer {
 impl Writer {
     fn create(&mut self, name: &str, chunks: &[Bytes]) -> io::Result<u64> {
         let mut file = self.folder.create(name)?;
-        self.write(&mut file, chunks)
+        let length = self.write(&mut file, chunks)?;
+        self.sync_one(&file)?;
+        Ok(length)
     }
 
     fn append(&mut self, temp: &Temp, chunks: &[Bytes]) -> io::Result<()> {
@@ -211,6 +214,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Where a whole file system can't be synced at once, each file is.
+    fn sync_one(&self, file: &File) -> io::Result<()> {
+        if self.care.sync && !cfg!(target_os = "linux") {
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
     /// In as few calls as it takes: small pieces are put together.
     fn write(&mut self, file: &mut File, chunks: &[Bytes]) -> io::Result<u64> {
         if let [one] = chunks {
@@ -228,7 +239,10 @@ impl Writer {
     fn finish_large(&mut self, temp: &Temp, length: u64, file: RelPath, done: Done) {
         let name = temp.name();
         let problem = temp.failure().or_else(|| {
-            let found = self.folder.read(&name).and_then(|file| file.metadata());
+            let found = self.folder.read(&name).and_then(|file| {
+                self.sync_one(&file)?;
+                file.metadata()
+            });
             match found {
                 Ok(meta) if meta.len() == length => None,
                 Ok(meta) => Some(FetchError::Save {
@@ -311,38 +325,13 @@ impl Writer {
             }),
             Err(error) => {
                 let _ = self.folder.remove(name);
-                Err(failed(&self.folder.shown(file), &error, false))
+                Err(trouble::failed(&self.folder.shown(file), &error, false))
             }
         }
     }
 
     /// Where not even an unfinished file can be written, nothing can.
     fn failed_temp(&self, name: &str, error: &io::Error) -> FetchError {
-        failed(&self.folder.shown_temp(name), error, !is_passing(error))
-    }
-}
-
-/// Too many open files: others will be closed.
-fn is_passing(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return matches!(error.raw_os_error(), Some(code)
-        if code == rustix::io::Errno::MFILE.raw_os_error()
-            || code == rustix::io::Errno::NFILE.raw_os_error());
-    #[cfg(not(unix))]
-    return false;
-}
-
-/// Why something could not be saved.
-pub fn failed(path: &str, error: &io::Error, ends_run: bool) -> FetchError {
-    let ends_run = ends_run
-        || matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        );
-    FetchError::Save {
-        cause: Cause::words(format!("{path}: {}", chain_text(error))),
-        ends_run,
+        trouble::failed(&self.folder.shown_temp(name), error, true)
     }
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::body::{Content, Exchanged};
-use crate::model::{Cause, FetchError, PackPlace, Saved, chain_text};
-use crate::store::Done;
+use crate::model::{FetchError, PackPlace, Saved};
 use crate::store::crew::{Crew, Hand};
 use crate::store::pack::{Exchange, Group, Pack, Renderer, RequestHead, Spooled};
+use crate::store::{Done, trouble};
 
 /// Threads that compress at most. Without compression one is enough.
 const MOST_WRITERS: usize = 8;
@@ -177,10 +177,7 @@ fn date_of(exchanged: &Exchanged) -> String {
     format!("{at:.3}")
 }
 
-/// Why nothing more can be packed.
+/// Why something could not be packed; nothing else can be, then.
 pub fn failed(path: &Path, error: &io::Error) -> FetchError {
-    FetchError::Save {
-        cause: Cause::words(format!("{}: {}", path.display(), chain_text(error))),
-        ends_run: true,
-    }
+    trouble::failed(&path.display().to_string(), error, true)
 }
