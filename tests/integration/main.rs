@@ -25,6 +25,8 @@ mod journal;
 mod library;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
+/// Lines, files and journals that get in each other's way.
+mod mixups;
 /// `--pack`: all bodies in one WARC file.
 mod pack;
 /// What the program shows people while it runs.
