@@ -6,24 +6,21 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
+use super::body::{Rest, Sink, StallClock, WireBody, take_body};
 use super::expect::Expectation;
 use super::redirect::{self, Redirect};
 use super::resume::{self, Answer};
 use super::{Engine, EngineOptions};
-use crate::fetch::{Body, Decoder, Response, Transport, codings};
+use crate::fetch::{Body, Response, Transport};
 use crate::model::{
-    Attempt, Cause, FetchError, Live, Part, ResponseHead, Sha256, TimeLimit, Version, Wire, after,
-    now,
+    Attempt, Cause, FetchError, Part, ResponseHead, Sha256, TimeLimit, Version, Wire, after, now,
 };
 use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
 
-/// A body must bring this many bytes in every stall window.
-const STALL_BYTES: u64 = 1024;
 /// Of a body that nobody wants (a 404 page), so much is read to keep the connection.
 const DRAIN_BYTES: u64 = 64 * 1024;
 /// And for so long.
@@ -51,13 +48,6 @@ enum Verdict {
     Unchanged,
     StartOver,
     Redirected(Redirect),
-}
-
-/// What a partial answer brings.
-#[derive(Clone, Copy)]
-struct Rest {
-    length: u64,
-    total: u64,
 }
 
 /// Runs one attempt to its end, within its time.
@@ -322,153 +312,6 @@ fn asked_to_wait(head: &ResponseHead) -> Option<Duration> {
 /// RFC 9110 §6.4.1: whose responses have no body whatever their headers say.
 fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
     attempt.method != Method::HEAD && head.status != StatusCode::NO_CONTENT
-}
-
-async fn take_body<B: Body, F: BodyFile>(
-    mut wire: WireBody<B>,
-    head: &ResponseHead,
-    sink: &mut Sink<'_, F>,
-) -> Result<(), FetchError> {
-    match codings(&head.headers) {
-        Some(codings) if !codings.is_empty() => {
-            let mut decoder = Decoder::new(&codings)?;
-            while let Some(chunk) = wire.next().await? {
-                decoder.feed(chunk);
-                while let Some(piece) = decoder.next()? {
-                    sink.write(piece).await?;
-                }
-            }
-            decoder.end();
-            while let Some(piece) = decoder.next()? {
-                sink.write(piece).await?;
-            }
-        }
-        // No coding, or one that is not known here: the body is taken as it comes.
-        _ => {
-            while let Some(chunk) = wire.next().await? {
-                sink.write(chunk).await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A body on the wire, with its clock and its announced length.
-struct WireBody<B> {
-    body: B,
-    stall: StallClock,
-    received: u64,
-    expected: Option<u64>,
-    /// Whether more than that is wrong, too: a `Content-Length` is seen to by the transport,
-    /// a range is not.
-    is_exact: bool,
-}
-
-impl<B: Body> WireBody<B> {
-    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
-        match self.stall.next(&mut self.body).await? {
-            Some(chunk) => {
-                self.received += chunk.len() as u64;
-                let is_more = self.expected.is_some_and(|most| self.received > most);
-                if self.is_exact && is_more {
-                    return Err(FetchError::Protocol {
-                        cause: Cause::words("more bytes than the Content-Range says"),
-                    });
-                }
-                Ok(Some(chunk))
-            }
-            None if self
-                .expected
-                .is_some_and(|expected| self.received < expected) =>
-            {
-                Err(FetchError::Truncated {
-                    received: self.received,
-                    expected: self.expected,
-                })
-            }
-            None => Ok(None),
-        }
-    }
-}
-
-/// Where decoded bytes go, up to the limit, and as long as they may be what is expected.
-struct Sink<'a, F> {
-    file: F,
-    size: u64,
-    limit: u64,
-    expectation: Expectation,
-    live: &'a Live,
-}
-
-impl<F> Sink<'_, F> {
-    /// Whether the rest was all that was missing: a server may send less than was asked for.
-    fn is_whole(&self, rest: Option<Rest>) -> Result<(), FetchError> {
-        match rest {
-            Some(rest) if self.size < rest.total => Err(FetchError::Truncated {
-                received: self.size,
-                expected: Some(rest.total),
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<F: BodyFile> Sink<'_, F> {
-    async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
-        self.size += piece.len() as u64;
-        if self.size > self.limit {
-            return Err(FetchError::TooLarge {
-                limit: self.limit,
-                announced: None,
-            });
-        }
-        self.live.received(piece.len() as u64);
-        self.expectation.update(&piece)?;
-        // Decoding can go on for long without waiting for anything: others get their
-        // turn, and an abort or a time limit its chance.
-        tokio::task::consume_budget().await;
-        self.file.write(piece).await
-    }
-}
-
-/// Ends a body that brings less than 1 KiB in a window. Only the time spent waiting for
-/// the network counts: a slow disk or a slow reader is not the server's fault.
-struct StallClock {
-    window: Option<Duration>,
-    waited: Duration,
-    received: u64,
-}
-
-impl StallClock {
-    fn new(window: Option<Duration>) -> Self {
-        Self {
-            window,
-            waited: Duration::ZERO,
-            received: 0,
-        }
-    }
-
-    async fn next<B: Body>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
-        let Some(window) = self.window else {
-            return body.chunk().await;
-        };
-        let start = now();
-        let left = window.saturating_sub(self.waited);
-        let Ok(chunk) = timeout(left, body.chunk()).await else {
-            return Err(FetchError::Stalled {
-                window,
-                received: self.received,
-            });
-        };
-        let chunk = chunk?;
-        self.waited += now().saturating_duration_since(start);
-        self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if self.received >= STALL_BYTES {
-            self.waited = Duration::ZERO;
-            self.received = 0;
-        }
-        Ok(chunk)
-    }
 }
 
 /// Reads a small body to its end, so that its connection can be used again. A large or

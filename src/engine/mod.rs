@@ -2,8 +2,10 @@
 //! `join_all` empty it, each with one attempt at a time.
 
 mod attempt;
+mod body;
 mod claims;
 mod clock;
+mod end;
 mod expect;
 mod feed;
 mod redirect;

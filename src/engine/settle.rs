@@ -5,7 +5,7 @@ use std::time::Instant;
 use http::{StatusCode, header};
 
 use super::clock::{RunClock, millis};
-use super::worker::Ended;
+use super::end::Ended;
 use crate::model::{
     Attempt, Change, FetchError, Fetched, InvalidLine, Job, Outcome, OutcomeName, Part, Past,
     Record, RecordError, RelPath, ResponseHead, Saved, Settled, now,

@@ -1,0 +1,171 @@
+//! A body on its way from the wire to its store: its clock, its length, its codings, its limit,
+//! and what is expected of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::expect::Expectation;
+use crate::fetch::{Body, Decoder, codings};
+use crate::model::{Cause, FetchError, Live, ResponseHead, now};
+use crate::store::BodyFile;
+
+/// A body must bring this many bytes in every stall window.
+const STALL_BYTES: u64 = 1024;
+/// What a partial answer brings.
+#[derive(Clone, Copy)]
+pub struct Rest {
+    /// Bytes that it brings.
+    pub length: u64,
+    /// Length of the whole body.
+    pub total: u64,
+}
+
+/// Takes a body, undoes its codings, and passes it on.
+pub async fn take_body<B: Body, F: BodyFile>(
+    mut wire: WireBody<B>,
+    head: &ResponseHead,
+    sink: &mut Sink<'_, F>,
+) -> Result<(), FetchError> {
+    match codings(&head.headers) {
+        Some(codings) if !codings.is_empty() => {
+            let mut decoder = Decoder::new(&codings)?;
+            while let Some(chunk) = wire.next().await? {
+                decoder.feed(chunk);
+                while let Some(piece) = decoder.next()? {
+                    sink.write(piece).await?;
+                }
+            }
+            decoder.end();
+            while let Some(piece) = decoder.next()? {
+                sink.write(piece).await?;
+            }
+        }
+        // No coding, or one that is not known here: the body is taken as it comes.
+        _ => {
+            while let Some(chunk) = wire.next().await? {
+                sink.write(chunk).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A body on the wire, with its clock and its announced length.
+pub struct WireBody<B> {
+    pub body: B,
+    pub stall: StallClock,
+    pub received: u64,
+    pub expected: Option<u64>,
+    /// Whether more than that is wrong, too: a `Content-Length` is seen to by the transport,
+    /// a range is not.
+    pub is_exact: bool,
+}
+
+impl<B: Body> WireBody<B> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        match self.stall.next(&mut self.body).await? {
+            Some(chunk) => {
+                self.received += chunk.len() as u64;
+                let is_more = self.expected.is_some_and(|most| self.received > most);
+                if self.is_exact && is_more {
+                    return Err(FetchError::Protocol {
+                        cause: Cause::words("more bytes than the Content-Range says"),
+                    });
+                }
+                Ok(Some(chunk))
+            }
+            None if self
+                .expected
+                .is_some_and(|expected| self.received < expected) =>
+            {
+                Err(FetchError::Truncated {
+                    received: self.received,
+                    expected: self.expected,
+                })
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Where decoded bytes go, up to the limit, and as long as they may be what is expected.
+pub struct Sink<'a, F> {
+    pub file: F,
+    pub size: u64,
+    pub limit: u64,
+    pub expectation: Expectation,
+    pub live: &'a Live,
+}
+
+impl<F> Sink<'_, F> {
+    /// Whether the rest was all that was missing: a server may send less than was asked for.
+    pub fn is_whole(&self, rest: Option<Rest>) -> Result<(), FetchError> {
+        match rest {
+            Some(rest) if self.size < rest.total => Err(FetchError::Truncated {
+                received: self.size,
+                expected: Some(rest.total),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<F: BodyFile> Sink<'_, F> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
+        self.size += piece.len() as u64;
+        if self.size > self.limit {
+            return Err(FetchError::TooLarge {
+                limit: self.limit,
+                announced: None,
+            });
+        }
+        self.live.received(piece.len() as u64);
+        self.expectation.update(&piece)?;
+        // Decoding can go on for long without waiting for anything: others get their
+        // turn, and an abort or a time limit its chance.
+        tokio::task::consume_budget().await;
+        self.file.write(piece).await
+    }
+}
+
+/// Ends a body that brings less than 1 KiB in a window. Only the time spent waiting for
+/// the network counts: a slow disk or a slow reader is not the server's fault.
+pub struct StallClock {
+    window: Option<Duration>,
+    waited: Duration,
+    received: u64,
+}
+
+impl StallClock {
+    pub fn new(window: Option<Duration>) -> Self {
+        Self {
+            window,
+            waited: Duration::ZERO,
+            received: 0,
+        }
+    }
+
+    async fn next<B: Body>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
+        let Some(window) = self.window else {
+            return body.chunk().await;
+        };
+        let start = now();
+        let left = window.saturating_sub(self.waited);
+        let Ok(chunk) = timeout(left, body.chunk()).await else {
+            return Err(FetchError::Stalled {
+                window,
+                received: self.received,
+            });
+        };
+        let chunk = chunk?;
+        self.waited += now().saturating_duration_since(start);
+        self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.received >= STALL_BYTES {
+            self.waited = Duration::ZERO;
+            self.received = 0;
+        }
+        Ok(chunk)
+    }
+}
