@@ -33,6 +33,7 @@ Examples:
   fetchall https://example.com/ --json       one URL, its record as JSON
   fetchall files.csv.gz                      a table with url, size and sha256, packed
   grep -o 'https*://[^\"]*' page.html | fetchall --json | jq -r 'select(.ok | not).url'
+  fetchall urls.txt -o pages                 save each body; once more: what is missing
   fetchall urls.txt --failed again.txt       keep the failing lines; feed them back later
   fetchall urls.txt --simulate-failure       rehearse: 30 % of all requests fail
   fetchall --demo                            see it at work, without a network
