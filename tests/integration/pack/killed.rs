@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,8 +25,14 @@ fn server() -> Server {
     Server::http(|request| response("200 OK", &[], &page(path_of(request))))
 }
 
-/// Kills a run once so many more requests came, and a little later.
-fn run_and_kill(packing: &Packing, list: &File, server: &Server, rng: &mut Rng, flags: &[&str]) {
+/// Kills a run once so many more requests came, and a little later. Whether it was still running.
+fn run_and_kill(
+    packing: &Packing,
+    list: &File,
+    server: &Server,
+    rng: &mut Rng,
+    flags: &[&str],
+) -> bool {
     let until = server.requests().len() + rng.usize(1..30);
     let mut child = binary()
         .args(["-q", "-j8", "--pack"])
@@ -43,7 +50,7 @@ fn run_and_kill(packing: &Packing, list: &File, server: &Server, rng: &mut Rng, 
     thread::sleep(Duration::from_micros(rng.u64(..8000)));
     // SIGKILL; it may have ended by itself.
     let _ = child.kill();
-    child.wait().unwrap();
+    child.wait().unwrap().signal().is_some()
 }
 
 fn reopened(list: &File) -> File {
@@ -66,9 +73,12 @@ fn kill_often(name: &'static str, seed: u64, flags: &[&str]) -> (Packing, Server
     let urls = urls(&server, PAGES);
     let (packing, list) = (Packing::new(name), list_of(&urls));
     let mut rng = Rng::with_seed(seed);
+    let mut killed = 0;
     for _ in 0..10 {
-        run_and_kill(&packing, &list, &server, &mut rng, flags);
+        let was_killed = run_and_kill(&packing, &list, &server, &mut rng, flags);
+        killed += usize::from(was_killed);
     }
+    assert!(killed > 2, "it has to be killed to be tested: {killed}");
     let done = packing.run().args(flags.iter().copied()).urls(&urls);
     let done = done.expect_exit(0);
     expect_pages(&packing, &done.records, &urls);
