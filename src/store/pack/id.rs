@@ -2,8 +2,6 @@
 
 use std::io;
 
-use aws_lc_rs::rand;
-
 /// A version 4 UUID (RFC 9562 §5.4) in text. Its 122 random bits come from the system's
 /// generator: a seed of 64 bits would make two runs share their names too soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +14,7 @@ impl RecordId {
     /// The system has no random bytes.
     pub fn random<const N: usize>() -> io::Result<[Self; N]> {
         let mut bytes = [[0; 16]; N];
-        rand::fill(bytes.as_flattened_mut())
+        getrandom::fill(bytes.as_flattened_mut())
             .map_err(|_| io::Error::other("the system gives no random bytes"))?;
         Ok(bytes.map(Self::from_random))
     }
