@@ -7,8 +7,8 @@ use http::{StatusCode, header};
 use super::clock::{RunClock, millis};
 use super::end::Ended;
 use crate::model::{
-    Attempt, Change, FetchError, Fetched, InvalidLine, Job, Outcome, OutcomeName, Part, Past,
-    Record, RecordError, RelPath, ResponseHead, Saved, Settled, now,
+    Attempt, Change, FetchError, Fetched, InvalidLine, Job, Known, Outcome, OutcomeName, Part,
+    Past, Record, RecordError, RelPath, ResponseHead, Saved, Settled, now,
 };
 
 /// A line that was no URL.
@@ -106,21 +106,13 @@ pub fn settled(
         request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
-    if let Some(head) = &head {
-        describe(&mut record, head);
-        if head.status == StatusCode::RANGE_NOT_SATISFIABLE && record.ok {
-            describe_part(&mut record, attempt.part.as_deref());
-        }
-    }
     match &result {
         Ok(saved) => place(&mut record, saved),
         Err(_) => record.resumed_at = None,
     }
-    if let Some(known) = attempt.known.as_deref()
-        && record.status == Some(StatusCode::NOT_MODIFIED.as_u16())
-        && record.ok
-    {
-        remember(&mut record, &known.past);
+    if let Some(head) = &head {
+        let (part, known) = (attempt.part.as_deref(), attempt.known.as_deref());
+        explain(&mut record, head, part, known);
     }
     let outcome = match (result, head) {
         (Ok(saved), Some(head)) => Outcome::Fetched(Box::new(Fetched { head, saved })),
@@ -133,6 +125,16 @@ pub fn settled(
         record,
         outcome,
         raw: attempt.job.raw,
+    }
+}
+
+/// What the response says; where it says nothing of the body that is here, what is known of that.
+fn explain(record: &mut Record, head: &ResponseHead, part: Option<&Part>, known: Option<&Known>) {
+    describe(record, head);
+    match (head.status, known) {
+        (StatusCode::RANGE_NOT_SATISFIABLE, _) if record.ok => describe_part(record, part),
+        (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => remember(record, &known.past),
+        _ => {}
     }
 }
 

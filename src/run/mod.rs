@@ -1,75 +1,35 @@
 //! The one place that joins everything.
 
 mod dry_run;
+mod end;
 mod fetch_all;
+mod problem;
 mod saving;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Format, ReportOptions};
-use crate::engine::{self, End, Engine, RunClock, Shutdown};
-use crate::fetch::{Faulty, HttpTransport, Transport, TransportError};
-use crate::input::{self, Batch, InputError};
-use crate::model::{EndedBy, Event, History, Live, Summary, Window};
+use crate::engine::{self, Engine, RunClock, Shutdown};
+use crate::fetch::{Faulty, HttpTransport, Transport};
+use crate::input::{self, Batch};
+use crate::model::{Event, History, Live, Summary, Window};
 use crate::report::{
-    FailedLines, JsonLines, Notices, Output, Progress, Pump, PumpEnd, ReportError, Reporter,
-    TextLines,
+    FailedLines, JsonLines, Notices, Output, Progress, Pump, ReportError, Reporter, TextLines,
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
 
 pub use dry_run::dry_run;
 pub use fetch_all::{Page, fetch_all, fetch_all_with};
+pub use problem::{Problem, RunError};
 pub use saving::SaveError;
 
+use end::{complete, counted, ended_early, until, verdict};
+
 use saving::Remembered;
-
-/// How long an ended run waits until the rest of a list file has been counted.
-const COUNTING: Duration = Duration::from_secs(2);
-
-/// A run that did not go as it should. What was done until then is in the summary.
-#[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
-pub struct RunError {
-    /// The counts of what was done.
-    pub summary: Box<Summary>,
-    /// What went wrong.
-    #[source]
-    pub problem: Problem,
-}
-
-/// What can go wrong with a run as a whole.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// An input can't be read.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// The HTTP client can't be set up.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// Results can't be written.
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    /// Bodies or the journal can't be saved.
-    #[error(transparent)]
-    Save(#[from] SaveError),
-    /// A mistake in this program.
-    #[error("internal error: {0}; please report it")]
-    Internal(String),
-}
-
-impl From<Problem> for RunError {
-    fn from(problem: Problem) -> Self {
-        Self {
-            summary: Box::default(),
-            problem,
-        }
-    }
-}
 
 /// Fetches everything the configuration names.
 ///
@@ -117,17 +77,6 @@ pub async fn run_until(
 
 /// The name of the results in errors.
 const RESULTS: &str = "results";
-
-impl Problem {
-    /// Whether the reader of the results has gone (`| head -1`): no error, but an end.
-    #[must_use]
-    pub fn is_closed_pipe(&self) -> bool {
-        let Self::Report(error) = self else {
-            return false;
-        };
-        error.what == RESULTS && error.source.kind() == std::io::ErrorKind::BrokenPipe
-    }
-}
 
 /// A reporter with the name it has in errors.
 type Named = (&'static str, Box<dyn Reporter>);
@@ -364,100 +313,6 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
         }
     }
     Ok(())
-}
-
-/// Ends the run early when the caller wishes it or its time has passed; waits until one of
-/// these, or the engine itself, has done so.
-async fn ended_early(
-    shutdown: &Shutdown,
-    stop_after: Option<Duration>,
-    stop: impl Future<Output = ()>,
-) {
-    let passed = async {
-        match stop_after {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = stop => shutdown.end_early(EndedBy::Shutdown),
-        () = passed => shutdown.end_early(EndedBy::StopAfter(stop_after.unwrap_or_default())),
-        () = shutdown.ended_early() => {}
-    }
-}
-
-/// Drives the work until it ends, or is ended some time after `stop`.
-async fn until<T>(
-    work: impl Future<Output = T>,
-    shutdown: &Shutdown,
-    grace: Duration,
-    stop: impl Future<Output = ()>,
-    abort: impl Future<Output = ()>,
-) -> T {
-    let wishes = async {
-        stop.await;
-        // Everything gets the same grace: the requests, and a reader of the results that
-        // does not read.
-        let _ = tokio::time::timeout(grace, abort).await;
-        shutdown.abort();
-        std::future::pending().await
-    };
-    tokio::select! {
-        // The work first: a wish that comes as it ends changes nothing any more.
-        biased;
-        end = work => end,
-        end = wishes => end,
-    }
-}
-
-/// Waits a little until the reading thread knows how many lines there were. After a
-/// run that was not ended early it knows already.
-async fn counted(live: &Live) {
-    let known = async {
-        while !live.has_list_ended() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    if live.is_list_countable() {
-        let _ = tokio::time::timeout(COUNTING, known).await;
-    }
-}
-
-fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: &Shutdown) {
-    summary.input = live.listed();
-    summary.list_ended = live.has_list_ended();
-    summary.left = summary.input.saturating_sub(summary.settled());
-    summary.retries = live.count_retries();
-    summary.wall = clock.started().elapsed();
-    summary.one_by_one = live.busy();
-    // A wish that came when everything was done has ended nothing.
-    let is_early = summary.left > 0 || !summary.list_ended;
-    summary.ended_by = shutdown.ended_by().filter(|_| is_early);
-}
-
-/// The worst of what happened: a failing output before an input that can't be read, as
-/// the exit codes have it.
-fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
-    let is_early = pump.summary.ended_by.is_some();
-    let is_cut = !pump.summary.list_ended && !is_early;
-    let is_lossy = pump.summary.left > 0 && !is_early;
-    let problem = match (end.panic, pump.error, end.broken, end.input_error) {
-        (Some(text), _, _, _) => Problem::Internal(text),
-        (None, Some(error), _, _) => Problem::Report(error),
-        (None, None, Some(error), _) => Problem::Save(SaveError::Disk(error)),
-        (None, None, None, Some(error)) => Problem::Input(error),
-        (None, None, None, None) if is_cut => {
-            Problem::Internal("the list was not read to its end".to_owned())
-        }
-        (None, None, None, None) if is_lossy => {
-            Problem::Internal("URLs were lost on their way".to_owned())
-        }
-        (None, None, None, None) => return Ok(pump.summary),
-    };
-    Err(RunError {
-        summary: Box::new(pump.summary),
-        problem,
-    })
 }
 
 /// Looks at every event of a run: for callers inside the library.
