@@ -21,6 +21,9 @@ use crate::model::{
 use crate::schedule::{budget_gone, parse_retry_after};
 use crate::store::{BodyFile, BodyStore};
 
+/// A server may answer with less than was asked for (RFC 9110 §14.2). Pieces that bring so many
+/// bytes are progress, and no failure.
+const LEAST_PIECE: u64 = 64 * 1024;
 /// Of a body that nobody wants (a 404 page), so much is read to keep the connection.
 const DRAIN_BYTES: u64 = 64 * 1024;
 /// And for so long.
@@ -36,6 +39,8 @@ pub enum Step<F> {
     Unchanged,
     /// What is here can't be continued: once more, from the beginning.
     StartOver,
+    /// A piece of the rest came, whole: once more, for the next one.
+    Piece,
     /// It goes on elsewhere.
     Redirected(Redirect),
 }
@@ -90,8 +95,7 @@ async fn request<T: Transport, S: BodyStore>(
     let head = seen.insert(head);
     let step = match verdict {
         Ok(Verdict::Take(rest)) => {
-            let kept = keep(engine, attempt, head, body, rest).await;
-            return (kept.map(|(file, sha256)| Step::Whole(file, sha256)), None);
+            return (keep(engine, attempt, head, body, rest).await, None);
         }
         Ok(Verdict::Complete(part)) => match look_at_part(engine, attempt, &part).await {
             Ok(expectation) => expectation.finish().map(Step::Complete),
@@ -112,7 +116,7 @@ async fn keep<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: T::Body,
     rest: Option<Rest>,
-) -> Result<(S::File, Option<Sha256>), FetchError> {
+) -> Result<Step<S::File>, FetchError> {
     let options = &engine.options;
     let part = attempt.continued().filter(|_| rest.is_some());
     let version = match (part, rest) {
@@ -129,7 +133,7 @@ async fn keep<T: Transport, S: BodyStore>(
         let is_head = attempt.method == Method::HEAD;
         let expectation = Expectation::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };
-        return Ok((file, sha256));
+        return Ok(Step::Whole(file, sha256));
     }
     let mut sink = Sink {
         file,
@@ -149,12 +153,19 @@ async fn keep<T: Transport, S: BodyStore>(
         is_exact: rest.is_some(),
     };
     let taken = take_body(wire, head, &mut sink).await;
+    if let (Ok(()), Some(rest)) = (&taken, rest)
+        && sink.size < rest.total
+        && rest.length >= LEAST_PIECE
+    {
+        // Dropped, it is kept.
+        return Ok(Step::Piece);
+    }
     let whole = taken.and_then(|()| sink.is_whole(rest));
     let Sink {
         file, expectation, ..
     } = sink;
     match whole.and_then(|()| expectation.finish()) {
-        Ok(sha256) => Ok((file, sha256)),
+        Ok(sha256) => Ok(Step::Whole(file, sha256)),
         Err(error) => {
             if spoils(&error) {
                 file.discard();

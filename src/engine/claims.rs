@@ -27,7 +27,7 @@ impl Claims {
     /// # Errors
     /// Where the line stands that has it, when that is for another body.
     pub fn claim(&mut self, job: &Job, file: &RelPath) -> Result<(), Place> {
-        // Only lists that can name files give their jobs wishes.
+        // All jobs of a run in which lines can name files have wishes, and no others.
         self.any_named |= job.wish.is_some();
         if !self.any_named {
             return Ok(());

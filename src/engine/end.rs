@@ -96,6 +96,11 @@ pub async fn go_on<T: Transport, S: BodyStore>(
             let commit = |done: Done| async { done(Ok(saved)) };
             make_final(engine, lease, ended, &feedback, commit).await;
         }
+        Ok(Step::Piece) => {
+            ended.drop_part(engine, true);
+            ended.attempt.resends = 0;
+            lease.hand_over(ended.attempt, &feedback);
+        }
         Ok(Step::StartOver) => {
             ended.drop_part(engine, false);
             lease.hand_over(ended.attempt, &feedback);

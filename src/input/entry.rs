@@ -132,8 +132,6 @@ impl Draft {
                 "a line with a method, headers or a body of its own must name its file".to_owned(),
             );
         }
-        // Where a line may name a file, it is told from one that can't.
-        let has_wish = rules.saves_files || wish != Wish::default();
-        Ok((url, has_wish.then(|| Box::new(wish))))
+        Ok((url, (wish != Wish::default()).then(|| Box::new(wish))))
     }
 }

@@ -123,8 +123,16 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, entry: Entry) {
+    fn take(&mut self, mut entry: Entry) {
         self.next_number += 1;
+        // Where any line may name a file, every file is asked for by its line: it is told by
+        // the wish, which lines that can't name one have not.
+        if let Entry::Job(job) = &mut entry
+            && self.rules.saves_files
+            && self.rules.as_json
+        {
+            job.wish.get_or_insert_default();
+        }
         self.batch.push(entry);
     }
 

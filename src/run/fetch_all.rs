@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::{Tap, run_with};
-use crate::config::Config;
+use crate::config::{Config, SaveOptions};
 use crate::input::Source;
 use crate::model::{Cause, Event, FetchError, Outcome, Settled};
 
@@ -50,7 +50,8 @@ where
     fetch_all_with(Config::default(), urls).await
 }
 
-/// As [`fetch_all`], with options. The inputs named in `config` are replaced by `urls`.
+/// As [`fetch_all`], with options. The inputs named in `config` are replaced by `urls`, and
+/// nothing is saved.
 ///
 /// When the run itself can't go on (a `cacert` that can't be read, say), every URL without
 /// a result fails with [`FetchError::Save`], whose message says why. [`run`](crate::run)
@@ -60,6 +61,8 @@ where
     I: IntoIterator,
     I::Item: Into<String>,
 {
+    // The pages are in memory.
+    config.save = SaveOptions::default();
     config.input.sources = urls
         .into_iter()
         .map(|url| Source::Url(url.into()))

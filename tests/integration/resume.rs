@@ -397,3 +397,32 @@ fn simulated_cuts_are_continued_like_real_ones() {
         .any(|record| record.resumed_at.is_some());
     assert!(is_resumed, "some were cut in their bodies");
 }
+
+/// Many servers and caches bound the ranges they send.
+#[test]
+fn pieces_that_bring_much_use_up_no_retry() {
+    const PIECE: usize = 64 * 1024;
+    let long = body(1).repeat(400);
+    let total = long.len();
+    let sent = long.clone();
+    let server = Server::http(move |request| {
+        let Some(from) = header(request, "range") else {
+            let mut wire = response("200 OK", &[TAG, CLOSE], &sent);
+            wire.truncate(wire.len() - total + 1000);
+            return wire;
+        };
+        let from: usize = from[6..from.len() - 1].parse().unwrap();
+        let to = total.min(from + PIECE);
+        let range = format!("bytes {from}-{}/{total}", to - 1);
+        partial(&range, &[TAG], &sent[from..to])
+    });
+    let out = Out::new();
+    let run = out
+        .run()
+        .args([server.url("/page"), "--retries=1".to_owned()]);
+    let done = run.expect_exit(0);
+    let record = done.record();
+    assert!(out.body(record) == long);
+    assert_eq!(record.attempts as usize, 1 + (total - 1000).div_ceil(PIECE));
+    assert!(out.unfinished().is_empty());
+}

@@ -14,7 +14,6 @@ mod digest;
 mod file;
 mod http1;
 mod id;
-#[cfg(test)]
 mod read;
 mod records;
 #[cfg(test)]
@@ -24,6 +23,7 @@ mod warc;
 pub use coding::Coding;
 pub use digest::{PayloadDigest, PayloadHasher};
 pub use file::{Known, Opened, Pack, PackError};
+pub use read::payload_digest;
 #[cfg(test)]
 pub use read::{payload, read_record};
 pub use warc::{Exchange, Group, Renderer, RequestHead, Spooled};

@@ -10,6 +10,9 @@ use memchr::memmem;
 use super::coding::Coding;
 use crate::model::PackPlace;
 
+/// The head of a record is shorter, but for URLs that nobody has.
+const MOST_HEAD: u64 = 64 * 1024;
+const DIGEST: &[u8] = b"WARC-Payload-Digest: sha1:";
 /// What stands behind every head.
 const BLANK: &[u8] = b"\r\n\r\n";
 
@@ -17,6 +20,7 @@ const BLANK: &[u8] = b"\r\n\r\n";
 ///
 /// # Errors
 /// The file can't be read, is too short, or holds no gzip member there.
+#[cfg(test)]
 pub fn read_record(mut file: &File, place: PackPlace, coding: Coding) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(place.offset))?;
     let mut member = Vec::new();
@@ -34,7 +38,32 @@ pub fn read_record(mut file: &File, place: PackPlace, coding: Coding) -> io::Res
     }
 }
 
+/// The digest that the response at `place` says its payload has, as it stands there.
+///
+/// # Errors
+/// As [`read_record`].
+pub fn payload_digest(
+    mut file: &File,
+    place: PackPlace,
+    coding: Coding,
+) -> io::Result<Option<[u8; 32]>> {
+    file.seek(SeekFrom::Start(place.offset))?;
+    let member = file.take(place.length);
+    let mut head = Vec::new();
+    match coding {
+        Coding::Plain => member.take(MOST_HEAD).read_to_end(&mut head)?,
+        Coding::Gzip => GzDecoder::new(member)
+            .take(MOST_HEAD)
+            .read_to_end(&mut head)?,
+    };
+    let end = memmem::find(&head, BLANK).unwrap_or_default();
+    let head = head.get(..end).unwrap_or_default();
+    let digest = memmem::find(head, DIGEST).and_then(|at| head.get(at + DIGEST.len()..));
+    Ok(digest.and_then(|digest| digest.first_chunk()).copied())
+}
+
 /// The body in a request or response record; `None` when that is no whole record.
+#[cfg(test)]
 #[must_use]
 pub fn payload(record: &[u8]) -> Option<&[u8]> {
     let block_at = memmem::find(record, BLANK)? + BLANK.len();

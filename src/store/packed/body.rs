@@ -13,7 +13,7 @@ use url::Url;
 
 use super::spool_file;
 use super::writer::{Order, failed};
-use crate::model::{Attempt, FetchError, Place, ResponseHead};
+use crate::model::{Attempt, FetchError, PackPlace, Place, ResponseHead};
 use crate::store::crew::Crew;
 use crate::store::pack::{PayloadDigest, PayloadHasher};
 use crate::store::{BodyFile, Done};
@@ -34,6 +34,8 @@ pub struct Exchanged {
     pub took: Duration,
     pub visited: Vec<Url>,
     pub place: Place,
+    /// Where the body stands that an earlier run fetched, and its length.
+    pub before: Option<(PackPlace, u64)>,
 }
 
 impl Exchanged {
@@ -64,6 +66,10 @@ impl Exchanged {
                 .map(|hop| hop.visited.clone())
                 .unwrap_or_default(),
             place: attempt.job.place.clone(),
+            before: attempt.known.as_ref().and_then(|known| {
+                let past = &known.past;
+                Some((past.pack?, past.bytes))
+            }),
         })
     }
 }
@@ -76,6 +82,26 @@ pub enum Content {
         length: u64,
         digest: PayloadDigest,
     },
+}
+
+impl Content {
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Memory(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            Self::Spooled { length, .. } => *length,
+        }
+    }
+
+    pub fn digest(&self) -> PayloadDigest {
+        match self {
+            Self::Memory(chunks) => {
+                let mut hasher = PayloadHasher::default();
+                chunks.iter().for_each(|chunk| hasher.update(chunk));
+                hasher.finish()
+            }
+            Self::Spooled { digest, .. } => *digest,
+        }
+    }
 }
 
 /// The beginning of a large body.

@@ -81,12 +81,9 @@ impl Packed {
         };
         let is_packed = Coding::of_name(&options.path) == Some(Coding::Gzip);
         let crew = writer::start(pack, &options.path, is_packed, options.sync)?;
-        let parent = options.path.parent().map(Path::to_owned);
         let packed = Self {
             crew: Arc::new(crew),
-            folder: parent
-                .filter(|parent| !parent.as_os_str().is_empty())
-                .unwrap_or_else(|| PathBuf::from(".")),
+            folder: folder_of(&options.path).to_owned(),
             path: options.path,
             request_body: options.request_body,
         };
@@ -146,6 +143,13 @@ impl BodyStore for Packed {
             () = self.crew.flush() => {}
             () = stopping => {}
         }
+    }
+}
+
+fn folder_of(pack: &Path) -> &Path {
+    match pack.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

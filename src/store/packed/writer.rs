@@ -2,14 +2,18 @@
 //! appending is one after another, and what was appended is told in the same order: so the
 //! journal never knows a record without all those before it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::body::{Content, Exchanged};
+use super::{folder_of, spool_file};
 use crate::model::{FetchError, PackPlace, Saved};
 use crate::store::crew::{Crew, Hand};
-use crate::store::pack::{Exchange, Group, Pack, Renderer, RequestHead, Spooled};
+use crate::store::pack::{
+    Coding, Exchange, Group, Pack, Renderer, RequestHead, Spooled, payload_digest,
+};
 use crate::store::{Done, trouble};
 
 /// Threads that compress at most. Without compression one is enough.
@@ -35,10 +39,16 @@ pub fn start(pack: Pack, path: &Path, compresses: bool, sync: bool) -> io::Resul
     let renderers: Vec<_> = (0..threads.min(MOST_WRITERS))
         .map(|_| pack.renderer())
         .collect();
+    let coding = if compresses {
+        Coding::Gzip
+    } else {
+        Coding::Plain
+    };
     let pack = Arc::new(Mutex::new(pack));
     let hands = renderers.into_iter().map(|renderer| Writer {
         pack: Arc::clone(&pack),
         path: path.to_owned(),
+        coding,
         sync,
         renderer,
         group: Group::default(),
@@ -52,6 +62,7 @@ pub fn start(pack: Pack, path: &Path, compresses: bool, sync: bool) -> io::Resul
 struct Writer {
     pack: Arc<Mutex<Pack>>,
     path: PathBuf,
+    coding: Coding,
     sync: bool,
     renderer: Renderer,
     group: Group,
@@ -69,6 +80,9 @@ impl Hand for Writer {
             content,
             done,
         } = order;
+        if let Some(saved) = self.is_there(&exchanged, &content) {
+            return done(Ok(saved));
+        }
         let date = date_of(&exchanged);
         let exchange = exchange(&exchanged, &date);
         match content {
@@ -101,6 +115,23 @@ impl Hand for Writer {
 }
 
 impl Writer {
+    /// Where the same body stands already, if it is the one that an earlier run fetched. What
+    /// can't be read is not.
+    fn is_there(&self, exchanged: &Exchanged, content: &Content) -> Option<Saved> {
+        let (place, bytes) = exchanged.before?;
+        if bytes != content.length() {
+            return None;
+        }
+        let file = File::open(&self.path).ok()?;
+        let digest = payload_digest(&file, place, self.coding).ok()??;
+        (digest == content.digest().base32()).then(|| Saved {
+            bytes,
+            pack: Some(place),
+            is_same: true,
+            ..Saved::default()
+        })
+    }
+
     fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[bytes::Bytes], done: Done) {
         let body: &[u8] = match chunks {
             [one] => one,
@@ -120,14 +151,47 @@ impl Writer {
         self.appended.extend(told);
     }
 
-    fn append_large(&mut self, exchange: &Exchange<'_>, body: Spooled<std::fs::File>, done: Done) {
+    fn append_large(&mut self, exchange: &Exchange<'_>, body: Spooled<File>, done: Done) {
         let length = body.length;
         let renderer = &mut self.renderer;
+        // Compressing gigabytes takes minutes: the others must not wait for that.
+        let compressed = match self.coding {
+            Coding::Gzip => compress(renderer, exchange, body, &self.path).map(Large::Ready),
+            Coding::Plain => Ok(Large::Body(body)),
+        };
         let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = pack.append_with(|file| renderer.stream(exchange, body, file));
+        let place = compressed.and_then(|large| {
+            pack.append_with(|file| match large {
+                Large::Body(body) => renderer.stream(exchange, body, file),
+                Large::Ready((mut group, place)) => {
+                    io::copy(&mut group, file)?;
+                    Ok(place)
+                }
+            })
+        });
         let told = tell(&self.path, place, length, self.sync, done);
         self.appended.extend(told);
     }
+}
+
+/// A large body on its way into the pack.
+enum Large {
+    /// To be rendered.
+    Body(Spooled<File>),
+    /// Rendered, and where in that the response stands.
+    Ready((File, PackPlace)),
+}
+
+fn compress(
+    renderer: &mut Renderer,
+    exchange: &Exchange<'_>,
+    body: Spooled<File>,
+    pack: &Path,
+) -> io::Result<(File, PackPlace)> {
+    let mut group = spool_file(folder_of(pack))?;
+    let place = renderer.stream(exchange, body, &mut group)?;
+    group.seek(SeekFrom::Start(0))?;
+    Ok((group, place))
 }
 
 /// Tells what became of a body, while nobody else can append; or gives it back, to be told once

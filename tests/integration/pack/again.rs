@@ -103,3 +103,29 @@ fn a_changed_page_is_added_and_its_new_place_counts() {
         warcio_checks(&packing.path(), captured.map(String::as_str));
     }
 }
+
+/// A server that knows no validators sends everything again.
+#[test]
+fn what_comes_again_just_as_it_was_is_not_added() {
+    let server = Server::http(|request| {
+        let repeat = if path_of(request) == "/large" {
+            20_000
+        } else {
+            1
+        };
+        response("200 OK", &[], &body_of(path_of(request)).repeat(repeat))
+    });
+    let urls = ["/small", "/large"].map(|path| server.url(path));
+    for name in NAMES {
+        let packing = Packing::of(name, &urls);
+        let before = packing.bytes();
+        let done = packing.run().arg("--refresh").urls(&urls).expect_exit(0);
+        for record in &done.records {
+            assert_eq!(
+                (record.status, record.change),
+                (Some(200), Some(Change::Unchanged))
+            );
+        }
+        assert!(packing.bytes() == before);
+    }
+}
