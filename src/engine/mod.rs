@@ -232,8 +232,8 @@ pub async fn run<T: Transport, S: BodyStore>(
     time.abort();
     // What was handed to the store is made final; then everything that the workers shared can
     // go, and with it the last way to the reporters.
-    engine.store.close(shutdown.abort_token()).await;
-    let broken = engine.broken.get().cloned();
+    let closed = engine.store.close(shutdown.abort_token()).await;
+    let broken = engine.broken.get().cloned().or(closed.err());
     drop(engine);
     // After the workers nobody needs the feed; it ends by itself, or at this.
     shutdown.stop();

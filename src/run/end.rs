@@ -88,8 +88,12 @@ pub fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
     let is_lossy = pump.summary.left > 0 && !is_early;
     let problem = match (end.panic, pump.error, end.broken, end.input_error) {
         (Some(text), _, _, _) => Problem::Internal(text),
-        (None, Some(error), _, _) => Problem::Report(error),
-        (None, None, Some(error), _) => Problem::Save(SaveError::Disk(error)),
+        (None, Some(error), None, _) => Problem::Report(error),
+        // What the reporters wait for, then, is the disk.
+        (None, error, Some(broken), _) => match error.map(Problem::Report) {
+            Some(closed) if closed.is_closed_pipe() => closed,
+            _ => Problem::Save(SaveError::Disk(broken)),
+        },
         (None, None, None, Some(error)) => Problem::Input(error),
         (None, None, None, None) if is_cut => {
             Problem::Internal("the list was not read to its end".to_owned())

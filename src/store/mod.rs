@@ -69,9 +69,16 @@ pub trait BodyStore: Send + Sync + 'static {
     fn remove_part(&self, _attempt: &Attempt, _part: &Part) {}
 
     /// Everything handed in becomes final, what can be continued is kept for the next run, and
-    /// nothing more comes. Once `abort` is cancelled it may not take long.
-    fn close(&self, _abort: CancellationToken) -> impl Future<Output = ()> + Send {
-        async {}
+    /// others may use the place again: nothing more comes. Once `abort` is cancelled it may not
+    /// take long.
+    ///
+    /// # Errors
+    /// `save` when it would have taken long: what was not final by then counts as left.
+    fn close(
+        &self,
+        _abort: CancellationToken,
+    ) -> impl Future<Output = Result<(), FetchError>> + Send {
+        async { Ok(()) }
     }
 
     /// Opens a part to be read.

@@ -19,6 +19,16 @@ pub fn failed(path: &str, error: &io::Error, concerns_all: bool) -> FetchError {
     }
 }
 
+/// What was being written has not come to its end in time.
+pub fn stuck(path: &str) -> FetchError {
+    FetchError::Save {
+        cause: Cause::words(format!(
+            "{path}: what was being written there did not come to its end in time"
+        )),
+        ends_run: true,
+    }
+}
+
 #[cfg(unix)]
 fn is_passing(error: &io::Error) -> bool {
     use rustix::io::Errno;

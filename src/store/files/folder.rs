@@ -82,6 +82,17 @@ impl Folder {
         })
     }
 
+    /// The folder, as messages show it.
+    pub fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Others may use it again, although the threads that wrote may not be quite at their end.
+    pub fn unlock(&self) {
+        // Closing it does the same, a little later.
+        let _ = self.lock.unlock();
+    }
+
     /// A path below the folder, as messages show it.
     pub fn shown(&self, file: &RelPath) -> String {
         self.path.join(file.as_str()).display().to_string()

@@ -212,7 +212,7 @@ impl BodyStore for Files {
         }
     }
 
-    async fn close(&self, abort: CancellationToken) {
+    async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {
         let all = async {
             self.shared.writers.flush().await;
             let shared = Arc::clone(&self.shared);
@@ -227,8 +227,11 @@ impl BodyStore for Files {
             tokio::time::sleep(PATIENCE).await;
         };
         tokio::select! {
-            () = all => {}
-            () = impatience => {}
+            () = all => {
+                self.shared.folder.unlock();
+                Ok(())
+            }
+            () = impatience => Err(trouble::stuck(&self.shared.folder.path())),
         }
     }
 }

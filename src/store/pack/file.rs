@@ -191,6 +191,12 @@ impl Pack {
         self.file.0.sync_data()
     }
 
+    /// Others may write to it again: nothing more comes.
+    pub fn unlock(&self) {
+        // Closing it does the same, a little later.
+        let _ = self.file.0.unlock();
+    }
+
     fn write_group(
         &mut self,
         write: impl FnOnce(&mut File) -> io::Result<PackPlace>,

@@ -3,6 +3,9 @@
 
 mod parse;
 mod warcio;
+/// Shared with the tests of the program.
+#[path = "../../../tests/integration/support/warcio_tool.rs"]
+mod warcio_tool;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::spool_file;
@@ -79,6 +80,8 @@ pub enum Content {
     Memory(Vec<Bytes>),
     Spooled {
         file: File,
+        /// Among the files that may be open.
+        room: OwnedSemaphorePermit,
         length: u64,
         digest: PayloadDigest,
     },
@@ -107,14 +110,16 @@ impl Content {
 /// The beginning of a large body.
 struct Spool {
     file: File,
+    room: OwnedSemaphorePermit,
     length: u64,
     hasher: PayloadHasher,
 }
 
 impl Spool {
-    fn begin(folder: &Path) -> io::Result<Self> {
+    fn begin(folder: &Path, room: OwnedSemaphorePermit) -> io::Result<Self> {
         Ok(Self {
             file: spool_file(folder)?,
+            room,
             length: 0,
             hasher: PayloadHasher::default(),
         })
@@ -133,6 +138,7 @@ impl Spool {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(Content::Spooled {
             file: self.file,
+            room: self.room,
             length: self.length,
             digest: self.hasher.finish(),
         })
@@ -145,6 +151,7 @@ pub struct PackedBody {
     exchanged: Box<Exchanged>,
     folder: PathBuf,
     path: PathBuf,
+    spools: Arc<Semaphore>,
     chunks: Vec<Bytes>,
     held: usize,
     spool: Option<Spool>,
@@ -156,12 +163,14 @@ impl PackedBody {
         exchanged: Box<Exchanged>,
         folder: PathBuf,
         path: PathBuf,
+        spools: Arc<Semaphore>,
     ) -> Self {
         Self {
             crew,
             exchanged,
             folder,
             path,
+            spools,
             chunks: Vec::new(),
             held: 0,
             spool: None,
@@ -174,9 +183,18 @@ impl PackedBody {
         let chunks = std::mem::take(&mut self.chunks);
         self.held = 0;
         let spool = self.spool.take();
+        let room = match &spool {
+            Some(_) => None,
+            // The semaphore is never closed.
+            None => Arc::clone(&self.spools).acquire_owned().await.ok(),
+        };
         let folder = self.folder.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut spool = spool.map_or_else(|| Spool::begin(&folder), Ok)?;
+            let mut spool = match (spool, room) {
+                (Some(spool), _) => spool,
+                (None, Some(room)) => Spool::begin(&folder, room)?,
+                (None, None) => return Err(io::ErrorKind::Other.into()),
+            };
             spool.write(&chunks)?;
             Ok(spool)
         });

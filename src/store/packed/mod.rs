@@ -7,19 +7,22 @@ mod writer;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::BodyStore;
 use super::crew::Crew;
 use super::pack::{Coding, Known, Opened, Pack, PackError};
+use super::{BodyStore, trouble};
 use crate::model::{Attempt, FetchError, History, Part, ResponseHead, Version};
 use body::{Exchanged, PackedBody};
 use writer::Order;
 
+/// Large bodies that may be on their way at the same time: each has a file open.
+const MOST_SPOOLS: usize = 32;
 /// How long an aborted run waits for what is being appended.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -36,10 +39,12 @@ pub struct PackOptions {
 
 /// One file for all bodies.
 pub struct Packed {
+    pack: Arc<Mutex<Pack>>,
     crew: Arc<Crew<Order>>,
     folder: PathBuf,
     path: PathBuf,
     request_body: Option<Bytes>,
+    spools: Arc<Semaphore>,
 }
 
 /// A pack that was opened, and what was amiss.
@@ -80,12 +85,15 @@ impl Packed {
             opened => opened?,
         };
         let is_packed = Coding::of_name(&options.path) == Some(Coding::Gzip);
-        let crew = writer::start(pack, &options.path, is_packed, options.sync)?;
+        let pack = Arc::new(Mutex::new(pack));
+        let crew = writer::start(&pack, &options.path, is_packed, options.sync)?;
         let packed = Self {
+            pack,
             crew: Arc::new(crew),
             folder: folder_of(&options.path).to_owned(),
             path: options.path,
             request_body: options.request_body,
+            spools: Arc::new(Semaphore::new(MOST_SPOOLS)),
         };
         Ok(OpenedPack {
             packed,
@@ -130,18 +138,22 @@ impl BodyStore for Packed {
             exchanged,
             self.folder.clone(),
             self.path.clone(),
+            Arc::clone(&self.spools),
         ))
     }
 
-    async fn close(&self, abort: CancellationToken) {
+    async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {
         let stopping = async {
             abort.cancelled().await;
             self.crew.stop();
             tokio::time::sleep(PATIENCE).await;
         };
         tokio::select! {
-            () = self.crew.flush() => {}
-            () = stopping => {}
+            () = self.crew.flush() => {
+                self.pack.lock().unwrap_or_else(PoisonError::into_inner).unlock();
+                Ok(())
+            }
+            () = stopping => Err(trouble::stuck(&self.path.display().to_string())),
         }
     }
 }

@@ -30,23 +30,30 @@ pub struct Order {
 }
 
 /// Starts the threads.
-pub fn start(pack: Pack, path: &Path, compresses: bool, sync: bool) -> io::Result<Crew<Order>> {
+pub fn start(
+    pack: &Arc<Mutex<Pack>>,
+    path: &Path,
+    compresses: bool,
+    sync: bool,
+) -> io::Result<Crew<Order>> {
     let threads = if compresses {
         std::thread::available_parallelism().map_or(1, usize::from)
     } else {
         1
     };
-    let renderers: Vec<_> = (0..threads.min(MOST_WRITERS))
-        .map(|_| pack.renderer())
-        .collect();
+    let renderers: Vec<_> = {
+        let pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..threads.min(MOST_WRITERS))
+            .map(|_| pack.renderer())
+            .collect()
+    };
     let coding = if compresses {
         Coding::Gzip
     } else {
         Coding::Plain
     };
-    let pack = Arc::new(Mutex::new(pack));
     let hands = renderers.into_iter().map(|renderer| Writer {
-        pack: Arc::clone(&pack),
+        pack: Arc::clone(pack),
         path: path.to_owned(),
         coding,
         sync,
@@ -89,6 +96,7 @@ impl Hand for Writer {
             Content::Memory(chunks) => self.append_small(&exchange, &chunks, done),
             Content::Spooled {
                 file,
+                room,
                 length,
                 digest,
             } => {
@@ -98,6 +106,7 @@ impl Hand for Writer {
                     digest,
                 };
                 self.append_large(&exchange, body, done);
+                drop(room);
             }
         }
     }

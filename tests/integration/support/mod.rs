@@ -6,6 +6,7 @@ mod server;
 mod tls;
 mod warc;
 mod warcio;
+mod warcio_tool;
 
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};

@@ -1,50 +1,18 @@
 //! Python's warcio reads and verifies what we write. `FETCHALL_PYTHON` names a Python
 //! that has it; with `FETCHALL_NEEDS_WARCIO` set, it is a failure when there is none.
 
-use std::env;
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use flate2::Crc;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use url::Url;
 
 use super::Sample;
+use super::warcio_tool::{python, warcio};
 use crate::model::PackPlace;
 use crate::store::pack::{Group, Known, Opened, Pack, PayloadHasher, Spooled};
-
-/// A Python that has warcio.
-fn python() -> Option<String> {
-    let given = env::var("FETCHALL_PYTHON").ok();
-    let python = given.unwrap_or_else(|| "python3".to_owned());
-    let has_it = Command::new(&python)
-        .args(["-c", "import warcio"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if has_it {
-        return Some(python);
-    }
-    assert!(
-        env::var_os("FETCHALL_NEEDS_WARCIO").is_none(),
-        "{python} has no warcio"
-    );
-    println!("skipped: {python} has no warcio");
-    None
-}
-
-fn warcio(python: &str, args: &[&str], file: &Path) -> Output {
-    let output = Command::new(python)
-        .args(["-m", "warcio.cli"])
-        .args(args)
-        .arg(file)
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {shown}{errors}");
-    output
-}
 
 fn set(sample: &mut Sample, name: header::HeaderName, value: &[u8]) {
     let value = HeaderValue::from_bytes(value).unwrap();
@@ -151,7 +119,6 @@ fn two_runs(path: &Path) -> Vec<(PackPlace, Vec<u8>)> {
 
 fn check(python: &str, path: &Path, pages: usize) {
     let checked = warcio(python, &["check", "-v"], path);
-    let checked = String::from_utf8(checked.stdout).unwrap();
     let count = |text: &str| checked.lines().filter(|line| line.contains(text)).count();
     // A group is three records, and each run wrote a warcinfo.
     assert_eq!(count("digest pass"), 3 * pages + 2, "{checked}");
@@ -162,8 +129,7 @@ fn check(python: &str, path: &Path, pages: usize) {
 fn check_index(python: &str, path: &Path, written: &[(PackPlace, Vec<u8>)]) {
     let fields = "warc-type,offset,length,http:content-length";
     let index = warcio(python, &["index", "-f", fields], path);
-    let lines = String::from_utf8(index.stdout).unwrap();
-    let lines: Vec<serde_json::Value> = lines
+    let lines: Vec<serde_json::Value> = index
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|line: &serde_json::Value| line["warc-type"] == "response")
