@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Orders that are taken at once.
 const BATCH: usize = 256;
-/// Bytes that may wait to be written, in KiB.
-const ROOM: usize = 32 * 1024;
+/// Bytes that may wait to be written, in KiB. What waits longer leaves the caches of the
+/// processor: more would be slower, not only larger.
+const ROOM: usize = 4 * 1024;
 /// Shortest time between two wakings: waking a thread costs as much as writing a small file,
 /// and nobody sees 2 ms.
 const REST: Duration = Duration::from_millis(2);

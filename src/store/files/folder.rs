@@ -38,6 +38,18 @@ pub enum FolderError {
     },
 }
 
+/// An error as people can understand it: that a path leads out of its folder is no error of the
+/// system, and has words only for programmers.
+pub fn explained(error: io::Error) -> io::Error {
+    let leads_out =
+        error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
+    if leads_out {
+        io::Error::other("a symbolic link on the way leads out of the output folder")
+    } else {
+        error
+    }
+}
+
 /// The output folder, held by this process alone.
 #[derive(Debug)]
 pub struct Folder {
@@ -56,6 +68,11 @@ impl Folder {
     /// When that can't be done, or another process holds it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unusable = |path: PathBuf| move |cause| FolderError::Unusable { path, cause };
+        if path.exists() && !path.is_dir() {
+            return Err(unusable(path.to_owned())(
+                io::ErrorKind::NotADirectory.into(),
+            ));
+        }
         std::fs::create_dir_all(path).map_err(unusable(path.to_owned()))?;
         let dir =
             Dir::open_ambient_dir(path, ambient_authority()).map_err(unusable(path.to_owned()))?;

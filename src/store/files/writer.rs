@@ -325,6 +325,7 @@ impl Writer {
             }),
             Err(error) => {
                 let _ = self.folder.remove(name);
+                let error = super::folder::explained(error);
                 Err(trouble::failed(&self.folder.shown(file), &error, false))
             }
         }
