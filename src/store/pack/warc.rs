@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use url::Url;
 
 use super::coding::{Coder, Coding};
-use super::digest::PayloadDigest;
+use super::digest::{PayloadDigest, PayloadHasher};
 use super::http1;
 use super::id::RecordId;
 use super::records::{self, Block, Digest, Identity, Kind, RecordHead};
@@ -59,8 +59,8 @@ pub struct Spooled<R> {
     pub digest: PayloadDigest,
 }
 
-/// The records of one exchange, ready to be appended. Used again for the next, it
-/// allocates nothing.
+/// The records of one exchange, or of several, ready to be appended. Used again for the
+/// next, it allocates nothing.
 #[derive(Debug, Default)]
 pub struct Group {
     bytes: Vec<u8>,
@@ -74,7 +74,12 @@ impl Group {
         &self.bytes
     }
 
-    /// Where the response stands, from the start of the group. It reaches to the end.
+    /// Nothing is in it.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Where the last response stands, from the start of the group. It reaches to the end.
     #[must_use]
     pub fn response(&self) -> PackPlace {
         PackPlace {
@@ -112,27 +117,69 @@ impl Renderer {
         }
     }
 
-    /// Renders an exchange whose decoded body is in memory.
+    /// Renders an exchange whose decoded body is in memory, alone.
     ///
     /// # Errors
     /// The system has no random bytes for names.
+    #[cfg(test)]
     pub fn render(
         &mut self,
         exchange: &Exchange<'_>,
         body: &[u8],
         group: &mut Group,
     ) -> io::Result<()> {
-        let out = &mut group.bytes;
-        out.clear();
+        group.clear();
+        self.add(exchange, &[body], group).map(drop)
+    }
+
+    /// Renders an exchange whose decoded body is in memory, behind what is in the group
+    /// already. Returns where the response stands, from the start of the group.
+    ///
+    /// # Errors
+    /// The system has no random bytes for names. The group is then as it was.
+    pub fn add(
+        &mut self,
+        exchange: &Exchange<'_>,
+        body: &[impl AsRef<[u8]>],
+        group: &mut Group,
+    ) -> io::Result<PackPlace> {
+        let before = group.bytes.len();
+        match self.render_onto(exchange, body, &mut group.bytes) {
+            Ok(at) => {
+                group.response_at = at;
+                Ok(group.response())
+            }
+            Err(error) => {
+                group.bytes.truncate(before);
+                Err(error)
+            }
+        }
+    }
+
+    fn render_onto(
+        &mut self,
+        exchange: &Exchange<'_>,
+        body: &[impl AsRef<[u8]>],
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
         let names = self.before_response(exchange, out)?;
-        group.response_at = out.len();
+        let at = out.len();
+        let mut hasher = PayloadHasher::default();
+        let mut length = 0;
+        for piece in body {
+            hasher.update(piece.as_ref());
+            length += piece.as_ref().len() as u64;
+        }
         let block = Block {
-            length: body.len() as u64,
-            digest: Digest::Payload(PayloadDigest::of(body)),
+            length,
+            digest: Digest::Payload(hasher.finish()),
         };
         self.begin_response(exchange, names, block, out)?;
-        self.coder.feed(body, out)?;
-        self.coder.end(out)
+        for piece in body {
+            self.coder.feed(piece.as_ref(), out)?;
+        }
+        self.coder.end(out)?;
+        Ok(at)
     }
 
     /// Renders an exchange with a large body into `out`, in flat memory. Returns where

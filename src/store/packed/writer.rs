@@ -21,6 +21,8 @@ const MOST_WRITERS: usize = 8;
 /// So many orders may wait for a thread before the next one helps. Compressing a page takes
 /// some hundred microseconds.
 const BUSY: usize = 16;
+/// Bytes of rendered bodies that are appended at once.
+const FULL: usize = 128 * 1024;
 
 /// A body to be packed.
 pub struct Order {
@@ -59,10 +61,18 @@ pub fn start(
         sync,
         renderer,
         group: Group::default(),
-        buffer: Vec::new(),
+        rendered: Vec::new(),
         appended: Vec::new(),
     });
     Crew::start("pack", BUSY, hands)
+}
+
+/// A body in the group.
+struct Rendered {
+    /// Where in the group its response stands.
+    place: PackPlace,
+    bytes: u64,
+    done: Done,
 }
 
 /// One thread.
@@ -72,8 +82,9 @@ struct Writer {
     coding: Coding,
     sync: bool,
     renderer: Renderer,
+    /// Rendered, to be appended at once: every write costs as much as some kilobytes.
     group: Group,
-    buffer: Vec<u8>,
+    rendered: Vec<Rendered>,
     /// With `sync`: appended, but not safe yet.
     appended: Vec<(Saved, Done)>,
 }
@@ -112,6 +123,7 @@ impl Hand for Writer {
     }
 
     fn end_of_batch(&mut self) {
+        self.append_rendered();
         if self.appended.is_empty() {
             return;
         }
@@ -142,25 +154,39 @@ impl Writer {
     }
 
     fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[bytes::Bytes], done: Done) {
-        let body: &[u8] = match chunks {
-            [one] => one,
-            chunks => {
-                self.buffer.clear();
-                for chunk in chunks {
-                    self.buffer.extend_from_slice(chunk);
-                }
-                &self.buffer
-            }
-        };
-        let length = body.len() as u64;
-        let rendered = self.renderer.render(exchange, body, &mut self.group);
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        match self.renderer.add(exchange, chunks, &mut self.group) {
+            Ok(place) => self.rendered.push(Rendered { place, bytes, done }),
+            Err(error) => return done(Err(failed(&self.path, &error))),
+        }
+        if self.group.bytes().len() >= FULL {
+            self.append_rendered();
+        }
+    }
+
+    fn append_rendered(&mut self) {
+        if self.rendered.is_empty() {
+            return;
+        }
         let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = rendered.and_then(|()| pack.append(&self.group));
-        let told = tell(&self.path, place, length, self.sync, done);
-        self.appended.extend(told);
+        let last = pack.append(&self.group);
+        let start = last.map(|place| place.offset - self.group.response().offset);
+        for Rendered { place, bytes, done } in self.rendered.drain(..) {
+            let place = match &start {
+                Ok(start) => Ok(PackPlace {
+                    offset: start + place.offset,
+                    ..place
+                }),
+                Err(error) => Err(failed(&self.path, error)),
+            };
+            let told = tell(place, bytes, self.sync, done);
+            self.appended.extend(told);
+        }
+        self.group.clear();
     }
 
     fn append_large(&mut self, exchange: &Exchange<'_>, body: Spooled<File>, done: Done) {
+        self.append_rendered();
         let length = body.length;
         let renderer = &mut self.renderer;
         // Compressing gigabytes takes minutes: the others must not wait for that.
@@ -178,7 +204,8 @@ impl Writer {
                 }
             })
         });
-        let told = tell(&self.path, place, length, self.sync, done);
+        let place = place.map_err(|error| failed(&self.path, &error));
+        let told = tell(place, length, self.sync, done);
         self.appended.extend(told);
     }
 }
@@ -206,8 +233,7 @@ fn compress(
 /// Tells what became of a body, while nobody else can append; or gives it back, to be told once
 /// it is safe.
 fn tell(
-    path: &Path,
-    place: io::Result<PackPlace>,
+    place: Result<PackPlace, FetchError>,
     bytes: u64,
     sync: bool,
     done: Done,
@@ -224,7 +250,7 @@ fn tell(
             }
             done(Ok(saved));
         }
-        Err(error) => done(Err(failed(path, &error))),
+        Err(error) => done(Err(error)),
     }
     None
 }
