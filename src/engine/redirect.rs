@@ -153,7 +153,7 @@ mod tests {
         ResponseHead {
             status: StatusCode::from_u16(status).unwrap(),
             version: Version::HTTP_11,
-            headers,
+            headers: headers.into(),
             asked: None,
         }
     }

@@ -199,7 +199,7 @@ mod tests {
         ResponseHead {
             status: StatusCode::from_u16(status).unwrap(),
             version: http::Version::HTTP_11,
-            headers: map,
+            headers: map.into(),
             asked: None,
         }
     }

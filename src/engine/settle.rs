@@ -18,12 +18,12 @@ pub fn invalid(line: InvalidLine, clock: &RunClock) -> Settled {
         at: clock.rfc3339(now()),
         ..Record::of_line(&line.place, line.shown)
     };
-    Settled {
-        place: line.place,
+    Settled::new(
+        line.place,
         record,
-        outcome: Outcome::Failed(line.error),
-        raw: Some(line.raw),
-    }
+        Outcome::Failed(line.error),
+        Some(line.raw),
+    )
 }
 
 /// A job that an earlier run has done.
@@ -40,12 +40,7 @@ pub fn skipped(job: Job, past: &Past, file: Option<RelPath>, clock: &RunClock) -
     if let Some(detail) = past.detail.as_deref() {
         record.sha256 = detail.sha256;
     }
-    Settled {
-        place: job.place,
-        record,
-        outcome: Outcome::Skipped,
-        raw: job.raw,
-    }
+    Settled::new(job.place, record, Outcome::Skipped, job.raw)
 }
 
 /// A job that fails without another attempt, because its host was given up.
@@ -63,12 +58,12 @@ pub fn given_up(attempt: Attempt, error: FetchError, clock: &RunClock) -> Settle
         request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
-    Settled {
-        place: attempt.job.place,
+    Settled::new(
+        attempt.job.place,
         record,
-        outcome: Outcome::Failed(error),
-        raw: attempt.job.raw,
-    }
+        Outcome::Failed(error),
+        attempt.job.raw,
+    )
 }
 
 /// A job whose last attempt ended at `end`.
@@ -120,12 +115,7 @@ pub fn settled(
         (Err(error), _) => Outcome::Failed(error),
     };
     record.outcome = outcome.name();
-    Settled {
-        place: attempt.job.place,
-        record,
-        outcome,
-        raw: attempt.job.raw,
-    }
+    Settled::new(attempt.job.place, record, outcome, attempt.job.raw)
 }
 
 /// What the response says; where it says nothing of the body that is here, what is known of that.

@@ -109,7 +109,7 @@ impl Transport for Scripted {
                     let head = ResponseHead {
                         status: StatusCode::from_u16(status).unwrap(),
                         version: Version::HTTP_11,
-                        headers: HeaderMap::from_iter(headers),
+                        headers: HeaderMap::from_iter(headers).into(),
                         asked: None,
                     };
                     return Ok(Response {

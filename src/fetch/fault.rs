@@ -53,9 +53,7 @@ impl<T: Transport> Faulty<T> {
         if let Some(harm) = harm {
             wire.mark_simulated();
             if harm == Harm::Garble {
-                response
-                    .head
-                    .headers
+                Arc::make_mut(&mut response.head.headers)
                     .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
         }
@@ -165,7 +163,7 @@ fn made_up<B>(
         head: ResponseHead {
             status,
             version: Version::HTTP_11,
-            headers,
+            headers: headers.into(),
             asked: None,
         },
         body: FaultyBody::Empty,

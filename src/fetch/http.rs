@@ -166,7 +166,7 @@ impl Transport for HttpTransport {
     ) -> Result<Response<HttpBody>, FetchError> {
         let request = self.request(attempt);
         let asked = self.keeps_requests.then(|| {
-            Box::new(Asked {
+            Arc::new(Asked {
                 at: SystemTime::now(),
                 headers: request.headers().clone(),
             })
@@ -188,7 +188,7 @@ impl Transport for HttpTransport {
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
-            headers: std::mem::take(response.headers_mut()),
+            headers: Arc::new(std::mem::take(response.headers_mut())),
             asked,
         };
         let body = HttpBody {

@@ -1,5 +1,9 @@
 //! What the engine says while it runs.
 
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+
 use super::{Outcome, Place, Record};
 
 /// A job that reached its end, for whatever reason.
@@ -14,6 +18,40 @@ pub struct Settled {
     /// The line for `--failed FILE`, where it differs from the record's `url`. May hold a
     /// password.
     pub raw: Option<Box<[u8]>>,
+    /// The record as JSON, once somebody has asked for it.
+    json: OnceCell<Vec<u8>>,
+}
+
+impl Settled {
+    /// A job that reached its end.
+    #[must_use]
+    pub fn new(place: Place, record: Record, outcome: Outcome, raw: Option<Box<[u8]>>) -> Self {
+        Self {
+            place,
+            record,
+            outcome,
+            raw,
+            json: OnceCell::new(),
+        }
+    }
+
+    /// The record as a line of JSON, without a line end: made once for all who want it.
+    ///
+    /// # Errors
+    /// Never, for records.
+    pub fn json(&self) -> serde_json::Result<&[u8]> {
+        if self.json.get().is_none() {
+            let json = serde_json::to_vec(&self.record)?;
+            return Ok(self.json.get_or_init(|| json));
+        }
+        Ok(self.json.get().map(Vec::as_slice).unwrap_or_default())
+    }
+
+    /// Puts the body into the record.
+    pub fn attach_body(&mut self, body: &Bytes) {
+        self.record.attach_body(body);
+        self.json = OnceCell::new();
+    }
 }
 
 /// What the engine says to the reporters.

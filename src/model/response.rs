@@ -1,5 +1,6 @@
 //! The head of a response.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode, Version, header};
@@ -11,10 +12,11 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// The protocol version it came over.
     pub version: Version,
-    /// All headers, `Content-Encoding` and `Content-Length` included.
-    pub headers: HeaderMap,
+    /// All headers, `Content-Encoding` and `Content-Length` included. Shared: the record and a
+    /// pack both want them.
+    pub headers: Arc<HeaderMap>,
     /// The request it answers, where that is kept.
-    pub asked: Option<Box<Asked>>,
+    pub asked: Option<Arc<Asked>>,
 }
 
 /// A request as it was sent.

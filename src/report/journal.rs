@@ -197,7 +197,7 @@ impl Reporter for Journal {
         };
         // What was skipped stands there already.
         if settled.record.outcome != OutcomeName::Skipped {
-            serde_json::to_writer(&mut self.buffer, &settled.record)?;
+            self.buffer.extend_from_slice(settled.json()?);
             self.buffer.push(b'\n');
         }
         Ok(())
@@ -235,12 +235,12 @@ mod tests {
             bytes: Some(1),
             ..Record::of_line(&place(), url.into())
         };
-        Event::Settled(Box::new(Settled {
-            place: place(),
+        Event::Settled(Box::new(Settled::new(
+            place(),
             record,
-            outcome: Outcome::Skipped,
-            raw: None,
-        }))
+            Outcome::Skipped,
+            None,
+        )))
     }
 
     fn open(path: &Path) -> Result<(Journal, Found), JournalError> {

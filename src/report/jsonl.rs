@@ -21,7 +21,7 @@ impl Reporter for JsonLines {
         let Event::Settled(settled) = event else {
             return Ok(());
         };
-        serde_json::to_writer(self.0.line(), &settled.record)?;
+        self.0.line().extend_from_slice(settled.json()?);
         self.0.end_line()
     }
 

@@ -56,12 +56,8 @@ mod tests {
             input: "-".into(),
             line: number + 1,
         };
-        Box::new(Settled {
-            record: Record::of_line(&place, String::new()),
-            place,
-            outcome: Outcome::Skipped,
-            raw: None,
-        })
+        let record = Record::of_line(&place, String::new());
+        Box::new(Settled::new(place, record, Outcome::Skipped, None))
     }
 
     fn number(event: Event) -> u64 {

@@ -176,7 +176,8 @@ impl Pump {
             && let (true, Outcome::Fetched(fetched)) = (self.attach_bodies, &settled.outcome)
             && let Some(body) = &fetched.saved.body
         {
-            settled.record.attach_body(body);
+            let body = body.clone();
+            settled.attach_body(&body);
         }
         let told = each(&mut self.reporters, |reporter| reporter.on_event(&event));
         self.note(told);

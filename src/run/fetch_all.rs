@@ -106,7 +106,7 @@ fn page(settled: &Settled) -> Result<Page, FetchError> {
                 .clone()
                 .unwrap_or_else(|| settled.record.url.clone()),
             status: fetched.head.status,
-            headers: fetched.head.headers.clone(),
+            headers: HeaderMap::clone(&fetched.head.headers),
             body: fetched.saved.body.clone().unwrap_or_default(),
         }),
         Outcome::Failed(error) => Err(error.clone()),

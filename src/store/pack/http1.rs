@@ -54,7 +54,7 @@ pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
     status_line(out, head);
     let true_length = body_len.to_string();
     let mut has_length = false;
-    for (name, value) in &head.headers {
+    for (name, value) in &*head.headers {
         if *name == header::CONTENT_LENGTH && value.as_bytes() == true_length.as_bytes() {
             has_length = true;
         } else if let Some(renamed) = renamed(name) {

@@ -2,6 +2,9 @@
 
 use std::io;
 
+/// Names whose bytes are drawn at once.
+const DRAWN: usize = 192;
+
 /// A version 4 UUID (RFC 9562 §5.4) in text. Its 122 random bits come from the system's
 /// generator: a seed of 64 bits would make two runs share their names too soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,34 @@ impl RecordId {
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Names one after another, from random bytes that are drawn for many at once.
+#[derive(Default)]
+pub struct Ids(Vec<[u8; 16]>);
+
+impl Ids {
+    /// `N` new names.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn next<const N: usize>(&mut self) -> io::Result<[RecordId; N]> {
+        if self.0.len() < N {
+            let mut bytes = [[0; 16]; DRAWN];
+            getrandom::fill(bytes.as_flattened_mut())
+                .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+            self.0.extend(bytes);
+        }
+        let start = self.0.len().saturating_sub(N);
+        let mut drawn = self.0.drain(start..);
+        Ok([(); N].map(|()| RecordId::from_random(drawn.next().unwrap_or_default())))
+    }
+}
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ids(…)")
     }
 }
 

@@ -41,7 +41,7 @@ impl Sample {
             head: ResponseHead {
                 status: StatusCode::OK,
                 version: Version::HTTP_11,
-                headers: answered,
+                headers: answered.into(),
                 asked: None,
             },
             visited: Vec::new(),

@@ -8,9 +8,9 @@ use http::{HeaderMap, Method};
 use url::Url;
 
 use super::coding::{Coder, Coding};
-use super::digest::{PayloadDigest, PayloadHasher};
+use super::digest::PayloadDigest;
 use super::http1;
-use super::id::RecordId;
+use super::id::{Ids, RecordId};
 use super::records::{self, Block, Digest, Identity, Kind, RecordHead};
 use crate::model::{PackPlace, Place, ResponseHead};
 
@@ -103,6 +103,7 @@ struct Names {
 pub struct Renderer {
     coder: Coder,
     warcinfo: RecordId,
+    ids: Ids,
     head: Vec<u8>,
     block: Vec<u8>,
 }
@@ -112,6 +113,7 @@ impl Renderer {
         Self {
             coder: Coder::new(coding),
             warcinfo,
+            ids: Ids::default(),
             head: Vec::new(),
             block: Vec::new(),
         }
@@ -129,7 +131,8 @@ impl Renderer {
         group: &mut Group,
     ) -> io::Result<()> {
         group.clear();
-        self.add(exchange, &[body], group).map(drop)
+        let digest = PayloadDigest::of(body);
+        self.add(exchange, &[body], digest, group).map(drop)
     }
 
     /// Renders an exchange whose decoded body is in memory, behind what is in the group
@@ -141,10 +144,11 @@ impl Renderer {
         &mut self,
         exchange: &Exchange<'_>,
         body: &[impl AsRef<[u8]>],
+        digest: PayloadDigest,
         group: &mut Group,
     ) -> io::Result<PackPlace> {
         let before = group.bytes.len();
-        match self.render_onto(exchange, body, &mut group.bytes) {
+        match self.render_onto(exchange, body, digest, &mut group.bytes) {
             Ok(at) => {
                 group.response_at = at;
                 Ok(group.response())
@@ -160,19 +164,14 @@ impl Renderer {
         &mut self,
         exchange: &Exchange<'_>,
         body: &[impl AsRef<[u8]>],
+        digest: PayloadDigest,
         out: &mut Vec<u8>,
     ) -> io::Result<usize> {
         let names = self.before_response(exchange, out)?;
         let at = out.len();
-        let mut hasher = PayloadHasher::default();
-        let mut length = 0;
-        for piece in body {
-            hasher.update(piece.as_ref());
-            length += piece.as_ref().len() as u64;
-        }
         let block = Block {
-            length,
-            digest: Digest::Payload(hasher.finish()),
+            length: body.iter().map(|piece| piece.as_ref().len() as u64).sum(),
+            digest: Digest::Payload(digest),
         };
         self.begin_response(exchange, names, block, out)?;
         for piece in body {
@@ -221,7 +220,7 @@ impl Renderer {
 
     /// The metadata and the request.
     fn before_response(&mut self, exchange: &Exchange<'_>, out: &mut Vec<u8>) -> io::Result<Names> {
-        let [metadata, request, response] = RecordId::random()?;
+        let [metadata, request, response] = self.ids.next()?;
         self.block.clear();
         records::metadata(&mut self.block, exchange);
         let identity = Identity {

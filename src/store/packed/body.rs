@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::spool_file;
 use super::writer::{Order, failed};
-use crate::model::{Attempt, FetchError, PackPlace, Place, ResponseHead};
+use crate::model::{Asked, Attempt, FetchError, PackPlace, Place, ResponseHead};
 use crate::store::crew::Crew;
 use crate::store::pack::{PayloadDigest, PayloadHasher};
 use crate::store::{BodyFile, Done};
@@ -28,7 +28,7 @@ const MOST_CHUNKS: usize = 512;
 pub struct Exchanged {
     pub method: Method,
     pub url: Url,
-    pub headers: HeaderMap,
+    pub asked: Option<Arc<Asked>>,
     pub body: Bytes,
     pub head: ResponseHead,
     pub at: SystemTime,
@@ -41,12 +41,10 @@ pub struct Exchanged {
 
 impl Exchanged {
     pub fn new(attempt: &Attempt, head: &ResponseHead, run_body: Option<&Bytes>) -> Box<Self> {
-        let mut head = head.clone();
-        let asked = head.asked.take();
-        let (at, headers) = asked.map_or_else(
-            || (SystemTime::now(), HeaderMap::new()),
-            |asked| (asked.at, asked.headers),
-        );
+        let asked = head.asked.clone();
+        let at = asked
+            .as_ref()
+            .map_or_else(SystemTime::now, |asked| asked.at);
         let own = attempt
             .job
             .wish
@@ -56,9 +54,9 @@ impl Exchanged {
         Box::new(Self {
             method: attempt.method.clone(),
             url: attempt.url().clone(),
-            headers,
+            asked,
             body: body.cloned().unwrap_or_default(),
-            head,
+            head: head.clone(),
             at,
             took: Duration::ZERO,
             visited: attempt
@@ -77,7 +75,10 @@ impl Exchanged {
 
 /// The bytes of a whole body.
 pub enum Content {
-    Memory(Vec<Bytes>),
+    Memory {
+        chunks: Vec<Bytes>,
+        digest: PayloadDigest,
+    },
     Spooled {
         file: File,
         /// Among the files that may be open.
@@ -90,19 +91,14 @@ pub enum Content {
 impl Content {
     pub fn length(&self) -> u64 {
         match self {
-            Self::Memory(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            Self::Memory { chunks, .. } => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
             Self::Spooled { length, .. } => *length,
         }
     }
 
     pub fn digest(&self) -> PayloadDigest {
         match self {
-            Self::Memory(chunks) => {
-                let mut hasher = PayloadHasher::default();
-                chunks.iter().for_each(|chunk| hasher.update(chunk));
-                hasher.finish()
-            }
-            Self::Spooled { digest, .. } => *digest,
+            Self::Memory { digest, .. } | Self::Spooled { digest, .. } => *digest,
         }
     }
 }
@@ -112,7 +108,6 @@ struct Spool {
     file: File,
     room: OwnedSemaphorePermit,
     length: u64,
-    hasher: PayloadHasher,
 }
 
 impl Spool {
@@ -121,26 +116,24 @@ impl Spool {
             file: spool_file(folder)?,
             room,
             length: 0,
-            hasher: PayloadHasher::default(),
         })
     }
 
     fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
         for chunk in chunks {
-            self.hasher.update(chunk);
             self.length += chunk.len() as u64;
             self.file.write_all(chunk)?;
         }
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<Content> {
+    fn finish(mut self, digest: PayloadDigest) -> io::Result<Content> {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(Content::Spooled {
             file: self.file,
             room: self.room,
             length: self.length,
-            digest: self.hasher.finish(),
+            digest,
         })
     }
 }
@@ -154,6 +147,8 @@ pub struct PackedBody {
     spools: Arc<Semaphore>,
     chunks: Vec<Bytes>,
     held: usize,
+    /// Fed while the bytes are in the caches of the processor.
+    hasher: PayloadHasher,
     spool: Option<Spool>,
 }
 
@@ -173,6 +168,7 @@ impl PackedBody {
             spools,
             chunks: Vec::new(),
             held: 0,
+            hasher: PayloadHasher::default(),
             spool: None,
         }
     }
@@ -209,9 +205,15 @@ impl PackedBody {
         if self.spool.is_some() {
             self.spool().await?;
         }
+        let digest = std::mem::take(&mut self.hasher).finish();
         match self.spool.take() {
-            Some(spool) => spool.finish().map_err(|error| failed(&self.path, &error)),
-            None => Ok(Content::Memory(std::mem::take(&mut self.chunks))),
+            Some(spool) => spool
+                .finish(digest)
+                .map_err(|error| failed(&self.path, &error)),
+            None => Ok(Content::Memory {
+                chunks: std::mem::take(&mut self.chunks),
+                digest,
+            }),
         }
     }
 }
@@ -219,6 +221,7 @@ impl PackedBody {
 impl BodyFile for PackedBody {
     async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
         self.held += chunk.len();
+        self.hasher.update(&chunk);
         self.chunks.push(chunk);
         if self.held >= FULL {
             return self.spool().await;

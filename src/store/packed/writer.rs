@@ -7,12 +7,15 @@ use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use http::HeaderMap;
+
 use super::body::{Content, Exchanged};
 use super::{folder_of, spool_file};
 use crate::model::{FetchError, PackPlace, Saved};
 use crate::store::crew::{Crew, Hand};
 use crate::store::pack::{
-    Coding, Exchange, Group, Pack, Renderer, RequestHead, Spooled, payload_digest,
+    Coding, Exchange, Group, Pack, PayloadDigest, Renderer, RequestHead, Spooled, payload_digest,
 };
 use crate::store::{Done, trouble};
 
@@ -102,9 +105,12 @@ impl Hand for Writer {
             return done(Ok(saved));
         }
         let date = date_of(&exchanged);
-        let exchange = exchange(&exchanged, &date);
+        let none = HeaderMap::new();
+        let exchange = exchange(&exchanged, &date, &none);
         match content {
-            Content::Memory(chunks) => self.append_small(&exchange, &chunks, done),
+            Content::Memory { chunks, digest } => {
+                self.append_small(&exchange, &chunks, digest, done);
+            }
             Content::Spooled {
                 file,
                 room,
@@ -153,9 +159,15 @@ impl Writer {
         })
     }
 
-    fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[bytes::Bytes], done: Done) {
+    fn append_small(
+        &mut self,
+        exchange: &Exchange<'_>,
+        chunks: &[Bytes],
+        digest: PayloadDigest,
+        done: Done,
+    ) {
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        match self.renderer.add(exchange, chunks, &mut self.group) {
+        match self.renderer.add(exchange, chunks, digest, &mut self.group) {
             Ok(place) => self.rendered.push(Rendered { place, bytes, done }),
             Err(error) => return done(Err(failed(&self.path, &error))),
         }
@@ -255,13 +267,14 @@ fn tell(
     None
 }
 
-fn exchange<'a>(exchanged: &'a Exchanged, date: &'a str) -> Exchange<'a> {
+fn exchange<'a>(exchanged: &'a Exchanged, date: &'a str, none: &'a HeaderMap) -> Exchange<'a> {
+    let headers = exchanged.asked.as_ref().map(|asked| &asked.headers);
     Exchange {
         date,
         request: RequestHead {
             method: &exchanged.method,
             url: &exchanged.url,
-            headers: &exchanged.headers,
+            headers: headers.unwrap_or(none),
             body: &exchanged.body,
         },
         response: &exchanged.head,

@@ -248,7 +248,7 @@ prop_compose! {
         sample.body = body;
         sample.head.status = StatusCode::from_u16(status).unwrap();
         sample.head.version = version;
-        sample.head.headers = answered;
+        sample.head.headers = answered.into();
         sample
     }
 }

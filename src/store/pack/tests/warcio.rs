@@ -16,7 +16,7 @@ use crate::store::pack::{Group, Known, Opened, Pack, PayloadHasher, Spooled};
 
 fn set(sample: &mut Sample, name: header::HeaderName, value: &[u8]) {
     let value = HeaderValue::from_bytes(value).unwrap();
-    sample.head.headers.insert(name, value);
+    std::sync::Arc::make_mut(&mut sample.head.headers).insert(name, value);
 }
 
 /// Small pages of every kind, with their bodies.
