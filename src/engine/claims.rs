@@ -12,7 +12,6 @@ use crate::model::{Job, Place, RelPath};
 pub struct Claims {
     keys: (RandomState, RandomState),
     taken: HashMap<u128, Claim>,
-    any_named: bool,
 }
 
 #[derive(Debug)]
@@ -22,16 +21,17 @@ struct Claim {
 }
 
 impl Claims {
+    /// Whether this job asks for its file at all.
+    pub fn concern(job: &Job) -> bool {
+        // All jobs of a run in which lines can name files have wishes, and no others.
+        job.wish.is_some()
+    }
+
     /// Takes the file for the job. Equal lines share it.
     ///
     /// # Errors
     /// Where the line stands that has it, when that is for another body.
     pub fn claim(&mut self, job: &Job, file: &RelPath) -> Result<(), Place> {
-        // All jobs of a run in which lines can name files have wishes, and no others.
-        self.any_named |= job.wish.is_some();
-        if !self.any_named {
-            return Ok(());
-        }
         // Some disks don't tell upper from lower case.
         let file = self.hash(&file.as_str().to_lowercase());
         let request = job.wish.as_ref().and_then(|wish| wish.request_digest());
@@ -109,10 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_until_a_line_names_a_file() {
-        let mut claims = Claims::default();
-        let plain = job(1, "http://a/", None);
-        claims.claim(&plain, &RelPath::parse("a").unwrap()).unwrap();
-        assert!(claims.taken.is_empty());
+    fn a_line_that_can_name_no_file_asks_for_none() {
+        assert!(!Claims::concern(&job(1, "http://a/", None)));
+        assert!(Claims::concern(&job(1, "http://a/", Some(Wish::default()))));
     }
 }

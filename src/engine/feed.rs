@@ -141,6 +141,9 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
     }
 
     fn claim(&mut self, job: &Job) -> Result<(), FetchError> {
+        if !Claims::concern(job) {
+            return Ok(());
+        }
         let Some(file) = self.engine.store.file_of(job) else {
             return Ok(());
         };
