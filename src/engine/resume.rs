@@ -87,9 +87,10 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
     {
         return None;
     }
+    let validator = strong_validator(head)?;
     Some(Version {
         url: attempt.url().clone(),
-        validator: strong_validator(head)?,
+        validator,
         total: head.content_length(),
     })
 }

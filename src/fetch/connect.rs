@@ -1,7 +1,7 @@
 //! Around connecting: a layer under reqwest's connection pool that puts the clock over it
 //! and notes that it happened.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -52,27 +52,37 @@ impl<S> Layer<S> for Watch {
     type Service = Watched<S>;
 
     fn layer(&self, inner: S) -> Watched<S> {
-        Watched {
+        Watched(Arc::new(Under {
             inner,
             limit: self.limit,
             descriptors: self.descriptors.clone(),
-        }
+        }))
     }
 }
 
-/// A connector under [`Watch`].
-#[derive(Debug, Clone)]
-pub struct Watched<S> {
+/// A connector under [`Watch`]. Shared, because the client clones its connector several times
+/// for each request, and few requests connect.
+#[derive(Debug)]
+pub struct Watched<S>(Arc<Under<S>>);
+
+#[derive(Debug)]
+struct Under<S> {
     inner: S,
     limit: Duration,
     descriptors: Descriptors,
+}
+
+impl<S> Clone for Watched<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S, R> Service<R> for Watched<S>
 where
-    S: Service<R, Error = BoxError> + Clone + Send + 'static,
+    S: Service<R, Error = BoxError> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Response: 'static,
     R: Send + 'static,
@@ -81,8 +91,9 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    /// Always: whether the connector is, is asked when it connects.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: R) -> Self::Future {
@@ -90,15 +101,17 @@ where
         if let Some(call) = &call {
             call.wire.connecting();
         }
-        // The clone is for the next call; this one is ready.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
-        let (limit, descriptors) = (self.limit, self.descriptors.clone());
+        let under = Arc::clone(&self.0);
         let wire = call.as_ref().map(|call| Arc::clone(&call.wire));
         let connecting = async move {
             // Its time runs only from here: waiting for room is not the host's fault.
-            let _room = descriptors.room(wire.as_deref()).await;
-            clock::within(limit, inner.call(request)).await
+            let _room = under.descriptors.room(wire.as_deref()).await;
+            let mut inner = under.inner.clone();
+            let connecting = async {
+                poll_fn(|cx| inner.poll_ready(cx)).await?;
+                inner.call(request).await
+            };
+            clock::within(under.limit, connecting).await
         };
         Box::pin(async move {
             // The pool may finish a connection in a task of its own when another one

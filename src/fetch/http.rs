@@ -185,6 +185,7 @@ impl Transport for HttpTransport {
             };
             classify(error, phase)
         })?;
+        let expected = response.content_length();
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
@@ -192,9 +193,9 @@ impl Transport for HttpTransport {
             asked,
         };
         let body = HttpBody {
-            expected: head.content_length(),
             response,
             received: 0,
+            expected,
         };
         Ok(Response { head, body })
     }

@@ -6,7 +6,7 @@ use super::compressed::Stream;
 use super::entry::{invalid, job, url_as_json};
 use super::lines::{Line, Lines};
 use super::list::{List, Origin, Rules, Step};
-use super::url::{Parsed, parse_url, shown};
+use super::url::{Parsed, UrlParser, parse_url, shown};
 use crate::model::{Entry, Place};
 
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
@@ -17,6 +17,7 @@ const MAX_LINE: usize = 64 * 1024;
 pub struct TextLines {
     lines: Lines,
     rules: Rules,
+    parser: UrlParser,
 }
 
 impl TextLines {
@@ -24,6 +25,7 @@ impl TextLines {
         Self {
             lines: Lines::new(stream, MAX_LINE),
             rules,
+            parser: UrlParser::default(),
         }
     }
 }
@@ -33,7 +35,11 @@ impl List for TextLines {
         Ok(match self.lines.next()? {
             None => Step::End,
             Some(line) if line.is_comment() => Step::Nothing,
-            Some(line) => Step::Found(parse(&line, origin.line(line.number), self.rules)),
+            Some(line) => {
+                let parsed = parse(&line, &mut self.parser);
+                let place = origin.line(line.number);
+                Step::Found(entry(parsed, line.bytes, place, self.rules))
+            }
         })
     }
 
@@ -54,22 +60,20 @@ impl List for TextLines {
     }
 }
 
-/// A job, or a line that can't be fetched.
-fn parse(line: &Line<'_>, place: Place, rules: Rules) -> Entry {
-    let parsed = if line.too_long {
-        Err(format!("longer than {MAX_LINE} bytes"))
-    } else {
-        match std::str::from_utf8(line.bytes.trim_ascii()) {
-            Ok(text) if text.starts_with('{') && text.contains("\"url\"") => {
-                Err("it looks like JSON; --input-format jsonl reads such lists".to_owned())
-            }
-            Ok(text) => parse_url(text),
-            Err(_) => Err("not valid UTF-8".to_owned()),
+fn parse(line: &Line<'_>, parser: &mut UrlParser) -> Result<Parsed, String> {
+    if line.too_long {
+        return Err(format!("longer than {MAX_LINE} bytes"));
+    }
+    match std::str::from_utf8(line.bytes.trim_ascii()) {
+        Ok(text) if text.starts_with('{') && text.contains("\"url\"") => {
+            Err("it looks like JSON; --input-format jsonl reads such lists".to_owned())
         }
-    };
-    entry(parsed, line.bytes, place, rules)
+        Ok(text) => parser.parse(text),
+        Err(_) => Err("not valid UTF-8".to_owned()),
+    }
 }
 
+/// A job, or a line that can't be fetched.
 fn entry(parsed: Result<Parsed, String>, bytes: &[u8], place: Place, rules: Rules) -> Entry {
     let raw = || {
         if rules.as_json {

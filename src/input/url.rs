@@ -14,6 +14,51 @@ const SECRET: [&str; 2] = ["\"headers\"", "\"body"];
 /// A URL without userinfo and fragment, and the userinfo.
 pub type Parsed = (Url, Option<Box<Credentials>>);
 
+/// Parses one URL after another. In most lists many of one origin follow each other: what was
+/// found out of it is kept, for that is most of the work.
+#[derive(Default)]
+pub struct UrlParser {
+    /// The origin of the URL before, as it was written there; empty if it was not plain.
+    written: String,
+    /// And as a URL, once it came twice.
+    origin: Option<Url>,
+}
+
+impl UrlParser {
+    /// The same as [`parse_url`].
+    pub fn parse(&mut self, text: &str) -> Result<Parsed, String> {
+        let Some((origin, path)) = split_origin(text) else {
+            return parse_url(text);
+        };
+        if origin != self.written {
+            self.written.clear();
+            self.written.push_str(origin);
+            self.origin = None;
+            return parse_url(text);
+        }
+        if self.origin.is_none() {
+            self.origin = Url::parse(origin).ok();
+        }
+        match self.origin.as_ref().map(|origin| origin.join(path)) {
+            Some(Ok(url)) => Ok((sendable(url)?, None)),
+            _ => parse_url(text),
+        }
+    }
+}
+
+/// Takes a URL apart into its origin and what follows, when both are so plain that they mean
+/// the same apart: no userinfo, nothing that a parser removes or takes for a slash, and no
+/// second slash, which would begin another host.
+fn split_origin(text: &str) -> Option<(&str, &str)> {
+    let scheme = ["http://", "https://"];
+    let host = scheme.iter().find_map(|scheme| text.strip_prefix(scheme))?;
+    let (host, path) = host.split_at(host.find('/')?);
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':');
+    let second = path.as_bytes().get(1);
+    let starts_plainly = second.is_none_or(u8::is_ascii_alphanumeric);
+    (host.bytes().all(is_plain) && starts_plainly).then(|| text.split_at(text.len() - path.len()))
+}
+
 /// Parses by the WHATWG rules, takes out userinfo and fragment.
 pub fn parse_url(text: &str) -> Result<Parsed, String> {
     let mut url = Url::parse(text).map_err(|error| explain(text, error))?;
@@ -29,13 +74,18 @@ pub fn parse_url(text: &str) -> Result<Parsed, String> {
             ),
         });
     }
-    url.set_fragment(None);
     let credentials = take_credentials(&mut url);
+    Ok((sendable(url)?, credentials))
+}
+
+/// Without its fragment, which is not sent.
+fn sendable(mut url: Url) -> Result<Url, String> {
+    url.set_fragment(None);
     // The URL standard allows hosts such as `{host}` that no request can be sent to.
     if let Err(error) = url.as_str().parse::<http::Uri>() {
         return Err(error.to_string());
     }
-    Ok((url, credentials))
+    Ok(url)
 }
 
 fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
@@ -93,5 +143,57 @@ pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim()) {
         Ok((url, _)) => url.into(),
         Err(_) => shown(text.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line() -> impl Strategy<Value = String> {
+        let origin = prop::sample::select(vec![
+            "http://a",
+            "http://a:80",
+            "https://a",
+            "http://127.1:8080",
+            "http://A",
+            "http://me@a",
+            "http://a\\b",
+            "http://xn--a",
+            "http://1.2.3.256",
+            "http://a:99999",
+            "http://",
+            "http:/a",
+            "ftp://a",
+        ]);
+        // Whatever a parser could take for something else, and what it must encode.
+        let path = "(/[/\\\\a-z.%:@?#\\t \\[\\]{}|<\"^`ü\u{7f}-]{0,8})?";
+        (origin, path).prop_map(|(origin, path)| format!("{origin}{path}"))
+    }
+
+    proptest! {
+        #[test]
+        fn one_after_another_they_are_what_each_is_alone(
+            lines in prop::collection::vec(line(), 1..20)
+        ) {
+            let mut parser = UrlParser::default();
+            for line in lines {
+                prop_assert_eq!(parser.parse(&line), parse_url(&line), "{}", line);
+            }
+        }
+    }
+
+    #[test]
+    fn an_origin_is_parsed_once() {
+        let mut parser = UrlParser::default();
+        for path in ["/a", "/b?c#d", "/"] {
+            let (url, _) = parser.parse(&format!("http://a:80{path}")).unwrap();
+            assert_eq!(
+                url.as_str(),
+                format!("http://a{}", path.trim_end_matches("#d"))
+            );
+        }
+        assert_eq!(parser.origin.unwrap().as_str(), "http://a/");
     }
 }

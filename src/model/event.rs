@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use super::{Outcome, Place, Record};
 
+/// Bytes that most records need as JSON.
+const USUAL_JSON: usize = 512;
+
 /// A job that reached its end, for whatever reason.
 #[derive(Debug)]
 pub struct Settled {
@@ -41,7 +44,8 @@ impl Settled {
     /// Never, for records.
     pub fn json(&self) -> serde_json::Result<&[u8]> {
         if self.json.get().is_none() {
-            let json = serde_json::to_vec(&self.record)?;
+            let mut json = Vec::with_capacity(USUAL_JSON);
+            serde_json::to_writer(&mut json, &self.record)?;
             return Ok(self.json.get_or_init(|| json));
         }
         Ok(self.json.get().map(Vec::as_slice).unwrap_or_default())

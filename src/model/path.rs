@@ -74,7 +74,12 @@ fn check(text: &str) -> Result<(), String> {
     if text.starts_with('/') || text.get(1..2) == Some(":") {
         return Err("it is not relative to the output folder".to_owned());
     }
-    if let Some(c) = text.chars().find(|c| c.is_control() || *c == '\\') {
+    let is_bad = |c: &char| c.is_control() || *c == '\\';
+    // Most are ASCII; bytes are looked through faster than characters.
+    let seems_bad = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'\\';
+    if text.bytes().any(seems_bad)
+        && let Some(c) = text.chars().find(is_bad)
+    {
         return Err(format!("it contains {c:?}"));
     }
     for name in text.split('/') {

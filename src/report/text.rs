@@ -1,9 +1,6 @@
 //! The lines for people: `STATUS SIZE TIME URL`, and for a failure why.
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
-
-use bytesize::ByteSize;
+use std::io;
 
 use super::{Output, Reporter};
 use crate::model::{Event, OutcomeName, Record, harmless};
@@ -12,6 +9,14 @@ const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
+
+/// Widths of the columns.
+const STATUS: usize = 15;
+const SIZE: usize = 9;
+const TIME: usize = 8;
+
+/// What `u64` can count.
+const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Writes a line for each URL. The first four columns hold no blanks, so `awk` can count
 /// on them; what follows the URL says why it failed.
@@ -33,8 +38,7 @@ impl Reporter for TextLines {
         let Event::Settled(settled) = event else {
             return Ok(());
         };
-        let line = line_of(&settled.record, self.color);
-        self.output.line().write_all(line.as_bytes())?;
+        push_line(self.output.line(), &settled.record, self.color);
         self.output.end_line()
     }
 
@@ -43,51 +47,93 @@ impl Reporter for TextLines {
     }
 }
 
-fn line_of(record: &Record, color: bool) -> String {
+/// Numbers are put in by hand: with formatting, a line would cost more than its record as JSON.
+fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
     let paint = |code: &'static str| if color { code } else { "" };
-    let status = status_of(record);
+    let mut number = itoa::Buffer::new();
     let tone = match record.outcome {
-        OutcomeName::Fetched => paint(GREEN),
-        OutcomeName::Failed => paint(RED),
-        OutcomeName::Skipped => paint(DIM),
+        OutcomeName::Fetched => GREEN,
+        OutcomeName::Failed => RED,
+        OutcomeName::Skipped => DIM,
     };
-    let size = record.bytes.map_or_else(|| "-".to_owned(), size_text);
-    let time = record
-        .elapsed_ms
-        .map_or_else(|| "-".to_owned(), |ms| format!("{ms}ms"));
-    let mut line = format!(
-        "{tone}{status:<15}{} {size:>9} {time:>8} {}",
-        paint(PLAIN),
-        harmless(&record.url),
-    );
-    if let Some(error) = &record.error {
-        // Writing to a String can't fail.
-        let _ = write!(
-            line,
-            "  {}{}{}",
-            paint(DIM),
-            harmless(&error.message),
-            paint(PLAIN)
-        );
+    push(line, paint(tone));
+    push_left(line, status_of(record, &mut number), STATUS);
+    push(line, paint(PLAIN));
+    push(line, " ");
+    match record.bytes {
+        Some(bytes) => push_size(line, bytes, SIZE),
+        None => push_right(line, "-", "", SIZE),
     }
-    line
+    push(line, " ");
+    match record.elapsed_ms {
+        Some(ms) => push_right(line, number.format(ms), "ms", TIME),
+        None => push_right(line, "-", "", TIME),
+    }
+    push(line, " ");
+    push(line, &harmless(&record.url));
+    if let Some(error) = &record.error {
+        push(line, "  ");
+        push(line, paint(DIM));
+        push(line, &harmless(&error.message));
+        push(line, paint(PLAIN));
+    }
 }
 
 /// The status of a fetched URL, the kind of error of a failed one; a failing status says
 /// more than the word `status`.
-fn status_of(record: &Record) -> String {
+fn status_of<'a>(record: &'a Record, number: &'a mut itoa::Buffer) -> &'a str {
     match (&record.error, record.status) {
-        (Some(error), Some(status)) if error.kind.as_str() == "status" => status.to_string(),
-        (Some(error), _) => error.kind.to_string(),
-        (None, Some(status)) => status.to_string(),
-        (None, None) if record.outcome == OutcomeName::Skipped => "skipped".to_owned(),
-        (None, None) => "-".to_owned(),
+        (Some(error), Some(status)) if error.kind.as_str() == "status" => number.format(status),
+        (Some(error), _) => error.kind.as_str(),
+        (None, Some(status)) => number.format(status),
+        (None, None) if record.outcome == OutcomeName::Skipped => "skipped",
+        (None, None) => "-",
     }
 }
 
+fn push(line: &mut Vec<u8>, text: &str) {
+    line.extend_from_slice(text.as_bytes());
+}
+
+fn pad(line: &mut Vec<u8>, length: usize, width: usize) {
+    line.resize(line.len() + width.saturating_sub(length), b' ');
+}
+
+fn push_left(line: &mut Vec<u8>, text: &str, width: usize) {
+    push(line, text);
+    pad(line, text.len(), width);
+}
+
+fn push_right(line: &mut Vec<u8>, text: &str, unit: &str, width: usize) {
+    pad(line, text.len() + unit.len(), width);
+    push(line, text);
+    push(line, unit);
+}
+
 /// `12.3KiB`: no blank inside a column.
-fn size_text(bytes: u64) -> String {
-    ByteSize(bytes).to_string().replace(' ', "")
+fn push_size(line: &mut Vec<u8>, bytes: u64, width: usize) {
+    let mut number = itoa::Buffer::new();
+    let tenths_of = |power: usize| {
+        let shift = 10 * power;
+        (u128::from(bytes) * 10 + (1 << (shift - 1))) >> shift
+    };
+    // What rounds to 1024.0 is 1.0 of the next unit.
+    let unit = UNITS.iter().enumerate().skip(1).find_map(|(power, unit)| {
+        let tenths = tenths_of(power) as u64;
+        (tenths < 10_240).then_some((tenths, *unit))
+    });
+    match unit {
+        Some((tenths, unit)) if bytes >= 1024 => {
+            let mut tenth = itoa::Buffer::new();
+            let (whole, tenth) = (number.format(tenths / 10), tenth.format(tenths % 10));
+            pad(line, whole.len() + 1 + tenth.len() + unit.len(), width);
+            push(line, whole);
+            push(line, ".");
+            push(line, tenth);
+            push(line, unit);
+        }
+        _ => push_right(line, number.format(bytes), "B", width),
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +154,38 @@ mod tests {
             bytes: Some(12_561),
             elapsed_ms: Some(15),
             ..Record::of_line(&place, "http://a/\u{1b}[2J".into())
+        }
+    }
+
+    fn line_of(record: &Record, color: bool) -> String {
+        let mut line = Vec::new();
+        push_line(&mut line, record, color);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn sizes_are_those_that_the_summary_shows() {
+        let size = |bytes| {
+            let mut text = Vec::new();
+            push_size(&mut text, bytes, 0);
+            String::from_utf8(text).unwrap()
+        };
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.0KiB"),
+            (12_561, "12.3KiB"),
+            ((1 << 20) - 1, "1.0MiB"),
+            (1 << 30, "1.0GiB"),
+            (u64::MAX, "16.0EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        for bytes in (0..40_000_000_u64).step_by(7919) {
+            let summary = bytesize::ByteSize(bytes).to_string().replace(' ', "");
+            if !summary.starts_with("1024.0") {
+                assert_eq!(size(bytes), summary);
+            }
         }
     }
 
