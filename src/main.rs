@@ -22,10 +22,7 @@ fn main() -> ExitCode {
     // message with its backtrace helps nobody who only wanted to fetch.
     std::panic::set_hook(Box::new(|_| {}));
     let cli = Cli::parse();
-    let built = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = match built {
+    let runtime = match cli::runtime(cli.concurrency) {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
     };

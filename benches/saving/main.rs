@@ -24,6 +24,8 @@ use clap::Parser;
 
 /// What the command line says.
 mod args;
+/// The loop of the same client with nothing of ours.
+mod bare;
 /// The bodies, and where each belongs.
 mod bodies;
 /// The loops that nothing can be cheaper than.
@@ -51,6 +53,10 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     if floor::is_asked_for() {
         floor::main();
+        return ExitCode::SUCCESS;
+    }
+    if bare::is_asked_for() {
+        bare::main();
         return ExitCode::SUCCESS;
     }
     // `cargo bench` says so; `cargo test --all-targets` must not take minutes here.

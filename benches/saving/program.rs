@@ -9,13 +9,14 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::bare;
 use crate::bodies::SIZE;
 use crate::floor::Floor;
 use crate::run::{Ran, run};
 use crate::server::Server;
 use crate::space::Area;
 
-const CONCURRENCY: u32 = 64;
+pub const CONCURRENCY: u32 = 64;
 
 /// What is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Tool {
     Curl,
     Wget2,
     Floor(Floor),
+    /// The same client without anything of ours, a file for each body.
+    Bare,
 }
 
 /// A program that is there, under the name it has in the tables.
@@ -51,6 +54,7 @@ impl Program {
         let tools = [
             (Tool::Floor(Floor::Files), "floor"),
             (Tool::Floor(Floor::Pack), "floor"),
+            (Tool::Bare, "floor"),
             (Tool::Plain, "fetchall"),
             (Tool::Files, "fetchall -o"),
             (Tool::Pack, "fetchall --pack"),
@@ -89,6 +93,7 @@ impl Program {
             Tool::Plain => fetchall(),
             Tool::Files => with_out(fetchall(), "-o", &place.out()),
             Tool::Pack => with_out(fetchall(), "--pack", &place.pack()),
+            Tool::Bare => bare::command(&place.out()),
             Tool::Curl => curl(),
             Tool::Wget2 => wget2(&place.out()),
             Tool::Floor(Floor::Files) => return Floor::Files.command(list.count(), &place.out()),
@@ -121,7 +126,7 @@ impl Program {
     fn check(&self, list: &List, place: &Place) -> Result<(), String> {
         let found = match self.tool {
             Tool::Plain => return Ok(()),
-            Tool::Files | Tool::Curl | Tool::Wget2 | Tool::Floor(Floor::Files) => {
+            Tool::Files | Tool::Curl | Tool::Wget2 | Tool::Bare | Tool::Floor(Floor::Files) => {
                 files_of(list.size, &place.out())
             }
             Tool::Pack => responses(&place.pack()),
@@ -154,6 +159,7 @@ impl Tool {
             Self::Pack => return None,
             Self::Curl => format!("curl {} -Z", version("curl")?),
             Self::Wget2 => format!("wget2 {}", version("wget2")?),
+            Self::Bare => "bare loop: reqwest, create, write, rename".to_owned(),
             Self::Floor(Floor::Files) => "floor: create, write, rename".to_owned(),
             Self::Floor(Floor::Pack) => "floor: SHA-1, append".to_owned(),
         };

@@ -4,6 +4,7 @@ mod convert;
 mod files;
 mod limits;
 mod logs;
+mod runtime;
 mod signals;
 mod values;
 
@@ -19,6 +20,7 @@ use http::{HeaderValue, Method};
 
 pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
+pub use runtime::runtime;
 pub use signals::Signals;
 
 const STYLES: Styles = Styles::styled()

@@ -50,6 +50,8 @@ fn report(
         pairs.adds(Tool::Files, Floor::Files, "-o"),
         pairs.adds(Tool::Pack, Floor::Pack, "--pack"),
         pairs.against(Tool::Files, Tool::Curl, "-o, of curl", Some(OF_CURL)),
+        pairs.against(Tool::Bare, Tool::Curl, "the bare loop, of curl", None),
+        pairs.against(Tool::Files, Tool::Bare, "-o, of the bare loop", None),
         pairs.against(Tool::Pack, Tool::Curl, "--pack, of curl", None),
         pairs.against(Tool::Files, Tool::Wget2, "-o, of wget2", None),
     ];
