@@ -141,6 +141,7 @@ async fn keep<T: Transport, S: BodyStore>(
         limit: options.max_size,
         expectation: Expectation::new(attempt, options.sha256),
         live: &engine.live,
+        windows: &engine.windows,
     };
     if let Some(part) = part {
         sink.expectation = look_at_part(engine, attempt, part).await?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::expect::Expectation;
+use super::windows::{Share, Windows};
 use crate::fetch::{Body, Decoder, codings};
 use crate::model::{Cause, FetchError, Live, ResponseHead, now};
 use crate::store::BodyFile;
@@ -31,16 +32,13 @@ pub async fn take_body<B: Body, F: BodyFile>(
     match codings(&head.headers) {
         Some(codings) if !codings.is_empty() => {
             let mut decoder = Decoder::new(&codings)?;
+            let mut share = sink.windows.share();
             while let Some(chunk) = wire.next().await? {
                 decoder.feed(chunk);
-                while let Some(piece) = decoder.next()? {
-                    sink.write(piece).await?;
-                }
+                pass_on(&mut decoder, &mut share, sink).await?;
             }
             decoder.end();
-            while let Some(piece) = decoder.next()? {
-                sink.write(piece).await?;
-            }
+            pass_on(&mut decoder, &mut share, sink).await?;
         }
         // No coding, or one that is not known here: the body is taken as it comes.
         _ => {
@@ -50,6 +48,25 @@ pub async fn take_body<B: Body, F: BodyFile>(
         }
     }
     Ok(())
+}
+
+/// Passes on all that can be decoded so far.
+async fn pass_on<F: BodyFile>(
+    decoder: &mut Decoder,
+    share: &mut Share<'_>,
+    sink: &mut Sink<'_, F>,
+) -> Result<(), FetchError> {
+    loop {
+        if decoder.may_leap() {
+            share.before_leap().await;
+        }
+        let piece = decoder.next()?;
+        share.after(decoder.remembered()).await;
+        match piece {
+            Some(piece) => sink.write(piece).await?,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// A body on the wire, with its clock and its announced length.
@@ -97,6 +114,7 @@ pub struct Sink<'a, F> {
     pub limit: u64,
     pub expectation: Expectation,
     pub live: &'a Live,
+    pub windows: &'a Windows,
 }
 
 impl<F> Sink<'_, F> {

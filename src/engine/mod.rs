@@ -13,6 +13,7 @@ mod resume;
 mod settle;
 mod shutdown;
 mod verdict;
+mod windows;
 mod worker;
 
 use std::num::NonZeroUsize;
@@ -33,6 +34,7 @@ use crate::store::BodyStore;
 
 pub use clock::RunClock;
 pub use shutdown::Shutdown;
+pub use windows::Windows;
 
 /// Limits and habits of the engine.
 #[derive(Debug, Clone)]
@@ -131,6 +133,8 @@ pub struct Engine<T, S> {
     pub shutdown: Shutdown,
     /// What earlier runs did.
     pub history: Arc<History>,
+    /// What decoders remember.
+    pub windows: Windows,
     /// Set when nothing can be saved any more.
     pub broken: OnceLock<FetchError>,
 }

@@ -236,6 +236,7 @@ impl Bench {
             events,
             shutdown: self.shutdown,
             history: Arc::default(),
+            windows: Windows::new(),
             broken: OnceLock::new(),
         };
         let end = run(engine, list, None).await;

@@ -27,6 +27,10 @@ const MAX_CODINGS: usize = 2;
 const MAX_BETWEEN: u64 = 256 << 20;
 /// log2 of the largest zstd window: 8 MiB (RFC 9659 §3).
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// log2 of the largest brotli window that RFC 7932 allows.
+const BROTLI_WINDOW_LOG: u32 = 24;
+/// Bytes that a brotli decoder is given at once: normally its output fits into one piece then.
+const BROTLI_STEP: usize = 4 * 1024;
 /// The first byte of a brotli stream with a large window, in its lower seven bits: a
 /// code that RFC 7932 §9.1 leaves out.
 const BROTLI_LARGE_WINDOW: u8 = 0x11;
@@ -130,6 +134,20 @@ impl Decoder {
         self.pull(last)
     }
 
+    /// How much of what they decoded the codecs may still refer to, in bytes: it stands in memory.
+    #[must_use]
+    pub fn remembered(&self) -> u64 {
+        self.stages.iter().map(Stage::remembered).sum()
+    }
+
+    /// Whether the next piece can make them remember far more.
+    #[must_use]
+    pub fn may_leap(&self) -> bool {
+        self.stages
+            .iter()
+            .any(|stage| stage.coding == Coding::Brotli && stage.remembered() < stage.window)
+    }
+
     fn pull(&mut self, stage: usize) -> Result<Option<Bytes>, FetchError> {
         loop {
             let Some(this) = self.stages.get_mut(stage) else {
@@ -170,6 +188,10 @@ struct Stage {
     finished: bool,
     /// Bytes that came from the stage below.
     taken: u64,
+    /// Bytes that came out.
+    made: u64,
+    /// As many of them can be referred to.
+    window: u64,
 }
 
 impl Stage {
@@ -184,6 +206,8 @@ impl Stage {
             may_hold_more: false,
             finished: false,
             taken: 0,
+            made: 0,
+            window: 0,
         }
     }
 
@@ -199,6 +223,16 @@ impl Stage {
 
     fn is_done(&self) -> bool {
         self.finished
+    }
+
+    /// Brotli decodes as far ahead as its window reaches before it gives anything out.
+    fn remembered(&self) -> u64 {
+        let runs_ahead = self.coding == Coding::Brotli && self.may_hold_more;
+        if runs_ahead {
+            self.window
+        } else {
+            self.made.min(self.window)
+        }
     }
 
     /// Decodes what is there into one piece, if it makes one.
@@ -245,19 +279,25 @@ impl Stage {
     }
 
     fn step(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let input = self.input.front().cloned().unwrap_or_default();
+        let mut input = self.input.front().cloned().unwrap_or_default();
         if !self.start(&input)? {
             return Ok(0);
         }
         let Some(codec) = &mut self.codec else {
             return Ok(0);
         };
+        let all = input.clone();
+        if self.coding == Coding::Brotli {
+            // In small steps it is known better how much it remembers.
+            input.truncate(BROTLI_STEP);
+        }
         let mut from = PartialBuffer::new(&*input);
         let mut to = WriteBuffer::new_initialized(buffer);
         let member_ended = codec.decode(&mut from, &mut to)?;
         let (used, written) = (from.written_len(), to.written_len());
         self.may_hold_more = !member_ended && to.has_no_spare_space();
         self.member_ended = member_ended;
+        self.made += written as u64;
         if used == 0 && written == 0 && !member_ended && !input.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -265,7 +305,7 @@ impl Stage {
             ));
         }
         if let Some(front) = self.input.front_mut() {
-            *front = input.slice(used..);
+            *front = all.slice(used..);
         }
         Ok(written)
     }
@@ -278,6 +318,7 @@ impl Stage {
         };
         let Some(codec) = &mut self.codec else {
             self.codec = Some(new_codec(self.coding, input)?);
+            self.window = window(self.coding, input);
             self.begun = true;
             return Ok(true);
         };
@@ -290,6 +331,7 @@ impl Stage {
             (Coding::Gzip, 0x1f) | (Coding::Zstd, _) => {
                 self.member_ended = false;
                 codec.reinit()?;
+                self.window = self.window.max(window(self.coding, input));
                 Ok(true)
             }
             (Coding::Gzip, _) => {
@@ -327,6 +369,36 @@ fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send
     })
 }
 
+/// The window that a stream announces at its beginning, in bytes; where that is not at hand, the
+/// largest there is.
+fn window(coding: Coding, input: &[u8]) -> u64 {
+    match (coding, input) {
+        (Coding::Gzip | Coding::Deflate, _) => 32 << 10,
+        (Coding::Brotli, [first, ..]) => 1 << brotli_window_log(*first),
+        // RFC 8878 §3.1.1: magic number, descriptor (bit 5: no window is announced), window.
+        (Coding::Zstd, [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..])
+            if descriptor & 0x20 == 0 =>
+        {
+            let base = 1_u64 << (10 + (window >> 3));
+            let window = base + base / 8 * u64::from(window & 7);
+            window.min(1 << ZSTD_WINDOW_LOG)
+        }
+        (Coding::Brotli, []) => 1 << BROTLI_WINDOW_LOG,
+        (Coding::Zstd, _) => 1 << ZSTD_WINDOW_LOG,
+    }
+}
+
+/// RFC 7932 §9.1, where bits are read from the lowest.
+fn brotli_window_log(first: u8) -> u32 {
+    let (short, long) = (u32::from(first >> 1 & 7), u32::from(first >> 4 & 7));
+    match (first & 1, short, long) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        (_, 0, long) => 8 + long,
+        (_, short, _) => 17 + short,
+    }
+}
+
 /// RFC 1950 §2.2: method 8 in the low bits, and the first two bytes a multiple of 31.
 /// With one byte at hand the method has to do.
 fn is_zlib(input: &[u8]) -> bool {
@@ -340,6 +412,7 @@ fn is_zlib(input: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use compression_codecs::brotli::params::EncoderParams as BrotliParams;
     use compression_codecs::flate::params::FlateEncoderParams;
     use compression_codecs::{
         BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder,
@@ -395,6 +468,32 @@ mod tests {
         (0..200_000u32)
             .flat_map(|n| (n / 7).to_le_bytes())
             .collect()
+    }
+
+    #[test]
+    fn windows_are_those_that_the_streams_announce() {
+        for (level, log) in [(10, 10), (16, 16), (17, 17), (18, 18), (22, 22), (24, 24)] {
+            let params = BrotliParams::default().window_size(level);
+            let wire = encode(&mut BrotliEncoder::new(params), b"x");
+            assert_eq!(window(Coding::Brotli, &wire), 1 << log);
+        }
+        let mut wire = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0];
+        for (byte, bytes) in [(0, 1024), (0b0000_1001, 2048 + 256), (0xff, 8 << 20)] {
+            wire[5] = byte;
+            assert_eq!(window(Coding::Zstd, &wire), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_no_more_than_the_window() {
+        let body = vec![b'x'; 300_000];
+        for (coding, most) in [(Coding::Gzip, 32 << 10), (Coding::Brotli, 300_000)] {
+            let mut decoder = Decoder::new(&[coding]).unwrap();
+            decoder.feed(encoded(coding, &body).into());
+            decoder.end();
+            while decoder.next().unwrap().is_some() {}
+            assert_eq!(decoder.remembered(), most);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Format, ReportOptions};
-use crate::engine::{self, Engine, RunClock, Shutdown};
+use crate::engine::{self, Engine, RunClock, Shutdown, Windows};
 use crate::fetch::{Faulty, HttpTransport, Transport};
 use crate::input::{self, Batch};
 use crate::model::{Event, History, Live, Summary, Window};
@@ -260,6 +260,7 @@ impl Run {
             events,
             shutdown: self.shutdown.clone(),
             history: self.history,
+            windows: Windows::new(),
             broken: OnceLock::new(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);

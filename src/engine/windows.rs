@@ -1,0 +1,169 @@
+//! What decoders remember, all bodies together. A coding may refer back to as much as its window:
+//! up to 16 MiB of every body, a gigabyte for 64 of them. So once it is much, bodies that need
+//! more of it wait; one at a time may go on, so that there is an end to it.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+/// Bytes that all decoders together may remember before they have to wait for each other.
+const ENOUGH: u64 = 40 << 20;
+/// Who remembers less than this is small: not counted, and never held up for what it remembers.
+const SMALL: u64 = 128 << 10;
+
+/// What all decoders remember.
+pub struct Windows {
+    held: AtomicU64,
+    /// Somebody has let go.
+    freed: Notify,
+    /// The right to remember more when it is too much already.
+    beyond: Semaphore,
+}
+
+impl Windows {
+    pub fn new() -> Self {
+        Self {
+            held: AtomicU64::new(0),
+            freed: Notify::new(),
+            beyond: Semaphore::new(1),
+        }
+    }
+
+    /// What one body has of it: nothing yet.
+    pub fn share(&self) -> Share<'_> {
+        Share {
+            windows: self,
+            held: 0,
+            beyond: None,
+        }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.held.load(SeqCst) > ENOUGH
+    }
+}
+
+/// What one body has of the memory of all decoders. Let go when dropped.
+pub struct Share<'a> {
+    windows: &'a Windows,
+    held: u64,
+    beyond: Option<SemaphorePermit<'a>>,
+}
+
+impl Share<'_> {
+    /// The decoder of this body is about to take a step that may make it remember far more than
+    /// before. Waits while there is too much already.
+    pub async fn before_leap(&mut self) {
+        self.wait().await;
+    }
+
+    /// The decoder of this body remembers so many bytes now. Waits while that is too much for all
+    /// of them.
+    pub async fn after(&mut self, remembered: u64) {
+        let held = if remembered < SMALL { 0 } else { remembered };
+        if held > self.held {
+            self.windows.held.fetch_add(held - self.held, SeqCst);
+        } else if held < self.held {
+            self.windows.held.fetch_sub(self.held - held, SeqCst);
+            self.windows.freed.notify_waiters();
+        }
+        let has_grown = held > self.held;
+        self.held = held;
+        if held == 0 || !self.windows.is_too_much() {
+            self.beyond = None;
+        } else if has_grown {
+            self.wait().await;
+        }
+    }
+
+    /// Waits until there is no longer too much, or until it may go on all the same.
+    async fn wait(&mut self) {
+        while self.beyond.is_none() && self.windows.is_too_much() {
+            let freed = self.windows.freed.notified();
+            tokio::pin!(freed);
+            // From here on it is not missed.
+            freed.as_mut().enable();
+            if !self.windows.is_too_much() {
+                return;
+            }
+            tokio::select! {
+                // The semaphore is never closed.
+                right = self.windows.beyond.acquire() => self.beyond = right.ok(),
+                () = freed => {}
+            }
+        }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        if self.held > 0 {
+            self.windows.held.fetch_sub(self.held, SeqCst);
+            self.windows.freed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    /// Whether it can go on at once.
+    fn at_once(step: impl Future<Output = ()>) -> bool {
+        step.now_or_never().is_some()
+    }
+
+    #[test]
+    fn small_bodies_never_wait_and_of_large_ones_one_goes_on() {
+        let windows = Windows::new();
+        let mut shares: Vec<_> = (0..4).map(|_| windows.share()).collect();
+        let [large, small, first, second] = &mut shares[..] else {
+            panic!()
+        };
+        assert!(at_once(large.after(ENOUGH)));
+        assert!(at_once(small.after(SMALL - 1)));
+        assert!(at_once(first.after(SMALL)), "it has the right");
+        assert!(at_once(first.after(ENOUGH)), "and keeps it");
+        assert!(at_once(small.after(SMALL - 2)));
+        assert!(!at_once(second.before_leap()));
+        let mut waiting = Box::pin(second.after(SMALL));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(at_once(first.after(0)));
+        assert!(waiting.as_mut().now_or_never().is_some(), "the next");
+    }
+
+    #[test]
+    fn who_leapt_and_is_small_again_gives_the_right_back() {
+        let windows = Windows::new();
+        let mut shares: Vec<_> = (0..3).map(|_| windows.share()).collect();
+        let [large, first, second] = &mut shares[..] else {
+            panic!()
+        };
+        assert!(at_once(large.after(ENOUGH)));
+        assert!(at_once(first.before_leap()));
+        assert!(at_once(first.after(4 * SMALL)));
+        assert!(!at_once(second.before_leap()));
+        assert!(at_once(first.after(SMALL / 2)));
+        assert!(at_once(second.before_leap()));
+    }
+
+    #[test]
+    fn who_lets_go_lets_the_others_on() {
+        let windows = Windows::new();
+        let mut large = windows.share();
+        let mut shares: Vec<_> = (0..2).map(|_| windows.share()).collect();
+        let [first, second] = &mut shares[..] else {
+            panic!()
+        };
+        assert!(at_once(large.after(ENOUGH)));
+        assert!(at_once(first.after(SMALL)));
+        let mut waiting = Box::pin(second.after(SMALL));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(large);
+        assert!(waiting.as_mut().now_or_never().is_some());
+        drop(waiting);
+        drop(shares);
+        assert_eq!(windows.held.load(SeqCst), 0);
+    }
+}
