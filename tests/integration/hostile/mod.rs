@@ -7,6 +7,8 @@ mod connections;
 mod credentials;
 /// Tables of behaviours over HTTP/1.
 mod tables;
+/// Certificates, handshakes and the end of connections over TLS.
+mod tls;
 
 use std::time::Duration;
 

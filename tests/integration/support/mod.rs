@@ -16,6 +16,6 @@ pub use run::{Done, Run, binary};
 pub use server::{
     Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
 };
-pub use tls::{Authority, TlsServer, TlsStream};
+pub use tls::{Authority, TlsServer, self_signed};
 pub use warc::{Warc, WarcRecord};
 pub use warcio::warcio_checks;

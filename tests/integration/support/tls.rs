@@ -46,6 +46,17 @@ impl Authority {
     }
 }
 
+/// A server configuration with a certificate for `localhost` that nobody else has signed.
+pub fn self_signed(is_authority: bool) -> ServerConfig {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    if is_authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    server_config(certificate.der().clone(), &key)
+}
+
 fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
