@@ -164,7 +164,11 @@ impl Class {
             });
         }
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
-            return of_http2(h2);
+            // It shows what it has of the system only so, and not as its source.
+            return match h2.get_io() {
+                Some(io) => of_io(io, phase),
+                None => of_http2(h2),
+            };
         }
         if let Some(io) = link.downcast_ref::<io::Error>() {
             return of_io(io, phase);
@@ -269,11 +273,7 @@ fn of_hyper(error: &hyper::Error) -> Option<Class> {
 /// processed and may be sent again. Every other code is final.
 fn of_http2(error: &h2::Error) -> Option<Class> {
     use h2::Reason;
-    let Some(reason) = error.reason() else {
-        // An io error lies below and says more.
-        return None;
-    };
-    Some(match reason {
+    Some(match error.reason()? {
         Reason::NO_ERROR | Reason::REFUSED_STREAM => Class::Reset,
         _ => Class::Protocol,
     })

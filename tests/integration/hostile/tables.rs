@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
 
-use super::{MEMORY, SLACK, STALL, tight};
-use crate::support::Done;
-use crate::support::faults::{self, End, Fault};
+use super::{MEMORY, STALL, look_at, tight};
+use crate::support::faults::{self, Fault};
 
 /// Every behaviour of a table, one run for each; all that is wrong with any is told.
 fn check(table: &[Fault]) {
@@ -11,43 +10,11 @@ fn check(table: &[Fault]) {
     for fault in table {
         let url = server.url(&format!("/{}/17", fault.name));
         let done = tight().arg(&url).go();
-        if let Err(problem) = look_at(fault, &done) {
+        if let Err(problem) = look_at(fault.end, &done, STALL, MEMORY) {
             problems.push(format!("{}: {problem}", fault.name));
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
-}
-
-fn look_at(fault: &Fault, done: &Done) -> Result<(), String> {
-    let (kind, attempts) = fault.end.expected(super::RETRIES);
-    if done.records.len() != 1 {
-        return Err(format!("no record after {:?}: {}", done.took, done.stderr));
-    }
-    let record = done.record();
-    let error = record.error.as_ref();
-    let got = (error.map(|error| error.kind), record.attempts);
-    if got != (kind, attempts) || done.code != Some(i32::from(kind.is_some())) {
-        return Err(format!(
-            "{:?}, expected {:?}: {}",
-            got,
-            (kind, attempts),
-            done.stdout
-        ));
-    }
-    if let End::Fetched(bytes) = fault.end
-        && record.bytes != Some(bytes)
-    {
-        return Err(format!("{:?} bytes, expected {bytes}", record.bytes));
-    }
-    // Half of the time is for the server, which may be slow to take what it sends.
-    let most = 2 * STALL * attempts + SLACK;
-    if done.took > most {
-        return Err(format!("it took {:?}, more than {most:?}", done.took));
-    }
-    if done.peak > MEMORY {
-        return Err(format!("it took {} KiB, more than {MEMORY}", done.peak));
-    }
-    Ok(())
 }
 
 #[test]

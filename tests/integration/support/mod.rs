@@ -1,6 +1,7 @@
 //! Helpers: the program under test, and servers to run it against.
 
 pub mod faults;
+pub mod frames;
 mod memory;
 mod out;
 mod run;

@@ -5,6 +5,7 @@ mod coding;
 mod connection;
 mod framing;
 mod head;
+pub mod http2;
 mod redirect;
 
 use std::io;
