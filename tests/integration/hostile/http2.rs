@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use fetchall::ErrorKind;
 
-use super::{RETRIES, SLACK, look_at};
+use super::{RETRIES, SLACK, check_all, look_at};
 use crate::support::faults::http2::{FAULTS, REASONS};
 use crate::support::frames::{SETTINGS, http2};
 use crate::support::{Done, Run, Server};
@@ -31,16 +31,12 @@ fn fetch(server: &Server) -> Done {
 
 #[test]
 fn every_behaviour_ends_as_its_table_says() {
-    let mut problems = Vec::new();
-    for fault in FAULTS {
+    check_all(FAULTS, 3, |fault| {
         let act = fault.act;
         let server = http2(move |peer, stream, _| act(peer, stream));
-        let done = fetch(&server);
-        if let Err(problem) = look_at(fault.end, &done, STALL, MEMORY) {
-            problems.push(format!("{}: {problem}", fault.name));
-        }
-    }
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
+        let ended = look_at(fault.end, &fetch(&server), STALL, MEMORY);
+        ended.map_err(|problem| format!("{}: {problem}", fault.name))
+    });
 }
 
 #[test]

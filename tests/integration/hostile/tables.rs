@@ -1,45 +1,49 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{MEMORY, STALL, look_at, tight};
-use crate::support::faults::{self, Fault};
+use fetchall::ErrorKind;
 
-/// Every behaviour of a table, one run for each; all that is wrong with any is told.
-fn check(table: &[Fault]) {
+use super::{MEMORY, RETRIES, SLACK, STALL, check_all, look_at, tight};
+use crate::support::faults::{self, End, Fault};
+
+/// The most memory that all of them at once may take, in KiB.
+const MANY: u64 = 128 * 1024;
+
+/// Every behaviour of a table, one run for each, so many at the same time.
+fn check(table: &[Fault], at_once: usize) {
     let server = faults::server();
-    let mut problems = Vec::new();
-    for fault in table {
+    check_all(table, at_once, |fault| {
         let url = server.url(&format!("/{}/17", fault.name));
         let done = tight().arg(&url).go();
-        if let Err(problem) = look_at(fault.end, &done, STALL, MEMORY) {
-            problems.push(format!("{}: {problem}", fault.name));
-        }
-    }
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
+        let ended = look_at(fault.end, &done, STALL, MEMORY);
+        ended.map_err(|problem| format!("{}: {problem}", fault.name))
+    });
 }
 
 #[test]
 fn connections_that_end_break_or_fall_silent() {
-    check(faults::CONNECTIONS);
+    // They wait most of the time.
+    check(faults::CONNECTIONS, 4);
 }
 
 #[test]
 fn heads_that_never_end_are_too_large_or_are_none() {
-    check(faults::HEADS);
+    check(faults::HEADS, 1);
 }
 
 #[test]
 fn bodies_whose_length_or_chunks_are_wrong() {
-    check(faults::FRAMINGS);
+    check(faults::FRAMINGS, 1);
 }
 
 #[test]
 fn codings_that_are_broken_falsely_labelled_or_bombs() {
-    check(faults::CODINGS);
+    check(faults::CODINGS, 1);
 }
 
 #[test]
 fn redirects_that_lead_nowhere_or_in_circles() {
-    check(faults::REDIRECTS);
+    check(faults::REDIRECTS, 1);
 }
 
 #[test]
@@ -89,6 +93,19 @@ fn whatever_follows_a_body_is_no_answer_to_the_next_request() {
         assert_eq!(count, 30, "{name}: {}", done.stdout);
         assert!(!done.stdout.contains("poison"), "{name}: {}", done.stdout);
     }
+}
+
+#[test]
+fn a_body_that_follows_the_head_of_a_head_is_no_answer_to_the_next_request() {
+    let server = faults::server();
+    let urls: Vec<_> = (0..60).map(|n| server.url(&format!("/good/{n}"))).collect();
+    let done = tight().args(["-I", "-j2"]).urls(&urls).expect_exit(0);
+    for record in &done.records {
+        let path = record.url.split(&server.addr.to_string()).nth(1).unwrap();
+        assert_eq!(record.etag, Some(format!("\"{path}\"")), "{record:?}");
+        assert_eq!(record.bytes, Some(0));
+    }
+    assert_eq!(done.records.len(), 60);
 }
 
 #[test]
@@ -157,4 +174,39 @@ fn a_record_leaves_out_what_is_no_text() {
     let record = done.record();
     let left_out = (&record.content_type, &record.etag, &record.last_modified);
     assert_eq!(left_out, (&None, &None, &None));
+}
+
+#[test]
+fn all_of_them_at_once_add_up_and_each_ends_as_it_does_alone() {
+    let server = faults::server();
+    let urls = faults::all().map(|fault| server.url(&format!("/{}/18", fault.name)));
+    let good = (0..100).map(|n| server.url(&format!("/good/{n}")));
+    let urls: Vec<_> = urls.chain(good).collect();
+    // Longer, because all of them share the processors with their server.
+    let limits = [
+        "-j512",
+        "--per-host=512",
+        "--stall-timeout=3s",
+        "--retries=2",
+    ];
+    let done = tight().args(limits).urls(&urls).expect_exit(1);
+    assert_eq!(done.records.len(), urls.len(), "{}", done.stderr);
+    for record in &done.records {
+        let path = record.url.split(&server.addr.to_string()).nth(1).unwrap();
+        let kind = record.error.as_ref().map(|error| error.kind);
+        let end = faults::named(path).map_or(End::Fetched(0), |fault| fault.end);
+        // A connection that was left to the next request may die under any of them.
+        let died = matches!(end, End::Passing(_)) && kind == Some(ErrorKind::Reset);
+        assert!(end.fits(kind) || died, "{path}: {record:?}");
+        assert!(
+            record.attempts >= end.attempts(RETRIES),
+            "{path}: {record:?}"
+        );
+    }
+    assert!(
+        done.took < 6 * Duration::from_secs(3) + 2 * SLACK,
+        "{:?}",
+        done.took
+    );
+    assert!(done.peak < MANY, "{} KiB", done.peak);
 }

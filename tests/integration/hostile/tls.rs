@@ -73,10 +73,15 @@ fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
     }
 }
 
+/// Takes the first message of the client, or a part of it.
+fn hello(connection: &mut Connection) -> std::io::Result<()> {
+    connection.stream.read(&mut [0; 4000]).map(drop)
+}
+
 /// What a server says instead of a handshake, once the client has said hello.
 fn says(bytes: &'static [u8]) -> Done {
     let server = Server::start(move |connection| {
-        connection.stream.read(&mut [0; 4000])?;
+        hello(connection)?;
         connection.send(bytes)?;
         connection.hang()
     });
@@ -142,11 +147,9 @@ fn a_handshake_that_ends_is_a_reset_and_one_that_hangs_a_connect_timeout() {
     type Serve = fn(&mut Connection) -> std::io::Result<()>;
     let ends: [(&str, Serve); 3] = [
         ("at once", |_| Ok(())),
-        ("after the hello", |connection| {
-            connection.stream.read(&mut [0; 4000]).map(drop)
-        }),
+        ("after the hello", |connection| hello(connection)),
         ("in the answer", |connection| {
-            connection.stream.read(&mut [0; 4000])?;
+            hello(connection)?;
             connection.send(&HELLO_1_1[..9])
         }),
     ];

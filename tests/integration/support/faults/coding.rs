@@ -1,6 +1,7 @@
 //! Coded bodies that are broken, falsely labelled, or unpack to far more than they are.
 
 use std::io::{self, Write};
+use std::sync::LazyLock;
 
 use fetchall::ErrorKind::{Decode, TooLarge, Truncated};
 use flate2::write::GzEncoder;
@@ -20,6 +21,29 @@ const DEFLATE: &[u8] = include_bytes!("../../../../fixtures/bodies/fetchall.defl
 const BR_BOMB: &[u8] = include_bytes!("../../../../fixtures/bodies/zeros-256MiB.br");
 
 const ZEROS: &[u8] = &[0; 1 << 20];
+
+/// What takes long to make, and must not look like a server that is slow.
+struct Bombs {
+    gzip: Vec<u8>,
+    nested: Vec<u8>,
+    deflate: Vec<u8>,
+    zstd: Vec<u8>,
+}
+
+static BOMBS: LazyLock<Bombs> = LazyLock::new(|| {
+    let inner = gzip(ZEROS);
+    Bombs {
+        nested: gzip(&inner.repeat(1000)),
+        gzip: inner,
+        deflate: open_deflate(ZEROS),
+        zstd: zstd::encode_all(ZEROS, 1).unwrap(),
+    }
+});
+
+/// Makes ready what takes long.
+pub fn prepare() {
+    LazyLock::force(&BOMBS);
+}
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
@@ -220,7 +244,7 @@ pub const FAULTS: &[Fault] = &[
         name: "gzip-bomb",
         does: Acts(|connection, _| {
             open(connection, "gzip")?;
-            flood(connection, &gzip(ZEROS))
+            flood(connection, &BOMBS.gzip)
         }),
         end: Final(TooLarge),
     },
@@ -228,7 +252,7 @@ pub const FAULTS: &[Fault] = &[
         name: "deflate-bomb",
         does: Acts(|connection, _| {
             open(connection, "deflate")?;
-            flood(connection, &open_deflate(ZEROS))
+            flood(connection, &BOMBS.deflate)
         }),
         end: Final(TooLarge),
     },
@@ -236,7 +260,7 @@ pub const FAULTS: &[Fault] = &[
         name: "zstd-bomb",
         does: Acts(|connection, _| {
             open(connection, "zstd")?;
-            flood(connection, &zstd::encode_all(ZEROS, 1)?)
+            flood(connection, &BOMBS.zstd)
         }),
         end: Final(TooLarge),
     },
@@ -249,7 +273,7 @@ pub const FAULTS: &[Fault] = &[
         name: "gzip-bomb-in-gzip",
         does: Acts(|connection, _| {
             open(connection, "gzip, gzip")?;
-            flood(connection, &gzip(&gzip(ZEROS).repeat(1000)))
+            flood(connection, &BOMBS.nested)
         }),
         end: Final(TooLarge),
     },

@@ -35,7 +35,7 @@ pub enum Does {
 }
 
 /// What has to come of it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum End {
     /// A body of so many bytes, at the first try.
     Fetched(u64),
@@ -47,17 +47,29 @@ pub enum End {
     After(u32, ErrorKind),
     /// This kind, as often as it is tried.
     Passing(ErrorKind),
+    /// `timeout` as often as it is tried, or `reset` when no answer to a ping came before.
+    Silence,
 }
 
 impl End {
-    /// The kind of error, and how many requests count as attempts with so many retries.
-    pub fn expected(self, retries: u32) -> (Option<ErrorKind>, u32) {
+    /// How many requests count as attempts with so many retries.
+    pub fn attempts(self, retries: u32) -> u32 {
         match self {
-            Self::Fetched(_) => (None, 1),
-            Self::Elsewhere => (None, 2),
-            Self::Final(kind) => (Some(kind), 1),
-            Self::After(requests, kind) => (Some(kind), requests),
-            Self::Passing(kind) => (Some(kind), retries + 1),
+            Self::Fetched(_) | Self::Final(_) => 1,
+            Self::Elsewhere => 2,
+            Self::After(requests, _) => requests,
+            Self::Passing(_) | Self::Silence => retries + 1,
+        }
+    }
+
+    /// Whether this kind of error, or none, is the right one.
+    pub fn fits(self, kind: Option<ErrorKind>) -> bool {
+        match self {
+            Self::Fetched(_) | Self::Elsewhere => kind.is_none(),
+            Self::Final(right) | Self::After(_, right) | Self::Passing(right) => {
+                kind == Some(right)
+            }
+            Self::Silence => matches!(kind, Some(ErrorKind::Reset | ErrorKind::Timeout)),
         }
     }
 }
@@ -81,8 +93,10 @@ pub fn named(path: &str) -> Option<&'static Fault> {
     all().find(|fault| fault.name == name)
 }
 
-/// A server with all of them. Any other path is a page that says its path.
+/// A server with all of them. Any other path is a page that says its path, and has it as
+/// its tag.
 pub fn server() -> Server {
+    coding::prepare();
     Server::start(serve)
 }
 
@@ -93,7 +107,10 @@ fn serve(connection: &mut Connection) -> io::Result<()> {
             Some(Does::Ends(bytes)) => return connection.send(bytes),
             Some(Does::Answers(bytes)) => connection.send(bytes)?,
             Some(Does::Acts(act)) => return act(connection, path),
-            None => connection.send(&response("200 OK", &[], path.as_bytes()))?,
+            None => {
+                let tag = format!("ETag: \"{path}\"");
+                connection.send(&response("200 OK", &[&tag], path.as_bytes()))?;
+            }
         }
     }
     Ok(())
