@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Authority, Run, Server, TlsServer, header, path, response};
+use crate::support::{Authority, Run, Server, TlsServer, faults, header, path, response};
 
 #[test]
 fn nothing_of_the_users_goes_to_another_origin() {
@@ -217,4 +217,19 @@ fn a_cookie_that_a_server_sets_goes_nowhere() {
             .iter()
             .all(|request| header(request, "cookie").is_none())
     );
+}
+
+#[test]
+fn credentials_that_a_redirect_hands_out_are_neither_used_nor_shown() {
+    let server = faults::server();
+    let done = Run::new()
+        .arg(server.url("/redirect-to-userinfo/1"))
+        .expect_exit(0);
+    assert_eq!(done.record().final_url, Some(server.url("/good/page")));
+    assert!(!done.stdout.contains("evil") && !done.stderr.contains("evil"));
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert_eq!(header(request, "authorization"), None, "{request}");
+    }
 }

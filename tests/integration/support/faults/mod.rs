@@ -135,14 +135,13 @@ fn flood(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The same for what is slow to read: so much of it at once, and then steadily.
+/// The same for what is slow to read: a megabyte at once, and then steadily. As fast as it is
+/// taken it would keep a program that is not optimised from anything else.
 fn pour(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
-    let block = bytes.repeat(16 * 1024 / bytes.len() + 1);
-    for n in 0.. {
+    connection.send(&bytes.repeat((1 << 20) / bytes.len()))?;
+    let block = bytes.repeat(4096 / bytes.len());
+    loop {
         connection.send(&block)?;
-        if n > 512 {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
 }
