@@ -14,6 +14,10 @@ use crate::store::BodyFile;
 
 /// A body must bring this many bytes in every stall window.
 const STALL_BYTES: u64 = 1024;
+/// What a coding may add to a body that it can't make smaller, in bytes: far more than any
+/// does.
+const CODING_COST: u64 = 1 << 20;
+
 /// What a partial answer brings.
 #[derive(Clone, Copy)]
 pub struct Rest {
@@ -34,6 +38,10 @@ pub async fn take_body<B: Body, F: BodyFile>(
             let mut decoder = Decoder::new(&codings)?;
             let mut share = sink.windows.share();
             while let Some(chunk) = wire.next().await? {
+                // Empty members and blocks, names and padding decode to nothing, without end.
+                if wire.received > sink.limit.saturating_add(CODING_COST) {
+                    return Err(sink.too_large());
+                }
                 decoder.feed(chunk);
                 pass_on(&mut decoder, &mut share, sink).await?;
             }
@@ -118,6 +126,13 @@ pub struct Sink<'a, F> {
 }
 
 impl<F> Sink<'_, F> {
+    fn too_large(&self) -> FetchError {
+        FetchError::TooLarge {
+            limit: self.limit,
+            announced: None,
+        }
+    }
+
     /// Whether the rest was all that was missing: a server may send less than was asked for.
     pub fn is_whole(&self, rest: Option<Rest>) -> Result<(), FetchError> {
         match rest {
@@ -134,10 +149,7 @@ impl<F: BodyFile> Sink<'_, F> {
     async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
         self.size += piece.len() as u64;
         if self.size > self.limit {
-            return Err(FetchError::TooLarge {
-                limit: self.limit,
-                announced: None,
-            });
+            return Err(self.too_large());
         }
         self.live.received(piece.len() as u64);
         self.expectation.update(&piece)?;

@@ -164,7 +164,11 @@ impl Class {
             });
         }
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
-            return of_http2(h2);
+            // It shows what it has of the system only so, and not as its source.
+            return match h2.get_io() {
+                Some(io) => of_io(io, phase),
+                None => of_http2(h2),
+            };
         }
         if let Some(io) = link.downcast_ref::<io::Error>() {
             return of_io(io, phase);
@@ -269,32 +273,41 @@ fn of_hyper(error: &hyper::Error) -> Option<Class> {
 /// processed and may be sent again. Every other code is final.
 fn of_http2(error: &h2::Error) -> Option<Class> {
     use h2::Reason;
-    let Some(reason) = error.reason() else {
-        // An io error lies below and says more.
-        return None;
-    };
-    Some(match reason {
+    Some(match error.reason()? {
         Reason::NO_ERROR | Reason::REFUSED_STREAM => Class::Reset,
         _ => Class::Protocol,
     })
 }
 
 fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
-    let rustls::Error::InvalidCertificate(certificate) = error else {
-        return None;
-    };
-    match certificate {
-        CertificateError::UnknownIssuer => Some(
-            "the certificate's authority is not known here: --cacert FILE names one to trust, \
-             and without the package ca-certificates none is known",
-        ),
+    use rustls::{AlertDescription, PeerIncompatible};
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => Some(certificate_hint(certificate)),
+        rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            Some("the server speaks no version of TLS that is safe: 1.2 and 1.3 are")
+        }
+        rustls::Error::InvalidMessage(_) => Some("what the server sent is not TLS"),
+        _ => None,
+    }
+}
+
+fn certificate_hint(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::UnknownIssuer => {
+            "the certificate has signed itself, or its authority is not known here: --cacert FILE \
+             names one to trust, and without the package ca-certificates none is known"
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            Some("the certificate has expired")
+            "the certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the certificate is not valid yet, if the clock of this machine is right"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Some("the certificate is for another host")
+            "the certificate is for another host"
         }
-        _ => Some("a self-signed certificate, perhaps; -k accepts any"),
+        _ => "a self-signed certificate, perhaps; -k accepts any",
     }
 }
 

@@ -15,7 +15,8 @@ use super::connect::{CALL, Call, Watch, is_retry, port_of_call};
 use super::descriptors::Descriptors;
 use super::dns::Resolver;
 use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
-use super::{Body, Response, Transport};
+use super::received::HttpBody;
+use super::{Response, Transport};
 use crate::model::{Asked, Attempt, Credentials, FetchError, ResponseHead, Unheard, Wire};
 
 /// How long an idle connection is kept: under the 5 s after which common servers close
@@ -185,41 +186,14 @@ impl Transport for HttpTransport {
             };
             classify(error, phase)
         })?;
-        let expected = response.content_length();
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
             headers: Arc::new(std::mem::take(response.headers_mut())),
             asked,
         };
-        let body = HttpBody {
-            response,
-            received: 0,
-            expected,
-        };
+        let body = HttpBody::new(response, &head);
         Ok(Response { head, body })
-    }
-}
-
-/// The body of a real response.
-#[derive(Debug)]
-pub struct HttpBody {
-    response: reqwest::Response,
-    received: u64,
-    expected: Option<u64>,
-}
-
-impl Body for HttpBody {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
-        let chunk = self.response.chunk().await.map_err(|error| {
-            let phase = Phase::Body {
-                received: self.received,
-                expected: self.expected,
-            };
-            classify(error, phase)
-        })?;
-        self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        Ok(chunk)
     }
 }
 
@@ -306,6 +280,8 @@ fn builder(
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(options.ping)
+        .http2_keep_alive_timeout(options.ping)
         .dns_resolver(resolver)
         .connector_layer(Watch {
             limit: options.connect_timeout,

@@ -10,6 +10,7 @@ mod dns;
 mod fault;
 mod http;
 mod options;
+mod received;
 mod spec;
 
 use std::future::Future;

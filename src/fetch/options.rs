@@ -101,6 +101,10 @@ pub struct HttpOptions {
     pub version: HttpVersion,
     /// Limit for DNS, TCP and TLS together.
     pub connect_timeout: Duration,
+    /// How long an HTTP/2 connection may be silent while a request waits on it, until it is
+    /// asked whether it is still there; and then how long until it has to answer. Without
+    /// that, every further try would wait on the same dead connection.
+    pub ping: Duration,
 }
 
 impl Default for HttpOptions {
@@ -118,6 +122,7 @@ impl Default for HttpOptions {
             keep_requests: false,
             version: HttpVersion::Auto,
             connect_timeout: Duration::from_secs(10),
+            ping: Duration::from_secs(10),
         }
     }
 }

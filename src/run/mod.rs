@@ -88,6 +88,10 @@ async fn run_with(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     config.http.keep_requests |= config.save.pack.is_some();
+    if let Some(window) = config.engine.stall_timeout {
+        // A dead connection is to be known as such before the requests on it are given up.
+        config.http.ping = config.http.ping.min(window / 3);
+    }
     let idle = config.schedule.per_host.most(config.engine.concurrency);
     let transport = HttpTransport::new(config.http.clone(), idle.get()).map_err(Problem::from)?;
     match &config.faults {

@@ -1,4 +1,3 @@
-use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -11,7 +10,7 @@ use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
-use crate::support::{Authority, Connection, Done, Run, Server};
+use crate::support::{Authority, Done, Run};
 
 /// What the server does with a request.
 type Answer = fn(&Request<h2::RecvStream>, SendResponse<Bytes>);
@@ -142,109 +141,4 @@ async fn a_refused_stream_is_a_reset_and_each_try_counts() {
     ]));
     assert_eq!(done.failure(), (ErrorKind::Reset, 3), "{}", done.message());
     assert_eq!(REQUESTS.load(SeqCst), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_breaks_the_protocol_is_final() {
-    let addr = plain(|_, mut respond| respond.send_reset(Reason::PROTOCOL_ERROR)).await;
-    let done = go(Run::new().args([
-        "--http2-prior-knowledge",
-        "--retries=2",
-        &format!("http://{addr}/"),
-    ]));
-    assert_eq!(
-        done.failure(),
-        (ErrorKind::Protocol, 1),
-        "{}",
-        done.message()
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_shorter_than_announced_is_truncated_or_a_protocol_error() {
-    // RFC 9113 §8.1.1: a mismatch of length is malformed; h2 says PROTOCOL_ERROR.
-    let addr = plain(|_, mut respond| {
-        let head = Response::builder()
-            .header("content-length", "100")
-            .body(())
-            .unwrap();
-        let mut body = respond.send_response(head, false).unwrap();
-        body.send_data(Bytes::from_static(b"half"), true).unwrap();
-    })
-    .await;
-    let done = go(Run::new().args([
-        "--http2-prior-knowledge",
-        "--retries=0",
-        &format!("http://{addr}/"),
-    ]));
-    assert_eq!(
-        done.failure(),
-        (ErrorKind::Protocol, 1),
-        "{}",
-        done.message()
-    );
-}
-
-/// A frame of RFC 9113 §4.1.
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// Speaks just enough HTTP/2 to turn a request away, or to answer it with 200.
-fn by_hand(connection: &mut Connection, turn_away: bool) -> std::io::Result<()> {
-    const SETTINGS: u8 = 4;
-    const HEADERS: u8 = 1;
-    const GOAWAY: u8 = 7;
-    let mut preface = [0; 24];
-    connection.stream.read_exact(&mut preface)?;
-    connection.send(&frame(SETTINGS, 0, 0, &[]))?;
-    loop {
-        let mut head = [0; 9];
-        connection.stream.read_exact(&mut head)?;
-        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-        connection.stream.read_exact(&mut vec![0; length])?;
-        match (head[3], head[4]) {
-            (SETTINGS, 0) => connection.send(&frame(SETTINGS, 1, 0, &[]))?,
-            // Last stream 0: nothing was processed. Error code 0: an orderly end.
-            (HEADERS, _) if turn_away => {
-                connection.send(&frame(GOAWAY, 0, 0, &[0; 8]))?;
-                return connection.hang();
-            }
-            // 0x88 is `:status: 200` (RFC 7541, appendix A); flags: whole, and the end.
-            (HEADERS, _) => connection.send(&frame(HEADERS, 5, head[8], &[0x88]))?,
-            _ => {}
-        }
-    }
-}
-
-#[test]
-fn a_server_that_winds_connections_down_costs_no_attempt_not_even_a_post() {
-    let seen = AtomicU32::new(0);
-    let server = Server::start(move |connection| {
-        let number = seen.fetch_add(1, SeqCst);
-        by_hand(connection, number < 3)
-    });
-    let done = Run::new()
-        .args([
-            "--http2-prior-knowledge",
-            "--retries=0",
-            "-dx",
-            &server.url("/"),
-        ])
-        .expect_exit(0);
-    assert_eq!(
-        (done.record().status, done.record().attempts),
-        (Some(200), 1)
-    );
-    assert_eq!(server.connections(), 4);
-
-    // One that never stops doing so is given up.
-    let server = Server::start(|connection| by_hand(connection, true));
-    let done = Run::new()
-        .args(["--http2-prior-knowledge", "--retries=0", &server.url("/")])
-        .expect_exit(1);
-    assert_eq!(done.failure(), (ErrorKind::Reset, 1), "{}", done.message());
-    assert_eq!(server.connections(), 11);
 }

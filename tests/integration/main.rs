@@ -7,14 +7,14 @@
 )]
 #![cfg(unix)]
 
-/// Broken wires: what a raw TCP server can do to a client.
-mod broken;
 /// `--demo` and `--email-to`.
 mod demo;
 /// Disks that are full, in the way or not what they seem.
 mod disk;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// Hostile servers: what they do to a client, and what has to come of it.
+mod hostile;
 /// Many hosts: limits, paces, circuits, the end of a run.
 mod hosts;
 /// HTTP/2, over TLS and by prior knowledge.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fetchall::OutcomeName;
 
-use crate::support::{Out, Run, Server, binary, pages, path, response};
+use crate::support::{Out, Run, Server, binary, pages, path, peak, response};
 
 #[test]
 fn each_body_is_in_the_file_of_its_record_and_each_record_in_the_journal() {
@@ -258,13 +258,9 @@ fn memory_for(mib: usize) -> u64 {
     let server = large(mib);
     let out = Out::new();
     let mut run = out.start(&[&server.url("/large")]);
-    let status = format!("/proc/{}/status", run.0.id());
     let mut most = 0;
     while run.0.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        most = most.max(number.map_or(0, |number| number.parse().unwrap()));
+        most = most.max(peak(run.0.id()));
         std::thread::sleep(Duration::from_millis(10));
     }
     let records = out.journal();

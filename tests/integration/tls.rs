@@ -1,5 +1,4 @@
 use fetchall::ErrorKind;
-use rcgen::date_time_ymd;
 
 use crate::support::{Authority, Run, Server, TlsServer};
 
@@ -24,30 +23,6 @@ fn a_good_certificate_is_accepted() {
         "{}",
         done.stdout
     );
-}
-
-#[test]
-fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
-    let authority = Authority::new();
-    let expired = authority.config("localhost", |params| {
-        params.not_before = date_time_ymd(2001, 1, 1);
-        params.not_after = date_time_ymd(2002, 1, 1);
-    });
-    let other_host = authority.config("other.test", |_| {});
-    let stranger = Authority::new().config("localhost", |_| {});
-    for (config, reason) in [
-        (expired, "expired"),
-        (other_host, "for another host"),
-        (stranger, "--cacert"),
-    ] {
-        let server = TlsServer::start(config);
-        let done = fetch(&server, &authority, &["--retries=2"]);
-        assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
-        assert!(done.message().contains(reason), "{}", done.message());
-
-        let done = fetch(&server, &authority, &["-k"]);
-        assert_eq!(done.code, Some(0), "-k accepts it: {}", done.stdout);
-    }
 }
 
 #[test]
@@ -89,23 +64,4 @@ fn without_any_authority_http_works_and_https_says_why_not() {
         "{}",
         error.message
     );
-}
-
-#[test]
-fn garbage_instead_of_a_handshake_is_tls_and_its_end_is_a_reset() {
-    let garbage = Server::start(|connection| {
-        connection.send(b"this is no TLS record at all, just text\r\n")?;
-        connection.hang()
-    });
-    let url = garbage.url("/").replace("http:", "https:");
-    let done = Run::new().args(["--retries=1", &url]).expect_exit(1);
-    assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
-
-    let gone = Server::start(|connection| {
-        use std::io::Read;
-        connection.stream.read(&mut [0; 4000]).map(drop)
-    });
-    let url = gone.url("/").replace("http:", "https:");
-    let done = Run::new().args(["--retries=1", &url]).expect_exit(1);
-    assert_eq!(done.failure(), (ErrorKind::Reset, 2), "{}", done.message());
 }

@@ -1,5 +1,8 @@
 //! Helpers: the program under test, and servers to run it against.
 
+pub mod faults;
+pub mod frames;
+mod memory;
 mod out;
 mod run;
 mod server;
@@ -8,11 +11,12 @@ mod warc;
 mod warcio;
 mod warcio_tool;
 
+pub use memory::peak;
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
 pub use server::{
     Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
 };
-pub use tls::{Authority, TlsServer};
+pub use tls::{Authority, TlsServer, self_signed};
 pub use warc::{Warc, WarcRecord};
 pub use warcio::warcio_checks;

@@ -1,9 +1,13 @@
 //! The program under test.
 
-use std::process::Command;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fetchall::{ErrorKind, Record};
+
+use super::peak;
 
 /// Longest a run may take before the test gives up on it. Far above what any takes, on
 /// a machine that does other things too.
@@ -36,6 +40,10 @@ pub struct Done {
     pub stdout: String,
     pub stderr: String,
     pub records: Vec<Record>,
+    /// How long it took.
+    pub took: Duration,
+    /// The most memory it had resident, in KiB, as far as it was seen: 0 where it can't be.
+    pub peak: u64,
 }
 
 impl Run {
@@ -80,17 +88,27 @@ impl Run {
     }
 
     pub fn go(self) -> Done {
-        let mut command = assert_cmd::Command::from_std(binary());
+        let mut command = binary();
         command
             .args(&self.args)
             .envs(self.env)
-            .write_stdin(self.stdin)
-            .timeout(PATIENCE);
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         if !self.text {
             command.arg("--json");
         }
-        let output = command.output().unwrap();
-        let stdout = String::from_utf8(output.stdout).unwrap();
+        let start = Instant::now();
+        let mut child = command.spawn().unwrap();
+        let (mut stdin, list) = (child.stdin.take().unwrap(), self.stdin);
+        // It may end without having read all of its list.
+        let writing = thread::spawn(move || drop(stdin.write_all(&list)));
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        let (status, peak) = wait(&mut child, start);
+        let took = start.elapsed();
+        writing.join().unwrap();
+        let stdout = stdout.join().unwrap();
         let records = if self.text {
             Vec::new()
         } else {
@@ -99,10 +117,12 @@ impl Run {
             stdout.lines().map(parse).collect()
         };
         Done {
-            code: output.status.code(),
+            code: status.code(),
             stdout,
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stderr: stderr.join().unwrap(),
             records,
+            took,
+            peak,
         }
     }
 
@@ -145,5 +165,28 @@ impl Done {
 
     pub fn message(&self) -> &str {
         &self.record().error.as_ref().unwrap().message
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+/// Waits for the end of a run, and watches its memory.
+fn wait(child: &mut Child, start: Instant) -> (ExitStatus, u64) {
+    let mut most = 0;
+    loop {
+        most = most.max(peak(child.id()));
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status, most);
+        }
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+        }
+        thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,9 +1,9 @@
 //! A certificate authority of the test's own, and a TLS server.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -46,6 +46,17 @@ impl Authority {
     }
 }
 
+/// A server configuration with a certificate for `localhost` that nobody else has signed.
+pub fn self_signed(is_authority: bool) -> ServerConfig {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    if is_authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    server_config(certificate.der().clone(), &key)
+}
+
 fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -57,53 +68,90 @@ fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerC
         .unwrap()
 }
 
+/// A TLS connection on the side of the server.
+pub type TlsStream = StreamOwned<ServerConnection, TcpStream>;
+
 /// A server that answers one request on each TLS connection.
 pub struct TlsServer {
     pub addr: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
     stopped: Arc<AtomicBool>,
 }
 
 impl TlsServer {
+    /// Answers with a body of six bytes.
     pub fn start(config: ServerConfig) -> Self {
+        Self::answering(config, |_| {
+            response("200 OK", &["Connection: close"], b"secret")
+        })
+    }
+
+    /// Answers a request by its head.
+    pub fn answering(
+        config: ServerConfig,
+        answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serving(config, move |tls, request| {
+            tls.write_all(&answer(request))?;
+            tls.conn.send_close_notify();
+            tls.flush()
+        })
+    }
+
+    /// Does this with a request.
+    pub fn serving(
+        config: ServerConfig,
+        serve: impl Fn(&mut TlsStream, &str) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let stopped = Arc::new(AtomicBool::new(false));
-        let config = Arc::new(config);
-        let flag = Arc::clone(&stopped);
+        let server = Self {
+            addr: listener.local_addr().unwrap(),
+            requests: Arc::default(),
+            stopped: Arc::default(),
+        };
+        let (requests, stopped) = (Arc::clone(&server.requests), Arc::clone(&server.stopped));
+        let (config, serve) = (Arc::new(config), Arc::new(serve));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if flag.load(Ordering::SeqCst) {
+                if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let config = Arc::clone(&config);
-                thread::spawn(move || answer(stream.unwrap(), config));
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut tls = StreamOwned::new(connection, stream.unwrap());
+                let (requests, serve) = (Arc::clone(&requests), Arc::clone(&serve));
+                thread::spawn(move || {
+                    // The client may refuse the certificate.
+                    if let Some(head) = head(&mut tls) {
+                        requests.lock().unwrap().push(head.clone());
+                        let _ = serve(&mut tls, &head);
+                    }
+                });
             }
         });
-        Self { addr, stopped }
+        server
     }
 
     /// A URL that names the server `localhost`.
     pub fn url(&self) -> String {
         format!("https://localhost:{}/", self.addr.port())
     }
+
+    /// The heads of all requests so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
 }
 
-fn answer(stream: TcpStream, config: Arc<ServerConfig>) {
-    use std::io::Read;
-    let connection = ServerConnection::new(config).unwrap();
-    let mut tls = StreamOwned::new(connection, stream);
+fn head(tls: &mut TlsStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0; 1];
     while !head.ends_with(b"\r\n\r\n") {
         match tls.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
-            // The client refused the certificate, or is done.
-            _ => return,
+            _ => return None,
         }
     }
-    let _ = tls.write_all(&response("200 OK", &["Connection: close"], b"secret"));
-    tls.conn.send_close_notify();
-    let _ = tls.flush();
+    String::from_utf8(head).ok()
 }
 
 impl Drop for TlsServer {

@@ -1,0 +1,67 @@
+//! A body as it comes from the client, and whether it has come to its end.
+
+use bytes::Bytes;
+use http::Version;
+
+use super::Body;
+use super::classify::{Phase, classify};
+use crate::model::{FetchError, ResponseHead};
+
+/// The body of a real response.
+#[derive(Debug)]
+pub struct HttpBody {
+    /// Until its end.
+    response: Option<reqwest::Response>,
+    received: u64,
+    expected: Option<u64>,
+    /// HTTP/2 marks the end of every body. The client takes a stream that was reset with
+    /// NO_ERROR for ended, too, which is right for the request (RFC 9113 §8.1), not for the
+    /// response.
+    has_marked_end: bool,
+}
+
+impl HttpBody {
+    /// The body that comes after `head`.
+    pub fn new(response: reqwest::Response, head: &ResponseHead) -> Self {
+        Self {
+            received: 0,
+            expected: response.content_length(),
+            response: Some(response),
+            has_marked_end: head.version == Version::HTTP_2,
+        }
+    }
+
+    fn end(&mut self) -> Result<(), FetchError> {
+        use hyper::body::Body as _;
+        let Some(response) = self.response.take().filter(|_| self.has_marked_end) else {
+            return Ok(());
+        };
+        if reqwest::Body::from(response).is_end_stream() {
+            return Ok(());
+        }
+        Err(FetchError::Truncated {
+            received: self.received,
+            expected: self.expected,
+        })
+    }
+}
+
+impl Body for HttpBody {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let Some(response) = &mut self.response else {
+            return Ok(None);
+        };
+        let chunk = response.chunk().await.map_err(|error| {
+            let phase = Phase::Body {
+                received: self.received,
+                expected: self.expected,
+            };
+            classify(error, phase)
+        })?;
+        match &chunk {
+            Some(chunk) => self.received += chunk.len() as u64,
+            None => self.end()?,
+        }
+        Ok(chunk)
+    }
+}

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use fetchall::ErrorKind;
+
+use super::{RETRIES, SLACK, check_all, look_at};
+use crate::support::faults::http2::{FAULTS, REASONS};
+use crate::support::frames::{SETTINGS, http2};
+use crate::support::{Done, Run, Server};
+
+/// Longer than over HTTP/1: a client waits for the answer to a ping for two thirds of it, and
+/// the two must not be confused on a busy machine.
+const STALL: Duration = Duration::from_millis(1200);
+/// The most memory a run may have resident, in KiB. Informational heads are kept until the
+/// request looks at them, which it does only when the connection pauses: 20 MB of them.
+const MEMORY: u64 = 100 * 1024;
+
+fn run() -> Run {
+    let stall = format!("--stall-timeout={}ms", STALL.as_millis());
+    let retries = format!("--retries={RETRIES}");
+    Run::new().args([
+        "--http2-prior-knowledge",
+        "--max-size=1MiB",
+        &stall,
+        &retries,
+    ])
+}
+
+fn fetch(server: &Server) -> Done {
+    run().arg(server.url("/")).go()
+}
+
+#[test]
+fn every_behaviour_ends_as_its_table_says() {
+    check_all(FAULTS, 3, |fault| {
+        let act = fault.act;
+        let server = http2(move |peer, stream, _| act(peer, stream));
+        let ended = look_at(fault.end, &fetch(&server), STALL, MEMORY);
+        ended.map_err(|problem| format!("{}: {problem}", fault.name))
+    });
+}
+
+#[test]
+fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
+    for (code, kind) in REASONS {
+        let attempts = if kind == ErrorKind::Reset {
+            RETRIES + 1
+        } else {
+            1
+        };
+        let server = http2(move |peer, stream, _| peer.reset_stream(stream, code));
+        let done = fetch(&server);
+        assert_eq!(
+            done.failure(),
+            (kind, attempts),
+            "{code}: {}",
+            done.message()
+        );
+        assert!(done.took < SLACK, "{:?}", done.took);
+        // One without an error in the body is in the table.
+        if code == 0 {
+            continue;
+        }
+        let server = http2(move |peer, stream, _| {
+            peer.head(stream)?;
+            peer.reset_stream(stream, code)
+        });
+        let done = fetch(&server);
+        assert_eq!(
+            done.failure(),
+            (kind, attempts),
+            "{code}: {}",
+            done.message()
+        );
+        assert_eq!(done.record().status, Some(200));
+    }
+}
+
+#[test]
+fn pings_find_a_dead_connection_and_the_next_try_goes_over_another() {
+    // The second request meets silence; so does whatever else waits on that connection.
+    for (args, urls) in [("-j1", 3), ("-j8", 8)] {
+        let server = http2(|peer, stream, number| match number {
+            1 => peer.fall_silent(),
+            _ => peer.answer(stream),
+        });
+        let urls = (0..urls).map(|n| server.url(&format!("/{n}")));
+        let done = run()
+            .args([args, "--stall-timeout=3s", "--retries=1"])
+            .urls(urls)
+            .go();
+        assert_eq!(done.code, Some(0), "{}", done.stdout);
+        assert!(done.records.iter().any(|record| record.attempts == 2));
+        assert_eq!(server.connections(), 2);
+        assert!(
+            done.took < Duration::from_secs(3) + SLACK,
+            "{:?}",
+            done.took
+        );
+    }
+}
+
+#[test]
+fn a_dead_connection_is_a_reset_and_not_waited_for_as_long_as_a_head() {
+    let server = http2(|peer, _, _| peer.fall_silent());
+    let done = run()
+        .args(["--stall-timeout=6s", "--retries=0", &server.url("/")])
+        .go();
+    assert_eq!(done.failure(), (ErrorKind::Reset, 1), "{}", done.message());
+    assert!(
+        done.message().contains("keep-alive timed out"),
+        "{}",
+        done.message()
+    );
+    // Two thirds of it; a slow server that answers pings has it all.
+    assert!(done.record().elapsed_ms.unwrap() >= 4000, "{}", done.stdout);
+}
+
+#[test]
+fn an_upload_that_is_not_taken_is_a_timeout_and_not_sent_twice() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![b'x'; 200_000]).unwrap();
+    let body = format!("-d@{}", file.path().display());
+    // The window is 65,535 bytes, or nothing at all, and is never opened again.
+    for window in [None, Some([0, 4, 0, 0, 0, 0])] {
+        let server = http2(move |peer, _, _| match window {
+            Some(setting) => peer.send(SETTINGS, 0, 0, &setting),
+            None => Ok(()),
+        });
+        let done = run().args([&body, &server.url("/")]).go();
+        assert_eq!(
+            done.failure(),
+            (ErrorKind::Timeout, 1),
+            "{}",
+            done.message()
+        );
+        assert!(done.took < STALL + SLACK, "{:?}", done.took);
+    }
+}
+
+#[test]
+fn a_connection_that_goes_away_harms_only_what_it_says_it_did_not_look_at() {
+    // Ten at once; the fifth request makes the server go away, the first five are answered.
+    let server = http2(|peer, stream, number| match number {
+        4 => {
+            peer.go_away(stream, 0)?;
+            peer.answer(stream)
+        }
+        _ => peer.answer(stream),
+    });
+    let urls = (0..40).map(|n| server.url(&format!("/{n}")));
+    let done = run().args(["-j10", "--retries=0"]).urls(urls).go();
+    assert_eq!(done.code, Some(0), "{}", done.stdout);
+    assert!(done.records.iter().all(|record| record.attempts == 1));
+}
+
+#[test]
+fn a_server_that_winds_connections_down_costs_no_attempt_not_even_a_post() {
+    let server = http2(|peer, stream, number| match number {
+        0..3 => peer.go_away(0, 0),
+        _ => peer.answer(stream),
+    });
+    let done = run()
+        .args(["--retries=0", "-dx", &server.url("/")])
+        .expect_exit(0);
+    let record = done.record();
+    assert_eq!((record.status, record.attempts), (Some(200), 1));
+    assert_eq!(server.connections(), 4);
+
+    // One that never stops doing so is given up.
+    let server = http2(|peer, _, _| peer.go_away(0, 0));
+    let done = run().args(["--retries=0", &server.url("/")]).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Reset, 1), "{}", done.message());
+    assert_eq!(server.connections(), 11);
+}
