@@ -235,6 +235,7 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();
     http.resolve = std::mem::take(&mut cli.resolve);
+    http.deny_private = cli.deny_private;
     http.compression = !cli.no_compression;
     http.version = match (cli.http1, cli.http2_prior_knowledge) {
         (true, _) => HttpVersion::Http1,

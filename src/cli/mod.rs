@@ -242,6 +242,13 @@ pub struct Cli {
     /// Connect to these addresses for this host (* for any) and port.
     #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]", value_parser = values::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
+    /// Connect to public addresses only, redirects and --resolve included: loopback, private,
+    /// link-local, metadata and all other special addresses fail as denied.
+    ///
+    /// Names are checked after they are resolved, and exactly the addresses that were checked
+    /// are connected to. Proxies of the environment are not used with it.
+    #[arg(long, conflicts_with = "demo", help_heading = "Request")]
+    pub deny_private: bool,
     /// Do not ask for compressed bodies.
     #[arg(long, help_heading = "Request")]
     pub no_compression: bool,

@@ -93,6 +93,10 @@ pub struct HttpOptions {
     pub cacert: Option<PathBuf>,
     /// Addresses that beat the name system.
     pub resolve: Vec<ResolveRule>,
+    /// Connect to addresses of the public internet only, whatever names, redirects and
+    /// [`resolve`](Self::resolve) lead to; everything else fails as `denied`. It goes with no
+    /// proxy: those of the environment are passed over.
+    pub deny_private: bool,
     /// Ask for compressed bodies.
     pub compression: bool,
     /// Responses carry the headers they were asked for with.
@@ -114,6 +118,7 @@ impl Default for HttpOptions {
             insecure: false,
             cacert: None,
             resolve: Vec::new(),
+            deny_private: false,
             compression: true,
             keep_requests: false,
             version: HttpVersion::Auto,
@@ -133,6 +138,12 @@ pub enum TransportError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The names are resolved by the proxy, out of reach of the guard.
+    #[error(
+        "--deny-private does not go with --proxy: the proxy connects, and to which address can't \
+         be checked here"
+    )]
+    UnguardedProxy,
     /// Anything else.
     #[error("cannot set up the HTTP client: {0}")]
     Client(String),
