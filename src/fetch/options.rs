@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dns::ResolveRule;
 use crate::model::Credentials;
@@ -46,6 +47,17 @@ impl ProxyUrl {
                 "{scheme} is no proxy scheme; known are http, https, socks4, socks4a, socks5 and socks5h"
             )),
         }
+    }
+
+    /// The same with these credentials, instead of any that stand in it.
+    #[must_use]
+    pub fn with_credentials(mut self, user: &Credentials) -> Self {
+        // A % would be taken for the begin of an encoded byte.
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        // Both fail only for URLs without a host, and every proxy has one.
+        let _ = self.0.set_username(&encoded(&user.user));
+        let _ = self.0.set_password(Some(&encoded(&user.password)));
+        self
     }
 }
 

@@ -15,6 +15,8 @@ mod demo;
 mod disk;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// What a run may not do: inner addresses, sizes without end, secrets in the open.
+mod guards;
 /// Many hosts: limits, paces, circuits, the end of a run.
 mod hosts;
 /// HTTP/2, over TLS and by prior knowledge.
