@@ -1,3 +1,8 @@
+/// Servers that fail in every way, and the lists for them.
+mod faults;
+/// The secrets, and the search for them.
+mod search;
+
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -5,63 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::STANDARD;
 use fetchall::ErrorKind;
 use flate2::read::MultiGzDecoder;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use tempfile::TempDir;
 
-use crate::support::{
-    Background, Connection, Done, Run, Server, binary, closed_port, header, path, response, until,
+use faults::{fail, json_list, serve_http2, text_list};
+use search::{
+    BEARER, COOKIE, LINE, LOCATION, PROXY, TOKEN, USER, assert_none_in, encoded, found_in,
 };
 
-/// With characters that have another form in URLs and in base64.
-const USER: &str = "us3r/pass%41+word";
-const TOKEN: &str = "t0ken-of-the-header";
-const COOKIE: &str = "c00kie-of-the-session";
-const PROXY: &str = "pr0xy/pass%41word";
-const LINE: &str = "l1ne/pass word";
-const BEARER: &str = "b3arer-of-a-json-line";
-const LOCATION: &str = "r3direct-from-the-server";
-const SECRETS: [&str; 7] = [USER, TOKEN, COOKIE, PROXY, LINE, BEARER, LOCATION];
-
-fn encoded(secret: &str) -> String {
-    percent_encode(secret.as_bytes(), NON_ALPHANUMERIC).to_string()
-}
-
-/// The forms in which a secret could be written somewhere.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let for_urls = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let mut forms = vec![secret.to_owned(), encoded(secret), for_urls];
-    forms.push(encoded(secret).to_lowercase());
-    let mut userinfo = url::Url::parse("http://a/").unwrap();
-    userinfo.set_password(Some(secret)).unwrap();
-    forms.push(userinfo.password().unwrap().to_owned());
-    // Within a longer text base64 has three forms, by what stands before.
-    for before in 0..3 {
-        let text = [&b"xx"[..before], secret.as_bytes()].concat();
-        let whole = text.len() / 3 * 4;
-        let skipped = [0, 2, 3][before];
-        for engine in [&STANDARD, &URL_SAFE] {
-            forms.push(engine.encode(&text)[skipped..whole].to_owned());
-        }
-    }
-    forms.into_iter().map(String::into_bytes).collect()
-}
-
-/// The secrets that occur in a text.
-fn found_in(text: &[u8]) -> Vec<&'static str> {
-    let holds = |form: &Vec<u8>| memchr::memmem::find(text, form).is_some();
-    let occurs = |secret: &&str| forms(secret).iter().any(holds);
-    SECRETS.into_iter().filter(occurs).collect()
-}
-
-#[track_caller]
-fn assert_none_in(what: &str, text: &[u8]) {
-    let found = found_in(text);
-    let shown = String::from_utf8_lossy(text);
-    assert!(found.is_empty(), "{found:?} in {what}:\n{shown}");
-}
+use crate::support::{
+    Background, Connection, Done, Run, Server, binary, closed_port, header, path, until,
+};
 
 /// Every file below a folder, with its name.
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -86,126 +47,6 @@ fn content(path: &Path) -> Vec<u8> {
         .read_to_end(&mut text)
         .unwrap();
     text
-}
-
-/// How a TLS client begins (RFC 8446 §5.1).
-const TLS_HANDSHAKE: [u8; 1] = [22];
-
-/// Fails in every way a server can. What it was sent it says in none of its own words but the
-/// junk, which is no HTTP.
-fn fail(connection: &mut Connection) -> std::io::Result<()> {
-    let mut first = [0];
-    if connection.stream.peek(&mut first)? == 1 && first == TLS_HANDSHAKE {
-        return connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    }
-    while let Some(request) = connection.request()? {
-        let here = connection.stream.local_addr()?;
-        let to = |place: &str| {
-            let location = format!("Location: {}", place.replace("HERE", &here.to_string()));
-            response("302 Found", &[&location], b"")
-        };
-        let me = format!("eve:{LOCATION}");
-        let page = path(&request).rsplit('/').next().unwrap_or_default();
-        let answer = match page {
-            _ if request.starts_with("CONNECT ") => response("403 Forbidden", &[], b"no"),
-            "missing" => response("404 Not Found", &[], b"no"),
-            "unauthorized" => response(
-                "401 Unauthorized",
-                &["WWW-Authenticate: Basic realm=\"x\""],
-                b"no",
-            ),
-            "broken" => response("500 Internal Server Error", &[], b""),
-            "to-userinfo" => to(&format!("http://{me}@HERE/whole")),
-            "to-missing" => to(&format!("http://{me}@HERE/missing")),
-            "to-loop" => to(&format!("http://{me}@HERE/to-loop")),
-            "to-ftp" => to(&format!("ftp://{me}@HERE/")),
-            "to-nowhere" => to(&format!("http://{me}@")),
-            "to-closed" => to(&format!("http://{me}@127.0.0.1:1/")),
-            "to-no-name" => to(&format!("http://{me}@exa mple/")),
-            "junk" => {
-                connection.send(request.as_bytes())?;
-                return connection.reset();
-            }
-            "reset" => return connection.reset(),
-            "cut" => {
-                connection.send(
-                    b"HTTP/1.1 200 OK\r\nETag: \"strong\"\r\nContent-Length: 99999\r\n\r\npart",
-                )?;
-                return Ok(());
-            }
-            "hang" => return connection.hang(),
-            "decode" => response("200 OK", &["Content-Encoding: gzip"], b"no gzip"),
-            "large" => {
-                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n")?;
-                return connection.hang();
-            }
-            "partial" => response("206 Partial Content", &[], b"par"),
-            _ => response("200 OK", &["Set-Cookie: theirs=1"], b"whole"),
-        };
-        connection.send(&answer)?;
-    }
-    Ok(())
-}
-
-const PAGES: [&str; 20] = [
-    "whole",
-    "missing",
-    "unauthorized",
-    "broken",
-    "to-userinfo",
-    "to-missing",
-    "to-loop",
-    "to-ftp",
-    "to-nowhere",
-    "to-closed",
-    "to-no-name",
-    "junk",
-    "reset",
-    "cut",
-    "hang",
-    "decode",
-    "large",
-    "partial",
-    "whole?a=b",
-    "missing?a=b",
-];
-
-/// A list with everything that can be wrong, with and without userinfo.
-fn text_list(addr: SocketAddr) -> String {
-    let line = encoded(LINE);
-    let mut list = String::new();
-    for page in PAGES {
-        list.push_str(&format!("http://{addr}/{page}\n"));
-        list.push_str(&format!("http://bob:{line}@{addr}/own/{page}\n"));
-    }
-    for bad in [
-        format!("http://bob:{line}@exa mple/"),
-        format!("http://bob:{line}@{addr}:99999/"),
-        format!("ftp://bob:{line}@{addr}/"),
-        format!("bob:{line}@{addr}/x"),
-        format!("http:/\\bob:{line}@"),
-        format!("https://bob:{line}@{addr}/no-tls"),
-        format!("http://bob:{line}@127.0.0.1:1/refused"),
-    ] {
-        list.push_str(&bad);
-        list.push('\n');
-    }
-    list
-}
-
-/// Lines with headers of their own, whole and broken.
-fn json_list(addr: SocketAddr) -> String {
-    let headers = format!(r#""headers":{{"Authorization":"Bearer {BEARER}"}}"#);
-    let mut list = String::new();
-    for page in PAGES {
-        let name = page.replace('?', "-");
-        list.push_str(&format!(
-            "{{\"url\":\"http://{addr}/json/{page}\",\"file\":\"json/{name}\",{headers}}}\n"
-        ));
-    }
-    list.push_str(&format!("{{\"url\":\"http://{addr}/\",{headers},\n"));
-    list.push_str(&format!("{{\"url\":\"gopher://{addr}/\",{headers}}}\n"));
-    list
 }
 
 /// A place for what goes in, and one for what comes out.
@@ -329,6 +170,21 @@ fn the_search_finds_secrets_in_all_their_forms() {
     assert_eq!(found_in(b"nothing"), [""; 0]);
 }
 
+/// What the lists come to.
+const MET: [ErrorKind; 11] = [
+    ErrorKind::InvalidUrl,
+    ErrorKind::Refused,
+    ErrorKind::Tls,
+    ErrorKind::Timeout,
+    ErrorKind::Reset,
+    ErrorKind::Truncated,
+    ErrorKind::Protocol,
+    ErrorKind::Redirect,
+    ErrorKind::Status,
+    ErrorKind::Decode,
+    ErrorKind::TooLarge,
+];
+
 #[test]
 fn no_secret_comes_out_of_a_saving_run() {
     let server = Server::start(fail);
@@ -338,19 +194,7 @@ fn no_secret_comes_out_of_a_saving_run() {
     let done = run().expect_exit(1);
     places.assert_silence(&done);
     assert_sent(&server);
-    for kind in [
-        ErrorKind::InvalidUrl,
-        ErrorKind::Refused,
-        ErrorKind::Tls,
-        ErrorKind::Timeout,
-        ErrorKind::Reset,
-        ErrorKind::Truncated,
-        ErrorKind::Protocol,
-        ErrorKind::Redirect,
-        ErrorKind::Status,
-        ErrorKind::Decode,
-        ErrorKind::TooLarge,
-    ] {
+    for kind in MET {
         let met = |record: &fetchall::Record| {
             record
                 .error
@@ -604,42 +448,4 @@ async fn no_secret_comes_out_of_http2() {
     let mut expected = [USER, TOKEN, COOKIE, LINE, BEARER];
     expected.sort_unstable();
     assert_eq!(found, expected);
-}
-
-async fn serve_http2(
-    stream: tokio::net::TcpStream,
-    heard: tokio::sync::mpsc::UnboundedSender<String>,
-) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else {
-        return;
-    };
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        for value in request.headers().values() {
-            let _ = heard.send(format!("{}\n", value.to_str().unwrap()));
-        }
-        let page = request.uri().path().rsplit('/').next().unwrap_or_default();
-        let mut answer = http::Response::new(());
-        match page {
-            "reset" => {
-                respond.send_reset(h2::Reason::INTERNAL_ERROR);
-                continue;
-            }
-            "junk" => {
-                respond.send_reset(h2::Reason::PROTOCOL_ERROR);
-                continue;
-            }
-            "missing" => *answer.status_mut() = http::StatusCode::NOT_FOUND,
-            "to-userinfo" => {
-                *answer.status_mut() = http::StatusCode::FOUND;
-                let location = format!(
-                    "http://eve:{LOCATION}@{}/whole",
-                    request.uri().authority().unwrap()
-                );
-                let headers = answer.headers_mut();
-                headers.insert("location", location.parse().unwrap());
-            }
-            _ => {}
-        }
-        let _ = respond.send_response(answer, true);
-    }
 }
