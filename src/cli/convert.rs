@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fetchall::{
-    Config, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy, ReportOptions,
-    SaveOptions, Screen, Source, SpecError,
+    Config, Credentials, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy,
+    ReportOptions, SaveOptions, Screen, Source, SpecError,
 };
 use http::{HeaderValue, Method, header};
 
 use super::files::FileId;
-use super::{Cli, ListFormat, ProgressWhen, When, values};
+use super::{Cli, ListFormat, ProgressWhen, When, secrets, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -217,8 +217,9 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     };
     let http = &mut config.http;
     for header in &cli.headers {
-        let (name, value) = values::header(header).map_err(secret("-H"))?;
-        http.headers.append(name, value);
+        for (name, value) in secrets::headers(header).map_err(secret("-H"))? {
+            http.headers.append(name, value);
+        }
     }
     if http.body.is_some() {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -227,14 +228,12 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     if let Some(name) = cli.user_agent.take() {
         http.user_agent = name;
     }
-    http.user = cli.user.as_deref().map(values::credentials);
-    http.proxy = match &cli.proxy {
-        Some(proxy) => values::proxy(proxy).map_err(secret("--proxy"))?,
-        None => Proxy::Environment,
-    };
+    http.user = user(cli)?;
+    http.proxy = proxy(cli)?;
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();
     http.resolve = std::mem::take(&mut cli.resolve);
+    http.deny_private = cli.deny_private;
     http.compression = !cli.no_compression;
     http.version = match (cli.http1, cli.http2_prior_knowledge) {
         (true, _) => HttpVersion::Http1,
@@ -244,8 +243,28 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// An option whose value may be a secret: the message does not repeat it, as clap's own
-/// messages do. So these values are read here.
+fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
+    match &cli.user {
+        Some(text) => secrets::credentials(text).map(Some).map_err(secret("-u")),
+        None => secrets::from_environment(std::env::var_os(secrets::USER_VARIABLE))
+            .map_err(secret(secrets::USER_VARIABLE)),
+    }
+}
+
+fn proxy(cli: &Cli) -> Result<Proxy, UsageError> {
+    let Some(text) = &cli.proxy else {
+        return Ok(Proxy::Environment);
+    };
+    let proxy = values::proxy(text).map_err(secret("--proxy"))?;
+    let user = cli.proxy_user.as_deref().map(secrets::credentials);
+    let user = user.transpose().map_err(secret("--proxy-user"))?;
+    Ok(match (proxy, user) {
+        (Proxy::Url(url), Some(user)) => Proxy::Url(url.with_credentials(&user)),
+        (proxy, _) => proxy,
+    })
+}
+
+/// What is wrong with an option whose value may be a secret.
 fn secret(option: &'static str) -> impl FnOnce(String) -> UsageError {
     move |message| UsageError::Secret { option, message }
 }

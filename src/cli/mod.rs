@@ -5,6 +5,7 @@ mod files;
 mod limits;
 mod logs;
 mod runtime;
+mod secrets;
 mod signals;
 mod values;
 
@@ -207,22 +208,26 @@ pub struct Cli {
     /// Body of every request; @FILE reads it from a file, @- from stdin.
     #[arg(short = 'd', long, value_name = "DATA", help_heading = "Request")]
     pub data: Option<String>,
-    /// A header for every request; can be given several times.
+    /// A header for every request, or @FILE with one in each line; can be given several times.
+    ///
+    /// In the file blank lines and lines that start with # are skipped. Other users of the machine
+    /// see what stands on a command line, and not what stands in a file of yours.
     #[arg(
         short = 'H',
         long = "header",
-        value_name = "NAME: VALUE",
+        value_name = "NAME: VALUE|@FILE",
         help_heading = "Request"
     )]
     pub headers: Vec<String>,
     /// User-Agent [default: fetchall/VERSION].
     #[arg(short = 'A', long, value_name = "NAME", help_heading = "Request")]
     pub user_agent: Option<HeaderValue>,
-    /// Basic credentials, for the hosts of the list only.
+    /// Basic credentials, for the hosts of the list only; with USER:@FILE the password is the first
+    /// line of the file [default: what FETCHALL_USER holds].
     #[arg(
         short = 'u',
         long,
-        value_name = "USER:PASSWORD",
+        value_name = "USER:PASSWORD|USER:@FILE",
         help_heading = "Request"
     )]
     pub user: Option<String>,
@@ -233,6 +238,15 @@ pub struct Cli {
     /// HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say; '' for none].
     #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
     pub proxy: Option<String>,
+    /// Credentials for the proxy of -x; with USER:@FILE the password is the first line of the file.
+    #[arg(
+        short = 'U',
+        long,
+        value_name = "USER:PASSWORD|USER:@FILE",
+        requires = "proxy",
+        help_heading = "Request"
+    )]
+    pub proxy_user: Option<String>,
     /// Accept any certificate.
     #[arg(short = 'k', long, help_heading = "Request")]
     pub insecure: bool,
@@ -242,6 +256,13 @@ pub struct Cli {
     /// Connect to these addresses for this host (* for any) and port.
     #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]", value_parser = values::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
+    /// Connect to public addresses only, redirects and --resolve included: loopback, private,
+    /// link-local, metadata and all other special addresses fail as denied.
+    ///
+    /// Names are checked after they are resolved, and exactly the addresses that were checked
+    /// are connected to. Proxies of the environment are not used with it.
+    #[arg(long, conflicts_with = "demo", help_heading = "Request")]
+    pub deny_private: bool,
     /// Do not ask for compressed bodies.
     #[arg(long, help_heading = "Request")]
     pub no_compression: bool,

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{Credentials, MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
+use fetchall::{MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
 use http::{HeaderName, HeaderValue};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -103,14 +103,6 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     // Tokens stand in all kinds of headers.
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-pub fn credentials(text: &str) -> Credentials {
-    let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Credentials {
-        user: user.to_owned(),
-        password: password.to_owned(),
-    }
 }
 
 pub fn proxy(text: &str) -> Result<Proxy, String> {

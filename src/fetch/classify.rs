@@ -12,6 +12,7 @@ use rustls::CertificateError;
 
 use super::clock::ConnectTimedOut;
 use super::dns::LookupFailed;
+use super::guard::NotPublic;
 use crate::model::{Cause, FetchError, chain_text};
 
 /// No more open files, for the system and for the process. std has no kind for them; the
@@ -134,6 +135,7 @@ enum Class {
         host: String,
         not_found: bool,
     },
+    Denied(NotPublic),
     ConnectTimeout(ConnectTimedOut),
     Tls {
         hint: Option<&'static str>,
@@ -154,6 +156,9 @@ impl Class {
                 host: lookup.host.clone(),
                 not_found: lookup.not_found,
             });
+        }
+        if let Some(denied) = link.downcast_ref::<NotPublic>() {
+            return Some(Self::Denied(denied.clone()));
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(*timed_out));
@@ -189,6 +194,7 @@ impl Class {
                 not_found,
                 cause: cause(text),
             },
+            Self::Denied(denied) => denied.into_error(),
             Self::ConnectTimeout(timed_out) => FetchError::ConnectTimeout {
                 limit: timed_out.limit,
             },

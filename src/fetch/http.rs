@@ -14,6 +14,7 @@ use super::classify::{Phase, classify, connection_died, was_turned_away};
 use super::connect::{CALL, Call, Watch, is_retry, port_of_call};
 use super::descriptors::Descriptors;
 use super::dns::Resolver;
+use super::guard::{NotPublic, check_literal};
 use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
 use super::received::HttpBody;
 use super::{Response, Transport};
@@ -35,6 +36,7 @@ pub struct HttpTransport {
     descriptors: Descriptors,
     body: Option<Bytes>,
     keeps_requests: bool,
+    only_public: bool,
     /// Headers for the origins of the list.
     home: HeaderMap,
     /// Headers for other origins.
@@ -55,6 +57,7 @@ impl HttpTransport {
             descriptors,
             body: options.body,
             keeps_requests: options.keep_requests,
+            only_public: options.deny_private,
             home,
             abroad,
         })
@@ -165,6 +168,10 @@ impl Transport for HttpTransport {
         attempt: &Attempt,
         wire: &Arc<Wire>,
     ) -> Result<Response<HttpBody>, FetchError> {
+        if self.only_public {
+            // Every hop comes by here. Names are checked where they are resolved.
+            check_literal(attempt.url()).map_err(NotPublic::into_error)?;
+        }
         let request = self.request(attempt);
         let asked = self.keeps_requests.then(|| {
             Arc::new(Asked {
@@ -274,7 +281,9 @@ fn builder(
     certs: Option<Vec<reqwest::Certificate>>,
     descriptors: &Descriptors,
 ) -> Result<reqwest::ClientBuilder, TransportError> {
-    let resolver = Resolver::new(options.resolve.clone(), port_of_call).anew_when(is_retry);
+    let resolver = Resolver::new(options.resolve.clone(), port_of_call)
+        .anew_when(is_retry)
+        .only_public(options.deny_private);
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -299,6 +308,9 @@ fn builder(
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
     Ok(match &options.proxy {
+        // A proxy resolves the names itself, or is an inner address: nothing could be checked.
+        Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
+        Proxy::Environment if options.deny_private => builder.no_proxy(),
         Proxy::Environment => builder,
         Proxy::Direct => builder.no_proxy(),
         Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.0.clone()).map_err(client_error)?),

@@ -8,6 +8,7 @@ mod decode;
 mod descriptors;
 mod dns;
 mod fault;
+mod guard;
 mod http;
 mod options;
 mod received;

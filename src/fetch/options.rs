@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dns::ResolveRule;
 use crate::model::Credentials;
@@ -46,6 +47,17 @@ impl ProxyUrl {
                 "{scheme} is no proxy scheme; known are http, https, socks4, socks4a, socks5 and socks5h"
             )),
         }
+    }
+
+    /// The same with these credentials, instead of any that stand in it.
+    #[must_use]
+    pub fn with_credentials(mut self, user: &Credentials) -> Self {
+        // A % would be taken for the begin of an encoded byte.
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        // Both fail only for URLs without a host, and every proxy has one.
+        let _ = self.0.set_username(&encoded(&user.user));
+        let _ = self.0.set_password(Some(&encoded(&user.password)));
+        self
     }
 }
 
@@ -93,6 +105,10 @@ pub struct HttpOptions {
     pub cacert: Option<PathBuf>,
     /// Addresses that beat the name system.
     pub resolve: Vec<ResolveRule>,
+    /// Connect to addresses of the public internet only, whatever names, redirects and
+    /// [`resolve`](Self::resolve) lead to; everything else fails as `denied`. It goes with no
+    /// proxy: those of the environment are passed over.
+    pub deny_private: bool,
     /// Ask for compressed bodies.
     pub compression: bool,
     /// Responses carry the headers they were asked for with.
@@ -118,6 +134,7 @@ impl Default for HttpOptions {
             insecure: false,
             cacert: None,
             resolve: Vec::new(),
+            deny_private: false,
             compression: true,
             keep_requests: false,
             version: HttpVersion::Auto,
@@ -138,6 +155,12 @@ pub enum TransportError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The names are resolved by the proxy, out of reach of the guard.
+    #[error(
+        "--deny-private does not go with --proxy: the proxy connects, and to which address can't \
+         be checked here"
+    )]
+    UnguardedProxy,
     /// Anything else.
     #[error("cannot set up the HTTP client: {0}")]
     Client(String),

@@ -13,6 +13,8 @@ mod demo;
 mod disk;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// What a run may not do: inner addresses, sizes without end, secrets in the open.
+mod guards;
 /// Hostile servers: what they do to a client, and what has to come of it.
 mod hostile;
 /// Many hosts: limits, paces, circuits, the end of a run.

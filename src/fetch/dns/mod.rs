@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::guard::{NotPublic, only_public};
 pub use answer::LookupFailed;
 use lookups::{LookUp, Lookups, Trust};
 
@@ -33,6 +34,8 @@ pub struct Resolver {
     port: fn() -> Option<u16>,
     /// Whether that request is to ask again where nobody could tell a moment ago.
     anew: fn() -> bool,
+    /// Whether addresses that are not public are left out.
+    only_public: bool,
 }
 
 impl Resolver {
@@ -46,6 +49,7 @@ impl Resolver {
             lookups: Lookups::new(look_up),
             port,
             anew: || false,
+            only_public: false,
         }
     }
 
@@ -53,6 +57,15 @@ impl Resolver {
     /// which `anew` is true.
     pub fn anew_when(self, anew: fn() -> bool) -> Self {
         Self { anew, ..self }
+    }
+
+    /// Leaves out addresses that are not public, wherever they come from. Those that are left
+    /// are connected to and nothing else, so a name that changes its mind gains nothing.
+    pub fn only_public(self, only_public: bool) -> Self {
+        Self {
+            only_public,
+            ..self
+        }
     }
 
     fn rule(&self, host: &str) -> Option<Vec<IpAddr>> {
@@ -71,8 +84,11 @@ impl Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str();
+        let guard = Guard {
+            name: self.only_public.then(|| host.to_owned()),
+        };
         if let Some(addrs) = self.rule(host).or_else(|| of_localhost(host)) {
-            return Box::pin(async move { Ok(with_port_0(addrs)) });
+            return Box::pin(async move { Ok(with_port_0(guard.check(addrs)?)) });
         }
         let trust = if (self.anew)() {
             Trust::Answers
@@ -80,7 +96,22 @@ impl Resolve for Resolver {
             Trust::All
         };
         let answer = self.lookups.ask(host, trust);
-        Box::pin(async move { Ok(with_port_0(answer.await?)) })
+        Box::pin(async move { Ok(with_port_0(guard.check(answer.await?)?)) })
+    }
+}
+
+/// Which addresses of a name may be connected to.
+struct Guard {
+    /// The name, when only public ones may.
+    name: Option<String>,
+}
+
+impl Guard {
+    fn check(&self, addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, NotPublic> {
+        match &self.name {
+            Some(name) => only_public(name, addrs),
+            None => Ok(addrs),
+        }
     }
 }
 
@@ -158,6 +189,45 @@ mod tests {
             assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
         }
         assert_eq!(ASKED.load(Relaxed), 2);
+    }
+
+    /// Of addresses of both kinds the public ones are left, at every look-up anew: a name that
+    /// turns to an inner address later is refused then.
+    #[tokio::test]
+    async fn with_the_guard_only_public_addresses_come_out() {
+        static ASKED: AtomicU16 = AtomicU16::new(0);
+        let look_up = |host: &str| {
+            let texts: &[&str] = match host {
+                "mixed.test" => &["10.0.0.1", "8.8.8.8", "::1", "2606:4700::1"],
+                "turns.test" if ASKED.fetch_add(1, Relaxed) == 0 => &["8.8.8.8"],
+                "turns.test" => &["169.254.169.254", "::1"],
+                _ => &[],
+            };
+            match texts.is_empty() {
+                true => Err(LookupFailed::not_found(host)),
+                false => Ok(texts.iter().map(|text| text.parse().unwrap()).collect()),
+            }
+        };
+        let rules = vec![rule(Some("ruled.test"), 80, "127.0.0.1")];
+        let resolver = Resolver::over(Box::new(look_up), rules.clone(), || Some(80));
+        assert_eq!(resolve(&resolver, "mixed.test").await.len(), 4);
+        let resolver = resolver.only_public(true);
+        let public = ["8.8.8.8:0", "[2606:4700::1]:0"];
+        assert_eq!(resolve(&resolver, "mixed.test").await, public);
+        assert_eq!(resolve(&resolver, "turns.test").await, ["8.8.8.8:0"]);
+        // As when what is remembered has run out.
+        let resolver = Resolver::over(Box::new(look_up), rules, || Some(80)).only_public(true);
+        for (host, addr) in [
+            ("turns.test", "169.254.169.254"),
+            ("ruled.test", "127.0.0.1"),
+            ("a.localhost", "127.0.0.1"),
+        ] {
+            let error = resolver.resolve(host.parse().unwrap()).await.err().unwrap();
+            let told = error.downcast_ref::<NotPublic>().unwrap().to_string();
+            assert!(told.starts_with(&format!("{host} is {addr} (")), "{told}");
+        }
+        let missing = resolver.resolve("none.test".parse().unwrap()).await;
+        assert!(missing.err().unwrap().is::<LookupFailed>());
     }
 
     #[tokio::test]

@@ -28,7 +28,15 @@ impl Server {
     pub fn start(
         serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0", serve)
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn at(
+        addr: &str,
+        serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(addr).unwrap();
         let server = Self {
             addr: listener.local_addr().unwrap(),
             requests: Arc::default(),
