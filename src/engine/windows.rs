@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// Bytes that all decoders together may remember before they have to wait for each other.
-const ENOUGH: u64 = 40 << 20;
+const ENOUGH: u64 = 16 << 20;
 /// Who remembers less than this is small: not counted, and never held up for what it remembers.
-const SMALL: u64 = 128 << 10;
+const SMALL: u64 = 256 << 10;
 
 /// What all decoders remember.
 pub struct Windows {

@@ -207,7 +207,8 @@ impl Stage {
             finished: false,
             taken: 0,
             made: 0,
-            window: 0,
+            // Until it is announced.
+            window: window(coding, &[]),
         }
     }
 

@@ -11,6 +11,8 @@
 mod demo;
 /// Disks that are full, in the way or not what they seem.
 mod disk;
+/// What the machine, the list and the names in it can do.
+mod environment;
 /// The programs under `examples/`, with their exact output.
 mod examples;
 /// What a run may not do: inner addresses, sizes without end, secrets in the open.

@@ -38,6 +38,7 @@ pub struct Run {
     stdin: Vec<u8>,
     env: Vec<(String, String)>,
     text: bool,
+    bare: bool,
 }
 
 /// What came of a run.
@@ -88,6 +89,12 @@ impl Run {
         self
     }
 
+    /// With nothing in its environment but what [`env`](Self::env) puts there.
+    pub fn without_environment(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
         self
@@ -95,6 +102,9 @@ impl Run {
 
     pub fn go(self) -> Done {
         let mut command = binary();
+        if self.bare {
+            command.env_clear();
+        }
         command
             .args(&self.args)
             .envs(self.env)
