@@ -18,6 +18,10 @@ const STALL_BYTES: u64 = 1024;
 /// does.
 const CODING_COST: u64 = 1 << 20;
 
+/// Bytes of a coded body that are gathered before its decoder is made: decoders take megabytes,
+/// and most bodies are smaller than this, so that they need one only for a moment.
+const GATHERED: u64 = 128 << 10;
+
 /// What a partial answer brings.
 #[derive(Clone, Copy)]
 pub struct Rest {
@@ -37,14 +41,21 @@ pub async fn take_body<B: Body, F: BodyFile>(
         Some(codings) if !codings.is_empty() => {
             let mut decoder = Decoder::new(&codings)?;
             let mut share = sink.windows.share();
+            let mut gathered = Vec::new();
             while let Some(chunk) = wire.next().await? {
                 // Empty members and blocks, names and padding decode to nothing, without end.
                 if wire.received > sink.limit.saturating_add(CODING_COST) {
                     return Err(sink.too_large());
                 }
+                if wire.received < GATHERED {
+                    gathered.extend_from_slice(&chunk);
+                    continue;
+                }
+                decoder.feed(std::mem::take(&mut gathered).into());
                 decoder.feed(chunk);
                 pass_on(&mut decoder, &mut share, sink).await?;
             }
+            decoder.feed(gathered.into());
             decoder.end();
             pass_on(&mut decoder, &mut share, sink).await?;
         }

@@ -145,7 +145,7 @@ impl Decoder {
     pub fn may_leap(&self) -> bool {
         self.stages
             .iter()
-            .any(|stage| stage.coding == Coding::Brotli && stage.remembered() < stage.window)
+            .any(|stage| stage.remembered() < stage.window)
     }
 
     fn pull(&mut self, stage: usize) -> Result<Option<Bytes>, FetchError> {
@@ -226,10 +226,15 @@ impl Stage {
         self.finished
     }
 
-    /// Brotli decodes as far ahead as its window reaches before it gives anything out.
+    /// zstd takes the memory of its whole window at once, and what it gives back may stay with
+    /// the process. Brotli fills its window before it gives anything out.
     fn remembered(&self) -> u64 {
-        let runs_ahead = self.coding == Coding::Brotli && self.may_hold_more;
-        if runs_ahead {
+        let whole = match self.coding {
+            Coding::Zstd => self.codec.is_some(),
+            Coding::Brotli => self.may_hold_more,
+            Coding::Gzip | Coding::Deflate => true,
+        };
+        if whole {
             self.window
         } else {
             self.made.min(self.window)
@@ -376,17 +381,30 @@ fn window(coding: Coding, input: &[u8]) -> u64 {
     match (coding, input) {
         (Coding::Gzip | Coding::Deflate, _) => 32 << 10,
         (Coding::Brotli, [first, ..]) => 1 << brotli_window_log(*first),
-        // RFC 8878 §3.1.1: magic number, descriptor (bit 5: no window is announced), window.
-        (Coding::Zstd, [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..])
-            if descriptor & 0x20 == 0 =>
-        {
-            let base = 1_u64 << (10 + (window >> 3));
-            let window = base + base / 8 * u64::from(window & 7);
+        (Coding::Zstd, [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..]) => {
+            let window = zstd_window(*descriptor, rest).unwrap_or(u64::MAX);
             window.min(1 << ZSTD_WINDOW_LOG)
         }
         (Coding::Brotli, []) => 1 << BROTLI_WINDOW_LOG,
         (Coding::Zstd, _) => 1 << ZSTD_WINDOW_LOG,
     }
+}
+
+/// RFC 8878 §3.1.1.1: the window, or the whole content where that is a single segment.
+fn zstd_window(descriptor: u8, rest: &[u8]) -> Option<u64> {
+    if descriptor & 0x20 == 0 {
+        let window = rest.first()?;
+        let base = 1_u64 << (10 + (window >> 3));
+        return Some(base + base / 8 * u64::from(window & 7));
+    }
+    let dictionary = [0, 1, 2, 4].get(usize::from(descriptor & 3))?;
+    let length = 1_usize << (descriptor >> 6);
+    let field = rest.get(*dictionary..dictionary + length)?;
+    let size = field
+        .iter()
+        .rev()
+        .fold(0, |size, byte| size << 8 | u64::from(*byte));
+    Some(if length == 2 { size + 256 } else { size })
 }
 
 /// RFC 7932 §9.1, where bits are read from the lowest.
@@ -483,12 +501,28 @@ mod tests {
             wire[5] = byte;
             assert_eq!(window(Coding::Zstd, &wire), bytes);
         }
+        // A single segment says how long it is instead.
+        let magic = [0x28, 0xb5, 0x2f, 0xfd];
+        for (header, bytes) in [
+            (&[0x20, 7][..], 7),
+            (&[0x61, 9, 1, 0], 1 + 256),
+            (&[0xa3, 9, 9, 9, 9, 0, 0, 2, 0], 2 << 16),
+            (&[0xe0, 0, 0, 0, 0, 1, 0, 0, 0], 8 << 20),
+            (&[0xe0, 0], 8 << 20),
+            (&[], 8 << 20),
+        ] {
+            assert_eq!(window(Coding::Zstd, &[&magic, header].concat()), bytes);
+        }
     }
 
     #[test]
     fn what_is_remembered_is_no_more_than_the_window() {
         let body = vec![b'x'; 300_000];
-        for (coding, most) in [(Coding::Gzip, 32 << 10), (Coding::Brotli, 300_000)] {
+        for (coding, most) in [
+            (Coding::Gzip, 32 << 10),
+            (Coding::Brotli, 300_000),
+            (Coding::Zstd, 1 << 21),
+        ] {
             let mut decoder = Decoder::new(&[coding]).unwrap();
             decoder.feed(encoded(coding, &body).into());
             decoder.end();
