@@ -1,0 +1,53 @@
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::faults;
+
+const ASKED: &str = "FETCHALL_SOAK_SERVES";
+
+/// The server in another process; it ends when this is dropped.
+pub struct Neighbour {
+    child: Child,
+    origin: String,
+}
+
+impl Neighbour {
+    /// This program once more, as the server.
+    pub fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["neighbour::serves", "--exact", "--nocapture"])
+            .env(ASKED, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let origin = lines
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.strip_prefix("serves ")?.to_owned()))
+            .unwrap();
+        Self { child, origin }
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves, when this process was started for it, until nobody holds its stdin any more.
+#[test]
+fn serves() {
+    if std::env::var_os(ASKED).is_none() {
+        return;
+    }
+    let server = faults::server();
+    println!("\nserves http://{}", server.addr);
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
