@@ -23,6 +23,9 @@ use crate::model::{Asked, Attempt, Credentials, FetchError, ResponseHead, Unhear
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(4);
+/// Bytes of a head over HTTP/2, unpacked. hyper's own limit of 16 KiB is less than some sites
+/// send; over HTTP/1.1 it takes 400 KiB.
+const MAX_HTTP2_HEAD: u32 = 128 * 1024;
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
@@ -272,6 +275,13 @@ fn build_client(
     Ok(client)
 }
 
+fn environment_names_a_proxy() -> bool {
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()])
+        .any(|name| std::env::var_os(name).is_some())
+}
+
 fn client_error(error: reqwest::Error) -> TransportError {
     TransportError::Client(crate::model::chain_text(&error))
 }
@@ -291,6 +301,7 @@ fn builder(
         .pool_idle_timeout(IDLE)
         .http2_keep_alive_interval(options.ping)
         .http2_keep_alive_timeout(options.ping)
+        .http2_max_header_list_size(MAX_HTTP2_HEAD)
         .dns_resolver(resolver)
         .connector_layer(Watch {
             limit: options.connect_timeout,
@@ -311,6 +322,8 @@ fn builder(
         // A proxy resolves the names itself, or is an inner address: nothing could be checked.
         Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
         Proxy::Environment if options.deny_private => builder.no_proxy(),
+        // It would be asked for every request.
+        Proxy::Environment if !environment_names_a_proxy() => builder.no_proxy(),
         Proxy::Environment => builder,
         Proxy::Direct => builder.no_proxy(),
         Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.0.clone()).map_err(client_error)?),

@@ -142,3 +142,20 @@ async fn a_refused_stream_is_a_reset_and_each_try_counts() {
     assert_eq!(done.failure(), (ErrorKind::Reset, 3), "{}", done.message());
     assert_eq!(REQUESTS.load(SeqCst), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_a_hundred_kilobytes_is_taken() {
+    let addr = plain(|_, mut respond| {
+        let mut response = Response::new(());
+        for n in 0..25 {
+            let name = http::HeaderName::try_from(format!("x-{n}")).unwrap();
+            let value = http::HeaderValue::try_from("x".repeat(4000)).unwrap();
+            response.headers_mut().insert(name, value);
+        }
+        respond.send_response(response, true).unwrap();
+    })
+    .await;
+    let url = format!("http://{addr}/");
+    let done = go(Run::new().args(["--http2-prior-knowledge", "--retries=0", &url]));
+    assert_eq!(done.code, Some(0), "{}", done.stdout);
+}
