@@ -186,6 +186,9 @@ struct Stage {
     /// The last call filled its buffer, so more may be inside the codec.
     may_hold_more: bool,
     finished: bool,
+    /// Something that is no member stood behind one: nothing that follows is looked at, wherever
+    /// the pieces begin in which it comes.
+    in_padding: bool,
     /// Bytes that came from the stage below.
     taken: u64,
     /// Bytes that came out.
@@ -205,6 +208,7 @@ impl Stage {
             begun: false,
             may_hold_more: false,
             finished: false,
+            in_padding: false,
             taken: 0,
             made: 0,
             // Until it is announced.
@@ -334,13 +338,14 @@ impl Stage {
         // RFC 1952 §2.2 and RFC 8878 §3.1 allow several members; zero padding after a
         // gzip member is common and harmless. The other codings have one stream.
         match (self.coding, *first) {
-            (Coding::Gzip, 0x1f) | (Coding::Zstd, _) => {
+            (Coding::Gzip, 0x1f) | (Coding::Zstd, _) if !self.in_padding => {
                 self.member_ended = false;
                 codec.reinit()?;
                 self.window = self.window.max(window(self.coding, input));
                 Ok(true)
             }
-            (Coding::Gzip, _) => {
+            (Coding::Gzip | Coding::Zstd, _) => {
+                self.in_padding = true;
                 self.input.clear();
                 Ok(false)
             }
@@ -580,6 +585,19 @@ mod tests {
                 decode(&[coding], b"<html>plain text</html>", 5).is_err(),
                 "{coding:?}"
             );
+        }
+    }
+
+    /// Else it would hang on where a packet ends whether a body is whole.
+    #[test]
+    fn what_stands_behind_a_gzip_member_is_ignored_wherever_pieces_end() {
+        for junk in [b"junk\x1f\x8b and more".as_slice(), b"\0\0\x1f\0"] {
+            let mut wire = encoded(Coding::Gzip, b"hello");
+            wire.extend_from_slice(junk);
+            for pieces in 1..wire.len() {
+                let body = decode(&[Coding::Gzip], &wire, pieces).unwrap();
+                assert_eq!(body, b"hello", "in pieces of {pieces}");
+            }
         }
     }
 
