@@ -288,7 +288,7 @@ mod tests {
             ),
             (
                 r#"{"url":"http://a/","file":"../x"}"#,
-                "its file can't be used: it contains ..",
+                "its file can't be used: it contains \"..\"",
             ),
             (
                 r#"{"url":"http://a/","sha256":"12"}"#,
