@@ -148,7 +148,8 @@ fn read(file: &File, history: History) -> Result<(Found, u64), JournalError> {
             Err(_) if !is_ended && (records > 0 || is_beginning(&line)) => found.torn = true,
             // Where a power cut has taken what was not on the disk yet.
             Err(_) if !is_ended && line.iter().all(|byte| *byte == 0) => found.torn = true,
-            Err(_) if line.trim_ascii().is_empty() => length += read,
+            // With its end, too: not all that is blank may stand in front of a record.
+            Err(_) if line.trim_ascii().is_empty() => length += read + u64::from(!is_ended),
             Err(_) => {
                 found.garbage += 1;
                 if found.garbage == 1 {
@@ -323,6 +324,20 @@ mod tests {
         std::fs::write(&foreign, "my notes\nare mine").unwrap();
         assert!(matches!(open(&foreign), Err(JournalError::Foreign)));
         assert_eq!(std::fs::read(&foreign).unwrap(), b"my notes\nare mine");
+    }
+
+    /// A form feed is blank, but none that may stand in front of a record.
+    #[test]
+    fn a_blank_line_without_end_gets_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        for blank in ["\x0c", " ", "\t"] {
+            std::fs::write(&path, blank).unwrap();
+            write(&path, &["http://a/"]);
+            let (_, found) = open(&path).unwrap();
+            assert_eq!((found.garbage, found.torn), (0, false), "{blank:?}");
+            assert!(found.history.get("http://a/", None, None).is_some());
+        }
     }
 
     #[test]
