@@ -25,6 +25,8 @@ const MAX_CELLS: usize = 4096;
 const KEPT: usize = 1 << 20;
 /// As much of a longer row as is shown, in bytes.
 const BEGINNING: usize = 256;
+/// The byte order mark that spreadsheets put in front.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Columns that are named when the right one is missing.
 const MAX_NAMED: usize = 10;
 
@@ -39,6 +41,9 @@ pub struct Table {
     stream: Stream,
     core: Reader,
     row: Row,
+    /// What began as a byte order mark and is none: it comes before the rest. `None` as long
+    /// as nothing was read.
+    beginning: Option<&'static [u8]>,
     /// The line that comes next, from 1.
     line: u64,
     header: Option<Header>,
@@ -69,9 +74,9 @@ impl Row {
         self.too_long = false;
     }
 
-    /// Makes room, as long as the row is not too long; of one that is, only its beginning
-    /// is kept.
-    fn grow(&mut self) {
+    /// Of a row that is too long, only its beginning is kept. This is looked at after every
+    /// piece: there is often room for more than a row may have.
+    fn limit(&mut self) {
         if self.length > MAX_ROW || self.cells > MAX_CELLS {
             self.too_long = true;
         }
@@ -79,6 +84,9 @@ impl Row {
             self.length = self.length.min(BEGINNING);
             self.cells = self.cells.min(1);
         }
+    }
+
+    fn make_room(&mut self) {
         if self.text.len() == self.length {
             self.text.resize((2 * self.length).max(1024), 0);
         }
@@ -103,14 +111,33 @@ impl Row {
 
 impl Table {
     pub fn new(stream: Stream, delimiter: u8, rules: Rules) -> Self {
+        let mut core = ReaderBuilder::new().delimiter(delimiter).build();
+        // It takes a byte order mark away only when that comes in one piece, and takes the
+        // list for ended when the piece holds nothing else. A first line end, which means
+        // nothing to it, keeps it from that.
+        core.read_record(b"\n", &mut [0], &mut [0]);
         Self {
             stream,
-            core: ReaderBuilder::new().delimiter(delimiter).build(),
+            core,
             row: Row::default(),
+            beginning: None,
             line: 1,
             header: None,
             rules,
         }
+    }
+
+    /// Takes a byte order mark, however it comes.
+    fn skip_mark(&mut self) -> io::Result<()> {
+        let mut seen = 0;
+        while seen < MARK.len() && self.stream.reader.fill_buf()?.first() == MARK.get(seen) {
+            self.stream.reader.consume(1);
+            seen += 1;
+        }
+        let is_none = seen < MARK.len();
+        let beginning = MARK.get(..seen).filter(|_| is_none);
+        self.beginning = Some(beginning.unwrap_or_default());
+        Ok(())
     }
 
     /// Takes what stands between rows. The parser would do that, too, but the row begins
@@ -133,11 +160,25 @@ impl Table {
 
     /// Reads the next row into `self.row`; false at the end.
     fn read_row(&mut self) -> io::Result<bool> {
-        self.skip_line_ends()?;
+        if self.beginning.is_none() {
+            self.skip_mark()?;
+        }
+        let beginning = self.beginning.replace(&[]).unwrap_or_default();
+        if beginning.is_empty() {
+            self.skip_line_ends()?;
+        }
         let row = &mut self.row;
         row.clear(self.line);
+        row.make_room();
+        if !beginning.is_empty() {
+            // There is room for two bytes, and no row ends in them.
+            let (_, _, written, _) = self
+                .core
+                .read_record(beginning, &mut row.text, &mut row.ends);
+            row.length += written;
+        }
         loop {
-            row.grow();
+            row.make_room();
             let input = self.stream.reader.fill_buf()?;
             let text = row.text.get_mut(row.length..).unwrap_or_default();
             let ends = row.ends.get_mut(row.cells..).unwrap_or_default();
@@ -147,6 +188,7 @@ impl Table {
             self.stream.reader.consume(read);
             row.length += written;
             row.cells += ended;
+            row.limit();
             match result {
                 ReadRecordResult::Record => return Ok(true),
                 ReadRecordResult::End => return Ok(false),
@@ -248,6 +290,14 @@ impl Header {
         let mut further = row.cells().skip(self.names.len());
         row.cells >= self.names.len() && further.all(|cell| cell.trim_ascii().is_empty())
     }
+
+    /// Whether all that says something is UTF-8.
+    fn is_text(&self, row: &Row) -> bool {
+        let mut cells = self.names.iter().zip(row.cells());
+        cells.all(|(name, cell)| {
+            !COLUMNS.contains(&name.as_str()) || std::str::from_utf8(cell).is_ok()
+        })
+    }
 }
 
 fn column(cell: &[u8]) -> String {
@@ -306,7 +356,7 @@ fn said(row: &Row, header: &Header, rules: Rules) -> Result<Said, String> {
             continue;
         }
         let whole = std::str::from_utf8(cell).map_err(|_| format!("its {name} is not UTF-8"))?;
-        let text = whole.trim();
+        let text = whole.trim_ascii();
         if text.is_empty() {
             continue;
         }
@@ -339,10 +389,11 @@ fn shown_row(row: &Row, header: &Header) -> String {
 }
 
 /// A row as a JSON line, which can be read again without its header. A row that does not
-/// fit the header can't be either, so it is kept as its cells.
+/// fit the header can't be either, so it is kept as its cells; so is one that is no UTF-8
+/// where it counts, or it would come back as a URL that nobody wrote.
 fn as_json(row: &Row, header: &Header) -> Box<[u8]> {
     let text = |cell| Value::from(String::from_utf8_lossy(cell));
-    if !header.fits(row) {
+    if !(header.fits(row) && header.is_text(row)) {
         let cells: Value = row.cells().map(text).collect();
         return serde_json::json!({ "cells": cells })
             .to_string()
@@ -351,11 +402,14 @@ fn as_json(row: &Row, header: &Header) -> Box<[u8]> {
     }
     let fields = header.names.iter().zip(row.cells());
     let object: Map<_, _> = fields
-        .filter(|(name, cell)| !cell.is_empty() && !JSON_ONLY.contains(&name.as_str()))
+        .filter(|(name, cell)| {
+            // A blank cell says nothing, but a blank field would.
+            !cell.trim_ascii().is_empty() && !JSON_ONLY.contains(&name.as_str())
+        })
         .map(|(name, cell)| {
             let number = std::str::from_utf8(cell)
                 .ok()
-                .and_then(|text| number(text.trim()));
+                .and_then(|text| number(text.trim_ascii()));
             let value = match number {
                 Some(number) if name == "size" => number.into(),
                 _ if name == "body" || !COLUMNS.contains(&name.as_str()) => text(cell),
@@ -540,6 +594,60 @@ mod tests {
         } else {
             cell.to_owned()
         }
+    }
+
+    /// A reader that takes a shell's `printf` and `cat` gets it alone.
+    #[test]
+    fn a_byte_order_mark_may_come_alone_or_in_parts() {
+        let list = "\u{feff}url,size\nhttp://a/,5\n";
+        let marks = list.as_bytes();
+        for split in 1..6 {
+            let (first, rest) = marks.split_at(split);
+            let raw = io::Read::chain(first, rest);
+            let mut table = Table::new(Stream::new(Box::new(raw)), b',', Rules::default());
+            assert!(
+                matches!(table.skip(), Ok(Step::Nothing)),
+                "split at {split}"
+            );
+            assert!(
+                matches!(table.skip(), Ok(Step::Found(()))),
+                "split at {split}"
+            );
+        }
+        // What only begins like one belongs to the first name.
+        let error = whole::read(InputFormat::Csv, b"\xef\xbburl\n", Rules::default());
+        assert!(error.unwrap_err().to_string().ends_with("\u{fffd}url"));
+        let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", Rules::default());
+        assert!(only.unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_row_is_too_long_however_it_is_read() {
+        let cells = ",x".repeat(MAX_CELLS);
+        let list = format!("url\n\"http://a/\"{cells}\nhttp://b/\n");
+        let found = read(&list);
+        assert!(matches!(&found[..], [Entry::Invalid(bad), Entry::Job(_)]
+            if bad.error.to_string().contains("4096 cells") && bad.shown == "http://a/"));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_row_asks_for_the_same_again() {
+        let list = "url,file,body,method\nhttp://a/\u{a0},x\u{a0}, ,\u{20}\n";
+        let [Entry::Job(job)] = &read(list)[..] else {
+            panic!("no job");
+        };
+        let kept = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+        let again = whole::job(InputFormat::JsonLines, kept);
+        assert_eq!((&again.url, &again.wish), (&job.url, &job.wish));
+        assert_eq!(job.url.as_str(), "http://a/%C2%A0");
+
+        let (_, reason, kept) = whole::bad(
+            InputFormat::Csv,
+            b"url,note\nhttp://a/\xff,x\n",
+            Rules::default(),
+        );
+        assert!(reason.contains("not UTF-8"), "{reason}");
+        whole::bad(InputFormat::JsonLines, kept.as_bytes(), Rules::default());
     }
 
     proptest! {

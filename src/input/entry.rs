@@ -48,9 +48,15 @@ pub fn invalid(place: Place, shown: String, raw: Box<[u8]>, reason: String) -> E
     })
 }
 
-/// A line that is only a URL, as a JSON line. What is no UTF-8 can't be kept in one.
-pub fn url_as_json(line: &[u8]) -> Box<[u8]> {
-    let line = json!({ "url": String::from_utf8_lossy(line).trim() });
+/// A line that is only a URL, as a JSON line. Blanks beyond ASCII belong to a URL, here as
+/// everywhere: it must be the same one in every format. What is no UTF-8, or was too long to
+/// be kept whole, must not become the URL that its rest looks like.
+pub fn url_as_json(line: &[u8], whole: bool) -> Box<[u8]> {
+    let line = line.trim_ascii();
+    let line = match std::str::from_utf8(line) {
+        Ok(url) if whole => json!({ "url": url }),
+        _ => json!({ "line": String::from_utf8_lossy(line) }),
+    };
     line.to_string().into_bytes().into()
 }
 
@@ -63,7 +69,7 @@ pub struct Draft {
 
 impl Draft {
     pub fn url(&mut self, text: &str) -> Result<(), String> {
-        self.url = Some(parse_url(text.trim())?);
+        self.url = Some(parse_url(text.trim_ascii())?);
         Ok(())
     }
 

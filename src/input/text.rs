@@ -75,9 +75,10 @@ fn parse(line: &Line<'_>, parser: &mut UrlParser) -> Result<Parsed, String> {
 
 /// A job, or a line that can't be fetched.
 fn entry(parsed: Result<Parsed, String>, bytes: &[u8], place: Place, rules: Rules) -> Entry {
+    let is_whole = parsed.is_ok() || bytes.len() <= MAX_LINE;
     let raw = || {
         if rules.as_json {
-            url_as_json(bytes)
+            url_as_json(bytes, is_whole)
         } else {
             bytes.into()
         }
@@ -93,10 +94,10 @@ fn entry(parsed: Result<Parsed, String>, bytes: &[u8], place: Place, rules: Rule
 
 /// An argument: one entry, whatever it holds.
 pub fn parse_argument(text: &str, place: Place, rules: Rules) -> Entry {
-    let parsed = if text.trim().is_empty() {
+    let parsed = if text.trim_ascii().is_empty() {
         Err("it is empty".to_owned())
     } else {
-        parse_url(text.trim())
+        parse_url(text.trim_ascii())
     };
     entry(parsed, text.as_bytes(), place, rules)
 }
@@ -192,6 +193,42 @@ mod tests {
             .collect();
         assert_eq!(raw[0], br#"{"url":"http://me:pw@a/x#y"}"#);
         assert_eq!(raw[1], br#"{"url":"no \"url\""}"#);
+    }
+
+    #[test]
+    fn a_line_that_is_kept_as_json_is_the_same_url_or_still_none() {
+        let rules = Rules {
+            as_json: true,
+            ..Rules::default()
+        };
+        let blank = "http://a/\u{a0}";
+        let found = whole::read(InputFormat::Text, blank.as_bytes(), rules).unwrap();
+        let [Entry::Job(job)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        let kept = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+        assert_eq!(whole::job(InputFormat::JsonLines, kept).url, job.url);
+        let long = format!("http://a/{}", "x".repeat(MAX_LINE));
+        for line in [b"http://a/\xff".as_slice(), long.as_bytes()] {
+            let (_, _, kept) = whole::bad(InputFormat::Text, line, rules);
+            whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules);
+        }
+    }
+
+    #[test]
+    fn a_piece_of_json_shows_no_secrets_either() {
+        for line in [
+            r#""headers":{"authorization":"Bearer s3cret"}}"#,
+            r#"[{"url":"http://a/","body":"s3cret"}]"#,
+            r#"a.example,"headers":{"authorization":"s3cret"}"#,
+        ] {
+            for format in [InputFormat::Text, InputFormat::JsonLines] {
+                let list = format!("{{}}\n{line}");
+                let (shown, reason, _) = whole::bad(format, list.as_bytes(), Rules::default());
+                assert!(!shown.contains("s3cret"), "{shown}");
+                assert!(!reason.contains("s3cret"), "{reason}");
+            }
+        }
     }
 
     #[test]

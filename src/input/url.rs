@@ -120,15 +120,15 @@ pub fn with_https(text: &str) -> Option<String> {
     let name = rest.split(['/', ':', '?', '#']).next()?;
     let likely = (name.contains('.') && !name.starts_with('.')) || name == "localhost";
     let url = format!("https://{rest}");
-    // A line with userinfo is not repeated in a message.
-    (likely && !rest.contains('@') && Url::parse(&url).is_ok()).then_some(url)
+    // A line with userinfo is not repeated in a message, nor a piece of JSON, which may hold more.
+    (likely && !rest.contains(['@', '"']) && Url::parse(&url).is_ok()).then_some(url)
 }
 
 /// A bad line as it may be shown: no password, no control characters, not endless.
 pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.trim_ascii());
-    let secret = SECRET.iter().filter_map(|field| text.find(field)).min();
-    let cut = secret.filter(|_| text.starts_with('{'));
+    // Wherever it stands: JSON that goes over several lines has it at the front of one.
+    let cut = SECRET.iter().filter_map(|field| text.find(field)).min();
     let text = cut.and_then(|at| text.get(..at)).unwrap_or(&text);
     let masked = mask_userinfo(text);
     let mut shown: String = harmless(&masked).chars().take(MAX_SHOWN).collect();
@@ -140,7 +140,7 @@ pub fn shown(bytes: &[u8]) -> String {
 
 /// The URL of a line that is bad for another reason, as it may be shown.
 pub fn shown_url(text: &str) -> String {
-    match parse_url(text.trim()) {
+    match parse_url(text.trim_ascii()) {
         Ok((url, _)) => url.into(),
         Err(_) => shown(text.as_bytes()),
     }
