@@ -54,6 +54,8 @@ mod config;
 pub mod demo;
 mod engine;
 mod fetch;
+#[cfg(test)]
+mod fuzz;
 mod input;
 mod model;
 mod notify;

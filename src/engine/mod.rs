@@ -8,6 +8,8 @@ mod clock;
 mod end;
 mod expect;
 mod feed;
+#[cfg(test)]
+mod fuzz;
 mod redirect;
 mod resume;
 mod settle;

@@ -8,6 +8,8 @@ mod decode;
 mod descriptors;
 mod dns;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod http;
 mod options;

@@ -6,6 +6,8 @@
 mod compressed;
 mod csv;
 mod entry;
+#[cfg(test)]
+mod fuzz;
 mod jsonl;
 mod lines;
 mod list;

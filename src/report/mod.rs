@@ -1,6 +1,8 @@
 //! From events to lines, files and a display: reporters, and the pump that feeds them.
 
 mod failed;
+#[cfg(test)]
+mod fuzz;
 mod journal;
 mod jsonl;
 mod notices;

@@ -7,6 +7,8 @@
 mod change;
 mod circuit;
 mod control;
+#[cfg(test)]
+mod fuzz;
 mod lease;
 mod limit;
 mod pace;

@@ -36,6 +36,8 @@ use url::{Host, Position, Url};
 use crate::model::{RelPath, Sha256};
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 /// Starts whatever does not stand in the path of the URL. Never part of a faithful name.

@@ -12,6 +12,8 @@
 mod coding;
 mod digest;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod http1;
 mod id;
 mod read;

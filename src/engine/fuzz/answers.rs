@@ -1,0 +1,109 @@
+//! Any bytes as an answer on a real connection: through the real client and every check.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use super::{TOKENS, attempt, engine, look};
+use crate::engine::Engine;
+use crate::engine::attempt::run;
+use crate::fetch::{HttpOptions, HttpTransport, Proxy};
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::Wire;
+use crate::store::Discard;
+
+/// The server gives a connection up after it. Nobody should ever wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers each request with the bytes that come, and closes.
+fn serve(listener: &TcpListener, answers: &mpsc::Receiver<Vec<u8>>, requests: &AtomicU64) {
+    while let Ok(answer) = answers.recv() {
+        let Ok((stream, _)) = listener.accept() else {
+            return;
+        };
+        requests.fetch_add(1, Ordering::Relaxed);
+        // A client that has seen enough closes first: that is no matter here.
+        let _ = reply(stream, &answer);
+    }
+}
+
+fn reply(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => request.extend_from_slice(&buffer[..read]),
+        }
+    }
+    stream.write_all(answer)?;
+    stream.shutdown(Shutdown::Write)?;
+    // Closed while bytes wait, it would be a reset, which may overtake the answer.
+    while stream.read(&mut buffer)? > 0 {}
+    Ok(())
+}
+
+struct Bench {
+    engine: Engine<HttpTransport, Discard>,
+    url: String,
+    answers: mpsc::Sender<Vec<u8>>,
+    requests: Arc<AtomicU64>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn look(&self, input: &Input<'_>) -> Verdict {
+        let before = self.requests.load(Ordering::Relaxed);
+        self.answers.send(input.bytes.to_vec()).unwrap();
+        let attempt = attempt(&self.url, input.name);
+        let wire = Arc::new(Wire::new(Instant::now()));
+        let mut seen = None;
+        let outcome = self
+            .runtime
+            .block_on(run(&self.engine, &attempt, &wire, &mut seen));
+        let requests = self.requests.load(Ordering::Relaxed) - before;
+        hold!(requests == 1, "{requests} connections for one attempt");
+        let status = seen.as_ref().map(|head| head.status.as_u16());
+        look(&attempt, status, &outcome)
+    }
+}
+
+#[test]
+fn answers() {
+    let fuzz = Fuzz {
+        corpus: "answers",
+        tokens: TOKENS,
+        inputs: 1000,
+        // A connection for each: some ten thousand a second are no more than the system makes.
+        one_of: 20,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    let (answers, coming) = mpsc::channel();
+    let requests = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&requests);
+    std::thread::spawn(move || serve(&listener, &coming, &counted));
+    let options = HttpOptions {
+        proxy: Proxy::Direct,
+        ..HttpOptions::default()
+    };
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let transport = {
+        let _inside = runtime.enter();
+        HttpTransport::new(options, 0).unwrap()
+    };
+    let bench = Bench {
+        engine: engine(transport),
+        url,
+        answers,
+        requests,
+        runtime,
+    };
+    fuzz.run(move |input| bench.look(input));
+}

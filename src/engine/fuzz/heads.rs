@@ -1,0 +1,144 @@
+//! Answers out of a can: heads as the parser of the real transport gives them, and bodies
+//! of any bytes. No socket, so that there can be many.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+
+use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look};
+use crate::engine::Engine;
+use crate::engine::attempt::{Step, run};
+use crate::fetch::{Body, Response, Transport, codings};
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::{Attempt, FetchError, ResponseHead, Wire};
+use crate::store::Discard;
+
+/// Gives the one answer that lies there.
+#[derive(Default)]
+struct Can(Arc<Mutex<Option<Answer>>>);
+
+/// A head, and the pieces of a body.
+type Answer = (ResponseHead, Vec<Bytes>);
+
+struct Pieces(std::vec::IntoIter<Bytes>);
+
+impl Body for Pieces {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        Ok(self.0.next())
+    }
+}
+
+impl Transport for Can {
+    type Body = Pieces;
+
+    async fn open(&self, _: &Attempt, _: &Arc<Wire>) -> Result<Response<Pieces>, FetchError> {
+        let (head, body) = self.0.lock().unwrap().take().unwrap();
+        let body = Pieces(body.into_iter());
+        Ok(Response { head, body })
+    }
+}
+
+/// The head, and how long it is; `None` when there is none.
+fn parse(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Response::new(&mut headers);
+    let length = match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        _ => return None,
+    };
+    let mut map = HeaderMap::new();
+    for header in parsed.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        map.append(name, HeaderValue::from_bytes(header.value).ok()?);
+    }
+    let head = ResponseHead {
+        status: StatusCode::from_u16(parsed.code?).ok()?,
+        version: Version::HTTP_11,
+        headers: map.into(),
+        asked: None,
+    };
+    Some((head, length))
+}
+
+struct Bench {
+    engine: Engine<Can, Discard>,
+    next: Arc<Mutex<Option<Answer>>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn look(&self, input: &Input<'_>) -> Verdict {
+        let Some((head, length)) = parse(input.bytes) else {
+            return Ok("no head");
+        };
+        let body = &input.bytes[length..];
+        let piece = [1, 16, 5000][(input.number % 3) as usize];
+        let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
+        *self.next.lock().unwrap() = Some((head.clone(), pieces));
+        let attempt = attempt("http://a.test/x", input.name);
+        let wire = Arc::new(Wire::new(Instant::now()));
+        let mut seen = None;
+        let outcome = self
+            .runtime
+            .block_on(run(&self.engine, &attempt, &wire, &mut seen));
+        hold!(seen.is_some(), "the head is not told");
+        let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
+        if let Ok(Step::Whole(..)) = outcome {
+            is_whole(&attempt, &head, body)?;
+        }
+        Ok(came)
+    }
+}
+
+/// What was taken for whole is no less than was announced, and no more than is allowed.
+fn is_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), String> {
+    let has_body = attempt.method != http::Method::HEAD && head.status != StatusCode::NO_CONTENT;
+    if !has_body {
+        return Ok(());
+    }
+    let length = body.len() as u64;
+    let is_coded = codings(&head.headers).is_some_and(|codings| !codings.is_empty());
+    hold!(is_coded || length <= MAX_SIZE, "{length} bytes are taken");
+    let is_rest = attempt.continued().is_some() && head.status == StatusCode::PARTIAL_CONTENT;
+    if is_rest {
+        hold!(HERE + length == 12, "{length} bytes are taken for the rest");
+        hold!(
+            head.headers
+                .get(header::ETAG)
+                .is_some_and(|tag| tag == "\"v1\""),
+            "of which version?"
+        );
+        return Ok(());
+    }
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(());
+    }
+    let announced = head.headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    hold!(
+        announced.is_none_or(|announced| announced <= length),
+        "{length} of {announced:?} bytes are whole"
+    );
+    Ok(())
+}
+
+#[test]
+fn heads() {
+    let fuzz = Fuzz {
+        corpus: "heads",
+        tokens: TOKENS,
+        inputs: 3000,
+        one_of: 1,
+    };
+    let can = Can::default();
+    let next = Arc::clone(&can.0);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let bench = Bench {
+        engine: engine(can),
+        next,
+        runtime: runtime.enable_time().build().unwrap(),
+    };
+    fuzz.run(move |input| bench.look(input));
+}

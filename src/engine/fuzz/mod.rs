@@ -1,0 +1,258 @@
+//! What the engine makes of any answer: canned ones, and bytes on a real connection.
+
+mod answers;
+mod heads;
+
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderValue, Method};
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::attempt::Step;
+use super::{Engine, EngineOptions, RunClock, Shutdown, Windows};
+use crate::fetch::Transport;
+use crate::fuzz::hold;
+use crate::model::{
+    Attempt, ErrorKind, FetchError, Job, Known, Live, Part, Past, Place, Version, Wish,
+};
+use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
+use crate::store::Discard;
+
+/// Largest body that is taken, in bytes.
+const MAX_SIZE: u64 = 200_000;
+/// As much of the body is here already, where it is a part that is continued.
+const HERE: u64 = 5;
+
+fn engine<T: Transport>(transport: T) -> Engine<T, Discard> {
+    let options = EngineOptions {
+        max_size: MAX_SIZE,
+        ..EngineOptions::default()
+    };
+    let live = Arc::new(Live::default());
+    let retry = RetryPolicy::default();
+    let scheduler = Scheduler::new(
+        &ScheduleOptions::default(),
+        &retry,
+        options.concurrency,
+        Arc::clone(&live),
+    );
+    Engine {
+        options,
+        retry,
+        transport,
+        store: Discard,
+        scheduler,
+        live,
+        clock: RunClock::start(),
+        events: mpsc::channel(1).0,
+        shutdown: Shutdown::new(),
+        history: Arc::default(),
+        windows: Windows::new(),
+        broken: OnceLock::new(),
+    }
+}
+
+/// An attempt as the name of its input says: after a part, or after an earlier run.
+fn attempt(url: &str, name: &str) -> Attempt {
+    let url = Url::parse(url).unwrap();
+    let place = Place {
+        number: 0,
+        input: "-".into(),
+        line: 1,
+    };
+    let mut wish = Wish::default();
+    // A connection for each.
+    wish.headers
+        .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    let job = Job {
+        place,
+        url: url.clone(),
+        credentials: None,
+        raw: None,
+        wish: Some(Box::new(wish)),
+    };
+    let method = if name.starts_with("head-") {
+        Method::HEAD
+    } else {
+        Method::GET
+    };
+    let mut attempt = Attempt::first(job, method, false);
+    attempt.number = 1;
+    if name.starts_with("part-") {
+        let version = Version {
+            url: url.clone(),
+            validator: HeaderValue::from_static("\"v1\""),
+            total: Some(12),
+        };
+        attempt.part = Some(Box::new(Part {
+            id: 1,
+            version,
+            length: HERE,
+        }));
+    }
+    if name.starts_with("known-") {
+        let past = Past {
+            bytes: 12,
+            pack: None,
+            failed_since: false,
+            detail: None,
+        };
+        attempt.known = Some(Box::new(Known {
+            url,
+            etag: Some(HeaderValue::from_static("\"v1\"")),
+            last_modified: None,
+            past,
+        }));
+    }
+    attempt
+}
+
+/// One of the ways to end that there are; in a word.
+fn look<F>(
+    attempt: &Attempt,
+    status: Option<u16>,
+    outcome: &Result<Step<F>, FetchError>,
+) -> Result<&'static str, String> {
+    let is_part = attempt.continued().is_some();
+    match outcome {
+        Ok(Step::Whole(..)) => {
+            let fine = status
+                .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
+            hold!(fine, "whole with {status:?}");
+            Ok("whole")
+        }
+        Ok(Step::Unchanged) => {
+            hold!(
+                status == Some(304) && attempt.if_changed().is_some(),
+                "unchanged with {status:?}"
+            );
+            Ok("unchanged")
+        }
+        Ok(Step::Complete(_) | Step::StartOver) => {
+            hold!(
+                is_part && matches!(status, Some(206 | 416)),
+                "about a part with {status:?}"
+            );
+            Ok("about the part")
+        }
+        Ok(Step::Piece) => {
+            hold!(is_part && status == Some(206), "a piece with {status:?}");
+            Ok("a piece")
+        }
+        Ok(Step::Redirected(redirect)) => {
+            let mut next = attempt.clone();
+            redirect.clone().apply(&mut next);
+            let to = next.url();
+            hold!(matches!(to.scheme(), "http" | "https"), "to {to}");
+            hold!(
+                to.host().is_some() && to.username().is_empty() && to.password().is_none(),
+                "to {to}"
+            );
+            hold!(
+                to.fragment().is_none() && to.as_str().parse::<http::Uri>().is_ok(),
+                "to {to}"
+            );
+            hold!(
+                matches!(status, Some(301 | 302 | 303 | 307 | 308)),
+                "to {to} with {status:?}"
+            );
+            Ok("redirected")
+        }
+        Err(error) => {
+            let message = error.to_string();
+            hold!(!message.is_empty() && message.len() < 10_000, "{message:?}");
+            hold!(
+                error.retry_after().is_none() || matches!(error, FetchError::Status { .. }),
+                "{message} asks to wait"
+            );
+            failed(error.kind(), status)
+        }
+    }
+}
+
+/// Of all kinds those that an answer can have.
+fn failed(kind: ErrorKind, status: Option<u16>) -> Result<&'static str, String> {
+    Ok(match kind {
+        ErrorKind::Reset if status.is_none() => "reset in the head",
+        ErrorKind::Reset => "reset in the body",
+        ErrorKind::Truncated if status.is_some() => "truncated",
+        ErrorKind::Protocol if status.is_none() => "protocol, head",
+        ErrorKind::Protocol => "protocol, body",
+        ErrorKind::Redirect if status.is_some() => "redirect",
+        ErrorKind::Status if status.is_some_and(|status| !(200..300).contains(&status)) => "status",
+        ErrorKind::Decode if status.is_some() => "decode",
+        ErrorKind::TooLarge if status.is_some() => "too large",
+        other => return Err(format!("{other} with {status:?}")),
+    })
+}
+
+/// What means something in an answer.
+const TOKENS: &[&[u8]] = &[
+    b"HTTP/1.1 ",
+    b"HTTP/1.0 ",
+    b"HTTP/0.9 ",
+    b"HTTP/2 ",
+    b"200 OK",
+    b"204 No Content",
+    b"206 Partial Content",
+    b"301 Moved",
+    b"304 Not Modified",
+    b"307 ",
+    b"416 ",
+    b"429 ",
+    b"503 ",
+    b"100 Continue\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n",
+    b"101 Switching Protocols",
+    b"999 x",
+    b"000",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\t",
+    b"\r\n ",
+    b"\0",
+    b"\x1b[31m",
+    b"\xff",
+    b": ",
+    b"Content-Length: 12\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-Length: -1\r\n",
+    b"Content-Length: 5, 5\r\n",
+    b"Content-Length: 18446744073709551615\r\n",
+    b"Content-Length: 99999999\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"0\r\n\r\n",
+    b"5\r\nhello\r\n",
+    b"ffffffffffffffff\r\n",
+    b"5;ext=1\r\n",
+    b"Trailer: x\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b"Content-Encoding: br\r\n",
+    b"Content-Encoding: zstd, gzip\r\n",
+    b"Content-Encoding: unknown\r\n",
+    b"Location: /x\r\n",
+    b"Location: http://b.test/\r\n",
+    b"Location: //c\r\n",
+    b"Location: file:///etc/passwd\r\n",
+    b"Location: http://u:p@b/\r\n",
+    b"Location: \r\n",
+    b"ETag: \"v1\"\r\n",
+    b"ETag: W/\"v1\"\r\n",
+    b"Content-Range: bytes 5-11/12\r\n",
+    b"Content-Range: bytes */12\r\n",
+    b"Content-Range: bytes */5\r\n",
+    b"Content-Range: bytes 5-18446744073709551615/*\r\n",
+    b"Retry-After: 5\r\n",
+    b"Connection: close\r\n",
+    b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+    b"hello world\n",
+    b"a: b\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\0",
+];

@@ -1,0 +1,231 @@
+//! Errors in errors in errors, as no library makes them, and what they are classified as.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError};
+
+use super::super::classify::{Phase, classify, connection_died, was_turned_away};
+use super::super::clock::ConnectTimedOut;
+use super::super::dns::LookupFailed;
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::{ErrorKind, FetchError};
+
+type Boxed = Box<dyn Error + Send + Sync>;
+
+/// An error of a type that nobody knows.
+#[derive(Debug)]
+struct Opaque(Option<Boxed>);
+
+impl fmt::Display for Opaque {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("something went wrong")
+    }
+}
+
+impl Error for Opaque {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.as_deref().map(|inner| inner as _)
+    }
+}
+
+const IO: [io::ErrorKind; 20] = [
+    io::ErrorKind::NotFound,
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::ConnectionRefused,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::NetworkUnreachable,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::AddrInUse,
+    io::ErrorKind::AddrNotAvailable,
+    io::ErrorKind::NetworkDown,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::WouldBlock,
+    io::ErrorKind::InvalidInput,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::TimedOut,
+    io::ErrorKind::WriteZero,
+    io::ErrorKind::Interrupted,
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::Other,
+];
+
+/// The innermost error, and what it is by itself, where that is beyond doubt.
+fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
+    let connecting = matches!(phase, Phase::Connect);
+    let host = format!("h{detail}.test");
+    match kind % 8 {
+        0 => (Box::new(Opaque(None)), None),
+        1 => {
+            let certificate = [
+                CertificateError::Expired,
+                CertificateError::UnknownIssuer,
+                CertificateError::NotValidForName,
+                CertificateError::BadSignature,
+            ];
+            let certificate = certificate[usize::from(detail) % 4].clone();
+            let error = rustls::Error::InvalidCertificate(certificate);
+            (Box::new(error), Some(ErrorKind::Tls))
+        }
+        2 => {
+            let error = rustls::Error::AlertReceived(AlertDescription::from(detail));
+            (Box::new(error), Some(ErrorKind::Tls))
+        }
+        3 => {
+            let error = h2::Error::from(h2::Reason::from(u32::from(detail % 16)));
+            let is_reset = matches!(detail % 16, 0 | 7);
+            let kind = if is_reset {
+                ErrorKind::Reset
+            } else {
+                ErrorKind::Protocol
+            };
+            (Box::new(error), Some(kind))
+        }
+        4 if detail & 1 == 0 => (
+            Box::new(LookupFailed::not_found(&host)),
+            Some(ErrorKind::Dns),
+        ),
+        4 => (
+            Box::new(LookupFailed::temporary(&host)),
+            Some(ErrorKind::Dns),
+        ),
+        5 => {
+            let limit = Duration::from_millis(u64::from(detail));
+            (
+                Box::new(ConnectTimedOut { limit }),
+                Some(ErrorKind::ConnectTimeout),
+            )
+        }
+        6 => {
+            let error = io::Error::from_raw_os_error(i32::from(detail));
+            let of_code = match detail {
+                // ENFILE, EMFILE: whenever they come.
+                23 | 24 => Some(ErrorKind::Unreachable),
+                // ECONNRESET, EPIPE
+                104 | 32 => Some(ErrorKind::Reset),
+                _ => None,
+            };
+            (
+                Box::new(error),
+                of_code.filter(|_| cfg!(target_os = "linux")),
+            )
+        }
+        _ => {
+            let kind = IO[usize::from(detail) % IO.len()];
+            let known = match kind {
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    Some(ErrorKind::Reset)
+                }
+                io::ErrorKind::ConnectionRefused if connecting => Some(ErrorKind::Refused),
+                io::ErrorKind::UnexpectedEof if matches!(phase, Phase::Body { .. }) => {
+                    Some(ErrorKind::Truncated)
+                }
+                _ => None,
+            };
+            (Box::new(io::Error::from(kind)), known)
+        }
+    }
+}
+
+/// One more error around it.
+fn wrapped(inner: Boxed, how: u8) -> Boxed {
+    match how % 4 {
+        0 => Box::new(Opaque(Some(inner))),
+        1 => Box::new(io::Error::other(inner)),
+        _ => Box::new(io::Error::new(IO[usize::from(how) % IO.len()], inner)),
+    }
+}
+
+/// The outermost error: `classify` takes one that is no box.
+fn build(links: &[u8], phase: Phase) -> (Opaque, Option<ErrorKind>) {
+    let kind = links.first().copied().unwrap_or_default();
+    let detail = links.get(1).copied().unwrap_or_default();
+    let (mut error, known) = leaf(kind, detail, phase);
+    for how in links.iter().skip(2).take(60) {
+        error = wrapped(error, *how);
+    }
+    (Opaque(Some(error)), known)
+}
+
+fn try_chain(input: &Input<'_>) -> Verdict {
+    let (Some(first), links) = (
+        input.bytes.first(),
+        input.bytes.get(1..).unwrap_or_default(),
+    ) else {
+        return Ok("nothing");
+    };
+    let body = Phase::Body {
+        received: u64::from(*first),
+        expected: Some(u64::MAX),
+    };
+    let phase = [Phase::Connect, Phase::Head, body][usize::from(*first) % 3];
+    let (error, known) = build(links, phase);
+    // They are asked before, about the same errors.
+    let _ = (connection_died(&error), was_turned_away(&error));
+    let once_more = Opaque(Some(Box::new(build(links, phase).0)));
+    let found = classify(error, phase);
+    let again = classify(once_more, phase);
+    hold!(
+        found.kind() == again.kind() && found.is_transient() == again.is_transient(),
+        "a layer makes {} of {}",
+        again.kind(),
+        found.kind()
+    );
+    let allowed = match found.kind() {
+        ErrorKind::Reset
+        | ErrorKind::Protocol
+        | ErrorKind::Dns
+        | ErrorKind::Tls
+        | ErrorKind::ConnectTimeout => true,
+        ErrorKind::Refused => matches!(phase, Phase::Connect),
+        ErrorKind::Unreachable => {
+            let exhausted = matches!(
+                found,
+                FetchError::Unreachable {
+                    exhausted: true,
+                    ..
+                }
+            );
+            exhausted || matches!(phase, Phase::Connect)
+        }
+        ErrorKind::Truncated => matches!(phase, Phase::Body { .. }),
+        _ => false,
+    };
+    hold!(allowed, "{} in {phase:?}", found.kind());
+    if let FetchError::Truncated { received, .. } = found {
+        hold!(received == u64::from(*first), "{received} of {first}");
+    }
+    let of_leaf = |kind| known == Some(kind);
+    for kind in [ErrorKind::Dns, ErrorKind::Tls, ErrorKind::ConnectTimeout] {
+        hold!(
+            found.kind() != kind || of_leaf(kind),
+            "{kind} out of nothing"
+        );
+    }
+    let message = found.to_string();
+    hold!(!message.is_empty() && message.len() < 20_000, "{message:?}");
+    let Some(known) = known else {
+        return Ok("by a layer, or not at all");
+    };
+    hold!(
+        found.kind() == known,
+        "{known} became {}: {message}",
+        found.kind()
+    );
+    Ok("by the innermost")
+}
+
+#[test]
+fn error_chains() {
+    let fuzz = Fuzz {
+        corpus: "error-chains",
+        tokens: &[b"\x17", b"\x18", b"\x68", b"\x20", b"\x01\x02\x03\x06\x07"],
+        inputs: 10_000,
+        one_of: 1,
+    };
+    fuzz.run(try_chain);
+}

@@ -1,0 +1,135 @@
+//! Coded bodies that are broken, and worse.
+
+use std::io::Read;
+
+use bytes::Bytes;
+
+use super::super::decode::{Coding, Decoder};
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::{ErrorKind, FetchError};
+
+/// So much is decoded of one: few bytes unpack to gigabytes, and a limit stands above.
+const MOST: usize = 256 * 1024;
+/// What one piece of output may take.
+const PIECE: usize = 32 * 1024;
+/// What a decoder may refer to: RFC 7932 §9.1 allows 16 MiB, and nothing here more.
+const WINDOW: u64 = 16 << 20;
+
+fn coding(name: &str) -> Vec<Coding> {
+    let extensions = name.split('.').skip(1);
+    extensions
+        .map(|extension| match extension {
+            "gz" => Coding::Gzip,
+            "zlib" | "deflate" => Coding::Deflate,
+            "br" => Coding::Brotli,
+            _ => Coding::Zstd,
+        })
+        .collect()
+}
+
+/// What comes out; `None` when it is too much.
+fn decode(codings: &[Coding], bytes: &[u8], piece: usize) -> Result<Option<Vec<u8>>, FetchError> {
+    let mut decoder = Decoder::new(codings)?;
+    let mut out = Vec::new();
+    let mut pieces = bytes.chunks(piece);
+    loop {
+        let next = pieces.next();
+        match next {
+            Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
+            None => decoder.end(),
+        }
+        while let Some(piece) = decoder.next()? {
+            assert!(!piece.is_empty() && piece.len() <= PIECE);
+            assert!(decoder.remembered() <= WINDOW * codings.len() as u64);
+            out.extend_from_slice(&piece);
+            if out.len() > MOST {
+                return Ok(None);
+            }
+        }
+        if next.is_none() {
+            return Ok(Some(out));
+        }
+    }
+}
+
+/// What another decoder makes of it; `None` when it refuses.
+fn otherwise(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    match coding {
+        Coding::Gzip => flate2::read::MultiGzDecoder::new(bytes)
+            .take(MOST as u64 + 1)
+            .read_to_end(&mut out),
+        Coding::Deflate => flate2::read::ZlibDecoder::new(bytes)
+            .take(MOST as u64 + 1)
+            .read_to_end(&mut out),
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(bytes).ok()?;
+            decoder.window_log_max(23).ok()?;
+            decoder.take(MOST as u64 + 1).read_to_end(&mut out)
+        }
+        Coding::Brotli => return None,
+    }
+    .ok()?;
+    Some(out)
+}
+
+fn try_coded(input: &Input<'_>) -> Verdict {
+    let codings = coding(input.name);
+    let whole = decode(&codings, input.bytes, usize::MAX);
+    let piece = [1, 2, 13, 400][(input.number % 4) as usize];
+    let in_pieces = decode(&codings, input.bytes, piece);
+    match (&whole, &in_pieces) {
+        (Ok(None), _) | (_, Ok(None)) => return Ok("too much"),
+        (Ok(one), Ok(two)) => hold!(one == two, "in pieces something else"),
+        (Err(one), Err(two)) => {
+            let is_decode = |error: &FetchError| error.kind() == ErrorKind::Decode;
+            hold!(is_decode(one) && is_decode(two), "{one}, {two}");
+            hold!(!one.is_transient(), "{one} would be tried again");
+        }
+        (one, two) => {
+            let told =
+                |one: &Result<_, FetchError>| one.as_ref().map(drop).map_err(ToString::to_string);
+            return Err(format!("whole {:?}, in pieces {:?}", told(one), told(two)));
+        }
+    }
+    if let [coding] = codings[..] {
+        let other = otherwise(coding, input.bytes).filter(|other| other.len() <= MOST);
+        match (&whole, other) {
+            (Ok(Some(ours)), Some(other)) => {
+                hold!(*ours == other, "another decoder finds something else")
+            }
+            (Err(error), Some(_)) if coding != Coding::Deflate && !input.bytes.is_empty() => {
+                return Err(format!("only we refuse it: {error}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(match whole {
+        Ok(Some(out)) if out.is_empty() => "nothing in it",
+        Ok(_) => "decoded",
+        Err(_) => "refused",
+    })
+}
+
+#[test]
+fn coded_bodies() {
+    let fuzz = Fuzz {
+        corpus: "coded",
+        tokens: &[
+            b"\x1f\x8b\x08\0",
+            b"\x28\xb5\x2f\xfd",
+            b"\x50\x2a\x4d\x18\x04\0\0\0abcd",
+            b"\x78\x9c",
+            b"\x11",
+            b"\x91",
+            b"\0\0\0\0",
+            b"\xff\xff",
+            b"\x03\0",
+            b"\x0b\x02\x80",
+            b"\x1b",
+        ],
+        inputs: 1500,
+        one_of: 1,
+    };
+    fuzz.run(try_coded);
+}

@@ -1,0 +1,397 @@
+//! Lists that nobody would write: what holds for every entry, and for the list as a whole.
+
+use std::io::{self, Read};
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use memchr::memmem::find_iter;
+use url::Url;
+
+use super::InputFormat;
+use super::compressed::{Stream, packed};
+use super::list::{Origin, Rules, Step, list};
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::{Entry, InvalidLine, Job, RelPath};
+
+/// More steps of one list are not looked at: few bytes unpack to many blank lines.
+const STEPS: usize = 30_000;
+/// It stands in the corpus where it must not be shown.
+const SECRET: &[u8] = b"s3cr3tZ";
+/// In these places it is one.
+const SECRETS: [&[u8]; 4] = [
+    b":s3cr3tZ@",
+    b"\"headers\":{\"authorization\":\"s3cr3tZ\"",
+    b"\"body\":\"s3cr3tZ\"",
+    b"\"body_base64\":\"s3cr3tZ\"",
+];
+
+/// Brings so many bytes at a time.
+struct Pieces(io::Cursor<Vec<u8>>, usize);
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+struct Found {
+    entries: Vec<Entry>,
+    /// `None`: it was too long to be looked at as a whole.
+    error: Option<Option<String>>,
+}
+
+fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: Rules) -> Found {
+    let pieces = Pieces(io::Cursor::new(bytes.to_vec()), piece);
+    let mut list = list(format, Stream::new(Box::new(pieces)), rules);
+    let input: Arc<str> = "-".into();
+    let mut entries = Vec::new();
+    for _ in 0..STEPS {
+        let origin = Origin {
+            input: &input,
+            number: entries.len() as u64,
+        };
+        let error = match list.next(&origin) {
+            Ok(Step::Found(entry)) => {
+                entries.push(entry);
+                continue;
+            }
+            Ok(Step::Nothing) => continue,
+            Ok(Step::End) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let error = Some(error);
+        return Found { entries, error };
+    }
+    let error = None;
+    Found { entries, error }
+}
+
+/// How many there are when they are only counted.
+fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
+    let pieces = Pieces(io::Cursor::new(bytes.to_vec()), usize::MAX);
+    let mut list = list(format, Stream::new(Box::new(pieces)), Rules::default());
+    let mut count = 0;
+    loop {
+        match list.skip().ok()? {
+            Step::Found(()) => count += 1,
+            Step::Nothing => {}
+            Step::End => return Some(count),
+        }
+    }
+}
+
+/// What of an entry must be the same however it is read.
+fn told(entry: &Entry) -> String {
+    match entry {
+        Entry::Job(job) => format!("{:?} {:?} {}", job.place, job.raw, asked(job)),
+        Entry::Invalid(bad) => {
+            format!("{:?} {:?} {} {}", bad.place, bad.raw, bad.shown, bad.error)
+        }
+    }
+}
+
+/// What a job asks for, secrets included.
+fn asked(job: &Job) -> String {
+    let credentials = job.credentials.as_ref();
+    let credentials = credentials.map(|both| (&both.user, &both.password));
+    let wish = job.wish.as_deref().cloned().unwrap_or_default();
+    let headers: Vec<_> = wish
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
+    format!(
+        "{} {credentials:?} {:?} {:?} {headers:?} {:?} {:?} {:?}",
+        job.url, wish.file, wish.method, wish.body, wish.size, wish.sha256
+    )
+}
+
+fn same(found: &Found, other: &Found, how: &str) -> Result<(), String> {
+    let (Some(error), Some(other_error)) = (&found.error, &other.error) else {
+        return Ok(());
+    };
+    hold!(
+        error.is_some() == other_error.is_some(),
+        "{how}: {error:?}, but {other_error:?}"
+    );
+    if error.is_some() {
+        // How far a decoder got before what it could not read depends on what it was given.
+        return Ok(());
+    }
+    hold!(
+        found.entries.len() == other.entries.len(),
+        "{how}: {} entries, but {}",
+        found.entries.len(),
+        other.entries.len()
+    );
+    for (one, two) in found.entries.iter().zip(&other.entries) {
+        let (one, two) = (told(one), told(two));
+        hold!(one == two, "{how}: {one}\nbut {two}");
+    }
+    Ok(())
+}
+
+fn look_at_job(job: &Job) -> Result<(), String> {
+    let url = &job.url;
+    hold!(matches!(url.scheme(), "http" | "https"), "scheme: {url}");
+    hold!(
+        url.username().is_empty() && url.password().is_none() && url.fragment().is_none(),
+        "userinfo or fragment: {url}"
+    );
+    hold!(url.host_str().is_some(), "no host: {url}");
+    hold!(url.as_str().parse::<http::Uri>().is_ok(), "no Uri: {url}");
+    hold!(
+        Url::parse(url.as_str()).as_ref() == Ok(url),
+        "another URL when parsed again: {url}"
+    );
+    if let Some(file) = job.named_file() {
+        look_at_file(file)?;
+    }
+    let debug = format!("{:?} {:?}", job.credentials, job.wish);
+    let is_named = job
+        .named_file()
+        .is_some_and(|file| find_iter(file.as_str().as_bytes(), SECRET).next().is_some());
+    hold!(
+        is_named || find_iter(debug.as_bytes(), SECRET).next().is_none() || has_method(job),
+        "shown: {debug}"
+    );
+    Ok(())
+}
+
+/// A method is no secret, whatever it is.
+fn has_method(job: &Job) -> bool {
+    let wish = job.wish.as_ref();
+    wish.is_some_and(|wish| wish.method.is_some() || !wish.headers.is_empty())
+}
+
+/// Written down anew: it stays below, whatever the system takes for a separator.
+fn look_at_file(file: &RelPath) -> Result<(), String> {
+    let text = file.as_str();
+    let is_normal = |part: Component<'_>| matches!(part, Component::Normal(_));
+    hold!(
+        Path::new(text).components().all(is_normal) && !text.is_empty(),
+        "leads out: {text:?}"
+    );
+    let parts = text.split(['/', '\\']).map(|part| part.trim_matches(' '));
+    for (number, part) in parts.enumerate() {
+        hold!(!matches!(part, "" | "." | ".."), "leads out: {text:?}");
+        let drive = number == 0 && part.get(1..2) == Some(":");
+        hold!(!drive, "another drive: {text:?}");
+    }
+    hold!(!text.chars().any(char::is_control), "control: {text:?}");
+    let top = text.split('/').next().unwrap().to_lowercase();
+    hold!(
+        top != ".fetchall" && top != "fetchall.jsonl",
+        "ours: {text:?}"
+    );
+    Ok(())
+}
+
+fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
+    let reason = bad.error.to_string();
+    hold!(
+        bad.error.kind() == crate::model::ErrorKind::InvalidUrl,
+        "{reason}"
+    );
+    hold!(
+        !bad.shown.chars().any(char::is_control),
+        "control: {:?}",
+        bad.shown
+    );
+    hold!(bad.shown.chars().count() < 2100, "shown too long");
+    hold!(reason.len() < 80_000, "reason too long");
+    let count = |text: &[u8]| find_iter(text, SECRET).count();
+    let as_secret: usize = SECRETS
+        .iter()
+        .map(|place| find_iter(&bad.raw, place).count())
+        .sum();
+    // In a path it is none: the line is bad for another reason than its URL.
+    let in_path = Url::parse(&bad.shown)
+        .is_ok_and(|url| find_iter(url.path().as_bytes(), SECRET).next().is_some());
+    if as_secret == count(&bad.raw) && !in_path {
+        hold!(
+            count(bad.shown.as_bytes()) == 0 && count(reason.as_bytes()) == 0,
+            "a secret shows: {} {reason}",
+            bad.shown
+        );
+    }
+    Ok(())
+}
+
+/// What `--failed FILE` would hold of all of them is the same list again.
+fn feed_back(found: &Found, rules: Rules) -> Result<(), String> {
+    let is_job = |entry: &Entry| matches!(entry, Entry::Job(_));
+    // What could not be fetched at all may be the beginning of another kind of file.
+    let Some(first) = found.entries.iter().position(is_job) else {
+        return Ok(());
+    };
+    let entries = &found.entries[first..];
+    let mut lines = Vec::new();
+    for entry in entries {
+        match entry {
+            Entry::Job(job) => {
+                let raw = job.raw.as_deref();
+                lines.extend_from_slice(raw.unwrap_or(job.url.as_str().as_bytes()));
+            }
+            Entry::Invalid(bad) => lines.extend_from_slice(&bad.raw),
+        }
+        lines.push(b'\n');
+    }
+    let format = if rules.as_json {
+        InputFormat::JsonLines
+    } else {
+        InputFormat::Text
+    };
+    let again = read(format, &lines, usize::MAX, rules);
+    hold!(
+        again.error == Some(None) && again.entries.len() == entries.len(),
+        "fed back: {} entries become {}, {:?}: {:?}",
+        entries.len(),
+        again.entries.len(),
+        again.error,
+        lines.escape_ascii().to_string()
+    );
+    for (one, two) in entries.iter().zip(&again.entries) {
+        let (one, two) = match (one, two) {
+            (Entry::Job(one), Entry::Job(two)) => (asked(one), asked(two)),
+            (Entry::Job(one), Entry::Invalid(bad)) => (asked(one), bad.error.to_string()),
+            (Entry::Invalid(_), Entry::Invalid(_)) => continue,
+            (Entry::Invalid(bad), Entry::Job(two)) => (bad.error.to_string(), asked(two)),
+        };
+        hold!(one == two, "fed back: {one}\nbecomes {two}");
+    }
+    Ok(())
+}
+
+fn try_list(input: &Input<'_>) -> Verdict {
+    let format = InputFormat::of_file(Path::new(input.name));
+    let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
+    let rules = Rules {
+        saves_files: input.number & 1 == 1,
+        as_json: format != InputFormat::Text || input.number & 2 == 2,
+    };
+    let found = read(format, input.bytes, usize::MAX, rules);
+    let piece = [1, 7, 4096][(input.number % 3) as usize];
+    let in_pieces = read(format, input.bytes, piece, rules);
+    same(&found, &in_pieces, "in pieces")?;
+    let Some(error) = &found.error else {
+        return Ok("long");
+    };
+    let counted = count(format, input.bytes);
+    hold!(
+        counted == error.is_none().then_some(found.entries.len()),
+        "counted {counted:?} of {} ({error:?})",
+        found.entries.len()
+    );
+    let mut jobs = 0;
+    for (number, entry) in found.entries.iter().enumerate() {
+        let place = match entry {
+            Entry::Job(job) => {
+                jobs += 1;
+                look_at_job(job)?;
+                &job.place
+            }
+            Entry::Invalid(bad) => {
+                look_at_bad(bad)?;
+                &bad.place
+            }
+        };
+        hold!(place.number == number as u64, "not dense: {place:?}");
+    }
+    if error.is_none() {
+        feed_back(&found, rules)?;
+        if input.number.is_multiple_of(16) && !is_packed {
+            let pack = [packed::gzip, packed::zstd][(input.number >> 4 & 1) as usize];
+            let unpacked = read(format, &pack(input.bytes), piece, rules);
+            // What begins as a packed list does was one already.
+            if !matches!(input.bytes, [0x1f | 0x28 | 0x50..=0x5f, ..]) {
+                same(&found, &unpacked, "packed")?;
+            }
+        }
+    }
+    Ok(match (error, jobs, found.entries.len()) {
+        (Some(_), 0, _) => "refused as a whole",
+        (Some(_), ..) => "refused after some jobs",
+        (None, 0, 0) => "empty",
+        (None, 0, _) => "only invalid lines",
+        (None, jobs, all) if jobs == all => "only jobs",
+        (None, ..) => "jobs and invalid lines",
+    })
+}
+
+const TOKENS: &[&[u8]] = &[
+    b"http://",
+    b"https://",
+    b"HTTP://",
+    b"http:/",
+    b"//",
+    b"ftp://",
+    b"http://a/",
+    b"http://a:80/",
+    b"https://me:s3cr3tZ@a/",
+    b"me@",
+    b"@",
+    b"[::1]",
+    b"xn--",
+    b"127.1",
+    b"%2e%2e/",
+    b"%00",
+    b"../",
+    b"..\\",
+    b"/etc/passwd",
+    b".fetchall/x",
+    b"fetchall.jsonl",
+    b"C:",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\"",
+    b"\"\"",
+    b",",
+    b"\t",
+    b"#",
+    b"\xef\xbb\xbf",
+    b"\xc2\xa0",
+    b"\xe2\x80\xa8",
+    b"\xc2\x85",
+    b"\x0b",
+    b"\xff\xfe",
+    b"{\"url\":\"http://a/\"}\n",
+    b"{",
+    b"}",
+    b"[",
+    b"\\u0000",
+    b"\\u0040",
+    b"\\ud800",
+    b"\\\"",
+    b",\"headers\":{\"authorization\":\"s3cr3tZ\"}",
+    b",\"headers\":{\"a\":[\"b\",\"c\"]}",
+    b",\"body\":\"s3cr3tZ\"",
+    b",\"body_base64\":\"AAAA\"",
+    b",\"file\":\"a/b\"",
+    b",\"file\":\"../b\"",
+    b",\"size\":5",
+    b",\"method\":\"put\"",
+    b",\"outcome\":\"failed\"",
+    b",\"request\":\"00\"",
+    b"null",
+    b"url,file,size,sha256,method,body\n",
+    b"URL",
+    b"http://a/,x,5,,PUT,text\n",
+    b" ",
+    b"  ",
+    b"\x1f\x8b\x08",
+    b"\x28\xb5\x2f\xfd",
+];
+
+#[test]
+fn lists() {
+    let fuzz = Fuzz {
+        corpus: "lists",
+        tokens: TOKENS,
+        inputs: 3000,
+        one_of: 1,
+    };
+    fuzz.run(try_list);
+}

@@ -1,0 +1,229 @@
+//! Journals that were torn, overwritten, and written by nobody.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::Reporter;
+use super::journal::{Found, Journal, JournalError};
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::{Event, History, Outcome, OutcomeName, Place, Record, RelPath, Settled};
+
+/// The URL of the record that is appended; no corpus has it.
+const NEW: &str = "http://appended.test/";
+
+fn open(path: &Path) -> Result<(Journal, Found), JournalError> {
+    let mut options = File::options();
+    let file = options.read(true).append(true).create(true).open(path)?;
+    Journal::open(file, false, History::new(false))
+}
+
+fn settled() -> Event {
+    let place = Place {
+        number: 0,
+        input: "-".into(),
+        line: 1,
+    };
+    let record = Record {
+        ok: true,
+        outcome: OutcomeName::Fetched,
+        bytes: Some(7),
+        ..Record::of_line(&place, NEW.into())
+    };
+    Event::Settled(Box::new(Settled::new(
+        place,
+        record,
+        Outcome::Skipped,
+        None,
+    )))
+}
+
+type Key = (String, Option<String>, Option<String>);
+
+/// What the whole lines say, read another way: line by line, as they stand in the file.
+#[derive(Default)]
+struct Said {
+    /// The bytes of what was fetched: what the last record of a job says.
+    done: HashMap<Key, u64>,
+    /// Whether any record has a place in a pack: then a later one may take it back.
+    packed: bool,
+    /// Whether one has a file besides: such a record is none of ours.
+    both: bool,
+    records: usize,
+    garbage: u64,
+    torn: bool,
+    /// How much of the file stays.
+    kept: usize,
+}
+
+impl Said {
+    fn by(text: &[u8]) -> Self {
+        let mut said = Self::default();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            said.take(line);
+        }
+        said
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let is_ended = line.ends_with(b"\n");
+        let Ok(record) = serde_json::from_slice::<Record>(line) else {
+            let beginning = b"{\"line\":";
+            let short = line.len().min(beginning.len());
+            let is_ours = self.records > 0 || line[..short] == beginning[..short];
+            if !is_ended && (is_ours || line.iter().all(|byte| *byte == 0)) {
+                self.torn = true;
+                return;
+            }
+            self.garbage += u64::from(!line.trim_ascii().is_empty());
+            self.kept += line.len();
+            return;
+        };
+        self.records += 1;
+        self.kept += line.len();
+        self.packed |= record.pack.is_some();
+        self.both |= record.pack.is_some() && record.file.is_some();
+        if let (true, Some(bytes)) = (record.ok, record.bytes) {
+            self.done
+                .insert((record.url, record.file, record.request), bytes);
+        }
+    }
+
+    fn is_known(&self, found: &Found) -> Result<(), String> {
+        for ((url, file, request), bytes) in &self.done {
+            let path = match file.as_deref().map(RelPath::parse) {
+                Some(Ok(path)) => Some(path),
+                // No job has such a file.
+                Some(Err(_)) => continue,
+                None => None,
+            };
+            let past = found.history.get(url, path.as_ref(), request.as_deref());
+            match past {
+                Some(past) => hold!(
+                    past.bytes == *bytes || self.packed,
+                    "{url} has {} bytes, and the last record says {bytes}",
+                    past.bytes
+                ),
+                None => hold!(self.packed, "{url} is forgotten"),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Bench {
+    path: PathBuf,
+    /// Removed at the end.
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn look(&self, input: &Input<'_>) -> Verdict {
+        fs::write(&self.path, input.bytes).unwrap();
+        let said = Said::by(input.bytes);
+        let (mut journal, found) = match open(&self.path) {
+            Ok(opened) => opened,
+            Err(JournalError::Foreign) => {
+                hold!(said.records == 0 && said.garbage > 0, "refused for nothing");
+                hold!(
+                    fs::read(&self.path).unwrap() == input.bytes,
+                    "refused, and changed"
+                );
+                return Ok("somebody else's");
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        hold!(
+            said.records > 0 || said.garbage == 0,
+            "somebody else's, and taken"
+        );
+        hold!(
+            (found.garbage, found.torn) == (said.garbage, said.torn),
+            "{} garbage, torn {}; it is {} and {}",
+            found.garbage,
+            found.torn,
+            said.garbage,
+            said.torn
+        );
+        said.is_known(&found)?;
+        hold!(
+            found.history.is_empty() || !said.done.is_empty(),
+            "something is known that no line says"
+        );
+        for url in ["http://a/", "http://b/", "https://example.com/", NEW] {
+            let is_said = said.done.contains_key(&(url.into(), None, None));
+            let is_known = found.history.get(url, None, None).is_some();
+            hold!(is_said || !is_known, "{url} is known, and no line says so");
+        }
+        journal.on_event(&settled()).unwrap();
+        journal.flush().unwrap();
+        drop(journal);
+        let text = fs::read(&self.path).unwrap();
+        let kept = &input.bytes[..said.kept];
+        let is_kept = text.starts_with(kept);
+        hold!(is_kept, "what was whole was written over");
+        let appended = &text[said.kept..];
+        let appended = appended.strip_prefix(b"\n").unwrap_or(appended);
+        hold!(
+            appended.starts_with(b"{\"line\":1,") && appended.ends_with(b"}\n"),
+            "appended in the wrong place: {}",
+            appended.escape_ascii()
+        );
+        let (mut journal, again) = open(&self.path).map_err(|error| format!("again: {error}"))?;
+        hold!(
+            !again.torn && again.garbage == said.garbage,
+            "after a record was appended there is other garbage"
+        );
+        hold!(
+            again.history.get(NEW, None, None).is_some(),
+            "the appended record is gone"
+        );
+        said.is_known(&again)?;
+        if said.packed {
+            journal.write_off(input.number % 64).unwrap();
+            drop(journal);
+            let (_, written_off) =
+                open(&self.path).map_err(|error| format!("written off: {error}"))?;
+            let end = written_off.history.pack_end();
+            hold!(
+                said.both || end.is_none_or(|end| end <= input.number % 64),
+                "{end:?} is known beyond {}",
+                input.number % 64
+            );
+            return Ok("of a pack");
+        }
+        Ok(match (said.records, said.torn, said.garbage) {
+            (0, ..) => "no record",
+            (_, true, 0) => "torn",
+            (_, true, _) => "torn, with garbage",
+            (_, false, 0) => "whole",
+            (_, false, _) => "whole, with garbage",
+        })
+    }
+}
+
+const TOKENS: &[&[u8]] = &[
+    b"\n", b"\r\n", b"\0", b"\0\0\0\0\0\0\0\0", b"\n\0\0\0\n", b"{\"line\":", b"{", b"}", b"}\n", b"{}\n", b"null\n", b"[]",
+    b"\"ok\":true", b"\"ok\":false", b"\"outcome\":\"fetched\"", b"\"outcome\":\"failed\"", b"\"outcome\":\"later\"", b",\"bytes\":5",
+    b",\"bytes\":-1", b",\"bytes\":1.5", b",\"file\":\"x\"", b",\"file\":\"../x\"", b",\"pack\":{\"offset\":10,\"length\":5}",
+    b",\"pack\":{\"offset\":18446744073709551615,\"length\":18446744073709551615}", b",\"request\":\"00\"", b",\"more\":[{}]",
+    b"\"schema\":2", b"\\u0000", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b" ", b"\t",
+    b"{\"line\":1,\"input\":\"-\",\"url\":\"http://a/\",\"ok\":true,\"outcome\":\"fetched\",\"attempts\":1,\"redirects\":0,\"bytes\":9,\"at\":\"\"}\n",
+    b"{\"line\":1,\"input\":\"-\",\"url\":\"http://a/\",\"ok\":false,\"outcome\":\"failed\",\"attempts\":1,\"redirects\":0,\"at\":\"\"}\n",
+];
+
+#[test]
+fn journals() {
+    let fuzz = Fuzz {
+        corpus: "journal",
+        tokens: TOKENS,
+        inputs: 1500,
+        one_of: 1,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench {
+        path: folder.path().join("fetchall.jsonl"),
+        _folder: folder,
+    };
+    fuzz.run(move |input| bench.look(input));
+}

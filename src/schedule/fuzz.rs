@@ -1,0 +1,216 @@
+//! What servers say about when to come back, and worse.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::ratelimit::budget_gone;
+use super::retry::{Decision, RetryPolicy, Situation, parse_retry_after};
+use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::model::FetchError;
+
+/// The clock of this machine may say anything.
+fn clock(number: u64) -> SystemTime {
+    let seconds = match number % 5 {
+        0 => 784_111_777,
+        1 => 0,
+        2 => 253_402_300_799,
+        3 => 1_800_000_000,
+        _ => return UNIX_EPOCH - Duration::from_secs(number % 4_000_000_000),
+    };
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// Whatever a server asked for, the wait is within its limits, or there is none.
+fn is_met(asked: Duration, number: u64) -> Result<(), String> {
+    let error = FetchError::Status {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        retry_after: Some(asked),
+        note: None,
+    };
+    let policy = RetryPolicy::default();
+    let situation = Situation {
+        error: &error,
+        idempotent: number & 1 == 1,
+        retries_used: (number % 7) as u32,
+        holds: (number % 11) as u32,
+        refusals: (number % 64) as u32,
+        limits_by_503: number & 2 == 2,
+        waited: Duration::from_secs(number % 2000),
+        jitter: (number % 100) as f64 / 100.0,
+    };
+    match policy.decide(&situation) {
+        Decision::Hold(wait) | Decision::Retry(wait) | Decision::BackOff(wait) => {
+            hold!(wait >= asked, "{wait:?} for {asked:?}");
+            hold!(
+                wait <= policy.retry_after_max.max(policy.max_delay)
+                    && situation.waited + wait <= policy.max_wait,
+                "{wait:?} after {:?}",
+                situation.waited
+            );
+        }
+        Decision::GiveUp { note } => {
+            let note = note.unwrap_or_default();
+            hold!(note.contains("--"), "no word of a limit: {note}");
+            hold!(
+                asked > policy.retry_after_max
+                    || situation.waited + asked.max(policy.max_delay) > policy.max_wait,
+                "{asked:?} is given up"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn try_retry_after(input: &Input<'_>) -> Verdict {
+    // As the engine has it: a value that is no visible ASCII is none.
+    let Ok(header) = HeaderValue::from_bytes(input.bytes) else {
+        return Ok("no header");
+    };
+    let Ok(text) = header.to_str() else {
+        return Ok("no text");
+    };
+    let now = clock(input.number);
+    let asked = parse_retry_after(text, now);
+    let trimmed = text.trim();
+    let date = httpdate::parse_http_date(trimmed);
+    if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit()) {
+        let plain = trimmed.bytes().fold(0_u64, |number, digit| {
+            number
+                .saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'))
+        });
+        hold!(
+            asked == Some(Duration::from_secs(plain)),
+            "{text}: {asked:?}"
+        );
+        is_met(Duration::from_secs(plain), input.number)?;
+        return Ok("seconds");
+    }
+    let Ok(date) = date else {
+        hold!(asked.is_none(), "{text:?}: {asked:?}");
+        return Ok("neither");
+    };
+    let Some(asked) = asked else {
+        return Err(format!("{text} is a date, and was not taken"));
+    };
+    let written = httpdate::fmt_http_date(date);
+    hold!(
+        parse_retry_after(&written, now) == Some(asked),
+        "{text} is another time than {written}"
+    );
+    hold!(
+        parse_retry_after(text, date) == Some(Duration::ZERO),
+        "{text} is not over when it is {written}"
+    );
+    is_met(asked, input.number)?;
+    if asked.is_zero() {
+        hold!(date <= now, "{text} is not over at {now:?}");
+        return Ok("date in the past");
+    }
+    hold!(now + asked == date, "{text}: {asked:?} from {now:?}");
+    Ok("date to come")
+}
+
+/// Lines of headers, as they come.
+fn headers(bytes: &[u8]) -> HeaderMap {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let headers = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        Some((name, value))
+    });
+    headers.collect()
+}
+
+fn try_rate_limits(input: &Input<'_>) -> Verdict {
+    let headers = headers(input.bytes);
+    let now = clock(input.number);
+    let asked = budget_gone(&headers, now);
+    hold!(budget_gone(&headers, now) == asked, "not twice the same");
+    let is_about_rates = |name: &HeaderName| name.as_str().contains("rate");
+    match asked {
+        Some(asked) => {
+            hold!(headers.keys().any(is_about_rates), "{asked:?} of nothing");
+            is_met(asked, input.number)?;
+            Ok(if asked.is_zero() { "now" } else { "to wait" })
+        }
+        None if headers.keys().any(is_about_rates) => Ok("no wait"),
+        None => Ok("no such header"),
+    }
+}
+
+const TOKENS: &[&[u8]] = &[
+    b"Sun, 06 Nov 1994 08:49:37 GMT",
+    b"Sunday, 06-Nov-94 08:49:37 GMT",
+    b"Sun Nov  6 08:49:37 1994",
+    b"Fri, 31 Dec 9999 23:59:59 GMT",
+    b"Thu, 01 Jan 1970 00:00:00 GMT",
+    b"29 Feb 2028",
+    b"Feb 30",
+    b"GMT",
+    b"UTC",
+    b"+0000",
+    b"1994",
+    b"2038",
+    b"0000",
+    b"24:00:00",
+    b"23:59:60",
+    b"Mon",
+    b",",
+    b" ",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"0",
+    b"-1",
+    b"+5",
+    b"1.5",
+    b"1e3",
+    b"inf",
+    b"NaN",
+    b"ratelimit-remaining: 0\n",
+    b"ratelimit-reset: ",
+    b"x-ratelimit-remaining: 0\n",
+    b"x-ratelimit-reset: 1800000060\n",
+    b"x-ratelimit-reset-after: 0.25\n",
+    b"x-rate-limit-reset: ",
+    b"ratelimit: ",
+    b"limit=100, remaining=0, reset=30",
+    b"\"default\";r=0;t=30",
+    b";r=0",
+    b";t=",
+    b"remaining=",
+    b"reset=",
+    b"1800000000000",
+    b"1e9",
+    b"1e12",
+    b"1e308",
+    b"\n",
+    b": ",
+    b"\"",
+    b"=",
+    b";",
+];
+
+#[test]
+fn retry_after() {
+    let fuzz = Fuzz {
+        corpus: "retry-after",
+        tokens: TOKENS,
+        inputs: 20_000,
+        one_of: 1,
+    };
+    fuzz.run(try_retry_after);
+}
+
+#[test]
+fn rate_limits() {
+    let fuzz = Fuzz {
+        corpus: "rate-limits",
+        tokens: TOKENS,
+        inputs: 20_000,
+        one_of: 1,
+    };
+    fuzz.run(try_rate_limits);
+}
