@@ -181,9 +181,9 @@ impl History {
         let half = |state: &RandomState| {
             let mut hasher = state.build_hasher();
             for text in [Some(url), file, request] {
-                // Neither a URL nor a path holds such a byte.
+                // No text holds such a byte. What is empty is not what is not there.
                 hasher.write(text.unwrap_or_default().as_bytes());
-                hasher.write_u8(0xff);
+                hasher.write_u8(if text.is_some() { 0xff } else { 0xfe });
             }
             hasher.finish()
         };
@@ -289,6 +289,15 @@ mod tests {
         assert!(get(&known, "http://a/").is_some());
         assert_eq!(known.forget_packed_beyond(7), 1);
         assert!(known.is_empty());
+    }
+
+    #[test]
+    fn what_is_empty_is_not_what_is_not_there() {
+        let mut one = record("http://a/", true);
+        one.request = Some(String::new());
+        let known = history(false, [one]);
+        assert!(known.get("http://a/", None, Some("")).is_some());
+        assert!(get(&known, "http://a/").is_none());
     }
 
     #[test]
