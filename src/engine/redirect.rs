@@ -5,6 +5,10 @@ use url::Url;
 
 use crate::model::{Attempt, Hop, HostKey, RedirectProblem, ResponseHead};
 
+/// As much of a scheme is told, in bytes: registered ones are shorter, and a server can make
+/// one of a whole head.
+const MAX_SCHEME: usize = 40;
+
 /// What a redirect changes about an attempt.
 #[derive(Debug, Clone)]
 pub struct Redirect {
@@ -94,7 +98,9 @@ fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
         .ok_or_else(|| none.clone())?;
     let mut to = from.join(location).map_err(|_| none.clone())?;
     if !matches!(to.scheme(), "http" | "https") {
-        return Err(RedirectProblem::Scheme(to.scheme().to_owned()));
+        let scheme = to.scheme();
+        let begin = scheme.get(..MAX_SCHEME).unwrap_or(scheme);
+        return Err(RedirectProblem::Scheme(begin.to_owned()));
     }
     to.set_fragment(None);
     // Credentials that a server hands out are not used. Both calls fail only for URLs
@@ -202,6 +208,9 @@ mod tests {
                 RedirectProblem::Scheme(scheme.into())
             );
         }
+        let endless = format!("{}:y", "x".repeat(100_000));
+        let told = problem(Some(endless.as_bytes())).to_string();
+        assert!(told.len() < 120, "{told}");
     }
 
     #[test]

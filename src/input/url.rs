@@ -8,6 +8,8 @@ use crate::model::{Credentials, harmless, mask_userinfo};
 const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
 /// As much of a bad line as is shown.
 const MAX_SHOWN: usize = 2048;
+/// As much of a scheme.
+const MAX_SCHEME: usize = 40;
 /// Fields of JSON lines whose values may be secret: a bad line is shown only up to them.
 const SECRET: [&str; 2] = ["\"headers\"", "\"body"];
 
@@ -70,7 +72,7 @@ pub fn parse_url(text: &str) -> Result<Parsed, String> {
             Some(better) => format!("no scheme; did you mean {better}"),
             None => format!(
                 "the scheme is {}; only http and https are fetched",
-                url.scheme()
+                url.scheme().get(..MAX_SCHEME).unwrap_or(url.scheme())
             ),
         });
     }
@@ -121,6 +123,7 @@ pub fn with_https(text: &str) -> Option<String> {
     let likely = (name.contains('.') && !name.starts_with('.')) || name == "localhost";
     let url = format!("https://{rest}");
     // A line with userinfo is not repeated in a message, nor a piece of JSON, which may hold more.
+    let likely = likely && text.len() <= MAX_SHOWN;
     (likely && !rest.contains(['@', '"']) && Url::parse(&url).is_ok()).then_some(url)
 }
 
@@ -141,7 +144,8 @@ pub fn shown(bytes: &[u8]) -> String {
 /// The URL of a line that is bad for another reason, as it may be shown.
 pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
-        Ok((url, _)) => url.into(),
+        Ok((url, _)) if url.as_str().len() <= MAX_SHOWN => url.into(),
+        Ok((url, _)) => shown(url.as_str().as_bytes()),
         Err(_) => shown(text.as_bytes()),
     }
 }
@@ -181,6 +185,22 @@ mod tests {
             for line in lines {
                 prop_assert_eq!(parser.parse(&line), parse_url(&line), "{}", line);
             }
+        }
+    }
+
+    /// Lines of some formats have up to 16 MiB.
+    #[test]
+    fn what_is_told_of_a_long_line_is_short() {
+        let long = "x".repeat(100_000);
+        for line in [
+            format!("{long}://a/"),
+            format!("a.example/{long}"),
+            format!("http://a/{long}"),
+            long.clone(),
+        ] {
+            assert!(shown_url(&line).chars().count() <= MAX_SHOWN + 1);
+            let reason = parse_url(&line).map(drop).err().unwrap_or_default();
+            assert!(reason.len() < 200, "{reason}");
         }
     }
 
