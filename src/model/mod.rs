@@ -18,6 +18,7 @@ mod response;
 mod saved;
 mod straggler;
 mod summary;
+mod table;
 mod text;
 mod window;
 mod wire;
