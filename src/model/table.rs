@@ -73,41 +73,44 @@ impl Table {
     /// (the older is given first), or stands behind it.
     pub fn settle(&mut self, mut replaces: impl FnMut(u64, u64) -> bool) {
         let mut new = Vec::<u128>::with_capacity(self.fresh.len());
+        // Where each of them belongs among those that are there.
+        let mut places = Vec::with_capacity(self.fresh.len());
+        let mut place = 0;
         for (key, value) in std::mem::take(&mut self.fresh) {
             let key = Key(key & !VALUE);
+            place = behind_from(&self.sorted, place, key);
             let before = match new.last_mut() {
                 Some(last) if parts(*last).0 == key => Some(last),
-                _ => {
-                    let place = behind(&self.sorted, key).checked_sub(1);
-                    place.and_then(|place| self.sorted.get_mut(place))
-                }
+                _ => place
+                    .checked_sub(1)
+                    .and_then(|last| self.sorted.get_mut(last)),
             };
             let before = before.filter(|before| {
                 let (same, old) = parts(**before);
                 same == key && replaces(old, value)
             });
-            match before {
-                Some(before) => *before = entry(key, value),
-                None => new.push(entry(key, value)),
+            if let Some(before) = before {
+                *before = entry(key, value);
+            } else {
+                new.push(entry(key, value));
+                places.push(place);
             }
         }
-        self.insert(&new);
+        self.insert(&new, &places);
     }
 
     /// Makes room and puts every new one in its place, from the back, so that nothing is moved
     /// twice.
-    fn insert(&mut self, new: &[u128]) {
+    fn insert(&mut self, new: &[u128], places: &[usize]) {
         let mut end = self.sorted.len();
         self.sorted.reserve_exact(new.len());
         self.sorted.resize(end + new.len(), 0);
-        for (before, entry) in new.iter().enumerate().rev() {
-            let rest = self.sorted.get(..end).unwrap_or_default();
-            let place = behind(rest, parts(*entry).0);
-            self.sorted.copy_within(place..end, place + before + 1);
+        for (before, (entry, place)) in new.iter().zip(places).enumerate().rev() {
+            self.sorted.copy_within(*place..end, place + before + 1);
             if let Some(free) = self.sorted.get_mut(place + before) {
                 *free = *entry;
             }
-            end = place;
+            end = *place;
         }
     }
 
@@ -142,6 +145,19 @@ fn parts(entry: u128) -> (Key, u64) {
 fn behind(sorted: &[u128], key: Key) -> usize {
     let last = key.0 | VALUE;
     sorted.partition_point(|entry| *entry <= last)
+}
+
+/// The same from a place on, when it is not far: what is next to each other is read faster than
+/// what is far away.
+fn behind_from(sorted: &[u128], from: usize, key: Key) -> usize {
+    let rest = sorted.get(from..).unwrap_or_default();
+    let last = key.0 | VALUE;
+    let mut reach = 1;
+    while rest.get(reach).is_some_and(|entry| *entry <= last) {
+        reach *= 2;
+    }
+    let near = rest.get(..reach).unwrap_or(rest);
+    from + behind(near, key)
 }
 
 #[cfg(test)]
