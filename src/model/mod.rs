@@ -42,6 +42,7 @@ pub use response::{Asked, ResponseHead};
 pub use saved::{PackPlace, Saved};
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};
 pub use summary::{EndedBy, MaxFailures, Summary};
+pub use table::{Keys, Table};
 pub use text::{harmless, human_duration, mask_userinfo, parse_duration};
 pub use window::Window;
 pub use wire::{Unheard, Wire};

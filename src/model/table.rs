@@ -18,12 +18,22 @@ const PART: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(u128);
 
+impl Key {
+    /// 64 bits of it: enough to tell apart the few things that were found to have another key in
+    /// common.
+    #[must_use]
+    pub fn short(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+}
+
 /// Hashes under a key of this process.
 #[derive(Debug, Default)]
 pub struct Keys(RandomState, RandomState);
 
 impl Keys {
     /// The key of something.
+    #[must_use]
     pub fn of(&self, what: &impl Hash) -> Key {
         let half = |state: &RandomState| u128::from(state.hash_one(what));
         Key((half(&self.0) << 64 | half(&self.1)) & !VALUE)
@@ -43,6 +53,7 @@ pub struct Table {
 
 impl Table {
     /// Whether it holds nothing.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty() && self.fresh.is_empty()
     }
@@ -54,11 +65,13 @@ impl Table {
     }
 
     /// Whether enough came to be [settled](Self::settle).
+    #[must_use]
     pub fn is_due(&self) -> bool {
         self.fresh.len() >= LEAST.max(self.sorted.len() / PART)
     }
 
     /// The last number of a key.
+    #[must_use]
     pub fn get(&self, key: Key) -> Option<u64> {
         let fresh = self.fresh.range(key.0..=key.0 | VALUE).next_back();
         if let Some((_, value)) = fresh {
