@@ -1,23 +1,34 @@
 //! Which line a file belongs to, where lines name their files: two that want one file for
 //! different bodies would overwrite each other without a word.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 
-use crate::model::{Job, Place, RelPath};
+use crate::model::{Job, Keys, RelPath, Table};
 
-/// The files that are taken. It holds a few dozen bytes for each, and nothing until a line
-/// comes from a list that can name files: files named by URLs never meet.
+/// The files that are taken. It holds 32 bytes for each, and nothing until a line comes from a
+/// list that can name files: files named by URLs never meet.
 #[derive(Debug, Default)]
 pub struct Claims {
-    keys: (RandomState, RandomState),
-    taken: HashMap<u128, Claim>,
+    keys: Keys,
+    /// The numbers of claims, by file.
+    files: Table,
+    claims: Vec<Claim>,
+    /// Inputs, each with the number of its first claim.
+    inputs: Vec<(u64, Arc<str>)>,
 }
 
 #[derive(Debug)]
 struct Claim {
-    job: u128,
-    place: Place,
+    /// A hash of what is fetched.
+    job: u64,
+    line: u64,
+}
+
+/// The line that has a file already.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub input: Arc<str>,
+    pub line: u64,
 }
 
 impl Claims {
@@ -30,33 +41,50 @@ impl Claims {
     /// Takes the file for the job. Equal lines share it.
     ///
     /// # Errors
-    /// Where the line stands that has it, when that is for another body.
-    pub fn claim(&mut self, job: &Job, file: &RelPath) -> Result<(), Place> {
+    /// The line that has it, when that is for another body.
+    pub fn claim(&mut self, job: &Job, file: &RelPath) -> Result<(), Holder> {
         // Some disks don't tell upper from lower case.
-        let file = self.hash(&file.as_str().to_lowercase());
+        let file = self.keys.of(&file.as_str().to_lowercase());
         let request = job.wish.as_ref().and_then(|wish| wish.request_digest());
-        let identity = self.hash(&(job.url.as_str(), request));
-        let claim = self.taken.entry(file).or_insert_with(|| Claim {
-            job: identity,
-            place: job.place.clone(),
-        });
-        if claim.job == identity {
-            Ok(())
-        } else {
-            Err(claim.place.clone())
+        let identity = self.keys.of(&(job.url.as_str(), request)).short();
+        if let Some(number) = self.files.get(file) {
+            return self.share(number, identity);
         }
+        let number = self.claims.len() as u64;
+        self.claims.push(Claim {
+            job: identity,
+            line: job.place.line,
+        });
+        // Lines come input by input.
+        let last = self.inputs.last();
+        if last.is_none_or(|(_, input)| *input != job.place.input) {
+            self.inputs.push((number, Arc::clone(&job.place.input)));
+        }
+        self.files.push(file, number);
+        if self.files.is_due() {
+            self.files.settle(|_, _| true);
+        }
+        Ok(())
     }
 
-    fn hash(&self, what: &impl Hash) -> u128 {
-        let half = |state: &RandomState| u128::from(state.hash_one(what));
-        half(&self.keys.0) << 64 | half(&self.keys.1)
+    fn share(&self, number: u64, job: u64) -> Result<(), Holder> {
+        let claim = self.claims.get(number as usize);
+        let Some(claim) = claim.filter(|claim| claim.job != job) else {
+            return Ok(());
+        };
+        let behind = self.inputs.partition_point(|(first, _)| *first <= number);
+        let input = behind.checked_sub(1).and_then(|last| self.inputs.get(last));
+        Err(Holder {
+            input: input.map_or_else(Arc::default, |(_, name)| Arc::clone(name)),
+            line: claim.line,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Wish;
+    use crate::model::{Place, Wish};
     use http::Method;
     use url::Url;
 
@@ -106,6 +134,30 @@ mod tests {
             ..named("y")
         };
         assert_eq!(claim(&job(6, "http://b/", Some(post))), Err(5), "request");
+    }
+
+    #[test]
+    fn of_many_files_in_several_lists_each_knows_its_line() {
+        let mut claims = Claims::default();
+        let mut claim = |input: &str, line: u64, url: &str| {
+            let mut job = job(line, url, Some(named(&format!("f{line}"))));
+            job.place.input = input.into();
+            let file = job.named_file().unwrap();
+            claims.claim(&job, file)
+        };
+        for line in 0..1000 {
+            let input = format!("list{}", line / 300);
+            assert_eq!(claim(&input, line, "http://a/"), Ok(()));
+        }
+        for line in 0..1000 {
+            let holder = Holder {
+                input: format!("list{}", line / 300).into(),
+                line,
+            };
+            assert_eq!(claim("more", line, "http://a/"), Ok(()));
+            assert_eq!(claim("more", line, "http://b/"), Err(holder));
+        }
+        assert_eq!(size_of::<Claim>(), 16);
     }
 
     #[test]

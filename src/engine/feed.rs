@@ -7,13 +7,11 @@ use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::claims::Claims;
+use super::claims::{Claims, Holder};
 use super::{Engine, EngineOptions, settle};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
-use crate::model::{
-    Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, Place, RelPath, Window,
-};
+use crate::model::{Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, RelPath, Window};
 use crate::store::BodyStore;
 
 /// Reads on only as fast as the work goes; ends with the list or at a stop.
@@ -147,8 +145,8 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
         let Some(file) = self.engine.store.file_of(job) else {
             return Ok(());
         };
-        self.claims.claim(job, &file).map_err(|place| {
-            let Place { input, line, .. } = place;
+        self.claims.claim(job, &file).map_err(|holder| {
+            let Holder { input, line } = holder;
             FetchError::Denied(Cause::words(format!(
                 "{file} is the file of another line already (line {line} of {input})"
             )))

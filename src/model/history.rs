@@ -1,7 +1,13 @@
 //! What earlier runs did with a job.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+mod rows;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
+
+use self::rows::{Body, Rows};
+use super::table::{Key, Keys, Table};
 use super::{PackPlace, Record, RelPath, Sha256};
 
 /// What an earlier run did with a job.
@@ -33,44 +39,48 @@ pub struct Detail {
     pub sha256: Option<Sha256>,
 }
 
-/// A hash of 128 bits under a key of this process: no list can be made whose URLs meet there.
-type Key = [u64; 2];
+impl Detail {
+    fn of_hash(hash: Sha256) -> Self {
+        Self {
+            sha256: Some(hash),
+            ..Self::default()
+        }
+    }
 
-/// What was fetched.
-#[derive(Debug)]
-struct Done {
-    key: Key,
-    /// The number of its record.
-    at: u64,
-    bytes: u64,
-    pack: Option<Box<PackPlace>>,
-    detail: Option<Box<Detail>>,
+    /// The hash, when nothing else is known.
+    fn only_hash(&self) -> Option<Sha256> {
+        let texts = [
+            &self.final_url,
+            &self.content_type,
+            &self.etag,
+            &self.last_modified,
+        ];
+        let has_text = texts.iter().any(|text| text.is_some());
+        self.sha256.filter(|_| !has_text)
+    }
 }
 
-/// What failed.
-#[derive(Debug)]
-struct Failure {
-    key: Key,
-    at: u64,
-    /// The place of its body in a pack, if it says that this was lost.
-    lost: Option<Box<PackPlace>>,
-}
-
-/// What earlier runs did, by job. It knows jobs only by a hash, so that a URL of any length takes
-/// some 50 bytes; it is sorted once, and not a table with room to grow, because there may be
-/// millions.
+/// What earlier runs did, by job. There may be millions, so it knows jobs only by a hash, and a
+/// URL of any length takes 16 bytes: 32 with a place in a pack, 56 with a hash of the body, some
+/// hundreds with all details. A page that failed takes 16, and 16 more if it was fetched later.
 #[derive(Debug, Default)]
 pub struct History {
-    done: Vec<Done>,
-    failures: Vec<Failure>,
+    keys: Keys,
+    /// What was fetched, and what was lost of it again.
+    done: Table,
+    rows: Rows,
+    /// The number of the last record of a failure, by page.
+    failures: Table,
+    /// The number of the last record of a job whose page had failed before it. Who is not here
+    /// was fetched before its page ever failed.
+    retried: Table,
     records: u64,
     pack_end: Option<u64>,
-    keys: (RandomState, RandomState),
     with_detail: bool,
 }
 
 impl History {
-    /// An empty one. The details (validators, hashes) take some hundred bytes for each job.
+    /// An empty one. The details (validators) take some hundred bytes for each job.
     #[must_use]
     pub fn new(with_detail: bool) -> Self {
         Self {
@@ -87,57 +97,107 @@ impl History {
 
     /// Takes in a record of an earlier run. It counts from [`complete`](Self::complete) on.
     pub fn add(&mut self, record: Record) {
-        let (file, request) = (record.file.as_deref(), record.request.as_deref());
         self.records += 1;
-        let at = self.records;
-        let pack = record.pack.map(Box::new);
+        let (file, request) = (record.file.as_deref(), record.request.as_deref());
         if !record.ok {
             // A failure names no file: it is one of the page, whatever file that goes to.
-            let key = self.key(&record.url, None, request);
-            let lost = pack;
-            return self.failures.push(Failure { key, at, lost });
+            let page = self.key(&record.url, None, request);
+            return self.add_failure(page, record.pack);
         }
-        let Some(bytes) = record.bytes else {
+        if record.bytes.is_none() {
             return;
-        };
+        }
         let key = self.key(&record.url, file, request);
-        // A hash is always wanted: a list may come to expect another one.
-        let detail = (self.with_detail || record.sha256.is_some()).then(|| {
-            Box::new(Detail {
+        if !self.failures.is_empty() {
+            let page = self.key(&record.url, None, request);
+            if self.failures.get(page).is_some() {
+                push_number(&mut self.retried, key, self.records);
+            }
+        }
+        self.add_done(key, record);
+    }
+
+    fn add_failure(&mut self, page: Key, lost: Option<PackPlace>) {
+        push_number(&mut self.failures, page, self.records);
+        if let Some(place) = lost {
+            let lost = self.rows.lost(place);
+            self.push_done(page, lost);
+        }
+    }
+
+    fn add_done(&mut self, key: Key, record: Record) {
+        let detail = if self.with_detail {
+            Some(Detail {
                 final_url: record.final_url,
                 content_type: record.content_type,
                 etag: record.etag,
                 last_modified: record.last_modified,
                 sha256: record.sha256,
             })
-        });
-        self.done.push(Done {
-            key,
-            at,
-            bytes,
-            pack,
+        } else {
+            // A hash is always wanted: a list may come to expect another one.
+            record.sha256.map(Detail::of_hash)
+        };
+        let body = self.rows.body(Body {
+            bytes: record.bytes.unwrap_or_default(),
+            pack: record.pack,
             detail,
         });
+        self.push_done(key, body);
+    }
+
+    fn push_done(&mut self, key: Key, number: u64) {
+        self.done.push(key, number);
+        if self.done.is_due() {
+            self.done.settle(|old, new| self.rows.replaces(old, new));
+        }
     }
 
     /// All records are in: of several for one job, the last one counts.
     pub fn complete(&mut self) {
-        self.failures.sort_unstable_by_key(|one| (one.key, one.at));
-        // The later ones first: the first of a job is kept.
-        self.done
-            .sort_unstable_by_key(|one| (one.key, u64::MAX - one.at));
-        let failures = &self.failures;
-        self.done.retain(|one| !is_lost(one, failures));
-        // Those that don't count any more stand in the pack all the same.
-        self.pack_end = self.last_pack_end();
-        self.done.dedup_by_key(|one| one.key);
-        self.done.shrink_to_fit();
-        self.failures.shrink_to_fit();
+        self.failures.settle(|_, _| true);
+        self.retried.settle(|_, _| true);
+        self.done.settle(|old, new| self.rows.replaces(old, new));
+        self.pack_end = None;
+        if self.rows.has_packed() {
+            self.settle_packed();
+        }
+        self.rows.shrink();
+    }
+
+    /// What was lost is forgotten, and all but the last of what is left of a job.
+    fn settle_packed(&mut self) {
+        let Self {
+            done,
+            rows,
+            pack_end,
+            ..
+        } = self;
+        let (mut job, mut is_known, mut lost) = (None, false, HashSet::new());
+        done.retain_from_last(|key, number| {
+            if job.replace(key) != Some(key) {
+                is_known = false;
+                lost.clear();
+            }
+            if let Some(place) = rows.lost_place(number) {
+                lost.insert(place);
+                return false;
+            }
+            let pack = rows.pack(number);
+            if pack.is_some_and(|place| lost.contains(&place)) {
+                return false;
+            }
+            // What does not count any more stands in the pack all the same.
+            *pack_end = (*pack_end).max(pack.map(PackPlace::end));
+            !std::mem::replace(&mut is_known, true)
+        });
     }
 
     /// Forgets what is in no pack: a run without one may have written the same journal.
     pub fn forget_unpacked(&mut self) {
-        self.done.retain(|one| one.pack.is_some());
+        let rows = &self.rows;
+        self.done
+            .retain_from_last(|_, number| rows.pack(number).is_some());
     }
 
     /// Where the last record ends that is known to stand in a pack.
@@ -146,18 +206,21 @@ impl History {
         self.pack_end
     }
 
-    fn last_pack_end(&self) -> Option<u64> {
-        let packs = self.done.iter().filter_map(|one| one.pack.as_deref());
-        packs.map(|place| place.end()).max()
-    }
-
     /// Forgets what stands behind this place of a pack: it is not there. Gives how much it was.
     pub fn forget_packed_beyond(&mut self, length: u64) -> usize {
-        let before = self.done.len();
-        self.done
-            .retain(|one| one.pack.as_ref().is_none_or(|place| place.end() <= length));
-        self.pack_end = self.last_pack_end();
-        before - self.done.len()
+        let (rows, mut forgotten, mut end) = (&self.rows, 0, None);
+        self.done.retain_from_last(|_, number| {
+            let place_end = rows.pack(number).map(PackPlace::end);
+            let stays = place_end.is_none_or(|place_end| place_end <= length);
+            if stays {
+                end = end.max(place_end);
+            } else {
+                forgotten += 1;
+            }
+            stays
+        });
+        self.pack_end = end;
+        forgotten
     }
 
     /// What is known of the job with this URL, this file (where bodies are saved to files) and
@@ -165,155 +228,35 @@ impl History {
     #[must_use]
     pub fn get(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> Option<Past> {
         let key = self.key(url, file.map(RelPath::as_str), request);
-        let found = self.done.binary_search_by_key(&key, |one| one.key).ok()?;
-        let done = self.done.get(found)?;
-        let page = self.key(url, None, request);
-        let failure = of_key(&self.failures, page).last();
+        let body = self.rows.get(self.done.get(key)?)?;
+        let failed_since = !self.failures.is_empty() && {
+            let page = self.key(url, None, request);
+            self.failures.get(page) > self.retried.get(key)
+        };
         Some(Past {
-            bytes: done.bytes,
-            pack: done.pack.as_deref().copied(),
-            failed_since: failure.is_some_and(|failure| failure.at > done.at),
-            detail: done.detail.clone(),
+            bytes: body.bytes,
+            pack: body.pack,
+            failed_since,
+            detail: body.detail.map(Box::new),
         })
     }
 
     fn key(&self, url: &str, file: Option<&str>, request: Option<&str>) -> Key {
-        let half = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            for text in [Some(url), file, request] {
-                // No text holds such a byte. What is empty is not what is not there.
-                hasher.write(text.unwrap_or_default().as_bytes());
-                hasher.write_u8(if text.is_some() { 0xff } else { 0xfe });
-            }
-            hasher.finish()
-        };
-        [half(&self.keys.0), half(&self.keys.1)]
+        // What is empty is not what is not there.
+        self.keys.of(&(url, file, request))
+    }
+
+    /// Bytes that it takes, without what the details hold.
+    #[cfg(test)]
+    fn size(&self) -> usize {
+        self.done.size() + self.failures.size() + self.retried.size() + self.rows.size()
     }
 }
 
-/// The failures of a page, in their order.
-fn of_key(failures: &[Failure], key: Key) -> &[Failure] {
-    let from = failures.partition_point(|one| one.key < key);
-    let to = failures.partition_point(|one| one.key <= key);
-    failures.get(from..to).unwrap_or_default()
-}
-
-/// Whether a later record says that the body is no longer where it was.
-fn is_lost(done: &Done, failures: &[Failure]) -> bool {
-    done.pack.is_some()
-        && of_key(failures, done.key)
-            .iter()
-            .any(|failure| failure.at > done.at && failure.lost == done.pack)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{OutcomeName, Place};
-
-    fn record(url: &str, ok: bool) -> Record {
-        let place = Place {
-            number: 0,
-            input: "-".into(),
-            line: 1,
-        };
-        Record {
-            ok,
-            outcome: if ok {
-                OutcomeName::Fetched
-            } else {
-                OutcomeName::Failed
-            },
-            bytes: ok.then_some(3),
-            etag: Some("\"a\"".into()),
-            ..Record::of_line(&place, url.into())
-        }
-    }
-
-    fn history(with_detail: bool, records: impl IntoIterator<Item = Record>) -> History {
-        let mut history = History::new(with_detail);
-        for record in records {
-            history.add(record);
-        }
-        history.complete();
-        history
-    }
-
-    fn get(history: &History, url: &str) -> Option<Past> {
-        history.get(url, None, None)
-    }
-
-    #[test]
-    fn the_last_record_of_a_job_counts_and_a_page_is_not_forgotten_for_a_failure() {
-        let runs = [false, true, false].map(|ok| record("http://a/", ok));
-        let more = [record("http://b/", false), record("http://c/", true)];
-        let known = history(true, runs.into_iter().chain(more));
-        let past = get(&known, "http://a/").unwrap();
-        assert!(past.failed_since);
-        assert_eq!(past.bytes, 3);
-        assert_eq!(past.detail.unwrap().etag.as_deref(), Some("\"a\""));
-        assert_eq!(get(&known, "http://b/"), None);
-        assert!(!get(&known, "http://c/").unwrap().failed_since);
-
-        let runs = [true, false, true].map(|ok| record("http://a/", ok));
-        let known = history(false, runs);
-        assert!(!get(&known, "http://a/").unwrap().failed_since);
-    }
-
-    #[test]
-    fn a_failure_names_no_file_and_is_one_of_the_page_all_the_same() {
-        let file = RelPath::parse("x").unwrap();
-        let records = [true, false].map(|ok| Record {
-            file: ok.then(|| "x".into()),
-            ..record("http://a/", ok)
-        });
-        let past = history(false, records).get("http://a/", Some(&file), None);
-        assert!(past.unwrap().failed_since);
-    }
-
-    #[test]
-    fn a_body_is_forgotten_when_the_place_it_has_now_is_said_to_be_lost() {
-        let packed = |ok, offset| Record {
-            pack: Some(PackPlace { offset, length: 5 }),
-            ..record("http://a/", ok)
-        };
-        assert!(history(false, [packed(true, 10), packed(false, 10)]).is_empty());
-        let again = [packed(true, 10), packed(false, 10), packed(true, 10)];
-        assert_eq!(history(false, again).pack_end(), Some(15), "packed again");
-        let elsewhere = [packed(true, 10), packed(true, 3), packed(false, 10)];
-        let more = [record("http://b/", true)];
-        let mut known = history(false, elsewhere.into_iter().chain(more));
-        assert_eq!(known.pack_end(), Some(8));
-        known.forget_unpacked();
-        assert!(get(&known, "http://b/").is_none());
-        assert!(get(&known, "http://a/").is_some());
-        assert_eq!(known.forget_packed_beyond(7), 1);
-        assert!(known.is_empty());
-    }
-
-    #[test]
-    fn what_is_empty_is_not_what_is_not_there() {
-        let mut one = record("http://a/", true);
-        one.request = Some(String::new());
-        let known = history(false, [one]);
-        assert!(known.get("http://a/", None, Some("")).is_some());
-        assert!(get(&known, "http://a/").is_none());
-    }
-
-    #[test]
-    fn a_job_is_its_url_its_file_and_its_request() {
-        let mut one = record("http://a/", true);
-        one.file = Some("x".into());
-        one.request = Some("01".into());
-        let history = history(false, [one]);
-        let (x, y) = (RelPath::parse("x").unwrap(), RelPath::parse("y").unwrap());
-        let known = |url, file, request| history.get(url, file, request).is_some();
-        assert!(known("http://a/", Some(&x), Some("01")));
-        assert!(!known("http://a/", Some(&y), Some("01")));
-        assert!(!known("http://a/", Some(&x), None));
-        assert!(!known("http://a/", None, Some("01")));
-        assert!(!known("http://a/x", None, None));
-        let past = history.get("http://a/", Some(&x), Some("01")).unwrap();
-        assert!(past.detail.is_none());
+/// Adds the number of a record, which takes the place of those before it.
+fn push_number(table: &mut Table, key: Key, number: u64) {
+    table.push(key, number);
+    if table.is_due() {
+        table.settle(|_, _| true);
     }
 }

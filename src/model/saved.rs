@@ -23,7 +23,7 @@ pub struct Saved {
 }
 
 /// Where in a pack a response stands: enough to read it alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PackPlace {
     /// Where the record begins, in bytes from the start of the file.
     pub offset: u64,
