@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use memchr::memmem::find_iter;
-use url::Url;
+use url::{Position, Url};
 
 use super::InputFormat;
 use super::compressed::{Stream, packed};
@@ -113,7 +113,9 @@ fn same(found: &Found, other: &Found, how: &str) -> Result<(), String> {
     };
     hold!(
         error.is_some() == other_error.is_some(),
-        "{how}: {error:?}, but {other_error:?}"
+        "{how}: {error:?} after {}, but {other_error:?} after {}",
+        found.entries.len(),
+        other.entries.len()
     );
     if error.is_some() {
         // How far a decoder got before what it could not read depends on what it was given.
@@ -206,9 +208,10 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
         .iter()
         .map(|place| find_iter(&bad.raw, place).count())
         .sum();
-    // In a path it is none: the line is bad for another reason than its URL.
-    let in_path = Url::parse(&bad.shown)
-        .is_ok_and(|url| find_iter(url.path().as_bytes(), SECRET).next().is_some());
+    // In a path or a query it is none: the line is bad for another reason than its URL.
+    let in_path = Url::parse(&bad.shown).is_ok_and(|url| {
+        url.username().is_empty() && count(url[Position::BeforePath..].as_bytes()) > 0
+    });
     if as_secret == count(&bad.raw) && !in_path {
         hold!(
             count(bad.shown.as_bytes()) == 0 && count(reason.as_bytes()) == 0,
@@ -274,7 +277,13 @@ fn try_list(input: &Input<'_>) -> Verdict {
     let found = read(format, input.bytes, usize::MAX, rules);
     let piece = [1, 7, 4096][(input.number % 3) as usize];
     let in_pieces = read(format, input.bytes, piece, rules);
-    same(&found, &in_pieces, "in pieces")?;
+    // libzstd takes a frame that stands in another one's head for one of its own when the
+    // pieces end between them: of what is damaged it need not find the same.
+    let failed = |found: &Found| matches!(found.error, Some(Some(_)));
+    let is_damaged = failed(&found) || failed(&in_pieces);
+    if !(is_damaged && input.name.ends_with("zst")) {
+        same(&found, &in_pieces, "in pieces")?;
+    }
     let Some(error) = &found.error else {
         return Ok("long");
     };
