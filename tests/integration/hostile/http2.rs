@@ -1,3 +1,4 @@
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use fetchall::ErrorKind;
@@ -139,13 +140,19 @@ fn an_upload_that_is_not_taken_is_a_timeout_and_not_sent_twice() {
 
 #[test]
 fn a_connection_that_goes_away_harms_only_what_it_says_it_did_not_look_at() {
-    // Ten at once; the fifth request makes the server go away, the first five are answered.
-    let server = http2(|peer, stream, number| match number {
-        4 => {
+    // Ten at once; the fifth request makes the server go away. What came before is answered, and
+    // what comes after on the same connection is not: it would not be true that nobody looked.
+    let gone = OnceLock::new();
+    let server = http2(move |peer, stream, number| {
+        if number == 4 {
             peer.go_away(stream, 0)?;
-            peer.answer(stream)
+            gone.get_or_init(|| peer.clone());
         }
-        _ => peer.answer(stream),
+        match number {
+            0..=4 => peer.answer(stream),
+            _ if gone.wait().is_same(peer) => Ok(()),
+            _ => peer.answer(stream),
+        }
     });
     let urls = (0..40).map(|n| server.url(&format!("/{n}")));
     let done = run().args(["-j10", "--retries=0"]).urls(urls).go();

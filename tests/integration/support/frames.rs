@@ -51,6 +51,11 @@ pub fn literal(name: &str, value: &str) -> Vec<u8> {
 pub struct Peer(Arc<Mutex<TcpStream>>);
 
 impl Peer {
+    /// Whether this is the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn send(&self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
         self.send_raw(&frame(kind, flags, stream, payload))
     }
