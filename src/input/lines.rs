@@ -16,6 +16,14 @@ pub struct Line<'a> {
     pub too_long: bool,
 }
 
+/// A line without its end, the first one without the mark that some editors begin files with.
+fn content(line: &[u8], is_first: bool) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mark = b"\xef\xbb\xbf";
+    line.strip_prefix(mark).filter(|_| is_first).unwrap_or(line)
+}
+
 impl Line<'_> {
     /// Whether the line is no input: blank, or a comment.
     pub fn is_comment(&self) -> bool {
@@ -63,12 +71,12 @@ impl Lines {
         if too_long {
             reader.skip_until(b'\n')?;
         }
-        let mut bytes = self.buffer.as_slice();
-        bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if self.number == 1 {
-            bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        }
+        let bytes = if too_long {
+            // As much as it takes for it to be too long once more.
+            self.buffer.as_slice()
+        } else {
+            content(&self.buffer, self.number == 1)
+        };
         Ok(Some(Line {
             bytes,
             number: self.number,

@@ -240,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_stays_so_when_it_is_fed_back() {
+        // What is cut off may be blanks alone; where it is cut there may be a CR.
+        for begin in ["http://a/", "\u{feff}http://a/"] {
+            let mut line = format!("{begin}{}", " ".repeat(MAX_LINE - begin.len()));
+            line.push_str("\r \n");
+            for as_json in [false, true] {
+                let rules = Rules {
+                    as_json,
+                    ..Rules::default()
+                };
+                let (_, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
+                let format = if as_json {
+                    InputFormat::JsonLines
+                } else {
+                    InputFormat::Text
+                };
+                let again = whole::read(format, format!("{raw}\n").as_bytes(), rules).unwrap();
+                assert!(
+                    matches!(again[..], [Entry::Invalid(_)]),
+                    "{reason}: {again:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_endless_line_is_one_failed_line_and_the_rest_goes_on() {
         let mut list = vec![b'x'; 3 * MAX_LINE];
         list.extend_from_slice(b"\nhttp://a/\n");
