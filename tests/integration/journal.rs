@@ -166,3 +166,34 @@ fn lines(out: &Out) -> usize {
     let journal = fs::read(out.journal_path()).unwrap();
     journal.iter().filter(|byte| **byte == b'\n').count()
 }
+
+/// A table with room to grow, or one that keeps what nobody asks for, would take several times
+/// as much.
+#[test]
+fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
+    const MANY: u64 = 200_000;
+    let out = Out::new();
+    let journal = out.beside("journal");
+    let url = |number: u64| format!("http://a.test/{number}");
+    let peak_after = |many: u64| {
+        let lines = (0..many).map(|number| {
+            let url = url(number);
+            format!(
+                "{{\"line\":1,\"input\":\"-\",\"url\":\"{url}\",\"ok\":true,\"outcome\":\"fetched\",\"status\":200,\"attempts\":1,\"final_url\":\"{url}\",\"redirects\":0,\"content_type\":\"text/html\",\"bytes\":{number},\"etag\":\"\\\"{number}\\\"\",\"at\":\"2026-11-22T10:00:00.123Z\"}}\n"
+            )
+        });
+        fs::write(&journal, lines.collect::<String>()).unwrap();
+        let done = Run::new()
+            .text()
+            .args(["--journal", journal.to_str().unwrap()])
+            .urls((0..10_000).map(url))
+            .expect_exit(0);
+        assert!(done.stderr.contains("10,000 of 10,000 already done"));
+        done.peak
+    };
+    let few = peak_after(10_000);
+    let more = peak_after(MANY).saturating_sub(few);
+    // What is new is gathered before it is sorted in; the memory of both runs varies a little.
+    let bound = (MANY * 16 >> 10) + 1536;
+    assert!(more < bound, "{few} KiB and {more}, more than {bound}");
+}
