@@ -4,6 +4,7 @@ use std::time::Duration;
 use fetchall::ErrorKind;
 
 use super::{MEMORY, RETRIES, SLACK, STALL, check_all, look_at, tight};
+use crate::support::Run;
 use crate::support::faults::{self, End, Fault};
 
 /// The most memory that all of them at once may take, in KiB.
@@ -76,8 +77,9 @@ fn whatever_follows_a_body_is_no_answer_to_the_next_request() {
             0 => server.url(&format!("/{name}/{n}")),
             _ => server.url(&format!("/good/{n}")),
         });
-        let done = tight()
-            .args(["-j2", "--body", "--retries=0"])
+        // The good ones have to come, however busy the machine is.
+        let done = Run::new()
+            .args(["-j2", "--body", "--retries=0", "--stall-timeout=20s"])
             .urls(urls)
             .go();
         let good = done
@@ -99,7 +101,8 @@ fn whatever_follows_a_body_is_no_answer_to_the_next_request() {
 fn a_body_that_follows_the_head_of_a_head_is_no_answer_to_the_next_request() {
     let server = faults::server();
     let urls: Vec<_> = (0..60).map(|n| server.url(&format!("/good/{n}"))).collect();
-    let done = tight().args(["-I", "-j2"]).urls(&urls).expect_exit(0);
+    let args = ["-I", "-j2", "--stall-timeout=20s"];
+    let done = Run::new().args(args).urls(&urls).expect_exit(0);
     for record in &done.records {
         let path = record.url.split(&server.addr.to_string()).nth(1).unwrap();
         assert_eq!(record.etag, Some(format!("\"{path}\"")), "{record:?}");
