@@ -1,0 +1,40 @@
+//! Certificates for addresses, and an authority that clients trust beside those of the system.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+/// Where Debian and its like keep the authorities of the system.
+const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The file for clients, as a user would have it: some 150 authorities, and one more.
+pub const TRUSTED: &str = "trusted.pem";
+
+/// Writes a certificate and its key for each address to the folder, and [`TRUSTED`].
+pub fn write(folder: &Path, addresses: impl Iterator<Item = Ipv4Addr>) -> io::Result<()> {
+    let authority = authority().map_err(io::Error::other)?;
+    let mut trusted = fs::read(SYSTEM).unwrap_or_default();
+    trusted.extend_from_slice(authority.pem().as_bytes());
+    fs::write(folder.join(TRUSTED), trusted)?;
+    for address in addresses {
+        let name = address.to_string();
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let params = CertificateParams::new(vec![name.clone()]).map_err(io::Error::other)?;
+        let certificate = params.signed_by(&key, &authority);
+        let certificate = certificate.map_err(io::Error::other)?;
+        fs::write(folder.join(format!("{name}.crt")), certificate.pem())?;
+        fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
+    }
+    Ok(())
+}
+
+fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority of a benchmark");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+}

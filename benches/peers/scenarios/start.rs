@@ -1,0 +1,43 @@
+//! How long one URL takes from the start of the program: that of its end, which comes after the
+//! first byte.
+
+use std::net::Ipv4Addr;
+
+use super::{Bench, labelled};
+use crate::nginx::TINY;
+use crate::programs::Tool;
+use crate::table::{Cost, Ratio, Report};
+use crate::work::Lists;
+
+/// Runs that count as one.
+const TIMES: u32 = 20;
+/// Of curl's time.
+const MOST: f64 = 2.0;
+
+pub fn plain(bench: &mut Bench) -> Report {
+    let url = bench.nginx.url(Ipv4Addr::LOCALHOST, "tiny/1");
+    report(bench, "one URL", url)
+}
+
+pub fn tls(bench: &mut Bench) -> Report {
+    let url = bench.nginx.tls_url(Ipv4Addr::LOCALHOST, "tiny/1");
+    report(bench, "one URL over TLS", url)
+}
+
+fn report(bench: &mut Bench, work: &str, url: String) -> Report {
+    let lists = Lists::new(&[url], TINY.len() as u64).expect("a temporary file");
+    let programs = bench.peers.all(&[Tool::Ours, Tool::Bare, Tool::Curl]);
+    let programs: Vec<_> = programs.into_iter().map(|one| one.times(TIMES)).collect();
+    let mut rounds = bench.run(&lists, &programs);
+    rounds.urls *= u64::from(TIMES);
+    let ours = labelled(&rounds, "fetchall");
+    let curl = rounds.rans.iter().find(|(one, _)| one.tool == Tool::Curl);
+    let ratio = |(curl, rans): &(crate::programs::Program, Vec<_>)| {
+        Ratio::of(work, &curl.label, ours, rans).wall(MOST)
+    };
+    Report {
+        costs: Cost::all(work, &rounds),
+        ratios: curl.map(ratio).into_iter().collect(),
+        ..Report::default()
+    }
+}
