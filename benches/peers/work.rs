@@ -84,7 +84,8 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// One run of each that does not count, and so many rounds that do.
+    /// One run of each that does not count, and so many rounds that do: unless it went wrong,
+    /// which is said once.
     pub fn run(nginx: &mut Nginx, lists: &Lists, programs: &[Program], rounds: usize) -> Self {
         let mut rans: Vec<_> = programs
             .iter()
@@ -92,8 +93,11 @@ impl Rounds {
             .collect();
         for round in 0..=rounds {
             for (program, rans) in &mut rans {
+                if rans.iter().any(|ran: &Ran| ran.complaint.is_some()) {
+                    continue;
+                }
                 let ran = one(nginx, lists, program);
-                if round > 0 {
+                if round > 0 || ran.complaint.is_some() {
                     rans.push(ran);
                 }
             }
@@ -131,7 +135,10 @@ pub fn ratio(ours: &[Ran], theirs: &[Ran], of: fn(&Ran) -> f64) -> Option<Spread
 
 fn one(nginx: &mut Nginx, lists: &Lists, program: &Program) -> Ran {
     let mut command = program.command(lists);
-    command.env("SSL_CERT_FILE", nginx.trusted());
+    for authorities in ["SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
+        command.env(authorities, nginx.trusted());
+    }
+    command.env_remove("SSL_CERT_DIR");
     if let Some(output) = &lists.output {
         let _ = fs::remove_dir_all(output);
         fs::create_dir(output).expect("a folder of our own");

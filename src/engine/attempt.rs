@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io::Read;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -62,13 +63,15 @@ pub async fn run<T: Transport, S: BodyStore>(
     wire: &Arc<Wire>,
     seen: &mut Option<ResponseHead>,
 ) -> Result<Step<S::File>, FetchError> {
-    let inner = request(engine, attempt, wire, seen);
     let (outcome, rest) = match engine.options.max_time {
-        None => inner.await,
-        Some(limit) => timeout(limit, inner).await.unwrap_or({
-            let limit = TimeLimit::Attempt(limit);
-            (Err(FetchError::Timeout { limit }), None)
-        }),
+        None => request(engine, attempt, wire, seen).await,
+        Some(limit) => {
+            let inner = request(engine, attempt, wire, seen);
+            timeout(limit, inner).await.unwrap_or({
+                let limit = TimeLimit::Attempt(limit);
+                (Err(FetchError::Timeout { limit }), None)
+            })
+        }
     };
     // The outcome is known: what is left of the body can't change it any more.
     if let (Some(mut rest), Some(head)) = (rest, seen.as_ref()) {
@@ -84,7 +87,8 @@ async fn request<T: Transport, S: BodyStore>(
     seen: &mut Option<ResponseHead>,
 ) -> (Result<Step<S::File>, FetchError>, Option<T::Body>) {
     let options = &engine.options;
-    let opening = engine.transport.open(attempt, wire);
+    // Pinned where it is: it is large, and would be moved at each call.
+    let opening = pin!(engine.transport.open(attempt, wire));
     let opened = head_in_time(opening, options.stall_timeout, wire).await;
     let Response { head, body } = match opened {
         Ok(response) => response,
@@ -224,14 +228,13 @@ pub fn spoils(error: &FetchError) -> bool {
 /// Waits for the head. The clock does not run while the connection is being made: that
 /// has its own.
 async fn head_in_time<R>(
-    opening: impl Future<Output = Result<R, FetchError>>,
+    mut opening: Pin<&mut impl Future<Output = Result<R, FetchError>>>,
     limit: Option<Duration>,
     wire: &Wire,
 ) -> Result<R, FetchError> {
     let Some(limit) = limit else {
         return opening.await;
     };
-    tokio::pin!(opening);
     let start = wire.started();
     let mut deadline = after(start, limit);
     loop {

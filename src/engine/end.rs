@@ -25,7 +25,7 @@ const FREE_RESENDS: u32 = 10;
 /// An attempt that ended, with what was seen of it.
 pub struct Ended {
     /// The attempt.
-    pub attempt: Attempt,
+    pub attempt: Box<Attempt>,
     /// The head of its response, when one came.
     pub head: Option<ResponseHead>,
     /// What was noticed on the wire.

@@ -125,7 +125,7 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
         let engine = self.engine;
         let claimed = self.claim(&job);
         let (method, with_body) = request_of(&job, &engine.options);
-        let mut attempt = Attempt::first(job, method, with_body);
+        let mut attempt = Box::new(Attempt::first(job, method, with_body));
         attempt.known = known;
         if let Err(error) = claimed {
             let settled = settle::given_up(attempt, error, &engine.clock);

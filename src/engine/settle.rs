@@ -44,7 +44,7 @@ pub fn skipped(job: Job, past: &Past, file: Option<RelPath>, clock: &RunClock) -
 }
 
 /// A job that fails without another attempt, because its host was given up.
-pub fn given_up(attempt: Attempt, error: FetchError, clock: &RunClock) -> Settled {
+pub fn given_up(attempt: Box<Attempt>, error: FetchError, clock: &RunClock) -> Settled {
     let end = now();
     let record = Record {
         error: Some(RecordError::from(&error)),

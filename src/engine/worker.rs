@@ -1,6 +1,7 @@
 //! A worker: one lease after another, one attempt at a time.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
     };
     // Dropping the work gives its lease back; its job counts as left. The abort is looked
     // at first: another worker that ends may just have freed a slot for this one.
+    let work = pin!(work);
     tokio::select! {
         biased;
         () = shutdown.aborted() => {}
@@ -78,13 +80,16 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     let wire = Arc::new(Wire::new(start));
     let mut head = None;
     let in_flight = InFlight::new(&engine.live, attempt.url().as_str(), &wire);
-    let running = attempt::run(engine, &attempt, &wire, &mut head);
-    let result = if lease.is_cold() {
-        let has_spare = engine.options.spare() > 0;
-        let is_tls = attempt.url().scheme() == "https";
-        first_at_host(running, &wire, &mut lease, has_spare, is_tls).await
-    } else {
-        running.await
+    let result = {
+        // Pinned where it is: it is large, and would be moved at each call.
+        let running = pin!(attempt::run(engine, &attempt, &wire, &mut head));
+        if lease.is_cold() {
+            let has_spare = engine.options.spare() > 0;
+            let is_tls = attempt.url().scheme() == "https";
+            first_at_host(running, &wire, &mut lease, has_spare, is_tls).await
+        } else {
+            running.await
+        }
     };
     drop(in_flight);
     attempt.simulated |= wire.is_simulated();
@@ -118,7 +123,7 @@ fn part_to_continue<T, S: BodyStore>(
 /// Runs an attempt that goes to its host alone, and tells the scheduler when others may
 /// follow: when its connection stands, or the head of the response is there.
 async fn first_at_host<R>(
-    running: impl Future<Output = R>,
+    mut running: Pin<&mut impl Future<Output = R>>,
     wire: &Wire,
     lease: &mut Lease,
     has_spare: bool,
@@ -131,7 +136,7 @@ async fn first_at_host<R>(
             let _ = tokio::time::timeout(SETTLING, wire.head()).await;
         }
     };
-    tokio::pin!(running, stands);
+    tokio::pin!(stands);
     if has_spare {
         tokio::select! {
             biased;

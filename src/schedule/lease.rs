@@ -16,12 +16,12 @@ pub struct Lease {
     scheduler: Arc<Scheduler>,
     /// Where the slot is; gone once it was given back.
     ticket: Option<Ticket>,
-    attempt: Option<Attempt>,
+    attempt: Option<Box<Attempt>>,
     aside: bool,
 }
 
 impl Lease {
-    pub(super) fn new(scheduler: &Arc<Scheduler>, ticket: Ticket, attempt: Attempt) -> Self {
+    pub(super) fn new(scheduler: &Arc<Scheduler>, ticket: Ticket, attempt: Box<Attempt>) -> Self {
         Self {
             scheduler: Arc::clone(scheduler),
             ticket: Some(ticket),
@@ -32,7 +32,7 @@ impl Lease {
 
     /// Takes the attempt out, to run it. It is put back by [`park`](Self::park) or
     /// [`hand_over`](Self::hand_over).
-    pub fn take(&mut self) -> Option<Attempt> {
+    pub fn take(&mut self) -> Option<Box<Attempt>> {
         self.attempt.take()
     }
 
@@ -74,14 +74,14 @@ impl Lease {
     }
 
     /// The attempt waits until `until` and then goes to the front of its host.
-    pub fn park(mut self, attempt: Attempt, until: Instant, feedback: &Feedback) {
+    pub fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
         self.give_back(feedback, |queue, ticket, _| {
             queue.park(ticket.host, attempt, until);
         });
     }
 
     /// The attempt goes on at another host (or the same), at the front of its queue.
-    pub fn hand_over(mut self, attempt: Attempt, feedback: &Feedback) {
+    pub fn hand_over(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
         self.give_back(feedback, |queue, _, now| {
             let host = queue.host(HostKey::str_of(attempt.url()));
             queue.push_front(host, attempt, now);
@@ -97,7 +97,7 @@ impl Lease {
     fn give_back(
         &mut self,
         feedback: &Feedback,
-        change: impl FnOnce(&mut HostQueue<Attempt>, &Ticket, Instant),
+        change: impl FnOnce(&mut HostQueue<Box<Attempt>>, &Ticket, Instant),
     ) {
         let Some(ticket) = self.ticket.take() else {
             return;

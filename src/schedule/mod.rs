@@ -74,7 +74,7 @@ pub enum Next {
     /// An attempt may run.
     Run(Lease),
     /// The job of this attempt fails: its host was given up.
-    Fail(Attempt, FetchError),
+    Fail(Box<Attempt>, FetchError),
 }
 
 /// Hands out leases, one for each attempt that may run now.
@@ -93,7 +93,7 @@ pub struct Scheduler {
 
 #[derive(Debug)]
 struct State {
-    queue: HostQueue<Attempt>,
+    queue: HostQueue<Box<Attempt>>,
     stopped: bool,
     feed_waits: bool,
     /// What the one who keeps the time waits for.
@@ -147,7 +147,7 @@ impl Scheduler {
     }
 
     /// Changes the queue, and tells everybody whom that concerns.
-    fn change<R>(&self, change: impl FnOnce(&mut HostQueue<Attempt>, Instant) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R) -> R {
         let (result, has_turn) = self.change_quietly(change);
         if has_turn {
             self.work.notify_one();
@@ -159,7 +159,7 @@ impl Scheduler {
     /// there is something to do for it.
     fn change_quietly<R>(
         &self,
-        change: impl FnOnce(&mut HostQueue<Attempt>, Instant) -> R,
+        change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R,
     ) -> (R, bool) {
         let now = now();
         let mut state = self.lock();
@@ -193,7 +193,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`Stopped`] after [`stop`](Self::stop).
-    pub async fn push(&self, attempt: Attempt) -> Result<(), Stopped> {
+    pub async fn push(&self, attempt: Box<Attempt>) -> Result<(), Stopped> {
         loop {
             let room = self.room.notified();
             let has_room = {
@@ -292,8 +292,8 @@ impl State {
     }
 }
 
-fn stragglers(queue: &HostQueue<Attempt>) -> Vec<Straggler> {
-    let straggler = |(attempt, until): (&Attempt, Option<Instant>)| Straggler {
+fn stragglers(queue: &HostQueue<Box<Attempt>>) -> Vec<Straggler> {
+    let straggler = |(attempt, until): (&Box<Attempt>, Option<Instant>)| Straggler {
         url: attempt.url().as_str().to_owned(),
         phase: until.map_or(Phase::Queued, Phase::Parked),
     };
@@ -315,8 +315,8 @@ mod tests {
     use crate::model::{Feedback, Job, Place, Verdict};
     use std::time::Duration;
 
-    fn attempt(url: &str) -> Attempt {
-        Attempt::first(
+    fn attempt(url: &str) -> Box<Attempt> {
+        let attempt = Attempt::first(
             Job {
                 place: Place {
                     number: 0,
@@ -330,7 +330,8 @@ mod tests {
             },
             http::Method::GET,
             false,
-        )
+        );
+        Box::new(attempt)
     }
 
     fn scheduler(per_host: usize, look_ahead: usize) -> Arc<Scheduler> {
