@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -201,10 +201,7 @@ fn count(
         }
         let _ = done.send((lines, marked));
     });
-    match end.recv_timeout(patience) {
-        Ok(counts) => Some(counts),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    end.recv_timeout(patience).ok()
 }
 
 /// A launcher with its child, which do not outlive this process' interest in them.

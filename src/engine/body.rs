@@ -1,10 +1,13 @@
 //! A body on its way from the wire to its store: its clock, its length, its codings, its limit,
 //! and what is expected of it.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::expect::Expectation;
 use super::windows::{Share, Windows};
@@ -171,6 +174,30 @@ impl<F: BodyFile> Sink<'_, F> {
     }
 }
 
+/// Waits for something no longer than this, and tells how long it was waited for. What is there
+/// at once takes no timer, and no look at the clock.
+async fn within<R>(
+    limit: Duration,
+    mut coming: Pin<&mut impl Future<Output = R>>,
+) -> (Option<R>, Duration) {
+    let mut start = None;
+    let mut late = pin!(None);
+    let came = poll_fn(|cx| {
+        if let Poll::Ready(came) = coming.as_mut().poll(cx) {
+            return Poll::Ready(Some(came));
+        }
+        if start.is_none() {
+            start = Some(now());
+            late.set(Some(sleep(limit)));
+        }
+        let late = late.as_mut().as_pin_mut();
+        late.map_or(Poll::Pending, |late| late.poll(cx).map(|()| None))
+    });
+    let came = came.await;
+    let waited = start.map(|start| now().saturating_duration_since(start));
+    (came, waited.unwrap_or_default())
+}
+
 /// Ends a body that brings less than 1 KiB in a window. Only the time spent waiting for
 /// the network counts: a slow disk or a slow reader is not the server's fault.
 pub struct StallClock {
@@ -192,16 +219,18 @@ impl StallClock {
         let Some(window) = self.window else {
             return body.chunk().await;
         };
-        let start = now();
         let left = window.saturating_sub(self.waited);
-        let Ok(chunk) = timeout(left, body.chunk()).await else {
-            return Err(FetchError::Stalled {
-                window,
-                received: self.received,
-            });
+        let (chunk, waited) = within(left, pin!(body.chunk())).await;
+        let chunk = match chunk {
+            Some(chunk) => chunk?,
+            None => {
+                return Err(FetchError::Stalled {
+                    window,
+                    received: self.received,
+                });
+            }
         };
-        let chunk = chunk?;
-        self.waited += now().saturating_duration_since(start);
+        self.waited += waited;
         self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if self.received >= STALL_BYTES {
             self.waited = Duration::ZERO;

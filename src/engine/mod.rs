@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    EndedBy, Event, FetchError, History, Live, MaxFailures, Outcome, Settled, Window,
+    EndedBy, Event, FetchError, History, Live, MaxFailures, Outcome, Settled, Spent, Window,
 };
 use crate::schedule::{RetryPolicy, Scheduler};
 use crate::store::BodyStore;
@@ -131,6 +131,8 @@ pub struct Engine<T, S> {
     pub clock: RunClock,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
+    /// From where they come back.
+    pub spent: Spent,
     /// How the run is ended before its list is.
     pub shutdown: Shutdown,
     /// What earlier runs did.
@@ -171,6 +173,7 @@ impl<T, S> Engine<T, S> {
             _ => None,
         };
         self.live.settled_as(&settled.outcome);
+        self.spent.drop_all();
         room.send(Event::Settled(Box::new(settled)));
         if let Some(error) = ends_run {
             let _ = self.broken.set(error);

@@ -13,7 +13,7 @@ use super::*;
 use crate::fetch::{Body, Response};
 use crate::model::{
     Attempt, Cause, Entry, ErrorKind, FetchError, Job, OutcomeName, Place, ResponseHead, Settled,
-    Wire,
+    Spent, Wire,
 };
 use crate::schedule::{PerHost, ScheduleOptions};
 use crate::store::Discard;
@@ -234,6 +234,7 @@ impl Bench {
             live: Arc::clone(&live),
             clock: RunClock::start(),
             events,
+            spent: Spent::default(),
             shutdown: self.shutdown,
             history: Arc::default(),
             windows: Windows::new(),

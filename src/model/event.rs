@@ -1,6 +1,8 @@
 //! What the engine says while it runs.
 
 use std::cell::OnceCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -51,6 +53,11 @@ impl Settled {
         Ok(self.json.get().map(Vec::as_slice).unwrap_or_default())
     }
 
+    /// Forgets the record as JSON. To be called where it was made, after everybody had it.
+    pub fn forget_json(&mut self) {
+        self.json = OnceCell::new();
+    }
+
     /// Puts the body into the record.
     pub fn attach_body(&mut self, body: &Bytes) {
         self.record.attach_body(body);
@@ -73,4 +80,45 @@ pub enum Event {
         /// Whether these are all of the list.
         is_all: bool,
     },
+}
+
+/// Events that were reported, on their way back to be dropped where they were made: memory that
+/// one thread gives back for another goes through a lock of the allocator, and both wait for it.
+#[derive(Debug, Clone, Default)]
+pub struct Spent(Arc<Returned>);
+
+#[derive(Debug, Default)]
+struct Returned {
+    are_some: AtomicBool,
+    events: Mutex<Vec<Event>>,
+}
+
+/// So many events may be on their way back; nobody needs to be there to drop them.
+const MOST_SPENT: usize = 2048;
+
+impl Spent {
+    /// Gives events back; they stay here when too many are on their way already.
+    pub fn give_back(&self, spent: &mut Vec<Event>) {
+        {
+            let mut events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner);
+            if events.is_empty() {
+                std::mem::swap(&mut *events, spent);
+            } else if events.len() < MOST_SPENT {
+                events.append(spent);
+            }
+        }
+        self.0.are_some.store(true, Ordering::Release);
+        spent.clear();
+    }
+
+    /// Drops here what has come back.
+    pub fn drop_all(&self) {
+        if !self.0.are_some.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let mut events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = std::mem::take(&mut *events);
+        drop(events);
+        drop(spent);
+    }
 }

@@ -27,7 +27,7 @@ pub use attempt::{Attempt, Hop};
 pub use digest::{Sha256, Sha256Context};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
-pub use event::{Event, Settled};
+pub use event::{Event, Settled, Spent};
 pub use feedback::{Feedback, Verdict};
 pub use history::{History, Past};
 pub use job::{Credentials, Entry, HostKey, InvalidLine, Job, Place, Wish};

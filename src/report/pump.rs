@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
 use super::ordered::Order;
-use crate::model::{Event, Outcome, Summary, Window};
+use crate::model::{Event, Outcome, Spent, Summary, Window};
 
 /// Events that may wait for the reporters.
 const QUEUE: usize = 1024;
@@ -53,6 +53,9 @@ pub struct Pump {
     failed: CancellationToken,
     end: PumpEnd,
     reported: Reported,
+    /// Reported since the last flush.
+    passed: Vec<Event>,
+    spent: Spent,
 }
 
 /// A pump at work.
@@ -74,7 +77,15 @@ impl Pump {
             failed,
             end: PumpEnd::default(),
             reported: Reported::default(),
+            passed: Vec::new(),
+            spent: Spent::default(),
         }
+    }
+
+    /// Where events are to be dropped after they were reported.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.spent.clone()
     }
 
     /// Everything is reported in input order; credits go back to `window`.
@@ -185,6 +196,12 @@ impl Pump {
             self.end.summary.count(&settled.outcome);
             self.end.summary.count_change(settled.record.change);
         }
+        if let Event::Settled(settled) = &mut event
+            && !self.attach_bodies
+        {
+            settled.forget_json();
+            self.passed.push(event);
+        }
     }
 
     fn flush(&mut self) {
@@ -192,6 +209,7 @@ impl Pump {
             let told = each(&mut self.reporters, |reporter| reporter.flush());
             self.note(told);
         }
+        self.spent.give_back(&mut self.passed);
         let mut reported = self.reported.lock();
         if self.end.error.is_none() {
             reported.clone_from(&self.end.summary);

@@ -235,6 +235,7 @@ impl Run {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> Result<Summary, RunError> {
+        let spent = self.pump.spent();
         let (events, pump) = self.pump.start().map_err(|source| {
             Problem::from(ReportError {
                 what: "the results".to_owned(),
@@ -262,6 +263,7 @@ impl Run {
             live: Arc::clone(&self.live),
             clock: self.clock,
             events,
+            spent,
             shutdown: self.shutdown.clone(),
             history: self.history,
             windows: Windows::new(),

@@ -293,11 +293,11 @@ impl State {
 }
 
 fn stragglers(queue: &HostQueue<Box<Attempt>>) -> Vec<Straggler> {
-    let straggler = |(attempt, until): (&Box<Attempt>, Option<Instant>)| Straggler {
+    let waiting = queue.waiting().map(|(attempt, until)| Straggler {
         url: attempt.url().as_str().to_owned(),
         phase: until.map_or(Phase::Queued, Phase::Parked),
-    };
-    queue.waiting().map(straggler).collect()
+    });
+    waiting.collect()
 }
 
 fn log(changes: &[(HostKey, Change)]) {

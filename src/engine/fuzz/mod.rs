@@ -14,7 +14,7 @@ use super::{Engine, EngineOptions, RunClock, Shutdown, Windows};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
-    Attempt, ErrorKind, FetchError, Job, Known, Live, Part, Past, Place, Version, Wish,
+    Attempt, ErrorKind, FetchError, Job, Known, Live, Part, Past, Place, Spent, Version, Wish,
 };
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::Discard;
@@ -46,6 +46,7 @@ fn engine<T: Transport>(transport: T) -> Engine<T, Discard> {
         live,
         clock: RunClock::start(),
         events: mpsc::channel(1).0,
+        spent: Spent::default(),
         shutdown: Shutdown::new(),
         history: Arc::default(),
         windows: Windows::new(),
