@@ -4,6 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,12 @@ pub struct Watch {
     pub limit: Duration,
     /// Where connections wait for room among the open files.
     pub descriptors: Descriptors,
+    /// Where connections are counted.
+    pub made: Made,
 }
+
+/// Connections that were made, or tried.
+pub type Made = Arc<AtomicUsize>;
 
 impl<S> Layer<S> for Watch {
     type Service = Watched<S>;
@@ -56,6 +62,7 @@ impl<S> Layer<S> for Watch {
             inner,
             limit: self.limit,
             descriptors: self.descriptors.clone(),
+            made: Arc::clone(&self.made),
         }))
     }
 }
@@ -70,6 +77,7 @@ struct Under<S> {
     inner: S,
     limit: Duration,
     descriptors: Descriptors,
+    made: Made,
 }
 
 impl<S> Clone for Watched<S> {
@@ -102,6 +110,7 @@ where
             call.wire.connecting();
         }
         let under = Arc::clone(&self.0);
+        under.made.fetch_add(1, Relaxed);
         let wire = call.as_ref().map(|call| Arc::clone(&call.wire));
         let connecting = async move {
             // Its time runs only from here: waiting for room is not the host's fault.

@@ -1,31 +1,23 @@
 //! The transport over reqwest: a client that does nothing by itself. No redirects, no
 //! retries, no decoding, no time-outs but the one over connecting.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::classify::{Phase, classify, connection_died, was_turned_away};
-use super::connect::{CALL, Call, Watch, is_retry, port_of_call};
+use super::clients::Clients;
+use super::connect::{CALL, Call};
 use super::descriptors::Descriptors;
-use super::dns::Resolver;
 use super::guard::{NotPublic, check_literal};
-use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
+use super::options::{HttpOptions, TransportError};
 use super::received::HttpBody;
 use super::{Response, Transport};
 use crate::model::{Asked, Attempt, Credentials, FetchError, ResponseHead, Unheard, Wire};
 
-/// How long an idle connection is kept: under the 5 s after which common servers close
-/// theirs, so that a request seldom meets a connection that is just being closed.
-const IDLE: Duration = Duration::from_secs(4);
-/// Bytes of a head over HTTP/2, unpacked. hyper's own limit of 16 KiB is less than some sites
-/// send; over HTTP/1.1 it takes 400 KiB.
-const MAX_HTTP2_HEAD: u32 = 128 * 1024;
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
@@ -35,7 +27,7 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 /// The transport over reqwest.
 #[derive(Debug)]
 pub struct HttpTransport {
-    client: reqwest::Client,
+    clients: Clients,
     descriptors: Descriptors,
     body: Option<Bytes>,
     keeps_requests: bool,
@@ -53,10 +45,10 @@ impl HttpTransport {
     /// When certificates can't be read or options do not go together.
     pub fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
         let descriptors = Descriptors::new();
-        let client = build_client(&options, idle_per_host, &descriptors)?;
+        let clients = Clients::new(&options, idle_per_host, &descriptors)?;
         let (home, abroad) = header_sets(&options);
         Ok(Self {
-            client,
+            clients,
             descriptors,
             body: options.body,
             keeps_requests: options.keep_requests,
@@ -138,7 +130,8 @@ impl HttpTransport {
             port: request.url().port_or_known_default(),
             is_retry: attempt.retries_used > 0,
         };
-        CALL.scope(call, self.client.execute(request)).await
+        let client = self.clients.for_request(wire.hosts());
+        CALL.scope(call, client.execute(request)).await
     }
 }
 
@@ -247,101 +240,6 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
         home.append(name, value.clone());
     }
     (home, abroad)
-}
-
-fn build_client(
-    options: &HttpOptions,
-    idle_per_host: usize,
-    descriptors: &Descriptors,
-) -> Result<reqwest::Client, TransportError> {
-    let certs = match &options.cacert {
-        Some(path) => Some(read_certs(path)?),
-        None => None,
-    };
-    let only = certs.is_some();
-    let first = builder(options, certs, descriptors)?
-        .pool_max_idle_per_host(idle_per_host)
-        .build();
-    let client = match first {
-        Ok(client) => client,
-        // Without any CA certificate on the system no client can be built, not even one
-        // for http (reqwest#2965): then nobody is trusted, and https says why it fails.
-        Err(_) if !only => builder(options, Some(Vec::new()), descriptors)?
-            .pool_max_idle_per_host(idle_per_host)
-            .build()
-            .map_err(client_error)?,
-        Err(error) => return Err(client_error(error)),
-    };
-    Ok(client)
-}
-
-fn environment_names_a_proxy() -> bool {
-    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
-        .iter()
-        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()])
-        .any(|name| std::env::var_os(name).is_some())
-}
-
-fn client_error(error: reqwest::Error) -> TransportError {
-    TransportError::Client(crate::model::chain_text(&error))
-}
-
-fn builder(
-    options: &HttpOptions,
-    certs: Option<Vec<reqwest::Certificate>>,
-    descriptors: &Descriptors,
-) -> Result<reqwest::ClientBuilder, TransportError> {
-    let resolver = Resolver::new(options.resolve.clone(), port_of_call)
-        .anew_when(is_retry)
-        .only_public(options.deny_private);
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .pool_idle_timeout(IDLE)
-        .http2_keep_alive_interval(options.ping)
-        .http2_keep_alive_timeout(options.ping)
-        .http2_max_header_list_size(MAX_HTTP2_HEAD)
-        .dns_resolver(resolver)
-        .connector_layer(Watch {
-            limit: options.connect_timeout,
-            descriptors: descriptors.clone(),
-        });
-    builder = match options.version {
-        HttpVersion::Auto => builder,
-        HttpVersion::Http1 => builder.http1_only(),
-        HttpVersion::Http2PriorKnowledge => builder.http2_prior_knowledge(),
-    };
-    if let Some(certs) = certs {
-        builder = builder.tls_certs_only(certs);
-    }
-    if options.insecure {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    Ok(match &options.proxy {
-        // A proxy resolves the names itself, or is an inner address: nothing could be checked.
-        Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
-        Proxy::Environment if options.deny_private => builder.no_proxy(),
-        // It would be asked for every request.
-        Proxy::Environment if !environment_names_a_proxy() => builder.no_proxy(),
-        Proxy::Environment => builder,
-        Proxy::Direct => builder.no_proxy(),
-        Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.0.clone()).map_err(client_error)?),
-    })
-}
-
-fn read_certs(path: &Path) -> Result<Vec<reqwest::Certificate>, TransportError> {
-    let failed = |cause: String| TransportError::CaCert {
-        path: path.to_owned(),
-        cause,
-    };
-    let pem = std::fs::read(path).map_err(|error: io::Error| failed(error.to_string()))?;
-    let certs = reqwest::Certificate::from_pem_bundle(&pem)
-        .map_err(|error| failed(crate::model::chain_text(&error)))?;
-    if certs.is_empty() {
-        return Err(failed("it holds no certificate in PEM".to_owned()));
-    }
-    Ok(certs)
 }
 
 #[cfg(test)]

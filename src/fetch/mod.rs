@@ -2,6 +2,7 @@
 //! clock: those stand above, so that a simulated fault meets the real ones.
 
 mod classify;
+mod clients;
 mod clock;
 mod connect;
 mod decode;
@@ -15,6 +16,7 @@ mod http;
 mod options;
 mod received;
 mod spec;
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Shared counters: how the run stands right now.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ pub struct Live {
     failed: [AtomicU64; ErrorKind::ALL.len()],
     in_flight: AtomicU64,
     parked: AtomicU64,
+    hosts: AtomicUsize,
     retries: AtomicU64,
     bytes: AtomicU64,
     busy_us: AtomicU64,
@@ -182,6 +183,17 @@ impl Live {
     /// So many attempts are parked now.
     pub fn parked(&self, parked: usize) {
         self.parked.store(parked as u64, Relaxed);
+    }
+
+    /// So many hosts have been begun and have something left to be fetched.
+    pub fn hosts_begun(&self, hosts: usize) {
+        self.hosts.store(hosts, Relaxed);
+    }
+
+    /// Hosts that have been begun and have something left to be fetched.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts.load(Relaxed)
     }
 
     /// Attempts that wait for their time.

@@ -22,6 +22,7 @@ pub enum Unheard {
 #[derive(Debug)]
 pub struct Wire {
     start: Instant,
+    hosts: usize,
     connects: AtomicU64,
     connect_ended_ns: AtomicU64,
     connected: AtomicBool,
@@ -38,6 +39,7 @@ impl Wire {
     pub fn new(start: Instant) -> Self {
         Self {
             start,
+            hosts: 1,
             connects: AtomicU64::new(0),
             connect_ended_ns: AtomicU64::new(0),
             connected: AtomicBool::new(false),
@@ -47,6 +49,18 @@ impl Wire {
             no_room: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
         }
+    }
+
+    /// While so many hosts have been begun and have something left to be fetched.
+    #[must_use]
+    pub fn among(self, hosts: usize) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// Hosts that have been begun and have something left to be fetched.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts
     }
 
     /// When the request was begun.

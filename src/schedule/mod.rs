@@ -169,6 +169,7 @@ impl Scheduler {
         let timer_changed = state.timer_changed(now);
         let changes = state.queue.take_changes();
         self.live.parked(state.queue.parked());
+        self.live.hosts_begun(state.queue.begun());
         if state.queue.is_tail() {
             self.live.wait_for(|| stragglers(&state.queue));
         }

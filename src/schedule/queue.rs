@@ -12,6 +12,8 @@ use super::control::{Control, Gate, Load, Rules, Start};
 use super::spacing::Spacing;
 use super::timers::Timers;
 
+#[cfg(doc)]
+use host::EVEN;
 use host::{Host, Place, Tag};
 
 /// Starts may come so much too early to make up for late ones, when a total rate is set.
@@ -61,8 +63,8 @@ pub enum Turn<T> {
 ///
 /// Hosts that can run something take turns, one item each, and come the sooner the less slot
 /// time they have used: start-time fair queueing (Goyal, Vin and Cheng 1996), with the time
-/// its items usually take charged to a host in advance. So a quick host does not wait for
-/// its turn behind a hundred slow ones. An item is queued, parked or running; each of these
+/// its items usually take charged to a host in advance, and counted in steps of [`EVEN`]. So a
+/// quick host does not wait for its turn behind a hundred slow ones. An item is queued, parked or running; each of these
 /// gives it to exactly one of the others. Whether a host can run something, its [`Control`]
 /// says.
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub struct HostQueue<T> {
     /// Of those that run: not counted against the total.
     aside: usize,
     idle: usize,
+    /// Hosts of which something was started, those that are idle included.
+    started: usize,
     ended: bool,
     changes: Vec<(HostKey, Change)>,
 }
@@ -113,6 +117,7 @@ impl<T> HostQueue<T> {
             active: 0,
             aside: 0,
             idle: 0,
+            started: 0,
             ended: false,
             changes: Vec::new(),
         }
@@ -134,6 +139,12 @@ impl<T> HostQueue<T> {
     #[must_use]
     pub fn parked(&self) -> usize {
         self.parked
+    }
+
+    /// Hosts of which something was started, and something is left.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        self.started.saturating_sub(self.idle)
     }
 
     /// Whether the input has ended and only a few items are left.
@@ -272,6 +283,7 @@ impl<T> HostQueue<T> {
             };
             let took = now.saturating_duration_since(ticket.start.at).as_micros();
             host.charge(u64::try_from(took).unwrap_or(u64::MAX), ticket.charged);
+            host.notice(&feedback.verdict);
             host.running -= 1;
             ended = usize::from(host.running == 0);
             if let Some(control) = &mut host.control {
@@ -356,15 +368,15 @@ impl<T> HostQueue<T> {
     fn next_in_ring(&mut self) -> Option<usize> {
         let share = self.share();
         let has_less = |tag: &&Tag| {
-            let host = self.hosts.get(tag.2).and_then(Option::as_ref);
+            let host = self.hosts.get(tag.host).and_then(Option::as_ref);
             host.is_none_or(|host| host.running < share)
         };
         let first = *self.ring.first()?;
         let next = self.ring.iter().take(LOOK_AT).find(has_less);
         let next = next.copied().unwrap_or(first);
         self.ring.remove(&next);
-        self.clock = self.clock.max(first.0);
-        Some(next.2)
+        self.clock = self.clock.max(first.spent);
+        Some(next.host)
     }
 
     /// Puts a host whose time was counted where it belongs now.
@@ -373,7 +385,7 @@ impl<T> HostQueue<T> {
             return;
         };
         if let Place::Ring(tag) = host.place {
-            let moved = (host.spent, tag.1, id);
+            let moved = host.tag(tag.wish, id);
             host.place = Place::Ring(moved);
             self.ring.remove(&tag);
             self.ring.insert(moved);
@@ -416,6 +428,7 @@ impl<T> HostQueue<T> {
         host.spent = host.spent.saturating_add(charged);
         host.running += 1;
         let begun = usize::from(host.running == 1);
+        let first = usize::from(host.control.is_none());
         let control = host
             .control
             .get_or_insert_with(|| Box::new(Control::new(&rules, now)));
@@ -423,6 +436,7 @@ impl<T> HostQueue<T> {
         self.queued -= 1;
         self.running += 1;
         self.active += begun;
+        self.started += first;
         if let Some(rate) = &mut self.rate {
             rate.start(now);
         }
@@ -451,7 +465,7 @@ impl<T> HostQueue<T> {
     /// Puts a host where it belongs: into the ring if it can run something, among the
     /// failing if it was given up, and under a timer if it has to wait.
     fn place(&mut self, id: usize, now: Instant) {
-        let clock = self.clock;
+        let (clock, sequence) = (self.clock, self.sequence + 1);
         let Some(host) = self.host_mut(id) else {
             return;
         };
@@ -472,12 +486,9 @@ impl<T> HostQueue<T> {
                     // Who comes back after a pause has saved nothing up.
                     host.spent = host.spent.max(clock);
                 }
-                let spent = host.spent;
-                self.sequence += 1;
-                let tag = (spent, self.sequence, id);
-                if let Some(host) = self.host_mut(id) {
-                    host.place = Place::Ring(tag);
-                }
+                let tag = host.tag(sequence, id);
+                host.place = Place::Ring(tag);
+                self.sequence = sequence;
                 self.ring.insert(tag);
             }
             Gate::Shut => {
@@ -530,6 +541,7 @@ impl<T> HostQueue<T> {
         }
         let forgotten = self.hosts.get_mut(id).and_then(Option::take);
         if let Some(host) = forgotten {
+            self.started -= usize::from(host.control.is_some());
             self.ids.remove(&host.key);
             self.free.push(id);
         }

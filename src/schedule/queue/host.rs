@@ -3,12 +3,29 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::model::HostKey;
+use crate::model::{HostKey, Verdict};
 use crate::schedule::control::{Control, Gate};
 
-/// The place of a host in the order of turns: the slot time it has used in microseconds, the
-/// age of its wish, the host.
-pub type Tag = (u64, u64, usize);
+/// Slot time in microseconds within which hosts are taken as even. Among them go first those
+/// that have a connection to spare: where requests are quick, a host gets some in a row, and
+/// thousands of hosts need no more connections than there are requests at the same time.
+pub const EVEN: u64 = 100_000;
+
+/// An item counts for at least so much, however quick it was: no more than so many in a row.
+const LEAST: u64 = EVEN / 32;
+
+/// The place of a host in the order of turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag {
+    /// The slot time it has used, in whole [`EVEN`]s.
+    pub spent: u64,
+    /// Whether it needs another connection, as far as that can be told.
+    pub connects: bool,
+    /// The age of its wish.
+    pub wish: u64,
+    /// The host.
+    pub host: usize,
+}
 
 #[derive(Debug)]
 pub struct Host<T> {
@@ -21,6 +38,8 @@ pub struct Host<T> {
     /// Whether the last turn was one of the returned.
     pub fresh_next: bool,
     pub running: usize,
+    /// The most that ran together and had an answer: so many connections it may have.
+    pub connections: usize,
     /// Slot time it has used, on the clock of the turns.
     pub spent: u64,
     /// What an item of it usually takes.
@@ -51,6 +70,7 @@ impl<T> Host<T> {
             fresh: VecDeque::new(),
             fresh_next: false,
             running: 0,
+            connections: 0,
             spent: 0,
             usual: 0,
             timers: 0,
@@ -79,10 +99,20 @@ impl<T> Host<T> {
 
     /// An item took so long; `charged` was counted in advance.
     pub fn charge(&mut self, took: u64, charged: u64) {
-        self.spent = self.spent.saturating_add(took).saturating_sub(charged);
+        let counts = took.max(LEAST);
+        self.spent = self.spent.saturating_add(counts).saturating_sub(charged);
         self.usual = match self.usual {
             0 => took,
             usual => usual - usual / 8 + took / 8,
+        };
+    }
+
+    /// What an item that ends tells of the connections.
+    pub fn notice(&mut self, verdict: &Verdict) {
+        self.connections = match verdict {
+            Verdict::Answered | Verdict::Refused { .. } => self.connections.max(self.running),
+            Verdict::NotConnected(_) => 0,
+            Verdict::Troubled | Verdict::Nothing => self.connections,
         };
     }
 
@@ -91,6 +121,16 @@ impl<T> Host<T> {
             Some(control) => control.gate(self.running, now),
             None if self.running == 0 => Gate::Open,
             None => Gate::Full,
+        }
+    }
+
+    /// Its place in the order of turns, for a wish of this age.
+    pub fn tag(&self, wish: u64, host: usize) -> Tag {
+        Tag {
+            spent: self.spent - self.spent % EVEN,
+            connects: self.running >= self.connections,
+            wish,
+            host,
         }
     }
 

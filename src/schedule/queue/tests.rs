@@ -633,7 +633,8 @@ fn an_item_that_is_refused_for_ever_does_not_keep_the_others_out() {
 fn a_host_that_keeps_its_slots_for_long_does_not_get_them_all() {
     let mut queue = HostQueue::new(rules(100, 10), None);
     let now = Instant::now();
-    for item in 0..100 {
+    // More than have their turn: a host that has nothing more leaves its share to the others.
+    for item in 0..400 {
         queue.add("slow", ("slow", item), now);
         for quick in ["a", "b", "c", "d"] {
             queue.add(quick, (quick, item), now);

@@ -1,0 +1,160 @@
+//! The client of reqwest, and when another one takes its place.
+//!
+//! A client keeps its idle connections for [`IDLE`], and nothing can be said about their number:
+//! on a list of many hosts thousands pile up, at 32 to 60 KiB each. They go with their client.
+//! So a new one takes its place when most of its connections can be of no use any more: when it
+//! has made many more than there are hosts that have something left to be fetched.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use super::connect::{Made, Watch, is_retry, port_of_call};
+use super::descriptors::Descriptors;
+use super::dns::Resolver;
+use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
+use super::tls;
+
+/// How long an idle connection is kept: under the 5 s after which common servers close
+/// theirs, so that a request seldom meets a connection that is just being closed.
+const IDLE: Duration = Duration::from_secs(4);
+/// Bytes of a head over HTTP/2, unpacked. hyper's own limit of 16 KiB is less than some sites
+/// send; over HTTP/1.1 it takes 400 KiB.
+const MAX_HTTP2_HEAD: u32 = 128 * 1024;
+/// Connections that a client may make, however few hosts are under way.
+const FEW: usize = 384;
+/// Connections for each of these hosts, beyond which a client has had its time.
+const FOR_A_HOST: usize = 2;
+
+/// The client that sends what comes now.
+#[derive(Debug)]
+pub struct Clients {
+    maker: Maker,
+    now: Mutex<Generation>,
+}
+
+#[derive(Debug)]
+struct Generation {
+    client: reqwest::Client,
+    made: Made,
+}
+
+/// All that a client is made of. Names that were looked up and TLS sessions outlive it.
+struct Maker {
+    options: HttpOptions,
+    idle_per_host: usize,
+    descriptors: Descriptors,
+    resolver: Arc<Resolver>,
+    tls: ClientConfig,
+}
+
+impl Clients {
+    /// A client that keeps `idle_per_host` idle connections for each host.
+    ///
+    /// # Errors
+    /// When certificates can't be read or options do not go together.
+    pub fn new(
+        options: &HttpOptions,
+        idle_per_host: usize,
+        descriptors: &Descriptors,
+    ) -> Result<Self, TransportError> {
+        let resolver = Resolver::new(options.resolve.clone(), port_of_call)
+            .anew_when(is_retry)
+            .only_public(options.deny_private);
+        let maker = Maker {
+            options: options.clone(),
+            idle_per_host,
+            descriptors: descriptors.clone(),
+            resolver: Arc::new(resolver),
+            tls: tls::config(options)?,
+        };
+        let now = Mutex::new(maker.make()?);
+        Ok(Self { maker, now })
+    }
+
+    /// The client for a request, while so many hosts have something left to be fetched.
+    pub fn for_request(&self, hosts: usize) -> reqwest::Client {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = FEW.max(hosts.saturating_mul(FOR_A_HOST));
+        if now.made.load(Relaxed) > most {
+            match self.maker.make() {
+                Ok(next) => *now = next,
+                // It was made once; the old one does as well.
+                Err(error) => {
+                    tracing::debug!("no new client: {error}");
+                    now.made.store(0, Relaxed);
+                }
+            }
+        }
+        now.client.clone()
+    }
+}
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Maker");
+        shown
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Maker {
+    fn make(&self) -> Result<Generation, TransportError> {
+        let made = Made::new(AtomicUsize::new(0));
+        let client = self.builder(&made)?.build().map_err(client_error)?;
+        Ok(Generation { client, made })
+    }
+
+    fn builder(&self, made: &Made) -> Result<reqwest::ClientBuilder, TransportError> {
+        let options = &self.options;
+        let builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(self.idle_per_host)
+            .http2_keep_alive_interval(options.ping)
+            .http2_keep_alive_timeout(options.ping)
+            .http2_max_header_list_size(MAX_HTTP2_HEAD)
+            .dns_resolver(Arc::clone(&self.resolver))
+            .tls_backend_preconfigured(self.tls.clone())
+            .connector_layer(Watch {
+                limit: options.connect_timeout,
+                descriptors: self.descriptors.clone(),
+                made: Arc::clone(made),
+            });
+        let builder = match options.version {
+            HttpVersion::Auto => builder,
+            HttpVersion::Http1 => builder.http1_only(),
+            HttpVersion::Http2PriorKnowledge => builder.http2_prior_knowledge(),
+        };
+        Ok(match &options.proxy {
+            // A proxy resolves the names itself, or is an inner address: nothing could be
+            // checked.
+            Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
+            Proxy::Environment if options.deny_private => builder.no_proxy(),
+            // It would be asked for every request.
+            Proxy::Environment if !environment_names_a_proxy() => builder.no_proxy(),
+            Proxy::Environment => builder,
+            Proxy::Direct => builder.no_proxy(),
+            Proxy::Url(url) => {
+                builder.proxy(reqwest::Proxy::all(url.0.clone()).map_err(client_error)?)
+            }
+        })
+    }
+}
+
+fn environment_names_a_proxy() -> bool {
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()])
+        .any(|name| std::env::var_os(name).is_some())
+}
+
+fn client_error(error: reqwest::Error) -> TransportError {
+    TransportError::Client(crate::model::chain_text(&error))
+}
