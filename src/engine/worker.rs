@@ -77,7 +77,8 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     if std::mem::take(&mut attempt.again) {
         engine.live.retrying();
     }
-    let wire = Arc::new(Wire::new(start).among(engine.live.hosts()));
+    let of_use = engine.live.connections_of_use();
+    let wire = Arc::new(Wire::new(start).while_of_use(of_use));
     let mut head = None;
     let in_flight = InFlight::new(&engine.live, attempt.url().as_str(), &wire);
     let result = {

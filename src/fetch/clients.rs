@@ -2,8 +2,8 @@
 //!
 //! A client keeps its idle connections for [`IDLE`], and nothing can be said about their number:
 //! on a list of many hosts thousands pile up, at 32 to 60 KiB each. They go with their client.
-//! So a new one takes its place when most of its connections can be of no use any more: when it
-//! has made many more than there are hosts that have something left to be fetched.
+//! So a new one takes its place when many more are open than there are requests under way, and
+//! hosts that have something left to be fetched.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -24,10 +24,11 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Bytes of a head over HTTP/2, unpacked. hyper's own limit of 16 KiB is less than some sites
 /// send; over HTTP/1.1 it takes 400 KiB.
 const MAX_HTTP2_HEAD: u32 = 128 * 1024;
-/// Connections that a client may make, however few hosts are under way.
-const FEW: usize = 384;
-/// Connections for each of these hosts, beyond which a client has had its time.
-const FOR_A_HOST: usize = 2;
+/// Connections that may be open beyond those that are of use: nobody has too little memory for so
+/// few.
+const FEW: usize = 256;
+/// How many may be open for one that is of use.
+const TIMES: usize = 2;
 
 /// The client that sends what comes now.
 #[derive(Debug)]
@@ -75,21 +76,31 @@ impl Clients {
         Ok(Self { maker, now })
     }
 
-    /// The client for a request, while so many hosts have something left to be fetched.
-    pub fn for_request(&self, hosts: usize) -> reqwest::Client {
+    /// The client for a request, while so many connections are of use.
+    pub fn for_request(&self, of_use: usize) -> reqwest::Client {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = FEW.max(hosts.saturating_mul(FOR_A_HOST));
+        let most = FEW + of_use.saturating_mul(TIMES);
         if now.made.load(Relaxed) > most {
-            match self.maker.make() {
-                Ok(next) => *now = next,
-                // It was made once; the old one does as well.
-                Err(error) => {
-                    tracing::debug!("no new client: {error}");
-                    now.made.store(0, Relaxed);
-                }
-            }
+            self.look_at_open(&mut now, most);
         }
         now.client.clone()
+    }
+
+    /// So many were made that too many may be open. Where that can't be seen, they are.
+    fn look_at_open(&self, now: &mut Generation, most: usize) {
+        let open = self.maker.descriptors.connections();
+        if let Some(open) = open.filter(|open| *open <= most) {
+            now.made.store(open, Relaxed);
+            return;
+        }
+        match self.maker.make() {
+            Ok(next) => *now = next,
+            // It was made once; the old one does as well.
+            Err(error) => {
+                tracing::debug!("no new client: {error}");
+                now.made.store(0, Relaxed);
+            }
+        }
     }
 }
 

@@ -44,6 +44,8 @@ const SCARCE: (usize, usize) = (3, 4);
 #[derive(Debug, Clone)]
 pub struct Descriptors {
     most: Option<usize>,
+    /// Those open at the start.
+    others: usize,
     /// Connections being made; each may not have its descriptor yet.
     coming: Arc<AtomicUsize>,
     /// Those that wait for room.
@@ -79,6 +81,7 @@ impl Descriptors {
     pub fn new() -> Self {
         Self {
             most: allowed().map(|allowed| most_open(allowed, count_open())),
+            others: count_open(),
             waiting: Arc::default(),
             coming: Arc::default(),
             highest: Arc::default(),
@@ -131,6 +134,12 @@ impl Descriptors {
             self.waiting.load(Relaxed) > 0
                 || (self.highest.load(Relaxed) > few && self.count() > few)
         })
+    }
+
+    /// Connections that are open now, about; `None` where that can't be seen.
+    #[must_use]
+    pub fn connections(&self) -> Option<usize> {
+        (self.others > 0).then(|| self.count().saturating_sub(self.others))
     }
 
     fn has_room(&self) -> bool {

@@ -130,7 +130,7 @@ impl HttpTransport {
             port: request.url().port_or_known_default(),
             is_retry: attempt.retries_used > 0,
         };
-        let client = self.clients.for_request(wire.hosts());
+        let client = self.clients.for_request(wire.connections_of_use());
         CALL.scope(call, client.execute(request)).await
     }
 }

@@ -7,7 +7,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 
 use super::options::{HttpOptions, HttpVersion, TransportError};
@@ -64,7 +66,8 @@ fn roots(path: &Path) -> Result<RootCertStore, TransportError> {
 #[derive(Debug)]
 struct System {
     provider: Arc<CryptoProvider>,
-    verifier: OnceLock<Result<Verifier, Error>>,
+    /// `None` where the system has no certificates.
+    verifier: OnceLock<Option<Verifier>>,
 }
 
 impl System {
@@ -76,10 +79,12 @@ impl System {
     }
 
     fn verifier(&self) -> Result<&Verifier, Error> {
-        self.verifier
-            .get_or_init(|| Verifier::new(Arc::clone(&self.provider)))
-            .as_ref()
-            .map_err(Clone::clone)
+        let verifier = self
+            .verifier
+            .get_or_init(|| Verifier::new(Arc::clone(&self.provider)).ok());
+        // Then nobody is trusted.
+        let nobody = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        verifier.as_ref().ok_or(nobody)
     }
 }
 

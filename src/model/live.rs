@@ -190,10 +190,12 @@ impl Live {
         self.hosts.store(hosts, Relaxed);
     }
 
-    /// Hosts that have been begun and have something left to be fetched.
+    /// Connections that are of use, about: one for each request, and for each host that has been
+    /// begun and has something left.
     #[must_use]
-    pub fn hosts(&self) -> usize {
-        self.hosts.load(Relaxed)
+    pub fn connections_of_use(&self) -> usize {
+        let requests = usize::try_from(self.in_flight()).unwrap_or(usize::MAX);
+        self.hosts.load(Relaxed).max(requests)
     }
 
     /// Attempts that wait for their time.

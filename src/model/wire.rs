@@ -22,7 +22,7 @@ pub enum Unheard {
 #[derive(Debug)]
 pub struct Wire {
     start: Instant,
-    hosts: usize,
+    of_use: usize,
     connects: AtomicU64,
     connect_ended_ns: AtomicU64,
     connected: AtomicBool,
@@ -39,7 +39,7 @@ impl Wire {
     pub fn new(start: Instant) -> Self {
         Self {
             start,
-            hosts: 1,
+            of_use: 1,
             connects: AtomicU64::new(0),
             connect_ended_ns: AtomicU64::new(0),
             connected: AtomicBool::new(false),
@@ -51,16 +51,19 @@ impl Wire {
         }
     }
 
-    /// While so many hosts have been begun and have something left to be fetched.
+    /// While so many connections are of use to this run.
     #[must_use]
-    pub fn among(self, hosts: usize) -> Self {
-        Self { hosts, ..self }
+    pub fn while_of_use(self, connections: usize) -> Self {
+        Self {
+            of_use: connections,
+            ..self
+        }
     }
 
-    /// Hosts that have been begun and have something left to be fetched.
+    /// Connections that are of use to the run as it stood when the request was begun.
     #[must_use]
-    pub fn hosts(&self) -> usize {
-        self.hosts
+    pub fn connections_of_use(&self) -> usize {
+        self.of_use
     }
 
     /// When the request was begun.

@@ -271,6 +271,8 @@ impl<T> HostQueue<T> {
     pub fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
         let id = ticket.host.0;
         let rules = self.rules;
+        self.sequence += 1;
+        let sequence = self.sequence;
         // Where all slots are taken, more for this host are fewer for others.
         let (may_grow_to, has_slot) = (self.share(), self.has_slot());
         let mut learned = Vec::new();
@@ -284,6 +286,9 @@ impl<T> HostQueue<T> {
             let took = now.saturating_duration_since(ticket.start.at).as_micros();
             host.charge(u64::try_from(took).unwrap_or(u64::MAX), ticket.charged);
             host.notice(&feedback.verdict);
+            if host.running <= host.connections {
+                host.wish = sequence;
+            }
             host.running -= 1;
             ended = usize::from(host.running == 0);
             if let Some(control) = &mut host.control {
@@ -385,7 +390,7 @@ impl<T> HostQueue<T> {
             return;
         };
         if let Place::Ring(tag) = host.place {
-            let moved = host.tag(tag.wish, id);
+            let moved = host.tag(id);
             host.place = Place::Ring(moved);
             self.ring.remove(&tag);
             self.ring.insert(moved);
@@ -486,7 +491,8 @@ impl<T> HostQueue<T> {
                     // Who comes back after a pause has saved nothing up.
                     host.spent = host.spent.max(clock);
                 }
-                let tag = host.tag(sequence, id);
+                host.wish = sequence;
+                let tag = host.tag(id);
                 host.place = Place::Ring(tag);
                 self.sequence = sequence;
                 self.ring.insert(tag);

@@ -23,6 +23,8 @@ mod hostile;
 mod hosts;
 /// HTTP/2, over TLS and by prior knowledge.
 mod http2;
+/// Connections that nobody needs any more.
+mod idle;
 /// The journal: what is wrong with it, whose it is, when it is written.
 mod journal;
 /// The library without the program.

@@ -21,8 +21,9 @@ pub struct Tag {
     pub spent: u64,
     /// Whether it needs another connection, as far as that can be told.
     pub connects: bool,
-    /// The age of its wish.
-    pub wish: u64,
+    /// The age of its wish; the other way round for a host that has a connection to spare: the one
+    /// whose turn was last goes on.
+    pub age: u64,
     /// The host.
     pub host: usize,
 }
@@ -38,6 +39,8 @@ pub struct Host<T> {
     /// Whether the last turn was one of the returned.
     pub fresh_next: bool,
     pub running: usize,
+    /// The number of its wish to have a turn, or of its last end.
+    pub wish: u64,
     /// The most that ran together and had an answer: so many connections it may have.
     pub connections: usize,
     /// Slot time it has used, on the clock of the turns.
@@ -70,6 +73,7 @@ impl<T> Host<T> {
             fresh: VecDeque::new(),
             fresh_next: false,
             running: 0,
+            wish: 0,
             connections: 0,
             spent: 0,
             usual: 0,
@@ -124,12 +128,13 @@ impl<T> Host<T> {
         }
     }
 
-    /// Its place in the order of turns, for a wish of this age.
-    pub fn tag(&self, wish: u64, host: usize) -> Tag {
+    /// Its place in the order of turns.
+    pub fn tag(&self, host: usize) -> Tag {
+        let connects = self.running >= self.connections;
         Tag {
             spent: self.spent - self.spent % EVEN,
-            connects: self.running >= self.connections,
-            wish,
+            connects,
+            age: if connects { self.wish } else { !self.wish },
             host,
         }
     }

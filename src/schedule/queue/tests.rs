@@ -630,6 +630,54 @@ fn an_item_that_is_refused_for_ever_does_not_keep_the_others_out() {
 }
 
 #[test]
+fn a_host_that_is_quick_gets_a_few_in_a_row_and_the_others_do_not_starve() {
+    let mut queue = queue(4);
+    let now = Instant::now();
+    for item in 0..100 {
+        for host in ["a", "b", "c"] {
+            queue.add(host, (host, item), now);
+        }
+    }
+    let mut turns = Vec::new();
+    for _ in 0..300 {
+        let (ticket, (host, _)) = queue.run(now);
+        queue.connected(&ticket, now);
+        assert_eq!(
+            queue.begun(),
+            turns.iter().chain([&host]).collect::<HashSet<_>>().len()
+        );
+        queue.release(&ticket, &answered(), now);
+        turns.push(host);
+        if turns.iter().filter(|turn| **turn == host).count() == 100 {
+            break;
+        }
+    }
+    let runs: Vec<_> = turns.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
+    assert!(runs.iter().all(|run| (8..=64).contains(run)), "{runs:?}");
+    assert_eq!(turns.iter().collect::<HashSet<_>>().len(), 3);
+}
+
+#[test]
+fn a_host_whose_items_take_long_gets_one_at_a_time() {
+    let mut queue = queue(1);
+    let mut now = Instant::now();
+    for item in 0..10 {
+        for host in ["a", "b"] {
+            queue.add(host, (host, item), now);
+        }
+    }
+    let mut turns = String::new();
+    for _ in 0..10 {
+        let (ticket, (host, _)) = queue.run(now);
+        queue.connected(&ticket, now);
+        now += SECOND;
+        queue.release(&ticket, &answered(), now);
+        turns += host;
+    }
+    assert!(!turns.contains("aaa") && !turns.contains("bbb"), "{turns}");
+}
+
+#[test]
 fn a_host_that_keeps_its_slots_for_long_does_not_get_them_all() {
     let mut queue = HostQueue::new(rules(100, 10), None);
     let now = Instant::now();
