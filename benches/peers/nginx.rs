@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -91,9 +91,9 @@ impl Nginx {
         format!("https://{address}:{}/{path}", self.tls)
     }
 
-    /// The authorities that clients are to trust.
-    pub fn trusted(&self) -> std::path::PathBuf {
-        self.folder.path().join(certificates::TRUSTED)
+    /// A file of authorities that clients are to trust.
+    pub fn authorities(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Lets it run on these processors alone.

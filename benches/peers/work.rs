@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::certificates;
 use crate::nginx::Nginx;
 use crate::programs::{Program, Tool};
 use crate::support::launch::{Launch, Ran};
@@ -18,6 +19,8 @@ pub struct Lists {
     pub count: u64,
     /// Of all bodies.
     pub bytes: u64,
+    /// The file with the authorities that programs are to trust.
+    authorities: &'static str,
     /// Where they are saved, if they are: it is emptied before each run.
     output: Option<PathBuf>,
 }
@@ -62,8 +65,15 @@ impl Lists {
             urls: Urls::Listed(lists),
             count: urls.len() as u64,
             bytes,
+            authorities: certificates::ALONE,
             output: folder,
         })
+    }
+
+    /// With all that the system trusts.
+    pub fn with_system(mut self) -> Self {
+        self.authorities = certificates::WITH_SYSTEM;
+        self
     }
 
     /// So many URLs, which come over a pipe, with bodies of one length.
@@ -72,6 +82,7 @@ impl Lists {
             urls: Urls::Numbered { start },
             count,
             bytes: count * size,
+            authorities: certificates::ALONE,
             output: None,
         }
     }
@@ -135,8 +146,8 @@ pub fn ratio(ours: &[Ran], theirs: &[Ran], of: fn(&Ran) -> f64) -> Option<Spread
 
 fn one(nginx: &mut Nginx, lists: &Lists, program: &Program) -> Ran {
     let mut command = program.command(lists);
-    for authorities in ["SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
-        command.env(authorities, nginx.trusted());
+    for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
+        command.env(name, nginx.authorities(lists.authorities));
     }
     command.env_remove("SSL_CERT_DIR");
     if let Some(output) = &lists.output {

@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(4);
 const MAX_HTTP2_HEAD: u32 = 128 * 1024;
 /// Connections that may be open beyond those that are of use: nobody has too little memory for so
 /// few.
-const FEW: usize = 256;
+const FEW: usize = 128;
 /// How many may be open for one that is of use.
 const TIMES: usize = 2;
 
@@ -94,7 +94,10 @@ impl Clients {
             return;
         }
         match self.maker.make() {
-            Ok(next) => *now = next,
+            Ok(next) => {
+                tracing::debug!(open, most, "a new client, so that idle connections go");
+                *now = next;
+            }
             // It was made once; the old one does as well.
             Err(error) => {
                 tracing::debug!("no new client: {error}");

@@ -26,6 +26,7 @@ pub fn tls(bench: &mut Bench) -> Report {
 
 fn report(bench: &mut Bench, work: &str, url: String) -> Report {
     let lists = Lists::new(&[url], TINY.len() as u64).expect("a temporary file");
+    let lists = lists.with_system();
     let programs = bench.peers.all(&[Tool::Ours, Tool::Bare, Tool::Curl]);
     let programs: Vec<_> = programs.into_iter().map(|one| one.times(TIMES)).collect();
     let mut rounds = bench.run(&lists, &programs);

@@ -9,10 +9,10 @@ use crate::schedule::control::{Control, Gate};
 /// Slot time in microseconds within which hosts are taken as even. Among them go first those
 /// that have a connection to spare: where requests are quick, a host gets some in a row, and
 /// thousands of hosts need no more connections than there are requests at the same time.
-pub const EVEN: u64 = 100_000;
+pub const EVEN: u64 = 250_000;
 
 /// An item counts for at least so much, however quick it was: no more than so many in a row.
-const LEAST: u64 = EVEN / 32;
+const LEAST: u64 = EVEN / 128;
 
 /// The place of a host in the order of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
