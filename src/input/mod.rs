@@ -11,6 +11,7 @@ mod fuzz;
 mod jsonl;
 mod lines;
 mod list;
+pub mod pieces;
 mod reader;
 mod source;
 mod text;

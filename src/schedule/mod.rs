@@ -12,6 +12,7 @@ mod fuzz;
 mod lease;
 mod limit;
 mod pace;
+pub mod pieces;
 mod queue;
 mod ratelimit;
 mod retry;
@@ -110,18 +111,7 @@ impl Scheduler {
         total: NonZeroUsize,
         live: Arc<Live>,
     ) -> Arc<Self> {
-        let rules = Rules {
-            per_host: options.per_host,
-            total,
-            host_interval: options.host_interval,
-            probing: Probing {
-                probes: retry.retries,
-                delay: retry.delay,
-                max_delay: retry.max_delay,
-            },
-            retry_after_max: retry.retry_after_max,
-            max_wait: retry.max_wait,
-        };
+        let rules = rules(options, retry, total);
         let rate = options
             .rate
             .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
@@ -290,6 +280,21 @@ impl State {
             self.timer = next;
         }
         sooner
+    }
+}
+
+fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) -> Rules {
+    Rules {
+        per_host: options.per_host,
+        total,
+        host_interval: options.host_interval,
+        probing: Probing {
+            probes: retry.retries,
+            delay: retry.delay,
+            max_delay: retry.max_delay,
+        },
+        retry_after_max: retry.retry_after_max,
+        max_wait: retry.max_wait,
     }
 }
 
