@@ -150,7 +150,7 @@ pub struct Cli {
     #[arg(long, value_name = "N|N%", value_parser = values::max_failures, help_heading = "How many")]
     pub max_failures: Option<MaxFailures>,
     /// URLs held to find work on other hosts, those that run and wait included (0.3 to 1.3 KiB
-    /// each).
+    /// each). No more than 32 MiB of lines are read ahead.
     #[arg(
         long,
         value_name = "N",

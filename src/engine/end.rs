@@ -12,7 +12,7 @@ use super::attempt::{self, Step};
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, ResponseHead, Saved, Sha256, Unheard, Wire, after,
+    Attempt, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Unheard, Wire, after,
     human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Situation};
@@ -104,6 +104,12 @@ pub async fn go_on<T: Transport, S: BodyStore>(
         Ok(Step::StartOver) => {
             ended.drop_part(engine, false);
             lease.hand_over(ended.attempt, &feedback);
+        }
+        Ok(Step::Redirected(redirect)) if engine.is_too_long(&redirect) => {
+            ended.drop_part(engine, true);
+            let problem = RedirectProblem::TooLong(redirect.length());
+            let error = FetchError::Redirect { problem };
+            failed(engine, lease, ended, error, &mut feedback).await;
         }
         Ok(Step::Redirected(redirect)) => {
             ended.drop_part(engine, true);

@@ -108,6 +108,8 @@ impl EngineOptions {
     }
 }
 
+/// Redirects to shorter URLs are never too long.
+const LONG_URL: usize = 1024;
 /// Below this concurrency it is exact.
 const FEW: usize = 8;
 /// Connections that may hang beside the requests that are counted.
@@ -185,6 +187,11 @@ impl<T, S> Engine<T, S> {
         {
             self.end_early(EndedBy::MaxFailures(most));
         }
+    }
+
+    /// Whether following this would add to what is too much already. Usual redirects are short.
+    fn is_too_long(&self, redirect: &redirect::Redirect) -> bool {
+        redirect.length() > LONG_URL && self.scheduler.is_overweight()
     }
 
     fn end_early(&self, why: EndedBy) {

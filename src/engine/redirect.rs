@@ -66,6 +66,12 @@ pub fn follow(
 }
 
 impl Redirect {
+    /// Bytes of the URL of the next hop.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.hop.url.as_str().len()
+    }
+
     /// The attempt at the next hop. It waits for its host's turn like any other.
     pub fn apply(self, attempt: &mut Attempt) {
         attempt.hop = Some(self.hop);

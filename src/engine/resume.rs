@@ -77,6 +77,9 @@ fn rest(part: &Part, head: &ResponseHead) -> Answer {
     }
 }
 
+/// Bytes of a validator that is kept: usual ones have less than a hundred.
+const MOST_VALIDATOR: usize = 1024;
+
 /// The version of a body that is worth keeping when it is cut off.
 pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
     let takes_ranges = head.text(header::ACCEPT_RANGES) != Some("none");
@@ -87,7 +90,8 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
     {
         return None;
     }
-    let validator = strong_validator(head)?;
+    // A server may make it as long as it likes, and it is kept for each URL that waits.
+    let validator = strong_validator(head).filter(|one| one.len() <= MOST_VALIDATOR)?;
     Some(Version {
         url: attempt.url().clone(),
         validator,

@@ -81,6 +81,19 @@ impl Attempt {
         self.hop.as_ref().map_or(&self.job.url, |hop| &hop.url)
     }
 
+    /// Bytes that it keeps of what lists and servers may make as long as they like.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let length = |url: &Url| url.as_str().len();
+        let hops = self.hop.as_ref().map_or(0, |hop| {
+            length(&hop.url) + hop.visited.iter().map(length).sum::<usize>()
+        });
+        length(&self.job.url)
+            + hops
+            + self.job.raw.as_ref().map_or(0, |raw| raw.len())
+            + self.job.wish.as_ref().map_or(0, |wish| wish.weight())
+    }
+
     /// Redirects followed so far.
     #[must_use]
     pub fn redirects(&self) -> u32 {

@@ -130,6 +130,9 @@ pub enum RedirectProblem {
         /// The status that asked for it.
         status: StatusCode,
     },
+    /// One of so many bytes, while those that wait are long enough already.
+    #[error("redirected to a URL of {0} bytes, while those that wait have 64 MiB already")]
+    TooLong(usize),
     /// A `Location` that is neither http nor https.
     #[error("redirected to a {0}: URL; only http and https are fetched")]
     Scheme(String),

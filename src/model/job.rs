@@ -91,6 +91,16 @@ impl Wish {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
+    /// Bytes of its body and headers.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            name.as_str().len() + value.len()
+        };
+        let headers: usize = self.headers.iter().map(header).sum();
+        headers + self.body.as_ref().map_or(0, Bytes::len)
+    }
+
     /// What tells this request apart from others to the same URL: the same for the same
     /// method, headers and body in every run, and it gives none of them away that can't be
     /// guessed. `None` where the line asks for no request of its own.

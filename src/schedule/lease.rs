@@ -17,6 +17,8 @@ pub struct Lease {
     /// Where the slot is; gone once it was given back.
     ticket: Option<Ticket>,
     attempt: Option<Box<Attempt>>,
+    /// What the attempt weighs, as long as this is answerable for it.
+    weight: usize,
     aside: bool,
 }
 
@@ -24,6 +26,7 @@ impl Lease {
     pub(super) fn new(scheduler: &Arc<Scheduler>, ticket: Ticket, attempt: Box<Attempt>) -> Self {
         Self {
             scheduler: Arc::clone(scheduler),
+            weight: attempt.weight(),
             ticket: Some(ticket),
             attempt: Some(attempt),
             aside: false,
@@ -75,6 +78,7 @@ impl Lease {
 
     /// The attempt waits until `until` and then goes to the front of its host.
     pub fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
+        self.weigh_again(&attempt);
         self.give_back(feedback, |queue, ticket, _| {
             queue.park(ticket.host, attempt, until);
         });
@@ -82,6 +86,7 @@ impl Lease {
 
     /// The attempt goes on at another host (or the same), at the front of its queue.
     pub fn hand_over(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
+        self.weigh_again(&attempt);
         self.give_back(feedback, |queue, _, now| {
             let host = queue.host(HostKey::str_of(attempt.url()));
             queue.push_front(host, attempt, now);
@@ -91,6 +96,15 @@ impl Lease {
     /// The job is settled.
     pub fn settle(mut self, feedback: &Feedback) {
         self.give_back(feedback, |_, _, _| {});
+    }
+
+    /// The attempt goes back, with what came to it on its way.
+    fn weigh_again(&mut self, attempt: &Attempt) {
+        let before = std::mem::take(&mut self.weight);
+        let after = attempt.weight();
+        if after != before {
+            self.scheduler.weigh(after, before);
+        }
     }
 
     /// Gives the slot back after `change` has put the attempt where it goes next.
@@ -103,6 +117,10 @@ impl Lease {
             return;
         };
         let aside = std::mem::take(&mut self.aside);
+        let weight = std::mem::take(&mut self.weight);
+        if weight > 0 {
+            self.scheduler.weigh(0, weight);
+        }
         // Nobody else is woken for the freed slot: the worker that frees it asks for its
         // next lease at once, and wakes another one while there is more to do.
         self.scheduler.change_quietly(|queue, now| {

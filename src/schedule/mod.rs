@@ -65,6 +65,10 @@ impl Default for ScheduleOptions {
     }
 }
 
+/// Bytes of URLs, bodies and headers of jobs that are read ahead: a list of usual lines has less,
+/// and one of long lines is read no further.
+const MOST_AHEAD: usize = 32 << 20;
+
 /// The scheduler was stopped; the attempt was not taken.
 #[derive(Debug)]
 pub struct Stopped;
@@ -95,6 +99,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct State {
     queue: HostQueue<Box<Attempt>>,
+    /// Bytes of the attempts, those under way included.
+    weight: usize,
     stopped: bool,
     feed_waits: bool,
     /// What the one who keeps the time waits for.
@@ -118,6 +124,7 @@ impl Scheduler {
         Arc::new(Self {
             state: Mutex::new(State {
                 queue: HostQueue::new(rules, rate),
+                weight: 0,
                 stopped: false,
                 feed_waits: false,
                 timer: None,
@@ -155,7 +162,7 @@ impl Scheduler {
         let mut state = self.lock();
         let result = change(&mut state.queue, now);
         let has_turn = state.queue.has_turn(now);
-        let has_room = state.feed_waits && state.queue.len() < self.look_ahead;
+        let has_room = state.feed_waits && !self.is_full_of(&state);
         let timer_changed = state.timer_changed(now);
         let changes = state.queue.take_changes();
         self.live.parked(state.queue.parked());
@@ -177,7 +184,23 @@ impl Scheduler {
     /// Whether the next one that is pushed has to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.lock().queue.len() >= self.look_ahead
+        self.is_full_of(&self.lock())
+    }
+
+    fn is_full_of(&self, state: &State) -> bool {
+        state.queue.len() >= self.look_ahead || state.weight >= MOST_AHEAD
+    }
+
+    /// Whether what is read ahead has become so heavy on its way, by long redirects, that nothing
+    /// may be added to it.
+    #[must_use]
+    pub fn is_overweight(&self) -> bool {
+        self.lock().weight >= MOST_AHEAD * 2
+    }
+
+    fn weigh(&self, more: usize, less: usize) {
+        let mut state = self.lock();
+        state.weight = (state.weight + more).saturating_sub(less);
     }
 
     /// Queues an attempt; waits while the look-ahead is full.
@@ -192,7 +215,10 @@ impl Scheduler {
                 if state.stopped {
                     return Err(Stopped);
                 }
-                state.feed_waits = state.queue.len() >= self.look_ahead;
+                state.feed_waits = self.is_full_of(&state);
+                if !state.feed_waits {
+                    state.weight += attempt.weight();
+                }
                 !state.feed_waits
             };
             // Only the feed pushes: nobody takes the room in between.
@@ -232,7 +258,10 @@ impl Scheduler {
                 Turn::Run(ticket, attempt) => {
                     return Some(Next::Run(Lease::new(self, ticket, attempt)));
                 }
-                Turn::Fail(attempt, error) => return Some(Next::Fail(attempt, error)),
+                Turn::Fail(attempt, error) => {
+                    self.weigh(0, attempt.weight());
+                    return Some(Next::Fail(attempt, error));
+                }
                 Turn::Done => {
                     self.work.notify_waiters();
                     return None;
