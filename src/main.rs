@@ -50,6 +50,12 @@ async fn program(cli: Cli) -> ExitCode {
             "no more than {most} requests at the same time: this process may have no more open files (ulimit -n)"
         ));
     }
+    if cli::is_only_for_reading(&io::stdout()) {
+        return complain(
+            "cannot write the results: stdout is open for reading alone",
+            BROKEN,
+        );
+    }
     // Not before: reading a body from a terminal ends by Ctrl-C like anything else.
     let signals = match Signals::listen() {
         Ok(signals) => signals,

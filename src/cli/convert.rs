@@ -11,7 +11,7 @@ use fetchall::{
 };
 use http::{HeaderValue, Method, header};
 
-use super::files::FileId;
+use super::files::{FileId, is_only_for_writing};
 use super::{Cli, ListFormat, ProgressWhen, When, secrets, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
@@ -46,6 +46,9 @@ pub enum UsageError {
         option: &'static str,
         message: String,
     },
+    /// Something else is connected to it.
+    #[error("stdin can't be read: it is open for writing alone")]
+    StdinForWriting,
     /// `-` twice, or `-` and `-d @-`.
     #[error("stdin can be read only once")]
     StdinTwice,
@@ -89,8 +92,12 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         .iter()
         .filter(|source| **source == Source::Stdin)
         .count();
-    if stdins + usize::from(data_is_stdin) > 1 {
+    let stdins = stdins + usize::from(data_is_stdin);
+    if stdins > 1 {
         return Err(UsageError::StdinTwice);
+    }
+    if stdins > 0 && is_only_for_writing(&io::stdin()) {
+        return Err(UsageError::StdinForWriting);
     }
     Ok(sources)
 }
@@ -164,6 +171,16 @@ fn is_file(source: &Source, id: FileId) -> bool {
     found == Some(id)
 }
 
+/// Bytes of a body that goes along with every request: it is kept in memory.
+const MOST_DATA: u64 = 256 << 20;
+
+fn within(body: Vec<u8>) -> io::Result<Bytes> {
+    if body.len() as u64 > MOST_DATA {
+        return Err(io::Error::other("larger than 256 MiB"));
+    }
+    Ok(body.into())
+}
+
 fn read_data(data: &str) -> Result<Bytes, UsageError> {
     let failed = |cause| UsageError::Data {
         name: data.to_owned(),
@@ -173,10 +190,19 @@ fn read_data(data: &str) -> Result<Bytes, UsageError> {
         None => Ok(Bytes::copy_from_slice(data.as_bytes())),
         Some("-") => {
             let mut body = Vec::new();
-            io::stdin().read_to_end(&mut body).map_err(failed)?;
-            Ok(body.into())
+            io::stdin()
+                .take(MOST_DATA + 1)
+                .read_to_end(&mut body)
+                .and_then(|_| within(body))
+                .map_err(failed)
         }
-        Some(path) => std::fs::read(path).map(Bytes::from).map_err(failed),
+        Some(path) => {
+            let mut body = Vec::new();
+            std::fs::File::open(path)
+                .and_then(|file| file.take(MOST_DATA + 1).read_to_end(&mut body))
+                .and_then(|_| within(body))
+                .map_err(failed)
+        }
     }
 }
 

@@ -32,6 +32,36 @@ impl FileId {
     }
 }
 
+/// Whether a stream is there, but can't be read; the standard library takes it for an empty one.
+#[cfg(unix)]
+pub fn is_only_for_writing(stream: &impl std::os::fd::AsFd) -> bool {
+    access(stream) == Some(rustix::fs::OFlags::WRONLY)
+}
+
+/// Whether a stream is there, but can't be written to; the standard library says nothing of that.
+#[cfg(unix)]
+pub fn is_only_for_reading(stream: &impl std::os::fd::AsFd) -> bool {
+    access(stream) == Some(rustix::fs::OFlags::RDONLY)
+}
+
+#[cfg(unix)]
+fn access(stream: &impl std::os::fd::AsFd) -> Option<rustix::fs::OFlags> {
+    let flags = rustix::fs::fcntl_getfl(stream).ok()?;
+    Some(flags & rustix::fs::OFlags::ACCMODE)
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+pub fn is_only_for_writing<T>(_: &T) -> bool {
+    false
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+pub fn is_only_for_reading<T>(_: &T) -> bool {
+    false
+}
+
 #[cfg(not(unix))]
 impl FileId {
     /// Not known here.

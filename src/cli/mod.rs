@@ -19,6 +19,7 @@ use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 
+pub use files::is_only_for_reading;
 pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
 pub use runtime::runtime;

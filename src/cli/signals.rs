@@ -59,6 +59,9 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let streams = signal(SignalKind::interrupt())
             .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        // A file that may grow no more (ulimit -f) is an error of writing then, with a name.
+        let too_large = rustix::process::Signal::XFSZ.as_raw();
+        let _too_large = signal(SignalKind::from_raw(too_large));
         let (mut interrupt, mut terminate) = match streams {
             Ok(streams) => streams,
             Err(error) => return drop(ready.send(Err(error))),

@@ -12,8 +12,8 @@ use super::attempt::{self, Step};
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Unheard, Wire, after,
-    human_duration, now,
+    Attempt, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Unheard, Wire,
+    after, human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Situation};
 use crate::store::{BodyFile, BodyStore, Done};

@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use super::connect::{Made, Watch, is_retry, port_of_call};
 use super::descriptors::Descriptors;
 use super::dns::Resolver;
-use super::options::{HttpOptions, HttpVersion, Proxy, TransportError};
+use super::options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError};
 use super::tls;
 
 /// How long an idle connection is kept: under the 5 s after which common servers close
@@ -152,7 +152,7 @@ impl Maker {
             Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
             Proxy::Environment if options.deny_private => builder.no_proxy(),
             // It would be asked for every request.
-            Proxy::Environment if !environment_names_a_proxy() => builder.no_proxy(),
+            Proxy::Environment if !environment_names_a_proxy()? => builder.no_proxy(),
             Proxy::Environment => builder,
             Proxy::Direct => builder.no_proxy(),
             Proxy::Url(url) => {
@@ -162,11 +162,24 @@ impl Maker {
     }
 }
 
-fn environment_names_a_proxy() -> bool {
-    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
+/// Whether one is named. One that can't be used would be passed over without a word, and the
+/// requests would go out directly.
+fn environment_names_a_proxy() -> Result<bool, TransportError> {
+    let names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
         .iter()
-        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()])
-        .any(|name| std::env::var_os(name).is_some())
+        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    let mut is_named = false;
+    for name in names {
+        let Some(value) = std::env::var_os(&name).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        is_named = true;
+        let value = value.to_string_lossy();
+        if let Err(cause) = ProxyUrl::parse(&value) {
+            return Err(TransportError::EnvironmentProxy { name, cause });
+        }
+    }
+    Ok(is_named)
 }
 
 fn client_error(error: reqwest::Error) -> TransportError {

@@ -161,6 +161,15 @@ pub enum TransportError {
          be checked here"
     )]
     UnguardedProxy,
+    /// A variable of the environment names no proxy that could be used. Its value may hold a
+    /// password.
+    #[error("the proxy in {name} can't be used: {cause}")]
+    EnvironmentProxy {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// Anything else.
     #[error("cannot set up the HTTP client: {0}")]
     Client(String),

@@ -1,5 +1,6 @@
 //! TLS: whose certificates are trusted, and what is offered to servers.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -48,12 +49,21 @@ pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
     Ok(config)
 }
 
+/// Bytes of a file with authorities: those of a system have a quarter of one MiB.
+const MOST_ROOTS: u64 = 16 << 20;
+
 fn roots(path: &Path) -> Result<RootCertStore, TransportError> {
     let failed = |cause: String| TransportError::CaCert {
         path: path.to_owned(),
         cause,
     };
-    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let mut pem = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_ROOTS + 1).read_to_end(&mut pem))
+        .map_err(|error| failed(error.to_string()))?;
+    if pem.len() as u64 > MOST_ROOTS {
+        return Err(failed("larger than 16 MiB".to_owned()));
+    }
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         certificate

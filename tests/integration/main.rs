@@ -55,6 +55,8 @@ mod saving;
 mod simulate;
 /// Signals and a closed stdout.
 mod stop;
+/// What is connected to the program, and does not do as usual.
+mod streams;
 /// Helpers: the program under test, and servers to run it against.
 mod support;
 /// Certificates, good and bad.
