@@ -110,7 +110,10 @@ pub fn settled(
         explain(&mut record, head, part, known);
     }
     let outcome = match (result, head) {
-        (Ok(saved), Some(head)) => Outcome::Fetched(Box::new(Fetched { head, saved })),
+        (Ok(saved), Some(head)) => {
+            let head = saved.body.is_some().then_some(head);
+            Outcome::Fetched(Box::new(Fetched { head, saved }))
+        }
         (Ok(_), None) => Outcome::Skipped,
         (Err(error), _) => Outcome::Failed(error),
     };
@@ -128,9 +131,16 @@ fn explain(record: &mut Record, head: &ResponseHead, part: Option<&Part>, known:
     }
 }
 
+/// Bytes of a header that is repeated in a record. A server may send 400 KiB of them, and who
+/// keeps a record for each URL should not have to keep that.
+const LONGEST: usize = 4096;
+
 /// What the head of the response says.
 fn describe(record: &mut Record, head: &ResponseHead) {
-    let text = |name| head.text(name).map(str::to_owned);
+    let text = |name| {
+        let text = head.text(name).filter(|text| text.len() <= LONGEST);
+        text.map(str::to_owned)
+    };
     record.status = Some(head.status.as_u16());
     record.http = head.version_text().map(str::to_owned);
     record.content_type = text(header::CONTENT_TYPE);

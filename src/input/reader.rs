@@ -13,6 +13,8 @@ use crate::model::{Entry, Live};
 /// Entries in one batch at most. A batch is sent early when the input has no whole line
 /// ready, so that a slow pipe is not held up.
 const BATCH: usize = 256;
+/// And bytes of their lines, beyond which no more are added.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Why reading an input stopped.
 enum Stop {
@@ -28,6 +30,8 @@ pub struct Reader {
     rules: Rules,
     next_number: u64,
     batch: Vec<Entry>,
+    /// Bytes of its lines.
+    weight: usize,
     /// Set when an input was given up before its end.
     unread: bool,
 }
@@ -40,6 +44,7 @@ impl Reader {
             rules,
             next_number: 0,
             batch: Vec::new(),
+            weight: 0,
             unread: false,
         }
     }
@@ -83,11 +88,7 @@ impl Reader {
                 let entry = text::parse_argument(url, origin.line(*number), self.rules);
                 self.take(entry);
                 // What comes next sends it along: a full batch, a list, or the end.
-                if self.batch.len() < BATCH {
-                    Ok(())
-                } else {
-                    self.send()
-                }
+                if self.is_full() { self.send() } else { Ok(()) }
             }
             Content::List(list) => self.read_list(&input.name, &mut **list),
         }
@@ -103,8 +104,7 @@ impl Reader {
             if let Step::Found(entry) = step {
                 self.take(entry);
             }
-            let full = self.batch.len() == BATCH;
-            if ended || full || (!self.batch.is_empty() && !list.is_ready()) {
+            if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
                 self.live.list_bytes_read(position.saturating_sub(told));
                 told = position;
@@ -133,7 +133,15 @@ impl Reader {
         {
             job.wish.get_or_insert_default();
         }
+        self.weight += match &entry {
+            Entry::Job(job) => job.weight(),
+            Entry::Invalid(line) => line.raw.len(),
+        };
         self.batch.push(entry);
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.len() >= BATCH || self.weight >= BATCH_BYTES
     }
 
     fn send(&mut self) -> Result<(), Stop> {
@@ -142,6 +150,7 @@ impl Reader {
         }
         self.live.list_read(self.batch.len() as u64);
         let batch = std::mem::take(&mut self.batch);
+        self.weight = 0;
         self.sender
             .blocking_send(Ok(batch))
             .map_err(|_| Stop::Unwanted)

@@ -88,10 +88,7 @@ impl Attempt {
         let hops = self.hop.as_ref().map_or(0, |hop| {
             length(&hop.url) + hop.visited.iter().map(length).sum::<usize>()
         });
-        length(&self.job.url)
-            + hops
-            + self.job.raw.as_ref().map_or(0, |raw| raw.len())
-            + self.job.wish.as_ref().map_or(0, |wish| wish.weight())
+        hops + self.job.weight()
     }
 
     /// Redirects followed so far.

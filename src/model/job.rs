@@ -53,6 +53,16 @@ pub struct Job {
     pub wish: Option<Box<Wish>>,
 }
 
+impl Job {
+    /// Bytes that it keeps of its line, which may be as long as it likes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.url.as_str().len()
+            + self.raw.as_ref().map_or(0, |raw| raw.len())
+            + self.wish.as_ref().map_or(0, |wish| wish.weight())
+    }
+}
+
 /// What a line asks for beyond its URL: in lists that can say more than that. Its `Debug`
 /// shows no body; the values of its headers are sensitive.
 #[derive(Clone, Default, PartialEq, Eq)]

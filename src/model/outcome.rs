@@ -7,8 +7,9 @@ use super::{FetchError, ResponseHead, Saved};
 /// A job that was fetched: a final 2xx whose whole body came.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// The head of the final response.
-    pub head: ResponseHead,
+    /// The head of the final response, for those who get the body, too: what others want of it
+    /// stands in the record, and a server may send 400 KiB.
+    pub head: Option<ResponseHead>,
     /// Where the bytes went.
     pub saved: Saved,
 }

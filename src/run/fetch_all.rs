@@ -105,8 +105,15 @@ fn page(settled: &Settled) -> Result<Page, FetchError> {
                 .final_url
                 .clone()
                 .unwrap_or_else(|| settled.record.url.clone()),
-            status: fetched.head.status,
-            headers: HeaderMap::clone(&fetched.head.headers),
+            // Bodies are kept here, and heads with them.
+            status: fetched
+                .head
+                .as_ref()
+                .map_or(StatusCode::OK, |head| head.status),
+            headers: fetched
+                .head
+                .as_ref()
+                .map_or_else(HeaderMap::new, |head| HeaderMap::clone(&head.headers)),
             body: fetched.saved.body.clone().unwrap_or_default(),
         }),
         Outcome::Failed(error) => Err(error.clone()),

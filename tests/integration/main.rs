@@ -7,6 +7,8 @@
 )]
 #![cfg(unix)]
 
+/// What waits does not take memory without end.
+mod ahead;
 /// `--demo` and `--email-to`.
 mod demo;
 /// Disks that are full, in the way or not what they seem.

@@ -1,0 +1,79 @@
+use std::io::Write;
+
+use crate::support::{Run, Server, response};
+
+/// In KiB: what is promised.
+const PROMISED: u64 = 128 * 1024;
+
+/// Far more bytes than are read ahead. The lines are all of one host that takes its time.
+#[test]
+fn long_lines_are_read_ahead_only_so_far() {
+    let server = Server::http(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        response("200 OK", &[], b"ok")
+    });
+    let mut list = tempfile::NamedTempFile::new().unwrap();
+    let long = "x".repeat(60_000);
+    for n in 0..4_000 {
+        writeln!(list, "{}", server.url(&format!("/{n}?{long}"))).unwrap();
+    }
+    let done = Run::new()
+        .args(["-q", "--stop-after=1s"])
+        .arg(list.path().to_str().unwrap())
+        .expect_exit(1);
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+}
+
+/// Each waits for its retry with what is known of the part that is here.
+#[test]
+fn long_validators_are_not_kept() {
+    let etag = format!("ETag: \"{}\"", "x".repeat(300_000));
+    let server = Server::start(move |connection| {
+        connection.request()?;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n{etag}\r\n\r\nabc");
+        connection.send(head.as_bytes())
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let urls = (0..800).map(|n| server.url(&format!("/{n}")));
+    let done = Run::new()
+        .args(["--retries=1", "-o"])
+        .arg(dir.path().to_str().unwrap())
+        .urls(urls)
+        .expect_exit(1);
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+}
+
+/// Each waits at a host that wants it to, with the URL that it was sent on to.
+#[test]
+fn long_redirects_are_not_followed_without_end() {
+    let refuses = Server::http(|_| response("429 Slow", &["Retry-After: 100"], b""));
+    let long = refuses.url(&format!("/{}", "x".repeat(60_000)));
+    let sends_on =
+        Server::http(move |_| response("302 Found", &[&format!("Location: {long}")], b""));
+    let urls = (0..3_000).map(|n| sends_on.url(&format!("/{n}")));
+    // Some are refused by the one; the others fail because there are too many.
+    let done = Run::new()
+        .args(["--max-failures=40", "--stop-after=2m", "--retries=0"])
+        .urls(urls)
+        .expect_exit(1);
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+    assert!(
+        done.stdout.contains("64 MiB already"),
+        "some are not followed"
+    );
+}
+
+/// What is repeated of a head in a record is short.
+#[test]
+fn long_headers_are_not_repeated() {
+    let etag = format!("ETag: \"{}\"", "x".repeat(300_000));
+    let server = Server::http(move |_| response("200 OK", &[&etag], b"ok"));
+    let urls = (0..200).map(|n| server.url(&format!("/{n}")));
+    let done = Run::new().urls(urls).expect_exit(0);
+    assert!(
+        done.records
+            .iter()
+            .all(|record| record.ok && record.etag.is_none())
+    );
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+}
