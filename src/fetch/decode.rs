@@ -15,6 +15,7 @@ use compression_codecs::{
 };
 use http::{HeaderMap, header};
 
+use super::window;
 use crate::model::{Cause, FetchError};
 
 /// Largest piece of decoded output, in bytes.
@@ -25,15 +26,8 @@ const MAX_CODINGS: usize = 2;
 /// What a coding under another one may unpack to, in bytes. The last one is limited by
 /// `--max-size`; without this a bomb could go off below it.
 const MAX_BETWEEN: u64 = 256 << 20;
-/// log2 of the largest zstd window: 8 MiB (RFC 9659 §3).
-const ZSTD_WINDOW_LOG: u32 = 23;
-/// log2 of the largest brotli window that RFC 7932 allows.
-const BROTLI_WINDOW_LOG: u32 = 24;
 /// Bytes that a brotli decoder is given at once: normally its output fits into one piece then.
 const BROTLI_STEP: usize = 4 * 1024;
-/// The first byte of a brotli stream with a large window, in its lower seven bits: a
-/// code that RFC 7932 §9.1 leaves out.
-const BROTLI_LARGE_WINDOW: u8 = 0x11;
 
 /// The codings of a body in the order they were applied; `None` when one of them is
 /// unknown here, so that the body has to be taken as it came.
@@ -212,7 +206,7 @@ impl Stage {
             taken: 0,
             made: 0,
             // Until it is announced.
-            window: window(coding, &[]),
+            window: window::announced(coding, &[]),
         }
     }
 
@@ -328,7 +322,7 @@ impl Stage {
         };
         let Some(codec) = &mut self.codec else {
             self.codec = Some(new_codec(self.coding, input)?);
-            self.window = window(self.coding, input);
+            self.window = window::announced(self.coding, input);
             self.begun = true;
             return Ok(true);
         };
@@ -341,7 +335,7 @@ impl Stage {
             (Coding::Gzip, 0x1f) | (Coding::Zstd, _) if !self.in_padding => {
                 self.member_ended = false;
                 codec.reinit()?;
-                self.window = self.window.max(window(self.coding, input));
+                self.window = self.window.max(window::announced(self.coding, input));
                 Ok(true)
             }
             (Coding::Gzip | Coding::Zstd, _) => {
@@ -363,10 +357,7 @@ fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send
         Coding::Deflate if is_zlib(input) => Box::new(ZlibDecoder::new()),
         Coding::Deflate => Box::new(DeflateDecoder::new()),
         Coding::Brotli => {
-            if input
-                .first()
-                .is_some_and(|byte| byte & 0x7f == BROTLI_LARGE_WINDOW)
-            {
+            if window::is_large_brotli(input) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "a window of more than 16 MiB",
@@ -375,52 +366,9 @@ fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send
             Box::new(BrotliDecoder::new())
         }
         Coding::Zstd => Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(
-            ZSTD_WINDOW_LOG,
+            window::ZSTD_LOG,
         )])),
     })
-}
-
-/// The window that a stream announces at its beginning, in bytes; where that is not at hand, the
-/// largest there is.
-fn window(coding: Coding, input: &[u8]) -> u64 {
-    match (coding, input) {
-        (Coding::Gzip | Coding::Deflate, _) => 32 << 10,
-        (Coding::Brotli, [first, ..]) => 1 << brotli_window_log(*first),
-        (Coding::Zstd, [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..]) => {
-            let window = zstd_window(*descriptor, rest).unwrap_or(u64::MAX);
-            window.min(1 << ZSTD_WINDOW_LOG)
-        }
-        (Coding::Brotli, []) => 1 << BROTLI_WINDOW_LOG,
-        (Coding::Zstd, _) => 1 << ZSTD_WINDOW_LOG,
-    }
-}
-
-/// RFC 8878 §3.1.1.1: the window, or the whole content where that is a single segment.
-fn zstd_window(descriptor: u8, rest: &[u8]) -> Option<u64> {
-    if descriptor & 0x20 == 0 {
-        let window = rest.first()?;
-        let base = 1_u64 << (10 + (window >> 3));
-        return Some(base + base / 8 * u64::from(window & 7));
-    }
-    let dictionary = [0, 1, 2, 4].get(usize::from(descriptor & 3))?;
-    let length = 1_usize << (descriptor >> 6);
-    let field = rest.get(*dictionary..dictionary + length)?;
-    let size = field
-        .iter()
-        .rev()
-        .fold(0, |size, byte| size << 8 | u64::from(*byte));
-    Some(if length == 2 { size + 256 } else { size })
-}
-
-/// RFC 7932 §9.1, where bits are read from the lowest.
-fn brotli_window_log(first: u8) -> u32 {
-    let (short, long) = (u32::from(first >> 1 & 7), u32::from(first >> 4 & 7));
-    match (first & 1, short, long) {
-        (0, ..) => 16,
-        (_, 0, 0) => 17,
-        (_, 0, long) => 8 + long,
-        (_, short, _) => 17 + short,
-    }
 }
 
 /// RFC 1950 §2.2: method 8 in the low bits, and the first two bytes a multiple of 31.
@@ -499,12 +447,12 @@ mod tests {
         for (level, log) in [(10, 10), (16, 16), (17, 17), (18, 18), (22, 22), (24, 24)] {
             let params = BrotliParams::default().window_size(level);
             let wire = encode(&mut BrotliEncoder::new(params), b"x");
-            assert_eq!(window(Coding::Brotli, &wire), 1 << log);
+            assert_eq!(window::announced(Coding::Brotli, &wire), 1 << log);
         }
         let mut wire = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0];
         for (byte, bytes) in [(0, 1024), (0b0000_1001, 2048 + 256), (0xff, 8 << 20)] {
             wire[5] = byte;
-            assert_eq!(window(Coding::Zstd, &wire), bytes);
+            assert_eq!(window::announced(Coding::Zstd, &wire), bytes);
         }
         // A single segment says how long it is instead.
         let magic = [0x28, 0xb5, 0x2f, 0xfd];
@@ -516,7 +464,10 @@ mod tests {
             (&[0xe0, 0], 8 << 20),
             (&[], 8 << 20),
         ] {
-            assert_eq!(window(Coding::Zstd, &[&magic, header].concat()), bytes);
+            assert_eq!(
+                window::announced(Coding::Zstd, &[&magic, header].concat()),
+                bytes
+            );
         }
     }
 

@@ -17,6 +17,7 @@ mod options;
 mod received;
 mod spec;
 mod tls;
+mod window;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -94,7 +94,7 @@ struct Returned {
 }
 
 /// So many events may be on their way back; nobody needs to be there to drop them.
-const MOST_SPENT: usize = 512;
+const MOST_SPENT: usize = 256;
 
 impl Spent {
     /// Gives events back; they stay here when too many are on their way already.

@@ -12,7 +12,7 @@ use super::ordered::Order;
 use crate::model::{Event, Outcome, Spent, Summary, Window};
 
 /// Events that may wait for the reporters.
-const QUEUE: usize = 512;
+const QUEUE: usize = 256;
 /// And with bodies in them, which may have megabytes.
 const QUEUE_OF_BODIES: usize = 16;
 /// Shortest time between two wakings. Waking a thread costs as much as writing several

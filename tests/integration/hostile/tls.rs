@@ -22,6 +22,13 @@ fn fetch(url: &str, authority: &Authority, args: &[&str]) -> Done {
     done
 }
 
+/// It failed once, and says why.
+fn no_tls(done: &Done, what: &str, reason: &str) {
+    let message = done.message();
+    assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{what}: {message}");
+    assert!(message.contains(reason), "{what}: {message}");
+}
+
 #[test]
 fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
     let authority = Authority::new();
@@ -55,17 +62,7 @@ fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
     ] {
         let server = TlsServer::start(config);
         let done = fetch(&server.url(), &authority, &[]);
-        assert_eq!(
-            done.failure(),
-            (ErrorKind::Tls, 1),
-            "{what}: {}",
-            done.message()
-        );
-        assert!(
-            done.message().contains(reason),
-            "{what}: {}",
-            done.message()
-        );
+        no_tls(&done, what, reason);
         assert!(server.requests().is_empty(), "{what}: a request was sent");
 
         let done = fetch(&server.url(), &authority, &["-k"]);
@@ -128,17 +125,7 @@ fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
         ),
     ] {
         let done = says(bytes);
-        assert_eq!(
-            done.failure(),
-            (ErrorKind::Tls, 1),
-            "{what}: {}",
-            done.message()
-        );
-        assert!(
-            done.message().contains(reason),
-            "{what}: {}",
-            done.message()
-        );
+        no_tls(&done, what, reason);
     }
 }
 
