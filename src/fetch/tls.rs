@@ -31,14 +31,15 @@ pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| TransportError::Client(error.to_string()))?;
+    let trust = |whom| Arc::new(Trust { provider, whom });
     let mut config = match &options.cacert {
         _ if options.insecure => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+            .with_custom_certificate_verifier(trust(Whom::Anybody)),
         Some(path) => builder.with_root_certificates(roots(path)?),
         None => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(System::new(provider))),
+            .with_custom_certificate_verifier(trust(Whom::System(OnceLock::new()))),
     }
     .with_no_client_auth();
     config.alpn_protocols = match options.version {
@@ -77,34 +78,23 @@ fn roots(path: &Path) -> Result<RootCertStore, TransportError> {
     Ok(roots)
 }
 
-/// Whom the system trusts. Its certificates are read when the first server shows its own: that
-/// takes milliseconds, and many lists have no use for it.
+/// Who looks at what a server shows. That it has the key of its certificate is always checked.
 #[derive(Debug)]
-struct System {
+struct Trust {
     provider: Arc<CryptoProvider>,
-    /// `None` where the system has no certificates.
-    verifier: OnceLock<Option<Verifier>>,
+    whom: Whom,
 }
 
-impl System {
-    fn new(provider: Arc<CryptoProvider>) -> Self {
-        Self {
-            provider,
-            verifier: OnceLock::new(),
-        }
-    }
-
-    fn verifier(&self) -> Result<&Verifier, Error> {
-        let verifier = self
-            .verifier
-            .get_or_init(|| Verifier::new(Arc::clone(&self.provider)).ok());
-        // Then nobody is trusted.
-        let nobody = Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        verifier.as_ref().ok_or(nobody)
-    }
+#[derive(Debug)]
+enum Whom {
+    /// `--insecure`: whoever answers is believed.
+    Anybody,
+    /// Whom the system trusts; `None` where it has no certificates. They are read when the first
+    /// server shows its own: that takes milliseconds, and many lists have no use for it.
+    System(OnceLock<Option<Verifier>>),
 }
 
-impl ServerCertVerifier for System {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -113,7 +103,13 @@ impl ServerCertVerifier for System {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verifier()?.verify_server_cert(
+        let Whom::System(verifier) = &self.whom else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verifier = verifier.get_or_init(|| Verifier::new(Arc::clone(&self.provider)).ok());
+        // Without one nobody is trusted.
+        let nobody = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        verifier.as_ref().ok_or(nobody)?.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
@@ -128,47 +124,7 @@ impl ServerCertVerifier for System {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier()?.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier()?.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.provider)
-    }
-}
-
-/// `--insecure`: whoever answers is believed. That the server has the key of the certificate it
-/// shows is still checked, as a handshake does.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, cert, dss, algorithms)
     }
 
@@ -178,17 +134,12 @@ impl ServerCertVerifier for Anybody {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.0)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
-}
-
-fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
-    provider
-        .signature_verification_algorithms
-        .supported_schemes()
 }
