@@ -15,6 +15,8 @@ pub fn start(verbose: u8, screen: Screen) {
         .with_env_filter(filter)
         .with_writer(move || screen.clone())
         .with_ansi(false)
+        // It would say so on stderr, and panic when that takes nothing either.
+        .log_internal_errors(false)
         .with_target(false);
     // Only a second call could fail, and there is none.
     let _ = lines.try_init();

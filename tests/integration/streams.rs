@@ -33,6 +33,23 @@ fn a_pipe_that_does_not_block_loses_nothing() {
     assert_eq!(records.lines().count(), 2000);
 }
 
+/// Log lines are for people; when nobody reads them, they are lost, and nothing else is.
+#[test]
+fn a_log_that_nobody_reads_ends_no_run() {
+    let server = quick();
+    let (_reader, writer) = pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    let done = binary()
+        .args(["-vv", "--json"])
+        .args((0..1500).map(|n| server.url(&format!("/{n}"))))
+        .stderr(writer)
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(0));
+    let records = done.stdout.iter().filter(|byte| **byte == b'\n');
+    assert_eq!(records.count(), 1500);
+}
+
 #[test]
 fn results_that_nobody_can_get_are_an_error() {
     let server = quick();
