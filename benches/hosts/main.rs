@@ -17,6 +17,9 @@ use std::process::ExitCode;
 
 /// An address where connecting never comes to an end.
 mod black_hole;
+/// Programs that may be installed.
+#[path = "../support/installed.rs"]
+mod installed;
 /// The open files allowed, as the program raises them.
 #[path = "../../src/cli/limits.rs"]
 #[expect(dead_code, reason = "the program needs more of it")]

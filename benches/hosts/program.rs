@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::installed::{version, without_proxies};
 use crate::list::Url;
 
 const CONCURRENCY: u32 = 64;
@@ -78,9 +79,7 @@ impl Program {
             Tool::Aria2 => aria2(settings, folder),
         };
         command.arg(list).stdin(Stdio::null()).stderr(Stdio::null());
-        for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
-            command.env_remove(proxy).env_remove(proxy.to_lowercase());
-        }
+        without_proxies(&mut command);
         command
     }
 
@@ -109,15 +108,6 @@ impl Tool {
             Self::Aria2 => "aria2c",
         }
     }
-}
-
-/// The first word of `--version` that looks like one; `None` if there is no such program.
-fn version(name: &str) -> Option<String> {
-    let output = Command::new(name).arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
-        .map(str::to_owned)
 }
 
 fn fetchall(settings: &Settings) -> Command {

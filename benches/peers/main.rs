@@ -30,6 +30,9 @@ mod args;
 mod bare;
 /// Certificates for the server.
 mod certificates;
+/// Programs that may be installed.
+#[path = "../support/installed.rs"]
+mod installed;
 /// The server.
 mod nginx;
 /// The programs that are measured.

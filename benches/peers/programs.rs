@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bare;
+use crate::installed::{version, without_proxies};
 use crate::work::{CURL, Lists, PLAIN, Urls};
 
 /// Requests at the same time.
@@ -152,9 +153,7 @@ impl Program {
             (Tool::Curl, Urls::Listed(folder)) => command.arg("-K").arg(folder.path().join(CURL)),
             (_, Urls::Listed(folder)) => command.arg(folder.path().join(PLAIN)),
         };
-        for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
-            command.env_remove(proxy).env_remove(proxy.to_lowercase());
-        }
+        without_proxies(&mut command);
         command
     }
 
@@ -226,13 +225,4 @@ fn aiohttp_version() -> Option<String> {
     let output = Command::new(python()).args(["-c", asked]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
-}
-
-/// The first word of `--version` that looks like one; `None` if there is no such program.
-fn version(name: &str) -> Option<String> {
-    let output = Command::new(name).arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
-        .map(str::to_owned)
 }

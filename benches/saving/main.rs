@@ -30,6 +30,9 @@ mod bare;
 mod bodies;
 /// The loops that nothing can be cheaper than.
 mod floor;
+/// Programs that may be installed.
+#[path = "../support/installed.rs"]
+mod installed;
 /// The programs that are measured.
 mod program;
 /// One run of one program.

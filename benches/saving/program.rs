@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::bare;
 use crate::bodies::SIZE;
 use crate::floor::Floor;
+use crate::installed::{version, without_proxies};
 use crate::run::{Ran, run};
 use crate::server::Server;
 use crate::space::Area;
@@ -101,9 +102,7 @@ impl Program {
         };
         fs::write(place.list(), self.lines(list, place)).expect("a list");
         command.arg(place.list());
-        for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
-            command.env_remove(proxy).env_remove(proxy.to_lowercase());
-        }
+        without_proxies(&mut command);
         command
     }
 
@@ -223,15 +222,6 @@ fn responses(pack: &Path) -> u64 {
     let records = memchr::memmem::find_iter(&all, b"WARC-Type: response\r\n").count();
     let bodies = all.len() / SIZE;
     records.min(bodies) as u64
-}
-
-/// The first word of `--version` that looks like one; `None` if there is no such program.
-fn version(name: &str) -> Option<String> {
-    let output = Command::new(name).arg("--version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
-        .map(str::to_owned)
 }
 
 fn has_pack() -> bool {
