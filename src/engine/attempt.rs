@@ -123,14 +123,7 @@ async fn keep<T: Transport, S: BodyStore>(
 ) -> Result<Step<S::File>, FetchError> {
     let options = &engine.options;
     let part = attempt.continued().filter(|_| rest.is_some());
-    let version = match (part, rest) {
-        (Some(part), Some(rest)) => Some(Version {
-            total: Some(rest.total),
-            ..part.version.clone()
-        }),
-        _ if is_partial_fine(attempt, options) => None,
-        _ => resume::version(attempt, head),
-    };
+    let version = version(attempt, head, part.zip(rest), options);
     let file = engine.store.begin(attempt, head, version, part)?;
     if !has_body(attempt, head) {
         // What a HEAD is answered with says nothing about the body.
@@ -177,6 +170,23 @@ async fn keep<T: Transport, S: BodyStore>(
             }
             Err(error)
         }
+    }
+}
+
+/// The version of the body that comes, if it can be continued when it is cut off.
+fn version(
+    attempt: &Attempt,
+    head: &ResponseHead,
+    continued: Option<(&Part, Rest)>,
+    options: &EngineOptions,
+) -> Option<Version> {
+    match continued {
+        Some((part, rest)) => Some(Version {
+            total: Some(rest.total),
+            ..part.version.clone()
+        }),
+        None if is_partial_fine(attempt, options) => None,
+        None => resume::version(attempt, head),
     }
 }
 

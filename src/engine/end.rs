@@ -105,27 +105,25 @@ pub async fn go_on<T: Transport, S: BodyStore>(
             ended.drop_part(engine, false);
             lease.hand_over(ended.attempt, &feedback);
         }
-        Ok(Step::Redirected(redirect)) if engine.is_too_long(&redirect) => {
-            ended.drop_part(engine, true);
-            let problem = RedirectProblem::TooLong(redirect.length());
-            let error = FetchError::Redirect { problem };
-            failed(engine, lease, ended, error, &mut feedback).await;
-        }
         Ok(Step::Redirected(redirect)) => {
             ended.drop_part(engine, true);
+            if engine.is_too_long(&redirect) {
+                let problem = RedirectProblem::TooLong(redirect.length());
+                let error = FetchError::Redirect { problem };
+                return failed(engine, lease, ended, error, &mut feedback).await;
+            }
             redirect.apply(&mut ended.attempt);
             ended.attempt.resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
             ended.drop_part(engine, !attempt::spoils(&error));
-            if ended.was_unheard() {
-                ended.attempt.number -= 1;
-                ended.attempt.resends += 1;
-                lease.hand_over(ended.attempt, &feedback);
-            } else {
-                failed(engine, lease, ended, error, &mut feedback).await;
+            if !ended.was_unheard() {
+                return failed(engine, lease, ended, error, &mut feedback).await;
             }
+            ended.attempt.number -= 1;
+            ended.attempt.resends += 1;
+            lease.hand_over(ended.attempt, &feedback);
         }
     }
 }
