@@ -12,8 +12,8 @@ use super::attempt::{self, Step};
 use super::{Engine, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Unheard, Wire,
-    after, human_duration, now,
+    Attempt, Before, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Unheard,
+    Wire, after, human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Situation};
 use crate::store::{BodyFile, BodyStore, Done};
@@ -50,13 +50,18 @@ impl Ended {
         }
     }
 
+    /// There will be another attempt.
+    fn goes_back(&mut self) -> &mut Before {
+        self.attempt.goes_back(self.wire.started())
+    }
+
     /// Whether it may be sent again without being charged: nobody heard it.
     fn was_unheard(&self) -> bool {
         match self.wire.unheard() {
             Some(Unheard::Stale) => {
-                self.attempt.resends == 0 && self.attempt.method.is_idempotent()
+                self.attempt.before().resends == 0 && self.attempt.method.is_idempotent()
             }
-            Some(Unheard::TurnedAway) => self.attempt.resends < FREE_RESENDS,
+            Some(Unheard::TurnedAway) => self.attempt.before().resends < FREE_RESENDS,
             None => false,
         }
     }
@@ -98,11 +103,12 @@ pub async fn go_on<T: Transport, S: BodyStore>(
         }
         Ok(Step::Piece) => {
             ended.drop_part(engine, true);
-            ended.attempt.resends = 0;
+            ended.goes_back().resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Ok(Step::StartOver) => {
             ended.drop_part(engine, false);
+            ended.goes_back();
             lease.hand_over(ended.attempt, &feedback);
         }
         Ok(Step::Redirected(redirect)) => {
@@ -113,7 +119,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
             redirect.apply(&mut ended.attempt);
-            ended.attempt.resends = 0;
+            ended.goes_back().resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
@@ -122,7 +128,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
             ended.attempt.number -= 1;
-            ended.attempt.resends += 1;
+            ended.goes_back().resends += 1;
             lease.hand_over(ended.attempt, &feedback);
         }
     }
@@ -186,11 +192,11 @@ async fn failed<T: Transport, S: BodyStore>(
     let decision = engine.retry.decide(&Situation {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
-        retries_used: attempt.retries_used,
-        holds: attempt.holds,
+        retries_used: attempt.before().retries_used,
+        holds: attempt.before().holds,
         refusals: host.map_or(0, |host| host.refusals),
         limits_by_503: host.is_some_and(|host| host.limits_by_503),
-        waited: attempt.waited,
+        waited: attempt.before().waited,
         jitter: jitter(engine.options.seed, attempt),
     });
     let (wait, uses_retry, holds_host) = match decision {
@@ -202,10 +208,11 @@ async fn failed<T: Transport, S: BodyStore>(
         Decision::Hold(wait) => (wait, false, true),
         Decision::BackOff(wait) => (wait, true, true),
     };
-    attempt.retries_used += u32::from(uses_retry);
-    attempt.holds += u32::from(!uses_retry);
-    attempt.resends = 0;
-    attempt.waited = attempt.waited.saturating_add(wait);
+    let before = attempt.goes_back(ended.wire.started());
+    before.retries_used += u32::from(uses_retry);
+    before.holds += u32::from(!uses_retry);
+    before.resends = 0;
+    before.waited = before.waited.saturating_add(wait);
     attempt.again = true;
     tracing::info!(
         url = attempt.url().as_str(),

@@ -52,6 +52,7 @@ pub fn given_up(attempt: Box<Attempt>, error: FetchError, clock: &RunClock) -> S
         redirects: attempt.redirects(),
         at: clock.rfc3339(end),
         total_ms: attempt
+            .before()
             .first_start
             .map(|first| millis(end.saturating_duration_since(first))),
         simulated: attempt.simulated,
@@ -92,6 +93,7 @@ pub fn settled(
         ttfb_ms: wire.head_time().map(millis),
         elapsed_ms: Some(since(start)),
         total_ms: attempt
+            .before()
             .first_start
             .filter(|_| attempt.number > 1)
             .map(since),

@@ -73,7 +73,6 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     attempt.part = part_to_continue(engine, &attempt);
     let start = now();
     attempt.number += 1;
-    attempt.first_start.get_or_insert(start);
     if std::mem::take(&mut attempt.again) {
         engine.live.retrying();
     }

@@ -128,7 +128,7 @@ impl HttpTransport {
         let call = Call {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
-            is_retry: attempt.retries_used > 0,
+            is_retry: attempt.before().retries_used > 0,
         };
         let client = self.clients.for_request(wire.connections_of_use());
         CALL.scope(call, client.execute(request)).await

@@ -20,6 +20,32 @@ pub struct Hop {
     pub left_origin: bool,
 }
 
+/// What the attempts before have cost their job.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// Retries used up, of `--retries`.
+    pub retries_used: u32,
+    /// Waits for its host that used up no retry.
+    pub holds: u32,
+    /// How often it was sent again because nobody had heard it; that is no attempt.
+    pub resends: u32,
+    /// Time the job was made to wait so far, counted against `--max-wait`.
+    pub waited: Duration,
+    /// When the first attempt started.
+    pub first_start: Option<Instant>,
+}
+
+impl Before {
+    /// What a first attempt has before it.
+    const NOTHING: Self = Self {
+        retries_used: 0,
+        holds: 0,
+        resends: 0,
+        waited: Duration::ZERO,
+        first_start: None,
+    };
+}
+
 /// One try at a job: which hop, which number, what it has cost so far.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -33,18 +59,10 @@ pub struct Attempt {
     pub hop: Option<Box<Hop>>,
     /// Requests handed to the transport for this job so far.
     pub number: u32,
-    /// Retries used up, of `--retries`.
-    pub retries_used: u32,
     /// Whether it comes after one that failed.
     pub again: bool,
-    /// Waits for its host that used up no retry.
-    pub holds: u32,
-    /// How often it was sent again because nobody had heard it; that is no attempt.
-    pub resends: u32,
-    /// Time this job was made to wait so far, counted against `--max-wait`.
-    pub waited: Duration,
-    /// When the first attempt started.
-    pub first_start: Option<Instant>,
+    /// Set once an attempt went back: nearly none of those that are read ahead has it.
+    before: Option<Box<Before>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
     /// What is here already of the body; only the rest is asked for.
@@ -63,16 +81,25 @@ impl Attempt {
             with_body,
             hop: None,
             number: 0,
-            retries_used: 0,
             again: false,
-            holds: 0,
-            resends: 0,
-            waited: Duration::ZERO,
-            first_start: None,
+            before: None,
             simulated: false,
             part: None,
             known: None,
         }
+    }
+
+    /// What the attempts before it have cost.
+    #[must_use]
+    pub fn before(&self) -> &Before {
+        self.before.as_deref().unwrap_or(&Before::NOTHING)
+    }
+
+    /// To say what one that started then has cost, before it goes back.
+    pub fn goes_back(&mut self, start: Instant) -> &mut Before {
+        let before = self.before.get_or_insert_default();
+        before.first_start.get_or_insert(start);
+        before
     }
 
     /// The URL of this attempt: the job's own, or the one a redirect led to.
@@ -125,5 +152,17 @@ impl Attempt {
     #[must_use]
     pub fn at_home(&self) -> bool {
         self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_is_small() {
+        // 32,768 of them are read ahead.
+        let size = size_of::<Attempt>();
+        assert!(size <= 216, "{size} bytes");
     }
 }

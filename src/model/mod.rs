@@ -23,7 +23,7 @@ mod text;
 mod window;
 mod wire;
 
-pub use attempt::{Attempt, Hop};
+pub use attempt::{Attempt, Before, Hop};
 pub use digest::{Sha256, Sha256Context};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
