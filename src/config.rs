@@ -8,7 +8,7 @@ use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions};
 use crate::input::InputOptions;
 use crate::model::Record;
-use crate::report::Screen;
+use crate::report::{Screen, Template, TimelineStyle};
 use crate::schedule::{RetryPolicy, ScheduleOptions};
 
 /// Everything that can be set about a run.
@@ -49,7 +49,7 @@ pub struct SaveOptions {
 }
 
 /// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Format {
     /// Aligned lines for people.
     #[default]
@@ -58,6 +58,10 @@ pub enum Format {
     ColorText,
     /// A JSON record a line.
     Json,
+    /// A table: a row of names, then a row for each URL.
+    Csv,
+    /// As a template says.
+    Template(Template),
 }
 
 /// Takes records one by one: [`ReportOptions::on_record`].
@@ -68,6 +72,8 @@ pub type OnRecord = Box<dyn FnMut(&Record) + Send>;
 pub struct ReportOptions {
     /// The stream results are written to, and how; `None`: nowhere.
     pub results: Option<(Format, Box<dyn Write + Send>)>,
+    /// A NUL stands after each result, instead of a line feed.
+    pub print0: bool,
     /// Called with every record, on the thread that writes the results. The run goes on
     /// only as fast as it comes back.
     pub on_record: Option<OnRecord>,
@@ -79,6 +85,12 @@ pub struct ReportOptions {
     pub notices: Option<Box<dyn Write + Send>>,
     /// The file that gets the failing lines.
     pub failed: Option<PathBuf>,
+    /// A NUL stands after each of them, as in the list they are from.
+    pub failed_with_nul: bool,
+    /// The run as a picture after it has ended, and where that goes.
+    pub timeline: Option<(TimelineStyle, Box<dyn Write + Send>)>,
+    /// The page for a browser that tells of the run.
+    pub page: Option<PathBuf>,
     /// Where progress is shown, if it is.
     pub screen: Option<Screen>,
     /// Results go to the terminal that progress is shown on.

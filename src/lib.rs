@@ -93,7 +93,10 @@ pub use model::{
     PackPlace, Record, RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,
 };
 pub use notify::{Delivery, Email, deliver, send_email};
-pub use report::{JournalError, ProgressStyle, ReportError, Screen, render_summary};
+pub use report::{
+    JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError, TimelineStyle,
+    render_summary,
+};
 pub use run::{
     Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with, run, run_until,
 };

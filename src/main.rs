@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, Delivery, Email, Problem, RunError, Screen, Summary};
+use fetchall::{Config, Delivery, Email, Problem, ProgressStyle, RunError, Screen, Summary};
 
 use cli::{Cli, Signals};
 
@@ -57,7 +57,11 @@ async fn program(cli: Cli) -> ExitCode {
         );
     }
     // Not before: reading a body from a terminal ends by Ctrl-C like anything else.
-    let signals = match Signals::listen() {
+    let screen = config.report.screen.clone();
+    let shown = screen
+        .clone()
+        .unwrap_or_else(|| Screen::new(ProgressStyle::None));
+    let signals = match Signals::listen(shown) {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot listen for signals: {error}"), BROKEN),
     };
@@ -89,7 +93,6 @@ async fn program(cli: Cli) -> ExitCode {
         }
         return ExitCode::from(exit_code(&end, &signals));
     }
-    let screen = config.report.screen.clone();
     let stop = async {
         signals.next().await;
         people.say_aside(screen.as_ref(), STOPPING);

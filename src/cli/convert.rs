@@ -1,5 +1,6 @@
 //! From the options to a [`Config`].
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -7,12 +8,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fetchall::{
     Config, Credentials, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy,
-    ReportOptions, SaveOptions, Screen, Source, SpecError,
+    ReportOptions, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
 };
 use http::{HeaderValue, Method, header};
 
 use super::files::{FileId, is_only_for_writing};
-use super::{Cli, ListFormat, ProgressWhen, When, secrets, values};
+use super::{Cli, ListFormat, ProgressWhen, secrets, terminal, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -46,6 +47,12 @@ pub enum UsageError {
         option: &'static str,
         message: String,
     },
+    /// `-w`.
+    #[error("-w: {0}")]
+    Template(TemplateError),
+    /// The file of `-w @FILE`.
+    #[error("cannot read the template from {name}: {cause}")]
+    TemplateFile { name: String, cause: io::Error },
     /// Something else is connected to it.
     #[error("stdin can't be read: it is open for writing alone")]
     StdinForWriting,
@@ -60,7 +67,11 @@ impl TryFrom<Cli> for Config {
     fn try_from(mut cli: Cli) -> Result<Self, UsageError> {
         let mut config = Config::default();
         config.input.sources = sources(&cli)?;
-        config.input.format = format(cli.input_format);
+        config.input.format = if cli.null {
+            InputFormat::Nul
+        } else {
+            format(cli.input_format)
+        };
         if let Some(path) = &cli.failed {
             check_failed(path, &cli, &config.input.sources)?;
         }
@@ -70,7 +81,7 @@ impl TryFrom<Cli> for Config {
         set_request(&mut config, &mut cli)?;
         config.faults = faults(&cli)?;
         config.save = save(&mut cli);
-        config.report = report(&cli);
+        config.report = report(&cli)?;
         Ok(config)
     }
 }
@@ -316,12 +327,36 @@ fn save(cli: &mut Cli) -> SaveOptions {
     }
 }
 
-fn report(cli: &Cli) -> ReportOptions {
-    let format = match (cli.json, wants_color(cli.color)) {
-        (true, _) => Format::Json,
-        (false, true) => Format::ColorText,
-        (false, false) => Format::Text,
+fn results_format(cli: &Cli) -> Result<Format, UsageError> {
+    if let Some(template) = &cli.format {
+        return template_of(template).map(Format::Template);
+    }
+    Ok(if cli.json {
+        Format::Json
+    } else if cli.csv {
+        Format::Csv
+    } else if terminal::wants_color(cli.color, &io::stdout()) {
+        Format::ColorText
+    } else {
+        Format::Text
+    })
+}
+
+fn template_of(template: &str) -> Result<Template, UsageError> {
+    let text = match template.strip_prefix('@') {
+        None => Cow::Borrowed(template),
+        Some(path) => std::fs::read_to_string(path)
+            .map(Cow::Owned)
+            .map_err(|cause| UsageError::TemplateFile {
+                name: path.to_owned(),
+                cause,
+            })?,
     };
+    Template::parse(&text).map_err(UsageError::Template)
+}
+
+fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
+    let format = results_format(cli)?;
     let style = match cli.progress {
         _ if cli.quiet => ProgressStyle::None,
         ProgressWhen::Auto => ProgressStyle::Auto,
@@ -329,29 +364,25 @@ fn report(cli: &Cli) -> ReportOptions {
         ProgressWhen::Plain => ProgressStyle::Plain,
         ProgressWhen::None => ProgressStyle::None,
     };
-    ReportOptions {
+    Ok(ReportOptions {
         results: Some((format, Box::new(io::stdout()))),
         on_record: None,
         ordered: cli.ordered,
         body: cli.body,
         notices: (!cli.quiet).then(|| Box::new(io::stderr()) as _),
         failed: cli.failed.clone(),
+        failed_with_nul: cli.null,
+        print0: cli.print0,
+        page: cli.report.clone(),
+        timeline: cli.timeline.then(|| {
+            (
+                terminal::timeline_style(cli.color),
+                Box::new(io::stderr()) as _,
+            )
+        }),
         screen: Some(Screen::new(style)),
         shares_screen: io::stdout().is_terminal(),
-    }
-}
-
-/// <https://no-color.org>: set and not empty means no colour.
-fn wants_color(when: When) -> bool {
-    match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => {
-            let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-            io::stdout().is_terminal() && !unwanted && !dumb
-        }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod logs;
 mod runtime;
 mod secrets;
 mod signals;
+mod terminal;
 mod values;
 
 use std::ffi::OsString;
@@ -87,7 +88,8 @@ pub enum ProgressWhen {
 /// Fetch every URL of a list at once, say exactly what became of each one, and never
 /// lose count.
 #[derive(Debug, Parser)]
-#[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, allow_negative_numbers = true, max_term_width = 100)]
+#[command(version, about, styles = STYLES, after_help = EXAMPLES, args_override_self = true, max_term_width = 100)]
+#[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
 pub struct Cli {
@@ -113,6 +115,15 @@ pub struct Cli {
         help_heading = "List"
     )]
     pub input_format: ListFormat,
+    /// A NUL ends each URL of the files and of stdin, as find -print0 and sort -z have it: there are no
+    /// comments then, and --failed writes its file in the same way.
+    #[arg(
+        short = '0',
+        long,
+        conflicts_with = "input_format",
+        help_heading = "List"
+    )]
+    pub null: bool,
 
     /// Requests at the same time, at most 10000. From 8 on, a connection that is not there
     /// after 1 s does not count; so there can be up to 64 more.
@@ -161,7 +172,13 @@ pub struct Cli {
     pub look_ahead: NonZeroUsize,
 
     /// Further tries after the first. With 0 there is none, not even when a server says when.
-    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Retry")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        allow_negative_numbers = true,
+        help_heading = "Retry"
+    )]
     pub retries: u32,
     /// Longest first wait between tries; it doubles each time, the real one is drawn below it.
     #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = values::duration, help_heading = "Retry")]
@@ -304,7 +321,7 @@ pub struct Cli {
     #[arg(long, requires = "saving", help_heading = "Save")]
     pub refresh: bool,
     /// Print the file of each URL, FILE and URL with a tab between them, and fetch nothing.
-    #[arg(long, requires = "output_dir", help_heading = "Save")]
+    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Save")]
     pub dry_run: bool,
     /// Body, folder and journal survive a power cut before a URL counts as done (slower).
     #[arg(long, requires = "remembering", help_heading = "Save")]
@@ -316,6 +333,24 @@ pub struct Cli {
     /// A JSON record for each URL instead of a text line.
     #[arg(long, help_heading = "Results")]
     pub json: bool,
+    /// A table instead: a row of names, then a row for each URL.
+    #[arg(long, help_heading = "Results")]
+    pub csv: bool,
+    /// Results as you want them, such as '%{status} %{elapsed_ms} %{url}\n', or @FILE with that in
+    /// it.
+    ///
+    /// %{NAME} is a field of the record (see --json): line, input, url, ok, outcome, status, error
+    /// (its kind), message, attempts, final_url, redirects, http, content_type, bytes, file, sha256,
+    /// etag, last_modified, at, started_ms, ttfb_ms, elapsed_ms, total_ms and the others; json is the
+    /// whole record, result the status or else the kind of error, origin the scheme, host and port.
+    /// Names of curl are known, too: http_code, url_effective, size_download, time_total,
+    /// time_starttransfer, num_redirects, errormsg. What is not known is empty. %% is a percent
+    /// sign; \n, \t, \r, \0 and \\ are what they are in C.
+    #[arg(short = 'w', long, value_name = "TEMPLATE", help_heading = "Results")]
+    pub format: Option<String>,
+    /// End each result by a NUL instead of a line feed: for xargs -0 and sort -z.
+    #[arg(long, conflicts_with = "csv", help_heading = "Results")]
+    pub print0: bool,
     /// The body in each record (JSON only): as text, or in base64.
     #[arg(long, requires = "json", help_heading = "Results")]
     pub body: bool,
@@ -349,6 +384,20 @@ pub struct Cli {
         help_heading = "People"
     )]
     pub color: When,
+    /// Draw the run when it has ended: a row for each URL, time along the width.
+    ///
+    /// Queue, connecting, waiting for the first byte and the body are told apart, and tries
+    /// after a failed one stand apart. Of a long run: the slowest, some that failed, and a sample
+    /// of the others.
+    #[arg(long, help_heading = "People")]
+    pub timeline: bool,
+    /// Write a page for a browser that tells of the run: counts, latency, throughput, a waterfall,
+    /// each host, each failure with its cause.
+    ///
+    /// It is one file that loads nothing from anywhere, of some megabytes at most: of more than
+    /// 10,000 failures the others are counted by cause.
+    #[arg(long, value_name = "FILE.html", help_heading = "People")]
+    pub report: Option<PathBuf>,
 
     /// Put faults in the way, such as 'reset=10%,503(2s)=5%@example.com' [default SPEC: 30 %
     /// of faults that pass].

@@ -1,11 +1,14 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C and SIGTERM, and SIGUSR1, which asks how the run stands.
 
 use std::io;
+#[cfg(unix)]
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use fetchall::Screen;
 use tokio::sync::Semaphore;
 
 /// Exit code of an interrupt: 128 plus the number of the signal.
@@ -25,13 +28,13 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen; from now on they no longer end the process by themselves. They
-    /// are heard on a thread of their own, so that they are heard even when everything
+    /// Starts to listen; from now on they no longer end the process by themselves, and SIGUSR1
+    /// prints how the run on `screen` stands. They are heard on a thread of their own, so that they are heard even when everything
     /// else hangs in a write to a pipe that nobody reads.
     ///
     /// # Errors
     /// When the system does not let us listen.
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen(screen: Screen) -> io::Result<Self> {
         let signals = Self {
             code: Arc::default(),
             came: Arc::new(Semaphore::new(0)),
@@ -45,7 +48,7 @@ impl Signals {
                     .enable_all()
                     .build();
                 match runtime {
-                    Ok(runtime) => runtime.block_on(this.hear(&ready)),
+                    Ok(runtime) => runtime.block_on(this.hear(&ready, &screen)),
                     // The receiver waits for just this.
                     Err(error) => drop(ready.send(Err(error))),
                 }
@@ -55,14 +58,15 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>) {
+    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>, screen: &Screen) {
         use tokio::signal::unix::{SignalKind, signal};
         let streams = signal(SignalKind::interrupt())
-            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)))
+            .and_then(|(one, other)| Ok((one, other, signal(SignalKind::user_defined1())?)));
         // A file that may grow no more (ulimit -f) is an error of writing then, with a name.
         let too_large = rustix::process::Signal::XFSZ.as_raw();
         let _too_large = signal(SignalKind::from_raw(too_large));
-        let (mut interrupt, mut terminate) = match streams {
+        let (mut interrupt, mut terminate, mut asked) = match streams {
             Ok(streams) => streams,
             Err(error) => return drop(ready.send(Err(error))),
         };
@@ -72,6 +76,10 @@ impl Signals {
             let code = tokio::select! {
                 _ = interrupt.recv() => INTERRUPTED,
                 _ = terminate.recv() => TERMINATED,
+                _ = asked.recv() => {
+                    tell(screen);
+                    continue;
+                }
             };
             count += 1;
             self.note(code, count);
@@ -79,7 +87,7 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>) {
+    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>, _screen: &Screen) {
         drop(ready.send(Ok(())));
         let mut count = 0;
         while tokio::signal::ctrl_c().await.is_ok() {
@@ -114,4 +122,19 @@ impl Signals {
     pub fn exit_code(&self) -> Option<u8> {
         Some(self.code.load(Relaxed)).filter(|code| *code != 0)
     }
+}
+
+/// Says how the run stands. On a thread of its own: a terminal that takes nothing must not keep
+/// the other signals from being heard.
+#[cfg(unix)]
+fn tell(screen: &Screen) {
+    let screen = screen.clone();
+    let told = std::thread::Builder::new().spawn(move || {
+        if let Some(line) = screen.snapshot() {
+            // With stderr closed there is nobody to tell.
+            let _ = screen.aside(|| writeln!(io::stderr(), "{line}"));
+        }
+    });
+    // No thread to be had: asking again costs nothing.
+    drop(told);
 }

@@ -33,15 +33,21 @@ impl RunClock {
     /// A moment as RFC 3339 in UTC with milliseconds.
     #[must_use]
     pub fn rfc3339(&self, at: Instant) -> String {
-        let passed = at.saturating_duration_since(self.start);
+        let passed = self.since_start(at);
         let time = self.wall.checked_add(passed).unwrap_or(self.wall);
         format!("{time:.3}")
+    }
+
+    /// A moment as time since the start.
+    #[must_use]
+    pub fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.start)
     }
 
     /// A moment in whole milliseconds since the start.
     #[must_use]
     pub fn ms(&self, at: Instant) -> u64 {
-        millis(at.saturating_duration_since(self.start))
+        millis(self.since_start(at))
     }
 }
 

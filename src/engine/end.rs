@@ -4,16 +4,17 @@
 use std::future::Future;
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::StatusCode;
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
-use super::{Engine, settle, verdict};
+use super::{Engine, RunClock, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Before, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Unheard,
-    Wire, after, human_duration, now,
+    Attempt, Before, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Try,
+    TryOutcome, Unheard, Wire, add_try, after, human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Situation};
 use crate::store::{BodyFile, BodyStore, Done};
@@ -50,9 +51,46 @@ impl Ended {
         }
     }
 
-    /// There will be another attempt.
-    fn goes_back(&mut self) -> &mut Before {
+    /// There will be another attempt, at once: nothing has failed.
+    fn goes_on<T, S>(&mut self, engine: &Engine<T, S>) -> &mut Before {
+        let now = now();
+        self.goes_back(engine, TryOutcome::GoesOn, now, now)
+    }
+
+    /// There will be another attempt, which may start at `again`.
+    fn goes_back<T, S>(
+        &mut self,
+        engine: &Engine<T, S>,
+        outcome: TryOutcome,
+        end: Instant,
+        again: Instant,
+    ) -> &mut Before {
+        if engine.options.keep_tries {
+            self.add_try(outcome, end, &engine.clock);
+            self.attempt.is_ready(engine.clock.since_start(again));
+        }
         self.attempt.goes_back(self.wire.started())
+    }
+
+    /// Keeps when this attempt did what.
+    pub fn add_try(&mut self, outcome: TryOutcome, end: Instant, clock: &RunClock) {
+        let wire = &self.wire;
+        let began = clock.since_start(wire.started());
+        let end = clock.since_start(end);
+        let connected = wire
+            .is_fresh()
+            .then(|| wire.connect_time().map_or(end, |took| began + took));
+        let one = Try {
+            ready: self.attempt.before().ready,
+            start: began,
+            connected,
+            head: wire.head_time().map(|took| began + took),
+            end,
+            status: self.head.as_ref().map(|head| head.status.as_u16()),
+            outcome,
+        };
+        let before = self.attempt.goes_back(wire.started());
+        add_try(&mut before.tries, one);
     }
 
     /// Whether it may be sent again without being charged: nobody heard it.
@@ -103,12 +141,12 @@ pub async fn go_on<T: Transport, S: BodyStore>(
         }
         Ok(Step::Piece) => {
             ended.drop_part(engine, true);
-            ended.goes_back().resends = 0;
+            ended.goes_on(engine).resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Ok(Step::StartOver) => {
             ended.drop_part(engine, false);
-            ended.goes_back();
+            ended.goes_on(engine);
             lease.hand_over(ended.attempt, &feedback);
         }
         Ok(Step::Redirected(redirect)) => {
@@ -119,7 +157,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
             redirect.apply(&mut ended.attempt);
-            ended.goes_back().resends = 0;
+            ended.goes_on(engine).resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
@@ -128,7 +166,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
             ended.attempt.number -= 1;
-            ended.goes_back().resends += 1;
+            ended.goes_on(engine).resends += 1;
             lease.hand_over(ended.attempt, &feedback);
         }
     }
@@ -170,8 +208,7 @@ async fn make_final<T: Transport, S: BodyStore, C: Future<Output = ()>>(
     let done = Box::new({
         let engine = Arc::clone(engine);
         move |result| {
-            let settled =
-                settle::settled(ended, result, end, engine.options.refresh, &engine.clock);
+            let settled = settle::settled(ended, result, end, &engine.options, &engine.clock);
             engine.settle_now(settled, room);
         }
     });
@@ -208,11 +245,15 @@ async fn failed<T: Transport, S: BodyStore>(
         Decision::Hold(wait) => (wait, false, true),
         Decision::BackOff(wait) => (wait, true, true),
     };
-    let before = attempt.goes_back(ended.wire.started());
+    let end = now();
+    let until = after(end, wait);
+    let outcome = TryOutcome::Failed(error.kind());
+    let before = ended.goes_back(engine, outcome, end, until);
     before.retries_used += u32::from(uses_retry);
     before.holds += u32::from(!uses_retry);
     before.resends = 0;
     before.waited = before.waited.saturating_add(wait);
+    let attempt = &mut ended.attempt;
     attempt.again = true;
     tracing::info!(
         url = attempt.url().as_str(),
@@ -224,7 +265,6 @@ async fn failed<T: Transport, S: BodyStore>(
         },
         human_duration(wait)
     );
-    let until = after(now(), wait);
     if holds_host {
         feedback.hold = Some(until);
     }
@@ -239,13 +279,7 @@ async fn give_up<T: Transport, S: BodyStore>(
     error: FetchError,
     feedback: &Feedback,
 ) {
-    let settled = settle::settled(
-        ended,
-        Err(error),
-        now(),
-        engine.options.refresh,
-        &engine.clock,
-    );
+    let settled = settle::settled(ended, Err(error), now(), &engine.options, &engine.clock);
     // First the record, then the slot: what is cut off between the two was reported.
     engine.settle(settled).await;
     lease.settle(feedback);

@@ -11,7 +11,9 @@ use super::claims::{Claims, Holder};
 use super::{Engine, EngineOptions, settle};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
-use crate::model::{Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, RelPath, Window};
+use crate::model::{
+    Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, RelPath, Window, now,
+};
 use crate::store::BodyStore;
 
 /// Reads on only as fast as the work goes; ends with the list or at a stop.
@@ -127,6 +129,9 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
         let (method, with_body) = request_of(&job, &engine.options);
         let mut attempt = Box::new(Attempt::first(job, method, with_body));
         attempt.known = known;
+        if engine.options.keep_tries {
+            attempt.is_ready(engine.clock.since_start(now()));
+        }
         if let Err(error) = claimed {
             let settled = settle::given_up(attempt, error, &engine.clock);
             engine.settle_unsent(settled).await;

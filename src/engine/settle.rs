@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use http::{StatusCode, header};
 
+use super::EngineOptions;
 use super::clock::{RunClock, millis};
 use super::end::Ended;
 use crate::model::{
     Attempt, Change, FetchError, Fetched, InvalidLine, Job, Known, Outcome, OutcomeName, Part,
-    Past, Record, RecordError, RelPath, ResponseHead, Saved, Settled, now,
+    Past, Record, RecordError, RelPath, ResponseHead, Saved, Settled, TryOutcome, now,
 };
 
 /// A line that was no URL.
@@ -44,8 +45,9 @@ pub fn skipped(job: Job, past: &Past, file: Option<RelPath>, clock: &RunClock) -
 }
 
 /// A job that fails without another attempt, because its host was given up.
-pub fn given_up(attempt: Box<Attempt>, error: FetchError, clock: &RunClock) -> Settled {
+pub fn given_up(mut attempt: Box<Attempt>, error: FetchError, clock: &RunClock) -> Settled {
     let end = now();
+    let tries = attempt.take_tries();
     let record = Record {
         error: Some(RecordError::from(&error)),
         attempts: attempt.number,
@@ -59,29 +61,33 @@ pub fn given_up(attempt: Box<Attempt>, error: FetchError, clock: &RunClock) -> S
         request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
-    Settled::new(
-        attempt.job.place,
-        record,
-        Outcome::Failed(error),
-        attempt.job.raw,
-    )
+    let outcome = Outcome::Failed(error);
+    Settled::new(attempt.job.place, record, outcome, attempt.job.raw).with_tries(tries)
 }
 
 /// A job whose last attempt ended at `end`.
 pub fn settled(
-    ended: Ended,
+    mut ended: Ended,
     result: Result<Saved, FetchError>,
     end: Instant,
-    refresh: bool,
+    options: &EngineOptions,
     clock: &RunClock,
 ) -> Settled {
+    if options.keep_tries {
+        let outcome = match &result {
+            Ok(_) => TryOutcome::Fetched,
+            Err(error) => TryOutcome::Failed(error.kind()),
+        };
+        ended.add_try(outcome, end, clock);
+    }
     let Ended {
-        attempt,
+        mut attempt,
         head,
         wire,
     } = ended;
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let start = wire.started();
+    let tries = attempt.take_tries();
     let mut record = Record {
         ok: result.is_ok(),
         error: result.as_ref().err().map(RecordError::from),
@@ -98,7 +104,7 @@ pub fn settled(
             .filter(|_| attempt.number > 1)
             .map(since),
         resumed_at: attempt.part.as_ref().map(|part| part.length),
-        change: change(&attempt, &result, refresh),
+        change: change(&attempt, &result, options.refresh),
         simulated: attempt.simulated,
         request: request_digest(&attempt),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
@@ -120,7 +126,7 @@ pub fn settled(
         (Err(error), _) => Outcome::Failed(error),
     };
     record.outcome = outcome.name();
-    Settled::new(attempt.job.place, record, outcome, attempt.job.raw)
+    Settled::new(attempt.job.place, record, outcome, attempt.job.raw).with_tries(tries)
 }
 
 /// What the response says; where it says nothing of the body that is here, what is known of that.

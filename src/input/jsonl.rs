@@ -34,7 +34,7 @@ pub struct JsonLines {
 impl JsonLines {
     pub fn new(stream: Stream, rules: Rules) -> Self {
         Self {
-            lines: Lines::new(stream, MAX_LINE),
+            lines: Lines::new(stream, b'\n', MAX_LINE),
             rules,
             begun: false,
         }

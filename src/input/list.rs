@@ -68,7 +68,8 @@ pub trait List: Send {
 pub fn list(format: InputFormat, stream: Stream, rules: Rules) -> Box<dyn List> {
     match format {
         // By now `auto` was told by the name, and a stream has none.
-        InputFormat::Auto | InputFormat::Text => Box::new(TextLines::new(stream, rules)),
+        InputFormat::Auto | InputFormat::Text => Box::new(TextLines::new(stream, b'\n', rules)),
+        InputFormat::Nul => Box::new(TextLines::new(stream, 0, rules)),
         InputFormat::JsonLines => Box::new(JsonLines::new(stream, rules)),
         InputFormat::Csv => Box::new(Table::new(stream, b',', rules)),
         InputFormat::Tsv => Box::new(Table::new(stream, b'\t', rules)),

@@ -60,6 +60,8 @@ pub enum InputFormat {
     Csv,
     /// Cells between tabs, under a header row.
     Tsv,
+    /// A URL before each NUL, and nothing else: no comments, and line feeds are part of it.
+    Nul,
 }
 
 impl InputFormat {
@@ -143,7 +145,7 @@ pub fn open(options: InputOptions, live: Arc<Live>) -> Result<mpsc::Receiver<Bat
     let mut formats = formats.filter_map(|source| options.format.of(source));
     let rules = Rules {
         saves_files: options.saves_files,
-        as_json: formats.any(|format| format != InputFormat::Text),
+        as_json: formats.any(|format| !matches!(format, InputFormat::Text | InputFormat::Nul)),
     };
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;

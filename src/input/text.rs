@@ -1,4 +1,5 @@
-//! The text list: a URL a line; blank lines and `#` comments are no input.
+//! The text list: a URL a line; blank lines and `#` comments are no input. Or a URL before each
+//! NUL, as `find -print0` has it; then only what is empty is no input.
 
 use std::io;
 
@@ -21,9 +22,9 @@ pub struct TextLines {
 }
 
 impl TextLines {
-    pub fn new(stream: Stream, rules: Rules) -> Self {
+    pub fn new(stream: Stream, end: u8, rules: Rules) -> Self {
         Self {
-            lines: Lines::new(stream, MAX_LINE),
+            lines: Lines::new(stream, end, MAX_LINE),
             rules,
             parser: UrlParser::default(),
         }

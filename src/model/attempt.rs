@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use url::Url;
 
-use super::{Job, Known, Part};
+use super::{Job, Known, Part, Try};
 
 /// Where redirects have led so far.
 #[derive(Debug, Clone)]
@@ -33,18 +33,23 @@ pub struct Before {
     pub waited: Duration,
     /// When the first attempt started.
     pub first_start: Option<Instant>,
+    /// Since when the next one could start, from the start of the run. Known only where somebody
+    /// asked for it, as the tries are.
+    pub ready: Duration,
+    /// When the attempts did what.
+    pub tries: Vec<Try>,
 }
 
-impl Before {
-    /// What a first attempt has before it.
-    const NOTHING: Self = Self {
-        retries_used: 0,
-        holds: 0,
-        resends: 0,
-        waited: Duration::ZERO,
-        first_start: None,
-    };
-}
+/// What a first attempt has before it.
+static NOTHING: Before = Before {
+    retries_used: 0,
+    holds: 0,
+    resends: 0,
+    waited: Duration::ZERO,
+    first_start: None,
+    ready: Duration::ZERO,
+    tries: Vec::new(),
+};
 
 /// One try at a job: which hop, which number, what it has cost so far.
 #[derive(Debug, Clone)]
@@ -92,7 +97,18 @@ impl Attempt {
     /// What the attempts before it have cost.
     #[must_use]
     pub fn before(&self) -> &Before {
-        self.before.as_deref().unwrap_or(&Before::NOTHING)
+        self.before.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// Says since when it could start.
+    pub fn is_ready(&mut self, since: Duration) {
+        self.before.get_or_insert_default().ready = since;
+    }
+
+    /// When its attempts did what; they are gone then.
+    pub fn take_tries(&mut self) -> Vec<Try> {
+        let before = self.before.as_mut();
+        before.map_or_else(Vec::new, |before| std::mem::take(&mut before.tries))
     }
 
     /// To say what one that started then has cost, before it goes back.

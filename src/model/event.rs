@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Outcome, Place, Record};
+use super::{Outcome, Place, Record, Try};
 
 /// Bytes that most records need as JSON.
 const USUAL_JSON: usize = 512;
@@ -23,6 +23,8 @@ pub struct Settled {
     /// The line for `--failed FILE`, where it differs from the record's `url`. May hold a
     /// password.
     pub raw: Option<Box<[u8]>>,
+    /// When its attempts did what, where somebody asked for that.
+    pub tries: Vec<Try>,
     /// The record as JSON, once somebody has asked for it.
     json: OnceCell<Vec<u8>>,
 }
@@ -36,8 +38,15 @@ impl Settled {
             record,
             outcome,
             raw,
+            tries: Vec::new(),
             json: OnceCell::new(),
         }
+    }
+
+    /// With what its attempts did when.
+    #[must_use]
+    pub fn with_tries(self, tries: Vec<Try>) -> Self {
+        Self { tries, ..self }
     }
 
     /// The record as a line of JSON, without a line end: made once for all who want it.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{ErrorKind, MOST_STRAGGLERS, Outcome, Phase, Straggler, Wire};
+use super::{ErrorKind, HostKey, MOST_STRAGGLERS, Outcome, Phase, Straggler, Wire};
 
 /// How the run stands right now. Workers count, the progress display reads: drawing
 /// costs one relaxed addition per event, not a message.
@@ -34,10 +34,25 @@ struct Watched {
     running: BTreeMap<u64, (String, Arc<Wire>)>,
     next: u64,
     waiting: Vec<Straggler>,
+    /// Hosts that are asked nothing until then.
+    held: BTreeMap<HostKey, Instant>,
+}
+
+/// Hosts that are not asked for now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldHosts {
+    /// Those that wait longest, the last one first.
+    pub longest: Vec<(HostKey, Instant)>,
+    /// All of them.
+    pub count: usize,
 }
 
 /// A request that has been under way for less is not worth naming.
 const NOTABLE: Duration = Duration::from_secs(1);
+/// Requests under way that are named while many are.
+const MOST_SLOW: usize = 3;
+/// Hosts kept that are held. Those that come later are not named.
+const MOST_HELD: usize = 10_000;
 
 impl Live {
     /// `jobs` lines more were read from the list.
@@ -95,7 +110,7 @@ impl Live {
         Some(u64::try_from(estimate).unwrap_or(u64::MAX).max(listed))
     }
 
-    /// Somebody wants to know the stragglers. Said before the first attempt.
+    /// Somebody wants to know the names of what runs and waits. Said before the first attempt.
     pub fn watch(&self) {
         self.watched.get_or_init(Mutex::default);
     }
@@ -112,26 +127,62 @@ impl Live {
         }
     }
 
-    /// What keeps the run from ending, the oldest request first, once it is little enough
-    /// to be named and has lasted for a second.
+    /// The requests that have been under way for longest, if that is a second; and once little
+    /// is left, all that keeps the run from ending.
     #[must_use]
     pub fn stragglers(&self, now: Instant) -> Vec<Straggler> {
         let unsettled = self.listed().saturating_sub(self.settled());
-        if !self.has_list_ended() || unsettled > MOST_STRAGGLERS as u64 {
-            return Vec::new();
-        }
+        let is_tail = self.has_list_ended() && unsettled <= MOST_STRAGGLERS as u64;
         let Some(watched) = self.watched() else {
             return Vec::new();
         };
-        let running = watched.running.values().filter_map(|(url, wire)| {
+        let most = if is_tail { MOST_STRAGGLERS } else { MOST_SLOW };
+        let oldest_first = watched.running.values().map_while(|(url, wire)| {
             let lasts = now.saturating_duration_since(wire.started());
             (lasts >= NOTABLE).then(|| Straggler {
                 url: url.clone(),
                 phase: Phase::of(wire, now),
             })
         });
-        let waiting = watched.waiting.iter().cloned();
-        running.chain(waiting).take(MOST_STRAGGLERS).collect()
+        let waiting = watched.waiting.iter().filter(|_| is_tail).cloned();
+        oldest_first.chain(waiting).take(most).collect()
+    }
+
+    /// A host is asked nothing until then.
+    pub fn host_waits(&self, host: &HostKey, until: Instant) {
+        if let Some(mut watched) = self.watched() {
+            let held = &mut watched.held;
+            if held.len() < MOST_HELD || held.contains_key(host) {
+                held.insert(host.clone(), until);
+            }
+        }
+    }
+
+    /// A host waits no longer.
+    pub fn host_goes_on(&self, host: &HostKey) {
+        if let Some(mut watched) = self.watched() {
+            watched.held.remove(host);
+        }
+    }
+
+    /// The hosts that are not asked for now, up to `most` of them by name.
+    #[must_use]
+    pub fn held_hosts(&self, now: Instant, most: usize) -> HeldHosts {
+        let Some(mut watched) = self.watched() else {
+            return HeldHosts::default();
+        };
+        watched.held.retain(|_, until| *until > now);
+        let count = watched.held.len();
+        let mut longest: Vec<_> = watched.held.iter().collect();
+        longest.sort_by_key(|(_, until)| std::cmp::Reverse(**until));
+        longest.truncate(most);
+        let longest = longest
+            .into_iter()
+            .map(|(host, until)| (host.clone(), *until));
+        HeldHosts {
+            longest: longest.collect(),
+            count,
+        }
     }
 
     /// An attempt starts. Its end wants the number that this gives.

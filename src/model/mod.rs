@@ -20,6 +20,7 @@ mod straggler;
 mod summary;
 mod table;
 mod text;
+mod tries;
 mod window;
 mod wire;
 
@@ -43,6 +44,7 @@ pub use saved::{PackPlace, Saved};
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};
 pub use summary::{EndedBy, MaxFailures, Summary};
 pub use table::{Keys, Table};
-pub use text::{harmless, human_duration, mask_userinfo, parse_duration};
+pub use text::{harmless, human_duration, mask_userinfo, parse_duration, shorten};
+pub use tries::{Try, TryOutcome, add_try};
 pub use window::Window;
 pub use wire::{Unheard, Wire};

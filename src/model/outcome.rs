@@ -37,6 +37,18 @@ pub enum OutcomeName {
     Skipped,
 }
 
+impl OutcomeName {
+    /// As it stands in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 impl Outcome {
     /// The name in records.
     #[must_use]

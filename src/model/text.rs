@@ -54,6 +54,21 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Cuts the middle out of what has more than `most` characters: of a URL, the host and the end
+/// tell the most.
+#[must_use]
+pub fn shorten(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.to_owned();
+    }
+    let tail = most.saturating_sub(1) / 2;
+    let head = most.saturating_sub(1) - tail;
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(length - tail).collect();
+    format!("{start}…{end}")
+}
+
 /// A line that is no URL, with anything that could be a password taken out: everything
 /// from the scheme to the last `@`. Too much is better than too little here.
 #[must_use]
@@ -77,6 +92,17 @@ pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_url_loses_its_middle() {
+        let url = format!("http://example.com/{}/end", "x".repeat(100));
+        let short = shorten(&url, 60);
+        assert_eq!(short.chars().count(), 60);
+        assert!(short.starts_with("http://example.com/") && short.ends_with("/end"));
+        assert_eq!(shorten("http://a/", 9), "http://a/");
+        assert_eq!(shorten("abcdef", 4), "ab…f");
+        assert_eq!(shorten("abcdef", 1), "…");
+    }
 
     #[test]
     fn durations_read_as_people_write_them() {

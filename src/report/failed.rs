@@ -9,14 +9,17 @@ use crate::model::{Event, OutcomeName};
 
 /// Copies the failing lines into a file. It is the one place where a password that stood
 /// in a URL may be written, so only its owner may read it.
-pub struct FailedLines(BufWriter<File>);
+pub struct FailedLines {
+    file: BufWriter<File>,
+    end: u8,
+}
 
 impl FailedLines {
-    /// Creates the file, or empties it.
+    /// Creates the file, or empties it. Each line in it ends with `end`, as those of the list do.
     ///
     /// # Errors
     /// When that can't be done.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path, end: u8) -> io::Result<Self> {
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
@@ -24,7 +27,10 @@ impl FailedLines {
         let file = options.open(path)?;
         #[cfg(unix)]
         restrict(&file)?;
-        Ok(Self(BufWriter::new(file)))
+        Ok(Self {
+            file: BufWriter::new(file),
+            end,
+        })
     }
 }
 
@@ -50,11 +56,11 @@ impl Reporter for FailedLines {
             .raw
             .as_deref()
             .unwrap_or(settled.record.url.as_bytes());
-        self.0.write_all(line)?;
-        self.0.write_all(b"\n")
+        self.file.write_all(line)?;
+        self.file.write_all(&[self.end])
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }

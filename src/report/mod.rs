@@ -1,8 +1,11 @@
 //! From events to lines, files and a display: reporters, and the pump that feeds them.
 
+mod csv;
 mod failed;
+mod fields;
 #[cfg(test)]
 mod fuzz;
+mod html;
 mod journal;
 mod jsonl;
 mod notices;
@@ -10,14 +13,20 @@ mod ordered;
 mod output;
 mod progress;
 mod pump;
+mod rows;
 mod summary;
+mod template;
 mod text;
+mod timeline;
+mod whole;
 
 use std::io;
 
 use crate::model::{Event, Summary};
 
+pub use csv::Csv;
 pub use failed::FailedLines;
+pub use html::HtmlReport;
 pub use journal::{Found, Journal, JournalError};
 pub use jsonl::JsonLines;
 pub use notices::Notices;
@@ -25,7 +34,9 @@ pub use output::Output;
 pub use progress::{Progress, ProgressStyle, Screen};
 pub use pump::{Pump, PumpEnd, ReportError};
 pub use summary::render as render_summary;
+pub use template::{Template, TemplateError, Templated};
 pub use text::TextLines;
+pub use timeline::{Timeline, TimelineStyle};
 
 /// Takes what the engine says. Reporters run on one thread of their own, so a slow one
 /// slows the run down instead of filling memory.

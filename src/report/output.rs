@@ -40,6 +40,7 @@ pub struct Output {
     stream: Box<dyn Write + Send>,
     buffer: Vec<u8>,
     screen: Option<Screen>,
+    end: &'static [u8],
 }
 
 impl Output {
@@ -50,7 +51,14 @@ impl Output {
             stream: Box::new(stream),
             buffer: Vec::new(),
             screen,
+            end: b"\n",
         }
+    }
+
+    /// What stands at the end of each line, instead of a line feed.
+    #[must_use]
+    pub fn ending(self, end: &'static [u8]) -> Self {
+        Self { end, ..self }
     }
 
     /// Where the next line is put.
@@ -60,7 +68,7 @@ impl Output {
 
     /// The line is complete.
     pub(super) fn end_line(&mut self) -> io::Result<()> {
-        self.buffer.push(b'\n');
+        self.buffer.extend_from_slice(self.end);
         if self.buffer.len() >= FULL {
             self.flush()?;
         }

@@ -1,30 +1,37 @@
 //! How the run stands, while it runs. Reads the shared counters ten times a second;
 //! nothing is sent to it, so it costs the same at 10 URLs a second and at 20,000.
 
-use std::collections::VecDeque;
+mod drawing;
+mod pace;
+mod snapshot;
+
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 
-use super::summary::{count, kinds};
-use crate::model::{Live, human_duration};
+use crate::model::Live;
+
+use drawing::Drawing;
+use pace::{Pace, TimeLeft};
+use snapshot::{Snapshot, fit};
 
 /// Time between two drawings of the bar.
 const TICK: Duration = Duration::from_millis(100);
-/// Time between two plain lines.
+/// Time between two plain lines, where they were asked for.
 const PLAIN_TICK: Duration = Duration::from_secs(3);
-/// The stretch of time that the rate is taken over.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// And where nobody looks at once: a log of a build, or of a night.
+const LOG_TICK: Duration = Duration::from_secs(30);
+/// Columns of the bar itself at least.
+const LEAST_BAR: usize = 12;
 
 /// What is shown while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgressStyle {
-    /// A bar on a terminal, nothing elsewhere.
+    /// A bar on a terminal, and elsewhere a line every half a minute.
     #[default]
     Auto,
     /// A bar.
@@ -35,29 +42,37 @@ pub enum ProgressStyle {
     None,
 }
 
+/// The counters of a run, and when it began.
+type Shown = (Arc<Live>, Instant);
+
 /// The part of the terminal that the display draws on. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Screen {
     bar: Option<ProgressBar>,
-    plain: bool,
+    /// Time between two plain lines.
+    plain: Option<Duration>,
+    /// The run that is shown, while there is one.
+    run: Arc<Mutex<Option<Shown>>>,
 }
 
 impl Screen {
     /// A screen on stderr, with nothing on it yet.
     #[must_use]
     pub fn new(style: ProgressStyle) -> Self {
-        let style = match style {
-            ProgressStyle::Auto if can_draw() => ProgressStyle::Bar,
-            ProgressStyle::Auto => ProgressStyle::None,
-            other => other,
+        let (has_bar, plain) = match style {
+            ProgressStyle::Auto if can_draw() => (true, None),
+            ProgressStyle::Auto if io::stderr().is_terminal() => (false, Some(PLAIN_TICK)),
+            ProgressStyle::Auto => (false, Some(LOG_TICK)),
+            ProgressStyle::Bar => (io::stderr().is_terminal(), None),
+            ProgressStyle::Plain => (false, Some(PLAIN_TICK)),
+            ProgressStyle::None => (false, None),
         };
         // Drawing is by our own clock; indicatif's limit only would drop the last state.
-        let target = ProgressDrawTarget::stderr_with_hz(20);
-        let bar =
-            (style == ProgressStyle::Bar).then(|| ProgressBar::with_draw_target(Some(0), target));
+        let target = || ProgressDrawTarget::term_like_with_hz(Box::new(Drawing::default()), 20);
         Self {
-            bar,
-            plain: style == ProgressStyle::Plain,
+            bar: has_bar.then(|| ProgressBar::with_draw_target(Some(0), target())),
+            plain,
+            run: Arc::default(),
         }
     }
 
@@ -68,11 +83,34 @@ impl Screen {
             _ => write(),
         }
     }
+
+    /// How the run stands, in a line; `None` before it began and after it ended.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<String> {
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let (live, start) = run.as_ref()?;
+        let now = Instant::now();
+        let mut snapshot = Snapshot::take(live, now);
+        let passed = now
+            .saturating_duration_since(*start)
+            .as_secs_f64()
+            .max(1e-3);
+        snapshot.rate = snapshot.settled as f64 / passed;
+        snapshot.byte_rate = snapshot.bytes as f64 / passed;
+        Some(snapshot.line())
+    }
+
+    fn show_run(&self, run: Option<Shown>) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
+    }
 }
 
-/// A terminal that understands cursor movement.
+/// A terminal that understands cursor movement, with somebody in front of it: builds run on
+/// terminals, too, that end up in logs.
 fn can_draw() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && !is_dumb && !is_set("CI")
 }
 
 /// Stderr that never tears the display: for log lines.
@@ -88,68 +126,90 @@ impl Write for Screen {
 
 /// The display at work.
 pub struct Progress {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    screen: Screen,
+    thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Starts to show how `live` stands; `None` when nothing is to be shown.
+    /// Starts to show how `live` stands.
     #[must_use]
-    pub fn start(screen: &Screen, live: Arc<Live>) -> Option<Self> {
-        if screen.bar.is_none() && !screen.plain {
-            return None;
-        }
+    pub fn start(screen: &Screen, live: Arc<Live>) -> Self {
         live.watch();
-        let screen = screen.clone();
-        let (stop, stopped) = channel();
-        let mut display = Display {
-            screen,
-            live,
-            pace: Pace::default(),
-            has_total: None,
+        screen.show_run(Some((Arc::clone(&live), Instant::now())));
+        let tick = match screen.bar {
+            Some(_) => Some(TICK),
+            None => screen.plain,
         };
-        let tick = if display.screen.plain {
-            PLAIN_TICK
-        } else {
-            TICK
-        };
-        let thread = std::thread::Builder::new()
-            .name("progress".into())
-            .spawn(move || {
-                while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                    display.show(Instant::now());
-                }
-                if let Some(bar) = &display.screen.bar {
-                    bar.finish_and_clear();
-                }
-            });
-        // Without a thread there is no display; that is no reason to end the run.
-        thread.ok().map(|thread| Self { stop, thread })
+        Self {
+            screen: screen.clone(),
+            thread: tick.and_then(|tick| draw_every(tick, screen, live)),
+        }
     }
 
     /// Takes the display away.
     pub fn stop(self) {
-        drop(self.stop);
-        // A display that broke down has nothing to say.
-        let _ = self.thread.join();
+        self.screen.show_run(None);
+        if let Some((stop, thread)) = self.thread {
+            drop(stop);
+            // A display that broke down has nothing to say.
+            let _ = thread.join();
+        }
     }
+}
+
+fn draw_every(
+    tick: Duration,
+    screen: &Screen,
+    live: Arc<Live>,
+) -> Option<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = channel();
+    let mut display = Display::new(screen.clone(), live);
+    let thread = std::thread::Builder::new()
+        .name("progress".into())
+        .spawn(move || {
+            while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                display.show(Instant::now());
+            }
+            if let Some(bar) = &display.screen.bar {
+                bar.finish_and_clear();
+            }
+        });
+    // Without a thread there is no display; that is no reason to end the run.
+    thread.ok().map(|thread| (stop, thread))
 }
 
 struct Display {
     screen: Screen,
     live: Arc<Live>,
-    pace: Pace,
+    settled: Pace,
+    bytes: Pace,
+    left: TimeLeft,
     has_total: Option<bool>,
 }
 
 impl Display {
+    fn new(screen: Screen, live: Arc<Live>) -> Self {
+        Self {
+            screen,
+            live,
+            settled: Pace::default(),
+            bytes: Pace::default(),
+            left: TimeLeft::default(),
+            has_total: None,
+        }
+    }
+
     fn show(&mut self, now: Instant) {
-        let snapshot = Snapshot::take(&self.live, now);
-        self.pace.add(now, snapshot.settled);
-        let rate = self.pace.rate();
+        let mut snapshot = Snapshot::take(&self.live, now);
+        self.settled.add(now, snapshot.settled);
+        self.bytes.add(now, snapshot.bytes);
+        snapshot.rate = self.settled.rate();
+        snapshot.byte_rate = self.bytes.rate();
+        let todo = snapshot.todo();
+        snapshot.left = todo.and_then(|todo| self.left.show(now, todo, &self.settled));
         let Some(bar) = &self.screen.bar else {
             // A closed stderr is no reason to end the run.
-            let _ = writeln!(io::stderr(), "{}", snapshot.line(rate));
+            let _ = writeln!(io::stderr(), "{}", snapshot.line());
             return;
         };
         let has_total = snapshot.total.is_some();
@@ -157,12 +217,12 @@ impl Display {
             self.has_total = Some(has_total);
             bar.set_style(style(has_total));
         }
+        // Asked each time: somebody may have made the window smaller.
+        let width = usize::from(drawing::size().0).max(LEAST_BAR + 2);
         bar.set_length(snapshot.total.unwrap_or(snapshot.settled));
         bar.set_position(snapshot.settled);
-        bar.set_prefix(snapshot.head(rate));
-        let mut lines = vec![snapshot.rest()];
-        lines.extend(snapshot.stragglers.iter().map(|line| format!("  {line}")));
-        bar.set_message(lines.join("\n"));
+        bar.set_prefix(fit(&snapshot.head(), width - LEAST_BAR - 2));
+        bar.set_message(snapshot.lines(width - 1).join("\n"));
         bar.tick();
     }
 }
@@ -177,182 +237,4 @@ fn style(has_total: bool) -> BarStyle {
     BarStyle::with_template(template)
         .unwrap_or_else(|_| BarStyle::default_bar())
         .progress_chars("━╸─")
-}
-
-/// The counters at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Snapshot {
-    settled: u64,
-    bytes: u64,
-    total: Option<u64>,
-    exact: bool,
-    in_flight: u64,
-    waiting: u64,
-    failed: u64,
-    failures: String,
-    /// Who the run still waits for, when they are few.
-    stragglers: Vec<String>,
-}
-
-impl Snapshot {
-    fn take(live: &Live, now: Instant) -> Self {
-        let stragglers = live.stragglers(now);
-        Self {
-            settled: live.settled(),
-            bytes: live.bytes(),
-            total: live.total(),
-            exact: live.has_list_ended(),
-            in_flight: live.in_flight(),
-            waiting: live.waiting(),
-            failed: live.count_failed(),
-            failures: kinds(live.failures()),
-            stragglers: stragglers.iter().map(|one| one.line(now)).collect(),
-        }
-    }
-
-    /// Done of total, rate, time left.
-    fn head(&self, rate: f64) -> String {
-        let mut text = count(self.settled);
-        if let Some(total) = self.total {
-            let about = if self.exact { "" } else { "~" };
-            text.push_str(&format!(" of {about}{}", count(total)));
-        }
-        text.push_str(&format!(" done, {}/s", rate_text(rate)));
-        if let Some(left) = self.time_left(rate) {
-            text.push_str(&format!(", {} left", human_duration(left)));
-        }
-        text
-    }
-
-    fn time_left(&self, rate: f64) -> Option<Duration> {
-        let left = self.total?.checked_sub(self.settled)?;
-        if rate <= 0.0 || left == 0 {
-            return None;
-        }
-        // Whole seconds: more would only flicker.
-        Some(Duration::from_secs(
-            (left as f64 / rate).ceil().min(1e9) as u64
-        ))
-    }
-
-    /// What runs, waits and failed.
-    fn rest(&self) -> String {
-        let mut text = format!(
-            "{}, {} in flight",
-            ByteSize(self.bytes),
-            count(self.in_flight)
-        );
-        if self.waiting > 0 {
-            text.push_str(&format!(", {} waiting for a retry", count(self.waiting)));
-        }
-        if self.failed > 0 {
-            text.push_str(&format!(
-                ", {} failed: {}",
-                count(self.failed),
-                self.failures
-            ));
-        }
-        text
-    }
-
-    fn line(&self, rate: f64) -> String {
-        let mut text = format!("{}; {}", self.head(rate), self.rest());
-        if !self.stragglers.is_empty() {
-            text.push_str(&format!("; still: {}", self.stragglers.join("; ")));
-        }
-        text
-    }
-}
-
-fn rate_text(rate: f64) -> String {
-    if rate >= 10.0 {
-        count(rate.round() as u64)
-    } else {
-        format!("{rate:.1}")
-    }
-}
-
-/// How fast the count grows, over the last seconds.
-#[derive(Debug, Default)]
-struct Pace(VecDeque<(Instant, u64)>);
-
-impl Pace {
-    fn add(&mut self, now: Instant, count: u64) {
-        self.0.push_back((now, count));
-        while self.0.len() > 2
-            && self
-                .0
-                .front()
-                .is_some_and(|(then, _)| now.duration_since(*then) > RATE_WINDOW)
-        {
-            self.0.pop_front();
-        }
-    }
-
-    /// Per second.
-    fn rate(&self) -> f64 {
-        let (Some((from, first)), Some((to, last))) = (self.0.front(), self.0.back()) else {
-            return 0.0;
-        };
-        let time = to.duration_since(*from).as_secs_f64();
-        if time <= 0.0 {
-            0.0
-        } else {
-            last.saturating_sub(*first) as f64 / time
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_tells_done_total_rate_rest_in_flight_and_failures() {
-        let snapshot = Snapshot {
-            settled: 1234,
-            bytes: 5 << 20,
-            total: Some(10_000),
-            exact: false,
-            in_flight: 64,
-            waiting: 3,
-            failed: 12,
-            failures: "8 timeout, 4 reset".into(),
-            stragglers: Vec::new(),
-        };
-        assert_eq!(
-            snapshot.line(512.4),
-            "1,234 of ~10,000 done, 512/s, 18s left; 5.0 MiB, 64 in flight, 3 waiting for a retry, 12 failed: 8 timeout, 4 reset"
-        );
-        let tail = Snapshot {
-            settled: 9,
-            total: Some(10),
-            exact: true,
-            in_flight: 1,
-            stragglers: vec!["http://a/: no answer for 7s".into()],
-            ..Snapshot::default()
-        };
-        assert_eq!(
-            tail.line(1.0),
-            "9 of 10 done, 1.0/s, 1s left; 0 B, 1 in flight; still: http://a/: no answer for 7s"
-        );
-        let pipe = Snapshot {
-            settled: 5,
-            in_flight: 1,
-            ..Snapshot::default()
-        };
-        assert_eq!(pipe.line(0.5), "5 done, 0.5/s; 0 B, 1 in flight");
-    }
-
-    #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
-        let mut pace = Pace::default();
-        let start = Instant::now();
-        for second in 0..60u64 {
-            let count = if second < 30 { 0 } else { (second - 30) * 100 };
-            pace.add(start + Duration::from_secs(second), count);
-        }
-        assert!((pace.rate() - 100.0).abs() < 1.0);
-        assert!(Pace::default().rate().abs() < f64::EPSILON);
-    }
 }

@@ -76,9 +76,14 @@ pub fn render(summary: &Summary) -> String {
         };
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
-    let _ = write!(
-        text,
-        "; one after another, each as quick, the requests would have taken {}",
+    let _ = write!(text, "; {}", one_after_another(summary));
+    text
+}
+
+/// What not waiting for each other has brought.
+pub(super) fn one_after_another(summary: &Summary) -> String {
+    let mut text = format!(
+        "one after another, each as quick, the requests would have taken {}",
         human_duration(summary.one_by_one)
     );
     let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);

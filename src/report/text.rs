@@ -81,7 +81,7 @@ fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
 
 /// The status of a fetched URL, the kind of error of a failed one; a failing status says
 /// more than the word `status`.
-fn status_of<'a>(record: &'a Record, number: &'a mut itoa::Buffer) -> &'a str {
+pub(super) fn status_of<'a>(record: &'a Record, number: &'a mut itoa::Buffer) -> &'a str {
     match (&record.error, record.status) {
         (Some(error), Some(status)) if error.kind.as_str() == "status" => number.format(status),
         (Some(error), _) => error.kind.as_str(),

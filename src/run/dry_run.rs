@@ -33,6 +33,7 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     let Some((format, mut out)) = config.report.results else {
         return Ok(Summary::default());
     };
+    let end = if config.report.print0 { '\0' } else { '\n' };
     let mut summary = Summary {
         list_ended: true,
         ..Summary::default()
@@ -41,7 +42,7 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     let live = std::sync::Arc::default();
     let mut batches = input::open(config.input, live).map_err(Problem::from)?;
     while let Some(batch) = batches.recv().await {
-        write(batch, format, &mut *out, &mut summary).map_err(|problem| RunError {
+        write(batch, (&format, end), &mut *out, &mut summary).map_err(|problem| RunError {
             summary: Box::new(summary.clone()),
             problem,
         })?;
@@ -51,7 +52,7 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
 
 fn write(
     batch: Batch,
-    format: Format,
+    (format, end): (&Format, char),
     out: &mut dyn Write,
     summary: &mut Summary,
 ) -> Result<(), Problem> {
@@ -85,22 +86,23 @@ fn write(
             file: file.as_ref().map(|file| file.as_str()),
             error,
         };
-        put(&mut text, &line, format).map_err(failed)?;
+        put(&mut text, &line, format)
+            .and_then(|()| write!(text, "{end}"))
+            .map_err(failed)?;
     }
     out.write_all(&text)
         .and_then(|()| out.flush())
         .map_err(failed)
 }
 
-fn put(text: &mut Vec<u8>, line: &Line<'_>, format: Format) -> std::io::Result<()> {
-    if format == Format::Json {
-        serde_json::to_writer(&mut *text, line)?;
-        return writeln!(text);
+fn put(text: &mut Vec<u8>, line: &Line<'_>, format: &Format) -> std::io::Result<()> {
+    if *format == Format::Json {
+        return Ok(serde_json::to_writer(&mut *text, line)?);
     }
     let url = harmless(line.url);
     match (line.file, &line.error) {
-        (Some(file), _) => writeln!(text, "{}\t{url}", harmless(file)),
-        (None, Some(error)) => writeln!(text, "-\t{url}\t{}", harmless(error)),
+        (Some(file), _) => write!(text, "{}\t{url}", harmless(file)),
+        (None, Some(error)) => write!(text, "-\t{url}\t{}", harmless(error)),
         (None, None) => Ok(()),
     }
 }

@@ -17,7 +17,8 @@ use crate::fetch::{Faulty, HttpTransport, Transport};
 use crate::input::{self, Batch};
 use crate::model::{Event, History, Live, Summary, Window};
 use crate::report::{
-    FailedLines, JsonLines, Notices, Output, Progress, Pump, ReportError, Reporter, TextLines,
+    Csv, FailedLines, HtmlReport, JsonLines, Notices, Output, Progress, Pump, ReportError,
+    Reporter, Templated, TextLines, Timeline,
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
@@ -209,6 +210,8 @@ impl Run {
         if let Some(notices) = notices {
             pump.add("notices", Box::new(notices));
         }
+        config.engine.keep_tries |=
+            config.report.timeline.is_some() || config.report.page.is_some();
         add_reporters(&mut pump, &mut config.report).map_err(Problem::from)?;
         for (what, reporter) in extra {
             pump.add(what, reporter);
@@ -247,7 +250,7 @@ impl Run {
             .report
             .screen
             .as_ref()
-            .and_then(|screen| Progress::start(screen, Arc::clone(&self.live)));
+            .map(|screen| Progress::start(screen, Arc::clone(&self.live)));
         let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
         let engine = Engine {
             scheduler: Scheduler::new(
@@ -297,7 +300,15 @@ fn notices(options: &mut ReportOptions) -> Option<Notices> {
 fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), ReportError> {
     if let Some(path) = &options.failed {
         let what = path.display().to_string();
-        match FailedLines::create(path) {
+        let end = if options.failed_with_nul { 0 } else { b'\n' };
+        match FailedLines::create(path, end) {
+            Ok(reporter) => pump.add(what, Box::new(reporter)),
+            Err(source) => return Err(ReportError { what, source }),
+        }
+    }
+    if let Some(path) = &options.page {
+        let what = path.display().to_string();
+        match HtmlReport::create(path) {
             Ok(reporter) => pump.add(what, Box::new(reporter)),
             Err(source) => return Err(ReportError { what, source }),
         }
@@ -312,12 +323,26 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
     }
     if let Some((format, stream)) = options.results.take() {
         let screen = options.screen.clone().filter(|_| options.shares_screen);
-        let output = Output::new(stream, screen);
+        let end: &[u8] = match (options.print0, &format) {
+            (true, _) => b"\0",
+            // A template says itself where a line ends.
+            (false, Format::Template(_)) => b"",
+            (false, _) => b"\n",
+        };
+        let output = Output::new(stream, screen).ending(end);
         match format {
             Format::Text => pump.add(RESULTS, Box::new(TextLines::new(output, false))),
             Format::ColorText => pump.add(RESULTS, Box::new(TextLines::new(output, true))),
             Format::Json => pump.add(RESULTS, Box::new(JsonLines::new(output))),
+            Format::Csv => pump.add(RESULTS, Box::new(Csv::new(output))),
+            Format::Template(template) => {
+                pump.add(RESULTS, Box::new(Templated::new(output, template)));
+            }
         }
+    }
+    if let Some((style, stream)) = options.timeline.take() {
+        let output = Output::new(stream, options.screen.clone());
+        pump.add("timeline", Box::new(Timeline::new(output, style)));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::model::{Attempt, FetchError, HostKey, Live, Phase, Straggler, now};
+use crate::model::{Attempt, FetchError, HostKey, Live, Phase, Straggler, after, now};
 
 use change::Change;
 use circuit::Probing;
@@ -171,6 +171,7 @@ impl Scheduler {
             self.live.wait_for(|| stragglers(&state.queue));
         }
         drop(state);
+        show(&self.live, &changes, now);
         if timer_changed {
             self.timer.notify_one();
         }
@@ -333,6 +334,19 @@ fn stragglers(queue: &HostQueue<Box<Attempt>>) -> Vec<Straggler> {
         phase: until.map_or(Phase::Queued, Phase::Parked),
     });
     waiting.collect()
+}
+
+/// Who waits, for those who look.
+fn show(live: &Live, changes: &[(HostKey, Change)], now: Instant) {
+    for (host, change) in changes {
+        match change {
+            Change::Held(wait) | Change::CircuitOpen { probe_in: wait, .. } => {
+                live.host_waits(host, after(now, *wait));
+            }
+            Change::CircuitClosed | Change::GivenUp => live.host_goes_on(host),
+            Change::Limit { .. } | Change::Pace(_) => {}
+        }
+    }
 }
 
 fn log(changes: &[(HostKey, Change)]) {

@@ -9,6 +9,8 @@
 
 /// What waits does not take memory without end.
 mod ahead;
+/// The commands of docs/cookbook.md.
+mod cookbook;
 /// `--demo` and `--email-to`.
 mod demo;
 /// Disks that are full, in the way or not what they seem.
@@ -17,6 +19,8 @@ mod disk;
 mod environment;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// Results as templates and tables; lists and results with NULs.
+mod formats;
 /// What a run may not do: inner addresses, sizes without end, secrets in the open.
 mod guards;
 /// Hostile servers: what they do to a client, and what has to come of it.
@@ -39,10 +43,14 @@ mod mixups;
 mod pack;
 /// What the program shows people while it runs.
 mod people;
+/// Progress, on a terminal and off.
+mod progress;
 /// HTTP and SOCKS proxies.
 mod proxy;
 /// `--refresh`: what has changed since the run before.
 mod refresh;
+/// `--report`: the page for a browser.
+mod report;
 /// What is sent: methods, headers, credentials, redirects.
 mod requests;
 /// Text, records, order, files, exit codes.
@@ -61,5 +69,7 @@ mod stop;
 mod streams;
 /// Helpers: the program under test, and servers to run it against.
 mod support;
+/// `--timeline`.
+mod timeline;
 /// Certificates, good and bad.
 mod tls;

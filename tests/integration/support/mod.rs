@@ -1,22 +1,26 @@
 //! Helpers: the program under test, and servers to run it against.
 
+mod browser;
 pub mod faults;
 pub mod frames;
 mod memory;
 mod out;
 mod run;
 mod server;
+mod terminal;
 mod tls;
 mod warc;
 mod warcio;
 mod warcio_tool;
 
+pub use browser::Browser;
 pub use memory::peak;
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
 pub use server::{
     Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
 };
+pub use terminal::Terminal;
 pub use tls::{Authority, TlsServer, self_signed};
 pub use warc::{Warc, WarcRecord};
 pub use warcio::warcio_checks;

@@ -1,0 +1,95 @@
+//! `--csv`: a table with a row for each URL (RFC 4180, with line feeds alone).
+
+use std::io;
+
+use csv_core::{WriteResult, Writer};
+
+use super::fields::COLUMNS;
+use super::{Output, Reporter};
+use crate::model::Event;
+
+/// Bytes that a cell is written in at a time.
+const PIECE: usize = 1024;
+
+/// Writes a row for each URL below a row of names.
+pub struct Csv {
+    output: Output,
+    writer: Writer,
+    has_head: bool,
+}
+
+impl Csv {
+    /// Writes to `output`.
+    #[must_use]
+    pub fn new(output: Output) -> Self {
+        Self {
+            output,
+            writer: Writer::new(),
+            has_head: false,
+        }
+    }
+
+    fn head(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.has_head, true) {
+            return Ok(());
+        }
+        self.row(COLUMNS.map(|(name, _)| name))
+    }
+
+    fn row<C: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = C>) -> io::Result<()> {
+        let line = self.output.line();
+        for (number, cell) in cells.into_iter().enumerate() {
+            if number > 0 {
+                drain(line, |piece| self.writer.delimiter(piece));
+            }
+            let mut rest = cell.as_ref().as_bytes();
+            drain(line, |piece| {
+                let (result, read, written) = self.writer.field(rest, piece);
+                rest = rest.get(read..).unwrap_or_default();
+                (result, written)
+            });
+        }
+        // The line end is the output's, so that of the writer is not asked for: but it has to
+        // know that a row is over.
+        let mut end = Vec::new();
+        drain(&mut end, |piece| self.writer.terminator(piece));
+        let quote = end.strip_suffix(b"\n").unwrap_or(&end);
+        line.extend_from_slice(quote);
+        self.output.end_line()
+    }
+}
+
+/// Writes what comes piece by piece.
+fn drain(line: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, usize)) {
+    let mut piece = [0; PIECE];
+    loop {
+        let (result, written) = write(&mut piece);
+        line.extend_from_slice(piece.get(..written).unwrap_or_default());
+        if result == WriteResult::InputEmpty {
+            return;
+        }
+    }
+}
+
+impl Reporter for Csv {
+    fn on_event(&mut self, event: &Event) -> io::Result<()> {
+        self.head()?;
+        match event {
+            Event::Settled(settled) => {
+                let record = &settled.record;
+                self.row(COLUMNS.map(|(_, field)| field.text(record)))
+            }
+            Event::Continuing { .. } => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
+    fn finish(&mut self, _summary: &crate::model::Summary) -> io::Result<()> {
+        // A table without rows has its names all the same.
+        self.head()?;
+        self.flush()
+    }
+}

@@ -1,0 +1,263 @@
+//! The fields of a record by name, as text: what `-w` and `--csv` print.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use crate::model::{Record, harmless};
+
+use super::text::status_of;
+
+/// A field of a record, or what follows from some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Line in its input.
+    Line,
+    /// Its input.
+    Input,
+    /// The URL.
+    Url,
+    /// Scheme, host and port of the URL.
+    Origin,
+    /// Whether it was fetched.
+    Ok,
+    /// What became of it.
+    Outcome,
+    /// The status of the final response.
+    Status,
+    /// The status, or the kind of error where that says more.
+    Result,
+    /// The kind of error.
+    Error,
+    /// Why it failed.
+    Message,
+    /// Whether a later try may work.
+    Transient,
+    /// Requests.
+    Attempts,
+    /// The URL that answered.
+    FinalUrl,
+    /// The URL that answered, or else the one that was asked.
+    EffectiveUrl,
+    /// Redirects followed.
+    Redirects,
+    /// Version of HTTP.
+    Http,
+    /// `Content-Type`.
+    ContentType,
+    /// Length of the decoded body.
+    Bytes,
+    /// The file of the body.
+    File,
+    /// Its hash.
+    Sha256,
+    /// `ETag`.
+    Etag,
+    /// `Last-Modified`.
+    LastModified,
+    /// What became of it since the run before.
+    Change,
+    /// Where the deciding attempt began.
+    ResumedAt,
+    /// When it was settled.
+    At,
+    /// Start of the deciding attempt.
+    StartedMs,
+    /// Time to its head.
+    TtfbMs,
+    /// Time to its end.
+    ElapsedMs,
+    /// First start to end.
+    TotalMs,
+    /// Whether a fault was simulated.
+    Simulated,
+    /// Time to the head, in seconds.
+    TtfbSeconds,
+    /// Time to the end, in seconds.
+    ElapsedSeconds,
+    /// The whole record as JSON.
+    Json,
+}
+
+/// The columns of a table, in the order of the record.
+pub const COLUMNS: [(&str, Field); 27] = [
+    ("line", Field::Line),
+    ("input", Field::Input),
+    ("url", Field::Url),
+    ("ok", Field::Ok),
+    ("outcome", Field::Outcome),
+    ("status", Field::Status),
+    ("error", Field::Error),
+    ("message", Field::Message),
+    ("transient", Field::Transient),
+    ("attempts", Field::Attempts),
+    ("final_url", Field::FinalUrl),
+    ("redirects", Field::Redirects),
+    ("http", Field::Http),
+    ("content_type", Field::ContentType),
+    ("bytes", Field::Bytes),
+    ("file", Field::File),
+    ("sha256", Field::Sha256),
+    ("etag", Field::Etag),
+    ("last_modified", Field::LastModified),
+    ("change", Field::Change),
+    ("resumed_at", Field::ResumedAt),
+    ("at", Field::At),
+    ("started_ms", Field::StartedMs),
+    ("ttfb_ms", Field::TtfbMs),
+    ("elapsed_ms", Field::ElapsedMs),
+    ("total_ms", Field::TotalMs),
+    ("simulated", Field::Simulated),
+];
+
+/// What a template can name beside the columns; the names that curl has for the same are known,
+/// too.
+const OTHERS: [(&str, Field); 12] = [
+    ("json", Field::Json),
+    ("origin", Field::Origin),
+    ("result", Field::Result),
+    ("http_code", Field::Status),
+    ("response_code", Field::Status),
+    ("url_effective", Field::EffectiveUrl),
+    ("num_redirects", Field::Redirects),
+    ("http_version", Field::Http),
+    ("size_download", Field::Bytes),
+    ("errormsg", Field::Message),
+    ("time_starttransfer", Field::TtfbSeconds),
+    ("time_total", Field::ElapsedSeconds),
+];
+
+impl Field {
+    /// The field of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all()
+            .find(|(known, _)| *known == name)
+            .map(|(_, field)| field)
+    }
+
+    /// All names.
+    pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
+        COLUMNS.into_iter().chain(OTHERS)
+    }
+
+    /// Its text; empty where nothing is known. No control characters: a line stays one.
+    pub fn text(self, record: &Record) -> Cow<'_, str> {
+        let number = |n: Option<u64>| n.map_or(Cow::Borrowed(""), |n| Cow::Owned(n.to_string()));
+        let text = |text: &'_ Option<String>| -> Cow<'static, str> {
+            Cow::Owned(harmless(text.as_deref().unwrap_or_default()).into_owned())
+        };
+        let error = record.error.as_ref();
+        match self {
+            Self::Line => number(Some(record.line)),
+            Self::Input => harmless(&record.input),
+            Self::Url => harmless(&record.url),
+            Self::Origin => harmless(origin(&record.url)),
+            Self::Ok => flag(record.ok).into(),
+            Self::Outcome => record.outcome.as_str().into(),
+            Self::Status => number(record.status.map(u64::from)),
+            Self::Result => {
+                let mut number = itoa::Buffer::new();
+                status_of(record, &mut number).to_owned().into()
+            }
+            Self::Error => error.map_or("", |error| error.kind.as_str()).into(),
+            Self::Message => harmless(error.map_or("", |error| &error.message)),
+            Self::Transient => error.map_or("", |error| flag(error.transient)).into(),
+            Self::Attempts => number(Some(record.attempts.into())),
+            Self::FinalUrl => text(&record.final_url),
+            Self::EffectiveUrl => harmless(record.final_url.as_ref().unwrap_or(&record.url)),
+            Self::Redirects => number(Some(record.redirects.into())),
+            Self::Http => text(&record.http),
+            Self::ContentType => text(&record.content_type),
+            Self::Bytes => number(record.bytes),
+            Self::File => text(&record.file),
+            Self::Sha256 => record
+                .sha256
+                .map_or(Cow::Borrowed(""), |hash| hash.to_string().into()),
+            Self::Etag => text(&record.etag),
+            Self::LastModified => text(&record.last_modified),
+            Self::Change => record.change.map_or("", |change| change.as_str()).into(),
+            Self::ResumedAt => number(record.resumed_at),
+            Self::At => record.at.as_str().into(),
+            Self::StartedMs => number(record.started_ms),
+            Self::TtfbMs => number(record.ttfb_ms),
+            Self::ElapsedMs => number(record.elapsed_ms),
+            Self::TotalMs => number(record.total_ms),
+            Self::Simulated => flag(record.simulated).into(),
+            Self::TtfbSeconds => seconds(record.ttfb_ms),
+            Self::ElapsedSeconds => seconds(record.elapsed_ms),
+            Self::Json => serde_json::to_string(record).unwrap_or_default().into(),
+        }
+    }
+
+    /// Writes its text.
+    pub fn write(self, record: &Record, line: &mut Vec<u8>) {
+        line.extend_from_slice(self.text(record).as_bytes());
+    }
+}
+
+fn flag(flag: bool) -> &'static str {
+    if flag { "true" } else { "false" }
+}
+
+fn seconds(ms: Option<u64>) -> Cow<'static, str> {
+    let Some(ms) = ms else {
+        return "".into();
+    };
+    let mut text = Vec::new();
+    // Writing to memory can't fail.
+    let _ = write!(text, "{}.{:03}", ms / 1000, ms % 1000);
+    String::from_utf8(text).unwrap_or_default().into()
+}
+
+/// Scheme, host and port of a URL.
+pub fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(host..).unwrap_or_default();
+    let length = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    url.get(..host + length).unwrap_or(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Place;
+
+    #[test]
+    fn the_origin_is_what_stands_before_the_path() {
+        assert_eq!(origin("http://a.test:8080/x/y?z"), "http://a.test:8080");
+        assert_eq!(origin("https://a.test"), "https://a.test");
+        assert_eq!(origin("https://a.test?x=/"), "https://a.test");
+        assert_eq!(origin("nonsense"), "nonsense");
+    }
+
+    /// Every field of a record is a column; a new one is not to be forgotten.
+    #[test]
+    fn the_columns_are_the_fields_of_the_record() {
+        let place = Place {
+            number: 0,
+            input: "-".into(),
+            line: 1,
+        };
+        let record = Record::of_line(&place, "http://a/".into());
+        let json = serde_json::to_value(&record).unwrap();
+        for name in json.as_object().unwrap().keys() {
+            assert!(Field::named(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn control_characters_stay_inside_their_line() {
+        let place = Place {
+            number: 0,
+            input: "a\nb".into(),
+            line: 1,
+        };
+        let mut record = Record::of_line(&place, "http://a/".into());
+        record.content_type = Some("text/html\u{1b}[2J".into());
+        record.elapsed_ms = Some(1_234);
+        for (name, field) in Field::all() {
+            let text = field.text(&record);
+            assert!(!text.chars().any(char::is_control), "{name}: {text}");
+        }
+        assert_eq!(Field::ElapsedSeconds.text(&record), "1.234");
+    }
+}

@@ -1,0 +1,120 @@
+//! What became of each host.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::model::{ErrorKind, Outcome, Settled, TryOutcome};
+
+use crate::report::fields::origin;
+
+use super::latency::Latency;
+
+/// Hosts that are told apart; those that come later are counted together.
+const MOST_HOSTS: usize = 2_000;
+
+/// What became of one host.
+#[derive(Debug)]
+pub struct Host {
+    /// URLs fetched.
+    pub fetched: u64,
+    /// URLs failed.
+    pub failed: u64,
+    /// Requests, redirects and tries after a failed one included.
+    pub requests: u64,
+    /// Failures by kind.
+    pub kinds: BTreeMap<ErrorKind, u64>,
+    /// Answers that said "later": 429 and 503.
+    pub refusals: u64,
+    /// Time its URLs waited between their attempts, all together.
+    pub waited: Duration,
+    /// Decoded bytes.
+    pub bytes: u64,
+    /// How long the deciding attempts took.
+    pub latency: Latency,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            fetched: 0,
+            failed: 0,
+            requests: 0,
+            kinds: BTreeMap::new(),
+            refusals: 0,
+            waited: Duration::ZERO,
+            bytes: 0,
+            // Two thousand of them: some KiB each.
+            latency: Latency::with_digits(1),
+        }
+    }
+}
+
+impl Host {
+    fn add(&mut self, settled: &Settled) {
+        match &settled.outcome {
+            Outcome::Fetched(fetched) => {
+                self.fetched += 1;
+                self.bytes += fetched.saved.bytes;
+            }
+            Outcome::Failed(error) => {
+                self.failed += 1;
+                *self.kinds.entry(error.kind()).or_default() += 1;
+            }
+            Outcome::Skipped => {}
+        }
+        self.requests += settled.tries.len() as u64;
+        for one in &settled.tries {
+            let is_refusal = matches!(one.status, Some(429 | 503));
+            let failed = matches!(one.outcome, TryOutcome::Failed(_));
+            self.refusals += u64::from(is_refusal && failed);
+        }
+        let pairs = settled.tries.iter().zip(settled.tries.iter().skip(1));
+        for (one, next) in pairs {
+            self.waited += next.ready.saturating_sub(one.end);
+        }
+        if let Some(last) = settled.tries.last() {
+            self.latency.add(last.took());
+        }
+    }
+}
+
+/// What became of each host.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    known: HashMap<Box<str>, Host>,
+    /// Those for which there was no room.
+    others: Host,
+}
+
+impl Hosts {
+    /// Counts a job for the host of its URL.
+    pub fn add(&mut self, settled: &Settled) {
+        let origin = origin(&settled.record.url);
+        if let Some(host) = self.known.get_mut(origin) {
+            return host.add(settled);
+        }
+        if self.known.len() >= MOST_HOSTS {
+            return self.others.add(settled);
+        }
+        let mut host = Host::default();
+        host.add(settled);
+        self.known.insert(origin.into(), host);
+    }
+
+    /// Each host, those with most failures first; and the rest together, if there is one.
+    pub fn sorted(&self) -> Vec<(&str, &Host)> {
+        let mut all: Vec<_> = self
+            .known
+            .iter()
+            .map(|(name, host)| (&**name, host))
+            .collect();
+        all.sort_by_key(|(name, host)| {
+            let more = (host.failed, host.requests);
+            (std::cmp::Reverse(more), *name)
+        });
+        if self.others.requests > 0 {
+            all.push(("all other hosts", &self.others));
+        }
+        all
+    }
+}

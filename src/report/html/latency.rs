@@ -1,0 +1,102 @@
+//! How long things took: distributions with three digits, of any number of requests in the same
+//! memory (HdrHistogram).
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// What is asked of a distribution.
+pub const PERCENTILES: [(f64, &str); 5] = [
+    (50.0, "half"),
+    (90.0, "90 %"),
+    (95.0, "95 %"),
+    (99.0, "99 %"),
+    (99.9, "99.9 %"),
+];
+
+/// A distribution of times.
+#[derive(Debug)]
+pub struct Latency {
+    /// In microseconds.
+    histogram: Option<Histogram<u64>>,
+}
+
+impl Latency {
+    /// With so many digits told apart, 1 to 5.
+    pub fn with_digits(digits: u8) -> Self {
+        Self {
+            histogram: Histogram::new(digits).ok(),
+        }
+    }
+
+    /// One more.
+    pub fn add(&mut self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        if let Some(histogram) = &mut self.histogram {
+            // It grows as far as it needs to; what it can't count is beyond any run.
+            let _ = histogram.record(us.max(1));
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.histogram.as_ref().map_or(0, Histogram::len)
+    }
+
+    /// So many of a hundred took no longer than this.
+    pub fn percentile(&self, percent: f64) -> Duration {
+        let of = |histogram: &Histogram<u64>| histogram.value_at_percentile(percent);
+        Duration::from_micros(self.histogram.as_ref().map_or(0, of))
+    }
+
+    /// The longest.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.histogram.as_ref().map_or(0, Histogram::max))
+    }
+
+    /// The shortest.
+    pub fn shortest(&self) -> Duration {
+        Duration::from_micros(self.histogram.as_ref().map_or(0, Histogram::min))
+    }
+
+    /// How many took from `from` up to `to`, `to` not included.
+    pub fn between(&self, from: Duration, to: Duration) -> u64 {
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let (from, to) = (us(from), us(to).saturating_sub(1));
+        if to < from {
+            return 0;
+        }
+        let of = |histogram: &Histogram<u64>| {
+            histogram
+                .iter_recorded()
+                .filter(|step| (from..=to).contains(&step.value_iterated_to()))
+                .map(|step| step.count_at_value())
+                .sum()
+        };
+        self.histogram.as_ref().map_or(0, of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_have_three_digits_and_nothing_is_counted_twice() {
+        let mut latency = Latency::with_digits(3);
+        for ms in 1..=10_000 {
+            latency.add(Duration::from_millis(ms));
+        }
+        assert_eq!(latency.count(), 10_000);
+        for (percent, ms) in [(50.0, 5_000.0), (99.0, 9_900.0), (99.9, 9_990.0)] {
+            let seen = latency.percentile(percent).as_secs_f64() * 1e3;
+            assert!((seen / ms - 1.0).abs() < 0.001, "{percent}: {seen}");
+        }
+        let edges = [0, 3, 50, 777, 12_000].map(Duration::from_millis);
+        let sum: u64 = edges
+            .windows(2)
+            .map(|pair| latency.between(pair[0], pair[1]))
+            .sum();
+        assert_eq!(sum, 10_000);
+    }
+}

@@ -1,0 +1,277 @@
+//! The counters at one moment, in words.
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use crate::model::{Live, harmless, human_duration, shorten};
+use crate::report::summary::{count, kinds};
+
+/// Hosts that are named as waiting.
+const MOST_HOSTS: usize = 3;
+/// Characters of a host.
+const HOST: usize = 40;
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// Done.
+    pub settled: u64,
+    /// Decoded bytes.
+    pub bytes: u64,
+    /// As many as there will be.
+    pub total: Option<u64>,
+    /// Whether that is sure.
+    pub exact: bool,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Attempts that wait for their time.
+    pub waiting: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Failed, by kind, in words.
+    pub failures: String,
+    /// Hosts that are not asked for now, in words.
+    pub hosts: Option<String>,
+    /// What has been under way for long, and what the run still waits for, in words.
+    pub stragglers: Vec<String>,
+    /// URLs a second.
+    pub rate: f64,
+    /// Bytes a second.
+    pub byte_rate: f64,
+    /// Until all is done, as far as can be told.
+    pub left: Option<Duration>,
+}
+
+impl Snapshot {
+    /// How it stands now; how fast it goes is for the caller to say.
+    pub fn take(live: &Live, now: Instant) -> Self {
+        let stragglers = live.stragglers(now);
+        Self {
+            settled: live.settled(),
+            bytes: live.bytes(),
+            total: live.total(),
+            exact: live.has_list_ended(),
+            in_flight: live.in_flight(),
+            waiting: live.waiting(),
+            failed: live.count_failed(),
+            failures: kinds(live.failures()),
+            hosts: held(live, now),
+            stragglers: stragglers.iter().map(|one| one.line(now)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Not done yet, where that is known.
+    pub fn todo(&self) -> Option<u64> {
+        self.total?.checked_sub(self.settled)
+    }
+
+    /// Done of total, rate, time left: what matters least comes last.
+    pub fn head(&self) -> Vec<String> {
+        let mut done = count(self.settled);
+        if let Some(total) = self.total {
+            let about = if self.exact { "" } else { "~" };
+            done.push_str(&format!(" of {about}{}", count(total)));
+        }
+        let mut parts = vec![format!("{done} done")];
+        if let Some(left) = self.left {
+            parts.push(format!("{} left", human_duration(left)));
+        }
+        parts.push(format!("{}/s", rate_text(self.rate)));
+        parts
+    }
+
+    /// What comes, runs, waits and failed.
+    pub fn rest(&self) -> Vec<String> {
+        let mut parts = vec![ByteSize(self.bytes).to_string()];
+        if self.byte_rate >= 1.0 {
+            parts.push(format!("{}/s", ByteSize(self.byte_rate as u64)));
+        }
+        parts.push(format!("{} in flight", count(self.in_flight)));
+        if self.waiting > 0 {
+            parts.push(format!("{} waiting for a retry", count(self.waiting)));
+        }
+        if self.failed > 0 {
+            parts.push(format!("{} failed: {}", count(self.failed), self.failures));
+        }
+        parts
+    }
+
+    /// All of it in a line.
+    pub fn line(&self) -> String {
+        let mut text = format!("{}; {}", self.head().join(", "), self.rest().join(", "));
+        if let Some(hosts) = &self.hosts {
+            text.push_str("; ");
+            text.push_str(hosts);
+        }
+        if !self.stragglers.is_empty() {
+            text.push_str(&format!("; still: {}", self.stragglers.join("; ")));
+        }
+        text
+    }
+
+    /// What is drawn below the bar, in lines no wider than `width`.
+    pub fn lines(&self, width: usize) -> Vec<String> {
+        let mut lines = vec![fit(&self.rest(), width)];
+        let indented = |text: &String| cut(&format!("  {text}"), width);
+        lines.extend(self.hosts.iter().map(indented));
+        lines.extend(self.stragglers.iter().map(indented));
+        lines
+    }
+}
+
+/// As many parts as there is room for.
+pub fn fit(parts: &[String], width: usize) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let room = width.saturating_sub(text.chars().count() + comma.len());
+        if part.chars().count() > room {
+            // The last one may be cut: the kinds of failures are sorted.
+            if room > 20 {
+                text.push_str(comma);
+                text.push_str(&cut(part, room));
+            }
+            break;
+        }
+        text.push_str(comma);
+        text.push_str(part);
+    }
+    text
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// `not asked for now: http://a.test 12s, http://b.test 3s and 4 more`
+fn held(live: &Live, now: Instant) -> Option<String> {
+    let held = live.held_hosts(now, MOST_HOSTS);
+    if held.count == 0 {
+        return None;
+    }
+    let named: Vec<_> = held
+        .longest
+        .iter()
+        .map(|(host, until)| {
+            let host = shorten(&harmless(&host.to_string()), HOST);
+            let left = until.saturating_duration_since(now) + Duration::from_millis(999);
+            format!(
+                "{host} {}",
+                human_duration(Duration::from_secs(left.as_secs()))
+            )
+        })
+        .collect();
+    let more = match held.count - named.len() {
+        0 => String::new(),
+        more => format!(" and {} more", count(more as u64)),
+    };
+    Some(format!("not asked for now: {}{more}", named.join(", ")))
+}
+
+fn rate_text(rate: f64) -> String {
+    if rate >= 10.0 {
+        count(rate.round() as u64)
+    } else {
+        format!("{rate:.1}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HostKey;
+
+    fn some() -> Snapshot {
+        Snapshot {
+            settled: 1234,
+            bytes: 5 << 20,
+            total: Some(10_000),
+            in_flight: 64,
+            waiting: 3,
+            failed: 12,
+            failures: "8 timeout, 4 reset".into(),
+            rate: 512.4,
+            byte_rate: 2.0 * 1024.0 * 1024.0,
+            left: Some(Duration::from_secs(18)),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_line_tells_done_total_rate_rest_in_flight_and_failures() {
+        assert_eq!(
+            some().line(),
+            "1,234 of ~10,000 done, 18s left, 512/s; 5.0 MiB, 2.0 MiB/s, 64 in flight, 3 waiting for a retry, 12 failed: 8 timeout, 4 reset"
+        );
+        let tail = Snapshot {
+            settled: 9,
+            total: Some(10),
+            exact: true,
+            in_flight: 1,
+            rate: 1.0,
+            left: Some(Duration::from_secs(1)),
+            stragglers: vec!["http://a/: no answer for 7s".into()],
+            ..Snapshot::default()
+        };
+        assert_eq!(
+            tail.line(),
+            "9 of 10 done, 1s left, 1.0/s; 0 B, 1 in flight; still: http://a/: no answer for 7s"
+        );
+        let pipe = Snapshot {
+            settled: 5,
+            in_flight: 1,
+            rate: 0.5,
+            ..Snapshot::default()
+        };
+        assert_eq!(pipe.line(), "5 done, 0.5/s; 0 B, 1 in flight");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let wide = Snapshot {
+            hosts: Some("not asked for now: http://example.com 12s".repeat(3)),
+            stragglers: vec![format!("http://a/{}: no answer for 7s", "x".repeat(80))],
+            failures: "8 timeout, 4 reset, 3 truncated, 2 status, 1 dns".into(),
+            ..some()
+        };
+        for width in [20, 40, 80, 200] {
+            for line in wide.lines(width) {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            assert!(fit(&wide.head(), width).chars().count() <= width);
+        }
+        assert_eq!(fit(&some().head(), 30), "1,234 of ~10,000 done");
+    }
+
+    #[test]
+    fn hosts_that_wait_are_named_with_their_time() {
+        let live = Live::default();
+        live.watch();
+        let now = Instant::now();
+        for (host, seconds) in [("a", 3), ("b", 12), ("c", 5), ("d", 1), ("gone", 0)] {
+            let host = HostKey::from(format!("http://{host}.test").as_str());
+            live.host_waits(&host, now + Duration::from_secs(seconds));
+        }
+        let snapshot = Snapshot::take(&live, now);
+        assert_eq!(
+            snapshot.hosts.as_deref(),
+            Some(
+                "not asked for now: http://b.test 12s, http://c.test 5s, http://a.test 3s and 1 more"
+            )
+        );
+        live.host_goes_on(&HostKey::from("http://b.test"));
+        assert!(
+            Snapshot::take(&live, now)
+                .hosts
+                .unwrap()
+                .contains("now: http://c.test 5s")
+        );
+    }
+}

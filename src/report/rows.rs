@@ -1,0 +1,305 @@
+//! Which jobs of a run get a row of their own in a drawing: all of a short run; of a long one the
+//! slowest, some of the failed, and a sample of the others.
+
+use std::time::Duration;
+
+use crate::model::{Event, Outcome, Settled, Try};
+
+use super::text::status_of;
+
+/// A job as it is drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its number in the list.
+    pub number: u64,
+    /// Its URL.
+    pub url: String,
+    /// Its status, or the kind of its error.
+    pub label: String,
+    /// Whether it failed.
+    pub failed: bool,
+    /// Its attempts; there is at least one.
+    pub tries: Vec<Try>,
+}
+
+impl Row {
+    fn of(settled: &Settled) -> Self {
+        let mut number = itoa::Buffer::new();
+        Self {
+            number: settled.place.number,
+            url: settled.record.url.clone(),
+            label: status_of(&settled.record, &mut number).to_owned(),
+            failed: matches!(settled.outcome, Outcome::Failed(_)),
+            tries: settled.tries.clone(),
+        }
+    }
+
+    /// When its first request was begun.
+    pub fn start(&self) -> Duration {
+        self.tries.first().map_or(Duration::ZERO, |one| one.start)
+    }
+
+    /// When its last request ended.
+    pub fn end(&self) -> Duration {
+        self.tries.last().map_or(Duration::ZERO, |one| one.end)
+    }
+
+    /// From the first request to the end of the last, waits included.
+    pub fn took(&self) -> Duration {
+        self.end().saturating_sub(self.start())
+    }
+}
+
+/// The jobs that get a row, as far as the run has come.
+#[derive(Debug)]
+pub struct Rows {
+    most: usize,
+    seen: u64,
+    slowest: Vec<Row>,
+    failed: Sample,
+    others: Sample,
+    /// So that the same events make the same picture.
+    random: fastrand::Rng,
+}
+
+/// The rows of a run, and of how many jobs they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Picked {
+    /// In the order in which they were begun.
+    pub rows: Vec<Row>,
+    /// Jobs that were fetched or failed, those without a row included.
+    pub of: u64,
+}
+
+impl Picked {
+    /// Whether there are jobs without a row.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.of > self.rows.len() as u64
+    }
+}
+
+impl Rows {
+    /// No more than `most` rows.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let third = most / 3;
+        Self {
+            most,
+            seen: 0,
+            slowest: Vec::new(),
+            failed: Sample::new(third),
+            // They get the room of failures that there are not.
+            others: Sample::new(most - third),
+            random: fastrand::Rng::with_seed(0),
+        }
+    }
+
+    /// Looks at what happened.
+    pub fn look(&mut self, event: &Event) {
+        match event {
+            Event::Settled(settled) if !settled.tries.is_empty() => self.add(settled),
+            Event::Settled(_) | Event::Continuing { .. } => {}
+        }
+    }
+
+    fn add(&mut self, settled: &Settled) {
+        self.seen += 1;
+        if self.seen <= self.most as u64 {
+            self.slowest.push(Row::of(settled));
+            return;
+        }
+        if self.slowest.len() > self.most / 3 {
+            self.part();
+        }
+        let least = self.slowest.last().map_or(Duration::ZERO, Row::took);
+        let row = if took(settled) > least {
+            let Some(out) = self.slowest.pop() else {
+                return;
+            };
+            self.insert(Row::of(settled));
+            Given::Row(out)
+        } else {
+            Given::Settled(settled)
+        };
+        self.sample(row);
+    }
+
+    /// The run turns out to be a long one.
+    fn part(&mut self) {
+        let mut all = std::mem::take(&mut self.slowest);
+        all.sort_by_key(|row| std::cmp::Reverse(row.took()));
+        let rest = all.split_off(self.most / 3);
+        self.slowest = all;
+        for row in rest {
+            self.sample(Given::Row(row));
+        }
+    }
+
+    fn insert(&mut self, row: Row) {
+        let at = self
+            .slowest
+            .partition_point(|other| other.took() >= row.took());
+        self.slowest.insert(at, row);
+    }
+
+    fn sample(&mut self, row: Given<'_>) {
+        let sample = if row.failed() {
+            &mut self.failed
+        } else {
+            &mut self.others
+        };
+        sample.offer(row, &mut self.random);
+    }
+
+    /// The rows, in the order in which they were begun.
+    #[must_use]
+    pub fn picked(&self) -> Picked {
+        let first = self.slowest.iter().chain(&self.failed.rows);
+        let all = first.chain(&self.others.rows).take(self.most);
+        let mut rows: Vec<_> = all.cloned().collect();
+        rows.sort_by_key(|row| (row.start(), row.number));
+        Picked {
+            rows,
+            of: self.seen,
+        }
+    }
+}
+
+fn took(settled: &Settled) -> Duration {
+    let start = settled.tries.first().map(|one| one.start);
+    let end = settled.tries.last().map(|one| one.end);
+    end.unwrap_or_default()
+        .saturating_sub(start.unwrap_or_default())
+}
+
+/// What is offered to a sample: nothing is copied before it is taken.
+enum Given<'a> {
+    Row(Row),
+    Settled(&'a Settled),
+}
+
+impl Given<'_> {
+    fn failed(&self) -> bool {
+        match self {
+            Self::Row(row) => row.failed,
+            Self::Settled(settled) => matches!(settled.outcome, Outcome::Failed(_)),
+        }
+    }
+
+    fn into_row(self) -> Row {
+        match self {
+            Self::Row(row) => row,
+            Self::Settled(settled) => Row::of(settled),
+        }
+    }
+}
+
+/// So many of all that were offered, each as likely (algorithm R, Vitter 1985).
+#[derive(Debug)]
+struct Sample {
+    most: usize,
+    offered: u64,
+    rows: Vec<Row>,
+}
+
+impl Sample {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            offered: 0,
+            rows: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, row: Given<'_>, random: &mut fastrand::Rng) {
+        self.offered += 1;
+        if self.rows.len() < self.most {
+            self.rows.push(row.into_row());
+            return;
+        }
+        let place = usize::try_from(random.u64(0..self.offered));
+        if let Some(old) = place.ok().and_then(|place| self.rows.get_mut(place)) {
+            *old = row.into_row();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ErrorKind, FetchError, Fetched, Place, Record, Saved, TryOutcome};
+
+    fn settled(number: u64, start: u64, took: u64, failed: bool) -> Event {
+        let place = Place {
+            number,
+            input: "-".into(),
+            line: number + 1,
+        };
+        let record = Record::of_line(&place, format!("http://a.test/{number}"));
+        let outcome = if failed {
+            Outcome::Failed(FetchError::Refused {
+                cause: crate::model::Cause::words("no"),
+            })
+        } else {
+            Outcome::Fetched(Box::new(Fetched {
+                head: None,
+                saved: Saved::default(),
+            }))
+        };
+        let ms = Duration::from_millis;
+        let mut settled = Settled::new(place, record, outcome, None);
+        settled.tries.push(Try {
+            ready: ms(0),
+            start: ms(start),
+            connected: None,
+            head: None,
+            end: ms(start + took),
+            status: None,
+            outcome: if failed {
+                TryOutcome::Failed(ErrorKind::Refused)
+            } else {
+                TryOutcome::Fetched
+            },
+        });
+        Event::Settled(Box::new(settled))
+    }
+
+    #[test]
+    fn a_short_run_has_a_row_for_each_in_the_order_of_their_starts() {
+        let mut rows = Rows::new(12);
+        for number in (0..12).rev() {
+            rows.look(&settled(number, number * 10, 5, number % 2 == 0));
+        }
+        let picked = rows.picked();
+        let numbers: Vec<_> = picked.rows.iter().map(|row| row.number).collect();
+        assert_eq!(numbers, (0..12).collect::<Vec<_>>());
+        assert!(!picked.is_part());
+    }
+
+    #[test]
+    fn a_long_run_has_the_slowest_some_that_failed_and_some_others() {
+        let mut rows = Rows::new(12);
+        for number in 0..10_000 {
+            let took = if number % 1000 == 7 { 500 + number } else { 5 };
+            rows.look(&settled(number, number, took, number % 100 == 3));
+        }
+        let picked = rows.picked();
+        assert_eq!((picked.rows.len(), picked.of), (12, 10_000));
+        let slow: Vec<_> = picked
+            .rows
+            .iter()
+            .filter(|row| row.took() > Duration::from_millis(5))
+            .map(|row| row.number)
+            .collect();
+        for number in [6007, 7007, 8007, 9007] {
+            assert!(slow.contains(&number), "{slow:?}");
+        }
+        let failed = picked.rows.iter().filter(|row| row.failed).count();
+        assert_eq!(failed, 4);
+        // A sample is of the whole run, not of its beginning.
+        assert!(picked.rows.iter().any(|row| !row.failed
+            && row.number > 2_000
+            && row.took() == Duration::from_millis(5)));
+    }
+}

@@ -1,0 +1,461 @@
+//! The run as a picture in the terminal, after it has ended: a row for each job, time along the
+//! width.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use super::rows::{Picked, Row, Rows};
+use super::summary::count;
+use super::{Output, Reporter};
+use crate::model::{Event, Summary, Try, TryOutcome, human_duration, shorten};
+
+/// Rows at most: a screenful. The report for browsers has more.
+const MOST_ROWS: usize = 40;
+/// Columns below which nothing can be told apart.
+const LEAST_WIDTH: usize = 64;
+/// Columns at least between two marks of the scale.
+const MARK_WIDTH: usize = 12;
+
+/// How a timeline is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimelineStyle {
+    /// Columns of the terminal.
+    pub width: usize,
+    /// With colours.
+    pub color: bool,
+    /// With ASCII characters alone.
+    pub ascii: bool,
+}
+
+impl Default for TimelineStyle {
+    /// Eighty columns, as on paper: no colour.
+    fn default() -> Self {
+        Self {
+            width: 80,
+            color: false,
+            ascii: false,
+        }
+    }
+}
+
+/// Draws the run when it has ended.
+pub struct Timeline {
+    output: Output,
+    style: TimelineStyle,
+    rows: Rows,
+}
+
+impl Timeline {
+    /// It is drawn on `output`.
+    #[must_use]
+    pub fn new(output: Output, style: TimelineStyle) -> Self {
+        Self {
+            output,
+            style,
+            rows: Rows::new(MOST_ROWS),
+        }
+    }
+}
+
+impl Reporter for Timeline {
+    fn on_event(&mut self, event: &Event) -> io::Result<()> {
+        self.rows.look(event);
+        Ok(())
+    }
+
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        let text = draw(&self.rows.picked(), summary, self.style);
+        self.output.line().extend_from_slice(text.as_bytes());
+        // That nobody looks is no reason to end a run.
+        let _ = self.output.end_line().and_then(|()| self.output.flush());
+        Ok(())
+    }
+}
+
+/// What a cell of the picture shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cell {
+    Nothing,
+    Queue,
+    Connect,
+    Wait,
+    Body,
+    GoesOn,
+    Failed,
+}
+
+impl Cell {
+    /// In the order of the legend.
+    const SHOWN: [(Self, &str); 6] = [
+        (Self::Queue, "queue"),
+        (Self::Connect, "connect"),
+        (Self::Wait, "first byte"),
+        (Self::Body, "body"),
+        (Self::GoesOn, "redirect"),
+        (Self::Failed, "failed"),
+    ];
+
+    fn character(self, ascii: bool) -> char {
+        let (plain, drawn) = match self {
+            Self::Nothing => (' ', ' '),
+            Self::Queue => ('.', '·'),
+            Self::Connect => ('c', '░'),
+            Self::Wait => ('=', '▒'),
+            Self::Body => ('#', '█'),
+            Self::GoesOn => ('>', '›'),
+            Self::Failed => ('x', '✗'),
+        };
+        if ascii { plain } else { drawn }
+    }
+
+    fn color(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Queue => "\u{1b}[2m",
+            Self::Connect => "\u{1b}[33m",
+            Self::Wait => "\u{1b}[34m",
+            Self::Body => "\u{1b}[32m",
+            Self::GoesOn => "\u{1b}[36m",
+            Self::Failed => "\u{1b}[31m",
+        }
+    }
+}
+
+const PLAIN: &str = "\u{1b}[0m";
+
+/// The picture, without a line end after the last line.
+fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
+    let Layout { label, url, bar } = Layout::of(&picked.rows, style);
+    let mut end = summary.wall;
+    for row in &picked.rows {
+        end = end.max(row.end());
+    }
+    let scale = Scale {
+        total: end.max(Duration::from_millis(1)),
+        cells: bar,
+    };
+    let mut text = String::new();
+    if picked.is_part() {
+        // Writing to a String can't fail; so for every `let _` here.
+        let _ = writeln!(
+            text,
+            "{} of {} URLs: the slowest, some that failed, a sample of the others",
+            picked.rows.len(),
+            count(picked.of)
+        );
+    }
+    let indent = label + url + 3;
+    let _ = writeln!(text, "{:indent$}{}", "", scale.marks());
+    for row in &picked.rows {
+        let color = if row.failed { Cell::Failed } else { Cell::Body };
+        let name = paint(&format!("{:label$}", row.label), color, style);
+        let shown = shorten(row.url.as_str(), url);
+        let shown = if style.ascii {
+            shown.replace('…', "~")
+        } else {
+            shown
+        };
+        let cells = cells_text(&scale.cells_of(&row.tries), style);
+        let took = duration(row.took());
+        let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
+    }
+    legend(&mut text, style);
+    compare(&mut text, summary, style);
+    text.pop();
+    text
+}
+
+/// Columns of what stands in a row; the last seven are its time.
+struct Layout {
+    label: usize,
+    url: usize,
+    bar: usize,
+}
+
+impl Layout {
+    fn of(rows: &[Row], style: TimelineStyle) -> Self {
+        let width = style.width.max(LEAST_WIDTH);
+        let widest = |width: fn(&Row) -> usize| rows.iter().map(width).max().unwrap_or_default();
+        let label = widest(|row| row.label.len());
+        let url = widest(|row| row.url.chars().count()).min(width * 3 / 8);
+        // Three blanks between the columns, one before the time.
+        let bar = width.saturating_sub(label + url + 3 + 8).max(10);
+        Self { label, url, bar }
+    }
+}
+
+/// Time along the width.
+struct Scale {
+    total: Duration,
+    cells: usize,
+}
+
+impl Scale {
+    fn cell_of(&self, at: Duration) -> f64 {
+        at.as_secs_f64() / self.total.as_secs_f64() * self.cells as f64
+    }
+
+    /// `0s          1s          2s`
+    fn marks(&self) -> String {
+        let least = self.total.as_secs_f64() * MARK_WIDTH as f64 / self.cells as f64;
+        let power = 10f64.powf(least.log10().floor());
+        let factor = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .find(|factor| factor * power >= least * (1.0 - 1e-9));
+        let step = Duration::from_secs_f64(factor.unwrap_or(10.0) * power);
+        let mut marks = String::new();
+        let mut at = Duration::ZERO;
+        while at <= self.total {
+            let mark = format!("|{}", duration(at));
+            let column = self.cell_of(at).floor() as usize;
+            if column + mark.len() > self.cells {
+                break;
+            }
+            let _ = write!(marks, "{:1$}", "", column - marks.len());
+            marks.push_str(&mark);
+            at += step;
+        }
+        marks
+    }
+
+    /// What most of the time of each cell went into; but what is under way is never hidden by
+    /// what waits, and no attempt is too short to be seen.
+    fn cells_of(&self, tries: &[Try]) -> Vec<Cell> {
+        let mut cover = vec![[0.0; 4]; self.cells];
+        for one in tries {
+            let connected = one.connected.unwrap_or(one.start);
+            let head = one.head.unwrap_or(one.end);
+            for (kind, from, to) in [
+                (0, one.ready, one.start),
+                (1, one.start, connected),
+                (2, connected, head),
+                (3, head, one.end),
+            ] {
+                self.add(&mut cover, kind, from, to);
+            }
+        }
+        let mut cells: Vec<_> = cover.iter().map(most_of).collect();
+        for one in tries {
+            let mark = match one.outcome {
+                TryOutcome::Failed(_) => Cell::Failed,
+                TryOutcome::GoesOn => Cell::GoesOn,
+                TryOutcome::Fetched => Cell::Body,
+            };
+            // The cell it ends in, not the one that begins when it ends.
+            let last = (self.cell_of(one.end).ceil() as usize).clamp(1, self.cells) - 1;
+            if let Some(cell) = cells.get_mut(last)
+                && (mark != Cell::Body || *cell <= Cell::Queue)
+            {
+                *cell = mark;
+            }
+        }
+        cells
+    }
+
+    fn add(&self, cover: &mut [[f64; 4]], kind: usize, from: Duration, to: Duration) {
+        let (from, to) = (self.cell_of(from), self.cell_of(to));
+        let first = from.floor() as usize;
+        let last = to.ceil() as usize;
+        let touched = cover.iter_mut().enumerate().take(last).skip(first);
+        for (column, cell) in touched {
+            let column = column as f64;
+            let part = to.min(column + 1.0) - from.max(column);
+            if let Some(sum) = cell.get_mut(kind) {
+                *sum += part.max(0.0);
+            }
+        }
+    }
+}
+
+fn most_of(cover: &[f64; 4]) -> Cell {
+    let [queue, connect, wait, body] = *cover;
+    let busiest = [
+        (connect, Cell::Connect),
+        (wait, Cell::Wait),
+        (body, Cell::Body),
+    ]
+    .into_iter()
+    .filter(|(time, _)| *time > 0.0)
+    .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    match busiest {
+        Some((_, cell)) => cell,
+        None if queue > 0.0 => Cell::Queue,
+        None => Cell::Nothing,
+    }
+}
+
+fn cells_text(cells: &[Cell], style: TimelineStyle) -> String {
+    let mut text = String::new();
+    let mut last = Cell::Nothing;
+    for cell in cells {
+        if style.color && *cell != last {
+            if last != Cell::Nothing {
+                text.push_str(PLAIN);
+            }
+            text.push_str(cell.color());
+            last = *cell;
+        }
+        text.push(cell.character(style.ascii));
+    }
+    if style.color && last != Cell::Nothing {
+        text.push_str(PLAIN);
+    }
+    text
+}
+
+fn paint(text: &str, cell: Cell, style: TimelineStyle) -> String {
+    if style.color {
+        format!("{}{text}{PLAIN}", cell.color())
+    } else {
+        text.to_owned()
+    }
+}
+
+fn legend(text: &mut String, style: TimelineStyle) {
+    let parts = Cell::SHOWN.map(|(cell, name)| {
+        let character = cell.character(style.ascii).to_string();
+        format!("{} {name}", paint(&character, cell, style))
+    });
+    let _ = writeln!(text, "{}", parts.join("  "));
+}
+
+/// What waiting for one after another would have cost, to scale.
+fn compare(text: &mut String, summary: &Summary, style: TimelineStyle) {
+    let (wall, alone) = (summary.wall, summary.one_by_one);
+    let longest = wall.max(alone).as_secs_f64().max(1e-9);
+    let room = style.width.max(LEAST_WIDTH).saturating_sub(28 + 18);
+    let mut line = |name: &str, time: Duration, note: &str| {
+        let cells = (time.as_secs_f64() / longest * room as f64).round() as usize;
+        let bar = cells_text(&vec![Cell::Body; cells.max(1)], style);
+        let _ = writeln!(text, "{name:<18} {:>7}  {bar}{note}", duration(time));
+    };
+    line("as it was", wall, "");
+    let ratio = alone.as_secs_f64() / wall.as_secs_f64().max(1e-9);
+    let note = if ratio >= 1.05 {
+        format!(" {ratio:.1} times as long")
+    } else {
+        String::new()
+    };
+    line("one after another", alone, &note);
+}
+
+/// `12ms`, `1.25s`, `2m 5s`: never more than seven characters below ten hours.
+pub(super) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        0 if time.is_zero() => "0s".to_owned(),
+        0 if time < Duration::from_millis(10) => {
+            format!("{:.1}ms", time.as_secs_f64() * 1e3)
+        }
+        0 => format!("{}ms", time.as_millis()),
+        1..60 => {
+            let text = format!("{:.2}", time.as_secs_f64());
+            format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => human_duration(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ErrorKind;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn one(ready: u64, start: u64, connected: Option<u64>, head: Option<u64>, end: u64) -> Try {
+        Try {
+            ready: ms(ready),
+            start: ms(start),
+            connected: connected.map(ms),
+            head: head.map(ms),
+            end: ms(end),
+            status: Some(200),
+            outcome: TryOutcome::Fetched,
+        }
+    }
+
+    fn row(number: u64, label: &str, tries: Vec<Try>) -> Row {
+        Row {
+            number,
+            url: format!("http://a.test/{number}"),
+            label: label.to_owned(),
+            failed: label != "200",
+            tries,
+        }
+    }
+
+    fn picked() -> Picked {
+        let refused = |one: Try| Try {
+            outcome: TryOutcome::Failed(ErrorKind::Refused),
+            status: None,
+            ..one
+        };
+        let moved = Try {
+            outcome: TryOutcome::GoesOn,
+            ..one(0, 100, None, Some(400), 400)
+        };
+        let rows = vec![
+            row(1, "200", vec![one(0, 0, Some(500), Some(1000), 2000)]),
+            row(2, "200", vec![moved, one(400, 400, None, Some(700), 900)]),
+            row(
+                3,
+                "refused",
+                vec![
+                    refused(one(0, 500, Some(501), None, 501)),
+                    refused(one(1500, 1500, Some(1501), None, 1501)),
+                ],
+            ),
+        ];
+        Picked { rows, of: 3 }
+    }
+
+    fn summary() -> Summary {
+        Summary {
+            wall: ms(2000),
+            one_by_one: ms(4000),
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn phases_and_tries_are_told_apart() {
+        let style = TimelineStyle {
+            width: 70,
+            color: false,
+            ascii: true,
+        };
+        assert_eq!(
+            draw(&picked(), &summary(), style),
+            "                         |0s               |1s
+200     http://a.test/1  ccccccccc=========###################      2s
+200     http://a.test/2  .======>=====####                       800ms
+refused http://a.test/3  .........x                 x               1s
+. queue  c connect  = first byte  # body  > redirect  x failed
+as it was               2s  ############
+one after another       4s  ######################## 2.0 times as long"
+        );
+    }
+
+    #[test]
+    fn it_never_gets_wider_than_the_terminal() {
+        for width in [64, 80, 133, 200] {
+            let style = TimelineStyle {
+                width,
+                ..TimelineStyle::default()
+            };
+            for line in draw(&picked(), &summary(), style).lines() {
+                assert!(line.chars().count() <= width, "{width}: {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_of_no_time_and_no_rows_is_drawn_too() {
+        let empty = Picked::default();
+        let text = draw(&empty, &Summary::default(), TimelineStyle::default());
+        assert!(text.contains("one after another"), "{text}");
+    }
+}

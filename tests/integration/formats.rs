@@ -1,0 +1,197 @@
+use crate::support::{Run, Server, path, response};
+
+fn site() -> Server {
+    Server::http(|request| match path(request) {
+        "/gone" => response(
+            "404 Not Found",
+            &["Content-Type: text/html; x=\"1,2\""],
+            b"no",
+        ),
+        "/moved" => response("302 Found", &["Location: /1"], b""),
+        _ => response("200 OK", &["Content-Type: text/plain"], b"body"),
+    })
+}
+
+#[test]
+fn a_template_prints_what_it_names() {
+    let server = site();
+    let done = Run::new()
+        .text()
+        .args([
+            "--ordered",
+            "-w",
+            r"%{status}\t%{result}|%{bytes}|%{error}|%{url}\n",
+        ])
+        .urls([server.url("/1"), server.url("/gone")])
+        .urls(["nonsense"])
+        .expect_exit(1);
+    let (one, gone) = (server.url("/1"), server.url("/gone"));
+    assert_eq!(
+        done.stdout,
+        format!(
+            "200\t200|4||{one}\n404\t404||status|{gone}\n\tinvalid_url||invalid_url|nonsense\n"
+        )
+    );
+    let done = Run::new()
+        .text()
+        .args([
+            "-w",
+            "%{http_code} %{num_redirects} %{url_effective};",
+            &server.url("/moved"),
+        ])
+        .expect_exit(0);
+    assert_eq!(
+        done.stdout,
+        format!("200 1 {one};"),
+        "no line end of its own"
+    );
+}
+
+#[test]
+fn a_template_can_stand_in_a_file_and_be_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("format");
+    std::fs::write(&file, "%{line} %{url}\n").unwrap();
+    let server = site();
+    let done = Run::new()
+        .text()
+        .arg(format!("-w@{}", file.display()))
+        .arg(server.url("/1"))
+        .expect_exit(0);
+    assert_eq!(done.stdout, format!("1 {}\n", server.url("/1")));
+    let done = Run::new()
+        .text()
+        .args(["-w%{stauts}", &server.url("/1")])
+        .expect_exit(2);
+    assert!(
+        done.stderr
+            .contains("-w: there is no field \"stauts\"; did you mean %{status}?"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_table_has_a_row_of_names_and_a_row_for_each_url() {
+    let server = site();
+    let done = Run::new()
+        .text()
+        .args(["--csv", "--ordered"])
+        .urls([server.url("/1"), server.url("/gone")])
+        .urls(["a,\"b\""])
+        .expect_exit(1);
+    let mut rows = done.stdout.lines();
+    let names: Vec<_> = rows.next().unwrap().split(',').collect();
+    assert_eq!(
+        &names[..6],
+        ["line", "input", "url", "ok", "outcome", "status"]
+    );
+    let first = rows.next().unwrap();
+    assert!(
+        first.starts_with(&format!("1,-,{},true,fetched,200,", server.url("/1"))),
+        "{first}"
+    );
+    let gone = rows.next().unwrap();
+    assert!(gone.contains("\"text/html; x=\"\"1,2\"\"\""), "{gone}");
+    let bad = rows.next().unwrap();
+    assert!(
+        bad.starts_with("3,-,\"a,\"\"b\"\"\",false,failed,,invalid_url,"),
+        "{bad}"
+    );
+    // A table without rows is one.
+    let done = Run::new().text().arg("--csv").expect_exit(0);
+    assert!(done.stdout.starts_with("line,input,url,") && done.stdout.lines().count() == 1);
+}
+
+/// What was fetched can be checked against what is fetched now.
+#[test]
+fn a_table_of_results_is_a_list_again() {
+    let server = site();
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("results.csv");
+    let done = Run::new()
+        .text()
+        .args(["--csv", "--sha256", &server.url("/1"), &server.url("/2")])
+        .expect_exit(0);
+    std::fs::write(&table, done.stdout).unwrap();
+    let done = Run::new().arg(table.to_str().unwrap()).expect_exit(0);
+    assert_eq!(done.records.len(), 2);
+    assert!(done.records.iter().all(|record| record.sha256.is_some()));
+}
+
+#[test]
+fn with_nul_a_list_has_no_comments_and_what_fails_can_be_fed_back() {
+    let server = site();
+    let dir = tempfile::tempdir().unwrap();
+    let failed = dir.path().join("failed");
+    let list = format!(
+        "{}\0#no\ncomment\0\0{}",
+        server.url("/1"),
+        server.url("/gone")
+    );
+    let done = Run::new()
+        .args(["-0", "--ordered", "--failed", failed.to_str().unwrap()])
+        .stdin(list)
+        .expect_exit(1);
+    let lines: Vec<_> = done
+        .records
+        .iter()
+        .map(|record| (record.line, record.ok))
+        .collect();
+    assert_eq!(lines, [(1, true), (2, false), (4, false)]);
+    let again = std::fs::read(&failed).unwrap();
+    assert_eq!(
+        again,
+        format!("#no\ncomment\0{}\0", server.url("/gone")).into_bytes()
+    );
+    let done = Run::new()
+        .arg("-0")
+        .arg(failed.to_str().unwrap())
+        .expect_exit(1);
+    assert_eq!(done.records.len(), 2);
+}
+
+#[test]
+fn print0_ends_results_by_nul() {
+    let server = site();
+    let urls = [server.url("/1"), server.url("/2")];
+    let done = Run::new()
+        .text()
+        .args(["--print0", "--ordered", "-w%{url}"])
+        .urls(urls.clone())
+        .expect_exit(0);
+    assert_eq!(done.stdout, format!("{}\0{}\0", urls[0], urls[1]));
+    let done = Run::new()
+        .text()
+        .args(["--json", "--print0"])
+        .urls(urls)
+        .expect_exit(0);
+    let records: Vec<_> = done.stdout.split_terminator('\0').collect();
+    assert_eq!(records.len(), 2);
+    assert!(
+        records
+            .iter()
+            .all(|json| json.starts_with('{') && json.ends_with('}'))
+    );
+}
+
+#[test]
+fn only_one_form_of_results_can_be_asked_for() {
+    for pair in [
+        ["--json", "--csv"],
+        ["--csv", "-wx"],
+        ["--json", "-wx"],
+        ["--csv", "--print0"],
+    ] {
+        let done = Run::new()
+            .text()
+            .args(pair)
+            .arg("http://127.0.0.1:1/")
+            .expect_exit(2);
+        assert!(
+            done.stderr.contains("cannot be used with"),
+            "{}",
+            done.stderr
+        );
+    }
+}

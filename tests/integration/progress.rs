@@ -1,0 +1,156 @@
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Background, Run, Server, Terminal, binary, path, response};
+
+/// Answers at once, but for `/slow…`, which take 2.5 s, and `/held`, whose host is held for 3 s.
+fn site() -> Server {
+    let held = std::sync::atomic::AtomicBool::new(false);
+    Server::http(move |request| match path(request) {
+        path if path.starts_with("/slow") => {
+            thread::sleep(Duration::from_millis(2500));
+            response("200 OK", &[], b"late")
+        }
+        "/held" if !held.swap(true, std::sync::atomic::Ordering::SeqCst) => {
+            response("429 Too Many Requests", &["Retry-After: 3"], b"")
+        }
+        "/gone" => response("404 Not Found", &[], b""),
+        _ => response("200 OK", &[], &[b'x'; 2000]),
+    })
+}
+
+fn command(urls: impl IntoIterator<Item = String>) -> Command {
+    let mut command = binary();
+    command.env("LC_ALL", "C.UTF-8").args(urls);
+    command
+}
+
+#[test]
+fn the_bar_shows_how_it_stands_and_leaves_nothing_behind() {
+    let (server, other) = (site(), site());
+    let urls = [
+        "/1",
+        "/2",
+        "/gone",
+        "/slow-with-a-long-name-that-goes-on-and-on-beyond-the-width-of-a-terminal",
+    ];
+    let urls = urls
+        .map(|path| server.url(path))
+        .into_iter()
+        .chain([other.url("/held")]);
+    let terminal = Terminal::start(command(urls), 80, false);
+    let text = terminal.wait_for("no answer for");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].contains("3 of 5 done"), "{text}");
+    assert!(lines[0].starts_with('━'), "{text}");
+    assert!(
+        lines[1].contains("in flight, 1 waiting for a retry, 1 failed: 1 status"),
+        "{text}"
+    );
+    assert!(
+        text.contains("not asked for now: http://127.0.0.1:"),
+        "{text}"
+    );
+    assert!(text.contains("asked again in"), "{text}");
+    let (status, text) = terminal.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(text.starts_with("5 URLs: 4 fetched, 1 failed\n"), "{text}");
+    assert!(!text.contains("in flight") && !text.contains('━'), "{text}");
+}
+
+#[test]
+fn results_and_log_lines_pass_above_the_bar() {
+    let server = site();
+    let mut urls: Vec<_> = (0..40).map(|n| server.url(&format!("/{n}"))).collect();
+    urls.push(server.url("/slow"));
+    urls.push(server.url("/held"));
+    let mut command = command(urls);
+    command.arg("-v");
+    let terminal = Terminal::start(command, 100, true);
+    let text = terminal.wait_for("no answer for");
+    // Below everything that has come so far.
+    let bar = text.lines().position(|line| line.contains(" of 42 done"));
+    let lines: Vec<_> = text.lines().collect();
+    let last = lines.iter().rposition(|line| line.starts_with("200 "));
+    assert!(last < bar, "{text}");
+    let (_, text) = terminal.end();
+    assert!(!text.contains("in flight") && !text.contains('━'), "{text}");
+    assert!(text.contains("42 URLs: 42 fetched, 0 failed"), "{text}");
+    assert!(text.contains("again in"), "the log line stands: {text}");
+}
+
+#[test]
+fn a_window_that_gets_smaller_is_kept_clean() {
+    let server = site();
+    let urls = ["/1", "/slow-1", "/slow-2"].map(|path| server.url(path));
+    let terminal = Terminal::start(command(urls), 120, false);
+    terminal.wait_for("no answer for");
+    terminal.resize(45);
+    thread::sleep(Duration::from_millis(300));
+    let text = terminal.text();
+    let (_, end) = terminal.end();
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 45),
+        "{text}"
+    );
+    assert_eq!(end.matches("in flight").count(), 0, "{end}");
+    assert!(end.contains("3 URLs: 3 fetched"), "{end}");
+}
+
+#[test]
+fn in_a_build_and_on_a_dumb_terminal_there_are_lines() {
+    for (name, value) in [("CI", "true"), ("TERM", "dumb")] {
+        let server = Server::http(|_| {
+            thread::sleep(Duration::from_millis(3500));
+            response("200 OK", &[], b"")
+        });
+        let mut command = command([server.url("/")]);
+        command.arg("--progress=plain").env(name, value);
+        let terminal = Terminal::start(command, 80, false);
+        let (_, text) = terminal.end();
+        assert!(
+            text.contains("0 of 1 done") && !text.contains('━'),
+            "{name}: {text}"
+        );
+    }
+}
+
+/// Also where nothing is drawn: for a run in the night that does not end.
+#[test]
+fn sigusr1_asks_how_the_run_stands() {
+    let server = site();
+    for args in [&[][..], &["-q"], &["--progress=none"]] {
+        let mut command = command([server.url("/1"), server.url("/slow")]);
+        command
+            .args(args)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped());
+        let mut child = Background(command.spawn().unwrap());
+        thread::sleep(Duration::from_millis(1500));
+        let id = nix::unistd::Pid::from_raw(child.0.id().try_into().unwrap());
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGUSR1).unwrap();
+        let mut stderr = String::new();
+        let mut pipe = child.0.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut pipe, &mut stderr).unwrap();
+        assert_eq!(child.0.wait().unwrap().code(), Some(0));
+        let line = stderr.lines().next().unwrap_or_default();
+        assert!(line.starts_with("1 of 2 done, "), "{args:?}: {stderr}");
+        assert!(
+            line.contains("1 in flight; still: ") && line.contains("no answer for 1s"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn off_a_terminal_a_short_run_says_nothing_but_its_summary() {
+    let server = site();
+    let done = Run::new().arg(server.url("/1")).expect_exit(0);
+    assert!(
+        done.stderr.starts_with("1 URL: 1 fetched"),
+        "{}",
+        done.stderr
+    );
+}

@@ -1,0 +1,210 @@
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::{Browser, Run, Server, closed_port, path, response};
+
+/// Two hosts' worth of everything: good, gone, moved, slow, refused, and a line that is markup.
+fn site() -> Server {
+    Server::http(|request| match path(request) {
+        "/slow" => {
+            std::thread::sleep(Duration::from_millis(300));
+            response("200 OK", &[], &[b'x'; 5000])
+        }
+        "/moved" => response("302 Found", &["Location: /1"], b""),
+        path if path.starts_with("/gone") => response("404 Not Found", &[], b"no"),
+        _ => response("200 OK", &[], b"body"),
+    })
+}
+
+const MARKUP: &str = "<script>document.title='stolen'</script>";
+
+fn report(dir: &Path) -> std::path::PathBuf {
+    let server = site();
+    let refused = format!("http://{}/", closed_port());
+    let mut urls: Vec<_> = (0..30).map(|n| server.url(&format!("/{n}"))).collect();
+    urls.extend(
+        ["/slow", "/moved", "/gone-1", "/gone-2", "/gone?<b>x</b>"].map(|path| server.url(path)),
+    );
+    urls.push(refused);
+    urls.push(MARKUP.to_owned());
+    let file = dir.join("report.html");
+    Run::new()
+        .args(["--retries=1", "--report", file.to_str().unwrap()])
+        .urls(urls)
+        .expect_exit(1);
+    file
+}
+
+#[test]
+fn the_report_is_one_file_that_loads_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(report(dir.path())).unwrap();
+    assert!(!text.contains(MARKUP), "it is escaped");
+    assert!(text.contains("&#60;script&#62;document") || text.contains("&lt;script&gt;document"));
+    for name in [
+        "http://fonts",
+        "<link rel=\"stylesheet",
+        "src=",
+        "@import",
+        "url(",
+    ] {
+        assert!(!text.contains(name), "{name}");
+    }
+    assert!(text.contains("<title>fetchall: 5 of 37 URLs failed</title>"));
+    // Nothing else stays.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn in_a_browser_it_sorts_filters_and_shows_markup_as_text() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    browser.open(&report(dir.path()));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(
+        browser.run("return document.title"),
+        "fetchall: 5 of 37 URLs failed"
+    );
+    let scripts = browser.run("return document.querySelectorAll('script').length");
+    assert_eq!(scripts, 1);
+    let cells = "[...document.querySelectorAll('#failures-t tbody tr:not([hidden])')]";
+    let urls = || {
+        let script = format!("return {cells}.map(row => row.cells[1].textContent)");
+        let urls = browser.run(&script);
+        let urls = urls.as_array().unwrap().iter();
+        urls.map(|url| url.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(urls().contains(&MARKUP.to_owned()), "{:?}", urls());
+    assert_eq!(urls().len(), 5);
+
+    // Sorted by URL, then the other way round.
+    let click = "document.querySelectorAll('#failures-t th button')[1].click()";
+    browser.run(click);
+    let sorted = urls();
+    assert!(
+        sorted.is_sorted_by(|a, b| a.to_lowercase() <= b.to_lowercase()),
+        "{sorted:?}"
+    );
+    browser.run(click);
+    assert_eq!(urls(), sorted.iter().rev().cloned().collect::<Vec<_>>());
+    let order = browser
+        .run("return document.querySelectorAll('#failures-t th')[1].getAttribute('aria-sort')");
+    assert_eq!(order, "descending");
+
+    // By number: hosts by requests, the most first.
+    browser.run("document.querySelectorAll('#hosts-t th button')[4].click()");
+    let requests = browser.run(
+        "return [...document.querySelectorAll('#hosts-t tbody tr')].map(row => Number(row.cells[4].dataset.v))",
+    );
+    let requests: Vec<_> = requests
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n.as_u64().unwrap())
+        .collect();
+    assert_eq!(requests, [36, 2]);
+
+    // Filtered by text, then by kind.
+    let filter = |text: &str, kind: &str| {
+        browser.run(&format!(
+            "const form = document.querySelector('form[data-of=failures-t]');
+             form.querySelector('input').value = '{text}';
+             form.querySelector('select').value = '{kind}';
+             form.dispatchEvent(new Event('input'));
+             return form.querySelector('output').textContent"
+        ))
+    };
+    assert_eq!(filter("gone 404", ""), "3 of 5");
+    assert!(urls().iter().all(|url| url.contains("gone")));
+    assert_eq!(filter("", "refused"), "1 of 5");
+    assert_eq!(filter("", ""), "5 of 5");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn in_a_browser_it_works_by_keyboard_and_on_a_phone() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    browser.open(&report(dir.path()));
+    for scheme in ["light", "dark"] {
+        browser.look(390, scheme);
+        let overflow = browser.run(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth",
+        );
+        assert_eq!(overflow, 0, "{scheme}: it scrolls sideways");
+        if let Some(pictures) = std::env::var_os("FETCHALL_PICTURES") {
+            for (width, name) in [(390, "phone"), (1280, "desk")] {
+                browser.look(width, scheme);
+                let file = format!("report-{name}-{scheme}.png");
+                std::fs::write(Path::new(&pictures).join(file), browser.picture()).unwrap();
+            }
+        }
+    }
+    // The colours of text and ground are told apart (WCAG 2.2, 1.4.3: 4.5 to 1).
+    for scheme in ["light", "dark"] {
+        browser.look(1280, scheme);
+        let contrast = browser.run(CONTRAST).as_f64().unwrap();
+        assert!(contrast >= 4.5, "{scheme}: {contrast}");
+    }
+    browser.run("document.querySelector('#hosts-t th button').focus()");
+    browser.press(&["Tab", "Enter"]);
+    let sorted =
+        browser.run("return document.querySelectorAll('#hosts-t th')[1].getAttribute('aria-sort')");
+    assert_eq!(sorted, "descending");
+}
+
+/// The least contrast of any text that is shown.
+const CONTRAST: &str = "
+    const rgb = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = (color) => {
+        const [r, g, b] = rgb(color).map((part) => {
+            part /= 255;
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const color = getComputedStyle(at).backgroundColor;
+            if (color !== 'rgba(0, 0, 0, 0)') return color;
+        }
+        return 'rgb(255, 255, 255)';
+    };
+    let least = 21;
+    for (const element of document.querySelectorAll('p, h1, h2, h3, td, th, li, li b, a, footer, button, output')) {
+        if (!element.textContent.trim() || !element.offsetParent) continue;
+        const pair = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
+        least = Math.min(least, (pair[0] + 0.05) / (pair[1] + 0.05));
+    }
+    return least;
+";
+
+#[test]
+fn a_report_that_can_t_be_written_ends_the_run_before_it_begins() {
+    let server = site();
+    let done = Run::new()
+        .args(["--report=/nowhere/at/all.html", &server.url("/1")])
+        .expect_exit(3);
+    assert!(
+        done.stderr.contains("cannot write /nowhere/at/all.html"),
+        "{}",
+        done.stderr
+    );
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn a_run_without_any_url_has_a_report_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("empty.html");
+    Run::new()
+        .args(["--report", file.to_str().unwrap()])
+        .expect_exit(0);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains("0 URLs, none failed") && text.contains("No request was sent."));
+}
