@@ -8,6 +8,8 @@ use super::{Wire, harmless, human_duration, shorten};
 pub const MOST_STRAGGLERS: usize = 5;
 /// Characters of a URL that are shown.
 const SHOWN: usize = 60;
+/// Columns that what it does usually takes.
+const PHASE: usize = 18;
 
 /// A job that keeps the run from ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,9 @@ impl Phase {
         }
     }
 
-    fn text(self, now: Instant) -> String {
+    /// It in words.
+    #[must_use]
+    pub fn text(self, now: Instant) -> String {
         // Whole seconds: more would only flicker.
         let seconds = |time: Duration| human_duration(Duration::from_secs(time.as_secs()));
         match self {
@@ -62,6 +66,15 @@ impl Phase {
 }
 
 impl Straggler {
+    /// It in two columns of no more than `width`: what it does, and its URL.
+    #[must_use]
+    pub fn columns(&self, now: Instant, width: usize) -> String {
+        let phase = self.phase.text(now);
+        let room = width.saturating_sub(PHASE + 1);
+        let url = shorten(&harmless(&self.url), room);
+        format!("{phase:<PHASE$} {url}")
+    }
+
     /// It in a line of text.
     #[must_use]
     pub fn line(&self, now: Instant) -> String {
@@ -102,6 +115,20 @@ mod tests {
             "http://a/x: asked again in 5s"
         );
         assert_eq!(line(Phase::Queued), "http://a/x: waits for its host");
+    }
+
+    #[test]
+    fn in_columns_the_url_gets_the_room_that_there_is() {
+        let now = Instant::now();
+        let straggler = Straggler {
+            url: "http://a.test/a/long/path".to_owned(),
+            phase: Phase::Waiting(Duration::from_secs(7)),
+        };
+        assert_eq!(
+            straggler.columns(now, 80),
+            "no answer for 7s   http://a.test/a/long/path"
+        );
+        assert_eq!(straggler.columns(now, 30), "no answer for 7s   http:…/path");
     }
 
     #[test]

@@ -182,6 +182,8 @@ struct Display {
     screen: Screen,
     live: Arc<Live>,
     settled: Pace,
+    /// The same over longer, for the time left.
+    progress: Pace,
     bytes: Pace,
     left: TimeLeft,
     has_total: Option<bool>,
@@ -193,6 +195,7 @@ impl Display {
             screen,
             live,
             settled: Pace::default(),
+            progress: Pace::long(),
             bytes: Pace::default(),
             left: TimeLeft::default(),
             has_total: None,
@@ -202,11 +205,12 @@ impl Display {
     fn show(&mut self, now: Instant) {
         let mut snapshot = Snapshot::take(&self.live, now);
         self.settled.add(now, snapshot.settled);
+        self.progress.add(now, snapshot.settled);
         self.bytes.add(now, snapshot.bytes);
         snapshot.rate = self.settled.rate();
         snapshot.byte_rate = self.bytes.rate();
         let todo = snapshot.todo();
-        snapshot.left = todo.and_then(|todo| self.left.show(now, todo, &self.settled));
+        snapshot.left = todo.and_then(|todo| self.left.show(now, todo, &self.progress));
         let Some(bar) = &self.screen.bar else {
             // A closed stderr is no reason to end the run.
             let _ = writeln!(io::stderr(), "{}", snapshot.line());

@@ -324,7 +324,7 @@ fn legend(text: &mut String, style: TimelineStyle) {
 fn compare(text: &mut String, summary: &Summary, style: TimelineStyle) {
     let (wall, alone) = (summary.wall, summary.one_by_one);
     let longest = wall.max(alone).as_secs_f64().max(1e-9);
-    let room = style.width.max(LEAST_WIDTH).saturating_sub(28 + 18);
+    let room = style.width.max(LEAST_WIDTH).saturating_sub(28 + 22);
     let mut line = |name: &str, time: Duration, note: &str| {
         let cells = (time.as_secs_f64() / longest * room as f64).round() as usize;
         let bar = cells_text(&vec![Cell::Body; cells.max(1)], style);
@@ -344,6 +344,7 @@ fn compare(text: &mut String, summary: &Summary, style: TimelineStyle) {
 pub(super) fn duration(time: Duration) -> String {
     match time.as_secs() {
         0 if time.is_zero() => "0s".to_owned(),
+        0 if time < Duration::from_micros(100) => "<0.1ms".to_owned(),
         0 if time < Duration::from_millis(10) => {
             format!("{:.1}ms", time.as_secs_f64() * 1e3)
         }
@@ -434,8 +435,8 @@ mod tests {
 200     http://a.test/2  .======>=====####                       800ms
 refused http://a.test/3  .........x                 x               1s
 . queue  c connect  = first byte  # body  > redirect  x failed
-as it was               2s  ############
-one after another       4s  ######################## 2.0 times as long"
+as it was               2s  ##########
+one after another       4s  #################### 2.0 times as long"
         );
     }
 

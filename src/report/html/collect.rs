@@ -126,7 +126,8 @@ impl Collected {
         const FEW: usize = 5;
         let is_known = self.inputs.last().is_some_and(|last| last == input);
         if !is_known && self.inputs.len() < FEW && !self.inputs.iter().any(|one| one == input) {
-            self.inputs.push(shorten(&harmless(input), LONGEST));
+            let name = if input == "-" { "stdin" } else { input };
+            self.inputs.push(shorten(&harmless(name), LONGEST));
         }
     }
 

@@ -65,11 +65,11 @@ struct Page {
     kinds: Vec<Count>,
     statuses: Vec<Count>,
     charts: Vec<Chart>,
-    marks: Vec<Mark>,
+    marks: Vec<String>,
     percentile_names: Vec<&'static str>,
     latencies: Vec<LatencyRow>,
     bins: Vec<Bar>,
-    bin_marks: Vec<Mark>,
+    bin_marks: Vec<String>,
     waterfall: Waterfall,
     hosts: Vec<HostRow>,
     causes: Vec<CauseRow>,
@@ -103,13 +103,6 @@ struct Chart {
     areas: Vec<(&'static str, String)>,
 }
 
-/// A word at a place of an axis.
-struct Mark {
-    x: String,
-    anchor: &'static str,
-    text: String,
-}
-
 struct LatencyRow {
     name: &'static str,
     count: String,
@@ -133,7 +126,6 @@ struct Bar {
 struct Waterfall {
     note: Option<String>,
     rows: Vec<WaterfallRow>,
-    marks: Vec<Mark>,
 }
 
 struct WaterfallRow {
@@ -203,7 +195,7 @@ impl Page {
             kinds: counts(&summary.by_kind),
             statuses: counts(&summary.by_status),
             charts: charts(collected, end),
-            marks: time_marks(end, CHART_WIDTH),
+            marks: time_marks(end),
             percentile_names: PERCENTILES.iter().map(|(_, name)| *name).collect(),
             latencies: latencies(collected),
             bins: bins(&collected.whole, most),
@@ -255,7 +247,7 @@ fn cards(summary: &Summary) -> Vec<Card> {
     cards.extend(some("retries", summary.retries, ""));
     cards.push(card("took", duration(summary.wall), ""));
     cards.push(card("URLs a second", decimal(rate), ""));
-    cards.push(card("fetched", ByteSize(summary.bytes).to_string(), ""));
+    cards.push(card("of bodies", ByteSize(summary.bytes).to_string(), ""));
     cards
 }
 
@@ -374,24 +366,11 @@ fn area(values: &[f64], width: f64, most: f64) -> String {
     path
 }
 
-/// Times along an axis.
-fn time_marks(end: Duration, width: f64) -> Vec<Mark> {
+/// Times along an axis, evenly.
+fn time_marks(end: Duration) -> Vec<String> {
     (0..=MARKS)
-        .map(|mark| Mark {
-            x: number(width * f64::from(mark) / f64::from(MARKS)),
-            anchor: anchor(mark),
-            text: duration(end * mark / MARKS),
-        })
+        .map(|mark| duration(end * mark / MARKS))
         .collect()
-}
-
-/// No word sticks out.
-fn anchor(mark: u32) -> &'static str {
-    match mark {
-        0 => "start",
-        MARKS => "end",
-        _ => "middle",
-    }
 }
 
 fn latencies(collected: &Collected) -> Vec<LatencyRow> {
@@ -450,12 +429,8 @@ fn bins(latency: &Latency, most: Duration) -> Vec<Bar> {
     counts.iter().enumerate().map(bar).collect()
 }
 
-fn bin_marks(latency: &Latency, most: Duration) -> Vec<Mark> {
-    let mark = |mark: u32| Mark {
-        x: number(CHART_WIDTH * f64::from(mark) / f64::from(MARKS)),
-        anchor: anchor(mark),
-        text: duration(edge(latency, most, mark * BINS / MARKS)),
-    };
+fn bin_marks(latency: &Latency, most: Duration) -> Vec<String> {
+    let mark = |mark: u32| duration(edge(latency, most, mark * BINS / MARKS));
     (0..=MARKS).map(mark).collect()
 }
 
@@ -474,7 +449,6 @@ fn waterfall(picked: &Picked, end: Duration) -> Waterfall {
             .iter()
             .map(|row| waterfall_row(row, end))
             .collect(),
-        marks: time_marks(end, ROW_WIDTH),
     }
 }
 

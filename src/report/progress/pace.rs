@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 /// The stretch of time that a rate is taken over.
 const WINDOW: Duration = Duration::from_secs(10);
+/// For the time left it is a part of the run so far, up to this: who has worked for an hour does not
+/// expect an end that ten slow seconds have put off by a day.
+const LONG_WINDOW: Duration = Duration::from_secs(300);
+const PART: u32 = 4;
 /// Before that, a rate says nothing about the time left.
 const SETTLING: Duration = Duration::from_secs(1);
 /// An estimate that is off by less than this, or by less than this part of the time left, is left
@@ -16,25 +20,39 @@ const STEP: f64 = 0.1;
 
 /// How fast a count grows, over the last seconds.
 #[derive(Debug, Default)]
-pub struct Pace(VecDeque<(Instant, u64)>);
+pub struct Pace {
+    counts: VecDeque<(Instant, u64)>,
+    first: Option<Instant>,
+    is_long: bool,
+}
 
 impl Pace {
+    /// Over a part of the run so far instead of the last seconds.
+    pub fn long() -> Self {
+        Self {
+            is_long: true,
+            ..Self::default()
+        }
+    }
+
     /// The count at this time.
     pub fn add(&mut self, now: Instant, count: u64) {
-        self.0.push_back((now, count));
-        while self.0.len() > 2
-            && self
-                .0
-                .front()
-                .is_some_and(|(then, _)| now.duration_since(*then) > WINDOW)
-        {
-            self.0.pop_front();
+        let first = *self.first.get_or_insert(now);
+        let window = if self.is_long {
+            (now.duration_since(first) / PART).clamp(WINDOW, LONG_WINDOW)
+        } else {
+            WINDOW
+        };
+        self.counts.push_back((now, count));
+        let is_old = |(then, _): &(Instant, u64)| now.duration_since(*then) > window;
+        while self.counts.len() > 2 && self.counts.front().is_some_and(is_old) {
+            self.counts.pop_front();
         }
     }
 
     /// Time over which the rate was taken.
     pub fn span(&self) -> Duration {
-        match (self.0.front(), self.0.back()) {
+        match (self.counts.front(), self.counts.back()) {
             (Some((from, _)), Some((to, _))) => to.duration_since(*from),
             _ => Duration::ZERO,
         }
@@ -42,7 +60,7 @@ impl Pace {
 
     /// Per second.
     pub fn rate(&self) -> f64 {
-        let (Some((_, first)), Some((_, last))) = (self.0.front(), self.0.back()) else {
+        let (Some((_, first)), Some((_, last))) = (self.counts.front(), self.counts.back()) else {
             return 0.0;
         };
         let time = self.span().as_secs_f64();
@@ -65,8 +83,8 @@ impl TimeLeft {
     /// What to show at `now`, if so many are left at this pace.
     pub fn show(&mut self, now: Instant, left: u64, pace: &Pace) -> Option<Duration> {
         let rate = pace.rate();
+        // Without progress nobody can tell.
         if left == 0 || rate <= 0.0 || pace.span() < SETTLING {
-            self.end = None;
             return None;
         }
         let estimate = (left as f64 / rate).min(1e9);
@@ -110,7 +128,7 @@ mod tests {
     #[test]
     fn the_time_left_counts_down_and_does_not_jump() {
         let start = Instant::now();
-        let (mut pace, mut left) = (Pace::default(), TimeLeft::default());
+        let (mut pace, mut left) = (Pace::long(), TimeLeft::default());
         let tick = Duration::from_millis(100);
         let mut settled = 0.0;
         let mut shown = Vec::new();

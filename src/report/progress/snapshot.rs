@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
-use crate::model::{Live, harmless, human_duration, shorten};
+use crate::model::{Live, Straggler, harmless, human_duration, shorten};
 use crate::report::summary::{count, kinds};
 
 /// Hosts that are named as waiting.
@@ -15,6 +15,8 @@ const HOST: usize = 40;
 /// The counters at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
+    /// The moment.
+    pub now: Option<Instant>,
     /// Done.
     pub settled: u64,
     /// Decoded bytes.
@@ -33,8 +35,8 @@ pub struct Snapshot {
     pub failures: String,
     /// Hosts that are not asked for now, in words.
     pub hosts: Option<String>,
-    /// What has been under way for long, and what the run still waits for, in words.
-    pub stragglers: Vec<String>,
+    /// What has been under way for long, and what the run still waits for.
+    pub stragglers: Vec<Straggler>,
     /// URLs a second.
     pub rate: f64,
     /// Bytes a second.
@@ -46,8 +48,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// How it stands now; how fast it goes is for the caller to say.
     pub fn take(live: &Live, now: Instant) -> Self {
-        let stragglers = live.stragglers(now);
         Self {
+            now: Some(now),
             settled: live.settled(),
             bytes: live.bytes(),
             total: live.total(),
@@ -57,7 +59,7 @@ impl Snapshot {
             failed: live.count_failed(),
             failures: kinds(live.failures()),
             hosts: held(live, now),
-            stragglers: stragglers.iter().map(|one| one.line(now)).collect(),
+            stragglers: live.stragglers(now),
             ..Self::default()
         }
     }
@@ -106,7 +108,9 @@ impl Snapshot {
             text.push_str(hosts);
         }
         if !self.stragglers.is_empty() {
-            text.push_str(&format!("; still: {}", self.stragglers.join("; ")));
+            let now = self.now.unwrap_or_else(Instant::now);
+            let lines: Vec<_> = self.stragglers.iter().map(|one| one.line(now)).collect();
+            text.push_str(&format!("; still: {}", lines.join("; ")));
         }
         text
     }
@@ -116,7 +120,10 @@ impl Snapshot {
         let mut lines = vec![fit(&self.rest(), width)];
         let indented = |text: &String| cut(&format!("  {text}"), width);
         lines.extend(self.hosts.iter().map(indented));
-        lines.extend(self.stragglers.iter().map(indented));
+        let now = self.now.unwrap_or_else(Instant::now);
+        let room = width.saturating_sub(2);
+        let columns = self.stragglers.iter().map(|one| one.columns(now, room));
+        lines.extend(columns.map(|line| indented(&line)));
         lines
     }
 }
@@ -186,7 +193,14 @@ fn rate_text(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::HostKey;
+    use crate::model::{HostKey, Phase};
+
+    fn waiting(url: &str) -> Straggler {
+        Straggler {
+            url: url.to_owned(),
+            phase: Phase::Waiting(Duration::from_secs(7)),
+        }
+    }
 
     fn some() -> Snapshot {
         Snapshot {
@@ -217,7 +231,7 @@ mod tests {
             in_flight: 1,
             rate: 1.0,
             left: Some(Duration::from_secs(1)),
-            stragglers: vec!["http://a/: no answer for 7s".into()],
+            stragglers: vec![waiting("http://a/")],
             ..Snapshot::default()
         };
         assert_eq!(
@@ -237,7 +251,7 @@ mod tests {
     fn no_line_is_wider_than_the_terminal() {
         let wide = Snapshot {
             hosts: Some("not asked for now: http://example.com 12s".repeat(3)),
-            stragglers: vec![format!("http://a/{}: no answer for 7s", "x".repeat(80))],
+            stragglers: vec![waiting(&format!("http://a/{}", "x".repeat(80)))],
             failures: "8 timeout, 4 reset, 3 truncated, 2 status, 1 dns".into(),
             ..some()
         };
