@@ -66,7 +66,10 @@ impl Reporter for Timeline {
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         let text = draw(&self.rows.picked(), summary, self.style);
-        self.output.line().extend_from_slice(text.as_bytes());
+        // Results may stand above it on the same terminal.
+        let line = self.output.line();
+        line.push(b'\n');
+        line.extend_from_slice(text.as_bytes());
         // That nobody looks is no reason to end a run.
         let _ = self.output.end_line().and_then(|()| self.output.flush());
         Ok(())

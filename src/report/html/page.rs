@@ -75,6 +75,7 @@ struct Page {
     causes: Vec<CauseRow>,
     other_causes: Option<String>,
     failures: Vec<FailureRow>,
+    listed: String,
     unlisted: Option<String>,
 }
 
@@ -205,6 +206,7 @@ impl Page {
             causes: causes(collected),
             other_causes: (collected.other_causes > 0).then(|| count(collected.other_causes)),
             failures: failures(collected),
+            listed: count(collected.failures.len() as u64),
             unlisted: unlisted(summary.failed),
         }
     }
