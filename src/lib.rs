@@ -92,13 +92,17 @@ pub use model::{
     Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
     PackPlace, Record, RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,
 };
-pub use notify::{Delivery, Email, deliver, send_email};
+pub use notify::{
+    Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
+    deliver, run_command, send_email,
+};
 pub use report::{
     JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError, TimelineStyle,
     render_summary,
 };
 pub use run::{
-    Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with, run, run_until,
+    NotifyError, Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with,
+    notify_url, run, run_until,
 };
 pub use schedule::{PerHost, RetryPolicy, ScheduleOptions};
 pub use store::{FolderError, PackError};

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, Delivery, Email, Problem, ProgressStyle, RunError, Screen, Summary};
+use fetchall::{Config, Problem, ProgressStyle, RunError, Screen, Summary};
 
-use cli::{Cli, Signals};
+use cli::{Afterwards, Cli, Signals};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -36,9 +36,10 @@ fn main() -> ExitCode {
 }
 
 async fn program(cli: Cli) -> ExitCode {
-    let people = People {
-        quiet: cli.quiet,
-        email_to: cli.email_to.clone(),
+    let people = People { quiet: cli.quiet };
+    let mut afterwards = match Afterwards::of(&cli) {
+        Ok(afterwards) => afterwards,
+        Err(error) => return complain(&error.to_string(), USAGE),
     };
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let mut config = match Config::try_from(cli) {
@@ -93,12 +94,13 @@ async fn program(cli: Cli) -> ExitCode {
         }
         return ExitCode::from(exit_code(&end, &signals));
     }
+    afterwards.watch(&mut config);
     let stop = async {
         signals.next().await;
         people.say_aside(screen.as_ref(), STOPPING);
     };
     let end = fetchall::run_until(config, stop, signals.next()).await;
-    let code = people.tell(&end, &signals).await;
+    let code = people.tell(&end, &signals, &afterwards).await;
     if demo && is_whole_demo(&end) {
         people.say(EPILOGUE);
     }
@@ -125,7 +127,6 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
 /// What is said on stderr, and to whom else.
 struct People {
     quiet: bool,
-    email_to: Option<String>,
 }
 
 impl People {
@@ -144,8 +145,13 @@ impl People {
         }
     }
 
-    /// Says how the run ended; gives its exit code.
-    async fn tell(&self, end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
+    /// Says how the run ended, and has it told; gives its exit code.
+    async fn tell(
+        &self,
+        end: &Result<Summary, RunError>,
+        signals: &Signals,
+        afterwards: &Afterwards,
+    ) -> u8 {
         let (summary, problem) = match end {
             Ok(summary) => (summary, None),
             Err(error) => (&*error.summary, Some(&error.problem)),
@@ -157,32 +163,12 @@ impl People {
         // Nothing was done yet when the inputs could not even be opened.
         if !pipe_closed && (problem.is_none() || summary.input > 0) {
             self.say(&fetchall::render_summary(summary));
-            self.mail(summary, signals).await;
+            tokio::select! {
+                () = afterwards.tell(summary, exit_code(end, signals)) => {}
+                () = signals.next() => self.say("interrupted; not told any further"),
+            }
         }
         exit_code(end, signals)
-    }
-
-    async fn mail(&self, summary: &Summary, signals: &Signals) {
-        let Some(to) = &self.email_to else {
-            return;
-        };
-        let text = fetchall::render_summary(summary);
-        let email = Email {
-            to: to.clone(),
-            subject: text.lines().next().unwrap_or_default().to_owned(),
-            text,
-        };
-        let mut out: Box<dyn Write> = if self.quiet {
-            Box::new(io::sink())
-        } else {
-            Box::new(io::stderr())
-        };
-        let sent = fetchall::deliver(&email, &Delivery::Simulated, &mut *out);
-        tokio::select! {
-            // With stderr closed there is nobody to tell.
-            _ = sent => {}
-            () = signals.next() => self.say("interrupted; no e-mail"),
-        }
     }
 }
 

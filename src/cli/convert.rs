@@ -374,6 +374,7 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         failed_with_nul: cli.null,
         print0: cli.print0,
         page: cli.report.clone(),
+        summary: cli.summary_json.clone(),
         timeline: cli.timeline.then(|| {
             (
                 terminal::timeline_style(cli.color),

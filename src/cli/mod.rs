@@ -1,5 +1,6 @@
 //! From the command line to a configuration.
 
+mod afterwards;
 mod convert;
 mod files;
 mod limits;
@@ -19,7 +20,9 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
+use url::Url;
 
+pub use afterwards::Afterwards;
 pub use files::is_only_for_reading;
 pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
@@ -357,6 +360,9 @@ pub struct Cli {
     /// Results in the order of the input instead of as they come.
     #[arg(long, help_heading = "Results")]
     pub ordered: bool,
+    /// Write the summary as JSON to a file when the run has ended.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub summary_json: Option<PathBuf>,
     /// Copy the failing input lines to a file, to be fed back. If one of the inputs is JSON
     /// lines or a table, all are kept as JSON lines: call it FILE.jsonl.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
@@ -415,8 +421,45 @@ pub struct Cli {
     #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Practice")]
     pub demo: bool,
 
-    /// Mail the summary there when the run has ended (simulated for now: three seconds, and
-    /// a word on stderr).
-    #[arg(long, value_name = "ADDR", value_parser = values::address, help_heading = "When done")]
-    pub email_to: Option<String>,
+    /// Mail the summary to these addresses when the run has ended, with what failed and the report.
+    /// Without --smtp that is simulated: three seconds, and a word on stderr.
+    ///
+    /// An e-mail that can't be sent is a warning, and the exit code is that of the run.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = values::address, help_heading = "When done")]
+    pub email_to: Vec<String>,
+    /// Mail server: smtps://USER@HOST[:PORT] (TLS, port 465) or smtp://USER@HOST[:PORT] (STARTTLS,
+    /// port 587).
+    ///
+    /// The password stands in FETCHALL_SMTP_PASSWORD or in a file. --cacert names the authority of a
+    /// private server. smtp://HOST:PORT?tls=none is not encrypted, and no password goes that way but
+    /// to this machine.
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "email_to",
+        help_heading = "When done"
+    )]
+    pub smtp: Option<String>,
+    /// File whose first line is the password for --smtp [default: what FETCHALL_SMTP_PASSWORD
+    /// holds].
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "smtp",
+        help_heading = "When done"
+    )]
+    pub smtp_password_file: Option<PathBuf>,
+    /// Address the e-mail comes from [default: the user of --smtp, or fetchall@ its host].
+    #[arg(long, value_name = "ADDR", requires = "smtp", value_parser = values::address, help_heading = "When done")]
+    pub email_from: Option<String>,
+    /// Run a command of the shell when the run has ended, with the summary as JSON on its stdin.
+    ///
+    /// It finds FETCHALL_OUTCOME (ok, failed, interrupted or broken), FETCHALL_EXIT_CODE and the
+    /// counts FETCHALL_INPUT, _FETCHED, _FAILED, _SKIPPED and _LEFT in its environment. What it prints
+    /// goes to stderr; it has 60 s. That it fails is a warning.
+    #[arg(long, value_name = "CMD", help_heading = "When done")]
+    pub notify_cmd: Option<String>,
+    /// POST the summary as JSON to a URL when the run has ended. Anything but a 2xx is a warning.
+    #[arg(long, value_name = "URL", value_parser = values::http_url, help_heading = "When done")]
+    pub notify_url: Option<Url>,
 }

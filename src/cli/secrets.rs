@@ -5,9 +5,11 @@
 //! Who else may read such a file is not asked. ssh does so for keys, but a password file is
 //! as often a pipe of the shell or a mount of a container, with modes that nobody chose.
 
+use std::env::VarError;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 use fetchall::Credentials;
 use http::{HeaderName, HeaderValue};
@@ -16,6 +18,8 @@ use super::values;
 
 /// Where `-u` may come from instead.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
+/// Where the password for a mail server may come from.
+const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Most that is read of such a file: a device that never ends would take all memory.
 const MOST: u64 = 1 << 20;
 
@@ -52,6 +56,23 @@ pub fn credentials(text: &str) -> Result<Credentials, String> {
     })
 }
 
+/// The password for a mail server: of the file that was named, or of the environment.
+pub fn smtp_password(path: Option<&Path>) -> Result<Option<String>, String> {
+    let Some(path) = path else {
+        return match std::env::var(SMTP_VARIABLE) {
+            Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(format!("{SMTP_VARIABLE} is no UTF-8")),
+        };
+    };
+    let shown = path.display();
+    let text = read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    match text.lines().next() {
+        Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
+        _ => Err(format!("{shown} has no password in its first line")),
+    }
+}
+
 /// The first line of a file. Its name is not repeated: it may be a password that begins
 /// with an `@`.
 fn password(path: &str) -> Result<String, String> {
@@ -67,7 +88,7 @@ fn password(path: &str) -> Result<String, String> {
     }
 }
 
-fn read(path: &str) -> io::Result<String> {
+fn read(path: impl AsRef<Path>) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use fetchall::{MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
 use http::{HeaderName, HeaderValue};
+use url::Url;
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
@@ -157,6 +158,15 @@ pub fn address(text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
         _ => Err("no e-mail address".to_owned()),
+    }
+}
+
+/// The URL of a server that is told something.
+pub fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("{other:?} is not http or https")),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{Change, ErrorKind, Outcome, human_duration};
 
 /// What ended a run before everything was settled.
@@ -123,6 +125,32 @@ impl Summary {
         }
     }
 
+    /// It as JSON, in one line: the counts, and what they are made of. Later versions only add
+    /// fields; what is not known is absent.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let written = Written {
+            schema: 1,
+            input: self.input,
+            fetched: self.fetched,
+            failed: self.failed,
+            skipped: self.skipped,
+            left: self.left,
+            list_ended: self.list_ended,
+            by_kind: &self.by_kind,
+            by_status: &self.by_status,
+            changes: &self.changes,
+            bytes: self.bytes,
+            retries: self.retries,
+            wall_ms: ms(self.wall),
+            one_by_one_ms: ms(self.one_by_one),
+            ended_by: self.ended_by.map(|why| why.to_string()),
+        };
+        // Numbers and texts can always be written.
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
     /// Jobs with a record.
     #[must_use]
     pub fn settled(&self) -> u64 {
@@ -136,9 +164,49 @@ impl Summary {
     }
 }
 
+/// A summary as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    schema: u32,
+    input: u64,
+    fetched: u64,
+    failed: u64,
+    skipped: u64,
+    left: u64,
+    list_ended: bool,
+    by_kind: &'a BTreeMap<ErrorKind, u64>,
+    by_status: &'a BTreeMap<u16, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    changes: &'a BTreeMap<Change, u64>,
+    bytes: u64,
+    retries: u64,
+    wall_ms: u64,
+    one_by_one_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_by: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_json_it_has_its_counts_first_and_nothing_unknown() {
+        let summary = Summary {
+            input: 4,
+            fetched: 2,
+            failed: 2,
+            list_ended: true,
+            by_kind: [(ErrorKind::Status, 2)].into(),
+            by_status: [(404, 2)].into(),
+            wall: Duration::from_millis(1500),
+            ..Summary::default()
+        };
+        assert_eq!(
+            summary.json(),
+            r#"{"schema":1,"input":4,"fetched":2,"failed":2,"skipped":0,"left":0,"list_ended":true,"by_kind":{"status":2},"by_status":{"404":2},"bytes":0,"retries":0,"wall_ms":1500,"one_by_one_ms":0}"#
+        );
+    }
 
     #[test]
     fn a_share_of_failures_is_judged_when_it_says_something() {

@@ -3,27 +3,106 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use askama::Template;
+
+use super::smtp::{MailError, SmtpServer};
+
 /// How long the simulated sending takes.
 const SENDING: Duration = Duration::from_secs(3);
 
 /// How an e-mail leaves.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Delivery {
     /// Not at all: the time it would take passes, and that is said.
     #[default]
     Simulated,
+    /// Through a server.
+    Smtp(SmtpServer),
 }
 
 /// An e-mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Email {
-    /// The address it goes to.
-    pub to: String,
+    /// The address it comes from; `None`: that of the user of the server, or `fetchall` on it.
+    pub from: Option<String>,
+    /// The addresses it goes to. Each gets one of its own, so that one that is refused keeps it
+    /// from nobody else.
+    pub to: Vec<String>,
     /// Its subject.
     pub subject: String,
     /// Its text.
     pub text: String,
+    /// The same as HTML.
+    pub html: Option<String>,
+    /// Files that go along.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that goes along with an e-mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name, without a folder.
+    pub name: String,
+    /// What it holds: an HTML page.
+    pub html: Vec<u8>,
+}
+
+/// A URL that failed, as an e-mail tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedUrl {
+    /// Its status, or the kind of its error.
+    pub label: String,
+    /// The URL.
+    pub url: String,
+    /// Why it failed.
+    pub message: String,
+}
+
+#[derive(Template)]
+#[template(path = "mail.html", config = "src/askama.toml")]
+struct Page<'a> {
+    head: &'a str,
+    lines: Vec<&'a str>,
+    failures: &'a [FailedUrl],
+    more: u64,
+}
+
+impl Email {
+    /// The e-mail about a run: its summary, the first failures, and of how many more it does not
+    /// tell.
+    ///
+    /// # Errors
+    /// Never, for texts that fit in memory.
+    pub fn about(summary: &str, failures: &[FailedUrl], more: u64) -> io::Result<Self> {
+        let mut lines = summary.lines();
+        let head = lines.next().unwrap_or_default();
+        let mut text = format!("{summary}\n");
+        for failure in failures {
+            let FailedUrl {
+                label,
+                url,
+                message,
+            } = failure;
+            text.push_str(&format!("\n{label}  {url}\n    {message}\n"));
+        }
+        if more > 0 {
+            text.push_str(&format!("\nand {more} more\n"));
+        }
+        let page = Page {
+            head,
+            lines: lines.collect(),
+            failures,
+            more,
+        };
+        let html = page.render().map_err(io::Error::other)?;
+        Ok(Self {
+            subject: format!("fetchall: {head}"),
+            text,
+            html: Some(html),
+            ..Self::default()
+        })
+    }
 }
 
 /// Sends an e-mail, or pretends to: takes three seconds, then writes `Email Sent!`.
@@ -52,20 +131,27 @@ pub async fn send_email(out: &mut (impl Write + ?Sized)) -> io::Result<()> {
 /// Delivers an e-mail; what there is to say about it goes to `out`.
 ///
 /// # Errors
-/// When `out` can't be written to.
+/// [`MailError`] when it could not be delivered to everybody; that is told of the first one, and the
+/// others have got it. [`MailError::Output`] when `out` can't be written to.
 pub async fn deliver(
     email: &Email,
     delivery: &Delivery,
     out: &mut (impl Write + ?Sized),
-) -> io::Result<()> {
+) -> Result<(), MailError> {
+    let to = email.to.join(", ");
+    let to = crate::model::harmless(&to);
     match delivery {
         Delivery::Simulated => {
-            let to = crate::model::harmless(&email.to);
             writeln!(out, "simulated e-mail to {to}; give --smtp URL to send it")?;
             out.flush()?;
-            send_email(out).await
+            send_email(out).await?;
+        }
+        Delivery::Smtp(server) => {
+            server.send(email).await?;
+            writeln!(out, "e-mail sent to {to}")?;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -77,9 +163,8 @@ mod tests {
     async fn it_takes_three_seconds_and_says_that_it_is_simulated() {
         let start = Instant::now();
         let email = Email {
-            to: "ann@example.com".into(),
-            subject: String::new(),
-            text: String::new(),
+            to: vec!["ann@example.com".into()],
+            ..Email::default()
         };
         let mut out = Vec::new();
         deliver(&email, &Delivery::Simulated, &mut out)
@@ -90,5 +175,26 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "simulated e-mail to ann@example.com; give --smtp URL to send it\nEmail Sent!\n"
         );
+    }
+
+    #[test]
+    fn it_tells_the_summary_and_the_failures_as_text_and_as_html() {
+        let failed = FailedUrl {
+            label: "404".into(),
+            url: "http://a/<b>".into(),
+            message: "404 Not Found".into(),
+        };
+        let email = Email::about("3 URLs: 1 fetched, 2 failed\nin 2s", &[failed], 1).unwrap();
+        assert_eq!(email.subject, "fetchall: 3 URLs: 1 fetched, 2 failed");
+        assert_eq!(
+            email.text,
+            "3 URLs: 1 fetched, 2 failed\nin 2s\n\n404  http://a/<b>\n    404 Not Found\n\nand 1 more\n"
+        );
+        let html = email.html.unwrap();
+        assert!(
+            html.contains("http://a/&#60;b&#62;") && !html.contains("<b>"),
+            "{html}"
+        );
+        assert!(html.contains("and 1 more"), "{html}");
     }
 }

@@ -5,8 +5,10 @@ mod end;
 mod fetch_all;
 mod problem;
 mod saving;
+mod webhook;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
@@ -18,7 +20,7 @@ use crate::input::{self, Batch};
 use crate::model::{Event, History, Live, Summary, Window};
 use crate::report::{
     Csv, FailedLines, HtmlReport, JsonLines, Notices, Output, Progress, Pump, ReportError,
-    Reporter, Templated, TextLines, Timeline,
+    Reporter, SummaryFile, Templated, TextLines, Timeline,
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
@@ -27,6 +29,7 @@ pub use dry_run::dry_run;
 pub use fetch_all::{Page, fetch_all, fetch_all_with};
 pub use problem::{Problem, RunError};
 pub use saving::SaveError;
+pub use webhook::{NotifyError, notify_url};
 
 use end::{complete, counted, ended_early, until, verdict};
 
@@ -299,19 +302,16 @@ fn notices(options: &mut ReportOptions) -> Option<Notices> {
 
 fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), ReportError> {
     if let Some(path) = &options.failed {
-        let what = path.display().to_string();
         let end = if options.failed_with_nul { 0 } else { b'\n' };
-        match FailedLines::create(path, end) {
-            Ok(reporter) => pump.add(what, Box::new(reporter)),
-            Err(source) => return Err(ReportError { what, source }),
-        }
+        add_file(pump, path, |path| {
+            Ok(Box::new(FailedLines::create(path, end)?))
+        })?;
     }
     if let Some(path) = &options.page {
-        let what = path.display().to_string();
-        match HtmlReport::create(path) {
-            Ok(reporter) => pump.add(what, Box::new(reporter)),
-            Err(source) => return Err(ReportError { what, source }),
-        }
+        add_file(pump, path, |path| Ok(Box::new(HtmlReport::create(path)?)))?;
+    }
+    if let Some(path) = &options.summary {
+        add_file(pump, path, |path| Ok(Box::new(SummaryFile::create(path)?)))?;
     }
     if let Some(mut on_record) = options.on_record.take() {
         let tap = Tap(move |event: &Event| {
@@ -345,6 +345,22 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
         pump.add("timeline", Box::new(Timeline::new(output, style)));
     }
     Ok(())
+}
+
+/// Adds what writes to a file, under its name.
+fn add_file(
+    pump: &mut Pump,
+    path: &Path,
+    create: impl FnOnce(&Path) -> std::io::Result<Box<dyn Reporter>>,
+) -> Result<(), ReportError> {
+    let what = path.display().to_string();
+    match create(path) {
+        Ok(reporter) => {
+            pump.add(what, reporter);
+            Ok(())
+        }
+        Err(source) => Err(ReportError { what, source }),
+    }
 }
 
 /// Looks at every event of a run: for callers inside the library.

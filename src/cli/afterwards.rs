@@ -1,0 +1,199 @@
+//! Whom the end of a run is told to: by e-mail, by a command, by a POST. What goes wrong with that
+//! is a warning; the exit code is that of the run.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fetchall::{
+    Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, OutcomeName, Record, SmtpServer,
+    Summary,
+};
+use url::Url;
+
+use super::Cli;
+use super::convert::UsageError;
+use super::secrets;
+
+/// Failures that an e-mail tells of.
+const MOST_FAILURES: usize = 50;
+/// Bytes of a report that goes along: mail servers refuse far more.
+const MOST_ATTACHED: u64 = 5 << 20;
+/// Limit for a command.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+/// The first failures of a run.
+type Failures = Arc<Mutex<Vec<FailedUrl>>>;
+
+/// Whom the end of a run is told to.
+pub struct Afterwards {
+    email: Option<(Email, Delivery)>,
+    failures: Failures,
+    report: Option<PathBuf>,
+    command: Option<String>,
+    url: Option<Url>,
+    http: HttpOptions,
+    quiet: bool,
+}
+
+impl Afterwards {
+    /// As the command line says.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a mail server is not one, or its password can't be read.
+    pub fn of(cli: &Cli) -> Result<Self, UsageError> {
+        let email = Email {
+            from: cli.email_from.clone(),
+            to: cli.email_to.clone(),
+            ..Email::default()
+        };
+        let delivery = delivery(cli)?;
+        Ok(Self {
+            email: (!email.to.is_empty()).then_some((email, delivery)),
+            failures: Failures::default(),
+            report: cli.report.clone(),
+            command: cli.notify_cmd.clone(),
+            url: cli.notify_url.clone(),
+            http: HttpOptions::default(),
+            quiet: cli.quiet,
+        })
+    }
+
+    /// Looks at the run as far as that is needed to tell of it.
+    pub fn watch(&mut self, config: &mut Config) {
+        self.http.cacert.clone_from(&config.http.cacert);
+        self.http.insecure = config.http.insecure;
+        if !matches!(self.email, Some((_, Delivery::Smtp(_)))) {
+            return;
+        }
+        let failures = Arc::clone(&self.failures);
+        config.report.on_record = Some(Box::new(move |record| keep(&failures, record)));
+    }
+
+    /// Tells everybody. `code` is the exit code of the run.
+    pub async fn tell(&self, summary: &Summary, code: u8) {
+        if let Some((email, delivery)) = &self.email {
+            self.mail(email, delivery, summary).await;
+        }
+        let json = format!("{}\n", summary.json());
+        if let Some(command) = &self.command {
+            let variables = variables(summary, code);
+            let ran = fetchall::run_command(command, &json, &variables, COMMAND_LIMIT).await;
+            warn("--notify-cmd", ran);
+        }
+        if let Some(url) = &self.url {
+            warn(
+                "--notify-url",
+                fetchall::notify_url(url, &json, &self.http).await,
+            );
+        }
+    }
+
+    async fn mail(&self, email: &Email, delivery: &Delivery, summary: &Summary) {
+        let text = fetchall::render_summary(summary);
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = summary.failed.saturating_sub(failures.len() as u64);
+        let about = Email::about(&text, &failures, more);
+        drop(failures);
+        let about = match about {
+            Ok(about) => about,
+            Err(error) => return warn("--email-to", Err(error)),
+        };
+        let email = Email {
+            from: email.from.clone(),
+            to: email.to.clone(),
+            attachments: self.attachments(),
+            ..about
+        };
+        let mut out: Box<dyn Write> = if self.quiet {
+            Box::new(io::sink())
+        } else {
+            Box::new(io::stderr())
+        };
+        warn(
+            "--email-to",
+            fetchall::deliver(&email, delivery, &mut *out).await,
+        );
+    }
+
+    /// The report, if there is one and it is small.
+    fn attachments(&self) -> Vec<Attachment> {
+        let Some(path) = &self.report else {
+            return Vec::new();
+        };
+        let is_small = fs::metadata(path).is_ok_and(|file| file.len() <= MOST_ATTACHED);
+        let html = is_small.then(|| fs::read(path).ok()).flatten();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let attachment = name.zip(html).map(|(name, html)| Attachment { name, html });
+        attachment.into_iter().collect()
+    }
+}
+
+fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {
+    let Some(server) = &cli.smtp else {
+        return Ok(Delivery::Simulated);
+    };
+    let failed = |message| UsageError::Secret {
+        option: "--smtp",
+        message,
+    };
+    let server = SmtpServer::parse(server).map_err(failed)?;
+    let password = secrets::smtp_password(cli.smtp_password_file.as_deref()).map_err(failed)?;
+    let server = match password {
+        Some(password) => server.with_password(password).map_err(failed)?,
+        None => server,
+    };
+    Ok(Delivery::Smtp(server.trusting(cli.cacert.clone())))
+}
+
+fn keep(failures: &Failures, record: &Record) {
+    let Some(error) = record
+        .error
+        .as_ref()
+        .filter(|_| record.outcome == OutcomeName::Failed)
+    else {
+        return;
+    };
+    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    if failures.len() < MOST_FAILURES {
+        let status = record.status.map(|status| status.to_string());
+        let is_status = error.kind.as_str() == "status";
+        let label = status.filter(|_| is_status);
+        failures.push(FailedUrl {
+            label: label.unwrap_or_else(|| error.kind.to_string()),
+            url: record.url.clone(),
+            message: error.message.clone(),
+        });
+    }
+}
+
+/// What a command is told beside the summary on its stdin.
+fn variables(summary: &Summary, code: u8) -> Vec<(&'static str, String)> {
+    let outcome = match code {
+        0 => "ok",
+        1 => "failed",
+        130 | 143 => "interrupted",
+        _ => "broken",
+    };
+    vec![
+        ("FETCHALL_OUTCOME", outcome.to_owned()),
+        ("FETCHALL_EXIT_CODE", code.to_string()),
+        ("FETCHALL_INPUT", summary.input.to_string()),
+        ("FETCHALL_FETCHED", summary.fetched.to_string()),
+        ("FETCHALL_FAILED", summary.failed.to_string()),
+        ("FETCHALL_SKIPPED", summary.skipped.to_string()),
+        ("FETCHALL_LEFT", summary.left.to_string()),
+    ]
+}
+
+/// Also with `-q`: a word that reached nobody must not be missed in silence.
+fn warn<E: std::fmt::Display>(option: &str, done: Result<(), E>) {
+    if let Err(error) = done {
+        // With stderr closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "fetchall: warning: {option}: {error}");
+    }
+}

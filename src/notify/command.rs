@@ -1,0 +1,176 @@
+//! `--notify-cmd`: a command of the user's, told of the run on its stdin.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no shell.
+    #[error("cannot run {command:?}: {cause}")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// It failed.
+    #[error("{command:?} failed: {status}")]
+    Failed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It did not end.
+    #[error("{command:?} was not done within {} s, and was ended", limit.as_secs())]
+    TimedOut {
+        /// The command.
+        command: String,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+/// Runs a command in the shell, with `input` on its stdin and these variables. What it prints goes
+/// to stderr: stdout is for results.
+///
+/// # Errors
+/// [`CommandError`] when it can't be started, fails, or is not done within `limit`; then it and
+/// what it has started are ended.
+pub async fn run_command(
+    command: &str,
+    input: &str,
+    variables: &[(&str, String)],
+    limit: Duration,
+) -> Result<(), CommandError> {
+    let name = || command.to_owned();
+    let failed = |cause| CommandError::Start {
+        command: name(),
+        cause,
+    };
+    let mut child = shell(command)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(to_stderr().map_err(failed)?)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let stdin = child.stdin.take();
+    let group = child.id();
+    let work = async {
+        if let Some(mut stdin) = stdin {
+            // It need not read it.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait().await
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(CommandError::Failed {
+            command: name(),
+            status,
+        }),
+        Ok(Err(cause)) => Err(failed(cause)),
+        Err(_) => {
+            end_group(group);
+            Err(CommandError::TimedOut {
+                command: name(),
+                limit,
+            })
+        }
+    }
+}
+
+#[cfg(unix)]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    // A group of its own, so that what it starts ends with it.
+    shell.arg("-c").arg(command).process_group(0);
+    shell
+}
+
+#[cfg(not(unix))]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("cmd");
+    shell.arg("/C").arg(command);
+    shell
+}
+
+#[cfg(unix)]
+fn to_stderr() -> io::Result<Stdio> {
+    use std::os::fd::AsFd as _;
+    Ok(io::stderr().as_fd().try_clone_to_owned()?.into())
+}
+
+#[cfg(not(unix))]
+fn to_stderr() -> io::Result<Stdio> {
+    Ok(Stdio::null())
+}
+
+#[cfg(unix)]
+fn end_group(group: Option<u32>) {
+    let group = group.and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
+        // It may have ended just now.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn end_group(_group: Option<u32>) {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn it_gets_its_input_and_its_variables() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("told");
+        let command = format!("cat > {0}; echo \"$OUTCOME\" >> {0}", file.display());
+        let variables = [("OUTCOME", "ok".to_owned())];
+        run_command(&command, "{}\n", &variables, LONG)
+            .await
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "{}\nok\n");
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_or_reads_nothing_is_told_apart() {
+        let large = "x".repeat(1 << 20);
+        run_command("true", &large, &[], LONG).await.unwrap();
+        let failed = run_command("exit 3", "", &[], LONG).await.unwrap_err();
+        assert_eq!(failed.to_string(), "\"exit 3\" failed: exit status: 3");
+        let unknown = run_command("no-such-program 2>/dev/null", "", &[], LONG)
+            .await
+            .unwrap_err();
+        assert!(
+            unknown.to_string().contains("exit status: 127"),
+            "{unknown}"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_is_ended_with_all_it_has_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("later");
+        let command = format!("(sleep 2; touch {}) & sleep 600", file.display());
+        let start = Instant::now();
+        let error = run_command(&command, "", &[], Duration::from_secs(1))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+        assert!(start.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!file.exists());
+    }
+}
