@@ -12,7 +12,7 @@ use fetchall::{
 use http::{HeaderValue, Method, header};
 
 use super::files::{FileId, is_only_for_writing};
-use super::{Cli, ListFormat, ProgressWhen, When, secrets, values};
+use super::{Cli, ListFormat, ProgressWhen, When, hints, secrets, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -50,8 +50,34 @@ pub enum UsageError {
     #[error("stdin can't be read: it is open for writing alone")]
     StdinForWriting,
     /// `-` twice, or `-` and `-d @-`.
-    #[error("stdin can be read only once")]
+    #[error("stdin can be read only once; write one of the lists to a file")]
     StdinTwice,
+    /// A subcommand of other programs.
+    #[error("{word}: there is no such file, and fetchall has no subcommands; you may mean {meant}")]
+    Command { word: String, meant: &'static str },
+}
+
+impl UsageError {
+    /// The option whose value is wrong: as clap knows it, and its long name.
+    pub fn option(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
+            Self::FailedIsInput(_) | Self::FailedIsOutput(_) => Some(("failed", "failed")),
+            Self::Data { .. } => Some(("data", "data")),
+            Self::Secret { option, .. } => match *option {
+                "--header" => Some(("headers", "header")),
+                "--user" => Some(("user", "user")),
+                "--proxy" => Some(("proxy", "proxy")),
+                "--proxy-user" => Some(("proxy_user", "proxy-user")),
+                _ => None,
+            },
+            Self::NoInput
+            | Self::SavedIsInput(_)
+            | Self::StdinForWriting
+            | Self::StdinTwice
+            | Self::Command { .. } => None,
+        }
+    }
 }
 
 impl TryFrom<Cli> for Config {
@@ -84,6 +110,9 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     if cli.inputs.is_empty() && (data_is_stdin || io::stdin().is_terminal()) {
         return Err(UsageError::NoInput);
     }
+    for input in &cli.inputs {
+        no_command(input)?;
+    }
     let mut sources: Vec<_> = cli.inputs.iter().map(|input| source(input)).collect();
     if sources.is_empty() {
         sources.push(Source::Stdin);
@@ -100,6 +129,18 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         return Err(UsageError::StdinForWriting);
     }
     Ok(sources)
+}
+
+/// `fetchall help` names a file; most likely there is none.
+fn no_command(input: &OsStr) -> Result<(), UsageError> {
+    let word = input.to_str().unwrap_or_default();
+    match hints::command(word) {
+        Some(meant) if !Path::new(word).exists() => Err(UsageError::Command {
+            word: word.to_owned(),
+            meant,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn source(input: &OsStr) -> Source {
@@ -243,7 +284,7 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     };
     let http = &mut config.http;
     for header in &cli.headers {
-        for (name, value) in secrets::headers(header).map_err(secret("-H"))? {
+        for (name, value) in secrets::headers(header).map_err(secret("--header"))? {
             http.headers.append(name, value);
         }
     }
@@ -271,7 +312,9 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
 
 fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
     match &cli.user {
-        Some(text) => secrets::credentials(text).map(Some).map_err(secret("-u")),
+        Some(text) => secrets::credentials(text)
+            .map(Some)
+            .map_err(secret("--user")),
         None => secrets::from_environment(std::env::var_os(secrets::USER_VARIABLE))
             .map_err(secret(secrets::USER_VARIABLE)),
     }
@@ -342,7 +385,7 @@ fn report(cli: &Cli) -> ReportOptions {
 }
 
 /// <https://no-color.org>: set and not empty means no colour.
-fn wants_color(when: When) -> bool {
+pub fn wants_color(when: When) -> bool {
     match when {
         When::Always => true,
         When::Never => false,

@@ -1,0 +1,217 @@
+//! One command line out of several sources: what stands there beats the environment, the
+//! environment the files, and the files the defaults.
+//!
+//! All values go through the same parsers, since they are put into one command line.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+
+use super::options::{Given, Origin, SettingError, exclude_each_other};
+use super::read::Refused;
+
+/// A setting that is not used, and why.
+#[derive(Debug)]
+pub struct Unused {
+    pub given: Given,
+    pub why: String,
+}
+
+/// What all sources together come to.
+#[derive(Debug)]
+pub struct Settled {
+    pub matches: ArgMatches,
+    /// Where the value of an option comes from, if from elsewhere than the command line.
+    pub origins: BTreeMap<String, Origin>,
+    pub unused: Vec<Unused>,
+}
+
+/// Puts the sources, the first one beating the next, under the command line `line`.
+///
+/// # Errors
+/// When a source contradicts itself, or a value is none that its option takes.
+pub fn settle(
+    command: &mut Command,
+    args: &[OsString],
+    line: &ArgMatches,
+    sources: Vec<Vec<Given>>,
+) -> Result<Settled, Refused> {
+    let mut used: Vec<Given> = Vec::new();
+    let mut unused = Vec::new();
+    // Those that are on, with the name of who set them.
+    let mut on = given_on(command, line);
+    let mut decided: Vec<String> = on.iter().map(|(id, _)| id.clone()).collect();
+    for source in sources {
+        contradiction(command, &source)?;
+        for given in source {
+            if decided.contains(&given.id) {
+                continue;
+            }
+            decided.push(given.id.clone());
+            let winner = on
+                .iter()
+                .find(|(id, _)| given.is_on() && exclude_each_other(command, id, &given.id));
+            match winner {
+                Some((_, who)) => {
+                    let why = format!("gives way to {who}");
+                    unused.push(Unused { given, why });
+                }
+                None => {
+                    if given.is_on() {
+                        on.push((given.id.clone(), format!("--{}", given.long)));
+                    }
+                    used.push(given);
+                }
+            }
+        }
+    }
+    let (matches, needy) = parse(command, args, &mut used)?;
+    let needy = needy.into_iter().map(|given| Unused {
+        given,
+        why: "needs an option that is not given".to_owned(),
+    });
+    unused.extend(needy);
+    let origins = used.into_iter().map(|given| (given.id, given.origin));
+    Ok(Settled {
+        matches,
+        origins: origins.collect(),
+        unused,
+    })
+}
+
+/// What stands on the command line, with its name there.
+fn given_on(command: &Command, line: &ArgMatches) -> Vec<(String, String)> {
+    let is_given = |id: &str| line.value_source(id) == Some(ValueSource::CommandLine);
+    let given = command.get_arguments().filter_map(|arg| {
+        let id = arg.get_id().as_str();
+        let name = arg
+            .get_long()
+            .map_or(id.to_owned(), |long| format!("--{long}"));
+        is_given(id).then(|| (id.to_owned(), name))
+    });
+    given.collect()
+}
+
+/// Two settings of one source that can't be used together are a mistake in it.
+fn contradiction(command: &Command, source: &[Given]) -> Result<(), SettingError> {
+    for (index, one) in source.iter().enumerate() {
+        let rest = source.iter().skip(index + 1);
+        let mut others = rest.filter(|other| one.is_on() && other.is_on());
+        if let Some(other) = others.find(|other| exclude_each_other(command, &one.id, &other.id)) {
+            let with = match &other.origin {
+                Origin::Variable(name) => name.clone(),
+                Origin::File { line, .. } => format!("{} (line {line})", other.long),
+            };
+            let message = format!("it can't be used together with {with}; take one of them out");
+            return Err(one.origin.error(&one.long, message));
+        }
+    }
+    Ok(())
+}
+
+/// Parses all of it. What needs an option that nobody has given is taken out of `used` and
+/// handed back: `sync = true` in a file is meant for runs that save.
+fn parse(
+    command: &mut Command,
+    args: &[OsString],
+    used: &mut Vec<Given>,
+) -> Result<(ArgMatches, Vec<Given>), Refused> {
+    match attempt(command, args, used) {
+        Ok(matches) => return Ok((matches, Vec::new())),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {}
+        Err(error) => return Err(blame(command, used, error)),
+    }
+    // clap does not tell which of them it was. What an option needs may itself come from here,
+    // so they are added one by one until none can be added any more.
+    let mut needy = std::mem::take(used);
+    loop {
+        let before = needy.len();
+        let mut rest = Vec::new();
+        for given in needy {
+            used.push(given);
+            let missing = attempt(command, args, used)
+                .is_err_and(|error| error.kind() == ErrorKind::MissingRequiredArgument);
+            if missing {
+                rest.extend(used.pop());
+            }
+        }
+        needy = rest;
+        if needy.len() == before {
+            break;
+        }
+    }
+    match attempt(command, args, used) {
+        Ok(matches) => Ok((matches, needy)),
+        Err(error) => Err(blame(command, used, error)),
+    }
+}
+
+fn attempt(
+    command: &mut Command,
+    args: &[OsString],
+    used: &[Given],
+) -> Result<ArgMatches, clap::Error> {
+    let (program, rest) = args.split_at(args.len().min(1));
+    let settings = used.iter().flat_map(Given::arguments);
+    let all = program
+        .iter()
+        .cloned()
+        .chain(settings)
+        .chain(rest.iter().cloned());
+    command.try_get_matches_from_mut(all)
+}
+
+/// Names the setting whose value is wrong. If it is none of them, clap has the word.
+fn blame(command: &mut Command, used: &[Given], error: clap::Error) -> Refused {
+    for given in used {
+        let alone = std::slice::from_ref(given);
+        if let Err(error) = attempt(command, &[OsString::from("fetchall")], alone)
+            && error.kind() != ErrorKind::MissingRequiredArgument
+        {
+            return Refused::Setting(given.origin.error(&given.long, cause(&error)));
+        }
+    }
+    Refused::Usage(Box::new(error))
+}
+
+/// What is wrong with a value, without where it stands.
+fn cause(error: &clap::Error) -> String {
+    if let Some(source) = error.source() {
+        return match error.get(ContextKind::InvalidValue) {
+            Some(ContextValue::String(value)) => format!("{value:?}: {source}"),
+            _ => source.to_string(),
+        };
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let (value, valid) = (
+        text(ContextKind::InvalidValue),
+        text(ContextKind::ValidValue),
+    );
+    if valid.is_empty() {
+        return "a value is needed".to_owned();
+    }
+    let meant = match text(ContextKind::SuggestedValue) {
+        meant if meant.is_empty() => meant,
+        meant => format!("; did you mean {meant}?"),
+    };
+    format!("{value:?} is none of {valid}{meant}")
+}
+
+impl Settled {
+    /// A command line to which nothing was added.
+    pub fn of(line: ArgMatches) -> Self {
+        Self {
+            matches: line,
+            origins: BTreeMap::new(),
+            unused: Vec::new(),
+        }
+    }
+}
