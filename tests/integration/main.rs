@@ -9,6 +9,8 @@
 
 /// What waits does not take memory without end.
 mod ahead;
+/// Settings from files and the environment.
+mod config;
 /// `--demo` and `--email-to`.
 mod demo;
 /// Disks that are full, in the way or not what they seem.
@@ -17,8 +19,14 @@ mod disk;
 mod environment;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// `--explain`.
+mod explain;
+/// `--generate`: the man page, and completions in the real shells.
+mod generate;
 /// What a run may not do: inner addresses, sizes without end, secrets in the open.
 mod guards;
+/// `-h`, `--help`, and what is said to who types something else.
+mod help;
 /// Hostile servers: what they do to a client, and what has to come of it.
 mod hostile;
 /// Many hosts: limits, paces, circuits, the end of a run.
