@@ -218,9 +218,16 @@ fn explain(problem: &Problem) -> String {
     match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}"),
-            None => text,
+            None => with_next_step(text, problem),
         },
-        _ => text,
+        _ => with_next_step(text, problem),
+    }
+}
+
+fn with_next_step(text: String, problem: &Problem) -> String {
+    match cli::next_step(problem) {
+        Some(step) => format!("{text}; {step}"),
+        None => text,
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the options to a [`Config`].
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use fetchall::{
 use http::{HeaderValue, Method, header};
 
 use super::files::{FileId, is_only_for_writing};
-use super::{Cli, ListFormat, ProgressWhen, When, hints, secrets, values};
+use super::{Cli, ListFormat, ProgressWhen, When, mistakes, secrets, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -52,9 +52,9 @@ pub enum UsageError {
     /// `-` twice, or `-` and `-d @-`.
     #[error("stdin can be read only once; write one of the lists to a file")]
     StdinTwice,
-    /// A subcommand of other programs.
-    #[error("{word}: there is no such file, and fetchall has no subcommands; you may mean {meant}")]
-    Command { word: String, meant: &'static str },
+    /// An input that is not there, and most likely something else.
+    #[error("{0}")]
+    Input(String),
 }
 
 impl UsageError {
@@ -75,7 +75,7 @@ impl UsageError {
             | Self::SavedIsInput(_)
             | Self::StdinForWriting
             | Self::StdinTwice
-            | Self::Command { .. } => None,
+            | Self::Input(_) => None,
         }
     }
 }
@@ -110,8 +110,10 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     if cli.inputs.is_empty() && (data_is_stdin || io::stdin().is_terminal()) {
         return Err(UsageError::NoInput);
     }
-    for input in &cli.inputs {
-        no_command(input)?;
+    let spec_is_missing = cli.simulate_failure == Some(None);
+    let mistake = |input: &OsString| mistakes::of(input, spec_is_missing);
+    if let Some(mistake) = cli.inputs.iter().find_map(mistake) {
+        return Err(UsageError::Input(mistake));
     }
     let mut sources: Vec<_> = cli.inputs.iter().map(|input| source(input)).collect();
     if sources.is_empty() {
@@ -129,18 +131,6 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         return Err(UsageError::StdinForWriting);
     }
     Ok(sources)
-}
-
-/// `fetchall help` names a file; most likely there is none.
-fn no_command(input: &OsStr) -> Result<(), UsageError> {
-    let word = input.to_str().unwrap_or_default();
-    match hints::command(word) {
-        Some(meant) if !Path::new(word).exists() => Err(UsageError::Command {
-            word: word.to_owned(),
-            meant,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn source(input: &OsStr) -> Source {

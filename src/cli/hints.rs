@@ -1,7 +1,11 @@
 //! What people type who know other programs, and what they find here instead.
 
+use std::error::Error;
+use std::io;
+
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use fetchall::Problem;
 
 /// How close a name must be to be suggested, as `strsim` measures it.
 const CLOSE: f64 = 0.8;
@@ -208,6 +212,42 @@ pub fn add(mut error: clap::Error) -> clap::Error {
         None => {}
     }
     error
+}
+
+/// What can be done about a problem of the run, where its cause tells.
+pub fn next_step(problem: &Problem) -> Option<&'static str> {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let writes = match problem {
+        Problem::Input(_) => false,
+        Problem::Report(_) | Problem::Save(_) => true,
+        Problem::Transport(_) | Problem::Internal(_) => return None,
+    };
+    match (writes, kind_below(problem)?) {
+        (true, NotFound) => Some("create its folder first"),
+        (true, NotADirectory) => Some("a file stands where a folder is needed; name another place"),
+        (true, IsADirectory) => Some("it is a folder; name a file"),
+        (true, PermissionDenied) => Some("choose a place where you may write"),
+        (false, IsADirectory) => Some("name the files in it"),
+        (false, PermissionDenied) => {
+            Some("ask its owner, or read it as who may: sudo cat FILE | fetchall")
+        }
+        _ => None,
+    }
+}
+
+/// What the system said.
+fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        if let Some(io) = error.downcast_ref::<std::sync::Arc<io::Error>>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod help;
 mod hints;
 mod limits;
 mod logs;
+mod mistakes;
 mod options;
 mod print;
 mod read;
@@ -33,6 +34,7 @@ use http::{HeaderValue, Method};
 
 pub use blame::Origins;
 pub use files::is_only_for_reading;
+pub use hints::next_step;
 pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
 pub use print::print;
@@ -176,7 +178,7 @@ pub struct Cli {
     /// Further tries after the first.
     ///
     /// With 0 there is none, not even when a server says when.
-    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Retry")]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::whole::<u32>, help_heading = "Retry")]
     pub retries: u32,
     /// Longest first wait between tries.
     ///
@@ -219,7 +221,7 @@ pub struct Cli {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 10,
+        default_value_t = 10, value_parser = values::whole::<u32>,
         help_heading = "Time and size"
     )]
     pub max_redirects: u32,
@@ -230,7 +232,7 @@ pub struct Cli {
     #[arg(
         short = 'X',
         long = "request",
-        value_name = "METHOD",
+        value_name = "METHOD", value_parser = values::method,
         help_heading = "Request"
     )]
     pub method: Option<Method>,
@@ -251,7 +253,7 @@ pub struct Cli {
     )]
     pub headers: Vec<String>,
     /// User-Agent [default: fetchall/VERSION].
-    #[arg(short = 'A', long, value_name = "NAME", help_heading = "Request")]
+    #[arg(short = 'A', long, value_name = "NAME", value_parser = values::user_agent, help_heading = "Request")]
     pub user_agent: Option<HeaderValue>,
     /// Basic credentials: USER:PASSWORD or USER:@FILE.
     ///
@@ -439,7 +441,7 @@ pub struct Cli {
     /// Seed of faults and of waits between tries.
     ///
     /// [default: 0 for the simulated faults, chance for the waits]
-    #[arg(long, value_name = "N", help_heading = "Practice")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Practice")]
     pub seed: Option<u64>,
     /// Run against a built-in practice server.
     ///

@@ -69,7 +69,7 @@ pub fn settle(
             }
         }
     }
-    let (matches, needy) = parse(command, args, &mut used)?;
+    let (matches, needy) = parse(command, args, line, &mut used)?;
     let needy = needy.into_iter().map(|given| Unused {
         given,
         why: "needs an option that is not given".to_owned(),
@@ -118,6 +118,7 @@ fn contradiction(command: &Command, source: &[Given]) -> Result<(), SettingError
 fn parse(
     command: &mut Command,
     args: &[OsString],
+    line: &ArgMatches,
     used: &mut Vec<Given>,
 ) -> Result<(ArgMatches, Vec<Given>), Refused> {
     match attempt(command, args, used) {
@@ -146,6 +147,9 @@ fn parse(
     }
     match attempt(command, args, used) {
         Ok(matches) => Ok((matches, needy)),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            Err(missing(command, line, error))
+        }
         Err(error) => Err(blame(command, used, error)),
     }
 }
@@ -176,6 +180,62 @@ fn blame(command: &mut Command, used: &[Given], error: clap::Error) -> Refused {
         }
     }
     Refused::Usage(Box::new(error))
+}
+
+/// Which option of the command line it was that needs another one.
+fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refused {
+    let Some(ContextValue::Strings(needed)) = error.get(ContextKind::InvalidArg) else {
+        return Refused::Usage(Box::new(error));
+    };
+    let needed = needed.clone();
+    for (id, name) in given_on(command, line) {
+        let alone = std::iter::once(OsString::from("fetchall")).chain(written(line, &id, &name));
+        let needs = command
+            .try_get_matches_from_mut(alone)
+            .err()
+            .and_then(|error| match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::Strings(needs)) => Some(needs.clone()),
+                _ => None,
+            });
+        if needs.is_some_and(|needs| needs.iter().all(|one| needed.contains(one))) {
+            let needed: Vec<_> = needed.iter().map(|one| choices(one)).collect();
+            return Refused::Setting(SettingError(format!(
+                "{name} needs {}; give it as well, or leave {name} out",
+                needed.join(" and ")
+            )));
+        }
+    }
+    Refused::Usage(Box::new(error))
+}
+
+/// An option as it may stand on the command line, by its long name.
+fn written(line: &ArgMatches, id: &str, name: &str) -> Vec<OsString> {
+    let flag = OsString::from(name);
+    let values: Vec<_> = match line.get_raw(id) {
+        Some(raw) => raw.collect(),
+        None => return vec![flag],
+    };
+    // A switch has a value, too: whether it is on.
+    let takes_none = line.try_get_one::<bool>(id).is_ok() || line.try_get_one::<u8>(id).is_ok();
+    if takes_none || values.is_empty() {
+        return vec![flag];
+    }
+    let with = |value: &std::ffi::OsStr| {
+        let mut argument = flag.clone();
+        argument.push("=");
+        argument.push(value);
+        argument
+    };
+    values.into_iter().map(with).collect()
+}
+
+/// `<--output-dir <DIR>|--pack <FILE>>` as people say it.
+fn choices(needed: &str) -> String {
+    let inner = needed
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'))
+        .unwrap_or(needed);
+    inner.replace(">|", "> or ").replace("|--", " or --")
 }
 
 /// What is wrong with a value, without where it stands.

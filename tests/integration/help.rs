@@ -30,6 +30,39 @@ fn help_names_every_group_and_ends_with_examples() {
     }
 }
 
+#[test]
+fn what_can_not_be_written_gets_a_next_step() {
+    for (argument, told) in [
+        (
+            "--output-dir=Cargo.toml",
+            "a file stands where a folder is needed",
+        ),
+        ("--failed=/nonexistent/again", "create its folder first"),
+        ("--journal=/nonexistent/journal", "create its folder first"),
+        ("--failed=src", "it is a folder; name a file"),
+    ] {
+        let done = Run::new()
+            .text()
+            .args([argument, "http://127.0.0.1:1/"])
+            .expect_exit(3);
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
+}
+
+/// `require_equals`: the next argument is no SPEC.
+#[test]
+fn a_spec_after_a_blank_is_told_where_its_equals_sign_goes() {
+    let done = Run::new()
+        .text()
+        .args(["--simulate-failure", "reset=10%"])
+        .expect_exit(2);
+    assert!(
+        done.stderr.contains("'--simulate-failure=reset=10%'"),
+        "{}",
+        done.stderr
+    );
+}
+
 /// What is looked for is found at a glance: each option has a line of its own, and few of them
 /// need a second one.
 #[test]
@@ -66,8 +99,14 @@ fn flags_of_other_programs_get_a_hint() {
         (vec!["-s"], "-q says nothing on stderr"),
         (vec!["-sSL"], "-q says nothing on stderr"),
         (vec!["-L"], "redirects are followed anyway"),
-        (vec!["--parallel"], "all URLs are fetched at the same time anyway; -j N"),
-        (vec!["--parallel-max=7"], "all URLs are fetched at the same time anyway; -j N"),
+        (
+            vec!["--parallel"],
+            "all URLs are fetched at the same time anyway; -j N",
+        ),
+        (
+            vec!["--parallel-max=7"],
+            "all URLs are fetched at the same time anyway; -j N",
+        ),
         (
             vec!["-i", "urls.txt"],
             "a list is an argument: fetchall FILE",
@@ -96,6 +135,35 @@ fn what_is_misspelt_gets_a_suggestion() {
         ("--generate=bsh", "'bash'"),
         ("--input-format=jsnol", "'jsonl'"),
         ("--simulate-failure=dsn=5%", "did you mean dns?"),
+        ("--seed=x", "a whole number from 0 is needed"),
+        ("--retries=many", "a whole number from 0 is needed"),
+        ("-XGE T", "no method; write GET"),
+        ("--proxy=http://", "the form is SCHEME://HOST:PORT"),
+        ("--email-to=ann", "write ann@example.com"),
+        (
+            "--body",
+            "fetchall: --body needs --json; give it as well, or leave --body out",
+        ),
+        (
+            "--refresh",
+            "fetchall: --refresh needs --output-dir <DIR> or --pack <FILE>; ",
+        ),
+        (
+            "--sync",
+            "needs --output-dir <DIR> or --pack <FILE> or --journal <FILE>; ",
+        ),
+        (
+            "--dry-run",
+            "fetchall: --dry-run needs --output-dir <DIR>; ",
+        ),
+        (
+            "--proxy-user=a:b",
+            "fetchall: --proxy-user needs --proxy <URL>; ",
+        ),
+        ("http:/example.com", "did you mean http://example.com?"),
+        ("https//example.com", "did you mean https://example.com?"),
+        ("Cargo.tolm", "did you mean Cargo.toml?"),
+        ("src", "is a directory; name the files in it"),
     ] {
         let done = Run::new()
             .text()
