@@ -11,6 +11,9 @@ use super::{STYLES, When};
 /// A section for each kind of error, and below `status` one for each status worth words.
 const PAGES: &str = include_str!("../../docs/errors.md");
 
+/// Columns of a line.
+const WIDTH: usize = 80;
+
 /// The page of a kind or status, or of all; styled where stdout shows styles.
 ///
 /// # Errors
@@ -101,7 +104,7 @@ fn list() -> String {
     for kind in ErrorKind::ALL {
         let section = section(PAGES, "## ", kind.as_str()).unwrap_or_default();
         let first = section.trim().lines().next().unwrap_or_default();
-        page.push_str(&format!("{kind:<16} {first}\n"));
+        page.push_str(&format!("  {kind:<16} {first}\n"));
     }
     page.push_str(
         "\nOne of them: `fetchall --explain KIND`; also a status: `fetchall --explain 429`\n",
@@ -109,7 +112,8 @@ fn list() -> String {
     page
 }
 
-/// Markdown as people read it on a terminal, or in a pipe.
+/// Markdown as people read it on a terminal, or in a pipe. Commands stay in one line, to be
+/// copied, and so do rows of a table, which are indented.
 fn plain(page: &str, styled: bool) -> String {
     let style = STYLES.get_header();
     let bold = |text: &str| {
@@ -128,11 +132,38 @@ fn plain(page: &str, styled: bool) -> String {
             .strip_prefix("- **")
             .and_then(|line| line.split_once("**"))
         {
+            let rest = if label == "Rehearse" {
+                rest.to_owned()
+            } else {
+                wrapped(rest, label.len())
+            };
             text.push_str(&format!("{}{rest}", bold(label)));
-        } else {
+        } else if line.starts_with(' ') {
             text.push_str(&line);
+        } else {
+            text.push_str(&wrapped(&line, 0));
         }
         text.push('\n');
+    }
+    text
+}
+
+/// Breaks a line between words where it gets too long; what goes on is indented. `before`
+/// letters stand in front of it.
+fn wrapped(line: &str, before: usize) -> String {
+    let mut text = String::new();
+    let mut column = before;
+    for (index, word) in line.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > WIDTH {
+            text.push_str("\n  ");
+            column = 2;
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
     }
     text
 }

@@ -79,7 +79,11 @@ struct Entry<'t> {
     value: &'t DeValue<'t>,
 }
 
-fn parse(text: &str, path: &Path, command: &Command) -> Result<Vec<Given>, SettingError> {
+/// The settings that a text holds; `path` names it in errors.
+///
+/// # Errors
+/// The first thing in it that is no setting, with its line.
+pub fn parse(text: &str, path: &Path, command: &Command) -> Result<Vec<Given>, SettingError> {
     let path: Arc<Path> = path.into();
     let origin = |at: usize| {
         let before = text.get(..at).unwrap_or(text);

@@ -76,6 +76,8 @@ fn sections(man: &Man, page: &mut Vec<u8>) -> io::Result<()> {
     roff.control("PP", []);
     roff.text([roman(format!("The settings are {}.", names.join(", ")))]);
     listed(&mut roff, "FILES", &help::FILES);
+    roff.control("PP", []);
+    roff.text([roman(help::PRECEDENCE)]);
     roff.control("SH", ["EXAMPLES"]);
     for (example, what) in help::EXAMPLES {
         roff.control("TP", []);

@@ -21,8 +21,8 @@ pub const EXAMPLES: [(&str, &str); 10] = [
         "a table with url, size and sha256, packed",
     ),
     (
-        "grep -o 'https*://[^\"]*' page.html | fetchall --json | jq -r 'select(.ok | not).url'",
-        "which links of a page are broken",
+        "grep -o 'https*://[^\"]*' page.html | fetchall",
+        "check the links of a page",
     ),
     (
         "fetchall urls.txt --failed again.txt",
@@ -99,6 +99,9 @@ pub const FILES: [(&str, &str); 3] = [
     ),
 ];
 
+/// What beats what.
+pub const PRECEDENCE: &str = "An option beats the environment, the environment a file, and a file the default. What can't be used together with an option that is given gives way to it.";
+
 /// What follows the short help: few lines, none longer than 80 columns.
 pub fn short() -> StyledStr {
     let mut text = String::new();
@@ -119,21 +122,19 @@ pub fn long() -> StyledStr {
     for (example, what) in EXAMPLES {
         text.push_str(&format!("  {example}\n          {what}\n"));
     }
-    for (title, rows) in [
-        ("Exit codes:", &EXIT_CODES[..]),
-        ("Environment:", &ENVIRONMENT[..]),
-        ("Files:", &FILES[..]),
-    ] {
+    text.push('\n');
+    heading(&mut text, "Exit codes:");
+    for (code, what) in EXIT_CODES {
+        text.push_str(&format!("  {code:<8}  {what}\n"));
+    }
+    for (title, rows) in [("Environment:", &ENVIRONMENT[..]), ("Files:", &FILES[..])] {
         text.push('\n');
         heading(&mut text, title);
         for (name, what) in rows {
             text.push_str(&format!("  {name}\n          {what}\n"));
         }
     }
-    text.push_str(
-        "\nAn option beats the environment, the environment a file, and a file the default. What\n\
-         can't be used together with an option that is given gives way to it.",
-    );
+    text.push_str(&format!("\n{PRECEDENCE}"));
     text.into()
 }
 

@@ -38,49 +38,67 @@ pub fn settle(
     command: &mut Command,
     args: &[OsString],
     line: &ArgMatches,
-    sources: Vec<Vec<Given>>,
+    mut sources: Vec<Vec<Given>>,
 ) -> Result<Settled, Refused> {
+    for source in &sources {
+        contradiction(command, source)?;
+    }
+    let mut resting = Vec::new();
+    loop {
+        let (mut used, mut unused) = layered(command, line, &sources);
+        let (matches, needy) = parse(command, args, line, &mut used)?;
+        let Some(first) = needy.into_iter().next() else {
+            unused.extend(resting);
+            let origins = used.into_iter().map(|given| (given.id, given.origin));
+            return Ok(Settled {
+                matches,
+                origins: origins.collect(),
+                unused,
+            });
+        };
+        // What gave way to it need not do so any more, and may be what others need.
+        for source in &mut sources {
+            source.retain(|given| *given != first);
+        }
+        resting.push(Unused {
+            given: first,
+            why: "needs an option that is not given".to_owned(),
+        });
+    }
+}
+
+/// The settings that are used, and those that give way to the command line or to a source
+/// before theirs.
+fn layered(
+    command: &Command,
+    line: &ArgMatches,
+    sources: &[Vec<Given>],
+) -> (Vec<Given>, Vec<Unused>) {
     let mut used: Vec<Given> = Vec::new();
     let mut unused = Vec::new();
     // Those that are on, with the name of who set them.
     let mut on = given_on(command, line);
     let mut decided: Vec<String> = on.iter().map(|(id, _)| id.clone()).collect();
-    for source in sources {
-        contradiction(command, &source)?;
-        for given in source {
-            if decided.contains(&given.id) {
-                continue;
+    for given in sources.iter().flatten().cloned() {
+        if decided.contains(&given.id) {
+            continue;
+        }
+        decided.push(given.id.clone());
+        let mut stronger = on.iter().filter(|_| given.is_on());
+        match stronger.find(|(id, _)| exclude_each_other(command, id, &given.id)) {
+            Some((_, who)) => {
+                let why = format!("gives way to {who}");
+                unused.push(Unused { given, why });
             }
-            decided.push(given.id.clone());
-            let winner = on
-                .iter()
-                .find(|(id, _)| given.is_on() && exclude_each_other(command, id, &given.id));
-            match winner {
-                Some((_, who)) => {
-                    let why = format!("gives way to {who}");
-                    unused.push(Unused { given, why });
+            None => {
+                if given.is_on() {
+                    on.push((given.id.clone(), format!("--{}", given.long)));
                 }
-                None => {
-                    if given.is_on() {
-                        on.push((given.id.clone(), format!("--{}", given.long)));
-                    }
-                    used.push(given);
-                }
+                used.push(given);
             }
         }
     }
-    let (matches, needy) = parse(command, args, line, &mut used)?;
-    let needy = needy.into_iter().map(|given| Unused {
-        given,
-        why: "needs an option that is not given".to_owned(),
-    });
-    unused.extend(needy);
-    let origins = used.into_iter().map(|given| (given.id, given.origin));
-    Ok(Settled {
-        matches,
-        origins: origins.collect(),
-        unused,
-    })
+    (used, unused)
 }
 
 /// What stands on the command line, with its name there.
@@ -272,6 +290,61 @@ impl Settled {
             matches: line,
             origins: BTreeMap::new(),
             unused: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::options::{Value, settings, variable};
+    use crate::cli::{Cli, environment, file};
+    use clap::CommandFactory;
+
+    fn command() -> Command {
+        let mut command = Cli::command();
+        command.build();
+        command
+    }
+
+    #[test]
+    fn the_file_of_the_user_beats_that_of_the_machine() {
+        let mut command = command();
+        let read =
+            |name: &str, text: &str| file::parse(text, Path::new(name), &Cli::command()).unwrap();
+        let own = read("/own", "retries = 1\njson = false\n");
+        let machine = read("/machine", "retries = 2\njson = true\nmax-redirects = 4\n");
+        let args = [OsString::from("fetchall")];
+        let line = command.try_get_matches_from_mut(&args).unwrap();
+        let settled = settle(&mut command, &args, &line, vec![own, machine]).unwrap();
+        assert_eq!(settled.matches.get_one::<u32>("retries"), Some(&1));
+        assert_eq!(settled.matches.get_one::<u32>("max_redirects"), Some(&4));
+        assert!(!settled.matches.get_flag("json"));
+        assert_eq!(settled.origins.get("json").unwrap().to_string(), "/own:2");
+    }
+
+    /// Whatever option is added can be set everywhere, under a name of its own.
+    #[test]
+    fn every_setting_has_a_key_and_a_variable_of_its_own() {
+        let command = command();
+        let mut names: Vec<_> = settings(&command).map(variable).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for arg in settings(&command) {
+            let (id, long) = (arg.get_id(), arg.get_long().unwrap_or_default());
+            assert!(!long.is_empty(), "{id} has no long name");
+            let name = variable(arg);
+            let get = |asked: &str| (asked == name).then(|| OsString::from("1"));
+            let given = environment::read(&command, get).unwrap();
+            assert_eq!(given.len(), 1, "{id}");
+            let switch = given.iter().any(|given| given.value == Value::On);
+            let text = format!("{long} = {}", if switch { "true" } else { "'1'" });
+            let given = file::parse(&text, Path::new("/x"), &command).unwrap();
+            assert!(given.iter().all(|given| given.id == id.as_str()), "{id}");
         }
     }
 }

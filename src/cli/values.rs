@@ -36,9 +36,7 @@ const MOST_CONCURRENT: usize = 10_000;
 pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     match at_least_one(text)? {
         n if n.get() <= MOST_CONCURRENT => Ok(n),
-        _ => Err(format!(
-            "it is more than {MOST_CONCURRENT}, the most that one process can do"
-        )),
+        _ => Err(format!("at most {MOST_CONCURRENT} are possible")),
     }
 }
 

@@ -460,6 +460,20 @@ fn what_needs_another_option_rests_without_it() {
     assert_eq!(shown(&done, "body").0, "body = false");
     let done = run().args(["--json", &server.url("/")]).expect_exit(0);
     assert!(done.stdout.contains("\"body\":\"ok\""), "{}", done.stdout);
+    // What rests pushes nothing aside, nor what needs that.
+    let done = settings("output-dir = '/nonexistent/x'\nsync = true\n")
+        .env("FETCHALL_BODY", "1")
+        .arg("--print-config")
+        .expect_exit(0);
+    assert_eq!(
+        shown(&done, "output-dir").0,
+        "output-dir = \"/nonexistent/x\""
+    );
+    assert_eq!(shown(&done, "sync").0, "sync = true");
+    assert!(
+        done.stdout
+            .contains("FETCHALL_BODY, needs an option that is not given")
+    );
     // What it needs may stand in the file, and it on the command line.
     let done = settings("json = true")
         .args(["--body", &server.url("/")])

@@ -19,6 +19,9 @@ fn every_kind_is_explained_as_plain_text_in_a_pipe() {
             assert_eq!(page.matches(&format!("\n{label}")).count(), 1, "{page}");
         }
         assert!(!page.contains(['\u{1b}', '`', '*', '#']), "{page}");
+        let is_command = |line: &str| line.starts_with("Rehearse: ");
+        let mut lines = page.lines().filter(|line| !is_command(line));
+        assert!(lines.all(|line| line.chars().count() <= 80), "{page}");
     }
 }
 
@@ -111,7 +114,7 @@ fn statuses_are_explained_too() {
 fn without_a_kind_all_are_listed() {
     let done = Run::new().text().arg("--explain").expect_exit(0);
     for kind in ErrorKind::ALL {
-        assert!(done.stdout.contains(&format!("\n{kind} ")), "{kind}");
+        assert!(done.stdout.contains(&format!("\n  {kind} ")), "{kind}");
     }
 }
 
