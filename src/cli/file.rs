@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment::times;
 use super::files;
-use super::hints::nearest;
+use super::hints::{self, nearest};
 use super::options::{Given, Origin, SettingError, Takes, Value, is_setting, long, settings};
 
 /// The name of the file in the usual places.
@@ -135,6 +135,9 @@ fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
         } else {
             Err("it can only stand on the command line".to_owned())
         };
+    }
+    if let Some(hint) = hints::flag(&format!("--{key}")) {
+        return Err(format!("there is no such option; {hint}"));
     }
     Err(match nearest(key, settings(command).map(long)) {
         Some(meant) => format!("there is no such option; did you mean {meant}?"),

@@ -55,7 +55,9 @@ fn completed(arg: Arg) -> Arg {
 }
 
 fn man() -> String {
-    let man = Man::new(Cli::command()).manual("User Commands");
+    // All options in a row would fill a screen before the first of them is explained.
+    let command = Cli::command().override_usage("fetchall [OPTIONS] [INPUT]...");
+    let man = Man::new(command).manual("User Commands");
     let mut page = Vec::new();
     // Nothing that is written to memory fails.
     let _ = sections(&man, &mut page);
@@ -71,10 +73,8 @@ fn sections(man: &Man, page: &mut Vec<u8>) -> io::Result<()> {
     let mut roff = Roff::new();
     listed(&mut roff, "EXIT STATUS", &help::EXIT_CODES);
     listed(&mut roff, "ENVIRONMENT", &help::ENVIRONMENT);
-    let command = Cli::command();
-    let names: Vec<_> = options::settings(&command).map(options::variable).collect();
     roff.control("PP", []);
-    roff.text([roman(format!("The settings are {}.", names.join(", ")))]);
+    roff.text([roman(settable())]);
     listed(&mut roff, "FILES", &help::FILES);
     roff.control("PP", []);
     roff.text([roman(help::PRECEDENCE)]);
@@ -94,6 +94,21 @@ fn sections(man: &Man, page: &mut Vec<u8>) -> io::Result<()> {
         roman("(1)"),
     ]);
     roff.to_writer(page)
+}
+
+/// What can be set in files and the environment: all but a few.
+fn settable() -> String {
+    let command = Cli::command();
+    let others: Vec<_> = command
+        .get_arguments()
+        .filter(|arg| !options::is_setting(arg))
+        .filter_map(|arg| Some(format!("--{}", arg.get_long()?)))
+        .collect();
+    format!(
+        "Every option but {} can be set in a file, under its long name, and in the environment: \
+         FETCHALL_ and that name in capitals, with _ for hyphens and dots.",
+        others.join(", ")
+    )
 }
 
 fn listed(roff: &mut Roff, title: &str, rows: &[(&str, &str)]) {

@@ -181,6 +181,11 @@ fn of<'t>(table: &[(&[&str], &'t str)], word: &str) -> Option<&'t str> {
     found.map(|(_, text)| *text)
 }
 
+/// What there is instead of a flag of other programs.
+pub fn flag(flag: &str) -> Option<&'static str> {
+    of(&FLAGS, flag)
+}
+
 /// What a word stands for that would be a command of another program.
 pub fn command(word: &str) -> Option<&'static str> {
     of(&WORDS, word)
@@ -194,8 +199,7 @@ pub fn add(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
         return error;
     };
-    let flag = flag.split('=').next().unwrap_or_default();
-    match of(&FLAGS, flag) {
+    match self::flag(flag.split('=').next().unwrap_or_default()) {
         Some(hint) => {
             let tips = vec![StyledStr::from(hint)];
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
@@ -252,8 +256,8 @@ fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Cli, options};
     use super::*;
-    use crate::cli::{Cli, options};
     use clap::CommandFactory;
 
     /// The flags that a text names.

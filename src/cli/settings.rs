@@ -298,9 +298,9 @@ impl Settled {
 mod tests {
     use std::path::Path;
 
+    use super::super::options::{Value, settings, variable};
+    use super::super::{Cli, environment, file};
     use super::*;
-    use crate::cli::options::{Value, settings, variable};
-    use crate::cli::{Cli, environment, file};
     use clap::CommandFactory;
 
     fn command() -> Command {

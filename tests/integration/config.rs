@@ -184,6 +184,10 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
             ":2: retry.delay: there is no such option; did you mean retry-delay?",
         ),
         (
+            "timeout = '5s'",
+            ":1: timeout: there is no such option; -m DUR limits one try",
+        ),
+        (
             "[nonsense]",
             ":1: nonsense: there is no such option; keys are the long names",
         ),
