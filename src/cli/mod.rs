@@ -212,9 +212,9 @@ pub struct Cli {
     /// Connecting and the whole body are included [default: none].
     #[arg(short = 'm', long, value_name = "DUR", value_parser = values::duration, help_heading = "Time and size")]
     pub max_time: Option<Duration>,
-    /// Largest body.
+    /// Largest body [default: 1GiB, with --body 8MiB].
     ///
-    /// It is measured after decoding; 0: no limit [default: 1GiB, with --body 8MiB].
+    /// It is measured after decoding; 0: no limit.
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Time and size")]
     pub max_size: Option<u64>,
     /// Redirects followed for one URL.
