@@ -77,7 +77,7 @@ def fetch(list_file, records_file, extra):
     """Runs fetchall; gives its wall and CPU seconds, peak KiB, and exit code."""
     start = time.monotonic()
     with open(records_file, "wb") as out:
-        child = subprocess.Popen([PROGRAM, "--json", *extra, list_file], stdout=out)
+        child = subprocess.Popen([PROGRAM, "--json", "--no-config", *extra, list_file], stdout=out)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - start

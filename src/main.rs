@@ -6,11 +6,10 @@ use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
-use clap::Parser;
 use fetchall::demo::PracticeServer;
 use fetchall::{Config, Problem, ProgressStyle, RunError, Screen, Summary};
 
-use cli::{Afterwards, Cli, Signals};
+use cli::{Afterwards, Asked, Cli, Origins, Refused, Signals};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -21,13 +20,17 @@ fn main() -> ExitCode {
     // A mistake in this program ends the run with an error of its own; the default
     // message with its backtrace helps nobody who only wanted to fetch.
     std::panic::set_hook(Box::new(|_| {}));
-    let cli = Cli::parse();
+    let (cli, origins) = match cli::read(std::env::args_os()) {
+        Ok(Asked::Run(cli, origins)) => (*cli, origins),
+        Ok(Asked::Print(text)) => return print(&text),
+        Err(refused) => return refuse(&refused),
+    };
     let runtime = match cli::runtime(cli.concurrency) {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
     };
     cli::raise_descriptor_limit();
-    let run = AssertUnwindSafe(|| runtime.block_on(program(cli)));
+    let run = AssertUnwindSafe(|| runtime.block_on(program(cli, &origins)));
     let code = std::panic::catch_unwind(run)
         .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));
     // Whatever still runs must not keep the process from ending.
@@ -35,16 +38,36 @@ fn main() -> ExitCode {
     code
 }
 
-async fn program(cli: Cli) -> ExitCode {
+/// A text that was asked for is the result of the call.
+fn print(text: &str) -> ExitCode {
+    match cli::print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(PIPE_CLOSED),
+        Err(error) => complain(&format!("cannot write to stdout: {error}"), BROKEN),
+    }
+}
+
+fn refuse(refused: &Refused) -> ExitCode {
+    match refused {
+        Refused::Usage(error) => {
+            // With nobody there to read it nothing else can be done.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
+        }
+        other => complain(&other.to_string(), USAGE),
+    }
+}
+
+async fn program(cli: Cli, origins: &Origins) -> ExitCode {
     let people = People { quiet: cli.quiet };
     let mut afterwards = match Afterwards::of(&cli) {
         Ok(afterwards) => afterwards,
-        Err(error) => return complain(&error.to_string(), USAGE),
+        Err(error) => return complain(&origins.name(&error), USAGE),
     };
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let mut config = match Config::try_from(cli) {
         Ok(config) => config,
-        Err(error) => return complain(&error.to_string(), USAGE),
+        Err(error) => return complain(&origins.name(&error), USAGE),
     };
     if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
         people.say(&format!(
@@ -184,9 +207,16 @@ fn explain(problem: &Problem) -> String {
     match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}"),
-            None => text,
+            None => with_next_step(text, problem),
         },
-        _ => text,
+        _ => with_next_step(text, problem),
+    }
+}
+
+fn with_next_step(text: String, problem: &Problem) -> String {
+    match cli::next_step(problem) {
+        Some(step) => format!("{text}; {step}"),
+        None => text,
     }
 }
 

@@ -115,6 +115,7 @@ fn fetchall(settings: &Settings) -> Command {
     command
         .args(["-q", "--json", "--progress=none"])
         .arg(format!("-j{CONCURRENCY}"))
+        .env("FETCHALL_NO_CONFIG", "1")
         .env_remove("RUST_LOG");
     if let Some(limit) = settings.per_host {
         command.arg(format!("--per-host={limit}"));

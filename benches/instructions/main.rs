@@ -138,6 +138,7 @@ fn count(way: &Way, server: SocketAddr, urls: u64) -> u64 {
     command
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", counts.display()))
+        .env("FETCHALL_NO_CONFIG", "1")
         .arg(env!("CARGO_BIN_EXE_fetchall"))
         .args(["-q", "--retries=0", "--stall-timeout=5m"])
         .arg(format!("-j{}", way.requests))

@@ -181,6 +181,7 @@ pub fn ours() -> Command {
         .args(["--json", "--max-size=1TiB"])
         .arg(format!("-j{CONCURRENCY}"))
         .arg(format!("--per-host={CONCURRENCY}"))
+        .env("FETCHALL_NO_CONFIG", "1")
         .env_remove("RUST_LOG");
     command
 }

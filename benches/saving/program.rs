@@ -237,6 +237,7 @@ fn fetchall() -> Command {
         .args(["-q", "--json", "--progress=none", "--max-size=1TiB"])
         .arg(format!("-j{CONCURRENCY}"))
         .arg(format!("--per-host={CONCURRENCY}"))
+        .env("FETCHALL_NO_CONFIG", "1")
         .env_remove("RUST_LOG");
     command
 }

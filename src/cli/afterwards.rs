@@ -24,6 +24,9 @@ const MOST_ATTACHED: u64 = 5 << 20;
 /// Limit for a command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
+/// What the variables begin with that a command is told of a run by: they are no settings.
+pub const OF_A_RUN: &str = "FETCHALL_RUN_";
+
 /// The first failures of a run.
 type Failures = Arc<Mutex<Vec<FailedUrl>>>;
 
@@ -93,10 +96,11 @@ impl Afterwards {
 
     async fn mail(&self, email: &Email, delivery: &Delivery, summary: &Summary) {
         let text = fetchall::render_summary(summary);
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let more = summary.failed.saturating_sub(failures.len() as u64);
-        let about = Email::about(&text, &failures, more);
-        drop(failures);
+        let about = {
+            let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let more = summary.failed.saturating_sub(failures.len() as u64);
+            Email::about(&text, &failures, more)
+        };
         let about = match about {
             Ok(about) => about,
             Err(error) => return warn("--email-to", Err(error)),
@@ -172,22 +176,24 @@ fn keep(failures: &Failures, record: &Record) {
 }
 
 /// What a command is told beside the summary on its stdin.
-fn variables(summary: &Summary, code: u8) -> Vec<(&'static str, String)> {
+fn variables(summary: &Summary, code: u8) -> Vec<(String, String)> {
     let outcome = match code {
         0 => "ok",
         1 => "failed",
         130 | 143 => "interrupted",
         _ => "broken",
     };
-    vec![
-        ("FETCHALL_OUTCOME", outcome.to_owned()),
-        ("FETCHALL_EXIT_CODE", code.to_string()),
-        ("FETCHALL_INPUT", summary.input.to_string()),
-        ("FETCHALL_FETCHED", summary.fetched.to_string()),
-        ("FETCHALL_FAILED", summary.failed.to_string()),
-        ("FETCHALL_SKIPPED", summary.skipped.to_string()),
-        ("FETCHALL_LEFT", summary.left.to_string()),
-    ]
+    let all = [
+        ("OUTCOME", outcome.to_owned()),
+        ("EXIT_CODE", code.to_string()),
+        ("INPUT", summary.input.to_string()),
+        ("FETCHED", summary.fetched.to_string()),
+        ("FAILED", summary.failed.to_string()),
+        ("SKIPPED", summary.skipped.to_string()),
+        ("LEFT", summary.left.to_string()),
+    ];
+    all.map(|(name, value)| (format!("{OF_A_RUN}{name}"), value))
+        .into()
 }
 
 /// Also with `-q`: a word that reached nobody must not be missed in silence.

@@ -1,7 +1,7 @@
 //! From the options to a [`Config`].
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use fetchall::{
 use http::{HeaderValue, Method, header};
 
 use super::files::{FileId, is_only_for_writing};
-use super::{Cli, ListFormat, ProgressWhen, secrets, terminal, values};
+use super::{Cli, ListFormat, ProgressWhen, mistakes, secrets, terminal, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -29,15 +29,19 @@ pub enum UsageError {
     /// `--simulate-failure`.
     #[error("--simulate-failure: {0}")]
     Spec(SpecError),
-    /// `--failed` would overwrite an input while it is read.
-    #[error("--failed {}: it is also an input, and would be emptied before it is read; name another file", .0.display())]
-    FailedIsInput(PathBuf),
+    /// What would be written is an input.
+    #[error("--{option} {}: it is also an input, and would be lost; name another file", path.display())]
+    WritesInput { option: &'static str, path: PathBuf },
     /// The list would grow while it is read.
     #[error("{}: it is an input, and this run would write to it while it is read; copy it first", .0.display())]
     SavedIsInput(PathBuf),
-    /// `--failed` would overwrite what else is written.
-    #[error("--failed {}: stdout or stderr goes to the same file; name another one", .0.display())]
-    FailedIsOutput(PathBuf),
+    /// What would be written is written already.
+    #[error("--{option} {}: {by} goes to the same file; name another one", path.display())]
+    WritesOutput {
+        option: &'static str,
+        path: PathBuf,
+        by: &'static str,
+    },
     /// The file of `-d @FILE`.
     #[error("cannot read the body from {name}: {cause}")]
     Data { name: String, cause: io::Error },
@@ -48,17 +52,49 @@ pub enum UsageError {
         message: String,
     },
     /// `-w`.
-    #[error("-w: {0}")]
+    #[error("--format: {0}")]
     Template(TemplateError),
     /// The file of `-w @FILE`.
-    #[error("cannot read the template from {name}: {cause}")]
+    #[error("--format: cannot read the template from {name}: {cause}")]
     TemplateFile { name: String, cause: io::Error },
     /// Something else is connected to it.
     #[error("stdin can't be read: it is open for writing alone")]
     StdinForWriting,
     /// `-` twice, or `-` and `-d @-`.
-    #[error("stdin can be read only once")]
+    #[error("stdin can be read only once; write one of the lists to a file")]
     StdinTwice,
+    /// An input that is not there, and most likely something else.
+    #[error("{0}")]
+    Input(String),
+}
+
+impl UsageError {
+    /// The option whose value is wrong: as clap knows it, and its long name.
+    pub fn option(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
+            Self::WritesInput { option, .. } | Self::WritesOutput { option, .. } => match *option {
+                "failed" => Some(("failed", "failed")),
+                "report" => Some(("report", "report")),
+                _ => Some(("summary_json", "summary-json")),
+            },
+            Self::Template(_) | Self::TemplateFile { .. } => Some(("format", "format")),
+            Self::Data { .. } => Some(("data", "data")),
+            Self::Secret { option, .. } => match *option {
+                "--header" => Some(("headers", "header")),
+                "--user" => Some(("user", "user")),
+                "--proxy" => Some(("proxy", "proxy")),
+                "--proxy-user" => Some(("proxy_user", "proxy-user")),
+                "--smtp" => Some(("smtp", "smtp")),
+                _ => None,
+            },
+            Self::NoInput
+            | Self::SavedIsInput(_)
+            | Self::StdinForWriting
+            | Self::StdinTwice
+            | Self::Input(_) => None,
+        }
+    }
 }
 
 impl TryFrom<Cli> for Config {
@@ -72,9 +108,7 @@ impl TryFrom<Cli> for Config {
         } else {
             format(cli.input_format)
         };
-        if let Some(path) = &cli.failed {
-            check_failed(path, &cli, &config.input.sources)?;
-        }
+        check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
         set_limits(&mut config, &cli);
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
@@ -94,6 +128,11 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     let data_is_stdin = cli.data.as_deref() == Some("@-");
     if cli.inputs.is_empty() && (data_is_stdin || io::stdin().is_terminal()) {
         return Err(UsageError::NoInput);
+    }
+    let spec_is_missing = cli.simulate_failure == Some(None);
+    let mistake = |input: &OsString| mistakes::of(input, spec_is_missing);
+    if let Some(mistake) = cli.inputs.iter().find_map(mistake) {
+        return Err(UsageError::Input(mistake));
     }
     let mut sources: Vec<_> = cli.inputs.iter().map(|input| source(input)).collect();
     if sources.is_empty() {
@@ -132,23 +171,43 @@ fn format(format: ListFormat) -> InputFormat {
     }
 }
 
-/// `--failed` empties its file before the first request: it must not be anything that is
-/// still to be read, or that results go to.
-fn check_failed(path: &Path, cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
-    let Some(failed) = FileId::of_path(path) else {
-        return Ok(());
-    };
-    let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
-    let is_data = data.is_some_and(|data| FileId::of_path(Path::new(data)) == Some(failed));
-    if is_data || sources.iter().any(|one| is_file(one, failed)) {
-        return Err(UsageError::FailedIsInput(path.to_owned()));
-    }
-    let outputs = [
-        FileId::of_stream(&io::stdout()),
-        FileId::of_stream(&io::stderr()),
+/// Files that are written: none of them may be anything that is still to be read, or that
+/// something else is written to.
+fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    let written = [
+        ("failed", &cli.failed),
+        ("report", &cli.report),
+        ("summary-json", &cli.summary_json),
     ];
-    if outputs.contains(&Some(failed)) {
-        return Err(UsageError::FailedIsOutput(path.to_owned()));
+    let mut seen = vec![
+        ("stdout or stderr", FileId::of_stream(&io::stdout()), None),
+        ("stdout or stderr", FileId::of_stream(&io::stderr()), None),
+    ];
+    let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
+    let data = data.and_then(|path| FileId::of_path(Path::new(path)));
+    for (option, path) in written {
+        let Some(path) = path else {
+            continue;
+        };
+        let id = FileId::of_path(path);
+        let is_input = |id| data == Some(id) || sources.iter().any(|one| is_file(one, id));
+        if id.is_some_and(is_input) {
+            let path = path.clone();
+            return Err(UsageError::WritesInput { option, path });
+        }
+        let is_same = |(_, other, name): &&(&str, Option<FileId>, Option<&PathBuf>)| {
+            (id.is_some() && *other == id) || *name == Some(path)
+        };
+        if let Some((by, ..)) = seen.iter().find(is_same) {
+            let path = path.clone();
+            return Err(UsageError::WritesOutput { option, path, by });
+        }
+        let name = match option {
+            "failed" => "--failed",
+            "report" => "--report",
+            _ => "--summary-json",
+        };
+        seen.push((name, id, Some(path)));
     }
     Ok(())
 }
@@ -254,7 +313,7 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     };
     let http = &mut config.http;
     for header in &cli.headers {
-        for (name, value) in secrets::headers(header).map_err(secret("-H"))? {
+        for (name, value) in secrets::headers(header).map_err(secret("--header"))? {
             http.headers.append(name, value);
         }
     }
@@ -282,7 +341,9 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
 
 fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
     match &cli.user {
-        Some(text) => secrets::credentials(text).map(Some).map_err(secret("-u")),
+        Some(text) => secrets::credentials(text)
+            .map(Some)
+            .map_err(secret("--user")),
         None => secrets::from_environment(std::env::var_os(secrets::USER_VARIABLE))
             .map_err(secret(secrets::USER_VARIABLE)),
     }

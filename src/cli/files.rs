@@ -1,6 +1,26 @@
-//! Whether two names mean one file.
+//! Small files, and whether two names mean one file.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+
+/// Most that is read of a small file: a device that never ends would take all memory.
+const MOST: u64 = 1 << 20;
+
+/// The text of a file of headers, a password or settings.
+///
+/// # Errors
+/// When it can't be read, is too large, or no text.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+    // Editors of some systems put a mark in front.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
 
 /// A regular file, told apart from all others: also by hard links, and when it is only
 /// known as an open stream.

@@ -7,21 +7,18 @@
 
 use std::env::VarError;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use fetchall::Credentials;
 use http::{HeaderName, HeaderValue};
 
+use super::files::read_text;
 use super::values;
 
 /// Where `-u` may come from instead.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
 /// Where the password for a mail server may come from.
-const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
-/// Most that is read of such a file: a device that never ends would take all memory.
-const MOST: u64 = 1 << 20;
+pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 
 /// The headers of one `-H`: `NAME: VALUE`, or `@FILE` with one in each line.
 pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
@@ -29,7 +26,7 @@ pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let Some(path) = text.strip_prefix('@') else {
         return values::header(text).map(|header| vec![header]);
     };
-    let lines = read(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let lines = read_text(path).map_err(|error| format!("cannot read {path}: {error}"))?;
     let mut headers = Vec::new();
     for (number, line) in (1..).zip(lines.lines()) {
         let line = line.trim();
@@ -66,7 +63,7 @@ pub fn smtp_password(path: Option<&Path>) -> Result<Option<String>, String> {
         };
     };
     let shown = path.display();
-    let text = read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = read_text(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
         _ => Err(format!("{shown} has no password in its first line")),
@@ -80,23 +77,12 @@ fn password(path: &str) -> Result<String, String> {
         "what follows :@ is the name of a file; a password that begins with @ goes into one, or \
          into {USER_VARIABLE}"
     );
-    let text =
-        read(path).map_err(|error| format!("cannot read the password file: {error} ({hint})"))?;
+    let text = read_text(path)
+        .map_err(|error| format!("cannot read the password file: {error} ({hint})"))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err("the first line of the password file is empty".to_owned()),
     }
-}
-
-fn read(path: impl AsRef<Path>) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    // Editors of some systems put a mark in front.
-    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// What stands in the environment, if anything. It is taken as it is, so that a password may
@@ -108,6 +94,28 @@ pub fn from_environment(value: Option<OsString>) -> Result<Option<Credentials>, 
         Some(Ok(text)) => Ok(Some(plain_credentials(&text))),
         Some(Err(_)) => Err("it is not UTF-8".to_owned()),
     }
+}
+
+/// A URL, or an address without a scheme, with a mask instead of user and password.
+pub fn without_userinfo(url: &str, mask: &str) -> String {
+    let (scheme, rest) = match url.find("://") {
+        Some(at) => url.split_at(at + 3),
+        None => ("", url),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{mask}@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+/// A URL with a mask instead of what follows its host.
+pub fn without_path(url: &str, mask: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let path = url
+        .get(start..)
+        .and_then(|rest| rest.find(['/', '?', '#']))
+        .and_then(|at| url.get(..start + at));
+    path.map_or(url.to_owned(), |host| format!("{host}/{mask}"))
 }
 
 fn plain_credentials(text: &str) -> Credentials {

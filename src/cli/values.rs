@@ -2,16 +2,32 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use fetchall::{MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use url::Url;
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "a whole number from 1 is needed".to_owned())
+}
+
+pub fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 0 is needed".to_owned())
+}
+
+pub fn method(text: &str) -> Result<Method, String> {
+    text.parse()
+        .map_err(|_| "no method; write GET, HEAD, POST or PUT, for example".to_owned())
+}
+
+pub fn user_agent(text: &str) -> Result<HeaderValue, String> {
+    text.parse()
+        .map_err(|_| "it holds characters no header may hold, such as a line break".to_owned())
 }
 
 /// Each worker takes some kilobytes, and each request a descriptor: more than this many
@@ -21,7 +37,7 @@ const MOST_CONCURRENT: usize = 10_000;
 pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     match at_least_one(text)? {
         n if n.get() <= MOST_CONCURRENT => Ok(n),
-        _ => Err(format!("at most {MOST_CONCURRENT}")),
+        _ => Err(format!("at most {MOST_CONCURRENT} are possible")),
     }
 }
 
@@ -110,7 +126,9 @@ pub fn proxy(text: &str) -> Result<Proxy, String> {
     match text {
         // As curl has it: no proxy, whatever the environment says.
         "" => Ok(Proxy::Direct),
-        text => ProxyUrl::parse(text).map(Proxy::Url),
+        text => ProxyUrl::parse(text)
+            .map(Proxy::Url)
+            .map_err(|message| format!("{message}; the form is SCHEME://HOST:PORT")),
     }
 }
 
@@ -157,7 +175,7 @@ pub fn address(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err("no e-mail address".to_owned()),
+        _ => Err("no e-mail address; write ann@example.com".to_owned()),
     }
 }
 

@@ -46,7 +46,7 @@ pub enum CommandError {
 pub async fn run_command(
     command: &str,
     input: &str,
-    variables: &[(&str, String)],
+    variables: &[(String, String)],
     limit: Duration,
 ) -> Result<(), CommandError> {
     let name = || command.to_owned();
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("told");
         let command = format!("cat > {0}; echo \"$OUTCOME\" >> {0}", file.display());
-        let variables = [("OUTCOME", "ok".to_owned())];
+        let variables = [("OUTCOME".to_owned(), "ok".to_owned())];
         run_command(&command, "{}\n", &variables, LONG)
             .await
             .unwrap();

@@ -23,7 +23,7 @@ pub enum JournalError {
     #[error("it holds something else than records of fetchall; name another file")]
     Foreign,
     /// It can't be read or written.
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
 }
 

@@ -65,7 +65,7 @@ fn a_template_can_stand_in_a_file_and_be_wrong() {
         .expect_exit(2);
     assert!(
         done.stderr
-            .contains("-w: there is no field \"stauts\"; did you mean %{status}?"),
+            .contains("--format: there is no field \"stauts\"; did you mean %{status}?"),
         "{}",
         done.stderr
     );

@@ -9,6 +9,8 @@
 
 /// What waits does not take memory without end.
 mod ahead;
+/// Settings from files and the environment.
+mod config;
 /// The commands of docs/cookbook.md.
 mod cookbook;
 /// `--demo` and `--email-to`.
@@ -19,10 +21,16 @@ mod disk;
 mod environment;
 /// The programs under `examples/`, with their exact output.
 mod examples;
+/// `--explain`.
+mod explain;
 /// Results as templates and tables; lists and results with NULs.
 mod formats;
+/// `--generate`: the man page, and completions in the real shells.
+mod generate;
 /// What a run may not do: inner addresses, sizes without end, secrets in the open.
 mod guards;
+/// `-h`, `--help`, and what is said to who types something else.
+mod help;
 /// Hostile servers: what they do to a client, and what has to come of it.
 mod hostile;
 /// Many hosts: limits, paces, circuits, the end of a run.
@@ -39,6 +47,8 @@ mod library;
 mod list;
 /// Lines, files and journals that get in each other's way.
 mod mixups;
+/// `--smtp`, `--notify-cmd`, `--notify-url`, `--summary-json`.
+mod notify;
 /// `--pack`: all bodies in one WARC file.
 mod pack;
 /// What the program shows people while it runs.

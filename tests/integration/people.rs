@@ -86,22 +86,3 @@ fn escape_sequences_from_outside_come_out_harmless() {
     );
     assert!(done.stdout.contains("\\u{1b}[2Jbad"), "{:?}", done.stdout);
 }
-
-#[test]
-fn help_names_every_group_and_ends_with_examples() {
-    let done = Run::new().text().arg("--help").expect_exit(0);
-    for heading in [
-        "How many:",
-        "Retry:",
-        "Time and size:",
-        "Request:",
-        "Results:",
-        "People:",
-        "Practice:",
-        "When done:",
-        "Examples:",
-        "Exit codes:",
-    ] {
-        assert!(done.stdout.contains(heading), "{heading}");
-    }
-}

@@ -167,6 +167,7 @@ fn a_closed_stderr_is_no_reason_to_fail() {
         ])
         .args(["--progress=plain", "-v", &server.url("/now")])
         .env_remove("RUST_LOG")
+        .env("FETCHALL_NO_CONFIG", "1")
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(0));

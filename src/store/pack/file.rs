@@ -61,7 +61,7 @@ pub enum PackError {
         known: u64,
     },
     /// It can't be read or written.
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
 }
 

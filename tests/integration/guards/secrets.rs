@@ -368,8 +368,8 @@ fn usage_errors_repeat_no_secret() {
     let (nul, user) = (format!("X: {TOKEN}\n"), format!("pat:{PROXY}"));
     for (args, word) in [
         (vec!["-H", &*bad_headers], "line 1"),
-        (vec!["-H", &*header], "-H"),
-        (vec!["-H", TOKEN], "-H"),
+        (vec!["-H", &*header], "--header"),
+        (vec!["-H", TOKEN], "--header"),
         (vec!["-u", &*password], "password file"),
         (vec!["-x", &*bad_scheme], "--proxy"),
         (vec!["-x", &*bad_port], "--proxy"),

@@ -33,6 +33,7 @@ fn in_private(script: &str, disk: &Path, out: &Path, command: &[&str]) -> Option
         .args(command)
         .env("DISK", disk)
         .env("OUT", out)
+        .env("FETCHALL_NO_CONFIG", "1")
         .output()
         .unwrap();
     Some(output)

@@ -7,6 +7,7 @@ mod memory;
 mod out;
 mod run;
 mod server;
+mod smtp;
 mod terminal;
 mod tls;
 mod warc;
@@ -20,6 +21,7 @@ pub use run::{Done, Run, binary};
 pub use server::{
     Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
 };
+pub use smtp::{MailServer, USER};
 pub use terminal::Terminal;
 pub use tls::{Authority, TlsServer, self_signed};
 pub use warc::{Warc, WarcRecord};

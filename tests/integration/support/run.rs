@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fetchall::{ErrorKind, Record};
+use tempfile::TempDir;
 
 use super::peak;
 
@@ -19,13 +20,16 @@ pub fn binary() -> Command {
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
-    for name in [
-        "FETCHALL_USER",
-        "RUST_LOG",
-        "NO_COLOR",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-    ] {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FETCHALL_") {
+            command.env_remove(name);
+        }
+    }
+    // Neither the settings of whoever runs the tests nor those of the machine.
+    command
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("FETCHALL_NO_CONFIG", "1");
+    for name in ["RUST_LOG", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
         command.env_remove(name);
     }
     command
@@ -39,6 +43,7 @@ pub struct Run {
     env: Vec<(String, String)>,
     text: bool,
     bare: bool,
+    settings: Option<TempDir>,
 }
 
 /// What came of a run.
@@ -73,6 +78,15 @@ impl Run {
     pub fn args<I: IntoIterator<Item = impl Into<String>>>(mut self, args: I) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
+    }
+
+    /// With a file of these settings.
+    pub fn settings(mut self, toml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        std::fs::write(&path, toml).unwrap();
+        self.settings = Some(folder);
+        self.arg("--config").arg(path.to_str().unwrap())
     }
 
     /// A list on stdin.

@@ -36,6 +36,19 @@ impl Authority {
         file
     }
 
+    /// The files of a certificate for `name`, and of its key.
+    pub fn files(&self, name: &str) -> (NamedTempFile, NamedTempFile) {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let file = |pem: String| {
+            let mut file = NamedTempFile::new().unwrap();
+            file.write_all(pem.as_bytes()).unwrap();
+            file
+        };
+        (file(certificate.pem()), file(key.serialize_pem()))
+    }
+
     /// A server configuration with a certificate for `name`, changed by `change`.
     pub fn config(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

@@ -1,0 +1,228 @@
+//! `--explain`: what a kind of error means, and what to do about it.
+
+use clap::ArgMatches;
+use fetchall::{ErrorKind, FetchError};
+use http::StatusCode;
+
+use super::hints::nearest;
+use super::terminal::wants_color;
+use super::{STYLES, When};
+
+/// A section for each kind of error, and below `status` one for each status worth words.
+const PAGES: &str = include_str!("../../docs/errors.md");
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+
+/// The page of a kind or status, or of all; styled where stdout shows styles.
+///
+/// # Errors
+/// What is no kind: with the one that was probably meant, and all there are.
+pub fn page(kind: Option<&str>, line: &ArgMatches) -> Result<String, String> {
+    let when = line.get_one::<When>("color").copied().unwrap_or(When::Auto);
+    let page = match kind {
+        None => list(),
+        Some(kind) => of(kind)?,
+    };
+    Ok(plain(&page, wants_color(when, &std::io::stdout())))
+}
+
+fn of(kind: &str) -> Result<String, String> {
+    if let Some(section) = section(PAGES, "## ", kind) {
+        let text = match section.split_once("\n### ") {
+            Some((text, _)) => text.trim_end(),
+            None => section,
+        };
+        return Ok(format!("## {kind}\n{text}\n"));
+    }
+    if let Some(status) = status(kind) {
+        return Ok(status_page(status));
+    }
+    let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let meant = match nearest(kind, kinds.iter().copied()) {
+        Some(meant) => format!("; did you mean {}?", meant.replace('-', "_")),
+        None => String::new(),
+    };
+    Err(format!(
+        "{}: it is no kind of error{meant}\nkinds are {}, or a status such as 429",
+        kind.escape_debug(),
+        kinds.join(", ")
+    ))
+}
+
+/// Of `404` or `404 Not Found`.
+fn status(text: &str) -> Option<StatusCode> {
+    let number = text.split(' ').next()?.parse().ok()?;
+    StatusCode::from_u16(number).ok().filter(|_| number < 600)
+}
+
+fn status_page(status: StatusCode) -> String {
+    let number = status.as_str();
+    let reason = status
+        .canonical_reason()
+        .unwrap_or("a status without a name");
+    let words = section(PAGES, "## ", "status").and_then(|all| section(all, "### ", number));
+    let words = words.unwrap_or(match status.as_u16() {
+        100..=199 => "An interim answer; fetchall waits for the one that follows.",
+        200..=299 => "Not an error: the URL was fetched.",
+        300..=399 => {
+            "A redirect. It is followed if it names where to; as a final answer it has failed\n(status), but for 304 with --refresh."
+        }
+        400..=499 => "The server finds fault with the request: look at the URL, the method and the headers.",
+        _ => "The server, or a proxy before it, has failed.",
+    });
+    let mut page = format!("## {number} {reason}\n\n{}\n", words.trim());
+    if status.is_client_error() || status.is_server_error() {
+        let error = FetchError::Status {
+            status,
+            retry_after: None,
+            note: None,
+        };
+        let again = if error.is_transient() {
+            "yes, up to `--retries` times"
+        } else {
+            "no; it is final"
+        };
+        page.push_str(&format!(
+            "\n- **Retried**: {again}.\n- **Rehearse**: `fetchall urls.txt --simulate-failure={number}=30%`\n- **More**: `fetchall --explain status`\n"
+        ));
+    }
+    page
+}
+
+/// The text below a heading, up to the next one of its level or above.
+fn section<'t>(text: &'t str, mark: &str, name: &str) -> Option<&'t str> {
+    let heading = format!("\n{mark}{name}\n");
+    let (_, rest) = text.split_once(&heading)?;
+    let end = rest.find(&format!("\n{mark}")).unwrap_or(rest.len());
+    rest.get(..end)
+}
+
+/// Every kind with its first sentence.
+fn list() -> String {
+    let mut page = String::from("## Kinds of errors\n\n");
+    for kind in ErrorKind::ALL {
+        let section = section(PAGES, "## ", kind.as_str()).unwrap_or_default();
+        let first = section.trim().lines().next().unwrap_or_default();
+        page.push_str(&format!("  {kind:<16} {first}\n"));
+    }
+    page.push_str(
+        "\nOne of them: `fetchall --explain KIND`; also a status: `fetchall --explain 429`\n",
+    );
+    page
+}
+
+/// Markdown as people read it on a terminal, or in a pipe. Commands stay in one line, to be
+/// copied, and so do rows of a table, which are indented.
+fn plain(page: &str, styled: bool) -> String {
+    let style = STYLES.get_header();
+    let bold = |text: &str| {
+        if styled {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    };
+    let mut text = String::new();
+    for line in page.lines() {
+        let line = line.replace('`', "");
+        if let Some(title) = line.strip_prefix("## ") {
+            text.push_str(&bold(title));
+        } else if let Some((label, rest)) = line
+            .strip_prefix("- **")
+            .and_then(|line| line.split_once("**"))
+        {
+            let rest = if label == "Rehearse" {
+                rest.to_owned()
+            } else {
+                wrapped(rest, label.len())
+            };
+            text.push_str(&format!("{}{rest}", bold(label)));
+        } else if line.starts_with(' ') {
+            text.push_str(&line);
+        } else {
+            text.push_str(&wrapped(&line, 0));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Breaks a line between words where it gets too long; what goes on is indented. `before`
+/// letters stand in front of it.
+fn wrapped(line: &str, before: usize) -> String {
+    let mut text = String::new();
+    let mut column = before;
+    for (index, word) in line.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > WIDTH {
+            text.push_str("\n  ");
+            column = 2;
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headings(mark: &str) -> Vec<&'static str> {
+        PAGES
+            .lines()
+            .filter_map(|line| line.strip_prefix(mark))
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_has_its_section_and_every_section_its_kind_in_the_same_order() {
+        let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(headings("## "), kinds);
+    }
+
+    #[test]
+    fn every_section_says_what_it_means_and_what_to_do() {
+        for kind in ErrorKind::ALL {
+            let page = of(kind.as_str()).unwrap();
+            for label in ["Means", "Retried", "Next", "Flags", "Rehearse"] {
+                assert!(
+                    page.contains(&format!("\n- **{label}**: ")),
+                    "{kind}: {label}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_status_section_is_one_of_an_error() {
+        let statuses = headings("### ");
+        assert!(statuses.len() > 15);
+        for text in statuses {
+            let status = status(text).unwrap();
+            assert!(status.as_u16() >= 400, "{text}");
+            assert!(!status_page(status).contains("finds fault"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_retried_is_told_as_it_is_done() {
+        for status in 400..600 {
+            let page = of(&status.to_string()).unwrap();
+            let error = FetchError::Status {
+                status: StatusCode::from_u16(status).unwrap(),
+                retry_after: None,
+                note: None,
+            };
+            assert_eq!(
+                page.contains("Retried**: yes"),
+                error.is_transient(),
+                "{status}"
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `--generate`: the man page, and completions for shells.
+
+use std::io;
+
+use clap::{Arg, CommandFactory, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+
+use super::{Cli, help, options};
+
+/// What can be generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// A page for man.
+    Man,
+    /// Completions for bash.
+    Bash,
+    /// Completions for zsh.
+    Zsh,
+    /// Completions for fish.
+    Fish,
+    /// Completions for PowerShell.
+    Powershell,
+}
+
+/// The man page or the completions.
+pub fn text(what: What) -> String {
+    match what {
+        What::Man => man(),
+        What::Bash => completions(Shell::Bash),
+        What::Zsh => completions(Shell::Zsh),
+        What::Fish => completions(Shell::Fish),
+        What::Powershell => completions(Shell::PowerShell),
+    }
+}
+
+fn completions(shell: Shell) -> String {
+    let mut command = Cli::command().mut_args(completed);
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "fetchall", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// What shells are told of an argument: which of them are names of files and folders.
+fn completed(arg: Arg) -> Arg {
+    let hint = match arg.get_id().as_str() {
+        "output_dir" => ValueHint::DirPath,
+        "inputs" | "pack" | "journal" | "failed" | "cacert" | "config" => ValueHint::FilePath,
+        "proxy" => ValueHint::Url,
+        "user" | "proxy_user" | "headers" | "data" | "user_agent" | "email_to" => ValueHint::Other,
+        _ => return arg,
+    };
+    arg.value_hint(hint)
+}
+
+fn man() -> String {
+    // All options in a row would fill a screen before the first of them is explained.
+    let command = Cli::command().override_usage("fetchall [OPTIONS] [INPUT]...");
+    let man = Man::new(command).manual("User Commands");
+    let mut page = Vec::new();
+    // Nothing that is written to memory fails.
+    let _ = sections(&man, &mut page);
+    String::from_utf8_lossy(&page).into_owned()
+}
+
+fn sections(man: &Man, page: &mut Vec<u8>) -> io::Result<()> {
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    let mut roff = Roff::new();
+    listed(&mut roff, "EXIT STATUS", &help::EXIT_CODES);
+    listed(&mut roff, "ENVIRONMENT", &help::ENVIRONMENT);
+    roff.control("PP", []);
+    roff.text([roman(settable())]);
+    listed(&mut roff, "FILES", &help::FILES);
+    roff.control("PP", []);
+    roff.text([roman(help::PRECEDENCE)]);
+    roff.control("SH", ["EXAMPLES"]);
+    for (example, what) in help::EXAMPLES {
+        roff.control("TP", []);
+        roff.text([bold(example)]);
+        roff.text([roman(what)]);
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([
+        bold("curl"),
+        roman("(1), "),
+        bold("wget"),
+        roman("(1), "),
+        bold("jq"),
+        roman("(1)"),
+    ]);
+    roff.to_writer(page)
+}
+
+/// What can be set in files and the environment: all but a few.
+fn settable() -> String {
+    let command = Cli::command();
+    let others: Vec<_> = command
+        .get_arguments()
+        .filter(|arg| !options::is_setting(arg))
+        .filter_map(|arg| Some(format!("--{}", arg.get_long()?)))
+        .collect();
+    format!(
+        "Every option but {} can be set in a file, under its long name, and in the environment: \
+         FETCHALL_ and that name in capitals, with _ for hyphens and dots.",
+        others.join(", ")
+    )
+}
+
+fn listed(roff: &mut Roff, title: &str, rows: &[(&str, &str)]) {
+    roff.control("SH", [title]);
+    for (name, what) in rows {
+        roff.control("TP", []);
+        roff.text([italic(*name)]);
+        roff.text([roman(*what)]);
+    }
+}

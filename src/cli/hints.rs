@@ -1,0 +1,301 @@
+//! What people type who know other programs, and what they find here instead.
+
+use std::error::Error;
+use std::io;
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use fetchall::Problem;
+
+/// How close a name must be to be suggested, as `strsim` measures it.
+const CLOSE: f64 = 0.8;
+
+/// The name that was probably meant.
+pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let text = text.to_lowercase().replace('_', "-");
+    names
+        .map(|name| {
+            let plain = name.to_lowercase().replace('_', "-");
+            (strsim::jaro_winkler(&text, &plain), name)
+        })
+        .filter(|(likeness, _)| *likeness > CLOSE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
+/// Flags of curl, wget and others that are none here.
+const FLAGS: [(&[&str], &str); 33] = [
+    (
+        &[
+            "-O",
+            "--remote-name",
+            "--remote-name-all",
+            "--output",
+            "--output-document",
+            "--out",
+            "-P",
+            "--directory-prefix",
+        ],
+        "-o DIR saves each body below DIR, under a name that its URL makes",
+    ),
+    (
+        &["-s", "--silent", "--no-verbose"],
+        "-q says nothing on stderr but errors of the run",
+    ),
+    (
+        &["-S", "--show-error"],
+        "errors are shown anyway, also with -q those of the run",
+    ),
+    (
+        &["-L", "--location", "--follow", "--follow-redirects"],
+        "redirects are followed anyway; --max-redirects 0 turns that off",
+    ),
+    (
+        &["-f", "--fail"],
+        "a status other than 2xx counts as failed anyway, and the exit code is 1",
+    ),
+    (
+        &[
+            "-Z",
+            "--parallel",
+            "--parallel-max",
+            "--parallel-immediate",
+            "--jobs",
+            "--threads",
+            "--workers",
+            "-c",
+            "--connections",
+        ],
+        "all URLs are fetched at the same time anyway; -j N says how many at most",
+    ),
+    (
+        &["-i", "--input", "--input-file", "--list", "--file"],
+        "a list is an argument: fetchall FILE; --json tells of each response",
+    ),
+    (&["--url", "--urls"], "a URL is an argument: fetchall URL"),
+    (
+        &["-t", "--tries", "--retry"],
+        "--retries N is the number of tries after the first",
+    ),
+    (
+        &["--wait", "--delay"],
+        "--host-interval DUR keeps the requests to a host apart",
+    ),
+    (
+        &["-T", "--timeout", "--read-timeout", "--dns-timeout"],
+        "-m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
+    ),
+    (&["--upload-file"], "-X PUT -d @FILE sends a file"),
+    (
+        &[
+            "-C",
+            "--continue",
+            "--continue-at",
+            "--resume",
+            "--no-clobber",
+        ],
+        "with -o DIR the same command again goes on where it ended",
+    ),
+    (
+        &["-N", "--timestamping"],
+        "--refresh asks the servers what has changed",
+    ),
+    (
+        &["-r", "--recursive", "--mirror", "-p", "--page-requisites"],
+        "nothing is crawled: pipe the URLs that you want into fetchall",
+    ),
+    (&["-e", "--referer"], "-H 'Referer: URL' sends one"),
+    (
+        &["-b", "--cookie", "--load-cookies"],
+        "-H 'Cookie: NAME=VALUE' sends one",
+    ),
+    (
+        &["-F", "--form"],
+        "-d DATA sends a form, and -d @FILE a file; no parts are put together",
+    ),
+    (
+        &[
+            "--data-binary",
+            "--data-raw",
+            "--data-ascii",
+            "--post-data",
+            "--post-file",
+        ],
+        "-d DATA sends it as it is, and -d @FILE a file",
+    ),
+    (&["--method"], "-X METHOD is the method of every request"),
+    (&["--spider"], "-I asks for the head only"),
+    (&["-K"], "--config FILE reads settings in TOML"),
+    (
+        &["--compressed"],
+        "compressed bodies are asked for anyway; --no-compression turns that off",
+    ),
+    (
+        &["--limit-rate"],
+        "--rate N/s limits requests; bytes are not limited",
+    ),
+    (
+        &["--max-filesize", "--quota"],
+        "--max-size SIZE limits a body",
+    ),
+    (
+        &["--no-check-certificate", "--no-verify"],
+        "-k accepts any certificate",
+    ),
+    (
+        &["--ca-certificate", "--capath"],
+        "--cacert FILE names the authorities to trust",
+    ),
+    (
+        &["--http2", "--http1.0"],
+        "HTTP/2 is used where a server has it; --http1.1 turns that off",
+    ),
+    (&["--http3"], "there is no HTTP/3"),
+    (
+        &["-D", "--dump-header", "--server-response"],
+        "--json tells status, type and validators of each response",
+    ),
+    (&["--debug", "--trace", "-d2"], "-vv tells of every request"),
+    (
+        &["--completions", "--completion"],
+        "--generate bash prints completions",
+    ),
+    (&["--man", "--manual"], "--generate man prints the man page"),
+];
+
+/// Words that are commands of other programs.
+const WORDS: [(&[&str], &str); 6] = [
+    (&["help"], "fetchall --help"),
+    (&["version"], "fetchall --version"),
+    (&["demo"], "fetchall --demo"),
+    (&["completions", "completion"], "fetchall --generate bash"),
+    (&["config"], "fetchall --print-config"),
+    (
+        &["get", "fetch", "download", "run"],
+        "fetchall urls.txt, or fetchall URL",
+    ),
+];
+
+fn of<'t>(table: &[(&[&str], &'t str)], word: &str) -> Option<&'t str> {
+    let found = table.iter().find(|(words, _)| words.contains(&word));
+    found.map(|(_, text)| *text)
+}
+
+/// What there is instead of a flag of other programs.
+pub fn flag(flag: &str) -> Option<&'static str> {
+    of(&FLAGS, flag)
+}
+
+/// What a word stands for that would be a command of another program.
+pub fn command(word: &str) -> Option<&'static str> {
+    of(&WORDS, word)
+}
+
+/// Says what there is instead of a flag of other programs.
+pub fn add(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    match self::flag(flag.split('=').next().unwrap_or_default()) {
+        Some(hint) => {
+            let tips = vec![StyledStr::from(hint)];
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+            // What it found by likeness is another flag.
+            error.remove(ContextKind::SuggestedArg);
+            error.remove(ContextKind::Usage);
+        }
+        // "To pass it as a value" is no help where values are files and URLs.
+        None if error.get(ContextKind::SuggestedArg).is_none() => {
+            let tip = "fetchall -h lists the options".to_owned();
+            let tips = vec![StyledStr::from(tip)];
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+        None => {}
+    }
+    error
+}
+
+/// What can be done about a problem of the run, where its cause tells.
+pub fn next_step(problem: &Problem) -> Option<&'static str> {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let writes = match problem {
+        Problem::Input(_) => false,
+        Problem::Report(_) | Problem::Save(_) => true,
+        Problem::Transport(_) | Problem::Internal(_) => return None,
+    };
+    match (writes, kind_below(problem)?) {
+        (true, NotFound) => Some("create its folder first"),
+        (true, NotADirectory) => Some("a file stands where a folder is needed; name another place"),
+        (true, IsADirectory) => Some("it is a folder; name a file"),
+        (true, PermissionDenied) => Some("choose a place where you may write"),
+        (false, IsADirectory) => Some("name the files in it"),
+        (false, PermissionDenied) => {
+            Some("ask its owner, or read it as who may: sudo cat FILE | fetchall")
+        }
+        _ => None,
+    }
+}
+
+/// What the system said.
+fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        if let Some(io) = error.downcast_ref::<std::sync::Arc<io::Error>>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, options};
+    use super::*;
+    use clap::CommandFactory;
+
+    /// The flags that a text names.
+    fn flags(text: &str) -> impl Iterator<Item = &str> {
+        text.split([' ', ';', ',', ':', '.'])
+            .filter(|word| word.starts_with('-') && word.len() > 1)
+    }
+
+    #[test]
+    fn hints_are_for_flags_that_are_not_there_and_name_those_that_are() {
+        let mut command = Cli::command();
+        command.build();
+        let knows = |flag: &str| {
+            command.get_arguments().any(|arg| {
+                let short = arg.get_short().map(|short| format!("-{short}"));
+                short.as_deref() == Some(flag) || format!("--{}", options::long(arg)) == flag
+            })
+        };
+        for (foreign, hint) in FLAGS {
+            for flag in foreign {
+                assert!(!knows(flag), "{flag} is there");
+            }
+            for flag in flags(hint) {
+                let flag = if flag == "-vv" { "-v" } else { flag };
+                let flag = if flag == "--http1" { "--http1.1" } else { flag };
+                assert!(knows(flag), "{flag} in {hint:?}");
+            }
+        }
+        for (_, hint) in WORDS {
+            assert!(flags(hint).all(knows), "{hint}");
+        }
+    }
+
+    #[test]
+    fn what_is_near_is_suggested_and_nothing_else() {
+        let names = || ["concurrency", "per-host", "retries"].into_iter();
+        assert_eq!(nearest("concurency", names()), Some("concurrency"));
+        assert_eq!(nearest("per_host", names()), Some("per-host"));
+        assert_eq!(nearest("colour", names()), None);
+    }
+}

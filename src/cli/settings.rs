@@ -1,0 +1,350 @@
+//! One command line out of several sources: what stands there beats the environment, the
+//! environment the files, and the files the defaults.
+//!
+//! All values go through the same parsers, since they are put into one command line.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+
+use super::options::{Given, Origin, SettingError, exclude_each_other};
+use super::read::Refused;
+
+/// A setting that is not used, and why.
+#[derive(Debug)]
+pub struct Unused {
+    pub given: Given,
+    pub why: String,
+}
+
+/// What all sources together come to.
+#[derive(Debug)]
+pub struct Settled {
+    pub matches: ArgMatches,
+    /// Where the value of an option comes from, if from elsewhere than the command line.
+    pub origins: BTreeMap<String, Origin>,
+    pub unused: Vec<Unused>,
+}
+
+/// Puts the sources, the first one beating the next, under the command line `line`.
+///
+/// # Errors
+/// When a source contradicts itself, or a value is none that its option takes.
+pub fn settle(
+    command: &mut Command,
+    args: &[OsString],
+    line: &ArgMatches,
+    mut sources: Vec<Vec<Given>>,
+) -> Result<Settled, Refused> {
+    for source in &sources {
+        contradiction(command, source)?;
+    }
+    let mut resting = Vec::new();
+    loop {
+        let (mut used, mut unused) = layered(command, line, &sources);
+        let (matches, needy) = parse(command, args, line, &mut used)?;
+        let Some(first) = needy.into_iter().next() else {
+            unused.extend(resting);
+            let origins = used.into_iter().map(|given| (given.id, given.origin));
+            return Ok(Settled {
+                matches,
+                origins: origins.collect(),
+                unused,
+            });
+        };
+        // What gave way to it need not do so any more, and may be what others need.
+        for source in &mut sources {
+            source.retain(|given| *given != first);
+        }
+        resting.push(Unused {
+            given: first,
+            why: "needs an option that is not given".to_owned(),
+        });
+    }
+}
+
+/// The settings that are used, and those that give way to the command line or to a source
+/// before theirs.
+fn layered(
+    command: &Command,
+    line: &ArgMatches,
+    sources: &[Vec<Given>],
+) -> (Vec<Given>, Vec<Unused>) {
+    let mut used: Vec<Given> = Vec::new();
+    let mut unused = Vec::new();
+    // Those that are on, with the name of who set them.
+    let mut on = given_on(command, line);
+    let mut decided: Vec<String> = on.iter().map(|(id, _)| id.clone()).collect();
+    for given in sources.iter().flatten().cloned() {
+        if decided.contains(&given.id) {
+            continue;
+        }
+        decided.push(given.id.clone());
+        let mut stronger = on.iter().filter(|_| given.is_on());
+        match stronger.find(|(id, _)| exclude_each_other(command, id, &given.id)) {
+            Some((_, who)) => {
+                let why = format!("gives way to {who}");
+                unused.push(Unused { given, why });
+            }
+            None => {
+                if given.is_on() {
+                    on.push((given.id.clone(), format!("--{}", given.long)));
+                }
+                used.push(given);
+            }
+        }
+    }
+    (used, unused)
+}
+
+/// What stands on the command line, with its name there.
+fn given_on(command: &Command, line: &ArgMatches) -> Vec<(String, String)> {
+    let is_given = |id: &str| line.value_source(id) == Some(ValueSource::CommandLine);
+    let given = command.get_arguments().filter_map(|arg| {
+        let id = arg.get_id().as_str();
+        let name = arg
+            .get_long()
+            .map_or(id.to_owned(), |long| format!("--{long}"));
+        is_given(id).then(|| (id.to_owned(), name))
+    });
+    given.collect()
+}
+
+/// Two settings of one source that can't be used together are a mistake in it.
+fn contradiction(command: &Command, source: &[Given]) -> Result<(), SettingError> {
+    for (index, one) in source.iter().enumerate() {
+        let rest = source.iter().skip(index + 1);
+        let mut others = rest.filter(|other| one.is_on() && other.is_on());
+        if let Some(other) = others.find(|other| exclude_each_other(command, &one.id, &other.id)) {
+            let with = match &other.origin {
+                Origin::Variable(name) => name.clone(),
+                Origin::File { line, .. } => format!("{} (line {line})", other.long),
+            };
+            let message = format!("it can't be used together with {with}; take one of them out");
+            return Err(one.origin.error(&one.long, message));
+        }
+    }
+    Ok(())
+}
+
+/// Parses all of it. What needs an option that nobody has given is taken out of `used` and
+/// handed back: `sync = true` in a file is meant for runs that save.
+fn parse(
+    command: &mut Command,
+    args: &[OsString],
+    line: &ArgMatches,
+    used: &mut Vec<Given>,
+) -> Result<(ArgMatches, Vec<Given>), Refused> {
+    match attempt(command, args, used) {
+        Ok(matches) => return Ok((matches, Vec::new())),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {}
+        Err(error) => return Err(blame(command, used, error)),
+    }
+    // clap does not tell which of them it was. What an option needs may itself come from here,
+    // so they are added one by one until none can be added any more.
+    let mut needy = std::mem::take(used);
+    loop {
+        let before = needy.len();
+        let mut rest = Vec::new();
+        for given in needy {
+            used.push(given);
+            let missing = attempt(command, args, used)
+                .is_err_and(|error| error.kind() == ErrorKind::MissingRequiredArgument);
+            if missing {
+                rest.extend(used.pop());
+            }
+        }
+        needy = rest;
+        if needy.len() == before {
+            break;
+        }
+    }
+    match attempt(command, args, used) {
+        Ok(matches) => Ok((matches, needy)),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            Err(missing(command, line, error))
+        }
+        Err(error) => Err(blame(command, used, error)),
+    }
+}
+
+fn attempt(
+    command: &mut Command,
+    args: &[OsString],
+    used: &[Given],
+) -> Result<ArgMatches, clap::Error> {
+    let (program, rest) = args.split_at(args.len().min(1));
+    let settings = used.iter().flat_map(Given::arguments);
+    let all = program
+        .iter()
+        .cloned()
+        .chain(settings)
+        .chain(rest.iter().cloned());
+    command.try_get_matches_from_mut(all)
+}
+
+/// Names the setting whose value is wrong. If it is none of them, clap has the word.
+fn blame(command: &mut Command, used: &[Given], error: clap::Error) -> Refused {
+    for given in used {
+        let alone = std::slice::from_ref(given);
+        if let Err(error) = attempt(command, &[OsString::from("fetchall")], alone)
+            && error.kind() != ErrorKind::MissingRequiredArgument
+        {
+            return Refused::Setting(given.origin.error(&given.long, cause(&error)));
+        }
+    }
+    Refused::Usage(Box::new(error))
+}
+
+/// Which option of the command line it was that needs another one.
+fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refused {
+    let Some(ContextValue::Strings(needed)) = error.get(ContextKind::InvalidArg) else {
+        return Refused::Usage(Box::new(error));
+    };
+    let needed = needed.clone();
+    for (id, name) in given_on(command, line) {
+        let alone = std::iter::once(OsString::from("fetchall")).chain(written(line, &id, &name));
+        let needs = command
+            .try_get_matches_from_mut(alone)
+            .err()
+            .and_then(|error| match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::Strings(needs)) => Some(needs.clone()),
+                _ => None,
+            });
+        if needs.is_some_and(|needs| needs.iter().all(|one| needed.contains(one))) {
+            let needed: Vec<_> = needed.iter().map(|one| choices(one)).collect();
+            return Refused::Setting(SettingError(format!(
+                "{name} needs {}; give it as well, or leave {name} out",
+                needed.join(" and ")
+            )));
+        }
+    }
+    Refused::Usage(Box::new(error))
+}
+
+/// An option as it may stand on the command line, by its long name.
+fn written(line: &ArgMatches, id: &str, name: &str) -> Vec<OsString> {
+    let flag = OsString::from(name);
+    let values: Vec<_> = match line.get_raw(id) {
+        Some(raw) => raw.collect(),
+        None => return vec![flag],
+    };
+    // A switch has a value, too: whether it is on.
+    let takes_none = line.try_get_one::<bool>(id).is_ok() || line.try_get_one::<u8>(id).is_ok();
+    if takes_none || values.is_empty() {
+        return vec![flag];
+    }
+    let with = |value: &std::ffi::OsStr| {
+        let mut argument = flag.clone();
+        argument.push("=");
+        argument.push(value);
+        argument
+    };
+    values.into_iter().map(with).collect()
+}
+
+/// `<--output-dir <DIR>|--pack <FILE>>` as people say it.
+fn choices(needed: &str) -> String {
+    let inner = needed
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'))
+        .unwrap_or(needed);
+    inner.replace(">|", "> or ").replace("|--", " or --")
+}
+
+/// What is wrong with a value, without where it stands.
+fn cause(error: &clap::Error) -> String {
+    if let Some(source) = error.source() {
+        return match error.get(ContextKind::InvalidValue) {
+            Some(ContextValue::String(value)) => format!("{value:?}: {source}"),
+            _ => source.to_string(),
+        };
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let (value, valid) = (
+        text(ContextKind::InvalidValue),
+        text(ContextKind::ValidValue),
+    );
+    if valid.is_empty() {
+        return "a value is needed".to_owned();
+    }
+    let meant = match text(ContextKind::SuggestedValue) {
+        meant if meant.is_empty() => meant,
+        meant => format!("; did you mean {meant}?"),
+    };
+    format!("{value:?} is none of {valid}{meant}")
+}
+
+impl Settled {
+    /// A command line to which nothing was added.
+    pub fn of(line: ArgMatches) -> Self {
+        Self {
+            matches: line,
+            origins: BTreeMap::new(),
+            unused: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::options::{Value, settings, variable};
+    use super::super::{Cli, environment, file};
+    use super::*;
+    use clap::CommandFactory;
+
+    fn command() -> Command {
+        let mut command = Cli::command();
+        command.build();
+        command
+    }
+
+    #[test]
+    fn the_file_of_the_user_beats_that_of_the_machine() {
+        let mut command = command();
+        let read =
+            |name: &str, text: &str| file::parse(text, Path::new(name), &Cli::command()).unwrap();
+        let own = read("/own", "retries = 1\njson = false\n");
+        let machine = read("/machine", "retries = 2\njson = true\nmax-redirects = 4\n");
+        let args = [OsString::from("fetchall")];
+        let line = command.try_get_matches_from_mut(&args).unwrap();
+        let settled = settle(&mut command, &args, &line, vec![own, machine]).unwrap();
+        assert_eq!(settled.matches.get_one::<u32>("retries"), Some(&1));
+        assert_eq!(settled.matches.get_one::<u32>("max_redirects"), Some(&4));
+        assert!(!settled.matches.get_flag("json"));
+        assert_eq!(settled.origins.get("json").unwrap().to_string(), "/own:2");
+    }
+
+    /// Whatever option is added can be set everywhere, under a name of its own.
+    #[test]
+    fn every_setting_has_a_key_and_a_variable_of_its_own() {
+        let command = command();
+        let mut names: Vec<_> = settings(&command).map(variable).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for arg in settings(&command) {
+            let (id, long) = (arg.get_id(), arg.get_long().unwrap_or_default());
+            assert!(!long.is_empty(), "{id} has no long name");
+            let name = variable(arg);
+            let get = |asked: &str| (asked == name).then(|| OsString::from("1"));
+            let given = environment::read(&command, get).unwrap();
+            assert_eq!(given.len(), 1, "{id}");
+            let switch = given.iter().any(|given| given.value == Value::On);
+            let text = format!("{long} = {}", if switch { "true" } else { "'1'" });
+            let given = file::parse(&text, Path::new("/x"), &command).unwrap();
+            assert!(given.iter().all(|given| given.id == id.as_str()), "{id}");
+        }
+    }
+}

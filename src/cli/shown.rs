@@ -1,0 +1,219 @@
+//! `--print-config`: every setting, and where it comes from. What is printed can be read as a
+//! file of settings, but for the secrets.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
+
+use super::options::{Takes, Value, long, settings};
+use super::settings::{Settled, Unused};
+use super::{environment, secrets};
+
+/// Instead of a secret.
+const MASK: &str = "***";
+/// Where the origins begin, if the values let them.
+const COLUMN: usize = 32;
+
+/// The settings, with the files that were looked for and whether they are there.
+pub fn text(command: &Command, settled: &Settled, files: &[(PathBuf, bool)]) -> String {
+    let mut text = String::new();
+    for (path, is_there) in files {
+        let found = if *is_there { "read" } else { "not there" };
+        text.push_str(&format!("# {} ({found})\n", path.display()));
+    }
+    let mut heading = None;
+    for arg in settings(command) {
+        if arg.get_help_heading() != heading {
+            heading = arg.get_help_heading();
+            text.push_str(&format!("\n# {}\n", heading.unwrap_or_default()));
+        }
+        text.push_str(&line(arg, settled));
+        for unused in settled
+            .unused
+            .iter()
+            .filter(|one| one.given.id == *arg.get_id())
+        {
+            text.push_str(&passed_over(arg, unused));
+        }
+    }
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for (name, meant) in environment::strangers(command, names) {
+        let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
+        text.push_str(&format!("\n# {name} sets no option{meant}\n"));
+    }
+    text
+}
+
+fn line(arg: &Arg, settled: &Settled) -> String {
+    let (name, id) = (key(arg), arg.get_id().as_str());
+    let source = settled.matches.value_source(id);
+    let origin = match (settled.origins.get(id), source) {
+        (Some(origin), _) => origin.to_string(),
+        (None, Some(ValueSource::CommandLine)) => "flag".to_owned(),
+        _ => default(arg),
+    };
+    match value(arg, settled) {
+        Some(value) => aligned(&format!("{name} = {value}"), &origin),
+        None => aligned(&format!("# {name} ="), &origin),
+    }
+}
+
+fn aligned(setting: &str, origin: &str) -> String {
+    format!("{setting:<COLUMN$} # {origin}\n")
+}
+
+/// A dot would make a table of it.
+fn key(arg: &Arg) -> String {
+    let long = long(arg);
+    if long.contains('.') {
+        format!("\"{long}\"")
+    } else {
+        long.to_owned()
+    }
+}
+
+/// The default, as the help tells it where it is no value.
+fn default(arg: &Arg) -> String {
+    let help = arg.get_long_help().or_else(|| arg.get_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let told = help
+        .split_once("[default: ")
+        .and_then(|(_, rest)| rest.split_once(']'));
+    match told {
+        Some((told, _)) => {
+            let words: Vec<_> = told.split_whitespace().collect();
+            format!("default: {}", words.join(" "))
+        }
+        None => "default".to_owned(),
+    }
+}
+
+fn value(arg: &Arg, settled: &Settled) -> Option<String> {
+    let id = arg.get_id().as_str();
+    let matches = &settled.matches;
+    match Takes::of(arg) {
+        Takes::Switch => Some(matches.get_flag(id).to_string()),
+        Takes::Count => Some(matches.get_count(id).to_string()),
+        takes => {
+            if id == "user"
+                && matches.value_source(id).is_none()
+                && settled.origins.contains_key(id)
+            {
+                return Some(quoted(MASK));
+            }
+            let values: Vec<_> = matches.get_raw(id)?.map(|raw| shown(arg, raw)).collect();
+            match takes {
+                Takes::Many => Some(format!("[{}]", values.join(", "))),
+                Takes::Perhaps if values.is_empty() => Some("true".to_owned()),
+                _ => values.into_iter().next(),
+            }
+        }
+    }
+}
+
+/// A setting that something else was stronger than.
+fn passed_over(arg: &Arg, unused: &Unused) -> String {
+    let given = &unused.given;
+    let value = match &given.value {
+        Value::Off => "false".to_owned(),
+        Value::On => "true".to_owned(),
+        Value::Times(times) => times.to_string(),
+        Value::Elsewhere => quoted(MASK),
+        Value::Texts(texts) => {
+            let texts: Vec<_> = texts.iter().map(|text| shown(arg, text)).collect();
+            texts.join(", ")
+        }
+    };
+    let origin = format!("{}, {}", given.origin, unused.why);
+    aligned(&format!("# {} = {value}", key(arg)), &origin)
+}
+
+fn shown(arg: &Arg, raw: &OsStr) -> String {
+    let text = masked(long(arg), &raw.to_string_lossy());
+    let is_number = text
+        .parse::<u64>()
+        .is_ok_and(|number| number.to_string() == text);
+    if is_number { text } else { quoted(&text) }
+}
+
+/// The value of an option without what may be a secret in it: a user name may be a token.
+fn masked(option: &str, text: &str) -> String {
+    match option {
+        "user" | "proxy-user" => MASK.to_owned(),
+        "data" | "header" if text.starts_with('@') => text.to_owned(),
+        "data" => MASK.to_owned(),
+        "header" => match text.split_once(':') {
+            Some((name, _)) => format!("{name}: {MASK}"),
+            None => MASK.to_owned(),
+        },
+        "notify-cmd" => match text.split_once(' ') {
+            Some((program, _)) => format!("{program} {MASK}"),
+            None => text.to_owned(),
+        },
+        // The path of such a URL is often all that guards it.
+        "notify-url" => secrets::without_path(&secrets::without_userinfo(text, MASK), MASK),
+        "proxy" | "smtp" => secrets::without_userinfo(text, MASK),
+        _ if text.contains("://") => secrets::without_userinfo(text, MASK),
+        _ => text.to_owned(),
+    }
+}
+
+/// A text as TOML has it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_whatever_form_they_have() {
+        for (option, text, shown) in [
+            ("user", "me:s3cret", "***"),
+            ("user", "s3cret", "***"),
+            ("proxy-user", "me:s3cret", "***"),
+            ("header", "X-Token: s3cret", "X-Token: ***"),
+            ("header", "s3cret", "***"),
+            ("header", "@headers.txt", "@headers.txt"),
+            ("data", "s3cret", "***"),
+            (
+                "proxy",
+                "http://me:s3cret@proxy:3128",
+                "http://***@proxy:3128",
+            ),
+            ("proxy", "me:s3@cret@proxy:3128", "***@proxy:3128"),
+            ("proxy", "proxy:3128", "proxy:3128"),
+            ("smtp", "smtps://me:s3cret@mail:465", "smtps://***@mail:465"),
+            (
+                "notify-url",
+                "https://a.example/s3cret?b=c",
+                "https://a.example/***",
+            ),
+            ("notify-cmd", "notify s3cret", "notify ***"),
+            ("concurrency", "64", "64"),
+        ] {
+            assert_eq!(masked(option, text), shown, "{option} {text}");
+        }
+    }
+
+    #[test]
+    fn texts_are_those_of_toml() {
+        assert_eq!(
+            quoted("a\"b\\c\u{1b}\n\u{9b}"),
+            "\"a\\\"b\\\\c\\u001B\\u000A\\u009B\""
+        );
+    }
+}

@@ -1,0 +1,583 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::{Done, Run, Server, header, response};
+
+/// A folder with files of settings.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+fn settings(text: &str) -> Run {
+    Run::new().text().settings(text)
+}
+
+/// The line of an option in what `--print-config` prints: its setting, and its origin.
+fn shown(done: &Done, option: &str) -> (String, String) {
+    let is_it = |line: &&str| {
+        let line = line.trim_start_matches("# ").trim_matches('"');
+        line.starts_with(&format!("{option} =")) || line.starts_with(&format!("{option}\" ="))
+    };
+    let line = done
+        .stdout
+        .lines()
+        .find(is_it)
+        .unwrap_or_else(|| panic!("no {option} in {}", done.stdout));
+    let (setting, origin) = line.rsplit_once(" # ").unwrap();
+    (setting.trim().to_owned(), origin.to_owned())
+}
+
+#[test]
+fn a_file_sets_options_by_their_long_names() {
+    let server =
+        Server::http(
+            |request| match (header(request, "x-one"), header(request, "x-two")) {
+                (Some("1"), Some("a, b")) => response("200 OK", &[], b"ok"),
+                _ => response("400 Bad Request", &[], b""),
+            },
+        );
+    let done = settings(
+        "concurrency = 3\nheader = [\"X-One: 1\", 'X-Two: a, b']\njson = true\nmax-size = '1MiB'\n",
+    )
+    .arg(server.url("/"))
+    .expect_exit(0);
+    assert!(done.stdout.starts_with("{\"line\":1"), "{}", done.stdout);
+}
+
+#[test]
+fn flags_beat_the_environment_the_environment_the_file_and_the_file_the_default() {
+    let folder = Folder::new();
+    let path = folder.file(
+        "a.toml",
+        "# mine\n\nretries = 1\nper-host = 2\nconcurrency = 3\n",
+    );
+    let done = Run::new()
+        .text()
+        .env("FETCHALL_RETRIES", "5")
+        .env("FETCHALL_PER_HOST", "6")
+        .env("FETCHALL_MAX_WAIT", "")
+        .args(["--config", &path, "--retries=9", "--print-config"])
+        .expect_exit(0);
+    let is = |option: &str, setting: &str, origin: &str| {
+        let (found, from) = shown(&done, option);
+        assert_eq!((&*found, &*from), (setting, origin));
+    };
+    is("retries", "retries = 9", "flag");
+    is("per-host", "per-host = 6", "FETCHALL_PER_HOST");
+    is("concurrency", "concurrency = 3", &format!("{path}:5"));
+    is("max-wait", "max-wait = \"15m\"", "default");
+    is("rate", "# rate =", "default: as many as it comes to");
+    assert!(done.stdout.contains(&format!("# {path} (read)\n")));
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let first = Run::new()
+        .text()
+        .args(["--print-config", "--http1.1", "-vv", "-o", "a \"b\\c\u{1b}"])
+        .args(["--rate=0.5/s", "--simulate-failure", "--resolve=*:80:::1"])
+        .expect_exit(0);
+    let second = settings(&first.stdout).arg("--print-config").expect_exit(0);
+    let settings = |done: &Done| {
+        let lines = done.stdout.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| {
+                line.rsplit_once(" # ")
+                    .map_or(line, |(setting, _)| setting)
+                    .to_owned()
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(settings(&first), settings(&second));
+    let (_, origin) = shown(&second, "http1.1");
+    assert!(origin.contains("settings.toml:"), "{origin}");
+}
+
+#[test]
+fn the_users_file_beats_that_of_the_machine_and_no_file_is_needed() {
+    let folder = Folder::new();
+    let path = folder.file("config/fetchall/fetchall.toml", "retries = 7\n");
+    let config = folder.path("config");
+    let print = |name: &str, value: &Path| {
+        Run::new()
+            .text()
+            .env("FETCHALL_NO_CONFIG", "0")
+            .env("XDG_CONFIG_HOME", "")
+            .env(name, value.to_str().unwrap())
+            .arg("--print-config")
+    };
+    let done = print("XDG_CONFIG_HOME", &config).expect_exit(0);
+    assert_eq!(
+        shown(&done, "retries"),
+        ("retries = 7".to_owned(), format!("{path}:1"))
+    );
+    assert!(
+        done.stdout.contains("\n# /etc/fetchall.toml ("),
+        "{}",
+        done.stdout
+    );
+    let path = folder.file(".config/fetchall/fetchall.toml", "retries = 8\n");
+    let done = print("HOME", folder.0.path()).expect_exit(0);
+    assert_eq!(
+        shown(&done, "retries"),
+        ("retries = 8".to_owned(), format!("{path}:1"))
+    );
+    for none in ["--no-config", "--config=/dev/null"] {
+        let done = print("HOME", folder.0.path()).arg(none).expect_exit(0);
+        assert_eq!(shown(&done, "retries").0, "retries = 3");
+    }
+    let done = print("HOME", &folder.path("nobody")).expect_exit(0);
+    assert!(
+        done.stdout
+            .contains("nobody/.config/fetchall/fetchall.toml (not there)")
+    );
+}
+
+/// A folder that was downloaded must not choose a proxy.
+#[test]
+fn nothing_is_read_from_the_current_folder() {
+    let folder = Folder::new();
+    folder.file("fetchall.toml", "nonsense");
+    folder.file("fetchall/fetchall.toml", "nonsense");
+    let mut command = crate::support::binary();
+    let output = command
+        .current_dir(folder.0.path())
+        .env("FETCHALL_NO_CONFIG", "0")
+        .env("XDG_CONFIG_HOME", ".")
+        .env("HOME", "")
+        .arg("--print-config")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_with_its_line() {
+    for (text, told) in [
+        (
+            "\nconcurency = 3\n",
+            ":2: concurency: there is no such option; did you mean concurrency?",
+        ),
+        (
+            "retry_delay = '1s'",
+            ":1: retry_delay: there is no such option; did you mean retry-delay?",
+        ),
+        (
+            "[retry]\ndelay = '1s'",
+            ":2: retry.delay: there is no such option; did you mean retry-delay?",
+        ),
+        (
+            "timeout = '5s'",
+            ":1: timeout: there is no such option; -m DUR limits one try",
+        ),
+        (
+            "[nonsense]",
+            ":1: nonsense: there is no such option; keys are the long names",
+        ),
+        (
+            "# a\nconcurrency = 'many'",
+            ":2: concurrency: \"many\": a whole number from 1 is needed",
+        ),
+        (
+            "concurrency = 0",
+            ":1: concurrency: \"0\": a whole number from 1 is needed",
+        ),
+        (
+            "concurrency = [1, 2]",
+            ":1: concurrency: one value is needed, not a list",
+        ),
+        (
+            "concurrency = true",
+            ":1: concurrency: a value is needed, not true or false",
+        ),
+        (
+            "progress = 'plian'",
+            ":1: progress: \"plian\" is none of auto, bar, plain, none; did you mean plain?",
+        ),
+        ("max-time = ''", ":1: max-time: "),
+        ("json = 'yes'", ":1: json: true or false is needed"),
+        ("json = 1", ":1: json: true or false is needed"),
+        (
+            "verbose = 10",
+            ":1: verbose: a whole number from 0 to 9 is needed",
+        ),
+        (
+            "seed = 1979-05-27",
+            ":1: seed: a text in quotes or a number is needed",
+        ),
+        (
+            "header = ['A: b', { }]",
+            ":1: header: a text in quotes or a number is needed",
+        ),
+        (
+            "header = ['no colon']",
+            ":1: header: a header is NAME: VALUE, with a colon",
+        ),
+        (
+            "simulate-failure = 'dsn=5%'",
+            ":1: simulate-failure: unknown fault dsn; did you mean dns?",
+        ),
+        (
+            "data = '@/no/such/file'",
+            ":1: data: cannot read the body from @/no/such/file",
+        ),
+        (
+            "demo = true",
+            ":1: demo: it can only stand on the command line",
+        ),
+        (
+            "config = 'x'",
+            ":1: config: it can only stand on the command line",
+        ),
+        ("retries = 1\nretries = 2", ":2: duplicate key"),
+        ("json = yes", ":1: "),
+        ("output-dir = pages", ":1: "),
+        ("\n\njson", ":3: "),
+        (
+            "output-dir = 'a'\nbody = true",
+            ":1: output-dir: it can't be used together with body (line 2); take one of them out",
+        ),
+        (
+            "pack = 'a.warc'\noutput-dir = 'a'",
+            ":1: pack: it can't be used together with output-dir (line 2)",
+        ),
+        (
+            "quiet = true\nverbose = 1",
+            ":1: quiet: it can't be used together with verbose (line 2)",
+        ),
+    ] {
+        let done = settings(text).arg("http://127.0.0.1:1/").expect_exit(2);
+        let line = done.stderr.lines().next().unwrap_or_default();
+        assert!(line.starts_with("fetchall: /"), "{text}: {}", done.stderr);
+        assert!(
+            line.contains(&format!("settings.toml{told}")),
+            "{text}: {}",
+            done.stderr
+        );
+        assert_eq!(done.stdout, "");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_and_be_one() {
+    let folder = Folder::new();
+    let absent = folder.path("absent.toml");
+    let latin = folder.file("latin.toml", b"user-agent = '\xe9'");
+    for (path, told) in [
+        (absent.to_str().unwrap(), "No such file"),
+        (folder.0.path().to_str().unwrap(), "Is a directory"),
+        (&latin, "not UTF-8"),
+        ("/dev/zero", "larger than 1 MiB"),
+    ] {
+        for run in [
+            Run::new().args(["--config", path]),
+            Run::new()
+                .env("FETCHALL_CONFIG", path)
+                .env("FETCHALL_NO_CONFIG", "0"),
+        ] {
+            let done = run.text().arg("http://127.0.0.1:1/").expect_exit(2);
+            let start = format!("fetchall: cannot read the settings in {path}: ");
+            assert!(done.stderr.starts_with(&start), "{}", done.stderr);
+            assert!(done.stderr.contains(told), "{}", done.stderr);
+        }
+    }
+    // It was not named, but it is there.
+    let config = Folder::new();
+    config.file("fetchall/fetchall.toml", "nonsense");
+    let done = Run::new()
+        .text()
+        .env("FETCHALL_NO_CONFIG", "0")
+        .env("XDG_CONFIG_HOME", config.0.path().to_str().unwrap())
+        .arg("http://127.0.0.1:1/")
+        .expect_exit(2);
+    assert!(done.stderr.contains("--no-config"), "{}", done.stderr);
+}
+
+#[test]
+fn what_is_wrong_with_a_variable_is_told_with_its_name() {
+    for (name, value, told) in [
+        (
+            "FETCHALL_CONCURRENCY",
+            "many",
+            "\"many\": a whole number from 1 is needed",
+        ),
+        ("FETCHALL_JSON", "yes", "1, true, 0 or false is needed"),
+        (
+            "FETCHALL_VERBOSE",
+            "x",
+            "a whole number from 0 to 9 is needed",
+        ),
+        (
+            "FETCHALL_COLOR",
+            "allways",
+            "\"allways\" is none of auto, always, never; did you mean always?",
+        ),
+        (
+            "FETCHALL_HEADER",
+            "A b",
+            "a header is NAME: VALUE, with a colon",
+        ),
+        ("FETCHALL_PROXY", "ftp://a", ""),
+        (
+            "FETCHALL_SIMULATE_FAILURE",
+            "dsn=5%",
+            "unknown fault dsn; did you mean dns?",
+        ),
+        (
+            "FETCHALL_NO_CONFIG",
+            "maybe",
+            "1, true, 0 or false is needed",
+        ),
+    ] {
+        let done = Run::new()
+            .text()
+            .env(name, value)
+            .arg("http://127.0.0.1:1/")
+            .expect_exit(2);
+        let start = format!("fetchall: {name}: {told}");
+        assert!(done.stderr.starts_with(&start), "{}", done.stderr);
+    }
+    let done = Run::new()
+        .env("FETCHALL_QUIET", "1")
+        .env("FETCHALL_VERBOSE", "true")
+        .arg("http://127.0.0.1:1/")
+        .expect_exit(2);
+    assert!(
+        done.stderr.starts_with(
+            "fetchall: FETCHALL_QUIET: it can't be used together with FETCHALL_VERBOSE"
+        ),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn switches_of_the_file_are_turned_off_by_the_environment() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let run = || {
+        settings("json = true\nsimulate-failure = '500=100%'\nretries = 0\n").arg(server.url("/"))
+    };
+    let done = run().expect_exit(1);
+    assert!(
+        done.stdout.contains("\"simulated\":true"),
+        "{}",
+        done.stdout
+    );
+    for off in ["0", "false"] {
+        let done = run()
+            .env("FETCHALL_JSON", off)
+            .env("FETCHALL_SIMULATE_FAILURE", off)
+            .expect_exit(0);
+        assert!(done.stdout.starts_with("200"), "{}", done.stdout);
+    }
+    // And on; a header stands in each line.
+    let done = Run::new()
+        .text()
+        .env("FETCHALL_SIMULATE_FAILURE", "true")
+        .env("FETCHALL_VERBOSE", "2")
+        .env("FETCHALL_HTTP1_1", "1")
+        .env("FETCHALL_HEADER", "A: b\nC: d\n")
+        .arg("--print-config")
+        .expect_exit(0);
+    assert_eq!(
+        shown(&done, "simulate-failure").0,
+        "simulate-failure = true"
+    );
+    assert_eq!(shown(&done, "verbose").0, "verbose = 2");
+    assert_eq!(shown(&done, "http1.1").0, "\"http1.1\" = true");
+    assert_eq!(
+        shown(&done, "header").0,
+        "header = [\"A: ***\", \"C: ***\"]"
+    );
+}
+
+#[test]
+fn what_conflicts_with_a_flag_gives_way_to_it() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let folder = Folder::new();
+    let pages = folder.path("pages");
+    let text = format!("output-dir = {pages:?}\nsync = true\n");
+    let run = || settings(&text);
+    let done = run()
+        .args(["--json", "--body", &server.url("/")])
+        .expect_exit(0);
+    assert!(done.stdout.contains("\"body\":\"ok\""), "{}", done.stdout);
+    assert!(done.stderr.lines().count() == 2, "{}", done.stderr);
+    assert!(!pages.exists());
+    let done = run()
+        .args(["--body", "--json", "--print-config"])
+        .expect_exit(0);
+    let told = format!("# output-dir = {pages:?}");
+    let line = done
+        .stdout
+        .lines()
+        .find(|line| line.starts_with(&told))
+        .unwrap();
+    assert!(
+        line.ends_with("settings.toml:1, gives way to --body"),
+        "{line}"
+    );
+    // The environment is above the file.
+    let done = run()
+        .env("FETCHALL_PACK", "x.warc")
+        .arg("--print-config")
+        .expect_exit(0);
+    assert_eq!(shown(&done, "pack").1, "FETCHALL_PACK");
+    assert_eq!(shown(&done, "sync").0, "sync = true");
+    run().arg(server.url("/")).expect_exit(0);
+    assert!(pages.exists());
+    // --demo brings its own addresses.
+    let done = settings("proxy = 'http://127.0.0.1:1'\ndeny-private = true\n")
+        .args(["--demo", "-q"])
+        .expect_exit(1);
+    assert!(done.stdout.contains("200 "), "{}", done.stdout);
+}
+
+#[test]
+fn what_needs_another_option_rests_without_it() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let run = || settings("sync = true\nrefresh = true\nbody = true\n");
+    let done = run().arg(server.url("/")).expect_exit(0);
+    assert!(done.stdout.starts_with("200"), "{}", done.stdout);
+    let done = run().arg("--print-config").expect_exit(0);
+    assert!(
+        done.stdout
+            .contains("settings.toml:3, needs an option that is not given")
+    );
+    assert_eq!(shown(&done, "body").0, "body = false");
+    let done = run().args(["--json", &server.url("/")]).expect_exit(0);
+    assert!(done.stdout.contains("\"body\":\"ok\""), "{}", done.stdout);
+    // What rests pushes nothing aside, nor what needs that.
+    let done = settings("output-dir = '/nonexistent/x'\nsync = true\n")
+        .env("FETCHALL_BODY", "1")
+        .arg("--print-config")
+        .expect_exit(0);
+    assert_eq!(
+        shown(&done, "output-dir").0,
+        "output-dir = \"/nonexistent/x\""
+    );
+    assert_eq!(shown(&done, "sync").0, "sync = true");
+    assert!(
+        done.stdout
+            .contains("FETCHALL_BODY, needs an option that is not given")
+    );
+    // What it needs may stand in the file, and it on the command line.
+    let done = settings("json = true")
+        .args(["--body", &server.url("/")])
+        .expect_exit(0);
+    assert!(done.stdout.contains("\"body\":\"ok\""), "{}", done.stdout);
+    let done = settings("retries = 1")
+        .args(["--body", &server.url("/")])
+        .expect_exit(2);
+    assert!(done.stderr.contains("--json"), "{}", done.stderr);
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let secret = "s3cret";
+    let text = format!(
+        "user = 'me:{secret}'\nproxy-user = 'me:{secret}'\nproxy = 'http://a:{secret}@p:1'\n\
+         header = ['X-Token: {secret}', '{secret}']\ndata = '{secret}'\n"
+    );
+    let done = settings(&text).arg("--print-config").expect_exit(0);
+    assert!(!done.stdout.contains(secret), "{}", done.stdout);
+    assert_eq!(shown(&done, "proxy").0, "proxy = \"http://***@p:1\"");
+    assert_eq!(
+        shown(&done, "header").0,
+        "header = [\"X-Token: ***\", \"***\"]"
+    );
+    let done = settings(&text)
+        .args(["-I", "--print-config"])
+        .args(["-u", secret, "-H", "X: s3cret"])
+        .expect_exit(0);
+    assert!(!done.stdout.contains(secret), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("gives way to --head"),
+        "{}",
+        done.stdout
+    );
+    // Errors repeat none either.
+    let done = settings(&text).arg("http://127.0.0.1:1/").expect_exit(2);
+    assert!(!done.stderr.contains(secret), "{}", done.stderr);
+}
+
+#[test]
+fn fetchall_user_beats_the_file_and_is_taken_as_it_is() {
+    let server = Server::http(|request| match header(request, "authorization") {
+        // me:@pass
+        Some("Basic bWU6QHBhc3M=") => response("200 OK", &[], b"ok"),
+        _ => response("401 Unauthorized", &[], b""),
+    });
+    let run = || settings("user = 'other:word'").env("FETCHALL_USER", "me:@pass");
+    run().arg(server.url("/")).expect_exit(0);
+    let done = run().arg("--print-config").expect_exit(0);
+    assert_eq!(
+        shown(&done, "user"),
+        ("user = \"***\"".to_owned(), "FETCHALL_USER".to_owned())
+    );
+    let done = run().args(["-u", "a:b", "--print-config"]).expect_exit(0);
+    assert_eq!(shown(&done, "user").1, "flag");
+}
+
+#[test]
+fn variables_that_set_nothing_are_told() {
+    let done = Run::new()
+        .text()
+        .env("FETCHALL_CONCURENCY", "3")
+        .env("FETCHALL_DEMO", "1")
+        .arg("--print-config")
+        .expect_exit(0);
+    assert!(
+        done.stdout
+            .contains("# FETCHALL_CONCURENCY sets no option; did you mean FETCHALL_CONCURRENCY?\n")
+    );
+    assert!(done.stdout.contains("# FETCHALL_DEMO sets no option"));
+}
+
+#[test]
+fn help_and_explanations_need_no_settings() {
+    for args in [
+        vec!["--help"],
+        vec!["--version"],
+        vec!["--explain", "dns"],
+        vec!["--generate", "bash"],
+    ] {
+        settings("nonsense").args(args).expect_exit(0);
+    }
+}
+
+/// Names of files need not be UTF-8, and what follows `--` is no option.
+#[test]
+fn other_arguments_are_passed_on_as_they_are() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    let config = folder.file("a.toml", "retries = 0\noutput-dir = '-pages'");
+    let name = std::ffi::OsStr::from_bytes(b"--l\xefste");
+    fs::write(folder.0.path().join(name), "nonsense\n").unwrap();
+    let mut command = crate::support::binary();
+    command
+        .current_dir(folder.0.path())
+        .args(["--json", "--config", &config, "--"])
+        .arg(name);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("invalid_url"));
+    assert!(folder.path("-pages").exists());
+}

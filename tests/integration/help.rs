@@ -1,0 +1,205 @@
+use crate::support::{Run, binary};
+
+/// The help, on a terminal of so many columns.
+fn help(flag: &str, columns: &str) -> String {
+    let output = binary().env("COLUMNS", columns).arg(flag).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_names_every_group_and_ends_with_examples() {
+    let help = help("--help", "80");
+    for heading in [
+        "List:",
+        "How many:",
+        "Retry:",
+        "Time and size:",
+        "Request:",
+        "Save:",
+        "Results:",
+        "People:",
+        "Practice:",
+        "When done:",
+        "Examples:",
+        "Exit codes:",
+        "Environment:",
+        "Files:",
+    ] {
+        assert!(help.contains(&format!("\n{heading}\n")), "{heading}");
+    }
+}
+
+#[test]
+fn what_can_not_be_written_gets_a_next_step() {
+    for (argument, told) in [
+        (
+            "--output-dir=Cargo.toml",
+            "a file stands where a folder is needed",
+        ),
+        ("--failed=/nonexistent/again", "create its folder first"),
+        ("--journal=/nonexistent/journal", "create its folder first"),
+        ("--failed=src", "it is a folder; name a file"),
+    ] {
+        let done = Run::new()
+            .text()
+            .args([argument, "http://127.0.0.1:1/"])
+            .expect_exit(3);
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
+}
+
+/// `require_equals`: the next argument is no SPEC.
+#[test]
+fn a_spec_after_a_blank_is_told_where_its_equals_sign_goes() {
+    let done = Run::new()
+        .text()
+        .args(["--simulate-failure", "reset=10%"])
+        .expect_exit(2);
+    assert!(
+        done.stderr.contains("'--simulate-failure=reset=10%'"),
+        "{}",
+        done.stderr
+    );
+}
+
+/// What is looked for is found at a glance: each option has a line of its own, and few of them
+/// need a second one.
+#[test]
+fn the_short_help_fits_80_columns() {
+    let help = help("-h", "80");
+    let lines: Vec<_> = help.lines().collect();
+    for line in &lines {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let is_option = |line: &&&str| line.trim_start().starts_with('-');
+    let options: Vec<_> = lines.iter().filter(is_option).collect();
+    for option in &options {
+        let (_, text) = option.trim_start().split_once("  ").unwrap_or_default();
+        assert!(
+            !text.is_empty(),
+            "the text stands below its option: {option}"
+        );
+    }
+    // Lines that go on from the one before.
+    let further = lines.iter().filter(|line| line.starts_with("           "));
+    assert!(further.count() <= options.len() / 6, "{help}");
+    assert!(help.contains("Examples:") && help.contains("More: --help"));
+}
+
+#[test]
+fn flags_of_other_programs_get_a_hint() {
+    for (flags, hint) in [
+        (vec!["-O"], "-o DIR saves each body below DIR"),
+        (
+            vec!["--output", "pages"],
+            "-o DIR saves each body below DIR",
+        ),
+        (vec!["-P", "pages"], "-o DIR saves each body below DIR"),
+        (vec!["-s"], "-q says nothing on stderr"),
+        (vec!["-sSL"], "-q says nothing on stderr"),
+        (vec!["-L"], "redirects are followed anyway"),
+        (
+            vec!["--parallel"],
+            "all URLs are fetched at the same time anyway; -j N",
+        ),
+        (
+            vec!["--parallel-max=7"],
+            "all URLs are fetched at the same time anyway; -j N",
+        ),
+        (
+            vec!["-i", "urls.txt"],
+            "a list is an argument: fetchall FILE",
+        ),
+        (vec!["-t", "3"], "--retries N"),
+        (vec!["-T", "5"], "-m DUR limits one try"),
+        (vec!["--spider"], "-I asks for the head only"),
+    ] {
+        let done = Run::new().text().args(flags.clone()).expect_exit(2);
+        assert!(
+            done.stderr.contains(&format!("tip: {hint}")),
+            "{flags:?}: {}",
+            done.stderr
+        );
+        assert_eq!(done.stderr.matches("tip:").count(), 1, "{}", done.stderr);
+    }
+}
+
+#[test]
+fn what_is_misspelt_gets_a_suggestion() {
+    for (argument, told) in [
+        ("--concurency=3", "'--concurrency'"),
+        ("--output-dri=a", "'--output-dir'"),
+        ("--progress=plian", "'plain'"),
+        ("--color=allways", "'always'"),
+        ("--generate=bsh", "'bash'"),
+        ("--input-format=jsnol", "'jsonl'"),
+        ("--simulate-failure=dsn=5%", "did you mean dns?"),
+        ("--seed=x", "a whole number from 0 is needed"),
+        ("--retries=many", "a whole number from 0 is needed"),
+        ("-XGE T", "no method; write GET"),
+        ("--proxy=http://", "the form is SCHEME://HOST:PORT"),
+        ("--email-to=ann", "write ann@example.com"),
+        (
+            "--body",
+            "fetchall: --body needs --json; give it as well, or leave --body out",
+        ),
+        (
+            "--refresh",
+            "fetchall: --refresh needs --output-dir <DIR> or --pack <FILE>; ",
+        ),
+        (
+            "--sync",
+            "needs --output-dir <DIR> or --pack <FILE> or --journal <FILE>; ",
+        ),
+        (
+            "--dry-run",
+            "fetchall: --dry-run needs --output-dir <DIR>; ",
+        ),
+        (
+            "--proxy-user=a:b",
+            "fetchall: --proxy-user needs --proxy <URL>; ",
+        ),
+        ("http:/example.com", "did you mean http://example.com?"),
+        ("https//example.com", "did you mean https://example.com?"),
+        ("Cargo.tolm", "did you mean Cargo.toml?"),
+        ("src", "is a directory; name the files in it"),
+    ] {
+        let done = Run::new()
+            .text()
+            .args([argument, "http://127.0.0.1:1/"])
+            .expect_exit(2);
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn words_that_are_commands_elsewhere_are_told_what_is_here() {
+    let folder = tempfile::tempdir().unwrap();
+    for (word, told) in [
+        ("help", "--help"),
+        ("version", "--version"),
+        ("completions", "--generate bash"),
+        ("get", "fetchall URL"),
+    ] {
+        let output = binary()
+            .current_dir(folder.path())
+            .args([word, "http://127.0.0.1:1/"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("no subcommands") && said.contains(told),
+            "{said}"
+        );
+    }
+    // It may be a list.
+    std::fs::write(folder.path().join("help"), "").unwrap();
+    let output = binary()
+        .current_dir(folder.path())
+        .arg("help")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}

@@ -1,0 +1,390 @@
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Authority, MailServer, Run, Server, USER, closed_port, path, response};
+
+fn site() -> Server {
+    Server::http(|request| match path(request) {
+        "/gone" => response("404 Not Found", &[], b"no"),
+        _ => response("200 OK", &[], b"body"),
+    })
+}
+
+/// A run with three URLs, one gone and one that is markup.
+fn run(site: &Server) -> Run {
+    Run::new()
+        .args(["--email-to=bob@example.com"])
+        .urls([site.url("/1"), site.url("/gone")])
+        .urls(["<script>alert(1)</script>"])
+}
+
+/// The parts of a message, decoded.
+fn text_of(message: &Value) -> String {
+    let data = message["data"].as_str().unwrap();
+    // Soft line breaks of quoted-printable, and what it has to write otherwise.
+    data.replace("=\r\n", "").replace("=3D", "=")
+}
+
+#[test]
+fn a_mail_tells_the_summary_and_the_failures_over_tls() {
+    for (mode, scheme) in [("tls", "smtps"), ("starttls", "smtp")] {
+        let Some(server) = MailServer::start(mode) else {
+            return;
+        };
+        let site = site();
+        let done = run(&site)
+            .arg(format!(
+                "--smtp={scheme}://ann%40example.com@localhost:{}",
+                server.port
+            ))
+            .arg(format!("--cacert={}", server.authority.path().display()))
+            .env("FETCHALL_SMTP_PASSWORD", USER.1)
+            .expect_exit(1);
+        assert!(
+            done.stderr.contains("e-mail sent to bob@example.com"),
+            "{}",
+            done.stderr
+        );
+        let message = &server.messages(1)[0];
+        assert_eq!(message["from"], "ann@example.com");
+        assert_eq!(message["to"][0], "bob@example.com");
+        assert_eq!(
+            (&message["encrypted"], &message["login"]),
+            (&true.into(), &true.into())
+        );
+        let text = text_of(message);
+        assert!(
+            text.contains("Subject: fetchall: 3 URLs: 1 fetched, 2 failed\r\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Auto-Submitted: auto-generated\r\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Content-Type: text/plain") && text.contains("Content-Type: text/html")
+        );
+        assert!(
+            text.contains(&format!("404  {}", site.url("/gone"))),
+            "{text}"
+        );
+        assert!(text.contains("&#60;script&#62;alert(1)"), "{text}");
+        let html = text.split("Content-Type: text/html").nth(1).unwrap();
+        assert!(!html.contains("<script>"), "{html}");
+    }
+}
+
+#[test]
+fn the_report_goes_along_and_everybody_gets_a_mail() {
+    let Some(server) = MailServer::start("plain") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let report = dir.path().join("run.html");
+    let site = site();
+    let done = Run::new()
+        .args([
+            "--email-to=bob@example.com,nobody@example.com",
+            "--email-to=eve@example.com",
+        ])
+        .arg(format!("--smtp=smtp://127.0.0.1:{}?tls=none", server.port))
+        .args([
+            "--email-from=cron@example.com",
+            "--report",
+            report.to_str().unwrap(),
+        ])
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    let warning = "fetchall: warning: --email-to: cannot send the e-mail to nobody@example.com through 127.0.0.1:";
+    assert!(done.stderr.contains(warning), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("there is no such user here"),
+        "{}",
+        done.stderr
+    );
+    let messages = server.messages(2);
+    let to: Vec<_> = messages.iter().map(|message| &message["to"][0]).collect();
+    assert_eq!(to, ["bob@example.com", "eve@example.com"]);
+    assert_eq!(messages[0]["from"], "cron@example.com");
+    let text = text_of(&messages[0]);
+    assert!(
+        text.contains("Content-Disposition: attachment; filename=\"run.html\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_password_comes_from_a_file_and_is_nowhere_to_be_seen() {
+    let Some(server) = MailServer::start("tls") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    let site = site();
+    for (password, code) in [
+        (USER.1, "e-mail sent"),
+        ("wr0ng-one", "FETCHALL_SMTP_PASSWORD or the file"),
+    ] {
+        std::fs::write(&file, format!("{password}\nnot this\n")).unwrap();
+        let done = run(&site)
+            .arg(format!(
+                "--smtp=smtps://ann%40example.com@localhost:{}",
+                server.port
+            ))
+            .arg(format!("--cacert={}", server.authority.path().display()))
+            .arg(format!("--smtp-password-file={}", file.display()))
+            .env("RUST_LOG", "trace")
+            .expect_exit(1);
+        assert!(done.stderr.contains(code), "{}", done.stderr);
+        let told = format!("{}{}", done.stdout, done.stderr);
+        assert!(!told.contains(password), "{told}");
+    }
+    assert_eq!(server.messages_now(), 1);
+}
+
+#[test]
+fn a_server_that_is_not_trusted_gets_no_mail() {
+    let Some(server) = MailServer::start("tls") else {
+        return;
+    };
+    let site = site();
+    let other = Authority::new().file();
+    let done = run(&site)
+        .arg(format!(
+            "--smtp=smtps://ann%40example.com@localhost:{}",
+            server.port
+        ))
+        .arg(format!("--cacert={}", other.path().display()))
+        .env("FETCHALL_SMTP_PASSWORD", USER.1)
+        .expect_exit(1);
+    assert!(
+        done.stderr
+            .contains("warning: --email-to: cannot send the e-mail"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains("certificate") && !done.stderr.contains(USER.1),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(server.messages_now(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_server_is_told_before_the_run() {
+    let site = site();
+    for (args, told) in [
+        (
+            vec!["--smtp=smtps://ann:s3cret@h"],
+            "--smtp: a password does not belong on a command line",
+        ),
+        (vec!["--smtp=http://h"], "no scheme of mail servers"),
+        (
+            vec!["--smtp=smtps://ann@h", "--smtp-password-file=/nowhere"],
+            "--smtp: cannot read /nowhere",
+        ),
+        (vec!["--notify-url=ftp://h/"], "not http or https"),
+    ] {
+        let done = run(&site).args(args.clone()).expect_exit(2);
+        assert!(
+            done.stderr.contains(told) && !done.stderr.contains("s3cret"),
+            "{args:?}: {}",
+            done.stderr
+        );
+    }
+    assert!(site.requests().is_empty());
+}
+
+/// Also with `-q`: nobody should wait for a mail that never left.
+#[test]
+fn a_mail_that_can_t_be_sent_is_a_warning() {
+    let site = site();
+    let done = run(&site)
+        .arg("-q")
+        .arg(format!("--smtp=smtp://{}?tls=none", closed_port()))
+        .expect_exit(1);
+    assert!(
+        done.stderr.starts_with("fetchall: warning: --email-to: "),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("onnection refused"), "{}", done.stderr);
+}
+
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("smtp://{}?tls=none", silent.local_addr().unwrap());
+    let server = fetchall::SmtpServer::parse(&server)
+        .unwrap()
+        .within(Duration::from_millis(300));
+    let email = fetchall::Email {
+        to: vec!["bob@example.com".into()],
+        ..fetchall::Email::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut out = Vec::new();
+    let delivery = fetchall::Delivery::Smtp(server);
+    let sent = runtime.block_on(fetchall::deliver(&email, &delivery, &mut out));
+    let told = sent.unwrap_err().to_string();
+    assert!(
+        told.contains("cannot send the e-mail to bob@example.com"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_command_is_told_of_the_run() {
+    let site = site();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("told");
+    let command = format!(
+        "{{ cat; echo $FETCHALL_RUN_OUTCOME $FETCHALL_RUN_EXIT_CODE $FETCHALL_RUN_FAILED; }} > {}; echo said",
+        file.display()
+    );
+    let done = Run::new()
+        .args(["--notify-cmd", &command])
+        .urls([site.url("/1"), site.url("/gone")])
+        .expect_exit(1);
+    let told = std::fs::read_to_string(file).unwrap();
+    let (json, variables) = told.split_once('\n').unwrap();
+    let json: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        (&json["input"], &json["by_status"]["404"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(variables, "failed 1 1\n");
+    assert!(
+        done.stderr.ends_with("said\n") && !done.stdout.contains("said"),
+        "{}",
+        done.stderr
+    );
+
+    let done = Run::new()
+        .args(["-q", "--notify-cmd=exit 7"])
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    assert_eq!(
+        done.stderr,
+        "fetchall: warning: --notify-cmd: \"exit 7\" failed: exit status: 7\n"
+    );
+}
+
+#[test]
+fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
+    let site = site();
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let hook = Server::start(move |connection| {
+        while let Some(request) = connection.request()? {
+            let (_, body) = request.split_once("\r\n\r\n").unwrap();
+            let json: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(json["fetched"], 1);
+            let answer = match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => response("503 Busy", &[], b""),
+                _ => response("204 No Content", &[], b""),
+            };
+            connection.send(&answer)?;
+        }
+        Ok(())
+    });
+    let done = Run::new()
+        .args(["--notify-url", &hook.url("/hook")])
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    assert!(!done.stderr.contains("warning"), "{}", done.stderr);
+    let requests = hook.requests();
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert!(
+        requests[0].starts_with("POST /hook HTTP/1.1\r\n"),
+        "{requests:?}"
+    );
+    assert!(
+        requests[0]
+            .to_lowercase()
+            .contains("content-type: application/json")
+    );
+
+    // A redirect is an answer that is not wanted; a password in the URL is not repeated.
+    let moved = Server::http(|_| response("302 Found", &["Location: /else"], b""));
+    let url = moved.url("/hook").replace("http://", "http://me:s3cret@");
+    let done = Run::new()
+        .args(["--notify-url", &url])
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    assert!(
+        done.stderr
+            .contains("warning: --notify-url: cannot post the summary to"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains("it answered 302 Found") && !done.stderr.contains("s3cret"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(moved.requests().len(), 1);
+}
+
+#[test]
+fn the_summary_is_written_however_the_run_ended() {
+    let site = site();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("summary.json");
+    let read = || -> Value { serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap() };
+    Run::new()
+        .args(["--summary-json", file.to_str().unwrap()])
+        .urls([site.url("/1"), site.url("/gone")])
+        .expect_exit(1);
+    let summary = read();
+    assert_eq!(
+        (&summary["schema"], &summary["failed"]),
+        (&1.into(), &1.into())
+    );
+    assert!(summary.get("ended_by").is_none());
+    Run::new()
+        .args(["--max-failures=0", "--summary-json", file.to_str().unwrap()])
+        .urls((0..50).map(|_| site.url("/gone")))
+        .expect_exit(1);
+    assert_eq!(read()["ended_by"], "more than 0 failed (--max-failures)");
+
+    let list = dir.path().join("urls.txt");
+    std::fs::write(&list, site.url("/1")).unwrap();
+    let done = Run::new()
+        .args([
+            "--summary-json",
+            list.to_str().unwrap(),
+            list.to_str().unwrap(),
+        ])
+        .expect_exit(2);
+    assert!(
+        done.stderr.contains("it is also an input"),
+        "{}",
+        done.stderr
+    );
+    let same = file.to_str().unwrap();
+    let done = Run::new()
+        .args(["--report", same, "--summary-json", same])
+        .arg(site.url("/1"))
+        .expect_exit(2);
+    assert!(
+        done.stderr.contains("--summary-json")
+            && done.stderr.contains("--report goes to the same file"),
+        "{}",
+        done.stderr
+    );
+    let done = Run::new()
+        .args(["--summary-json=/nowhere/s.json"])
+        .arg(site.url("/1"))
+        .expect_exit(3);
+    assert!(
+        done.stderr.contains("cannot write /nowhere/s.json"),
+        "{}",
+        done.stderr
+    );
+}
