@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
     };
     cli::raise_descriptor_limit();
-    let run = AssertUnwindSafe(|| runtime.block_on(program(cli, &origins)));
+    let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins)));
     let code = std::panic::catch_unwind(run)
         .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));
     // Whatever still runs must not keep the process from ending.
@@ -58,16 +58,19 @@ fn refuse(refused: &Refused) -> ExitCode {
     }
 }
 
-async fn program(cli: Cli, origins: &Origins) -> ExitCode {
-    let people = People { quiet: cli.quiet };
+async fn program(cli: Cli, origins: Origins) -> ExitCode {
+    let people = People {
+        quiet: cli.quiet,
+        origins,
+    };
     let mut afterwards = match Afterwards::of(&cli) {
         Ok(afterwards) => afterwards,
-        Err(error) => return complain(&origins.name(&error), USAGE),
+        Err(error) => return complain(&people.origins.name(&error), USAGE),
     };
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let mut config = match Config::try_from(cli) {
         Ok(config) => config,
-        Err(error) => return complain(&origins.name(&error), USAGE),
+        Err(error) => return complain(&people.origins.name(&error), USAGE),
     };
     if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
         people.say(&format!(
@@ -113,7 +116,7 @@ async fn program(cli: Cli, origins: &Origins) -> ExitCode {
         if let Err(error) = &end
             && !error.problem.is_closed_pipe()
         {
-            complain(&explain(&error.problem), BROKEN);
+            complain(&explain(&error.problem, &people.origins), BROKEN);
         }
         return ExitCode::from(exit_code(&end, &signals));
     }
@@ -150,6 +153,7 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
 /// What is said on stderr, and to whom else.
 struct People {
     quiet: bool,
+    origins: Origins,
 }
 
 impl People {
@@ -181,7 +185,7 @@ impl People {
         };
         let pipe_closed = problem.is_some_and(Problem::is_closed_pipe);
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
-            complain(&explain(problem), BROKEN);
+            complain(&explain(problem, &self.origins), BROKEN);
         }
         // Nothing was done yet when the inputs could not even be opened.
         if !pipe_closed && (problem.is_none() || summary.input > 0) {
@@ -202,14 +206,17 @@ fn complain(text: &str, code: u8) -> ExitCode {
 }
 
 /// The problem, with a hint where there is one.
-fn explain(problem: &Problem) -> String {
+fn explain(problem: &Problem, origins: &Origins) -> String {
     let text = problem.to_string();
     match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}"),
             None => with_next_step(text, problem),
         },
-        _ => with_next_step(text, problem),
+        _ => match origins.of_place_in(&text) {
+            Some(who) => format!("{}; {who}", with_next_step(text, problem)),
+            None => with_next_step(text, problem),
+        },
     }
 }
 

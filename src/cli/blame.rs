@@ -1,21 +1,27 @@
 //! Where a value came from that turns out to be wrong only later.
 
-use std::collections::BTreeMap;
-
 use super::convert::UsageError;
-use super::options::Origin;
+use super::options::{Given, Origin, Value};
 
-/// Where the values of options come from that do not stand on the command line.
+/// Options whose values are places that only the run finds out about.
+const PLACES: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];
+
+/// The settings that do not stand on the command line.
 #[derive(Debug, Default)]
-pub struct Origins(pub BTreeMap<String, Origin>);
+pub struct Origins(pub Vec<Given>);
 
 impl Origins {
+    fn of(&self, id: &str) -> Option<&Origin> {
+        let given = self.0.iter().find(|given| given.id == id);
+        given.map(|given| &given.origin)
+    }
+
     /// The error, with the place of the value if that is not the command line.
     pub fn name(&self, error: &UsageError) -> String {
         let text = error.to_string();
         let Some((origin, long)) = error
             .option()
-            .and_then(|(id, long)| Some((self.0.get(id)?, long)))
+            .and_then(|(id, long)| Some((self.of(id)?, long)))
         else {
             return text;
         };
@@ -24,5 +30,21 @@ impl Origins {
             .and_then(|text| text.strip_prefix(long))
             .map_or(text.as_str(), |text| text.trim_start_matches([':', ' ']));
         origin.error(long, message).to_string()
+    }
+
+    /// Who set the place that a problem of the run speaks of, if not the command line.
+    pub fn of_place_in(&self, problem: &str) -> Option<String> {
+        let names = |given: &&Given| match &given.value {
+            Value::Texts(texts) => texts
+                .iter()
+                .any(|text| !text.is_empty() && problem.contains(&*text.to_string_lossy())),
+            _ => false,
+        };
+        let mut places = self.0.iter().filter(|one| PLACES.contains(&&*one.id));
+        let given = places.find(names)?;
+        Some(match &given.origin {
+            Origin::Variable(name) => format!("{name} says so"),
+            file => format!("{file} says so ({})", given.long),
+        })
     }
 }

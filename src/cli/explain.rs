@@ -148,16 +148,18 @@ fn plain(page: &str, styled: bool) -> String {
     text
 }
 
-/// Breaks a line between words where it gets too long; what goes on is indented. `before`
-/// letters stand in front of it.
+/// Breaks a line between words where it gets too long; what goes on is indented if a label of
+/// `before` letters stands in front of it.
 fn wrapped(line: &str, before: usize) -> String {
     let mut text = String::new();
     let mut column = before;
+    let indent = if before > 0 { "  " } else { "" };
     for (index, word) in line.split(' ').enumerate() {
         let length = word.chars().count();
         if index > 0 && column + 1 + length > WIDTH {
-            text.push_str("\n  ");
-            column = 2;
+            text.push('\n');
+            text.push_str(indent);
+            column = indent.len();
         } else if index > 0 {
             text.push(' ');
             column += 1;

@@ -193,29 +193,38 @@ pub fn command(word: &str) -> Option<&'static str> {
 
 /// Says what there is instead of a flag of other programs.
 pub fn add(mut error: clap::Error) -> clap::Error {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return error;
+    match error.kind() {
+        ErrorKind::UnknownArgument => {}
+        ErrorKind::ArgumentConflict => {
+            tip(&mut error, "leave one of them out");
+            // It would name one of the two.
+            error.remove(ContextKind::Usage);
+            return error;
+        }
+        _ => return error,
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
         return error;
     };
     match self::flag(flag.split('=').next().unwrap_or_default()) {
         Some(hint) => {
-            let tips = vec![StyledStr::from(hint)];
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+            tip(&mut error, hint);
             // What it found by likeness is another flag.
             error.remove(ContextKind::SuggestedArg);
             error.remove(ContextKind::Usage);
         }
         // "To pass it as a value" is no help where values are files and URLs.
         None if error.get(ContextKind::SuggestedArg).is_none() => {
-            let tip = "fetchall -h lists the options".to_owned();
-            let tips = vec![StyledStr::from(tip)];
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+            tip(&mut error, "fetchall -h lists the options");
         }
         None => {}
     }
     error
+}
+
+fn tip(error: &mut clap::Error, text: &'static str) {
+    let tips = vec![StyledStr::from(text)];
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }
 
 /// What can be done about a problem of the run, where its cause tells.

@@ -78,7 +78,7 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<Asked, Refused> {
         return Ok(Asked::Print(shown::text(&command, &settled, &places)));
     }
     let cli = Cli::from_arg_matches(&settled.matches)?;
-    Ok(Asked::Run(Box::new(cli), Origins(settled.origins)))
+    Ok(Asked::Run(Box::new(cli), Origins(settled.used)))
 }
 
 /// What stands on the command line itself, and whether it is all right by itself: an option it

@@ -3,7 +3,6 @@
 //!
 //! All values go through the same parsers, since they are put into one command line.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 
@@ -25,8 +24,8 @@ pub struct Unused {
 #[derive(Debug)]
 pub struct Settled {
     pub matches: ArgMatches,
-    /// Where the value of an option comes from, if from elsewhere than the command line.
-    pub origins: BTreeMap<String, Origin>,
+    /// What was added to the command line.
+    pub used: Vec<Given>,
     pub unused: Vec<Unused>,
 }
 
@@ -49,10 +48,9 @@ pub fn settle(
         let (matches, needy) = parse(command, args, line, &mut used)?;
         let Some(first) = needy.into_iter().next() else {
             unused.extend(resting);
-            let origins = used.into_iter().map(|given| (given.id, given.origin));
             return Ok(Settled {
                 matches,
-                origins: origins.collect(),
+                used,
                 unused,
             });
         };
@@ -288,9 +286,15 @@ impl Settled {
     pub fn of(line: ArgMatches) -> Self {
         Self {
             matches: line,
-            origins: BTreeMap::new(),
+            used: Vec::new(),
             unused: Vec::new(),
         }
+    }
+
+    /// Where the value of an option comes from, if from elsewhere than the command line.
+    pub fn origin(&self, id: &str) -> Option<&Origin> {
+        let given = self.used.iter().find(|given| given.id == id);
+        given.map(|given| &given.origin)
     }
 }
 
@@ -322,7 +326,7 @@ mod tests {
         assert_eq!(settled.matches.get_one::<u32>("retries"), Some(&1));
         assert_eq!(settled.matches.get_one::<u32>("max_redirects"), Some(&4));
         assert!(!settled.matches.get_flag("json"));
-        assert_eq!(settled.origins.get("json").unwrap().to_string(), "/own:2");
+        assert_eq!(settled.origin("json").unwrap().to_string(), "/own:2");
     }
 
     /// Whatever option is added can be set everywhere, under a name of its own.

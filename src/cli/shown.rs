@@ -49,7 +49,7 @@ pub fn text(command: &Command, settled: &Settled, files: &[(PathBuf, bool)]) -> 
 fn line(arg: &Arg, settled: &Settled) -> String {
     let (name, id) = (key(arg), arg.get_id().as_str());
     let source = settled.matches.value_source(id);
-    let origin = match (settled.origins.get(id), source) {
+    let origin = match (settled.origin(id), source) {
         (Some(origin), _) => origin.to_string(),
         (None, Some(ValueSource::CommandLine)) => "flag".to_owned(),
         _ => default(arg),
@@ -97,10 +97,7 @@ fn value(arg: &Arg, settled: &Settled) -> Option<String> {
         Takes::Switch => Some(matches.get_flag(id).to_string()),
         Takes::Count => Some(matches.get_count(id).to_string()),
         takes => {
-            if id == "user"
-                && matches.value_source(id).is_none()
-                && settled.origins.contains_key(id)
-            {
+            if id == "user" && matches.value_source(id).is_none() && settled.origin(id).is_some() {
                 return Some(quoted(MASK));
             }
             let values: Vec<_> = matches.get_raw(id)?.map(|raw| shown(arg, raw)).collect();

@@ -276,6 +276,29 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
 }
 
 #[test]
+fn places_that_only_the_run_finds_wrong_are_told_with_who_set_them() {
+    for (option, code) in [
+        ("cacert", 2),
+        ("failed", 3),
+        ("journal", 3),
+        ("output-dir", 3),
+    ] {
+        let place = "/proc/nonexistent/place";
+        let text = format!("\n{option} = '{place}'");
+        let done = settings(&text).arg("http://127.0.0.1:1/").expect_exit(code);
+        let told = format!("settings.toml:2 says so ({option})");
+        assert!(done.stderr.contains(&told), "{}", done.stderr);
+        let name = format!("FETCHALL_{}", option.to_uppercase().replace('-', "_"));
+        let done = Run::new()
+            .env(&name, place)
+            .arg("http://127.0.0.1:1/")
+            .expect_exit(code);
+        let told = format!("; {name} says so");
+        assert!(done.stderr.contains(&told), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_file_that_is_named_must_be_there_and_be_one() {
     let folder = Folder::new();
     let absent = folder.path("absent.toml");

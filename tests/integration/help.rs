@@ -139,6 +139,7 @@ fn what_is_misspelt_gets_a_suggestion() {
         ("--retries=many", "a whole number from 0 is needed"),
         ("-XGE T", "no method; write GET"),
         ("--proxy=http://", "the form is SCHEME://HOST:PORT"),
+        ("-qv", "tip: leave one of them out"),
         ("--email-to=ann", "write ann@example.com"),
         (
             "--body",
