@@ -2,6 +2,7 @@
 
 mod afterwards;
 mod blame;
+mod collisions;
 mod convert;
 mod environment;
 mod explain;

@@ -1,0 +1,80 @@
+//! Files that would be read and written at the same time, or written twice.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fetchall::Source;
+
+use super::Cli;
+use super::convert::UsageError;
+use super::files::FileId;
+
+/// Files that are written: none of them may be anything that is still to be read, or that
+/// something else is written to.
+pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    let written = [
+        ("failed", &cli.failed),
+        ("report", &cli.report),
+        ("summary-json", &cli.summary_json),
+    ];
+    let mut seen = vec![
+        ("stdout or stderr", FileId::of_stream(&io::stdout()), None),
+        ("stdout or stderr", FileId::of_stream(&io::stderr()), None),
+    ];
+    let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
+    let data = data.and_then(|path| FileId::of_path(Path::new(path)));
+    for (option, path) in written {
+        let Some(path) = path else {
+            continue;
+        };
+        let id = FileId::of_path(path);
+        let is_input = |id| data == Some(id) || sources.iter().any(|one| is_file(one, id));
+        if id.is_some_and(is_input) {
+            let path = path.clone();
+            return Err(UsageError::WritesInput { option, path });
+        }
+        let is_same = |(_, other, name): &&(&str, Option<FileId>, Option<&PathBuf>)| {
+            (id.is_some() && *other == id) || *name == Some(path)
+        };
+        if let Some((by, ..)) = seen.iter().find(is_same) {
+            let path = path.clone();
+            return Err(UsageError::WritesOutput { option, path, by });
+        }
+        let name = match option {
+            "failed" => "--failed",
+            "report" => "--report",
+            _ => "--summary-json",
+        };
+        seen.push((name, id, Some(path)));
+    }
+    Ok(())
+}
+
+/// What grows while it is read has no end.
+pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    let journals = [
+        cli.output_dir
+            .as_ref()
+            .map(|dir| dir.join("fetchall.jsonl")),
+        cli.journal.clone(),
+        cli.pack.clone(),
+        cli.pack
+            .as_ref()
+            .map(|pack| pack.with_added_extension("jsonl")),
+    ];
+    for path in journals.into_iter().flatten() {
+        if FileId::of_path(&path).is_some_and(|id| sources.iter().any(|one| is_file(one, id))) {
+            return Err(UsageError::SavedIsInput(path));
+        }
+    }
+    Ok(())
+}
+
+fn is_file(source: &Source, id: FileId) -> bool {
+    let found = match source {
+        Source::File(input) => FileId::of_path(input),
+        Source::Stdin => FileId::of_stream(&io::stdin()),
+        Source::Url(_) => None,
+    };
+    found == Some(id)
+}
