@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::{Event, Outcome, Settled, Try};
 
+use super::summary::count;
 use super::text::status_of;
 
 /// A job as it is drawn.
@@ -72,10 +73,14 @@ pub struct Picked {
 }
 
 impl Picked {
-    /// Whether there are jobs without a row.
+    /// Which ones these are, where they are not all.
     #[must_use]
-    pub fn is_part(&self) -> bool {
-        self.of > self.rows.len() as u64
+    pub fn note(&self) -> Option<String> {
+        let rows = self.rows.len() as u64;
+        (self.of > rows).then(|| {
+            let (rows, of) = (count(rows), count(self.of));
+            format!("{rows} of {of} URLs: the slowest, some that failed, a sample of the others")
+        })
     }
 }
 
@@ -274,7 +279,7 @@ mod tests {
         let picked = rows.picked();
         let numbers: Vec<_> = picked.rows.iter().map(|row| row.number).collect();
         assert_eq!(numbers, (0..12).collect::<Vec<_>>());
-        assert!(!picked.is_part());
+        assert_eq!(picked.note(), None);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::io;
 use std::time::Duration;
 
 use super::rows::{Picked, Row, Rows};
-use super::summary::count;
 use super::{Output, Reporter};
 use crate::model::{Event, Summary, Try, TryOutcome, human_duration, shorten};
 
@@ -139,14 +138,9 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
         cells: bar,
     };
     let mut text = String::new();
-    if picked.is_part() {
+    if let Some(note) = picked.note() {
         // Writing to a String can't fail; so for every `let _` here.
-        let _ = writeln!(
-            text,
-            "{} of {} URLs: the slowest, some that failed, a sample of the others",
-            picked.rows.len(),
-            count(picked.of)
-        );
+        let _ = writeln!(text, "{note}");
     }
     let indent = label + url + 3;
     let _ = writeln!(text, "{:indent$}{}", "", scale.marks());

@@ -1,11 +1,13 @@
 //! `--report FILE.html`: the run as one page for a browser, which loads nothing from anywhere.
 //! It is as large for a million URLs as for ten thousand.
 
+mod charts;
 mod collect;
 mod hosts;
 mod latency;
 mod page;
 mod series;
+mod waterfall;
 
 use std::io;
 use std::path::Path;
