@@ -1,18 +1,21 @@
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Background, Run, Server, Terminal, binary, path, response};
+use crate::support::{Background, Run, Server, Terminal, binary, path, response, until};
 
 /// Answers at once, but for `/slow…`, which take 2.5 s, and `/held`, whose host is held for 3 s.
 fn site() -> Server {
-    let held = std::sync::atomic::AtomicBool::new(false);
+    let held = AtomicBool::new(false);
     Server::http(move |request| match path(request) {
         path if path.starts_with("/slow") => {
             thread::sleep(Duration::from_millis(2500));
             response("200 OK", &[], b"late")
         }
-        "/held" if !held.swap(true, std::sync::atomic::Ordering::SeqCst) => {
+        "/held" if !held.swap(true, Ordering::SeqCst) => {
             response("429 Too Many Requests", &["Retry-After: 3"], b"")
         }
         "/gone" => response("404 Not Found", &[], b""),
@@ -119,28 +122,37 @@ fn in_a_build_and_on_a_dumb_terminal_there_are_lines() {
 /// Also where nothing is drawn: for a run in the night that does not end.
 #[test]
 fn sigusr1_asks_how_the_run_stands() {
-    let server = site();
     for args in [&[][..], &["-q"], &["--progress=none"]] {
+        let told = Arc::new(AtomicBool::new(false));
+        let server = Server::http({
+            let told = Arc::clone(&told);
+            move |request| {
+                while path(request) == "/slow" && !told.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                response("200 OK", &[], b"")
+            }
+        });
         let mut command = command([server.url("/1"), server.url("/slow")]);
         command
             .args(args)
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped());
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = Background(command.spawn().unwrap());
-        thread::sleep(Duration::from_millis(1500));
+        until("both are asked for", || server.requests().len() == 2);
+        // A request is named when it has been under way for a second.
+        thread::sleep(Duration::from_millis(1200));
         let id = nix::unistd::Pid::from_raw(child.0.id().try_into().unwrap());
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGUSR1).unwrap();
-        let mut stderr = String::new();
-        let mut pipe = child.0.stderr.take().unwrap();
-        std::io::Read::read_to_string(&mut pipe, &mut stderr).unwrap();
+        let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        told.store(true, Ordering::SeqCst);
+        assert!(line.starts_with("1 of 2 done, "), "{args:?}: {line}");
+        assert!(line.contains("1 in flight; still: "), "{line}");
+        assert!(line.contains("no answer for "), "{line}");
+        lines.for_each(drop);
         assert_eq!(child.0.wait().unwrap().code(), Some(0));
-        let line = stderr.lines().next().unwrap_or_default();
-        assert!(line.starts_with("1 of 2 done, "), "{args:?}: {stderr}");
-        assert!(
-            line.contains("1 in flight; still: ") && line.contains("no answer for 1s"),
-            "{stderr}"
-        );
     }
 }
 
