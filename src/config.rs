@@ -91,8 +91,6 @@ pub struct ReportOptions {
     pub timeline: Option<(TimelineStyle, Box<dyn Write + Send>)>,
     /// The page for a browser that tells of the run.
     pub page: Option<PathBuf>,
-    /// The file that gets the summary as JSON.
-    pub summary: Option<PathBuf>,
     /// Where progress is shown, if it is.
     pub screen: Option<Screen>,
     /// Results go to the terminal that progress is shown on.

@@ -98,7 +98,7 @@ pub use notify::{
 };
 pub use report::{
     JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError, TimelineStyle,
-    render_summary,
+    WholeFile, render_summary,
 };
 pub use run::{
     NotifyError, Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with,

@@ -68,6 +68,7 @@ async fn program(cli: Cli, origins: Origins) -> ExitCode {
         Err(error) => return complain(&people.origins.name(&error), USAGE),
     };
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
+    let summary_json = cli.summary_json.clone();
     let mut config = match Config::try_from(cli) {
         Ok(config) => config,
         Err(error) => return complain(&people.origins.name(&error), USAGE),
@@ -120,6 +121,9 @@ async fn program(cli: Cli, origins: Origins) -> ExitCode {
         }
         return ExitCode::from(exit_code(&end, &signals));
     }
+    if let Err(error) = afterwards.open(summary_json.as_deref()) {
+        return complain(&explain(&error.into(), &people.origins), BROKEN);
+    }
     afterwards.watch(&mut config);
     let stop = async {
         signals.next().await;
@@ -148,6 +152,14 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
             Problem::Report(_) | Problem::Save(_) | Problem::Internal(_) => BROKEN,
         },
     })
+}
+
+/// The exit code when the summary could not be written either.
+fn worse(code: u8) -> u8 {
+    match code {
+        0 | FAILED | USAGE => BROKEN,
+        code => code,
+    }
 }
 
 /// What is said on stderr, and to whom else.
@@ -187,15 +199,20 @@ impl People {
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
             complain(&explain(problem, &self.origins), BROKEN);
         }
+        let mut code = exit_code(end, signals);
+        if let Err(error) = afterwards.write(summary, code) {
+            complain(&explain(&error.into(), &self.origins), BROKEN);
+            code = worse(code);
+        }
         // Nothing was done yet when the inputs could not even be opened.
         if !pipe_closed && (problem.is_none() || summary.input > 0) {
             self.say(&fetchall::render_summary(summary));
             tokio::select! {
-                () = afterwards.tell(summary, exit_code(end, signals)) => {}
+                () = afterwards.tell(summary, code) => {}
                 () = signals.next() => self.say("interrupted; not told any further"),
             }
         }
-        exit_code(end, signals)
+        signals.exit_code().unwrap_or(code)
     }
 }
 

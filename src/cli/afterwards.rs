@@ -1,15 +1,16 @@
 //! Whom the end of a run is told to: by e-mail, by a command, by a POST. What goes wrong with that
 //! is a warning; the exit code is that of the run.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fetchall::{
-    Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, OutcomeName, Record, SmtpServer,
-    Summary,
+    Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, OutcomeName, Record, ReportError,
+    SmtpServer, Summary, WholeFile,
 };
 use url::Url;
 
@@ -33,8 +34,10 @@ type Failures = Arc<Mutex<Vec<FailedUrl>>>;
 /// Whom the end of a run is told to.
 pub struct Afterwards {
     email: Option<(Email, Delivery)>,
+    lists: Option<String>,
     failures: Failures,
     report: Option<PathBuf>,
+    summary: Option<(PathBuf, WholeFile)>,
     command: Option<String>,
     url: Option<Url>,
     http: HttpOptions,
@@ -55,13 +58,41 @@ impl Afterwards {
         let delivery = delivery(cli)?;
         Ok(Self {
             email: (!email.to.is_empty()).then_some((email, delivery)),
+            lists: lists(cli),
             failures: Failures::default(),
+            summary: None,
             report: cli.report.clone(),
             command: cli.notify_cmd.clone(),
             url: cli.notify_url.clone(),
             http: HttpOptions::default(),
             quiet: cli.quiet,
         })
+    }
+
+    /// Opens the file for the summary, if there is to be one: that it can't be written is to be
+    /// known before the run. Here and not in the library, because the exit code stands in it, and
+    /// because a run that could not even begin has to replace the summary of the one before.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn open(&mut self, path: Option<&Path>) -> Result<(), ReportError> {
+        if let Some(path) = path {
+            let file = WholeFile::create(path).map_err(|source| unwritten(path, source))?;
+            self.summary = Some((path.to_owned(), file));
+        }
+        Ok(())
+    }
+
+    /// Writes the summary to its file, if there is one.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write(&self, summary: &Summary, code: u8) -> Result<(), ReportError> {
+        let Some((path, file)) = &self.summary else {
+            return Ok(());
+        };
+        file.finish(json(summary, code).as_bytes())
+            .map_err(|source| unwritten(path, source))
     }
 
     /// Looks at the run as far as that is needed to tell of it.
@@ -80,7 +111,7 @@ impl Afterwards {
         if let Some((email, delivery)) = &self.email {
             self.mail(email, delivery, summary).await;
         }
-        let json = format!("{}\n", summary.json());
+        let json = json(summary, code);
         if let Some(command) = &self.command {
             let variables = variables(summary, code);
             let ran = fetchall::run_command(command, &json, &variables, COMMAND_LIMIT).await;
@@ -98,8 +129,7 @@ impl Afterwards {
         let text = fetchall::render_summary(summary);
         let about = {
             let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            let more = summary.failed.saturating_sub(failures.len() as u64);
-            Email::about(&text, &failures, more)
+            Email::about(summary, &text, self.lists.as_deref(), &failures)
         };
         let about = match about {
             Ok(about) => about,
@@ -135,6 +165,40 @@ impl Afterwards {
         let attachment = name.zip(html).map(|(name, html)| Attachment { name, html });
         attachment.into_iter().collect()
     }
+}
+
+/// What the run has read, as far as a subject has room for it. URLs of the command line are not
+/// named: they may hold a password.
+fn lists(cli: &Cli) -> Option<String> {
+    if cli.demo {
+        return Some("--demo".to_owned());
+    }
+    let name = |input: &OsString| match input.to_string_lossy() {
+        text if text == "-" => Some("stdin".to_owned()),
+        text if text.contains("://") => None,
+        text => {
+            let name = Path::new(&*text).file_name();
+            name.map(|name| name.to_string_lossy().into_owned())
+        }
+    };
+    if cli.inputs.is_empty() {
+        return Some("stdin".to_owned());
+    }
+    let mut names = cli.inputs.iter().filter_map(name);
+    let first = names.next()?;
+    Some(match names.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    })
+}
+
+fn json(summary: &Summary, code: u8) -> String {
+    format!("{}\n", summary.json(Some(code)))
+}
+
+fn unwritten(path: &Path, source: io::Error) -> ReportError {
+    let what = path.display().to_string();
+    ReportError { what, source }
 }
 
 fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {

@@ -17,16 +17,25 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
     ];
+    let saved = saved(cli);
     let mut seen = vec![
         ("stdout or stderr", FileId::of_stream(&io::stdout()), None),
         ("stdout or stderr", FileId::of_stream(&io::stderr()), None),
     ];
+    seen.extend(
+        saved
+            .iter()
+            .map(|path| ("what is saved", FileId::of_path(path), Some(path))),
+    );
     let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
     let data = data.and_then(|path| FileId::of_path(Path::new(path)));
     for (option, path) in written {
         let Some(path) = path else {
             continue;
         };
+        if path.as_os_str() == "-" {
+            return Err(UsageError::WritesStdout { option });
+        }
         let id = FileId::of_path(path);
         let is_input = |id| data == Some(id) || sources.iter().any(|one| is_file(one, id));
         if id.is_some_and(is_input) {
@@ -52,22 +61,28 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
 
 /// What grows while it is read has no end.
 pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
-    let journals = [
-        cli.output_dir
-            .as_ref()
-            .map(|dir| dir.join("fetchall.jsonl")),
-        cli.journal.clone(),
-        cli.pack.clone(),
-        cli.pack
-            .as_ref()
-            .map(|pack| pack.with_added_extension("jsonl")),
-    ];
-    for path in journals.into_iter().flatten() {
+    for path in saved(cli) {
         if FileId::of_path(&path).is_some_and(|id| sources.iter().any(|one| is_file(one, id))) {
             return Err(UsageError::SavedIsInput(path));
         }
     }
     Ok(())
+}
+
+/// The journal and the pack, where there are any.
+fn saved(cli: &Cli) -> Vec<PathBuf> {
+    let journal = cli
+        .output_dir
+        .as_ref()
+        .map(|dir| dir.join("fetchall.jsonl"));
+    let packs = cli
+        .pack
+        .as_ref()
+        .map(|pack| pack.with_added_extension("jsonl"));
+    [journal, cli.journal.clone(), cli.pack.clone(), packs]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn is_file(source: &Source, id: FileId) -> bool {

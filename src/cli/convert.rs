@@ -43,6 +43,9 @@ pub enum UsageError {
         path: PathBuf,
         by: &'static str,
     },
+    /// What would be written is no result.
+    #[error("--{option} -: stdout is for results alone; name a file")]
+    WritesStdout { option: &'static str },
     /// The file of `-d @FILE`.
     #[error("cannot read the body from {name}: {cause}")]
     Data { name: String, cause: io::Error },
@@ -74,7 +77,9 @@ impl UsageError {
     pub fn option(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
-            Self::WritesInput { option, .. } | Self::WritesOutput { option, .. } => match *option {
+            Self::WritesInput { option, .. }
+            | Self::WritesOutput { option, .. }
+            | Self::WritesStdout { option } => match *option {
                 "failed" => Some(("failed", "failed")),
                 "report" => Some(("report", "report")),
                 _ => Some(("summary_json", "summary-json")),
@@ -366,7 +371,6 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         failed_with_nul: cli.null,
         print0: cli.print0,
         page: cli.report.clone(),
-        summary: cli.summary_json.clone(),
         timeline: cli.timeline.then(|| {
             (
                 terminal::timeline_style(cli.color),

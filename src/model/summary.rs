@@ -97,6 +97,10 @@ pub struct Summary {
     pub changes: BTreeMap<Change, u64>,
     /// What ended the run early, if something did.
     pub ended_by: Option<EndedBy>,
+    /// When the run began, in RFC 3339, as records have it.
+    pub at: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<String>,
 }
 
 impl Summary {
@@ -126,9 +130,9 @@ impl Summary {
     }
 
     /// It as JSON, in one line: the counts, and what they are made of. Later versions only add
-    /// fields; what is not known is absent.
+    /// fields; what is not known is absent, as the exit code is to all but a program.
     #[must_use]
-    pub fn json(&self) -> String {
+    pub fn json(&self, exit_code: Option<u8>) -> String {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let written = Written {
             schema: 1,
@@ -146,6 +150,9 @@ impl Summary {
             wall_ms: ms(self.wall),
             one_by_one_ms: ms(self.one_by_one),
             ended_by: self.ended_by.map(|why| why.to_string()),
+            exit_code,
+            at: self.at.as_deref(),
+            ended_at: self.ended_at.as_deref(),
         };
         // Numbers and texts can always be written.
         serde_json::to_string(&written).unwrap_or_default()
@@ -184,6 +191,12 @@ struct Written<'a> {
     one_by_one_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<&'a str>,
 }
 
 #[cfg(test)]
@@ -202,9 +215,18 @@ mod tests {
             wall: Duration::from_millis(1500),
             ..Summary::default()
         };
+        let counts = r#"{"schema":1,"input":4,"fetched":2,"failed":2,"skipped":0,"left":0,"list_ended":true,"by_kind":{"status":2},"by_status":{"404":2},"bytes":0,"retries":0,"wall_ms":1500,"one_by_one_ms":0"#;
+        assert_eq!(summary.json(None), format!("{counts}}}"));
+        let timed = Summary {
+            at: Some("2026-11-22T10:00:00.000Z".into()),
+            ended_at: Some("2026-11-22T10:00:01.500Z".into()),
+            ..summary
+        };
         assert_eq!(
-            summary.json(),
-            r#"{"schema":1,"input":4,"fetched":2,"failed":2,"skipped":0,"left":0,"list_ended":true,"by_kind":{"status":2},"by_status":{"404":2},"bytes":0,"retries":0,"wall_ms":1500,"one_by_one_ms":0}"#
+            timed.json(Some(1)),
+            format!(
+                r#"{counts},"exit_code":1,"at":"2026-11-22T10:00:00.000Z","ended_at":"2026-11-22T10:00:01.500Z"}}"#
+            )
         );
     }
 

@@ -41,8 +41,8 @@ pub enum CommandError {
 /// to stderr: stdout is for results.
 ///
 /// # Errors
-/// [`CommandError`] when it can't be started, fails, or is not done within `limit`; then it and
-/// what it has started are ended.
+/// [`CommandError`] when it can't be started, fails, or is not done within `limit`. Then, and when
+/// the future is dropped, it and what it has started are ended.
 pub async fn run_command(
     command: &str,
     input: &str,
@@ -62,7 +62,7 @@ pub async fn run_command(
         .spawn()
         .map_err(failed)?;
     let stdin = child.stdin.take();
-    let group = child.id();
+    let group = Group(child.id());
     let work = async {
         if let Some(mut stdin) = stdin {
             // It need not read it.
@@ -70,20 +70,37 @@ pub async fn run_command(
         }
         child.wait().await
     };
-    match tokio::time::timeout(limit, work).await {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(CommandError::Failed {
+    let Ok(ended) = tokio::time::timeout(limit, work).await else {
+        return Err(CommandError::TimedOut {
+            command: name(),
+            limit,
+        });
+    };
+    group.spare();
+    match ended {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(CommandError::Failed {
             command: name(),
             status,
         }),
-        Ok(Err(cause)) => Err(failed(cause)),
-        Err(_) => {
-            end_group(group);
-            Err(CommandError::TimedOut {
-                command: name(),
-                limit,
-            })
-        }
+        Err(cause) => Err(failed(cause)),
+    }
+}
+
+/// A command with all that it has started. They are ended when nobody waits for it any more:
+/// Ctrl-C of a terminal does not reach them, and dropping the command would end its shell alone.
+struct Group(Option<u32>);
+
+impl Group {
+    /// The command has ended by itself; what it leaves running is meant to run.
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        end_group(self.0);
     }
 }
 
@@ -172,5 +189,19 @@ mod tests {
         assert!(start.elapsed() < LONG);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(!file.exists());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_waited_for_is_ended_and_one_that_ended_leaves_what_it_will() {
+        let dir = tempfile::tempdir().unwrap();
+        let (not, yes) = (dir.path().join("not"), dir.path().join("yes"));
+        let command = format!("sleep 1; touch {}", not.display());
+        let run = run_command(&command, "", &[], LONG);
+        let dropped = tokio::time::timeout(Duration::from_millis(300), run).await;
+        assert!(dropped.is_err());
+        let command = format!("(sleep 1; touch {}) &", yes.display());
+        run_command(&command, "", &[], LONG).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!not.exists() && yes.exists());
     }
 }

@@ -4,8 +4,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use askama::Template;
+use indicatif::HumanCount;
 
 use super::smtp::{MailError, SmtpServer};
+use crate::model::Summary;
 
 /// How long the simulated sending takes.
 const SENDING: Duration = Duration::from_secs(3);
@@ -65,29 +67,36 @@ struct Page<'a> {
     head: &'a str,
     lines: Vec<&'a str>,
     failures: &'a [FailedUrl],
-    more: u64,
+    more: Option<String>,
 }
 
 impl Email {
-    /// The e-mail about a run: its summary, the first failures, and of how many more it does not
-    /// tell.
+    /// The e-mail about a run: `text` is its summary for people, `lists` what it has read, and
+    /// `failures` are the first of them.
     ///
     /// # Errors
     /// Never, for texts that fit in memory.
-    pub fn about(summary: &str, failures: &[FailedUrl], more: u64) -> io::Result<Self> {
-        let mut lines = summary.lines();
+    pub fn about(
+        summary: &Summary,
+        text: &str,
+        lists: Option<&str>,
+        failures: &[FailedUrl],
+    ) -> io::Result<Self> {
+        let mut lines = text.lines();
         let head = lines.next().unwrap_or_default();
-        let mut text = format!("{summary}\n");
+        let more = summary.failed.saturating_sub(failures.len() as u64);
+        let more = (more > 0).then(|| HumanCount(more).to_string());
+        let mut plain = format!("{text}\n");
         for failure in failures {
             let FailedUrl {
                 label,
                 url,
                 message,
             } = failure;
-            text.push_str(&format!("\n{label}  {url}\n    {message}\n"));
+            plain.push_str(&format!("\n{label}  {url}\n    {message}\n"));
         }
-        if more > 0 {
-            text.push_str(&format!("\nand {more} more\n"));
+        if let Some(more) = &more {
+            plain.push_str(&format!("\nand {more} more\n"));
         }
         let page = Page {
             head,
@@ -97,12 +106,35 @@ impl Email {
         };
         let html = page.render().map_err(io::Error::other)?;
         Ok(Self {
-            subject: format!("fetchall: {head}"),
-            text,
+            subject: subject(summary, lists),
+            text: plain,
             html: Some(html),
             ..Self::default()
         })
     }
+}
+
+/// How it went, in the few words that a list of e-mails shows.
+fn subject(summary: &Summary, lists: Option<&str>) -> String {
+    let noun = if summary.input == 1 { "URL" } else { "URLs" };
+    let all = format!("{} {noun}", HumanCount(summary.input));
+    let mut text = match summary.failed {
+        0 if summary.fetched == summary.input => format!("fetchall: {all} fetched"),
+        0 => format!("fetchall: {} of {all} fetched", HumanCount(summary.fetched)),
+        failed => format!("fetchall: {} of {all} failed", HumanCount(failed)),
+    };
+    for (n, name) in [(summary.skipped, "skipped"), (summary.left, "left")] {
+        if n > 0 {
+            text.push_str(&format!(", {} {name}", HumanCount(n)));
+        }
+    }
+    if summary.ended_by.is_some() {
+        text.push_str(", ended early");
+    }
+    if let Some(lists) = lists {
+        text.push_str(&format!(" ({lists})"));
+    }
+    text
 }
 
 /// Sends an e-mail, or pretends to: takes three seconds, then writes `Email Sent!`.
@@ -157,6 +189,7 @@ pub async fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::EndedBy;
     use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
@@ -184,17 +217,50 @@ mod tests {
             url: "http://a/<b>".into(),
             message: "404 Not Found".into(),
         };
-        let email = Email::about("3 URLs: 1 fetched, 2 failed\nin 2s", &[failed], 1).unwrap();
-        assert_eq!(email.subject, "fetchall: 3 URLs: 1 fetched, 2 failed");
+        let summary = Summary {
+            input: 10_000,
+            failed: 1_235,
+            ..Summary::default()
+        };
+        let text = "10,000 URLs: 8,765 fetched, 1,235 failed\nin 2s";
+        let email = Email::about(&summary, text, Some("urls.txt"), &[failed]).unwrap();
+        assert_eq!(
+            email.subject,
+            "fetchall: 1,235 of 10,000 URLs failed (urls.txt)"
+        );
         assert_eq!(
             email.text,
-            "3 URLs: 1 fetched, 2 failed\nin 2s\n\n404  http://a/<b>\n    404 Not Found\n\nand 1 more\n"
+            format!("{text}\n\n404  http://a/<b>\n    404 Not Found\n\nand 1,234 more\n")
         );
         let html = email.html.unwrap();
         assert!(
             html.contains("http://a/&#60;b&#62;") && !html.contains("<b>"),
             "{html}"
         );
-        assert!(html.contains("and 1 more"), "{html}");
+        assert!(html.contains("and 1,234 more"), "{html}");
+    }
+
+    #[test]
+    fn the_subject_says_how_it_went() {
+        let told = |input, fetched, skipped, left, ended_by| {
+            let summary = Summary {
+                input,
+                fetched,
+                skipped,
+                left,
+                ended_by,
+                ..Summary::default()
+            };
+            subject(&summary, None)
+        };
+        assert_eq!(told(1, 1, 0, 0, None), "fetchall: 1 URL fetched");
+        assert_eq!(
+            told(10, 2, 8, 0, None),
+            "fetchall: 2 of 10 URLs fetched, 8 skipped"
+        );
+        assert_eq!(
+            told(10, 2, 0, 8, Some(EndedBy::Shutdown)),
+            "fetchall: 2 of 10 URLs fetched, 8 left, ended early"
+        );
     }
 }

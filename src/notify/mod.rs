@@ -5,7 +5,22 @@ mod mail;
 mod smtp;
 mod webhook;
 
+use std::error::Error;
+use std::io;
+
 pub use command::{CommandError, run_command};
 pub use mail::{Attachment, Delivery, Email, FailedUrl, deliver, send_email};
 pub use smtp::{MailError, SmtpServer};
 pub use webhook::{WebhookError, post_json};
+
+/// Whether it is a certificate, or something else about TLS, that an error comes from. Errors of
+/// TLS travel inside those of reading and writing, which do not name them as their source.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    let inside = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    inside.is_some_and(|inside| is_of_tls(inside)) || error.source().is_some_and(is_of_tls)
+}

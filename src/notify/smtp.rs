@@ -1,5 +1,6 @@
 //! Sending through a mail server (RFC 5321), over TLS.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -9,20 +10,25 @@ use std::time::Duration;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment as Part, Mailbox, Message, MultiPart};
+use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use percent_encoding::percent_decode_str;
+use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
-use super::Email;
+use super::{Email, is_of_tls};
+use crate::model::{chain_text, harmless};
 
-/// Limit for a delivery as a whole, of each recipient.
+/// Limit for a delivery as a whole, to all recipients together.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where TLS comes first (RFC 8314 §3.3).
 const SUBMISSIONS: u16 = 465;
 /// Where TLS is asked for by STARTTLS (RFC 6409 §3.1).
 const SUBMISSION: u16 = 587;
+/// Most characters that a server's answer is repeated with.
+const MOST_SAID: usize = 500;
 /// What is wrong with a password on the command line.
 const PASSWORD_HINT: &str = "a password does not belong on a command line, which everybody on this \
      machine can see: put it into FETCHALL_SMTP_PASSWORD or --smtp-password-file";
@@ -73,7 +79,7 @@ pub enum MailError {
         cause: lettre::address::AddressError,
     },
     /// The message can't be put together.
-    #[error("the e-mail can't be put together: {0}")]
+    #[error("the e-mail can't be put together: {}", chain_text(.0))]
     Message(#[from] lettre::error::Error),
     /// The file of certificate authorities.
     #[error("cannot use the certificates in {}: {cause}", path.display())]
@@ -85,7 +91,8 @@ pub enum MailError {
     },
     /// The server is not reached, not trusted, or refuses.
     #[error(
-        "cannot send the e-mail to {to} through {server}: {cause}{}",
+        "cannot send the e-mail to {to} through {server}: {}{}",
+        why(cause),
         hint(cause)
     )]
     Smtp {
@@ -94,7 +101,8 @@ pub enum MailError {
         /// Host and port.
         server: String,
         /// What happened.
-        cause: lettre::transport::smtp::Error,
+        #[source]
+        cause: SmtpError,
     },
     /// It took too long.
     #[error("cannot send the e-mail to {to} through {server}: not done within {} s", limit.as_secs())]
@@ -106,13 +114,36 @@ pub enum MailError {
         /// The limit.
         limit: Duration,
     },
+    /// It was not sent to several.
+    #[error("{first}; it was not sent to {others} either")]
+    Several {
+        /// Why not to the first of them.
+        #[source]
+        first: Box<MailError>,
+        /// Whom else it was for.
+        others: String,
+    },
     /// Nobody can be told.
     #[error("cannot say so: {0}")]
     Output(#[from] io::Error),
 }
 
+/// What happened, down to the last cause. What a server says is text of a stranger: it may have
+/// no effect on a terminal, nor fill it.
+fn why(error: &SmtpError) -> String {
+    let said = |source| chain_text(source).lines().collect::<Vec<_>>().join(" ");
+    let said = error.source().map(said);
+    let text = match (error.status(), said) {
+        (Some(code), Some(said)) => format!("it answered {code} {said}"),
+        (Some(code), None) => format!("it answered {code}"),
+        (None, Some(said)) => said,
+        (None, None) => chain_text(error),
+    };
+    harmless(&text).chars().take(MOST_SAID).collect()
+}
+
 /// What can be done about it.
-fn hint(error: &lettre::transport::smtp::Error) -> &'static str {
+fn hint(error: &SmtpError) -> &'static str {
     let code = error.status().map(|code| code.to_string());
     match code.as_deref() {
         // RFC 4954 §6.
@@ -120,7 +151,7 @@ fn hint(error: &lettre::transport::smtp::Error) -> &'static str {
             "; the user stands in --smtp smtps://USER@HOST, the password in FETCHALL_SMTP_PASSWORD or the \
              file of --smtp-password-file"
         }
-        _ if error.is_tls() => "; --cacert names the authority of a private mail server",
+        _ if is_of_tls(error) => "; --cacert names the authority of a private mail server",
         _ => "",
     }
 }
@@ -200,7 +231,7 @@ impl SmtpServer {
         }
     }
 
-    /// With another limit than 30 s for each recipient.
+    /// With another limit than 30 s for all recipients together.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         Self { limit, ..self }
@@ -228,7 +259,8 @@ impl SmtpServer {
     /// Sends an e-mail to everybody it is for.
     ///
     /// # Errors
-    /// The first that occurred. The others have got it all the same.
+    /// Why it was not sent to the first who did not get it, and who else did not. The others
+    /// have got it all the same.
     pub async fn send(&self, email: &Email) -> Result<(), MailError> {
         let usual = self.usual_sender();
         let from = address(email.from.as_deref().unwrap_or(&usual))?;
@@ -239,36 +271,44 @@ impl SmtpServer {
             .collect::<Result<_, _>>()?;
         let message = message(email, &from, &to)?.formatted();
         let transport = self.transport()?;
-        let mut result = Ok(());
+        let deadline = Instant::now() + self.limit;
+        let mut first = None;
+        let mut others = Vec::new();
         for one in to {
-            let sent = self.send_one(&transport, &message, &from, one).await;
-            result = result.and(sent);
+            let name = one.to_string();
+            let envelope = Envelope::new(Some(from.clone()), vec![one])?;
+            let sending = transport.send_raw(&envelope, &message);
+            let sent = timeout_at(deadline, sending).await;
+            match sent.map(|sent| sent.map(drop)) {
+                Ok(Ok(())) => {}
+                _ if first.is_some() => others.push(name),
+                Ok(Err(cause)) => first = Some(self.failed(name, cause)),
+                Err(_) => first = Some(self.timed_out(name)),
+            }
         }
-        result
+        match first {
+            None => Ok(()),
+            Some(first) if others.is_empty() => Err(first),
+            Some(first) => Err(MailError::Several {
+                first: Box::new(first),
+                others: others.join(", "),
+            }),
+        }
     }
 
-    async fn send_one(
-        &self,
-        transport: &AsyncSmtpTransport<Tokio1Executor>,
-        message: &[u8],
-        from: &Address,
-        to: Address,
-    ) -> Result<(), MailError> {
-        let name = to.to_string();
-        let envelope = Envelope::new(Some(from.clone()), vec![to])?;
-        let sending = transport.send_raw(&envelope, message);
-        match tokio::time::timeout(self.limit, sending).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(cause)) => Err(MailError::Smtp {
-                to: name,
-                server: self.name(),
-                cause,
-            }),
-            Err(_) => Err(MailError::TimedOut {
-                to: name,
-                server: self.name(),
-                limit: self.limit,
-            }),
+    fn failed(&self, to: String, cause: SmtpError) -> MailError {
+        MailError::Smtp {
+            to,
+            server: self.name(),
+            cause,
+        }
+    }
+
+    fn timed_out(&self, to: String) -> MailError {
+        MailError::TimedOut {
+            to,
+            server: self.name(),
+            limit: self.limit,
         }
     }
 
@@ -300,11 +340,9 @@ impl SmtpServer {
                 .certificate_store(CertificateStore::None)
                 .add_root_certificate(authority);
         }
-        let parameters = builder.build_rustls().map_err(|cause| MailError::Smtp {
-            to: "anybody".to_owned(),
-            server: self.name(),
-            cause,
-        })?;
+        let parameters = builder
+            .build_rustls()
+            .map_err(|cause| self.failed("anybody".to_owned(), cause))?;
         Ok(match self.encryption {
             Encryption::Tls => Tls::Wrapper(parameters),
             _ => Tls::Required(parameters),

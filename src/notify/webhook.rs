@@ -5,7 +5,8 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode, header};
 use url::Url;
 
-use crate::model::{chain_text, mask_userinfo};
+use super::is_of_tls;
+use crate::model::chain_text;
 
 /// Time between the two tries.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -15,17 +16,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub enum WebhookError {
     /// It was not reached, or gave no answer.
-    #[error("cannot post the summary to {url}: {cause}")]
+    #[error("cannot post the summary to {url}: {}", chain_text(cause))]
     Send {
-        /// Where to, without a password.
+        /// Where to, without what may be secret.
         url: String,
         /// Why not.
-        cause: String,
+        #[source]
+        cause: reqwest::Error,
     },
     /// It answered that it would not.
     #[error("cannot post the summary to {url}: it answered {status}")]
     Status {
-        /// Where to, without a password.
+        /// Where to, without what may be secret.
         url: String,
         /// What it answered.
         status: StatusCode,
@@ -36,8 +38,10 @@ impl WebhookError {
     /// Whether another try may work.
     fn is_transient(&self) -> bool {
         match self {
-            Self::Send { .. } => true,
-            Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
+            Self::Send { cause, .. } => !is_of_tls(cause),
+            Self::Status { status, .. } => {
+                status.is_server_error() || matches!(status.as_u16(), 408 | 429)
+            }
         }
     }
 }
@@ -58,7 +62,8 @@ pub async fn post_json(client: &Client, url: &Url, json: &str) -> Result<(), Web
 }
 
 async fn post(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError> {
-    let shown = || mask_userinfo(url.as_str()).into_owned();
+    // Who knows the path of such a URL may post there: it is as good as a password.
+    let shown = || format!("{}/…", url.origin().ascii_serialization());
     let request = client
         .post(url.clone())
         .header(header::CONTENT_TYPE, "application/json")
@@ -71,8 +76,7 @@ async fn post(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError
         }),
         Err(error) => Err(WebhookError::Send {
             url: shown(),
-            // Without the URL, which may hold a password.
-            cause: chain_text(&error.without_url()),
+            cause: error.without_url(),
         }),
     }
 }

@@ -15,7 +15,6 @@ mod progress;
 mod pump;
 mod rows;
 mod summary;
-mod summary_file;
 mod template;
 mod text;
 mod timeline;
@@ -35,10 +34,10 @@ pub use output::Output;
 pub use progress::{Progress, ProgressStyle, Screen};
 pub use pump::{Pump, PumpEnd, ReportError};
 pub use summary::render as render_summary;
-pub use summary_file::SummaryFile;
 pub use template::{Template, TemplateError, Templated};
 pub use text::TextLines;
 pub use timeline::{Timeline, TimelineStyle};
+pub use whole::WholeFile;
 
 /// Takes what the engine says. Reporters run on one thread of their own, so a slow one
 /// slows the run down instead of filling memory.

@@ -1,5 +1,6 @@
 //! A file that is written at the end of a run: whole or not at all.
 
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -7,21 +8,36 @@ use tempfile::{Builder, NamedTempFile};
 
 /// A file whose content is known only when the run has ended. Until then what stood under its name
 /// stays, and nothing else is there.
-pub struct WholeFile(PathBuf);
+pub struct WholeFile(Place);
+
+enum Place {
+    /// A regular file, or none yet: it is replaced in one step.
+    File(PathBuf),
+    /// A pipe or a device. Another file under its name would take it away from everybody who
+    /// uses it, `/dev/null` from the whole machine.
+    Stream(File),
+}
 
 impl WholeFile {
-    /// It will stand at `path`.
+    /// It will stand at `path`, or where a link of this name leads.
     ///
     /// # Errors
     /// When nothing can be created there, or a folder stands there: that is to be known before the
     /// run and not after it.
     pub fn create(path: &Path) -> io::Result<Self> {
-        if path.is_dir() {
+        let found = fs::metadata(path).ok();
+        if found.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        if found.is_some_and(|found| !found.is_file()) {
+            let stream = File::options().write(true).open(path)?;
+            return Ok(Self(Place::Stream(stream)));
+        }
+        // Fails where nothing is yet; then there is no link that leads anywhere either.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // Gone again at once: a run that is killed leaves nothing.
-        part(path)?;
-        Ok(Self(path.to_owned()))
+        part(&path)?;
+        Ok(Self(Place::File(path)))
     }
 
     /// Writes all of it and gives it its name.
@@ -29,10 +45,15 @@ impl WholeFile {
     /// # Errors
     /// When it can't be written; there is nothing new under its name then.
     pub fn finish(&self, content: &[u8]) -> io::Result<()> {
-        let mut part = part(&self.0)?;
-        part.write_all(content)?;
-        part.persist(&self.0).map_err(|error| error.error)?;
-        Ok(())
+        match &self.0 {
+            Place::File(path) => {
+                let mut part = part(path)?;
+                part.write_all(content)?;
+                part.persist(path).map_err(|error| error.error)?;
+                Ok(())
+            }
+            Place::Stream(stream) => (&*stream).write_all(content),
+        }
     }
 }
 
@@ -73,5 +94,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(WholeFile::create(folder.path()).is_err());
         assert!(WholeFile::create(&folder.path().join("none/report.html")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_stays_a_pipe_and_a_link_a_link() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::io::Read as _;
+        use std::os::unix::fs::FileTypeExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        // Open for both, it waits for nobody.
+        let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
+        WholeFile::create(&pipe).unwrap().finish(b"all").unwrap();
+        let mut read = [0; 3];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"all");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+
+        let (link, real) = (folder.path().join("link"), folder.path().join("real"));
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        WholeFile::create(&link).unwrap().finish(b"new").unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }

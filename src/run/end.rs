@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Problem, RunError, SaveError};
 use crate::engine::{End, RunClock, Shutdown};
-use crate::model::{EndedBy, Live, Summary};
+use crate::model::{EndedBy, Live, Summary, now};
 use crate::report::PumpEnd;
 
 /// How long an ended run waits until the rest of a list file has been counted.
@@ -73,7 +73,10 @@ pub fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: 
     summary.list_ended = live.has_list_ended();
     summary.left = summary.input.saturating_sub(summary.settled());
     summary.retries = live.count_retries();
-    summary.wall = clock.started().elapsed();
+    let end = now();
+    summary.wall = end.saturating_duration_since(clock.started());
+    summary.at = Some(clock.rfc3339(clock.started()));
+    summary.ended_at = Some(clock.rfc3339(end));
     summary.one_by_one = live.busy();
     // A wish that came when everything was done has ended nothing.
     let is_early = summary.left > 0 || !summary.list_ended;

@@ -20,7 +20,7 @@ use crate::input::{self, Batch};
 use crate::model::{Event, History, Live, Summary, Window};
 use crate::report::{
     Csv, FailedLines, HtmlReport, JsonLines, Notices, Output, Progress, Pump, ReportError,
-    Reporter, SummaryFile, Templated, TextLines, Timeline,
+    Reporter, Templated, TextLines, Timeline,
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
@@ -309,9 +309,6 @@ fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), Rep
     }
     if let Some(path) = &options.page {
         add_file(pump, path, |path| Ok(Box::new(HtmlReport::create(path)?)))?;
-    }
-    if let Some(path) = &options.summary {
-        add_file(pump, path, |path| Ok(Box::new(SummaryFile::create(path)?)))?;
     }
     if let Some(mut on_record) = options.on_record.take() {
         let tap = Tap(move |event: &Event| {

@@ -45,6 +45,8 @@ mod journal;
 mod library;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
+/// Mail servers that do not do as they should, and runs that do not end as usual.
+mod mail;
 /// Lines, files and journals that get in each other's way.
 mod mixups;
 /// `--smtp`, `--notify-cmd`, `--notify-url`, `--summary-json`.

@@ -56,7 +56,7 @@ fn a_mail_tells_the_summary_and_the_failures_over_tls() {
         );
         let text = text_of(message);
         assert!(
-            text.contains("Subject: fetchall: 3 URLs: 1 fetched, 2 failed\r\n"),
+            text.contains("Subject: fetchall: 2 of 3 URLs failed (stdin)\r\n"),
             "{text}"
         );
         assert!(
@@ -329,6 +329,19 @@ fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
         done.stderr
     );
     assert_eq!(moved.requests().len(), 1);
+
+    // Whoever knows the path may post there.
+    let done = Run::new()
+        .args(["--notify-url", &format!("http://{}/t0ken", closed_port())])
+        .env("RUST_LOG", "trace")
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    assert!(
+        done.stderr.contains("/…: ") && done.stderr.contains("connection refused"),
+        "{}",
+        done.stderr
+    );
+    assert!(!done.stderr.contains("t0ken"), "{}", done.stderr);
 }
 
 #[test]
@@ -347,6 +360,20 @@ fn the_summary_is_written_however_the_run_ended() {
         (&1.into(), &1.into())
     );
     assert!(summary.get("ended_by").is_none());
+    assert_eq!(summary["exit_code"], 1);
+    assert!(
+        summary["at"].as_str() < summary["ended_at"].as_str(),
+        "{summary}"
+    );
+    // Also of a run that could not begin: else that of the one before would be taken for it.
+    Run::new()
+        .args(["--summary-json", file.to_str().unwrap()])
+        .args(["--cacert=/dev/null", &site.url("/1")])
+        .expect_exit(2);
+    assert_eq!(
+        (&read()["exit_code"], &read()["input"]),
+        (&2.into(), &0.into())
+    );
     Run::new()
         .args(["--max-failures=0", "--summary-json", file.to_str().unwrap()])
         .urls((0..50).map(|_| site.url("/gone")))
@@ -378,6 +405,35 @@ fn the_summary_is_written_however_the_run_ended() {
         "{}",
         done.stderr
     );
+    let folder = dir.path().join("folder");
+    let late = folder.join("summary.json");
+    std::fs::create_dir(&folder).unwrap();
+    let removing = Server::http(move |_| {
+        let _ = std::fs::remove_dir(&folder);
+        response("200 OK", &[], b"body")
+    });
+    let done = Run::new()
+        .args(["--summary-json", late.to_str().unwrap()])
+        .args(["--notify-cmd", "echo $FETCHALL_RUN_EXIT_CODE"])
+        .arg(removing.url("/1"))
+        .expect_exit(3);
+    assert!(
+        done.stderr
+            .contains(&format!("cannot write {}", late.display())),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.ends_with("\n3\n"), "{}", done.stderr);
+    for (args, told) in [
+        (vec!["--summary-json=-"], "stdout is for results alone"),
+        (
+            vec!["--summary-json", same, "--journal", same],
+            "what is saved goes to the same file",
+        ),
+    ] {
+        let done = Run::new().args(args).arg(site.url("/1")).expect_exit(2);
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
     let done = Run::new()
         .args(["--summary-json=/nowhere/s.json"])
         .arg(site.url("/1"))
