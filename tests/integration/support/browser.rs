@@ -21,14 +21,17 @@ pub struct Browser {
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
     session: String,
-    /// Its profile.
-    _home: TempDir,
+    /// Its profile, and whatever else it writes.
+    home: TempDir,
 }
 
 impl Browser {
     /// Starts one; `None`, and a word on stderr, where there is none and none is needed.
     pub fn start() -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        // Both put files where this says, and not all of them are taken away again.
         let spawned = Command::new("chromedriver")
+            .env("TMPDIR", home.path())
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -44,7 +47,6 @@ impl Browser {
             Err(error) => panic!("{NEEDED} is set, and there is no chromedriver: {error}"),
         };
         let port = port_of(&mut driver);
-        let home = tempfile::tempdir().unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         let mut browser = Self {
             driver,
@@ -54,9 +56,10 @@ impl Browser {
                 .build()
                 .unwrap(),
             session: format!("http://127.0.0.1:{port}/session"),
-            _home: home,
+            home,
         };
-        let profile = format!("--user-data-dir={}", browser._home.path().display());
+        let profile = browser.home.path().join("profile");
+        let profile = format!("--user-data-dir={}", profile.display());
         let args = [
             "--headless=new",
             // It runs as root in a container of the tests, where its sandbox can't.
