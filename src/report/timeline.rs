@@ -64,7 +64,12 @@ impl Reporter for Timeline {
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        let text = draw(&self.rows.picked(), summary, self.style);
+        let picked = self.rows.picked();
+        if picked.rows.is_empty() {
+            // Nothing was sent: there is nothing to see.
+            return Ok(());
+        }
+        let text = draw(&picked, summary, self.style);
         // Results may stand above it on the same terminal.
         let line = self.output.line();
         line.push(b'\n');
