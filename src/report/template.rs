@@ -82,7 +82,9 @@ fn push_text(pieces: &mut Vec<Piece>, text: &mut String) {
 fn field(name: &str) -> Result<Field, TemplateError> {
     Field::named(name).ok_or_else(|| {
         let names = Field::all().map(|(known, _)| (strsim::levenshtein(known, name), known));
-        let near = names.min().filter(|(edits, _)| *edits <= NEAR);
+        let near = names
+            .min()
+            .filter(|(edits, _)| *edits <= NEAR.min(name.len() / 2));
         TemplateError::Unknown {
             name: name.to_owned(),
             near: near.map(|(_, known)| known.to_owned()),

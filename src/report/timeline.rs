@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
+use super::fields::origin;
 use super::rows::{Picked, Row, Rows};
 use super::{Output, Reporter};
 use crate::model::{Event, Summary, Try, TryOutcome, human_duration, shorten};
@@ -133,7 +134,8 @@ const PLAIN: &str = "\u{1b}[0m";
 
 /// The picture, without a line end after the last line.
 fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
-    let Layout { label, url, bar } = Layout::of(&picked.rows, style);
+    let shared = shared_origin(&picked.rows);
+    let Layout { label, url, bar } = Layout::of(&picked.rows, shared, style);
     let mut end = summary.wall;
     for row in &picked.rows {
         end = end.max(row.end());
@@ -148,16 +150,13 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
         let _ = writeln!(text, "{note}");
     }
     let indent = label + url + 3;
-    let _ = writeln!(text, "{:indent$}{}", "", scale.marks());
+    let head = plain(&shorten(shared, indent - 1), style);
+    let _ = writeln!(text, "{head:indent$}{}", scale.marks());
     for row in &picked.rows {
         let color = if row.failed { Cell::Failed } else { Cell::Body };
         let name = paint(&format!("{:label$}", row.label), color, style);
-        let shown = shorten(row.url.as_str(), url);
-        let shown = if style.ascii {
-            shown.replace('…', "~")
-        } else {
-            shown
-        };
+        let own = row.url.strip_prefix(shared).unwrap_or(&row.url);
+        let shown = plain(&shorten(own, url), style);
         let cells = cells_text(&scale.cells_of(&row.tries), style);
         let took = duration(row.took());
         let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
@@ -168,6 +167,22 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
     text
 }
 
+/// What stands above the rows where all are of one host: then it need not stand in each.
+fn shared_origin(rows: &[Row]) -> &str {
+    let first = rows.first().map_or("", |row| origin(&row.url));
+    let is_shared = rows.len() > 1 && rows.iter().all(|row| origin(&row.url) == first);
+    if is_shared { first } else { "" }
+}
+
+/// A shortened text where only ASCII can be shown.
+fn plain(text: &str, style: TimelineStyle) -> String {
+    if style.ascii {
+        text.replace('…', "~")
+    } else {
+        text.to_owned()
+    }
+}
+
 /// Columns of what stands in a row; the last seven are its time.
 struct Layout {
     label: usize,
@@ -176,11 +191,16 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(rows: &[Row], style: TimelineStyle) -> Self {
+    fn of(rows: &[Row], shared: &str, style: TimelineStyle) -> Self {
         let width = style.width.max(LEAST_WIDTH);
-        let widest = |width: fn(&Row) -> usize| rows.iter().map(width).max().unwrap_or_default();
-        let label = widest(|row| row.label.len());
-        let url = widest(|row| row.url.chars().count()).min(width * 3 / 8);
+        let label = rows.iter().map(|row| row.label.len()).max();
+        let label = label.unwrap_or_default();
+        let urls = rows.iter().map(|row| row.url.chars().count());
+        // Beside the label there is room for most of what the rows share.
+        let url = urls.max().unwrap_or_default().saturating_sub(shared.len());
+        let url = url
+            .max(shared.len().saturating_sub(label))
+            .min(width * 3 / 8);
         // Three blanks between the columns, one before the time.
         let bar = width.saturating_sub(label + url + 3 + 8).max(10);
         Self { label, url, bar }
@@ -432,10 +452,10 @@ mod tests {
         };
         assert_eq!(
             draw(&picked(), &summary(), style),
-            "                         |0s               |1s
-200     http://a.test/1  ccccccccc=========###################      2s
-200     http://a.test/2  .======>=====####                       800ms
-refused http://a.test/3  .........x                 x               1s
+            "http://a.test   |0s                    |1s
+200     /1      ccccccccccc============#######################      2s
+200     /2      ..=======>======#####                            800ms
+refused /3      ...........x                      x                 1s
 . queue  c connect  = first byte  # body  > redirect  x failed
 as it was               2s  ##########
 one after another       4s  #################### 2.0 times as long"
