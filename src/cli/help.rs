@@ -5,7 +5,7 @@ use clap::builder::StyledStr;
 use super::STYLES;
 
 /// Commands, and what they do; the first ones stand in the short help, too.
-pub const EXAMPLES: [(&str, &str); 10] = [
+pub const EXAMPLES: [(&str, &str); 11] = [
     ("fetchall urls.txt", "fetch every URL of a list"),
     (
         "fetchall urls.txt -o pages",
@@ -31,6 +31,10 @@ pub const EXAMPLES: [(&str, &str); 10] = [
     (
         "fetchall urls.txt --simulate-failure",
         "rehearse: 30 % of all requests fail",
+    ),
+    (
+        "fetchall urls.txt --timeline --report run.html",
+        "see how it went, in the terminal and in a browser",
     ),
     (
         "fetchall --explain truncated",

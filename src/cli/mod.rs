@@ -82,7 +82,7 @@ pub enum ListFormat {
 /// What is shown while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressWhen {
-    /// A bar on a terminal, nothing elsewhere.
+    /// A bar on a terminal; a line every half a minute elsewhere.
     Auto,
     /// A bar, if stderr is a terminal.
     Bar,
@@ -428,6 +428,9 @@ pub struct Cli {
     #[arg(short = 'v', long, action = ArgAction::Count, help_heading = "People")]
     pub verbose: u8,
     /// How progress is shown.
+    ///
+    /// On stderr. With CI set there is no bar, and on a dumb terminal lines every few seconds. SIGUSR1
+    /// prints how the run stands, also with -q.
     #[arg(
         long,
         value_name = "HOW",
