@@ -272,7 +272,7 @@ fn judge(
     options: &EngineOptions,
 ) -> Result<Verdict, FetchError> {
     if let Some(part) = attempt.continued() {
-        match resume::answer(part, head) {
+        match resume::answer(part, attempt.url(), head) {
             Answer::Rest { length, total } => {
                 within(options.max_size, Some(total))?;
                 Expectation::new(attempt, false).announced(Some(total))?;

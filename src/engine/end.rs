@@ -10,11 +10,12 @@ use http::StatusCode;
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
-use super::{Engine, RunClock, settle, verdict};
+use super::feed::request_of;
+use super::{Engine, EngineOptions, RunClock, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Before, Feedback, FetchError, RedirectProblem, ResponseHead, Saved, Sha256, Try,
-    TryOutcome, Unheard, Wire, add_try, after, human_duration, now,
+    Attempt, Before, Feedback, FetchError, RedirectProblem, ResponseHead, Route, Saved, Sha256,
+    Try, TryOutcome, Unheard, Wire, add_try, after, human_duration, now,
 };
 use crate::schedule::{Decision, Lease, Situation};
 use crate::store::{BodyFile, BodyStore, Done};
@@ -93,14 +94,28 @@ impl Ended {
         add_try(&mut before.tries, one);
     }
 
-    /// Whether it may be sent again without being charged: nobody heard it.
-    fn was_unheard(&self) -> bool {
+    /// How it may be sent again without being charged, if it may.
+    fn free_resend(&self, error: &FetchError) -> Option<Route> {
+        if self.attempt.before().resends >= FREE_RESENDS {
+            return None;
+        }
+        let (route, idempotent) = (self.attempt.route, self.attempt.method.is_idempotent());
         match self.wire.unheard() {
-            Some(Unheard::Stale) => {
-                self.attempt.before().resends == 0 && self.attempt.method.is_idempotent()
+            Some(Unheard::Stale) if idempotent => Some(Route::Fresh),
+            // One that is dead is not in the pool any more.
+            Some(Unheard::StaleShared) if idempotent && self.attempt.before().resends == 0 => {
+                Some(Route::Usual)
             }
-            Some(Unheard::TurnedAway) => self.attempt.before().resends < FREE_RESENDS,
-            None => false,
+            Some(Unheard::BrokenHead) if idempotent => Some(Route::Lenient),
+            Some(Unheard::Unframed) if idempotent => Some(Route::Strict),
+            Some(Unheard::TurnedAway | Unheard::Http1Required) => Some(Route::Usual),
+            Some(_) => None,
+            // Any method: the server says that it did nothing but look at where it came in
+            // (RFC 9110 §15.5.20).
+            None if error.status() == Some(StatusCode::MISDIRECTED_REQUEST) => {
+                (route != Route::Fresh).then_some(Route::Fresh)
+            }
+            None => None,
         }
     }
 }
@@ -157,15 +172,17 @@ pub async fn go_on<T: Transport, S: BodyStore>(
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
             redirect.apply(&mut ended.attempt);
+            ended.attempt.route = Route::Usual;
             ended.goes_on(engine).resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
             ended.drop_part(engine, !attempt::spoils(&error));
-            if !ended.was_unheard() {
+            let Some(route) = ended.free_resend(&error) else {
                 return failed(engine, lease, ended, error, &mut feedback).await;
-            }
+            };
             ended.attempt.number -= 1;
+            ended.attempt.route = route;
             ended.goes_on(engine).resends += 1;
             lease.hand_over(ended.attempt, &feedback);
         }
@@ -233,6 +250,7 @@ async fn failed<T: Transport, S: BodyStore>(
         holds: attempt.before().holds,
         refusals: host.map_or(0, |host| host.refusals),
         limits_by_503: host.is_some_and(|host| host.limits_by_503),
+        is_throttled: ended.wire.is_throttled(),
         waited: attempt.before().waited,
         jitter: jitter(engine.options.seed, attempt),
     });
@@ -255,6 +273,7 @@ async fn failed<T: Transport, S: BodyStore>(
     before.waited = before.waited.saturating_add(wait);
     let attempt = &mut ended.attempt;
     attempt.again = true;
+    attempt.route = Route::Usual;
     tracing::info!(
         url = attempt.url().as_str(),
         "{error}; {} in {}",
@@ -268,7 +287,61 @@ async fn failed<T: Transport, S: BodyStore>(
     if holds_host {
         feedback.hold = Some(until);
     }
+    start_over(attempt, &engine.options);
     lease.park(ended.attempt, until, feedback);
+}
+
+/// The next attempt asks the URL of the list again, since where its redirects led may be what
+/// failed. Not where that would send again what changes something there: it was answered.
+/// Tells whether it does.
+fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
+    let (method, with_body) = request_of(&attempt.job, options);
+    let may_start_over = method.is_idempotent();
+    if may_start_over {
+        attempt.restart(method, with_body);
+    }
+    may_start_over
+}
+
+/// An attempt that is not sent, since its host was given up. Where a redirect has led there, the
+/// URL of the list may lead elsewhere next time.
+pub async fn reject<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    mut attempt: Box<Attempt>,
+    error: FetchError,
+) {
+    let before = attempt.before();
+    let decision = engine.retry.decide(&Situation {
+        error: &error,
+        idempotent: attempt.method.is_idempotent(),
+        retries_used: before.retries_used,
+        holds: before.holds,
+        refusals: 0,
+        limits_by_503: false,
+        is_throttled: false,
+        waited: before.waited,
+        jitter: jitter(engine.options.seed, &attempt),
+    });
+    let wait = match decision {
+        Decision::Retry(wait) | Decision::Hold(wait) | Decision::BackOff(wait) => Some(wait),
+        Decision::GiveUp { .. } => None,
+    };
+    let wait = wait.filter(|_| attempt.hop.is_some() && start_over(&mut attempt, &engine.options));
+    let Some(wait) = wait else {
+        let settled = settle::given_up(attempt, error, &engine.clock);
+        return engine.settle_unsent(settled).await;
+    };
+    let now = now();
+    let until = after(now, wait);
+    if engine.options.keep_tries {
+        attempt.is_ready(engine.clock.since_start(until));
+    }
+    let before = attempt.goes_back(now);
+    before.retries_used += 1;
+    before.waited = before.waited.saturating_add(wait);
+    attempt.again = true;
+    attempt.route = Route::Usual;
+    engine.scheduler.park(attempt, until);
 }
 
 /// The job has failed for good.

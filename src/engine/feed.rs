@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
-use url::Url;
 
 use super::claims::{Claims, Holder};
 use super::{Engine, EngineOptions, settle};
@@ -194,7 +193,7 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
         return Recalled::Nothing;
     }
     if engine.options.refresh {
-        return known(past, job).map_or(Recalled::Nothing, Recalled::Known);
+        return known(past).map_or(Recalled::Nothing, Recalled::Known);
     }
     if past.failed_since {
         return Recalled::Nothing;
@@ -213,15 +212,10 @@ fn is_as_expected(past: &Past, job: &Job) -> bool {
         && wish.sha256.is_none_or(|expected| hash == Some(expected))
 }
 
-fn known(past: Past, job: &Job) -> Option<Box<Known>> {
+fn known(past: Past) -> Option<Box<Known>> {
     let detail = past.detail.as_deref()?;
-    let url = match &detail.final_url {
-        Some(url) => Url::parse(url).ok()?,
-        None => job.url.clone(),
-    };
     let value = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
     Some(Box::new(Known {
-        url,
         etag: value(&detail.etag),
         last_modified: value(&detail.last_modified),
         past,
@@ -231,7 +225,7 @@ fn known(past: Past, job: &Job) -> Option<Box<Known>> {
 /// The method of a job, and whether a body goes along: what its line says, before what
 /// holds for the run. A line that has only a body is a POST, as with `-d`; one that asks
 /// for a GET or HEAD wants none of the run's body.
-fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
+pub(super) fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
     let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
     let wish = job.wish.as_ref();
     let own_body = wish.is_some_and(|wish| wish.body.is_some());

@@ -1,9 +1,17 @@
 //! Where a redirect leads: a pure decision (RFC 9110 §15.4).
 
-use http::{Method, StatusCode, header};
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use percent_encoding::percent_encode_byte;
 use url::Url;
 
-use crate::model::{Attempt, Hop, HostKey, RedirectProblem, ResponseHead};
+use crate::model::{Attempt, ChainCookies, Hop, HostKey, RedirectProblem, ResponseHead};
+
+/// The same request, cookies included, is sent so often and then not again. Sites set a cookie and
+/// lead back to where the client came from, or need a moment to make a page.
+const MAX_SAME_REQUESTS: usize = 3;
 
 /// As much of a scheme is told, in bytes: registered ones are shorter, and a server can make
 /// one of a whole head.
@@ -43,21 +51,31 @@ pub fn follow(
             status: head.status,
         });
     }
-    let mut visited = match &attempt.hop {
-        Some(hop) => hop.visited.clone(),
-        None => Vec::new(),
+    let (mut visited, mut requests, cookies) = match &attempt.hop {
+        Some(hop) => (
+            hop.visited.clone(),
+            hop.requests.clone(),
+            hop.cookies.after(from, &head.headers, &to),
+        ),
+        None => (
+            Vec::new(),
+            Vec::new(),
+            ChainCookies::default().after(from, &head.headers, &to),
+        ),
     };
     visited.push(from.clone());
-    // A POST that is answered by a redirect to a GET of the same URL is no loop.
-    if method == attempt.method && visited.contains(&to) {
+    requests.push(fingerprint(&attempt.method, from, attempt.cookies()));
+    let next = fingerprint(&method, &to, cookies.header());
+    if requests.iter().filter(|sent| **sent == next).count() >= MAX_SAME_REQUESTS {
         return Err(RedirectProblem::Loop(to.into()));
     }
-    let left_origin =
-        !attempt.at_home() || HostKey::str_of(&attempt.job.url) != HostKey::str_of(&to);
+    let left_origin = !attempt.at_home() || !keeps_host(&attempt.job.url, &to);
     Ok(Redirect {
         hop: Box::new(Hop {
             url: to,
             visited,
+            requests,
+            cookies,
             left_origin,
         }),
         method,
@@ -65,11 +83,18 @@ pub fn follow(
     })
 }
 
+/// Tells requests of one chain apart.
+fn fingerprint(method: &Method, url: &Url, cookies: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (method, url, cookies).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Redirect {
-    /// Bytes of the URL of the next hop.
+    /// Bytes of the URL of the next hop, and of the cookies that go there.
     #[must_use]
     pub fn length(&self) -> usize {
-        self.hop.url.as_str().len()
+        self.hop.url.as_str().len() + self.hop.cookies.weight()
     }
 
     /// The attempt at the next hop. It waits for its host's turn like any other.
@@ -94,12 +119,10 @@ fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
     let none = RedirectProblem::NoLocation {
         status: head.status,
     };
-    // Servers send UTF-8 here although only ASCII is allowed.
-    let location = head
-        .headers
-        .get(header::LOCATION)
-        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-        .map(str::trim)
+    let location = head.headers.get(header::LOCATION).map(location_text);
+    let location = location
+        .as_deref()
+        .map(|text| text.trim_matches(|c: char| c.is_ascii_whitespace()))
         .filter(|location| !location.is_empty())
         .ok_or_else(|| none.clone())?;
     let mut to = from.join(location).map_err(|_| none.clone())?;
@@ -118,6 +141,21 @@ fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
         Ok(_) => Ok(to),
         Err(_) => Err(none),
     }
+}
+
+/// Only ASCII is allowed here. UTF-8 is taken as it is; where it is another charset, which one is
+/// not said, and each byte is percent-encoded as browsers do it.
+fn location_text(value: &HeaderValue) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes)
+        .map(Cow::Borrowed)
+        .unwrap_or_else(|_| {
+            let encoded = |byte: &u8| match byte {
+                0..0x80 => char::from(*byte).to_string(),
+                _ => percent_encode_byte(*byte).to_owned(),
+            };
+            Cow::Owned(bytes.iter().map(encoded).collect())
+        })
 }
 
 /// 303 asks for a GET; after 301 and 302 a POST becomes one, as everybody does it
@@ -199,7 +237,7 @@ mod tests {
             None,
             Some(b"".as_slice()),
             Some(b"http://"),
-            Some(b"/\xff"),
+            Some(b"http://caf\xe9.test/"),
             Some(b"http://{x}/"),
         ] {
             assert!(
@@ -220,8 +258,36 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_url_are_percent_encoded_one_by_one() {
+        for (location, expected) in [
+            (b"/caf\xe9".as_slice(), "http://a.test/caf%E9"),
+            (
+                b"/\xd6\xd0\xce\xc4.html?q=\xd6",
+                "http://a.test/%D6%D0%CE%C4.html?q=%D6",
+            ),
+            (
+                "/caf\u{e9}?q=\u{4e2d}".as_bytes(),
+                "http://a.test/caf%C3%A9?q=%E4%B8%AD",
+            ),
+            (b"/a b\xff", "http://a.test/a%20b%FF"),
+            (b"http://b.test/%41\xe9", "http://b.test/%41%E9"),
+        ] {
+            let start = attempt("http://a.test/", Method::GET);
+            let mut next = start.clone();
+            follow(&start, &head(302, Some(location)), 10)
+                .unwrap()
+                .apply(&mut next);
+            assert_eq!(next.url().as_str(), expected);
+        }
+    }
+
+    #[test]
     fn loops_and_endless_chains_end() {
         let mut there = attempt("http://a.test/1", Method::GET);
+        for _ in 0..2 {
+            step(&mut there, 302, "/2").unwrap();
+            step(&mut there, 302, "/1").unwrap();
+        }
         step(&mut there, 302, "/2").unwrap();
         assert_eq!(
             step(&mut there, 302, "/1"),
@@ -232,6 +298,18 @@ mod tests {
             step(&mut on, 302, &format!("/{n}")).unwrap();
         }
         assert_eq!(step(&mut on, 302, "/11"), Err(RedirectProblem::TooMany(10)));
+    }
+
+    #[test]
+    fn the_same_url_with_another_cookie_is_no_loop() {
+        let mut attempt = attempt("http://a.test/", Method::GET);
+        for n in 0..10 {
+            let mut head = head(302, Some(b"/"));
+            let cookie = HeaderValue::try_from(format!("n={n}")).unwrap();
+            std::sync::Arc::make_mut(&mut head.headers).insert(header::SET_COOKIE, cookie);
+            follow(&attempt, &head, 10).unwrap().apply(&mut attempt);
+            assert_eq!(attempt.cookies(), Some(format!("n={n}").as_str()));
+        }
     }
 
     #[test]
@@ -282,7 +360,9 @@ mod tests {
         step(&mut there, 302, "/b").unwrap();
         assert!(there.at_home());
         step(&mut there, 302, "https://a.test/").unwrap();
-        assert!(!there.at_home(), "another scheme is another origin");
+        assert!(there.at_home(), "the same host, by a safer way");
+        step(&mut there, 302, "https://a.test:8443/").unwrap();
+        assert!(!there.at_home(), "another port is another origin");
         step(&mut there, 302, "http://a.test/c").unwrap();
         assert!(!there.at_home());
     }

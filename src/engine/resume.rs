@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header};
+use url::Url;
 
 use crate::model::{Attempt, Part, ResponseHead, Version};
 
@@ -30,13 +31,15 @@ pub enum Answer {
     Other,
 }
 
-/// What an answer means for the part that was asked to be continued.
-pub fn answer(part: &Part, head: &ResponseHead) -> Answer {
+/// What an answer of `url` means for the part that was asked to be continued.
+pub fn answer(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
     match head.status {
-        StatusCode::PARTIAL_CONTENT => rest(part, head),
+        StatusCode::PARTIAL_CONTENT => rest(part, url, head),
         StatusCode::RANGE_NOT_SATISFIABLE => {
             let total = content_range(head).and_then(|range| range.total);
+            let is_same_url = part.version.url == *url;
             let is_whole = total == Some(part.length)
+                && (is_same_url || part.version.total.is_some())
                 && part.version.total.is_none_or(|total| total == part.length);
             if is_whole && !names_another(&part.version, head) {
                 Answer::Complete
@@ -48,7 +51,7 @@ pub fn answer(part: &Part, head: &ResponseHead) -> Answer {
     }
 }
 
-fn rest(part: &Part, head: &ResponseHead) -> Answer {
+fn rest(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
     let Some(Range {
         bytes: Some((first, last)),
         total,
@@ -63,7 +66,10 @@ fn rest(part: &Part, head: &ResponseHead) -> Answer {
         return Answer::Useless;
     };
     let length = last.saturating_sub(first).saturating_add(1);
+    // Another URL sent what is here: there, the length is part of what tells versions apart.
+    let is_same_url = part.version.url == *url;
     let fits = first == part.length
+        && (is_same_url || known.is_some())
         && first <= last
         && last < total
         && known.is_none_or(|known| known == total)
@@ -194,7 +200,11 @@ mod tests {
     use super::*;
     use crate::model::{Job, Place};
     use http::{HeaderMap, Method};
-    use url::Url;
+
+    /// The answer of the URL that sent the part.
+    fn answer(part: &Part, head: &ResponseHead) -> Answer {
+        super::answer(part, &part.version.url, head)
+    }
 
     fn head(status: u16, headers: &[(&'static str, &'static str)]) -> ResponseHead {
         let mut map = HeaderMap::new();
@@ -351,5 +361,35 @@ mod tests {
         assert_eq!(of(&part, &[whole, ("etag", "\"b\"")]), Answer::Useless);
         assert_eq!(answer(&part, &head(200, &[])), Answer::Other);
         assert_eq!(answer(&part, &head(503, &[])), Answer::Other);
+    }
+
+    #[test]
+    fn at_another_url_the_total_length_has_to_be_known_and_to_fit() {
+        let elsewhere = Url::parse("http://b.test/signed?2").unwrap();
+        let rest = head(
+            206,
+            &[("etag", "\"v1\""), ("content-range", "bytes 10-99/100")],
+        );
+        let other = head(
+            206,
+            &[("etag", "\"v1\""), ("content-range", "bytes 10-98/99")],
+        );
+        let nothing_left = head(416, &[("content-range", "bytes */10")]);
+        let part = |total| Part {
+            id: 1,
+            version: Version {
+                url: Url::parse("http://a.test/signed?1").unwrap(),
+                validator: HeaderValue::from_static("\"v1\""),
+                total,
+            },
+            length: 10,
+        };
+        let answer = |total, head| super::answer(&part(total), &elsewhere, head);
+        let (length, total) = (90, 100);
+        assert_eq!(answer(Some(100), &rest), Answer::Rest { length, total });
+        assert_eq!(answer(Some(100), &other), Answer::Useless);
+        assert_eq!(answer(None, &rest), Answer::Useless);
+        assert_eq!(answer(Some(10), &nothing_left), Answer::Complete);
+        assert_eq!(answer(None, &nothing_left), Answer::Useless);
     }
 }

@@ -49,6 +49,12 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
     if wire.unheard().is_some() || wire.is_simulated() {
         return Verdict::Nothing;
     }
+    if wire.is_throttled() {
+        return Verdict::Refused {
+            error: error.clone(),
+            surely_pace: true,
+        };
+    }
     match error {
         FetchError::Status {
             status,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::end::{self, Ended};
-use super::{Engine, attempt, settle};
+use super::{Engine, attempt};
 use crate::fetch::Transport;
 use crate::model::{Attempt, Live, Part, Wire, now};
 use crate::schedule::{Lease, Next};
@@ -25,10 +25,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
         while let Some(next) = engine.scheduler.next().await {
             match next {
                 Next::Run(lease) => work_off(&engine, lease).await,
-                Next::Fail(attempt, error) => {
-                    let settled = settle::given_up(attempt, error, &engine.clock);
-                    engine.settle_unsent(settled).await;
-                }
+                Next::Fail(attempt, error) => end::reject(&engine, attempt, error).await,
             }
         }
     };

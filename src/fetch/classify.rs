@@ -67,12 +67,45 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Whether an HTTP/2 server turned the request away unprocessed because it winds the
-/// connection down in order: GOAWAY with NO_ERROR.
+/// Whether an HTTP/2 server turned the request away unprocessed: it winds the connection down in
+/// order (GOAWAY with NO_ERROR), or refuses the stream (RFC 9113 §8.7).
 pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
+    http2_errors(error).any(|h2| match h2.reason() {
+        Some(h2::Reason::NO_ERROR) => h2.is_go_away(),
+        Some(h2::Reason::REFUSED_STREAM) => h2.is_reset() && h2.is_remote(),
+        _ => false,
+    })
+}
+
+/// Whether an HTTP/2 server wants the request over HTTP/1.1.
+pub fn wants_http1(error: &(dyn Error + 'static)) -> bool {
+    sent_reason(error, h2::Reason::HTTP_1_1_REQUIRED)
+}
+
+/// Whether an HTTP/2 server says that it is asked too much.
+pub fn was_throttled(error: &(dyn Error + 'static)) -> bool {
+    sent_reason(error, h2::Reason::ENHANCE_YOUR_CALM)
+}
+
+fn sent_reason(error: &(dyn Error + 'static), reason: h2::Reason) -> bool {
+    http2_errors(error).any(|h2| h2.is_remote() && h2.reason() == Some(reason))
+}
+
+/// Whether it was an HTTP/2 connection.
+pub fn is_http2(error: &(dyn Error + 'static)) -> bool {
+    http2_errors(error).next().is_some()
+}
+
+fn http2_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a h2::Error> {
+    Chain::of(error).filter_map(|link| link.downcast_ref::<h2::Error>())
+}
+
+/// Whether the head of an HTTP/1.1 response could not be read, although its status line may have
+/// been fine.
+pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
     Chain::of(error)
-        .filter_map(|link| link.downcast_ref::<h2::Error>())
-        .any(|h2| h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR))
+        .filter_map(|link| link.downcast_ref::<hyper::Error>())
+        .any(|hyper| hyper.is_parse() && !hyper.is_parse_status())
 }
 
 /// An error of no known type: proxies that refuse a tunnel, for one, have none.
@@ -125,6 +158,9 @@ impl<'a> Iterator for Chain<'a> {
 fn in_words(link: &(dyn Error + 'static)) -> String {
     match link.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
         Some(h2::Reason::NO_ERROR) => "the server ended the connection (GOAWAY)".to_owned(),
+        Some(h2::Reason::HTTP_1_1_REQUIRED) => {
+            "the server takes this request over HTTP/1.1 only (HTTP_1_1_REQUIRED)".to_owned()
+        }
         _ => chain_text(link),
     }
 }
@@ -172,7 +208,7 @@ impl Class {
             // It shows what it has of the system only so, and not as its source.
             return match h2.get_io() {
                 Some(io) => of_io(io, phase),
-                None => of_http2(h2),
+                None => of_http2(h2, phase),
             };
         }
         if let Some(io) = link.downcast_ref::<io::Error>() {
@@ -275,13 +311,18 @@ fn of_hyper(error: &hyper::Error) -> Option<Class> {
     lost.then_some(Class::Reset)
 }
 
-/// RFC 9113 §8.7: REFUSED_STREAM and an orderly GOAWAY mean that the request was not
-/// processed and may be sent again. Every other code is final.
-fn of_http2(error: &h2::Error) -> Option<Class> {
+/// A server may end a stream or the whole connection early for reasons of its own, and that says
+/// nothing about the next try, whatever the code (RFC 9113 §5.4.2, §6.4, §6.8). What this side
+/// objects to is a frame that no server may send.
+fn of_http2(error: &h2::Error, phase: Phase) -> Option<Class> {
     use h2::Reason;
+    let in_body = matches!(phase, Phase::Body { .. });
     Some(match error.reason()? {
-        Reason::NO_ERROR | Reason::REFUSED_STREAM => Class::Reset,
-        _ => Class::Protocol,
+        // Its like is not answered over HTTP/2 at any time.
+        Reason::HTTP_1_1_REQUIRED if !in_body => Class::Protocol,
+        Reason::NO_ERROR => Class::Cut,
+        _ if error.is_library() => Class::Protocol,
+        _ => Class::Cut,
     })
 }
 
@@ -381,20 +422,16 @@ mod tests {
     }
 
     #[test]
-    fn http2_reasons_by_rfc_9113() {
+    fn an_http2_stream_that_ends_early_is_cut_off_whatever_its_code() {
         use h2::Reason;
-        for (reason, expected) in [
-            (Reason::REFUSED_STREAM, ErrorKind::Reset),
-            (Reason::NO_ERROR, ErrorKind::Reset),
-            (Reason::PROTOCOL_ERROR, ErrorKind::Protocol),
-            (Reason::CANCEL, ErrorKind::Protocol),
-            (Reason::HTTP_1_1_REQUIRED, ErrorKind::Protocol),
-        ] {
-            assert_eq!(
-                kind(h2::Error::from(reason), Phase::Head),
-                expected,
-                "{reason:?}"
-            );
+        for code in 0..=13 {
+            let error = || h2::Error::from(Reason::from(code));
+            let expected = match Reason::from(code) {
+                Reason::HTTP_1_1_REQUIRED => ErrorKind::Protocol,
+                _ => ErrorKind::Reset,
+            };
+            assert_eq!(kind(error(), Phase::Head), expected, "{:?}", error());
+            assert_eq!(kind(error(), BODY), ErrorKind::Truncated, "{:?}", error());
         }
     }
 }

@@ -30,11 +30,35 @@ const FEW: usize = 128;
 /// How many may be open for one that is of use.
 const TIMES: usize = 2;
 
-/// The client that sends what comes now.
+/// Header lines of a head that a lenient client takes; hyper's usual limit is 100.
+const MAX_HEADER_LINES: usize = 1000;
+
+/// How a request is sent, where that is not as usual. There is a client for each combination that
+/// is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Variant {
+    /// Over HTTP/1.1, whatever else the server offers.
+    pub http1: bool,
+    /// Header lines that are no HTTP are passed over.
+    pub lenient: bool,
+    /// Over a connection that nothing was sent over before.
+    pub fresh: bool,
+}
+
+impl Variant {
+    const COUNT: usize = 8;
+
+    fn index(self) -> usize {
+        usize::from(self.http1) | usize::from(self.lenient) << 1 | usize::from(self.fresh) << 2
+    }
+}
+
+/// The clients that send what comes now.
 #[derive(Debug)]
 pub struct Clients {
     maker: Maker,
-    now: Mutex<Generation>,
+    /// The usual one is there from the start, the others when they are first needed.
+    now: [Mutex<Option<Generation>>; Variant::COUNT],
 }
 
 #[derive(Debug)]
@@ -72,28 +96,47 @@ impl Clients {
             resolver: Arc::new(resolver),
             tls: tls::config(options)?,
         };
-        let now = Mutex::new(maker.make()?);
-        Ok(Self { maker, now })
+        let clients = Self {
+            maker,
+            now: Default::default(),
+        };
+        // Options that do not go together are an error now, not at the first request.
+        clients.client(Variant::default(), 0)?;
+        Ok(clients)
     }
 
     /// The client for a request, while so many connections are of use.
-    pub fn for_request(&self, of_use: usize) -> reqwest::Client {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// # Errors
+    /// When it is needed for the first time and can't be made.
+    pub fn client(
+        &self,
+        variant: Variant,
+        of_use: usize,
+    ) -> Result<reqwest::Client, TransportError> {
+        let Some(now) = self.now.get(variant.index()) else {
+            return Ok(self.maker.make(variant)?.client);
+        };
+        let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match &mut *now {
+            Some(now) => now,
+            none => none.insert(self.maker.make(variant)?),
+        };
         let most = FEW + of_use.saturating_mul(TIMES);
         if now.made.load(Relaxed) > most {
-            self.look_at_open(&mut now, most);
+            self.look_at_open(variant, now, most);
         }
-        now.client.clone()
+        Ok(now.client.clone())
     }
 
     /// So many were made that too many may be open. Where that can't be seen, they are.
-    fn look_at_open(&self, now: &mut Generation, most: usize) {
+    fn look_at_open(&self, variant: Variant, now: &mut Generation, most: usize) {
         let open = self.maker.descriptors.connections();
         if let Some(open) = open.filter(|open| *open <= most) {
             now.made.store(open, Relaxed);
             return;
         }
-        match self.maker.make() {
+        match self.maker.make(variant) {
             Ok(next) => {
                 tracing::debug!(open, most, "a new client, so that idle connections go");
                 *now = next;
@@ -117,14 +160,33 @@ impl fmt::Debug for Maker {
 }
 
 impl Maker {
-    fn make(&self) -> Result<Generation, TransportError> {
+    fn make(&self, variant: Variant) -> Result<Generation, TransportError> {
         let made = Made::new(AtomicUsize::new(0));
-        let client = self.builder(&made)?.build().map_err(client_error)?;
+        let mut builder = self.builder(&made, variant.http1)?;
+        if variant.lenient {
+            builder = builder
+                .http1_ignore_invalid_headers_in_responses(true)
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
+                .http1_allow_spaces_after_header_name_in_responses(true)
+                .http1_max_headers(MAX_HEADER_LINES);
+        }
+        if variant.fresh {
+            // Without room for idle connections the pool is not asked for one either.
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        let client = builder.build().map_err(client_error)?;
         Ok(Generation { client, made })
     }
 
-    fn builder(&self, made: &Made) -> Result<reqwest::ClientBuilder, TransportError> {
+    fn builder(&self, made: &Made, http1: bool) -> Result<reqwest::ClientBuilder, TransportError> {
         let options = &self.options;
+        let version = if http1 {
+            HttpVersion::Http1
+        } else {
+            options.version
+        };
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = tls::protocols(version);
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -135,13 +197,13 @@ impl Maker {
             .http2_keep_alive_timeout(options.ping)
             .http2_max_header_list_size(MAX_HTTP2_HEAD)
             .dns_resolver(Arc::clone(&self.resolver))
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured(tls)
             .connector_layer(Watch {
                 limit: options.connect_timeout,
                 descriptors: self.descriptors.clone(),
                 made: Arc::clone(made),
             });
-        let builder = match options.version {
+        let builder = match version {
             HttpVersion::Auto => builder,
             HttpVersion::Http1 => builder.http1_only(),
             HttpVersion::Http2PriorKnowledge => builder.http2_prior_knowledge(),

@@ -109,6 +109,7 @@ where
         if let Some(call) = &call {
             call.wire.connecting();
         }
+        let task = tokio::task::try_id();
         let under = Arc::clone(&self.0);
         under.made.fetch_add(1, Relaxed);
         let wire = call.as_ref().map(|call| Arc::clone(&call.wire));
@@ -134,6 +135,10 @@ where
                 // that came free, and then its own clock has to run.
                 let well = matches!(connected, Ok(Ok(_)));
                 call.wire.connect_ended(Instant::now(), well);
+                // Finished in a task of its own, it goes into the pool for others.
+                if well && tokio::task::try_id() == task {
+                    call.wire.mark_connection_owned();
+                }
             }
             connected?
         })

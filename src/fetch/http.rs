@@ -6,17 +6,23 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use super::classify::{Phase, classify, connection_died, was_turned_away};
-use super::clients::Clients;
+use super::classify::{
+    Phase, classify, connection_died, is_broken_head, is_http2, wants_http1, was_throttled,
+    was_turned_away,
+};
+use super::clients::{Clients, Variant};
 use super::connect::{CALL, Call};
 use super::descriptors::Descriptors;
 use super::guard::{NotPublic, check_literal};
-use super::options::{HttpOptions, TransportError};
+use super::habits::{Habit, HostHabits};
+use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::received::HttpBody;
 use super::{Response, Transport};
-use crate::model::{Asked, Attempt, Credentials, FetchError, ResponseHead, Unheard, Wire};
+use crate::model::{
+    Asked, Attempt, Cause, Credentials, FetchError, ResponseHead, Route, Unheard, Wire,
+};
 
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
@@ -28,6 +34,8 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 #[derive(Debug)]
 pub struct HttpTransport {
     clients: Clients,
+    habits: HostHabits,
+    may_use_http1: bool,
     descriptors: Descriptors,
     body: Option<Bytes>,
     keeps_requests: bool,
@@ -49,6 +57,8 @@ impl HttpTransport {
         let (home, abroad) = header_sets(&options);
         Ok(Self {
             clients,
+            habits: HostHabits::default(),
+            may_use_http1: options.version != HttpVersion::Http2PriorKnowledge,
             descriptors,
             body: options.body,
             keeps_requests: options.keep_requests,
@@ -93,13 +103,17 @@ impl HttpTransport {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(wish) = &job.wish {
-            let may_go = |name: &HeaderName| at_home || HARMLESS.contains(name);
+            ask_for_plain_bytes(&mut headers, &wish.headers);
+            let may_go = |name: &HeaderName| at_home || CROSS_ORIGIN_SAFE.contains(name);
             for name in wish.headers.keys().filter(|name| may_go(name)) {
                 headers.remove(name);
                 for value in wish.headers.get_all(name) {
                     headers.append(name, value.clone());
                 }
             }
+        }
+        if let Some(set) = attempt.cookies() {
+            add_cookies(&mut headers, set);
         }
         if self.descriptors.are_scarce() {
             // On HTTP/2, where it means nothing, hyper takes it out.
@@ -119,19 +133,135 @@ impl HttpTransport {
             .or_else(|| wish?.body.as_ref().map(|_| FORM))
     }
 
+    fn variant(&self, attempt: &Attempt) -> Variant {
+        let habit = self.habits.of(attempt.url());
+        Variant {
+            http1: habit.http1,
+            lenient: habit.lenient && attempt.route != Route::Strict,
+            fresh: attempt.route == Route::Fresh,
+        }
+    }
+
     async fn send(
         &self,
         request: reqwest::Request,
+        variant: Variant,
         attempt: &Attempt,
         wire: &Arc<Wire>,
-    ) -> Result<reqwest::Response, reqwest::Error> {
+    ) -> Result<reqwest::Response, FetchError> {
         let call = Call {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
             is_retry: attempt.before().retries_used > 0,
         };
-        let client = self.clients.for_request(wire.connections_of_use());
-        CALL.scope(call, client.execute(request)).await
+        let client = self
+            .clients
+            .client(variant, wire.connections_of_use())
+            .map_err(|error| FetchError::Protocol {
+                cause: Cause::from_error(error),
+            })?;
+        let sent = CALL.scope(call, client.execute(request)).await;
+        sent.map_err(|error| {
+            self.note_failure(&error, variant, attempt, wire);
+            let phase = if error.is_connect() {
+                Phase::Connect
+            } else {
+                Phase::Head
+            };
+            classify(error, phase)
+        })
+    }
+
+    /// What a request that got no response tells about how to send it, or the next ones.
+    fn note_failure(
+        &self,
+        error: &reqwest::Error,
+        variant: Variant,
+        attempt: &Attempt,
+        wire: &Wire,
+    ) {
+        let may_be_lenient = !variant.lenient && attempt.route != Route::Strict;
+        if was_throttled(error) {
+            wire.mark_throttled();
+        }
+        if was_turned_away(error) {
+            wire.mark_unheard(Unheard::TurnedAway);
+        } else if self.may_use_http1 && wants_http1(error) {
+            let http1 = true;
+            self.habits.add(
+                attempt.url(),
+                Habit {
+                    http1,
+                    ..Habit::default()
+                },
+            );
+            wire.mark_unheard(Unheard::Http1Required);
+        } else if !error.is_connect() && !wire.owns_connection() && connection_died(error) {
+            wire.mark_unheard(if is_http2(error) {
+                Unheard::StaleShared
+            } else {
+                Unheard::Stale
+            });
+        } else if may_be_lenient && is_broken_head(error) {
+            let lenient = true;
+            self.habits.add(
+                attempt.url(),
+                Habit {
+                    lenient,
+                    ..Habit::default()
+                },
+            );
+            wire.mark_unheard(Unheard::BrokenHead);
+        }
+    }
+}
+
+/// A lenient client passes over lines that it can't read, and one of them may have said where the
+/// body ends. Where no other one does, the body could be cut off, or still be in chunks.
+fn check_framing(head: &ResponseHead, attempt: &Attempt, wire: &Wire) -> Result<(), FetchError> {
+    let is_framed = head.version == Version::HTTP_2
+        || attempt.method == Method::HEAD
+        || head.status == StatusCode::NO_CONTENT
+        || head.headers.contains_key(header::TRANSFER_ENCODING)
+        || head.headers.contains_key(header::CONTENT_LENGTH);
+    if is_framed || !head.status.is_success() {
+        return Ok(());
+    }
+    if attempt.route != Route::Lenient {
+        wire.mark_unheard(Unheard::Unframed);
+    }
+    Err(FetchError::Protocol {
+        cause: Cause::words("a header line is no HTTP, and no other one says where the body ends"),
+    })
+}
+
+/// A range counts the bytes of what is sent, so a coding would make others of them.
+fn ask_for_plain_bytes(headers: &mut HeaderMap, own: &HeaderMap) {
+    if own.contains_key(header::RANGE) {
+        let plain = HeaderValue::from_static("identity");
+        headers.insert(header::ACCEPT_ENCODING, plain);
+    }
+}
+
+/// Cookies that were set on the way take the place of the user's own of the same name.
+fn add_cookies(headers: &mut HeaderMap, set: &str) {
+    let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+    let names: Vec<_> = set.split("; ").map(|pair| name(pair.as_bytes())).collect();
+    let mut value = Vec::new();
+    for own in headers.get_all(header::COOKIE) {
+        for pair in own.as_bytes().split(|byte| *byte == b';') {
+            let pair = pair.trim_ascii();
+            if !pair.is_empty() && !names.contains(&name(pair)) {
+                value.extend_from_slice(pair);
+                value.extend_from_slice(b"; ");
+            }
+        }
+    }
+    value.extend_from_slice(set.as_bytes());
+    // What came as a header value can go as one.
+    if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+        value.set_sensitive(true);
+        headers.insert(header::COOKIE, value);
     }
 }
 
@@ -175,27 +305,18 @@ impl Transport for HttpTransport {
                 headers: request.headers().clone(),
             })
         });
-        let sent = self.send(request, attempt, wire).await;
-        let mut response = sent.map_err(|error| {
-            if was_turned_away(&error) {
-                wire.mark_unheard(Unheard::TurnedAway);
-            } else if !wire.is_fresh() && connection_died(&error) {
-                wire.mark_unheard(Unheard::Stale);
-            }
-            let phase = if error.is_connect() {
-                Phase::Connect
-            } else {
-                Phase::Head
-            };
-            classify(error, phase)
-        })?;
+        let variant = self.variant(attempt);
+        let mut response = self.send(request, variant, attempt, wire).await?;
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
             headers: Arc::new(std::mem::take(response.headers_mut())),
             asked,
         };
-        let body = HttpBody::new(response, &head);
+        if variant.lenient {
+            check_framing(&head, attempt, wire)?;
+        }
+        let body = HttpBody::new(response, &head, Arc::clone(wire));
         Ok(Response { head, body })
     }
 }
@@ -208,8 +329,16 @@ fn basic(credentials: &Credentials) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Headers that tell another origin nothing about the user.
-const HARMLESS: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
+/// Headers of the user's that say what is wanted, and not who wants it: another origin gets them,
+/// too. A range that is left out would turn ten bytes into a whole file.
+const CROSS_ORIGIN_SAFE: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    header::IF_RANGE,
+    header::RANGE,
+    header::REFERER,
+    header::USER_AGENT,
+];
 
 fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
     let mut base = HeaderMap::new();
@@ -223,10 +352,15 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
     if !options.user_agent.is_empty() {
         base.insert(header::USER_AGENT, options.user_agent.clone());
     }
+    ask_for_plain_bytes(&mut base, &options.headers);
     let mut abroad = base.clone();
-    for name in HARMLESS {
-        if let Some(value) = options.headers.get(&name) {
-            abroad.insert(name, value.clone());
+    for name in CROSS_ORIGIN_SAFE {
+        let values = options.headers.get_all(&name);
+        if options.headers.contains_key(&name) {
+            abroad.remove(&name);
+        }
+        for value in values {
+            abroad.append(&name, value.clone());
         }
     }
     let mut home = base;
@@ -252,6 +386,9 @@ mod tests {
         headers.insert("x-secret", HeaderValue::from_static("1"));
         headers.insert(header::COOKIE, HeaderValue::from_static("a=b"));
         headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
+        headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-9"));
+        headers.insert(header::REFERER, HeaderValue::from_static("http://a/"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static("mine"));
         let options = HttpOptions {
             headers,
             user: Some(Credentials {
@@ -270,7 +407,34 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            ["accept", "accept-encoding", "accept-language", "user-agent"]
+            [
+                "accept",
+                "accept-encoding",
+                "accept-language",
+                "range",
+                "referer",
+                "user-agent"
+            ]
         );
+        assert_eq!(abroad.get(header::USER_AGENT).unwrap(), "mine");
+        assert_eq!(abroad.get(header::ACCEPT_ENCODING).unwrap(), "identity");
+    }
+
+    #[test]
+    fn a_cookie_that_was_set_replaces_the_users_own_of_that_name() {
+        for (own, expected) in [
+            (&[][..], "a=1; b=2"),
+            (&["x=0"], "x=0; a=1; b=2"),
+            (&["a=0; x=0;b=9", "y=3; a"], "x=0; y=3; a=1; b=2"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for own in own {
+                headers.append(header::COOKIE, HeaderValue::from_static(own));
+            }
+            add_cookies(&mut headers, "a=1; b=2");
+            let sent: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+            assert_eq!(sent, [expected]);
+            assert!(sent[0].is_sensitive());
+        }
     }
 }

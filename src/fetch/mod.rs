@@ -12,6 +12,7 @@ mod fault;
 #[cfg(test)]
 mod fuzz;
 mod guard;
+mod habits;
 mod http;
 mod options;
 mod received;

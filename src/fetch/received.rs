@@ -1,11 +1,13 @@
 //! A body as it comes from the client, and whether it has come to its end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Version;
 
 use super::Body;
-use super::classify::{Phase, classify};
-use crate::model::{FetchError, ResponseHead};
+use super::classify::{Phase, classify, was_throttled};
+use crate::model::{FetchError, ResponseHead, Wire};
 
 /// The body of a real response.
 #[derive(Debug)]
@@ -18,16 +20,18 @@ pub struct HttpBody {
     /// NO_ERROR for ended, too, which is right for the request (RFC 9113 §8.1), not for the
     /// response.
     has_marked_end: bool,
+    wire: Arc<Wire>,
 }
 
 impl HttpBody {
     /// The body that comes after `head`.
-    pub fn new(response: reqwest::Response, head: &ResponseHead) -> Self {
+    pub fn new(response: reqwest::Response, head: &ResponseHead, wire: Arc<Wire>) -> Self {
         Self {
             received: 0,
             expected: response.content_length(),
             response: Some(response),
             has_marked_end: head.version == Version::HTTP_2,
+            wire,
         }
     }
 
@@ -52,6 +56,9 @@ impl Body for HttpBody {
             return Ok(None);
         };
         let chunk = response.chunk().await.map_err(|error| {
+            if was_throttled(&error) {
+                self.wire.mark_throttled();
+            }
             let phase = Phase::Body {
                 received: self.received,
                 expected: self.expected,

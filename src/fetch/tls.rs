@@ -42,12 +42,17 @@ pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
             .with_custom_certificate_verifier(trust(Whom::System(OnceLock::new()))),
     }
     .with_no_client_auth();
-    config.alpn_protocols = match options.version {
+    config.alpn_protocols = protocols(options.version);
+    Ok(config)
+}
+
+/// The protocols that are offered to servers (ALPN), best first.
+pub fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
+    match version {
         HttpVersion::Auto => vec!["h2".into(), "http/1.1".into()],
         HttpVersion::Http1 => vec!["http/1.1".into()],
         HttpVersion::Http2PriorKnowledge => vec!["h2".into()],
-    };
-    Ok(config)
+    }
 }
 
 /// Bytes of a file with authorities: those of a system have a quarter of one MiB.

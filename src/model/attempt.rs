@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use url::Url;
 
-use super::{Job, Known, Part, Try};
+use super::{ChainCookies, Job, Known, Part, Try};
 
 /// Where redirects have led so far.
 #[derive(Debug, Clone)]
@@ -14,10 +14,29 @@ pub struct Hop {
     pub url: Url,
     /// The URLs asked before it, the job's own first.
     pub visited: Vec<Url>,
+    /// A fingerprint of each request that was answered by a redirect: method, URL and cookies.
+    pub requests: Vec<u64>,
+    /// The cookies that were set since the job's own URL was asked.
+    pub cookies: ChainCookies,
     /// Whether a redirect has ever led away from the job's own origin. From then on
     /// credentials and the user's own headers stay at home, even when a later hop
     /// comes back: the way back was chosen by somebody else.
     pub left_origin: bool,
+}
+
+/// How a request has to be sent because of what became of it just before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Route {
+    /// As usual: over a connection of the pool, where there is one.
+    #[default]
+    Usual,
+    /// Over a new connection, since the last one turned out to be dead, or was the wrong one.
+    Fresh,
+    /// With a client that passes over header lines that are no HTTP.
+    Lenient,
+    /// With a client that does not, although its host usually needs it: the other one could not
+    /// tell where the body ends.
+    Strict,
 }
 
 /// What the attempts before have cost their job.
@@ -62,6 +81,8 @@ pub struct Attempt {
     pub with_body: bool,
     /// Set once a redirect was followed.
     pub hop: Option<Box<Hop>>,
+    /// How it has to be sent.
+    pub route: Route,
     /// Requests handed to the transport for this job so far.
     pub number: u32,
     /// Whether it comes after one that failed.
@@ -85,6 +106,7 @@ impl Attempt {
             method,
             with_body,
             hop: None,
+            route: Route::Usual,
             number: 0,
             again: false,
             before: None,
@@ -124,12 +146,20 @@ impl Attempt {
         self.hop.as_ref().map_or(&self.job.url, |hop| &hop.url)
     }
 
+    /// The job's own URL is asked next, with a chain of redirects of its own: where the last one
+    /// led may be a mirror that is down, or a signature that was good once.
+    pub fn restart(&mut self, method: Method, with_body: bool) {
+        self.hop = None;
+        self.method = method;
+        self.with_body = with_body;
+    }
+
     /// Bytes that it keeps of what lists and servers may make as long as they like.
     #[must_use]
     pub fn weight(&self) -> usize {
         let length = |url: &Url| url.as_str().len();
         let hops = self.hop.as_ref().map_or(0, |hop| {
-            length(&hop.url) + hop.visited.iter().map(length).sum::<usize>()
+            length(&hop.url) + hop.visited.iter().map(length).sum::<usize>() + hop.cookies.weight()
         });
         hops + self.job.weight()
     }
@@ -148,20 +178,26 @@ impl Attempt {
         self.method == Method::GET && !self.with_body
     }
 
-    /// The part that this attempt asks to be continued: only of the URL that sent it.
+    /// The part that this attempt asks to be continued. Every hop is asked: which of them sends
+    /// the body is not known before.
     #[must_use]
     pub fn continued(&self) -> Option<&Part> {
-        let part = self.part.as_deref()?;
-        (part.version.url == *self.url()).then_some(part)
+        self.part.as_deref()
     }
 
-    /// What this attempt asks to be sent only if it changed. What is to be continued is asked
-    /// for first.
+    /// What this attempt asks to be sent only if it changed. Every hop is asked, since the
+    /// validators are those of the URL of the list, whichever hop sent them. What is to be
+    /// continued is asked for first.
     #[must_use]
     pub fn if_changed(&self) -> Option<&Known> {
         let known = self.known.as_deref()?;
-        let is_fit = self.asks_plainly() && self.part.is_none() && known.url == *self.url();
-        is_fit.then_some(known)
+        (self.asks_plainly() && self.part.is_none()).then_some(known)
+    }
+
+    /// The cookies that the redirects before have set for this URL, as a `Cookie` header.
+    #[must_use]
+    pub fn cookies(&self) -> Option<&str> {
+        self.hop.as_ref()?.cookies.header()
     }
 
     /// Whether credentials and the user's own headers may go along.

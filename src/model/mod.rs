@@ -1,6 +1,7 @@
 //! The words everyone speaks. Imports nothing of the other rooms, decides nothing.
 
 mod attempt;
+mod cookies;
 mod digest;
 mod error;
 mod event;
@@ -24,7 +25,8 @@ mod tries;
 mod window;
 mod wire;
 
-pub use attempt::{Attempt, Before, Hop};
+pub use attempt::{Attempt, Before, Hop, Route};
+pub use cookies::ChainCookies;
 pub use digest::{Sha256, Sha256Context};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};

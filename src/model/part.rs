@@ -9,7 +9,8 @@ use super::Past;
 /// together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The URL that sent it: a validator says nothing about another one (RFC 9110 §8.8).
+    /// The URL that sent it. A validator says nothing about another one (RFC 9110 §8.8), so
+    /// there the total length has to fit, too.
     pub url: Url,
     /// A strong validator, as it stands in `If-Range` (RFC 9110 §13.1.5).
     pub validator: HeaderValue,
@@ -39,8 +40,6 @@ pub struct Part {
 /// What is known of a page from a run before, to be asked for only if it changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// The URL that sent it.
-    pub url: Url,
     /// Its `ETag`, weak or strong.
     pub etag: Option<HeaderValue>,
     /// Its `Last-Modified`.

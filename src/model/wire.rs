@@ -12,9 +12,29 @@ pub enum Unheard {
     /// that the server has trouble (RFC 9112 §9.3.1 allows to send an idempotent request
     /// again).
     Stale,
-    /// The server winds an HTTP/2 connection down and says that it did not look at this
-    /// request (RFC 9113 §6.8).
+    /// The same with an HTTP/2 connection that other requests went over, too.
+    StaleShared,
+    /// The server says that it did not process this request: it winds an HTTP/2 connection
+    /// down, or refuses the stream (RFC 9113 §6.8, §8.7).
     TurnedAway,
+    /// The server wants the request over HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
+    Http1Required,
+    /// A header line of the response is no HTTP; a lenient client can pass over it.
+    BrokenHead,
+    /// A lenient client passed over a header line, and none of the others says where the body
+    /// ends: the line may have been the one that did.
+    Unframed,
+}
+
+impl Unheard {
+    const ALL: [Self; 6] = [
+        Self::Stale,
+        Self::StaleShared,
+        Self::TurnedAway,
+        Self::Http1Required,
+        Self::BrokenHead,
+        Self::Unframed,
+    ];
 }
 
 /// What the transport noticed while one request was under way: shared between the
@@ -30,6 +50,8 @@ pub struct Wire {
     progress: Notify,
     simulated: AtomicBool,
     no_room: AtomicBool,
+    owns_connection: AtomicBool,
+    throttled: AtomicBool,
     unheard: AtomicU8,
 }
 
@@ -47,6 +69,8 @@ impl Wire {
             progress: Notify::new(),
             simulated: AtomicBool::new(false),
             no_room: AtomicBool::new(false),
+            owns_connection: AtomicBool::new(false),
+            throttled: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
         }
     }
@@ -89,6 +113,29 @@ impl Wire {
             self.connected.store(true, Relaxed);
             self.progress.notify_one();
         }
+    }
+
+    /// The connection that was made for this request is the one that it goes over. The client
+    /// may have taken another one that came free first.
+    pub fn mark_connection_owned(&self) {
+        self.owns_connection.store(true, Relaxed);
+    }
+
+    /// Whether the request went over the connection that was made for it.
+    #[must_use]
+    pub fn owns_connection(&self) -> bool {
+        self.owns_connection.load(Relaxed)
+    }
+
+    /// The server said, below HTTP, that it is asked too much (ENHANCE_YOUR_CALM, RFC 9113 §7).
+    pub fn mark_throttled(&self) {
+        self.throttled.store(true, Relaxed);
+    }
+
+    /// Whether the server said, below HTTP, that it is asked too much.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.throttled.load(Relaxed)
     }
 
     /// The head of the response came.
@@ -165,23 +212,17 @@ impl Wire {
         self.simulated.load(Relaxed)
     }
 
-    /// The request failed without having been heard.
+    /// The request failed in a way that lets it be sent again without being charged.
     pub fn mark_unheard(&self, how: Unheard) {
-        let code = match how {
-            Unheard::Stale => 1,
-            Unheard::TurnedAway => 2,
-        };
-        self.unheard.store(code, Relaxed);
+        self.unheard.store(how as u8 + 1, Relaxed);
     }
 
-    /// Whether, and how, the request failed without having been heard.
+    /// Whether, and how, the request failed in a way that lets it be sent again without being
+    /// charged.
     #[must_use]
     pub fn unheard(&self) -> Option<Unheard> {
-        match self.unheard.load(Relaxed) {
-            1 => Some(Unheard::Stale),
-            2 => Some(Unheard::TurnedAway),
-            _ => None,
-        }
+        let index = self.unheard.load(Relaxed).checked_sub(1)?;
+        Unheard::ALL.get(usize::from(index)).copied()
     }
 }
 

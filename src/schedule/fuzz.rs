@@ -36,6 +36,7 @@ fn is_met(asked: Duration, number: u64) -> Result<(), String> {
         holds: (number % 11) as u32,
         refusals: (number % 64) as u32,
         limits_by_503: number & 2 == 2,
+        is_throttled: number & 4 == 4,
         waited: Duration::from_secs(number % 2000),
         jitter: (number % 100) as f64 / 100.0,
     };

@@ -76,18 +76,20 @@ impl Lease {
         }
     }
 
-    /// The attempt waits until `until` and then goes to the front of its host.
+    /// The attempt waits until `until` and then goes to the front of its host, which need not be
+    /// the one it has failed at.
     pub fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
         self.weigh_again(&attempt);
-        self.give_back(feedback, |queue, ticket, _| {
-            queue.park(ticket.host, attempt, until);
+        self.give_back(feedback, |queue, _| {
+            let host = queue.host(HostKey::str_of(attempt.url()));
+            queue.park(host, attempt, until);
         });
     }
 
     /// The attempt goes on at another host (or the same), at the front of its queue.
     pub fn hand_over(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
         self.weigh_again(&attempt);
-        self.give_back(feedback, |queue, _, now| {
+        self.give_back(feedback, |queue, now| {
             let host = queue.host(HostKey::str_of(attempt.url()));
             queue.push_front(host, attempt, now);
         });
@@ -95,7 +97,7 @@ impl Lease {
 
     /// The job is settled.
     pub fn settle(mut self, feedback: &Feedback) {
-        self.give_back(feedback, |_, _, _| {});
+        self.give_back(feedback, |_, _| {});
     }
 
     /// The attempt goes back, with what came to it on its way.
@@ -111,7 +113,7 @@ impl Lease {
     fn give_back(
         &mut self,
         feedback: &Feedback,
-        change: impl FnOnce(&mut HostQueue<Box<Attempt>>, &Ticket, Instant),
+        change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant),
     ) {
         let Some(ticket) = self.ticket.take() else {
             return;
@@ -127,7 +129,7 @@ impl Lease {
             if aside {
                 queue.count_again();
             }
-            change(queue, &ticket, now);
+            change(queue, now);
             queue.release(&ticket, feedback, now);
         });
     }
@@ -136,7 +138,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.give_back(&Feedback::of(Verdict::Nothing), |_, _, _| {});
+            self.give_back(&Feedback::of(Verdict::Nothing), |_, _| {});
             // This worker may never come back.
             self.scheduler.work.notify_one();
         }

@@ -234,6 +234,16 @@ impl Scheduler {
         }
     }
 
+    /// Takes back an attempt that was given out to fail: it waits until `until`, and then goes to
+    /// the front of its host.
+    pub fn park(&self, attempt: Box<Attempt>, until: Instant) {
+        self.weigh(attempt.weight(), 0);
+        self.change(|queue, _| {
+            let host = queue.host(HostKey::str_of(attempt.url()));
+            queue.park(host, attempt, until);
+        });
+    }
+
     /// No attempt will be pushed any more.
     pub fn input_ended(&self) {
         self.lock().queue.input_ended();

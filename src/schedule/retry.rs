@@ -63,6 +63,8 @@ pub struct Situation<'a> {
     pub refusals: u32,
     /// Whether the bare 503s of the host are known to speak of the pace, as a 429 does.
     pub limits_by_503: bool,
+    /// Whether the server said, below HTTP, that it is asked too much: as good as a 429.
+    pub is_throttled: bool,
     /// Time waited so far.
     pub waited: Duration,
     /// In 0..1: where in its range the back-off falls.
@@ -102,6 +104,7 @@ impl RetryPolicy {
         }
         let status = match situation.error.status().map(|status| status.as_u16()) {
             Some(503) if situation.limits_by_503 => Some(429),
+            None if situation.is_throttled => Some(429),
             status => status,
         };
         let has_retry = situation.retries_used < self.retries_for(situation.error);
@@ -241,6 +244,7 @@ mod tests {
             holds: 0,
             refusals: 0,
             limits_by_503: false,
+            is_throttled: false,
             waited: Duration::ZERO,
             jitter: 1.0,
         }
@@ -543,7 +547,7 @@ mod tests {
             let error = status(code, asked);
             let policy = RetryPolicy { retries: 300, ..RetryPolicy::default() };
             let situation = Situation {
-                error: &error, idempotent: true, retries_used: used, holds: 0, refusals, limits_by_503: false,
+                error: &error, idempotent: true, retries_used: used, holds: 0, refusals, limits_by_503: false, is_throttled: false,
                 waited: Duration::from_secs(waited), jitter,
             };
             match policy.decide(&situation) {

@@ -186,6 +186,7 @@ impl Simulation {
             holds: job.holds,
             refusals: ended.ticket.start.refusals,
             limits_by_503: ended.ticket.start.limits_by_503,
+            is_throttled: false,
             waited: job.waited,
             jitter,
         });

@@ -100,7 +100,6 @@ fn attempt(url: &str, name: &str) -> Attempt {
             detail: None,
         };
         attempt.known = Some(Box::new(Known {
-            url,
             etag: Some(HeaderValue::from_static("\"v1\"")),
             last_modified: None,
             past,

@@ -77,11 +77,11 @@ fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
         }
         3 => {
             let error = h2::Error::from(h2::Reason::from(u32::from(detail % 16)));
-            let is_reset = matches!(detail % 16, 0 | 7);
-            let kind = if is_reset {
-                ErrorKind::Reset
-            } else {
-                ErrorKind::Protocol
+            // HTTP_1_1_REQUIRED says that the next try would be answered the same.
+            let kind = match (detail % 16, phase) {
+                (_, Phase::Body { .. }) => ErrorKind::Truncated,
+                (13, _) => ErrorKind::Protocol,
+                _ => ErrorKind::Reset,
             };
             (Box::new(error), Some(kind))
         }

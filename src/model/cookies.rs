@@ -1,0 +1,244 @@
+//! Cookies along the redirects of one URL (RFC 6265). They live as long as that chain, and no
+//! other URL ever sees them.
+
+use std::fmt;
+
+use cookie_store::{CookieStore, RawCookie};
+use http::{HeaderMap, header};
+use url::Url;
+
+/// Bytes of a `Set-Cookie` line that is taken (RFC 6265 §6.1 asks for at least 4096).
+const MAX_COOKIE_BYTES: usize = 4096;
+/// Cookies that are kept for one chain (RFC 6265 §6.1 asks for at least 50 for a domain).
+const MAX_COOKIES: usize = 50;
+
+/// The cookies that a chain of redirects has set so far. Its `Debug` shows none.
+#[derive(Clone, Default)]
+pub struct ChainCookies {
+    /// None until one is set: few redirects do.
+    store: Option<Box<CookieStore>>,
+    /// What goes to the URL that comes next, as a `Cookie` header.
+    header: Option<Box<str>>,
+    /// Bytes of the lines that were taken.
+    bytes: usize,
+}
+
+impl fmt::Debug for ChainCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChainCookies(…)")
+    }
+}
+
+impl ChainCookies {
+    /// The cookies after a response of `from` that leads to `to`.
+    #[must_use]
+    pub fn after(&self, from: &Url, headers: &HeaderMap, to: &Url) -> Self {
+        let mut cookies = self.clone();
+        for line in headers.get_all(header::SET_COOKIE) {
+            // What is no UTF-8 could not be sent back as it came.
+            let text = std::str::from_utf8(line.as_bytes()).ok();
+            if let Some(text) = text.filter(|text| text.len() <= MAX_COOKIE_BYTES) {
+                cookies.set(text, from);
+            }
+        }
+        cookies.header = cookies.header_for(to).map(String::into_boxed_str);
+        cookies
+    }
+
+    /// The `Cookie` header for the URL that comes next.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        self.header.as_deref()
+    }
+
+    /// Bytes that a server has made it keep.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes + self.header.as_ref().map_or(0, |header| header.len())
+    }
+
+    fn set(&mut self, line: &str, from: &Url) {
+        let Ok(mut cookie) = RawCookie::parse(line.to_owned()) else {
+            return;
+        };
+        if is_for_public_suffix(&cookie) {
+            if cookie.domain() != from.host_str() {
+                return;
+            }
+            // RFC 6265 §5.3, step 5: then it is for that host alone.
+            cookie.unset_domain();
+        }
+        let store = self.store.get_or_insert_default();
+        let is_full = store.iter_any().count() >= MAX_COOKIES;
+        let is_known = store.iter_any().any(|known| known.name() == cookie.name());
+        if is_full && !is_known {
+            return;
+        }
+        // It may be for another domain, or have expired: then it is not kept.
+        if store.insert_raw(&cookie, from).is_ok() {
+            self.bytes += line.len();
+        }
+    }
+
+    /// Longer paths first (RFC 6265 §5.4); then by name, so that the same cookies always make
+    /// the same header.
+    fn header_for(&self, url: &Url) -> Option<String> {
+        let mut cookies = self.store.as_ref()?.matches(url);
+        // The store takes loopback for secure without TLS; no server there asked for that.
+        cookies.retain(|cookie| cookie.secure() != Some(true) || url.scheme() == "https");
+        cookies.sort_by_key(|cookie| {
+            let path = String::from(&cookie.path);
+            (std::cmp::Reverse(path.len()), path, cookie.name())
+        });
+        let pairs: Vec<_> = cookies
+            .iter()
+            .map(|cookie| format!("{}={}", cookie.name(), cookie.value()))
+            .collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+}
+
+/// Whether it asks to be sent to every site below a suffix under which anybody can have one, such
+/// as `co.uk`.
+fn is_for_public_suffix(cookie: &RawCookie<'_>) -> bool {
+    let Some(domain) = cookie.domain() else {
+        return false;
+    };
+    let domain = domain.to_ascii_lowercase();
+    psl::suffix_str(&domain) == Some(domain.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    /// The header for `to` after `from` has set these.
+    fn sent(from: &str, lines: &[&str], to: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::SET_COOKIE, HeaderValue::from_str(line).unwrap());
+        }
+        let cookies = ChainCookies::default().after(&url(from), &headers, &url(to));
+        cookies.header().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_cookie_goes_where_rfc_6265_lets_it_go() {
+        const FROM: &str = "https://www.example.com/a/b";
+        for (line, to, is_sent) in [
+            ("k=v", "https://www.example.com/a/c", true),
+            ("k=v", "https://www.example.com/b", false),
+            ("k=v; Path=/", "https://www.example.com/b", true),
+            ("k=v; Path=/x", "https://www.example.com/xy", false),
+            ("k=v; Path=/", "https://example.com/", false),
+            (
+                "k=v; Path=/; Domain=example.com",
+                "https://example.com/",
+                true,
+            ),
+            (
+                "k=v; Path=/; Domain=.Example.com",
+                "https://cdn.example.com/",
+                true,
+            ),
+            (
+                "k=v; Path=/; Domain=example.com",
+                "https://badexample.com/",
+                false,
+            ),
+            ("k=v; Path=/; Domain=other.com", "https://other.com/", false),
+            ("k=v; Path=/; Domain=com", "https://example.com/", false),
+            (
+                "k=v; Path=/; Domain=www.example.com",
+                "http://www.example.com/",
+                true,
+            ),
+            ("k=v; Path=/; Secure", "http://www.example.com/", false),
+            (
+                "k=v; Path=/; Secure; HttpOnly",
+                "https://www.example.com/",
+                true,
+            ),
+            ("k=v; Path=/; Max-Age=0", "https://www.example.com/", false),
+            ("k=v; Path=/; Max-Age=60", "https://www.example.com/", true),
+            (
+                "k=v; Path=/; Expires=Wed, 21 Oct 2015 07:28:00 GMT",
+                "https://www.example.com/",
+                false,
+            ),
+        ] {
+            let expected = is_sent.then(|| "k=v".to_owned());
+            assert_eq!(sent(FROM, &[line], to), expected, "{line} to {to}");
+        }
+        let (co_uk, loopback) = ("https://shop.co.uk/", "http://127.0.0.1:8080/");
+        assert_eq!(
+            sent(co_uk, &["k=v; Domain=co.uk"], "https://bank.co.uk/"),
+            None
+        );
+        assert!(sent(loopback, &["k=v"], "http://127.0.0.1:8080/x").is_some());
+        assert_eq!(sent(loopback, &["k=v; Secure"], loopback), None);
+    }
+
+    #[test]
+    fn a_site_that_is_itself_a_public_suffix_may_set_a_cookie_for_itself() {
+        let sent = |to| sent("https://github.io/", &["k=v; Domain=github.io"], to);
+        assert!(sent("https://github.io/").is_some());
+        assert_eq!(sent("https://somebody.github.io/"), None);
+    }
+
+    #[test]
+    fn later_responses_replace_and_expire_cookies() {
+        let set = |line: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(line));
+            headers
+        };
+        let here = url("http://a.test/");
+        let first = ChainCookies::default().after(&here, &set("k=1"), &here);
+        assert_eq!(first.header(), Some("k=1"));
+        let second = first.after(&here, &set("k=2"), &here);
+        assert_eq!(second.header(), Some("k=2"));
+        let third = second.after(&here, &set("k=; Max-Age=0"), &here);
+        assert_eq!(third.header(), None);
+    }
+
+    #[test]
+    fn the_same_cookies_make_the_same_header() {
+        let lines = ["b=2; Path=/", "a=1; Path=/", "c=3; Path=/x"];
+        let header = "c=3; a=1; b=2";
+        for lines in [lines, [lines[2], lines[1], lines[0]]] {
+            let sent = sent("http://a.test/x", &lines, "http://a.test/x");
+            assert_eq!(sent.as_deref(), Some(header));
+        }
+    }
+
+    #[test]
+    fn what_a_server_can_make_it_keep_is_bounded() {
+        let mut headers = HeaderMap::new();
+        for n in 0..1000 {
+            let line = format!("c{n}={}; Path=/", "x".repeat(4000));
+            headers.append(header::SET_COOKIE, HeaderValue::try_from(line).unwrap());
+        }
+        let long = format!("long={}", "x".repeat(MAX_COOKIE_BYTES));
+        headers.append(header::SET_COOKIE, HeaderValue::try_from(long).unwrap());
+        let here = url("http://a.test/");
+        let cookies = ChainCookies::default().after(&here, &headers, &here);
+        let header = cookies.header().unwrap();
+        assert_eq!(header.matches('=').count(), MAX_COOKIES);
+        assert!(cookies.weight() < 2 * MAX_COOKIES * MAX_COOKIE_BYTES);
+    }
+
+    #[test]
+    fn debug_shows_no_cookie() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::SET_COOKIE, HeaderValue::from_static("k=secret"));
+        let here = url("http://a.test/");
+        let cookies = ChainCookies::default().after(&here, &headers, &here);
+        assert!(!format!("{cookies:?}").contains("secret"));
+    }
+}
