@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustls::CertificateError;
 
 use super::clock::ConnectTimedOut;
+use super::connect::local_port;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
 use crate::model::{Cause, FetchError, chain_text};
@@ -65,6 +66,13 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
             .and_then(|io| of_io(io, Phase::Head));
         matches!(io, Some(Class::Reset | Class::Cut))
     })
+}
+
+/// The connection that a request failed on, by its port on this machine.
+pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
+    let mut clients = Chain::of(error)
+        .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
+    clients.find_map(|client| local_port(client.connect_info()?))
 }
 
 /// Whether an HTTP/2 server turned the request away unprocessed: it winds the connection down in

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -28,6 +29,15 @@ pub struct Call {
     pub port: Option<u16>,
     /// Whether the job has failed before, and waited since.
     pub is_retry: bool,
+}
+
+/// The port of this machine that a connection goes out from: which of those of the pool it is.
+pub fn local_port(connected: &Connected) -> Option<u16> {
+    let mut extras = http::Extensions::new();
+    connected.get_extras(&mut extras);
+    extras
+        .get::<HttpInfo>()
+        .map(|info| info.local_addr().port())
 }
 
 /// The port of the request that this task is connecting for.
@@ -92,7 +102,7 @@ impl<S, R> Service<R> for Watched<S>
 where
     S: Service<R, Error = BoxError> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
-    S::Response: 'static,
+    S::Response: Connection + 'static,
     R: Send + 'static,
 {
     type Response = S::Response;
@@ -109,7 +119,6 @@ where
         if let Some(call) = &call {
             call.wire.connecting();
         }
-        let task = tokio::task::try_id();
         let under = Arc::clone(&self.0);
         under.made.fetch_add(1, Relaxed);
         let wire = call.as_ref().map(|call| Arc::clone(&call.wire));
@@ -135,9 +144,9 @@ where
                 // that came free, and then its own clock has to run.
                 let well = matches!(connected, Ok(Ok(_)));
                 call.wire.connect_ended(Instant::now(), well);
-                // Finished in a task of its own, it goes into the pool for others.
-                if well && tokio::task::try_id() == task {
-                    call.wire.mark_connection_owned();
+                if let Ok(Ok(connection)) = &connected {
+                    let port = local_port(&connection.connected());
+                    port.into_iter().for_each(|port| call.wire.mark_made(port));
                 }
             }
             connected?

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::classify::{
-    Phase, classify, connection_died, is_broken_head, is_http2, wants_http1, was_throttled,
-    was_turned_away,
+    Phase, classify, connection_died, is_broken_head, is_http2, local_port_of, wants_http1,
+    was_throttled, was_turned_away,
 };
 use super::clients::{Clients, Variant};
 use super::connect::{CALL, Call};
@@ -196,7 +196,7 @@ impl HttpTransport {
                 },
             );
             wire.mark_unheard(Unheard::Http1Required);
-        } else if !error.is_connect() && !wire.owns_connection() && connection_died(error) {
+        } else if !error.is_connect() && was_reused(error, wire) && connection_died(error) {
             wire.mark_unheard(if is_http2(error) {
                 Unheard::StaleShared
             } else {
@@ -213,6 +213,14 @@ impl HttpTransport {
             );
             wire.mark_unheard(Unheard::BrokenHead);
         }
+    }
+}
+
+/// Whether a request failed on a connection that others had gone over before.
+fn was_reused(error: &reqwest::Error, wire: &Wire) -> bool {
+    match local_port_of(error) {
+        Some(port) => !wire.has_made(port),
+        None => !wire.is_fresh(),
     }
 }
 

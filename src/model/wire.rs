@@ -1,6 +1,6 @@
 //! What the transport noticed while one request was under way.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -50,7 +50,7 @@ pub struct Wire {
     progress: Notify,
     simulated: AtomicBool,
     no_room: AtomicBool,
-    owns_connection: AtomicBool,
+    made_port: AtomicU16,
     throttled: AtomicBool,
     unheard: AtomicU8,
 }
@@ -69,7 +69,7 @@ impl Wire {
             progress: Notify::new(),
             simulated: AtomicBool::new(false),
             no_room: AtomicBool::new(false),
-            owns_connection: AtomicBool::new(false),
+            made_port: AtomicU16::new(0),
             throttled: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
         }
@@ -115,16 +115,17 @@ impl Wire {
         }
     }
 
-    /// The connection that was made for this request is the one that it goes over. The client
-    /// may have taken another one that came free first.
-    pub fn mark_connection_owned(&self) {
-        self.owns_connection.store(true, Relaxed);
+    /// A connection was made for this request, from this port of this machine. Whether the request
+    /// goes over it is not said: the client may take another one that comes free first.
+    pub fn mark_made(&self, local_port: u16) {
+        self.made_port.store(local_port, Relaxed);
     }
 
-    /// Whether the request went over the connection that was made for it.
+    /// Whether the connection from this port of this machine is the one that was made for this
+    /// request.
     #[must_use]
-    pub fn owns_connection(&self) -> bool {
-        self.owns_connection.load(Relaxed)
+    pub fn has_made(&self, local_port: u16) -> bool {
+        self.made_port.load(Relaxed) == local_port
     }
 
     /// The server said, below HTTP, that it is asked too much (ENHANCE_YOUR_CALM, RFC 9113 §7).
