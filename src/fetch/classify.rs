@@ -215,7 +215,7 @@ impl Class {
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
             // It shows what it has of the system only so, and not as its source.
             return match h2.get_io() {
-                Some(io) => of_io(io, phase),
+                Some(io) => of_io(io, phase).map(Self::of_connection),
                 None => of_http2(h2, phase),
             };
         }
@@ -223,6 +223,14 @@ impl Class {
             return of_io(io, phase);
         }
         link.downcast_ref::<hyper::Error>().and_then(of_hyper)
+    }
+
+    /// A connection that is lost is lost for all its streams; of a body, that leaves the begin.
+    fn of_connection(self) -> Self {
+        match self {
+            Self::Reset => Self::Cut,
+            other => other,
+        }
     }
 
     fn into_error(

@@ -117,7 +117,8 @@ impl<T: Transport> Transport for Faulty<T> {
             Fault::Tls => Err(expired_certificate()),
             Fault::Status(status, wait) => Ok(made_up(status, wait.map(retry_after))),
             Fault::Protocol => Err(broken_protocol()),
-            Fault::Redirect => Ok(to_itself(url)),
+            // Without a Location it fails at once; one that leads on could end well.
+            Fault::Redirect => Ok(made_up(StatusCode::FOUND, None)),
             Fault::Timeout | Fault::Stalled | Fault::Truncated | Fault::Decode => pending().await,
         }
     }
@@ -129,17 +130,11 @@ fn expired_certificate() -> FetchError {
 }
 
 fn broken_protocol() -> FetchError {
-    let reason = h2::Reason::PROTOCOL_ERROR;
-    classify(h2::Error::from(reason), Phase::Head)
-}
-
-/// A redirect that keeps the method, so that a POST goes round in a loop, too.
-fn to_itself<B>(url: &url::Url) -> Response<FaultyBody<B>> {
-    let location = HeaderValue::from_str(url.as_str()).ok();
-    made_up(
-        StatusCode::TEMPORARY_REDIRECT,
-        location.map(|value| (header::LOCATION, value)),
-    )
+    let no_http = std::io::Error::new(
+        std::io::ErrorKind::InvalidData,
+        "what the server sent is no HTTP",
+    );
+    classify(no_http, Phase::Head)
 }
 
 fn of_io(kind: io::ErrorKind) -> FetchError {

@@ -113,7 +113,7 @@ impl fmt::Display for TimeLimit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectProblem {
     /// The server sends the client round in a circle.
-    #[error("redirected in a loop: {0} was asked before")]
+    #[error("redirected in a loop: {0} was asked three times, with the same cookies")]
     Loop(String),
     /// More hops than `--max-redirects`.
     #[error("redirected more often than {0} times (--max-redirects)")]

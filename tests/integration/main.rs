@@ -59,12 +59,16 @@ mod people;
 mod progress;
 /// HTTP and SOCKS proxies.
 mod proxy;
+/// Where redirects lead, and what goes along.
+mod redirects;
 /// `--refresh`: what has changed since the run before.
 mod refresh;
 /// `--report`: the page for a browser.
 mod report;
 /// What is sent: methods, headers, credentials, redirects.
 mod requests;
+/// What is sent again and is no attempt.
+mod resends;
 /// Text, records, order, files, exit codes.
 mod results;
 /// Bodies that are cut off and continued.

@@ -273,7 +273,7 @@ fn redirecting(
 }
 
 #[test]
-fn a_part_belongs_to_the_url_that_sent_it() {
+fn a_part_belongs_to_the_job_and_is_continued_wherever_its_redirects_end() {
     let paths = |server: &Server| -> Vec<_> {
         let requests = server.requests();
         requests
@@ -281,32 +281,46 @@ fn a_part_belongs_to_the_url_that_sent_it() {
             .map(|request| path(request).to_owned())
             .collect()
     };
-    let server = redirecting(|_| "/new", vec![cut(&[TAG], 400), rest(400, &[TAG])]);
-    let out = Out::new();
-    let old = server.url("/old");
-    out.run().args(["--retries=0", &old]).expect_exit(1);
-    let done = out.run().arg(&old).expect_exit(0);
-    assert!(out.body(done.record()) == body(1));
-    assert_eq!(paths(&server), ["/old", "/new", "/old", "/new"]);
-    let requests = server.requests();
-    assert_eq!(header(&requests[2], "range"), None, "it sent no part");
-    assert_eq!(header(&requests[3], "range"), Some("bytes=400-"));
+    // In one run and in the next one, at the same URL and at another one.
+    for retries in ["--retries=1", "--retries=0"] {
+        for to in [["/new", "/new"], ["/signed?1", "/signed?2"]] {
+            let replies = vec![cut(&[TAG], 400), rest(400, &[TAG])];
+            let server = redirecting(move |n| to[n], replies);
+            let out = Out::new();
+            let old = server.url("/old");
+            let mut done = out.run().args([retries, &old]).go();
+            if retries == "--retries=0" {
+                done = out.run().arg(&old).expect_exit(0);
+            }
+            assert!(out.body(done.record()) == body(1));
+            assert_eq!(done.record().resumed_at, Some(400));
+            assert_eq!(paths(&server), ["/old", to[0], "/old", to[1]]);
+            assert_eq!(header(&server.requests()[3], "range"), Some("bytes=400-"));
+            assert_eq!(header(&server.requests()[3], "if-range"), Some("\"a\""));
+        }
+    }
+}
 
-    // Somewhere else the same ETag may be of anything.
-    let changed = response("200 OK", &[CLOSE, TAG], &body(2));
-    let server = redirecting(|n| ["/new", "/other"][n], vec![cut(&[TAG], 400), changed]);
-    let out = Out::new();
-    let old = server.url("/old");
-    out.run().args(["--retries=0", &old]).expect_exit(1);
-    let done = out.run().arg(&old).expect_exit(0);
-    assert!(out.body(done.record()) == body(2));
-    assert_eq!(paths(&server), ["/old", "/new", "/old", "/other"]);
-    let ranged = server
-        .requests()
-        .iter()
-        .any(|request| header(request, "range").is_some());
-    assert!(!ranged);
-    assert!(out.unfinished().is_empty());
+#[test]
+fn what_is_of_another_version_or_length_at_the_end_of_a_new_chain_starts_over() {
+    let whole = || response("200 OK", &[CLOSE, TAG], &body(2));
+    let other_length = response(
+        "206 Partial Content",
+        &[CLOSE, TAG, "Content-Range: bytes 400-1001/1002"],
+        &[b'x'; 602],
+    );
+    for answers in [vec![whole()], vec![other_length, whole()]] {
+        let mut replies = vec![cut(&[TAG], 400)];
+        replies.extend(answers);
+        let server = redirecting(|n| ["/new", "/other"][n], replies);
+        let out = Out::new();
+        let old = server.url("/old");
+        out.run().args(["--retries=0", &old]).expect_exit(1);
+        let done = out.run().arg(&old).expect_exit(0);
+        assert!(out.body(done.record()) == body(2));
+        assert_eq!(done.record().resumed_at, None);
+        assert!(out.unfinished().is_empty());
+    }
 }
 
 #[test]

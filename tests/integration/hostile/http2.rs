@@ -5,8 +5,10 @@ use fetchall::ErrorKind;
 
 use super::{RETRIES, SLACK, check_all, look_at};
 use crate::support::faults::http2::{FAULTS, REASONS};
-use crate::support::frames::{SETTINGS, http2};
-use crate::support::{Done, Run, Server};
+use crate::support::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, STATUS_200, http2, literal,
+};
+use crate::support::{Done, Out, Run, Server};
 
 /// Longer than over HTTP/1: a client waits for the answer to a ping for two thirds of it, and
 /// the two must not be confused on a busy machine.
@@ -40,22 +42,24 @@ fn every_behaviour_ends_as_its_table_says() {
     });
 }
 
+/// What a stream comes to that is reset for this reason before the head, with what it costs.
+fn reset_before_the_head(code: u32) -> (ErrorKind, u32) {
+    match code {
+        // It goes on over HTTP/1.1, which prior knowledge rules out.
+        13 => (ErrorKind::Protocol, 1),
+        // It is held back like a 429: the first two times are free.
+        11 => (ErrorKind::Reset, RETRIES + 3),
+        _ => (ErrorKind::Reset, RETRIES + 1),
+    }
+}
+
 #[test]
 fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
-    for (code, kind) in REASONS {
-        let attempts = if kind == ErrorKind::Reset {
-            RETRIES + 1
-        } else {
-            1
-        };
+    for code in REASONS {
         let server = http2(move |peer, stream, _| peer.reset_stream(stream, code));
         let done = fetch(&server);
-        assert_eq!(
-            done.failure(),
-            (kind, attempts),
-            "{code}: {}",
-            done.message()
-        );
+        let expected = reset_before_the_head(code);
+        assert_eq!(done.failure(), expected, "{code}: {}", done.message());
         assert!(done.took < SLACK, "{:?}", done.took);
         // One without an error in the body is in the table.
         if code == 0 {
@@ -66,14 +70,74 @@ fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
             peer.reset_stream(stream, code)
         });
         let done = fetch(&server);
-        assert_eq!(
-            done.failure(),
-            (kind, attempts),
-            "{code}: {}",
-            done.message()
-        );
+        let attempts = if code == 11 { RETRIES + 3 } else { RETRIES + 1 };
+        let expected = (ErrorKind::Truncated, attempts);
+        assert_eq!(done.failure(), expected, "{code}: {}", done.message());
         assert_eq!(done.record().status, Some(200));
     }
+}
+
+#[test]
+fn a_stream_that_is_reset_in_the_body_is_continued_where_it_ended() {
+    for code in [2, 8, 11] {
+        let server = http2(move |peer, stream, number| {
+            let whole = [
+                STATUS_200,
+                &literal("etag", "\"v1\""),
+                &literal("content-length", "10"),
+            ];
+            let rest = [
+                &literal(":status", "206")[..],
+                &literal("etag", "\"v1\""),
+                &literal("content-range", "bytes 4-9/10"),
+                &literal("content-length", "6"),
+            ];
+            if number == 0 {
+                peer.send(HEADERS, END_HEADERS, stream, &whole.concat())?;
+                peer.send(DATA, 0, stream, b"0123")?;
+                // Else the client may see the reset before it has passed on the bytes.
+                std::thread::sleep(Duration::from_millis(50));
+                return peer.reset_stream(stream, code);
+            }
+            peer.send(HEADERS, END_HEADERS, stream, &rest.concat())?;
+            peer.send(DATA, END_STREAM, stream, b"456789")
+        });
+        let out = Out::new();
+        let done = out
+            .run()
+            .args(["--http2-prior-knowledge", &server.url("/")])
+            .expect_exit(0);
+        let record = done.record();
+        assert_eq!((record.attempts, record.resumed_at), (2, Some(4)), "{code}");
+        assert_eq!(out.body(record), b"0123456789");
+    }
+}
+
+#[test]
+fn a_server_that_calls_for_calm_is_held_like_one_that_answers_429() {
+    let server = http2(|peer, stream, number| match number {
+        0..10 => peer.reset_stream(stream, 11),
+        _ => peer.answer(stream),
+    });
+    let urls = (0..20).map(|n| server.url(&format!("/{n}")));
+    let done = run()
+        .args(["-v", "--retries=5", "-j10"])
+        .urls(urls)
+        .expect_exit(0);
+    assert!(done.stderr.contains("its host again"), "{}", done.stderr);
+    assert_eq!(done.records.len(), 20);
+}
+
+#[test]
+fn a_stream_that_is_refused_costs_nothing_up_to_ten_times() {
+    let server = http2(|peer, stream, number| match number {
+        0..10 => peer.reset_stream(stream, 7),
+        _ => peer.answer(stream),
+    });
+    let done = run()
+        .args(["--retries=0", "-dx", &server.url("/")])
+        .expect_exit(0);
+    assert_eq!(done.record().attempts, 1);
 }
 
 #[test]

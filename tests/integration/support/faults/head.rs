@@ -74,6 +74,16 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "101-headers",
         does: Acts(|connection, _| headers(connection, 101)),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "1000-headers",
+        does: Acts(|connection, _| headers(connection, 1000)),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "1001-headers",
+        does: Acts(|connection, _| headers(connection, 1001)),
         end: Final(Protocol),
     },
     Fault {
@@ -193,6 +203,48 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "blank-before-the-colon",
         does: Ends(b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "folded-length",
+        does: Ends(b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "blank-in-a-name",
+        does: Ends(b"HTTP/1.1 200 OK\r\nX A: b\r\nContent-Length: 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "bracket-in-a-name",
+        does: Ends(b"HTTP/1.1 200 OK\r\nX[0]: b\r\nContent-Length: 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "line-without-a-colon",
+        does: Ends(b"HTTP/1.1 200 OK\r\nWarning\r\nContent-Length: 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "control-byte-in-a-value-before-chunks",
+        does: Ends(
+            b"HTTP/1.1 200 OK\r\nSet-Cookie: a=\x01b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
+        end: Fetched(2),
+    },
+    Fault {
+        name: "control-byte-in-the-length",
+        does: Ends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\x01\r\n\r\nok"),
+        end: Final(Protocol),
+    },
+    Fault {
+        name: "control-byte-in-the-coding",
+        does: Ends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\x01\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        end: Final(Protocol),
+    },
+    Fault {
+        name: "blank-in-the-name-of-the-length",
+        does: Ends(b"HTTP/1.1 200 OK\r\nContent Length: 2\r\n\r\nok"),
         end: Final(Protocol),
     },
     Fault {

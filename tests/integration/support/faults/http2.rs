@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use fetchall::ErrorKind::{self, Protocol, Reset, Stalled, Timeout, TooLarge, Truncated};
+use fetchall::ErrorKind::{Protocol, Reset, Stalled, Timeout, TooLarge, Truncated};
 use h2::Reason;
 
-use super::End::{self, Fetched, Final, Passing, Silence};
+use super::End::{self, Fetched, Final, Passing, Silence, Throttled};
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PUSH_PROMISE, Peer, RST_STREAM,
     SETTINGS, STATUS_200, WINDOW_UPDATE, frame, literal,
@@ -23,24 +23,8 @@ const fn fault(name: &'static str, act: fn(&Peer, u32) -> io::Result<()>, end: E
     Http2Fault { name, act, end }
 }
 
-/// What a stream that is reset for each reason comes to (RFC 9113 §7, and one that is none).
-pub const REASONS: [(u32, ErrorKind); 15] = [
-    (0, Reset),
-    (1, Protocol),
-    (2, Protocol),
-    (3, Protocol),
-    (4, Protocol),
-    (5, Protocol),
-    (6, Protocol),
-    (7, Reset),
-    (8, Protocol),
-    (9, Protocol),
-    (10, Protocol),
-    (11, Protocol),
-    (12, Protocol),
-    (13, Protocol),
-    (0xdead_beef, Protocol),
-];
+/// The reasons that a stream can be reset for (RFC 9113 §7), and one that is none.
+pub const REASONS: [u32; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0xdead_beef];
 
 /// An entry of 4000 bytes for the dynamic table, and one byte for each time it is used again:
 /// 64 MB in a block of 16 kB.
@@ -105,7 +89,7 @@ pub const FAULTS: &[Http2Fault] = &[
             std::thread::sleep(Duration::from_millis(20));
             peer.close()
         },
-        Passing(Reset),
+        Passing(Truncated),
     ),
     fault(
         "reset-without-error-in-the-body",
@@ -131,7 +115,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"half")?;
             peer.reset_stream(stream, Reason::CANCEL.into())
         },
-        Final(Protocol),
+        Passing(Truncated),
     ),
     fault(
         "refused-in-the-body",
@@ -140,7 +124,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"half")?;
             peer.reset_stream(stream, Reason::REFUSED_STREAM.into())
         },
-        Passing(Reset),
+        Passing(Truncated),
     ),
     fault(
         "shorter-than-announced",
@@ -180,12 +164,12 @@ pub const FAULTS: &[Http2Fault] = &[
             std::thread::sleep(Duration::from_millis(20));
             peer.close()
         },
-        Passing(Reset),
+        Passing(Truncated),
     ),
     fault(
         "go-away-with-an-error",
         |peer, _| peer.go_away(0, Reason::INTERNAL_ERROR.into()),
-        Final(Protocol),
+        Passing(Reset),
     ),
     fault(
         "go-away-calm-down-in-the-body",
@@ -194,7 +178,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"hel")?;
             peer.go_away(0, Reason::ENHANCE_YOUR_CALM.into())
         },
-        Final(Protocol),
+        Throttled(Truncated),
     ),
     fault(
         "flood-of-settings",

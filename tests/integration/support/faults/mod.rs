@@ -47,6 +47,8 @@ pub enum End {
     After(u32, ErrorKind),
     /// This kind, as often as it is tried.
     Passing(ErrorKind),
+    /// The same from a server that says that it is asked too much: the first two times are free.
+    Throttled(ErrorKind),
     /// `timeout` as often as it is tried, or `reset` when no answer to a ping came before.
     Silence,
 }
@@ -59,6 +61,7 @@ impl End {
             Self::Elsewhere => 2,
             Self::After(requests, _) => requests,
             Self::Passing(_) | Self::Silence => retries + 1,
+            Self::Throttled(_) => retries + 3,
         }
     }
 
@@ -66,9 +69,10 @@ impl End {
     pub fn fits(self, kind: Option<ErrorKind>) -> bool {
         match self {
             Self::Fetched(_) | Self::Elsewhere => kind.is_none(),
-            Self::Final(right) | Self::After(_, right) | Self::Passing(right) => {
-                kind == Some(right)
-            }
+            Self::Final(right)
+            | Self::After(_, right)
+            | Self::Passing(right)
+            | Self::Throttled(right) => kind == Some(right),
             Self::Silence => matches!(kind, Some(ErrorKind::Reset | ErrorKind::Timeout)),
         }
     }

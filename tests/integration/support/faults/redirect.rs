@@ -67,7 +67,7 @@ pub const FAULTS: &[Fault] = &[
     answers(
         "redirect-not-in-utf-8",
         b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /\xff\xfe\r\n\r\n",
-        Final(Redirect),
+        Elsewhere,
     ),
     answers(
         "redirect-in-utf-8",
@@ -104,7 +104,7 @@ pub const FAULTS: &[Fault] = &[
             let to = format!("Location: {path}");
             connection.send(&response("302 Found", &[&to], b""))
         }),
-        end: Final(Redirect),
+        end: After(3, Redirect),
     },
     Fault {
         name: "redirect-loop-of-two",
@@ -117,7 +117,7 @@ pub const FAULTS: &[Fault] = &[
             };
             connection.send(&response("302 Found", &[&format!("Location: {to}")], b""))
         }),
-        end: After(2, Redirect),
+        end: After(6, Redirect),
     },
     Fault {
         name: "redirect-chain",

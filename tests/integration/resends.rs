@@ -1,0 +1,236 @@
+//! What is sent again without being charged as an attempt: over dead connections, to servers that
+//! want HTTP/1.1, and where a header line is no HTTP.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fetchall::ErrorKind;
+use h2::Reason;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::{Authority, Run, Server, path, response};
+
+/// A server that closes each connection so long after its first answer, and does not say so.
+fn closing(pause: Duration) -> Server {
+    Server::start(move |connection| {
+        connection.request()?;
+        connection.send(&response("200 OK", &[], b"hello"))?;
+        std::thread::sleep(pause);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_that_closes_after_each_answer_costs_no_url() {
+    for pause in [0, 20] {
+        for retries in ["--retries=3", "--retries=0"] {
+            let server = closing(Duration::from_millis(pause));
+            let urls = (0..600).map(|n| server.url(&format!("/{n}")));
+            let done = Run::new().arg(retries).urls(urls).expect_exit(0);
+            let attempts: u32 = done.records.iter().map(|record| record.attempts).sum();
+            assert!(attempts <= 690, "{attempts} attempts, {pause} ms");
+            let requests = server.requests().len();
+            assert!(requests <= 690, "{requests} requests, {pause} ms");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_takes_connections_and_says_nothing_fails_for_real() {
+    let server = Server::start(|connection| connection.request().map(drop));
+    let done = Run::new()
+        .args(["--retries=2", &server.url("/")])
+        .expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Reset, 3));
+    assert_eq!(server.requests().len(), 3, "none of them was free");
+}
+
+#[test]
+fn each_attempt_has_its_own_free_resend() {
+    // Two answers for a connection; every second one is a 503, and its next request meets a close.
+    let server = Server::start(|connection| {
+        let Some(first) = connection.request()? else {
+            return Ok(());
+        };
+        let status = if path(&first) == "/warm" {
+            "200 OK"
+        } else {
+            "503 Busy"
+        };
+        connection.send(&response(status, &[], b"x"))?;
+        connection.request().map(drop)
+    });
+    let urls = ["/warm", "/page"].map(|path| server.url(path));
+    let done = Run::new()
+        .args(["-j1", "--retries=3"])
+        .urls(urls)
+        .expect_exit(1);
+    let page = done.of("/page");
+    let kind = page.error.as_ref().unwrap().kind;
+    assert_eq!((kind, page.attempts), (ErrorKind::Status, 4));
+}
+
+/// A TLS server that offers HTTP/2 and takes requests over HTTP/1.1 only.
+async fn http1_behind_http2() -> (String, Authority, Arc<[AtomicU32; 2]>) {
+    let authority = Authority::new();
+    let mut config = authority.config("localhost", |_| {});
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let counts = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let seen = Arc::clone(&counts);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+            tokio::spawn(async move {
+                let Ok(mut tls) = acceptor.accept(stream).await else {
+                    return;
+                };
+                if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    let mut connection = h2::server::handshake(tls).await.unwrap();
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        let _: &mut h2::server::SendResponse<Bytes> = &mut respond;
+                        seen[0].fetch_add(1, SeqCst);
+                        respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+                    }
+                    return;
+                }
+                let mut buffer = [0; 4096];
+                while let Ok(1..) = tls.read(&mut buffer).await {
+                    seen[1].fetch_add(1, SeqCst);
+                    let answer = response("200 OK", &[], b"hello");
+                    tls.write_all(&answer).await.unwrap();
+                }
+            });
+        }
+    });
+    (url, authority, counts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_requires_http1_gets_it_and_keeps_it() {
+    let (url, authority, counts) = http1_behind_http2().await;
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    let urls = (0..20).map(|n| format!("{url}/{n}"));
+    let run = Run::new().args([&cacert, "-j1", "--retries=0"]).urls(urls);
+    let done = tokio::task::block_in_place(|| run.expect_exit(0));
+    for record in &done.records {
+        let seen = (record.attempts, record.http.as_deref());
+        assert_eq!(seen, (1, Some("1.1")));
+    }
+    assert_eq!(
+        counts[0].load(SeqCst),
+        1,
+        "only the first one went over HTTP/2"
+    );
+    assert_eq!(counts[1].load(SeqCst), 20);
+
+    let run = Run::new().args([&cacert, "--http2-prior-knowledge", &url]);
+    let done = tokio::task::block_in_place(|| run.expect_exit(1));
+    assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+    assert!(done.message().contains("HTTP/1.1"), "{}", done.message());
+}
+
+/// A server whose pages below `/odd` have this line in their head.
+fn odd(line: &'static str) -> Server {
+    Server::http(move |request| {
+        let lines: &[&str] = if path(request).starts_with("/odd") {
+            &[line]
+        } else {
+            &[]
+        };
+        response("200 OK", lines, b"hello")
+    })
+}
+
+#[test]
+fn a_header_line_that_is_no_http_is_passed_over() {
+    for line in [
+        "X-Powered : asp",
+        "X-A: one\r\n two",
+        "X A: b",
+        "Set-Cookie: a=b\u{1}c",
+        "Set-Cookie: domain=\u{7f}x",
+        "X[0]: 1",
+        "Warning",
+        ": nothing",
+    ] {
+        let server = odd(line);
+        let urls = (0..10).map(|n| server.url(&format!("/odd/{n}")));
+        let done = Run::new()
+            .args(["-j1", "--retries=0"])
+            .urls(urls)
+            .expect_exit(0);
+        assert!(done.records.iter().all(|record| record.bytes == Some(5)));
+        assert_eq!(
+            server.requests().len(),
+            11,
+            "{line}: the host is known after the first one"
+        );
+    }
+}
+
+#[test]
+fn heads_of_250_cookies_are_taken() {
+    let server = Server::http(|_| {
+        let cookies: Vec<_> = (0..250).map(|n| format!("Set-Cookie: c{n}=1")).collect();
+        let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+        response("200 OK", &cookies, b"hello")
+    });
+    let done = Run::new().arg(server.url("/")).expect_exit(0);
+    assert_eq!(done.record().bytes, Some(5));
+}
+
+#[test]
+fn a_post_is_not_sent_again_for_a_header_line() {
+    let server = odd("X[0]: 1");
+    let done = Run::new().args(["-dx", &server.url("/odd")]).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_host_with_odd_lines_may_still_end_other_bodies_by_closing() {
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            if path(&request) == "/odd" {
+                connection.send(&response("200 OK", &["X[0]: 1"], b"hello"))?;
+                continue;
+            }
+            return connection.send(b"HTTP/1.1 200 OK\r\n\r\nwithout a length");
+        }
+        Ok(())
+    });
+    let urls = ["/odd", "/other"].map(|path| server.url(path));
+    let done = Run::new()
+        .args(["-j1", "--retries=0"])
+        .urls(urls)
+        .expect_exit(0);
+    assert_eq!(done.of("/other").bytes, Some(16));
+}
+
+#[test]
+fn a_flawed_line_that_says_where_the_body_ends_is_not_passed_over() {
+    for line in [
+        "Content-Length: 5\u{1}",
+        "Content Length: 5",
+        "Transfer-Encoding: chunked\u{7f}",
+        "Content-Length: 5x",
+        "Content-Length: -5",
+    ] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            connection.send(format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n5\r\nhello").as_bytes())
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{line}");
+    }
+}
