@@ -7,6 +7,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fetchall::Problem;
 
+use super::shown;
+
 /// How close a name must be to be suggested, as `strsim` measures it.
 const CLOSE: f64 = 0.8;
 
@@ -191,10 +193,11 @@ pub fn command(word: &str) -> Option<&'static str> {
     of(&WORDS, word)
 }
 
-/// Says what there is instead of a flag of other programs.
+/// Says what there is instead of a flag of other programs, and leaves secrets out.
 pub fn add(mut error: clap::Error) -> clap::Error {
     match error.kind() {
         ErrorKind::UnknownArgument => {}
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => return without_secret(error),
         ErrorKind::ArgumentConflict => {
             tip(&mut error, "leave one of them out");
             // It would name one of the two.
@@ -218,6 +221,22 @@ pub fn add(mut error: clap::Error) -> clap::Error {
             tip(&mut error, "fetchall -h lists the options");
         }
         None => {}
+    }
+    error
+}
+
+/// The value of an option stands in the message as far as it is no secret.
+fn without_secret(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    // `--notify-url <URL>`
+    let option = text(ContextKind::InvalidArg).and_then(|arg| arg.split(' ').next());
+    let option = option.and_then(|option| option.strip_prefix("--"));
+    if let Some((option, value)) = option.zip(text(ContextKind::InvalidValue)) {
+        let masked = shown::masked(option, value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
     }
     error
 }

@@ -45,7 +45,7 @@ pub use logs::start as start_logs;
 pub use print::print;
 pub use read::{Asked, Refused, read};
 pub use runtime::runtime;
-pub use signals::Signals;
+pub use signals::{EarlySignals, Signals};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

@@ -272,7 +272,7 @@ fn a_command_is_told_of_the_run() {
         .expect_exit(0);
     assert_eq!(
         done.stderr,
-        "fetchall: warning: --notify-cmd: \"exit 7\" failed: exit status: 7\n"
+        "fetchall: warning: --notify-cmd: the command failed: exit status: 7\n"
     );
 }
 
