@@ -75,6 +75,9 @@ async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(&people.origins.name(&error), USAGE),
     };
+    for warning in cli::warnings(&config) {
+        people.say(&format!("fetchall: warning: {warning}"));
+    }
     if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
         people.say(&format!(
             "no more than {most} requests at the same time: this process may have no more open files (ulimit -n)"

@@ -1,5 +1,6 @@
 //! From the command line to a configuration.
 
+mod advice;
 mod afterwards;
 mod blame;
 mod collisions;
@@ -15,6 +16,7 @@ mod limits;
 mod logs;
 mod mistakes;
 mod options;
+mod places;
 mod print;
 mod read;
 mod runtime;
@@ -36,6 +38,7 @@ use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
+pub use advice::warnings;
 pub use afterwards::Afterwards;
 pub use blame::Origins;
 pub use files::is_only_for_reading;

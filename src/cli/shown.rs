@@ -39,9 +39,8 @@ pub fn text(command: &Command, settled: &Settled, files: &[(PathBuf, bool)]) -> 
         }
     }
     let names = std::env::vars_os().map(|(name, _)| name);
-    for (name, meant) in environment::strangers(command, names) {
-        let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
-        text.push_str(&format!("\n# {name} sets no option{meant}\n"));
+    for told in environment::strangers(command, names) {
+        text.push_str(&format!("\n# {told}\n"));
     }
     text
 }
