@@ -64,7 +64,7 @@ fn instead(path: &Path) -> Option<&'static str> {
     let name = name
         .strip_suffix(".warc.gz")
         .map_or(name.clone(), |stem| format!("{stem}.warc"));
-    let (_, extension) = name.rsplit_once('.')?;
+    let (_, extension) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
     let found = FILES.iter().find(|(known, _)| known.contains(&extension));
     found.map(|(_, instead)| *instead)
 }

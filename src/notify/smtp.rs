@@ -179,7 +179,7 @@ impl SmtpServer {
             None | Some("tls=required") => {}
             Some("tls=none") if encryption == Encryption::StartTls => encryption = Encryption::None,
             // What else stands there may be a password.
-            Some(_) => return Err(format!("only ?tls=none may follow smtp://HOST; {form}")),
+            Some(_) => return Err(format!("what follows its ? means nothing here; {form}")),
         }
         if url.password().is_some() {
             return Err(PASSWORD_HINT.to_owned());
@@ -187,7 +187,7 @@ impl SmtpServer {
         let host = url.host_str().filter(|host| !host.is_empty());
         let host = host.ok_or_else(|| format!("it names no host; {form}"))?;
         if !matches!(url.path(), "" | "/") {
-            return Err(format!("no path may follow the host; {form}"));
+            return Err(format!("a path means nothing here; {form}"));
         }
         let usual = if encryption == Encryption::Tls {
             SUBMISSIONS

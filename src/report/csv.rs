@@ -68,9 +68,9 @@ impl Csv {
 }
 
 /// A cell that no spreadsheet takes for a formula: an apostrophe in front makes it a text. Numbers
-/// are never negative here, so they stay what they are.
+/// are never negative here, so they stay what they are; so does the `-` that stdin is called.
 fn defused(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(FORMULA) {
+    if cell.starts_with(FORMULA) && cell != "-" {
         Cow::Owned(format!("'{cell}"))
     } else {
         Cow::Borrowed(cell)
@@ -128,6 +128,7 @@ mod tests {
             "0.5",
             "http://a/=1",
             "'=1",
+            "-",
             "a-b",
             "\u{ff0e}",
             "W/\"x\"",
