@@ -46,12 +46,13 @@ pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
             ));
         }
     }
-    if let Some(name) = header_name(text) {
-        // Its value may be a secret.
+    if let Some(meant) = near_address(text).or_else(|| near_file(Path::new(text))) {
         return Some(format!(
-            "{name}: …: there is no such file; did you mean -H '{name}: …'?"
+            "cannot read {}: there is no such file; did you mean {meant}?",
+            text.escape_debug()
         ));
     }
+    // What follows may be a secret.
     if text.starts_with(['{', '[']) {
         return Some(
             "there is no file whose name is JSON; -d DATA sends a body (--json takes none: it \
@@ -59,18 +60,17 @@ pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
                 .to_owned(),
         );
     }
-    let meant = near_address(text).or_else(|| near_file(Path::new(text)))?;
+    let name = header_name(text)?;
     Some(format!(
-        "cannot read {}: there is no such file; did you mean {meant}?",
-        text.escape_debug()
+        "{name}: …: there is no such file; did you mean -H '{name}: …'?"
     ))
 }
 
-/// The name of a header that lacks its `-H`.
+/// The name of a header that lacks its `-H`. One letter is a drive of Windows.
 fn header_name(text: &str) -> Option<&str> {
-    let (name, _) = text.split_once(": ")?;
+    let (name, _) = text.split_once(':')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+    (name.len() > 1 && name.bytes().all(is_name)).then_some(name)
 }
 
 /// The URL of an address without a scheme, on this machine or the same network: `localhost:8080`,
@@ -146,11 +146,13 @@ mod tests {
 
     #[test]
     fn what_belongs_behind_an_option_is_told_without_its_value() {
-        let told = of(OsStr::new("Authorization: Bearer s3cret"), false).unwrap();
-        assert!(
-            told.contains("-H 'Authorization: …'") && !told.contains("s3cret"),
-            "{told}"
-        );
+        for text in ["Authorization: Bearer s3cret", "Authorization:s3cret"] {
+            let told = of(OsStr::new(text), false).unwrap();
+            assert!(
+                told.contains("-H 'Authorization: …'") && !told.contains("s3cret"),
+                "{told}"
+            );
+        }
         let told = of(OsStr::new("{\"password\":\"s3cret\"}"), false).unwrap();
         assert!(
             told.contains("-d DATA") && !told.contains("s3cret"),

@@ -358,6 +358,7 @@ fn usage_errors_repeat_no_secret() {
         vec!["-H", "Authorization: s3cret\u{7}", "http://a/"],
         vec!["u:s3cret@127.0.0.1/x"],
         vec!["Authorization: Bearer s3cret", "http://a/"],
+        vec!["me:s3cret", "http://a/"],
         vec!["{\"password\":\"s3cret\"}", "http://a/"],
         vec!["--notify-url=htp://u:s3cret@127.0.0.1/", "http://a/"],
         vec!["--notify-url=http://u:s3cret@127.0.0.1:99999/", "http://a/"],
