@@ -91,6 +91,7 @@ pub use input::{InputError, InputFormat, InputOptions, Source};
 pub use model::{
     Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
     PackPlace, Record, RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,
+    parse_method,
 };
 pub use notify::{
     Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,

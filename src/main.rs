@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use fetchall::demo::PracticeServer;
 use fetchall::{Config, Problem, ProgressStyle, RunError, Screen, Summary};
 
-use cli::{Afterwards, Asked, Cli, Origins, Refused, Signals};
+use cli::{Afterwards, Asked, Cli, EarlySignals, Origins, Refused, Signals};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -17,6 +17,8 @@ const BROKEN: u8 = 3;
 const PIPE_CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
+    // Before anything else: until then SIGUSR1 ends the process.
+    let early = EarlySignals::catch();
     // A mistake in this program ends the run with an error of its own; the default
     // message with its backtrace helps nobody who only wanted to fetch.
     std::panic::set_hook(Box::new(|_| {}));
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
     };
     cli::raise_descriptor_limit();
-    let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins)));
+    let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
     let code = std::panic::catch_unwind(run)
         .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));
     // Whatever still runs must not keep the process from ending.
@@ -58,7 +60,7 @@ fn refuse(refused: &Refused) -> ExitCode {
     }
 }
 
-async fn program(cli: Cli, origins: Origins) -> ExitCode {
+async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
     let people = People {
         quiet: cli.quiet,
         origins,
@@ -73,6 +75,9 @@ async fn program(cli: Cli, origins: Origins) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(&people.origins.name(&error), USAGE),
     };
+    for warning in cli::warnings(&config) {
+        people.say(&format!("fetchall: warning: {warning}"));
+    }
     if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
         people.say(&format!(
             "no more than {most} requests at the same time: this process may have no more open files (ulimit -n)"
@@ -89,7 +94,7 @@ async fn program(cli: Cli, origins: Origins) -> ExitCode {
     let shown = screen
         .clone()
         .unwrap_or_else(|| Screen::new(ProgressStyle::None));
-    let signals = match Signals::listen(shown) {
+    let signals = match Signals::listen(early, shown) {
         Ok(signals) => signals,
         Err(error) => return complain(&format!("cannot listen for signals: {error}"), BROKEN),
     };
@@ -205,7 +210,7 @@ impl People {
             code = worse(code);
         }
         // Nothing was done yet when the inputs could not even be opened.
-        if !pipe_closed && (problem.is_none() || summary.input > 0) {
+        if problem.is_none() || pipe_closed || summary.input > 0 {
             self.say(&fetchall::render_summary(summary));
             tokio::select! {
                 () = afterwards.tell(summary, code) => {}

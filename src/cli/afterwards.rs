@@ -239,12 +239,12 @@ fn keep(failures: &Failures, record: &Record) {
     }
 }
 
-/// What a command is told beside the summary on its stdin.
-fn variables(summary: &Summary, code: u8) -> Vec<(String, String)> {
+/// What a command is told beside the summary on its stdin; secrets of the run are taken from it.
+fn variables(summary: &Summary, code: u8) -> Vec<(String, Option<String>)> {
     let outcome = match code {
         0 => "ok",
         1 => "failed",
-        130 | 143 => "interrupted",
+        130 | 141 | 143 => "interrupted",
         _ => "broken",
     };
     let all = [
@@ -256,8 +256,9 @@ fn variables(summary: &Summary, code: u8) -> Vec<(String, String)> {
         ("SKIPPED", summary.skipped.to_string()),
         ("LEFT", summary.left.to_string()),
     ];
-    all.map(|(name, value)| (format!("{OF_A_RUN}{name}"), value))
-        .into()
+    let told = all.map(|(name, value)| (format!("{OF_A_RUN}{name}"), Some(value)));
+    let secret = secrets::variables().map(|name| (name, None));
+    told.into_iter().chain(secret).collect()
 }
 
 /// Also with `-q`: a word that reached nobody must not be missed in silence.

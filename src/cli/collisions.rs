@@ -61,6 +61,9 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
 
 /// What grows while it is read has no end.
 pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    if cli.journal.as_deref() == Some(Path::new("-")) {
+        return Err(UsageError::WritesStdout { option: "journal" });
+    }
     for path in saved(cli) {
         if FileId::of_path(&path).is_some_and(|id| sources.iter().any(|one| is_file(one, id))) {
             return Err(UsageError::SavedIsInput(path));

@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, header};
 
 use super::collisions::{check_saved, check_written};
 use super::files::is_only_for_writing;
+use super::places::check_output_dir;
 use super::{Cli, ListFormat, ProgressWhen, mistakes, secrets, terminal, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
@@ -64,9 +65,17 @@ pub enum UsageError {
     /// Something else is connected to it.
     #[error("stdin can't be read: it is open for writing alone")]
     StdinForWriting,
-    /// `-` twice, or `-` and `-d @-`.
+    /// `-` twice.
     #[error("stdin can be read only once; write one of the lists to a file")]
     StdinTwice,
+    /// `-d @-`, and no list but stdin.
+    #[error(
+        "--data @-: stdin is read as the body, so no list can come from it; name a file or a URL"
+    )]
+    StdinIsBody,
+    /// `-o`, and what it names can't be a folder.
+    #[error("--output-dir {}: {wrong}", path.display())]
+    OutputDir { path: PathBuf, wrong: String },
     /// An input that is not there, and most likely something else.
     #[error("{0}")]
     Input(String),
@@ -81,11 +90,13 @@ impl UsageError {
             | Self::WritesOutput { option, .. }
             | Self::WritesStdout { option } => match *option {
                 "failed" => Some(("failed", "failed")),
+                "journal" => Some(("journal", "journal")),
                 "report" => Some(("report", "report")),
                 _ => Some(("summary_json", "summary-json")),
             },
             Self::Template(_) | Self::TemplateFile { .. } => Some(("format", "format")),
-            Self::Data { .. } => Some(("data", "data")),
+            Self::Data { .. } | Self::StdinIsBody => Some(("data", "data")),
+            Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
                 "--user" => Some(("user", "user")),
@@ -116,6 +127,7 @@ impl TryFrom<Cli> for Config {
         };
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
+        cli.output_dir.as_deref().map_or(Ok(()), check_output_dir)?;
         set_limits(&mut config, &cli);
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
@@ -132,7 +144,11 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         return Ok(Vec::new());
     }
     let data_is_stdin = cli.data.as_deref() == Some("@-");
-    if cli.inputs.is_empty() && (data_is_stdin || io::stdin().is_terminal()) {
+    let list_is_stdin = cli.inputs.is_empty() || cli.inputs.iter().any(|input| input == "-");
+    if data_is_stdin && list_is_stdin {
+        return Err(UsageError::StdinIsBody);
+    }
+    if cli.inputs.is_empty() && io::stdin().is_terminal() {
         return Err(UsageError::NoInput);
     }
     let spec_is_missing = cli.simulate_failure == Some(None);
@@ -148,11 +164,10 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         .iter()
         .filter(|source| **source == Source::Stdin)
         .count();
-    let stdins = stdins + usize::from(data_is_stdin);
     if stdins > 1 {
         return Err(UsageError::StdinTwice);
     }
-    if stdins > 0 && is_only_for_writing(&io::stdin()) {
+    if (stdins > 0 || data_is_stdin) && is_only_for_writing(&io::stdin()) {
         return Err(UsageError::StdinForWriting);
     }
     Ok(sources)

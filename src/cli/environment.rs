@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use clap::{Arg, Command};
 
 use super::afterwards::OF_A_RUN;
-use super::hints::nearest;
-use super::options::{Given, Origin, SettingError, Takes, Value, settings, variable};
+use super::hints::{self, nearest};
+use super::options::{Given, Origin, SettingError, Takes, Value, long, settings, variable};
 use super::secrets::{SMTP_VARIABLE, USER_VARIABLE};
 
 /// What the environment sets; an empty variable counts as absent.
@@ -75,28 +75,79 @@ fn lines(text: &OsStr) -> Vec<OsString> {
     }
 }
 
+/// What the variables of settings begin with.
+const PREFIX: &str = "FETCHALL_";
+
+/// Whether a variable looks like a setting.
+pub fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(PREFIX) && !name.starts_with(OF_A_RUN)
+}
+
 /// Variables that look like settings and are none, each with what was probably meant.
-pub fn strangers(
-    command: &Command,
-    names: impl Iterator<Item = OsString>,
-) -> Vec<(String, Option<String>)> {
-    let known: Vec<_> = settings(command)
-        .map(variable)
-        .chain([
-            "FETCHALL_CONFIG".to_owned(),
-            "FETCHALL_NO_CONFIG".to_owned(),
-            SMTP_VARIABLE.to_owned(),
-        ])
-        .collect();
+pub fn strangers(command: &Command, names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let mut known: Vec<_> = settings(command).map(variable).collect();
+    known.extend(["FETCHALL_CONFIG", "FETCHALL_NO_CONFIG", SMTP_VARIABLE].map(str::to_owned));
     let mut found: Vec<_> = names
+        .filter(|name| is_ours(name))
         .filter_map(|name| name.into_string().ok())
-        .filter(|name| name.starts_with("FETCHALL_") && !name.starts_with(OF_A_RUN))
         .filter(|name| !known.contains(name))
-        .map(|name| {
-            let meant = nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
-            (name, meant)
-        })
+        .map(|name| format!("{name} sets no option{}", meant(&name, &known, command)))
         .collect();
     found.sort();
     found
+}
+
+/// What a variable that sets nothing was probably meant to be, after a semicolon.
+fn meant(name: &str, known: &[String], command: &Command) -> String {
+    // What all of them begin with would make all of them alike.
+    let bare = |name: &'_ str| name.trim_start_matches(PREFIX).to_owned();
+    let option = bare(name).to_ascii_lowercase().replace('_', "-");
+    if command.get_arguments().any(|arg| long(arg) == option) {
+        return "; it can only stand on the command line".to_owned();
+    }
+    if let Some(hint) = hints::flag(&format!("--{option}")) {
+        return format!("; {hint}");
+    }
+    let bares: Vec<_> = known.iter().map(|name| bare(name)).collect();
+    nearest(&option, bares.iter().map(String::as_str)).map_or_else(String::new, |near| {
+        format!("; did you mean {PREFIX}{near}?")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cli;
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn variables_that_set_nothing_are_told_with_what_was_meant() {
+        let told = |name: &str| strangers(&Cli::command(), std::iter::once(name.into()));
+        for (name, meant) in [
+            (
+                "FETCHALL_CONCURENCY",
+                "; did you mean FETCHALL_CONCURRENCY?",
+            ),
+            ("FETCHALL_PERHOST", "; did you mean FETCHALL_PER_HOST?"),
+            ("FETCHALL_USR", "; did you mean FETCHALL_USER?"),
+            ("FETCHALL_DEMO", "; it can only stand on the command line"),
+            (
+                "FETCHALL_TIMEOUT",
+                "; -m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
+            ),
+            ("FETCHALL_FROBNICATE", ""),
+        ] {
+            assert_eq!(told(name), [format!("{name} sets no option{meant}")]);
+        }
+        for name in [
+            "FETCHALL_RETRIES",
+            "FETCHALL_SMTP_PASSWORD",
+            "FETCHALL_RUN_FAILED",
+            "PATH",
+            "fetchall_x",
+        ] {
+            assert!(told(name).is_empty(), "{name}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fetchall::Problem;
 
+use super::shown;
+
 /// How close a name must be to be suggested, as `strsim` measures it.
 const CLOSE: f64 = 0.8;
 
@@ -24,7 +26,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that are none here.
-const FLAGS: [(&[&str], &str); 33] = [
+const FLAGS: [(&[&str], &str); 48] = [
     (
         &[
             "-O",
@@ -33,10 +35,21 @@ const FLAGS: [(&[&str], &str); 33] = [
             "--output",
             "--output-document",
             "--out",
-            "-P",
+            "--out-dir",
+            "--outdir",
+            "--output-directory",
             "--directory-prefix",
+            "--dir",
+            "--directory",
+            "--create-dirs",
+            "--remote-header-name",
+            "--content-disposition",
         ],
         "-o DIR saves each body below DIR, under a name that its URL makes",
+    ),
+    (
+        &["-P"],
+        "-j N is the number of requests at the same time; -o DIR saves each body below DIR",
     ),
     (
         &["-s", "--silent", "--no-verbose"],
@@ -65,6 +78,9 @@ const FLAGS: [(&[&str], &str); 33] = [
             "--workers",
             "-c",
             "--connections",
+            "--max-concurrent-downloads",
+            "--max-threads",
+            "--max-workers",
         ],
         "all URLs are fetched at the same time anyway; -j N says how many at most",
     ),
@@ -72,9 +88,17 @@ const FLAGS: [(&[&str], &str); 33] = [
         &["-i", "--input", "--input-file", "--list", "--file"],
         "a list is an argument: fetchall FILE; --json tells of each response",
     ),
+    (
+        &["--max-connection-per-server", "--max-host-connections"],
+        "--per-host N limits the requests to one host",
+    ),
+    (
+        &["--include", "--show-headers"],
+        "--json tells status, type and validators of each response",
+    ),
     (&["--url", "--urls"], "a URL is an argument: fetchall URL"),
     (
-        &["-t", "--tries", "--retry"],
+        &["-t", "--tries", "--max-tries", "--retry"],
         "--retries N is the number of tries after the first",
     ),
     (
@@ -84,6 +108,18 @@ const FLAGS: [(&[&str], &str); 33] = [
     (
         &["-T", "--timeout", "--read-timeout", "--dns-timeout"],
         "-m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
+    ),
+    (
+        &["--retry-max-time"],
+        "--max-wait DUR limits all waits of a URL, --stop-after the run",
+    ),
+    (
+        &["-y", "-Y", "--speed-time", "--speed-limit"],
+        "--stall-timeout DUR ends what brings less than 1 KiB in that time",
+    ),
+    (
+        &["--fail-early", "--fail-fast"],
+        "--max-failures 0 ends the run once a URL has failed",
     ),
     (&["--upload-file"], "-X PUT -d @FILE sends a file"),
     (
@@ -97,7 +133,13 @@ const FLAGS: [(&[&str], &str); 33] = [
         "with -o DIR the same command again goes on where it ended",
     ),
     (
-        &["-N", "--timestamping"],
+        &[
+            "-N",
+            "--timestamping",
+            "-z",
+            "--time-cond",
+            "--etag-compare",
+        ],
         "--refresh asks the servers what has changed",
     ),
     (
@@ -120,8 +162,67 @@ const FLAGS: [(&[&str], &str); 33] = [
             "--data-ascii",
             "--post-data",
             "--post-file",
+            "--body-data",
+            "--body-file",
         ],
         "-d DATA sends it as it is, and -d @FILE a file",
+    ),
+    (
+        &["--data-urlencode"],
+        "-d DATA sends a form as it is: encode its values first",
+    ),
+    (
+        &["-G", "--get"],
+        "the query is part of the URL: fetchall 'https://example.com/?NAME=VALUE'",
+    ),
+    (
+        &[
+            "--oauth2-bearer",
+            "--bearer",
+            "--token",
+            "--password",
+            "--http-user",
+            "--http-password",
+            "--http-passwd",
+        ],
+        "-u USER:@FILE sends credentials, and -H @FILE a header such as Authorization",
+    ),
+    (
+        &["--noproxy", "--no-proxy"],
+        "-x '' uses no proxy, and NO_PROXY names hosts that need none",
+    ),
+    (
+        &[
+            "--socks4",
+            "--socks5",
+            "--socks5-hostname",
+            "--all-proxy",
+            "--http-proxy",
+        ],
+        "-x SCHEME://HOST:PORT names the proxy, such as -x socks5h://127.0.0.1:1080",
+    ),
+    (
+        &[
+            "-#",
+            "--progress-bar",
+            "--no-progress",
+            "--no-progress-meter",
+        ],
+        "--progress bar|plain|none says what is shown",
+    ),
+    (&["--keep-order"], "--ordered keeps the order of the list"),
+    (
+        &["--jsonl", "--ndjson", "--output-format"],
+        "--json prints a record for each URL, --csv a table, -w what its template says",
+    ),
+    (
+        &[
+            "--no-redirect",
+            "--no-redirects",
+            "--no-follow",
+            "--no-location",
+        ],
+        "--max-redirects 0 follows none",
     ),
     (&["--method"], "-X METHOD is the method of every request"),
     (&["--spider"], "-I asks for the head only"),
@@ -139,7 +240,11 @@ const FLAGS: [(&[&str], &str); 33] = [
         "--max-size SIZE limits a body",
     ),
     (
-        &["--no-check-certificate", "--no-verify"],
+        &[
+            "--no-check-certificate",
+            "--check-certificate",
+            "--no-verify",
+        ],
         "-k accepts any certificate",
     ),
     (
@@ -191,10 +296,11 @@ pub fn command(word: &str) -> Option<&'static str> {
     of(&WORDS, word)
 }
 
-/// Says what there is instead of a flag of other programs.
+/// Says what there is instead of a flag of other programs, and leaves secrets out.
 pub fn add(mut error: clap::Error) -> clap::Error {
     match error.kind() {
         ErrorKind::UnknownArgument => {}
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => return without_secret(error),
         ErrorKind::ArgumentConflict => {
             tip(&mut error, "leave one of them out");
             // It would name one of the two.
@@ -218,6 +324,22 @@ pub fn add(mut error: clap::Error) -> clap::Error {
             tip(&mut error, "fetchall -h lists the options");
         }
         None => {}
+    }
+    error
+}
+
+/// The value of an option stands in the message as far as it is no secret.
+fn without_secret(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    // `--notify-url <URL>`
+    let option = text(ContextKind::InvalidArg).and_then(|arg| arg.split(' ').next());
+    let option = option.and_then(|option| option.strip_prefix("--"));
+    if let Some((option, value)) = option.zip(text(ContextKind::InvalidValue)) {
+        let masked = shown::masked(option, value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
     }
     error
 }

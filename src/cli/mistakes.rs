@@ -1,9 +1,11 @@
 //! Inputs that are neither there nor URLs: what was meant?
 
 use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use fetchall::FaultPlan;
+use url::Url;
 
 use super::hints;
 
@@ -44,11 +46,58 @@ pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
             ));
         }
     }
-    let near = near_file(Path::new(text))?;
+    if let Some(meant) = near_address(text).or_else(|| near_file(Path::new(text))) {
+        return Some(format!(
+            "cannot read {}: there is no such file; did you mean {meant}?",
+            text.escape_debug()
+        ));
+    }
+    // What follows may be a secret.
+    if text.starts_with(['{', '[']) {
+        return Some(
+            "there is no file whose name is JSON; -d DATA sends a body (--json takes none: it \
+             prints records)"
+                .to_owned(),
+        );
+    }
+    let name = header_name(text)?;
     Some(format!(
-        "cannot read {}: there is no such file; did you mean {near}?",
-        text.escape_debug()
+        "{name}: …: there is no such file; did you mean -H '{name}: …'?"
     ))
+}
+
+/// The name of a header that lacks its `-H`. One letter is a drive of Windows.
+fn header_name(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once(':')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (name.len() > 1 && name.bytes().all(is_name)).then_some(name)
+}
+
+/// The URL of an address without a scheme, on this machine or the same network: `localhost:8080`,
+/// `192.168.0.1/x`, `:8080`, `web:8080`. There it is seldom TLS, as it is for names with dots.
+fn near_address(text: &str) -> Option<String> {
+    let host = text.split(['/', '?', '#']).next()?;
+    let is_port = |port: &&str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(&port) => (name, Some(port)),
+        _ => (host, None),
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let is_near = address.parse::<IpAddr>().is_ok()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || (port.is_some()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+    let scheme = if matches!(port, Some("443" | "8443")) {
+        "https"
+    } else {
+        "http"
+    };
+    let host = if name.is_empty() { "localhost" } else { "" };
+    let url = format!("{scheme}://{host}{text}");
+    (is_near && Url::parse(&url).is_ok()).then(|| url.escape_debug().to_string())
 }
 
 /// A file beside it whose name is nearly the same.
@@ -65,4 +114,49 @@ fn near_file(path: &Path) -> Option<String> {
         .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
     let found = path.with_file_name(found);
     Some(found.display().to_string().escape_debug().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_without_a_scheme_are_told_with_one() {
+        for (text, meant) in [
+            ("localhost", Some("http://localhost")),
+            ("localhost:8080", Some("http://localhost:8080")),
+            ("localhost:8443/x", Some("https://localhost:8443/x")),
+            ("a.localhost/x?y=:1", Some("http://a.localhost/x?y=:1")),
+            ("127.0.0.1:8080/x", Some("http://127.0.0.1:8080/x")),
+            ("192.168.0.1", Some("http://192.168.0.1")),
+            ("[::1]:80", Some("http://[::1]:80")),
+            (":8080", Some("http://localhost:8080")),
+            ("web:3000", Some("http://web:3000")),
+            ("web:99999", None),
+            ("::1", None),
+            ("8080", None),
+            ("urls.txt", None),
+            ("example.com:8080", None),
+            ("note: 12", None),
+            ("C:\\urls", None),
+        ] {
+            assert_eq!(near_address(text).as_deref(), meant, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_behind_an_option_is_told_without_its_value() {
+        for text in ["Authorization: Bearer s3cret", "Authorization:s3cret"] {
+            let told = of(OsStr::new(text), false).unwrap();
+            assert!(
+                told.contains("-H 'Authorization: …'") && !told.contains("s3cret"),
+                "{told}"
+            );
+        }
+        let told = of(OsStr::new("{\"password\":\"s3cret\"}"), false).unwrap();
+        assert!(
+            told.contains("-d DATA") && !told.contains("s3cret"),
+            "{told}"
+        );
+    }
 }

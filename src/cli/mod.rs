@@ -1,5 +1,6 @@
 //! From the command line to a configuration.
 
+mod advice;
 mod afterwards;
 mod blame;
 mod collisions;
@@ -15,6 +16,7 @@ mod limits;
 mod logs;
 mod mistakes;
 mod options;
+mod places;
 mod print;
 mod read;
 mod runtime;
@@ -36,6 +38,7 @@ use fetchall::{MaxFailures, PerHost, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
+pub use advice::warnings;
 pub use afterwards::Afterwards;
 pub use blame::Origins;
 pub use files::is_only_for_reading;
@@ -45,7 +48,7 @@ pub use logs::start as start_logs;
 pub use print::print;
 pub use read::{Asked, Refused, read};
 pub use runtime::runtime;
-pub use signals::Signals;
+pub use signals::{EarlySignals, Signals};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -245,7 +248,8 @@ pub struct Cli {
 
     /// Method of every request.
     ///
-    /// A line of a list can have its own [default: GET, with -d POST].
+    /// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS in any case; others as they stand. A line of
+    /// a list can have its own [default: GET, with -d POST].
     #[arg(
         short = 'X',
         long = "request",
@@ -261,7 +265,8 @@ pub struct Cli {
     /// Header of every request: 'A: b' or @FILE.
     ///
     /// It is NAME: VALUE, and can be given several times; @FILE has one in each line. In the file blank lines and lines that start with # are skipped. Other users of the machine
-    /// see what stands on a command line, and not what stands in a file of yours.
+    /// see what stands on a command line, and not what stands in a file of yours. Content-Length and
+    /// Transfer-Encoding follow from the body and can't be set.
     #[arg(
         short = 'H',
         long = "header",
@@ -337,7 +342,8 @@ pub struct Cli {
     ///
     /// A body is saved to a file under the name of its host, and is there as a whole or not at
     /// all. The same command again fetches what is missing. DIR/fetchall.jsonl is the journal, with a record for each URL; what it says is fetched, and
-    /// is still there with its size, is skipped. What is on its way is below DIR/.fetchall.
+    /// is still there with its size, is skipped. What is on its way is below DIR/.fetchall. A folder
+    /// that is to be called like a file needs a slash at its end: out.json/.
     #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Save")]
     pub output_dir: Option<PathBuf>,
     /// Save all bodies in one WARC file (.warc, .warc.gz).
@@ -380,7 +386,9 @@ pub struct Cli {
     pub json: bool,
     /// A table, with a row for each URL.
     ///
-    /// Its first row has the names of the fields, which are those of the records.
+    /// Its first row has the names of the fields, which are those of the records. A cell that begins
+    /// with =, +, -, @ (full-width ones, too), a tab or a line end gets an apostrophe in front: a
+    /// spreadsheet would take it for a formula.
     #[arg(long, help_heading = "Results")]
     pub csv: bool,
     /// Results as a template says, such as '%{url}\n'.
@@ -546,9 +554,9 @@ pub struct Cli {
     /// Run a command then.
     ///
     /// When the run has ended, in the shell, with the summary as JSON on its stdin, and FETCHALL_RUN_OUTCOME (ok, failed,
-    /// interrupted or broken), FETCHALL_RUN_EXIT_CODE and the counts FETCHALL_RUN_INPUT, _FETCHED,
-    /// _FAILED, _SKIPPED and _LEFT in its environment. What it prints goes to stderr; it has 60 s. That it
-    /// fails is a warning.
+    /// interrupted (by a signal or a closed stdout) or broken), FETCHALL_RUN_EXIT_CODE and the counts FETCHALL_RUN_INPUT, _FETCHED,
+    /// _FAILED, _SKIPPED and _LEFT in its environment; settings that may hold a secret, such as
+    /// FETCHALL_USER, are not. What it prints goes to stderr; it has 60 s. That it fails is a warning.
     #[arg(long, value_name = "CMD", help_heading = "When done")]
     pub notify_cmd: Option<String>,
     /// POST the summary as JSON there.

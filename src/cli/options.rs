@@ -157,7 +157,12 @@ pub fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
 
 /// The variable of the environment that sets an option.
 pub fn variable(arg: &Arg) -> String {
-    let name = long(arg).to_ascii_uppercase();
+    variable_of(long(arg))
+}
+
+/// The same, for its long name.
+pub fn variable_of(long: &str) -> String {
+    let name = long.to_ascii_uppercase();
     format!("FETCHALL_{}", name.replace(['-', '.'], "_"))
 }
 

@@ -13,12 +13,31 @@ use fetchall::Credentials;
 use http::{HeaderName, HeaderValue};
 
 use super::files::read_text;
+use super::options::variable_of;
 use super::values;
 
 /// Where `-u` may come from instead.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
 /// Where the password for a mail server may come from.
 pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
+/// Options, by their long names, whose values may hold a secret. `shown::masked` says which part of
+/// them may be seen, and commands that are started get none of their variables.
+pub const SECRET_OPTIONS: [&str; 8] = [
+    "user",
+    "proxy-user",
+    "header",
+    "data",
+    "proxy",
+    "smtp",
+    "notify-url",
+    "notify-cmd",
+];
+
+/// The variables of the environment that may hold a secret.
+pub fn variables() -> impl Iterator<Item = String> {
+    let options = SECRET_OPTIONS.into_iter().map(variable_of);
+    options.chain([SMTP_VARIABLE.to_owned()])
+}
 
 /// The headers of one `-H`: `NAME: VALUE`, or `@FILE` with one in each line.
 pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

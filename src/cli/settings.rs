@@ -12,6 +12,7 @@ use clap::{ArgMatches, Command};
 
 use super::options::{Given, Origin, SettingError, exclude_each_other};
 use super::read::Refused;
+use super::shown;
 
 /// A setting that is not used, and why.
 #[derive(Debug)]
@@ -192,16 +193,16 @@ fn blame(command: &mut Command, used: &[Given], error: clap::Error) -> Refused {
         if let Err(error) = attempt(command, &[OsString::from("fetchall")], alone)
             && error.kind() != ErrorKind::MissingRequiredArgument
         {
-            return Refused::Setting(given.origin.error(&given.long, cause(&error)));
+            return Refused::Setting(given.origin.error(&given.long, cause(&error, &given.long)));
         }
     }
-    Refused::Usage(Box::new(error))
+    error.into()
 }
 
 /// Which option of the command line it was that needs another one.
 fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refused {
     let Some(ContextValue::Strings(needed)) = error.get(ContextKind::InvalidArg) else {
-        return Refused::Usage(Box::new(error));
+        return error.into();
     };
     let needed = needed.clone();
     for (id, name) in given_on(command, line) {
@@ -221,7 +222,7 @@ fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refu
             )));
         }
     }
-    Refused::Usage(Box::new(error))
+    error.into()
 }
 
 /// An option as it may stand on the command line, by its long name.
@@ -254,11 +255,13 @@ fn choices(needed: &str) -> String {
     inner.replace(">|", "> or ").replace("|--", " or --")
 }
 
-/// What is wrong with a value, without where it stands.
-fn cause(error: &clap::Error) -> String {
+/// What is wrong with the value of an option, without where it stands and without its secrets.
+fn cause(error: &clap::Error, option: &str) -> String {
     if let Some(source) = error.source() {
         return match error.get(ContextKind::InvalidValue) {
-            Some(ContextValue::String(value)) => format!("{value:?}: {source}"),
+            Some(ContextValue::String(value)) => {
+                format!("{:?}: {source}", shown::masked(option, value))
+            }
             _ => source.to_string(),
         };
     }

@@ -39,9 +39,8 @@ pub fn text(command: &Command, settled: &Settled, files: &[(PathBuf, bool)]) -> 
         }
     }
     let names = std::env::vars_os().map(|(name, _)| name);
-    for (name, meant) in environment::strangers(command, names) {
-        let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
-        text.push_str(&format!("\n# {name} sets no option{meant}\n"));
+    for told in environment::strangers(command, names) {
+        text.push_str(&format!("\n# {told}\n"));
     }
     text
 }
@@ -136,7 +135,7 @@ fn shown(arg: &Arg, raw: &OsStr) -> String {
 }
 
 /// The value of an option without what may be a secret in it: a user name may be a token.
-fn masked(option: &str, text: &str) -> String {
+pub fn masked(option: &str, text: &str) -> String {
     match option {
         "user" | "proxy-user" => MASK.to_owned(),
         "data" | "header" if text.starts_with('@') => text.to_owned(),
@@ -145,12 +144,17 @@ fn masked(option: &str, text: &str) -> String {
             Some((name, _)) => format!("{name}: {MASK}"),
             None => MASK.to_owned(),
         },
-        "notify-cmd" => match text.split_once(' ') {
+        "notify-cmd" => match text.split_once(char::is_whitespace) {
+            // A variable may be set in front of the program.
+            _ if text.contains('=') => MASK.to_owned(),
             Some((program, _)) => format!("{program} {MASK}"),
             None => text.to_owned(),
         },
         // The path of such a URL is often all that guards it.
         "notify-url" => secrets::without_path(&secrets::without_userinfo(text, MASK), MASK),
+        "smtp" if !text.ends_with("?tls=none") => {
+            secrets::without_path(&secrets::without_userinfo(text, MASK), MASK)
+        }
         "proxy" | "smtp" => secrets::without_userinfo(text, MASK),
         _ if text.contains("://") => secrets::without_userinfo(text, MASK),
         _ => text.to_owned(),
@@ -199,10 +203,43 @@ mod tests {
                 "https://a.example/s3cret?b=c",
                 "https://a.example/***",
             ),
+            ("notify-url", "htp:/me:s3cret@h", "***@h"),
+            ("notify-url", "a.example/s3cret", "a.example/***"),
             ("notify-cmd", "notify s3cret", "notify ***"),
+            ("notify-cmd", "notify\ns3cret", "notify ***"),
+            ("notify-cmd", "TOKEN=s3cret notify", "***"),
+            ("notify-cmd", "notify --token=s3cret", "***"),
+            ("smtp", "smtp://h?password=s3cret", "smtp://h/***"),
+            (
+                "smtp",
+                "smtp://me@h/s3cret?tls=required",
+                "smtp://***@h/***",
+            ),
+            (
+                "smtp",
+                "smtp://me@127.0.0.1:25?tls=none",
+                "smtp://***@127.0.0.1:25?tls=none",
+            ),
+            ("output-dir", "https://me:s3cret@h/", "https://***@h/"),
             ("concurrency", "64", "64"),
         ] {
             assert_eq!(masked(option, text), shown, "{option} {text}");
+        }
+    }
+
+    /// An option that is on the list is not forgotten here.
+    #[test]
+    fn every_secret_option_is_masked() {
+        let values = [
+            "https://me:s3cret@h/?s3cret",
+            "s3cret:x",
+            "x: s3cret",
+            "me:s3cret@h",
+            "x s3cret",
+        ];
+        for option in secrets::SECRET_OPTIONS {
+            let plain = values.map(str::to_owned);
+            assert_ne!(values.map(|text| masked(option, text)), plain, "{option}");
         }
     }
 

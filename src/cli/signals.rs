@@ -9,6 +9,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fetchall::Screen;
+use tokio::runtime::Builder;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 /// Exit code of an interrupt: 128 plus the number of the signal.
@@ -18,6 +21,44 @@ const TERMINATED: u8 = 143;
 /// After the second signal the run has this long to end in order. It needs far less,
 /// unless a write hangs that nothing can interrupt.
 const LAST_RESORT: Duration = Duration::from_secs(2);
+
+/// The signals that are caught from the first moment of the process on. The default of SIGUSR1 is
+/// to end it, and whoever asks how a run stands can't know how far its start has come. Ctrl-C and
+/// SIGTERM keep their default until [`Signals::listen`]: until then there is nothing to end in
+/// order, and a body that is read from a terminal ends by Ctrl-C like anything else.
+///
+/// They are caught, not ignored: a program that is started from here would inherit the latter.
+#[derive(Debug)]
+pub struct EarlySignals {
+    /// SIGUSR1.
+    #[cfg(unix)]
+    asked: io::Result<Signal>,
+}
+
+impl EarlySignals {
+    /// Catches them. What keeps it from doing so is told by [`Signals::listen`]: without a run it
+    /// does not matter.
+    #[cfg(unix)]
+    pub fn catch() -> Self {
+        let asked = || {
+            // What is caught stays caught, also when nothing drives this runtime any more.
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let _entered = runtime.enter();
+            let asked = signal(SignalKind::user_defined1())?;
+            // A file that may grow no more (ulimit -f) is an error of writing then, with a name.
+            let too_large = rustix::process::Signal::XFSZ.as_raw();
+            let _ = signal(SignalKind::from_raw(too_large));
+            Ok(asked)
+        };
+        Self { asked: asked() }
+    }
+
+    /// Other systems have no such signals.
+    #[cfg(not(unix))]
+    pub fn catch() -> Self {
+        Self {}
+    }
+}
 
 /// The signals that end a run.
 #[derive(Debug, Clone)]
@@ -29,12 +70,12 @@ pub struct Signals {
 
 impl Signals {
     /// Starts to listen; from now on they no longer end the process by themselves, and SIGUSR1
-    /// prints how the run on `screen` stands. They are heard on a thread of their own, so that they are heard even when everything
-    /// else hangs in a write to a pipe that nobody reads.
+    /// prints how the run on `screen` stands. They are heard on a thread of their own, so that
+    /// they are heard even when everything else hangs in a write to a pipe that nobody reads.
     ///
     /// # Errors
     /// When the system does not let us listen.
-    pub fn listen(screen: Screen) -> io::Result<Self> {
+    pub fn listen(early: EarlySignals, screen: Screen) -> io::Result<Self> {
         let signals = Self {
             code: Arc::default(),
             came: Arc::new(Semaphore::new(0)),
@@ -43,29 +84,27 @@ impl Signals {
         let this = signals.clone();
         std::thread::Builder::new()
             .name("signals".into())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build();
-                match runtime {
-                    Ok(runtime) => runtime.block_on(this.hear(&ready, &screen)),
+            .spawn(
+                move || match Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime.block_on(this.hear(&ready, &screen, early)),
                     // The receiver waits for just this.
                     Err(error) => drop(ready.send(Err(error))),
-                }
-            })?;
+                },
+            )?;
         listening.recv().map_err(io::Error::other)??;
         Ok(signals)
     }
 
     #[cfg(unix)]
-    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>, screen: &Screen) {
-        use tokio::signal::unix::{SignalKind, signal};
+    async fn hear(
+        &self,
+        ready: &mpsc::Sender<io::Result<()>>,
+        screen: &Screen,
+        early: EarlySignals,
+    ) {
         let streams = signal(SignalKind::interrupt())
             .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)))
-            .and_then(|(one, other)| Ok((one, other, signal(SignalKind::user_defined1())?)));
-        // A file that may grow no more (ulimit -f) is an error of writing then, with a name.
-        let too_large = rustix::process::Signal::XFSZ.as_raw();
-        let _too_large = signal(SignalKind::from_raw(too_large));
+            .and_then(|(one, other)| Ok((one, other, early.asked?)));
         let (mut interrupt, mut terminate, mut asked) = match streams {
             Ok(streams) => streams,
             Err(error) => return drop(ready.send(Err(error))),
@@ -87,7 +126,7 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>, _screen: &Screen) {
+    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>, _: &Screen, _: EarlySignals) {
         drop(ready.send(Ok(())));
         let mut count = 0;
         while tokio::signal::ctrl_c().await.is_ok() {

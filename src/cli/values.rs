@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration};
-use http::{HeaderName, HeaderValue, Method};
-use url::Url;
+use fetchall::{MaxFailures, PerHost, Proxy, ProxyUrl, ResolveRule, parse_duration, parse_method};
+use http::{HeaderName, HeaderValue, Method, header};
+use url::{ParseError, Url};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
@@ -21,8 +21,7 @@ pub fn whole<N: FromStr>(text: &str) -> Result<N, String> {
 }
 
 pub fn method(text: &str) -> Result<Method, String> {
-    text.parse()
-        .map_err(|_| "no method; write GET, HEAD, POST or PUT, for example".to_owned())
+    parse_method(text)
 }
 
 pub fn user_agent(text: &str) -> Result<HeaderValue, String> {
@@ -105,7 +104,17 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Headers that say where the request ends. The client knows that, and a wrong one would break
+/// the connection, or smuggle a second request behind the first.
+const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
 pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    if text.contains(['\r', '\n']) {
+        return Err(
+            "it holds a line break; a header is one line, and several are given one by one"
+                .to_owned(),
+        );
+    }
     let (name, value) = text
         .split_once(':')
         .ok_or("a header is NAME: VALUE, with a colon")?;
@@ -113,6 +122,11 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
         .trim()
         .parse()
         .map_err(|_| "what stands before the colon is no header name".to_owned())?;
+    if FRAMING.contains(&name) {
+        return Err(format!(
+            "{name} can't be set: it follows from the body (--data)"
+        ));
+    }
     let mut value: HeaderValue = value
         .trim()
         .parse()
@@ -126,6 +140,11 @@ pub fn proxy(text: &str) -> Result<Proxy, String> {
     match text {
         // As curl has it: no proxy, whatever the environment says.
         "" => Ok(Proxy::Direct),
+        // It would be a host: 16 is 0.0.0.16. With aria2c it is a number of connections.
+        text if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
+            "a number is no proxy; the form is SCHEME://HOST:PORT (--per-host {text} limits the \
+             requests to one host)"
+        )),
         text => ProxyUrl::parse(text)
             .map(Proxy::Url)
             .map_err(|message| format!("{message}; the form is SCHEME://HOST:PORT")),
@@ -181,10 +200,13 @@ pub fn address(text: &str) -> Result<String, String> {
 
 /// The URL of a server that is told something.
 pub fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => Err(format!("{other:?} is not http or https")),
+    let none = "it is no URL that begins with http:// or https://";
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        // Only with the slashes it is a scheme for sure; else it may be a user name.
+        Ok(url) if text.contains("://") => Err(format!("{:?} is not http or https", url.scheme())),
+        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => Err(none.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

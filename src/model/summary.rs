@@ -19,6 +19,8 @@ pub enum EndedBy {
     MaxFailures(MaxFailures),
     /// Nothing could be saved any more.
     Disk,
+    /// Nobody reads the results any more (`| head -1`).
+    ResultsClosed,
 }
 
 impl fmt::Display for EndedBy {
@@ -26,6 +28,7 @@ impl fmt::Display for EndedBy {
         match self {
             Self::Shutdown => f.write_str("it was interrupted"),
             Self::Disk => f.write_str("nothing can be saved any more"),
+            Self::ResultsClosed => f.write_str("stdout was closed"),
             Self::StopAfter(time) => {
                 write!(f, "{} have passed (--stop-after)", human_duration(*time))
             }

@@ -7,38 +7,32 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// Why a command did not do its work.
+/// Why a command did not do its work. The command itself is not repeated: a token may stand in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// There is no shell.
-    #[error("cannot run {command:?}: {cause}")]
+    #[error("cannot run the command: {cause}")]
     Start {
-        /// The command.
-        command: String,
         /// Why.
         cause: io::Error,
     },
     /// It failed.
-    #[error("{command:?} failed: {status}")]
+    #[error("the command failed: {status}")]
     Failed {
-        /// The command.
-        command: String,
         /// How it ended.
         status: ExitStatus,
     },
     /// It did not end.
-    #[error("{command:?} was not done within {} s, and was ended", limit.as_secs())]
+    #[error("the command was not done within {} s, and was ended", limit.as_secs())]
     TimedOut {
-        /// The command.
-        command: String,
         /// The limit.
         limit: Duration,
     },
 }
 
-/// Runs a command in the shell, with `input` on its stdin and these variables. What it prints goes
-/// to stderr: stdout is for results.
+/// Runs a command in the shell, with `input` on its stdin and these variables; those without a
+/// value are taken out of its environment. What it prints goes to stderr: stdout is for results.
 ///
 /// # Errors
 /// [`CommandError`] when it can't be started, fails, or is not done within `limit`. Then, and when
@@ -46,16 +40,18 @@ pub enum CommandError {
 pub async fn run_command(
     command: &str,
     input: &str,
-    variables: &[(String, String)],
+    variables: &[(String, Option<String>)],
     limit: Duration,
 ) -> Result<(), CommandError> {
-    let name = || command.to_owned();
-    let failed = |cause| CommandError::Start {
-        command: name(),
-        cause,
-    };
-    let mut child = shell(command)
-        .envs(variables.iter().map(|(name, value)| (name, value)))
+    let failed = |cause| CommandError::Start { cause };
+    let mut shell = shell(command);
+    for (name, value) in variables {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut child = shell
         .stdin(Stdio::piped())
         .stdout(to_stderr().map_err(failed)?)
         .kill_on_drop(true)
@@ -71,18 +67,12 @@ pub async fn run_command(
         child.wait().await
     };
     let Ok(ended) = tokio::time::timeout(limit, work).await else {
-        return Err(CommandError::TimedOut {
-            command: name(),
-            limit,
-        });
+        return Err(CommandError::TimedOut { limit });
     };
     group.spare();
     match ended {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(CommandError::Failed {
-            command: name(),
-            status,
-        }),
+        Ok(status) => Err(CommandError::Failed { status }),
         Err(cause) => Err(failed(cause)),
     }
 }
@@ -153,12 +143,18 @@ mod tests {
     async fn it_gets_its_input_and_its_variables() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("told");
-        let command = format!("cat > {0}; echo \"$OUTCOME\" >> {0}", file.display());
-        let variables = [("OUTCOME".to_owned(), "ok".to_owned())];
+        let command = format!(
+            "cat > {0}; echo \"$OUTCOME\" \"${{CARGO_PKG_NAME-none}}\" >> {0}",
+            file.display()
+        );
+        let variables = [
+            ("OUTCOME".to_owned(), Some("ok".to_owned())),
+            ("CARGO_PKG_NAME".to_owned(), None),
+        ];
         run_command(&command, "{}\n", &variables, LONG)
             .await
             .unwrap();
-        assert_eq!(std::fs::read_to_string(file).unwrap(), "{}\nok\n");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "{}\nok none\n");
     }
 
     #[tokio::test]
@@ -166,7 +162,7 @@ mod tests {
         let large = "x".repeat(1 << 20);
         run_command("true", &large, &[], LONG).await.unwrap();
         let failed = run_command("exit 3", "", &[], LONG).await.unwrap_err();
-        assert_eq!(failed.to_string(), "\"exit 3\" failed: exit status: 3");
+        assert_eq!(failed.to_string(), "the command failed: exit status: 3");
         let unknown = run_command("no-such-program 2>/dev/null", "", &[], LONG)
             .await
             .unwrap_err();

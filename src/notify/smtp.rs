@@ -169,12 +169,17 @@ impl SmtpServer {
         let mut encryption = match url.scheme() {
             "smtps" => Encryption::Tls,
             "smtp" => Encryption::StartTls,
-            other => return Err(format!("{other:?} is no scheme of mail servers; {form}")),
+            // Only with the slashes it is a scheme for sure; else it may be a user name.
+            other if text.contains("://") => {
+                return Err(format!("{other:?} is no scheme of mail servers; {form}"));
+            }
+            _ => return Err(form.to_owned()),
         };
         match url.query() {
             None | Some("tls=required") => {}
             Some("tls=none") if encryption == Encryption::StartTls => encryption = Encryption::None,
-            Some(other) => return Err(format!("{other:?} means nothing here; {form}")),
+            // What else stands there may be a password.
+            Some(_) => return Err(format!("what follows its ? means nothing here; {form}")),
         }
         if url.password().is_some() {
             return Err(PASSWORD_HINT.to_owned());
@@ -182,7 +187,7 @@ impl SmtpServer {
         let host = url.host_str().filter(|host| !host.is_empty());
         let host = host.ok_or_else(|| format!("it names no host; {form}"))?;
         if !matches!(url.path(), "" | "/") {
-            return Err(format!("{:?} means nothing here; {form}", url.path()));
+            return Err(format!("a path means nothing here; {form}"));
         }
         let usual = if encryption == Encryption::Tls {
             SUBMISSIONS

@@ -1,5 +1,6 @@
 //! `--csv`: a table with a row for each URL (RFC 4180, with line feeds alone).
 
+use std::borrow::Cow;
 use std::io;
 
 use csv_core::{WriteResult, Writer};
@@ -10,6 +11,12 @@ use crate::model::Event;
 
 /// Bytes that a cell is written in at a time.
 const PIECE: usize = 1024;
+
+/// What a spreadsheet takes for the begin of a formula, the full-width forms included, or passes
+/// over on its way to one. Formulas can run programs and send other cells away.
+const FORMULA: [char; 11] = [
+    '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n',
+];
 
 /// Writes a row for each URL below a row of names.
 pub struct Csv {
@@ -42,7 +49,8 @@ impl Csv {
             if number > 0 {
                 drain(line, |piece| self.writer.delimiter(piece));
             }
-            let mut rest = cell.as_ref().as_bytes();
+            let cell = defused(cell.as_ref());
+            let mut rest = cell.as_bytes();
             drain(line, |piece| {
                 let (result, read, written) = self.writer.field(rest, piece);
                 rest = rest.get(read..).unwrap_or_default();
@@ -56,6 +64,16 @@ impl Csv {
         let quote = end.strip_suffix(b"\n").unwrap_or(&end);
         line.extend_from_slice(quote);
         self.output.end_line()
+    }
+}
+
+/// A cell that no spreadsheet takes for a formula: an apostrophe in front makes it a text. Numbers
+/// are never negative here, so they stay what they are; so does the `-` that stdin is called.
+fn defused(cell: &str) -> Cow<'_, str> {
+    if cell.starts_with(FORMULA) && cell != "-" {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
     }
 }
 
@@ -91,5 +109,31 @@ impl Reporter for Csv {
         // A table without rows has its names all the same.
         self.head()?;
         self.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula_and_everything_else_stays_as_it_is() {
+        for first in FORMULA {
+            let cell = format!("{first}1+1");
+            assert_eq!(defused(&cell), format!("'{cell}"));
+        }
+        for cell in [
+            "",
+            "1",
+            "0.5",
+            "http://a/=1",
+            "'=1",
+            "-",
+            "a-b",
+            "\u{ff0e}",
+            "W/\"x\"",
+        ] {
+            assert_eq!(defused(cell), cell);
+        }
     }
 }

@@ -242,15 +242,15 @@ fn each(
 }
 
 impl Running {
-    /// Waits until everything has been reported, completes the summary with `complete`,
-    /// and lets the reporters finish with it.
+    /// Waits until everything has been reported, completes the summary with `complete` (which
+    /// is told what went wrong), and lets the reporters finish with it.
     ///
     /// Once `hurry` is cancelled, a reporter that is stuck (its pipe is full and nobody
     /// reads) is waited for only a moment longer; what it holds counts as left.
     pub async fn finish(
         self,
         hurry: CancellationToken,
-        complete: impl FnOnce(&mut Summary),
+        complete: impl FnOnce(&mut Summary, Option<&ReportError>),
     ) -> PumpEnd {
         let impatience = async {
             hurry.cancelled().await;
@@ -261,7 +261,7 @@ impl Running {
             ended = self.ended => ended.unwrap_or_else(|_| self.reported.broken("the reporting thread broke down")),
             () = impatience => self.reported.broken("nobody reads them"),
         };
-        complete(&mut end.summary);
+        complete(&mut end.summary, end.error.as_ref());
         for (what, reporter) in &mut reporters {
             if let Err(source) = reporter.finish(&end.summary)
                 && end.error.is_none()

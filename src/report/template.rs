@@ -71,6 +71,16 @@ impl Template {
         push_text(&mut pieces, &mut text);
         Ok(Self(pieces))
     }
+
+    /// The text that is printed for every URL, if no field is named.
+    #[must_use]
+    pub fn constant(&self) -> Option<&str> {
+        match &*self.0 {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
 }
 
 fn push_text(pieces: &mut Vec<Piece>, text: &mut String) {
@@ -81,7 +91,8 @@ fn push_text(pieces: &mut Vec<Piece>, text: &mut String) {
 
 fn field(name: &str) -> Result<Field, TemplateError> {
     Field::named(name).ok_or_else(|| {
-        let names = Field::all().map(|(known, _)| (strsim::levenshtein(known, name), known));
+        let plain = name.trim().to_ascii_lowercase().replace('-', "_");
+        let names = Field::all().map(|(known, _)| (strsim::levenshtein(known, &plain), known));
         let near = names
             .min()
             .filter(|(edits, _)| *edits <= NEAR.min(name.len() / 2));
@@ -175,6 +186,15 @@ mod tests {
             error("%{stauts}"),
             "there is no field \"stauts\"; did you mean %{status}?"
         );
+        for (written, meant) in [("URL", "url"), (" Url ", "url"), ("final-url", "final_url")] {
+            let told = Template::parse(&format!("%{{{written}}}"))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                told.ends_with(&format!("did you mean %{{{meant}}}?")),
+                "{told}"
+            );
+        }
         assert!(error("%{frobnicate_it}").contains("such as status"));
         assert_eq!(error("x %{status"), "%{status has no } at its end");
     }

@@ -17,7 +17,7 @@ use crate::config::{Config, Format, ReportOptions};
 use crate::engine::{self, Engine, RunClock, Shutdown, Windows};
 use crate::fetch::{Faulty, HttpTransport, Transport};
 use crate::input::{self, Batch};
-use crate::model::{Event, History, Live, Summary, Window};
+use crate::model::{EndedBy, Event, History, Live, Summary, Window};
 use crate::report::{
     Csv, FailedLines, HtmlReport, JsonLines, Notices, Output, Progress, Pump, ReportError,
     Reporter, Templated, TextLines, Timeline,
@@ -32,6 +32,7 @@ pub use saving::SaveError;
 pub use webhook::{NotifyError, notify_url};
 
 use end::{complete, counted, ended_early, until, verdict};
+use problem::is_closed_pipe;
 
 use saving::Remembered;
 
@@ -284,7 +285,12 @@ impl Run {
             if let Some(progress) = progress {
                 progress.stop();
             }
-            let complete = |summary: &mut Summary| complete(summary, &live, &clock, &shutdown);
+            let complete = |summary: &mut Summary, error: Option<&ReportError>| {
+                if error.is_some_and(is_closed_pipe) {
+                    shutdown.end_early(EndedBy::ResultsClosed);
+                }
+                complete(summary, &live, &clock, &shutdown);
+            };
             let end_of_pump = pump.finish(shutdown.abort_token(), complete).await;
             (end, end_of_pump)
         };

@@ -50,9 +50,11 @@ impl Problem {
     /// Whether the reader of the results has gone (`| head -1`): no error, but an end.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
-        let Self::Report(error) = self else {
-            return false;
-        };
-        error.what == RESULTS && error.source.kind() == std::io::ErrorKind::BrokenPipe
+        matches!(self, Self::Report(error) if is_closed_pipe(error))
     }
+}
+
+/// See [`Problem::is_closed_pipe`].
+pub fn is_closed_pipe(error: &ReportError) -> bool {
+    error.what == RESULTS && error.source.kind() == std::io::ErrorKind::BrokenPipe
 }

@@ -575,6 +575,34 @@ fn variables_that_set_nothing_are_told() {
 }
 
 #[test]
+fn variables_that_set_nothing_are_a_warning_of_a_run() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let run = || {
+        Run::new()
+            .env("FETCHALL_CONCURENCY", "3")
+            .env("FETCHALL_TIMEOUT", "s3cret")
+            .env("FETCHALL_RUN_LEFT", "3")
+            .env("FETCHALL_SMTP_PASSWORD", "x")
+            .env("FETCHALL_RETRIES", "1")
+            .arg(server.url("/"))
+    };
+    let done = run().expect_exit(0);
+    let warnings: Vec<_> = done
+        .stderr
+        .lines()
+        .filter(|line| line.contains("warning"))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "fetchall: warning: FETCHALL_CONCURENCY sets no option; did you mean FETCHALL_CONCURRENCY?",
+            "fetchall: warning: FETCHALL_TIMEOUT sets no option; -m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
+        ]
+    );
+    assert_eq!(run().arg("-q").expect_exit(0).stderr, "");
+}
+
+#[test]
 fn help_and_explanations_need_no_settings() {
     for args in [
         vec!["--help"],

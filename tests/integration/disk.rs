@@ -8,23 +8,24 @@ use fetchall::ErrorKind;
 use crate::support::{Out, Run, Server, binary, pages, records, response};
 
 #[test]
-fn a_folder_that_can_not_be_one_is_an_error_of_the_run() {
+fn a_folder_that_can_not_be_one_is_an_error_before_anything_is_fetched() {
     let server = pages();
     let out = Out::new();
     fs::write(out.beside("file"), "mine").unwrap();
     let in_the_way = out.beside("file");
     // Root may write anywhere but there.
     let no_place = Path::new("/proc/self/out").to_owned();
-    for dir in [in_the_way.clone(), in_the_way.join("below"), no_place] {
+    for (dir, code, told) in [
+        (in_the_way.clone(), 2, "fetchall: --output-dir"),
+        (in_the_way.join("below"), 2, "fetchall: --output-dir"),
+        (no_place, 3, "fetchall: cannot save to"),
+    ] {
         let dir = dir.to_str().unwrap();
         let done = Run::new()
             .args(["-o", dir, &server.url("/a")])
-            .expect_exit(3);
-        assert!(
-            done.stderr.contains(&format!("cannot save to {dir}")),
-            "{}",
-            done.stderr
-        );
+            .expect_exit(code);
+        let told = format!("{told} {dir}: ");
+        assert!(done.stderr.contains(&told), "{}", done.stderr);
     }
     assert_eq!(fs::read_to_string(in_the_way).unwrap(), "mine");
     assert_eq!(server.requests().len(), 0);

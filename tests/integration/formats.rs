@@ -195,3 +195,68 @@ fn only_one_form_of_results_can_be_asked_for() {
         );
     }
 }
+
+/// Who opens a table runs what stands in it as formulas.
+#[test]
+fn no_cell_of_a_table_is_a_formula() {
+    let server = Server::http(|request| match path(request) {
+        "/-1" => response("404 Not Found", &["Content-Type: =cmd|'/C calc'!A0"], b"no"),
+        _ => response("404 Not Found", &["Content-Type: @SUM(A1)"], b"no"),
+    });
+    let bad = [
+        "=1+1,2",
+        "+1",
+        "-1",
+        "\u{ff1d}1",
+        "\u{ff0b}1",
+        "\u{ff0d}1",
+        "\u{ff20}1",
+        "'=1",
+    ];
+    let done = Run::new()
+        .text()
+        .args(["--csv", "--ordered", "-"])
+        .urls(bad)
+        .urls([server.url("/-1"), server.url("/2")])
+        .expect_exit(1);
+    let cell = |row: &str| row.splitn(3, ',').nth(2).unwrap().to_owned();
+    let rows: Vec<_> = done.stdout.lines().skip(1).map(cell).collect();
+    assert!(rows[0].starts_with("\"'=1+1,2\",false"), "{}", rows[0]);
+    for (row, bad) in rows.iter().zip(bad).skip(1).take(6) {
+        assert!(row.starts_with(&format!("'{bad},false")), "{row}");
+    }
+    // It is a text already.
+    assert!(rows[7].starts_with("'=1,false"), "{}", rows[7]);
+    assert!(rows[8].starts_with(&format!("{},false", server.url("/-1"))));
+    assert!(rows[8].contains(",'=cmd|'/C calc'!A0,"), "{}", rows[8]);
+    assert!(rows[9].contains(",'@SUM(A1),"), "{}", rows[9]);
+    assert!(done.stdout.lines().nth(1).unwrap().starts_with("1,-,"));
+    // What is no table is not changed.
+    let done = Run::new().urls(["=1+1"]).expect_exit(1);
+    assert_eq!(done.record().url, "=1+1");
+}
+
+#[test]
+fn a_template_without_a_field_is_a_warning() {
+    let server = site();
+    let run = |template: &str| {
+        Run::new()
+            .text()
+            .args(["--format", template, &server.url("/1")])
+    };
+    let done = run("json").expect_exit(0);
+    assert_eq!(done.stdout, "json");
+    let told = "fetchall: warning: --format: \"json\" names no field, so it is printed for every URL; --json prints records\n";
+    assert!(done.stderr.starts_with(told), "{}", done.stderr);
+    assert_eq!(run("json").arg("-q").expect_exit(0).stderr, "");
+    for template in ["", "%{url}"] {
+        let done = run(template).expect_exit(0);
+        assert!(!done.stderr.contains("warning"), "{}", done.stderr);
+    }
+    let done = run("%{URL}").expect_exit(2);
+    assert!(
+        done.stderr.contains("did you mean %{url}?"),
+        "{}",
+        done.stderr
+    );
+}

@@ -1,4 +1,4 @@
-use crate::support::{Run, binary};
+use crate::support::{Run, Server, binary, response};
 
 /// The help, on a terminal of so many columns.
 fn help(flag: &str, columns: &str) -> String {
@@ -33,10 +33,6 @@ fn help_names_every_group_and_ends_with_examples() {
 #[test]
 fn what_can_not_be_written_gets_a_next_step() {
     for (argument, told) in [
-        (
-            "--output-dir=Cargo.toml",
-            "a file stands where a folder is needed",
-        ),
         ("--failed=/nonexistent/again", "create its folder first"),
         ("--journal=/nonexistent/journal", "create its folder first"),
         ("--failed=src", "it is a folder; name a file"),
@@ -95,7 +91,19 @@ fn flags_of_other_programs_get_a_hint() {
             vec!["--output", "pages"],
             "-o DIR saves each body below DIR",
         ),
-        (vec!["-P", "pages"], "-o DIR saves each body below DIR"),
+        (
+            vec!["-P", "4"],
+            "-j N is the number of requests at the same time; -o DIR saves",
+        ),
+        (vec!["--max-connection-per-server=4"], "--per-host N limits"),
+        (
+            vec!["--oauth2-bearer", "x"],
+            "-u USER:@FILE sends credentials",
+        ),
+        (
+            vec!["--socks5", "h:1"],
+            "-x SCHEME://HOST:PORT names the proxy",
+        ),
         (vec!["-s"], "-q says nothing on stderr"),
         (vec!["-sSL"], "-q says nothing on stderr"),
         (vec!["-L"], "redirects are followed anyway"),
@@ -165,6 +173,37 @@ fn what_is_misspelt_gets_a_suggestion() {
         ("https//example.com", "did you mean https://example.com?"),
         ("Cargo.tolm", "did you mean Cargo.toml?"),
         ("src", "is a directory; name the files in it"),
+        ("localhost:8080", "did you mean http://localhost:8080?"),
+        (":8080/x", "did you mean http://localhost:8080/x?"),
+        ("127.0.0.1", "did you mean http://127.0.0.1?"),
+        (
+            "--proxy=16",
+            "--per-host 16 limits the requests to one host",
+        ),
+        ("--request=connect", "CONNECT asks for a tunnel"),
+        ("--output-dir=-", "--json --body prints them"),
+        (
+            "--output-dir=out.json",
+            "for records in a file write --json > FILE",
+        ),
+        (
+            "--output-dir=out.jsonl",
+            "for a folder of this name write out.jsonl/",
+        ),
+        ("--output-dir=out.csv", "--csv > FILE"),
+        ("--output-dir=page.html", "--report FILE"),
+        ("--output-dir=urls.txt", "names that their URLs make"),
+        ("--output-dir=crawl.warc.gz", "--pack FILE"),
+        ("--output-dir=/dev/null", "without it they are not kept"),
+        (
+            "--output-dir=Cargo.toml",
+            "a file stands where a folder is needed",
+        ),
+        (
+            "--output-dir=Cargo.toml/x",
+            "a file stands where a folder of it is needed",
+        ),
+        ("--journal=-", "stdout is for results alone"),
     ] {
         let done = Run::new()
             .text()
@@ -203,4 +242,45 @@ fn words_that_are_commands_elsewhere_are_told_what_is_here() {
         .output()
         .unwrap();
     assert!(output.status.success());
+}
+
+/// `-d @-` takes stdin away from the list.
+#[test]
+fn a_list_that_is_piped_into_the_body_is_told() {
+    for list in [&[][..], &["-"]] {
+        let done = Run::new()
+            .text()
+            .args(["-d", "@-"])
+            .args(list.iter().copied())
+            .urls(["http://127.0.0.1:1/"])
+            .expect_exit(2);
+        assert!(
+            done.stderr.contains("--data @-: stdin is read as the body"),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
+/// Nothing was made of the wrong name; a folder that is meant as one is.
+#[test]
+fn a_folder_may_be_called_like_a_file_if_it_is_meant() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let folder = tempfile::tempdir().unwrap();
+    let go = |name: &str, code| {
+        let output = binary()
+            .current_dir(folder.path())
+            .args(["-q", "-o", name, &server.url("/")])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}: {output:?}");
+    };
+    go("out.json", 2);
+    go("-", 2);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    go("out.json/", 0);
+    // It is there now.
+    go("out.json", 0);
+    go("example.com", 0);
+    go("new/below/v1.2", 0);
 }

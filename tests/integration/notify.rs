@@ -186,6 +186,15 @@ fn what_is_wrong_with_a_server_is_told_before_the_run() {
             vec!["--smtp=smtps://ann@h", "--smtp-password-file=/nowhere"],
             "--smtp: cannot read /nowhere",
         ),
+        (
+            vec!["--smtp=smtp://h?password=s3cret"],
+            "what follows its ? means nothing here",
+        ),
+        (
+            vec!["--smtp=smtps://ann@h/s3cret"],
+            "a path means nothing here",
+        ),
+        (vec!["--smtp=s3cret:x@h"], "--smtp: the form is smtps://"),
         (vec!["--notify-url=ftp://h/"], "not http or https"),
     ] {
         let done = run(&site).args(args.clone()).expect_exit(2);
@@ -272,7 +281,7 @@ fn a_command_is_told_of_the_run() {
         .expect_exit(0);
     assert_eq!(
         done.stderr,
-        "fetchall: warning: --notify-cmd: \"exit 7\" failed: exit status: 7\n"
+        "fetchall: warning: --notify-cmd: the command failed: exit status: 7\n"
     );
 }
 
@@ -443,4 +452,59 @@ fn the_summary_is_written_however_the_run_ended() {
         "{}",
         done.stderr
     );
+}
+
+/// What a command starts in turn would have them, too, and `env` prints them.
+#[test]
+fn a_command_gets_no_secret_of_the_run() {
+    let site = site();
+    let hook = Server::http(|_| response("204 No Content", &[], b""));
+    let secrets = [
+        ("FETCHALL_USER", "me:s3cret".to_owned()),
+        ("FETCHALL_HEADER", "X-Token: s3cret".to_owned()),
+        ("FETCHALL_DATA", "s3cret".to_owned()),
+        ("FETCHALL_PROXY", String::new()),
+        ("FETCHALL_PROXY_USER", "me:s3cret".to_owned()),
+        ("FETCHALL_SMTP", "smtps://s3cret@mail.example".to_owned()),
+        ("FETCHALL_SMTP_PASSWORD", "s3cret".to_owned()),
+        ("FETCHALL_NOTIFY_URL", hook.url("/s3cret")),
+        ("FETCHALL_NOTIFY_CMD", "env; : s3cret".to_owned()),
+    ];
+    let names = secrets.each_ref().map(|(name, _)| *name);
+    let run = secrets
+        .into_iter()
+        .fold(Run::new(), |run, (name, value)| run.env(name, value));
+    let done = run
+        .env("FETCHALL_RETRIES", "2")
+        .env("HOOK_TOKEN", "the command's own")
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    let stderr = &done.stderr;
+    for name in names {
+        assert!(!stderr.contains(&format!("{name}=")), "{stderr}");
+    }
+    for kept in [
+        "FETCHALL_RETRIES=2\n",
+        "FETCHALL_RUN_OUTCOME=ok\n",
+        "HOOK_TOKEN=the command's own\n",
+    ] {
+        assert!(stderr.contains(kept), "{stderr}");
+    }
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+    assert_eq!(hook.requests().len(), 1);
+}
+
+/// A token may stand in it.
+#[test]
+fn a_command_that_fails_is_not_repeated() {
+    let site = site();
+    let done = Run::new()
+        .args(["--notify-cmd", "TOKEN=s3cret; exit 7"])
+        .arg(site.url("/1"))
+        .expect_exit(0);
+    assert!(
+        done.stderr
+            .contains("warning: --notify-cmd: the command failed")
+    );
+    assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
 }

@@ -433,3 +433,97 @@ fn a_line_may_ask_for_a_part() {
     );
     assert_eq!(lines([line]).expect_exit(0).record().status, Some(206));
 }
+
+/// As in a list; any other method is told apart by its case.
+#[test]
+fn a_common_method_is_the_same_in_any_case() {
+    let server = Server::http(|request| {
+        let method = request.split(' ').next().unwrap();
+        response("200 OK", &[], method.as_bytes())
+    });
+    for (method, sent) in [
+        ("get", "GET"),
+        ("Post", "POST"),
+        ("delete", "DELETE"),
+        ("purge", "purge"),
+    ] {
+        let run = || Run::new().args(["--body", &server.url("/")]);
+        for run in [
+            run().args(["-X", method]),
+            run().env("FETCHALL_REQUEST", method),
+            run().settings(&format!("request = '{method}'")),
+        ] {
+            assert_eq!(run.expect_exit(0).record().body.as_deref(), Some(sent));
+        }
+    }
+}
+
+/// They would say where the request ends, or begin a header that nobody asked for.
+#[test]
+fn headers_of_a_run_neither_frame_the_request_nor_hold_a_line_break() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("headers");
+    let run = || Run::new().args(["-d12345", &server.url("/")]);
+    for (header, told) in [
+        ("Content-Length: 3", "content-length can't be set"),
+        ("content-length:5", "content-length can't be set"),
+        (
+            "Transfer-Encoding: chunked",
+            "transfer-encoding can't be set",
+        ),
+        (
+            "TRANSFER-ENCODING: identity",
+            "transfer-encoding can't be set",
+        ),
+        ("X-A: 1\rX-B: 2", "holds a line break"),
+        ("X-A: 1\r\rX-B: 2", "holds a line break"),
+    ] {
+        std::fs::write(&file, format!("X-First: 1\n{header}\n")).unwrap();
+        let setting = format!("header = [{}]", serde_json::json!(header));
+        for run in [
+            run().args(["-H", header]),
+            run().arg(format!("-H@{}", file.display())),
+            run().env("FETCHALL_HEADER", format!("X-First: 1\n{header}")),
+            run().settings(&setting),
+        ] {
+            let done = run.expect_exit(2);
+            assert!(done.stderr.contains(told), "{header:?}: {}", done.stderr);
+        }
+    }
+    // In a file, and in a variable, a line end ends a header.
+    for header in [
+        "X-A: 1\nX-B: 2",
+        "X-A: 1\r\nX-B: 2",
+        "X-A: 1\r\n",
+        "X-A: 1\n",
+        "\nX-A: 1",
+        "X-A: 1\r",
+    ] {
+        let setting = format!("header = {}", serde_json::json!(header));
+        for run in [run().args(["-H", header]), run().settings(&setting)] {
+            let done = run.expect_exit(2);
+            assert!(
+                done.stderr.contains("holds a line break"),
+                "{header:?}: {}",
+                done.stderr
+            );
+        }
+        std::fs::write(&file, header).unwrap();
+        run().arg(format!("-H@{}", file.display())).expect_exit(0);
+        run().env("FETCHALL_HEADER", header).expect_exit(0);
+    }
+    let done = run().args(["-A", "a\r\nX-B: 2"]).expect_exit(2);
+    assert!(
+        done.stderr.contains("such as a line break"),
+        "{}",
+        done.stderr
+    );
+    let sent = server.requests();
+    assert_eq!(sent.len(), 12);
+    assert!(
+        sent.iter()
+            .all(|request| request.contains("content-length: 5\r\n")),
+        "{sent:?}"
+    );
+}

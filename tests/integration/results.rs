@@ -357,9 +357,63 @@ fn usage_errors_repeat_no_secret() {
         vec!["-H", "Authorization Bearer s3cret", "http://a/"],
         vec!["-H", "Authorization: s3cret\u{7}", "http://a/"],
         vec!["u:s3cret@127.0.0.1/x"],
+        vec!["Authorization: Bearer s3cret", "http://a/"],
+        vec!["me:s3cret", "http://a/"],
+        vec!["{\"password\":\"s3cret\"}", "http://a/"],
+        vec!["--notify-url=htp://u:s3cret@127.0.0.1/", "http://a/"],
+        vec!["--notify-url=http://u:s3cret@127.0.0.1:99999/", "http://a/"],
+        vec!["--notify-url=http://ho st/s3cret", "http://a/"],
+        vec!["--notify-url=http:/u:s3cret@[", "http://a/"],
+        vec!["--notify-url=s3cret:x@host", "http://a/"],
+        vec!["--notify-url=hooks.example/s3cret", "http://a/"],
+        vec!["--smtp=smtp://h/s3cret", "--email-to=a@b", "http://a/"],
+        vec!["--password=s3cret", "http://a/"],
+        vec!["-bs3cret", "http://a/"],
     ] {
         let done = Run::new().text().args(args.clone()).expect_exit(2);
         assert!(!done.stderr.contains("s3cret"), "{args:?}: {}", done.stderr);
+    }
+}
+
+/// The same values from elsewhere: it is named who has set them, and not what.
+#[test]
+fn settings_that_are_wrong_repeat_no_secret() {
+    for (option, value) in [
+        ("notify-url", "htp://u:s3cret@127.0.0.1/s3cret"),
+        ("notify-url", "http://u:s3cret@127.0.0.1:99999/"),
+        ("notify-url", "u:s3cret@127.0.0.1"),
+        ("notify-url", "127.0.0.1/s3cret"),
+        ("proxy", "http://u:s3cret@127.0.0.1:99999"),
+        ("proxy", "ftp://u:s3cret@127.0.0.1"),
+        ("proxy", "u:s3cret@127.0.0.1:x"),
+        ("header", "Authorization Bearer s3cret"),
+        ("header", "Authorization: s3cret\u{7}"),
+        ("header", "Authorization: s3cret\r s3cret"),
+        ("header", "Content-Length: s3cret"),
+        ("user", "u:@/nowhere/s3cret"),
+        ("smtp", "smtps://u:s3cret@127.0.0.1"),
+        ("smtp", "smtps://127.0.0.1?s3cret"),
+        ("smtp", "s3cret:127.0.0.1"),
+    ] {
+        let name = format!("FETCHALL_{}", option.to_uppercase().replace('-', "_"));
+        let run = || {
+            Run::new()
+                .text()
+                .args(["--email-to=ann@example.com", "http://127.0.0.1:1/"])
+        };
+        let text = format!("{option} = {}", serde_json::json!(value));
+        for (run, who) in [
+            (run().env(&name, value), &*name),
+            (run().settings(&text), "settings.toml:1: "),
+        ] {
+            if (option, who) == ("user", "FETCHALL_USER") {
+                // It is taken as it is.
+                continue;
+            }
+            let done = run.expect_exit(2);
+            assert!(done.stderr.contains(who), "{value}: {}", done.stderr);
+            assert!(!done.stderr.contains("s3cret"), "{value}: {}", done.stderr);
+        }
     }
 }
 

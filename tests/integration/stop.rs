@@ -132,7 +132,7 @@ fn an_interrupted_pipe_is_not_waited_for() {
 }
 
 #[test]
-fn a_closed_stdout_ends_it_quietly_with_141() {
+fn a_closed_stdout_ends_it_with_141_and_a_summary() {
     let server = slow(Duration::from_millis(20));
     let urls: Vec<_> = std::iter::once("/now".to_owned())
         .chain((0..500).map(|n| format!("/{n}")))
@@ -152,7 +152,9 @@ fn a_closed_stdout_ends_it_quietly_with_141() {
         .read_to_string(&mut stderr)
         .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(141), "{stderr}");
-    assert_eq!(stderr, "");
+    let mut lines = stderr.lines();
+    assert!(lines.next().unwrap().starts_with("501 URLs: "), "{stderr}");
+    assert_eq!(lines.next(), Some("ended early: stdout was closed"));
     assert!(server.requests().len() < 400, "it went on");
 }
 
@@ -261,4 +263,75 @@ fn a_pipe_full_of_log_lines_cannot_keep_it_from_ending() {
         start.elapsed()
     );
     drop(unread);
+}
+
+/// The default of SIGUSR1 is to end the process. Its settings come from a named pipe, so it stands
+/// still at the very beginning; then it is asked again and again until it ends.
+#[test]
+fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
+    let server = slow(Duration::ZERO);
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("settings");
+    let (cwd, fifo) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(cwd, &settings, fifo, 0o600.into(), 0).unwrap();
+    for _ in 0..10 {
+        let mut child = binary()
+            .arg("--config")
+            .arg(&settings)
+            .arg(server.url("/now"))
+            .env_remove("FETCHALL_NO_CONFIG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        // Without waiting it opens only for a reader that is there.
+        let writer = loop {
+            let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+            match rustix::fs::open(&settings, flags, 0.into()) {
+                Ok(writer) => break writer,
+                Err(_) => assert!(start.elapsed() < Duration::from_secs(30), "no reader"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        for _ in 0..20 {
+            send(&child, Signal::USR1);
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        assert_eq!(child.try_wait().unwrap(), None);
+        drop(writer);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            send(&child, Signal::USR1);
+            std::thread::sleep(Duration::from_micros(200));
+        };
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+}
+
+/// What is started from here gets the defaults of signals, not what this program does with them.
+#[test]
+fn a_command_ends_by_signals_as_ever() {
+    let server = slow(Duration::ZERO);
+    for (name, number) in [
+        ("USR1", 10),
+        ("XFSZ", 25),
+        ("PIPE", 13),
+        ("TERM", 15),
+        ("INT", 2),
+    ] {
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let done = binary()
+            .args(["-q", &server.url("/now"), "--notify-cmd"])
+            .arg(format!("kill -{name} $$; echo it lives >&2"))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        let told = format!("--notify-cmd: the command failed: signal: {number} ");
+        assert!(stderr.contains(&told), "{name}: {stderr}");
+    }
 }

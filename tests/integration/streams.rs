@@ -114,3 +114,153 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error() {
         assert!(server.requests().is_empty());
     }
 }
+
+/// A run into a stdout that takes nothing after its first bytes, or nothing at all: what is to
+/// happen when the run has ended happens.
+struct Ended {
+    code: Option<i32>,
+    stderr: String,
+    /// What the command of `--notify-cmd` was told.
+    told: String,
+    summary: serde_json::Value,
+    has_report: bool,
+    mails: usize,
+    posts: usize,
+}
+
+/// `after` is what the shell does with stdout.
+fn end(args: &[&str], after: &str) -> Ended {
+    let server = Server::http(|request| {
+        std::thread::sleep(Duration::from_millis(10));
+        match request.starts_with("POST") {
+            true => response("204 No Content", &[], b""),
+            false => response("200 OK", &[], b"ok"),
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let (told, summary) = (dir.path().join("told"), dir.path().join("summary"));
+    let report = dir.path().join("report.html");
+    let urls: String = (0..200).map(|n| server.url(&format!("/{n}\n"))).collect();
+    std::fs::write(dir.path().join("list"), urls).unwrap();
+    let command = format!(
+        "echo $FETCHALL_RUN_OUTCOME $FETCHALL_RUN_EXIT_CODE > {}",
+        told.display()
+    );
+    let done = Command::new("bash")
+        .args(["-c", &format!("\"$@\" {after}"), "bash"])
+        .arg(binary().get_program())
+        .args(["list", "--no-config", "--email-to=ann@example.com"])
+        .args([
+            "--notify-cmd",
+            &command,
+            "--notify-url",
+            &server.url("/hook"),
+        ])
+        .args(["--summary-json", summary.to_str().unwrap()])
+        .args(["--report", report.to_str().unwrap()])
+        .args(args)
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+    let summary = std::fs::read(&summary).unwrap();
+    let posts = server.requests().into_iter();
+    Ended {
+        code: done.status.code(),
+        told: std::fs::read_to_string(&told).unwrap_or_else(|_| panic!("not told: {stderr}")),
+        summary: serde_json::from_slice(&summary).unwrap_or_else(|_| panic!("none: {stderr}")),
+        has_report: report.exists(),
+        mails: stderr.matches("Email Sent!").count(),
+        posts: posts
+            .filter(|request| request.starts_with("POST /hook"))
+            .count(),
+        stderr,
+    }
+}
+
+#[test]
+fn after_a_stdout_that_was_closed_everything_is_told_as_after_any_run() {
+    for args in [
+        &[][..],
+        &["--json"],
+        &["--json", "--body", "--ordered"],
+        &["--csv"],
+        &["-w", "%{url}\\n"],
+        &["--print0"],
+        &["--json", "-o", "out", "--timeline"],
+    ] {
+        let ended = end(args, "| head -c1 > /dev/null; exit ${PIPESTATUS[0]}");
+        let stderr = &ended.stderr;
+        assert_eq!(ended.code, Some(141), "{args:?}: {stderr}");
+        assert_eq!(ended.told, "interrupted 141\n", "{args:?}");
+        assert!(ended.has_report, "{args:?}: {stderr}");
+        assert_eq!((ended.mails, ended.posts), (1, 1), "{args:?}: {stderr}");
+        let summary = &ended.summary;
+        assert_eq!(summary["exit_code"], 141);
+        assert_eq!(summary["ended_by"], "stdout was closed");
+        let count = |name: &str| summary[name].as_u64().unwrap();
+        assert_eq!(count("fetched") + count("left"), 200, "{summary}");
+        let first = format!("200 URLs: {} fetched, 0 failed, ", count("fetched"));
+        assert!(stderr.contains(&first), "{args:?}: {stderr}");
+        let drawn = stderr.contains("first byte");
+        assert_eq!(drawn, args.contains(&"--timeline"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn also_with_q_after_which_only_the_summary_is_missing() {
+    let ended = end(&["-q"], "| true; exit ${PIPESTATUS[0]}");
+    assert_eq!((ended.code, &*ended.stderr), (Some(141), ""));
+    assert_eq!((&*ended.told, ended.posts), ("interrupted 141\n", 1));
+    assert!(ended.has_report);
+}
+
+/// With both streams closed nobody can be told, but what else is to happen happens.
+#[test]
+fn a_closed_stderr_keeps_nobody_else_from_being_told() {
+    let ended = end(&["--json"], "2>&1 | true; exit ${PIPESTATUS[0]}");
+    assert_eq!(ended.code, Some(141));
+    assert_eq!((&*ended.told, ended.posts), ("interrupted 141\n", 1));
+    assert!(ended.has_report);
+}
+
+#[test]
+fn results_that_go_nowhere_from_the_start_are_no_reason_to_stay_silent() {
+    let ended = end(&[], ">&-");
+    assert_eq!((ended.code, &*ended.told), (Some(0), "ok 0\n"));
+    assert!(ended.stderr.contains("200 URLs: 200 fetched, 0 failed"));
+    if std::path::Path::new("/dev/full").exists() {
+        for format in ["--json", "--csv"] {
+            let ended = end(&[format], "> /dev/full");
+            assert_eq!((ended.code, &*ended.told), (Some(3), "broken 3\n"));
+            assert_eq!((ended.mails, ended.posts), (1, 1), "{}", ended.stderr);
+            assert_eq!(ended.summary["exit_code"], 3);
+            assert!(ended.has_report);
+            assert!(ended.stderr.contains("cannot write results: No space"));
+            assert!(
+                ended
+                    .stderr
+                    .contains("200 URLs: 0 fetched, 0 failed, 200 left")
+            );
+        }
+    }
+}
+
+/// Also where there is no run, and nothing but a text that was asked for.
+#[test]
+fn a_text_that_may_grow_no_more_is_an_error_with_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = Command::new("sh")
+        .args(["-c", "ulimit -f 0 && exec \"$0\" \"$@\" > page"])
+        .arg(binary().get_program())
+        .args(["--generate", "man"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(3), "{stderr}");
+    assert!(
+        stderr.contains("cannot write to stdout: File too large"),
+        "{stderr}"
+    );
+}
