@@ -8,11 +8,11 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use rustls::CertificateError;
-
 use super::clock::ConnectTimedOut;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
+use super::tls_error;
+use super::tunnel::{ProxyError, Refusal};
 use crate::model::{Cause, FetchError, chain_text};
 
 /// No more open files, for the system and for the process. std has no kind for them; the
@@ -38,13 +38,23 @@ pub enum Phase {
 pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> FetchError {
     let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
     let mut found = None;
+    let mut proxy = None;
     for link in Chain::of(&*error) {
+        if let Some(through) = link.downcast_ref::<ProxyError>() {
+            proxy = through.unreached();
+        }
         if let Some(class) = Class::of(link, phase) {
             found = Some((class, in_words(link)));
         }
     }
     match found {
-        Some((class, text)) => class.into_error(text, &error, phase),
+        Some((class, text)) => {
+            let text = match proxy {
+                Some(proxy) => format!("{text}, at the proxy {proxy}"),
+                None => text,
+            };
+            class.into_error(text, &error, phase)
+        }
         None => unknown(error),
     }
 }
@@ -75,7 +85,7 @@ pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
         .any(|h2| h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR))
 }
 
-/// An error of no known type: proxies that refuse a tunnel, for one, have none.
+/// An error of no known type.
 fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
     let known = error.downcast_ref::<reqwest::Error>();
     let connecting = known.is_some_and(reqwest::Error::is_connect);
@@ -123,6 +133,9 @@ impl<'a> Iterator for Chain<'a> {
 /// What the deciding error says. An orderly end of an HTTP/2 connection reads "not a
 /// result of an error", which helps nobody.
 fn in_words(link: &(dyn Error + 'static)) -> String {
+    if let Some(tls) = link.downcast_ref::<rustls::Error>() {
+        return tls_error::in_words(tls);
+    }
     match link.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
         Some(h2::Reason::NO_ERROR) => "the server ended the connection (GOAWAY)".to_owned(),
         _ => chain_text(link),
@@ -137,9 +150,8 @@ enum Class {
     },
     Denied(NotPublic),
     ConnectTimeout(ConnectTimedOut),
-    Tls {
-        hint: Option<&'static str>,
-    },
+    Tls,
+    Proxy(Refusal),
     Refused,
     Unreachable,
     /// This machine allows no more open files.
@@ -163,10 +175,11 @@ impl Class {
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(*timed_out));
         }
-        if let Some(tls) = link.downcast_ref::<rustls::Error>() {
-            return Some(Self::Tls {
-                hint: tls_hint(tls),
-            });
+        if link.downcast_ref::<rustls::Error>().is_some() {
+            return Some(Self::Tls);
+        }
+        if let Some(proxy) = link.downcast_ref::<ProxyError>() {
+            return proxy.refusal().cloned().map(Self::Proxy);
         }
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
             // It shows what it has of the system only so, and not as its source.
@@ -198,11 +211,11 @@ impl Class {
             Self::ConnectTimeout(timed_out) => FetchError::ConnectTimeout {
                 limit: timed_out.limit,
             },
-            Self::Tls { hint } => FetchError::Tls {
-                cause: cause(match hint {
-                    Some(hint) => format!("{text}; {hint}"),
-                    None => text,
-                }),
+            Self::Tls => FetchError::Tls { cause: cause(text) },
+            Self::Proxy(refusal) => FetchError::Proxy {
+                status: refusal.status,
+                is_final: refusal.is_final,
+                cause: cause(text),
             },
             Self::Refused => FetchError::Refused { cause: cause(text) },
             Self::Unreachable => FetchError::Unreachable {
@@ -285,42 +298,11 @@ fn of_http2(error: &h2::Error) -> Option<Class> {
     })
 }
 
-fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
-    use rustls::{AlertDescription, PeerIncompatible};
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => Some(certificate_hint(certificate)),
-        rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
-        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
-            Some("the server speaks no version of TLS that is safe: 1.2 and 1.3 are")
-        }
-        rustls::Error::InvalidMessage(_) => Some("what the server sent is not TLS"),
-        _ => None,
-    }
-}
-
-fn certificate_hint(error: &CertificateError) -> &'static str {
-    match error {
-        CertificateError::UnknownIssuer => {
-            "the certificate has signed itself, or its authority is not known here: --cacert FILE \
-             names one to trust, and without the package ca-certificates none is known"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate has expired"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is not valid yet, if the clock of this machine is right"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the certificate is for another host"
-        }
-        _ => "a self-signed certificate, perhaps; -k accepts any",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::ErrorKind;
+    use rustls::CertificateError;
 
     fn kind(error: impl Error + Send + Sync + 'static, phase: Phase) -> ErrorKind {
         classify(error, phase).kind()

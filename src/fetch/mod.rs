@@ -14,9 +14,13 @@ mod fuzz;
 mod guard;
 mod http;
 mod options;
+mod proxy;
 mod received;
 mod spec;
 mod tls;
+mod tls_error;
+mod trust;
+mod tunnel;
 mod window;
 
 use std::future::Future;

@@ -193,6 +193,17 @@ pub enum FetchError {
         #[source]
         cause: Cause,
     },
+    /// A proxy was reached, and made no connection to the host.
+    #[error("the proxy refused: {cause}")]
+    Proxy {
+        /// The status it said to CONNECT, where it said one.
+        status: Option<StatusCode>,
+        /// Whether it would say the same again: it wants other credentials, or has a rule.
+        is_final: bool,
+        /// What it said.
+        #[source]
+        cause: Cause,
+    },
     /// No head in time, or the attempt took too long.
     #[error("{limit}")]
     Timeout {
@@ -305,6 +316,10 @@ fn cut_text(received: u64, expected: Option<u64>) -> String {
 
 fn status_text(status: StatusCode) -> String {
     match status.canonical_reason() {
+        // Only a proxy says it, to a request that it would pass on.
+        Some(reason) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            format!("407 {reason}; the proxy got no user and password, or wrong ones (-U)")
+        }
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
     }
@@ -321,6 +336,7 @@ impl FetchError {
             Self::Unreachable { .. } => ErrorKind::Unreachable,
             Self::ConnectTimeout { .. } => ErrorKind::ConnectTimeout,
             Self::Tls { .. } => ErrorKind::Tls,
+            Self::Proxy { .. } => ErrorKind::Proxy,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::Stalled { .. } => ErrorKind::Stalled,
             Self::Reset { .. } => ErrorKind::Reset,
@@ -344,6 +360,7 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dns { not_found, .. } => !not_found,
+            Self::Proxy { is_final, .. } => !is_final,
             Self::HostGivenUp { error, .. } => error.is_transient(),
             Self::Status { status, .. } => matches!(
                 status.as_u16(),
@@ -387,6 +404,17 @@ impl FetchError {
         }
     }
 
+    /// The status that a proxy refused the connection with, when it said one. It is none of the
+    /// host's.
+    #[must_use]
+    pub fn proxy_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Proxy { status, .. } => *status,
+            Self::HostGivenUp { error, .. } => error.proxy_status(),
+            _ => None,
+        }
+    }
+
     /// Whether this error means that no byte of the request left this machine, so that
     /// even a method that is not idempotent may be sent again (RFC 9110 §9.2.2).
     #[must_use]
@@ -397,6 +425,7 @@ impl FetchError {
                 | ErrorKind::Refused
                 | ErrorKind::Unreachable
                 | ErrorKind::ConnectTimeout
+                | ErrorKind::Proxy
         )
     }
 }
