@@ -14,11 +14,8 @@ use super::trust::is_ca_as_server;
 use crate::model::{chain_text, harmless};
 
 const NO_VERSION: &str = "the server speaks no version of TLS that is safe: 1.2 and 1.3 are";
-const NO_SUITE: &str = "the server has no cipher suite in common with this client, which has those \
-                        with AES-GCM or ChaCha20 and an ephemeral key exchange (no CBC, no RSA key \
-                        exchange)";
-const NO_GROUP: &str = "the server has no key-exchange group in common with this client, which has \
-                        X25519, P-256 and P-384";
+const SUITES: &str = "AES-GCM and ChaCha20 with ECDHE (no CBC, no RSA key exchange)";
+const GROUPS: &str = "X25519, P-256 and P-384";
 const NO_SIGNATURE: &str = "the server has no signature algorithm in common with this client";
 const NO_ALPN: &str = "the server speaks no HTTP version that it was offered";
 
@@ -102,7 +99,7 @@ fn of_certificate(error: &CertificateError) -> String {
 fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     if is_ca_as_server(error) {
         return "the certificate has signed itself, as that of an authority: --cacert FILE trusts \
-                exactly the one in the file"
+                exactly the one in the file, and -k accepts any"
             .to_owned();
     }
     match error.downcast_ref::<webpki::Error>() {
@@ -163,7 +160,9 @@ fn of_alert(alert: AlertDescription) -> String {
         Alert::ProtocolVersion => NO_VERSION.to_owned(),
         // Servers say no more when there is no cipher suite they like.
         Alert::HandshakeFailure | Alert::InsufficientSecurity => format!(
-            "the server ended the handshake ({}); most often because {NO_SUITE}",
+            "the server ended the handshake ({}): most often it has no cipher suite or key-exchange \
+             group in common with this client, which has {SUITES}, over {GROUPS}; or it wants a \
+             certificate of the client",
             named(alert)
         ),
         Alert::NoApplicationProtocol => NO_ALPN.to_owned(),
@@ -177,6 +176,14 @@ fn of_alert(alert: AlertDescription) -> String {
     }
 }
 
+fn no_suite() -> String {
+    format!("the server has no cipher suite in common with this client, which has {SUITES}")
+}
+
+fn no_group() -> String {
+    format!("the server has no key-exchange group in common with this client, which has {GROUPS}")
+}
+
 fn named(alert: AlertDescription) -> String {
     format!("alert {}", spelled_out(&alert))
 }
@@ -185,8 +192,8 @@ fn of_incompatible(why: &PeerIncompatible) -> String {
     match why {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => NO_VERSION.to_owned(),
-        PeerIncompatible::NoCipherSuitesInCommon => NO_SUITE.to_owned(),
-        PeerIncompatible::NoKxGroupsInCommon => NO_GROUP.to_owned(),
+        PeerIncompatible::NoCipherSuitesInCommon => no_suite(),
+        PeerIncompatible::NoKxGroupsInCommon => no_group(),
         PeerIncompatible::NoSignatureSchemesInCommon
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => NO_SIGNATURE.to_owned(),
         other => format!(
@@ -199,9 +206,9 @@ fn of_incompatible(why: &PeerIncompatible) -> String {
 fn of_misbehaved(why: &PeerMisbehaved) -> String {
     match why {
         PeerMisbehaved::SelectedUnofferedCipherSuite
-        | PeerMisbehaved::SelectedUnusableCipherSuiteForVersion => NO_SUITE.to_owned(),
+        | PeerMisbehaved::SelectedUnusableCipherSuiteForVersion => no_suite(),
         PeerMisbehaved::SelectedUnofferedKxGroup
-        | PeerMisbehaved::IllegalHelloRetryRequestWithUnofferedNamedGroup => NO_GROUP.to_owned(),
+        | PeerMisbehaved::IllegalHelloRetryRequestWithUnofferedNamedGroup => no_group(),
         PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme => NO_SIGNATURE.to_owned(),
         PeerMisbehaved::SelectedUnofferedApplicationProtocol => NO_ALPN.to_owned(),
         other => format!("the server broke the rules of TLS: {}", spelled_out(other)),
@@ -210,7 +217,7 @@ fn of_misbehaved(why: &PeerMisbehaved) -> String {
 
 fn of_message(why: &InvalidMessage) -> String {
     match why {
-        InvalidMessage::UnsupportedCurveType => NO_GROUP.to_owned(),
+        InvalidMessage::UnsupportedCurveType => no_group(),
         other => format!("what the server sent is not TLS: {}", spelled_out(other)),
     }
 }

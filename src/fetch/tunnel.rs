@@ -197,7 +197,7 @@ impl Refusal {
             text.push_str(if has_credentials {
                 "; it does not accept the user and password it was given (-U)"
             } else {
-                "; -x URL -U USER:@FILE gives it user and password"
+                "; give it user and password (-U USER:@FILE)"
             });
         }
         Self {
