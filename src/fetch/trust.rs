@@ -17,7 +17,7 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 use webpki::RawPublicKeyEntity;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 /// Every scheme a server may sign with. SHA-1 is what old servers have.
 const EVERY_SCHEME: [SignatureScheme; 13] = [
@@ -92,8 +92,8 @@ enum Source {
     File(FileCertificates),
 }
 
-/// The certificates of a file. Each is trusted as an authority, and each is trusted when a server
-/// shows exactly it.
+/// The certificates of a file. Those of authorities are trusted with what they have signed, and
+/// each is trusted when a server shows exactly it.
 #[derive(Debug)]
 pub struct FileCertificates {
     authorities: Option<Arc<WebPkiServerVerifier>>,
@@ -112,8 +112,11 @@ impl FileCertificates {
         let mut roots = RootCertStore::empty();
         let mut usable = Vec::new();
         for certificate in certificates {
-            let is_root = roots.add(certificate.clone()).is_ok();
-            if is_root || X509Certificate::from_der(&certificate).is_ok() {
+            let parsed = X509Certificate::from_der(&certificate).ok();
+            // Else whoever has the key of a server could sign for every other host.
+            let may_sign = parsed.as_ref().is_none_or(|(_, parsed)| may_sign(parsed));
+            let is_root = may_sign && roots.add(certificate.clone()).is_ok();
+            if is_root || parsed.is_some() {
                 usable.push(certificate);
             } else {
                 tracing::warn!("a certificate of the file can't be read, and is left out");
@@ -152,7 +155,10 @@ impl FileCertificates {
         authorities
             .verify_server_cert(certificate, intermediates, name, &[], now)
             .map_err(|error| match &error {
-                Error::InvalidCertificate(CertificateError::UnknownIssuer) => not_in_file(),
+                // A wrong signature: the authority has the name of one of the file, not its key.
+                Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                ) => not_in_file(),
                 Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))
                     if is_ca_as_server(&**inner) =>
                 {
@@ -160,6 +166,16 @@ impl FileCertificates {
                 }
                 _ => error,
             })
+    }
+}
+
+/// Whether it is the certificate of an authority. Before version 3 of X.509 none says so.
+fn may_sign(certificate: &X509Certificate<'_>) -> bool {
+    match (certificate.basic_constraints(), certificate.key_usage()) {
+        _ if certificate.version() != X509Version::V3 => true,
+        (Ok(Some(constraints)), _) => constraints.value.ca,
+        (_, Ok(Some(usage))) => usage.value.key_cert_sign(),
+        _ => false,
     }
 }
 

@@ -296,10 +296,14 @@ fn a_socks_proxy_that_refuses_says_why() {
             assert!(message.contains(reason), "{reason}: {message}");
         }
     }
-    let web = proxy();
+    let web = Server::start(|connection| {
+        connection.stream.read_exact(&mut [0; 3])?;
+        connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    });
     let url = web.url("").replace("http:", "socks5h:");
     let done = through(&url, &[]);
     assert_eq!(done.failure().0, ErrorKind::Proxy, "{}", done.message());
+    assert!(done.message().contains("SOCKS"), "{}", done.message());
 }
 
 #[test]

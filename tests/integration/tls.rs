@@ -1,6 +1,8 @@
 use fetchall::ErrorKind;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::NamedTempFile;
@@ -159,6 +161,28 @@ fn cacert_with_the_servers_own_certificate_trusts_exactly_that_one() {
         let server = TlsServer::start(config);
         refused(&trusting(&server.url(), &pem, &[]), what, reason);
     }
+}
+
+#[test]
+fn the_key_of_a_server_signs_for_no_other() {
+    let issued = |params: CertificateParams| {
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = localhost().signed_by(&key, &issuer).unwrap();
+        let key = key.serialize_pem();
+        let config = showing(certificate.der().to_vec(), Some(&key), VERSIONS[1]);
+        (issuer.pem(), TlsServer::start(config))
+    };
+    let (pem, server) = issued(CertificateParams::new(vec!["pinned.test".to_owned()]).unwrap());
+    let done = trusting(&server.url(), &pem, &[]);
+    refused(&done, "signed by a server", "none of those in the file");
+    let mut authority = CertificateParams::new(vec!["pinned.test".to_owned()]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (pem, server) = issued(authority);
+    fetched(
+        &trusting(&server.url(), &pem, &[]),
+        "signed by an authority",
+    );
 }
 
 #[test]
