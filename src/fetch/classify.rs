@@ -11,9 +11,8 @@ use std::sync::Arc;
 use super::clock::ConnectTimedOut;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
-use super::tls_error;
 use super::tunnel::{ProxyError, Refusal};
-use crate::model::{Cause, FetchError, chain_text};
+use crate::model::{Cause, FetchError, chain_text, tls_hint};
 
 /// No more open files, for the system and for the process. std has no kind for them; the
 /// numbers are the same on every Unix.
@@ -133,9 +132,6 @@ impl<'a> Iterator for Chain<'a> {
 /// What the deciding error says. An orderly end of an HTTP/2 connection reads "not a
 /// result of an error", which helps nobody.
 fn in_words(link: &(dyn Error + 'static)) -> String {
-    if let Some(tls) = link.downcast_ref::<rustls::Error>() {
-        return tls_error::in_words(tls);
-    }
     match link.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
         Some(h2::Reason::NO_ERROR) => "the server ended the connection (GOAWAY)".to_owned(),
         _ => chain_text(link),
@@ -150,7 +146,9 @@ enum Class {
     },
     Denied(NotPublic),
     ConnectTimeout(ConnectTimedOut),
-    Tls,
+    Tls {
+        hint: Option<&'static str>,
+    },
     Proxy(Refusal),
     Refused,
     Unreachable,
@@ -175,8 +173,10 @@ impl Class {
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(*timed_out));
         }
-        if link.downcast_ref::<rustls::Error>().is_some() {
-            return Some(Self::Tls);
+        if let Some(tls) = link.downcast_ref::<rustls::Error>() {
+            return Some(Self::Tls {
+                hint: tls_hint(tls),
+            });
         }
         if let Some(proxy) = link.downcast_ref::<ProxyError>() {
             return proxy.refusal().cloned().map(Self::Proxy);
@@ -211,7 +211,12 @@ impl Class {
             Self::ConnectTimeout(timed_out) => FetchError::ConnectTimeout {
                 limit: timed_out.limit,
             },
-            Self::Tls => FetchError::Tls { cause: cause(text) },
+            Self::Tls { hint } => FetchError::Tls {
+                cause: cause(match hint {
+                    Some(hint) => format!("{text}; {hint}"),
+                    None => text,
+                }),
+            },
             Self::Proxy(refusal) => FetchError::Proxy {
                 status: refusal.status,
                 is_final: refusal.is_final,

@@ -18,7 +18,6 @@ mod proxy;
 mod received;
 mod spec;
 mod tls;
-mod tls_error;
 mod trust;
 mod tunnel;
 mod window;

@@ -160,7 +160,7 @@ impl FileCertificates {
                     CertificateError::UnknownIssuer | CertificateError::BadSignature,
                 ) => not_in_file(),
                 Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))
-                    if is_ca_as_server(&**inner) =>
+                    if inner.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
                 {
                     not_in_file()
                 }
@@ -177,11 +177,6 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
         (_, Ok(Some(usage))) => usage.value.key_cert_sign(),
         _ => false,
     }
-}
-
-/// Whether the certificate of an authority was shown as that of a server.
-pub fn is_ca_as_server(error: &(dyn std::error::Error + 'static)) -> bool {
-    matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// What no certificate of the file vouches for. The hints for a run without such a file would

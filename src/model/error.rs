@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http::StatusCode;
 
 use super::kind::ErrorKind;
 use super::text::human_duration;
+use super::tls_text::tls_text;
 
 /// What lies under a [`FetchError`]: the text of the causes that matter, down to the
 /// last, and the error itself. Shared, so that one probe can fail many jobs.
@@ -48,10 +50,10 @@ impl Cause {
 /// An error and its sources in one line, outermost first; a source that only repeats
 /// what was said is left out.
 pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
-    let mut text = lower_first(&error.to_string());
+    let mut text = said(error);
     let mut next = error.source();
     while let Some(source) = next {
-        let said = lower_first(&source.to_string());
+        let said = said(source);
         if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
@@ -59,6 +61,23 @@ pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
         next = source.source();
     }
     text
+}
+
+/// What one error says. One of TLS comes inside of an `io::Error`, and says it as Rust code.
+fn said(error: &(dyn Error + 'static)) -> String {
+    let mut inner = error;
+    loop {
+        if let Some(tls) = inner.downcast_ref() {
+            return tls_text(tls);
+        }
+        let below = inner
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match below {
+            Some(below) => inner = below,
+            None => return lower_first(&error.to_string()),
+        }
+    }
 }
 
 /// Operating systems write `Connection refused`; inside a sentence it is lower case.
@@ -443,6 +462,16 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "could not connect: connection refused (os error 111)"
+        );
+    }
+
+    #[test]
+    fn an_error_of_tls_is_told_in_words_wherever_it_is() {
+        let expired = rustls::CertificateError::Expired;
+        let inner = io::Error::other(rustls::Error::InvalidCertificate(expired));
+        assert_eq!(
+            chain_text(&io::Error::other(inner)),
+            "the certificate has expired"
         );
     }
 

@@ -7,7 +7,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::NamedTempFile;
 
-use crate::support::{Authority, Done, Run, Server, TlsServer, VERSIONS, self_signed_pem, showing};
+use crate::support::{
+    Authority, Done, Run, Server, TlsServer, VERSIONS, pages, self_signed_pem, showing,
+};
 
 /// One https URL, trusting `authority`.
 fn fetch(server: &TlsServer, authority: &Authority, args: &[&str]) -> Done {
@@ -240,4 +242,25 @@ fn without_flags_the_flag_that_helps_is_named() {
     let done = Run::new().arg(old.url()).expect_exit(1);
     let message = done.message();
     assert!(message.contains("version 3 of X.509; -k"), "{message}");
+}
+
+#[test]
+fn the_server_of_a_notification_is_refused_in_words_too() {
+    let (_, config) = self_signed_pem(&localhost());
+    let (stranger, page) = (TlsServer::start(config), pages());
+    let file = Authority::new().file();
+    let done = Run::new()
+        .args([
+            &format!("--cacert={}", file.path().display()),
+            &format!("--notify-url={}", stranger.url()),
+            &page.url("/a"),
+        ])
+        .go();
+    assert!(
+        done.stderr
+            .contains("none of those in the file of --cacert"),
+        "{}",
+        done.stderr
+    );
+    assert!(!done.stderr.contains("OtherError"), "{}", done.stderr);
 }

@@ -10,8 +10,8 @@ use rustls::{
     PeerMisbehaved,
 };
 
-use super::trust::is_ca_as_server;
-use crate::model::{chain_text, harmless};
+use super::error::chain_text;
+use super::text::harmless;
 
 const NO_VERSION: &str = "the server speaks no version of TLS that is safe: 1.2 and 1.3 are";
 const SUITES: &str = "AES-GCM and ChaCha20 with ECDHE (no CBC, no RSA key exchange)";
@@ -22,9 +22,8 @@ const NO_ALPN: &str = "the server speaks no HTTP version that it was offered";
 /// Names of a certificate that are told.
 const SHOWN_NAMES: usize = 3;
 
-/// The whole message, with a hint where there is one. None names a flag that was given: with
-/// `--insecure` no certificate is refused, and with `--cacert` the verifier has errors of its own.
-pub fn in_words(error: &Error) -> String {
+/// What it says.
+pub fn tls_text(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(certificate) => of_certificate(certificate),
         Error::AlertReceived(alert) => of_alert(*alert),
@@ -55,10 +54,7 @@ pub fn in_words(error: &Error) -> String {
 fn of_certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => {
-            "the certificate has signed itself, or its authority is not known here: --cacert FILE \
-             trusts it, or the authority that signed it; without the package ca-certificates none \
-             is known"
-                .to_owned()
+            "the certificate has signed itself, or its authority is not known here".to_owned()
         }
         CertificateError::Expired => "the certificate has expired".to_owned(),
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -71,24 +67,23 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForName => "the certificate is for another host".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => of_name(presented),
         CertificateError::Revoked => "the certificate was revoked".to_owned(),
-        CertificateError::BadEncoding => "the certificate can't be read; -k accepts any".to_owned(),
+        CertificateError::BadEncoding => "the certificate can't be read".to_owned(),
         CertificateError::BadSignature => {
             "a signature does not fit the key that it should be made with, or the key is too short \
-             to be safe; -k accepts any"
+             to be safe"
                 .to_owned()
         }
         CertificateError::UnhandledCriticalExtension => {
-            "the certificate has a critical extension that is not known here; -k accepts any"
-                .to_owned()
+            "the certificate has a critical extension that is not known here".to_owned()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "a certificate is signed in a way that is no longer safe (SHA-1, MD5, a short key), or \
-             not known here; -k accepts any"
+             not known here"
                 .to_owned()
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the certificate is not one for servers; -k accepts any".to_owned()
+            "the certificate is not one for servers".to_owned()
         }
         CertificateError::Other(OtherError(inner)) => of_other(&**inner),
         other => format!("the certificate is refused: {}", spelled_out(other)),
@@ -97,20 +92,43 @@ fn of_certificate(error: &CertificateError) -> String {
 
 /// What webpki says, and rustls has no error of its own for.
 fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    if is_ca_as_server(error) {
-        return "the certificate has signed itself, as that of an authority: --cacert FILE trusts \
-                exactly the one in the file, and -k accepts any"
-            .to_owned();
-    }
     match error.downcast_ref::<webpki::Error>() {
-        Some(webpki::Error::UnsupportedCertVersion) => {
-            "the certificate is not of version 3 of X.509; -k accepts any".to_owned()
+        Some(webpki::Error::CaUsedAsEndEntity) => {
+            "the certificate has signed itself, as that of an authority".to_owned()
         }
-        Some(other) => format!(
-            "the certificate is refused: {}; -k accepts any",
-            spelled_out(other)
-        ),
+        Some(webpki::Error::UnsupportedCertVersion) => {
+            "the certificate is not of version 3 of X.509".to_owned()
+        }
+        Some(other) => format!("the certificate is refused: {}", spelled_out(other)),
         None => chain_text(error),
+    }
+}
+
+/// The flag that helps. With `--insecure` no certificate is refused, and with `--cacert` a verifier
+/// has errors of its own where that would be the hint: none names a flag that was given.
+pub fn tls_hint(error: &Error) -> Option<&'static str> {
+    let Error::InvalidCertificate(certificate) = error else {
+        return None;
+    };
+    match certificate {
+        CertificateError::UnknownIssuer => Some(
+            "--cacert FILE trusts it, or the authority that signed it; without the package \
+             ca-certificates none is known",
+        ),
+        CertificateError::Other(OtherError(inner)) => match inner.downcast_ref()? {
+            webpki::Error::CaUsedAsEndEntity => {
+                Some("--cacert FILE trusts exactly the one in the file, and -k accepts any")
+            }
+            _ => Some("-k accepts any"),
+        },
+        CertificateError::BadEncoding
+        | CertificateError::BadSignature
+        | CertificateError::UnhandledCriticalExtension
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        | CertificateError::InvalidPurpose
+        | CertificateError::InvalidPurposeContext { .. } => Some("-k accepts any"),
+        _ => None,
     }
 }
 
@@ -245,6 +263,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("something else")]
+    struct Plain;
+
     /// What no message may hold: it is how Rust shows a value.
     fn shows_no_value(text: &str) {
         for mark in ["(", "{", "Error", "::"] {
@@ -261,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_is_told_in_words() {
+    fn every_error_is_told_tls_text() {
         let date = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let certificates = [
             CertificateError::BadEncoding,
@@ -296,13 +318,13 @@ mod tests {
             CertificateError::Other(OtherError(Arc::new(
                 webpki::Error::PathLenConstraintViolated,
             ))),
-            CertificateError::Other(OtherError(Arc::new(super::super::trust::NotInFile))),
+            CertificateError::Other(OtherError(Arc::new(Plain))),
         ];
         for error in certificates {
-            shows_no_value(&in_words(&Error::InvalidCertificate(error)));
+            shows_no_value(&tls_text(&Error::InvalidCertificate(error)));
         }
         for code in 0..=255 {
-            shows_no_value(&in_words(&Error::AlertReceived(code.into())));
+            shows_no_value(&tls_text(&Error::AlertReceived(code.into())));
         }
         for error in [
             Error::PeerIncompatible(PeerIncompatible::ServerRejectedEncryptedClientHello(None)),
@@ -314,10 +336,10 @@ mod tests {
                 got_type: rustls::ContentType::Handshake,
             },
             Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch),
-            Error::Other(OtherError(Arc::new(super::super::trust::NotInFile))),
+            Error::Other(OtherError(Arc::new(Plain))),
             Error::HandshakeNotComplete,
         ] {
-            shows_no_value(&in_words(&error));
+            shows_no_value(&tls_text(&error));
         }
     }
 
@@ -345,7 +367,7 @@ mod tests {
                 "alert decode error",
             ),
         ] {
-            let text = in_words(&error);
+            let text = tls_text(&error);
             assert!(text.contains(named), "{named} in {text}");
         }
     }
