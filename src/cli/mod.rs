@@ -289,7 +289,8 @@ pub struct Cli {
     /// Proxy for everything; '' for none.
     ///
     /// Its scheme is http, https, socks4, socks4a, socks5 or socks5h [default: as HTTP_PROXY,
-    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY say].
+    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY say; entries of NO_PROXY are names, addresses, networks,
+    /// any of them with a port, or *].
     #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
     pub proxy: Option<String>,
     /// Credentials for the proxy of -x, as with -u.
@@ -304,11 +305,15 @@ pub struct Cli {
     )]
     pub proxy_user: Option<String>,
     /// Accept any certificate.
+    ///
+    /// Neither its signatures are checked nor whether the server has its key: anybody in between
+    /// can read and change everything.
     #[arg(short = 'k', long, help_heading = "Request")]
     pub insecure: bool,
     /// Certificate authorities to trust, in PEM.
     ///
-    /// They are trusted instead of the system's.
+    /// They are trusted instead of the system's. A server's own certificate may be among them: it
+    /// is trusted when the server shows exactly it, has its key, and name and dates fit.
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     pub cacert: Option<PathBuf>,
     /// Addresses to connect to: HOST:PORT:ADDR[,ADDR].
@@ -502,7 +507,7 @@ pub struct Cli {
     /// Quotes are for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
     ///
     /// Without SPEC 30 % of all requests meet faults that pass. SPEC is a list of KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable,
-    /// connect_timeout, tls, timeout, stalled, reset, truncated, protocol, redirect, decode,
+    /// connect_timeout, tls, proxy, timeout, stalled, reset, truncated, protocol, redirect, decode,
     /// slow, or a status from 400 to 599. The same list and seed give the same faults.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Practice")]
     pub simulate_failure: Option<Option<String>>,

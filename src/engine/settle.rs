@@ -123,7 +123,11 @@ pub fn settled(
             Outcome::Fetched(Box::new(Fetched { head, saved }))
         }
         (Ok(_), None) => Outcome::Skipped,
-        (Err(error), _) => Outcome::Failed(error),
+        (Err(error), _) => {
+            let of_proxy = error.proxy_status().map(|status| status.as_u16());
+            record.status = record.status.or(of_proxy);
+            Outcome::Failed(error)
+        }
     };
     record.outcome = outcome.name();
     Settled::new(attempt.job.place, record, outcome, attempt.job.raw).with_tries(tries)

@@ -72,7 +72,12 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Unreachable {
             exhausted: false, ..
         }
-        | FetchError::ConnectTimeout { .. } => Verdict::NotConnected(error.clone()),
+        | FetchError::ConnectTimeout { .. }
+        // A tunnel is made to one host: when it fails and may not the next time, the host behind
+        // the proxy is what is out of reach, most often.
+        | FetchError::Proxy {
+            is_final: false, ..
+        } => Verdict::NotConnected(error.clone()),
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
         } if wire.waits_for_room() => Verdict::Nothing,
@@ -90,7 +95,9 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
         | FetchError::Checksum(_) => Verdict::Answered,
+        // Wrong credentials or a rule of the proxy's: nothing is learned of the host.
         FetchError::Dns { .. }
+        | FetchError::Proxy { .. }
         | FetchError::Unreachable { .. }
         | FetchError::InvalidUrl { .. }
         | FetchError::Denied(_)

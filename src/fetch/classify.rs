@@ -8,13 +8,12 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use rustls::CertificateError;
-
 use super::clock::ConnectTimedOut;
 use super::connect::local_port;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
-use crate::model::{Cause, FetchError, chain_text};
+use super::tunnel::{ProxyError, Refusal};
+use crate::model::{Cause, FetchError, chain_text, tls_hint};
 
 /// No more open files, for the system and for the process. std has no kind for them; the
 /// numbers are the same on every Unix.
@@ -39,13 +38,23 @@ pub enum Phase {
 pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> FetchError {
     let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
     let mut found = None;
+    let mut proxy = None;
     for link in Chain::of(&*error) {
+        if let Some(through) = link.downcast_ref::<ProxyError>() {
+            proxy = through.unreached();
+        }
         if let Some(class) = Class::of(link, phase) {
             found = Some((class, in_words(link)));
         }
     }
     match found {
-        Some((class, text)) => class.into_error(text, &error, phase),
+        Some((class, text)) => {
+            let text = match proxy {
+                Some(proxy) => format!("{text}, at the proxy {proxy}"),
+                None => text,
+            };
+            class.into_error(text, &error, phase)
+        }
         None => unknown(error),
     }
 }
@@ -116,7 +125,7 @@ pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
         .any(|hyper| hyper.is_parse() && !hyper.is_parse_status())
 }
 
-/// An error of no known type: proxies that refuse a tunnel, for one, have none.
+/// An error of no known type.
 fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
     let known = error.downcast_ref::<reqwest::Error>();
     let connecting = known.is_some_and(reqwest::Error::is_connect);
@@ -184,6 +193,7 @@ enum Class {
     Tls {
         hint: Option<&'static str>,
     },
+    Proxy(Refusal),
     Refused,
     Unreachable,
     /// This machine allows no more open files.
@@ -211,6 +221,9 @@ impl Class {
             return Some(Self::Tls {
                 hint: tls_hint(tls),
             });
+        }
+        if let Some(proxy) = link.downcast_ref::<ProxyError>() {
+            return proxy.refusal().cloned().map(Self::Proxy);
         }
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
             // It shows what it has of the system only so, and not as its source.
@@ -255,6 +268,11 @@ impl Class {
                     Some(hint) => format!("{text}; {hint}"),
                     None => text,
                 }),
+            },
+            Self::Proxy(refusal) => FetchError::Proxy {
+                status: refusal.status,
+                is_final: refusal.is_final,
+                cause: cause(text),
             },
             Self::Refused => FetchError::Refused { cause: cause(text) },
             Self::Unreachable => FetchError::Unreachable {
@@ -342,42 +360,11 @@ fn of_http2(error: &h2::Error, phase: Phase) -> Option<Class> {
     })
 }
 
-fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
-    use rustls::{AlertDescription, PeerIncompatible};
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => Some(certificate_hint(certificate)),
-        rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
-        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
-            Some("the server speaks no version of TLS that is safe: 1.2 and 1.3 are")
-        }
-        rustls::Error::InvalidMessage(_) => Some("what the server sent is not TLS"),
-        _ => None,
-    }
-}
-
-fn certificate_hint(error: &CertificateError) -> &'static str {
-    match error {
-        CertificateError::UnknownIssuer => {
-            "the certificate has signed itself, or its authority is not known here: --cacert FILE \
-             names one to trust, and without the package ca-certificates none is known"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate has expired"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is not valid yet, if the clock of this machine is right"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the certificate is for another host"
-        }
-        _ => "a self-signed certificate, perhaps; -k accepts any",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::ErrorKind;
+    use rustls::CertificateError;
 
     fn kind(error: impl Error + Send + Sync + 'static, phase: Phase) -> ErrorKind {
         classify(error, phase).kind()

@@ -15,8 +15,10 @@ use rustls::ClientConfig;
 use super::connect::{Made, Watch, is_retry, port_of_call};
 use super::descriptors::Descriptors;
 use super::dns::Resolver;
-use super::options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError};
+use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::proxy::Proxies;
 use super::tls;
+use super::tunnel::{Inquirer, ProxyLayer};
 
 /// How long an idle connection is kept: under the 5 s after which common servers close
 /// theirs, so that a request seldom meets a connection that is just being closed.
@@ -74,6 +76,8 @@ struct Maker {
     descriptors: Descriptors,
     resolver: Arc<Resolver>,
     tls: ClientConfig,
+    proxies: Option<Arc<Proxies>>,
+    inquirer: Arc<Inquirer>,
 }
 
 impl Clients {
@@ -95,6 +99,8 @@ impl Clients {
             descriptors: descriptors.clone(),
             resolver: Arc::new(resolver),
             tls: tls::config(options)?,
+            proxies: Proxies::new(options)?,
+            inquirer: Arc::new(Inquirer::new(options.connect_timeout)),
         };
         let clients = Self {
             maker,
@@ -162,7 +168,7 @@ impl fmt::Debug for Maker {
 impl Maker {
     fn make(&self, variant: Variant) -> Result<Generation, TransportError> {
         let made = Made::new(AtomicUsize::new(0));
-        let mut builder = self.builder(&made, variant.http1)?;
+        let mut builder = self.builder(&made, variant.http1);
         if variant.lenient {
             builder = builder
                 .http1_ignore_invalid_headers_in_responses(true)
@@ -178,7 +184,7 @@ impl Maker {
         Ok(Generation { client, made })
     }
 
-    fn builder(&self, made: &Made, http1: bool) -> Result<reqwest::ClientBuilder, TransportError> {
+    fn builder(&self, made: &Made, http1: bool) -> reqwest::ClientBuilder {
         let options = &self.options;
         let version = if http1 {
             HttpVersion::Http1
@@ -208,40 +214,31 @@ impl Maker {
             HttpVersion::Http1 => builder.http1_only(),
             HttpVersion::Http2PriorKnowledge => builder.http2_prior_knowledge(),
         };
-        Ok(match &options.proxy {
-            // A proxy resolves the names itself, or is an inner address: nothing could be
-            // checked.
-            Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
-            Proxy::Environment if options.deny_private => builder.no_proxy(),
-            // It would be asked for every request.
-            Proxy::Environment if !environment_names_a_proxy()? => builder.no_proxy(),
-            Proxy::Environment => builder,
-            Proxy::Direct => builder.no_proxy(),
-            Proxy::Url(url) => {
-                builder.proxy(reqwest::Proxy::all(url.0.clone()).map_err(client_error)?)
-            }
-        })
-    }
-}
-
-/// Whether one is named. One that can't be used would be passed over without a word, and the
-/// requests would go out directly.
-fn environment_names_a_proxy() -> Result<bool, TransportError> {
-    let names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
-        .iter()
-        .flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
-    let mut is_named = false;
-    for name in names {
-        let Some(value) = std::env::var_os(&name).filter(|value| !value.is_empty()) else {
-            continue;
-        };
-        is_named = true;
-        let value = value.to_string_lossy();
-        if let Err(cause) = ProxyUrl::parse(&value) {
-            return Err(TransportError::EnvironmentProxy { name, cause });
+        match &self.proxies {
+            Some(proxies) => builder
+                .proxy(proxies.for_client())
+                .connector_layer(self.proxy_layer()),
+            None => builder.no_proxy(),
         }
     }
-    Ok(is_named)
+
+    fn proxy_layer(&self) -> ProxyLayer {
+        let (resolver, mut tls) = (Arc::clone(&self.resolver), self.tls.clone());
+        // CONNECT over HTTP/2 is another thing.
+        tls.alpn_protocols = vec!["http/1.1".into()];
+        ProxyLayer {
+            inquirer: Arc::clone(&self.inquirer),
+            builder: Arc::new(move || {
+                reqwest::Client::builder()
+                    .redirect(reqwest::redirect::Policy::none())
+                    .retry(reqwest::retry::never())
+                    .pool_max_idle_per_host(0)
+                    .http1_only()
+                    .dns_resolver(Arc::clone(&resolver))
+                    .tls_backend_preconfigured(tls.clone())
+            }),
+        }
+    }
 }
 
 fn client_error(error: reqwest::Error) -> TransportError {

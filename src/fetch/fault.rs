@@ -16,6 +16,7 @@ use super::classify::{Phase, classify};
 use super::clock;
 use super::dns::LookupFailed;
 use super::spec::{Fault, FaultPlan};
+use super::tunnel::ProxyError;
 use super::{Body, Response, Transport};
 use crate::model::{Attempt, Cause, FetchError, ResponseHead, Wire};
 
@@ -115,6 +116,7 @@ impl<T: Transport> Transport for Faulty<T> {
                 Phase::Head,
             )),
             Fault::Tls => Err(expired_certificate()),
+            Fault::Proxy => Err(classify(ProxyError::simulated(), Phase::Connect)),
             Fault::Status(status, wait) => Ok(made_up(status, wait.map(retry_after))),
             Fault::Protocol => Err(broken_protocol()),
             // Without a Location it fails at once; one that leads on could end well.

@@ -15,9 +15,12 @@ mod guard;
 mod habits;
 mod http;
 mod options;
+mod proxy;
 mod received;
 mod spec;
 mod tls;
+mod trust;
+mod tunnel;
 mod window;
 
 use std::future::Future;

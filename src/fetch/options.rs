@@ -76,7 +76,8 @@ impl std::fmt::Debug for ProxyUrl {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Proxy {
     /// As `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in small letters
-    /// or in capitals.
+    /// or in capitals. `NO_PROXY` has names, which stand for all below them, too, addresses,
+    /// networks (`10.0.0.0/8`) and `*` for all; with a port an entry is for that port alone.
     #[default]
     Environment,
     /// Through none.
@@ -99,9 +100,10 @@ pub struct HttpOptions {
     pub user: Option<Credentials>,
     /// Through which proxy requests go.
     pub proxy: Proxy,
-    /// Accept any certificate.
+    /// Accept any certificate, without a look at it or at the signatures made with its key.
     pub insecure: bool,
-    /// Authorities to trust instead of the system's, in PEM.
+    /// Authorities to trust instead of the system's, in PEM. A server's own certificate may be
+    /// among them: it is trusted when a server shows exactly it, and name and dates fit.
     pub cacert: Option<PathBuf>,
     /// Addresses that beat the name system.
     pub resolve: Vec<ResolveRule>,

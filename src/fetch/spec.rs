@@ -38,6 +38,8 @@ pub enum Fault {
     ConnectTimeout,
     /// A certificate that has expired.
     Tls,
+    /// A proxy that makes no tunnel for now.
+    Proxy,
     /// The head never comes.
     Timeout,
     /// The body stops in the middle, the connection stays.
@@ -58,12 +60,13 @@ pub enum Fault {
     Status(StatusCode, Option<Duration>),
 }
 
-const NAMES: [(&str, Fault); 13] = [
+const NAMES: [(&str, Fault); 14] = [
     ("dns", Fault::Dns),
     ("refused", Fault::Refused),
     ("unreachable", Fault::Unreachable),
     ("connect_timeout", Fault::ConnectTimeout),
     ("tls", Fault::Tls),
+    ("proxy", Fault::Proxy),
     ("timeout", Fault::Timeout),
     ("stalled", Fault::Stalled),
     ("reset", Fault::Reset),

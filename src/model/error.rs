@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http::StatusCode;
 
 use super::kind::ErrorKind;
 use super::text::human_duration;
+use super::tls_text::tls_text;
 
 /// What lies under a [`FetchError`]: the text of the causes that matter, down to the
 /// last, and the error itself. Shared, so that one probe can fail many jobs.
@@ -48,10 +50,10 @@ impl Cause {
 /// An error and its sources in one line, outermost first; a source that only repeats
 /// what was said is left out.
 pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
-    let mut text = lower_first(&error.to_string());
+    let mut text = said(error);
     let mut next = error.source();
     while let Some(source) = next {
-        let said = lower_first(&source.to_string());
+        let said = said(source);
         if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
@@ -59,6 +61,23 @@ pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
         next = source.source();
     }
     text
+}
+
+/// What one error says. One of TLS comes inside of an `io::Error`, and says it as Rust code.
+fn said(error: &(dyn Error + 'static)) -> String {
+    let mut inner = error;
+    loop {
+        if let Some(tls) = inner.downcast_ref() {
+            return tls_text(tls);
+        }
+        let below = inner
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match below {
+            Some(below) => inner = below,
+            None => return lower_first(&error.to_string()),
+        }
+    }
 }
 
 /// Operating systems write `Connection refused`; inside a sentence it is lower case.
@@ -193,6 +212,17 @@ pub enum FetchError {
         #[source]
         cause: Cause,
     },
+    /// A proxy was reached, and made no connection to the host.
+    #[error("the proxy refused: {cause}")]
+    Proxy {
+        /// The status it said to CONNECT, where it said one.
+        status: Option<StatusCode>,
+        /// Whether it would say the same again: it wants other credentials, or has a rule.
+        is_final: bool,
+        /// What it said.
+        #[source]
+        cause: Cause,
+    },
     /// No head in time, or the attempt took too long.
     #[error("{limit}")]
     Timeout {
@@ -305,6 +335,10 @@ fn cut_text(received: u64, expected: Option<u64>) -> String {
 
 fn status_text(status: StatusCode) -> String {
     match status.canonical_reason() {
+        // Only a proxy says it, to a request that it would pass on.
+        Some(reason) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            format!("407 {reason}; the proxy got no user and password, or wrong ones (-U)")
+        }
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
     }
@@ -321,6 +355,7 @@ impl FetchError {
             Self::Unreachable { .. } => ErrorKind::Unreachable,
             Self::ConnectTimeout { .. } => ErrorKind::ConnectTimeout,
             Self::Tls { .. } => ErrorKind::Tls,
+            Self::Proxy { .. } => ErrorKind::Proxy,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::Stalled { .. } => ErrorKind::Stalled,
             Self::Reset { .. } => ErrorKind::Reset,
@@ -344,6 +379,7 @@ impl FetchError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dns { not_found, .. } => !not_found,
+            Self::Proxy { is_final, .. } => !is_final,
             Self::HostGivenUp { error, .. } => error.is_transient(),
             Self::Status { status, .. } => matches!(
                 status.as_u16(),
@@ -387,6 +423,17 @@ impl FetchError {
         }
     }
 
+    /// The status that a proxy refused the connection with, when it said one. It is none of the
+    /// host's.
+    #[must_use]
+    pub fn proxy_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Proxy { status, .. } => *status,
+            Self::HostGivenUp { error, .. } => error.proxy_status(),
+            _ => None,
+        }
+    }
+
     /// Whether this error means that no byte of the request left this machine, so that
     /// even a method that is not idempotent may be sent again (RFC 9110 §9.2.2).
     #[must_use]
@@ -397,6 +444,7 @@ impl FetchError {
                 | ErrorKind::Refused
                 | ErrorKind::Unreachable
                 | ErrorKind::ConnectTimeout
+                | ErrorKind::Proxy
         )
     }
 }
@@ -414,6 +462,16 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "could not connect: connection refused (os error 111)"
+        );
+    }
+
+    #[test]
+    fn an_error_of_tls_is_told_in_words_wherever_it_is() {
+        let expired = rustls::CertificateError::Expired;
+        let inner = io::Error::other(rustls::Error::InvalidCertificate(expired));
+        assert_eq!(
+            chain_text(&io::Error::other(inner)),
+            "the certificate has expired"
         );
     }
 

@@ -38,6 +38,8 @@ kinds! {
     ConnectTimeout = "connect_timeout",
     /// No secure connection.
     Tls = "tls",
+    /// A proxy made no connection to the host.
+    Proxy = "proxy",
     /// No head in time, or the attempt took too long.
     Timeout = "timeout",
     /// The body came too slowly.

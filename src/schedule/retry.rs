@@ -321,6 +321,24 @@ mod tests {
             (FetchError::ConnectTimeout { limit: second }, true, true),
             (FetchError::Tls { cause: cause() }, false, false),
             (
+                FetchError::Proxy {
+                    status: None,
+                    is_final: false,
+                    cause: cause(),
+                },
+                true,
+                true,
+            ),
+            (
+                FetchError::Proxy {
+                    status: None,
+                    is_final: true,
+                    cause: cause(),
+                },
+                false,
+                false,
+            ),
+            (
                 FetchError::Timeout {
                     limit: TimeLimit::Head(second),
                 },

@@ -4,7 +4,9 @@ use std::thread;
 
 use fetchall::ErrorKind;
 
-use crate::support::{Authority, Connection, Run, Server, TlsServer, response};
+use crate::support::{
+    Authority, Connection, Done, Run, Server, TlsServer, closed_port, header, response,
+};
 
 fn origin() -> Server {
     Server::http(|_| response("200 OK", &[], b"ok"))
@@ -85,19 +87,248 @@ fn https_goes_through_a_tunnel() {
     );
 }
 
+/// A proxy that says this to every CONNECT.
+fn refusing(status: &'static str) -> Server {
+    Server::http(move |_| response(status, &["Proxy-Authenticate: Basic realm=\"x\""], b""))
+}
+
+/// One https URL through this proxy.
+fn through(proxy: &str, args: &[&str]) -> Done {
+    Run::new()
+        .args(["--retries=2", "-x", proxy, "https://far.invalid/"])
+        .args(args.iter().copied())
+        .expect_exit(1)
+}
+
 #[test]
-fn a_proxy_that_refuses_the_tunnel_fails_the_job_with_a_reason() {
-    let proxy = Server::http(|_| response("403 Forbidden", &[], b""));
+fn a_proxy_that_refuses_the_tunnel_is_told_with_its_status_and_whether_it_may_pass() {
+    for (status, attempts) in [
+        ("403 Forbidden", 1),
+        ("404 Not Found", 1),
+        ("408 Request Timeout", 3),
+        ("429 Too Many Requests", 3),
+        ("502 Bad Gateway", 3),
+        ("503 Service Unavailable", 3),
+        ("302 Found", 3),
+    ] {
+        let proxy = refusing(status);
+        let done = through(&proxy.url(""), &[]);
+        let message = done.message();
+        assert_eq!(done.failure(), (ErrorKind::Proxy, attempts), "{message}");
+        assert!(
+            message.contains(&format!("{} says {status}", proxy.addr)),
+            "{message}"
+        );
+        let code = status[..3].parse().unwrap();
+        assert_eq!(done.record().status, Some(code), "{}", done.stdout);
+        let asked = proxy.requests();
+        assert!(
+            asked
+                .iter()
+                .all(|head| head.starts_with("CONNECT far.invalid:443 HTTP/1.1\r\n")),
+            "{asked:?}"
+        );
+    }
+}
+
+#[test]
+fn a_407_is_final_and_names_the_flag() {
+    let proxy = refusing("407 Proxy Authentication Required");
+    let done = through(&proxy.url(""), &[]);
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 1));
+    let message = done.message();
+    assert!(
+        message.contains("407 Proxy Authentication Required; give it user and password (-U"),
+        "{message}"
+    );
+    assert_eq!(done.record().status, Some(407));
+    assert_eq!(proxy.requests().len(), 1);
+
+    let done = through(&proxy.url(""), &["-U", "me:wrong"]);
+    let message = done.message();
+    assert!(message.contains("it does not accept the user"), "{message}");
+
+    // What is not tunnelled gets the status as its own.
     let done = Run::new()
-        .args(["--retries=0", "-x", &proxy.url(""), "https://far.invalid/"])
+        .args(["-x", &proxy.url(""), "http://far.invalid/"])
         .expect_exit(1);
-    assert_eq!(
-        done.failure(),
-        (ErrorKind::Unreachable, 1),
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+    assert!(done.message().contains("(-U)"), "{}", done.message());
+}
+
+#[test]
+fn the_refusal_of_one_url_is_not_that_of_the_next() {
+    let proxy = refusing("407 Proxy Authentication Required");
+    let urls = (0..8).map(|n| format!("https://far.invalid/{n}"));
+    let done = Run::new()
+        .args(["-x", &proxy.url("")])
+        .urls(urls)
+        .expect_exit(1);
+    for record in &done.records {
+        assert_eq!(record.attempts, 1, "{}", done.stdout);
+        assert!(!done.stdout.contains("given up"), "{}", done.stdout);
+    }
+}
+
+#[test]
+fn a_request_that_must_not_be_sent_twice_may_be_after_a_refused_tunnel() {
+    let proxy = refusing("503 Service Unavailable");
+    let done = through(&proxy.url(""), &["-d", "once"]);
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 3), "{}", done.message());
+}
+
+#[test]
+fn a_proxy_that_closes_instead_of_an_answer_is_tried_again() {
+    let proxy = Server::start(|connection| connection.request().map(drop));
+    let done = through(&proxy.url(""), &[]);
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 3), "{}", done.message());
+    assert!(
+        done.message().contains("closed the connection"),
         "{}",
         done.message()
     );
-    assert!(done.message().contains("tunnel"), "{}", done.message());
+    assert_eq!(done.record().status, None);
+}
+
+#[test]
+fn a_proxy_over_tls_is_asked_for_its_status_too() {
+    let authority = Authority::new();
+    let proxy = TlsServer::answering(authority.config("localhost", |_| {}), |_| {
+        response("403 Forbidden", &[], b"")
+    });
+    let url = proxy.url().replace("https://", "https://me:s3cret@");
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    let done = through(&url, &[&cacert]);
+    let message = done.message();
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 1), "{message}");
+    assert!(message.contains("403 Forbidden"), "{message}");
+    let asked = proxy.requests();
+    let knows = |head: &String| header(head, "proxy-authorization") == Some("Basic bWU6czNjcmV0");
+    assert!(asked.iter().all(knows), "{asked:?}");
+    assert!(!message.contains("s3cret"), "{message}");
+
+    // A certificate of the proxy's that is not trusted is told to be that.
+    let done = through(&proxy.url(), &[]);
+    let message = done.message();
+    assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{message}");
+    let name = format!("at the proxy localhost:{}", proxy.addr.port());
+    assert!(message.contains(&name), "{message}");
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_told_from_a_host_that_is_not_there() {
+    let nowhere = closed_port();
+    for scheme in ["http", "socks5h", "socks5", "socks4a"] {
+        for url in ["http://127.0.0.2/", "https://127.0.0.2/"] {
+            let proxy = format!("{scheme}://{nowhere}");
+            let done = Run::new()
+                .args(["--retries=0", "-x", &proxy, url])
+                .expect_exit(1);
+            let message = done.message();
+            assert_eq!(
+                done.failure(),
+                (ErrorKind::Refused, 1),
+                "{proxy}: {message}"
+            );
+            let name = format!("at the proxy {nowhere}");
+            assert!(message.contains(&name), "{proxy} {url}: {message}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_is_out_of_order_is_rehearsed() {
+    let done = Run::new()
+        .args([
+            "--retries=1",
+            "--simulate-failure=proxy=100%",
+            "http://far.invalid/",
+        ])
+        .expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 2), "{}", done.message());
+    assert!(done.message().contains("503"), "{}", done.message());
+}
+
+/// A SOCKS5 proxy that chooses this way to authenticate, and answers this to what comes then.
+fn socks_saying(method: u8, then: &'static [u8]) -> Server {
+    Server::start(move |connection| {
+        connection.stream.read_exact(&mut [0; 3])?;
+        connection.send(&[5, method])?;
+        let _ = connection.stream.read(&mut [0; 512])?;
+        connection.send(then)?;
+        connection.hang()
+    })
+}
+
+#[test]
+fn a_socks_proxy_that_refuses_says_why() {
+    const ANYWHERE: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 0];
+    for (method, code, user, attempts, reason) in [
+        (0, 1, None, 3, "general server failure"),
+        (0, 2, None, 1, "connection not allowed"),
+        (0, 4, None, 3, "host unreachable"),
+        (0, 5, None, 3, "connection refused"),
+        (0xff, 0, None, 1, "it wants user and password (-U"),
+        (0xff, 0, Some("me:x"), 1, "it takes no user and password"),
+        (2, 9, Some("me:x"), 1, "it does not accept this user"),
+    ] {
+        let answer = if method == 2 {
+            vec![1, code]
+        } else {
+            [&[5, code], ANYWHERE].concat()
+        };
+        let proxy = socks_saying(method, answer.leak());
+        let url = proxy.url("").replace("http:", "socks5h:");
+        let user = user.map(|user| ["-U", user]).unwrap_or_default();
+        let user: Vec<_> = user.into_iter().filter(|arg| !arg.is_empty()).collect();
+        for target in ["http://far.invalid/", "https://far.invalid/"] {
+            let done = Run::new()
+                .args(["--retries=2", "-x", &url, target])
+                .args(user.iter().copied())
+                .expect_exit(1);
+            let message = done.message();
+            assert_eq!(
+                done.failure(),
+                (ErrorKind::Proxy, attempts),
+                "{reason}: {message}"
+            );
+            assert!(message.contains(reason), "{reason}: {message}");
+        }
+    }
+    let web = Server::start(|connection| {
+        connection.stream.read_exact(&mut [0; 3])?;
+        connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    });
+    let url = web.url("").replace("http:", "socks5h:");
+    let done = through(&url, &[]);
+    assert_eq!(done.failure().0, ErrorKind::Proxy, "{}", done.message());
+    assert!(done.message().contains("SOCKS"), "{}", done.message());
+}
+
+#[test]
+fn no_proxy_excepts_addresses_and_ports() {
+    let (proxy, origin) = (proxy(), origin());
+    let port = origin.addr.port();
+    for (exceptions, is_direct) in [
+        ("*".to_owned(), true),
+        (format!("127.0.0.1:{port}"), true),
+        ("127.0.0.0/8".to_owned(), true),
+        (format!("a.test, 127.0.0.1:{port}"), true),
+        ("127.0.0.1:1".to_owned(), false),
+        ("127.0.0.2".to_owned(), false),
+        ("10.0.0.0/8".to_owned(), false),
+    ] {
+        for name in ["NO_PROXY", "no_proxy"] {
+            let done = Run::new()
+                .env("http_proxy", proxy.url(""))
+                .env(name, &*exceptions)
+                .arg(origin.url("/"))
+                .expect_exit(0);
+            let bytes = if is_direct { 2 } else { 14 };
+            assert_eq!(done.record().bytes, Some(bytes), "{name}={exceptions}");
+        }
+    }
 }
 
 /// RFC 1928, just enough of it: no authentication, CONNECT, any address.

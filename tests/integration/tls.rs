@@ -1,9 +1,18 @@
 use fetchall::ErrorKind;
 
-use crate::support::{Authority, Run, Server, TlsServer};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tempfile::NamedTempFile;
+
+use crate::support::{
+    Authority, Done, Run, Server, TlsServer, VERSIONS, pages, self_signed_pem, showing,
+};
 
 /// One https URL, trusting `authority`.
-fn fetch(server: &TlsServer, authority: &Authority, args: &[&str]) -> crate::support::Done {
+fn fetch(server: &TlsServer, authority: &Authority, args: &[&str]) -> Done {
     let file = authority.file();
     let cacert = format!("--cacert={}", file.path().display());
     Run::new()
@@ -64,4 +73,194 @@ fn without_any_authority_http_works_and_https_says_why_not() {
         "{}",
         error.message
     );
+}
+
+/// The certificate of a fixture, and its file.
+fn fixture(name: &str) -> (Vec<u8>, String) {
+    let pem = std::fs::read_to_string(format!("fixtures/certificates/{name}")).unwrap();
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    (certificate.to_vec(), pem)
+}
+
+/// One https URL, trusting the certificates of this file.
+fn trusting(url: &str, pem: &str, args: &[&str]) -> Done {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    Run::new()
+        .args([&format!("--cacert={}", file.path().display()), url])
+        .args(args.iter().copied())
+        .go()
+}
+
+fn fetched(done: &Done, what: &str) {
+    assert_eq!(done.record().bytes, Some(6), "{what}: {}", done.stdout);
+}
+
+/// It failed once, for this reason, and advises nothing that was done already.
+fn refused(done: &Done, what: &str, reason: &str) {
+    let message = done.message();
+    assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{what}: {message}");
+    assert!(message.contains(reason), "{what}: {message}");
+    assert!(!message.contains("--cacert FILE"), "{what}: {message}");
+}
+
+#[test]
+fn k_accepts_whatever_a_server_shows() {
+    let rubbish = b"this is no certificate".to_vec();
+    for (what, certificate) in [
+        ("version 1 of X.509", fixture("v1.pem").0),
+        ("1024 bits and SHA-1", fixture("weak.pem").0),
+        ("no certificate", rubbish),
+        ("nothing", Vec::new()),
+    ] {
+        for version in VERSIONS {
+            // The key is not that of the certificate: nothing can be checked with a key that
+            // can't be read.
+            let server = TlsServer::start(showing(certificate.clone(), None, version));
+            let done = Run::new().args(["-k", &server.url()]).go();
+            fetched(&done, what);
+        }
+    }
+}
+
+fn localhost() -> CertificateParams {
+    CertificateParams::new(vec!["localhost".to_owned()]).unwrap()
+}
+
+#[test]
+fn cacert_with_the_servers_own_certificate_trusts_exactly_that_one() {
+    let mut authority = localhost();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let mut common_name = CertificateParams::new(Vec::new()).unwrap();
+    common_name
+        .distinguished_name
+        .push(DnType::CommonName, "localhost");
+    for (what, params) in [
+        ("plain", localhost()),
+        ("as an authority", authority),
+        ("with a common name alone", common_name),
+    ] {
+        let (pem, config) = self_signed_pem(&params);
+        let server = TlsServer::start(config);
+        fetched(&trusting(&server.url(), &pem, &[]), what);
+        // One that is the same but for its key.
+        let (other, _) = self_signed_pem(&params);
+        let done = trusting(&server.url(), &other, &[]);
+        refused(&done, what, "none of those in the file of --cacert");
+        let rule = format!("--resolve=other.test:{}:127.0.0.1", server.addr.port());
+        let url = server.url().replace("localhost", "other.test");
+        let done = trusting(&url, &pem, &[&rule]);
+        refused(&done, what, "is for another host: localhost");
+    }
+    for (what, from, to, reason) in [
+        ("expired", 2001, 2002, "has expired, on 2002-01-01"),
+        ("too early", 4001, 4002, "not valid yet, if the clock"),
+    ] {
+        let mut params = localhost();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        let (pem, config) = self_signed_pem(&params);
+        let server = TlsServer::start(config);
+        refused(&trusting(&server.url(), &pem, &[]), what, reason);
+    }
+}
+
+#[test]
+fn the_key_of_a_server_signs_for_no_other() {
+    let issued = |params: CertificateParams| {
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = localhost().signed_by(&key, &issuer).unwrap();
+        let key = key.serialize_pem();
+        let config = showing(certificate.der().to_vec(), Some(&key), VERSIONS[1]);
+        (issuer.pem(), TlsServer::start(config))
+    };
+    let (pem, server) = issued(CertificateParams::new(vec!["pinned.test".to_owned()]).unwrap());
+    let done = trusting(&server.url(), &pem, &[]);
+    refused(&done, "signed by a server", "none of those in the file");
+    let mut authority = CertificateParams::new(vec!["pinned.test".to_owned()]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (pem, server) = issued(authority);
+    fetched(
+        &trusting(&server.url(), &pem, &[]),
+        "signed by an authority",
+    );
+}
+
+#[test]
+fn cacert_takes_a_certificate_of_version_1_but_only_from_who_has_its_key() {
+    let (certificate, pem) = fixture("v1.pem");
+    let key = std::fs::read_to_string("fixtures/certificates/v1.key").unwrap();
+    for version in VERSIONS {
+        let server = TlsServer::start(showing(certificate.clone(), Some(&key), version));
+        fetched(&trusting(&server.url(), &pem, &[]), "its own key");
+        let thief = TlsServer::start(showing(certificate.clone(), None, version));
+        let done = trusting(&thief.url(), &pem, &[]);
+        refused(&done, "another key", "a signature does not fit the key");
+        assert!(thief.requests().is_empty());
+    }
+}
+
+#[test]
+fn a_file_may_hold_authorities_servers_and_what_can_not_be_read() {
+    let authority = Authority::new();
+    let signed = TlsServer::start(authority.config("localhost", |_| {}));
+    let (own, config) = self_signed_pem(&localhost());
+    let pinned = TlsServer::start(config);
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n\
+                  -----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+    let authority = std::fs::read_to_string(authority.file().path()).unwrap();
+    let all = format!("{broken}{authority}{broken}{own}");
+    fetched(&trusting(&signed.url(), &all, &[]), "signed");
+    fetched(&trusting(&pinned.url(), &all, &[]), "pinned");
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), broken).unwrap();
+    let cacert = format!("--cacert={}", file.path().display());
+    let done = Run::new()
+        .text()
+        .args([&cacert, &signed.url()])
+        .expect_exit(2);
+    assert!(
+        done.stderr
+            .contains("no certificate in PEM that can be used"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn without_flags_the_flag_that_helps_is_named() {
+    let (_, config) = self_signed_pem(&localhost());
+    let server = TlsServer::start(config);
+    let done = Run::new().arg(server.url()).expect_exit(1);
+    assert!(
+        done.message().contains("--cacert FILE"),
+        "{}",
+        done.message()
+    );
+    let old = TlsServer::start(showing(fixture("v1.pem").0, None, VERSIONS[1]));
+    let done = Run::new().arg(old.url()).expect_exit(1);
+    let message = done.message();
+    assert!(message.contains("version 3 of X.509; -k"), "{message}");
+}
+
+#[test]
+fn the_server_of_a_notification_is_refused_in_words_too() {
+    let (_, config) = self_signed_pem(&localhost());
+    let (stranger, page) = (TlsServer::start(config), pages());
+    let file = Authority::new().file();
+    let done = Run::new()
+        .args([
+            &format!("--cacert={}", file.path().display()),
+            &format!("--notify-url={}", stranger.url()),
+            &page.url("/a"),
+        ])
+        .go();
+    assert!(
+        done.stderr
+            .contains("none of those in the file of --cacert"),
+        "{}",
+        done.stderr
+    );
+    assert!(!done.stderr.contains("OtherError"), "{}", done.stderr);
 }

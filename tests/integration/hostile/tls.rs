@@ -52,12 +52,20 @@ fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
             "not valid yet, if the clock",
         ),
         ("wrong host", other_host, "for another host"),
-        ("unknown authority", stranger, "--cacert"),
-        ("self-signed", self_signed(false), "has signed itself"),
+        (
+            "unknown authority",
+            stranger,
+            "not signed by an authority in it",
+        ),
+        (
+            "self-signed",
+            self_signed(false),
+            "none of those in the file",
+        ),
         (
             "self-signed, as an authority",
             self_signed(true),
-            "self-signed",
+            "none of those in the file",
         ),
     ] {
         let server = TlsServer::start(config);
@@ -93,6 +101,10 @@ fn says(bytes: &'static [u8]) -> Done {
 const HELLO_1_1: &[u8] = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
     0123456789abcdef0123456789abcdef\x00\x00\x2f\x00";
 
+/// The same for TLS 1.2.
+const HELLO_1_2_CBC: &[u8] = b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03\
+    0123456789abcdef0123456789abcdef\x00\x00\x2f\x00";
+
 #[test]
 fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
     for (what, bytes, reason) in [
@@ -111,7 +123,22 @@ fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
         (
             "an alert: handshake failure",
             b"\x15\x03\x03\x00\x02\x02\x28",
-            "HandshakeFailure",
+            "no cipher suite or key-exchange group in common",
+        ),
+        (
+            "an alert: a certificate of the client",
+            b"\x15\x03\x03\x00\x02\x02\x74",
+            "wants to see a certificate of the client",
+        ),
+        (
+            "an alert without a name",
+            b"\x15\x03\x03\x00\x02\x02\xfe",
+            "ended the connection (alert",
+        ),
+        (
+            "a cipher suite that was not offered",
+            HELLO_1_2_CBC,
+            "no cipher suite in common",
         ),
         (
             "a record that is too large",
@@ -126,6 +153,12 @@ fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
     ] {
         let done = says(bytes);
         no_tls(&done, what, reason);
+        // Neither of them would change anything.
+        let message = done.message();
+        assert!(
+            !message.contains("-k") && !message.contains("--cacert"),
+            "{message}"
+        );
     }
 }
 

@@ -23,6 +23,6 @@ pub use server::{
 };
 pub use smtp::{MailServer, USER};
 pub use terminal::Terminal;
-pub use tls::{Authority, TlsServer, self_signed};
+pub use tls::{Authority, TlsServer, VERSIONS, self_signed, self_signed_pem, showing};
 pub use warc::{Warc, WarcRecord};
 pub use warcio::warcio_checks;

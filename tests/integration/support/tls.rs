@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ServerConfig;
-use rustls::{ServerConnection, StreamOwned};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConnection, StreamOwned, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
 
 use super::response;
@@ -68,6 +70,41 @@ pub fn self_signed(is_authority: bool) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     server_config(certificate.der().clone(), &key)
+}
+
+/// A certificate that has signed itself, and a server that shows it.
+pub fn self_signed_pem(params: &CertificateParams) -> (String, ServerConfig) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (
+        certificate.pem(),
+        server_config(certificate.der().clone(), &key),
+    )
+}
+
+/// Every version of TLS that is spoken.
+pub const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS12, &rustls::version::TLS13];
+
+/// A server that shows these bytes as its certificate, whatever they are, and signs with `key`, a
+/// PEM, or with one that nothing fits.
+pub fn showing(
+    certificate: Vec<u8>,
+    key: Option<&str>,
+    version: &'static SupportedProtocolVersion,
+) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = match key {
+        Some(pem) => PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap(),
+        None => PrivateKeyDer::try_from(KeyPair::generate().unwrap().serialize_der()).unwrap(),
+    };
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let shown = CertifiedKey::new(vec![certificate.into()], key);
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
 }
 
 fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig {

@@ -1,0 +1,302 @@
+//! Through which proxy a request goes: that of the options, or those that the environment names.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use super::options::{HttpOptions, Proxy, ProxyUrl, TransportError};
+use super::tunnel;
+
+/// The proxies of a run.
+#[derive(Debug, Default)]
+pub struct Proxies {
+    http: Option<ProxyUrl>,
+    https: Option<ProxyUrl>,
+    exceptions: Exceptions,
+}
+
+impl Proxies {
+    /// Those that the options name; none if requests go out directly.
+    ///
+    /// # Errors
+    /// When a proxy does not go with the other options, or can't be used. One of the environment
+    /// that can't be used would be passed over otherwise, and requests would go out directly.
+    pub fn new(options: &HttpOptions) -> Result<Option<Arc<Self>>, TransportError> {
+        let proxies = match &options.proxy {
+            Proxy::Direct => return Ok(None),
+            // A proxy resolves the names itself, or is an inner address: nothing could be
+            // checked.
+            Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
+            Proxy::Environment if options.deny_private => return Ok(None),
+            Proxy::Url(url) => Self {
+                http: Some(url.clone()),
+                https: Some(url.clone()),
+                exceptions: Exceptions::default(),
+            },
+            Proxy::Environment => Self::named_by(|name| {
+                let value = std::env::var_os(name)?;
+                Some(value.to_string_lossy().into_owned())
+            })?,
+        };
+        let is_named = proxies.http.is_some() || proxies.https.is_some();
+        Ok(is_named.then(|| Arc::new(proxies)))
+    }
+
+    /// Those of an environment.
+    fn named_by(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TransportError> {
+        let first = |name: &str| {
+            [name.to_owned(), name.to_lowercase()]
+                .into_iter()
+                // For a CGI program it is a header of the request, which anybody may send.
+                .filter(|name| name != "HTTP_PROXY" || variable("REQUEST_METHOD").is_none())
+                .find_map(|name| {
+                    let value = variable(&name).filter(|value| !value.is_empty())?;
+                    Some((name, value))
+                })
+        };
+        let proxy = |name: &str| match first(name) {
+            None => Ok(None),
+            Some((name, value)) => ProxyUrl::parse(&value)
+                .map(Some)
+                .map_err(|cause| TransportError::EnvironmentProxy { name, cause }),
+        };
+        let all = proxy("ALL_PROXY")?;
+        Ok(Self {
+            http: proxy("HTTP_PROXY")?.or_else(|| all.clone()),
+            https: proxy("HTTPS_PROXY")?.or(all),
+            exceptions: first("NO_PROXY")
+                .map(|(_, list)| Exceptions::parse(&list))
+                .unwrap_or_default(),
+        })
+    }
+
+    /// The proxy for a URL.
+    fn of(&self, url: &Url) -> Option<&Url> {
+        let proxy = match url.scheme() {
+            "https" => &self.https,
+            _ => &self.http,
+        };
+        let proxy = proxy.as_ref().filter(|_| !self.exceptions.cover(url))?;
+        Some(&proxy.0)
+    }
+
+    /// As the client wants to have it. It is asked where a connection is made, which is when the
+    /// connection's route becomes known.
+    pub fn for_client(self: &Arc<Self>) -> reqwest::Proxy {
+        let proxies = Arc::clone(self);
+        reqwest::Proxy::custom(move |url| {
+            let proxy = proxies.of(url)?;
+            tunnel::note_route(url, proxy);
+            Some(proxy.clone())
+        })
+    }
+}
+
+/// What `NO_PROXY` excepts, by curl's rules: a name stands for itself and all below it, whether it
+/// begins with a dot or not; an address may be a network; `*` alone stands for all. As elsewhere,
+/// an entry with a port is for that port alone.
+#[derive(Debug, Default)]
+struct Exceptions(Vec<Exception>);
+
+#[derive(Debug)]
+struct Exception {
+    hosts: Hosts,
+    port: Option<u16>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Hosts {
+    All,
+    Network(IpNet),
+    Below(String),
+}
+
+impl Exceptions {
+    fn parse(list: &str) -> Self {
+        let entries = list.split(|c: char| c == ',' || c.is_whitespace());
+        Self(entries.filter_map(Exception::parse).collect())
+    }
+
+    fn cover(&self, url: &Url) -> bool {
+        let Some(host) = url.host() else {
+            return false;
+        };
+        let port = url.port_or_known_default();
+        self.0
+            .iter()
+            .any(|entry| (entry.port.is_none() || entry.port == port) && entry.hosts.cover(&host))
+    }
+}
+
+impl Exception {
+    fn parse(entry: &str) -> Option<Self> {
+        // An IPv6 address is not a name with a port.
+        if let Some(network) = network(entry) {
+            let hosts = Hosts::Network(network);
+            return Some(Self { hosts, port: None });
+        }
+        let with_port = entry
+            .rsplit_once(':')
+            .and_then(|(host, port)| Some((host, Some(port.parse().ok()?))));
+        let (host, port) = with_port.unwrap_or((entry, None));
+        let hosts = Hosts::parse(host)?;
+        Some(Self { hosts, port })
+    }
+}
+
+impl Hosts {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::All);
+        }
+        let inner = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'));
+        if let Some(network) = network(inner.unwrap_or(text)) {
+            return Some(Self::Network(network));
+        }
+        let name = text.trim_start_matches('*').trim_start_matches('.');
+        let name = name.trim_end_matches('.');
+        // As it stands in a URL: in small letters, and in ASCII.
+        match Host::parse(name) {
+            Ok(Host::Domain(name)) => Some(Self::Below(name)),
+            Ok(Host::Ipv4(address)) => Some(Self::Network(IpAddr::from(address).into())),
+            Ok(Host::Ipv6(address)) => Some(Self::Network(IpAddr::from(address).into())),
+            Err(_) => None,
+        }
+    }
+
+    fn cover(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
+            (Self::All, _) => true,
+            (Self::Network(network), Host::Ipv4(address)) => {
+                network.contains(&IpAddr::from(*address))
+            }
+            (Self::Network(network), Host::Ipv6(address)) => {
+                network.contains(&IpAddr::from(*address))
+            }
+            (Self::Below(name), Host::Domain(host)) => {
+                let rest = host.trim_end_matches('.').strip_suffix(name.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An address, or a network as `10.0.0.0/8`.
+fn network(text: &str) -> Option<IpNet> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or(address).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers(list: &str, url: &str) -> bool {
+        Exceptions::parse(list).cover(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn no_proxy_is_read_as_curl_does_and_with_ports() {
+        for (list, covered, others) in [
+            (
+                "*",
+                vec!["http://a.test/", "http://127.0.0.1/", "https://[::1]:8/"],
+                vec![],
+            ),
+            (
+                "a.test",
+                vec!["http://a.test/", "http://b.a.test:8080/", "http://A.TEST./"],
+                vec!["http://ba.test/", "http://test/", "http://a.test.b/"],
+            ),
+            (
+                ".a.test",
+                vec!["http://a.test/", "https://c.b.a.test/"],
+                vec!["http://ba.test/"],
+            ),
+            (
+                "*.a.test",
+                vec!["http://b.a.test/"],
+                vec!["http://ba.test/"],
+            ),
+            (
+                "a.test:8080, b.test:443",
+                vec![
+                    "http://a.test:8080/",
+                    "http://x.a.test:8080/",
+                    "https://b.test/",
+                ],
+                vec!["http://a.test/", "https://a.test/", "http://b.test/"],
+            ),
+            (
+                "127.0.0.1:81",
+                vec!["http://127.0.0.1:81/"],
+                vec!["http://127.0.0.1/", "http://127.0.0.2:81/"],
+            ),
+            (
+                "[::1]:81 fe80::/10",
+                vec!["http://[::1]:81/", "http://[fe80::2]/"],
+                vec!["http://[::1]/", "http://[::2]:81/"],
+            ),
+            (
+                "::1",
+                vec!["http://[::1]/", "http://[::1]:81/"],
+                vec!["http://[::2]/"],
+            ),
+            ("[::1]", vec!["http://[::1]:81/"], vec![]),
+            (
+                "10.0.0.0/8",
+                vec!["http://10.1.2.3/", "https://10.255.0.1:4/"],
+                vec!["http://11.0.0.1/", "http://a10.test/"],
+            ),
+            ("bücher.test", vec!["http://www.bücher.test/"], vec![]),
+            ("", vec![], vec!["http://a.test/", "http://127.0.0.1/"]),
+            (" , ,", vec![], vec!["http://a.test/"]),
+            (".", vec![], vec!["http://a.test/"]),
+        ] {
+            for url in covered {
+                assert!(covers(list, url), "{list:?} covers {url}");
+            }
+            for url in others {
+                assert!(!covers(list, url), "{list:?} does not cover {url}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_for_each_scheme() {
+        let proxies = |variables: &[(&str, &str)]| {
+            let variables = variables.to_vec();
+            Proxies::named_by(|name| {
+                let found = variables.iter().find(|(known, _)| *known == name)?;
+                Some(found.1.to_owned())
+            })
+        };
+        let of = |proxies: &Proxies, url: &str| {
+            let url = Url::parse(url).unwrap();
+            proxies.of(&url).map(Url::to_string)
+        };
+        let both = proxies(&[
+            ("http_proxy", "one:3128"),
+            ("ALL_PROXY", "socks5://two:1080"),
+            ("HTTPS_PROXY", ""),
+            ("no_proxy", "c.test"),
+        ])
+        .unwrap();
+        assert_eq!(of(&both, "http://a.test/").unwrap(), "http://one:3128/");
+        assert_eq!(of(&both, "https://a.test/").unwrap(), "socks5://two:1080");
+        assert_eq!(of(&both, "https://c.test/"), None);
+        let cgi = [("HTTP_PROXY", "http://evil:1"), ("REQUEST_METHOD", "GET")];
+        assert_eq!(of(&proxies(&cgi).unwrap(), "http://a.test/"), None);
+        let error = proxies(&[("https_proxy", "ftp://me:secret@x")]).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("https_proxy") && !text.contains("secret"),
+            "{text}"
+        );
+    }
+}
