@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use fetchall::{
     Config, Credentials, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy,
-    ReportOptions, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
+    ReportOptions, RetryRules, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
 };
 use http::{HeaderValue, Method, header};
 
@@ -30,6 +30,9 @@ pub enum UsageError {
     /// `--simulate-failure`.
     #[error("--simulate-failure: {0}")]
     Spec(SpecError),
+    /// `--retry-on`.
+    #[error("--retry-on: {0}")]
+    RetryOn(SpecError),
     /// What would be written is an input.
     #[error("--{option} {}: it is also an input, and would be lost; name another file", path.display())]
     WritesInput { option: &'static str, path: PathBuf },
@@ -77,6 +80,7 @@ impl UsageError {
     pub fn option(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
+            Self::RetryOn(_) => Some(("retry_on", "retry-on")),
             Self::WritesInput { option, .. }
             | Self::WritesOutput { option, .. }
             | Self::WritesStdout { option } => match *option {
@@ -117,6 +121,9 @@ impl TryFrom<Cli> for Config {
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
         set_limits(&mut config, &cli);
+        if let Some(list) = &cli.retry_on {
+            config.retry.rules = RetryRules::parse(list).map_err(UsageError::RetryOn)?;
+        }
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
         config.faults = faults(&cli)?;

@@ -24,7 +24,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that are none here.
-const FLAGS: [(&[&str], &str); 33] = [
+const FLAGS: [(&[&str], &str); 34] = [
     (
         &[
             "-O",
@@ -76,6 +76,14 @@ const FLAGS: [(&[&str], &str); 33] = [
     (
         &["-t", "--tries", "--retry"],
         "--retries N is the number of tries after the first",
+    ),
+    (
+        &[
+            "--retry-on-http-error",
+            "--retry-all-errors",
+            "--retry-connrefused",
+        ],
+        "--retry-on LIST names what is retried besides the usual: 404,5xx,tls",
     ),
     (
         &["--wait", "--delay"],

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use siphasher::sip::SipHasher13;
@@ -53,8 +53,20 @@ impl Ended {
 
     /// There will be another attempt, at once: nothing has failed.
     fn goes_on<T, S>(&mut self, engine: &Engine<T, S>) -> &mut Before {
+        self.goes_on_as(engine, TryOutcome::GoesOn)
+    }
+
+    fn goes_on_as<T, S>(&mut self, engine: &Engine<T, S>, outcome: TryOutcome) -> &mut Before {
         let now = now();
-        self.goes_back(engine, TryOutcome::GoesOn, now, now)
+        self.goes_back(engine, outcome, now, now)
+    }
+
+    /// The same request will be sent again, free of charge.
+    fn is_resent<T, S>(&mut self, engine: &Engine<T, S>) -> &mut Before {
+        self.attempt.number -= 1;
+        let before = self.goes_on_as(engine, TryOutcome::Resent);
+        before.total_resends += 1;
+        before
     }
 
     /// There will be another attempt, which may start at `again`.
@@ -157,7 +169,13 @@ pub async fn go_on<T: Transport, S: BodyStore>(
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
             redirect.apply(&mut ended.attempt);
-            ended.goes_on(engine).resends = 0;
+            ended.goes_on_as(engine, TryOutcome::Redirected).resends = 0;
+            lease.hand_over(ended.attempt, &feedback);
+        }
+        Ok(Step::HeadRefused) => {
+            let before = ended.is_resent(engine);
+            before.head_refused = true;
+            before.resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
@@ -165,8 +183,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
             if !ended.was_unheard() {
                 return failed(engine, lease, ended, error, &mut feedback).await;
             }
-            ended.attempt.number -= 1;
-            ended.goes_on(engine).resends += 1;
+            ended.is_resent(engine).resends += 1;
             lease.hand_over(ended.attempt, &feedback);
         }
     }
@@ -244,6 +261,7 @@ async fn failed<T: Transport, S: BodyStore>(
         Decision::Retry(wait) => (wait, true, false),
         Decision::Hold(wait) => (wait, false, true),
         Decision::BackOff(wait) => (wait, true, true),
+        Decision::Poll(wait) => return poll(engine, lease, ended, wait, feedback),
     };
     let end = now();
     let until = after(end, wait);
@@ -268,6 +286,28 @@ async fn failed<T: Transport, S: BodyStore>(
     if holds_host {
         feedback.hold = Some(until);
     }
+    lease.park(ended.attempt, until, feedback);
+}
+
+/// What was asked for is still being made: nothing has failed, and the same request goes to the
+/// same place again, also after redirects. To begin at their start could order it anew.
+fn poll<T, S>(
+    engine: &Engine<T, S>,
+    lease: Lease,
+    mut ended: Ended,
+    wait: Duration,
+    feedback: &Feedback,
+) {
+    let end = now();
+    let until = after(end, wait);
+    let before = ended.goes_back(engine, TryOutcome::GoesOn, end, until);
+    before.resends = 0;
+    before.waited = before.waited.saturating_add(wait);
+    tracing::info!(
+        url = ended.attempt.url().as_str(),
+        "202: still being made; asked again in {}",
+        human_duration(wait)
+    );
     lease.park(ended.attempt, until, feedback);
 }
 

@@ -559,6 +559,7 @@ async fn limits_without_an_end_do_not_overflow() {
         max_delay: Duration::MAX,
         retry_after_max: Duration::MAX,
         max_wait: Duration::MAX,
+        ..RetryPolicy::default()
     };
     let shutdown = bench.shutdown.clone();
     tokio::spawn(async move {

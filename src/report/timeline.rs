@@ -89,20 +89,35 @@ enum Cell {
     Connect,
     Wait,
     Body,
+    Redirect,
+    Resend,
     GoesOn,
     Failed,
 }
 
 impl Cell {
     /// In the order of the legend.
-    const SHOWN: [(Self, &str); 6] = [
+    const SHOWN: [(Self, &str); 8] = [
         (Self::Queue, "queue"),
         (Self::Connect, "connect"),
         (Self::Wait, "first byte"),
         (Self::Body, "body"),
-        (Self::GoesOn, "redirect"),
+        (Self::Redirect, "redirect"),
+        (Self::Resend, "sent again"),
+        (Self::GoesOn, "goes on"),
         (Self::Failed, "failed"),
     ];
+
+    /// What stands where an attempt ended so.
+    fn mark(outcome: TryOutcome) -> Self {
+        match outcome {
+            TryOutcome::Failed(_) => Self::Failed,
+            TryOutcome::Redirected => Self::Redirect,
+            TryOutcome::Resent => Self::Resend,
+            TryOutcome::GoesOn => Self::GoesOn,
+            TryOutcome::Fetched => Self::Body,
+        }
+    }
 
     fn character(self, ascii: bool) -> char {
         let (plain, drawn) = match self {
@@ -111,7 +126,9 @@ impl Cell {
             Self::Connect => ('c', '░'),
             Self::Wait => ('=', '▒'),
             Self::Body => ('#', '█'),
-            Self::GoesOn => ('>', '›'),
+            Self::Redirect => ('>', '›'),
+            Self::Resend => ('r', '↻'),
+            Self::GoesOn => ('+', '»'),
             Self::Failed => ('x', '✗'),
         };
         if ascii { plain } else { drawn }
@@ -124,7 +141,7 @@ impl Cell {
             Self::Connect => "\u{1b}[33m",
             Self::Wait => "\u{1b}[34m",
             Self::Body => "\u{1b}[32m",
-            Self::GoesOn => "\u{1b}[36m",
+            Self::Redirect | Self::Resend | Self::GoesOn => "\u{1b}[36m",
             Self::Failed => "\u{1b}[31m",
         }
     }
@@ -161,7 +178,7 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
         let took = duration(row.took());
         let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
     }
-    legend(&mut text, style);
+    legend(&mut text, &picked.rows, style);
     compare(&mut text, summary, style);
     text.pop();
     text
@@ -259,11 +276,7 @@ impl Scale {
         }
         let mut cells: Vec<_> = cover.iter().map(most_of).collect();
         for one in tries {
-            let mark = match one.outcome {
-                TryOutcome::Failed(_) => Cell::Failed,
-                TryOutcome::GoesOn => Cell::GoesOn,
-                TryOutcome::Fetched => Cell::Body,
-            };
+            let mark = Cell::mark(one.outcome);
             // The cell it ends in, not the one that begins when it ends.
             let last = (self.cell_of(one.end).ceil() as usize).clamp(1, self.cells) - 1;
             if let Some(cell) = cells.get_mut(last)
@@ -334,12 +347,28 @@ fn paint(text: &str, cell: Cell, style: TimelineStyle) -> String {
     }
 }
 
-fn legend(text: &mut String, style: TimelineStyle) {
-    let parts = Cell::SHOWN.map(|(cell, name)| {
+/// What the characters mean. Those that are rare stand there only where they are used, and
+/// what does not fit goes to another line.
+fn legend(text: &mut String, rows: &[Row], style: TimelineStyle) {
+    let tries = rows.iter().flat_map(|row| &row.tries);
+    let is_used = |cell| tries.clone().any(|one| Cell::mark(one.outcome) == cell);
+    let is_rare = |cell| matches!(cell, Cell::Resend | Cell::GoesOn);
+    let mut column = 0;
+    for (cell, name) in Cell::SHOWN {
+        if is_rare(cell) && !is_used(cell) {
+            continue;
+        }
+        let columns = 2 + name.len();
+        let gap = match column {
+            0 => "",
+            _ if column + 2 + columns > style.width.max(LEAST_WIDTH) => "\n",
+            _ => "  ",
+        };
+        column = if gap == "  " { column + 2 } else { 0 } + columns;
         let character = cell.character(style.ascii).to_string();
-        format!("{} {name}", paint(&character, cell, style))
-    });
-    let _ = writeln!(text, "{}", parts.join("  "));
+        let _ = write!(text, "{gap}{} {name}", paint(&character, cell, style));
+    }
+    text.push('\n');
 }
 
 /// What waiting for one after another would have cost, to scale.
@@ -417,7 +446,7 @@ mod tests {
             ..one
         };
         let moved = Try {
-            outcome: TryOutcome::GoesOn,
+            outcome: TryOutcome::Redirected,
             ..one(0, 100, None, Some(400), 400)
         };
         let rows = vec![
@@ -432,7 +461,41 @@ mod tests {
                 ],
             ),
         ];
-        Picked { rows, of: 3 }
+        Picked {
+            rows,
+            sent: 3,
+            unsent: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_no_redirect() {
+        let ended = |outcome, one: Try| Try { outcome, ..one };
+        let mut picked = picked();
+        picked.rows.push(row(
+            4,
+            "200",
+            vec![
+                ended(TryOutcome::Resent, one(0, 0, None, None, 400)),
+                ended(TryOutcome::GoesOn, one(400, 400, None, Some(800), 1000)),
+                one(1000, 1000, None, Some(1100), 1200),
+            ],
+        ));
+        let style = TimelineStyle {
+            width: 70,
+            color: false,
+            ascii: true,
+        };
+        let text = draw(&picked, &summary(), style);
+        let end = text.split_once("200     /4").unwrap().1;
+        assert_eq!(
+            end.lines().take(3).collect::<Vec<_>>(),
+            [
+                "      =========r========####+==###                      1.2s",
+                ". queue  c connect  = first byte  # body  > redirect  r sent again",
+                "+ goes on  x failed"
+            ]
+        );
     }
 
     fn summary() -> Summary {

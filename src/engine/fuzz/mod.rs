@@ -160,6 +160,13 @@ fn look<F>(
             );
             Ok("redirected")
         }
+        Ok(Step::HeadRefused) => {
+            hold!(
+                attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
+                "HEAD is refused with {status:?}"
+            );
+            Ok("HEAD refused")
+        }
         Err(error) => {
             let message = error.to_string();
             hold!(!message.is_empty() && message.len() < 10_000, "{message:?}");
@@ -182,6 +189,7 @@ fn failed(kind: ErrorKind, status: Option<u16>) -> Result<&'static str, String> 
         ErrorKind::Protocol => "protocol, body",
         ErrorKind::Redirect if status.is_some() => "redirect",
         ErrorKind::Status if status.is_some_and(|status| !(200..300).contains(&status)) => "status",
+        ErrorKind::Status if status == Some(202) => "still being made",
         ErrorKind::Decode if status.is_some() => "decode",
         ErrorKind::TooLarge if status.is_some() => "too large",
         other => return Err(format!("{other} with {status:?}")),
