@@ -113,7 +113,7 @@ impl Hosts {
             let more = (host.failed, host.requests);
             (std::cmp::Reverse(more), *name)
         });
-        if self.others.requests > 0 {
+        if self.others.fetched + self.others.failed > 0 {
             all.push(("all other hosts", &self.others));
         }
         all
