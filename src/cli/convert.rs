@@ -121,9 +121,7 @@ impl TryFrom<Cli> for Config {
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
         set_limits(&mut config, &cli);
-        if let Some(list) = &cli.retry_on {
-            config.retry.rules = RetryRules::parse(list).map_err(UsageError::RetryOn)?;
-        }
+        config.retry.rules = retry_rules(&cli)?;
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
         config.faults = faults(&cli)?;
@@ -245,6 +243,14 @@ fn set_limits(config: &mut Config, cli: &Cli) {
         None => {}
     }
     config.http.connect_timeout = cli.connect_timeout;
+}
+
+fn retry_rules(cli: &Cli) -> Result<RetryRules, UsageError> {
+    let lists = cli.retry_on.iter().map(|list| RetryRules::parse(list));
+    lists
+        .reduce(|one, other| Ok(one?.followed_by(other?)))
+        .unwrap_or_else(|| Ok(RetryRules::default()))
+        .map_err(UsageError::RetryOn)
 }
 
 fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {

@@ -217,11 +217,11 @@ pub struct Cli {
     /// Also retry 404,5xx,tls; !500 takes out.
     ///
     /// LIST has statuses, classes such as 5xx and kinds of errors (--explain lists them), with
-    /// commas between; of several that fit a failure the last one counts. What is added is
-    /// retried --retries times; a Retry-After with it makes only that URL wait. 202: asked again
-    /// also without Retry-After; !202: taken as it is.
+    /// commas between; it can be given several times, and of all that fit a failure the last one
+    /// counts. What is added is retried --retries times; a Retry-After with it makes only that URL
+    /// wait. 202: asked again also without Retry-After; !202: taken as it is.
     #[arg(long, value_name = "LIST", help_heading = "Retry")]
-    pub retry_on: Option<String>,
+    pub retry_on: Vec<String>,
 
     /// Limit for DNS, TCP and TLS.
     ///
@@ -397,7 +397,7 @@ pub struct Cli {
     /// Results as a template says, such as '%{url}\n'.
     ///
     /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line, input,
-    /// url, ok, outcome, status, error (its kind), message, attempts, final_url, redirects, http,
+    /// url, ok, outcome, status, error (its kind), message, attempts, resends, final_url, redirects, http,
     /// content_type, bytes, file, sha256, etag, last_modified, at, started_ms, ttfb_ms, elapsed_ms,
     /// total_ms and the others; json is the whole record, result the status or else the kind of error,
     /// origin the scheme, host and port. Names of curl are known, too: http_code, url_effective,

@@ -339,11 +339,14 @@ fn refuses_method(status: StatusCode) -> bool {
 
 /// The error of a status that brings no body.
 fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> Option<FetchError> {
+    if head.status.is_success() && head.status != StatusCode::ACCEPTED {
+        return None;
+    }
     let now = SystemTime::now();
     let asked = retry_after(&head.headers, now);
     let retry_after = match head.status {
         StatusCode::ACCEPTED if is_still_made(attempt, asked, rules) => asked,
-        status if status.is_success() => return None,
+        StatusCode::ACCEPTED => return None,
         // The server says when, or that nothing is left of what it allows.
         _ => asked.or_else(|| budget_gone(&head.headers, now)),
     };

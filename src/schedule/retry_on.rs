@@ -64,6 +64,13 @@ impl RetryRules {
         })
     }
 
+    /// The items of another list after those of this one.
+    #[must_use]
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.items.extend(other.items);
+        self
+    }
+
     /// Whether this failure is worth another try in this run.
     #[must_use]
     pub fn is_retried(&self, error: &FetchError) -> bool {
@@ -217,6 +224,8 @@ mod tests {
         assert!(!rules("503,!5xx").is_retried(&status(503)));
         assert!(!rules("status,!status").is_retried(&status(503)));
         assert!(rules("!status,status").is_retried(&status(404)));
+        let both = rules("404").followed_by(rules("!404,tls"));
+        assert_eq!(both, rules("404,!404,tls"));
     }
 
     /// It is no failure, so what is said of failures does not mean it.

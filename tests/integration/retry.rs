@@ -5,6 +5,7 @@ use fetchall::ErrorKind;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, http2, literal};
 use crate::support::{Done, Out, Run, Server, response};
 
 /// Answers `first` to the first `n` requests, and 200 after that.
@@ -322,6 +323,31 @@ fn the_body_of_the_get_that_stands_for_a_head_is_not_read() {
     }
 }
 
+/// Over HTTP/2 only its stream ends; the connection goes on.
+#[test]
+fn over_http2_the_stream_of_such_a_get_is_reset() {
+    let server = http2(|peer, stream, number| match number % 2 {
+        0 => {
+            let no = literal(":status", "405");
+            peer.send(HEADERS, END_HEADERS | END_STREAM, stream, &no)
+        }
+        _ => {
+            peer.head(stream)?;
+            peer.send(DATA, 0, stream, &[b'x'; 5000])
+        }
+    });
+    let urls = (0..3).map(|n| server.url(&format!("/{n}")));
+    let done = Run::new()
+        .args(["-I", "-j1", "--http2-prior-knowledge"])
+        .urls(urls)
+        .expect_exit(0);
+    assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
+    for record in &done.records {
+        assert_eq!((record.bytes, record.resends), (Some(0), 1));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_listed_is_retried_and_what_is_taken_out_is_not() {
     let server = site(vec![status(404)], status(200)).await;
@@ -364,6 +390,8 @@ async fn a_list_is_an_option_like_any_other_and_shows_where_it_is_wrong() {
     let by_file = go(run().settings("retry-on = \"404\"\n"), 1);
     assert_eq!(by_variable.record().attempts, 2);
     assert_eq!(by_file.record().attempts, 2);
+    let lists = go(run().args(["--retry-on=404", "--retry-on=tls,!500"]), 1);
+    assert_eq!(lists.record().attempts, 2, "several lists are one");
 
     let done = go(run().text().arg("--retry-on=404,tsl,!500"), 2);
     assert!(
