@@ -1,6 +1,8 @@
 //! The run as a picture in the terminal, after it has ended: a row for each job, time along the
 //! width.
 
+mod cell;
+
 use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
@@ -8,7 +10,8 @@ use std::time::Duration;
 use super::fields::origin;
 use super::rows::{Picked, Row, Rows};
 use super::{Output, Reporter};
-use crate::model::{Event, Summary, Try, TryOutcome, human_duration, shorten};
+use crate::model::{Event, Summary, Try, human_duration, shorten};
+use cell::Cell;
 
 /// Rows at most: a screenful. The report for browsers has more.
 const MOST_ROWS: usize = 40;
@@ -78,72 +81,6 @@ impl Reporter for Timeline {
         // That nobody looks is no reason to end a run.
         let _ = self.output.end_line().and_then(|()| self.output.flush());
         Ok(())
-    }
-}
-
-/// What a cell of the picture shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cell {
-    Nothing,
-    Queue,
-    Connect,
-    Wait,
-    Body,
-    Redirect,
-    Resend,
-    GoesOn,
-    Failed,
-}
-
-impl Cell {
-    /// In the order of the legend.
-    const SHOWN: [(Self, &str); 8] = [
-        (Self::Queue, "queue"),
-        (Self::Connect, "connect"),
-        (Self::Wait, "first byte"),
-        (Self::Body, "body"),
-        (Self::Redirect, "redirect"),
-        (Self::Resend, "sent again"),
-        (Self::GoesOn, "goes on"),
-        (Self::Failed, "failed"),
-    ];
-
-    /// What stands where an attempt ended so.
-    fn mark(outcome: TryOutcome) -> Self {
-        match outcome {
-            TryOutcome::Failed(_) => Self::Failed,
-            TryOutcome::Redirected => Self::Redirect,
-            TryOutcome::Resent => Self::Resend,
-            TryOutcome::GoesOn => Self::GoesOn,
-            TryOutcome::Fetched => Self::Body,
-        }
-    }
-
-    fn character(self, ascii: bool) -> char {
-        let (plain, drawn) = match self {
-            Self::Nothing => (' ', ' '),
-            Self::Queue => ('.', '·'),
-            Self::Connect => ('c', '░'),
-            Self::Wait => ('=', '▒'),
-            Self::Body => ('#', '█'),
-            Self::Redirect => ('>', '›'),
-            Self::Resend => ('r', '↻'),
-            Self::GoesOn => ('+', '»'),
-            Self::Failed => ('x', '✗'),
-        };
-        if ascii { plain } else { drawn }
-    }
-
-    fn color(self) -> &'static str {
-        match self {
-            Self::Nothing => "",
-            Self::Queue => "\u{1b}[2m",
-            Self::Connect => "\u{1b}[33m",
-            Self::Wait => "\u{1b}[34m",
-            Self::Body => "\u{1b}[32m",
-            Self::Redirect | Self::Resend | Self::GoesOn => "\u{1b}[36m",
-            Self::Failed => "\u{1b}[31m",
-        }
     }
 }
 
@@ -411,7 +348,7 @@ pub(super) fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ErrorKind;
+    use crate::model::{ErrorKind, TryOutcome};
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
