@@ -65,7 +65,7 @@ fn status_page(status: StatusCode) -> String {
     let words = words.unwrap_or(match status.as_u16() {
         100..=199 => "An interim answer; fetchall waits for the one that follows.",
         202 => {
-            "Accepted. With Retry-After what was asked for is still being made: a GET or HEAD is sent again\nthen, which uses up no retry, until --max-wait is over; that has failed (status). Without it\nthe URL was fetched."
+            "Not an error without Retry-After: the URL was fetched. With it, what was asked for is still being made: a GET or HEAD is sent again then, which uses up no retry, and fails (status) once --max-wait is over."
         }
         200..=299 => "Not an error: the URL was fetched.",
         300..=399 => {

@@ -29,7 +29,7 @@ impl SpecError {
         Self::new(spec, start.min(spec.len()), place.len(), message)
     }
 
-    /// What is wrong, as it stands in the text.
+    /// The part of the text that is wrong.
     #[cfg(test)]
     pub(crate) fn marked(&self) -> &str {
         &self.spec[self.start..self.start + self.length]

@@ -284,8 +284,8 @@ fn paint(text: &str, cell: Cell, style: TimelineStyle) -> String {
     }
 }
 
-/// What the characters mean. Those that are rare stand there only where they are used, and
-/// what does not fit goes to another line.
+/// What the characters mean. Rare ones are listed only where they are used; what exceeds the
+/// width goes to another line.
 fn legend(text: &mut String, rows: &[Row], style: TimelineStyle) {
     let tries = rows.iter().flat_map(|row| &row.tries);
     let is_used = |cell| tries.clone().any(|one| Cell::mark(one.outcome) == cell);

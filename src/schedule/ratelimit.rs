@@ -47,8 +47,8 @@ pub fn budget_gone(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     })
 }
 
-/// A proxy that limits, too, adds numbers of its own: those that stand at the same place belong
-/// together, unless nothing is left of any.
+/// A proxy with limits of its own adds its numbers to those of the server. Numbers at the same
+/// position belong together, unless nothing is left of any.
 fn longest_wait(left: &[Duration], resets: &[Duration], now: SystemTime) -> Option<Duration> {
     let all_gone = left.iter().all(|left| *left < ONE);
     if !all_gone && left.len() != resets.len() {

@@ -21,7 +21,7 @@ pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     let mut parts = line.split(',').map(str::trim).peekable();
     while let Some(part) = parts.next() {
         let wait = parse_seconds(part).or_else(|| {
-            // A comma may as well stand within a date.
+            // The comma may be the one within a date.
             let date = parse_date(part).or_else(|| {
                 let date = parse_date(&format!("{part}, {}", parts.peek()?))?;
                 parts.next();
@@ -34,8 +34,8 @@ pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     longest
 }
 
-/// Seconds, perhaps with a fraction, which is rounded up to the millisecond. More than fit are as
-/// many as fit: nobody waits so long. No sign and no exponent.
+/// Seconds, perhaps with a fraction, which is rounded up to the millisecond. What exceeds the range
+/// of a [`Duration`] saturates. There is no sign and no exponent.
 #[must_use]
 pub fn parse_seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

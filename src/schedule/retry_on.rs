@@ -107,7 +107,11 @@ fn item(list: &str, part: &str) -> Result<Item, SpecError> {
         Some(name) => (name.trim_start(), false),
         None => (text, true),
     };
-    let at = |message| SpecError::at(list, if name.is_empty() { text } else { name }, message);
+    if name.is_empty() {
+        let message = "what is taken out is missing here, such as !500".to_owned();
+        return Err(SpecError::at(list, text, message));
+    }
+    let at = |message| SpecError::at(list, name, message);
     let failure = failure(name).map_err(at)?;
     if let Failure::Kind(kind) = failure
         && is_retried
@@ -266,7 +270,7 @@ mod tests {
             ("", "", "an item is missing"),
             ("404,,500", "", "an item is missing"),
             ("404, ", " ", "an item is missing"),
-            ("!", "!", "unknown kind"),
+            ("404,! ", "!", "what is taken out is missing"),
             ("!!500", "!500", "unknown kind"),
             ("5x", "5x", "5xx for all"),
             ("500-504", "500-504", "5xx for all"),
@@ -316,7 +320,7 @@ mod tests {
         }
     }
 
-    /// An item, and whether it stands for a status.
+    /// An item, and the number or kind it names.
     fn any_item() -> impl Strategy<Value = (String, Option<u16>, Option<ErrorKind>)> {
         let kinds = ErrorKind::ALL.iter().copied();
         let kinds: Vec<_> = kinds

@@ -1,4 +1,4 @@
-//! What a character of the picture stands for.
+//! The characters of the picture.
 
 use crate::model::TryOutcome;
 
@@ -29,7 +29,7 @@ impl Cell {
         (Self::Failed, "failed"),
     ];
 
-    /// What stands where an attempt ended so.
+    /// The mark of an attempt that ended so.
     pub fn mark(outcome: TryOutcome) -> Self {
         match outcome {
             TryOutcome::Failed(_) => Self::Failed,
