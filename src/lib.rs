@@ -84,14 +84,14 @@ struct Readme;
 pub use config::{Config, Format, OnRecord, ReportOptions, SaveOptions};
 pub use engine::EngineOptions;
 pub use fetch::{
-    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, SpecError, TransportError,
+    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError,
     most_requests,
 };
 pub use input::{InputError, InputFormat, InputOptions, Source};
 pub use model::{
     Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
-    PackPlace, Record, RecordError, RedirectProblem, Sha256, Summary, TimeLimit, parse_duration,
-    parse_method,
+    PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
+    parse_duration, parse_method,
 };
 pub use notify::{
     Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
@@ -105,5 +105,5 @@ pub use run::{
     NotifyError, Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with,
     notify_url, run, run_until,
 };
-pub use schedule::{PerHost, RetryPolicy, ScheduleOptions};
+pub use schedule::{PerHost, RetryPolicy, RetryRules, ScheduleOptions};
 pub use store::{FolderError, PackError};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use fetchall::{
     Config, Credentials, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy,
-    ReportOptions, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
+    ReportOptions, RetryRules, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
 };
 use http::{HeaderValue, Method, header};
 
@@ -31,6 +31,9 @@ pub enum UsageError {
     /// `--simulate-failure`.
     #[error("--simulate-failure: {0}")]
     Spec(SpecError),
+    /// `--retry-on`.
+    #[error("--retry-on: {0}")]
+    RetryOn(SpecError),
     /// What would be written is an input.
     #[error("--{option} {}: it is also an input, and would be lost; name another file", path.display())]
     WritesInput { option: &'static str, path: PathBuf },
@@ -86,6 +89,7 @@ impl UsageError {
     pub fn option(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
+            Self::RetryOn(_) => Some(("retry_on", "retry-on")),
             Self::WritesInput { option, .. }
             | Self::WritesOutput { option, .. }
             | Self::WritesStdout { option } => match *option {
@@ -129,6 +133,7 @@ impl TryFrom<Cli> for Config {
         check_saved(&cli, &config.input.sources)?;
         cli.output_dir.as_deref().map_or(Ok(()), check_output_dir)?;
         set_limits(&mut config, &cli);
+        config.retry.rules = retry_rules(&cli)?;
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
         config.faults = faults(&cli)?;
@@ -253,6 +258,14 @@ fn set_limits(config: &mut Config, cli: &Cli) {
         None => {}
     }
     config.http.connect_timeout = cli.connect_timeout;
+}
+
+fn retry_rules(cli: &Cli) -> Result<RetryRules, UsageError> {
+    let lists = cli.retry_on.iter().map(|list| RetryRules::parse(list));
+    lists
+        .reduce(|one, other| Ok(one?.followed_by(other?)))
+        .unwrap_or_else(|| Ok(RetryRules::default()))
+        .map_err(UsageError::RetryOn)
 }
 
 fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {

@@ -64,6 +64,9 @@ fn status_page(status: StatusCode) -> String {
     let words = section(PAGES, "## ", "status").and_then(|all| section(all, "### ", number));
     let words = words.unwrap_or(match status.as_u16() {
         100..=199 => "An interim answer; fetchall waits for the one that follows.",
+        202 => {
+            "Not an error without Retry-After: the URL was fetched. With it, what was asked for is still being made: a GET or HEAD is sent again then, which uses up no retry, and fails (status) once --max-wait is over."
+        }
         200..=299 => "Not an error: the URL was fetched.",
         300..=399 => {
             "A redirect. It is followed if it names where to; as a final answer it has failed\n(status), but for 304 with --refresh."
@@ -80,8 +83,10 @@ fn status_page(status: StatusCode) -> String {
         };
         let again = if error.is_transient() {
             "yes, up to `--retries` times"
+        } else if status == StatusCode::FORBIDDEN {
+            "if it says when (Retry-After), or `--retry-on` names it"
         } else {
-            "no; it is final"
+            "no, unless `--retry-on` names it"
         };
         page.push_str(&format!(
             "\n- **Retried**: {again}.\n- **Rehearse**: `fetchall urls.txt --simulate-failure={number}=30%`\n- **More**: `fetchall --explain status`\n"

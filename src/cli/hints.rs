@@ -26,7 +26,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that are none here.
-const FLAGS: [(&[&str], &str); 48] = [
+const FLAGS: [(&[&str], &str); 49] = [
     (
         &[
             "-O",
@@ -100,6 +100,14 @@ const FLAGS: [(&[&str], &str); 48] = [
     (
         &["-t", "--tries", "--max-tries", "--retry"],
         "--retries N is the number of tries after the first",
+    ),
+    (
+        &[
+            "--retry-on-http-error",
+            "--retry-all-errors",
+            "--retry-connrefused",
+        ],
+        "--retry-on LIST names what is retried besides the usual: 404,5xx,tls",
     ),
     (
         &["--wait", "--delay"],

@@ -197,7 +197,8 @@ pub struct Cli {
 
     /// Further tries after the first.
     ///
-    /// With 0 there is none, not even when a server says when.
+    /// With 0 there is none, not even when a server says when. What no server has heard, and a
+    /// HEAD that it refuses, is sent again all the same.
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = values::whole::<u32>, help_heading = "Retry")]
     pub retries: u32,
     /// Longest first wait between tries.
@@ -216,6 +217,14 @@ pub struct Cli {
     /// So long a URL waits for its retries, and a host that lets nothing through holds its URLs.
     #[arg(long, value_name = "DUR", default_value = "15m", value_parser = values::duration, help_heading = "Retry")]
     pub max_wait: Duration,
+    /// Also retry 404,5xx,tls; !500 takes out.
+    ///
+    /// LIST has statuses, classes such as 5xx and kinds of errors (--explain lists them), with
+    /// commas between; it can be given several times, and of all that fit a failure the last one
+    /// counts. What is added is retried --retries times; a Retry-After with it makes only that URL
+    /// wait. 202: asked again also without Retry-After; !202: taken as it is.
+    #[arg(long, value_name = "LIST", help_heading = "Retry")]
+    pub retry_on: Vec<String>,
 
     /// Limit for DNS, TCP and TLS.
     ///
@@ -284,6 +293,8 @@ pub struct Cli {
     #[arg(short = 'u', long, value_name = "USER", help_heading = "Request")]
     pub user: Option<String>,
     /// Ask for the head only.
+    ///
+    /// Where that is answered 405 or 501, GET is sent once more, and its body is not read.
     #[arg(short = 'I', long, conflicts_with_all = ["method", "data"], help_heading = "Request")]
     pub head: bool,
     /// Proxy for everything; '' for none.
@@ -399,7 +410,7 @@ pub struct Cli {
     /// Results as a template says, such as '%{url}\n'.
     ///
     /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line, input,
-    /// url, ok, outcome, status, error (its kind), message, attempts, final_url, redirects, http,
+    /// url, ok, outcome, status, error (its kind), message, attempts, resends, final_url, redirects, http,
     /// content_type, bytes, file, sha256, etag, last_modified, at, started_ms, ttfb_ms, elapsed_ms,
     /// total_ms and the others; json is the whole record, result the status or else the kind of error,
     /// origin the scheme, host and port. Names of curl are known, too: http_code, url_effective,

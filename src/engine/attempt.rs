@@ -19,7 +19,7 @@ use crate::fetch::{Body, Response, Transport};
 use crate::model::{
     Attempt, Cause, FetchError, Part, ResponseHead, Sha256, TimeLimit, Version, Wire, after, now,
 };
-use crate::schedule::{budget_gone, parse_retry_after};
+use crate::schedule::{RetryRules, budget_gone, retry_after};
 use crate::store::{BodyFile, BodyStore};
 
 /// A server may answer with less than was asked for (RFC 9110 §14.2). Pieces that bring so many
@@ -44,6 +44,8 @@ pub enum Step<F> {
     Piece,
     /// It goes on elsewhere.
     Redirected(Redirect),
+    /// The server does not answer HEAD: the same with GET.
+    HeadRefused,
 }
 
 /// What a head says.
@@ -54,6 +56,7 @@ enum Verdict {
     Unchanged,
     StartOver,
     Redirected(Redirect),
+    HeadRefused,
 }
 
 /// Runs one attempt to its end, within its time.
@@ -95,7 +98,7 @@ async fn request<T: Transport, S: BodyStore>(
         Err(error) => return (Err(error), None),
     };
     wire.head_came(now());
-    let verdict = judge(attempt, &head, options);
+    let verdict = judge(attempt, &head, options, &engine.retry.rules);
     let head = seen.insert(head);
     let step = match verdict {
         Ok(Verdict::Take(rest)) => {
@@ -108,6 +111,7 @@ async fn request<T: Transport, S: BodyStore>(
         Ok(Verdict::Unchanged) => Ok(Step::Unchanged),
         Ok(Verdict::StartOver) => Ok(Step::StartOver),
         Ok(Verdict::Redirected(redirect)) => Ok(Step::Redirected(redirect)),
+        Ok(Verdict::HeadRefused) => Ok(Step::HeadRefused),
         Err(error) => Err(error),
     };
     (step, Some(body))
@@ -127,7 +131,7 @@ async fn keep<T: Transport, S: BodyStore>(
     let file = engine.store.begin(attempt, head, version, part)?;
     if !has_body(attempt, head) {
         // What a HEAD is answered with says nothing about the body.
-        let is_head = attempt.method == Method::HEAD;
+        let is_head = attempt.is_head_only();
         let expectation = Expectation::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };
         return Ok(Step::Whole(file, sha256));
@@ -270,6 +274,7 @@ fn judge(
     attempt: &Attempt,
     head: &ResponseHead,
     options: &EngineOptions,
+    rules: &RetryRules,
 ) -> Result<Verdict, FetchError> {
     if let Some(part) = attempt.continued() {
         match resume::answer(part, attempt.url(), head) {
@@ -291,12 +296,11 @@ fn judge(
     if head.status == StatusCode::NOT_MODIFIED && attempt.if_changed().is_some() {
         return Ok(Verdict::Unchanged);
     }
-    if !head.status.is_success() {
-        return Err(FetchError::Status {
-            status: head.status,
-            retry_after: asked_to_wait(head),
-            note: None,
-        });
+    if attempt.method == Method::HEAD && refuses_method(head.status) {
+        return Ok(Verdict::HeadRefused);
+    }
+    if let Some(error) = failed_status(attempt, head, rules) {
+        return Err(error);
     }
     if head.status == StatusCode::PARTIAL_CONTENT && !is_partial_fine(attempt, options) {
         return Err(FetchError::Protocol {
@@ -325,18 +329,44 @@ pub fn is_partial_fine(attempt: &Attempt, options: &EngineOptions) -> bool {
     options.partial_is_fine || wish.is_some_and(|wish| wish.headers.contains_key(header::RANGE))
 }
 
-/// When the server wants to be asked again: it says so, or it says that nothing is left of
-/// what it allows.
-fn asked_to_wait(head: &ResponseHead) -> Option<Duration> {
-    let now = SystemTime::now();
-    head.text(header::RETRY_AFTER)
-        .and_then(|value| parse_retry_after(value, now))
-        .or_else(|| budget_gone(&head.headers, now))
+/// What servers answer that know no HEAD (RFC 9110 §15.5.6, §15.6.2).
+fn refuses_method(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    )
 }
 
-/// RFC 9110 §6.4.1: whose responses have no body whatever their headers say.
+/// The error of a status that brings no body.
+fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> Option<FetchError> {
+    if head.status.is_success() && head.status != StatusCode::ACCEPTED {
+        return None;
+    }
+    let now = SystemTime::now();
+    let asked = retry_after(&head.headers, now);
+    let retry_after = match head.status {
+        StatusCode::ACCEPTED if is_still_made(attempt, asked, rules) => asked,
+        StatusCode::ACCEPTED => return None,
+        // The server says when, or that nothing is left of what it allows.
+        _ => asked.or_else(|| budget_gone(&head.headers, now)),
+    };
+    Some(FetchError::Status {
+        status: head.status,
+        retry_after,
+        note: None,
+    })
+}
+
+/// Whether 202 means that there is nothing yet, and that it is worth to ask again. What changed
+/// something was accepted for good, and is not done again (RFC 9110 §15.3.3).
+fn is_still_made(attempt: &Attempt, asked: Option<Duration>, rules: &RetryRules) -> bool {
+    attempt.method.is_safe() && rules.listed_accepted().unwrap_or(asked.is_some())
+}
+
+/// RFC 9110 §6.4.1: whose responses have no body whatever their headers say; or none that is
+/// wanted.
 fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
-    attempt.method != Method::HEAD && head.status != StatusCode::NO_CONTENT
+    !attempt.is_head_only() && head.status != StatusCode::NO_CONTENT
 }
 
 /// Reads a small body to its end, so that its connection can be used again. A large or

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use siphasher::sip::SipHasher13;
@@ -54,8 +54,20 @@ impl Ended {
 
     /// There will be another attempt, at once: nothing has failed.
     fn goes_on<T, S>(&mut self, engine: &Engine<T, S>) -> &mut Before {
+        self.goes_on_as(engine, TryOutcome::GoesOn)
+    }
+
+    fn goes_on_as<T, S>(&mut self, engine: &Engine<T, S>, outcome: TryOutcome) -> &mut Before {
         let now = now();
-        self.goes_back(engine, TryOutcome::GoesOn, now, now)
+        self.goes_back(engine, outcome, now, now)
+    }
+
+    /// The same request will be sent again, free of charge.
+    fn is_resent<T, S>(&mut self, engine: &Engine<T, S>) -> &mut Before {
+        self.attempt.number -= 1;
+        let before = self.goes_on_as(engine, TryOutcome::Resent);
+        before.total_resends += 1;
+        before
     }
 
     /// There will be another attempt, which may start at `again`.
@@ -173,7 +185,13 @@ pub async fn go_on<T: Transport, S: BodyStore>(
             }
             redirect.apply(&mut ended.attempt);
             ended.attempt.route = Route::Usual;
-            ended.goes_on(engine).resends = 0;
+            ended.goes_on_as(engine, TryOutcome::Redirected).resends = 0;
+            lease.hand_over(ended.attempt, &feedback);
+        }
+        Ok(Step::HeadRefused) => {
+            let before = ended.is_resent(engine);
+            before.head_refused = true;
+            before.resends = 0;
             lease.hand_over(ended.attempt, &feedback);
         }
         Err(error) => {
@@ -181,9 +199,8 @@ pub async fn go_on<T: Transport, S: BodyStore>(
             let Some(route) = ended.free_resend(&error) else {
                 return failed(engine, lease, ended, error, &mut feedback).await;
             };
-            ended.attempt.number -= 1;
             ended.attempt.route = route;
-            ended.goes_on(engine).resends += 1;
+            ended.is_resent(engine).resends += 1;
             lease.hand_over(ended.attempt, &feedback);
         }
     }
@@ -262,6 +279,7 @@ async fn failed<T: Transport, S: BodyStore>(
         Decision::Retry(wait) => (wait, true, false),
         Decision::Hold(wait) => (wait, false, true),
         Decision::BackOff(wait) => (wait, true, true),
+        Decision::Poll(wait) => return poll(engine, lease, ended, wait, feedback),
     };
     let end = now();
     let until = after(end, wait);
@@ -324,7 +342,7 @@ pub async fn reject<T: Transport, S: BodyStore>(
     });
     let wait = match decision {
         Decision::Retry(wait) | Decision::Hold(wait) | Decision::BackOff(wait) => Some(wait),
-        Decision::GiveUp { .. } => None,
+        Decision::Poll(_) | Decision::GiveUp { .. } => None,
     };
     let wait = wait.filter(|_| attempt.hop.is_some() && start_over(&mut attempt, &engine.options));
     let Some(wait) = wait else {
@@ -342,6 +360,28 @@ pub async fn reject<T: Transport, S: BodyStore>(
     attempt.again = true;
     attempt.route = Route::Usual;
     engine.scheduler.park(attempt, until);
+}
+
+/// What was asked for is still being made: nothing has failed, and the same request goes to the
+/// same place again, also after redirects. To begin at their start could order it anew.
+fn poll<T, S>(
+    engine: &Engine<T, S>,
+    lease: Lease,
+    mut ended: Ended,
+    wait: Duration,
+    feedback: &Feedback,
+) {
+    let end = now();
+    let until = after(end, wait);
+    let before = ended.goes_back(engine, TryOutcome::GoesOn, end, until);
+    before.resends = 0;
+    before.waited = before.waited.saturating_add(wait);
+    tracing::info!(
+        url = ended.attempt.url().as_str(),
+        "202: still being made; asked again in {}",
+        human_duration(wait)
+    );
+    lease.park(ended.attempt, until, feedback);
 }
 
 /// The job has failed for good.

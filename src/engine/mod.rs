@@ -173,7 +173,12 @@ impl<T, S> Engine<T, S> {
     }
 
     /// The same without waiting: for a body that becomes final later, on another thread.
-    fn settle_now(&self, settled: Settled, room: mpsc::OwnedPermit<Event>) {
+    fn settle_now(&self, mut settled: Settled, room: mpsc::OwnedPermit<Event>) {
+        if let (Outcome::Failed(error), Some(told)) = (&settled.outcome, &mut settled.record.error)
+        {
+            // As the user has it for this run (--retry-on).
+            told.transient = self.retry.rules.is_retried(error);
+        }
         let ends_run = match &settled.outcome {
             Outcome::Failed(error @ FetchError::Save { ends_run: true, .. }) => Some(error.clone()),
             _ => None,

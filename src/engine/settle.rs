@@ -51,6 +51,7 @@ pub fn given_up(mut attempt: Box<Attempt>, error: FetchError, clock: &RunClock) 
     let record = Record {
         error: Some(RecordError::from(&error)),
         attempts: attempt.number,
+        resends: attempt.before().total_resends,
         redirects: attempt.redirects(),
         at: clock.rfc3339(end),
         total_ms: attempt
@@ -92,6 +93,7 @@ pub fn settled(
         ok: result.is_ok(),
         error: result.as_ref().err().map(RecordError::from),
         attempts: attempt.number,
+        resends: attempt.before().total_resends,
         final_url: head.as_ref().map(|_| attempt.url().as_str().to_owned()),
         redirects: attempt.redirects(),
         at: clock.rfc3339(now()),
@@ -101,7 +103,7 @@ pub fn settled(
         total_ms: attempt
             .before()
             .first_start
-            .filter(|_| attempt.number > 1)
+            .filter(|_| attempt.number + attempt.before().total_resends > 1)
             .map(since),
         resumed_at: attempt.part.as_ref().map(|part| part.length),
         change: change(&attempt, &result, options.refresh),

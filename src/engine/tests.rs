@@ -345,6 +345,161 @@ async fn retry_after_holds_the_whole_host_and_only_that() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_403_holds_its_host_when_it_says_for_how_long_and_is_final_when_not() {
+    for (headers, held) in [
+        (vec![("retry-after", "7".into())], true),
+        (
+            vec![
+                ("x-ratelimit-remaining", "0".into()),
+                ("x-ratelimit-reset-after", "7".into()),
+            ],
+            true,
+        ),
+        (vec![("x-ratelimit-remaining", "0".into())], false),
+        (vec![], false),
+    ] {
+        let mut bench = bench();
+        bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+        bench.retry.retries = 1;
+        let outcome = bench
+            .run(&["http://a/1", "http://a/2"], move |attempt| {
+                if attempt.url().path() == "/1" && attempt.number == 1 {
+                    Reply::Head(403, headers.clone(), vec![])
+                } else {
+                    ok(vec![])
+                }
+            })
+            .await;
+        let (first, second) = (outcome.of("http://a/1"), outcome.of("http://a/2"));
+        assert!(second.record.ok);
+        let wait = if held { 7 * SECOND } else { Duration::ZERO };
+        assert_eq!(outcome.log["http://a/2"], [wait]);
+        assert_eq!(
+            (first.record.ok, first.record.attempts),
+            (held, 1 + u32::from(held))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_202_waits_alone_uses_no_retry_and_ends_with_max_wait() {
+    let mut bench = bench();
+    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    bench.retry.retries = 1;
+    bench.retry.max_wait = 10 * SECOND;
+    let urls = ["http://a/made", "http://a/never", "http://a/other"];
+    let outcome = bench
+        .run(&urls, |attempt| match attempt.url().path() {
+            "/made" if attempt.number > 3 => ok(vec![Piece::Bytes(5)]),
+            "/other" => ok(vec![]),
+            _ => Reply::Head(
+                202,
+                vec![("retry-after", "3".into())],
+                vec![Piece::Bytes(9)],
+            ),
+        })
+        .await;
+    assert_eq!(outcome.log["http://a/other"], [Duration::ZERO]);
+    let record = &outcome.of("http://a/made").record;
+    assert_eq!((record.bytes, record.attempts), (Some(5), 4));
+    assert_eq!(outcome.log["http://a/made"].last(), Some(&(9 * SECOND)));
+    let record = &outcome.of("http://a/never").record;
+    let error = record.error.as_ref().unwrap();
+    assert_eq!((record.status, record.attempts), (Some(202), 4));
+    assert_eq!((error.kind, error.transient), (ErrorKind::Status, true));
+    assert_eq!(
+        error.message,
+        "202 Accepted; still being made; waiting 3s more would be longer than --max-wait 10s in all"
+    );
+}
+
+/// To begin with the URL of the list would order another one.
+#[tokio::test(start_paused = true)]
+async fn a_202_after_a_redirect_is_asked_again_where_it_was_said() {
+    let outcome = bench_with_retries(1)
+        .run(&["http://a/order"], |attempt| match attempt.url().path() {
+            "/order" => Reply::Head(303, vec![("location", "/17".into())], vec![]),
+            _ if attempt.number < 4 => Reply::Head(202, vec![("retry-after", "1".into())], vec![]),
+            _ => ok(vec![]),
+        })
+        .await;
+    assert_eq!(outcome.log["http://a/order"].len(), 1);
+    assert_eq!(outcome.log["http://a/17"].len(), 3);
+    assert!(outcome.of("http://a/order").record.ok);
+}
+
+fn bench_with_retries(retries: u32) -> Bench {
+    let mut bench = bench();
+    bench.retry.retries = retries;
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_head_becomes_a_get_that_reads_no_body_and_stays_one() {
+    let mut bench = bench_with_retries(1);
+    bench.options.method = Method::HEAD;
+    bench.options.max_size = 10;
+    let outcome = bench
+        .run(&["http://a/1"], |attempt| {
+            let is_head = attempt.method == Method::HEAD;
+            match attempt.url().path() {
+                "/1" => Reply::Head(302, vec![("location", "/2".into())], vec![]),
+                _ if is_head => status(501),
+                _ if attempt.number == 2 => status(503),
+                _ => Reply::Head(
+                    200,
+                    vec![("content-length", "1000000000".into())],
+                    vec![Piece::Hang],
+                ),
+            }
+        })
+        .await;
+    let record = &outcome.of("http://a/1").record;
+    assert_eq!(
+        (record.ok, record.status, record.bytes),
+        (true, Some(200), Some(0))
+    );
+    let sent: usize = outcome.log.values().map(Vec::len).sum();
+    assert_eq!((record.resends, (record.attempts + 1) as usize), (1, sent));
+    assert!(outcome.took < 5 * SECOND, "the body is not waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_in_the_place_of_a_head_is_sent_once() {
+    let mut bench = bench();
+    bench.options.method = Method::HEAD;
+    let outcome = bench.run(&["http://a/"], |_| status(405)).await;
+    let record = &outcome.of("http://a/").record;
+    assert_eq!(
+        (record.status, record.attempts, record.resends),
+        (Some(405), 1, 1)
+    );
+    assert_eq!(outcome.log["http://a/"].len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_say_of_each_failure_whether_this_run_would_retry_it() {
+    let mut bench = bench_with_retries(1);
+    bench.retry.rules = crate::schedule::RetryRules::parse("404,!500").unwrap();
+    let urls = [
+        "http://a/404",
+        "http://b/500",
+        "http://c/502",
+        "http://d/410",
+    ];
+    let outcome = bench
+        .run(&urls, |attempt| {
+            status(attempt.url().path()[1..].parse().unwrap())
+        })
+        .await;
+    let told = urls.map(|url| {
+        let record = &outcome.of(url).record;
+        (record.attempts, record.error.as_ref().unwrap().transient)
+    });
+    assert_eq!(told, [(2, true), (1, false), (2, true), (1, false)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_after_beyond_its_bound_fails_at_once_and_says_so() {
     let mut bench = bench();
     bench.retry.retries = 3;
@@ -559,6 +714,7 @@ async fn limits_without_an_end_do_not_overflow() {
         max_delay: Duration::MAX,
         retry_after_max: Duration::MAX,
         max_wait: Duration::MAX,
+        ..RetryPolicy::default()
     };
     let shutdown = bench.shutdown.clone();
     tokio::spawn(async move {

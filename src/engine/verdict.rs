@@ -60,11 +60,7 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
             status,
             retry_after,
             ..
-        } if matches!(status.as_u16(), 429 | 503) => Verdict::Refused {
-            error: error.clone(),
-            surely_pace: status.as_u16() == 429 || retry_after.is_some(),
-        },
-        FetchError::Status { .. } if error.is_transient() => Verdict::Troubled,
+        } => of_status(error, status.as_u16(), retry_after.is_some()),
         FetchError::Dns {
             not_found: false, ..
         }
@@ -90,8 +86,7 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Truncated { .. }
         | FetchError::Protocol { .. }
         | FetchError::Tls { .. } => Verdict::Troubled,
-        FetchError::Status { .. }
-        | FetchError::Redirect { .. }
+        FetchError::Redirect { .. }
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
         | FetchError::Checksum(_) => Verdict::Answered,
@@ -103,5 +98,18 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         | FetchError::Denied(_)
         | FetchError::Save { .. }
         | FetchError::HostGivenUp { .. } => Verdict::Nothing,
+    }
+}
+
+/// What a status says about its host, whatever the user wants to be retried.
+fn of_status(error: &FetchError, status: u16, says_when: bool) -> Verdict {
+    match (status, says_when) {
+        (429 | 503, _) | (403, true) => Verdict::Refused {
+            error: error.clone(),
+            surely_pace: status == 429 || says_when,
+        },
+        (202, _) => Verdict::Answered,
+        _ if error.is_transient() => Verdict::Troubled,
+        _ => Verdict::Answered,
     }
 }

@@ -67,6 +67,7 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     let Some(mut attempt) = lease.take() else {
         return;
     };
+    attempt.replace_refused_head();
     attempt.part = part_to_continue(engine, &attempt);
     let start = now();
     attempt.number += 1;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 use super::classify::{Phase, classify};
 use super::clock;
@@ -49,7 +49,7 @@ impl<T: Transport> Faulty<T> {
         // 204 and the answer to a HEAD have none.
         let takes_body = response.head.status.is_success()
             && response.head.status != StatusCode::NO_CONTENT
-            && attempt.method != Method::HEAD;
+            && !attempt.is_head_only();
         let harm = harm.filter(|_| takes_body);
         if let Some(harm) = harm {
             wire.mark_simulated();

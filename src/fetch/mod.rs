@@ -36,7 +36,7 @@ pub use dns::ResolveRule;
 pub use fault::Faulty;
 pub use http::HttpTransport;
 pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError};
-pub use spec::{FaultPlan, SpecError};
+pub use spec::FaultPlan;
 pub use tls::config as tls_config;
 
 /// The raw body of a response, as it comes over the wire.

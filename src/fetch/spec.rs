@@ -2,7 +2,6 @@
 //!
 //! `SPEC = item {"," item}`, `item = KIND ["(" DUR ")"] "=" NUM "%" ["@" HOST [":" PORT]]`.
 
-use std::fmt;
 use std::hash::Hasher;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use http::StatusCode;
 use siphasher::sip::SipHasher13;
 use url::Url;
 
-use crate::model::harmless;
+use crate::model::SpecError;
 
 /// Wait of `slow` when none is given.
 const SLOW: Duration = Duration::from_secs(1);
@@ -150,12 +149,7 @@ impl FaultPlan {
         let mut sums = Sums::default();
         let mut start = 0;
         for part in text.split(',') {
-            let item = Parser {
-                spec: text,
-                start,
-                part,
-            }
-            .item()?;
+            let item = Parser { spec: text, part }.item()?;
             items.push(item);
             let most = sums.add(&items);
             if most > 100.0 + 1e-9 {
@@ -238,46 +232,9 @@ impl Sums {
     }
 }
 
-/// A SPEC that can't be read: where, and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecError {
-    spec: String,
-    start: usize,
-    length: usize,
-    message: String,
-}
-
-impl SpecError {
-    fn new(spec: &str, start: usize, length: usize, message: String) -> Self {
-        Self {
-            spec: spec.to_owned(),
-            start,
-            length,
-            message,
-        }
-    }
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |range| self.spec.get(range).unwrap_or_default();
-        // As wide as it is shown.
-        let width = |text| harmless(text).chars().count();
-        let before = width(part(0..self.start));
-        let marked = width(part(self.start..self.start + self.length)).max(1);
-        writeln!(f, "{}", harmless(&self.message))?;
-        writeln!(f, "  {}", harmless(&self.spec))?;
-        write!(f, "  {}{}", " ".repeat(before), "^".repeat(marked))
-    }
-}
-
-impl std::error::Error for SpecError {}
-
 /// Reads one item.
 struct Parser<'a> {
     spec: &'a str,
-    /// Where the item stands in the spec.
-    start: usize,
     part: &'a str,
 }
 
@@ -320,12 +277,14 @@ impl<'a> Parser<'a> {
         match (fault, duration) {
             (fault, None) => Ok(fault),
             (Fault::Slow(_), Some(duration)) => Ok(Fault::Slow(duration)),
-            (Fault::Status(status, _), Some(duration)) if matches!(status.as_u16(), 429 | 503) => {
+            (Fault::Status(status, _), Some(duration))
+                if matches!(status.as_u16(), 403 | 429 | 503) =>
+            {
                 Ok(Fault::Status(status, Some(duration)))
             }
             (_, Some(_)) => Err(self.error(
                 text,
-                format!("{name} takes no duration; slow, 429 and 503 do"),
+                format!("{name} takes no duration; slow, 403, 429 and 503 do"),
             )),
         }
     }
@@ -411,9 +370,7 @@ impl<'a> Parser<'a> {
 
     /// An error at `place`, which is a part of the item (or the item itself).
     fn error(&self, place: &str, message: String) -> SpecError {
-        let offset = (place.as_ptr() as usize).saturating_sub(self.part.as_ptr() as usize);
-        let offset = offset.min(self.part.len());
-        SpecError::new(self.spec, self.start + offset, place.len(), message)
+        SpecError::at(self.spec, place, message)
     }
 }
 
@@ -442,6 +399,7 @@ mod tests {
         let status = |code| StatusCode::from_u16(code).unwrap();
         for (spec, fault) in [
             ("429(1s)=100%", Fault::Status(status(429), Some(second))),
+            ("403(1s)=100%", Fault::Status(status(403), Some(second))),
             ("503=100%", Fault::Status(status(503), None)),
             ("404 = 100 %", Fault::Status(status(404), None)),
             ("slow(1000ms)=100%", Fault::Slow(second)),
@@ -486,11 +444,7 @@ mod tests {
             ("quux_and_more=1%", "quux_and_more", "known are dns"),
         ] {
             let error = FaultPlan::parse(spec, 0).unwrap_err();
-            assert_eq!(
-                &spec[error.start..error.start + error.length],
-                marked,
-                "{spec}"
-            );
+            assert_eq!(error.marked(), marked, "{spec}");
             assert!(error.to_string().contains(hint), "{spec}: {error}");
         }
         assert_eq!(

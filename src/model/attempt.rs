@@ -48,6 +48,10 @@ pub struct Before {
     pub holds: u32,
     /// How often it was sent again because nobody had heard it; that is no attempt.
     pub resends: u32,
+    /// Requests of the job that were sent again free of charge, all together.
+    pub total_resends: u32,
+    /// Whether a server refused HEAD. From then on GET is sent in its place, by retries, too.
+    pub head_refused: bool,
     /// Time the job was made to wait so far, counted against `--max-wait`.
     pub waited: Duration,
     /// When the first attempt started.
@@ -64,6 +68,8 @@ static NOTHING: Before = Before {
     retries_used: 0,
     holds: 0,
     resends: 0,
+    total_resends: 0,
+    head_refused: false,
     waited: Duration::ZERO,
     first_start: None,
     ready: Duration::ZERO,
@@ -83,7 +89,8 @@ pub struct Attempt {
     pub hop: Option<Box<Hop>>,
     /// How it has to be sent.
     pub route: Route,
-    /// Requests handed to the transport for this job so far.
+    /// Requests handed to the transport for this job so far, those that were sent again free of
+    /// charge apart.
     pub number: u32,
     /// Whether it comes after one that failed.
     pub again: bool,
@@ -175,7 +182,20 @@ impl Attempt {
     /// Whether it asks for a page as it is: only that can be continued, or be unchanged.
     #[must_use]
     pub fn asks_plainly(&self) -> bool {
-        self.method == Method::GET && !self.with_body
+        self.method == Method::GET && !self.with_body && !self.is_head_only()
+    }
+
+    /// Whether only the head of the response is wanted: after HEAD, or the GET in its place.
+    #[must_use]
+    pub fn is_head_only(&self) -> bool {
+        self.method == Method::HEAD || (self.before().head_refused && self.method == Method::GET)
+    }
+
+    /// Puts GET in the place of a HEAD that a server has refused.
+    pub fn replace_refused_head(&mut self) {
+        if self.before().head_refused && self.method == Method::HEAD {
+            self.method = Method::GET;
+        }
     }
 
     /// The part that this attempt asks to be continued. Every hop is asked: which of them sends

@@ -374,17 +374,23 @@ impl FetchError {
 
     /// Whether the same request may well succeed later. The statuses are those that
     /// servers and their proxies use for passing trouble (RFC 9110 §15, RFC 6585 §4,
-    /// RFC 8470 §5.2; 520–524 are a large CDN's "origin in trouble").
+    /// RFC 8470 §5.2; 520–524 are a large CDN's "origin in trouble"). A 403 or 202 that says when
+    /// to come back means a rate limit, or a file that is still being made.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dns { not_found, .. } => !not_found,
             Self::Proxy { is_final, .. } => !is_final,
             Self::HostGivenUp { error, .. } => error.is_transient(),
-            Self::Status { status, .. } => matches!(
-                status.as_u16(),
-                408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524
-            ),
+            Self::Status {
+                status,
+                retry_after,
+                ..
+            } => match status.as_u16() {
+                408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=524 => true,
+                202 | 403 => retry_after.is_some(),
+                _ => false,
+            },
             Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
@@ -485,6 +491,13 @@ mod tests {
                 note: None,
             };
             assert_eq!(error.is_transient(), transient.contains(&code), "{code}");
+            let error = FetchError::Status {
+                status: StatusCode::from_u16(code).unwrap(),
+                retry_after: Some(Duration::ZERO),
+                note: None,
+            };
+            let transient = transient.contains(&code) || matches!(code, 202 | 403);
+            assert_eq!(error.is_transient(), transient, "{code} that says when");
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Verdict {
     Refused {
         /// What the attempt failed with.
         error: FetchError,
-        /// Whether it surely speaks of our pace: a 429, or a 503 that says when to come
+        /// Whether it surely speaks of our pace: a 429, or a 503 or 403 that says when to come
         /// back. A bare 503 may have any reason.
         surely_pace: bool,
     },

@@ -78,8 +78,11 @@ pub struct Record {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordError>,
-    /// Requests handed to the transport: first tries, retries and redirect hops.
+    /// Requests sent: first tries, retries and redirect hops; not those in `resends`.
     pub attempts: u32,
+    /// Requests sent again free of charge, where there were any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resends: u32,
     /// The URL that answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_url: Option<String>,
@@ -144,6 +147,10 @@ pub struct Record {
     pub body_base64: Option<String>,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Record {
     /// A record that says nothing yet but which line it is of: failed, nothing sent.
     #[must_use]
@@ -157,6 +164,7 @@ impl Record {
             status: None,
             error: None,
             attempts: 0,
+            resends: 0,
             final_url: None,
             redirects: 0,
             http: None,

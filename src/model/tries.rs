@@ -33,8 +33,12 @@ pub struct Try {
 pub enum TryOutcome {
     /// Its job was fetched.
     Fetched,
-    /// The job goes on without anything having failed: a redirect, the next piece of a body, or
-    /// a request that nobody heard.
+    /// A redirect led elsewhere.
+    Redirected,
+    /// The request is sent again free of charge: it did not arrive, or HEAD was refused.
+    Resent,
+    /// The job goes on without anything having failed: with the next piece of a body, from its
+    /// beginning, or once the server has made what was asked for.
     GoesOn,
     /// It failed.
     Failed(ErrorKind),

@@ -34,6 +34,8 @@ pub enum Field {
     Transient,
     /// Requests.
     Attempts,
+    /// Requests sent again free of charge.
+    Resends,
     /// The URL that answered.
     FinalUrl,
     /// The URL that answered, or else the one that was asked.
@@ -79,7 +81,7 @@ pub enum Field {
 }
 
 /// The columns of a table, in the order of the record.
-pub const COLUMNS: [(&str, Field); 27] = [
+pub const COLUMNS: [(&str, Field); 28] = [
     ("line", Field::Line),
     ("input", Field::Input),
     ("url", Field::Url),
@@ -90,6 +92,7 @@ pub const COLUMNS: [(&str, Field); 27] = [
     ("message", Field::Message),
     ("transient", Field::Transient),
     ("attempts", Field::Attempts),
+    ("resends", Field::Resends),
     ("final_url", Field::FinalUrl),
     ("redirects", Field::Redirects),
     ("http", Field::Http),
@@ -162,6 +165,7 @@ impl Field {
             Self::Message => harmless(error.map_or("", |error| &error.message)),
             Self::Transient => error.map_or("", |error| flag(error.transient)).into(),
             Self::Attempts => number(Some(record.attempts.into())),
+            Self::Resends => number(Some(record.resends.into())),
             Self::FinalUrl => text(&record.final_url),
             Self::EffectiveUrl => harmless(record.final_url.as_ref().unwrap_or(&record.url)),
             Self::Redirects => number(Some(record.redirects.into())),
@@ -237,7 +241,8 @@ mod tests {
             input: "-".into(),
             line: 1,
         };
-        let record = Record::of_line(&place, "http://a/".into());
+        let mut record = Record::of_line(&place, "http://a/".into());
+        record.resends = 1;
         let json = serde_json::to_value(&record).unwrap();
         for name in json.as_object().unwrap().keys() {
             assert!(Field::named(name).is_some(), "{name}");

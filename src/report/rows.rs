@@ -56,6 +56,8 @@ impl Row {
 pub struct Rows {
     most: usize,
     seen: u64,
+    /// Jobs for which nothing was sent.
+    unsent: u64,
     slowest: Vec<Row>,
     failed: Sample,
     others: Sample,
@@ -63,13 +65,15 @@ pub struct Rows {
     random: fastrand::Rng,
 }
 
-/// The rows of a run, and of how many jobs they are.
+/// The rows of a run, and what they were picked from.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Picked {
     /// In the order in which they were begun.
     pub rows: Vec<Row>,
-    /// Jobs that were fetched or failed, those without a row included.
-    pub of: u64,
+    /// Jobs that had a request, those without a row included.
+    pub sent: u64,
+    /// Jobs that had none: skipped, no URL, or of a host that was given up.
+    pub unsent: u64,
 }
 
 impl Picked {
@@ -77,10 +81,16 @@ impl Picked {
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let rows = self.rows.len() as u64;
-        (self.of > rows).then(|| {
-            let (rows, of) = (count(rows), count(self.of));
-            format!("{rows} of {of} URLs: the slowest, some that failed, a sample of the others")
-        })
+        let of = count(self.sent + self.unsent);
+        let without = match self.unsent {
+            0 => String::new(),
+            unsent => format!("; {} had no request", count(unsent)),
+        };
+        if self.sent > rows {
+            let which = "the slowest, some that failed, a sample of the others";
+            return Some(format!("{} of {of} URLs: {which}{without}", count(rows)));
+        }
+        (self.unsent > 0).then(|| format!("{} of {of} URLs{without}", count(rows)))
     }
 }
 
@@ -92,6 +102,7 @@ impl Rows {
         Self {
             most,
             seen: 0,
+            unsent: 0,
             slowest: Vec::new(),
             failed: Sample::new(third),
             // They get the room of failures that there are not.
@@ -104,7 +115,8 @@ impl Rows {
     pub fn look(&mut self, event: &Event) {
         match event {
             Event::Settled(settled) if !settled.tries.is_empty() => self.add(settled),
-            Event::Settled(_) | Event::Continuing { .. } => {}
+            Event::Settled(_) => self.unsent += 1,
+            Event::Continuing { .. } => {}
         }
     }
 
@@ -166,7 +178,8 @@ impl Rows {
         rows.sort_by_key(|row| (row.start(), row.number));
         Picked {
             rows,
-            of: self.seen,
+            sent: self.seen,
+            unsent: self.unsent,
         }
     }
 }
@@ -283,6 +296,31 @@ mod tests {
     }
 
     #[test]
+    fn what_had_no_request_counts_and_has_no_row() {
+        let unsent = || match settled(0, 0, 0, true) {
+            Event::Settled(mut settled) => {
+                settled.tries.clear();
+                Event::Settled(settled)
+            }
+            other => other,
+        };
+        let mut rows = Rows::new(12);
+        rows.look(&unsent());
+        rows.look(&settled(1, 0, 5, false));
+        let note = |rows: &Rows| rows.picked().note().unwrap();
+        assert_eq!(note(&rows), "1 of 2 URLs; 1 had no request");
+        for number in 2..1234 {
+            rows.look(&settled(number, number, 5, false));
+            rows.look(&unsent());
+        }
+        assert_eq!(
+            note(&rows),
+            "12 of 2,466 URLs: the slowest, some that failed, a sample of the others; \
+             1,233 had no request"
+        );
+    }
+
+    #[test]
     fn a_long_run_has_the_slowest_some_that_failed_and_some_others() {
         let mut rows = Rows::new(12);
         for number in 0..10_000 {
@@ -290,7 +328,7 @@ mod tests {
             rows.look(&settled(number, number, took, number % 100 == 3));
         }
         let picked = rows.picked();
-        assert_eq!((picked.rows.len(), picked.of), (12, 10_000));
+        assert_eq!((picked.rows.len(), picked.sent), (12, 10_000));
         let slow: Vec<_> = picked
             .rows
             .iter()

@@ -1,6 +1,8 @@
 //! The run as a picture in the terminal, after it has ended: a row for each job, time along the
 //! width.
 
+mod cell;
+
 use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
@@ -8,7 +10,8 @@ use std::time::Duration;
 use super::fields::origin;
 use super::rows::{Picked, Row, Rows};
 use super::{Output, Reporter};
-use crate::model::{Event, Summary, Try, TryOutcome, human_duration, shorten};
+use crate::model::{Event, Summary, Try, human_duration, shorten};
+use cell::Cell;
 
 /// Rows at most: a screenful. The report for browsers has more.
 const MOST_ROWS: usize = 40;
@@ -81,55 +84,6 @@ impl Reporter for Timeline {
     }
 }
 
-/// What a cell of the picture shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cell {
-    Nothing,
-    Queue,
-    Connect,
-    Wait,
-    Body,
-    GoesOn,
-    Failed,
-}
-
-impl Cell {
-    /// In the order of the legend.
-    const SHOWN: [(Self, &str); 6] = [
-        (Self::Queue, "queue"),
-        (Self::Connect, "connect"),
-        (Self::Wait, "first byte"),
-        (Self::Body, "body"),
-        (Self::GoesOn, "redirect"),
-        (Self::Failed, "failed"),
-    ];
-
-    fn character(self, ascii: bool) -> char {
-        let (plain, drawn) = match self {
-            Self::Nothing => (' ', ' '),
-            Self::Queue => ('.', '·'),
-            Self::Connect => ('c', '░'),
-            Self::Wait => ('=', '▒'),
-            Self::Body => ('#', '█'),
-            Self::GoesOn => ('>', '›'),
-            Self::Failed => ('x', '✗'),
-        };
-        if ascii { plain } else { drawn }
-    }
-
-    fn color(self) -> &'static str {
-        match self {
-            Self::Nothing => "",
-            Self::Queue => "\u{1b}[2m",
-            Self::Connect => "\u{1b}[33m",
-            Self::Wait => "\u{1b}[34m",
-            Self::Body => "\u{1b}[32m",
-            Self::GoesOn => "\u{1b}[36m",
-            Self::Failed => "\u{1b}[31m",
-        }
-    }
-}
-
 const PLAIN: &str = "\u{1b}[0m";
 
 /// The picture, without a line end after the last line.
@@ -161,7 +115,7 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
         let took = duration(row.took());
         let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
     }
-    legend(&mut text, style);
+    legend(&mut text, &picked.rows, style);
     compare(&mut text, summary, style);
     text.pop();
     text
@@ -259,11 +213,7 @@ impl Scale {
         }
         let mut cells: Vec<_> = cover.iter().map(most_of).collect();
         for one in tries {
-            let mark = match one.outcome {
-                TryOutcome::Failed(_) => Cell::Failed,
-                TryOutcome::GoesOn => Cell::GoesOn,
-                TryOutcome::Fetched => Cell::Body,
-            };
+            let mark = Cell::mark(one.outcome);
             // The cell it ends in, not the one that begins when it ends.
             let last = (self.cell_of(one.end).ceil() as usize).clamp(1, self.cells) - 1;
             if let Some(cell) = cells.get_mut(last)
@@ -334,12 +284,28 @@ fn paint(text: &str, cell: Cell, style: TimelineStyle) -> String {
     }
 }
 
-fn legend(text: &mut String, style: TimelineStyle) {
-    let parts = Cell::SHOWN.map(|(cell, name)| {
+/// What the characters mean. Rare ones are listed only where they are used; what exceeds the
+/// width goes to another line.
+fn legend(text: &mut String, rows: &[Row], style: TimelineStyle) {
+    let tries = rows.iter().flat_map(|row| &row.tries);
+    let is_used = |cell| tries.clone().any(|one| Cell::mark(one.outcome) == cell);
+    let is_rare = |cell| matches!(cell, Cell::Resend | Cell::GoesOn);
+    let mut column = 0;
+    for (cell, name) in Cell::SHOWN {
+        if is_rare(cell) && !is_used(cell) {
+            continue;
+        }
+        let columns = 2 + name.len();
+        let gap = match column {
+            0 => "",
+            _ if column + 2 + columns > style.width.max(LEAST_WIDTH) => "\n",
+            _ => "  ",
+        };
+        column = if gap == "  " { column + 2 } else { 0 } + columns;
         let character = cell.character(style.ascii).to_string();
-        format!("{} {name}", paint(&character, cell, style))
-    });
-    let _ = writeln!(text, "{}", parts.join("  "));
+        let _ = write!(text, "{gap}{} {name}", paint(&character, cell, style));
+    }
+    text.push('\n');
 }
 
 /// What waiting for one after another would have cost, to scale.
@@ -382,7 +348,7 @@ pub(super) fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ErrorKind;
+    use crate::model::{ErrorKind, TryOutcome};
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -417,7 +383,7 @@ mod tests {
             ..one
         };
         let moved = Try {
-            outcome: TryOutcome::GoesOn,
+            outcome: TryOutcome::Redirected,
             ..one(0, 100, None, Some(400), 400)
         };
         let rows = vec![
@@ -432,7 +398,41 @@ mod tests {
                 ],
             ),
         ];
-        Picked { rows, of: 3 }
+        Picked {
+            rows,
+            sent: 3,
+            unsent: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_no_redirect() {
+        let ended = |outcome, one: Try| Try { outcome, ..one };
+        let mut picked = picked();
+        picked.rows.push(row(
+            4,
+            "200",
+            vec![
+                ended(TryOutcome::Resent, one(0, 0, None, None, 400)),
+                ended(TryOutcome::GoesOn, one(400, 400, None, Some(800), 1000)),
+                one(1000, 1000, None, Some(1100), 1200),
+            ],
+        ));
+        let style = TimelineStyle {
+            width: 70,
+            color: false,
+            ascii: true,
+        };
+        let text = draw(&picked, &summary(), style);
+        let end = text.split_once("200     /4").unwrap().1;
+        assert_eq!(
+            end.lines().take(3).collect::<Vec<_>>(),
+            [
+                "      =========r========####+==###                      1.2s",
+                ". queue  c connect  = first byte  # body  > redirect  r sent again",
+                "+ goes on  x failed"
+            ]
+        );
     }
 
     fn summary() -> Summary {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::ratelimit::budget_gone;
-use super::retry::{Decision, RetryPolicy, Situation, parse_retry_after};
+use super::retry::{Decision, RetryPolicy, Situation};
+use super::retry_after::{parse_retry_after, parse_seconds};
 use crate::fuzz::{Fuzz, Input, Verdict, hold};
 use crate::model::FetchError;
 
@@ -41,6 +42,7 @@ fn is_met(asked: Duration, number: u64) -> Result<(), String> {
         jitter: (number % 100) as f64 / 100.0,
     };
     match policy.decide(&situation) {
+        Decision::Poll(wait) => return Err(format!("a poll after 429, in {wait:?}")),
         Decision::Hold(wait) | Decision::Retry(wait) | Decision::BackOff(wait) => {
             hold!(wait >= asked, "{wait:?} for {asked:?}");
             hold!(
@@ -89,8 +91,30 @@ fn try_retry_after(input: &Input<'_>) -> Verdict {
         return Ok("seconds");
     }
     let Ok(date) = date else {
-        hold!(asked.is_none(), "{text:?}: {asked:?}");
-        return Ok("neither");
+        let Some(asked) = asked else {
+            return Ok("neither");
+        };
+        is_met(asked, input.number)?;
+        if text.contains(',') {
+            // Each of several, unless it is the year of a date.
+            let seconds = text
+                .split(',')
+                .filter_map(|part| parse_seconds(part.trim()));
+            let longest = seconds.max().unwrap_or_default();
+            hold!(
+                asked >= longest,
+                "{text}: {asked:?} is less than {longest:?}"
+            );
+            return Ok("several, or another date");
+        }
+        return Ok(match parse_seconds(trimmed) {
+            Some(seconds) => {
+                hold!(seconds == asked, "{text}: {asked:?}");
+                hold!(!trimmed.contains(['e', '-', '+']), "{text} is no number");
+                "seconds with a fraction"
+            }
+            None => "another date",
+        });
     };
     let Some(asked) = asked else {
         return Err(format!("{text} is a date, and was not taken"));

@@ -16,6 +16,8 @@ pub mod pieces;
 mod queue;
 mod ratelimit;
 mod retry;
+mod retry_after;
+mod retry_on;
 mod spacing;
 mod tally;
 mod timers;
@@ -37,7 +39,9 @@ use queue::{HostQueue, Turn};
 pub use lease::Lease;
 pub use limit::PerHost;
 pub use ratelimit::budget_gone;
-pub use retry::{Decision, RetryPolicy, Situation, parse_retry_after};
+pub use retry::{Decision, RetryPolicy, Situation};
+pub use retry_after::retry_after;
+pub use retry_on::RetryRules;
 
 /// Limits of the scheduler.
 #[derive(Debug, Clone)]

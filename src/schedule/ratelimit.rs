@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName};
 
+use super::retry_after::parse_seconds;
+
 /// Names of the headers with what is left, and with when more comes.
 const PAIRS: [(&str, &[&str]); 4] = [
     ("ratelimit-remaining", &["ratelimit-reset"]),
@@ -21,9 +23,12 @@ const PAIRS: [(&str, &[&str]); 4] = [
 ];
 
 /// From here on a number is no wait but a point in time, in seconds since 1970.
-const EPOCH_SECONDS: f64 = 1e9;
+const EPOCH_SECONDS: Duration = Duration::from_secs(1_000_000_000);
 /// And from here on in milliseconds.
-const EPOCH_MILLIS: f64 = 1e12;
+const EPOCH_MILLIS: Duration = Duration::from_secs(1_000_000_000_000);
+/// Less than this is left for no request. The headers count, but their numbers are written as
+/// seconds are, and are read so.
+const ONE: Duration = Duration::from_secs(1);
 
 /// When the headers say that nothing is left of what the server allows: how long until
 /// there is more.
@@ -35,14 +40,24 @@ pub fn budget_gone(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
     combined(headers).or_else(|| {
         PAIRS.iter().find_map(|(remaining, resets)| {
-            if number(headers, remaining)? >= 1.0 {
-                return None;
-            }
-            resets
-                .iter()
-                .find_map(|reset| until(number(headers, reset)?, now))
+            let left = numbers(headers, remaining)?;
+            let longest = |reset: &&str| longest_wait(&left, &numbers(headers, reset)?, now);
+            resets.iter().find_map(longest)
         })
     })
+}
+
+/// A proxy with limits of its own adds its numbers to those of the server. Numbers at the same
+/// position belong together, unless nothing is left of any.
+fn longest_wait(left: &[Duration], resets: &[Duration], now: SystemTime) -> Option<Duration> {
+    let all_gone = left.iter().all(|left| *left < ONE);
+    if !all_gone && left.len() != resets.len() {
+        return None;
+    }
+    let left = left.iter().map(Some).chain(std::iter::repeat(None));
+    let pairs = resets.iter().zip(left);
+    let gone = pairs.filter(|(_, left)| left.is_none_or(|left| *left < ONE));
+    gone.filter_map(|(reset, _)| until(*reset, now)).max()
 }
 
 /// Whether a header can be one of those above.
@@ -56,7 +71,11 @@ fn is_about_rates(name: &HeaderName) -> bool {
 /// `RateLimit: "default";r=0;t=30` (from draft 08 on). Of several policies the longest
 /// wait counts.
 fn combined(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("ratelimit")?.to_str().ok()?;
+    let lines = headers.get_all("ratelimit").iter();
+    lines.filter_map(|line| policies(line.to_str().ok()?)).max()
+}
+
+fn policies(value: &str) -> Option<Duration> {
     if value.contains("remaining=") {
         return gone(value.split(','), "remaining", "reset");
     }
@@ -74,33 +93,32 @@ fn gone<'a>(
     let of = |name: &str| {
         parts.clone().find_map(|part| {
             let (key, value) = part.split_once('=')?;
-            (key.trim() == name).then(|| value.trim().parse::<f64>().ok())?
+            (key.trim() == name).then(|| parse_seconds(value.trim()))?
         })
     };
-    if of(remaining)? >= 1.0 {
-        return None;
+    (of(remaining)? < ONE).then(|| of(reset))?
+}
+
+/// The numbers of a header, of all its lines; `None` where one of them is none.
+fn numbers(headers: &HeaderMap, name: &str) -> Option<Vec<Duration>> {
+    let mut numbers = Vec::new();
+    for line in headers.get_all(name) {
+        for number in line.to_str().ok()?.split(',') {
+            numbers.push(parse_seconds(number.trim())?);
+        }
     }
-    Duration::try_from_secs_f64(of(reset)?).ok()
+    (!numbers.is_empty()).then_some(numbers)
 }
 
-fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
-    let text = headers.get(name)?.to_str().ok()?;
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite())
-}
-
-fn until(reset: f64, now: SystemTime) -> Option<Duration> {
+fn until(reset: Duration, now: SystemTime) -> Option<Duration> {
     if reset < EPOCH_SECONDS {
-        return Duration::try_from_secs_f64(reset).ok();
+        return Some(reset);
     }
-    let seconds = if reset < EPOCH_MILLIS {
+    let since = if reset < EPOCH_MILLIS {
         reset
     } else {
-        reset / 1000.0
+        reset / 1000
     };
-    let since = Duration::try_from_secs_f64(seconds).ok()?;
     let at = UNIX_EPOCH.checked_add(since)?;
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
@@ -120,7 +138,11 @@ mod tests {
                 HeaderValue::try_from(*value).unwrap(),
             )
         });
-        budget_gone(&headers.collect(), UNIX_EPOCH + Duration::from_secs(NOW))
+        let mut map = HeaderMap::new();
+        headers.for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        budget_gone(&map, UNIX_EPOCH + Duration::from_secs(NOW))
     }
 
     fn seconds(n: u64) -> Option<Duration> {
@@ -162,6 +184,32 @@ mod tests {
             read(&[("ratelimit", r#""burst";r=0;t=2, "day";r=0;t=60"#)]),
             seconds(60)
         );
+        assert_eq!(
+            read(&[("ratelimit", r#""burst";r=0.5;t=0.0001"#)]),
+            Some(Duration::from_millis(1))
+        );
+    }
+
+    #[test]
+    fn what_proxies_have_joined_is_told_apart() {
+        let x_limits = |left, reset| {
+            read(&[
+                ("x-ratelimit-remaining", left),
+                ("x-ratelimit-reset", reset),
+            ])
+        };
+        assert_eq!(x_limits("0, 0", "2, 2"), seconds(2));
+        assert_eq!(x_limits("0, 0", "2,3.5"), Some(Duration::from_millis(3500)));
+        assert_eq!(x_limits("9, 0", "3600, 1"), seconds(1), "its own");
+        assert_eq!(x_limits("0, 0", "7"), seconds(7), "of all of them");
+        assert_eq!(x_limits("0", "2, 7"), seconds(7));
+        let lines = [
+            ("ratelimit-remaining", "0"),
+            ("ratelimit-remaining", "4"),
+            ("ratelimit-reset", "8"),
+            ("ratelimit-reset", "60"),
+        ];
+        assert_eq!(read(&lines), seconds(8), "in lines of their own");
     }
 
     #[test]
@@ -179,6 +227,17 @@ mod tests {
                 ("x-ratelimit-reset", "5"),
             ],
             &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "-5")],
+            &[("x-ratelimit-remaining", "-1"), ("x-ratelimit-reset", "5")],
+            &[("x-ratelimit-remaining", "NaN"), ("x-ratelimit-reset", "5")],
+            &[("x-ratelimit-remaining", ""), ("x-ratelimit-reset", "5")],
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1e3")],
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "inf")],
+            &[
+                ("x-ratelimit-remaining", "9, 0"),
+                ("x-ratelimit-reset", "5"),
+            ],
+            &[("ratelimit", "limit=1, remaining=NaN, reset=30")],
+            &[("ratelimit", r#""default";r=-1;t=30"#)],
             &[("ratelimit", r#""default";r=50;t=30"#)],
             &[("ratelimit", "limit=100, remaining=3, reset=30")],
             &[("ratelimit", "")],

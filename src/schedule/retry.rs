@@ -1,8 +1,10 @@
 //! Whether to try again, and when: a pure decision.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::model::{ErrorKind, FetchError, human_duration};
+
+use super::retry_on::RetryRules;
 
 /// Longest back-off exponent; beyond it every cap has long been met.
 const MAX_DOUBLINGS: u32 = 30;
@@ -34,6 +36,8 @@ pub struct RetryPolicy {
     /// Longest time one job waits for its retries in all. What it waits in the queue of a
     /// held host does not count; a host that lets nothing through for so long is given up.
     pub max_wait: Duration,
+    /// What is retried besides the usual failures, and what is not.
+    pub rules: RetryRules,
 }
 
 impl Default for RetryPolicy {
@@ -44,6 +48,7 @@ impl Default for RetryPolicy {
             max_delay: Duration::from_secs(30),
             retry_after_max: Duration::from_secs(5 * 60),
             max_wait: Duration::from_secs(15 * 60),
+            rules: RetryRules::default(),
         }
     }
 }
@@ -80,6 +85,9 @@ pub enum Decision {
     Hold(Duration),
     /// Try again after this wait, which holds the whole host and uses up a retry.
     BackOff(Duration),
+    /// Ask again after this wait: what was asked for is still being made. It uses up no retry and
+    /// holds nothing but this job.
+    Poll(Duration),
     /// The failure is final. The note says why the server's wish was not met.
     GiveUp {
         /// For the error message.
@@ -92,22 +100,31 @@ impl RetryPolicy {
     #[must_use]
     pub fn decide(&self, situation: &Situation<'_>) -> Decision {
         let final_ = Decision::GiveUp { note: None };
-        if self.retries == 0 || !situation.error.is_transient() {
-            return final_;
+        let error = situation.error;
+        let status = error.status().map(|status| status.as_u16());
+        if self.retries == 0 || !self.rules.is_retried(error) {
+            let note = error.retry_after().filter(|_| status == Some(202));
+            return Decision::GiveUp {
+                note: note.map(still_made),
+            };
         }
-        if let Some(asked) = server_asked(situation.error) {
-            return self.meet(asked, situation);
+        match (status, error.retry_after()) {
+            (Some(429 | 503), Some(asked)) => return self.meet(asked, situation),
+            (Some(403), Some(asked)) if situation.idempotent => return self.meet(asked, situation),
+            (Some(202), Some(asked)) => return self.poll(asked, situation),
+            // On other statuses it does not speak of the host (RFC 9110 §10.2.3, RFC 6585 §4).
+            _ => {}
         }
-        let may_resend = situation.idempotent || situation.error.before_request();
+        let may_resend = situation.idempotent || error.before_request();
         if !may_resend {
             return final_;
         }
-        let status = match situation.error.status().map(|status| status.as_u16()) {
+        let status = match status {
             Some(503) if situation.limits_by_503 => Some(429),
             None if situation.is_throttled => Some(429),
             status => status,
         };
-        let has_retry = situation.retries_used < self.retries_for(situation.error);
+        let has_retry = situation.retries_used < self.retries_for(error);
         let (wait, decision): (_, fn(Duration) -> Decision) = match status {
             Some(429) if situation.refusals < PATIENCE && situation.holds < FREE_HOLDS => {
                 (self.hold(situation.refusals, situation), Decision::Hold)
@@ -117,7 +134,10 @@ impl RetryPolicy {
                 self.hold(situation.refusals - SUSPICION, situation),
                 Decision::BackOff,
             ),
-            _ if has_retry => (self.retry_wait(situation), Decision::Retry),
+            _ if has_retry => match self.asked_of_listed(error) {
+                Some(asked) => return self.wait_at_least(asked, situation),
+                None => (self.retry_wait(situation), Decision::Retry),
+            },
             _ => return final_,
         };
         if situation.waited.saturating_add(wait) > self.max_wait {
@@ -126,12 +146,18 @@ impl RetryPolicy {
         decision(wait)
     }
 
-    /// A wrong checksum is most likely wrong for good.
+    /// A wrong checksum is most likely wrong for good, unless the user knows better.
     fn retries_for(&self, error: &FetchError) -> u32 {
         match error.kind() {
-            ErrorKind::Checksum => self.retries.min(1),
+            ErrorKind::Checksum if self.rules.listed(error).is_none() => self.retries.min(1),
             _ => self.retries,
         }
+    }
+
+    /// What `Retry-After` asks for on a status that only the user wants to be retried.
+    fn asked_of_listed(&self, error: &FetchError) -> Option<Duration> {
+        let asked = error.retry_after()?;
+        (!error.is_transient()).then_some(asked)
     }
 
     /// The bound of the wait before retry number `retry`, counted from 0.
@@ -149,21 +175,48 @@ impl RetryPolicy {
     /// How long a host is held that refused without a word: it doubles with each time, and
     /// the jitter lies between half of it and the whole.
     fn hold(&self, times: u32, situation: &Situation<'_>) -> Duration {
-        let bound = self.floor().back_off(times);
+        let bound = self.floor(times);
         part(bound, 0.5 + situation.jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// A host that refuses again and again must not meet a storm, not even when the user
     /// wants no back-off.
-    fn floor(&self) -> Self {
-        Self {
-            delay: self.delay.max(MIN_HOLD),
-            max_delay: self.max_delay.max(MIN_LAST_HOLD),
-            ..*self
+    fn floor(&self, times: u32) -> Duration {
+        let first = self.delay.max(MIN_HOLD);
+        doubled(first, times, self.max_delay.max(MIN_LAST_HOLD))
+    }
+
+    /// Meets what the server asks of everything that goes to its host.
+    fn meet(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
+        let wait = asked.max(self.floor(situation.refusals));
+        self.within(asked, wait, situation, Decision::Hold)
+    }
+
+    /// Meets what the server asks of this job. The shortest wait grows with what the job has
+    /// waited: a server that always says "now" is not asked without end.
+    fn poll(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
+        let least = (situation.waited / 8).clamp(MIN_HOLD, MIN_LAST_HOLD);
+        match self.within(asked, asked.max(least), situation, Decision::Poll) {
+            Decision::GiveUp { note: Some(note) } => Decision::GiveUp {
+                note: Some(format!("still being made; {note}")),
+            },
+            decision => decision,
         }
     }
 
-    fn meet(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
+    fn wait_at_least(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
+        let wait = asked.max(self.retry_wait(situation));
+        self.within(asked, wait, situation, Decision::Retry)
+    }
+
+    /// A wait that a server asks for, if it is not too long.
+    fn within(
+        &self,
+        asked: Duration,
+        wait: Duration,
+        situation: &Situation<'_>,
+        decision: fn(Duration) -> Decision,
+    ) -> Decision {
         let give_up = |note| Decision::GiveUp { note: Some(note) };
         if asked > self.retry_after_max {
             return give_up(format!(
@@ -172,7 +225,6 @@ impl RetryPolicy {
                 human_duration(self.retry_after_max),
             ));
         }
-        let wait = asked.max(self.floor().back_off(situation.refusals));
         if situation.waited.saturating_add(wait) > self.max_wait {
             return give_up(format!(
                 "waiting {} more would be longer than --max-wait {} in all",
@@ -180,7 +232,7 @@ impl RetryPolicy {
                 human_duration(self.max_wait),
             ));
         }
-        Decision::Hold(wait)
+        decision(wait)
     }
 }
 
@@ -195,30 +247,11 @@ fn part(whole: Duration, part: f64) -> Duration {
     Duration::try_from_secs_f64(whole.as_secs_f64() * part).unwrap_or(whole)
 }
 
-/// The wait a 429 or 503 asks for; on other statuses `Retry-After` does not speak of
-/// the host (RFC 9110 §10.2.3, RFC 6585 §4).
-fn server_asked(error: &FetchError) -> Option<Duration> {
-    match error {
-        FetchError::Status {
-            status,
-            retry_after,
-            ..
-        } if matches!(status.as_u16(), 429 | 503) => *retry_after,
-        _ => None,
-    }
-}
-
-/// `Retry-After`: seconds, or an HTTP date (RFC 9110 §10.2.3). A date in the past means
-/// now; anything else is ignored.
-#[must_use]
-pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than fit are more than anybody waits for.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+fn still_made(asked: Duration) -> String {
+    format!(
+        "still being made; the server asks to wait {}, and --retries 0 sends one request",
+        human_duration(asked)
+    )
 }
 
 #[cfg(test)]
@@ -274,10 +307,22 @@ mod tests {
             assert_eq!(decide(&unsafe_method), GIVE_UP, "{code} after a POST");
 
             let asked = status(code, Some(2));
+            let two = Duration::from_secs(2);
+            let expected = match code {
+                403 | 429 | 503 => Decision::Hold(two),
+                202 => Decision::Poll(two),
+                _ if transient => Decision::Retry(half_second),
+                _ => GIVE_UP,
+            };
+            assert_eq!(decide(&first(&asked)), expected, "{code} with Retry-After");
+            if code == 202 {
+                // After a POST it is no error.
+                continue;
+            }
             let mut unsafe_method = first(&asked);
             unsafe_method.idempotent = false;
             let expected = if matches!(code, 429 | 503) {
-                Decision::Hold(Duration::from_secs(2))
+                Decision::Hold(two)
             } else {
                 GIVE_UP
             };
@@ -427,6 +472,96 @@ mod tests {
         assert_eq!(decide(&situation), GIVE_UP);
     }
 
+    fn listed(list: &str) -> RetryPolicy {
+        RetryPolicy {
+            rules: RetryRules::parse(list).unwrap(),
+            ..RetryPolicy::default()
+        }
+    }
+
+    #[test]
+    fn what_a_list_adds_uses_retries_and_what_it_takes_out_is_final() {
+        let ms = Duration::from_millis;
+        let policy = listed("404,!500,!429");
+        let decide = |code, retry_after| policy.decide(&first(&status(code, retry_after)));
+        assert_eq!(decide(404, None), Decision::Retry(ms(500)));
+        assert_eq!(decide(500, None), GIVE_UP);
+        assert_eq!(decide(429, Some(1)), GIVE_UP);
+        assert_eq!(decide(502, None), Decision::Retry(ms(500)), "as usual");
+        // Retry-After makes that URL wait, and uses up a retry.
+        assert_eq!(decide(404, Some(7)), Decision::Retry(ms(7000)));
+        assert_eq!(decide(404, Some(0)), Decision::Retry(ms(500)));
+        let note = |decision| match decision {
+            Decision::GiveUp { note: Some(note) } => note,
+            other => panic!("{other:?}"),
+        };
+        let too_long = note(decide(404, Some(301)));
+        assert!(too_long.contains("--retry-after-max 5m"), "{too_long}");
+        let error = status(404, Some(7));
+        let mut situation = first(&error);
+        situation.retries_used = 3;
+        assert_eq!(policy.decide(&situation), GIVE_UP);
+        situation.retries_used = 0;
+        situation.idempotent = false;
+        assert_eq!(policy.decide(&situation), GIVE_UP, "a POST");
+
+        let error = FetchError::Checksum(Cause::words("x"));
+        let mut situation = first(&error);
+        situation.retries_used = 2;
+        let by_hand = listed("checksum").decide(&situation);
+        assert_eq!(by_hand, Decision::Retry(ms(2000)), "not only once");
+    }
+
+    #[test]
+    fn a_202_is_asked_again_without_a_storm_and_within_its_bounds() {
+        let ms = Duration::from_millis;
+        let decide = |asked, waited: Duration| {
+            let error = status(202, Some(asked));
+            let mut situation = first(&error);
+            // They do not count.
+            situation.retries_used = 3;
+            situation.waited = waited;
+            super::tests::decide(&situation)
+        };
+        assert_eq!(decide(0, ms(0)), Decision::Poll(ms(100)));
+        assert_eq!(decide(0, ms(4000)), Decision::Poll(ms(500)));
+        assert_eq!(decide(0, ms(60_000)), Decision::Poll(ms(1000)));
+        assert_eq!(decide(20, ms(60_000)), Decision::Poll(ms(20_000)));
+        for (asked, waited, flag) in [
+            (301, 0, "--retry-after-max"),
+            (60, 14 * 60 + 1, "--max-wait"),
+        ] {
+            match decide(asked, Duration::from_secs(waited)) {
+                Decision::GiveUp { note: Some(note) } => {
+                    assert!(
+                        note.starts_with("still being made; ") && note.contains(flag),
+                        "{note}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let once = RetryPolicy {
+            retries: 0,
+            ..RetryPolicy::default()
+        };
+        let decision = once.decide(&first(&status(202, Some(1))));
+        let note =
+            "still being made; the server asks to wait 1s, and --retries 0 sends one request";
+        assert_eq!(
+            decision,
+            Decision::GiveUp {
+                note: Some(note.into())
+            }
+        );
+        // Listed, it needs no Retry-After; then it is a retry like any other.
+        let error = status(202, None);
+        assert_eq!(
+            listed("202").decide(&first(&error)),
+            Decision::Retry(ms(500))
+        );
+    }
+
     #[test]
     fn back_off_doubles_up_to_its_cap_and_ends() {
         let error = status(500, None);
@@ -540,52 +675,40 @@ mod tests {
         assert_eq!(super::tests::decide(&situation), Decision::Hold(ms(500)));
     }
 
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let parse = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
-        assert_eq!(parse("120"), Some(120));
-        assert_eq!(parse(" 0 "), Some(0));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
-        assert_eq!(parse("Sunday, 06-Nov-94 08:50:37 GMT"), Some(60));
-        assert_eq!(parse("Sun Nov  6 08:50:37 1994"), Some(60));
-        assert_eq!(parse("Sat, 05 Nov 1994 08:49:37 GMT"), Some(0));
-        assert_eq!(parse("99999999999999999999999"), Some(u64::MAX));
-        for junk in ["", "-1", "1.5", "soon", "1e9"] {
-            assert_eq!(parse(junk), None, "{junk}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_wait_is_longer_than_its_bounds(
             used in 0u32..200, refusals in 0u32..200, jitter in 0.0f64..1.0,
             waited in 0u64..2000, asked in prop::option::of(0u64..1000), code in 100u16..600,
+            all in any::<bool>(),
         ) {
             let error = status(code, asked);
-            let policy = RetryPolicy { retries: 300, ..RetryPolicy::default() };
+            let rules = RetryRules::parse(if all { "status" } else { "!418" }).unwrap();
+            let policy = RetryPolicy { retries: 300, rules, ..RetryPolicy::default() };
             let situation = Situation {
                 error: &error, idempotent: true, retries_used: used, holds: 0, refusals, limits_by_503: false, is_throttled: false,
                 waited: Duration::from_secs(waited), jitter,
             };
             match policy.decide(&situation) {
                 Decision::Retry(wait) => {
-                    prop_assert!(wait <= policy.max_delay);
+                    let most = if all { policy.retry_after_max } else { policy.max_delay };
+                    prop_assert!(wait <= most);
+                    prop_assert!(situation.waited + wait <= policy.max_wait);
+                }
+                Decision::Poll(wait) => {
+                    prop_assert_eq!(code, 202);
+                    prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)).max(MIN_HOLD));
+                    prop_assert!(wait <= policy.retry_after_max);
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }
                 Decision::Hold(wait) | Decision::BackOff(wait) => {
-                    prop_assert!(matches!(code, 429 | 503));
+                    prop_assert!(matches!(code, 403 | 429 | 503));
                     prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)));
                     prop_assert!(wait <= policy.retry_after_max.max(policy.max_delay));
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }
                 Decision::GiveUp { .. } => {}
             }
-        }
-
-        #[test]
-        fn no_retry_after_makes_it_panic(value in ".*") {
-            let _ = parse_retry_after(&value, SystemTime::UNIX_EPOCH);
         }
     }
 }

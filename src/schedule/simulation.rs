@@ -208,6 +208,7 @@ impl Simulation {
                 feedback.hold = Some(at + wait);
                 Some(wait)
             }
+            Decision::Poll(wait) => Some(wait),
             Decision::BackOff(wait) => {
                 job.retries_used += 1;
                 feedback.hold = Some(at + wait);

@@ -2,8 +2,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use fetchall::ErrorKind;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{Run, Server, response};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, http2, literal};
+use crate::support::{Done, Out, Run, Server, response};
 
 /// Answers `first` to the first `n` requests, and 200 after that.
 fn after(n: usize, first: &'static str, headers: &'static [&'static str]) -> Server {
@@ -126,4 +129,284 @@ fn a_host_that_waits_costs_the_others_nothing() {
         last.contains(&urls[0]) && last.contains(&urls[1]),
         "the held host comes last"
     );
+}
+
+/// Answers the first requests with these, one after the other, and all others with `last`.
+async fn site(first: Vec<ResponseTemplate>, last: ResponseTemplate) -> MockServer {
+    let server = MockServer::start().await;
+    for answer in first {
+        Mock::given(any())
+            .respond_with(answer)
+            .up_to_n_times(1)
+            .mount(&server)
+            .await;
+    }
+    Mock::given(any()).respond_with(last).mount(&server).await;
+    server
+}
+
+fn status(code: u16) -> ResponseTemplate {
+    ResponseTemplate::new(code)
+}
+
+fn later(code: u16, wait: &str) -> ResponseTemplate {
+    status(code).insert_header("retry-after", wait)
+}
+
+/// The program runs beside the mock server's own thread.
+fn go(run: Run, code: i32) -> Done {
+    tokio::task::block_in_place(|| run.expect_exit(code))
+}
+
+async fn methods(server: &MockServer) -> Vec<String> {
+    let requests = server.received_requests().await.unwrap();
+    requests.iter().map(|one| one.method.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_403_that_says_when_is_waited_for_and_a_bare_one_is_final() {
+    for (first, attempts) in [
+        (later(403, "0"), 2),
+        (
+            status(403)
+                .insert_header("x-ratelimit-remaining", "0")
+                .insert_header("x-ratelimit-reset-after", "0.1"),
+            2,
+        ),
+        (status(403), 1),
+        (later(403, "soon"), 1),
+    ] {
+        let server = site(vec![first], status(200)).await;
+        let done = go(
+            Run::new().args(["--retries=1", &server.uri()]),
+            i32::from(attempts == 1),
+        );
+        assert_eq!(done.record().attempts, attempts, "{}", done.stdout);
+    }
+    // A request that changes something is sent again only after 429 and 503.
+    let server = site(vec![later(403, "0")], status(200)).await;
+    let done = go(Run::new().args(["-dx", &server.uri()]), 1);
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_202_that_says_when_is_no_body_to_save() {
+    let made = status(200).set_body_string("a,b\n1,2\n");
+    let still = later(202, "0.2").set_body_string("{\"status\":\"Processing\"}");
+    let server = site(vec![still.clone(), still.clone()], made).await;
+    let url = format!("{}/export.csv", server.uri());
+    let out = Out::new();
+    let done = go(out.run().args(["--retries=1", &url]), 0);
+    let record = done.record();
+    assert_eq!((record.status, record.attempts), (Some(200), 3));
+    assert_eq!(out.body(record), b"a,b\n1,2\n");
+    assert_eq!(out.journal().len(), 1);
+    assert!(!done.stderr.contains("retr"), "no retry: {}", done.stderr);
+
+    // It never comes: no file, and the next run asks again.
+    let server = site(vec![], still).await;
+    let out = Out::new();
+    for (args, told) in [
+        ("--max-wait=300ms", "still being made; waiting 200ms more"),
+        ("--retries=0", "and --retries 0 sends one request"),
+        (
+            "--retry-after-max=100ms",
+            "longer than --retry-after-max 100ms",
+        ),
+    ] {
+        let done = go(out.run().args([args, &server.uri()]), 1);
+        let record = done.record();
+        assert_eq!(record.status, Some(202));
+        assert!(record.error.as_ref().unwrap().transient);
+        assert!(
+            done.message().starts_with("202 Accepted; "),
+            "{}",
+            done.message()
+        );
+        assert!(done.message().contains(told), "{}", done.message());
+        assert_eq!((&record.file, record.bytes), (&None, None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_202_that_says_nothing_or_is_an_answer_to_a_change_is_fetched() {
+    for (answer, args) in [
+        (status(202), "-XGET"),
+        (later(202, "soon"), "-XGET"),
+        (later(202, "0"), "-dx"),
+        (later(202, "0"), "-XPUT"),
+        (later(202, "0"), "-XDELETE"),
+        (later(202, "0"), "--retry-on=!202"),
+    ] {
+        let server = site(vec![answer], status(200)).await;
+        let done = go(Run::new().args([args, &server.uri()]), 0);
+        let record = done.record();
+        assert_eq!((record.status, record.attempts), (Some(202), 1), "{args}");
+    }
+    // The user knows that this server means "not yet".
+    let server = site(vec![status(202)], status(200)).await;
+    let done = go(Run::new().args(["--retry-on=202", &server.uri()]), 0);
+    assert_eq!(done.record().status, Some(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_lines_of_retry_after_the_longest_counts() {
+    let answer = later(503, "0.1").append_header("retry-after", "1.5, 0.5");
+    let server = site(vec![answer], status(200)).await;
+    let done = go(Run::new().arg(server.uri()), 0);
+    assert_eq!(done.record().attempts, 2);
+    assert!(done.took >= Duration::from_millis(1500), "{:?}", done.took);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_head_is_asked_once_more_with_get() {
+    for (first, code) in [(405, 0), (501, 0), (404, 1)] {
+        let server = site(vec![status(first)], status(200).set_body_string("body")).await;
+        let run = Run::new().args(["-I", "--retries=0", &server.uri()]);
+        let done = go(run, code);
+        let record = done.record();
+        let (resends, sent): (_, &[_]) = match code {
+            0 => (1, &["HEAD", "GET"]),
+            _ => (0, &["HEAD"]),
+        };
+        assert_eq!((record.attempts, record.resends), (1, resends), "{first}");
+        assert_eq!(methods(&server).await, sent);
+        if code == 0 {
+            assert_eq!((record.status, record.bytes), (Some(200), Some(0)));
+        }
+    }
+    // Of a line, too; and what fails then is retried as GET.
+    let server = site(vec![status(405), status(503)], status(200)).await;
+    let line = format!(r#"{{"url":"{}","method":"HEAD"}}"#, server.uri());
+    let run = Run::new().args(["--input-format=jsonl"]).urls([line]);
+    let done = go(run, 0);
+    assert_eq!((done.record().attempts, done.record().resends), (2, 1));
+    assert_eq!(methods(&server).await, ["HEAD", "GET", "GET"]);
+    // Once.
+    let server = site(vec![], status(405)).await;
+    let done = go(Run::new().args(["-I", &server.uri()]), 1);
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+    assert_eq!(methods(&server).await, ["HEAD", "GET"]);
+}
+
+/// A gigabyte is announced, and the connection stays open.
+#[test]
+fn the_body_of_the_get_that_stands_for_a_head_is_not_read() {
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            if request.starts_with("HEAD") {
+                connection.send(b"HTTP/1.1 405 No\r\nContent-Length: 7\r\n\r\n")?;
+            } else {
+                connection.send(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\nContent-Encoding: gzip\r\n\r\n",
+                )?;
+                connection.send(&[0; 100_000])?;
+                return connection.hang();
+            }
+        }
+        Ok(())
+    });
+    let urls = [server.url("/1"), server.url("/2")];
+    let done = Run::new()
+        .args([
+            "-I",
+            "-j1",
+            "--sha256",
+            "--max-size=1KiB",
+            "--stall-timeout=30s",
+        ])
+        .urls(&urls)
+        .expect_exit(0);
+    assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
+    for record in &done.records {
+        assert_eq!((record.bytes, record.sha256), (Some(0), None));
+    }
+}
+
+/// Over HTTP/2 only its stream ends; the connection goes on.
+#[test]
+fn over_http2_the_stream_of_such_a_get_is_reset() {
+    let server = http2(|peer, stream, number| match number % 2 {
+        0 => {
+            let no = literal(":status", "405");
+            peer.send(HEADERS, END_HEADERS | END_STREAM, stream, &no)
+        }
+        _ => {
+            peer.head(stream)?;
+            peer.send(DATA, 0, stream, &[b'x'; 5000])
+        }
+    });
+    let urls = (0..3).map(|n| server.url(&format!("/{n}")));
+    let done = Run::new()
+        .args(["-I", "-j1", "--http2-prior-knowledge"])
+        .urls(urls)
+        .expect_exit(0);
+    assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
+    for record in &done.records {
+        assert_eq!((record.bytes, record.resends), (Some(0), 1));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_is_retried_and_what_is_taken_out_is_not() {
+    let server = site(vec![status(404)], status(200)).await;
+    let done = go(Run::new().args(["--retry-on=4xx,!410", &server.uri()]), 0);
+    assert_eq!(done.record().attempts, 2);
+    for (list, code, attempts, transient) in [
+        ("404", 404, 3, true),
+        ("5xx,!503", 503, 1, false),
+        ("!503,5xx", 503, 3, true),
+        ("!status", 503, 1, false),
+        ("404", 503, 3, true),
+    ] {
+        let server = site(vec![], status(code)).await;
+        let run = Run::new().args(["--retries=2", "--retry-on", list, &server.uri()]);
+        let done = go(run, 1);
+        let error = done.record().error.as_ref().unwrap();
+        assert_eq!(
+            (done.record().attempts, error.transient),
+            (attempts, transient),
+            "{list} {code}"
+        );
+    }
+    let done = go(
+        Run::new().args(["--retries=2", "--retry-on=!refused", "http://127.0.0.1:1/"]),
+        1,
+    );
+    assert_eq!(done.failure(), (ErrorKind::Refused, 1));
+    assert!(!done.record().error.as_ref().unwrap().transient);
+    // A POST is not sent twice for that.
+    let server = site(vec![status(404)], status(200)).await;
+    let done = go(Run::new().args(["--retry-on=404", "-dx", &server.uri()]), 1);
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_an_option_like_any_other_and_shows_where_it_is_wrong() {
+    let server = site(vec![], status(404)).await;
+    let run = || Run::new().args(["--retries=1", &server.uri()]);
+    let by_variable = go(run().env("FETCHALL_RETRY_ON", "404"), 1);
+    let by_file = go(run().settings("retry-on = \"404\"\n"), 1);
+    assert_eq!(by_variable.record().attempts, 2);
+    assert_eq!(by_file.record().attempts, 2);
+    let lists = go(run().args(["--retry-on=404", "--retry-on=tls,!500"]), 1);
+    assert_eq!(lists.record().attempts, 2, "several lists are one");
+
+    let done = go(run().text().arg("--retry-on=404,tsl,!500"), 2);
+    assert!(
+        done.stderr
+            .contains("--retry-on: unknown kind tsl; did you mean tls?\n  404,tsl,!500\n      ^^^"),
+        "{}",
+        done.stderr
+    );
+    let done = go(run().text().env("FETCHALL_RETRY_ON", "save"), 2);
+    assert!(done.stderr.contains("FETCHALL_RETRY_ON"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("save is never retried"),
+        "{}",
+        done.stderr
+    );
+    let done = go(run().text().settings("json = true\nretry-on = '2xx'\n"), 2);
+    assert!(done.stderr.contains("settings.toml:2"), "{}", done.stderr);
 }

@@ -89,3 +89,33 @@ fn of_a_long_run_there_is_a_screenful() {
     let rows = done.stderr.lines().filter(|line| line.starts_with("200 "));
     assert_eq!(rows.count(), 40);
 }
+
+#[test]
+fn what_is_sent_again_is_drawn_as_that_and_what_had_no_request_is_counted() {
+    // Every connection answers one request and closes when the second one arrives.
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.send(&response("200 OK", &[], b"ok"))?;
+        connection.request().map(drop)
+    });
+    let urls = (0..3).map(|n| server.url(&format!("/{n}")));
+    let run = || {
+        Run::new()
+            .args(["--timeline", "-j1"])
+            .env("LC_ALL", "C.UTF-8")
+    };
+    let done = run().urls(urls).urls(["no URL"]).expect_exit(1);
+    assert!(done.stderr.contains("↻ sent again"), "{}", done.stderr);
+    let rows = done.stderr.lines().filter(|line| line.starts_with("200 "));
+    let marks = rows.map(|row| row.matches('↻').count()).sum::<usize>();
+    assert_eq!(marks, 2, "{}", done.stderr);
+    let note = "3 of 4 URLs; 1 had no request";
+    assert!(done.stderr.contains(note), "{}", done.stderr);
+
+    // Of a host that is down three are asked; the others fail with them.
+    let dead = (0..60).map(|n| format!("http://127.0.0.1:1/{n}"));
+    let done = run().arg("--retries=0").urls(dead).expect_exit(1);
+    let unsent = done.records.iter().filter(|record| record.attempts == 0);
+    let note = format!("of 60 URLs; {} had no request", unsent.count());
+    assert!(done.stderr.contains(&note), "{}", done.stderr);
+}

@@ -94,7 +94,7 @@ impl Bench {
 
 /// What was taken for whole is no less than was announced, and no more than is allowed.
 fn is_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), String> {
-    let has_body = attempt.method != http::Method::HEAD && head.status != StatusCode::NO_CONTENT;
+    let has_body = !attempt.is_head_only() && head.status != StatusCode::NO_CONTENT;
     if !has_body {
         return Ok(());
     }

@@ -159,6 +159,13 @@ fn look<F>(
             );
             Ok("redirected")
         }
+        Ok(Step::HeadRefused) => {
+            hold!(
+                attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
+                "HEAD is refused with {status:?}"
+            );
+            Ok("HEAD refused")
+        }
         Err(error) => {
             let message = error.to_string();
             hold!(!message.is_empty() && message.len() < 10_000, "{message:?}");
@@ -181,6 +188,7 @@ fn failed(kind: ErrorKind, status: Option<u16>) -> Result<&'static str, String> 
         ErrorKind::Protocol => "protocol, body",
         ErrorKind::Redirect if status.is_some() => "redirect",
         ErrorKind::Status if status.is_some_and(|status| !(200..300).contains(&status)) => "status",
+        ErrorKind::Status if status == Some(202) => "still being made",
         ErrorKind::Decode if status.is_some() => "decode",
         ErrorKind::TooLarge if status.is_some() => "too large",
         other => return Err(format!("{other} with {status:?}")),
@@ -194,11 +202,13 @@ const TOKENS: &[&[u8]] = &[
     b"HTTP/0.9 ",
     b"HTTP/2 ",
     b"200 OK",
+    b"202 Accepted",
     b"204 No Content",
     b"206 Partial Content",
     b"301 Moved",
     b"304 Not Modified",
     b"307 ",
+    b"405 ",
     b"416 ",
     b"429 ",
     b"503 ",
@@ -218,6 +228,7 @@ const TOKENS: &[&[u8]] = &[
     b"\x1b[31m",
     b"\xff",
     b": ",
+    b"Retry-After: 1\r\n",
     b"Content-Length: 12\r\n",
     b"Content-Length: 0\r\n",
     b"Content-Length: -1\r\n",

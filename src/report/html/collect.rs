@@ -117,6 +117,13 @@ impl Collected {
         }
         if let Some(last) = settled.tries.last() {
             self.last = last.end;
+        }
+        let has_host = match &settled.outcome {
+            Outcome::Fetched(_) => true,
+            Outcome::Failed(error) => error.kind() != ErrorKind::InvalidUrl,
+            Outcome::Skipped => false,
+        };
+        if has_host {
             self.hosts.add(settled);
         }
         self.series.add(self.last, step);

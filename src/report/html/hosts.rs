@@ -19,7 +19,7 @@ pub struct Host {
     pub fetched: u64,
     /// URLs failed.
     pub failed: u64,
-    /// Requests, redirects and tries after a failed one included.
+    /// Requests, redirects, tries after a failed one and what was sent again included.
     pub requests: u64,
     /// Failures by kind.
     pub kinds: BTreeMap<ErrorKind, u64>,
@@ -62,7 +62,8 @@ impl Host {
             }
             Outcome::Skipped => {}
         }
-        self.requests += settled.tries.len() as u64;
+        let record = &settled.record;
+        self.requests += u64::from(record.attempts) + u64::from(record.resends);
         for one in &settled.tries {
             let is_refusal = matches!(one.status, Some(429 | 503));
             let failed = matches!(one.outcome, TryOutcome::Failed(_));
@@ -112,7 +113,7 @@ impl Hosts {
             let more = (host.failed, host.requests);
             (std::cmp::Reverse(more), *name)
         });
-        if self.others.requests > 0 {
+        if self.others.fetched + self.others.failed > 0 {
             all.push(("all other hosts", &self.others));
         }
         all

@@ -97,6 +97,10 @@ fn tries_text(row: &Row) -> String {
             }
             (TryOutcome::Failed(kind), _) => kind.to_string(),
             (TryOutcome::Fetched, None) => "fetched".to_owned(),
+            (TryOutcome::Redirected, Some(status)) => format!("{status}, redirected"),
+            (TryOutcome::Redirected, None) => "redirected".to_owned(),
+            (TryOutcome::Resent, Some(status)) => format!("{status}, sent again"),
+            (TryOutcome::Resent, None) => "sent again".to_owned(),
             (TryOutcome::GoesOn, Some(status)) => format!("{status}, goes on"),
             (TryOutcome::GoesOn, None) => "goes on".to_owned(),
         };

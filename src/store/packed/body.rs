@@ -52,7 +52,12 @@ impl Exchanged {
             .and_then(|wish| wish.body.as_ref());
         let body = own.or(run_body).filter(|_| attempt.with_body);
         Box::new(Self {
-            method: attempt.method.clone(),
+            // A GET without a body would be an empty page to readers.
+            method: if attempt.is_head_only() {
+                Method::HEAD
+            } else {
+                attempt.method.clone()
+            },
             url: attempt.url().clone(),
             asked,
             body: body.cloned().unwrap_or_default(),

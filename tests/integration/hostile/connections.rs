@@ -92,6 +92,12 @@ fn a_connection_that_dies_just_as_it_is_used_again_costs_no_attempt() {
         .urls(urls)
         .expect_exit(0);
     assert!(done.records.iter().all(|record| record.attempts == 1));
+    let sent: u32 = done
+        .records
+        .iter()
+        .map(|one| one.attempts + one.resends)
+        .sum();
+    assert_eq!(sent, 9, "records say what was sent: {}", done.stdout);
     // What is sent again goes over a connection of its own, which is not used a second time.
     assert_eq!(
         server.requests().len(),

@@ -234,7 +234,10 @@ fn a_server_that_winds_connections_down_costs_no_attempt_not_even_a_post() {
         .args(["--retries=0", "-dx", &server.url("/")])
         .expect_exit(0);
     let record = done.record();
-    assert_eq!((record.status, record.attempts), (Some(200), 1));
+    assert_eq!(
+        (record.status, record.attempts, record.resends),
+        (Some(200), 1, 3)
+    );
     assert_eq!(server.connections(), 4);
 
     // One that never stops doing so is given up.

@@ -1,0 +1,69 @@
+//! The characters of the picture.
+
+use crate::model::TryOutcome;
+
+/// What a cell of the picture shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cell {
+    Nothing,
+    Queue,
+    Connect,
+    Wait,
+    Body,
+    Redirect,
+    Resend,
+    GoesOn,
+    Failed,
+}
+
+impl Cell {
+    /// In the order of the legend.
+    pub const SHOWN: [(Self, &str); 8] = [
+        (Self::Queue, "queue"),
+        (Self::Connect, "connect"),
+        (Self::Wait, "first byte"),
+        (Self::Body, "body"),
+        (Self::Redirect, "redirect"),
+        (Self::Resend, "sent again"),
+        (Self::GoesOn, "goes on"),
+        (Self::Failed, "failed"),
+    ];
+
+    /// The mark of an attempt that ended so.
+    pub fn mark(outcome: TryOutcome) -> Self {
+        match outcome {
+            TryOutcome::Failed(_) => Self::Failed,
+            TryOutcome::Redirected => Self::Redirect,
+            TryOutcome::Resent => Self::Resend,
+            TryOutcome::GoesOn => Self::GoesOn,
+            TryOutcome::Fetched => Self::Body,
+        }
+    }
+
+    pub fn character(self, ascii: bool) -> char {
+        let (plain, drawn) = match self {
+            Self::Nothing => (' ', ' '),
+            Self::Queue => ('.', '·'),
+            Self::Connect => ('c', '░'),
+            Self::Wait => ('=', '▒'),
+            Self::Body => ('#', '█'),
+            Self::Redirect => ('>', '›'),
+            Self::Resend => ('r', '↻'),
+            Self::GoesOn => ('+', '»'),
+            Self::Failed => ('x', '✗'),
+        };
+        if ascii { plain } else { drawn }
+    }
+
+    pub fn color(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Queue => "\u{1b}[2m",
+            Self::Connect => "\u{1b}[33m",
+            Self::Wait => "\u{1b}[34m",
+            Self::Body => "\u{1b}[32m",
+            Self::Redirect | Self::Resend | Self::GoesOn => "\u{1b}[36m",
+            Self::Failed => "\u{1b}[31m",
+        }
+    }
+}

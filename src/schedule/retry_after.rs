@@ -1,0 +1,206 @@
+//! `Retry-After`, as servers and the proxies before them write it.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, header};
+
+/// The wait that `Retry-After` asks for (RFC 9110 §10.2.3). Where a proxy has added one of its
+/// own, the longest counts: before that has passed, one of them would refuse again.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let lines = headers.get_all(header::RETRY_AFTER).iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    lines.filter_map(|line| parse_retry_after(line, now)).max()
+}
+
+/// One line of it: seconds, or a date, or several of these. A date in the past means now;
+/// anything else is ignored.
+#[must_use]
+pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
+    let mut longest = None;
+    let mut parts = line.split(',').map(str::trim).peekable();
+    while let Some(part) = parts.next() {
+        let wait = parse_seconds(part).or_else(|| {
+            // The comma may be the one within a date.
+            let date = parse_date(part).or_else(|| {
+                let date = parse_date(&format!("{part}, {}", parts.peek()?))?;
+                parts.next();
+                Some(date)
+            })?;
+            Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+        });
+        longest = longest.max(wait);
+    }
+    longest
+}
+
+/// Seconds, perhaps with a fraction, which is rounded up to the millisecond. What exceeds the range
+/// of a [`Duration`] saturates. There is no sign and no exponent.
+#[must_use]
+pub fn parse_seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let seconds = match whole {
+        "" => 0,
+        whole => whole.parse().unwrap_or(u64::MAX),
+    };
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
+    let millis = digits.fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
+    let has_more = fraction.bytes().skip(3).any(|digit| digit != b'0');
+    let part = Duration::from_millis(millis + u64::from(has_more));
+    Some(Duration::from_secs(seconds).saturating_add(part))
+}
+
+/// An HTTP date, also with another name for GMT, or with another offset.
+fn parse_date(text: &str) -> Option<SystemTime> {
+    let (time, zone) = text.rsplit_once(' ')?;
+    let is_gmt = ["GMT", "UTC", "UT", "Z", "+0000", "-0000", "+00:00"]
+        .iter()
+        .any(|name| zone.eq_ignore_ascii_case(name));
+    let date = if is_gmt {
+        httpdate::parse_http_date(&format!("{time} GMT")).ok()
+    } else {
+        httpdate::parse_http_date(text).ok()
+    };
+    date.or_else(|| {
+        let is_offset = zone.starts_with(['+', '-']);
+        // A name of a zone that it does not know would count as GMT.
+        (is_gmt || is_offset).then_some(())?;
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+        let zone = if is_gmt { "+0000" } else { zone };
+        let date = parser.parse_timestamp(format!("{time} {zone}")).ok()?;
+        Some(SystemTime::from(date))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn millis(line: &str) -> Option<u128> {
+        let now = httpdate::parse_http_date(NOW).unwrap();
+        parse_retry_after(line, now).map(|wait| wait.as_millis())
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction_which_is_rounded_up() {
+        for (line, expected) in [
+            ("120", 120_000),
+            (" 0 ", 0),
+            ("2.0", 2000),
+            ("0.9", 900),
+            ("2.", 2000),
+            (".5", 500),
+            ("0.0001", 1),
+            ("1.0009", 1001),
+            ("1.9999", 2000),
+            ("007", 7000),
+        ] {
+            assert_eq!(millis(line), Some(expected), "{line}");
+        }
+        let huge = parse_seconds("99999999999999999999999.9").unwrap();
+        assert_eq!(huge.as_secs(), u64::MAX);
+    }
+
+    #[test]
+    fn dates_may_call_gmt_by_another_name() {
+        for line in [
+            "Sun, 06 Nov 1994 08:50:37 GMT",
+            "Sun, 06 Nov 1994 08:50:37 UTC",
+            "Sun, 06 Nov 1994 08:50:37 utc",
+            "Sun, 06 Nov 1994 08:50:37 +0000",
+            "Sun, 06 Nov 1994 08:50:37 -0000",
+            "Sun, 06 Nov 1994 08:50:37 Z",
+            "Sun, 6 Nov 1994 08:50:37 GMT",
+            "Sun, 06 Nov 1994 10:50:37 +0200",
+            "Sunday, 06-Nov-94 08:50:37 GMT",
+            "Sunday, 06-Nov-94 08:50:37 UTC",
+            "Sun Nov  6 08:50:37 1994",
+        ] {
+            assert_eq!(millis(line), Some(60_000), "{line}");
+        }
+        assert_eq!(millis("Sat, 05 Nov 1994 08:49:37 +0000"), Some(0));
+    }
+
+    #[test]
+    fn of_several_the_longest_counts() {
+        for (line, expected) in [
+            ("2, 2", 2000),
+            ("2,3 ,1.5", 3000),
+            ("2, soon", 2000),
+            (", 2,", 2000),
+            ("-1, 2", 2000),
+            ("2, Sun, 06 Nov 1994 08:50:37 GMT", 60_000),
+            ("Sun, 06 Nov 1994 08:50:37 GMT, 90", 90_000),
+            (
+                "Sun, 06 Nov 1994 08:50:37 GMT, Sun, 06 Nov 1994 08:50:37 UTC",
+                60_000,
+            ),
+        ] {
+            assert_eq!(millis(line), Some(expected), "{line}");
+        }
+        let mut headers = HeaderMap::new();
+        let wait = |headers: &HeaderMap| retry_after(headers, SystemTime::now());
+        assert_eq!(wait(&headers), None);
+        for line in ["2", "\u{fc}ber", "5", "3"] {
+            let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            headers.append(header::RETRY_AFTER, line);
+        }
+        assert_eq!(wait(&headers), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_neither_is_ignored() {
+        for junk in [
+            "",
+            " ",
+            ",",
+            ".",
+            "-1",
+            "-0.5",
+            "+5",
+            "1e9",
+            "1.5.2",
+            "1_000",
+            "0x10",
+            "NaN",
+            "inf",
+            "infinity",
+            "soon",
+            "2s",
+            "2 s",
+            "\"2\"",
+            "1994",
+            "Sun",
+            "GMT",
+            " GMT",
+            "Sun, 06 Nov 1994",
+            "Sun, 06 Nov 1994 08:50:37 Mars",
+        ] {
+            let is_year = junk == "1994";
+            assert_eq!(millis(junk).is_some(), is_year, "{junk:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_retry_after_makes_it_panic(line in ".*") {
+            let _ = parse_retry_after(&line, SystemTime::UNIX_EPOCH);
+        }
+
+        #[test]
+        fn seconds_are_never_read_as_less(whole in 0u64..1 << 40, fraction in "[0-9]{0,12}") {
+            let read = parse_seconds(&format!("{whole}.{fraction}")).unwrap();
+            let exact: f64 = format!("0.{fraction}0").parse().unwrap();
+            let part = (read - Duration::from_secs(whole)).as_secs_f64();
+            prop_assert!(part + 1e-9 >= exact && part < exact + 0.001 + 1e-9);
+        }
+    }
+}

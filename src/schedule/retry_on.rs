@@ -1,0 +1,373 @@
+//! `--retry-on LIST`: what is retried besides the usual, and what is not, as a pure value.
+//!
+//! `LIST = item {"," item}`, `item = ["!"] (STATUS | CLASS | KIND)`, such as `404,5xx,tls,!500`.
+
+use crate::model::{ErrorKind, FetchError, SpecError};
+
+/// Kinds that no retry can help, and why.
+const NEVER: [(ErrorKind, &str); 3] = [
+    (
+        ErrorKind::InvalidUrl,
+        "nothing is sent for a line that is no URL",
+    ),
+    (ErrorKind::Denied, "a guard would deny it again"),
+    (
+        ErrorKind::Save,
+        "what is wrong is on this machine; the same command again fetches what is missing",
+    ),
+];
+
+/// Which failures are retried besides the usual ones, and which are not. Of several items that
+/// fit a failure the last one counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetryRules {
+    items: Vec<Item>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Item {
+    failure: Failure,
+    is_retried: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Status(u16),
+    /// The first digit: 5 is 5xx.
+    Class(u16),
+    Kind(ErrorKind),
+}
+
+impl Failure {
+    fn includes(self, kind: ErrorKind, status: Option<u16>) -> bool {
+        match self {
+            Self::Status(code) => kind == ErrorKind::Status && status == Some(code),
+            Self::Class(first) => {
+                kind == ErrorKind::Status && status.is_some_and(|code| code / 100 == first)
+            }
+            // A 202 is asked again for another reason: it has not failed.
+            Self::Kind(ErrorKind::Status) => kind == ErrorKind::Status && status != Some(202),
+            Self::Kind(own) => own == kind,
+        }
+    }
+}
+
+impl RetryRules {
+    /// Reads a LIST.
+    ///
+    /// # Errors
+    /// [`SpecError`], which shows where and what would be right.
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        let items = text.split(',').map(|part| item(text, part));
+        Ok(Self {
+            items: items.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The items of another list after those of this one.
+    #[must_use]
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.items.extend(other.items);
+        self
+    }
+
+    /// Whether this failure is worth another try in this run.
+    #[must_use]
+    pub fn is_retried(&self, error: &FetchError) -> bool {
+        self.listed(error).unwrap_or_else(|| error.is_transient())
+    }
+
+    /// What the list says about this failure, if it names it.
+    #[must_use]
+    pub fn listed(&self, error: &FetchError) -> Option<bool> {
+        self.find(error.kind(), error.status().map(|status| status.as_u16()))
+    }
+
+    /// What the list says about 202 Accepted.
+    #[must_use]
+    pub fn listed_accepted(&self) -> Option<bool> {
+        self.find(ErrorKind::Status, Some(202))
+    }
+
+    fn find(&self, kind: ErrorKind, status: Option<u16>) -> Option<bool> {
+        let mut later_first = self.items.iter().rev();
+        later_first
+            .find(|item| item.failure.includes(kind, status))
+            .map(|item| item.is_retried)
+    }
+}
+
+fn item(list: &str, part: &str) -> Result<Item, SpecError> {
+    let text = part.trim();
+    if text.is_empty() {
+        let message = "an item is missing here, such as 404, 5xx or tls".to_owned();
+        return Err(SpecError::at(list, part, message));
+    }
+    let (name, is_retried) = match text.strip_prefix('!') {
+        Some(name) => (name.trim_start(), false),
+        None => (text, true),
+    };
+    if name.is_empty() {
+        let message = "what is taken out is missing here, such as !500".to_owned();
+        return Err(SpecError::at(list, text, message));
+    }
+    let at = |message| SpecError::at(list, name, message);
+    let failure = failure(name).map_err(at)?;
+    if let Failure::Kind(kind) = failure
+        && is_retried
+        && let Some((_, why)) = NEVER.iter().find(|(never, _)| *never == kind)
+    {
+        return Err(at(format!("{kind} is never retried: {why}")));
+    }
+    Ok(Item {
+        failure,
+        is_retried,
+    })
+}
+
+fn failure(name: &str) -> Result<Failure, String> {
+    let lower = name.to_ascii_lowercase();
+    if let Some(kind) = ErrorKind::ALL.iter().find(|kind| kind.as_str() == lower) {
+        return Ok(Failure::Kind(*kind));
+    }
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    if name.len() == 3 && is_number {
+        return status(name.parse().unwrap_or_default());
+    }
+    match lower.strip_suffix("xx").map(str::as_bytes) {
+        Some(b"1" | b"2") => Err(format!("{lower} is no failure; 4xx and 5xx are")),
+        Some([digit @ b'3'..=b'9']) => Ok(Failure::Class(u16::from(digit - b'0'))),
+        _ => Err(unknown(name, &lower)),
+    }
+}
+
+fn status(code: u16) -> Result<Failure, String> {
+    match code {
+        202 | 300 | 304..=306 | 309..=999 => Ok(Failure::Status(code)),
+        200..=299 => Err(format!(
+            "{code} is no failure; of these only 202 can be asked again"
+        )),
+        301..=399 => Err(format!(
+            "{code} is followed; the kind redirect is for those that can't be"
+        )),
+        _ => Err(format!("{code} is no final status")),
+    }
+}
+
+fn unknown(name: &str, lower: &str) -> String {
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return format!("no status {name}; write 404, or 5xx for all from 500 to 599");
+    }
+    let names = || ErrorKind::ALL.iter().map(|kind| kind.as_str());
+    let nearest = names()
+        .map(|known| (strsim::damerau_levenshtein(known, lower), known))
+        .min()
+        .filter(|(distance, known)| *distance <= 3 && *distance < known.len());
+    match nearest {
+        Some((_, known)) => format!("unknown kind {name}; did you mean {known}?"),
+        None => {
+            let names: Vec<_> = names().collect();
+            format!(
+                "unknown kind {name}; known are {}, statuses, and classes such as 5xx",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cause, TimeLimit};
+    use http::StatusCode;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn status(code: u16) -> FetchError {
+        FetchError::Status {
+            status: StatusCode::from_u16(code).unwrap(),
+            retry_after: None,
+            note: None,
+        }
+    }
+
+    fn rules(list: &str) -> RetryRules {
+        RetryRules::parse(list).unwrap()
+    }
+
+    #[test]
+    fn statuses_classes_and_kinds_are_added_and_taken_out() {
+        let rules = rules("404, tls ,!500,!timeout,4XX,!410");
+        let tls = FetchError::Tls {
+            cause: Cause::words("x"),
+        };
+        let timeout = FetchError::Timeout {
+            limit: TimeLimit::Head(Duration::ZERO),
+        };
+        let reset = FetchError::Reset {
+            cause: Cause::words("x"),
+        };
+        for (error, is_retried) in [
+            (status(404), true),
+            (status(418), true),
+            (status(410), false),
+            (status(500), false),
+            (status(503), true),
+            (status(501), false),
+            (tls, true),
+            (timeout, false),
+            (reset, true),
+        ] {
+            assert_eq!(rules.is_retried(&error), is_retried, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_last_item_that_fits_counts() {
+        assert!(rules("!5xx,503").is_retried(&status(503)));
+        assert!(!rules("503,!5xx").is_retried(&status(503)));
+        assert!(!rules("status,!status").is_retried(&status(503)));
+        assert!(rules("!status,status").is_retried(&status(404)));
+        let both = rules("404").followed_by(rules("!404,tls"));
+        assert_eq!(both, rules("404,!404,tls"));
+    }
+
+    /// It is no failure, so what is said of failures does not mean it.
+    #[test]
+    fn a_202_is_meant_only_by_its_number() {
+        for (list, says) in [
+            ("202", Some(true)),
+            ("!202", Some(false)),
+            ("status,5xx", None),
+            ("!status", None),
+        ] {
+            assert_eq!(rules(list).listed_accepted(), says, "{list}");
+        }
+    }
+
+    /// `HostGivenUp` has the kind and status of what it was given up for.
+    #[test]
+    fn a_host_given_up_is_judged_by_its_error() {
+        let error = FetchError::HostGivenUp {
+            error: status(404).into(),
+            why: "x".into(),
+        };
+        assert!(rules("404").is_retried(&error));
+        assert!(!rules("tls").is_retried(&error));
+    }
+
+    #[test]
+    fn a_bad_list_shows_where_and_what_would_be_right() {
+        for (list, marked, hint) in [
+            ("404,tsl,500", "tsl", "did you mean tls?"),
+            ("404,!tsl", "tsl", "did you mean tls?"),
+            (
+                "connect-timeout",
+                "connect-timeout",
+                "did you mean connect_timeout?",
+            ),
+            ("foo_and_more", "foo_and_more", "known are invalid_url"),
+            ("", "", "an item is missing"),
+            ("404,,500", "", "an item is missing"),
+            ("404, ", " ", "an item is missing"),
+            ("404,! ", "!", "what is taken out is missing"),
+            ("!!500", "!500", "unknown kind"),
+            ("5x", "5x", "5xx for all"),
+            ("500-504", "500-504", "5xx for all"),
+            ("0404", "0404", "no status"),
+            ("42", "42", "no status"),
+            ("099", "099", "no final status"),
+            ("100", "100", "no final status"),
+            ("200", "200", "no failure"),
+            ("2xx", "2xx", "no failure"),
+            ("302", "302", "is followed"),
+            (
+                "reset,save",
+                "save",
+                "never retried: what is wrong is on this machine",
+            ),
+            ("denied", "denied", "never retried: a guard"),
+            (
+                "invalid_url",
+                "invalid_url",
+                "never retried: nothing is sent",
+            ),
+            ("\u{1b}[31m", "\u{1b}[31m", "unknown kind \\u{1b}[31m;"),
+        ] {
+            let error = RetryRules::parse(list).unwrap_err();
+            assert_eq!(error.marked(), marked, "{list}");
+            assert!(error.to_string().contains(hint), "{list}: {error}");
+        }
+        assert_eq!(
+            RetryRules::parse("404,tsl").unwrap_err().to_string(),
+            "unknown kind tsl; did you mean tls?\n  404,tsl\n      ^^^"
+        );
+    }
+
+    #[test]
+    fn every_kind_can_be_taken_out_and_all_but_three_be_added() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(
+                rules(&format!("!{kind}")).find(*kind, Some(500)),
+                Some(false)
+            );
+            let added = RetryRules::parse(kind.as_str());
+            let is_never = NEVER.iter().any(|(never, _)| never == kind);
+            assert_eq!(added.is_err(), is_never, "{kind}");
+            if let Ok(rules) = added {
+                assert_eq!(rules.find(*kind, Some(500)), Some(true), "{kind}");
+            }
+        }
+    }
+
+    /// An item, and the number or kind it names.
+    fn any_item() -> impl Strategy<Value = (String, Option<u16>, Option<ErrorKind>)> {
+        let kinds = ErrorKind::ALL.iter().copied();
+        let kinds: Vec<_> = kinds
+            .filter(|kind| NEVER.iter().all(|(never, _)| never != kind))
+            .collect();
+        prop_oneof![
+            (400u16..1000).prop_map(|code| (code.to_string(), Some(code), None)),
+            (3u16..10).prop_map(|class| (format!("{class}xx"), Some(class), None)),
+            prop::sample::select(kinds).prop_map(|kind| (kind.to_string(), None, Some(kind))),
+        ]
+    }
+
+    proptest! {
+        /// Every status and every kind, against the plainest reading of the list.
+        #[test]
+        fn what_a_list_names_is_as_it_says_and_all_else_as_usual(
+            list in prop::collection::vec((any_item(), any::<bool>()), 1..8)
+        ) {
+            let text: Vec<_> = list
+                .iter()
+                .map(|((name, ..), add)| format!("{}{name}", if *add { "" } else { "!" }))
+                .collect();
+            let rules = rules(&text.join(","));
+            for code in 300..1000 {
+                let error = status(code);
+                let mut expected = error.is_transient();
+                for ((_, number, kind), add) in &list {
+                    let is_it = *kind == Some(ErrorKind::Status)
+                        || *number == Some(code)
+                        || *number == Some(code / 100);
+                    if is_it {
+                        expected = *add;
+                    }
+                }
+                prop_assert_eq!(rules.is_retried(&error), expected, "{}", code);
+            }
+            for kind in ErrorKind::ALL.iter().filter(|kind| **kind != ErrorKind::Status) {
+                let said = list.iter().rev().find(|((.., own), _)| *own == Some(*kind));
+                prop_assert_eq!(rules.find(*kind, None), said.map(|(_, add)| *add), "{}", kind);
+            }
+        }
+
+        #[test]
+        fn no_list_makes_it_panic(list in "[a-z0-9!,x é]{0,40}") {
+            if let Err(error) = RetryRules::parse(&list) {
+                let _ = error.to_string();
+            }
+        }
+    }
+}
