@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustls::CertificateError;
 
 use super::clock::ConnectTimedOut;
+use super::descriptors::NoDescriptor;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
 use crate::model::{Cause, FetchError, chain_text};
@@ -65,6 +66,11 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
             .and_then(|io| of_io(io, Phase::Head));
         matches!(io, Some(Class::Reset | Class::Cut))
     })
+}
+
+/// Whether the connector gave up an address because its share of the time was over.
+pub fn is_out_of_time(error: &(dyn Error + 'static)) -> bool {
+    Chain::of(error).any(|link| link.is::<tokio::time::error::Elapsed>())
 }
 
 /// Whether an HTTP/2 server turned the request away unprocessed because it winds the
@@ -162,6 +168,9 @@ impl Class {
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(*timed_out));
+        }
+        if link.is::<NoDescriptor>() {
+            return Some(Self::Exhausted);
         }
         if let Some(tls) = link.downcast_ref::<rustls::Error>() {
             return Some(Self::Tls {
