@@ -16,8 +16,9 @@ use crate::model::Wire;
 const HEADROOM: usize = 64;
 /// Time between two looks when there is no room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// A connection that has waited this long may take half of the headroom, too.
-const HEADROOM_AFTER: Duration = Duration::from_secs(2);
+/// A connection that has waited this long may take half of the headroom, too: files that were
+/// opened since the first connection stay open.
+const HEADROOM_AFTER: Duration = Duration::from_millis(100);
 /// Longest wait for a descriptor. Requests that run end by clocks of their own and idle
 /// connections after seconds, so this passes only where long bodies hold all there are.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(60);
