@@ -194,6 +194,7 @@ impl Transport for HttpTransport {
             version: response.version(),
             headers: Arc::new(std::mem::take(response.headers_mut())),
             asked,
+            kept_coding: None,
         };
         let body = HttpBody::new(response, &head);
         Ok(Response { head, body })

@@ -39,7 +39,7 @@ pub use outcome::{Fetched, Outcome, OutcomeName};
 pub use part::{Known, Part, Version};
 pub use path::RelPath;
 pub use record::{Change, Record, RecordError};
-pub use response::{Asked, ResponseHead};
+pub use response::{Asked, KeptCoding, ResponseHead};
 pub use saved::{PackPlace, Saved};
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};
 pub use summary::{EndedBy, MaxFailures, Summary};

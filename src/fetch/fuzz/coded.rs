@@ -36,7 +36,7 @@ fn decode(codings: &[Coding], bytes: &[u8], piece: usize) -> Result<Option<Vec<u
         let next = pieces.next();
         match next {
             Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
-            None => decoder.end(),
+            None => decoder.end(None),
         }
         while let Some(piece) = decoder.next()? {
             assert!(!piece.is_empty() && piece.len() <= PIECE);
