@@ -206,7 +206,8 @@ async fn look_at_part<T: Transport, S: BodyStore>(
     }
     let file = engine.store.read_part(attempt, part).await?;
     let length = part.length;
-    // Gigabytes take seconds: not here, where sockets are served.
+    // Gigabytes take seconds: not here, where sockets are served. Where the disk hangs, an abort
+    // ends the wait.
     let looked = tokio::task::spawn_blocking(move || {
         expectation.read(file.take(length))?;
         Ok(expectation)

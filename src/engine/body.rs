@@ -84,10 +84,10 @@ async fn pass_on<F: BodyFile>(
 ) -> Result<(), FetchError> {
     loop {
         if decoder.may_leap() {
-            share.before_leap().await;
+            share.before_leap().await?;
         }
         let piece = decoder.next()?;
-        share.after(decoder.remembered()).await;
+        share.after(decoder.remembered()).await?;
         match piece {
             Some(piece) => sink.write(piece).await?,
             None => return Ok(()),

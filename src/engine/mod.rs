@@ -172,6 +172,8 @@ impl<T, S> Engine<T, S> {
     }
 
     /// A place among the events that wait to be reported; `None` when nobody reports any more.
+    /// A stdout that takes nothing holds the run up for as long as its reader wants; an abort ends
+    /// the worker that waits here.
     async fn room_for_event(&self) -> Option<mpsc::OwnedPermit<Event>> {
         self.events.clone().reserve_owned().await.ok()
     }

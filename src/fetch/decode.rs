@@ -664,12 +664,10 @@ mod tests {
                 assert_eq!(kind, Err(ErrorKind::Decode), "{coding:?}: {text:?}");
             }
         }
-        for coding in [Coding::Gzip, Coding::Zstd] {
-            let mut wire = encoded(coding, &sample());
-            let middle = wire.len() / 2;
-            wire[middle..middle + 4].fill(0xff);
-            assert_eq!(cut_off(&[coding], &wire, 100), Err(ErrorKind::Decode));
-        }
+        let mut wire = encoded(Coding::Gzip, &sample());
+        let middle = wire.len() / 2;
+        wire[middle..middle + 4].fill(0xff);
+        assert_eq!(cut_off(&[Coding::Gzip], &wire, 100), Err(ErrorKind::Decode));
     }
 
     /// Of two codings only the outer one can have been cut off on the way.
