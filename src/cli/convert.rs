@@ -252,6 +252,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.sha256 = cli.sha256;
     engine.stop_after = cli.stop_after;
     engine.max_failures = cli.max_failures;
+    engine.raw = cli.raw;
     match cli.max_size {
         Some(limit) => engine.max_size = limit,
         None if cli.body => engine.max_size = BODY_LIMIT,

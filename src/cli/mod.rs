@@ -343,6 +343,12 @@ pub struct Cli {
     /// Do not ask for compressed bodies.
     #[arg(long, help_heading = "Request")]
     pub no_compression: bool,
+    /// Keep content codings: bodies as they came.
+    ///
+    /// Without it gzip, br, zstd and deflate are undone, except where they are the file's own: that of a .tar.gz, by name or type.
+    /// What a body still has is content_encoding in its record.
+    #[arg(long, help_heading = "Request")]
+    pub raw: bool,
     /// HTTP/1.1 only.
     #[arg(
         long = "http1.1",
@@ -411,7 +417,7 @@ pub struct Cli {
     ///
     /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line, input,
     /// url, ok, outcome, status, error (its kind), message, attempts, resends, final_url, redirects, http,
-    /// content_type, bytes, file, sha256, etag, last_modified, at, started_ms, ttfb_ms, elapsed_ms,
+    /// content_type, content_encoding, bytes, file, sha256, etag, last_modified, at, started_ms, ttfb_ms, elapsed_ms,
     /// total_ms and the others; json is the whole record, result the status or else the kind of error,
     /// origin the scheme, host and port. Names of curl are known, too: http_code, url_effective,
     /// size_download, time_total, time_starttransfer, num_redirects, errormsg. What is not known is

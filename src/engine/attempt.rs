@@ -11,6 +11,7 @@ use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
 use super::body::{Rest, Sink, StallClock, WireBody, take_body};
+use super::coding;
 use super::expect::Expectation;
 use super::redirect::{self, Redirect};
 use super::resume::{self, Answer};
@@ -93,10 +94,11 @@ async fn request<T: Transport, S: BodyStore>(
     // Pinned where it is: it is large, and would be moved at each call.
     let opening = pin!(engine.transport.open(attempt, wire));
     let opened = head_in_time(opening, options.stall_timeout, wire).await;
-    let Response { head, body } = match opened {
+    let Response { mut head, body } = match opened {
         Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
+    head.kept_coding = coding::kept(attempt, &head, options.raw);
     wire.head_came(now());
     let verdict = judge(attempt, &head, options, &engine.retry.rules);
     let head = seen.insert(head);
@@ -153,6 +155,7 @@ async fn keep<T: Transport, S: BodyStore>(
         received: 0,
         expected: rest.map(|rest| rest.length).or(head.content_length()),
         is_exact: rest.is_some(),
+        ends_at_length: head.headers.contains_key(header::TRANSFER_ENCODING),
     };
     let taken = take_body(wire, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
@@ -207,7 +210,8 @@ async fn look_at_part<T: Transport, S: BodyStore>(
     }
     let file = engine.store.read_part(attempt, part).await?;
     let length = part.length;
-    // Gigabytes take seconds: not here, where sockets are served.
+    // Gigabytes take seconds: not here, where sockets are served. Where the disk hangs, an abort
+    // ends the wait.
     let looked = tokio::task::spawn_blocking(move || {
         expectation.read(file.take(length))?;
         Ok(expectation)
@@ -307,8 +311,7 @@ fn judge(
             cause: Cause::words("206 Partial Content, but the whole was asked for"),
         });
     }
-    let is_plain = !head.headers.contains_key(header::CONTENT_ENCODING);
-    if is_plain && has_body(attempt, head) {
+    if has_body(attempt, head) && coding::undone(head)?.is_empty() {
         let length = head.content_length();
         within(options.max_size, length)?;
         Expectation::new(attempt, false).announced(length)?;

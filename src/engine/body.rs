@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
+use super::coding;
 use super::expect::Expectation;
 use super::windows::{Share, Windows};
-use crate::fetch::{Body, Decoder, codings};
+use crate::fetch::{Body, Decoder};
 use crate::model::{Cause, FetchError, Live, ResponseHead, now};
 use crate::store::BodyFile;
 
@@ -40,8 +41,8 @@ pub async fn take_body<B: Body, F: BodyFile>(
     head: &ResponseHead,
     sink: &mut Sink<'_, F>,
 ) -> Result<(), FetchError> {
-    match codings(&head.headers) {
-        Some(codings) if !codings.is_empty() => {
+    match coding::undone(head)? {
+        codings if !codings.is_empty() => {
             let mut decoder = Decoder::new(&codings)?;
             let mut share = sink.windows.share();
             let mut gathered = Vec::new();
@@ -59,10 +60,13 @@ pub async fn take_body<B: Body, F: BodyFile>(
                 pass_on(&mut decoder, &mut share, sink).await?;
             }
             decoder.feed(gathered.into());
-            decoder.end();
+            decoder.end((!head.marks_end()).then_some(FetchError::Truncated {
+                received: wire.received,
+                expected: None,
+            }));
             pass_on(&mut decoder, &mut share, sink).await?;
         }
-        // No coding, or one that is not known here: the body is taken as it comes.
+        // Nothing to undo: the body is taken as it comes.
         _ => {
             while let Some(chunk) = wire.next().await? {
                 sink.write(chunk).await?;
@@ -80,10 +84,10 @@ async fn pass_on<F: BodyFile>(
 ) -> Result<(), FetchError> {
     loop {
         if decoder.may_leap() {
-            share.before_leap().await;
+            share.before_leap().await?;
         }
         let piece = decoder.next()?;
-        share.after(decoder.remembered()).await;
+        share.after(decoder.remembered()).await?;
         match piece {
             Some(piece) => sink.write(piece).await?,
             None => return Ok(()),
@@ -100,12 +104,23 @@ pub struct WireBody<B> {
     /// Whether more than that is wrong, too: a `Content-Length` is seen to by the transport,
     /// a range is not.
     pub is_exact: bool,
+    /// Whether the body ends here at its expected length although the transport reads on until
+    /// the connection ends: it does beside `Transfer-Encoding: identity`.
+    pub ends_at_length: bool,
 }
 
 impl<B: Body> WireBody<B> {
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let left = self.expected.filter(|_| self.ends_at_length);
+        let left = left.map(|length| length.saturating_sub(self.received));
+        if left == Some(0) {
+            return Ok(None);
+        }
         match self.stall.next(&mut self.body).await? {
-            Some(chunk) => {
+            Some(mut chunk) => {
+                if let Some(left) = left.and_then(|left| usize::try_from(left).ok()) {
+                    chunk.truncate(left);
+                }
                 self.received += chunk.len() as u64;
                 let is_more = self.expected.is_some_and(|most| self.received > most);
                 if self.is_exact && is_more {

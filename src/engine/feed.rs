@@ -53,6 +53,8 @@ struct Feed<'a, T, S> {
 }
 
 impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
+    /// It waits for its input, for room in the look-ahead and for its window as long as the work
+    /// takes; a stop ends each of these waits.
     async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), InputError> {
         while let Some(batch) = batches.recv().await {
             for (entry, past) in self.recall(batch?).await {

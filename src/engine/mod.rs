@@ -5,6 +5,7 @@ mod attempt;
 mod body;
 mod claims;
 mod clock;
+mod coding;
 mod end;
 mod expect;
 mod feed;
@@ -53,6 +54,8 @@ pub struct EngineOptions {
     pub stall_timeout: Option<Duration>,
     /// Largest decoded body, in bytes.
     pub max_size: u64,
+    /// Bodies keep their content codings, as they came.
+    pub raw: bool,
     /// Compute the SHA-256 of every body, not only of those with an expected one.
     pub sha256: bool,
     /// Redirects followed for one job.
@@ -83,6 +86,7 @@ impl Default for EngineOptions {
             max_time: None,
             stall_timeout: Some(Duration::from_secs(30)),
             max_size: 1 << 30,
+            raw: false,
             sha256: false,
             max_redirects: 10,
             partial_is_fine: false,
@@ -168,6 +172,8 @@ impl<T, S> Engine<T, S> {
     }
 
     /// A place among the events that wait to be reported; `None` when nobody reports any more.
+    /// A stdout that takes nothing holds the run up for as long as its reader wants; an abort ends
+    /// the worker that waits here.
     async fn room_for_event(&self) -> Option<mpsc::OwnedPermit<Event>> {
         self.events.clone().reserve_owned().await.ok()
     }

@@ -205,6 +205,7 @@ mod tests {
             version: Version::HTTP_11,
             headers: headers.into(),
             asked: None,
+            kept_coding: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header};
 use url::Url;
 
+use super::coding;
 use crate::model::{Attempt, Part, ResponseHead, Version};
 
 /// A `Last-Modified` says for sure which version it is of only when it lies so far before the
@@ -76,7 +77,7 @@ fn rest(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
         && head
             .content_length()
             .is_none_or(|announced| announced == length);
-    if fits && is_uncoded(head) && confirms(&part.version, head) {
+    if fits && coding::is_plain(head) && confirms(&part.version, head) {
         Answer::Rest { length, total }
     } else {
         Answer::Useless
@@ -92,7 +93,7 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
     if !(attempt.asks_plainly()
         && takes_ranges
         && head.status == StatusCode::OK
-        && is_uncoded(head))
+        && coding::is_plain(head))
     {
         return None;
     }
@@ -148,16 +149,6 @@ fn validator_name(version: &Version) -> header::HeaderName {
     } else {
         header::LAST_MODIFIED
     }
-}
-
-/// Whether the body comes as it is: bytes of a coding can't be counted against those of a
-/// range.
-fn is_uncoded(head: &ResponseHead) -> bool {
-    let is = |name, plain: &str| {
-        let mut values = head.headers.get_all(name).iter();
-        values.all(|value| value.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
-    };
-    is(header::CONTENT_ENCODING, "identity") && is(header::TRANSFER_ENCODING, "chunked")
 }
 
 /// A `Content-Range` (RFC 9110 §14.4).
@@ -216,6 +207,7 @@ mod tests {
             version: http::Version::HTTP_11,
             headers: map.into(),
             asked: None,
+            kept_coding: None,
         }
     }
 

@@ -115,6 +115,14 @@ pub fn settled(
         Ok(saved) => place(&mut record, saved),
         Err(_) => record.resumed_at = None,
     }
+    if let Some(head) = head
+        .as_ref()
+        .filter(|head| head.status.is_success() && record.ok)
+    {
+        let kept = head.kept_coding.as_ref().map(|kept| &kept.value);
+        let kept = kept.filter(|value| value.len() <= LONGEST);
+        record.content_encoding = kept.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+    }
     if let Some(head) = &head {
         let (part, known) = (attempt.part.as_deref(), attempt.known.as_deref());
         explain(&mut record, head, part, known);

@@ -111,6 +111,7 @@ impl Transport for Scripted {
                         version: Version::HTTP_11,
                         headers: HeaderMap::from_iter(headers).into(),
                         asked: None,
+                        kept_coding: None,
                     };
                     return Ok(Response {
                         head,

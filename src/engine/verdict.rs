@@ -77,6 +77,10 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
         } if wire.waits_for_room() => Verdict::Nothing,
+        // The other bodies hold the memory, and not this host.
+        FetchError::Timeout {
+            limit: TimeLimit::Decoder(_),
+        } => Verdict::Nothing,
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
         } if wire.is_connecting() => Verdict::NotConnected(error.clone()),

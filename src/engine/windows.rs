@@ -1,15 +1,23 @@
 //! What decoders remember, all bodies together. A coding may refer back to as much as its window:
 //! up to 16 MiB of every body, a gigabyte for 64 of them. So once it is much, bodies that need
-//! more of it wait; one at a time may go on, so that there is an end to it.
+//! more of it wait; one at a time may go on, so that there is an end to it. Where that one takes
+//! long, because its server does, the others fail after a while, to be tried again.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::model::{FetchError, TimeLimit};
 
 /// Bytes that all decoders together may remember before they have to wait for each other.
 const ENOUGH: u64 = 16 << 20;
 /// Who remembers less than this is small: not counted, and never held up for what it remembers.
 const SMALL: u64 = 256 << 10;
+
+/// Longest wait for memory. A body that stalls is ended by its own clock long before.
+const WINDOW_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What all decoders remember.
 pub struct Windows {
@@ -53,13 +61,19 @@ pub struct Share<'a> {
 impl Share<'_> {
     /// The decoder of this body is about to take a step that may make it remember far more than
     /// before. Waits while there is too much already.
-    pub async fn before_leap(&mut self) {
-        self.wait().await;
+    ///
+    /// # Errors
+    /// `timeout` when that took too long.
+    pub async fn before_leap(&mut self) -> Result<(), FetchError> {
+        self.wait().await
     }
 
     /// The decoder of this body remembers so many bytes now. Waits while that is too much for all
     /// of them.
-    pub async fn after(&mut self, remembered: u64) {
+    ///
+    /// # Errors
+    /// `timeout` when that took too long.
+    pub async fn after(&mut self, remembered: u64) -> Result<(), FetchError> {
         let held = if remembered < SMALL { 0 } else { remembered };
         if held > self.held {
             self.windows.held.fetch_add(held - self.held, SeqCst);
@@ -72,12 +86,23 @@ impl Share<'_> {
         if held == 0 || !self.windows.is_too_much() {
             self.beyond = None;
         } else if has_grown {
-            self.wait().await;
+            self.wait().await?;
         }
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), FetchError> {
+        if self.beyond.is_some() || !self.windows.is_too_much() {
+            return Ok(());
+        }
+        let waited = timeout(WINDOW_TIMEOUT, self.until_free()).await;
+        waited.map_err(|_| FetchError::Timeout {
+            limit: TimeLimit::Decoder(WINDOW_TIMEOUT),
+        })
     }
 
     /// Waits until there is no longer too much, or until it may go on all the same.
-    async fn wait(&mut self) {
+    async fn until_free(&mut self) {
         while self.beyond.is_none() && self.windows.is_too_much() {
             let freed = self.windows.freed.notified();
             tokio::pin!(freed);
@@ -110,12 +135,12 @@ mod tests {
     use futures::FutureExt;
 
     /// Whether it can go on at once.
-    fn at_once(step: impl Future<Output = ()>) -> bool {
+    fn at_once(step: impl Future<Output = Result<(), FetchError>>) -> bool {
         step.now_or_never().is_some()
     }
 
-    #[test]
-    fn small_bodies_never_wait_and_of_large_ones_one_goes_on() {
+    #[tokio::test]
+    async fn small_bodies_never_wait_and_of_large_ones_one_goes_on() {
         let windows = Windows::new();
         let mut shares: Vec<_> = (0..4).map(|_| windows.share()).collect();
         let [large, small, first, second] = &mut shares[..] else {
@@ -133,8 +158,8 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_some(), "the next");
     }
 
-    #[test]
-    fn who_leapt_and_is_small_again_gives_the_right_back() {
+    #[tokio::test]
+    async fn who_leapt_and_is_small_again_gives_the_right_back() {
         let windows = Windows::new();
         let mut shares: Vec<_> = (0..3).map(|_| windows.share()).collect();
         let [large, first, second] = &mut shares[..] else {
@@ -148,8 +173,8 @@ mod tests {
         assert!(at_once(second.before_leap()));
     }
 
-    #[test]
-    fn who_lets_go_lets_the_others_on() {
+    #[tokio::test]
+    async fn who_lets_go_lets_the_others_on() {
         let windows = Windows::new();
         let mut large = windows.share();
         let mut shares: Vec<_> = (0..2).map(|_| windows.share()).collect();
@@ -165,5 +190,27 @@ mod tests {
         drop(waiting);
         drop(shares);
         assert_eq!(windows.held.load(SeqCst), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_memory_ends() {
+        let windows = Windows::new();
+        let mut shares: Vec<_> = (0..3).map(|_| windows.share()).collect();
+        let [large, first, second] = &mut shares[..] else {
+            panic!()
+        };
+        assert!(at_once(large.after(ENOUGH)));
+        assert!(at_once(first.after(SMALL)));
+        let error = second.before_leap().await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(
+            error.to_string().starts_with("no memory to decode"),
+            "{error}"
+        );
+        assert_eq!(
+            windows.beyond.available_permits(),
+            0,
+            "the first one has it"
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::clock::ConnectTimedOut;
 use super::connect::local_port;
+use super::descriptors::NoDescriptor;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
 use super::tunnel::{ProxyError, Refusal};
@@ -82,6 +83,11 @@ pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
     let mut clients = Chain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
     clients.find_map(|client| local_port(client.connect_info()?))
+}
+
+/// Whether the connector gave up an address because its share of the time was over.
+pub fn is_out_of_time(error: &(dyn Error + 'static)) -> bool {
+    Chain::of(error).any(|link| link.is::<tokio::time::error::Elapsed>())
 }
 
 /// Whether an HTTP/2 server turned the request away unprocessed: it winds the connection down in
@@ -216,6 +222,9 @@ impl Class {
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(*timed_out));
+        }
+        if link.is::<NoDescriptor>() {
+            return Some(Self::Exhausted);
         }
         if let Some(tls) = link.downcast_ref::<rustls::Error>() {
             return Some(Self::Tls {

@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Bytes of a head over HTTP/2, unpacked. hyper's own limit of 16 KiB is less than some sites
 /// send; over HTTP/1.1 it takes 400 KiB.
 const MAX_HTTP2_HEAD: u32 = 128 * 1024;
+/// By how much the client's own clock over connecting is later than ours.
+const CLOCK_SLACK: Duration = Duration::from_millis(50);
 /// Connections that may be open beyond those that are of use: nobody has too little memory for so
 /// few.
 const FEW: usize = 128;
@@ -92,6 +94,7 @@ impl Clients {
     ) -> Result<Self, TransportError> {
         let resolver = Resolver::new(options.resolve.clone(), port_of_call)
             .anew_when(is_retry)
+            .within(options.connect_timeout)
             .only_public(options.deny_private);
         let maker = Maker {
             options: options.clone(),
@@ -204,9 +207,13 @@ impl Maker {
             .http2_max_header_list_size(MAX_HTTP2_HEAD)
             .dns_resolver(Arc::clone(&self.resolver))
             .tls_backend_preconfigured(tls)
+            // The connector divides it among the addresses of a name. It is also a clock around
+            // our layer, which has its own and is to be first.
+            .connect_timeout(options.connect_timeout.saturating_add(CLOCK_SLACK))
             .connector_layer(Watch {
                 limit: options.connect_timeout,
                 descriptors: self.descriptors.clone(),
+                resolver: Arc::clone(&self.resolver),
                 made: Arc::clone(made),
             });
         let builder = match version {

@@ -12,8 +12,10 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::clock;
-use super::descriptors::Descriptors;
+use super::classify::is_out_of_time;
+use super::clock::{self, ConnectTimedOut};
+use super::descriptors::{Descriptors, NoDescriptor, Room};
+use super::dns::{OFFERS, Offers, Resolver};
 use crate::model::Wire;
 
 tokio::task_local! {
@@ -33,11 +35,7 @@ pub struct Call {
 
 /// The port of this machine that a connection goes out from: which of those of the pool it is.
 pub fn local_port(connected: &Connected) -> Option<u16> {
-    let mut extras = http::Extensions::new();
-    connected.get_extras(&mut extras);
-    extras
-        .get::<HttpInfo>()
-        .map(|info| info.local_addr().port())
+    http_info(connected).map(|info| info.local_addr().port())
 }
 
 /// The port of the request that this task is connecting for.
@@ -51,12 +49,14 @@ pub fn is_retry() -> bool {
 }
 
 /// The layer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Watch {
     /// For DNS, TCP and TLS together.
     pub limit: Duration,
     /// Where connections wait for room among the open files.
     pub descriptors: Descriptors,
+    /// What is told which address was connected to.
+    pub resolver: Arc<Resolver>,
     /// Where connections are counted.
     pub made: Made,
 }
@@ -68,69 +68,107 @@ impl<S> Layer<S> for Watch {
     type Service = Watched<S>;
 
     fn layer(&self, inner: S) -> Watched<S> {
-        Watched(Arc::new(Under {
-            inner,
-            limit: self.limit,
-            descriptors: self.descriptors.clone(),
-            made: Arc::clone(&self.made),
-        }))
+        Watched {
+            under: Arc::new(Under {
+                inner,
+                watch: self.clone(),
+            }),
+            call: None,
+            waiting: None,
+            room: None,
+        }
     }
 }
 
-/// A connector under [`Watch`]. Shared, because the client clones its connector several times
-/// for each request, and few requests connect.
-#[derive(Debug)]
-pub struct Watched<S>(Arc<Under<S>>);
+/// A connector under [`Watch`]. Most of it is shared, because the client clones its connector
+/// several times for each request, and few requests connect.
+pub struct Watched<S> {
+    under: Arc<Under<S>>,
+    /// The request that this clone connects for.
+    call: Option<Call>,
+    /// For the descriptor of its connection.
+    waiting: Option<WaitForRoom>,
+    room: Option<Room>,
+}
 
-#[derive(Debug)]
 struct Under<S> {
     inner: S,
-    limit: Duration,
-    descriptors: Descriptors,
-    made: Made,
+    watch: Watch,
 }
+
+type WaitForRoom = Pin<Box<dyn Future<Output = Result<Room, NoDescriptor>> + Send + Sync>>;
 
 impl<S> Clone for Watched<S> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            under: Arc::clone(&self.under),
+            call: None,
+            waiting: None,
+            room: None,
+        }
     }
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+impl<S> Watched<S> {
+    /// A connection is begun: it needs room first.
+    fn begin(&mut self) -> WaitForRoom {
+        self.call = CALL.try_with(Call::clone).ok();
+        if let Some(call) = &self.call {
+            call.wire.connecting();
+        }
+        let wire = self.call.as_ref().map(|call| Arc::clone(&call.wire));
+        let descriptors = self.under.watch.descriptors.clone();
+        Box::pin(async move { descriptors.room(wire.as_deref()).await })
+    }
+}
+
 impl<S, R> Service<R> for Watched<S>
 where
     S: Service<R, Error = BoxError> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
-    S::Response: Connection + 'static,
+    S::Response: Connection + Send + 'static,
     R: Send + 'static,
 {
     type Response = S::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    /// Always: whether the connector is, is asked when it connects.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    /// Once there is room among the open files. The clocks over connecting, the client's own
+    /// included, run only from the call on: waiting for room is not the host's fault.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.room.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut waiting = match self.waiting.take() {
+            Some(waiting) => waiting,
+            None => self.begin(),
+        };
+        match waiting.as_mut().poll(cx) {
+            Poll::Pending => {
+                self.waiting = Some(waiting);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(room)) => {
+                self.room = Some(room);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(none)) => {
+                connect_ended(self.call.take(), false);
+                Poll::Ready(Err(none.into()))
+            }
+        }
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let call = CALL.try_with(Call::clone).ok();
-        if let Some(call) = &call {
-            call.wire.connecting();
-        }
-        let under = Arc::clone(&self.0);
-        under.made.fetch_add(1, Relaxed);
-        let wire = call.as_ref().map(|call| Arc::clone(&call.wire));
+        let room = self.room.take();
+        let call = self.call.take();
+        let under = Arc::clone(&self.under);
+        under.watch.made.fetch_add(1, Relaxed);
         let connecting = async move {
-            // Its time runs only from here: waiting for room is not the host's fault.
-            let _room = under.descriptors.room(wire.as_deref()).await;
-            let mut inner = under.inner.clone();
-            let connecting = async {
-                poll_fn(|cx| inner.poll_ready(cx)).await?;
-                inner.call(request).await
-            };
-            clock::within(under.limit, connecting).await
+            let _room = room;
+            under.connect(request).await
         };
         Box::pin(async move {
             // The pool may finish a connection in a task of its own when another one
@@ -139,17 +177,62 @@ where
                 Some(this) => CALL.scope(this.clone(), connecting).await,
                 None => connecting.await,
             };
-            if let Some(call) = call {
-                // Also when it failed: the request may be under way on another connection
-                // that came free, and then its own clock has to run.
-                let well = matches!(connected, Ok(Ok(_)));
-                call.wire.connect_ended(Instant::now(), well);
-                if let Ok(Ok(connection)) = &connected {
-                    let port = local_port(&connection.connected());
-                    port.into_iter().for_each(|port| call.wire.mark_made(port));
-                }
+            // Also when it failed: the request may be under way on another connection
+            // that came free, and then its own clock has to run.
+            if let (Some(call), Ok(connection)) = (&call, &connected)
+                && let Some(port) = local_port(&connection.connected())
+            {
+                call.wire.mark_made(port);
             }
-            connected?
+            connect_ended(call, connected.is_ok());
+            connected
         })
     }
+}
+
+fn connect_ended(call: Option<Call>, well: bool) {
+    if let Some(call) = call {
+        call.wire.connect_ended(Instant::now(), well);
+    }
+}
+
+impl<S> Under<S> {
+    /// Connects within the time there is for it.
+    async fn connect<R>(&self, request: R) -> Result<S::Response, BoxError>
+    where
+        S: Service<R, Error = BoxError> + Clone,
+        S::Response: Connection,
+    {
+        let Watch {
+            limit, resolver, ..
+        } = &self.watch;
+        let mut inner = self.inner.clone();
+        let connecting = async {
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
+            inner.call(request).await
+        };
+        let offers = Offers::default();
+        let connecting = OFFERS.scope(Arc::clone(&offers), connecting);
+        match clock::within(*limit, connecting).await {
+            Ok(Ok(connection)) => {
+                if let Some(info) = http_info(&connection.connected()) {
+                    resolver.connected(&offers, info.remote_addr().ip());
+                }
+                Ok(connection)
+            }
+            Ok(Err(error)) if !is_out_of_time(&*error) => Err(error),
+            // The whole time is over, or the shares of all addresses of the name are.
+            Ok(Err(_)) | Err(_) => {
+                resolver.timed_out(&offers);
+                Err(ConnectTimedOut { limit: *limit }.into())
+            }
+        }
+    }
+}
+
+/// The two ends of a connection: this machine's, and that of the host or of the proxy.
+fn http_info(connected: &Connected) -> Option<HttpInfo> {
+    let mut extras = http::Extensions::new();
+    connected.get_extras(&mut extras);
+    extras.remove::<HttpInfo>()
 }

@@ -16,7 +16,7 @@ use compression_codecs::{
 use http::{HeaderMap, header};
 
 use super::window;
-use crate::model::{Cause, FetchError};
+use crate::model::{Cause, FetchError, ResponseHead};
 
 /// Largest piece of decoded output, in bytes.
 const PIECE: usize = 32 * 1024;
@@ -26,6 +26,8 @@ const MAX_CODINGS: usize = 2;
 /// What a coding under another one may unpack to, in bytes. The last one is limited by
 /// `--max-size`; without this a bomb could go off below it.
 const MAX_BETWEEN: u64 = 256 << 20;
+/// Characters of the name of a coding that are shown.
+const LONGEST_NAME: usize = 40;
 /// Bytes that a brotli decoder is given at once: normally its output fits into one piece then.
 const BROTLI_STEP: usize = 4 * 1024;
 
@@ -49,7 +51,48 @@ pub fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
     Some(found)
 }
 
-/// A content coding that can be undone.
+/// The codings of a transfer in the order in which they were applied, without the chunks that the
+/// client takes it out of.
+///
+/// # Errors
+/// `protocol` for one that can't be undone: what would be passed on is not the body.
+pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> {
+    let mut names = Vec::new();
+    for value in head.headers.get_all(header::TRANSFER_ENCODING) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let listed = text.split(',').map(|name| name.trim().to_ascii_lowercase());
+        names.extend(listed.filter(|name| !name.is_empty()));
+    }
+    if head.is_chunked() {
+        names.pop();
+    }
+    let mut found = Vec::new();
+    for name in names {
+        // Parameters belong to no coding that is known here (RFC 9112 §7).
+        match name.split(';').next().unwrap_or_default().trim_end() {
+            "identity" => {}
+            "gzip" | "x-gzip" => found.push(Coding::Gzip),
+            "deflate" => found.push(Coding::Deflate),
+            _ => return Err(unknown_transfer(&name)),
+        }
+    }
+    Ok(found)
+}
+
+fn unknown_transfer(name: &str) -> FetchError {
+    let shown: String = name.chars().take(LONGEST_NAME).collect();
+    let shown = crate::model::harmless(&shown);
+    let text = if name.starts_with("chunked") {
+        format!("Transfer-Encoding has {shown} in a place where the chunks can't be taken apart")
+    } else {
+        format!("Transfer-Encoding: {shown} is not understood")
+    };
+    FetchError::Protocol {
+        cause: Cause::words(text),
+    }
+}
+
+/// A content or transfer coding that can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952.
@@ -63,7 +106,9 @@ pub enum Coding {
 }
 
 impl Coding {
-    fn name(self) -> &'static str {
+    /// The name in `Content-Encoding`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",
@@ -110,17 +155,22 @@ impl Decoder {
         }
     }
 
-    /// The wire has ended.
-    pub fn end(&mut self) {
+    /// The wire has ended. `cut` is what it means when the outermost coding has not: nothing
+    /// else said where the body ends, so it was cut off. `None`: the protocol says that this was
+    /// all, so what the server has is broken, as it is where a coding below another one, which
+    /// is whole, has no end.
+    pub fn end(&mut self, cut: Option<FetchError>) {
         if let Some(first) = self.stages.first_mut() {
             first.input_ended = true;
+            first.cut = cut;
         }
     }
 
     /// The next decoded piece; `None` when more has to be fed first, or all is done.
     ///
     /// # Errors
-    /// `decode` when the body is not what its coding says, or is cut off.
+    /// `decode` when the body is not what its coding says; what [`end`](Self::end) was given
+    /// when it is cut off.
     pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Some(last) = self.stages.len().checked_sub(1) else {
             return Ok(None);
@@ -183,6 +233,10 @@ struct Stage {
     /// Something that is no member stood behind one: nothing that follows is looked at, wherever
     /// the pieces begin in which it comes.
     in_padding: bool,
+    /// The first bytes of all, as many as a magic number has.
+    head: Vec<u8>,
+    /// What it means when the input ends before the coding does, if that is no mistake in it.
+    cut: Option<FetchError>,
     /// Bytes that came from the stage below.
     taken: u64,
     /// Bytes that came out.
@@ -203,6 +257,8 @@ impl Stage {
             may_hold_more: false,
             finished: false,
             in_padding: false,
+            head: Vec::new(),
+            cut: None,
             taken: 0,
             made: 0,
             // Until it is announced.
@@ -266,6 +322,11 @@ impl Stage {
             return Ok(());
         }
         if self.begun && !self.member_ended {
+            // The codecs say nothing of the first bytes until a whole header is there.
+            let is_cut = may_begin(self.coding, &self.head);
+            if let Some(cut) = self.cut.take().filter(|_| is_cut) {
+                return Err(cut);
+            }
             return Err(self.error(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "it is cut off",
@@ -307,6 +368,10 @@ impl Stage {
                 io::ErrorKind::InvalidData,
                 "it makes no progress",
             ));
+        }
+        if self.head.len() < MAGIC {
+            let missing = MAGIC - self.head.len();
+            self.head.extend(all.iter().take(missing.min(used)));
         }
         if let Some(front) = self.input.front_mut() {
             *front = all.slice(used..);
@@ -371,6 +436,24 @@ fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send
     })
 }
 
+/// Bytes of the longest magic number.
+const MAGIC: usize = 4;
+
+/// Whether a stream of this coding may begin so (RFC 1952 §2.3.1, RFC 8878 §3.1). Where there is
+/// no magic number it may.
+fn may_begin(coding: Coding, head: &[u8]) -> bool {
+    let is = |magic: &[u8]| head.iter().zip(magic).all(|(one, other)| one == other);
+    match coding {
+        Coding::Gzip => is(&[0x1f, 0x8b, 8]),
+        Coding::Zstd => {
+            let is_skippable = head.first().is_none_or(|first| first & 0xf0 == 0x50)
+                && is(&[head.first().copied().unwrap_or_default(), 0x2a, 0x4d, 0x18]);
+            is(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable
+        }
+        Coding::Deflate | Coding::Brotli => true,
+    }
+}
+
 /// RFC 1950 §2.2: method 8 in the low bits, and the first two bytes a multiple of 31.
 /// With one byte at hand the method has to do.
 fn is_zlib(input: &[u8]) -> bool {
@@ -384,6 +467,7 @@ fn is_zlib(input: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ErrorKind;
     use compression_codecs::brotli::params::EncoderParams as BrotliParams;
     use compression_codecs::flate::params::FlateEncoderParams;
     use compression_codecs::{
@@ -429,7 +513,7 @@ mod tests {
                 body.extend_from_slice(&piece);
             }
         }
-        decoder.end();
+        decoder.end(None);
         while let Some(piece) = decoder.next()? {
             body.extend_from_slice(&piece);
         }
@@ -481,7 +565,7 @@ mod tests {
         ] {
             let mut decoder = Decoder::new(&[coding]).unwrap();
             decoder.feed(encoded(coding, &body).into());
-            decoder.end();
+            decoder.end(None);
             while decoder.next().unwrap().is_some() {}
             assert_eq!(decoder.remembered(), most);
         }
@@ -526,6 +610,120 @@ mod tests {
                 );
             }
             assert_eq!(decode(&[coding], b"", 1).unwrap(), b"");
+        }
+    }
+
+    /// What a body comes to that ends with its connection.
+    fn cut_off(codings: &[Coding], wire: &[u8], pieces: usize) -> Result<(), ErrorKind> {
+        let mut decoder = Decoder::new(codings).unwrap();
+        for chunk in wire.chunks(pieces) {
+            decoder.feed(Bytes::copy_from_slice(chunk));
+            while decoder.next().map_err(|error| error.kind())?.is_some() {}
+        }
+        decoder.end(Some(FetchError::Truncated {
+            received: wire.len() as u64,
+            expected: None,
+        }));
+        while decoder.next().map_err(|error| error.kind())?.is_some() {}
+        Ok(())
+    }
+
+    #[test]
+    fn a_stream_that_ends_with_its_connection_is_cut_off_wherever_that_is() {
+        let body = &sample()[..2000];
+        let raw = encode(&mut DeflateEncoder::new(level()), body);
+        let wires = ALL.map(|coding| (coding, encoded(coding, body)));
+        for (coding, wire) in wires.into_iter().chain([(Coding::Deflate, raw)]) {
+            for cut in 1..wire.len() {
+                let kind = cut_off(&[coding], &wire[..cut], 1 + cut % 7);
+                assert_eq!(kind, Err(ErrorKind::Truncated), "{coding:?} cut at {cut}");
+            }
+            assert_eq!(cut_off(&[coding], &wire, 100), Ok(()));
+            assert_eq!(cut_off(&[coding], b"", 1), Ok(()));
+        }
+    }
+
+    #[test]
+    fn between_members_a_body_may_end_and_inside_one_it_is_cut_off() {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let one = encoded(coding, b"one");
+            let two = [one.clone(), encoded(coding, b"two")].concat();
+            for cut in one.len() + 1..two.len() {
+                let kind = cut_off(&[coding], &two[..cut], 5);
+                assert_eq!(kind, Err(ErrorKind::Truncated), "{coding:?} cut at {cut}");
+            }
+            assert_eq!(cut_off(&[coding], &one, 5), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_corrupt_is_not_cut_off() {
+        for text in [&b"<"[..], b"oops", b"\x1foops", b"gateway timeout"] {
+            for coding in [Coding::Gzip, Coding::Zstd] {
+                let kind = cut_off(&[coding], text, 1);
+                assert_eq!(kind, Err(ErrorKind::Decode), "{coding:?}: {text:?}");
+            }
+        }
+        let mut wire = encoded(Coding::Gzip, &sample());
+        let middle = wire.len() / 2;
+        wire[middle..middle + 4].fill(0xff);
+        assert_eq!(cut_off(&[Coding::Gzip], &wire, 100), Err(ErrorKind::Decode));
+    }
+
+    /// Of two codings only the outer one can have been cut off on the way.
+    #[test]
+    fn below_a_coding_that_is_whole_nothing_was_cut_off() {
+        let inner = encoded(Coding::Brotli, &sample());
+        let codings = [Coding::Brotli, Coding::Gzip];
+        let wire = encoded(Coding::Gzip, &inner[..inner.len() / 2]);
+        assert_eq!(cut_off(&codings, &wire, 100), Err(ErrorKind::Decode));
+        let wire = encoded(Coding::Gzip, &inner);
+        let half = &wire[..wire.len() / 2];
+        assert_eq!(cut_off(&codings, half, 100), Err(ErrorKind::Truncated));
+    }
+
+    #[test]
+    fn codings_of_a_transfer_are_undone_or_refused() {
+        let of = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::TRANSFER_ENCODING, line.parse().unwrap());
+            }
+            let head = ResponseHead {
+                status: http::StatusCode::OK,
+                version: http::Version::HTTP_11,
+                headers: headers.into(),
+                asked: None,
+                kept_coding: None,
+            };
+            transfer_codings(&head).map_err(|error| error.kind())
+        };
+        let (gzip, deflate) = (Coding::Gzip, Coding::Deflate);
+        for (lines, codings) in [
+            (&[][..], vec![]),
+            (&["chunked"], vec![]),
+            (&["Identity"], vec![]),
+            (&["identity, chunked"], vec![]),
+            (&["GZip, Chunked"], vec![gzip]),
+            (&["x-gzip"], vec![gzip]),
+            (&["gzip;level=9 , chunked"], vec![gzip]),
+            (&["gzip", "deflate", "chunked"], vec![gzip, deflate]),
+            (&["gzip,, chunked"], vec![gzip]),
+        ] {
+            assert_eq!(of(lines), Ok(codings), "{lines:?}");
+        }
+        for lines in [
+            &["chunked, gzip"][..],
+            &["chunked", "gzip"],
+            &["chunked, chunked"],
+            &["chunked, identity"],
+            &["chunked;x=1"],
+            &["chunked,"],
+            &["compress, chunked"],
+            &["br, chunked"],
+            &["x-own"],
+        ] {
+            assert_eq!(of(lines), Err(ErrorKind::Protocol), "{lines:?}");
         }
     }
 

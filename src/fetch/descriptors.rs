@@ -6,7 +6,7 @@
 //! limit are the open ones counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::Wire;
@@ -16,8 +16,22 @@ use crate::model::Wire;
 const HEADROOM: usize = 64;
 /// Time between two looks when there is no room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A connection that has waited this long may take half of the headroom, too: files that were
+/// opened since the first connection stay open.
+const HEADROOM_AFTER: Duration = Duration::from_millis(100);
+/// Longest wait for a descriptor. Requests that run end by clocks of their own and idle
+/// connections after seconds, so this passes only where long bodies hold all there are.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(60);
 /// A count of the open descriptors holds for so long: it looks at every one of them.
 const FRESH: Duration = Duration::from_millis(10);
+
+/// No descriptor came free for a connection in time.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no open file was to be had for a connection within {} s", limit.as_secs())]
+pub struct NoDescriptor {
+    /// The limit that passed.
+    limit: Duration,
+}
 
 /// Requests that fit into what the system allows this process beside the files it has open
 /// now; `None`: it sets no limit.
@@ -43,9 +57,11 @@ const SCARCE: (usize, usize) = (3, 4);
 /// Counts connections that are being made, and lets new ones wait while there is no room.
 #[derive(Debug, Clone)]
 pub struct Descriptors {
-    most: Option<usize>,
-    /// Those open at the start.
-    others: usize,
+    /// What the system allows, seen when the first connection is to be made: until then
+    /// output files, threads and signals take theirs.
+    limits: Arc<OnceLock<Limits>>,
+    /// Longest wait for room.
+    timeout: Duration,
     /// Connections being made; each may not have its descriptor yet.
     coming: Arc<AtomicUsize>,
     /// Those that wait for room.
@@ -56,6 +72,28 @@ pub struct Descriptors {
     counted: Arc<Mutex<Option<(Instant, usize)>>>,
     /// Connections made since.
     made: Arc<AtomicUsize>,
+}
+
+/// The descriptors of this process.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// May be open when another connection is made; `None`: the system sets no limit.
+    most: Option<usize>,
+    /// Of the headroom beyond that.
+    spare: usize,
+    /// Were open when the first connection was made.
+    others: usize,
+}
+
+impl Limits {
+    fn of_system() -> Self {
+        let (allowed, others) = (allowed(), count_open());
+        Self {
+            most: allowed.map(|allowed| most_open(allowed, others)),
+            spare: allowed.map_or(0, headroom) / 2,
+            others,
+        }
+    }
 }
 
 /// The right to make one connection. What was made of it is known once it is dropped.
@@ -80,8 +118,8 @@ impl Descriptors {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            most: allowed().map(|allowed| most_open(allowed, count_open())),
-            others: count_open(),
+            limits: Arc::default(),
+            timeout: ROOM_TIMEOUT,
             waiting: Arc::default(),
             coming: Arc::default(),
             highest: Arc::default(),
@@ -90,37 +128,55 @@ impl Descriptors {
         }
     }
 
+    fn limits(&self) -> Limits {
+        *self.limits.get_or_init(Limits::of_system)
+    }
+
     /// Waits until there is room for a connection.
-    pub async fn room(&self, wire: Option<&Wire>) -> Room {
+    ///
+    /// # Errors
+    /// When there was none for a minute.
+    pub async fn room(&self, wire: Option<&Wire>) -> Result<Room, NoDescriptor> {
         let waits = |waits| {
             if let Some(wire) = wire {
                 wire.wait_for_room(waits);
             }
         };
         waits(false);
-        let coming = Counted::new(&self.coming);
-        if self.has_room() {
-            return self.take(coming);
+        if let Some(room) = self.take(0) {
+            return Ok(room);
         }
-        drop(coming);
+        let start = Instant::now();
         let _waiting = Counted::new(&self.waiting);
         waits(true);
         tracing::debug!("no room for another connection among the open files (ulimit -n)");
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let coming = Counted::new(&self.coming);
-            if self.has_room() {
+            let waited = start.elapsed();
+            let spare = if waited < HEADROOM_AFTER {
+                0
+            } else {
+                self.limits().spare
+            };
+            if let Some(room) = self.take(spare) {
                 waits(false);
-                return self.take(coming);
+                return Ok(room);
+            }
+            if waited >= self.timeout {
+                waits(false);
+                let limit = self.timeout;
+                return Err(NoDescriptor { limit });
             }
         }
     }
 
-    fn take(&self, coming: Counted) -> Room {
-        Room {
+    /// Room for one connection, if there is any; `spare` descriptors of the headroom count.
+    fn take(&self, spare: usize) -> Option<Room> {
+        let coming = Counted::new(&self.coming);
+        self.has_room(spare).then(|| Room {
             made: Arc::clone(&self.made),
             _coming: coming,
-        }
+        })
     }
 
     /// Whether so few are left that a connection had better be closed after its request
@@ -129,7 +185,7 @@ impl Descriptors {
     #[must_use]
     pub fn are_scarce(&self) -> bool {
         let (part, whole) = SCARCE;
-        self.most.is_some_and(|most| {
+        self.limits().most.is_some_and(|most| {
             let few = most / whole * part;
             self.waiting.load(Relaxed) > 0
                 || (self.highest.load(Relaxed) > few && self.count() > few)
@@ -139,13 +195,15 @@ impl Descriptors {
     /// Connections that are open now, about; `None` where that can't be seen.
     #[must_use]
     pub fn connections(&self) -> Option<usize> {
-        (self.others > 0).then(|| self.count().saturating_sub(self.others))
+        let others = self.limits().others;
+        (others > 0).then(|| self.count().saturating_sub(others))
     }
 
-    fn has_room(&self) -> bool {
-        let Some(most) = self.most else {
+    fn has_room(&self, spare: usize) -> bool {
+        let Some(most) = self.limits().most else {
             return true;
         };
+        let most = most + spare;
         // When the system gives none, or does not say, connecting will tell why.
         let lowest = lowest_free().unwrap_or(most);
         let highest = self.highest.fetch_max(lowest, Relaxed).max(lowest);
@@ -196,11 +254,11 @@ fn lowest_free() -> Option<usize> {
     usize::try_from(copy.as_raw_fd()).ok()
 }
 
-/// The open descriptors of this process, and one more for looking. Where they can't be
+/// The open descriptors of this process, without the one for looking. Where they can't be
 /// seen, none: then connecting fails when there are too many.
 #[cfg(unix)]
 fn count_open() -> usize {
-    std::fs::read_dir("/dev/fd").map_or(0, Iterator::count)
+    std::fs::read_dir("/dev/fd").map_or(0, |open| open.count().saturating_sub(1))
 }
 
 /// Other systems have no such limit.
@@ -223,42 +281,75 @@ fn count_open() -> usize {
 mod tests {
     use super::*;
 
+    impl Descriptors {
+        fn with_most(most: usize, timeout: Duration) -> Self {
+            let limits = Limits {
+                most: Some(most),
+                spare: 0,
+                others: 0,
+            };
+            Self {
+                limits: Arc::new(OnceLock::from(limits)),
+                timeout,
+                ..Self::new()
+            }
+        }
+    }
+
     #[tokio::test]
     async fn without_room_a_connection_waits_for_another_to_end() {
-        let mut descriptors = Descriptors::new();
         // Other tests open and close files meanwhile.
-        descriptors.most = Some(count_open() + 500);
+        let descriptors = Descriptors::with_most(count_open() + 500, ROOM_TIMEOUT);
         let wire = Wire::new(Instant::now());
         let mut rooms = Vec::new();
         for _ in 0..400 {
-            rooms.push(descriptors.room(Some(&wire)).await);
+            rooms.push(descriptors.room(Some(&wire)).await.unwrap());
         }
         assert!(!wire.waits_for_room());
         let more = async {
             for _ in 0..200 {
-                rooms.push(descriptors.room(Some(&wire)).await);
+                rooms.push(descriptors.room(Some(&wire)).await.unwrap());
             }
         };
         let full = tokio::time::timeout(LOOK_AGAIN * 4, more).await;
         assert!(full.is_err(), "600 connections in 500 descriptors");
         assert!(wire.waits_for_room());
         rooms.clear();
-        descriptors.room(Some(&wire)).await;
+        descriptors.room(Some(&wire)).await.unwrap();
         assert!(!wire.waits_for_room());
         assert_eq!(descriptors.coming.load(Relaxed), 0);
     }
 
     #[test]
     fn a_hole_among_the_open_files_does_not_pass_for_room() {
-        let mut descriptors = Descriptors::new();
         let files: Vec<_> = (0..200)
             .map(|_| std::fs::File::open("/dev/null").unwrap())
             .collect();
-        descriptors.most = Some(count_open() - 50);
-        assert!(!descriptors.has_room(), "200 files too many");
+        let descriptors = Descriptors::with_most(count_open() - 50, ROOM_TIMEOUT);
+        assert!(!descriptors.has_room(0), "200 files too many");
         drop(files);
         std::thread::sleep(FRESH);
-        assert!(descriptors.has_room());
+        assert!(descriptors.has_room(0));
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_descriptor_ends() {
+        let descriptors = Descriptors::with_most(1, LOOK_AGAIN * 2);
+        let wire = Wire::new(Instant::now());
+        let waited = tokio::time::timeout(Duration::from_secs(30), descriptors.room(Some(&wire)));
+        let error = waited.await.expect("it has an end").unwrap_err();
+        assert!(error.to_string().starts_with("no open file was to be had"));
+        assert!(!wire.waits_for_room());
+        assert_eq!(descriptors.waiting.load(Relaxed), 0);
+    }
+
+    /// What is opened between the start and the first connection does not count against it.
+    #[tokio::test]
+    async fn the_limit_is_that_of_the_first_connection() {
+        let descriptors = Descriptors::new();
+        assert!(descriptors.limits.get().is_none());
+        descriptors.room(None).await.unwrap();
+        assert!(descriptors.limits.get().is_some());
     }
 
     #[test]

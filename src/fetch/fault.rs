@@ -54,8 +54,9 @@ impl<T: Transport> Faulty<T> {
         if let Some(harm) = harm {
             wire.mark_simulated();
             if harm == Harm::Garble {
-                Arc::make_mut(&mut response.head.headers)
-                    .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                // Unlike a content coding it is undone whatever the file is called.
+                let coding = HeaderValue::from_static("gzip, chunked");
+                Arc::make_mut(&mut response.head.headers).insert(header::TRANSFER_ENCODING, coding);
             }
         }
         let expected = response.head.content_length();
@@ -162,6 +163,7 @@ fn made_up<B>(
             version: Version::HTTP_11,
             headers: headers.into(),
             asked: None,
+            kept_coding: None,
         },
         body: FaultyBody::Empty,
     }

@@ -320,6 +320,7 @@ impl Transport for HttpTransport {
             version: response.version(),
             headers: Arc::new(std::mem::take(response.headers_mut())),
             asked,
+            kept_coding: None,
         };
         if variant.lenient {
             check_framing(&head, attempt, wire)?;

@@ -30,7 +30,7 @@ use bytes::Bytes;
 
 use crate::model::{Attempt, FetchError, ResponseHead, Wire};
 
-pub use decode::{Decoder, codings};
+pub use decode::{Coding, Decoder, codings, transfer_codings};
 pub use descriptors::most_requests;
 pub use dns::ResolveRule;
 pub use fault::Faulty;

@@ -111,6 +111,8 @@ pub enum TimeLimit {
     Head(Duration),
     /// The attempt as a whole took longer than `-m/--max-time`.
     Attempt(Duration),
+    /// The decoders of other bodies held all the memory there is for windows.
+    Decoder(Duration),
 }
 
 impl fmt::Display for TimeLimit {
@@ -124,6 +126,11 @@ impl fmt::Display for TimeLimit {
             Self::Attempt(limit) => {
                 write!(f, "not done within {} (--max-time)", human_duration(*limit))
             }
+            Self::Decoder(limit) => write!(
+                f,
+                "no memory to decode the body within {}: other coded bodies hold it",
+                human_duration(*limit)
+            ),
         }
     }
 }

@@ -45,7 +45,7 @@ pub use outcome::{Fetched, Outcome, OutcomeName};
 pub use part::{Known, Part, Version};
 pub use path::RelPath;
 pub use record::{Change, Record, RecordError};
-pub use response::{Asked, ResponseHead};
+pub use response::{Asked, KeptCoding, ResponseHead};
 pub use saved::{PackPlace, Saved};
 pub use spec_error::SpecError;
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};

@@ -94,6 +94,10 @@ pub struct Record {
     /// `Content-Type` of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// The content coding that the body still has: that of a packed file, one that is not known
+    /// here, or all of them with `--raw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
     /// Length of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -169,6 +173,7 @@ impl Record {
             redirects: 0,
             http: None,
             content_type: None,
+            content_encoding: None,
             bytes: None,
             file: None,
             pack: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 /// Status, version and headers of a response as the server sent them.
 #[derive(Debug, Clone)]
@@ -17,6 +17,18 @@ pub struct ResponseHead {
     pub headers: Arc<HeaderMap>,
     /// The request it answers, where that is kept.
     pub asked: Option<Arc<Asked>>,
+    /// The content coding that the body is left with; `None`: it is decoded, or had none.
+    pub kept_coding: Option<KeptCoding>,
+}
+
+/// A content coding that is not undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCoding {
+    /// As `Content-Encoding` has it.
+    pub value: HeaderValue,
+    /// Whether it is the coding of the file itself, so that the bytes are the file's: that of a
+    /// `.tar.gz`.
+    pub is_own: bool,
 }
 
 /// A request as it was sent.
@@ -31,13 +43,31 @@ pub struct Asked {
 impl ResponseHead {
     /// The announced length of the body on the wire, in bytes. Beside a transfer coding
     /// it does not count (RFC 9112 §6.3): servers that compress on the fly forget to take
-    /// it out.
+    /// it out. `identity` is none.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        if self.headers.contains_key(header::TRANSFER_ENCODING) {
+        let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
+        if codings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return None;
         }
         self.text(header::CONTENT_LENGTH)?.trim().parse().ok()
+    }
+
+    /// Whether the body comes in chunks over HTTP/1.1: only where that is the last transfer
+    /// coding, named without parameters, does the client take it out of them.
+    #[must_use]
+    pub fn is_chunked(&self) -> bool {
+        let lines = self.headers.get_all(header::TRANSFER_ENCODING);
+        let last = lines.iter().next_back().and_then(|line| line.to_str().ok());
+        last.and_then(|line| line.rsplit(',').next())
+            .is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+    }
+
+    /// Whether the protocol says where the body ends. If not, the end of the connection does,
+    /// and nothing tells a body that is whole from one that was cut off.
+    #[must_use]
+    pub fn marks_end(&self) -> bool {
+        self.version >= Version::HTTP_2 || self.is_chunked() || self.content_length().is_some()
     }
 
     /// A header as text; `None` when it is missing or not visible ASCII.

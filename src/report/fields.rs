@@ -46,6 +46,8 @@ pub enum Field {
     Http,
     /// `Content-Type`.
     ContentType,
+    /// The content coding that the body still has.
+    ContentEncoding,
     /// Length of the decoded body.
     Bytes,
     /// The file of the body.
@@ -81,7 +83,7 @@ pub enum Field {
 }
 
 /// The columns of a table, in the order of the record.
-pub const COLUMNS: [(&str, Field); 28] = [
+pub const COLUMNS: [(&str, Field); 29] = [
     ("line", Field::Line),
     ("input", Field::Input),
     ("url", Field::Url),
@@ -97,6 +99,7 @@ pub const COLUMNS: [(&str, Field); 28] = [
     ("redirects", Field::Redirects),
     ("http", Field::Http),
     ("content_type", Field::ContentType),
+    ("content_encoding", Field::ContentEncoding),
     ("bytes", Field::Bytes),
     ("file", Field::File),
     ("sha256", Field::Sha256),
@@ -171,6 +174,7 @@ impl Field {
             Self::Redirects => number(Some(record.redirects.into())),
             Self::Http => text(&record.http),
             Self::ContentType => text(&record.content_type),
+            Self::ContentEncoding => text(&record.content_encoding),
             Self::Bytes => number(record.bytes),
             Self::File => text(&record.file),
             Self::Sha256 => record

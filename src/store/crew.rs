@@ -15,6 +15,9 @@ const BATCH: usize = 256;
 /// Bytes that may wait to be written, in KiB. What waits longer leaves the caches of the
 /// processor: more would be slower, not only larger.
 const ROOM: usize = 4 * 1024;
+/// Longest wait for room, and for a file to be opened: a disk that takes nothing for so long
+/// hangs.
+pub const DISK_TIMEOUT: Duration = Duration::from_secs(300);
 /// Shortest time between two wakings: waking a thread costs as much as writing a small file,
 /// and nobody sees 2 ms.
 const REST: Duration = Duration::from_millis(2);
@@ -98,11 +101,12 @@ impl<O: Send + 'static> Crew<O> {
         usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
     }
 
-    /// Waits until there is room for so many bytes.
+    /// Waits until there is room for so many bytes; `None` when the disk took nothing for minutes.
     pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from((bytes / 1024 + 1).min(ROOM)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib);
         // The semaphore is never closed.
-        Arc::clone(&self.room).acquire_many_owned(kib).await.ok()
+        tokio::time::timeout(DISK_TIMEOUT, room).await.ok()?.ok()
     }
 
     /// Hands an order to a thread. Those handed to one are carried out in their order.
@@ -132,7 +136,8 @@ impl<O: Send + 'static> Crew<O> {
             flushed.push(receiver);
         }
         for receiver in flushed {
-            // The threads end only after their queues.
+            // The threads end only after their queues. Where a disk hangs, an abort ends this wait
+            // (see `close` of the stores).
             let _ = receiver.await;
         }
     }
@@ -229,5 +234,19 @@ mod tests {
         assert!(more.is_err(), "there is no room");
         drop(release);
         crew.room(1).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_a_disk_that_hangs_ends() {
+        struct Idle;
+        impl Hand for Idle {
+            type Order = ();
+            fn carry_out(&mut self, (): ()) {}
+        }
+        let crew = Crew::start("test", 2, [Idle]).unwrap();
+        let all = crew.room(ROOM * 1024).await.unwrap();
+        assert!(crew.room(1).await.is_none());
+        drop(all);
+        assert!(crew.room(1).await.is_some());
     }
 }

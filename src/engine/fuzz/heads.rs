@@ -58,6 +58,7 @@ fn parse(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
         version: Version::HTTP_11,
         headers: map.into(),
         asked: None,
+        kept_coding: None,
     };
     Some((head, length))
 }

@@ -325,6 +325,7 @@ struct Asker {
 }
 
 impl Asker {
+    /// The clock over connecting ends the wait for a look-up that never comes back.
     async fn answer(mut self) -> Answer {
         let told = match self.answer.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),

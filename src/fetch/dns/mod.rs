@@ -4,16 +4,20 @@
 mod answer;
 mod cache;
 mod lookups;
+mod preferred;
 mod system;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::guard::{NotPublic, only_public};
 pub use answer::LookupFailed;
 use lookups::{LookUp, Lookups, Trust};
+use preferred::Preferred;
+pub use preferred::{OFFERS, Offers};
 
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub struct Resolver {
     anew: fn() -> bool,
     /// Whether addresses that are not public are left out.
     only_public: bool,
+    /// Which address of a name is tried first.
+    preferred: Arc<Preferred>,
+    /// The time for connecting to one of them.
+    limit: Duration,
 }
 
 impl Resolver {
@@ -50,7 +58,24 @@ impl Resolver {
             port,
             anew: || false,
             only_public: false,
+            preferred: Arc::default(),
+            limit: Duration::MAX,
         }
+    }
+
+    /// Gives out as many addresses of a name as can be tried within this time.
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// One of the addresses that were given out was connected to: it comes first next time.
+    pub fn connected(&self, offers: &Offers, addr: IpAddr) {
+        self.preferred.connected(offers, addr);
+    }
+
+    /// None of the addresses that were given out was connected to in time.
+    pub fn timed_out(&self, offers: &Offers) {
+        self.preferred.timed_out(offers);
     }
 
     /// Asks again for a name that nobody could tell a moment ago, for the requests of
@@ -82,13 +107,18 @@ impl Resolver {
 }
 
 impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str();
+    fn resolve(&self, asked: Name) -> Resolving {
+        let host = asked.as_str();
         let guard = Guard {
             name: self.only_public.then(|| host.to_owned()),
         };
+        let (preferred, limit, name) = (Arc::clone(&self.preferred), self.limit, host.to_owned());
+        let give = move |addrs| {
+            let addrs = guard.check(addrs)?;
+            Ok(with_port_0(preferred.offer(&name, addrs, limit)))
+        };
         if let Some(addrs) = self.rule(host).or_else(|| of_localhost(host)) {
-            return Box::pin(async move { Ok(with_port_0(guard.check(addrs)?)) });
+            return Box::pin(async move { give(addrs) });
         }
         let trust = if (self.anew)() {
             Trust::Answers
@@ -96,7 +126,7 @@ impl Resolve for Resolver {
             Trust::All
         };
         let answer = self.lookups.ask(host, trust);
-        Box::pin(async move { Ok(with_port_0(guard.check(answer.await?)?)) })
+        Box::pin(async move { give(answer.await?) })
     }
 }
 

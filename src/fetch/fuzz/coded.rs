@@ -29,6 +29,16 @@ fn coding(name: &str) -> Vec<Coding> {
 
 /// What comes out; `None` when it is too much.
 fn decode(codings: &[Coding], bytes: &[u8], piece: usize) -> Result<Option<Vec<u8>>, FetchError> {
+    decode_ending(codings, bytes, piece, None)
+}
+
+/// The same; `cut` is what it means when the bytes end before the coding.
+fn decode_ending(
+    codings: &[Coding],
+    bytes: &[u8],
+    piece: usize,
+    mut cut: Option<FetchError>,
+) -> Result<Option<Vec<u8>>, FetchError> {
     let mut decoder = Decoder::new(codings)?;
     let mut out = Vec::new();
     let mut pieces = bytes.chunks(piece);
@@ -36,7 +46,7 @@ fn decode(codings: &[Coding], bytes: &[u8], piece: usize) -> Result<Option<Vec<u
         let next = pieces.next();
         match next {
             Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
-            None => decoder.end(),
+            None => decoder.end(cut.take()),
         }
         while let Some(piece) = decoder.next()? {
             assert!(!piece.is_empty() && piece.len() <= PIECE);
@@ -92,6 +102,7 @@ fn try_coded(input: &Input<'_>) -> Verdict {
             return Err(format!("whole {:?}, in pieces {:?}", told(one), told(two)));
         }
     }
+    try_cut(&codings, input, &whole)?;
     if let [coding] = codings[..] {
         let other = otherwise(coding, input.bytes).filter(|other| other.len() <= MOST);
         match (&whole, other) {
@@ -109,6 +120,39 @@ fn try_coded(input: &Input<'_>) -> Verdict {
         Ok(_) => "decoded",
         Err(_) => "refused",
     })
+}
+
+/// The same bytes on a connection that ends with them: what is whole stays whole, what is corrupt
+/// stays an error. A beginning of one that is whole is cut off, or whole where a member ends; it
+/// is never corrupt.
+fn try_cut(
+    codings: &[Coding],
+    input: &Input<'_>,
+    whole: &Result<Option<Vec<u8>>, FetchError>,
+) -> Result<(), String> {
+    let cut = || {
+        Some(FetchError::Truncated {
+            received: 0,
+            expected: None,
+        })
+    };
+    let ending = decode_ending(codings, input.bytes, 400, cut());
+    match (whole, &ending) {
+        (Ok(one), Ok(two)) => hold!(one == two, "without an end something else"),
+        (Err(_), Err(error)) => {
+            let kinds = [ErrorKind::Decode, ErrorKind::Truncated];
+            hold!(kinds.contains(&error.kind()), "{error}");
+        }
+        _ => return Err("whole or not by how the end is told".to_owned()),
+    }
+    if whole.is_ok() && codings.len() == 1 && !input.bytes.is_empty() {
+        let at = (input.number as usize).wrapping_mul(31) % input.bytes.len();
+        let beginning = input.bytes.get(..at).unwrap_or_default();
+        if let Err(error) = decode_ending(codings, beginning, 400, cut()) {
+            hold!(error.kind() == ErrorKind::Truncated, "cut at {at}: {error}");
+        }
+    }
+    Ok(())
 }
 
 #[test]

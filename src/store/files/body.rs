@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::parts::Kept;
 use super::writer::{Order, Temp};
 use super::{Shared, part_is_gone, writer_of};
 use crate::model::{FetchError, Part, RelPath, Version};
-use crate::store::{BodyFile, Done};
+use crate::store::{BodyFile, Done, trouble};
 
 /// Bytes that are collected before they are handed to a writer.
 const FULL: usize = 256 * 1024;
@@ -79,14 +80,20 @@ impl FileBody {
         Arc::clone(self.temp.get_or_insert_with(|| Arc::new(shared.temp())))
     }
 
-    async fn hand_on(&mut self) {
-        let room = self.shared.writers.room(self.held).await;
+    async fn hand_on(&mut self) -> Result<(), FetchError> {
+        let room = self.room().await?;
         let chunks = self.take_chunks();
         let temp = self.temp();
         let writer = writer_of(&temp, &self.shared.writers);
         self.shared
             .writers
-            .hand(writer, Order::Append(temp, chunks), room);
+            .hand(writer, Order::Append(temp, chunks), Some(room));
+        Ok(())
+    }
+
+    async fn room(&self) -> Result<OwnedSemaphorePermit, FetchError> {
+        let room = self.shared.writers.room(self.held).await;
+        room.ok_or_else(|| trouble::stuck(&self.shared.folder.path()))
     }
 
     /// It was cut off: what came is kept.
@@ -132,7 +139,7 @@ impl BodyFile for FileBody {
         if self.held < FULL && self.chunks.len() < MOST_CHUNKS {
             return Ok(());
         }
-        self.hand_on().await;
+        self.hand_on().await?;
         self.temp
             .as_ref()
             .and_then(|temp| temp.failure())
@@ -141,8 +148,10 @@ impl BodyFile for FileBody {
 
     async fn commit(mut self, done: Done) {
         if self.temp.is_some() {
-            if !self.chunks.is_empty() {
-                self.hand_on().await;
+            if !self.chunks.is_empty()
+                && let Err(error) = self.hand_on().await
+            {
+                return done(Err(error));
             }
             self.is_over = true;
             let temp = self.temp();
@@ -156,7 +165,10 @@ impl BodyFile for FileBody {
             };
             return self.shared.writers.hand(writer, order, None);
         }
-        let room = self.shared.writers.room(self.held).await;
+        let room = match self.room().await {
+            Ok(room) => Some(room),
+            Err(error) => return done(Err(error)),
+        };
         self.is_over = true;
         let order = Order::Body {
             temp: self.shared.temp(),

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::crew::DISK_TIMEOUT;
 use super::{BodyStore, Done, path_of, trouble};
 use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Version};
 use body::FileBody;
@@ -206,9 +207,10 @@ impl BodyStore for Files {
         let reader = Box::new(move |file| drop(sender.send(file)));
         let order = Order::Read(temp, reader);
         self.shared.writers.hand(writer, order, None);
-        match opened.await {
-            Ok(opened) => opened.map_err(|error| trouble::failed(&shown(), &error, false)),
-            Err(_) => Err(gone()),
+        match tokio::time::timeout(DISK_TIMEOUT, opened).await {
+            Err(_) => Err(trouble::stuck(&shown())),
+            Ok(Ok(opened)) => opened.map_err(|error| trouble::failed(&shown(), &error, false)),
+            Ok(Err(_)) => Err(gone()),
         }
     }
 

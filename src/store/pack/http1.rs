@@ -49,14 +49,18 @@ fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
 
 /// The head of a response whose body stands decoded behind it. What described the body
 /// on the wire is kept under another name, as Common Crawl does: a reader would decode
-/// it once more, or stop at the wrong length.
+/// it once more, or stop at the wrong length. A content coding that the body still has
+/// keeps its name.
 pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
     status_line(out, head);
     let true_length = body_len.to_string();
     let mut has_length = false;
+    let mut kept = head.kept_coding.as_ref().map(|kept| &kept.value);
     for (name, value) in &*head.headers {
         if *name == header::CONTENT_LENGTH && value.as_bytes() == true_length.as_bytes() {
             has_length = true;
+        } else if *name == header::CONTENT_ENCODING && kept == Some(value) {
+            kept = None;
         } else if let Some(renamed) = renamed(name) {
             field(out, renamed, value.as_bytes());
             continue;
@@ -65,6 +69,9 @@ pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
     }
     if !has_length {
         field(out, b"Content-Length", true_length.as_bytes());
+    }
+    if let Some(kept) = kept {
+        field(out, b"Content-Encoding", kept.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }

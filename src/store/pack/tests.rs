@@ -43,6 +43,7 @@ impl Sample {
                 version: Version::HTTP_11,
                 headers: answered.into(),
                 asked: None,
+                kept_coding: None,
             },
             visited: Vec::new(),
             place: Place {

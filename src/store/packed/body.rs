@@ -17,7 +17,7 @@ use super::writer::{Order, failed};
 use crate::model::{Asked, Attempt, FetchError, PackPlace, Place, ResponseHead};
 use crate::store::crew::Crew;
 use crate::store::pack::{PayloadDigest, PayloadHasher};
-use crate::store::{BodyFile, Done};
+use crate::store::{BodyFile, Done, trouble};
 
 /// Bytes that wait in memory, of one body.
 const FULL: usize = 1024 * 1024;
@@ -186,7 +186,8 @@ impl PackedBody {
         let spool = self.spool.take();
         let room = match &spool {
             Some(_) => None,
-            // The semaphore is never closed.
+            // The semaphore is never closed. The bodies that have the files are ended by their own
+            // clocks and limits.
             None => Arc::clone(&self.spools).acquire_owned().await.ok(),
         };
         let folder = self.folder.clone();
@@ -238,7 +239,9 @@ impl BodyFile for PackedBody {
     }
 
     async fn commit(mut self, done: Done) {
-        let room = self.crew.room(self.held).await;
+        let Some(room) = self.crew.room(self.held).await else {
+            return done(Err(trouble::stuck(&self.path.display().to_string())));
+        };
         let content = match self.content().await {
             Ok(content) => content,
             Err(error) => return done(Err(error)),
@@ -249,7 +252,7 @@ impl BodyFile for PackedBody {
             content,
             done,
         };
-        self.crew.hand(self.crew.pick(), order, room);
+        self.crew.hand(self.crew.pick(), order, Some(room));
     }
 
     fn discard(self) {}

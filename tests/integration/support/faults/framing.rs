@@ -123,11 +123,11 @@ pub const FAULTS: &[Fault] = &[
           5\r\nhello\r\n0\r\n\r\n",
         Fetched(5),
     ),
-    // RFC 9112 §6.3: without chunks at the end, only the close ends it.
+    // RFC 9112 §6.1: what is passed on would still be coded.
     ends(
         "unknown-transfer-coding",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own\r\n\r\nhello",
-        Fetched(5),
+        Final(Protocol),
     ),
     ends(
         "chunk-size-in-words",

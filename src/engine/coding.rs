@@ -1,0 +1,346 @@
+//! Which codings of a body are undone, and which it is left with. The coding of a packed file is
+//! no wrapping for the way: a `.tar.gz` that is labelled `Content-Encoding: gzip`, as common
+//! servers do, stays a `.tar.gz`, or it would not meet its published checksum.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, header};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::fetch::{Coding, codings, transfer_codings};
+use crate::model::{Attempt, FetchError, KeptCoding, ResponseHead};
+
+/// Endings of file names, and the coding that such a file has: those of gzip(1), tar(1),
+/// brotli(1), zstd(1) and pigz(1), and pictures that are gzip files.
+const NAMES: &[(&str, Coding)] = &[
+    ("gz", Coding::Gzip),
+    ("gzip", Coding::Gzip),
+    ("tgz", Coding::Gzip),
+    ("taz", Coding::Gzip),
+    ("bgz", Coding::Gzip),
+    ("svgz", Coding::Gzip),
+    ("emz", Coding::Gzip),
+    ("wmz", Coding::Gzip),
+    ("br", Coding::Brotli),
+    ("tbr", Coding::Brotli),
+    ("zst", Coding::Zstd),
+    ("zstd", Coding::Zstd),
+    ("tzst", Coding::Zstd),
+    ("zz", Coding::Deflate),
+    ("zlib", Coding::Deflate),
+];
+
+/// Media types of packed files: those of the IANA registry (RFC 6713, RFC 8878), and their older
+/// names in the tables of Apache, Debian and shared-mime-info.
+const TYPES: &[(&str, Coding)] = &[
+    ("application/gzip", Coding::Gzip),
+    ("application/x-gzip", Coding::Gzip),
+    ("application/x-gunzip", Coding::Gzip),
+    ("application/gzipped", Coding::Gzip),
+    ("application/gzip-compressed", Coding::Gzip),
+    ("application/x-gzip-compressed", Coding::Gzip),
+    ("application/x-tgz", Coding::Gzip),
+    ("application/x-compressed-tar", Coding::Gzip),
+    ("application/x-gtar-compressed", Coding::Gzip),
+    ("application/tar+gzip", Coding::Gzip),
+    ("application/x-tar-gz", Coding::Gzip),
+    ("image/svg+xml-compressed", Coding::Gzip),
+    ("application/zstd", Coding::Zstd),
+    ("application/x-zstd", Coding::Zstd),
+    ("application/x-zstd-compressed-tar", Coding::Zstd),
+    ("application/x-brotli", Coding::Brotli),
+    ("application/zlib", Coding::Deflate),
+];
+
+/// The name of a picture that browsers unpack, and its type then.
+const PICTURE: (&str, &str) = ("svgz", "image/svg+xml");
+
+/// What the body is left with. With `raw` that is every content coding.
+pub fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCoding> {
+    let named = head.headers.get(header::CONTENT_ENCODING)?;
+    let known = codings(&head.headers);
+    // The coding of the file is under all others.
+    let first = known.as_deref().and_then(<[_]>::first).copied();
+    let is_own = first.is_some_and(|first| is_own(attempt, head, first));
+    match known {
+        Some(known) if known.is_empty() => None,
+        Some(_) if !raw => first.filter(|_| is_own).map(|first| KeptCoding {
+            value: HeaderValue::from_static(first.name()),
+            is_own,
+        }),
+        // One that is not known here can't be undone, nor what is under it.
+        _ => Some(KeptCoding {
+            value: all(head).unwrap_or_else(|| named.clone()),
+            is_own,
+        }),
+    }
+}
+
+/// `Content-Encoding` as one line.
+fn all(head: &ResponseHead) -> Option<HeaderValue> {
+    let values = head.headers.get_all(header::CONTENT_ENCODING).iter();
+    let values: Vec<_> = values.map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&values.join(&b", "[..])).ok()
+}
+
+/// What is to be undone, in the order in which it was applied: first what is left of the content
+/// codings, then those of the transfer, which are never kept.
+///
+/// # Errors
+/// `protocol` when the transfer has a coding that can't be undone.
+pub fn undone(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> {
+    let mut undone = content(head);
+    undone.extend(transfer_codings(head)?);
+    Ok(undone)
+}
+
+fn content(head: &ResponseHead) -> Vec<Coding> {
+    let mut content = codings(&head.headers).unwrap_or_default();
+    if let Some(kept) = &head.kept_coding {
+        let commas = kept.value.as_bytes().split(|byte| *byte == b',');
+        let is_coding = |name: &&[u8]| {
+            let name = name.trim_ascii();
+            !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")
+        };
+        let count = commas.filter(is_coding).count();
+        content.drain(..count.min(content.len()));
+    }
+    content
+}
+
+/// Whether the bytes that are stored are those that ranges count.
+pub fn is_plain(head: &ResponseHead) -> bool {
+    let is_kept = head.kept_coding.as_ref().is_none_or(|kept| kept.is_own);
+    is_kept && undone(head).is_ok_and(|undone| undone.is_empty())
+}
+
+/// Whether the name or the type of the file say that it has this coding itself.
+fn is_own(attempt: &Attempt, head: &ResponseHead, coding: Coding) -> bool {
+    let media_type = head.text(header::CONTENT_TYPE).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let is_picture = media_type.eq_ignore_ascii_case(PICTURE.1);
+    let says = |table: &[(&str, Coding)], name: &str| {
+        let mut table = table.iter();
+        table.any(|(known, of)| *of == coding && known.eq_ignore_ascii_case(name))
+    };
+    let of_url = |url: &Url| {
+        extension(url).is_some_and(|name| {
+            let is_page = is_picture && name.eq_ignore_ascii_case(PICTURE.0);
+            !is_page && says(NAMES, &name)
+        })
+    };
+    says(TYPES, media_type) || of_url(&attempt.job.url) || of_url(attempt.url())
+}
+
+/// The ending of the name of a URL.
+fn extension(url: &Url) -> Option<Cow<'_, str>> {
+    let name = url.path().rsplit('/').next()?;
+    let name = percent_decode_str(name).decode_utf8().ok()?;
+    match name {
+        Cow::Borrowed(name) => Some(Cow::Borrowed(ending(name)?)),
+        Cow::Owned(name) => Some(Cow::Owned(ending(&name)?.to_owned())),
+    }
+}
+
+fn ending(name: &str) -> Option<&str> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    (!stem.is_empty()).then_some(ending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Job, Place};
+    use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+
+    fn attempt(url: &str) -> Attempt {
+        let place = Place {
+            number: 0,
+            input: "-".into(),
+            line: 1,
+        };
+        let job = Job {
+            place,
+            url: Url::parse(url).unwrap(),
+            credentials: None,
+            raw: None,
+            wish: None,
+        };
+        Attempt::first(job, Method::GET, false)
+    }
+
+    fn head(headers: &[(HeaderName, &'static str)]) -> ResponseHead {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        ResponseHead {
+            status: StatusCode::OK,
+            version: Version::HTTP_11,
+            headers: map.into(),
+            asked: None,
+            kept_coding: None,
+        }
+    }
+
+    /// What is kept and what is undone.
+    fn plan(
+        url: &str,
+        media_type: &'static str,
+        coding: &'static str,
+        raw: bool,
+    ) -> (Option<String>, Vec<&'static str>) {
+        let mut head = head(&[
+            (header::CONTENT_TYPE, media_type),
+            (header::CONTENT_ENCODING, coding),
+        ]);
+        head.kept_coding = kept(&attempt(url), &head, raw);
+        let kept = head.kept_coding.as_ref();
+        let kept = kept.map(|kept| kept.value.to_str().unwrap().to_owned());
+        let undone = undone(&head).unwrap();
+        (kept, undone.into_iter().map(Coding::name).collect())
+    }
+
+    #[test]
+    fn the_coding_of_a_packed_file_is_kept() {
+        const HTML: &str = "text/html";
+        for (path, media_type, coding) in [
+            ("a.tar.gz", "application/x-tar", "gzip"),
+            ("a.tgz?x=1", HTML, "gzip"),
+            ("dir.d/A.TAR.GZ#top", HTML, "gzip"),
+            ("a%2Egz", HTML, "gzip"),
+            ("a.t%67z", HTML, "gzip"),
+            ("a.br", HTML, "br"),
+            ("a.tar.zst", HTML, "zstd"),
+            ("a.zz", HTML, "deflate"),
+            ("a.svgz", "application/octet-stream", "gzip"),
+            ("a.svg.gz", "image/svg+xml", "gzip"),
+            ("download", "application/x-gzip", "gzip"),
+            ("download", "Application/GZIP; charset=binary", "gzip"),
+            ("download", "application/zstd", "zstd"),
+        ] {
+            let url = format!("http://a.test/{path}");
+            let expected = (Some(coding.to_owned()), vec![]);
+            assert_eq!(plan(&url, media_type, coding, false), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_coding_for_the_way_is_undone() {
+        for (path, media_type, coding, undone) in [
+            ("a.html", "text/html", "gzip", vec!["gzip"]),
+            ("a.gz/", "text/html", "gzip", vec!["gzip"]),
+            ("a.gz/index", "text/html", "gzip", vec!["gzip"]),
+            ("a?file=x.gz", "text/html", "gzip", vec!["gzip"]),
+            (".gz", "text/html", "gzip", vec!["gzip"]),
+            ("agz", "text/html", "gzip", vec!["gzip"]),
+            ("a.gz", "application/gzip", "br", vec!["br"]),
+            ("a.gz", "application/gzip", "br, gzip", vec!["br", "gzip"]),
+            ("a.zst", "text/html", "gzip", vec!["gzip"]),
+            ("a.svgz", "image/svg+xml", "gzip", vec!["gzip"]),
+            (
+                "a.SVGZ",
+                "Image/SVG+XML; charset=utf-8",
+                "gzip",
+                vec!["gzip"],
+            ),
+        ] {
+            let url = format!("http://a.test/{path}");
+            assert_eq!(
+                plan(&url, media_type, coding, false),
+                (None, undone),
+                "{path}"
+            );
+        }
+        assert_eq!(
+            plan("http://a.test/a.gz", "", "identity", false),
+            (None, vec![])
+        );
+    }
+
+    #[test]
+    fn the_coding_of_the_file_is_under_the_others() {
+        let url = "http://a.test/a.tar.gz";
+        let kept = Some("gzip".to_owned());
+        assert_eq!(
+            plan(url, "", "gzip, gzip", false),
+            (kept.clone(), vec!["gzip"])
+        );
+        assert_eq!(
+            plan(url, "", "identity, GZip", false),
+            (kept.clone(), vec![])
+        );
+        assert_eq!(plan(url, "", "x-gzip, br", false), (kept, vec!["br"]));
+    }
+
+    #[test]
+    fn raw_and_unknown_codings_are_kept_as_a_whole() {
+        let url = "http://a.test/page";
+        for (coding, raw) in [("gzip, br", true), ("x-own", false), ("gzip, x-own", false)] {
+            assert_eq!(
+                plan(url, "text/html", coding, raw),
+                (Some(coding.to_owned()), vec![])
+            );
+        }
+        let headers = [
+            (header::CONTENT_ENCODING, "gzip"),
+            (header::CONTENT_ENCODING, "br"),
+            (header::TRANSFER_ENCODING, "deflate, chunked"),
+        ];
+        let mut head = head(&headers);
+        head.kept_coding = kept(&attempt(url), &head, true);
+        assert_eq!(head.kept_coding.as_ref().unwrap().value, "gzip, br");
+        assert_eq!(
+            undone(&head).unwrap(),
+            [Coding::Deflate],
+            "that of the transfer is not kept"
+        );
+    }
+
+    #[test]
+    fn the_name_of_the_list_or_of_the_last_url_decides() {
+        let headers = [(header::CONTENT_ENCODING, "gzip")];
+        let head = head(&headers);
+        let mut redirected = attempt("http://a.test/latest.tar.gz");
+        redirected.hop = Some(Box::new(crate::model::Hop {
+            url: Url::parse("http://b.test/blob").unwrap(),
+            visited: vec![],
+            left_origin: false,
+            requests: Vec::new(),
+            cookies: crate::model::ChainCookies::default(),
+        }));
+        assert!(kept(&redirected, &head, false).is_some());
+        let mut redirected = attempt("http://a.test/latest");
+        redirected.hop = Some(Box::new(crate::model::Hop {
+            url: Url::parse("http://b.test/v1.tar.gz").unwrap(),
+            visited: vec![],
+            left_origin: false,
+            requests: Vec::new(),
+            cookies: crate::model::ChainCookies::default(),
+        }));
+        assert!(kept(&redirected, &head, false).is_some());
+    }
+
+    #[test]
+    fn bytes_can_be_counted_where_they_are_the_files() {
+        let of = |url: &str, headers: &[(HeaderName, &'static str)], raw| {
+            let mut head = head(headers);
+            head.kept_coding = kept(&attempt(url), &head, raw);
+            is_plain(&head)
+        };
+        let gzip = [(header::CONTENT_ENCODING, "gzip")];
+        assert!(of("http://a.test/a.gz", &gzip, false) && of("http://a.test/a.gz", &gzip, true));
+        assert!(!of("http://a.test/a", &gzip, false) && !of("http://a.test/a", &gzip, true));
+        assert!(of(
+            "http://a.test/a",
+            &[(header::TRANSFER_ENCODING, "chunked")],
+            false
+        ));
+        assert!(!of(
+            "http://a.test/a",
+            &[(header::TRANSFER_ENCODING, "gzip, chunked")],
+            false
+        ));
+    }
+}
