@@ -10,6 +10,7 @@ use clap::{Arg, Command};
 use super::options::{Takes, Value, long, settings};
 use super::settings::{Settled, Unused};
 use super::{environment, secrets};
+use crate::model::is_control;
 
 /// Instead of a secret.
 const MASK: &str = "***";
@@ -164,7 +165,7 @@ fn quoted(text: &str) -> String {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if is_control(c) => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
             c => quoted.push(c),
         }
     }

@@ -235,7 +235,7 @@ fn feed_back(found: &Found, rules: Rules) -> Result<(), String> {
         match entry {
             Entry::Job(job) => {
                 let raw = job.raw.as_deref();
-                lines.extend_from_slice(raw.unwrap_or(job.url.as_str().as_bytes()));
+                lines.extend_from_slice(raw.map_or(job.url.as_str().as_bytes(), |raw| raw));
             }
             Entry::Invalid(bad) => lines.extend_from_slice(&bad.raw),
         }

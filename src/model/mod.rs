@@ -1,6 +1,7 @@
 //! The words everyone speaks. Imports nothing of the other rooms, decides nothing.
 
 mod attempt;
+mod budget;
 mod digest;
 mod error;
 mod event;
@@ -9,6 +10,7 @@ mod history;
 mod job;
 mod kind;
 mod live;
+mod method;
 mod moment;
 mod outcome;
 mod part;
@@ -25,6 +27,7 @@ mod window;
 mod wire;
 
 pub use attempt::{Attempt, Before, Hop};
+pub use budget::{LineBudget, RawLine};
 pub use digest::{Sha256, Sha256Context};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
@@ -34,6 +37,7 @@ pub use history::{History, Past};
 pub use job::{Credentials, Entry, HostKey, InvalidLine, Job, Place, Wish};
 pub use kind::ErrorKind;
 pub use live::Live;
+pub use method::parse_method;
 pub use moment::{after, now};
 pub use outcome::{Fetched, Outcome, OutcomeName};
 pub use part::{Known, Part, Version};
@@ -44,7 +48,7 @@ pub use saved::{PackPlace, Saved};
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};
 pub use summary::{EndedBy, MaxFailures, Summary};
 pub use table::{Keys, Table};
-pub use text::{harmless, human_duration, mask_userinfo, parse_duration, shorten};
+pub use text::{harmless, human_duration, is_control, mask_userinfo, parse_duration, shorten};
 pub use tries::{Try, TryOutcome, add_try};
 pub use window::Window;
 pub use wire::{Unheard, Wire};
