@@ -10,7 +10,6 @@ use clap::{Arg, Command};
 use super::options::{Takes, Value, long, settings};
 use super::settings::{Settled, Unused};
 use super::{environment, secrets};
-use crate::model::is_control;
 
 /// Instead of a secret.
 const MASK: &str = "***";
@@ -165,7 +164,7 @@ fn quoted(text: &str) -> String {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
-            c if is_control(c) => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if fetchall::is_control(c) => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
             c => quoted.push(c),
         }
     }

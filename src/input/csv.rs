@@ -16,8 +16,6 @@ use super::rows::{Row, Rows};
 use super::url::{parse_url, shown, shown_url};
 use crate::model::Entry;
 
-/// As much of a broken row as is kept for `--failed`, in bytes.
-const KEPT: usize = 64 * 1024;
 /// Columns that are named when the right one is missing.
 const MAX_NAMED: usize = 10;
 
@@ -182,8 +180,7 @@ fn broken(
             parse_url(url).map_or_else(|_| String::new(), |_| shown_url(url))
         }
     };
-    let kept = row.text.get(..KEPT).unwrap_or(row.text);
-    let raw = json!({ "cells": [String::from_utf8_lossy(kept)] }).to_string();
+    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] }).to_string();
     let reason = row.explain(flaw);
     invalid(origin.line(row.line), url, raw.into_bytes().into(), reason)
 }
@@ -446,7 +443,7 @@ mod tests {
         list.extend_from_slice(b"\r\nhttp://b/,\n");
         let found = whole::read(InputFormat::Csv, &list, Rules::default()).unwrap();
         assert!(matches!(&found[..], [Entry::Invalid(bad), Entry::Job(job)]
-            if bad.raw.len() < KEPT + 100 && job.place.line == 3));
+            if bad.raw.len() < 100_000 && job.place.line == 3));
     }
 
     #[test]

@@ -453,6 +453,7 @@ mod tests {
             "url",
             "\n",
             "\r\n",
+            "\r",
             ":",
             ",",
             "#",
@@ -476,7 +477,7 @@ mod tests {
             // Told apart from arrays, spread objects and packed lists by its first line.
             let mut list = b"{}\n".to_vec();
             list.extend(pieces.concat());
-            let lines = list.split(|byte| *byte == b'\n');
+            let lines = list.split(|byte| matches!(byte, b'\r' | b'\n'));
             let expected = lines
                 .filter(|line| !matches!(line.trim_ascii().first(), None | Some(b'#')))
                 .count();

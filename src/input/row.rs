@@ -141,18 +141,18 @@ impl RowScan {
     /// Looks on at a row of which so much is there; `None` when it takes more to tell.
     pub fn advance(&mut self, row: &[u8]) -> Option<Result<(), Flaw>> {
         loop {
-            if self.cells.len() > MAX_CELLS {
-                return Some(Err(Flaw::TooManyCells));
-            }
-            if self.at > MAX_ROW {
-                return Some(Err(Flaw::TooLong));
-            }
             let step = match self.state {
                 State::Start => self.begin(row),
                 State::Plain => self.look_for_end(row),
                 State::Quoted => self.look_for_quote(row),
                 State::Closed => self.close(row),
             };
+            if self.cells.len() > MAX_CELLS {
+                return Some(Err(Flaw::TooManyCells));
+            }
+            if self.at > MAX_ROW {
+                return Some(Err(Flaw::TooLong));
+            }
             match step {
                 Step::On => {}
                 Step::More => return (row.len() > MAX_ROW).then_some(Err(Flaw::TooLong)),

@@ -11,10 +11,12 @@ use super::row::{Delimiter, Flaw, RowScan};
 
 /// Room that is kept when there is little to read, in bytes.
 const KEPT: usize = 1 << 20;
+/// As much of a broken row as is looked at, in bytes.
+const MAX_BROKEN: usize = 64 * 1024;
 
 /// One row.
 pub struct Row<'a> {
-    /// Its text; of a broken one, its first line.
+    /// Its text; of a broken one, its first line, or the beginning of that.
     pub text: &'a [u8],
     /// The line it begins on, from 1.
     pub line: u64,
@@ -83,11 +85,11 @@ impl Rows {
             return Ok(None);
         }
         let flaw = self.read_row()?.err();
-        let rest = self.rest();
         let length = match flaw {
             None => self.scan.length(),
-            Some(_) => memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
+            Some(_) => self.read_first_line()?,
         };
+        let rest = self.rest();
         let row = Row {
             text: rest.get(..length).unwrap_or(rest),
             line: self.line,
@@ -125,6 +127,23 @@ impl Rows {
             if !self.fill()? {
                 let rest = self.window.get(self.passed..).unwrap_or_default();
                 return Ok(self.scan.finish(rest));
+            }
+        }
+    }
+
+    /// How much there is of the first line of a broken row: what is wrong with it may be known
+    /// before its end.
+    fn read_first_line(&mut self) -> io::Result<usize> {
+        loop {
+            let rest = self.rest();
+            let line = rest.get(..MAX_BROKEN).unwrap_or(rest);
+            match memchr2(b'\n', b'\r', line) {
+                Some(end) => return Ok(end),
+                None if line.len() == MAX_BROKEN => return Ok(MAX_BROKEN),
+                None => {}
+            }
+            if !self.fill()? {
+                return Ok(self.rest().len());
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The memory that heavy lines of lists may take.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -76,8 +77,8 @@ impl Drop for LineReservation {
 }
 
 /// A line for `--failed FILE`: as it was, or as a JSON line that says the same. It may hold a
-/// password, so it goes nowhere else.
-#[derive(Debug, Clone)]
+/// password, so it goes nowhere else, and `Debug` does not show it.
+#[derive(Clone)]
 pub struct RawLine {
     bytes: Box<[u8]>,
     /// What the whole line takes, where that is much.
@@ -94,6 +95,12 @@ impl RawLine {
     #[must_use]
     pub fn is_heavy(&self) -> bool {
         self.reservation.is_some()
+    }
+}
+
+impl fmt::Debug for RawLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawLine({} bytes)", self.bytes.len())
     }
 }
 
