@@ -292,6 +292,11 @@ mod tests {
             ),
             ("{}", "it has no url"),
             (r#"{"url":5}"#, "its url is no string"),
+            (r#"{"url":"http://a/\tb"}"#, "it has a tab inside"),
+            (
+                r#"{"url":"http://a/\nhttp://b/"}"#,
+                "it has a line end inside",
+            ),
             (
                 r#"{"url":"example.com"}"#,
                 "did you mean https://example.com",

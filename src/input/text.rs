@@ -7,7 +7,7 @@ use super::compressed::Stream;
 use super::entry::{bad_as_json, invalid, job, url_as_json};
 use super::lines::{Line, LineEnd, Lines};
 use super::list::{List, Origin, Rules, Step};
-use super::url::{UrlParser, parse_url, shown, shown_among, shown_cut, shown_url};
+use super::url::{UrlParser, parse_url, shown, shown_cut, shown_url};
 use crate::model::{Entry, Place};
 
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
@@ -88,7 +88,7 @@ fn entry(line: &Line<'_>, place: Place, parser: &mut UrlParser, rules: Rules) ->
         text
     };
     if let Some(reason) = foreign(url, line.has_comments()) {
-        return invalid(place, shown_among(url), raw(bad_as_json), reason);
+        return invalid(place, shown_url(url), raw(bad_as_json), reason);
     }
     let raw = || {
         if rules.as_json {
@@ -207,6 +207,106 @@ mod tests {
     }
 
     #[test]
+    fn a_line_holds_one_url_and_maybe_a_comment() {
+        for (line, url) in [
+            ("http://a/x  # the new one", "http://a/x"),
+            (" http://a/x\t#", "http://a/x"),
+            ("http://a/x#y", "http://a/x"),
+        ] {
+            let job = job(line);
+            assert_eq!(job.url.as_str(), url);
+            assert_eq!(&**job.raw.unwrap(), line.as_bytes(), "kept as it was");
+        }
+        for (line, hint) in [
+            (
+                "http://a/x\ta cat",
+                "a tab inside, and a URL has none; --input-format tsv",
+            ),
+            ("7\thttp://a/x", "--input-format tsv"),
+            ("http://a/x y", "%20"),
+            ("http://a/x y # z", "--input-format tsv"),
+            ("-u me:s3cret http://a/x", "--input-format tsv"),
+            ("http://a/x http://me:s3cret@b/", "--input-format tsv"),
+        ] {
+            for as_json in [false, true] {
+                let rules = Rules {
+                    as_json,
+                    ..Rules::default()
+                };
+                let (shown, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
+                assert_eq!(shown, "http://a/x");
+                assert!(reason.contains(hint), "{line}: {reason}");
+                let format = if as_json {
+                    InputFormat::JsonLines
+                } else {
+                    InputFormat::Text
+                };
+                whole::bad(format, raw.as_bytes(), rules);
+            }
+        }
+        let (_, reason, _) = whole::bad(InputFormat::Text, b"http://a/x\0y", Rules::default());
+        assert!(reason.contains("UTF-16"), "{reason}");
+    }
+
+    #[test]
+    fn an_entry_before_a_nul_has_no_line_end_inside() {
+        let list = b"http://a/1\nhttp://a/2\0http://a/3\n\0http://a/4\r\0http://a/5 # x\0";
+        let found = whole::read(InputFormat::Nul, list, Rules::default()).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|entry| match entry {
+                Entry::Job(job) => job.url.as_str(),
+                Entry::Invalid(bad) => bad.shown.as_str(),
+            })
+            .collect();
+        assert_eq!(
+            found,
+            ["http://a/1", "http://a/3", "http://a/4", "http://a/5"]
+        );
+        let (_, reason, _) = whole::bad(InputFormat::Nul, b"http://a/1\rx\0", Rules::default());
+        assert!(reason.contains("a line end inside"), "{reason}");
+    }
+
+    #[test]
+    fn an_argument_is_fed_back_as_the_entry_it_was() {
+        for (text, is_job) in [
+            ("http://me:p w@a/b c", true),
+            ("http://a/b\nhttp://c/", false),
+            ("http://a/b\tc", false),
+        ] {
+            for as_json in [false, true] {
+                let rules = Rules {
+                    as_json,
+                    ..Rules::default()
+                };
+                let place = Place {
+                    number: 0,
+                    input: "argument".into(),
+                    line: 1,
+                };
+                let format = if as_json {
+                    InputFormat::JsonLines
+                } else {
+                    InputFormat::Text
+                };
+                match parse_argument(text, place, rules) {
+                    Entry::Job(job) => {
+                        assert!(is_job, "{text:?}");
+                        let raw = job.raw.unwrap();
+                        let again = whole::job(format, std::str::from_utf8(&raw).unwrap());
+                        assert_eq!((again.url, again.credentials), (job.url, job.credentials));
+                    }
+                    Entry::Invalid(bad) => {
+                        assert!(!is_job, "{text:?}");
+                        let again = whole::read(format, &bad.raw, rules).unwrap();
+                        assert!(matches!(again[..], [Entry::Invalid(_)]), "{again:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_line_without_scheme_gets_a_hint() {
         assert!(reason(b"example.com").ends_with("did you mean https://example.com"));
         assert!(reason(b"example.com:8080/x").ends_with("did you mean https://example.com:8080/x"));
@@ -290,6 +390,7 @@ mod tests {
             r#""headers":{"authorization":"Bearer s3cret"}}"#,
             r#"[{"url":"http://a/","body":"s3cret"}]"#,
             r#"a.example,"headers":{"authorization":"s3cret"}"#,
+            r#"{"url":"http://a/","Authorization":"s3cret""#,
         ] {
             for format in [InputFormat::Text, InputFormat::JsonLines] {
                 let list = format!("{{}}\n{line}");

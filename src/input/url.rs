@@ -10,8 +10,16 @@ const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
 const MAX_SHOWN: usize = 2048;
 /// As much of a scheme.
 const MAX_SCHEME: usize = 40;
-/// Fields of JSON lines whose values may be secret: a bad line is shown only up to them.
-const SECRET: [&str; 2] = ["\"headers\"", "\"body"];
+/// How fields begin whose values may be secret: a bad line of JSON is shown only up to them.
+const SECRET: [&str; 7] = [
+    "\"headers\"",
+    "\"body",
+    "\"auth",
+    "\"cookie",
+    "\"pass",
+    "\"secret",
+    "\"token",
+];
 
 /// A URL without userinfo and fragment, and the userinfo.
 pub type Parsed = (Url, Option<Box<Credentials>>);
@@ -118,8 +126,13 @@ fn check_deleted(text: &str) -> Result<(), String> {
 /// file; a password must not.
 fn holds_password(url: &Url) -> bool {
     let rest = &url[Position::BeforePath..];
+    if !rest.contains('@') {
+        return false;
+    }
+    let rest = rest.replace('\\', "/");
     rest.match_indices("//").any(|(at, slashes)| {
         let authority = rest.get(at + slashes.len()..).unwrap_or_default();
+        let authority = authority.trim_start_matches('/');
         let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
         let (authority, behind) = authority.split_at(end);
         if let Some((userinfo, _)) = authority.rsplit_once('@') {
@@ -218,20 +231,18 @@ pub fn shown_cut(bytes: &[u8]) -> String {
     }
 }
 
-/// The URL of a line that holds more than a URL. What else is there is not shown: it may be
-/// another one with a password, or options of another program.
-pub fn shown_among(text: &str) -> String {
-    let mut words = text.split_ascii_whitespace();
-    let url = words.find(|word| parse_url(word).is_ok());
-    url.map_or_else(|| shown(text.as_bytes()), shown_url)
-}
-
-/// The URL of a line that is bad for another reason, as it may be shown.
+/// The URL of a line that is bad for another reason, as it may be shown. What else is there is not
+/// shown: it may be another one with a password, or options of another program.
 pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
         Ok((url, _)) if url.as_str().len() <= MAX_SHOWN => url.into(),
         Ok((url, _)) => shown(url.as_str().as_bytes()),
-        Err(_) => shown(text.as_bytes()),
+        Err(_) => {
+            let mut words = text.split_ascii_whitespace();
+            let url = words.find_map(|word| Some(parse_url(word).ok()?.0));
+            let url = url.as_ref().map_or(text, Url::as_str);
+            shown(url.as_bytes())
+        }
     }
 }
 
@@ -309,6 +320,8 @@ mod tests {
             "http://a/?u=ftp://me:s3cret@b/",
             "http://a\\http:\\\\me:s3cret@b/",
             "http://a//me:s3cret@b/",
+            "http://a/\\\\me:s3cret@b/",
+            "http://a/?x=http:\\\\me:s3cret@b/",
         ] {
             let reason = parse_url(text).unwrap_err();
             assert!(!reason.contains("cret"), "{text}: {reason}");
