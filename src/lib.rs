@@ -88,6 +88,8 @@ pub use fetch::{
     most_requests,
 };
 pub use input::{InputError, InputFormat, InputOptions, Source};
+#[doc(hidden)]
+pub use model::is_control;
 pub use model::{
     Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
     PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,

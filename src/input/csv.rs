@@ -1,32 +1,21 @@
 //! CSV (RFC 4180) and TSV: a header row names the columns, every further row is an entry.
 //! Rows that are all empty are no input; there are no comments.
-//!
-//! The rows are read by the core of the `csv` crate: the crate itself neither bounds a row
-//! (after a quote that is never closed, the whole list is one) nor tells whether the next
-//! one is there already.
 
-use std::io::{self, BufRead};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
 
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use memchr::memchr2_iter;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::json;
 
 use super::compressed::Stream;
 use super::entry::{Draft, Said, invalid, job};
 use super::list::{List, Origin, Rules, Step};
-use super::url::{shown, shown_url};
+use super::row::{Delimiter, Flaw};
+use super::rows::{Row, Rows};
+use super::url::{parse_url, shown, shown_url};
 use crate::model::Entry;
 
-/// Longest row, in bytes. A row may hold a body, and is held in memory with it.
-const MAX_ROW: usize = 16 << 20;
-/// Most cells of a row.
-const MAX_CELLS: usize = 4096;
-/// Room for a row that is kept when the next one is shorter, in bytes.
-const KEPT: usize = 1 << 20;
-/// As much of a longer row as is shown, in bytes.
-const BEGINNING: usize = 256;
-/// The byte order mark that spreadsheets put in front.
-const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Columns that are named when the right one is missing.
 const MAX_NAMED: usize = 10;
 
@@ -38,187 +27,45 @@ const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
 
 /// A list of rows.
 pub struct Table {
-    stream: Stream,
-    core: Reader,
-    row: Row,
-    /// What began as a byte order mark and is none: it comes before the rest. `None` as long
-    /// as nothing was read.
-    beginning: Option<&'static [u8]>,
-    /// The line that comes next, from 1.
-    line: u64,
+    rows: Rows,
+    delimiter: Delimiter,
     header: Option<Header>,
     rules: Rules,
 }
 
-/// One row, without its quotes; the buffers are used again and again.
-#[derive(Default)]
-struct Row {
-    text: Vec<u8>,
-    length: usize,
-    ends: Vec<usize>,
-    cells: usize,
-    /// The line it begins on.
-    line: u64,
-    too_long: bool,
-}
-
-impl Row {
-    fn clear(&mut self, line: u64) {
-        if self.text.len() > KEPT {
-            self.text.truncate(KEPT);
-            self.text.shrink_to_fit();
-        }
-        self.length = 0;
-        self.cells = 0;
-        self.line = line;
-        self.too_long = false;
-    }
-
-    /// Of a row that is too long, only its beginning is kept. This is looked at after every
-    /// piece: there is often room for more than a row may have.
-    fn limit(&mut self) {
-        if self.length > MAX_ROW || self.cells > MAX_CELLS {
-            self.too_long = true;
-        }
-        if self.too_long {
-            self.length = self.length.min(BEGINNING);
-            self.cells = self.cells.min(1);
-        }
-    }
-
-    fn make_room(&mut self) {
-        if self.text.len() == self.length {
-            self.text.resize((2 * self.length).max(1024), 0);
-        }
-        if self.ends.len() == self.cells {
-            self.ends.resize((2 * self.cells).max(16), 0);
-        }
-    }
-
-    fn cells(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = self.ends.iter().take(self.cells);
-        ends.scan(0, |start, end| {
-            let cell = self.text.get(*start..*end).unwrap_or_default();
-            *start = *end;
-            Some(cell)
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.too_long && self.cells().all(|cell| cell.trim_ascii().is_empty())
-    }
-}
-
 impl Table {
-    pub fn new(stream: Stream, delimiter: u8, rules: Rules) -> Self {
-        let mut core = ReaderBuilder::new().delimiter(delimiter).build();
-        // It takes a byte order mark away only when that comes in one piece, and takes the
-        // list for ended when the piece holds nothing else. A first line end, which means
-        // nothing to it, keeps it from that.
-        core.read_record(b"\n", &mut [0], &mut [0]);
+    pub fn new(stream: Stream, delimiter: Delimiter, rules: Rules) -> Self {
         Self {
-            stream,
-            core,
-            row: Row::default(),
-            beginning: None,
-            line: 1,
+            rows: Rows::new(stream, delimiter),
+            delimiter,
             header: None,
             rules,
         }
     }
 
-    /// Takes a byte order mark, however it comes.
-    fn skip_mark(&mut self) -> io::Result<()> {
-        let mut seen = 0;
-        while seen < MARK.len() && self.stream.reader.fill_buf()?.first() == MARK.get(seen) {
-            self.stream.reader.consume(1);
-            seen += 1;
-        }
-        let is_none = seen < MARK.len();
-        let beginning = MARK.get(..seen).filter(|_| is_none);
-        self.beginning = Some(beginning.unwrap_or_default());
-        Ok(())
-    }
-
-    /// Takes what stands between rows. The parser would do that, too, but the row begins
-    /// after it.
-    fn skip_line_ends(&mut self) -> io::Result<()> {
-        loop {
-            let buffer = self.stream.reader.fill_buf()?;
-            let ends = buffer.iter().take_while(|byte| is_line_end(**byte));
-            let (count, lines) = ends.fold((0, 0), |(count, lines), byte| {
-                (count + 1, lines + u64::from(*byte == b'\n'))
-            });
-            let all = count == buffer.len() && count > 0;
-            self.line += lines;
-            self.stream.reader.consume(count);
-            if !all {
-                return Ok(());
+    fn step<T>(&mut self, take: impl FnOnce(&Row<'_>, &Header, Rules) -> T) -> io::Result<Step<T>> {
+        let (header, rules) = (&mut self.header, self.rules);
+        let step = self.rows.next(|row| {
+            if row.is_empty() {
+                return Ok(Step::Nothing);
             }
-        }
-    }
-
-    /// Reads the next row into `self.row`; false at the end.
-    fn read_row(&mut self) -> io::Result<bool> {
-        if self.beginning.is_none() {
-            self.skip_mark()?;
-        }
-        let beginning = self.beginning.replace(&[]).unwrap_or_default();
-        if beginning.is_empty() {
-            self.skip_line_ends()?;
-        }
-        let row = &mut self.row;
-        row.clear(self.line);
-        row.make_room();
-        if !beginning.is_empty() {
-            // There is room for two bytes, and no row ends in them.
-            let (_, _, written, _) = self
-                .core
-                .read_record(beginning, &mut row.text, &mut row.ends);
-            row.length += written;
-        }
-        loop {
-            row.make_room();
-            let input = self.stream.reader.fill_buf()?;
-            let text = row.text.get_mut(row.length..).unwrap_or_default();
-            let ends = row.ends.get_mut(row.cells..).unwrap_or_default();
-            let (result, read, written, ended) = self.core.read_record(input, text, ends);
-            let taken = input.get(..read).unwrap_or(input);
-            self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
-            self.stream.reader.consume(read);
-            row.length += written;
-            row.cells += ended;
-            row.limit();
-            match result {
-                ReadRecordResult::Record => return Ok(true),
-                ReadRecordResult::End => return Ok(false),
-                ReadRecordResult::InputEmpty
-                | ReadRecordResult::OutputFull
-                | ReadRecordResult::OutputEndsFull => {}
+            if let Some(header) = header {
+                return Ok(Step::Found(take(row, header, rules)));
             }
-        }
-    }
-
-    fn step<T>(&mut self, take: impl FnOnce(&Row, &Header, Rules) -> T) -> io::Result<Step<T>> {
-        if !self.read_row()? {
-            return Ok(Step::End);
-        }
-        if self.row.is_empty() {
-            return Ok(Step::Nothing);
-        }
-        match &self.header {
-            Some(header) => Ok(Step::Found(take(&self.row, header, self.rules))),
-            None => {
-                self.header = Some(Header::of(&self.row)?);
-                Ok(Step::Nothing)
-            }
-        }
+            *header = Some(Header::of(row)?);
+            Ok(Step::Nothing)
+        })?;
+        step.unwrap_or(Ok(Step::End))
     }
 }
 
 impl List for Table {
     fn next(&mut self, origin: &Origin<'_>) -> io::Result<Step<Entry>> {
-        self.step(|row, header, rules| entry(row, header, origin, rules))
+        let delimiter = self.delimiter.byte();
+        self.step(|row, header, rules| match row.flaw {
+            Some(flaw) => broken(row, flaw, (header, delimiter), origin),
+            None => entry(row, header, origin, rules),
+        })
     }
 
     fn skip(&mut self) -> io::Result<Step<()>> {
@@ -226,35 +73,12 @@ impl List for Table {
     }
 
     fn is_ready(&self) -> bool {
-        has_row(self.stream.reader.buffer())
+        self.rows.is_ready()
     }
 
     fn position(&self) -> u64 {
-        self.stream.position()
+        self.rows.position()
     }
-}
-
-fn is_line_end(byte: u8) -> bool {
-    matches!(byte, b'\r' | b'\n')
-}
-
-/// Whether a whole row stands there: a line end outside of quotes, after something else. A
-/// quote that has no business where it is may be misjudged; then the rows read so far are
-/// handed on a moment too early, or too late.
-fn has_row(buffer: &[u8]) -> bool {
-    let start = buffer.iter().position(|byte| !is_line_end(*byte));
-    let row = start
-        .and_then(|start| buffer.get(start..))
-        .unwrap_or_default();
-    let mut quoted = false;
-    for at in memchr2_iter(b'"', b'\n', row) {
-        match row.get(at) {
-            Some(b'"') => quoted = !quoted,
-            _ if !quoted => return true,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// The names of the columns.
@@ -265,12 +89,15 @@ struct Header {
 }
 
 impl Header {
-    fn of(row: &Row) -> io::Result<Self> {
+    fn of(row: &Row<'_>) -> io::Result<Self> {
         let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-        if row.too_long {
-            return Err(wrong("its header row has no end".to_owned()));
+        if let Some(flaw) = row.flaw {
+            return Err(wrong(format!(
+                "its header row is broken: {}",
+                row.explain(flaw)
+            )));
         }
-        let names: Vec<_> = row.cells().map(column).collect();
+        let names: Vec<_> = row.cells().map(|cell| column(&cell)).collect();
         for known in COLUMNS {
             if names.iter().filter(|name| *name == known).count() > 1 {
                 return Err(wrong(format!("several of its columns are called {known}")));
@@ -286,16 +113,21 @@ impl Header {
     }
 
     /// Whether a row can be told apart by these columns: spreadsheets add empty cells.
-    fn fits(&self, row: &Row) -> bool {
+    fn fits(&self, row: &Row<'_>) -> bool {
         let mut further = row.cells().skip(self.names.len());
-        row.cells >= self.names.len() && further.all(|cell| cell.trim_ascii().is_empty())
+        row.count() >= self.names.len() && further.all(|cell| cell.trim_ascii().is_empty())
+    }
+
+    /// Whether a cell that may be secret stands where the URL is looked for.
+    fn has_body_before_url(&self) -> bool {
+        self.names.iter().take(self.url).any(|name| name == "body")
     }
 
     /// Whether all that says something is UTF-8.
-    fn is_text(&self, row: &Row) -> bool {
+    fn is_text(&self, row: &Row<'_>) -> bool {
         let mut cells = self.names.iter().zip(row.cells());
         cells.all(|(name, cell)| {
-            !COLUMNS.contains(&name.as_str()) || std::str::from_utf8(cell).is_ok()
+            !COLUMNS.contains(&name.as_str()) || std::str::from_utf8(&cell).is_ok()
         })
     }
 }
@@ -322,31 +154,42 @@ fn names_shown(names: &[String]) -> String {
     text
 }
 
-fn entry(row: &Row, header: &Header, origin: &Origin<'_>, rules: Rules) -> Entry {
+fn entry(row: &Row<'_>, header: &Header, origin: &Origin<'_>, rules: Rules) -> Entry {
     let place = origin.line(row.line);
-    if row.too_long {
-        let reason = format!(
-            "longer than {} MiB or {MAX_CELLS} cells, or a quote is not closed",
-            MAX_ROW >> 20
-        );
-        let first = row.ends.first().copied().filter(|_| row.cells > 0);
-        let end = first.unwrap_or(BEGINNING).min(BEGINNING);
-        let beginning = row.text.get(..end).filter(|_| header.url == 0);
-        let beginning = shown(beginning.unwrap_or_default());
-        let raw = serde_json::json!({ "cells": [&beginning] }).to_string();
-        return invalid(place, beginning, raw.into_bytes().into(), reason);
-    }
     match said(row, header, rules) {
         Ok(said) => job(place, said, Some(as_json(row, header))),
         Err(reason) => invalid(place, shown_row(row, header), as_json(row, header), reason),
     }
 }
 
-fn said(row: &Row, header: &Header, rules: Rules) -> Result<Said, String> {
+/// A row that breaks the rules. Which of its cells is the URL may not be known: then it is the one
+/// that would be, if quotes meant nothing, and only when it is one.
+fn broken(
+    row: &Row<'_>,
+    flaw: Flaw,
+    (header, delimiter): (&Header, u8),
+    origin: &Origin<'_>,
+) -> Entry {
+    let url = match row.cell(header.url) {
+        Some(url) => shown_url(&String::from_utf8_lossy(&url)),
+        None if header.has_body_before_url() => String::new(),
+        None => {
+            let cell = row.text.split(|byte| *byte == delimiter).nth(header.url);
+            let text = String::from_utf8_lossy(cell.unwrap_or_default());
+            let url = text.trim_matches(|c: char| c == '"' || c.is_ascii_whitespace());
+            parse_url(url).map_or_else(|_| String::new(), |_| shown_url(url))
+        }
+    };
+    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] }).to_string();
+    let reason = row.explain(flaw);
+    invalid(origin.line(row.line), url, raw.into_bytes().into(), reason)
+}
+
+fn said(row: &Row<'_>, header: &Header, rules: Rules) -> Result<Said, String> {
     if !header.fits(row) {
         return Err(format!(
             "the row has {} cells and the header {} (a cell with the separator in it needs quotes)",
-            row.cells,
+            row.count(),
             header.names.len()
         ));
     }
@@ -355,7 +198,7 @@ fn said(row: &Row, header: &Header, rules: Rules) -> Result<Said, String> {
         if !COLUMNS.contains(&name.as_str()) {
             continue;
         }
-        let whole = std::str::from_utf8(cell).map_err(|_| format!("its {name} is not UTF-8"))?;
+        let whole = std::str::from_utf8(&cell).map_err(|_| format!("its {name} is not UTF-8"))?;
         let text = whole.trim_ascii();
         if text.is_empty() {
             continue;
@@ -380,45 +223,56 @@ fn number(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 
-fn shown_row(row: &Row, header: &Header) -> String {
-    let url = row.cells().nth(header.url).unwrap_or_default();
-    match std::str::from_utf8(url) {
+fn shown_row(row: &Row<'_>, header: &Header) -> String {
+    let url = row.cell(header.url).unwrap_or_default();
+    match std::str::from_utf8(&url) {
         Ok(url) => shown_url(url),
-        Err(_) => shown(url),
+        Err(_) => shown(&url),
     }
+}
+
+/// What a field of a JSON line says.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field<'a> {
+    Number(u64),
+    Text(Cow<'a, str>),
 }
 
 /// A row as a JSON line, which can be read again without its header. A row that does not
 /// fit the header can't be either, so it is kept as its cells; so is one that is no UTF-8
 /// where it counts, or it would come back as a URL that nobody wrote.
-fn as_json(row: &Row, header: &Header) -> Box<[u8]> {
-    let text = |cell| Value::from(String::from_utf8_lossy(cell));
-    if !(header.fits(row) && header.is_text(row)) {
-        let cells: Value = row.cells().map(text).collect();
-        return serde_json::json!({ "cells": cells })
-            .to_string()
-            .into_bytes()
-            .into();
-    }
-    let fields = header.names.iter().zip(row.cells());
-    let object: Map<_, _> = fields
-        .filter(|(name, cell)| {
-            // A blank cell says nothing, but a blank field would.
+fn as_json(row: &Row<'_>, header: &Header) -> Box<[u8]> {
+    let cells: Vec<_> = row.cells().collect();
+    let json = if header.fits(row) && header.is_text(row) {
+        let fields = header.names.iter().zip(&cells);
+        // A blank cell says nothing, but a blank field would.
+        let fields = fields.filter(|(name, cell)| {
             !cell.trim_ascii().is_empty() && !JSON_ONLY.contains(&name.as_str())
-        })
-        .map(|(name, cell)| {
-            let number = std::str::from_utf8(cell)
-                .ok()
-                .and_then(|text| number(text.trim_ascii()));
-            let value = match number {
-                Some(number) if name == "size" => number.into(),
-                _ if name == "body" || !COLUMNS.contains(&name.as_str()) => text(cell),
-                _ => text(cell.trim_ascii()),
-            };
-            (name.clone(), value)
-        })
-        .collect();
-    Value::Object(object).to_string().into_bytes().into()
+        });
+        let fields = fields.map(|(name, cell)| (name.as_str(), field(name, cell)));
+        serde_json::to_vec(&fields.collect::<BTreeMap<_, _>>())
+    } else {
+        let cells: Vec<_> = cells
+            .iter()
+            .map(|cell| String::from_utf8_lossy(cell))
+            .collect();
+        serde_json::to_vec(&json!({ "cells": cells }))
+    };
+    // Text and numbers are always JSON.
+    json.unwrap_or_default().into()
+}
+
+fn field<'a>(name: &str, cell: &'a [u8]) -> Field<'a> {
+    let text = String::from_utf8_lossy;
+    if name == "body" || !COLUMNS.contains(&name) {
+        return Field::Text(text(cell));
+    }
+    let cell = cell.trim_ascii();
+    match std::str::from_utf8(cell).ok().and_then(number) {
+        Some(number) if name == "size" => Field::Number(number),
+        _ => Field::Text(text(cell)),
+    }
 }
 
 #[cfg(test)]
@@ -426,6 +280,7 @@ mod tests {
     use super::*;
     use crate::input::InputFormat;
     use crate::input::list::whole;
+    use crate::input::row::{MAX_CELLS, MAX_ROW};
     use proptest::prelude::*;
 
     fn read(list: &str) -> Vec<Entry> {
@@ -540,8 +395,8 @@ mod tests {
         let list =
             "URL,File,size,body,id,outcome,headers\nhttp://me:pw@a/, x ,007,\" b\n\",7,fetched,x\n";
         let job = whole::job(InputFormat::Csv, list);
-        let raw = String::from_utf8(job.raw.unwrap().into()).unwrap();
-        let again = whole::job(InputFormat::JsonLines, &raw);
+        let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+        let again = whole::job(InputFormat::JsonLines, raw);
         assert_eq!((again.url, again.credentials), (job.url, job.credentials));
         assert_eq!(again.wish, job.wish);
         assert!(raw.contains(r#""id":"7""#), "{raw}");
@@ -557,33 +412,107 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_row_is_one_failed_row() {
+    fn an_endless_row_is_one_failed_row_and_its_lines_are_read_again() {
         let start = "url,file\nhttp://a/,\"";
         let mut list = start.as_bytes().to_vec();
         list.resize(2 * MAX_ROW, b'\n');
-        list.extend_from_slice(b"\"\nhttp://b/,\n");
+        list.extend_from_slice(b"http://b/,\n");
         let found = whole::read(InputFormat::Csv, &list, Rules::default()).unwrap();
-        assert!(matches!(&found[0], Entry::Invalid(bad) if bad.shown == "http://a/"));
-        assert!(matches!(&found[1], Entry::Job(job) if job.url.as_str() == "http://b/"));
+        let [Entry::Invalid(bad), Entry::Job(job)] = &found[..] else {
+            panic!("{} entries", found.len());
+        };
+        assert_eq!(bad.shown, "http://a/");
+        let reason = bad.error.to_string();
+        assert!(
+            reason.contains("its cell 2 is not closed within 16 MiB"),
+            "{reason}"
+        );
+        let line = 2 + 2 * MAX_ROW - start.len();
+        assert_eq!(
+            (job.url.as_str(), job.place.line),
+            ("http://b/", line as u64)
+        );
         let wide = format!("url\nhttp://a/{}\nhttp://b/\n", ",x".repeat(3 * MAX_CELLS));
         let found = urls(&wide);
         assert_eq!(
             found,
             [(2, "http://a/".to_owned()), (3, "http://b/".to_owned())]
         );
+        let mut list = b"url,file\nhttp://a/,".to_vec();
+        list.resize(2 * MAX_ROW, b'x');
+        list.extend_from_slice(b"\r\nhttp://b/,\n");
+        let found = whole::read(InputFormat::Csv, &list, Rules::default()).unwrap();
+        assert!(matches!(&found[..], [Entry::Invalid(bad), Entry::Job(job)]
+            if bad.raw.len() < 100_000 && job.place.line == 3));
     }
 
     #[test]
-    fn a_row_is_ready_once_its_line_end_is_there() {
-        for (buffer, ready) in [
-            ("", false),
-            ("\r\n\n", false),
-            ("a,b", false),
-            ("\na,b\n", true),
-            ("a,\"b\n", false),
-            ("a,\"b\n\"\"c\"\n", true),
+    fn a_broken_row_fails_alone_and_the_line_after_its_first_is_read() {
+        for (rows, expected) in [
+            // Not closed at all.
+            (
+                "http://a/,\"x\nhttp://b/,y\n",
+                [(2, true), (3, false)].as_slice(),
+            ),
+            // Closed by a later row, with text behind it.
+            (
+                "http://a/,\"x\nhttp://b/,\"y\"\nhttp://c/,z\n",
+                &[(2, true), (3, false), (4, false)],
+            ),
+            (
+                "http://a/,\"x\rhttp://b/,\"y\"\rhttp://c/,z\r",
+                &[(2, true), (3, false), (4, false)],
+            ),
+            // Text behind a quote on the same line.
+            ("http://a/,\"x\"y\r\nhttp://b/,z", &[(2, true), (3, false)]),
+            ("http://a/,x\nhttp://b/,\"", &[(2, false), (3, true)]),
+            // What is proper may go over lines, before and behind.
+            (
+                "http://a/,\"x\ny\"\nhttp://b/,\"z\nhttp://c/,\"a\n\nb\"\n",
+                &[(2, false), (4, true), (5, false)],
+            ),
         ] {
-            assert_eq!(has_row(buffer.as_bytes()), ready, "{buffer:?}");
+            let list = format!("url,file\n{rows}");
+            for piece in [1, 3, 1000] {
+                let pieces = Pieces(io::Cursor::new(list.clone().into()), piece);
+                let stream = Stream::new(Box::new(pieces));
+                let mut table = Table::new(stream, Delimiter::Comma, Rules::default());
+                let origin = Origin {
+                    input: &"-".into(),
+                    number: 0,
+                };
+                let mut found = Vec::new();
+                loop {
+                    match table.next(&origin).unwrap() {
+                        Step::Found(Entry::Job(job)) => found.push((job.place.line, false)),
+                        Step::Found(Entry::Invalid(bad)) => {
+                            let is_broken = bad.error.to_string().contains("quote");
+                            found.push((bad.place.line, is_broken));
+                        }
+                        Step::Nothing => {}
+                        Step::End => break,
+                    }
+                }
+                // A line end in the name of a file makes it none, but a row it is.
+                assert_eq!(found, expected, "{rows:?} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_broken_row_the_url_is_shown_where_it_can_be_told() {
+        for (header, row, url) in [
+            ("url,name", "http://me:s3cret@a/,\"x", "http://a/"),
+            ("name,url", "\"old title,http://me:s3cret@a/", "http://a/"),
+            ("name,url", "\"old title,\"http://a/\"", "http://a/"),
+            ("name,url", "\"old, title,http://a/", ""),
+            ("body,url", "\"s3cret,http://a/?s3cret", ""),
+        ] {
+            let list = format!("{header}\n{row}\n");
+            let found = bad(&list);
+            assert_eq!(found.0, url, "{row}");
+            assert!(!found.1.contains("s3cret"), "{}", found.1);
+            whole::bad(InputFormat::JsonLines, found.2.as_bytes(), Rules::default());
         }
     }
 
@@ -596,6 +525,16 @@ mod tests {
         }
     }
 
+    /// Brings a few bytes with each read, as a slow pipe does.
+    struct Pieces(io::Cursor<Vec<u8>>, usize);
+
+    impl io::Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
     /// A reader that takes a shell's `printf` and `cat` gets it alone.
     #[test]
     fn a_byte_order_mark_may_come_alone_or_in_parts() {
@@ -604,7 +543,11 @@ mod tests {
         for split in 1..6 {
             let (first, rest) = marks.split_at(split);
             let raw = io::Read::chain(first, rest);
-            let mut table = Table::new(Stream::new(Box::new(raw)), b',', Rules::default());
+            let mut table = Table::new(
+                Stream::new(Box::new(raw)),
+                Delimiter::Comma,
+                Rules::default(),
+            );
             assert!(
                 matches!(table.skip(), Ok(Step::Nothing)),
                 "split at {split}"

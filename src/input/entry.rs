@@ -6,19 +6,8 @@ use serde_json::json;
 
 use super::list::Rules;
 use super::url::{Parsed, parse_url};
-use crate::model::{Entry, FetchError, InvalidLine, Job, Place, RelPath, Wish};
+use crate::model::{Entry, FetchError, InvalidLine, Job, Place, RelPath, Wish, parse_method};
 
-/// Methods that people write in small letters, too, and mean these (as the `fetch` of
-/// browsers has it); any other is taken as it stands.
-const COMMON: [Method; 7] = [
-    Method::DELETE,
-    Method::GET,
-    Method::HEAD,
-    Method::OPTIONS,
-    Method::PATCH,
-    Method::POST,
-    Method::PUT,
-];
 /// Headers that say where the request ends. The client knows that, and a wrong one would
 /// break the connection.
 const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -33,7 +22,7 @@ pub fn job(place: Place, (parsed, wish): Said, raw: Option<Box<[u8]>>) -> Entry 
         place,
         url,
         credentials,
-        raw,
+        raw: raw.map(|raw| Box::new(raw.into())),
         wish,
     })
 }
@@ -43,21 +32,22 @@ pub fn invalid(place: Place, shown: String, raw: Box<[u8]>, reason: String) -> E
     Entry::Invalid(InvalidLine {
         place,
         shown,
-        raw,
+        raw: Box::new(raw.into()),
         error: FetchError::InvalidUrl { reason },
     })
 }
 
 /// A line that is only a URL, as a JSON line. Blanks beyond ASCII belong to a URL, here as
-/// everywhere: it must be the same one in every format. What is no UTF-8, or was too long to
-/// be kept whole, must not become the URL that its rest looks like.
-pub fn url_as_json(line: &[u8], whole: bool) -> Box<[u8]> {
-    let line = line.trim_ascii();
-    let line = match std::str::from_utf8(line) {
-        Ok(url) if whole => json!({ "url": url }),
-        _ => json!({ "line": String::from_utf8_lossy(line) }),
-    };
-    line.to_string().into_bytes().into()
+/// everywhere: it must be the same one in every format.
+pub fn url_as_json(url: &str) -> Box<[u8]> {
+    json!({ "url": url }).to_string().into_bytes().into()
+}
+
+/// A line that can't be fetched, as a JSON line: it must not become the URL that it, or what was
+/// kept of it, looks like.
+pub fn bad_as_json(line: &[u8]) -> Box<[u8]> {
+    let line = String::from_utf8_lossy(line.trim_ascii());
+    json!({ "line": line }).to_string().into_bytes().into()
 }
 
 /// A line as it is put together, field by field. Errors are in words, and say which field.
@@ -92,16 +82,7 @@ impl Draft {
     }
 
     pub fn method(&mut self, text: &str) -> Result<(), String> {
-        let common = COMMON
-            .into_iter()
-            .find(|method| method.as_str().eq_ignore_ascii_case(text));
-        let method = match common {
-            Some(method) => method,
-            None => text.parse().map_err(|_| "its method is none")?,
-        };
-        if method == Method::CONNECT {
-            return Err("its method CONNECT asks for a tunnel; nothing is fetched by it".into());
-        }
+        let method = parse_method(text).map_err(|why| format!("its method is none: {why}"))?;
         self.wish.method = Some(method);
         Ok(())
     }
@@ -114,7 +95,7 @@ impl Draft {
             return Err(format!("its header {name} is not for a line to set"));
         }
         let mut value: HeaderValue = value
-            .trim()
+            .trim_matches([' ', '\t'])
             .parse()
             .map_err(|_| format!("its header {name} holds characters no header may hold"))?;
         // Tokens stand in all kinds of headers.

@@ -84,9 +84,13 @@ fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
 /// What of an entry must be the same however it is read.
 fn told(entry: &Entry) -> String {
     match entry {
-        Entry::Job(job) => format!("{:?} {:?} {}", job.place, job.raw, asked(job)),
+        Entry::Job(job) => {
+            let raw = job.raw.as_ref().map(|raw| raw.escape_ascii().to_string());
+            format!("{:?} {raw:?} {}", job.place, asked(job))
+        }
         Entry::Invalid(bad) => {
-            format!("{:?} {:?} {} {}", bad.place, bad.raw, bad.shown, bad.error)
+            let raw = bad.raw.escape_ascii();
+            format!("{:?} {raw} {} {}", bad.place, bad.shown, bad.error)
         }
     }
 }
@@ -197,7 +201,7 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
         "{reason}"
     );
     hold!(
-        !bad.shown.chars().any(char::is_control),
+        !bad.shown.chars().any(crate::model::is_control),
         "control: {:?}",
         bad.shown
     );
@@ -235,7 +239,7 @@ fn feed_back(found: &Found, rules: Rules) -> Result<(), String> {
         match entry {
             Entry::Job(job) => {
                 let raw = job.raw.as_deref();
-                lines.extend_from_slice(raw.unwrap_or(job.url.as_str().as_bytes()));
+                lines.extend_from_slice(raw.map_or(job.url.as_str().as_bytes(), |raw| raw));
             }
             Entry::Invalid(bad) => lines.extend_from_slice(&bad.raw),
         }
@@ -366,6 +370,16 @@ const TOKENS: &[&[u8]] = &[
     b"\xc2\x85",
     b"\x0b",
     b"\xff\xfe",
+    b"\xff\xfeh\0t\0",
+    b"\xfe\xff",
+    b"h\0t\0",
+    b",\"open",
+    b"\"shut\"x,",
+    b"\tcaption",
+    b" # note",
+    b" http://me:s3cr3tZ@b/",
+    b"http://http://me:s3cr3tZ@b/",
+    b"\xe2\x80\xae",
     b"{\"url\":\"http://a/\"}\n",
     b"{",
     b"}",
@@ -393,6 +407,128 @@ const TOKENS: &[&[u8]] = &[
     b"\x1f\x8b\x08",
     b"\x28\xb5\x2f\xfd",
 ];
+
+/// A list of lines that are known, a byte choosing each: what is well formed must be fetched,
+/// whatever stands before it.
+struct Written {
+    format: InputFormat,
+    end: &'static str,
+    text: String,
+    line: u64,
+    /// The line of each entry, and its URL if it is a job.
+    expected: Vec<(u64, Option<String>)>,
+}
+
+impl Written {
+    fn of(input: &Input<'_>) -> Self {
+        let of_number = |by: u64, count: u64| (input.number / by % count) as usize;
+        let format = [InputFormat::Csv, InputFormat::Tsv, InputFormat::Text][of_number(1, 3)];
+        let end = ["\n", "\r\n", "\r"][of_number(3, 3)];
+        let mut written = Self {
+            format,
+            end,
+            text: String::new(),
+            line: 1,
+            expected: Vec::new(),
+        };
+        match format {
+            InputFormat::Csv => written.put("note,url"),
+            InputFormat::Tsv => written.put("note\turl"),
+            _ => {}
+        }
+        for (number, choice) in input.bytes.iter().take(300).enumerate() {
+            written.add(&format!("http://h/{number}"), *choice);
+        }
+        written
+    }
+
+    fn put(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push_str(self.end);
+        self.line += line.matches(self.end).count() as u64 + 1;
+    }
+
+    fn add(&mut self, url: &str, choice: u8) {
+        let end = self.end;
+        let (line, is_job) = match (self.format, choice % 8) {
+            (_, 0) => return self.put(""),
+            (InputFormat::Csv, 1) => (format!("\"open,{url}"), false),
+            (InputFormat::Csv, 2) => (format!("\"shut\"text,{url}"), false),
+            (InputFormat::Csv, 3) => (format!("\"twice \"\",{url}"), false),
+            (InputFormat::Csv, 4) => (format!("\"two{end}{end}lines\",{url}"), true),
+            (InputFormat::Csv, 5) => (format!("\"say \"\"hi\"\"\",\"{url}\""), true),
+            (InputFormat::Csv, 6) => (format!("a\"b\tc,{url}"), true),
+            (InputFormat::Csv, _) => (format!("plain,{url}"), true),
+            (InputFormat::Tsv, 1) => (format!("\"open\t{url}"), true),
+            (InputFormat::Tsv, 2) => (format!("\"shut\"text\t\"{url}\""), true),
+            (InputFormat::Tsv, 3) => (format!("\"\t{url}"), true),
+            (InputFormat::Tsv, 4) => (format!("\"a,b\"\t{url}\t"), true),
+            (InputFormat::Tsv, 5) => (format!("x\t{url}\ty"), false),
+            (InputFormat::Tsv, _) => (format!("plain\t{url}"), true),
+            (_, 1) => (format!("{url}\ttitle"), false),
+            (_, 2) => (format!("{url} {url}"), false),
+            (_, 3) => (format!(" {url}\t# note"), true),
+            (_, 4) => return self.put("# comment"),
+            (_, _) => (url.to_owned(), true),
+        };
+        self.expected
+            .push((self.line, is_job.then(|| url.to_owned())));
+        self.put(&line);
+    }
+
+    /// As bytes, in one of the codings that are read.
+    fn coded(&self, number: u64) -> Vec<u8> {
+        let marked = format!("\u{feff}{}", self.text);
+        match number / 9 % 4 {
+            0 => self.text.clone().into(),
+            1 => marked.into(),
+            2 => marked.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            _ => marked.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        }
+    }
+}
+
+fn try_written(input: &Input<'_>) -> Verdict {
+    let written = Written::of(input);
+    let bytes = written.coded(input.number);
+    for piece in [1, 7, 4096, usize::MAX] {
+        let found = read(written.format, &bytes, piece, Rules::default());
+        hold!(found.error == Some(None), "{:?}", found.error);
+        let found = found.entries.iter().map(|entry| match entry {
+            Entry::Job(job) => (job.place.line, Some(job.url.to_string())),
+            Entry::Invalid(bad) => (bad.place.line, None),
+        });
+        let found: Vec<_> = found.collect();
+        hold!(
+            found == written.expected,
+            "pieces of {piece}: {:?}\n{:?}\nof {:?}",
+            written.expected,
+            found,
+            written.text
+        );
+    }
+    let counted = count(written.format, &bytes);
+    hold!(
+        counted == Some(written.expected.len()),
+        "counted {counted:?}"
+    );
+    Ok(match written.format {
+        InputFormat::Csv => "csv",
+        InputFormat::Tsv => "tsv",
+        _ => "text",
+    })
+}
+
+#[test]
+fn lists_whose_lines_are_known() {
+    let fuzz = Fuzz {
+        corpus: "lists",
+        tokens: TOKENS,
+        inputs: 1500,
+        one_of: 4,
+    };
+    fuzz.run(try_written);
+}
 
 #[test]
 fn lists() {

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::compressed::Stream;
 use super::entry::{Draft, Said, invalid, job};
-use super::lines::{Line, Lines};
+use super::lines::{Line, LineEnd, Lines};
 use super::list::{List, Origin, Rules, Step};
-use super::url::{shown, shown_url};
+use super::url::{shown, shown_cut, shown_url};
 use crate::model::{Entry, Place};
 
 /// Longest line, in bytes. A line may hold a body, and is held in memory with it.
@@ -34,13 +34,13 @@ pub struct JsonLines {
 impl JsonLines {
     pub fn new(stream: Stream, rules: Rules) -> Self {
         Self {
-            lines: Lines::new(stream, b'\n', MAX_LINE),
+            lines: Lines::new(stream, LineEnd::Line, MAX_LINE),
             rules,
             begun: false,
         }
     }
 
-    fn step<T>(&mut self, take: impl FnOnce(&Line<'_>, Rules) -> T) -> io::Result<Step<T>> {
+    fn step<T>(&mut self, take: impl FnOnce(Line<'_>, Rules) -> T) -> io::Result<Step<T>> {
         let Some(line) = self.lines.next()? else {
             return Ok(Step::End);
         };
@@ -48,15 +48,18 @@ impl JsonLines {
             return Ok(Step::Nothing);
         }
         if !std::mem::replace(&mut self.begun, true) {
-            check_first(line.bytes.trim_ascii())?;
+            check_first(line.bytes().trim_ascii())?;
         }
-        Ok(Step::Found(take(&line, self.rules)))
+        Ok(Step::Found(take(line, self.rules)))
     }
 }
 
 impl List for JsonLines {
     fn next(&mut self, origin: &Origin<'_>) -> io::Result<Step<Entry>> {
-        self.step(|line, rules| parse(line, origin.line(line.number), rules))
+        self.step(|line, rules| {
+            let place = origin.line(line.number);
+            parse(line, place, rules)
+        })
     }
 
     fn skip(&mut self) -> io::Result<Step<()>> {
@@ -99,22 +102,23 @@ struct Object {
     request: Option<Value>,
 }
 
-fn parse(line: &Line<'_>, place: Place, rules: Rules) -> Entry {
+fn parse(line: Line<'_>, place: Place, rules: Rules) -> Entry {
     if line.too_long {
-        let kept = line.bytes.get(..KEPT).unwrap_or(line.bytes);
+        let kept = line.bytes().get(..KEPT).unwrap_or(line.bytes());
         let reason = format!("longer than {} MiB", MAX_LINE >> 20);
-        return invalid(place, shown(kept), kept.into(), reason);
+        return invalid(place, shown_cut(kept), kept.into(), reason);
     }
-    match object(line.bytes) {
-        Err(reason) => invalid(place, shown(line.bytes), line.bytes.into(), reason),
-        Ok(object) => match said(&object, rules) {
-            Ok(said) => job(place, said, Some(line.bytes.into())),
-            Err(reason) => {
-                let url = object.url.as_ref().and_then(Value::as_str);
-                let shown = url.map_or_else(|| shown(line.bytes), shown_url);
-                invalid(place, shown, line.bytes.into(), reason)
-            }
-        },
+    let mut object = match object(line.bytes()) {
+        Ok(object) => object,
+        Err(reason) => return invalid(place, shown(line.bytes()), line.into_bytes(), reason),
+    };
+    match said(&mut object, rules) {
+        Ok(said) => job(place, said, Some(line.into_bytes())),
+        Err(reason) => {
+            let url = object.url.as_ref().and_then(Value::as_str);
+            let shown = url.map_or_else(|| shown(line.bytes()), shown_url);
+            invalid(place, shown, line.into_bytes(), reason)
+        }
     }
 }
 
@@ -132,7 +136,7 @@ fn object(line: &[u8]) -> Result<Object, String> {
     })
 }
 
-fn said(object: &Object, rules: Rules) -> Result<Said, String> {
+fn said(object: &mut Object, rules: Rules) -> Result<Said, String> {
     let mut draft = Draft::default();
     if let Some(url) = &object.url {
         draft.url(text("url", url)?)?;
@@ -150,7 +154,7 @@ fn said(object: &Object, rules: Rules) -> Result<Said, String> {
     draft.finish(rules)
 }
 
-fn request(object: &Object, draft: &mut Draft) -> Result<(), String> {
+fn request(object: &mut Object, draft: &mut Draft) -> Result<(), String> {
     if let Some(method) = &object.method {
         draft.method(text("method", method)?)?;
     }
@@ -166,12 +170,14 @@ fn request(object: &Object, draft: &mut Draft) -> Result<(), String> {
             ),
         };
     }
-    match (&object.body, &object.body_base64) {
+    // Taken out: a body may have megabytes, and is not to be in memory twice.
+    match (object.body.take(), object.body_base64.take()) {
         (None, None) => {}
-        (Some(body), None) => draft.body(text("body", body)?.to_owned()),
+        (Some(Value::String(body)), None) => draft.body(body),
+        (Some(_), None) => return Err("its body is no string".to_owned()),
         (None, Some(coded)) => {
             let engine = base64::engine::general_purpose::STANDARD;
-            let body = engine.decode(text("body_base64", coded)?);
+            let body = engine.decode(text("body_base64", &coded)?);
             draft.body(body.map_err(|error| format!("its body_base64 is none: {error}"))?);
         }
         (Some(_), Some(_)) => return Err("it has both body and body_base64".to_owned()),
@@ -234,7 +240,11 @@ mod tests {
         let job = whole::job(FORMAT, &line);
         assert_eq!(job.url.as_str(), "http://a/x");
         assert_eq!(job.credentials.as_ref().unwrap().password, "pw");
-        assert_eq!(job.raw.as_deref(), Some(line.as_bytes()), "kept as it was");
+        assert_eq!(
+            &***job.raw.as_ref().unwrap(),
+            line.as_bytes(),
+            "kept as it was"
+        );
         let wish = job.wish.unwrap();
         assert_eq!(wish.file.as_ref().unwrap().as_str(), "d/x");
         assert_eq!(wish.sha256.unwrap().to_string(), hash);
@@ -282,6 +292,11 @@ mod tests {
             ),
             ("{}", "it has no url"),
             (r#"{"url":5}"#, "its url is no string"),
+            (r#"{"url":"http://a/\tb"}"#, "it has a tab inside"),
+            (
+                r#"{"url":"http://a/\nhttp://b/"}"#,
+                "it has a line end inside",
+            ),
             (
                 r#"{"url":"example.com"}"#,
                 "did you mean https://example.com",
@@ -443,6 +458,7 @@ mod tests {
             "url",
             "\n",
             "\r\n",
+            "\r",
             ":",
             ",",
             "#",
@@ -466,7 +482,7 @@ mod tests {
             // Told apart from arrays, spread objects and packed lists by its first line.
             let mut list = b"{}\n".to_vec();
             list.extend(pieces.concat());
-            let lines = list.split(|byte| *byte == b'\n');
+            let lines = list.split(|byte| matches!(byte, b'\r' | b'\n'));
             let expected = lines
                 .filter(|line| !matches!(line.trim_ascii().first(), None | Some(b'#')))
                 .count();

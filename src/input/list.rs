@@ -7,6 +7,8 @@ use super::InputFormat;
 use super::compressed::Stream;
 use super::csv::Table;
 use super::jsonl::JsonLines;
+use super::lines::LineEnd;
+use super::row::Delimiter;
 use super::text::TextLines;
 use crate::model::{Entry, Place};
 
@@ -68,11 +70,16 @@ pub trait List: Send {
 pub fn list(format: InputFormat, stream: Stream, rules: Rules) -> Box<dyn List> {
     match format {
         // By now `auto` was told by the name, and a stream has none.
-        InputFormat::Auto | InputFormat::Text => Box::new(TextLines::new(stream, b'\n', rules)),
-        InputFormat::Nul => Box::new(TextLines::new(stream, 0, rules)),
+        InputFormat::Auto | InputFormat::Text => {
+            Box::new(TextLines::new(stream, LineEnd::Line, rules))
+        }
+        InputFormat::Nul => {
+            let stream = stream.with_nuls();
+            Box::new(TextLines::new(stream, LineEnd::Nul, rules))
+        }
         InputFormat::JsonLines => Box::new(JsonLines::new(stream, rules)),
-        InputFormat::Csv => Box::new(Table::new(stream, b',', rules)),
-        InputFormat::Tsv => Box::new(Table::new(stream, b'\t', rules)),
+        InputFormat::Csv => Box::new(Table::new(stream, Delimiter::Comma, rules)),
+        InputFormat::Tsv => Box::new(Table::new(stream, Delimiter::Tab, rules)),
     }
 }
 

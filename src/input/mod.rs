@@ -5,6 +5,7 @@
 
 mod compressed;
 mod csv;
+mod decoded;
 mod entry;
 #[cfg(test)]
 mod fuzz;
@@ -13,6 +14,8 @@ mod lines;
 mod list;
 pub mod pieces;
 mod reader;
+mod row;
+mod rows;
 mod source;
 mod text;
 mod url;

@@ -8,13 +8,18 @@ use tokio::sync::mpsc;
 use super::list::{List, Origin, Rules, Step};
 use super::source::{Content, Input};
 use super::{Batch, InputError, text};
-use crate::model::{Entry, Live};
+use crate::model::{Entry, LineBudget, Live};
 
 /// Entries in one batch at most. A batch is sent early when the input has no whole line
 /// ready, so that a slow pipe is not held up.
 const BATCH: usize = 256;
 /// And bytes of their lines, beyond which no more are added.
 const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of a line from which on it takes its share of the budget. What lighter ones take is
+/// bounded by how many of them are read ahead.
+const HEAVY: usize = 64 * 1024;
+/// Bytes that all heavy lines may take together, wherever they are: as much as is read ahead.
+const MOST_HEAVY: usize = 32 << 20;
 
 /// Why reading an input stopped.
 enum Stop {
@@ -28,6 +33,7 @@ pub struct Reader {
     sender: mpsc::Sender<Batch>,
     live: Arc<Live>,
     rules: Rules,
+    heavy: Arc<LineBudget>,
     next_number: u64,
     batch: Vec<Entry>,
     /// Bytes of its lines.
@@ -42,6 +48,7 @@ impl Reader {
             sender,
             live,
             rules,
+            heavy: LineBudget::new(MOST_HEAVY),
             next_number: 0,
             batch: Vec::new(),
             weight: 0,
@@ -86,7 +93,7 @@ impl Reader {
                 self.live.list_bytes_read(url.len() as u64);
                 let origin = self.origin(&input.name);
                 let entry = text::parse_argument(url, origin.line(*number), self.rules);
-                self.take(entry);
+                self.take(entry)?;
                 // What comes next sends it along: a full batch, a list, or the end.
                 if self.is_full() { self.send() } else { Ok(()) }
             }
@@ -102,7 +109,7 @@ impl Reader {
             let step = list.next(&self.origin(name)).map_err(Stop::Broken)?;
             let ended = matches!(step, Step::End);
             if let Step::Found(entry) = step {
-                self.take(entry);
+                self.take(entry)?;
             }
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
@@ -123,8 +130,7 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, mut entry: Entry) {
-        self.next_number += 1;
+    fn take(&mut self, mut entry: Entry) -> Result<(), Stop> {
         // Where any line may name a file, every file is asked for by its line: it is told by
         // the wish, which lines that can't name one have not.
         if let Entry::Job(job) = &mut entry
@@ -133,11 +139,38 @@ impl Reader {
         {
             job.wish.get_or_insert_default();
         }
-        self.weight += match &entry {
+        let weight = match &entry {
             Entry::Job(job) => job.weight(),
             Entry::Invalid(line) => line.raw.len(),
         };
+        if weight >= HEAVY {
+            self.hold(&mut entry, weight)?;
+        }
+        self.next_number += 1;
+        self.weight += weight;
         self.batch.push(entry);
+        Ok(())
+    }
+
+    /// Waits until a heavy line has its place beside others. Those before it are sent: they may be
+    /// the ones that are waited for.
+    fn hold(&mut self, entry: &mut Entry, weight: usize) -> Result<(), Stop> {
+        let line = match entry {
+            Entry::Job(job) => job.raw.as_mut(),
+            Entry::Invalid(line) => Some(&mut line.raw),
+        };
+        let Some(line) = line else {
+            return Ok(());
+        };
+        let reservation = match self.heavy.try_reserve(weight) {
+            Some(reservation) => reservation,
+            None => {
+                self.send()?;
+                self.heavy.reserve(weight)
+            }
+        };
+        line.hold(reservation);
+        Ok(())
     }
 
     fn is_full(&self) -> bool {

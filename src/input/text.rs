@@ -1,13 +1,13 @@
-//! The text list: a URL a line; blank lines and `#` comments are no input. Or a URL before each
-//! NUL, as `find -print0` has it; then only what is empty is no input.
+//! The text list: a URL a line; blank lines and `#` comments, also behind a URL, are no input. Or a
+//! URL before each NUL, as `find -print0` has it; then only what is empty is no input.
 
 use std::io;
 
 use super::compressed::Stream;
-use super::entry::{invalid, job, url_as_json};
-use super::lines::{Line, Lines};
+use super::entry::{bad_as_json, invalid, job, url_as_json};
+use super::lines::{Line, LineEnd, Lines};
 use super::list::{List, Origin, Rules, Step};
-use super::url::{Parsed, UrlParser, parse_url, shown};
+use super::url::{UrlParser, parse_url, shown, shown_cut, shown_url};
 use crate::model::{Entry, Place};
 
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
@@ -22,7 +22,7 @@ pub struct TextLines {
 }
 
 impl TextLines {
-    pub fn new(stream: Stream, end: u8, rules: Rules) -> Self {
+    pub fn new(stream: Stream, end: LineEnd, rules: Rules) -> Self {
         Self {
             lines: Lines::new(stream, end, MAX_LINE),
             rules,
@@ -37,9 +37,8 @@ impl List for TextLines {
             None => Step::End,
             Some(line) if line.is_comment() => Step::Nothing,
             Some(line) => {
-                let parsed = parse(&line, &mut self.parser);
                 let place = origin.line(line.number);
-                Step::Found(entry(parsed, line.bytes, place, self.rules))
+                Step::Found(entry(&line, place, &mut self.parser, self.rules))
             }
         })
     }
@@ -61,46 +60,117 @@ impl List for TextLines {
     }
 }
 
-fn parse(line: &Line<'_>, parser: &mut UrlParser) -> Result<Parsed, String> {
-    if line.too_long {
-        return Err(format!("longer than {MAX_LINE} bytes"));
-    }
-    match std::str::from_utf8(line.bytes.trim_ascii()) {
-        Ok(text) if text.starts_with('{') && text.contains("\"url\"") => {
-            Err("it looks like JSON; --input-format jsonl reads such lists".to_owned())
-        }
-        Ok(text) => parser.parse(text),
-        Err(_) => Err("not valid UTF-8".to_owned()),
-    }
-}
-
 /// A job, or a line that can't be fetched.
-fn entry(parsed: Result<Parsed, String>, bytes: &[u8], place: Place, rules: Rules) -> Entry {
-    let is_whole = parsed.is_ok() || bytes.len() <= MAX_LINE;
-    let raw = || {
+fn entry(line: &Line<'_>, place: Place, parser: &mut UrlParser, rules: Rules) -> Entry {
+    let bytes = line.bytes();
+    let raw = |as_json: fn(&[u8]) -> Box<[u8]>| {
         if rules.as_json {
-            url_as_json(bytes, is_whole)
+            as_json(bytes)
         } else {
             bytes.into()
         }
     };
-    match parsed {
+    if line.too_long {
+        let reason = format!("longer than {MAX_LINE} bytes");
+        return invalid(place, shown_cut(bytes), raw(bad_as_json), reason);
+    }
+    let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) else {
+        let reason = "not valid UTF-8".to_owned();
+        return invalid(place, shown(bytes), raw(bad_as_json), reason);
+    };
+    if text.starts_with('{') && text.contains("\"url\"") {
+        let reason = "it looks like JSON; --input-format jsonl reads such lists".to_owned();
+        return invalid(place, shown(bytes), raw(bad_as_json), reason);
+    }
+    let url = if line.has_comments() {
+        without_comment(text)
+    } else {
+        text
+    };
+    if let Some(reason) = foreign(url, line.has_comments()) {
+        return invalid(place, shown_url(url), raw(bad_as_json), reason);
+    }
+    let raw = || {
+        if rules.as_json {
+            url_as_json(url)
+        } else {
+            bytes.into()
+        }
+    };
+    match parser.parse(url) {
         Ok(parsed) => {
             let differs = rules.as_json || bytes != parsed.0.as_str().as_bytes();
             job(place, (parsed, None), differs.then(raw))
         }
-        Err(reason) => invalid(place, shown(bytes), raw(), reason),
+        Err(reason) => invalid(place, shown(url.as_bytes()), raw(), reason),
     }
 }
 
-/// An argument: one entry, whatever it holds.
+/// What stands before ` #`: a `#` without a blank before it belongs to the URL.
+fn without_comment(text: &str) -> &str {
+    let blank = text.bytes().position(|byte| byte.is_ascii_whitespace());
+    let url = blank.and_then(|at| {
+        let (url, rest) = text.split_at(at);
+        rest.trim_ascii_start().starts_with('#').then_some(url)
+    });
+    url.unwrap_or(text)
+}
+
+/// Why a line is more, or something else, than a URL.
+fn foreign(text: &str, is_line: bool) -> Option<String> {
+    let byte = text
+        .bytes()
+        .find(|byte| *byte == 0 || byte.is_ascii_whitespace())?;
+    let reason = match byte {
+        0 => {
+            "it holds NUL bytes, as UTF-16 without a byte order mark does; this makes UTF-8 of it: iconv -f UTF-16LE -t UTF-8 FILE"
+        }
+        b'\n' | b'\r' => {
+            "it has a line end inside, and a URL has none; with -0 only a NUL ends an entry"
+        }
+        b'\t' if is_line => {
+            "it has a tab inside, and a URL has none; --input-format tsv reads columns"
+        }
+        b'\t' => "it has a tab inside, and a URL has none",
+        _ if is_line => {
+            "it has a blank inside, and a URL has none; write %20 for it, # before a comment, or read columns by --input-format tsv"
+        }
+        _ => "it has a blank inside, and a URL has none; write %20 for it",
+    };
+    Some(reason.to_owned())
+}
+
+/// An argument: one entry, whatever it holds. Blanks in it belong to its URL, as they do where
+/// people paste one into a browser.
 pub fn parse_argument(text: &str, place: Place, rules: Rules) -> Entry {
-    let parsed = if text.trim_ascii().is_empty() {
+    let url = text.trim_ascii();
+    let parsed = if url.is_empty() {
         Err("it is empty".to_owned())
     } else {
-        parse_url(text.trim_ascii())
+        parse_url(url)
     };
-    entry(parsed, text.as_bytes(), place, rules)
+    match parsed {
+        Ok(parsed) => {
+            let raw = || {
+                if rules.as_json {
+                    url_as_json(url)
+                } else {
+                    // As a line of a list, which has no blanks.
+                    url.replace(' ', "%20").into_bytes().into()
+                }
+            };
+            let differs = rules.as_json || text != parsed.0.as_str();
+            job(place, (parsed, None), differs.then(raw))
+        }
+        Err(reason) => {
+            let raw = if rules.as_json {
+                bad_as_json(text.as_bytes())
+            } else {
+                text.replace(['\n', '\r', '\0'], " ").into_bytes().into()
+            };
+            invalid(place, shown_url(text), raw, reason)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +207,106 @@ mod tests {
     }
 
     #[test]
+    fn a_line_holds_one_url_and_maybe_a_comment() {
+        for (line, url) in [
+            ("http://a/x  # the new one", "http://a/x"),
+            (" http://a/x\t#", "http://a/x"),
+            ("http://a/x#y", "http://a/x"),
+        ] {
+            let job = job(line);
+            assert_eq!(job.url.as_str(), url);
+            assert_eq!(&**job.raw.unwrap(), line.as_bytes(), "kept as it was");
+        }
+        for (line, hint) in [
+            (
+                "http://a/x\ta cat",
+                "a tab inside, and a URL has none; --input-format tsv",
+            ),
+            ("7\thttp://a/x", "--input-format tsv"),
+            ("http://a/x y", "%20"),
+            ("http://a/x y # z", "--input-format tsv"),
+            ("-u me:s3cret http://a/x", "--input-format tsv"),
+            ("http://a/x http://me:s3cret@b/", "--input-format tsv"),
+        ] {
+            for as_json in [false, true] {
+                let rules = Rules {
+                    as_json,
+                    ..Rules::default()
+                };
+                let (shown, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
+                assert_eq!(shown, "http://a/x");
+                assert!(reason.contains(hint), "{line}: {reason}");
+                let format = if as_json {
+                    InputFormat::JsonLines
+                } else {
+                    InputFormat::Text
+                };
+                whole::bad(format, raw.as_bytes(), rules);
+            }
+        }
+        let (_, reason, _) = whole::bad(InputFormat::Text, b"http://a/x\0y", Rules::default());
+        assert!(reason.contains("UTF-16"), "{reason}");
+    }
+
+    #[test]
+    fn an_entry_before_a_nul_has_no_line_end_inside() {
+        let list = b"http://a/1\nhttp://a/2\0http://a/3\n\0http://a/4\r\0http://a/5 # x\0";
+        let found = whole::read(InputFormat::Nul, list, Rules::default()).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|entry| match entry {
+                Entry::Job(job) => job.url.as_str(),
+                Entry::Invalid(bad) => bad.shown.as_str(),
+            })
+            .collect();
+        assert_eq!(
+            found,
+            ["http://a/1", "http://a/3", "http://a/4", "http://a/5"]
+        );
+        let (_, reason, _) = whole::bad(InputFormat::Nul, b"http://a/1\rx\0", Rules::default());
+        assert!(reason.contains("a line end inside"), "{reason}");
+    }
+
+    #[test]
+    fn an_argument_is_fed_back_as_the_entry_it_was() {
+        for (text, is_job) in [
+            ("http://me:p w@a/b c", true),
+            ("http://a/b\nhttp://c/", false),
+            ("http://a/b\tc", false),
+        ] {
+            for as_json in [false, true] {
+                let rules = Rules {
+                    as_json,
+                    ..Rules::default()
+                };
+                let place = Place {
+                    number: 0,
+                    input: "argument".into(),
+                    line: 1,
+                };
+                let format = if as_json {
+                    InputFormat::JsonLines
+                } else {
+                    InputFormat::Text
+                };
+                match parse_argument(text, place, rules) {
+                    Entry::Job(job) => {
+                        assert!(is_job, "{text:?}");
+                        let raw = job.raw.unwrap();
+                        let again = whole::job(format, std::str::from_utf8(&raw).unwrap());
+                        assert_eq!((again.url, again.credentials), (job.url, job.credentials));
+                    }
+                    Entry::Invalid(bad) => {
+                        assert!(!is_job, "{text:?}");
+                        let again = whole::read(format, &bad.raw, rules).unwrap();
+                        assert!(matches!(again[..], [Entry::Invalid(_)]), "{again:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_line_without_scheme_gets_a_hint() {
         assert!(reason(b"example.com").ends_with("did you mean https://example.com"));
         assert!(reason(b"example.com:8080/x").ends_with("did you mean https://example.com:8080/x"));
@@ -170,11 +340,9 @@ mod tests {
 
     #[test]
     fn the_raw_line_is_kept_only_where_it_differs() {
-        assert_eq!(job("http://a/x").raw, None);
-        assert_eq!(
-            job("HTTP://A/x").raw.as_deref(),
-            Some(b"HTTP://A/x".as_slice())
-        );
+        assert!(job("http://a/x").raw.is_none());
+        let kept = job("HTTP://A/x").raw.unwrap();
+        assert_eq!(&**kept, b"HTTP://A/x".as_slice());
     }
 
     #[test]
@@ -188,12 +356,12 @@ mod tests {
         let raw: Vec<_> = found
             .iter()
             .map(|entry| match entry {
-                Entry::Job(job) => job.raw.as_deref().unwrap(),
-                Entry::Invalid(bad) => &bad.raw,
+                Entry::Job(job) => &***job.raw.as_ref().unwrap(),
+                Entry::Invalid(bad) => &**bad.raw,
             })
             .collect();
         assert_eq!(raw[0], br#"{"url":"http://me:pw@a/x#y"}"#);
-        assert_eq!(raw[1], br#"{"url":"no \"url\""}"#);
+        assert_eq!(raw[1], br#"{"line":"no \"url\""}"#);
     }
 
     #[test]
@@ -222,6 +390,7 @@ mod tests {
             r#""headers":{"authorization":"Bearer s3cret"}}"#,
             r#"[{"url":"http://a/","body":"s3cret"}]"#,
             r#"a.example,"headers":{"authorization":"s3cret"}"#,
+            r#"{"url":"http://a/","Authorization":"s3cret""#,
         ] {
             for format in [InputFormat::Text, InputFormat::JsonLines] {
                 let list = format!("{{}}\n{line}");
@@ -242,10 +411,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_stays_so_when_it_is_fed_back() {
-        // What is cut off may be blanks alone; where it is cut there may be a CR.
+        // What is cut off may be blanks alone.
         for begin in ["http://a/", "\u{feff}http://a/"] {
-            let mut line = format!("{begin}{}", " ".repeat(MAX_LINE - begin.len()));
-            line.push_str("\r \n");
+            let line = format!("{begin}{}\r\n", " ".repeat(MAX_LINE));
             for as_json in [false, true] {
                 let rules = Rules {
                     as_json,
@@ -276,12 +444,20 @@ mod tests {
         assert!(matches!(&found[1], Entry::Job(_)));
     }
 
-    /// Not what begins as packed lists do.
+    /// Not what begins as packed lists do, or as UTF-16.
     fn text() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..2000).prop_filter("packed", |list| {
             !matches!(
                 list.get(..2),
-                Some([0x1f, 0x8b] | [0x28, 0xb5] | [0x50..=0x5f, 0x2a])
+                Some(
+                    [0x1f, 0x8b]
+                        | [0x28, 0xb5]
+                        | [0x50..=0x5f, 0x2a]
+                        | [0xff, 0xfe]
+                        | [0xfe, 0xff]
+                        | [0, _]
+                        | [_, 0]
+                )
             )
         })
     }
@@ -289,7 +465,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_make_one_entry_a_line_at_most_and_no_panic(list in text()) {
-            let lines = list.split(|byte| *byte == b'\n').count();
+            let lines = list.split(|byte| matches!(byte, b'\r' | b'\n')).count();
             let found = parsed(&list).len();
             prop_assert!(found <= lines);
             prop_assert_eq!(whole::count(InputFormat::Text, &list).unwrap(), found);

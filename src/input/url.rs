@@ -1,7 +1,7 @@
 //! From text to a URL that can be fetched.
 
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{Position, Url};
 
 use crate::model::{Credentials, harmless, mask_userinfo};
 
@@ -10,8 +10,16 @@ const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
 const MAX_SHOWN: usize = 2048;
 /// As much of a scheme.
 const MAX_SCHEME: usize = 40;
-/// Fields of JSON lines whose values may be secret: a bad line is shown only up to them.
-const SECRET: [&str; 2] = ["\"headers\"", "\"body"];
+/// How fields begin whose values may be secret: a bad line of JSON is shown only up to them.
+const SECRET: [&str; 7] = [
+    "\"headers\"",
+    "\"body",
+    "\"auth",
+    "\"cookie",
+    "\"pass",
+    "\"secret",
+    "\"token",
+];
 
 /// A URL without userinfo and fragment, and the userinfo.
 pub type Parsed = (Url, Option<Box<Credentials>>);
@@ -32,6 +40,10 @@ impl UrlParser {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
+        // What must not be there is found by the other way.
+        if path.bytes().any(|byte| byte <= b' ' || byte == b'@') {
+            return parse_url(text);
+        }
         if origin != self.written {
             self.written.clear();
             self.written.push_str(origin);
@@ -61,8 +73,10 @@ fn split_origin(text: &str) -> Option<(&str, &str)> {
     (host.bytes().all(is_plain) && starts_plainly).then(|| text.split_at(text.len() - path.len()))
 }
 
-/// Parses by the WHATWG rules, takes out userinfo and fragment.
+/// Parses by the WHATWG rules, takes out userinfo and fragment. What these rules delete without a
+/// word makes it no URL: what stood on both sides of it would become one.
 pub fn parse_url(text: &str) -> Result<Parsed, String> {
+    check_deleted(text)?;
     let mut url = Url::parse(text).map_err(|error| explain(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
         if text.contains('@') && !text.contains("://") {
@@ -77,7 +91,61 @@ pub fn parse_url(text: &str) -> Result<Parsed, String> {
         });
     }
     let credentials = take_credentials(&mut url);
-    Ok((sendable(url)?, credentials))
+    let url = sendable(url)?;
+    let is_doubled = matches!(url.host_str(), Some("http" | "https"));
+    if is_doubled && url.path().starts_with("//") {
+        return Err("it has two schemes, and one is enough".to_owned());
+    }
+    if holds_password(&url) {
+        return Err("it holds a second URL, with a password; write one URL a line".to_owned());
+    }
+    Ok((url, credentials))
+}
+
+fn check_deleted(text: &str) -> Result<(), String> {
+    let bytes = text.as_bytes();
+    if let Some(byte) = bytes
+        .iter()
+        .find(|byte| matches!(byte, b'\t' | b'\n' | b'\r'))
+    {
+        let what = if *byte == b'\t' {
+            "a tab"
+        } else {
+            "a line end"
+        };
+        return Err(format!("it has {what} inside, and a URL has none"));
+    }
+    let ends = [bytes.first(), bytes.last()];
+    if ends.iter().flatten().any(|byte| **byte < b' ') {
+        return Err("it begins or ends with a control character".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether another URL with a password stands in the path or query. A URL is shown, and names a
+/// file; a password must not.
+fn holds_password(url: &Url) -> bool {
+    let rest = &url[Position::BeforePath..];
+    if !rest.contains('@') {
+        return false;
+    }
+    let rest = rest.replace('\\', "/");
+    rest.match_indices("//").any(|(at, slashes)| {
+        let authority = rest.get(at + slashes.len()..).unwrap_or_default();
+        let authority = authority.trim_start_matches('/');
+        let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
+        let (authority, behind) = authority.split_at(end);
+        if let Some((userinfo, _)) = authority.rsplit_once('@') {
+            return userinfo
+                .split_once(':')
+                .is_some_and(|(_, word)| !word.is_empty());
+        }
+        // One with a slash in it, which should not be there.
+        let port = authority.split_once(':').map_or("", |(_, port)| port);
+        let is_none = port.bytes().any(|byte| !byte.is_ascii_digit());
+        let is_url = rest.get(..at).is_some_and(|before| before.ends_with(':'));
+        is_none && is_url && behind.contains('@')
+    })
 }
 
 /// Without its fragment, which is not sent.
@@ -131,7 +199,8 @@ pub fn with_https(text: &str) -> Option<String> {
 pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.trim_ascii());
     // Wherever it stands: JSON that goes over several lines has it at the front of one.
-    let cut = SECRET.iter().filter_map(|field| text.find(field)).min();
+    let folded = text.to_ascii_lowercase();
+    let cut = SECRET.iter().filter_map(|field| folded.find(field)).min();
     let text = cut.and_then(|at| text.get(..at)).unwrap_or(&text);
     let masked = mask_userinfo(text);
     let mut shown: String = harmless(&masked).chars().take(MAX_SHOWN).collect();
@@ -141,12 +210,39 @@ pub fn shown(bytes: &[u8]) -> String {
     shown
 }
 
-/// The URL of a line that is bad for another reason, as it may be shown.
+/// The beginning of a bad line as it may be shown: the end of a password that begins in it may
+/// be missing.
+pub fn shown_cut(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains('@') {
+        return shown(bytes);
+    }
+    let authority = text.find("://").map(|at| at + 3);
+    let secret = authority.and_then(|start| {
+        let rest = text.get(start..)?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (_, port) = rest.get(..end)?.split_once(':')?;
+        let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+        (!is_port).then_some(start + end - port.len())
+    });
+    match secret.and_then(|at| text.get(..at)) {
+        Some(before) => format!("{}…", shown(before.as_bytes())),
+        None => shown(bytes),
+    }
+}
+
+/// The URL of a line that is bad for another reason, as it may be shown. What else is there is not
+/// shown: it may be another one with a password, or options of another program.
 pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
         Ok((url, _)) if url.as_str().len() <= MAX_SHOWN => url.into(),
         Ok((url, _)) => shown(url.as_str().as_bytes()),
-        Err(_) => shown(text.as_bytes()),
+        Err(_) => {
+            let mut words = text.split_ascii_whitespace();
+            let url = words.find_map(|word| Some(parse_url(word).ok()?.0));
+            let url = url.as_ref().map_or(text, Url::as_str);
+            shown(url.as_bytes())
+        }
     }
 }
 
@@ -165,6 +261,7 @@ mod tests {
             "http://me@a",
             "http://a\\b",
             "http://xn--a",
+            "http://http",
             "http://1.2.3.256",
             "http://a:99999",
             "http://",
@@ -172,7 +269,7 @@ mod tests {
             "ftp://a",
         ]);
         // Whatever a parser could take for something else, and what it must encode.
-        let path = "(/[/\\\\a-z.%:@?#\\t \\[\\]{}|<\"^`ü\u{7f}-]{0,8})?";
+        let path = "(/[/\\\\a-z.%:@?#\\t\\r \\[\\]{}|<\"^`ü\u{7f}\u{1}-]{0,8})?";
         (origin, path).prop_map(|(origin, path)| format!("{origin}{path}"))
     }
 
@@ -185,6 +282,72 @@ mod tests {
             for line in lines {
                 prop_assert_eq!(parser.parse(&line), parse_url(&line), "{}", line);
             }
+        }
+    }
+
+    #[test]
+    fn what_the_standard_deletes_makes_it_no_url() {
+        for (text, part) in [
+            ("http://a/b\tc", "a tab inside"),
+            ("http://a/b\nhttp://c/", "a line end inside"),
+            ("http://a/b\rhttp://c/", "a line end inside"),
+            ("ht\ntp://a/", "a line end inside"),
+            ("http://a/\u{1}", "a control character"),
+            ("\0http://a/", "a control character"),
+        ] {
+            let reason = parse_url(text).unwrap_err();
+            assert!(reason.contains(part), "{text:?}: {reason}");
+        }
+        assert_eq!(
+            parse_url("http://a/b c").unwrap().0.as_str(),
+            "http://a/b%20c"
+        );
+    }
+
+    #[test]
+    fn a_url_that_holds_a_password_elsewhere_is_none() {
+        for text in [
+            "http://http://me:s3cret@a/",
+            "HTTPS://http://me:s3cret@a/",
+            "http://http://me:s3#cret@a/",
+            "http://http:/\\me:s3cret@a/",
+            "http://http//me:s3cret@a/",
+            "http://ftp://me:s3cret@a/",
+            "http://a/http://me:s3cret@b/",
+            "http://a/ http://me:s3cret@b/",
+            "http://a/,https://me:s3cret@b/,http://c/",
+            "http://a/x?y,http://me:s3/cret@b/",
+            "http://a/?u=ftp://me:s3cret@b/",
+            "http://a\\http:\\\\me:s3cret@b/",
+            "http://a//me:s3cret@b/",
+            "http://a/\\\\me:s3cret@b/",
+            "http://a/?x=http:\\\\me:s3cret@b/",
+        ] {
+            let reason = parse_url(text).unwrap_err();
+            assert!(!reason.contains("cret"), "{text}: {reason}");
+            assert!(!shown_url(text).contains("s3"), "{}", shown_url(text));
+        }
+        for text in [
+            "http://a/@me:x",
+            "http://a/web/http://b/@me",
+            "http://a/web/http://b:8080/@me",
+            "http://a/?u=http://me@b/",
+            "http://a/x//y?time=10:30@noon",
+            "http://me:s3cret@a/#http://me:s3cret@b/",
+        ] {
+            assert!(parse_url(text).is_ok(), "{text}: {:?}", parse_url(text));
+        }
+    }
+
+    #[test]
+    fn of_a_line_that_is_cut_no_password_is_shown() {
+        for (text, expected) in [
+            ("http://me:s3cret", "http://me:…"),
+            ("{\"url\":\"http://me:s3/cret", "{\"url\":\"http://me:…"),
+            ("http://a:80/x", "http://a:80/x"),
+            ("http://me:s3cret@a/x", "http://***@a/x"),
+        ] {
+            assert_eq!(shown_cut(text.as_bytes()), expected);
         }
     }
 

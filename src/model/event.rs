@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Outcome, Place, Record, Try};
+use super::{Outcome, Place, RawLine, Record, Try};
 
 /// Bytes that most records need as JSON.
 const USUAL_JSON: usize = 512;
@@ -20,9 +20,8 @@ pub struct Settled {
     pub record: Record,
     /// What became of it, as a type.
     pub outcome: Outcome,
-    /// The line for `--failed FILE`, where it differs from the record's `url`. May hold a
-    /// password.
-    pub raw: Option<Box<[u8]>>,
+    /// The line for `--failed FILE`, where it differs from the record's `url`.
+    pub raw: Option<Box<RawLine>>,
     /// When its attempts did what, where somebody asked for that.
     pub tries: Vec<Try>,
     /// The record as JSON, once somebody has asked for it.
@@ -32,7 +31,7 @@ pub struct Settled {
 impl Settled {
     /// A job that reached its end.
     #[must_use]
-    pub fn new(place: Place, record: Record, outcome: Outcome, raw: Option<Box<[u8]>>) -> Self {
+    pub fn new(place: Place, record: Record, outcome: Outcome, raw: Option<Box<RawLine>>) -> Self {
         Self {
             place,
             record,
@@ -65,6 +64,11 @@ impl Settled {
     /// Forgets the record as JSON. To be called where it was made, after everybody had it.
     pub fn forget_json(&mut self) {
         self.json = OnceCell::new();
+    }
+
+    /// Drops a line that others may wait for. To be called once everybody had it.
+    pub fn forget_heavy_line(&mut self) {
+        self.raw.take_if(|line| line.is_heavy());
     }
 
     /// Puts the body into the record.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::{FetchError, RelPath, Sha256, Sha256Context};
+use super::{FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
 /// Where an input line stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +46,8 @@ pub struct Job {
     pub url: Url,
     /// The userinfo of the URL.
     pub credentials: Option<Box<Credentials>>,
-    /// The line for `--failed FILE`, kept only where it differs from `url`: as it was, or as
-    /// a JSON line that says the same. It may hold a password, so it goes nowhere else.
-    pub raw: Option<Box<[u8]>>,
+    /// The line for `--failed FILE`, kept only where it differs from `url`.
+    pub raw: Option<Box<RawLine>>,
     /// What else the line asks for.
     pub wish: Option<Box<Wish>>,
 }
@@ -158,8 +157,8 @@ pub struct InvalidLine {
     pub place: Place,
     /// The line as it may be shown: no password, no invalid UTF-8.
     pub shown: String,
-    /// The line for `--failed FILE`: as it was, or as a JSON line that says the same.
-    pub raw: Box<[u8]>,
+    /// The line for `--failed FILE`.
+    pub raw: Box<RawLine>,
     /// Always of kind `invalid_url`.
     pub error: FetchError,
 }

@@ -1,6 +1,7 @@
 //! The words everyone speaks. Imports nothing of the other rooms, decides nothing.
 
 mod attempt;
+mod budget;
 mod cookies;
 mod digest;
 mod error;
@@ -29,6 +30,7 @@ mod window;
 mod wire;
 
 pub use attempt::{Attempt, Before, Hop, Route};
+pub use budget::{LineBudget, RawLine};
 pub use cookies::ChainCookies;
 pub use digest::{Sha256, Sha256Context};
 pub(crate) use error::chain_text;
@@ -51,7 +53,7 @@ pub use spec_error::SpecError;
 pub use straggler::{MOST_STRAGGLERS, Phase, Straggler};
 pub use summary::{EndedBy, MaxFailures, Summary};
 pub use table::{Keys, Table};
-pub use text::{harmless, human_duration, mask_userinfo, parse_duration, shorten};
+pub use text::{harmless, human_duration, is_control, mask_userinfo, parse_duration, shorten};
 pub use tls_text::tls_hint;
 pub use tries::{Try, TryOutcome, add_try};
 pub use window::Window;

@@ -36,16 +36,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| example())
 }
 
-/// Text from outside with its control characters written out, so that no terminal acts
-/// on them. C1 controls (U+0080–U+009F) count: some terminals obey them.
+/// Whether a character does something to the text around it instead of being shown: controls,
+/// those of C1 (U+0080–U+009F) included, which some terminals obey, and bidirectional controls
+/// (UAX #9 §2), which make a name read as another one.
+#[must_use]
+pub fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text from outside with its [control characters](is_control) written out, so that no terminal
+/// acts on them.
 #[must_use]
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    if text.bytes().all(is_plain) || !text.chars().any(is_control) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() {
+        if is_control(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -70,10 +80,11 @@ pub fn shorten(text: &str, most: usize) -> String {
 }
 
 /// A line that is no URL, with anything that could be a password taken out: everything
-/// from the scheme to the last `@`. Too much is better than too little here.
+/// from the scheme to the last `@`, also where JSON has it escaped. Too much is better than too
+/// little here.
 #[must_use]
 pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
-    let Some(at) = line.rfind('@') else {
+    let Some(at) = line.rfind('@').max(line.rfind("\\u0040")) else {
         return Cow::Borrowed(line);
     };
     let (before, after) = line.split_at(at);
@@ -146,6 +157,11 @@ mod tests {
     fn escape_sequences_lose_their_power() {
         assert_eq!(harmless("a\u{1b}[31mb\u{9b}c"), "a\\u{1b}[31mb\\u{9b}c");
         assert_eq!(harmless("plain ü"), "plain ü");
+        for c in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+            let text = harmless(&format!("a{c}b")).into_owned();
+            assert_eq!(text, format!("a\\u{{{:x}}}b", u32::from(c)));
+        }
+        assert_eq!(harmless("\u{200d}\u{2065}"), "\u{200d}\u{2065}");
     }
 
     #[test]
@@ -155,10 +171,15 @@ mod tests {
             "user:secret@host",
             "http://user:sec/ret@host:99999/",
             "user:se://cret@host",
+            "http://http://user:secret@host/",
+            "{\"url\":\"http://user:secret\\u0040host/\"",
         ] {
             let shown = mask_userinfo(line);
             assert!(!shown.contains("se"), "{shown}");
-            assert!(shown.contains("@host"), "{shown}");
+            assert!(
+                shown.contains("@host") || shown.contains("\\u0040host"),
+                "{shown}"
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 use super::{Email, is_of_tls};
-use crate::model::{chain_text, harmless};
+use crate::model::{chain_text, harmless, is_control};
 
 /// Limit for a delivery as a whole, to all recipients together.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -395,7 +395,7 @@ fn message(email: &Email, from: &Address, to: &[Address]) -> Result<Message, Mai
 
 /// No line of a header ends within it.
 fn single_line(text: &str) -> String {
-    let blank = |c: char| if c.is_control() { ' ' } else { c };
+    let blank = |c: char| if is_control(c) { ' ' } else { c };
     text.chars().map(blank).collect()
 }
 

@@ -55,7 +55,7 @@ impl Reporter for FailedLines {
         let line = settled
             .raw
             .as_deref()
-            .unwrap_or(settled.record.url.as_bytes());
+            .map_or(settled.record.url.as_bytes(), |line| line);
         self.file.write_all(line)?;
         self.file.write_all(&[self.end])
     }

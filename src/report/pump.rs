@@ -200,6 +200,7 @@ impl Pump {
             && !self.attach_bodies
         {
             settled.forget_json();
+            settled.forget_heavy_line();
             self.passed.push(event);
         }
     }

@@ -77,3 +77,33 @@ fn long_headers_are_not_repeated() {
     );
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
+
+/// Bodies count wherever they are: being read, in the channel, read ahead, running, being reported.
+#[test]
+fn large_bodies_of_a_list_are_read_ahead_only_so_far() {
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.send(&response("200 OK", &[], b"ok"))
+    });
+    let body = "x".repeat(15_000_000);
+    for (name, header) in [("jsonl", ""), ("csv", "url,method,body\n")] {
+        let mut list = tempfile::NamedTempFile::new().unwrap();
+        list.write_all(header.as_bytes()).unwrap();
+        for n in 0..12 {
+            let url = server.url(&format!("/{n}"));
+            match name {
+                "csv" => writeln!(list, "{url},put,{body}"),
+                _ => writeln!(list, r#"{{"url":"{url}","method":"put","body":"{body}"}}"#),
+            }
+            .unwrap();
+        }
+        let failed = tempfile::NamedTempFile::new().unwrap();
+        let done = Run::new()
+            .args(["-q", "--retries=0", "--input-format", name])
+            .args(["--failed", failed.path().to_str().unwrap()])
+            .arg(list.path().to_str().unwrap())
+            .go();
+        assert_eq!(done.records.len(), 12, "{}", done.stderr);
+        assert!(done.peak < PROMISED, "{name}: {} KiB", done.peak);
+    }
+}

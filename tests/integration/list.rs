@@ -445,3 +445,199 @@ fn failing_lines_of_all_formats_can_be_fed_back_from_one_file() {
         "the same requests"
     );
 }
+
+/// A list as a file, and what the run over it left.
+fn of_file(name: &str, list: &[u8], more: &[&str]) -> crate::support::Done {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, list).unwrap();
+    let run = Run::new().args(more.iter().copied()).arg("--ordered");
+    run.arg(path.to_str().unwrap()).go()
+}
+
+#[test]
+fn a_quote_that_does_not_close_costs_its_row_alone() {
+    let server = quick();
+    for (quoted, broken) in [("\"open", 1), ("\"shut\" text", 1), ("\"closed\"", 0)] {
+        let rows = (1..300).map(|n| match n {
+            1 | 150 => format!("{},{quoted}\n", server.url(&format!("/{n}"))),
+            _ => format!("{},\"plain\"\n", server.url(&format!("/{n}"))),
+        });
+        let list = format!("url,name\n{}", rows.collect::<String>());
+        let done = of_file("list.csv", list.as_bytes(), &[]);
+        assert_eq!(done.code, Some(broken), "{}", done.stderr);
+        assert_eq!(done.records.len(), 299);
+        for (number, record) in (1..).zip(&done.records) {
+            assert_eq!(record.line, number + 1);
+            assert_eq!(record.url, server.url(&format!("/{number}")));
+            let is_broken = broken == 1 && matches!(number, 1 | 150);
+            assert_eq!(record.ok, !is_broken, "{record:?}");
+            if let Some(error) = &record.error {
+                assert_eq!(error.kind, ErrorKind::InvalidUrl);
+                assert!(error.message.contains("quote"), "{}", error.message);
+            }
+        }
+    }
+}
+
+#[test]
+fn in_tsv_quotes_hold_nothing_together() {
+    let server = quick();
+    let rows = (1..300).map(|n| {
+        let note = if n % 7 == 0 { "\"old title" } else { "x" };
+        format!("{note}\t\"{}\"\n", server.url(&format!("/{n}")))
+    });
+    let list = format!("note\turl\n{}", rows.collect::<String>());
+    let done = of_file("list.tsv", list.as_bytes(), &[]);
+    assert_eq!(
+        (done.code, done.records.len()),
+        (Some(0), 299),
+        "{}",
+        done.stderr
+    );
+}
+
+/// A pipe that goes on for ever behind a quote that is never closed.
+#[test]
+fn a_quote_that_never_closes_is_read_in_bounded_memory() {
+    let server = quick();
+    let mut list = format!("url,name\n{},\"open\n", server.url("/1")).into_bytes();
+    list.resize(60 << 20, b'\n');
+    list.extend_from_slice(format!("{},x\n", server.url("/2")).as_bytes());
+    let done = Run::new()
+        .args(["--input-format=csv", "--ordered"])
+        .stdin(list)
+        .expect_exit(1);
+    let ok: Vec<_> = done.records.iter().map(|record| record.ok).collect();
+    assert_eq!(ok, [false, true]);
+    assert!(done.peak < 128 * 1024, "{} KiB", done.peak);
+}
+
+#[test]
+fn a_tab_or_a_line_end_is_never_part_of_a_url() {
+    let server = quick();
+    let (one, two) = (server.url("/1"), server.url("/2"));
+    let list = format!("{one}\ta cat\r{two}\r{one}  # note\r\n\r{two} {one}\n");
+    let done = of_file("list.txt", list.as_bytes(), &[]);
+    let expected = [
+        ("1", 1, false),
+        ("2", 2, true),
+        ("1", 3, true),
+        ("2", 5, false),
+    ];
+    assert_eq!(found(&done), expected);
+    for record in done.records.iter().filter(|record| !record.ok) {
+        let error = record.error.as_ref().unwrap();
+        assert_eq!(error.kind, ErrorKind::InvalidUrl);
+        assert!(
+            error.message.contains("--input-format tsv"),
+            "{}",
+            error.message
+        );
+    }
+    let done = Run::new()
+        .args(["-0", "--ordered"])
+        .stdin(format!("{one}\n{two}\0{two}\0"))
+        .expect_exit(1);
+    assert_eq!(found(&done), [("1", 1, false), ("2", 2, true)]);
+    let json = format!("{{\"url\":\"{one}\\t/x\"}}\n{{\"url\":\"{one}\\n\"}}\n");
+    let done = of_file("list.jsonl", json.as_bytes(), &[]);
+    let ok: Vec<_> = done.records.iter().map(|record| record.ok).collect();
+    assert_eq!(ok, [false, true]);
+    let done = Run::new().arg(format!("{one}\n{two}")).expect_exit(1);
+    assert_eq!(done.records.len(), 1);
+    // What was asked for is exactly what stands there.
+    let mut paths: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.split(' ').nth(1).unwrap().to_owned())
+        .collect();
+    paths.sort();
+    assert_eq!(paths, ["/1", "/1", "/2", "/2"]);
+}
+
+#[test]
+fn utf_16_is_read_behind_its_mark_and_named_without_it() {
+    let server = quick();
+    let little = |text: &str| {
+        text.encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<u8>>()
+    };
+    let big = |text: &str| {
+        text.encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect::<Vec<u8>>()
+    };
+    let url = server.url("/x");
+    for (format, list) in [
+        ("text", format!("\u{feff}# n\u{fc}\r\n{url}\r\n")),
+        ("csv", format!("\u{feff}name,url\r\n\u{1f600},{url}\r\n")),
+        ("tsv", format!("\u{feff}name\turl\r\n\u{fc}\t{url}\r\n")),
+        ("jsonl", format!("\u{feff}\r\n{{\"url\":\"{url}\"}}\r\n")),
+    ] {
+        for list in [little(&list), big(&list), gzip(&little(&list))] {
+            let done = Run::new()
+                .args(["--input-format", format])
+                .stdin(list)
+                .expect_exit(0);
+            assert_eq!(found(&done), [("x", 2, true)], "{format}");
+        }
+    }
+    for (list, name) in [(little(&url), "UTF-16LE"), (big(&url), "UTF-16BE")] {
+        let done = of_file("list.txt", &list, &[]);
+        assert_eq!(done.code, Some(2));
+        assert!(done.stderr.contains(name), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_second_url_does_not_show_its_password() {
+    let server = quick();
+    let one = server.url("/1");
+    let lines = [
+        "http://http://me:s3cret@host/".to_owned(),
+        format!("{one} http://me:s3cret@host/"),
+        format!("{one},http://me:s3cret@host/"),
+        format!("{one}?u=http://me:s3cret@host/"),
+        format!("-u me:s3cret {one}"),
+    ];
+    let text = lines.join("\n");
+    let json = lines.iter().map(|line| format!("{{\"url\":\"{line}\"}}\n"));
+    let json = json.collect::<String>() + "{\"url\":\"http://me:s3cret\\u0040a/\"";
+    let csv = lines.iter().map(|line| format!("\"{line}\",x\n"));
+    let csv = format!(
+        "url,note\n{}\"http://me:s3cret@a/\"b,x\n",
+        csv.collect::<String>()
+    );
+    for (name, list) in [("a.txt", text), ("a.jsonl", json), ("a.csv", csv)] {
+        for more in [&["-vv"][..], &["--dry-run", "--output-dir=/nonexistent"]] {
+            let done = of_file(name, list.as_bytes(), more);
+            assert_eq!(done.code, Some(1), "{}", done.stderr);
+            let shown = format!("{}{}", done.stdout, done.stderr);
+            assert!(!shown.contains("s3cret"), "{name}: {shown}");
+        }
+    }
+    let done = Run::new().arg("-vv").args(lines).expect_exit(1);
+    let shown = format!("{}{}", done.stdout, done.stderr);
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+fn bidirectional_controls_come_out_harmless() {
+    let line = "bad\u{202e}txt.exe\u{2066}\u{200f}\u{61c}";
+    for more in [&[][..], &["--csv"], &["-w=%{url}\n"]] {
+        let done = Run::new()
+            .text()
+            .args(more.iter().copied())
+            .urls([line])
+            .go();
+        let all = format!("{}{}", done.stdout, done.stderr);
+        assert!(all.contains("bad\\u{202e}txt"), "{all}");
+        assert!(
+            !all.contains(['\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}']),
+            "{all}"
+        );
+    }
+}

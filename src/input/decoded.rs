@@ -1,0 +1,278 @@
+//! The text of a list: UTF-8, or UTF-16 behind a byte order mark (of Excel's "Unicode Text", and
+//! of PowerShell's `>`), which is made UTF-8 of.
+
+use std::io::{self, Read};
+
+use super::compressed::{HEAD, Unpacked, read_head};
+
+/// Bytes of UTF-16 that are decoded at a time.
+const PIECE: usize = 16 * 1024;
+/// It stands for what is no UTF-16: never part of UTF-8, so that the line it is on is none either.
+const NO_UTF_8: u8 = 0xff;
+
+/// What comes out of a list, as UTF-8 and without its byte order mark.
+pub struct Decoded {
+    pub unpacked: Unpacked,
+    state: State,
+    /// Whether NULs are part of the list: then they tell nothing of its coding.
+    has_nuls: bool,
+}
+
+enum State {
+    Unread,
+    /// As it comes, after what was looked at.
+    Plain(Ready),
+    Utf16(Box<Utf16>),
+}
+
+impl Decoded {
+    pub fn new(unpacked: Unpacked) -> Self {
+        Self {
+            unpacked,
+            state: State::Unread,
+            has_nuls: false,
+        }
+    }
+
+    /// NULs end the entries of this list.
+    pub fn set_nuls(&mut self) {
+        self.has_nuls = true;
+    }
+
+    /// Bytes of the list that one byte of text is made of.
+    pub fn width(&self) -> u64 {
+        match self.state {
+            State::Utf16(_) => 2,
+            State::Unread | State::Plain(_) => 1,
+        }
+    }
+
+    fn begin(&mut self) -> io::Result<State> {
+        let (head, length) = if self.has_nuls {
+            read_head(&mut self.unpacked, is_open)?
+        } else {
+            read_head(&mut self.unpacked, is_open_for_text)?
+        };
+        let head = head.get(..length).unwrap_or_default();
+        Ok(match head {
+            [0xef, 0xbb, 0xbf, rest @ ..] => State::Plain(Ready::new(rest)),
+            [0xff, 0xfe, rest @ ..] => State::Utf16(Utf16::new(rest, u16::from_le_bytes)),
+            [0xfe, 0xff, rest @ ..] => State::Utf16(Utf16::new(rest, u16::from_be_bytes)),
+            [1..=255, 0, 1..=255, 0] if !self.has_nuls => return Err(unmarked("UTF-16LE")),
+            [0, 1..=255, 0, 1..=255] if !self.has_nuls => return Err(unmarked("UTF-16BE")),
+            _ => State::Plain(Ready::new(head)),
+        })
+    }
+}
+
+impl Read for Decoded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.state {
+                State::Plain(head) if head.is_empty() => return self.unpacked.read(buffer),
+                State::Plain(head) => return head.read(buffer),
+                State::Utf16(utf16) => return utf16.read(&mut self.unpacked, buffer),
+                State::Unread => self.state = self.begin()?,
+            }
+        }
+    }
+}
+
+/// Whether more bytes could tell more. The second one may be waited for: no line that is one
+/// ends before it.
+fn is_open(head: &[u8]) -> bool {
+    matches!(head, [] | [_] | [0xef, 0xbb])
+}
+
+/// The same where NULs mean UTF-16 without its mark.
+fn is_open_for_text(head: &[u8]) -> bool {
+    let seems_utf16 = matches!(head, [1..=255, 0, ..] | [0, 1..=255, ..]);
+    is_open(head) || (seems_utf16 && head.len() < HEAD)
+}
+
+fn unmarked(coding: &str) -> io::Error {
+    let text = format!(
+        "it is {coding} without a byte order mark; this makes UTF-8 of it: iconv -f {coding} -t UTF-8 FILE"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Bytes that wait to be taken.
+#[derive(Default)]
+struct Ready {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Ready {
+    fn new(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            taken: 0,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut rest = self.bytes.get(self.taken..).unwrap_or_default();
+        let read = rest.read(buffer)?;
+        self.taken += read;
+        Ok(read)
+    }
+}
+
+/// A decoder of UTF-16.
+struct Utf16 {
+    unit: fn([u8; 2]) -> u16,
+    piece: Vec<u8>,
+    /// Half a unit.
+    odd: Option<u8>,
+    /// The first half of a character.
+    high: Option<u16>,
+    ready: Ready,
+}
+
+impl Utf16 {
+    fn new(begin: &[u8], unit: fn([u8; 2]) -> u16) -> Box<Self> {
+        let mut this = Self {
+            unit,
+            piece: vec![0; PIECE],
+            odd: None,
+            high: None,
+            ready: Ready::default(),
+        };
+        this.decode(begin);
+        Box::new(this)
+    }
+
+    fn read(&mut self, source: &mut Unpacked, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.ready.is_empty() {
+            self.ready.bytes.clear();
+            self.ready.taken = 0;
+            let mut piece = std::mem::take(&mut self.piece);
+            let read = source.read(&mut piece);
+            if let Ok(read) = read {
+                self.decode(piece.get(..read).unwrap_or_default());
+            }
+            self.piece = piece;
+            if read? == 0 {
+                let is_cut = self.odd.take().is_some() || self.high.take().is_some();
+                if !is_cut {
+                    return Ok(0);
+                }
+                self.ready.bytes.push(NO_UTF_8);
+            }
+        }
+        self.ready.read(buffer)
+    }
+
+    fn decode(&mut self, bytes: &[u8]) {
+        let mut bytes = self.odd.take().into_iter().chain(bytes.iter().copied());
+        let mut units: Vec<u16> = self.high.take().into_iter().collect();
+        while let Some(first) = bytes.next() {
+            match bytes.next() {
+                Some(second) => units.push((self.unit)([first, second])),
+                None => self.odd = Some(first),
+            }
+        }
+        // The other half may come with the next piece.
+        self.high = units.pop_if(|last| matches!(last, 0xd800..=0xdbff));
+        for c in char::decode_utf16(units) {
+            match c {
+                Ok(c) => {
+                    let bytes = &mut [0; 4];
+                    let text = c.encode_utf8(bytes);
+                    self.ready.bytes.extend_from_slice(text.as_bytes());
+                }
+                Err(_) => self.ready.bytes.push(NO_UTF_8),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::compressed::packed;
+    use proptest::prelude::*;
+
+    /// Brings a few bytes with each read, as a slow pipe does.
+    struct Pieces(io::Cursor<Vec<u8>>, usize);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    fn decode(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+        let pieces = Pieces(io::Cursor::new(bytes.to_vec()), piece);
+        let mut text = Vec::new();
+        Decoded::new(Unpacked::Unread(Box::new(pieces))).read_to_end(&mut text)?;
+        Ok(text)
+    }
+
+    fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    #[test]
+    fn utf_16_without_its_mark_is_named() {
+        for (bytes, name) in [
+            (utf16("http://a/\n", u16::to_le_bytes), "UTF-16LE"),
+            (utf16("http://a/\n", u16::to_be_bytes), "UTF-16BE"),
+        ] {
+            for piece in [1, 3, 100] {
+                let error = decode(&bytes, piece).unwrap_err().to_string();
+                assert!(error.contains(name) && error.contains("iconv"), "{error}");
+                let packed = packed::gzip(&bytes);
+                assert!(
+                    decode(&packed, piece)
+                        .unwrap_err()
+                        .to_string()
+                        .contains(name)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_character_is_no_text() {
+        for bytes in [
+            b"\xff\xfea\0\0\xd8".as_slice(),
+            b"\xff\xfea\0\0\xd8b\0",
+            b"\xff\xfea\0\0\xdcb\0",
+            b"\xff\xfea\0b",
+        ] {
+            for piece in [1, 2, 100] {
+                let text = decode(bytes, piece).unwrap();
+                assert!(text.starts_with(b"a\xff"), "{text:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn utf_16_comes_out_as_it_was_written(text in "\\PC{1,40}", big in any::<bool>(), piece in 1..9usize) {
+            let bytes = if big { u16::to_be_bytes } else { u16::to_le_bytes };
+            let marked = utf16(&format!("\u{feff}{text}"), bytes);
+            for list in [marked.clone(), packed::gzip(&marked), packed::zstd(&marked)] {
+                let decoded = decode(&list, piece).unwrap();
+                prop_assert_eq!(std::str::from_utf8(&decoded), Ok(text.as_str()));
+            }
+        }
+
+        #[test]
+        fn text_comes_out_as_it_is_without_its_mark(text in "\\PC{0,20}", piece in 1..9usize) {
+            for list in [text.clone(), format!("\u{feff}{text}")] {
+                prop_assume!(!list.starts_with("\u{feff}\u{feff}"));
+                let expected = list.strip_prefix('\u{feff}').unwrap_or(&list);
+                prop_assert_eq!(decode(list.as_bytes(), piece).unwrap(), expected.as_bytes());
+            }
+        }
+    }
+}

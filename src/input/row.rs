@@ -1,0 +1,381 @@
+//! Where a row of a table ends, and which cells it has.
+//!
+//! The readers of others take whatever comes for a row: behind a quote that is never closed, the
+//! rest of the list is one cell. Here such a row is told from those that keep to RFC 4180.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memchr3};
+
+/// Longest row, in bytes. A row may hold a body, and is held in memory with it.
+pub const MAX_ROW: usize = 16 << 20;
+/// Most cells of a row.
+pub const MAX_CELLS: usize = 4096;
+
+/// What stands between the cells of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delimiter {
+    /// A comma: what holds one, or a line end, or a quote, stands in quotes.
+    Comma,
+    /// A tab. It always ends a cell, and a line end a row; a pair of quotes around a whole cell
+    /// is taken off.
+    Tab,
+}
+
+impl Delimiter {
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Comma => b',',
+            Self::Tab => b'\t',
+        }
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    NotClosed,
+    TextBehind,
+    TooLong,
+    TooManyCells,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A cell begins.
+    Start,
+    /// In a cell without quotes.
+    Plain,
+    Quoted,
+    /// Behind the second quote of a cell.
+    Closed,
+}
+
+enum Step {
+    On,
+    /// What comes next is not there yet.
+    More,
+    Ended,
+    Broken(Flaw),
+}
+
+#[derive(Debug)]
+struct Cell {
+    text: Range<usize>,
+    /// Whether quotes are written twice in it.
+    is_doubled: bool,
+}
+
+impl Cell {
+    fn text<'a>(&self, row: &'a [u8]) -> Cow<'a, [u8]> {
+        let text = row.get(self.text.clone()).unwrap_or_default();
+        if !self.is_doubled {
+            return Cow::Borrowed(text);
+        }
+        let mut is_second = false;
+        let once = |byte: &&u8| {
+            is_second = **byte == b'"' && !is_second;
+            **byte != b'"' || is_second
+        };
+        Cow::Owned(text.iter().filter(once).copied().collect())
+    }
+}
+
+/// A row as far as it was looked at. More of its bytes may come later: nothing is looked at twice.
+#[derive(Debug)]
+pub struct RowScan {
+    delimiter: Delimiter,
+    state: State,
+    /// How far it was looked at.
+    at: usize,
+    start: usize,
+    is_doubled: bool,
+    cells: Vec<Cell>,
+}
+
+impl RowScan {
+    pub fn new(delimiter: Delimiter) -> Self {
+        Self {
+            delimiter,
+            state: State::Start,
+            at: 0,
+            start: 0,
+            is_doubled: false,
+            cells: Vec::new(),
+        }
+    }
+
+    /// Begins another row.
+    pub fn clear(&mut self) {
+        self.state = State::Start;
+        self.at = 0;
+        self.cells.clear();
+    }
+
+    /// The length of a row that has ended, without its line end.
+    pub fn length(&self) -> usize {
+        self.at
+    }
+
+    pub fn delimiter(&self) -> Delimiter {
+        self.delimiter
+    }
+
+    /// How many cells there are.
+    pub fn count(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The cells of `row`, without their quotes.
+    pub fn cells<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
+        self.cells.iter().map(|cell| cell.text(row))
+    }
+
+    /// The cell of this number, if it ends within `row`.
+    pub fn cell<'a>(&self, row: &'a [u8], number: usize) -> Option<Cow<'a, [u8]>> {
+        let cell = self.cells.get(number)?;
+        (cell.text.end <= row.len()).then(|| cell.text(row))
+    }
+
+    /// Looks on at a row of which so much is there; `None` when it takes more to tell.
+    pub fn advance(&mut self, row: &[u8]) -> Option<Result<(), Flaw>> {
+        loop {
+            let step = match self.state {
+                State::Start => self.begin(row),
+                State::Plain => self.look_for_end(row),
+                State::Quoted => self.look_for_quote(row),
+                State::Closed => self.close(row),
+            };
+            if self.cells.len() > MAX_CELLS {
+                return Some(Err(Flaw::TooManyCells));
+            }
+            if self.at > MAX_ROW {
+                return Some(Err(Flaw::TooLong));
+            }
+            match step {
+                Step::On => {}
+                Step::More => return (row.len() > MAX_ROW).then_some(Err(Flaw::TooLong)),
+                Step::Ended => return Some(Ok(())),
+                Step::Broken(flaw) => return Some(Err(flaw)),
+            }
+        }
+    }
+
+    /// The list ends with this row.
+    pub fn finish(&mut self, row: &[u8]) -> Result<(), Flaw> {
+        match self.state {
+            // Its last byte is a quote that might have been the first of two.
+            State::Quoted if self.at < row.len() => self.push(row, self.at),
+            State::Quoted => return Err(Flaw::NotClosed),
+            State::Start => {
+                self.start = self.at;
+                self.push(row, self.at);
+            }
+            State::Plain => self.push(row, row.len()),
+            State::Closed => {}
+        }
+        self.at = row.len();
+        Ok(())
+    }
+
+    fn begin(&mut self, row: &[u8]) -> Step {
+        let Some(first) = row.get(self.at) else {
+            return Step::More;
+        };
+        self.is_doubled = false;
+        if *first == b'"' && self.delimiter == Delimiter::Comma {
+            self.at += 1;
+            self.state = State::Quoted;
+        } else {
+            self.state = State::Plain;
+        }
+        self.start = self.at;
+        Step::On
+    }
+
+    fn look_for_end(&mut self, row: &[u8]) -> Step {
+        let rest = row.get(self.at..).unwrap_or_default();
+        let Some(end) = memchr3(self.delimiter.byte(), b'\n', b'\r', rest) else {
+            self.at = row.len();
+            return Step::More;
+        };
+        self.at += end;
+        self.push(row, self.at);
+        self.end_cell(row)
+    }
+
+    fn look_for_quote(&mut self, row: &[u8]) -> Step {
+        let rest = row.get(self.at..).unwrap_or_default();
+        let Some(quote) = memchr(b'"', rest) else {
+            self.at = row.len();
+            return Step::More;
+        };
+        self.at += quote;
+        match row.get(self.at + 1) {
+            None => return Step::More,
+            Some(b'"') => {
+                self.is_doubled = true;
+                self.at += 2;
+            }
+            Some(_) => {
+                self.push(row, self.at);
+                self.at += 1;
+                self.state = State::Closed;
+            }
+        }
+        Step::On
+    }
+
+    fn close(&mut self, row: &[u8]) -> Step {
+        let rest = row.get(self.at..).unwrap_or_default();
+        // Blanks are no text.
+        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        self.at += blanks.count();
+        match row.get(self.at) {
+            None => Step::More,
+            Some(b',' | b'\n' | b'\r') => self.end_cell(row),
+            Some(_) => Step::Broken(Flaw::TextBehind),
+        }
+    }
+
+    /// At the byte that ends a cell.
+    fn end_cell(&mut self, row: &[u8]) -> Step {
+        if row.get(self.at) != Some(&self.delimiter.byte()) {
+            return Step::Ended;
+        }
+        self.at += 1;
+        self.state = State::Start;
+        // Behind the last delimiter is a cell, too, even if nothing comes.
+        Step::On
+    }
+
+    fn push(&mut self, row: &[u8], end: usize) {
+        let mut cell = Cell {
+            text: self.start..end,
+            is_doubled: self.is_doubled,
+        };
+        if self.delimiter == Delimiter::Tab
+            && let Some((inner, is_doubled)) = unquoted(row, &cell.text)
+        {
+            (cell.text, cell.is_doubled) = (inner, is_doubled);
+        }
+        self.cells.push(cell);
+    }
+
+    /// What is wrong, in words.
+    pub fn explain(&self, flaw: Flaw) -> String {
+        let number = self.cells.len();
+        let mib = MAX_ROW >> 20;
+        match flaw {
+            Flaw::NotClosed => format!("the quote before its cell {} is not closed", number + 1),
+            Flaw::TooLong if self.state == State::Quoted => {
+                let number = number + 1;
+                format!("the quote before its cell {number} is not closed within {mib} MiB")
+            }
+            Flaw::TextBehind => format!(
+                "text follows the closing quote of its cell {number} (a quote in a quoted cell is written twice)"
+            ),
+            Flaw::TooLong => format!("longer than {mib} MiB"),
+            Flaw::TooManyCells => format!("more than {MAX_CELLS} cells"),
+        }
+    }
+}
+
+/// What a pair of quotes around a whole cell holds, and whether it has quotes written twice. Where
+/// it has others, the outer two are no pair: `"a" and "b"`.
+fn unquoted(row: &[u8], cell: &Range<usize>) -> Option<(Range<usize>, bool)> {
+    let [b'"', inner @ .., b'"'] = row.get(cell.clone())? else {
+        return None;
+    };
+    let mut quotes = memchr_iter(b'"', inner);
+    let mut is_doubled = false;
+    while let Some(quote) = quotes.next() {
+        if quotes.next() != Some(quote + 1) {
+            return None;
+        }
+        is_doubled = true;
+    }
+    Some((cell.start + 1..cell.end - 1, is_doubled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cells of the first row, whatever pieces it comes in; or what is wrong with it.
+    fn cells(delimiter: Delimiter, row: &str) -> Result<Vec<String>, Flaw> {
+        let row = row.as_bytes();
+        let mut found = Vec::new();
+        for piece in 1..=row.len().max(1) {
+            let mut scan = RowScan::new(delimiter);
+            let ends = (piece..row.len()).step_by(piece).chain([row.len()]);
+            let end = ends
+                .map(|end| scan.advance(&row[..end]))
+                .find(Option::is_some);
+            let end = end.flatten().unwrap_or_else(|| scan.finish(row));
+            let cells = scan.cells(row);
+            let cells = cells.map(|cell| String::from_utf8(cell.into_owned()).unwrap());
+            let cells: Vec<_> = cells.collect();
+            found.push(end.map(|()| cells));
+        }
+        found.dedup();
+        assert_eq!(found.len(), 1, "{row:?}: {found:?}");
+        found.pop().unwrap()
+    }
+
+    #[test]
+    fn quotes_of_csv_hold_cells_together() {
+        let csv = |row| cells(Delimiter::Comma, row);
+        for (row, expected) in [
+            ("a,b\n", vec!["a", "b"]),
+            ("a,\nx", vec!["a", ""]),
+            ("a,", vec!["a", ""]),
+            (",", vec!["", ""]),
+            ("\"a,\r\nb\",c\r\n", vec!["a,\r\nb", "c"]),
+            ("\"say \"\"hi\"\"\",\"\"", vec!["say \"hi\"", ""]),
+            ("\"\"\"\"\r", vec!["\""]),
+            ("\"a\" \t,b", vec!["a", "b"]),
+            ("a\"b\"c, \"d\"", vec!["a\"b\"c", " \"d\""]),
+            ("\"a\"", vec!["a"]),
+        ] {
+            assert_eq!(csv(row).unwrap(), expected, "{row:?}");
+        }
+        for (row, flaw) in [
+            ("\"a\"b,c\n", Flaw::TextBehind),
+            ("x,\"a\n\"y\",b\n", Flaw::TextBehind),
+            ("x,\"a\ny,b\n", Flaw::NotClosed),
+            ("x,\"", Flaw::NotClosed),
+            ("x,\"a\"\"", Flaw::NotClosed),
+        ] {
+            assert_eq!(csv(row), Err(flaw), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn in_tsv_only_a_pair_around_a_whole_cell_is_taken_off() {
+        let tsv = |row| cells(Delimiter::Tab, row).unwrap();
+        for (row, expected) in [
+            ("\"a\tb\"\nc", vec!["\"a", "b\""]),
+            ("\"a\"\t\"\"\t\"", vec!["a", "", "\""]),
+            ("\"say \"\"hi\"\"\"\tx\r", vec!["say \"hi\"", "x"]),
+            ("\"a\" and \"b\"\t\"a\"b", vec!["\"a\" and \"b\"", "\"a\"b"]),
+            ("a,b\t\"c,d\"", vec!["a,b", "c,d"]),
+        ] {
+            assert_eq!(tsv(row), expected, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_its_bounds() {
+        let mut scan = RowScan::new(Delimiter::Comma);
+        let row = vec![b','; MAX_CELLS + 10];
+        assert_eq!(scan.advance(&row), Some(Err(Flaw::TooManyCells)));
+        scan.clear();
+        let mut row = vec![b'x'; MAX_ROW];
+        assert_eq!(scan.advance(&row), None);
+        row.push(b'x');
+        assert_eq!(scan.advance(&row), Some(Err(Flaw::TooLong)));
+        assert_eq!(scan.explain(Flaw::TooLong), "longer than 16 MiB");
+    }
+}
