@@ -382,6 +382,23 @@ async fn a_403_holds_its_host_when_it_says_for_how_long_and_is_final_when_not() 
     }
 }
 
+/// The URL itself is final, and still the others wait.
+#[tokio::test(start_paused = true)]
+async fn a_403_that_says_when_holds_the_others_also_without_retries() {
+    let mut bench = bench();
+    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    let outcome = bench
+        .run(&["http://a/1", "http://a/2"], |attempt| {
+            match attempt.url().path() {
+                "/1" => Reply::Head(403, vec![("retry-after", "7".into())], vec![]),
+                _ => ok(vec![]),
+            }
+        })
+        .await;
+    assert!(!outcome.of("http://a/1").record.ok);
+    assert_eq!(outcome.log["http://a/2"], [7 * SECOND]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_202_waits_alone_uses_no_retry_and_ends_with_max_wait() {
     let mut bench = bench();
