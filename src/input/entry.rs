@@ -1,7 +1,7 @@
 //! From what a line says to a job. Every format that says more than a URL ends here.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, header};
 use serde_json::json;
 
 use super::list::Rules;
