@@ -26,7 +26,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
             match next {
                 Next::Run(lease) => work_off(&engine, lease).await,
                 Next::Fail(attempt, error) => {
-                    let settled = settle::given_up(attempt, error, &engine.clock);
+                    let settled = settle::given_up(attempt, error, &engine.options, &engine.clock);
                     engine.settle_unsent(settled).await;
                 }
             }

@@ -262,16 +262,26 @@ impl Running {
             () = impatience => self.reported.broken("nobody reads them"),
         };
         complete(&mut end.summary);
-        for (what, reporter) in &mut reporters {
-            if let Err(source) = reporter.finish(&end.summary)
-                && end.error.is_none()
-            {
-                end.error = Some(ReportError {
+        let summary = end.summary.clone();
+        // Not here: one that writes to a pipe waits for its reader.
+        let finishing = tokio::task::spawn_blocking(move || {
+            let mut told = Ok(());
+            for (what, reporter) in &mut reporters {
+                let finished = reporter.finish(&summary).map_err(|source| ReportError {
                     what: what.clone(),
                     source,
                 });
+                told = told.and(finished);
             }
-        }
+            told
+        });
+        let told = finishing.await.unwrap_or_else(|error| {
+            Err(ReportError {
+                what: "the results".to_owned(),
+                source: io::Error::other(error),
+            })
+        });
+        end.error = end.error.or(told.err());
         end
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{BodyStore, Done, path_of, trouble};
-use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Version};
+use crate::model::{Attempt, Cause, FetchError, Job, Part, Record, RelPath, ResponseHead, Version};
 use body::FileBody;
 use folder::Folder;
 use parts::Parts;
@@ -158,8 +158,8 @@ impl BodyStore for Files {
         Some(file_of(job))
     }
 
-    fn still_has(&self, file: Option<&RelPath>, bytes: u64) -> bool {
-        file.is_some_and(|file| self.shared.folder.length(file) == Some(bytes))
+    fn still_has(&self, file: Option<&RelPath>, past: &Record) -> bool {
+        file.is_some_and(|file| self.shared.folder.length(file) == past.bytes)
     }
 
     fn take_part(&self, attempt: &Attempt) -> Option<Part> {
