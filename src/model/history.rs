@@ -67,7 +67,10 @@ impl History {
             self.failures.put(page, offset);
             if let Some(place) = record.pack {
                 let body = self.keys.of(&Name::Packed(url, request, place));
-                self.lost.put(body, offset);
+                // All may be added twice; then the last one is known already.
+                if self.lost.get(body) < Some(offset) {
+                    self.lost.put(body, offset);
+                }
             }
         } else if record.bytes.is_some() && self.is_there(record, offset) {
             let key = self.key(url, record.file.as_deref(), request);

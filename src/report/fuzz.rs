@@ -73,7 +73,7 @@ impl Said {
 
     fn take(&mut self, line: &[u8]) {
         let is_ended = line.ends_with(b"\n");
-        let is_short = line.len() <= MAX_LINE;
+        let is_short = line.len() <= MAX_LINE + usize::from(is_ended);
         let record = serde_json::from_slice::<Record>(line).ok();
         let Some(record) = record.filter(|_| is_short) else {
             let beginning = b"{\"line\":";

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use self::read::{Line, Lines};
 use super::Reporter;
-use crate::model::{ErrorKind, Event, History, OutcomeName, Place, Record, RecordError};
+use crate::model::{
+    ErrorKind, Event, FetchError, History, Outcome, OutcomeName, Place, Record, RecordError,
+};
 
 pub use self::read::JournalReader;
 
@@ -263,8 +265,13 @@ impl Reporter for Journal {
         let Event::Settled(settled) = event else {
             return Ok(());
         };
-        // What was skipped stands there already.
-        if settled.record.outcome == OutcomeName::Skipped {
+        // What was skipped stands there already. A disk that is full takes no word of it, and that
+        // must not change what is told of the job.
+        let has_no_room = matches!(
+            settled.outcome,
+            Outcome::Failed(FetchError::Save { ends_run: true, .. })
+        );
+        if settled.record.outcome == OutcomeName::Skipped || has_no_room {
             return Ok(());
         }
         let json = settled.json()?;
@@ -290,7 +297,7 @@ impl Reporter for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Outcome, PackPlace, Settled};
+    use crate::model::{PackPlace, Settled};
     use std::path::Path;
 
     fn place() -> Place {

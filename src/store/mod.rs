@@ -22,7 +22,7 @@ use crate::model::{
 pub use discard::Discard;
 pub use files::{Files, FilesOptions, FolderError, file_of};
 pub use memory::Memory;
-pub use names::path_of;
+pub use names::{path_for_user, path_of};
 pub use pack::{KnownEnd, PackError};
 pub use packed::{OpenedPack, PackOptions, Packed};
 

@@ -170,7 +170,7 @@ impl<'a> Lines<'a> {
             is_ended = end.is_some();
         }
         self.offset += length;
-        let is_short = length <= MAX_LINE as u64;
+        let is_short = length <= MAX_LINE as u64 + u64::from(is_ended);
         Ok((length > 0).then_some(Line {
             offset,
             bytes: is_short.then_some(self.line.as_slice()),

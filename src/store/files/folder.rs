@@ -193,6 +193,7 @@ impl Folder {
     pub fn place(&self, name: &str, file: &RelPath) -> io::Result<()> {
         let (folder, last) = file.split();
         let parent = self.folder(folder)?;
+        self.keep_mode(name, &parent, last)?;
         match self.temp.rename(name, &parent, last) {
             // Somebody has removed the folder meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -201,6 +202,28 @@ impl Folder {
             }
             placed => placed,
         }
+    }
+
+    /// Who may read the file that is replaced may read the new one, and nobody else.
+    #[cfg(unix)]
+    fn keep_mode(&self, name: &str, parent: &Dir, last: &str) -> io::Result<()> {
+        use cap_std::fs::PermissionsExt;
+        let Ok(old) = parent.symlink_metadata(last) else {
+            return Ok(());
+        };
+        let (old, new) = (
+            old.is_file().then(|| old.permissions()),
+            self.temp.metadata(name)?,
+        );
+        match old.filter(|old| old.mode() != new.permissions().mode()) {
+            Some(old) => self.temp.set_permissions(name, old),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn keep_mode(&self, _: &str, _: &Dir, _: &str) -> io::Result<()> {
+        Ok(())
     }
 
     /// Opens the journal, to read it and to append to it.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{BodyStore, Done, path_of, trouble};
+use super::{BodyStore, Done, path_for_user, trouble};
 use crate::model::{Attempt, Cause, FetchError, Job, Part, Record, RelPath, ResponseHead, Version};
 use body::FileBody;
 use folder::Folder;
@@ -125,7 +125,7 @@ fn part_is_gone(folder: &Folder, file: &RelPath) -> FetchError {
 pub fn file_of(job: &Job) -> RelPath {
     match job.named_file() {
         Some(file) => file.clone(),
-        None => path_of(&job.url),
+        None => path_for_user(&job.url, job.user()),
     }
 }
 
