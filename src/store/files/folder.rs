@@ -52,7 +52,8 @@ pub fn explained(error: io::Error) -> io::Error {
 
 /// Opens a regular file, and waits for nothing: a pipe or a device in its place is an error.
 fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
-    let not_a_file = || io::Error::other("it is no regular file but a pipe or a device");
+    let not_a_file =
+        || io::Error::other(format!("{path} is no regular file but a pipe or a device"));
     // Opening some devices does something.
     let found = dir.metadata(path);
     if found.is_ok_and(|found| !found.is_file() && !found.is_dir()) {
