@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
 use super::ordered::Order;
-use crate::model::{Event, Outcome, Spent, Summary, Window};
+use crate::model::{EndedBy, Event, Outcome, Spent, Summary, Window};
 
 /// Events that may wait for the reporters.
 const QUEUE: usize = 256;
@@ -38,6 +38,8 @@ pub struct PumpEnd {
     pub summary: Summary,
     /// The first reporter that failed.
     pub error: Option<ReportError>,
+    /// Whether that was a journal: nothing counts as saved any more then.
+    is_journal_broken: bool,
 }
 
 /// A named reporter.
@@ -164,6 +166,7 @@ impl Pump {
         });
         if told.is_err() {
             self.journals.clear();
+            self.end.is_journal_broken = self.end.error.is_none();
         }
         self.note(told);
     }
@@ -262,6 +265,9 @@ impl Running {
             () = impatience => self.reported.broken("nobody reads them"),
         };
         complete(&mut end.summary);
+        if end.is_journal_broken && end.summary.left > 0 {
+            end.summary.ended_by.get_or_insert(EndedBy::Disk);
+        }
         let summary = end.summary.clone();
         // Not here: one that writes to a pipe waits for its reader.
         let finishing = tokio::task::spawn_blocking(move || {
@@ -303,6 +309,7 @@ impl Reported {
                 what: "the results".to_owned(),
                 source: io::Error::other(why),
             }),
+            is_journal_broken: false,
         };
         (Vec::new(), end)
     }
