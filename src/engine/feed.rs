@@ -230,22 +230,28 @@ fn is_as_expected(past: &Record, job: &Job) -> bool {
             .is_none_or(|expected| past.sha256 == Some(expected))
 }
 
-/// Bytes of the longest `ETag` and `Content-Type` that wait with a job for its turn; usual ones
-/// have less than a hundred. With a `Last-Modified`, which has 29, that makes less than 300.
-const MAX_VALIDATOR_BYTES: usize = 128;
+/// Bytes of what waits with a job for its turn: usual validators have less than a hundred.
+const MAX_KNOWN_BYTES: usize = 300;
 
-/// What a request under a condition needs.
+/// What a request under a condition needs, and what a 304 need not repeat, as far as there is
+/// room.
 fn known(past: Record, job: &Job) -> Option<Box<Known>> {
     let url = match &past.final_url {
         Some(url) => Url::parse(url).ok()?,
         None => job.url.clone(),
     };
-    let short = |text: Option<String>| text.filter(|text| text.len() <= MAX_VALIDATOR_BYTES);
-    let value = |text| HeaderValue::from_str(&short(text)?).ok();
+    let mut room = MAX_KNOWN_BYTES;
+    let mut short = |text: Option<String>| {
+        let text = text.filter(|text| text.len() <= room)?;
+        room -= text.len();
+        Some(text)
+    };
+    let mut value = |text| HeaderValue::from_str(&short(text)?).ok();
+    let (etag, last_modified) = (value(past.etag), value(past.last_modified));
     Some(Box::new(Known {
         url,
-        etag: value(past.etag),
-        last_modified: value(past.last_modified),
+        etag,
+        last_modified,
         past: Past {
             bytes: past.bytes?,
             pack: past.pack,

@@ -251,13 +251,13 @@ fn a_full_disk_counts_the_same_for_files_and_packs() {
             .iter()
             .map(|record| record.error.as_ref().unwrap().kind)
             .collect();
-        assert_eq!(kinds, [ErrorKind::Save], "{name}: {stderr}");
+        // The next one may be on its way when a writer finds it out.
+        let failed = kinds.len();
+        assert!((1..4).contains(&failed), "{name}: {stderr}");
+        assert_eq!(kinds, vec![ErrorKind::Save; failed], "{name}: {stderr}");
         let summary = fs::read_to_string(summary.path()).unwrap();
-        for part in [
-            r#""failed":1"#,
-            r#""left":4"#,
-            r#""ended_by":"nothing can be saved"#,
-        ] {
+        let counts = format!("\"failed\":{failed},\"skipped\":0,\"left\":{},", 5 - failed);
+        for part in [&*counts, r#""ended_by":"nothing can be saved"#] {
             assert!(summary.contains(part), "{name}: {summary}");
         }
     }
