@@ -205,7 +205,12 @@ impl People {
             complain(&explain(problem, &self.origins), BROKEN);
         }
         let mut code = exit_code(end, signals);
-        if let Err(error) = afterwards.write(summary, code) {
+        let interrupt = async {
+            if signals.exit_code().is_none() {
+                signals.next().await;
+            }
+        };
+        if let Err(error) = afterwards.write(summary, code, interrupt).await {
             complain(&explain(&error.into(), &self.origins), BROKEN);
             code = worse(code);
         }

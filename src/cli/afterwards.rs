@@ -3,8 +3,10 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::future::Future;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ pub struct Afterwards {
     lists: Option<String>,
     failures: Failures,
     report: Option<PathBuf>,
-    summary: Option<(PathBuf, WholeFile)>,
+    summary: Option<(PathBuf, Arc<WholeFile>)>,
     command: Option<String>,
     url: Option<Url>,
     http: HttpOptions,
@@ -78,20 +80,40 @@ impl Afterwards {
     pub fn open(&mut self, path: Option<&Path>) -> Result<(), ReportError> {
         if let Some(path) = path {
             let file = WholeFile::create(path).map_err(|source| unwritten(path, source))?;
-            self.summary = Some((path.to_owned(), file));
+            self.summary = Some((path.to_owned(), Arc::new(file)));
         }
         Ok(())
     }
 
-    /// Writes the summary to its file, if there is one.
+    /// Writes the summary to its file, if there is one. A pipe there is waited for until
+    /// `interrupt`.
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn write(&self, summary: &Summary, code: u8) -> Result<(), ReportError> {
+    pub async fn write(
+        &self,
+        summary: &Summary,
+        code: u8,
+        interrupt: impl Future<Output = ()>,
+    ) -> Result<(), ReportError> {
         let Some((path, file)) = &self.summary else {
             return Ok(());
         };
-        file.finish(json(summary, code).as_bytes())
+        let (file, json) = (Arc::clone(file), json(summary, code));
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let mut writing = tokio::task::spawn_blocking({
+            let is_ending = Arc::clone(&is_ending);
+            move || file.finish(json.as_bytes(), &|| is_ending.load(Relaxed))
+        });
+        let written = tokio::select! {
+            written = &mut writing => written,
+            () = interrupt => {
+                is_ending.store(true, Relaxed);
+                writing.await
+            }
+        };
+        written
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
             .map_err(|source| unwritten(path, source))
     }
 
@@ -157,7 +179,9 @@ impl Afterwards {
         let Some(path) = &self.report else {
             return Vec::new();
         };
-        let is_small = fs::metadata(path).is_ok_and(|file| file.len() <= MOST_ATTACHED);
+        // A pipe would be waited for, and has been read already.
+        let is_fit = |file: fs::Metadata| file.is_file() && file.len() <= MOST_ATTACHED;
+        let is_small = fs::metadata(path).is_ok_and(is_fit);
         let html = is_small.then(|| fs::read(path).ok()).flatten();
         let name = path
             .file_name()

@@ -42,10 +42,14 @@ impl Claims {
     ///
     /// # Errors
     /// The line that has it, when that is for another body.
-    pub fn claim(&mut self, job: &Job, file: &RelPath) -> Result<(), Holder> {
+    pub fn claim(
+        &mut self,
+        job: &Job,
+        file: &RelPath,
+        request: Option<&str>,
+    ) -> Result<(), Holder> {
         // Some disks don't tell upper from lower case.
         let file = self.keys.of(&file.as_str().to_lowercase());
-        let request = job.wish.as_ref().and_then(|wish| wish.request_digest());
         let identity = self.keys.of(&(job.url.as_str(), request)).short();
         if let Some(number) = self.files.get(file) {
             return self.share(number, identity);
@@ -60,10 +64,7 @@ impl Claims {
         if last.is_none_or(|(_, input)| *input != job.place.input) {
             self.inputs.push((number, Arc::clone(&job.place.input)));
         }
-        self.files.push(file, number);
-        if self.files.is_due() {
-            self.files.settle(|_, _| true);
-        }
+        self.files.put(file, number);
         Ok(())
     }
 
@@ -114,7 +115,9 @@ mod tests {
         let mut claims = Claims::default();
         let mut claim = |job: &Job| {
             let file = job.named_file().unwrap();
-            claims.claim(job, file).map_err(|place| place.line)
+            let method = job.wish.as_ref().unwrap().method.as_ref();
+            let request = method.map(Method::as_str);
+            claims.claim(job, file, request).map_err(|place| place.line)
         };
         assert_eq!(claim(&job(1, "http://a/", Some(named("x")))), Ok(()));
         assert_eq!(
@@ -143,7 +146,7 @@ mod tests {
             let mut job = job(line, url, Some(named(&format!("f{line}"))));
             job.place.input = input.into();
             let file = job.named_file().unwrap();
-            claims.claim(&job, file)
+            claims.claim(&job, file, None)
         };
         for line in 0..1000 {
             let input = format!("list{}", line / 300);

@@ -10,7 +10,7 @@ use http::StatusCode;
 use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
-use super::feed::request_of;
+use super::request::request_of;
 use super::{Engine, EngineOptions, RunClock, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
@@ -346,7 +346,7 @@ pub async fn reject<T: Transport, S: BodyStore>(
     };
     let wait = wait.filter(|_| attempt.hop.is_some() && start_over(&mut attempt, &engine.options));
     let Some(wait) = wait else {
-        let settled = settle::given_up(attempt, error, &engine.clock);
+        let settled = settle::given_up(attempt, error, &engine.options, &engine.clock);
         return engine.settle_unsent(settled).await;
     };
     let now = now();

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 use tokio::sync::mpsc;
 
 use super::claims::{Claims, Holder};
-use super::{Engine, EngineOptions, settle};
+use super::request::{digest_of, request_of};
+use super::{Engine, settle};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, RelPath, Window, now,
+    Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, Record, Window, now,
 };
 use crate::store::BodyStore;
 
@@ -29,7 +30,7 @@ pub async fn run<T: Transport, S: BodyStore>(
         claims: Claims::default(),
         seen: 0,
         skipped: 0,
-        told: engine.history.is_empty(),
+        told: engine.past.is_empty(),
     };
     let fed = shutdown
         .stop_token()
@@ -75,7 +76,7 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
     /// served.
     async fn recall(&self, batch: Vec<Entry>) -> Vec<(Entry, Recalled)> {
         let nothing = |batch: Vec<Entry>| batch.into_iter().map(|entry| (entry, Recalled::Nothing));
-        if self.engine.history.is_empty() {
+        if self.engine.past.is_empty() {
             return nothing(batch).collect();
         }
         let engine = Arc::clone(self.engine);
@@ -106,13 +107,15 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
                 let settled = settle::invalid(line, &engine.clock);
                 engine.settle_unsent(settled).await;
             }
-            (Entry::Job(job), Recalled::Done(past, file)) => {
-                // It has its file, whoever else names it.
-                let _ = self.claim(&job);
-                self.skipped += 1;
-                let settled = settle::skipped(job, &past, file, &engine.clock);
-                engine.settle_unsent(settled).await;
-            }
+            (Entry::Job(job), Recalled::Done(past)) => match self.claim(&job) {
+                Ok(()) => {
+                    self.skipped += 1;
+                    let settled = settle::skipped(job, *past, &engine.clock);
+                    engine.settle_unsent(settled).await;
+                }
+                // A line before it has its file now, and writes something else there.
+                Err(error) => self.deny(first(job, engine), error).await,
+            },
             (Entry::Job(job), recalled) => {
                 let known = match recalled {
                     Recalled::Known(known) => Some(known),
@@ -127,21 +130,26 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
     async fn push(&mut self, job: Job, known: Option<Box<Known>>) -> Result<(), Ended> {
         let engine = self.engine;
         let claimed = self.claim(&job);
-        let (method, with_body) = request_of(&job, &engine.options);
-        let mut attempt = Box::new(Attempt::first(job, method, with_body));
+        let mut attempt = first(job, engine);
         attempt.known = known;
         if engine.options.keep_tries {
             attempt.is_ready(engine.clock.since_start(now()));
         }
         if let Err(error) = claimed {
-            let settled = settle::given_up(attempt, error, &engine.clock);
-            engine.settle_unsent(settled).await;
+            self.deny(attempt, error).await;
             return Ok(());
         }
         if engine.scheduler.is_full() {
             self.tell(false).await;
         }
         engine.scheduler.push(attempt).await.map_err(|_| Ended)
+    }
+
+    /// A job whose file is that of another line.
+    async fn deny(&self, attempt: Box<Attempt>, error: FetchError) {
+        let engine = self.engine;
+        let settled = settle::given_up(attempt, error, &engine.options, &engine.clock);
+        engine.settle_unsent(settled).await;
     }
 
     fn claim(&mut self, job: &Job) -> Result<(), FetchError> {
@@ -151,7 +159,9 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
         let Some(file) = self.engine.store.file_of(job) else {
             return Ok(());
         };
-        self.claims.claim(job, &file).map_err(|holder| {
+        let request = digest_of(job, &self.engine.options);
+        let claimed = self.claims.claim(job, &file, request.as_deref());
+        claimed.map_err(|holder| {
             let Holder { input, line } = holder;
             FetchError::Denied(Cause::words(format!(
                 "{file} is the file of another line already (line {line} of {input})"
@@ -179,111 +189,70 @@ enum Recalled {
     /// It is to be fetched.
     Nothing,
     /// It is done, and still there.
-    Done(Box<Past>, Option<RelPath>),
+    Done(Box<Record>),
     /// It is there, and is to be asked for if it changed.
     Known(Box<Known>),
 }
 
+fn first<T, S>(job: Job, engine: &Engine<T, S>) -> Box<Attempt> {
+    let (method, with_body) = request_of(&job, &engine.options);
+    Box::new(Attempt::first(job, method, with_body))
+}
+
 fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
     let file = engine.store.file_of(job);
-    let request = job.wish.as_ref().and_then(|wish| wish.request_digest());
+    let request = digest_of(job, &engine.options);
     let url = job.url.as_str();
-    let Some(past) = engine.history.get(url, file.as_ref(), request.as_deref()) else {
+    let Some(past) = engine.past.find(url, file.as_ref(), request.as_deref()) else {
         return Recalled::Nothing;
     };
-    if !is_as_expected(&past, job) || !engine.store.still_has(file.as_ref(), past.bytes) {
+    let record = past.record;
+    if !is_as_expected(&record, job) || !engine.store.still_has(file.as_ref(), &record) {
         return Recalled::Nothing;
     }
     if engine.options.refresh {
-        return known(past).map_or(Recalled::Nothing, Recalled::Known);
+        return known(record).map_or(Recalled::Nothing, Recalled::Known);
     }
     if past.failed_since {
         return Recalled::Nothing;
     }
-    Recalled::Done(Box::new(past), file)
+    Recalled::Done(Box::new(record))
 }
 
 /// Whether what was fetched is what the line expects now. A hash that was never taken is not
 /// the expected one.
-fn is_as_expected(past: &Past, job: &Job) -> bool {
+fn is_as_expected(past: &Record, job: &Job) -> bool {
     let Some(wish) = &job.wish else {
         return true;
     };
-    let hash = past.detail.as_ref().and_then(|detail| detail.sha256);
-    wish.size.is_none_or(|size| size == past.bytes)
-        && wish.sha256.is_none_or(|expected| hash == Some(expected))
+    wish.size.is_none_or(|size| Some(size) == past.bytes)
+        && wish
+            .sha256
+            .is_none_or(|expected| past.sha256 == Some(expected))
 }
 
-fn known(past: Past) -> Option<Box<Known>> {
-    let detail = past.detail.as_deref()?;
-    let value = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
+/// Bytes of what waits with a job for its turn: usual validators have less than a hundred.
+const MAX_KNOWN_BYTES: usize = 300;
+
+/// What a request under a condition needs, and what a 304 need not repeat, as far as there is
+/// room.
+fn known(past: Record) -> Option<Box<Known>> {
+    let mut room = MAX_KNOWN_BYTES;
+    let mut short = |text: Option<String>| {
+        let text = text.filter(|text| text.len() <= room)?;
+        room -= text.len();
+        Some(text)
+    };
+    let mut value = |text| HeaderValue::from_str(&short(text)?).ok();
+    let (etag, last_modified) = (value(past.etag), value(past.last_modified));
     Some(Box::new(Known {
-        etag: value(&detail.etag),
-        last_modified: value(&detail.last_modified),
-        past,
+        etag,
+        last_modified,
+        past: Past {
+            bytes: past.bytes?,
+            pack: past.pack,
+            content_type: short(past.content_type),
+            sha256: past.sha256,
+        },
     }))
-}
-
-/// The method of a job, and whether a body goes along: what its line says, before what
-/// holds for the run. A line that has only a body is a POST, as with `-d`; one that asks
-/// for a GET or HEAD wants none of the run's body.
-pub(super) fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
-    let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
-    let wish = job.wish.as_ref();
-    let own_body = wish.is_some_and(|wish| wish.body.is_some());
-    match wish.and_then(|wish| wish.method.as_ref()) {
-        Some(own) => {
-            let with_body = own_body || (options.with_body && !is_bodiless(own));
-            (own.clone(), with_body)
-        }
-        None if own_body && is_bodiless(&options.method) => (Method::POST, true),
-        None => (options.method.clone(), own_body || options.with_body),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Place, Wish};
-
-    #[test]
-    fn what_a_line_says_beats_what_holds_for_the_run() {
-        let request = |own: Option<Method>, own_body: bool, run: Method, run_body: bool| {
-            let wish = Wish {
-                method: own,
-                body: own_body.then(|| "x".into()),
-                ..Wish::default()
-            };
-            let job = Job {
-                place: Place {
-                    number: 0,
-                    input: "-".into(),
-                    line: 1,
-                },
-                url: url::Url::parse("http://a.test/").unwrap(),
-                credentials: None,
-                raw: None,
-                wish: Some(Box::new(wish)),
-            };
-            let options = EngineOptions {
-                method: run,
-                with_body: run_body,
-                ..EngineOptions::default()
-            };
-            request_of(&job, &options)
-        };
-        let (get, put, post) = (Method::GET, Method::PUT, Method::POST);
-        for (own, own_body, run, run_body, expected) in [
-            (None, false, get.clone(), false, (get.clone(), false)),
-            (None, false, post.clone(), true, (post.clone(), true)),
-            (None, true, get.clone(), false, (post.clone(), true)),
-            (None, true, put.clone(), true, (put.clone(), true)),
-            (Some(&put), false, get.clone(), false, (put.clone(), false)),
-            (Some(&put), false, post.clone(), true, (put.clone(), true)),
-            (Some(&get), false, post.clone(), true, (get.clone(), false)),
-            (Some(&get), true, post.clone(), true, (get.clone(), true)),
-        ] {
-            assert_eq!(request(own.cloned(), own_body, run, run_body), expected);
-        }
-    }
 }

@@ -12,6 +12,7 @@ mod feed;
 #[cfg(test)]
 mod fuzz;
 mod redirect;
+mod request;
 mod resume;
 mod settle;
 mod shutdown;
@@ -30,8 +31,9 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    EndedBy, Event, FetchError, History, Live, MaxFailures, Outcome, Settled, Spent, Window,
+    EndedBy, Event, FetchError, Live, MaxFailures, Outcome, Settled, Sha256, Spent, Window,
 };
+use crate::report::JournalReader;
 use crate::schedule::{RetryPolicy, Scheduler};
 use crate::store::BodyStore;
 
@@ -48,6 +50,8 @@ pub struct EngineOptions {
     pub method: Method,
     /// Whether the requests have a body.
     pub with_body: bool,
+    /// The hash of that body: what was fetched with another one is fetched again.
+    pub body_digest: Option<Sha256>,
     /// Limit of one attempt, from its start to the end of the body. None by default.
     pub max_time: Option<Duration>,
     /// The head must come within it, then each KiB of the body; `None`: no limit.
@@ -83,6 +87,7 @@ impl Default for EngineOptions {
             concurrency: NonZeroUsize::MIN.saturating_add(63),
             method: Method::GET,
             with_body: false,
+            body_digest: None,
             max_time: None,
             stall_timeout: Some(Duration::from_secs(30)),
             max_size: 1 << 30,
@@ -146,7 +151,7 @@ pub struct Engine<T, S> {
     /// How the run is ended before its list is.
     pub shutdown: Shutdown,
     /// What earlier runs did.
-    pub history: Arc<History>,
+    pub past: JournalReader,
     /// What decoders remember.
     pub windows: Windows,
     /// Set when nothing can be saved any more.

@@ -85,7 +85,7 @@ fn rest(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
 }
 
 /// Bytes of a validator that is kept: usual ones have less than a hundred.
-const MOST_VALIDATOR: usize = 1024;
+const MOST_VALIDATOR: usize = 300;
 
 /// The version of a body that is worth keeping when it is cut off.
 pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {

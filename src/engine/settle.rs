@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::EngineOptions;
 use super::clock::{RunClock, millis};
 use super::end::Ended;
+use super::request::digest_of;
 use crate::model::{
     Attempt, Change, FetchError, Fetched, InvalidLine, Job, Known, Outcome, OutcomeName, Part,
-    Past, Record, RecordError, RelPath, ResponseHead, Saved, Settled, TryOutcome, now,
+    Record, RecordError, ResponseHead, Saved, Settled, TryOutcome, now,
 };
 
 /// A line that was no URL.
@@ -27,25 +28,37 @@ pub fn invalid(line: InvalidLine, clock: &RunClock) -> Settled {
     )
 }
 
-/// A job that an earlier run has done.
-pub fn skipped(job: Job, past: &Past, file: Option<RelPath>, clock: &RunClock) -> Settled {
-    let mut record = Record {
-        ok: true,
+/// A job that an earlier run has done. Its record says what that run knew, but for what it says
+/// of that run's attempts.
+pub fn skipped(job: Job, past: Record, clock: &RunClock) -> Settled {
+    let record = Record {
+        line: job.place.line,
+        input: std::sync::Arc::clone(&job.place.input),
         outcome: OutcomeName::Skipped,
-        bytes: Some(past.bytes),
-        pack: past.pack,
-        file: file.map(|file| file.to_string()),
+        error: None,
+        attempts: 0,
+        resumed_at: None,
+        change: None,
         at: clock.rfc3339(now()),
-        ..Record::of_line(&job.place, job.url.into())
+        started_ms: None,
+        ttfb_ms: None,
+        elapsed_ms: None,
+        total_ms: None,
+        simulated: false,
+        body: None,
+        body_base64: None,
+        ..past
     };
-    if let Some(detail) = past.detail.as_deref() {
-        record.sha256 = detail.sha256;
-    }
     Settled::new(job.place, record, Outcome::Skipped, job.raw)
 }
 
 /// A job that fails without another attempt, because its host was given up.
-pub fn given_up(mut attempt: Box<Attempt>, error: FetchError, clock: &RunClock) -> Settled {
+pub fn given_up(
+    mut attempt: Box<Attempt>,
+    error: FetchError,
+    options: &EngineOptions,
+    clock: &RunClock,
+) -> Settled {
     let end = now();
     let tries = attempt.take_tries();
     let record = Record {
@@ -59,7 +72,7 @@ pub fn given_up(mut attempt: Box<Attempt>, error: FetchError, clock: &RunClock) 
             .first_start
             .map(|first| millis(end.saturating_duration_since(first))),
         simulated: attempt.simulated,
-        request: request_digest(&attempt),
+        request: digest_of(&attempt.job, options),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
@@ -108,7 +121,7 @@ pub fn settled(
         resumed_at: attempt.part.as_ref().map(|part| part.length),
         change: change(&attempt, &result, options.refresh),
         simulated: attempt.simulated,
-        request: request_digest(&attempt),
+        request: digest_of(&attempt.job, options),
         ..Record::of_line(&attempt.job.place, attempt.job.url.into())
     };
     match &result {
@@ -148,7 +161,7 @@ fn explain(record: &mut Record, head: &ResponseHead, part: Option<&Part>, known:
     describe(record, head);
     match (head.status, known) {
         (StatusCode::RANGE_NOT_SATISFIABLE, _) if record.ok => describe_part(record, part),
-        (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => remember(record, &known.past),
+        (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => remember(record, known),
         _ => {}
     }
 }
@@ -194,19 +207,21 @@ fn place(record: &mut Record, saved: &Saved) {
 }
 
 /// A 304 need not repeat what has not changed.
-fn remember(record: &mut Record, past: &Past) {
-    let Some(detail) = past.detail.as_deref() else {
-        return;
-    };
-    let keep = |field: &mut Option<String>, known: &Option<String>| {
+fn remember(record: &mut Record, known: &Known) {
+    let keep = |field: &mut Option<String>, known: Option<&str>| {
         if field.is_none() {
-            field.clone_from(known);
+            *field = known.map(str::to_owned);
         }
     };
-    keep(&mut record.content_type, &detail.content_type);
-    keep(&mut record.etag, &detail.etag);
-    keep(&mut record.last_modified, &detail.last_modified);
-    record.sha256 = record.sha256.or(detail.sha256);
+    let text = |value: &Option<HeaderValue>| value.as_ref()?.to_str().ok().map(str::to_owned);
+    let past = &known.past;
+    keep(&mut record.content_type, past.content_type.as_deref());
+    keep(&mut record.etag, text(&known.etag).as_deref());
+    keep(
+        &mut record.last_modified,
+        text(&known.last_modified).as_deref(),
+    );
+    record.sha256 = record.sha256.or(past.sha256);
 }
 
 /// What became of a page since the run before.
@@ -214,7 +229,8 @@ fn change(attempt: &Attempt, result: &Result<Saved, FetchError>, refresh: bool) 
     let was_there = attempt.known.is_some();
     match result {
         _ if !refresh => None,
-        Ok(saved) if saved.is_same => Some(Change::Unchanged),
+        // Of a page that was not known, the file was that of another.
+        Ok(saved) if saved.is_same && was_there => Some(Change::Unchanged),
         Ok(_) if was_there => Some(Change::Changed),
         Ok(_) => Some(Change::New),
         Err(error) => {
@@ -225,8 +241,4 @@ fn change(attempt: &Attempt, result: &Result<Saved, FetchError>, refresh: bool) 
             (was_there && is_gone).then_some(Change::Gone)
         }
     }
-}
-
-fn request_digest(attempt: &Attempt) -> Option<String> {
-    attempt.job.wish.as_ref()?.request_digest()
 }

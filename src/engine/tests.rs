@@ -237,7 +237,7 @@ impl Bench {
             events,
             spent: Spent::default(),
             shutdown: self.shutdown,
-            history: Arc::default(),
+            past: Default::default(),
             windows: Windows::new(),
             broken: OnceLock::new(),
         };

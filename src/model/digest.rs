@@ -10,6 +10,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
+impl Sha256 {
+    /// The hash of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut context = Sha256Context::default();
+        context.update(bytes);
+        context.finish()
+    }
+}
+
 /// A SHA-256 being computed.
 #[derive(Clone)]
 pub struct Sha256Context(Context);

@@ -109,13 +109,31 @@ impl Wish {
         let headers: usize = self.headers.iter().map(header).sum();
         headers + self.body.as_ref().map_or(0, Bytes::len)
     }
+}
 
-    /// What tells this request apart from others to the same URL: the same for the same
-    /// method, headers and body in every run, and it gives none of them away that can't be
-    /// guessed. `None` where the line asks for no request of its own.
+impl Job {
+    /// Where the line says that its body goes.
     #[must_use]
-    pub fn request_digest(&self) -> Option<String> {
-        if !self.changes_request() {
+    pub fn named_file(&self) -> Option<&RelPath> {
+        self.wish.as_ref()?.file.as_ref()
+    }
+
+    /// The user name that its URL says, if it says one.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        let credentials = self.credentials.as_deref()?;
+        Some(credentials.user.as_str()).filter(|user| !user.is_empty())
+    }
+
+    /// What tells its request apart from others to the same URL: the same for the same user name,
+    /// method, headers of the line and body in every run, and it gives none of them away that
+    /// can't be guessed. `None` for a plain GET. `method` and `body` are those that are sent,
+    /// whether the line or the run says so.
+    #[must_use]
+    pub fn request_digest(&self, method: &Method, body: Option<Sha256>) -> Option<String> {
+        let none = HeaderMap::new();
+        let headers = self.wish.as_ref().map_or(&none, |wish| &wish.headers);
+        if *method == Method::GET && body.is_none() && headers.is_empty() && self.user().is_none() {
             return None;
         }
         let mut hash = Sha256Context::default();
@@ -124,29 +142,27 @@ impl Wish {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         };
-        add(self.method.as_ref().map_or("", Method::as_str).as_bytes());
+        let method = Some(method).filter(|method| **method != Method::GET);
+        add(method.map_or("", Method::as_str).as_bytes());
         // A map of headers has no order of its own; several values of one name have.
-        let mut headers: Vec<_> = self.headers.iter().collect();
+        let mut headers: Vec<_> = headers.iter().collect();
         headers.sort_by_key(|(name, _)| name.as_str());
         for (name, value) in headers {
             add(name.as_str().as_bytes());
             add(value.as_bytes());
         }
-        if let Some(body) = &self.body {
+        // No header has such a name.
+        if let Some(Sha256(body)) = body {
             add(b"");
-            add(body);
+            add(&body);
+        }
+        if let Some(user) = self.user() {
+            add(b"@");
+            add(user.as_bytes());
         }
         let mut digits = hash.finish().to_string();
         digits.truncate(16);
         Some(digits)
-    }
-}
-
-impl Job {
-    /// Where the line says that its body goes.
-    #[must_use]
-    pub fn named_file(&self) -> Option<&RelPath> {
-        self.wish.as_ref()?.file.as_ref()
     }
 }
 
@@ -208,52 +224,67 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
+    fn job(user: Option<&str>, wish: Wish) -> Job {
+        Job {
+            place: Place {
+                number: 0,
+                input: "-".into(),
+                line: 1,
+            },
+            url: Url::parse("http://a.test/").unwrap(),
+            credentials: user.map(|user| {
+                let (user, password) = (user.to_owned(), "p".to_owned());
+                Box::new(Credentials { user, password })
+            }),
+            raw: None,
+            wish: Some(Box::new(wish)),
+        }
+    }
+
+    fn with_header(name: &'static str, value: &'static str) -> Wish {
+        let mut wish = Wish::default();
+        wish.headers.append(name, HeaderValue::from_static(value));
+        wish
+    }
+
     #[test]
-    fn requests_are_told_apart_by_method_headers_and_body() {
-        let header = |wish: &mut Wish, name: &'static str, value: &'static str| {
-            wish.headers.append(name, HeaderValue::from_static(value));
-        };
-        let mut post = Wish {
-            method: Some(Method::POST),
-            ..Wish::default()
-        };
-        let mut with_body = post.clone();
-        with_body.body = Some("a".into());
-        let mut other_body = post.clone();
-        other_body.body = Some("b".into());
-        let mut with_header = post.clone();
-        header(&mut with_header, "a", "b");
-        let mut split_elsewhere = post.clone();
-        header(&mut split_elsewhere, "ab", "");
-        let mut empty_body = post.clone();
-        empty_body.body = Some("".into());
+    fn requests_are_told_apart_by_method_headers_body_and_user() {
+        let (get, post) = (&Method::GET, &Method::POST);
+        let body = |text: &str| Some(Sha256::of(text.as_bytes()));
+        let plain = || job(None, Wish::default());
         let all = [
-            &post,
-            &with_body,
-            &other_body,
-            &with_header,
-            &split_elsewhere,
-            &empty_body,
+            (job(None, Wish::default()), post, None),
+            (plain(), &Method::HEAD, None),
+            (plain(), post, body("a")),
+            (plain(), post, body("b")),
+            (plain(), post, body("")),
+            (plain(), get, body("a")),
+            (job(None, with_header("a", "b")), get, None),
+            (job(None, with_header("ab", "")), get, None),
+            (job(Some("a"), Wish::default()), get, None),
+            (job(Some("b"), Wish::default()), get, None),
+            (job(Some("a"), Wish::default()), post, None),
         ];
         let digests: std::collections::BTreeSet<_> = all
             .iter()
-            .map(|wish| wish.request_digest().unwrap())
+            .map(|(job, method, body)| job.request_digest(method, *body).unwrap())
             .collect();
         assert_eq!(digests.len(), all.len());
         assert!(digests.iter().all(|digest| digest.len() == 16));
+    }
 
-        // Where the body goes and what it should be is no part of the request.
-        let digest = post.request_digest();
-        post.size = Some(1);
-        assert_eq!(post.request_digest(), digest);
-        assert_eq!(
-            Wish {
-                size: Some(1),
-                ..Wish::default()
-            }
-            .request_digest(),
-            None
-        );
+    /// Where the body goes and what it should be is no part of the request, nor is a password.
+    #[test]
+    fn a_plain_get_needs_no_digest() {
+        let wish = Wish {
+            size: Some(1),
+            method: Some(Method::GET),
+            ..Wish::default()
+        };
+        for user in [None, Some("")] {
+            let job = job(user, wish.clone());
+            assert_eq!(job.request_digest(&Method::GET, None), None);
+        }
     }
 
     #[test]
@@ -264,7 +295,7 @@ mod tests {
             for name in names {
                 wish.headers.append(name, HeaderValue::from_static(name));
             }
-            wish.request_digest().unwrap()
+            job(None, wish).request_digest(&Method::GET, None).unwrap()
         };
         let forwards = digest(&mut names.into_iter());
         assert_eq!(forwards, digest(&mut names.into_iter().rev()));

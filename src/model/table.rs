@@ -45,9 +45,9 @@ impl Keys {
 /// takes two or three times as much, and again as much while it grows.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// In the order of keys; those of one key in the order in which they came.
+    /// In the order of keys.
     sorted: Vec<u128>,
-    /// What came since, by key and then by number.
+    /// What came since, by key.
     fresh: BTreeMap<u128, u64>,
 }
 
@@ -58,23 +58,18 @@ impl Table {
         self.sorted.is_empty() && self.fresh.is_empty()
     }
 
-    /// Adds a number behind those that the key has already.
-    pub fn push(&mut self, key: Key, value: u64) {
-        let number = self.fresh.len() as u128 & VALUE;
-        self.fresh.insert(key.0 | number, value);
+    /// Gives the key this number, in place of the one that it had.
+    pub fn put(&mut self, key: Key, value: u64) {
+        self.fresh.insert(key.0, value);
+        if self.fresh.len() >= LEAST.max(self.sorted.len() / PART) {
+            self.settle();
+        }
     }
 
-    /// Whether enough came to be [settled](Self::settle).
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        self.fresh.len() >= LEAST.max(self.sorted.len() / PART)
-    }
-
-    /// The last number of a key.
+    /// The number of a key.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<u64> {
-        let fresh = self.fresh.range(key.0..=key.0 | VALUE).next_back();
-        if let Some((_, value)) = fresh {
+        if let Some(value) = self.fresh.get(&key.0) {
             return Some(*value);
         }
         let place = behind(&self.sorted, key).checked_sub(1)?;
@@ -82,31 +77,24 @@ impl Table {
         (found == key).then_some(value)
     }
 
-    /// Sorts in what came. `replaces` says whether a number takes the place of the one before it
-    /// (the older is given first), or stands behind it.
-    pub fn settle(&mut self, mut replaces: impl FnMut(u64, u64) -> bool) {
+    /// Sorts in what came: of the numbers of one key the last one stays.
+    pub fn settle(&mut self) {
         let mut new = Vec::<u128>::with_capacity(self.fresh.len());
         // Where each of them belongs among those that are there.
         let mut places = Vec::with_capacity(self.fresh.len());
         let mut place = 0;
         for (key, value) in std::mem::take(&mut self.fresh) {
-            let key = Key(key & !VALUE);
+            let key = Key(key);
             place = behind_from(&self.sorted, place, key);
-            let before = match new.last_mut() {
-                Some(last) if parts(*last).0 == key => Some(last),
-                _ => place
-                    .checked_sub(1)
-                    .and_then(|last| self.sorted.get_mut(last)),
-            };
-            let before = before.filter(|before| {
-                let (same, old) = parts(**before);
-                same == key && replaces(old, value)
-            });
-            if let Some(before) = before {
-                *before = entry(key, value);
-            } else {
-                new.push(entry(key, value));
-                places.push(place);
+            let before = place
+                .checked_sub(1)
+                .and_then(|last| self.sorted.get_mut(last));
+            match before.filter(|before| parts(**before).0 == key) {
+                Some(before) => *before = entry(key, value),
+                None => {
+                    new.push(entry(key, value));
+                    places.push(place);
+                }
             }
         }
         self.insert(&new, &places);
@@ -125,17 +113,6 @@ impl Table {
             }
             end = *place;
         }
-    }
-
-    /// Keeps what `keep` says of what is settled, asked from the last to the first.
-    pub fn retain_from_last(&mut self, mut keep: impl FnMut(Key, u64) -> bool) {
-        self.sorted.reverse();
-        self.sorted.retain(|entry| {
-            let (key, value) = parts(*entry);
-            keep(key, value)
-        });
-        self.sorted.reverse();
-        self.sorted.shrink_to_fit();
     }
 
     /// Bytes that it takes.
@@ -183,12 +160,9 @@ mod tests {
     fn an_entry_takes_16_bytes_however_many_come() {
         let (mut table, keys) = (Table::default(), Keys::default());
         for number in 0..10_000u64 {
-            table.push(keys.of(&number), number);
-            if table.is_due() {
-                table.settle(|_, _| true);
-            }
+            table.put(keys.of(&number), number);
         }
-        table.settle(|_, _| true);
+        table.settle();
         assert_eq!(table.size(), 10_000 * 16);
         let all = |number: u64| table.get(keys.of(&number)) == Some(number);
         assert!((0..10_000).all(all));
@@ -196,35 +170,19 @@ mod tests {
     }
 
     proptest! {
-        /// Odd numbers replace, even ones stand behind.
         #[test]
-        fn it_is_a_map_to_lists(pushed in prop::collection::vec((0u8..8, 0u64..1 << 48), 0..200)) {
+        fn it_is_a_map(put in prop::collection::vec((0u8..8, 0u64..1 << 48), 0..200)) {
             let (mut table, keys) = (Table::default(), Keys::default());
-            let mut model = HashMap::<u8, Vec<u64>>::new();
-            let replaces = |_, new: u64| new % 2 == 1;
-            for (key, value) in pushed {
-                table.push(keys.of(&key), value);
-                let list = model.entry(key).or_default();
-                if replaces(0, value) {
-                    list.pop();
-                }
-                list.push(value);
+            let mut model = HashMap::<u8, u64>::new();
+            for (key, value) in put {
+                table.put(keys.of(&key), value);
+                model.insert(key, value);
                 prop_assert_eq!(table.get(keys.of(&key)), Some(value));
-                if table.is_due() {
-                    table.settle(replaces);
-                }
             }
-            table.settle(replaces);
-            let mut found = HashMap::<u8, Vec<u64>>::new();
-            table.retain_from_last(|key, value| {
-                let key = (0..8).find(|one| keys.of(one) == key).unwrap();
-                found.entry(key).or_default().insert(0, value);
-                value % 3 > 0
-            });
-            prop_assert_eq!(found, model.clone());
-            for (key, mut list) in model {
-                list.retain(|value| value % 3 > 0);
-                prop_assert_eq!(table.get(keys.of(&key)), list.last().copied());
+            table.settle();
+            prop_assert_eq!(table.size(), 16 * model.len());
+            for key in 0..9 {
+                prop_assert_eq!(table.get(keys.of(&key)), model.get(&key).copied());
             }
         }
     }

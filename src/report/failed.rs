@@ -4,22 +4,28 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::Reporter;
-use crate::model::{Event, OutcomeName};
+use super::stream::Stream;
+use super::{IsRunEnding, Reporter};
+use crate::model::{Event, OutcomeName, Summary};
 
 /// Copies the failing lines into a file. It is the one place where a password that stood
 /// in a URL may be written, so only its owner may read it.
 pub struct FailedLines {
-    file: BufWriter<File>,
+    file: BufWriter<Target>,
     end: u8,
 }
 
-impl FailedLines {
-    /// Creates the file, or empties it. Each line in it ends with `end`, as those of the list do.
-    ///
-    /// # Errors
-    /// When that can't be done.
-    pub fn create(path: &Path, end: u8) -> io::Result<Self> {
+enum Target {
+    File(File),
+    /// A pipe or a device.
+    Stream(Stream, IsRunEnding),
+}
+
+impl Target {
+    fn open(path: &Path, is_ending: IsRunEnding) -> io::Result<Self> {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Ok(Self::Stream(Stream::open(path)?, is_ending));
+        }
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
@@ -27,14 +33,41 @@ impl FailedLines {
         let file = options.open(path)?;
         #[cfg(unix)]
         restrict(&file)?;
+        Ok(Self::File(file))
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stream(stream, is_ending) => {
+                stream.write_all(bytes, &**is_ending)?;
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl FailedLines {
+    /// Creates the file, or empties it. Each line in it ends with `end`, as those of the list do.
+    /// A pipe is waited for until `is_ending`, once there is something to write.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub fn create(path: &Path, end: u8, is_ending: IsRunEnding) -> io::Result<Self> {
         Ok(Self {
-            file: BufWriter::new(file),
+            file: BufWriter::new(Target::open(path, is_ending)?),
             end,
         })
     }
 }
 
-/// The mode given to `open` counts for new files only. A device or a pipe keeps its own.
+/// The mode given to `open` counts for new files only.
 #[cfg(unix)]
 fn restrict(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -62,5 +95,11 @@ impl Reporter for FailedLines {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+
+    fn finish(&mut self, _: &Summary) -> io::Result<()> {
+        self.file.flush()?;
+        // Of no lines, too, the end is to be heard.
+        self.file.get_mut().write(b"").map(drop)
     }
 }

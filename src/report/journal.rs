@@ -1,17 +1,28 @@
 //! The journal: a record for each settled job, appended as it comes, and read again by the next
 //! run.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+mod read;
 
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use self::read::{Line, Lines};
 use super::Reporter;
-use crate::model::{ErrorKind, Event, History, OutcomeName, Place, Record, RecordError};
+use crate::model::{
+    ErrorKind, Event, FetchError, History, Outcome, OutcomeName, Place, Record, RecordError,
+};
+
+pub use self::read::JournalReader;
 
 /// A record begins so.
 const BEGINNING: &[u8] = b"{\"line\":";
 
 /// Bytes of records that are written at once.
 const FULL: usize = 1 << 20;
+
+/// Bytes of the longest line that is one of ours; few in tests, which can't have many.
+pub(super) const MAX_LINE: usize = if cfg!(test) { 4096 } else { 1 << 20 };
 
 /// A journal can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +33,9 @@ pub enum JournalError {
     /// Somebody else's file.
     #[error("it holds something else than records of fetchall; name another file")]
     Foreign,
+    /// A pipe or a device: it could not be read again by the next run.
+    #[error("it is no regular file but a pipe or a device; name another file")]
+    NotAFile,
     /// It can't be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -30,7 +44,7 @@ pub enum JournalError {
 /// Appends the records.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    file: Arc<File>,
     buffer: Vec<u8>,
     /// Where the last whole record ends.
     length: u64,
@@ -41,7 +55,7 @@ pub struct Journal {
 #[derive(Debug, Default)]
 pub struct Found {
     /// What the runs before did.
-    pub history: History,
+    pub past: JournalReader,
     /// Lines that are no records, and the number of the first one.
     pub garbage: u64,
     /// The number of the first such line, from 1.
@@ -55,21 +69,47 @@ impl Journal {
     ///
     /// # Errors
     /// When it can't be used.
-    pub fn open(file: File, sync: bool, history: History) -> Result<(Self, Found), JournalError> {
+    pub fn open(file: File, sync: bool) -> Result<(Self, Found), JournalError> {
+        if !file.metadata()?.is_file() {
+            return Err(JournalError::NotAFile);
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
             Err(TryLockError::Error(cause)) => return Err(cause.into()),
         }
-        let (found, length) = read(&file, history)?;
+        let file = Arc::new(file);
+        let mut seen = Seen::default();
+        let history = read(&file, History::default(), |line, record| {
+            seen.take(line, record.is_some());
+        })?;
+        if seen.records == 0 && seen.garbage > 0 {
+            return Err(JournalError::Foreign);
+        }
         let mut journal = Self {
-            file,
+            file: Arc::clone(&file),
             buffer: Vec::new(),
-            length,
+            length: seen.length,
             sync,
         };
-        journal.end_last_line(found.torn)?;
+        journal.end_last_line(seen.torn)?;
+        let found = Found {
+            past: JournalReader::new(file, history),
+            garbage: seen.garbage,
+            first_garbage: seen.first_garbage,
+            torn: seen.torn,
+        };
         Ok((journal, found))
+    }
+
+    /// What is known without all that stands beyond this length of a pack.
+    ///
+    /// # Errors
+    /// When it can't be read again.
+    pub fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
+        let history = History::up_to(pack_length);
+        let history = read(&self.file, history, |_, _| ())?;
+        Ok(JournalReader::new(Arc::clone(&self.file), history))
     }
 
     /// A torn line is cut off; one that only lacks its end gets it.
@@ -78,7 +118,7 @@ impl Journal {
             return self.file.set_len(self.length);
         }
         if self.file.metadata()?.len() < self.length {
-            self.file.write_all(b"\n")?;
+            (&*self.file).write_all(b"\n")?;
         }
         Ok(())
     }
@@ -89,13 +129,10 @@ impl Journal {
     /// # Errors
     /// When it can't be read again, or written.
     pub fn write_off(&mut self, pack_length: u64) -> io::Result<()> {
-        let mut reader = BufReader::with_capacity(1 << 16, self.file.try_clone()?);
-        let (mut line, mut at, end) = (Vec::new(), 0, self.length);
-        reader.seek(SeekFrom::Start(at))?;
-        while at < end {
-            line.clear();
-            at += reader.read_until(b'\n', &mut line)?.max(1) as u64;
-            if let Ok(record) = serde_json::from_slice::<Record>(&line)
+        let (file, end) = (Arc::clone(&self.file), self.length);
+        let mut lines = Lines::of(&file)?;
+        while let Some(line) = lines.next_line()?.filter(|line| line.offset < end) {
+            if let Some(record) = line.record()
                 && record.ok
                 && record.pack.is_some_and(|place| place.end() > pack_length)
             {
@@ -104,15 +141,14 @@ impl Journal {
             }
             if self.buffer.len() >= FULL {
                 self.flush()?;
-                // Writing has moved the position, which both share.
-                reader.seek(SeekFrom::Start(at))?;
+                lines.seek_back()?;
             }
         }
         self.flush()
     }
 
     fn write(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buffer)?;
+        (&*self.file).write_all(&self.buffer)?;
         self.length += self.buffer.len() as u64;
         self.buffer.clear();
         if self.sync {
@@ -122,48 +158,81 @@ impl Journal {
     }
 }
 
-/// Reads the records; gives where the last whole one ends.
-fn read(file: &File, history: History) -> Result<(Found, u64), JournalError> {
-    let mut found = Found {
-        history,
-        ..Found::default()
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing it does the same, once nothing reads it any more.
+        let _ = self.file.unlock();
+    }
+}
+
+/// Reads the records into a history; twice when one of them takes back what another says.
+fn read(
+    file: &File,
+    mut history: History,
+    mut look: impl FnMut(&Line<'_>, Option<&Record>),
+) -> io::Result<History> {
+    let mut add_all = |history: &mut History, is_first: bool| {
+        let mut lines = Lines::of(file)?;
+        while let Some(line) = lines.next_line()? {
+            let record = line.record();
+            if is_first {
+                look(&line, record.as_ref());
+            }
+            if let Some(record) = record {
+                history.add(&record, line.offset);
+            }
+        }
+        history.complete();
+        io::Result::Ok(())
     };
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut line, mut number, mut length, mut records) = (Vec::new(), 0, 0, 0u64);
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)? as u64;
-        if read == 0 {
-            break;
-        }
-        number += 1;
-        let is_ended = line.last() == Some(&b'\n');
-        match serde_json::from_slice::<Record>(&line) {
-            Ok(record) => {
-                records += 1;
-                found.history.add(record);
-                // A line end that is missing is put there.
-                length += read + u64::from(!is_ended);
-            }
-            Err(_) if !is_ended && (records > 0 || is_beginning(&line)) => found.torn = true,
-            // Where a power cut has taken what was not on the disk yet.
-            Err(_) if !is_ended && line.iter().all(|byte| *byte == 0) => found.torn = true,
+    add_all(&mut history, true)?;
+    if history.has_lost() {
+        history = history.anew();
+        add_all(&mut history, false)?;
+    }
+    Ok(history)
+}
+
+/// What the lines of a journal are.
+#[derive(Default)]
+struct Seen {
+    number: u64,
+    records: u64,
+    garbage: u64,
+    first_garbage: u64,
+    torn: bool,
+    /// Where the last whole record ends.
+    length: u64,
+}
+
+impl Seen {
+    fn take(&mut self, line: &Line<'_>, is_record: bool) {
+        self.number += 1;
+        // A line end that is missing is put there.
+        let length = line.length + u64::from(!line.is_ended);
+        let bytes = line.bytes.unwrap_or(b"too long");
+        if is_record {
+            self.records += 1;
+            self.length += length;
+        } else if !line.is_ended && (self.records > 0 || is_torn(bytes)) {
+            self.torn = true;
+        } else if bytes.trim_ascii().is_empty() {
             // With its end, too: not all that is blank may stand in front of a record.
-            Err(_) if line.trim_ascii().is_empty() => length += read + u64::from(!is_ended),
-            Err(_) => {
-                found.garbage += 1;
-                if found.garbage == 1 {
-                    found.first_garbage = number;
-                }
-                length += read;
+            self.length += length;
+        } else {
+            self.garbage += 1;
+            if self.garbage == 1 {
+                self.first_garbage = self.number;
             }
+            self.length += line.length;
         }
     }
-    found.history.complete();
-    if records == 0 && found.garbage > 0 {
-        return Err(JournalError::Foreign);
-    }
-    Ok((found, length))
+}
+
+/// Whether this may be left of the first record: its beginning, or zeros, where a power cut has
+/// taken what was not on the disk yet.
+fn is_torn(line: &[u8]) -> bool {
+    is_beginning(line) || line.iter().all(|byte| *byte == 0)
 }
 
 /// What a record becomes when its body is no longer in the pack.
@@ -196,9 +265,19 @@ impl Reporter for Journal {
         let Event::Settled(settled) = event else {
             return Ok(());
         };
-        // What was skipped stands there already.
-        if settled.record.outcome != OutcomeName::Skipped {
-            self.buffer.extend_from_slice(settled.json()?);
+        // What was skipped stands there already. A disk that is full takes no word of it, and that
+        // must not change what is told of the job.
+        let has_no_room = matches!(
+            settled.outcome,
+            Outcome::Failed(FetchError::Save { ends_run: true, .. })
+        );
+        if settled.record.outcome == OutcomeName::Skipped || has_no_room {
+            return Ok(());
+        }
+        let json = settled.json()?;
+        // Nothing that is longer would be read again.
+        if json.len() < MAX_LINE {
+            self.buffer.extend_from_slice(json);
             self.buffer.push(b'\n');
         }
         Ok(())
@@ -218,7 +297,7 @@ impl Reporter for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Outcome, PackPlace, Settled};
+    use crate::model::{PackPlace, Settled};
     use std::path::Path;
 
     fn place() -> Place {
@@ -247,7 +326,7 @@ mod tests {
     fn open(path: &Path) -> Result<(Journal, Found), JournalError> {
         let mut options = File::options();
         let file = options.read(true).append(true).create(true).open(path)?;
-        Journal::open(file, false, History::new(false))
+        Journal::open(file, false)
     }
 
     fn write(path: &Path, urls: &[&str]) {
@@ -268,7 +347,7 @@ mod tests {
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let (mut journal, found) = open(&path).unwrap();
-            let knows = |url| found.history.get(url, None, None).is_some();
+            let knows = |url| found.past.find(url, None, None).is_some();
             assert_eq!(knows("http://a/"), cut >= first - 1, "cut at {cut}");
             assert_eq!(knows("http://b/"), cut >= whole.len() - 1, "cut at {cut}");
             assert_eq!(found.garbage, 0);
@@ -277,7 +356,7 @@ mod tests {
             drop(journal);
             let (_, found) = open(&path).unwrap();
             assert!(!found.torn && found.garbage == 0, "cut at {cut}");
-            assert!(found.history.get("http://c/", None, None).is_some());
+            assert!(found.past.find("http://c/", None, None).is_some());
         }
     }
 
@@ -299,8 +378,8 @@ mod tests {
         drop(journal);
         let (_, found) = open(&path).unwrap();
         assert_eq!((found.garbage, found.torn), (0, false));
-        assert_eq!(found.history.pack_end(), Some(1000));
-        let knows = |url| found.history.get(url, None, None).is_some();
+        assert_eq!(found.past.pack_end(), Some(1000));
+        let knows = |url| found.past.find(url, None, None).is_some();
         assert!(knows("http://a/99") && !knows("http://a/100") && !knows("http://a/9999"));
     }
 
@@ -318,7 +397,7 @@ mod tests {
             (found.garbage, found.first_garbage, found.torn),
             (2, 2, false)
         );
-        assert!(found.history.get("http://b/", None, None).is_some());
+        assert!(found.past.find("http://b/", None, None).is_some());
 
         let foreign = dir.path().join("notes");
         std::fs::write(&foreign, "my notes\nare mine").unwrap();
@@ -336,7 +415,7 @@ mod tests {
             write(&path, &["http://a/"]);
             let (_, found) = open(&path).unwrap();
             assert_eq!((found.garbage, found.torn), (0, false), "{blank:?}");
-            assert!(found.history.get("http://a/", None, None).is_some());
+            assert!(found.past.find("http://a/", None, None).is_some());
         }
     }
 

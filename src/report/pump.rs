@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
 use super::ordered::Order;
-use crate::model::{Event, Outcome, Spent, Summary, Window};
+use crate::model::{EndedBy, Event, Outcome, Spent, Summary, Window};
 
 /// Events that may wait for the reporters.
 const QUEUE: usize = 256;
@@ -38,6 +38,8 @@ pub struct PumpEnd {
     pub summary: Summary,
     /// The first reporter that failed.
     pub error: Option<ReportError>,
+    /// Whether that was a journal: nothing counts as saved any more then.
+    is_journal_broken: bool,
 }
 
 /// A named reporter.
@@ -164,6 +166,7 @@ impl Pump {
         });
         if told.is_err() {
             self.journals.clear();
+            self.end.is_journal_broken = self.end.error.is_none();
         }
         self.note(told);
     }
@@ -263,16 +266,29 @@ impl Running {
             () = impatience => self.reported.broken("nobody reads them"),
         };
         complete(&mut end.summary, end.error.as_ref());
-        for (what, reporter) in &mut reporters {
-            if let Err(source) = reporter.finish(&end.summary)
-                && end.error.is_none()
-            {
-                end.error = Some(ReportError {
+        if end.is_journal_broken && end.summary.left > 0 {
+            end.summary.ended_by.get_or_insert(EndedBy::Disk);
+        }
+        let summary = end.summary.clone();
+        // Not here: one that writes to a pipe waits for its reader.
+        let finishing = tokio::task::spawn_blocking(move || {
+            let mut told = Ok(());
+            for (what, reporter) in &mut reporters {
+                let finished = reporter.finish(&summary).map_err(|source| ReportError {
                     what: what.clone(),
                     source,
                 });
+                told = told.and(finished);
             }
-        }
+            told
+        });
+        let told = finishing.await.unwrap_or_else(|error| {
+            Err(ReportError {
+                what: "the results".to_owned(),
+                source: io::Error::other(error),
+            })
+        });
+        end.error = end.error.or(told.err());
         end
     }
 }
@@ -294,6 +310,7 @@ impl Reported {
                 what: "the results".to_owned(),
                 source: io::Error::other(why),
             }),
+            is_journal_broken: false,
         };
         (Vec::new(), end)
     }

@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use super::stream::{IsEnding, Stream};
 use tempfile::{Builder, NamedTempFile};
 
 /// A file whose content is known only when the run has ended. Until then what stood under its name
@@ -15,7 +17,7 @@ enum Place {
     File(PathBuf),
     /// A pipe or a device. Another file under its name would take it away from everybody who
     /// uses it, `/dev/null` from the whole machine.
-    Stream(File),
+    Stream(Mutex<Stream>),
 }
 
 impl WholeFile {
@@ -30,8 +32,7 @@ impl WholeFile {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if found.is_some_and(|found| !found.is_file()) {
-            let stream = File::options().write(true).open(path)?;
-            return Ok(Self(Place::Stream(stream)));
+            return Ok(Self(Place::Stream(Mutex::new(Stream::open(path)?))));
         }
         // Fails where nothing is yet; then there is no link that leads anywhere either.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -40,21 +41,41 @@ impl WholeFile {
         Ok(Self(Place::File(path)))
     }
 
-    /// Writes all of it and gives it its name.
+    /// Writes all of it and gives it its name. A pipe waits for its reader, and for a moment
+    /// longer once `is_ending` says that the run is to end.
     ///
     /// # Errors
     /// When it can't be written; there is nothing new under its name then.
-    pub fn finish(&self, content: &[u8]) -> io::Result<()> {
+    pub fn finish(&self, content: &[u8], is_ending: IsEnding<'_>) -> io::Result<()> {
         match &self.0 {
             Place::File(path) => {
                 let mut part = part(path)?;
+                keep_mode(path, part.as_file())?;
                 part.write_all(content)?;
                 part.persist(path).map_err(|error| error.error)?;
                 Ok(())
             }
-            Place::Stream(stream) => (&*stream).write_all(content),
+            Place::Stream(stream) => {
+                let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+                stream.write_all(content, is_ending)
+            }
         }
     }
+}
+
+/// Who may read the file that is replaced may read the new one, and nobody else.
+#[cfg(unix)]
+fn keep_mode(path: &Path, new: &File) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(old) => new.set_permissions(old.permissions()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_mode(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// An unfinished file beside the final one, so that giving it its name is one step.
@@ -93,7 +114,7 @@ mod tests {
         let file = WholeFile::create(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        file.finish(b"new").unwrap();
+        file.finish(b"new", &|| false).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         drop(WholeFile::create(&path).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -108,6 +129,46 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn a_file_that_replaces_one_keeps_its_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o640, 0o664, 0o400] {
+            let path = folder.path().join(format!("{mode:o}"));
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let file = WholeFile::create(&path).unwrap();
+            file.finish(b"new", &|| false).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            let found = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(found & 0o7777, mode);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_reads_is_waited_for_until_the_run_is_to_end() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let whole = || WholeFile::create(&pipe).unwrap();
+        let error = whole().finish(b"all", &|| true).unwrap_err();
+        assert_eq!(error.to_string(), "nothing reads it");
+        let large = vec![b'x'; 1 << 20];
+        // One that has it open and does not read is no reader either.
+        let held = File::options().read(true).write(true).open(&pipe).unwrap();
+        assert!(whole().finish(&large, &|| true).is_err());
+        drop(held);
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        whole().finish(&large, &|| false).unwrap();
+        assert_eq!(reader.join().unwrap(), large);
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_pipe_stays_a_pipe_and_a_link_a_link() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         use std::io::Read as _;
@@ -117,7 +178,8 @@ mod tests {
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
         // Open for both, it waits for nobody.
         let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
-        WholeFile::create(&pipe).unwrap().finish(b"all").unwrap();
+        let file = WholeFile::create(&pipe).unwrap();
+        file.finish(b"all", &|| false).unwrap();
         let mut read = [0; 3];
         reader.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"all");
@@ -126,7 +188,8 @@ mod tests {
         let (link, real) = (folder.path().join("link"), folder.path().join("real"));
         fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink("real", &link).unwrap();
-        WholeFile::create(&link).unwrap().finish(b"new").unwrap();
+        let file = WholeFile::create(&link).unwrap();
+        file.finish(b"new", &|| false).unwrap();
         assert_eq!(fs::read(&real).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }

@@ -17,10 +17,10 @@ use crate::config::{Config, Format, ReportOptions};
 use crate::engine::{self, Engine, RunClock, Shutdown, Windows};
 use crate::fetch::{Faulty, HttpTransport, Transport};
 use crate::input::{self, Batch};
-use crate::model::{EndedBy, Event, History, Live, Summary, Window};
+use crate::model::{EndedBy, Event, Live, Sha256, Summary, Window};
 use crate::report::{
-    Csv, FailedLines, HtmlReport, JsonLines, Notices, Output, Progress, Pump, ReportError,
-    Reporter, Templated, TextLines, Timeline,
+    Csv, FailedLines, HtmlReport, IsRunEnding, JournalReader, JsonLines, Notices, Output, Progress,
+    Pump, ReportError, Reporter, Templated, TextLines, Timeline,
 };
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, Discard, Memory};
@@ -181,7 +181,7 @@ struct Run {
     window: Option<Window>,
     pump: Pump,
     shutdown: Shutdown,
-    history: Arc<History>,
+    past: JournalReader,
 }
 
 impl Run {
@@ -203,25 +203,30 @@ impl Run {
             pump.in_order(window.clone());
         }
         let mut notices = notices(&mut config.report);
-        let mut history = Arc::default();
+        let mut past = JournalReader::default();
         if let Some(remembered) = remembered {
             for warning in &remembered.warnings {
                 notices.iter_mut().for_each(|notices| notices.say(warning));
             }
             pump.add_journal(remembered.what, Box::new(remembered.journal));
-            history = remembered.history;
+            past = remembered.past;
         }
         if let Some(notices) = notices {
             pump.add("notices", Box::new(notices));
         }
         config.engine.keep_tries |=
             config.report.timeline.is_some() || config.report.page.is_some();
-        add_reporters(&mut pump, &mut config.report).map_err(Problem::from)?;
+        let is_ending = Arc::new({
+            let shutdown = shutdown.clone();
+            move || shutdown.ended_by().is_some() || shutdown.abort_token().is_cancelled()
+        });
+        add_reporters(&mut pump, &mut config.report, is_ending).map_err(Problem::from)?;
         for (what, reporter) in extra {
             pump.add(what, reporter);
         }
         config.engine.refresh = config.save.refresh;
         config.engine.with_body = config.http.body.is_some();
+        config.engine.body_digest = config.http.body.as_deref().map(Sha256::of);
         config.engine.partial_is_fine |= config.http.headers.contains_key(http::header::RANGE);
         Ok(Self {
             config,
@@ -231,7 +236,7 @@ impl Run {
             window,
             pump,
             shutdown,
-            history,
+            past,
         })
     }
 
@@ -272,7 +277,7 @@ impl Run {
             events,
             spent,
             shutdown: self.shutdown.clone(),
-            history: self.history,
+            past: self.past,
             windows: Windows::new(),
             broken: OnceLock::new(),
         };
@@ -306,15 +311,22 @@ fn notices(options: &mut ReportOptions) -> Option<Notices> {
     Some(Notices::new(Output::new(stream, options.screen.clone())))
 }
 
-fn add_reporters(pump: &mut Pump, options: &mut ReportOptions) -> Result<(), ReportError> {
+fn add_reporters(
+    pump: &mut Pump,
+    options: &mut ReportOptions,
+    is_ending: IsRunEnding,
+) -> Result<(), ReportError> {
     if let Some(path) = &options.failed {
         let end = if options.failed_with_nul { 0 } else { b'\n' };
         add_file(pump, path, |path| {
-            Ok(Box::new(FailedLines::create(path, end)?))
+            let is_ending = Arc::clone(&is_ending);
+            Ok(Box::new(FailedLines::create(path, end, is_ending)?))
         })?;
     }
     if let Some(path) = &options.page {
-        add_file(pump, path, |path| Ok(Box::new(HtmlReport::create(path)?)))?;
+        add_file(pump, path, |path| {
+            Ok(Box::new(HtmlReport::create(path, is_ending)?))
+        })?;
     }
     if let Some(mut on_record) = options.on_record.take() {
         let tap = Tap(move |event: &Event| {

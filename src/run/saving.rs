@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Problem;
 use crate::config::SaveOptions;
-use crate::model::{FetchError, History};
-use crate::report::{Found, Journal, JournalError};
-use crate::store::{Files, FilesOptions, FolderError, OpenedPack, PackError, PackOptions, Packed};
+use crate::model::FetchError;
+use crate::report::{Found, Journal, JournalError, JournalReader};
+use crate::store::{
+    Files, FilesOptions, FolderError, KnownEnd, OpenedPack, PackError, PackOptions, Packed,
+};
 
 /// Something can't be saved: the run can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub struct Remembered {
     /// To be appended to.
     pub journal: Journal,
     /// What the runs before did.
-    pub history: Arc<History>,
+    pub past: JournalReader,
     /// What people should know of it.
     pub warnings: Vec<String>,
 }
@@ -67,9 +68,17 @@ pub fn open_files(dir: &Path, options: &SaveOptions) -> Result<(Files, Remembere
 
 /// Opens a journal that stands for itself.
 pub fn remember_alone(path: &Path, options: &SaveOptions) -> Result<Remembered, Problem> {
-    let mut open = File::options();
-    let file = open.read(true).append(true).create(true).open(path);
-    remember(path.to_owned(), file, options)
+    remember(path.to_owned(), open_to_append(path), options)
+}
+
+/// A journal, opened to be read and appended to. What it is otherwise is looked at by whoever
+/// takes it; opening waits for nothing.
+fn open_to_append(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
+    options.open(path)
 }
 
 /// Opens a pack and its journal.
@@ -93,26 +102,36 @@ pub fn open_pack(
     let journal = options.journal.as_deref().unwrap_or(&own);
     if !journal.exists() {
         // A pack without its journal is left alone, and gets none.
-        let opened = Packed::open(pack, None).map_err(failed)?;
+        let opened = Packed::open(pack, KnownEnd::NoJournal).map_err(failed)?;
         return Ok((opened.packed, remember_alone(journal, options)?));
     }
     let mut remembered = remember_alone(journal, options)?;
-    let history = Arc::get_mut(&mut remembered.history);
-    let opened = Packed::open(pack, history).map_err(failed)?;
-    if let Some(length) = opened.lost_beyond {
-        let written = remembered.journal.write_off(length);
-        written.map_err(|error| {
-            Problem::Save(SaveError::Journal {
-                path: journal.to_owned(),
-                cause: error.into(),
-            })
-        })?;
-    }
-    remembered.warnings.extend(amiss(path, &opened));
+    let unusable = |error: std::io::Error| {
+        Problem::Save(SaveError::Journal {
+            path: journal.to_owned(),
+            cause: error.into(),
+        })
+    };
+    let opened = match Packed::open(pack.clone(), known_end(&remembered.past)) {
+        Err(PackError::Short { length, .. }) => {
+            remembered.past = remembered.journal.read_up_to(length).map_err(unusable)?;
+            let opened = Packed::open(pack, known_end(&remembered.past)).map_err(failed)?;
+            // Before anything else takes its place.
+            remembered.journal.write_off(length).map_err(unusable)?;
+            opened
+        }
+        opened => opened.map_err(failed)?,
+    };
+    let missing = remembered.past.beyond_limit();
+    remembered.warnings.extend(amiss(path, &opened, missing));
     Ok((opened.packed, remembered))
 }
 
-fn amiss(path: &Path, opened: &OpenedPack) -> Vec<String> {
+fn known_end(past: &JournalReader) -> KnownEnd {
+    past.pack_end().map_or(KnownEnd::Nothing, KnownEnd::UpTo)
+}
+
+fn amiss(path: &Path, opened: &OpenedPack, missing: usize) -> Vec<String> {
     let path = path.display();
     let mut warnings = Vec::new();
     if opened.cut > 0 {
@@ -121,10 +140,10 @@ fn amiss(path: &Path, opened: &OpenedPack) -> Vec<String> {
             opened.cut
         ));
     }
-    if opened.missing > 0 {
+    if missing > 0 {
         warnings.push(format!(
             "warning: {path}: {} bodies that its journal knows are not there (was it cut?) and are fetched again",
-            opened.missing
+            missing
         ));
     }
     warnings
@@ -135,16 +154,15 @@ fn remember(
     file: std::io::Result<File>,
     options: &SaveOptions,
 ) -> Result<Remembered, Problem> {
-    let history = History::new(options.refresh);
     let opened = file
         .map_err(JournalError::from)
-        .and_then(|file| Journal::open(file, options.sync, history));
+        .and_then(|file| Journal::open(file, options.sync));
     match opened {
         Ok((journal, found)) => Ok(Remembered {
             what: path.display().to_string(),
             warnings: warnings(&path, &found),
             journal,
-            history: Arc::new(found.history),
+            past: found.past,
         }),
         Err(cause) => Err(Problem::Save(SaveError::Journal { path, cause })),
     }

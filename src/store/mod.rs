@@ -15,14 +15,23 @@ use std::future::Future;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Saved, Version};
+use crate::model::{
+    Attempt, Cause, FetchError, Job, Part, Record, RelPath, ResponseHead, Saved, Version,
+};
 
 pub use discard::Discard;
 pub use files::{Files, FilesOptions, FolderError, file_of};
 pub use memory::Memory;
-pub use names::path_of;
-pub use pack::PackError;
+pub use names::{path_for_user, path_of};
+pub use pack::{KnownEnd, PackError};
 pub use packed::{OpenedPack, PackOptions, Packed};
+
+/// Flags to open a file with that may turn out to be a pipe or a device: it is not waited for.
+#[cfg(unix)]
+pub const NO_WAIT: i32 = {
+    use rustix::fs::OFlags;
+    OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32
+};
 
 /// Told once a body is final, or can't be: at once or later, on any thread. It must not block.
 pub type Done = Box<dyn FnOnce(Result<Saved, FetchError>) + Send>;
@@ -51,8 +60,8 @@ pub trait BodyStore: Send + Sync + 'static {
         None
     }
 
-    /// Whether a body that an earlier run saved is still here, whole.
-    fn still_has(&self, _file: Option<&RelPath>, _bytes: u64) -> bool {
+    /// Whether the body that an earlier run saved, as this record says, is still here, whole.
+    fn still_has(&self, _file: Option<&RelPath>, _past: &Record) -> bool {
         true
     }
 

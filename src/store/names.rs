@@ -1,4 +1,4 @@
-//! Which file a URL is saved in: a pure function of the URL without userinfo and fragment.
+//! Which file a URL is saved in: a pure function of the URL without password and fragment.
 //! No two URLs share a file and no file is where another URL needs a folder, on disks that
 //! ignore case or normalize names, too. It knows no other URL and never looks at the disk.
 //!
@@ -10,8 +10,8 @@
 //! - A path that ends in `/` is saved as `index+.html` in its folder.
 //! - A query follows after a `+`, with `,` for `&`; a number after a `+` tells which letters
 //!   are capitals. Both stand before the extension.
-//! - What can't be written so (`%20`, `a//b`, `con`, `:`, over-long names …) is written as
-//!   well as it goes, and 125 bits of the URL's SHA-256 follow after a `+`. Only these names
+//! - What can't be written so (`%20`, `a//b`, `con`, `:`, a user name, over-long names …) is
+//!   written as well as it goes, and 125 bits of the URL's SHA-256 follow after a `+`. Only these names
 //!   lose anything: from any other the URL can be read again.
 //!
 //! | URL | file |
@@ -64,6 +64,11 @@ const USUAL_EXTRA: usize = 40;
 /// The file that the body of a URL is saved in, below the output folder. The module's
 /// documentation has the rules.
 pub fn path_of(url: &Url) -> RelPath {
+    path_for_user(url, None)
+}
+
+/// The same for a URL that says a user name: another user may well be sent another page.
+pub fn path_for_user(url: &Url, user: Option<&str>) -> RelPath {
     let mut out = String::with_capacity(url.as_str().len() + USUAL_EXTRA);
     push_host(&mut out, url);
     let path = url.path();
@@ -79,11 +84,11 @@ pub fn path_of(url: &Url) -> RelPath {
         name,
         query: url.query(),
     };
-    if !(faithful && push_faithful(&mut out, &parts)) {
-        push_hashed(&mut out, &parts, &hash_of(url));
+    if user.is_some() || !(faithful && push_faithful(&mut out, &parts)) {
+        push_hashed(&mut out, &parts, &hash_of(url, user));
     }
     // Every name above is legal; should one ever not be, its hash is.
-    RelPath::try_from(out).unwrap_or_else(|_| RelPath::of_hash(&whole_hash_of(url)))
+    RelPath::try_from(out).unwrap_or_else(|_| RelPath::of_hash(&whole_hash_of(url, user)))
 }
 
 /// What stands behind the host, without the first `/`.
@@ -348,17 +353,23 @@ fn is_readable(c: char) -> bool {
     u8::try_from(c).is_ok_and(is_safe) || (!c.is_ascii() && c <= '\u{ffff}' && c.is_alphabetic())
 }
 
-/// The hash of a URL without userinfo and fragment.
-fn hash_of(url: &Url) -> Digest {
+/// The hash of a URL without password and fragment.
+fn hash_of(url: &Url, user: Option<&str>) -> Digest {
     let mut context = Context::new(&SHA256);
     context.update(url[..Position::BeforeUsername].as_bytes());
+    if let Some(user) = user {
+        // No URL holds a NUL.
+        for part in ["\0", user, "\0"] {
+            context.update(part.as_bytes());
+        }
+    }
     context.update(url[Position::BeforeHost..Position::AfterQuery].as_bytes());
     context.finish()
 }
 
-fn whole_hash_of(url: &Url) -> Sha256 {
+fn whole_hash_of(url: &Url, user: Option<&str>) -> Sha256 {
     let mut bytes = [0; 32];
-    let hash = hash_of(url);
+    let hash = hash_of(url, user);
     for (to, from) in bytes.iter_mut().zip(hash.as_ref()) {
         *to = *from;
     }

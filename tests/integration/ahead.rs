@@ -107,3 +107,45 @@ fn large_bodies_of_a_list_are_read_ahead_only_so_far() {
         assert!(done.peak < PROMISED, "{name}: {} KiB", done.peak);
     }
 }
+
+/// What an earlier run has found is read for every URL that is asked for again, and waits with it.
+#[test]
+fn long_heads_of_an_earlier_run_are_not_kept() {
+    let server = Server::http(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        response("200 OK", &[], b"ok")
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("fetchall.jsonl");
+    let (target, long) = ("t".repeat(30_000), "x".repeat(3_000));
+    let mut written = std::io::BufWriter::new(std::fs::File::create(&journal).unwrap());
+    let mut list = String::new();
+    for n in 0..6_000 {
+        let url = server.url(&format!("/{n}"));
+        std::fs::write(dir.path().join(n.to_string()), "ok").unwrap();
+        list += &format!("{{\"url\":\"{url}\",\"file\":\"{n}\"}}\n");
+        let of_the_page = format!(
+            r#""final_url":"{url}?{target}","content_type":"{long}","etag":"\"{long}\"","last_modified":"{long}""#
+        );
+        writeln!(
+            written,
+            r#"{{"line":1,"input":"-","url":"{url}","ok":true,"outcome":"fetched","attempts":2,"redirects":1,{of_the_page},"bytes":2,"file":"{n}","at":""}}"#
+        )
+        .unwrap();
+    }
+    drop(written);
+    let done = Run::new()
+        .args([
+            "-q",
+            "--refresh",
+            "--stop-after=3s",
+            "--input-format=jsonl",
+            "-o",
+        ])
+        .arg(dir.path().to_str().unwrap())
+        .stdin(list)
+        .go();
+    let is_known = |record: &fetchall::Record| record.change == Some(fetchall::Change::Unchanged);
+    assert!(done.records.iter().any(is_known), "{}", done.stderr);
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+}

@@ -214,3 +214,52 @@ fn a_full_disk_ends_the_run_and_with_more_room_the_same_command_goes_on() {
         assert_eq!(rests, 1, "the lock alone");
     }
 }
+
+/// One run into a disk of 1 MiB.
+const SMALL_DISK: &str = r#"
+    mount -t tmpfs -o size=1m none "$DISK" || exit 77
+    exec "$@"
+"#;
+
+/// What the disk takes no word of is told all the same, wherever bodies go.
+#[test]
+fn a_full_disk_counts_the_same_for_files_and_packs() {
+    let server = Server::http(|_| response("200 OK", &[], &vec![b'x'; 3 << 20]));
+    let urls: Vec<_> = (0..5).map(|n| server.url(&format!("/{n}"))).collect();
+    for (option, name) in [("-o", "out"), ("--pack", "x.warc"), ("--pack", "x.warc.gz")] {
+        let disk = tempfile::tempdir().unwrap();
+        let summary = tempfile::NamedTempFile::new().unwrap();
+        let inner = binary();
+        let mut command = Command::new("unshare");
+        for (name, _) in inner.get_envs() {
+            command.env_remove(name);
+        }
+        command.args(["-rm", "sh", "-c", SMALL_DISK, "sh"]);
+        command.arg(inner.get_program()).args(["-j1", "--json"]);
+        command.arg("--summary-json").arg(summary.path());
+        command.arg(option).arg(disk.path().join(name)).args(&urls);
+        let Ok(output) = command.env("DISK", disk.path()).output() else {
+            return;
+        };
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        if matches!(output.status.code(), Some(1 | 77)) {
+            println!("skipped: this machine does not let a test mount a disk: {stderr}");
+            return;
+        }
+        assert_eq!(output.status.code(), Some(3), "{name}: {stderr}");
+        let found = records(&String::from_utf8(output.stdout).unwrap());
+        let kinds: Vec<_> = found
+            .iter()
+            .map(|record| record.error.as_ref().unwrap().kind)
+            .collect();
+        // The next one may be on its way when a writer finds it out.
+        let failed = kinds.len();
+        assert!((1..4).contains(&failed), "{name}: {stderr}");
+        assert_eq!(kinds, vec![ErrorKind::Save; failed], "{name}: {stderr}");
+        let summary = fs::read_to_string(summary.path()).unwrap();
+        let counts = format!("\"failed\":{failed},\"skipped\":0,\"left\":{},", 5 - failed);
+        for part in [&*counts, r#""ended_by":"nothing can be saved"#] {
+            assert!(summary.contains(part), "{name}: {summary}");
+        }
+    }
+}

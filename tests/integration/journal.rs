@@ -1,6 +1,10 @@
 use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use fetchall::OutcomeName;
+use fetchall::{OutcomeName, Record};
 
 use crate::support::{
     Background, Connection, Out, Run, Server, binary, pages, path, records, response, until,
@@ -196,4 +200,196 @@ fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
     // What is new is gathered before it is sorted in; the memory of both runs varies a little.
     let bound = MANY * 16 / 1024 + 1536;
     assert!(more < bound, "{few} KiB and {more}, more than {bound}");
+}
+
+#[test]
+fn a_skipped_record_says_what_the_run_that_fetched_it_said() {
+    let server = Server::http(|request| match path(request) {
+        "/moved" => response("302 Found", &["Location: /a"], b""),
+        _ => response(
+            "200 OK",
+            &[
+                "ETag: \"1\"",
+                "Content-Type: text/css",
+                "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
+            ],
+            b"body",
+        ),
+    });
+    let out = Out::new();
+    let (journal, pack) = (out.beside("journal"), out.beside("x.warc.gz"));
+    for saving in [
+        ["-o", out.path().to_str().unwrap()],
+        ["--journal", journal.to_str().unwrap()],
+        ["--pack", pack.to_str().unwrap()],
+    ] {
+        let run = |more: &[&str]| {
+            let run = Run::new().args(saving).args(more.iter().copied());
+            run.arg(server.url("/moved")).expect_exit(0)
+        };
+        let first = run(&["--sha256"]).record().clone();
+        assert_eq!((first.status, first.redirects), (Some(200), 1));
+        let second = run(&[]).record().clone();
+        let expected = Record {
+            outcome: OutcomeName::Skipped,
+            attempts: 0,
+            at: second.at.clone(),
+            started_ms: None,
+            ttfb_ms: None,
+            elapsed_ms: None,
+            total_ms: None,
+            ..first
+        };
+        assert_eq!(second, expected, "{saving:?}");
+        assert!(second.sha256.is_some() && second.etag.is_some() && second.http.is_some());
+    }
+}
+
+/// In KiB: what is promised.
+const PROMISED: u64 = 128 * 1024;
+
+#[test]
+fn a_journal_without_line_ends_takes_no_memory() {
+    let server = pages();
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    let run = || {
+        let run = Run::new().args(["--journal", journal.to_str().unwrap()]);
+        run.arg(server.url("/a"))
+    };
+    // Nothing but that: somebody else's. It takes no room on the disk.
+    let file = fs::File::create(&journal).unwrap();
+    file.set_len(300 << 20).unwrap();
+    let done = run().expect_exit(3);
+    assert!(done.stderr.contains("something else"), "{}", done.stderr);
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+    assert_eq!(fs::metadata(&journal).unwrap().len(), 300 << 20);
+
+    // Between records, and at the end.
+    drop(file);
+    fs::remove_file(&journal).unwrap();
+    run().expect_exit(0);
+    let record = fs::read(&journal).unwrap();
+    let long = vec![b'x'; 200 << 20];
+    fs::write(&journal, [&long, &b"\n"[..], &record, &long].concat()).unwrap();
+    drop(long);
+    let done = run().expect_exit(0);
+    assert_eq!(done.record().outcome, OutcomeName::Skipped);
+    assert!(
+        done.stderr.contains("line 1 is no record"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+    assert_eq!(
+        fs::metadata(&journal).unwrap().len(),
+        (200 << 20) + 1 + record.len() as u64
+    );
+}
+
+/// Creates a pipe.
+fn pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+}
+
+#[test]
+fn pipes_and_devices_are_no_journals_packs_or_locks() {
+    let server = pages();
+    let url = server.url("/a");
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    pipe(Path::new(&at("pipe.warc")));
+    std::os::unix::fs::symlink("/dev/zero", at("device.warc.gz")).unwrap();
+    pipe(Path::new(&at("x.warc.jsonl")));
+    let mut refused = vec![
+        (
+            ["--journal".to_owned(), at("pipe.warc")],
+            "pipe.warc".to_owned(),
+        ),
+        (
+            ["--journal".to_owned(), "/dev/null".to_owned()],
+            "/dev/null".to_owned(),
+        ),
+        (
+            ["--journal".to_owned(), "/dev/zero".to_owned()],
+            "/dev/zero".to_owned(),
+        ),
+        (
+            ["--pack".to_owned(), at("pipe.warc")],
+            "pipe.warc".to_owned(),
+        ),
+        (
+            ["--pack".to_owned(), at("device.warc.gz")],
+            "device.warc.gz".to_owned(),
+        ),
+        (
+            ["--pack".to_owned(), at("x.warc")],
+            "x.warc.jsonl".to_owned(),
+        ),
+        (["-o".to_owned(), at("pipe.warc")], "pipe.warc".to_owned()),
+    ];
+    for (number, name) in [
+        "fetchall.jsonl",
+        ".fetchall",
+        ".fetchall/lock",
+        ".fetchall/parts.jsonl",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let place = dir.path().join(format!("out{number}")).join(name);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        pipe(&place);
+        refused.push((
+            ["-o".to_owned(), at(&format!("out{number}"))],
+            (*name).to_owned(),
+        ));
+    }
+    for (args, named) in refused {
+        let done = Run::new().args(args.clone()).arg(&url).expect_exit(3);
+        let named = Path::new(&named).file_name().unwrap().to_str().unwrap();
+        assert!(done.stderr.contains(named), "{args:?}: {}", done.stderr);
+        assert!(done.took < Duration::from_secs(30), "{args:?}");
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
+/// Whoever changes it while a run goes on: nothing wrong comes of it.
+#[test]
+fn what_the_journal_does_not_say_any_more_was_not_done() {
+    let server = pages();
+    let out = Out::new();
+    let journal = out.beside("journal");
+    let args = ["--journal", journal.to_str().unwrap()];
+    let urls: Vec<_> = (0..2000).map(|n| server.url(&format!("/{n}"))).collect();
+    Run::new().args(args).urls(&urls).expect_exit(0);
+    let whole = fs::read_to_string(&journal).unwrap();
+    // Of the same length, and each line in the place of another one.
+    let mut lines: Vec<_> = whole.lines().collect();
+    lines.reverse();
+    for changed in [&lines.join("\n"), ""] {
+        fs::write(&journal, &whole).unwrap();
+        let mut command = binary();
+        command.args(args).arg("--json").stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let asked = server.requests().len();
+        writeln!(stdin, "{}", server.url("/new")).unwrap();
+        until("it has read the journal", || {
+            server.requests().len() > asked
+        });
+        fs::write(&journal, changed).unwrap();
+        writeln!(stdin, "{}", urls.join("\n")).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let found = records(&String::from_utf8(output.stdout).unwrap());
+        assert_eq!(found.len(), 2001);
+        for record in found {
+            // Each body is its path.
+            let length = record.url.len() - record.url.rfind('/').unwrap();
+            assert!(record.ok && record.bytes == Some(length as u64));
+        }
+    }
 }

@@ -1,6 +1,7 @@
+use std::collections::HashSet;
 use std::fs;
 
-use fetchall::ErrorKind;
+use fetchall::{Change, ErrorKind, OutcomeName};
 
 use crate::support::{Out, Run, Server, header, pages, path, response};
 
@@ -110,4 +111,164 @@ fn a_journal_of_nothing_but_zeros_is_one_that_a_power_cut_has_emptied() {
     let done = out.run().arg(server.url("/a")).expect_exit(0);
     assert!(done.stderr.contains("torn"), "{}", done.stderr);
     assert_eq!(out.journal().len(), 1);
+}
+
+/// JSON lines of paths and files.
+fn named(server: &Server, lines: &[(&str, &str)]) -> String {
+    let line = |(path, file): &(&str, &str)| {
+        format!(r#"{{"url":"{}","file":"{file}"}}"#, server.url(path))
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn files_that_change_places_are_fetched_each_time() {
+    let server = pages();
+    let one = named(&server, &[("/a", "1"), ("/b", "2")]);
+    let other = named(&server, &[("/b", "1"), ("/a", "2")]);
+    for more in [[].as_slice(), &["--refresh"]] {
+        let out = Out::new();
+        let run = |list: &str| {
+            let run = out.run().args(["--input-format=jsonl", "--ordered"]);
+            run.args(more.iter().copied()).stdin(list).expect_exit(0)
+        };
+        for (list, bodies) in [
+            (&one, ["/a", "/b"]),
+            (&other, ["/b", "/a"]),
+            (&one, ["/a", "/b"]),
+        ] {
+            let done = run(list);
+            for (record, body) in done.records.iter().zip(bodies) {
+                assert_eq!(record.outcome, OutcomeName::Fetched);
+                assert_ne!(record.change, Some(Change::Unchanged));
+                assert_eq!(out.body(record), body.as_bytes());
+            }
+        }
+        // What stays in its place needs nothing, or is found to be the same.
+        for record in run(&one).records {
+            match more {
+                [] => assert_eq!(record.outcome, OutcomeName::Skipped),
+                _ => assert_eq!(record.change, Some(Change::Unchanged)),
+            }
+        }
+    }
+}
+
+/// Both have the same bytes, and that proves nothing.
+#[test]
+fn a_page_that_was_not_known_is_new_whatever_its_file_held() {
+    let server = Server::http(|_| response("200 OK", &[], b"the same"));
+    let out = Out::new();
+    for path in ["/a", "/b", "/a"] {
+        let run = out.run().args(["--input-format=jsonl", "--refresh"]);
+        let done = run.stdin(named(&server, &[(path, "1")])).expect_exit(0);
+        assert_eq!(done.record().change, Some(Change::New), "{path}");
+    }
+}
+
+#[test]
+fn what_was_done_gives_way_to_a_line_before_it_that_writes_its_file() {
+    let server = pages();
+    let out = Out::new();
+    let run = || out.run().args(["--input-format=jsonl", "--ordered"]);
+    run().stdin(named(&server, &[("/a", "1")])).expect_exit(0);
+    let both = named(&server, &[("/b", "1"), ("/a", "1")]);
+    for first in [OutcomeName::Fetched, OutcomeName::Skipped] {
+        let done = run().stdin(both.as_str()).expect_exit(1);
+        assert_eq!(done.records[0].outcome, first);
+        let error = done.records[1].error.as_ref().unwrap();
+        assert_eq!(error.kind, ErrorKind::Denied);
+        assert_eq!(out.body(&done.records[0]), b"/b");
+    }
+    let both = named(&server, &[("/b", "1"), ("/c", "1")]);
+    let done = run().stdin(both).expect_exit(1);
+    assert_eq!(done.records[0].outcome, OutcomeName::Skipped);
+    assert_eq!(out.body(&done.records[0]), b"/b");
+}
+
+/// Says the request back: its method, its body and who asks.
+fn echo() -> Server {
+    Server::http(|request| {
+        let (method, body) = (request.split(' ').next().unwrap(), request.lines().last());
+        let user = header(request, "authorization").unwrap_or("-");
+        let text = format!("{method} {} {user}", body.unwrap_or_default());
+        response(
+            "200 OK",
+            &[],
+            if method == "HEAD" {
+                b""
+            } else {
+                text.as_bytes()
+            },
+        )
+    })
+}
+
+#[test]
+fn another_request_is_another_job() {
+    let server = echo();
+    let url = server.url("/x");
+    let of = |user: &str| url.replacen("://", &format!("://{user}@"), 1);
+    let requests = [
+        vec![url.clone()],
+        vec!["-dx=1".into(), url.clone()],
+        vec!["-dx=2".into(), url.clone()],
+        vec!["-XPUT".into(), "-dx=2".into(), url.clone()],
+        vec!["-XDELETE".into(), url.clone()],
+        vec!["-I".into(), url.clone()],
+        vec![of("ann:1")],
+        vec![of("bob:1")],
+    ];
+    let journal = tempfile::tempdir().unwrap();
+    let at = |name: &str| journal.path().join(name).to_str().unwrap().to_owned();
+    let out = Out::new();
+    let saving = [
+        vec!["-o".to_owned(), out.path().to_str().unwrap().to_owned()],
+        vec!["--journal".to_owned(), at("journal.jsonl")],
+        vec!["--pack".to_owned(), at("pack.warc")],
+    ];
+    for saving in &saving {
+        for request in &requests {
+            if request[0] == "-I" && saving[0] != "--journal" {
+                // There is nothing to save then.
+                continue;
+            }
+            for outcome in [OutcomeName::Fetched, OutcomeName::Skipped] {
+                let run = Run::new().args(saving.clone()).args(request.clone());
+                let done = run.expect_exit(0);
+                assert_eq!(done.record().outcome, outcome, "{saving:?} {request:?}");
+            }
+        }
+        // Neither a password nor a header of the run makes it another one; and without files of
+        // their own all stay done.
+        let run = Run::new()
+            .args(saving.clone())
+            .args([of("ann:2"), "-HX: 1".into()]);
+        assert_eq!(run.expect_exit(0).record().outcome, OutcomeName::Skipped);
+        let again = Run::new().args(saving.clone()).arg(&url).expect_exit(0);
+        let is_done = again.record().outcome == OutcomeName::Skipped;
+        assert_eq!(
+            is_done,
+            saving[0] != "-o",
+            "its file went to another request"
+        );
+    }
+}
+
+/// Of one list, with passwords that are sent and not told.
+#[test]
+fn each_user_of_a_url_has_a_file() {
+    let server = echo();
+    let url = server.url("/x");
+    let of = |user: &str| url.replacen("://", &format!("://{user}@"), 1);
+    let out = Out::new();
+    let run = out.run().arg("--ordered");
+    let done = run
+        .urls([url.clone(), of("ann:1"), of("bob:1")])
+        .expect_exit(0);
+    let bodies: HashSet<_> = done.records.iter().map(|record| out.body(record)).collect();
+    assert_eq!(bodies.len(), 3);
+    let requests: HashSet<_> = done.records.iter().map(|record| &record.request).collect();
+    assert_eq!(requests.len(), 3);
+    assert!(!done.stdout.contains("ann"), "{}", done.stdout);
 }

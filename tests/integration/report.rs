@@ -1,7 +1,10 @@
 use std::path::Path;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use crate::support::{Browser, Run, Server, closed_port, path, response};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Browser, Run, Server, binary, closed_port, path, response, until};
 
 /// Two hosts' worth of everything: good, gone, moved, slow, refused, and a line that is markup.
 fn site() -> Server {
@@ -207,4 +210,95 @@ fn a_run_without_any_url_has_a_report_too() {
         .expect_exit(0);
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.contains("0 URLs, none failed") && text.contains("No request was sent."));
+}
+
+fn pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+}
+
+/// The options that write a file at the end, or while the run goes on.
+const WRITTEN: [&str; 3] = ["--report", "--summary-json", "--failed"];
+
+#[test]
+fn what_is_written_for_others_goes_to_pipes_and_devices_too() {
+    let server = site();
+    for option in WRITTEN {
+        for path in ["/1", "/gone"] {
+            let dir = tempfile::tempdir().unwrap();
+            let pipe_path = dir.path().join("pipe");
+            pipe(&pipe_path);
+            let reader = std::thread::spawn({
+                let path = pipe_path.clone();
+                // Later than the run, which waits.
+                move || {
+                    std::thread::sleep(Duration::from_millis(500));
+                    std::fs::read_to_string(path).unwrap()
+                }
+            });
+            let run = Run::new().args([option, pipe_path.to_str().unwrap()]);
+            run.arg(server.url(path))
+                .expect_exit(i32::from(path == "/gone"));
+            let read = reader.join().unwrap();
+            match option {
+                "--report" => assert!(read.starts_with("<!"), "{read}"),
+                "--summary-json" => assert!(read.contains("\"input\":1"), "{read}"),
+                _ => assert_eq!(read.lines().count(), usize::from(path == "/gone")),
+            }
+            let run = Run::new().args([option, "/dev/null"]);
+            run.arg(server.url(path))
+                .expect_exit(i32::from(path == "/gone"));
+        }
+    }
+}
+
+#[test]
+fn the_first_signal_ends_the_wait_for_a_reader() {
+    let server = site();
+    for option in WRITTEN {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe_path = dir.path().join("pipe");
+        pipe(&pipe_path);
+        let mut command = binary();
+        command
+            .args(["--json", option])
+            .arg(&pipe_path)
+            .arg(server.url("/gone"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let asked = server.requests().len();
+        let child = command.spawn().unwrap();
+        until("it asks", || server.requests().len() > asked);
+        // By now it waits for the reader.
+        std::thread::sleep(Duration::from_millis(500));
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let start = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        let (took, stderr) = (start.elapsed(), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(143), "{option}: {stderr}");
+        assert!(took < Duration::from_secs(3), "{option}: {took:?}");
+        assert!(stderr.contains("nothing reads it"), "{option}: {stderr}");
+    }
+}
+
+#[test]
+fn what_replaces_a_file_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = site();
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let file = dir.path().join("file");
+    for option in WRITTEN {
+        for old in [0o600, 0o640, 0o666] {
+            std::fs::write(&file, "old").unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(old)).unwrap();
+            let run = Run::new().args([option, file.to_str().unwrap()]);
+            run.arg(server.url("/gone")).expect_exit(1);
+            assert_ne!(std::fs::read(&file).unwrap(), b"old");
+            let expected = if option == "--failed" { 0o600 } else { old };
+            assert_eq!(mode(&file), expected, "{option}");
+        }
+    }
 }

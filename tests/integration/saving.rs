@@ -280,3 +280,31 @@ fn a_large_body_takes_hardly_more_memory_than_a_small_one() {
     // What may wait to be written is 32 MiB.
     assert!(large < small + 60 * 1024, "{small} KiB, {large} KiB");
 }
+
+#[test]
+fn a_body_that_replaces_one_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = pages();
+    let out = Out::new();
+    let first = out.run().arg(server.url("/a")).expect_exit(0);
+    let file = out.file(first.record());
+    let usual = fs::metadata(&file).unwrap().permissions();
+    for mode in [0o600, 0o640, 0o444] {
+        fs::write(&file, "of another length").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        out.run().arg(server.url("/a")).expect_exit(0);
+        assert_eq!(fs::read(&file).unwrap(), b"/a");
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            mode
+        );
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let other = out.run().arg(server.url("/b")).expect_exit(0);
+    assert_eq!(
+        fs::metadata(out.file(other.record()))
+            .unwrap()
+            .permissions(),
+        usual
+    );
+}

@@ -48,7 +48,7 @@ fn engine<T: Transport>(transport: T) -> Engine<T, Discard> {
         events: mpsc::channel(1).0,
         spent: Spent::default(),
         shutdown: Shutdown::new(),
-        history: Arc::default(),
+        past: Default::default(),
         windows: Windows::new(),
         broken: OnceLock::new(),
     }
@@ -96,8 +96,8 @@ fn attempt(url: &str, name: &str) -> Attempt {
         let past = Past {
             bytes: 12,
             pack: None,
-            failed_since: false,
-            detail: None,
+            content_type: None,
+            sha256: None,
         };
         attempt.known = Some(Box::new(Known {
             etag: Some(HeaderValue::from_static("\"v1\"")),

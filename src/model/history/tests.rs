@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -19,128 +17,152 @@ fn record(url: &str, ok: bool) -> Record {
             OutcomeName::Failed
         },
         bytes: ok.then_some(3),
-        etag: Some("\"a\"".into()),
         ..Record::of_line(&place, url.into())
     }
 }
 
-fn history(with_detail: bool, records: impl IntoIterator<Item = Record>) -> History {
-    let mut history = History::new(with_detail);
-    for record in records {
-        history.add(record);
+fn saved(url: &str, file: &str) -> Record {
+    Record {
+        file: Some(file.into()),
+        ..record(url, true)
     }
-    history.complete();
+}
+
+fn packed(url: &str, ok: bool, offset: u64) -> Record {
+    Record {
+        pack: Some(PackPlace { offset, length: 5 }),
+        ..record(url, ok)
+    }
+}
+
+/// Reads them as those of a journal, each at a place of its number times 10.
+fn read(records: &[Record], pack_limit: Option<u64>) -> History {
+    let mut history = pack_limit.map_or_else(History::default, History::up_to);
+    for pass in 0..2 {
+        for (number, record) in records.iter().enumerate() {
+            history.add(record, number as u64 * 10);
+        }
+        history.complete();
+        if pass == 1 || !history.has_lost() {
+            break;
+        }
+        history = history.anew();
+    }
     history
 }
 
-fn get(history: &History, url: &str) -> Option<Past> {
-    history.get(url, None, None)
+fn file(name: &str) -> RelPath {
+    RelPath::parse(name).unwrap()
 }
 
 #[test]
 fn the_last_record_of_a_job_counts_and_a_page_is_not_forgotten_for_a_failure() {
     let runs = [false, true, false].map(|ok| record("http://a/", ok));
     let more = [record("http://b/", false), record("http://c/", true)];
-    let known = history(true, runs.into_iter().chain(more));
-    let past = get(&known, "http://a/").unwrap();
-    assert!(past.failed_since);
-    assert_eq!(past.bytes, 3);
-    assert_eq!(past.detail.unwrap().etag.as_deref(), Some("\"a\""));
-    assert_eq!(get(&known, "http://b/"), None);
-    assert!(!get(&known, "http://c/").unwrap().failed_since);
+    let known = read(&[runs.to_vec(), more.to_vec()].concat(), None);
+    let get = |url| known.get(url, None, None);
+    let entry = |offset, failed_since| {
+        Some(JournalPlace {
+            offset,
+            failed_since,
+        })
+    };
+    assert_eq!(get("http://a/"), entry(10, true));
+    assert_eq!(get("http://b/"), None);
+    assert_eq!(get("http://c/"), entry(40, false));
 
     let runs = [true, false, true].map(|ok| record("http://a/", ok));
-    let known = history(false, runs);
-    assert!(!get(&known, "http://a/").unwrap().failed_since);
+    let known = read(&runs, None);
+    assert_eq!(known.get("http://a/", None, None), entry(20, false));
 }
 
 #[test]
 fn a_failure_names_no_file_and_is_one_of_the_page_all_the_same() {
-    let file = RelPath::parse("x").unwrap();
-    let records = [true, false].map(|ok| Record {
-        file: ok.then(|| "x".into()),
-        ..record("http://a/", ok)
-    });
-    let past = history(false, records).get("http://a/", Some(&file), None);
-    assert!(past.unwrap().failed_since);
+    let known = read(&[saved("http://a/", "x"), record("http://a/", false)], None);
+    let entry = known.get("http://a/", Some(&file("x")), None);
+    assert!(entry.unwrap().failed_since);
+}
+
+#[test]
+fn of_a_file_the_job_counts_that_wrote_it_last() {
+    let records = [
+        saved("http://a/", "x"),
+        saved("http://b/", "y"),
+        saved("http://b/", "X"),
+    ];
+    let known = read(&records, None);
+    for (name, offset) in [("x", 20), ("X", 20), ("y", 10)] {
+        let entry = known.get("http://a/", Some(&file(name)), None).unwrap();
+        assert_eq!(entry.offset, offset, "{name}");
+    }
+}
+
+#[test]
+fn without_a_file_a_job_is_its_url_and_its_request() {
+    let one = Record {
+        request: Some("01".into()),
+        ..record("http://a/", true)
+    };
+    let known = read(&[one], None);
+    let knows = |url, request| known.get(url, None, request).is_some();
+    assert!(knows("http://a/", Some("01")));
+    assert!(!knows("http://a/", None) && !knows("http://a/", Some("")));
+    assert!(!knows("http://b/", Some("01")));
+    assert!(
+        known
+            .get("http://a/", Some(&file("x")), Some("01"))
+            .is_none()
+    );
 }
 
 #[test]
 fn a_body_is_forgotten_when_the_place_it_has_now_is_said_to_be_lost() {
-    let packed = |ok, offset| Record {
-        pack: Some(PackPlace { offset, length: 5 }),
-        ..record("http://a/", ok)
-    };
-    assert!(history(false, [packed(true, 10), packed(false, 10)]).is_empty());
-    let again = [packed(true, 10), packed(false, 10), packed(true, 10)];
-    assert_eq!(history(false, again).pack_end(), Some(15), "packed again");
-    let elsewhere = [packed(true, 10), packed(true, 3), packed(false, 10)];
-    let more = [record("http://b/", true)];
-    let mut known = history(false, elsewhere.into_iter().chain(more));
+    let a = "http://a/";
+    assert!(read(&[packed(a, true, 10), packed(a, false, 10)], None).is_empty());
+    let again = [
+        packed(a, true, 10),
+        packed(a, false, 10),
+        packed(a, true, 10),
+    ];
+    assert_eq!(read(&again, None).pack_end(), Some(15), "packed again");
+    let elsewhere = [
+        packed(a, true, 3),
+        packed(a, true, 10),
+        packed(a, false, 10),
+    ];
+    let known = read(&elsewhere, None);
     assert_eq!(known.pack_end(), Some(8));
-    known.forget_unpacked();
-    assert!(get(&known, "http://b/").is_none());
-    assert!(get(&known, "http://a/").is_some());
-    assert_eq!(known.forget_packed_beyond(7), 1);
-    assert!(known.is_empty());
-}
-
-#[test]
-fn what_is_empty_is_not_what_is_not_there() {
-    let mut one = record("http://a/", true);
-    one.request = Some(String::new());
-    let known = history(false, [one]);
-    assert!(known.get("http://a/", None, Some("")).is_some());
-    assert!(get(&known, "http://a/").is_none());
-}
-
-#[test]
-fn a_job_is_its_url_its_file_and_its_request() {
-    let mut one = record("http://a/", true);
-    one.file = Some("x".into());
-    one.request = Some("01".into());
-    let history = history(false, [one]);
-    let (x, y) = (RelPath::parse("x").unwrap(), RelPath::parse("y").unwrap());
-    let known = |url, file, request| history.get(url, file, request).is_some();
-    assert!(known("http://a/", Some(&x), Some("01")));
-    assert!(!known("http://a/", Some(&y), Some("01")));
-    assert!(!known("http://a/", Some(&x), None));
-    assert!(!known("http://a/", None, Some("01")));
-    assert!(!known("http://a/x", None, None));
-    let past = history.get("http://a/", Some(&x), Some("01")).unwrap();
-    assert!(past.detail.is_none());
+    assert_eq!(known.get(a, None, None).unwrap().offset, 0);
+    let known = read(&elsewhere, Some(7));
+    assert_eq!((known.is_empty(), known.beyond_limit()), (true, 1));
 }
 
 /// Bytes that it takes for each of many records.
 fn size_of_each(record: impl Fn(u64, Record) -> Record) -> usize {
     const MANY: u64 = 10_000;
     let url = |number| format!("http://a/{number}");
-    let records = (0..MANY).map(|number| record(number, self::record(&url(number), true)));
-    let known = history(false, records);
-    known.size() / MANY as usize
+    let records: Vec<_> = (0..MANY)
+        .map(|number| record(number, self::record(&url(number), true)))
+        .collect();
+    read(&records, None).size() / MANY as usize
 }
 
 #[test]
-fn a_url_takes_16_bytes_and_32_in_a_pack() {
+fn a_url_takes_16_bytes_whatever_is_known_of_it() {
     assert_eq!(size_of_each(|_, record| record), 16);
     let saved = |number, record| Record {
         file: Some(format!("a/{number}")),
+        sha256: Some(Sha256([1; 32])),
+        final_url: Some("x".repeat(30_000)),
+        etag: Some("x".repeat(4096)),
         ..record
     };
     assert_eq!(size_of_each(saved), 16);
-    let packed = |number, record| Record {
-        pack: Some(PackPlace {
-            offset: number << 16,
-            length: 1 << 16,
-        }),
+    let packed = |offset, record| Record {
+        pack: Some(PackPlace { offset, length: 5 }),
         ..record
     };
-    assert_eq!(size_of_each(packed), 32);
-    let hashed = |_, record| Record {
-        sha256: Some(Sha256([1; 32])),
-        ..record
-    };
-    assert_eq!(size_of_each(hashed), 56);
+    assert_eq!(size_of_each(packed), 16);
     let failed = |_, record| Record {
         ok: false,
         ..record
@@ -153,117 +175,49 @@ fn a_url_takes_16_bytes_and_32_in_a_pack() {
     assert_eq!(size_of_each(again), 0, "a URL, not a record");
 }
 
-#[test]
-fn what_is_too_large_for_a_short_row_is_known_all_the_same() {
-    let sizes = [(1 << 40) - 1, 1 << 40, (1 << 45) - 1, 1 << 45, u64::MAX];
-    let packs = [
-        None,
-        Some(((1 << 48) - 1, (1 << 40) - 1)),
-        Some((1 << 48, 5)),
-        Some((5, 1 << 40)),
-        Some((u64::MAX, u64::MAX)),
-    ];
-    let hashes = [None, Some(Sha256([7; 32]))];
-    let mut records = Vec::new();
-    for bytes in sizes {
-        for pack in packs {
-            for sha256 in hashes {
-                records.push(Record {
-                    bytes: Some(bytes),
-                    pack: pack.map(|(offset, length)| PackPlace { offset, length }),
-                    sha256,
-                    ..record(&format!("http://a/{}", records.len()), true)
-                });
-            }
-        }
-    }
-    let known = history(false, records.clone());
-    for record in records {
-        let past = get(&known, &record.url).unwrap();
-        assert_eq!(Some(past.bytes), record.bytes);
-        assert_eq!(past.pack, record.pack);
-        let hash = past.detail.and_then(|detail| detail.sha256);
-        assert_eq!(hash, record.sha256);
-    }
+/// The same by plain means: all records are looked through for every answer.
+struct Model<'a> {
+    records: &'a [Record],
+    limit: Option<u64>,
 }
 
-/// The same by plain means: all records are kept, and looked through for every answer.
-#[derive(Default)]
-struct Model {
-    /// With the number of each.
-    done: Vec<(usize, Record)>,
-    failures: Vec<(usize, Record)>,
-}
-
-/// A URL, a file and a request.
-type JobName = (String, Option<String>, Option<String>);
-
-fn name(record: &Record) -> JobName {
-    let Record {
-        url, file, request, ..
-    } = record.clone();
-    (url, file, request)
-}
-
-impl Model {
-    fn new(records: &[Record]) -> Self {
-        let mut model = Self::default();
-        for (number, record) in records.iter().cloned().enumerate() {
-            if !record.ok {
-                model.failures.push((number, record));
-            } else if record.bytes.is_some() {
-                model.done.push((number, record));
-            }
-        }
-        let failures = &model.failures;
-        model.done.retain(|(number, done)| {
-            let is_lost = done.pack.is_some()
-                && done.file.is_none()
-                && failures.iter().any(|(later, failure)| {
-                    let is_same = failure.url == done.url && failure.request == done.request;
-                    is_same && failure.pack == done.pack && later > number
-                });
-            !is_lost
-        });
-        model
-    }
-
-    /// The last record of each job.
-    fn last(&self) -> HashMap<JobName, &(usize, Record)> {
-        self.done.iter().map(|done| (name(&done.1), done)).collect()
-    }
-
-    fn keep_last(&mut self, keep: impl Fn(&Record) -> bool) {
-        let last = self.last().into_values().cloned();
-        self.done = last.filter(|(_, record)| keep(record)).collect();
-    }
-
-    fn pack_end(&self) -> Option<u64> {
-        let packs = self.done.iter().filter_map(|(_, record)| record.pack);
-        packs.map(PackPlace::end).max()
-    }
-
-    fn get(&self, job: &JobName, with_detail: bool) -> Option<Past> {
-        let (number, record) = *self.last().get(job)?;
-        let failed = |(later, failure): &(usize, Record)| {
-            later > number && (&failure.url, &failure.request) == (&job.0, &job.2)
+impl Model<'_> {
+    /// Those of bodies that are there, each with its number.
+    fn done(&self) -> impl Iterator<Item = (usize, &Record)> {
+        let is_lost = move |number: usize, done: &Record| {
+            done.pack.is_some()
+                && self.records[number..].iter().any(|later| {
+                    let is_same = later.url == done.url && later.request == done.request;
+                    !later.ok && is_same && later.pack == done.pack
+                })
         };
-        let detail = Detail {
-            etag: record.etag.clone().filter(|_| with_detail),
-            sha256: record.sha256,
-            ..Detail::default()
+        self.records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| record.ok && record.bytes.is_some())
+            .filter(move |(number, record)| !is_lost(*number, record))
+            .filter(|(_, record)| {
+                let end = record.pack.map(PackPlace::end);
+                end.is_none_or(|end| self.limit.is_none_or(|limit| end <= limit))
+            })
+    }
+
+    fn get(&self, url: &str, file: Option<&str>, request: Option<&str>) -> Option<JournalPlace> {
+        let is_it = |record: &Record| match file {
+            Some(file) => record.file.as_deref() == Some(file),
+            None => {
+                record.file.is_none() && record.url == url && record.request.as_deref() == request
+            }
         };
-        Some(Past {
-            bytes: record.bytes.unwrap(),
-            pack: record.pack,
-            failed_since: self.failures.iter().any(failed),
-            detail: (with_detail || record.sha256.is_some()).then(|| Box::new(detail)),
+        let (number, _) = self.done().filter(|(_, record)| is_it(record)).last()?;
+        let failed_since = self.records[number..]
+            .iter()
+            .any(|later| !later.ok && later.url == url && later.request.as_deref() == request);
+        Some(JournalPlace {
+            offset: number as u64 * 10,
+            failed_since,
         })
     }
-}
-
-fn url(number: u8) -> String {
-    format!("http://a/{number}")
 }
 
 fn few(what: &'static str) -> impl Strategy<Value = Option<String>> {
@@ -281,48 +235,35 @@ prop_compose! {
         pack in prop::option::of((0u64..3).prop_map(|at| PackPlace { offset: at * 10, length: 5 })),
         file in few("file"),
         request in few("request"),
-        sha256 in prop::option::weighted(0.3, any::<u8>().prop_map(|byte| Sha256([byte; 32]))),
-        etag in few("etag"),
     ) -> Record {
-        Record { bytes, pack, file, request, sha256, etag, ..record(&url(number), ok) }
+        Record { bytes, pack, file, request, ..record(&format!("http://a/{number}"), ok) }
     }
-}
-
-/// That both say the same of every job there could be.
-fn agree(known: &History, model: &Model, with_detail: bool) -> Result<(), TestCaseError> {
-    prop_assert_eq!(known.is_empty(), model.done.is_empty());
-    prop_assert_eq!(known.pack_end(), model.pack_end());
-    let each = |what: &str| [None, Some(format!("{what}0")), Some(format!("{what}1"))];
-    for number in 0..7 {
-        for file in each("file") {
-            for request in each("request") {
-                let path = file.as_deref().map(|file| RelPath::parse(file).unwrap());
-                let past = known.get(&url(number), path.as_ref(), request.as_deref());
-                let job = (url(number), file.clone(), request);
-                prop_assert_eq!(past, model.get(&job, with_detail), "{:?}", job);
-            }
-        }
-    }
-    Ok(())
 }
 
 proptest! {
     #[test]
     fn it_knows_what_all_records_together_say(
         records in prop::collection::vec(any_record(), 0..120),
-        with_detail in any::<bool>(),
-        cut in 0u64..30,
+        limit in prop::option::of(0u64..30),
     ) {
-        let mut model = Model::new(&records);
-        let mut known = history(with_detail, records);
-        agree(&known, &model, with_detail)?;
-        known.forget_unpacked();
-        let end = model.pack_end();
-        model.keep_last(|record| record.pack.is_some());
-        prop_assert_eq!(known.pack_end(), end, "also of what counts no more");
-        let before = model.done.len();
-        model.keep_last(|record| record.pack.is_some_and(|place| place.end() <= cut));
-        prop_assert_eq!(known.forget_packed_beyond(cut), before - model.done.len());
-        agree(&known, &model, with_detail)?;
+        let model = Model { records: &records, limit };
+        let known = read(&records, limit);
+        prop_assert_eq!(known.is_empty(), model.done().next().is_none());
+        let ends = model.done().filter_map(|(_, record)| record.pack.map(PackPlace::end));
+        prop_assert_eq!(known.pack_end(), ends.max());
+        let each = |what: &str| [None, Some(format!("{what}0")), Some(format!("{what}1"))];
+        for number in 0..7 {
+            let url = format!("http://a/{number}");
+            for file in each("file") {
+                for request in each("request") {
+                    let path = file.as_deref().map(|file| RelPath::parse(file).unwrap());
+                    prop_assert_eq!(
+                        known.get(&url, path.as_ref(), request.as_deref()),
+                        model.get(&url, file.as_deref(), request.as_deref()),
+                        "{} {:?} {:?}", url, file, request
+                    );
+                }
+            }
+        }
     }
 }

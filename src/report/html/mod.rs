@@ -14,8 +14,8 @@ use std::path::Path;
 
 use crate::model::{Event, Summary};
 
-use super::Reporter;
 use super::whole::WholeFile;
+use super::{IsRunEnding, Reporter};
 
 use collect::Collected;
 
@@ -23,15 +23,18 @@ use collect::Collected;
 pub struct HtmlReport {
     file: WholeFile,
     collected: Collected,
+    is_ending: IsRunEnding,
 }
 
 impl HtmlReport {
-    /// The page will stand at `path`; what is there now stays until then.
+    /// The page will stand at `path`; what is there now stays until then. A pipe there is waited
+    /// for until `is_ending`.
     ///
     /// # Errors
     /// When nothing can be created there.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path, is_ending: IsRunEnding) -> io::Result<Self> {
         Ok(Self {
+            is_ending,
             file: WholeFile::create(path)?,
             collected: Collected::default(),
         })
@@ -46,6 +49,6 @@ impl Reporter for HtmlReport {
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         let page = page::render(&self.collected, summary)?;
-        self.file.finish(page.as_bytes())
+        self.file.finish(page.as_bytes(), &*self.is_ending)
     }
 }

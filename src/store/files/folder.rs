@@ -50,6 +50,25 @@ pub fn explained(error: io::Error) -> io::Error {
     }
 }
 
+/// Opens a regular file, and waits for nothing: a pipe or a device in its place is an error.
+fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
+    let not_a_file =
+        || io::Error::other(format!("{path} is no regular file but a pipe or a device"));
+    // Opening some devices does something.
+    let found = dir.metadata(path);
+    if found.is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(not_a_file());
+    }
+    #[cfg(unix)]
+    cap_std::fs::OpenOptionsExt::custom_flags(options, crate::store::NO_WAIT);
+    let file = dir.open_with(path, options)?.into_std();
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(not_a_file())
+    }
+}
+
 /// The output folder, held by this process alone.
 #[derive(Debug)]
 pub struct Folder {
@@ -81,10 +100,8 @@ impl Folder {
             .create_dir_all(TEMP)
             .and_then(|()| dir.open_dir(TEMP))
             .map_err(unusable(below.clone()))?;
-        let lock = temp
-            .open_with(LOCK, OpenOptions::new().write(true).create(true))
-            .map_err(unusable(below.join(LOCK)))?
-            .into_std();
+        let lock = open_regular(&temp, LOCK, OpenOptions::new().write(true).create(true))
+            .map_err(unusable(below.join(LOCK)))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(FolderError::InUse(path.to_owned())),
@@ -139,12 +156,12 @@ impl Folder {
     pub fn append(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.append(true);
-        Ok(self.temp.open_with(name, &options)?.into_std())
+        open_regular(&self.temp, name, &mut options)
     }
 
     /// Opens such a file to read it.
     pub fn read(&self, name: &str) -> io::Result<File> {
-        Ok(self.temp.open(name)?.into_std())
+        open_regular(&self.temp, name, OpenOptions::new().read(true))
     }
 
     /// Removes such a file.
@@ -177,6 +194,7 @@ impl Folder {
     pub fn place(&self, name: &str, file: &RelPath) -> io::Result<()> {
         let (folder, last) = file.split();
         let parent = self.folder(folder)?;
+        self.keep_mode(name, &parent, last)?;
         match self.temp.rename(name, &parent, last) {
             // Somebody has removed the folder meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -187,11 +205,33 @@ impl Folder {
         }
     }
 
+    /// Who may read the file that is replaced may read the new one, and nobody else.
+    #[cfg(unix)]
+    fn keep_mode(&self, name: &str, parent: &Dir, last: &str) -> io::Result<()> {
+        use cap_std::fs::PermissionsExt;
+        let Ok(old) = parent.symlink_metadata(last) else {
+            return Ok(());
+        };
+        let (old, new) = (
+            old.is_file().then(|| old.permissions()),
+            self.temp.metadata(name)?,
+        );
+        match old.filter(|old| old.mode() != new.permissions().mode()) {
+            Some(old) => self.temp.set_permissions(name, old),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn keep_mode(&self, _: &str, _: &Dir, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Opens the journal, to read it and to append to it.
     pub fn open_journal(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
-        Ok(self.dir.open_with(JOURNAL, &options)?.into_std())
+        open_regular(&self.dir, JOURNAL, &mut options)
     }
 
     /// The path of the journal.
@@ -207,7 +247,7 @@ impl Folder {
 
     /// Opens a final file to read it.
     pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
-        Ok(self.dir.open(file.as_str())?.into_std())
+        open_regular(&self.dir, file.as_str(), OpenOptions::new().read(true))
     }
 
     /// Everything written to this file system so far survives a power cut from here on.

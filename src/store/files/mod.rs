@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::crew::DISK_TIMEOUT;
-use super::{BodyStore, Done, path_of, trouble};
-use crate::model::{Attempt, Cause, FetchError, Job, Part, RelPath, ResponseHead, Version};
+use super::{BodyStore, Done, path_for_user, trouble};
+use crate::model::{Attempt, Cause, FetchError, Job, Part, Record, RelPath, ResponseHead, Version};
 use body::FileBody;
 use folder::Folder;
 use parts::Parts;
@@ -126,7 +126,7 @@ fn part_is_gone(folder: &Folder, file: &RelPath) -> FetchError {
 pub fn file_of(job: &Job) -> RelPath {
     match job.named_file() {
         Some(file) => file.clone(),
-        None => path_of(&job.url),
+        None => path_for_user(&job.url, job.user()),
     }
 }
 
@@ -159,8 +159,8 @@ impl BodyStore for Files {
         Some(file_of(job))
     }
 
-    fn still_has(&self, file: Option<&RelPath>, bytes: u64) -> bool {
-        file.is_some_and(|file| self.shared.folder.length(file) == Some(bytes))
+    fn still_has(&self, file: Option<&RelPath>, past: &Record) -> bool {
+        file.is_some_and(|file| self.shared.folder.length(file) == past.bytes)
     }
 
     fn take_part(&self, attempt: &Attempt) -> Option<Part> {

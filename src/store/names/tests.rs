@@ -146,6 +146,38 @@ fn userinfo_and_fragment_are_left_out() {
     }
 }
 
+/// One who is sent another page must not write over it.
+#[test]
+fn each_user_has_a_file() {
+    let url = |text: &str| Url::parse(text).unwrap();
+    let of = |text: &str, user| path_for_user(&url(text), user).to_string();
+    let texts = [
+        "https://a.test/x.html",
+        "https://a.test/",
+        "https://a.test/y@b/z",
+    ];
+    let users = [
+        None,
+        Some("ann"),
+        Some("bob"),
+        Some("a.test/y"),
+        Some("y\0b"),
+    ];
+    let mut names = std::collections::HashSet::new();
+    for text in texts {
+        for user in users {
+            let name = of(text, user);
+            assert!(
+                !name.contains("ann") && assert_legal(&name).is_ok(),
+                "{name}"
+            );
+            assert!(is_hashed(&name) || user.is_none(), "{name}");
+            assert!(names.insert(name));
+        }
+    }
+    assert!(of(texts[0], Some("ann")).ends_with(".html"));
+}
+
 /// As `printf %s URL | openssl sha256 -binary | base32` writes it: whatever version of this
 /// program comes next finds the file again.
 #[test]

@@ -25,7 +25,7 @@ const MOST_UNKNOWN: u64 = 256 << 20;
 
 /// What the journal knows of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownEnd {
     /// There is no journal.
     NoJournal,
     /// There is one, without a word about this pack. The journal is made after the pack
@@ -43,7 +43,7 @@ pub enum PackError {
     #[error("the name of a pack ends in .warc or .warc.gz")]
     Name,
     /// It is a folder, a pipe, a device.
-    #[error("it is no regular file")]
+    #[error("it is no regular file; name another file")]
     NotAFile,
     /// Another run has it open.
     #[error("another run is writing to it")]
@@ -116,7 +116,7 @@ impl Pack {
     ///
     /// # Errors
     /// See [`PackError`]. A file that was there is then as it was.
-    pub fn open(path: &Path, known: Known, date: &str) -> Result<Opened, PackError> {
+    pub fn open(path: &Path, known: KnownEnd, date: &str) -> Result<Opened, PackError> {
         let coding = Coding::of_name(path).ok_or(PackError::Name)?;
         let mut file = open_locked(path)?;
         let length = file.0.metadata()?.len();
@@ -218,16 +218,18 @@ impl Pack {
 }
 
 fn open_locked(path: &Path) -> Result<Locked, PackError> {
-    // Opening a pipe for writing would wait for its reader.
+    // Opening some devices does something.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Err(PackError::NotAFile);
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(PackError::NotAFile);
+    }
     file.try_lock()?;
     Ok(Locked(file))
 }
@@ -236,20 +238,20 @@ fn open_locked(path: &Path) -> Result<Locked, PackError> {
 fn end_of_known(
     file: &mut File,
     length: u64,
-    known: Known,
+    known: KnownEnd,
     coding: Coding,
 ) -> Result<u64, PackError> {
     match known {
-        Known::UpTo(known) if length < known => Err(PackError::Short { length, known }),
+        KnownEnd::UpTo(known) if length < known => Err(PackError::Short { length, known }),
         _ if length == 0 => Ok(0),
-        Known::NoJournal => Err(PackError::Unknown),
-        Known::Nothing if length <= MOST_UNKNOWN && is_ours(file, length, coding)? => Ok(0),
-        Known::UpTo(end)
+        KnownEnd::NoJournal => Err(PackError::Unknown),
+        KnownEnd::Nothing if length <= MOST_UNKNOWN && is_ours(file, length, coding)? => Ok(0),
+        KnownEnd::UpTo(end)
             if is_ours(file, length, coding)? && may_begin_record(file, end, coding)? =>
         {
             Ok(end)
         }
-        Known::Nothing | Known::UpTo(_) => Err(PackError::Unknown),
+        KnownEnd::Nothing | KnownEnd::UpTo(_) => Err(PackError::Unknown),
     }
 }
 

@@ -7,7 +7,7 @@ use memchr::memmem::find_iter;
 
 use super::coding::MEMBER_HEAD;
 use super::tests::Sample;
-use super::{Coding, Group, Known, Pack, PackError, payload, payload_digest, read_record};
+use super::{Coding, Group, KnownEnd, Pack, PackError, payload, payload_digest, read_record};
 use crate::fuzz::{Fuzz, Input, Verdict, hold};
 use crate::model::PackPlace;
 
@@ -32,9 +32,9 @@ impl Bench {
         let place = place(input, coding);
         let read = read_anywhere(&path, place, coding)?;
         let known = match input.number % 8 {
-            0 => Known::Nothing,
-            1 => Known::NoJournal,
-            _ => Known::UpTo(place.offset),
+            0 => KnownEnd::Nothing,
+            1 => KnownEnd::NoJournal,
+            _ => KnownEnd::UpTo(place.offset),
         };
         let opened = match Pack::open(&path, known, DATE) {
             Ok(opened) => opened,
@@ -51,8 +51,8 @@ impl Bench {
             }
         };
         let end = match known {
-            Known::UpTo(end) => end,
-            Known::Nothing | Known::NoJournal => 0,
+            KnownEnd::UpTo(end) => end,
+            KnownEnd::Nothing | KnownEnd::NoJournal => 0,
         };
         let length = input.bytes.len() as u64;
         hold!(

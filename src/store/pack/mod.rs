@@ -24,7 +24,7 @@ mod warc;
 
 pub use coding::Coding;
 pub use digest::{PayloadDigest, PayloadHasher};
-pub use file::{Known, Opened, Pack, PackError};
+pub use file::{KnownEnd, Opened, Pack, PackError};
 pub use read::payload_digest;
 #[cfg(test)]
 pub use read::{payload, read_record};

@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::crew::Crew;
-use super::pack::{Coding, Known, Opened, Pack, PackError};
+use super::pack::{Coding, KnownEnd, Opened, Pack, PackError};
 use super::{BodyStore, trouble};
-use crate::model::{Attempt, FetchError, History, Part, ResponseHead, Version};
+use crate::model::{Attempt, FetchError, Part, Record, RelPath, ResponseHead, Version};
 use body::{Exchanged, PackedBody};
 use writer::Order;
 
@@ -53,37 +53,16 @@ pub struct OpenedPack {
     pub packed: Packed,
     /// Bytes at its end that the journal does not know; they were cut off.
     pub cut: u64,
-    /// Bodies that the journal knows, and that are not there; they are forgotten.
-    pub missing: usize,
-    /// Where it ended, when it was too short for what the journal knows. The journal has to say
-    /// what was lost before anything else takes its place.
-    pub lost_beyond: Option<u64>,
 }
 
 impl Packed {
-    /// Opens a pack, creates it where it is missing. `history` is what its journal knows, if it
-    /// has one.
+    /// Opens a pack, creates it where it is missing.
     ///
     /// # Errors
     /// When it can't be used.
-    pub fn open(
-        options: PackOptions,
-        mut history: Option<&mut History>,
-    ) -> Result<OpenedPack, PackError> {
-        let (mut missing, mut lost_beyond) = (0, None);
-        if let Some(history) = history.as_deref_mut() {
-            history.forget_unpacked();
-        }
-        let Opened { pack, cut } = match open(&options.path, history.as_deref()) {
-            Err(PackError::Short { length, .. }) => {
-                lost_beyond = Some(length);
-                if let Some(history) = history.as_deref_mut() {
-                    missing = history.forget_packed_beyond(length);
-                }
-                open(&options.path, history.as_deref())?
-            }
-            opened => opened?,
-        };
+    pub fn open(options: PackOptions, known: KnownEnd) -> Result<OpenedPack, PackError> {
+        let now = jiff::Timestamp::now();
+        let Opened { pack, cut } = Pack::open(&options.path, known, &format!("{now:.3}"))?;
         let is_packed = Coding::of_name(&options.path) == Some(Coding::Gzip);
         let pack = Arc::new(Mutex::new(pack));
         let crew = writer::start(&pack, &options.path, is_packed, options.sync)?;
@@ -95,12 +74,7 @@ impl Packed {
             request_body: options.request_body,
             spools: Arc::new(Semaphore::new(MOST_SPOOLS)),
         };
-        Ok(OpenedPack {
-            packed,
-            cut,
-            missing,
-            lost_beyond,
-        })
+        Ok(OpenedPack { packed, cut })
     }
 
     /// The path of the journal that belongs to a pack, unless another one is named.
@@ -110,15 +84,6 @@ impl Packed {
         name.push(".jsonl");
         name.into()
     }
-}
-
-fn open(path: &Path, history: Option<&History>) -> Result<Opened, PackError> {
-    let known = match history {
-        None => Known::NoJournal,
-        Some(history) => history.pack_end().map_or(Known::Nothing, Known::UpTo),
-    };
-    let now = jiff::Timestamp::now();
-    Pack::open(path, known, &format!("{now:.3}"))
 }
 
 impl BodyStore for Packed {
@@ -140,6 +105,11 @@ impl BodyStore for Packed {
             self.path.clone(),
             Arc::clone(&self.spools),
         ))
+    }
+
+    /// What has no place in it was fetched by a run that wrote the same journal and no pack.
+    fn still_has(&self, _: Option<&RelPath>, past: &Record) -> bool {
+        past.pack.is_some()
     }
 
     async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {

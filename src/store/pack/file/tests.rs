@@ -19,7 +19,7 @@ impl Dir {
     }
 }
 
-fn open(path: &Path, known: Known) -> Result<Opened, PackError> {
+fn open(path: &Path, known: KnownEnd) -> Result<Opened, PackError> {
     Pack::open(path, known, DATE)
 }
 
@@ -42,7 +42,7 @@ fn body_at(path: &Path, place: PackPlace) -> Vec<u8> {
 
 /// A pack with two pages, of which the first is journaled; where that ends.
 fn two_pages(path: &Path) -> u64 {
-    let mut pack = open(path, Known::NoJournal).unwrap().pack;
+    let mut pack = open(path, KnownEnd::NoJournal).unwrap().pack;
     let first = append(&mut pack, b"first");
     append(&mut pack, b"second");
     first.offset + first.length
@@ -62,7 +62,7 @@ fn what_the_journal_does_not_know_is_cut_and_the_next_page_follows() {
                 .unwrap()
                 .set_len(torn)
                 .unwrap();
-            let mut opened = open(&path, Known::UpTo(end)).unwrap();
+            let mut opened = open(&path, KnownEnd::UpTo(end)).unwrap();
             assert_eq!(opened.cut, torn - end);
             assert_eq!(path.metadata().unwrap().len(), end);
             let place = append(&mut opened.pack, b"again");
@@ -76,13 +76,13 @@ fn what_the_journal_does_not_know_is_cut_and_the_next_page_follows() {
 fn a_run_with_nothing_to_add_leaves_the_file_as_it_was() {
     let dir = Dir::new();
     let path = dir.path("a.warc.gz");
-    drop(open(&path, Known::NoJournal).unwrap());
+    drop(open(&path, KnownEnd::NoJournal).unwrap());
     assert_eq!(path.metadata().unwrap().len(), 0);
-    drop(open(&path, Known::NoJournal).unwrap());
+    drop(open(&path, KnownEnd::NoJournal).unwrap());
     let end = two_pages(&path);
-    drop(open(&path, Known::UpTo(end)).unwrap());
+    drop(open(&path, KnownEnd::UpTo(end)).unwrap());
     let before = fs::read(&path).unwrap();
-    drop(open(&path, Known::UpTo(end)).unwrap());
+    drop(open(&path, KnownEnd::UpTo(end)).unwrap());
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -90,28 +90,28 @@ fn a_run_with_nothing_to_add_leaves_the_file_as_it_was() {
 fn a_second_run_is_refused_until_the_first_is_over() {
     let dir = Dir::new();
     let path = dir.path("a.warc");
-    let first = open(&path, Known::NoJournal).unwrap();
-    let error = open(&path, Known::NoJournal).unwrap_err();
+    let first = open(&path, KnownEnd::NoJournal).unwrap();
+    let error = open(&path, KnownEnd::NoJournal).unwrap_err();
     assert_eq!(error.to_string(), "another run is writing to it");
     drop(first);
-    open(&path, Known::NoJournal).unwrap();
+    open(&path, KnownEnd::NoJournal).unwrap();
 }
 
 #[test]
 fn the_name_has_to_say_how_records_stand() {
     let dir = Dir::new();
     for name in ["a.zip", "a.warc.xz", "pages"] {
-        let error = open(&dir.path(name), Known::NoJournal).unwrap_err();
+        let error = open(&dir.path(name), KnownEnd::NoJournal).unwrap_err();
         assert!(matches!(error, PackError::Name), "{name}");
         assert!(!dir.path(name).exists());
     }
     fs::create_dir(dir.path("dir.warc")).unwrap();
-    let error = open(&dir.path("dir.warc"), Known::NoJournal).unwrap_err();
+    let error = open(&dir.path("dir.warc"), KnownEnd::NoJournal).unwrap_err();
     assert!(matches!(error, PackError::NotAFile));
 }
 
 /// Opening is refused, and the file stays.
-fn assert_untouched(path: &Path, known: Known) {
+fn assert_untouched(path: &Path, known: KnownEnd) {
     let before = fs::read(path).unwrap();
     let error = open(path, known).unwrap_err();
     assert!(matches!(error, PackError::Unknown), "{known:?}: {error}");
@@ -138,7 +138,7 @@ fn what_is_not_known_to_be_ours_is_never_touched() {
     ] {
         let path = dir.path(name);
         fs::write(&path, bytes).unwrap();
-        for known in [Known::NoJournal, Known::Nothing, Known::UpTo(5)] {
+        for known in [KnownEnd::NoJournal, KnownEnd::Nothing, KnownEnd::UpTo(5)] {
             assert_untouched(&path, known);
         }
     }
@@ -150,8 +150,8 @@ fn a_pack_without_its_journal_or_with_that_of_another_is_never_touched() {
     for name in ["a.warc", "a.warc.gz"] {
         let path = dir.path(name);
         let end = two_pages(&path);
-        assert_untouched(&path, Known::NoJournal);
-        assert_untouched(&path, Known::UpTo(end - 7));
+        assert_untouched(&path, KnownEnd::NoJournal);
+        assert_untouched(&path, KnownEnd::UpTo(end - 7));
     }
 }
 
@@ -161,7 +161,7 @@ fn a_pack_shorter_than_its_journal_says_is_for_the_caller_to_judge() {
     let path = dir.path("a.warc");
     let end = two_pages(&path);
     let length = path.metadata().unwrap().len();
-    let error = open(&path, Known::UpTo(length + 1)).unwrap_err();
+    let error = open(&path, KnownEnd::UpTo(length + 1)).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -169,9 +169,9 @@ fn a_pack_shorter_than_its_journal_says_is_for_the_caller_to_judge() {
             length + 1
         )
     );
-    assert_eq!(open(&path, Known::UpTo(end)).unwrap().cut, length - end);
+    assert_eq!(open(&path, KnownEnd::UpTo(end)).unwrap().cut, length - end);
     fs::write(&path, b"").unwrap();
-    let error = open(&path, Known::UpTo(end)).unwrap_err();
+    let error = open(&path, KnownEnd::UpTo(end)).unwrap_err();
     assert!(matches!(error, PackError::Short { length: 0, .. }));
 }
 
@@ -188,7 +188,7 @@ fn a_run_killed_before_its_first_record_starts_over_wherever_it_was_cut() {
             // A file of its own each time: writing one again waits for the disk (ext4).
             let path = dir.path(&format!("{torn}-{name}"));
             fs::write(&path, &whole[..torn]).unwrap();
-            let mut opened = open(&path, Known::Nothing).unwrap();
+            let mut opened = open(&path, KnownEnd::Nothing).unwrap();
             assert_eq!(opened.cut, torn as u64);
             if torn % 97 == 0 {
                 let place = append(&mut opened.pack, b"page");
@@ -203,7 +203,7 @@ fn a_group_that_fails_half_way_leaves_nothing() {
     let dir = Dir::new();
     for name in ["a.warc", "a.warc.gz"] {
         let path = dir.path(name);
-        let mut pack = open(&path, Known::NoJournal).unwrap().pack;
+        let mut pack = open(&path, KnownEnd::NoJournal).unwrap().pack;
         let fail = |pack: &mut Pack| {
             let error = pack.append_with(|file| {
                 file.write_all(b"half of it")?;

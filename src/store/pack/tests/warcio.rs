@@ -12,7 +12,7 @@ use url::Url;
 use super::Sample;
 use super::warcio_tool::{python, warcio};
 use crate::model::PackPlace;
-use crate::store::pack::{Group, Known, Opened, Pack, PayloadHasher, Spooled};
+use crate::store::pack::{Group, KnownEnd, Opened, Pack, PayloadHasher, Spooled};
 
 fn set(sample: &mut Sample, name: header::HeaderName, value: &[u8]) {
     let value = HeaderValue::from_bytes(value).unwrap();
@@ -65,7 +65,7 @@ fn pages() -> Vec<(Sample, Vec<u8>)> {
     ]
 }
 
-fn open(path: &Path, known: Known) -> Opened {
+fn open(path: &Path, known: KnownEnd) -> Opened {
     Pack::open(path, known, "2026-11-22T10:00:00Z").unwrap()
 }
 
@@ -101,7 +101,7 @@ fn append_large(pack: &mut Pack) -> (PackPlace, Vec<u8>) {
 
 /// Two runs, the first of which left a torn group behind.
 fn two_runs(path: &Path) -> Vec<(PackPlace, Vec<u8>)> {
-    let mut pack = open(path, Known::NoJournal).pack;
+    let mut pack = open(path, KnownEnd::NoJournal).pack;
     let mut written = append_pages(&mut pack);
     let (last, _) = written.last().unwrap();
     let end = last.offset + last.length;
@@ -110,7 +110,7 @@ fn two_runs(path: &Path) -> Vec<(PackPlace, Vec<u8>)> {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(end + 300).unwrap();
 
-    let Opened { mut pack, cut } = open(path, Known::UpTo(end));
+    let Opened { mut pack, cut } = open(path, KnownEnd::UpTo(end));
     assert_eq!(cut, 300);
     written.push(append_large(&mut pack));
     written.extend(append_pages(&mut pack));

@@ -1,0 +1,106 @@
+//! Which request a job asks for: what its line says, before what holds for the run.
+
+use http::Method;
+
+use super::EngineOptions;
+use crate::model::{Job, Sha256};
+
+/// The method of a job, and whether a body goes along. A line that has only a body is a POST, as
+/// with `-d`; one that asks for a GET or HEAD wants none of the run's body.
+pub fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
+    let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
+    let wish = job.wish.as_ref();
+    let own_body = wish.is_some_and(|wish| wish.body.is_some());
+    match wish.and_then(|wish| wish.method.as_ref()) {
+        Some(own) => {
+            let with_body = own_body || (options.with_body && !is_bodiless(own));
+            (own.clone(), with_body)
+        }
+        None if own_body && is_bodiless(&options.method) => (Method::POST, true),
+        None => (options.method.clone(), own_body || options.with_body),
+    }
+}
+
+/// What tells the request of a job apart from others to the same URL.
+pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
+    let (method, with_body) = request_of(job, options);
+    let own = job.wish.as_ref().and_then(|wish| wish.body.as_ref());
+    let body = match own {
+        Some(own) => Some(Sha256::of(own)),
+        None => options.body_digest,
+    };
+    job.request_digest(&method, body.filter(|_| with_body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Place, Wish};
+
+    fn job(own: Option<Method>, own_body: bool) -> Job {
+        let wish = Wish {
+            method: own,
+            body: own_body.then(|| "x".into()),
+            ..Wish::default()
+        };
+        Job {
+            place: Place {
+                number: 0,
+                input: "-".into(),
+                line: 1,
+            },
+            url: url::Url::parse("http://a.test/").unwrap(),
+            credentials: None,
+            raw: None,
+            wish: Some(Box::new(wish)),
+        }
+    }
+
+    fn options(method: Method, body: Option<&str>) -> EngineOptions {
+        EngineOptions {
+            method,
+            with_body: body.is_some(),
+            body_digest: body.map(|body| Sha256::of(body.as_bytes())),
+            ..EngineOptions::default()
+        }
+    }
+
+    #[test]
+    fn what_a_line_says_beats_what_holds_for_the_run() {
+        let request = |own: Option<Method>, own_body: bool, run: Method, run_body: bool| {
+            request_of(&job(own, own_body), &options(run, run_body.then_some("y")))
+        };
+        let (get, put, post) = (Method::GET, Method::PUT, Method::POST);
+        for (own, own_body, run, run_body, expected) in [
+            (None, false, get.clone(), false, (get.clone(), false)),
+            (None, false, post.clone(), true, (post.clone(), true)),
+            (None, true, get.clone(), false, (post.clone(), true)),
+            (None, true, put.clone(), true, (put.clone(), true)),
+            (Some(&put), false, get.clone(), false, (put.clone(), false)),
+            (Some(&put), false, post.clone(), true, (put.clone(), true)),
+            (Some(&get), false, post.clone(), true, (get.clone(), false)),
+            (Some(&get), true, post.clone(), true, (get.clone(), true)),
+        ] {
+            assert_eq!(request(own.cloned(), own_body, run, run_body), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_the_same_request_whether_the_line_or_the_run_says_so() {
+        let digest = |own: Option<Method>, own_body, run, run_body| {
+            digest_of(&job(own, own_body), &options(run, run_body))
+        };
+        let (get, post) = (Method::GET, Method::POST);
+        assert_eq!(digest(None, false, get.clone(), None), None);
+        assert_eq!(
+            digest(Some(get.clone()), false, post.clone(), Some("x")),
+            None
+        );
+        let of_run = digest(None, false, post.clone(), Some("x"));
+        assert!(of_run.is_some());
+        assert_eq!(digest(None, true, get.clone(), None), of_run);
+        assert_eq!(digest(Some(post.clone()), true, get, Some("y")), of_run);
+        assert_ne!(digest(None, false, post.clone(), Some("y")), of_run);
+        assert_ne!(digest(None, false, post, None), of_run);
+    }
+}
