@@ -21,5 +21,21 @@ pub fn runtime(concurrency: NonZeroUsize) -> io::Result<Runtime> {
     } else {
         Builder::new_multi_thread()
     };
+    has_descriptors()?;
     builder.enable_all().build()
+}
+
+/// What a runtime opens: some of it without a way to say that it failed.
+#[cfg(unix)]
+const DESCRIPTORS: usize = 6;
+
+#[cfg(unix)]
+fn has_descriptors() -> io::Result<()> {
+    let opened = (0..DESCRIPTORS).map(|_| std::fs::File::open("/dev/null"));
+    opened.collect::<io::Result<Vec<_>>>().map(drop)
+}
+
+#[cfg(not(unix))]
+fn has_descriptors() -> io::Result<()> {
+    Ok(())
 }

@@ -394,6 +394,44 @@ fn few_open_files_are_enough_for_many_hosts() {
     );
 }
 
+/// However few files may be open: it says why it can't go on, or every URL has its record.
+#[test]
+fn with_hardly_any_open_files_nothing_hangs_and_everything_adds_up() {
+    let server = quick();
+    let urls: Vec<_> = (0..12).map(|n| server.url(&format!("/{n}"))).collect();
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), urls.join("\n")).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    for files in 6..=32 {
+        for save in ["-o", "--pack"] {
+            let mut command = binary();
+            let name = match save {
+                "-o" => format!("o{files}"),
+                _ => format!("p{files}.warc"),
+            };
+            command.args(["--json", "--retry-delay=1ms", save]);
+            command.arg(out.path().join(name)).arg(list.path());
+            let limited = format!("ulimit -n {files}; exec timeout -s KILL 50 \"$@\"");
+            let output = std::process::Command::new("sh")
+                .args(["-c", &limited, "sh"])
+                .arg(command.get_program())
+                .args(command.get_args())
+                .env_remove("http_proxy")
+                .env_remove("HTTP_PROXY")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let records = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+            match output.status.code() {
+                Some(0 | 1) => assert_eq!(records, 12, "{save}, {files} files: {stderr}"),
+                Some(2 | 3) => assert!(stderr.contains("open files"), "{files} files: {stderr}"),
+                other => panic!("{save}, {files} files: {other:?}, {stderr}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_host_that_says_when_is_held_for_the_others_too_when_the_refused_url_is_given_up() {
     let (server, times) = noting(|n, _| match n {

@@ -7,8 +7,12 @@
 )]
 #![cfg(unix)]
 
+/// Names with several addresses.
+mod addresses;
 /// What waits does not take memory without end.
 mod ahead;
+/// Codings that are kept, undone, or cut off.
+mod coding;
 /// Settings from files and the environment.
 mod config;
 /// The commands of docs/cookbook.md.

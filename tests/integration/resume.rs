@@ -141,6 +141,21 @@ fn what_comes_compressed_is_started_over() {
     assert_eq!(case.ranges(), [None, None]);
 }
 
+/// Its coding is the file's: what comes is what is stored.
+#[test]
+fn a_packed_file_that_is_labelled_as_coded_is_continued() {
+    let headers = [
+        TAG,
+        "Content-Encoding: gzip",
+        "Content-Type: application/gzip",
+    ];
+    let rest = partial("bytes 400-999/1000", &headers, &body(1)[400..]);
+    let case = fetch(vec![cut(&headers, 400), rest]);
+    case.expect_body(1);
+    assert_eq!(case.ranges(), [None, Some("bytes=400-")]);
+    assert_eq!(case.done.record().resumed_at, Some(400));
+}
+
 #[test]
 fn an_answer_that_is_not_the_rest_of_this_version_is_not_glued_to_it() {
     let new = |range: &str, tag: &str| partial(range, &[tag], &body(2)[400..]);

@@ -77,6 +77,25 @@ fn every_body_is_read_alone_at_the_place_that_record_and_journal_say() {
 }
 
 #[test]
+fn with_raw_a_response_keeps_its_coding_and_its_header() {
+    let server = sorts();
+    let packing = Packing::new(NAMES[0]);
+    packing
+        .run()
+        .arg("--raw")
+        .urls([server.url("/gzip")])
+        .expect_exit(0);
+    let warc = Warc::read(&packing.path());
+    let coded = warc.one("response", "/gzip");
+    assert!(coded.payload() == gzip(&noise(1, 9000)));
+    assert_eq!(
+        coded.http_field("Content-Encoding").as_deref(),
+        Some("gzip")
+    );
+    assert_eq!(coded.http_field("X-Crawl-Content-Encoding"), None);
+}
+
+#[test]
 fn a_response_stands_there_as_it_came_but_decoded() {
     let server = sorts();
     let packing = Packing::of(NAMES[0], &["/gzip", "/page"].map(|path| server.url(path)));

@@ -19,7 +19,8 @@ pub use memory::peak;
 pub use out::{Background, Out, records};
 pub use run::{Done, Run, binary};
 pub use server::{
-    Connection, Server, black_hole, closed_port, header, pages, path, response, scripted, until,
+    Connection, Server, black_hole, black_hole_at, closed_port, header, pages, path, response,
+    scripted, until,
 };
 pub use smtp::{MailServer, USER};
 pub use terminal::Terminal;

@@ -225,14 +225,18 @@ pub fn closed_port() -> SocketAddr {
 /// An address where connecting never comes to an end, as long as the guard lives: a
 /// listener whose queue is full drops every further SYN.
 pub fn black_hole() -> (SocketAddr, impl Drop) {
+    black_hole_at("127.0.0.1:0".parse().unwrap())
+}
+
+/// The same at an address of the test's choice.
+pub fn black_hole_at(at: SocketAddr) -> (SocketAddr, impl Drop) {
     use socket2::{Domain, Socket, Type};
     struct Guard(#[expect(dead_code, reason = "kept open")] Vec<Socket>);
     impl Drop for Guard {
         fn drop(&mut self) {}
     }
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    listener.bind(&any.into()).unwrap();
+    listener.bind(&at.into()).unwrap();
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap();
     let mut sockets = vec![listener];

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::sync::LazyLock;
 
-use fetchall::ErrorKind::{Decode, TooLarge, Truncated};
+use fetchall::ErrorKind::{Decode, Protocol, TooLarge, Truncated};
 use flate2::write::GzEncoder;
 use flate2::{Compression, FlushCompress};
 
 use super::Does::Acts;
 use super::End::{Fetched, Final, Passing};
-use super::{Fault, flood};
+use super::{Does, Fault, flood};
 use crate::support::{Connection, response};
 
 /// 9000 bytes, as each coding has them.
@@ -74,6 +74,27 @@ fn open(connection: &mut Connection, coding: &str) -> io::Result<()> {
 /// All but the last bytes, and a length that says so.
 fn cut(connection: &mut Connection, coding: &str, body: &[u8]) -> io::Result<()> {
     coded(connection, coding, &body[..body.len() - 4])
+}
+
+/// All but the last bytes, and only the end of the connection says that there is no more.
+fn cut_with_the_connection(
+    connection: &mut Connection,
+    coding: &str,
+    body: &[u8],
+) -> io::Result<()> {
+    open(connection, coding)?;
+    connection.send(&body[..body.len() - 4])
+}
+
+/// A body with these transfer codings: in one chunk, or up to the end of the connection.
+fn transferred(connection: &mut Connection, codings: &str, body: &[u8]) -> io::Result<()> {
+    let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {codings}\r\n\r\n");
+    connection.send(head.as_bytes())?;
+    if !codings.to_ascii_lowercase().ends_with("chunked") {
+        return connection.send(body);
+    }
+    connection.send(format!("{:x}\r\n", body.len()).as_bytes())?;
+    connection.send(&[body, b"\r\n0\r\n\r\n"].concat())
 }
 
 /// With some bytes in the middle turned around.
@@ -191,6 +212,78 @@ pub const FAULTS: &[Fault] = &[
             connection.send(&wire[..wire.len() - 4])
         }),
         end: Passing(Truncated),
+    },
+    Fault {
+        name: "gzip-cut-with-the-connection",
+        does: Acts(|connection, _| cut_with_the_connection(connection, "gzip", GZIP)),
+        end: Passing(Truncated),
+    },
+    Fault {
+        name: "br-cut-with-the-connection",
+        does: Acts(|connection, _| cut_with_the_connection(connection, "br", BR)),
+        end: Passing(Truncated),
+    },
+    Fault {
+        name: "zstd-cut-with-the-connection",
+        does: Acts(|connection, _| cut_with_the_connection(connection, "zstd", ZSTD)),
+        end: Passing(Truncated),
+    },
+    Fault {
+        name: "deflate-cut-with-the-connection",
+        does: Acts(|connection, _| cut_with_the_connection(connection, "deflate", DEFLATE)),
+        end: Passing(Truncated),
+    },
+    Fault {
+        name: "plain-labelled-gzip-up-to-the-end",
+        does: Acts(|connection, _| {
+            open(connection, "gzip")?;
+            connection.send(b"oops")
+        }),
+        end: Final(Decode),
+    },
+    Fault {
+        name: "transfer-gzip-in-chunks",
+        does: Acts(|connection, _| transferred(connection, "gzip, chunked", GZIP)),
+        end: Fetched(9000),
+    },
+    Fault {
+        name: "transfer-gzip-in-two-lines",
+        does: Acts(|connection, _| {
+            transferred(connection, "X-GZip;q=1\r\nTransfer-Encoding: Chunked", GZIP)
+        }),
+        end: Fetched(9000),
+    },
+    Fault {
+        name: "transfer-deflate-up-to-the-end",
+        does: Acts(|connection, _| transferred(connection, "deflate", DEFLATE)),
+        end: Fetched(9000),
+    },
+    Fault {
+        name: "transfer-gzip-cut-with-the-connection",
+        does: Acts(|connection, _| transferred(connection, "gzip", &GZIP[..GZIP.len() - 4])),
+        end: Passing(Truncated),
+    },
+    Fault {
+        name: "transfer-chunked-below-gzip",
+        does: Acts(|connection, _| transferred(connection, "chunked, gzip", GZIP)),
+        end: Final(Protocol),
+    },
+    Fault {
+        name: "transfer-chunked-with-parameter",
+        does: Acts(|connection, _| transferred(connection, "chunked;x=1", PLAIN)),
+        end: Final(Protocol),
+    },
+    Fault {
+        name: "transfer-compress",
+        does: Acts(|connection, _| transferred(connection, "compress, chunked", PLAIN)),
+        end: Final(Protocol),
+    },
+    Fault {
+        name: "transfer-identity-with-a-length",
+        does: Does::Answers(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello",
+        ),
+        end: Fetched(5),
     },
     Fault {
         name: "gzip-then-junk",

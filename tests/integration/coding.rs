@@ -1,0 +1,122 @@
+//! Codings that are kept, undone, or cut off.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::support::{Run, Server, path, response, scripted};
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut coder = GzEncoder::new(Vec::new(), Compression::fast());
+    coder.write_all(body).unwrap();
+    coder.finish().unwrap()
+}
+
+const PAGE: &[u8] = b"a page, or a tar archive";
+
+/// What a server sends that labels `.gz` files as coded.
+fn labels() -> Server {
+    Server::http(|request| match path(request) {
+        "/moved.tar.gz" => response("302 Found", &["Location: /blob"], b""),
+        "/typed" => {
+            let headers = ["Content-Encoding: gzip", "Content-Type: application/x-gzip"];
+            response("200 OK", &headers, &gzip(PAGE))
+        }
+        "/over.tar.gz" => {
+            let headers = ["Content-Encoding: gzip, gzip"];
+            response("200 OK", &headers, &gzip(&gzip(PAGE)))
+        }
+        _ => response("200 OK", &["Content-Encoding: gzip"], &gzip(PAGE)),
+    })
+}
+
+#[test]
+fn a_packed_file_meets_its_published_checksum() {
+    let server = labels();
+    let sum = sha256(&gzip(PAGE));
+    for path in [
+        "/pkg-1.0.tar.gz",
+        "/PKG.TGZ?x=1",
+        "/moved.tar.gz",
+        "/typed",
+        "/over.tar.gz",
+    ] {
+        let length = gzip(PAGE).len();
+        let list = format!("url,sha256,size\n{},{sum},{length}\n", server.url(path));
+        for flags in [&[][..], &["--no-compression"]] {
+            let args = ["--input-format=csv"]
+                .iter()
+                .chain(flags)
+                .map(ToString::to_string);
+            let done = Run::new().args(args).stdin(list.clone()).expect_exit(0);
+            assert_eq!(
+                done.record().content_encoding.as_deref(),
+                Some("gzip"),
+                "{path}"
+            );
+        }
+    }
+}
+
+fn sha256(body: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[test]
+fn with_raw_every_body_is_as_it_came_and_the_record_says_its_coding() {
+    let server = labels();
+    let page = Run::new()
+        .args(["--body", &server.url("/page")])
+        .expect_exit(0);
+    let record = page.record();
+    assert_eq!(record.body.as_deref().map(str::as_bytes), Some(PAGE));
+    assert_eq!(record.content_encoding, None);
+    let raw = Run::new()
+        .args(["--raw", "--body", &server.url("/page")])
+        .expect_exit(0);
+    let record = raw.record();
+    assert_eq!(record.bytes, Some(gzip(PAGE).len() as u64));
+    assert_eq!(record.content_encoding.as_deref(), Some("gzip"));
+    assert!(record.body_base64.is_some() && record.body.is_none());
+    for request in server.requests() {
+        assert!(
+            request.contains("accept-encoding: gzip, br, zstd, deflate"),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn a_coding_that_is_cut_off_with_its_connection_is_tried_again() {
+    let body: Vec<u8> = (0..3000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n";
+    let wire = [&head[..], &gzip(&body)].concat();
+    for bytes in [1, 5, 500] {
+        let cut = wire[..head.len() + bytes].to_vec();
+        let server = scripted(vec![cut, wire.clone()]);
+        let done = Run::new().arg(server.url("/page")).expect_exit(0);
+        let record = done.record();
+        assert_eq!(
+            (record.attempts, record.bytes),
+            (2, Some(3000)),
+            "{bytes} bytes came"
+        );
+    }
+    let cut = wire[..wire.len() - 4].to_vec();
+    let server = scripted(vec![cut]);
+    let done = Run::new()
+        .args(["--retries=1", &server.url("/page")])
+        .expect_exit(1);
+    let error = done.record().error.clone().unwrap();
+    let came = gzip(&body).len() - 4;
+    let message = format!("the body was cut off: {came} bytes came, without the end of the body");
+    assert_eq!((error.message, error.transient), (message, true));
+}
