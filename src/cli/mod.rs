@@ -105,9 +105,10 @@ pub enum ProgressWhen {
 pub struct Cli {
     /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
     ///
-    /// A list has a URL a line; blank lines and lines that start with # are skipped. A
-    /// line that is no URL becomes a failed record, and the rest goes on. Lists can say
-    /// more than that (--input-format), and be packed by gzip or zstd.
+    /// A list has a URL a line; blank lines and comments (lines that start with #, and
+    /// what follows a URL and " #") are skipped. A line that is no URL becomes a failed
+    /// record, and the rest goes on. Lists can say more than that (--input-format), and
+    /// be packed by gzip or zstd.
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
     /// How lists are written.

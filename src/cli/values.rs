@@ -200,6 +200,10 @@ pub fn address(text: &str) -> Result<String, String> {
 
 /// The URL of a server that is told something.
 pub fn http_url(text: &str) -> Result<Url, String> {
+    // Parsing would delete it, and join what stands on both sides.
+    if text.trim().contains(['\t', '\r', '\n']) {
+        return Err("it has a tab or line end inside".to_owned());
+    }
     let none = "it is no URL that begins with http:// or https://";
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
@@ -213,6 +217,12 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_has_no_line_end_inside() {
+        assert!(http_url("http://a/x\n").is_ok());
+        assert!(http_url("http://a/\nx").is_err() && http_url("http://a/\tx").is_err());
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

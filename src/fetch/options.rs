@@ -38,6 +38,10 @@ impl ProxyUrl {
         } else {
             format!("http://{text}")
         };
+        // Parsing would delete it, and join what stands on both sides.
+        if text.trim().contains(['\t', '\r', '\n']) {
+            return Err("it has a tab or line end inside".to_owned());
+        }
         let url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
         match url.scheme() {
             "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => {
@@ -186,6 +190,8 @@ mod tests {
         let proxy = ProxyUrl::parse("socks5h://me:secret@127.0.0.1:1080").unwrap();
         assert!(!format!("{proxy:?}").contains("secret"));
         assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());
+        assert!(ProxyUrl::parse("127.0.0.1:3128\n").is_ok());
+        assert!(ProxyUrl::parse("127.0.0.1\n:3128").is_err());
         let error = ProxyUrl::parse("ftp://me:secret@host").unwrap_err();
         assert!(error.contains("socks5h") && !error.contains("secret"));
     }

@@ -63,7 +63,7 @@ pub enum InputFormat {
     Csv,
     /// Cells between tabs, under a header row.
     Tsv,
-    /// A URL before each NUL, and nothing else: no comments, and line feeds are part of it.
+    /// A URL before each NUL, and nothing else: no comments, and a line feed ends nothing.
     Nul,
 }
 

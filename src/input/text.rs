@@ -7,7 +7,7 @@ use super::compressed::Stream;
 use super::entry::{bad_as_json, invalid, job, url_as_json};
 use super::lines::{Line, LineEnd, Lines};
 use super::list::{List, Origin, Rules, Step};
-use super::url::{UrlParser, parse_url, shown, shown_cut, shown_url};
+use super::url::{UrlParser, parse_url, shown, shown_among, shown_cut, shown_url};
 use crate::model::{Entry, Place};
 
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
@@ -88,7 +88,7 @@ fn entry(line: &Line<'_>, place: Place, parser: &mut UrlParser, rules: Rules) ->
         text
     };
     if let Some(reason) = foreign(url, line.has_comments()) {
-        return invalid(place, shown_url(url), raw(bad_as_json), reason);
+        return invalid(place, shown_among(url), raw(bad_as_json), reason);
     }
     let raw = || {
         if rules.as_json {

@@ -231,19 +231,20 @@ pub fn shown_cut(bytes: &[u8]) -> String {
     }
 }
 
-/// The URL of a line that is bad for another reason, as it may be shown. What else is there is not
-/// shown: it may be another one with a password, or options of another program.
+/// The URL of a line that is bad for another reason, as it may be shown.
 pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
-        Ok((url, _)) if url.as_str().len() <= MAX_SHOWN => url.into(),
         Ok((url, _)) => shown(url.as_str().as_bytes()),
-        Err(_) => {
-            let mut words = text.split_ascii_whitespace();
-            let url = words.find_map(|word| Some(parse_url(word).ok()?.0));
-            let url = url.as_ref().map_or(text, Url::as_str);
-            shown(url.as_bytes())
-        }
+        Err(_) => shown_among(text),
     }
+}
+
+/// The URL among the words of a line. What else is there is not shown: it may be another one with
+/// a password, or options of another program.
+pub fn shown_among(text: &str) -> String {
+    let mut words = text.split_ascii_whitespace();
+    let url = words.find_map(|word| Some(parse_url(word).ok()?.0));
+    shown(url.as_ref().map_or(text, Url::as_str).as_bytes())
 }
 
 #[cfg(test)]

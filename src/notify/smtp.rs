@@ -165,6 +165,10 @@ impl SmtpServer {
     /// A sentence that says what would be right. It repeats no password.
     pub fn parse(text: &str) -> Result<Self, String> {
         let form = "the form is smtps://USER@HOST[:PORT] or smtp://USER@HOST[:PORT]";
+        // Parsing would delete it, and join what stands on both sides.
+        if text.trim().contains(['\t', '\r', '\n']) {
+            return Err(format!("it has a tab or line end inside; {form}"));
+        }
         let url = Url::parse(text).map_err(|error| format!("{error}; {form}"))?;
         let mut encryption = match url.scheme() {
             "smtps" => Encryption::Tls,
@@ -406,6 +410,7 @@ mod tests {
     #[test]
     fn a_server_has_the_usual_ports_and_encryption() {
         let server = |text| SmtpServer::parse(text).unwrap();
+        assert!(SmtpServer::parse("smtps://ann@mail\n.example.com").is_err());
         let implicit = server("smtps://ann%40example.com@mail.example.com");
         assert_eq!((implicit.port, implicit.encryption), (465, Encryption::Tls));
         assert_eq!(implicit.user.as_deref(), Some("ann@example.com"));

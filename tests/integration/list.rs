@@ -525,7 +525,7 @@ fn a_tab_or_a_line_end_is_never_part_of_a_url() {
         ("1", 3, true),
         ("2", 5, false),
     ];
-    assert_eq!(found(&done), expected);
+    assert_eq!(found(&done), expected, "{}", done.stdout);
     for record in done.records.iter().filter(|record| !record.ok) {
         let error = record.error.as_ref().unwrap();
         assert_eq!(error.kind, ErrorKind::InvalidUrl);
@@ -611,11 +611,19 @@ fn a_second_url_does_not_show_its_password() {
         csv.collect::<String>()
     );
     for (name, list) in [("a.txt", text), ("a.jsonl", json), ("a.csv", csv)] {
-        for more in [&["-vv"][..], &["--dry-run", "--output-dir=/nonexistent"]] {
-            let done = of_file(name, list.as_bytes(), more);
-            assert_eq!(done.code, Some(1), "{}", done.stderr);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, list).unwrap();
+        for more in [
+            "--json -vv",
+            "-vv",
+            "--csv",
+            "--dry-run --output-dir=/nonexistent",
+        ] {
+            let run = Run::new().text().args(more.split(' '));
+            let done = run.arg(path.to_str().unwrap()).expect_exit(1);
             let shown = format!("{}{}", done.stdout, done.stderr);
-            assert!(!shown.contains("s3cret"), "{name}: {shown}");
+            assert!(!shown.contains("s3cret"), "{name} {more}: {shown}");
         }
     }
     let done = Run::new().arg("-vv").args(lines).expect_exit(1);
