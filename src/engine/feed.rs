@@ -14,6 +14,7 @@ use crate::input::{Batch, InputError};
 use crate::model::{
     Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, Record, Window, now,
 };
+use crate::report::PastRecord;
 use crate::store::BodyStore;
 
 /// Reads on only as fast as the work goes; ends with the list or at a stop.
@@ -117,21 +118,16 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
                 Err(error) => self.deny(first(job, engine), error).await,
             },
             (Entry::Job(job), recalled) => {
-                let known = match recalled {
-                    Recalled::Known(known) => Some(known),
-                    _ => None,
-                };
-                self.push(job, known).await?;
+                self.push(job, recalled).await?;
             }
         }
         Ok(())
     }
 
-    async fn push(&mut self, job: Job, known: Option<Box<Known>>) -> Result<(), Ended> {
+    async fn push(&mut self, job: Job, recalled: Recalled) -> Result<(), Ended> {
         let engine = self.engine;
         let claimed = self.claim(&job);
         let mut attempt = first(job, engine);
-        attempt.known = known;
         if engine.options.keep_tries {
             attempt.is_ready(engine.clock.since_start(now()));
         }
@@ -139,10 +135,25 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
             self.deny(attempt, error).await;
             return Ok(());
         }
+        match recalled {
+            Recalled::Known(known) => attempt.known = Some(known),
+            Recalled::OfAnother(record) => self.give_away(record).await,
+            Recalled::Nothing | Recalled::Done(_) => {}
+        }
         if engine.scheduler.is_full() {
             self.tell(false).await;
         }
         engine.scheduler.push(attempt).await.map_err(|_| Ended)
+    }
+
+    /// Notes that a file goes to another job, before anything is written there.
+    async fn give_away(&self, record: Box<Record>) {
+        let engine = Arc::clone(self.engine);
+        let noted = tokio::task::spawn_blocking(move || engine.past.give_away(*record));
+        if let Ok(Err(error)) = noted.await {
+            // The next record can't be written either, and that ends the run.
+            tracing::warn!("the journal could not be written: {error}");
+        }
     }
 
     /// A job whose file is that of another line.
@@ -188,6 +199,8 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
 enum Recalled {
     /// It is to be fetched.
     Nothing,
+    /// It is to be fetched, and its file is so far that of another job, which has this record.
+    OfAnother(Box<Record>),
     /// It is done, and still there.
     Done(Box<Record>),
     /// It is there, and is to be asked for if it changed.
@@ -203,20 +216,24 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
     let file = engine.store.file_of(job);
     let request = digest_of(job, &engine.options);
     let url = job.url.as_str();
-    let Some(past) = engine.past.find(url, file.as_ref(), request.as_deref()) else {
-        return Recalled::Nothing;
+    let (record, failed_since) = match engine.past.find(url, file.as_ref(), request.as_deref()) {
+        PastRecord::Fetched {
+            record,
+            failed_since,
+        } => (record, failed_since),
+        PastRecord::OfAnother(record) => return Recalled::OfAnother(record),
+        PastRecord::None => return Recalled::Nothing,
     };
-    let record = past.record;
     if !is_as_expected(&record, job) || !engine.store.still_has(file.as_ref(), &record) {
         return Recalled::Nothing;
     }
     if engine.options.refresh {
-        return known(record).map_or(Recalled::Nothing, Recalled::Known);
+        return known(*record).map_or(Recalled::Nothing, Recalled::Known);
     }
-    if past.failed_since {
+    if failed_since {
         return Recalled::Nothing;
     }
-    Recalled::Done(Box::new(record))
+    Recalled::Done(record)
 }
 
 /// Whether what was fetched is what the line expects now. A hash that was never taken is not

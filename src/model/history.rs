@@ -61,7 +61,13 @@ impl History {
     /// from [`complete`](Self::complete) on.
     pub fn add(&mut self, record: &Record, offset: u64) {
         let (url, request) = (record.url.as_str(), record.request.as_deref());
-        if !record.ok {
+        if let (false, Some(file)) = (record.ok, &record.file) {
+            // What was in that file is no longer there.
+            let key = self.key(url, Some(file), request);
+            if self.done.get(key).is_some() {
+                self.done.put(key, offset);
+            }
+        } else if !record.ok {
             // A failure names no file: it is one of the page, whatever file that goes to.
             let page = self.keys.of(&Name::Page(url, request));
             self.failures.put(page, offset);

@@ -5,7 +5,7 @@ mod read;
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::read::{Line, Lines};
 use super::Reporter;
@@ -13,7 +13,7 @@ use crate::model::{
     ErrorKind, Event, FetchError, History, Outcome, OutcomeName, Place, Record, RecordError,
 };
 
-pub use self::read::JournalReader;
+pub use self::read::{JournalReader, PastRecord};
 
 /// A record begins so.
 const BEGINNING: &[u8] = b"{\"line\":";
@@ -44,11 +44,50 @@ pub enum JournalError {
 /// Appends the records.
 #[derive(Debug)]
 pub struct Journal {
-    file: Arc<File>,
+    appender: Arc<Mutex<Appender>>,
     buffer: Vec<u8>,
+}
+
+/// The end of a journal, which grows by whole records.
+#[derive(Debug)]
+struct Appender {
+    file: Arc<File>,
     /// Where the last whole record ends.
     length: u64,
     sync: bool,
+}
+
+impl Appender {
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.write(lines).inspect_err(|_| {
+            // A full disk takes a part of a record. What it does not take is not there.
+            let _ = self.file.set_len(self.length);
+        })
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        (&*self.file).write_all(lines)?;
+        if self.sync {
+            self.file.sync_data()?;
+        }
+        self.length += lines.len() as u64;
+        Ok(())
+    }
+
+    /// A torn line is cut off; one that only lacks its end gets it.
+    fn end_last_line(&mut self, torn: bool) -> io::Result<()> {
+        if torn {
+            return self.file.set_len(self.length);
+        }
+        if self.file.metadata()?.len() < self.length {
+            (&*self.file).write_all(b"\n")?;
+        }
+        Ok(())
+    }
+}
+
+fn lock(appender: &Mutex<Appender>) -> MutexGuard<'_, Appender> {
+    appender.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was found in a journal.
@@ -86,18 +125,22 @@ impl Journal {
         if seen.records == 0 && seen.garbage > 0 {
             return Err(JournalError::Foreign);
         }
-        let mut journal = Self {
-            file: Arc::clone(&file),
-            buffer: Vec::new(),
+        let mut appender = Appender {
+            file,
             length: seen.length,
             sync,
         };
-        journal.end_last_line(seen.torn)?;
+        appender.end_last_line(seen.torn)?;
+        let appender = Arc::new(Mutex::new(appender));
         let found = Found {
-            past: JournalReader::new(file, history),
+            past: JournalReader::new(&appender, history),
             garbage: seen.garbage,
             first_garbage: seen.first_garbage,
             torn: seen.torn,
+        };
+        let journal = Self {
+            appender,
+            buffer: Vec::new(),
         };
         Ok((journal, found))
     }
@@ -108,19 +151,9 @@ impl Journal {
     /// When it can't be read again.
     pub fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
         let history = History::up_to(pack_length);
-        let history = read(&self.file, history, |_, _| ())?;
-        Ok(JournalReader::new(Arc::clone(&self.file), history))
-    }
-
-    /// A torn line is cut off; one that only lacks its end gets it.
-    fn end_last_line(&mut self, torn: bool) -> io::Result<()> {
-        if torn {
-            return self.file.set_len(self.length);
-        }
-        if self.file.metadata()?.len() < self.length {
-            (&*self.file).write_all(b"\n")?;
-        }
-        Ok(())
+        let file = Arc::clone(&lock(&self.appender).file);
+        let history = read(&file, history, |_, _| ())?;
+        Ok(JournalReader::new(&self.appender, history))
     }
 
     /// Notes as failed whatever is known to reach beyond this length of a pack, which was cut
@@ -129,14 +162,19 @@ impl Journal {
     /// # Errors
     /// When it can't be read again, or written.
     pub fn write_off(&mut self, pack_length: u64) -> io::Result<()> {
-        let (file, end) = (Arc::clone(&self.file), self.length);
+        let (file, end) = {
+            let appender = lock(&self.appender);
+            (Arc::clone(&appender.file), appender.length)
+        };
         let mut lines = Lines::of(&file)?;
         while let Some(line) = lines.next_line()?.filter(|line| line.offset < end) {
             if let Some(record) = line.record()
                 && record.ok
                 && record.pack.is_some_and(|place| place.end() > pack_length)
             {
-                serde_json::to_writer(&mut self.buffer, &lost(record))?;
+                let pack = record.pack;
+                let lost = gone(record, "its body is no longer in the pack, which was cut");
+                serde_json::to_writer(&mut self.buffer, &Record { pack, ..lost })?;
                 self.buffer.push(b'\n');
             }
             if self.buffer.len() >= FULL {
@@ -146,22 +184,12 @@ impl Journal {
         }
         self.flush()
     }
-
-    fn write(&mut self) -> io::Result<()> {
-        (&*self.file).write_all(&self.buffer)?;
-        self.length += self.buffer.len() as u64;
-        self.buffer.clear();
-        if self.sync {
-            self.file.sync_data()?;
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
         // Closing it does the same, once nothing reads it any more.
-        let _ = self.file.unlock();
+        let _ = lock(&self.appender).file.unlock();
     }
 }
 
@@ -235,8 +263,8 @@ fn is_torn(line: &[u8]) -> bool {
     is_beginning(line) || line.iter().all(|byte| *byte == 0)
 }
 
-/// What a record becomes when its body is no longer in the pack.
-fn lost(record: Record) -> Record {
+/// What a record becomes when its body is no longer where it says.
+fn gone(record: Record, why: &str) -> Record {
     let place = Place {
         number: 0,
         input: record.input,
@@ -245,10 +273,9 @@ fn lost(record: Record) -> Record {
     Record {
         error: Some(RecordError {
             kind: ErrorKind::Save,
-            message: "its body is no longer in the pack, which was cut".to_owned(),
+            message: why.to_owned(),
             transient: true,
         }),
-        pack: record.pack,
         request: record.request,
         at: format!("{:.3}", jiff::Timestamp::now()),
         ..Record::of_line(&place, record.url)
@@ -287,10 +314,9 @@ impl Reporter for Journal {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.write().inspect_err(|_| {
-            // A full disk takes a part of a record. What it does not take is not there.
-            let _ = self.file.set_len(self.length);
-        })
+        lock(&self.appender).append(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 }
 
@@ -329,6 +355,11 @@ mod tests {
         Journal::open(file, false)
     }
 
+    fn is_known(found: &Found, url: &str) -> bool {
+        let past = found.past.find(url, None, None);
+        matches!(past, PastRecord::Fetched { .. })
+    }
+
     fn write(path: &Path, urls: &[&str]) {
         let (mut journal, _) = open(path).unwrap();
         for url in urls {
@@ -347,7 +378,7 @@ mod tests {
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let (mut journal, found) = open(&path).unwrap();
-            let knows = |url| found.past.find(url, None, None).is_some();
+            let knows = |url| is_known(&found, url);
             assert_eq!(knows("http://a/"), cut >= first - 1, "cut at {cut}");
             assert_eq!(knows("http://b/"), cut >= whole.len() - 1, "cut at {cut}");
             assert_eq!(found.garbage, 0);
@@ -356,7 +387,7 @@ mod tests {
             drop(journal);
             let (_, found) = open(&path).unwrap();
             assert!(!found.torn && found.garbage == 0, "cut at {cut}");
-            assert!(found.past.find("http://c/", None, None).is_some());
+            assert!(is_known(&found, "http://c/"));
         }
     }
 
@@ -379,7 +410,7 @@ mod tests {
         let (_, found) = open(&path).unwrap();
         assert_eq!((found.garbage, found.torn), (0, false));
         assert_eq!(found.past.pack_end(), Some(1000));
-        let knows = |url| found.past.find(url, None, None).is_some();
+        let knows = |url| is_known(&found, url);
         assert!(knows("http://a/99") && !knows("http://a/100") && !knows("http://a/9999"));
     }
 
@@ -397,7 +428,7 @@ mod tests {
             (found.garbage, found.first_garbage, found.torn),
             (2, 2, false)
         );
-        assert!(found.past.find("http://b/", None, None).is_some());
+        assert!(is_known(&found, "http://b/"));
 
         let foreign = dir.path().join("notes");
         std::fs::write(&foreign, "my notes\nare mine").unwrap();
@@ -415,7 +446,7 @@ mod tests {
             write(&path, &["http://a/"]);
             let (_, found) = open(&path).unwrap();
             assert_eq!((found.garbage, found.torn), (0, false), "{blank:?}");
-            assert!(found.past.find("http://a/", None, None).is_some());
+            assert!(is_known(&found, "http://a/"));
         }
     }
 

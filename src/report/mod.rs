@@ -28,7 +28,7 @@ use crate::model::{Event, Summary};
 pub use csv::Csv;
 pub use failed::FailedLines;
 pub use html::HtmlReport;
-pub use journal::{Found, Journal, JournalError, JournalReader};
+pub use journal::{Found, Journal, JournalError, JournalReader, PastRecord};
 pub use jsonl::JsonLines;
 pub use notices::Notices;
 pub use output::Output;

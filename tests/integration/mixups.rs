@@ -3,7 +3,7 @@ use std::fs;
 
 use fetchall::{Change, ErrorKind, OutcomeName};
 
-use crate::support::{Out, Run, Server, header, pages, path, response};
+use crate::support::{Out, Run, Server, header, pages, path, response, until};
 
 #[test]
 fn a_file_belongs_to_one_line_whichever_comes_first() {
@@ -181,9 +181,40 @@ fn what_was_done_gives_way_to_a_line_before_it_that_writes_its_file() {
         assert_eq!(out.body(&done.records[0]), b"/b");
     }
     let both = named(&server, &[("/b", "1"), ("/c", "1")]);
-    let done = run().stdin(both).expect_exit(1);
-    assert_eq!(done.records[0].outcome, OutcomeName::Skipped);
-    assert_eq!(out.body(&done.records[0]), b"/b");
+    for _ in 0..2 {
+        let done = run().stdin(both.as_str()).expect_exit(1);
+        assert_eq!(done.records[0].outcome, OutcomeName::Skipped);
+        assert_eq!(out.body(&done.records[0]), b"/b");
+    }
+}
+
+/// Killed after a body was renamed, and before its record was written: the old record is there,
+/// and a file of its length.
+#[test]
+fn a_run_that_is_killed_leaves_no_word_of_what_a_file_held_before() {
+    let server = Server::http(|request| match path(request) {
+        "/c" => {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            Vec::new()
+        }
+        path => response("200 OK", &[], path.as_bytes()),
+    });
+    let out = Out::new();
+    let run = || out.run().arg("--input-format=jsonl");
+    let first = named(&server, &[("/a", "1")]);
+    run().stdin(first.as_str()).expect_exit(0);
+    let list = out.beside("list");
+    fs::write(&list, named(&server, &[("/c", "1")])).unwrap();
+    let killed = out.start(&["--input-format=jsonl", list.to_str().unwrap()]);
+    until("it asks", || server.asked().contains(&"/c".to_owned()));
+    drop(killed);
+    // As it is when the body came and the record did not.
+    fs::write(out.path().join("1"), "/c").unwrap();
+    let done = run().stdin(first.as_str()).expect_exit(0);
+    assert_eq!(done.record().outcome, OutcomeName::Fetched);
+    assert_eq!(out.body(done.record()), b"/a");
+    let again = run().stdin(first.as_str()).expect_exit(0);
+    assert_eq!(again.record().outcome, OutcomeName::Skipped);
 }
 
 /// Says the request back: its method, its body and who asks.

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::MAX_LINE;
+use super::{Appender, MAX_LINE, gone, lock};
 use crate::model::{History, Record, RelPath};
 
 /// Bytes that are read for a record at first: most are shorter.
@@ -13,23 +13,35 @@ const USUAL_LINE: usize = 1024;
 /// What earlier runs have done, read from their journal when it is asked for.
 #[derive(Debug, Default)]
 pub struct JournalReader {
+    appender: Option<Arc<Mutex<Appender>>>,
     file: Option<Arc<File>>,
     history: History,
 }
 
 /// What an earlier run has written down of a job.
 #[derive(Debug)]
-pub struct PastRecord {
-    /// The record of the run that fetched it.
-    pub record: Record,
-    /// Whether a later try failed.
-    pub failed_since: bool,
+pub enum PastRecord {
+    /// Nothing.
+    None,
+    /// The record of another job, which has written the file of this one since.
+    OfAnother(Box<Record>),
+    /// It was fetched.
+    Fetched {
+        /// The record of the run that fetched it.
+        record: Box<Record>,
+        /// Whether a later try failed.
+        failed_since: bool,
+    },
 }
 
 impl JournalReader {
-    pub(super) fn new(file: Arc<File>, history: History) -> Self {
-        let file = Some(file);
-        Self { file, history }
+    pub(super) fn new(appender: &Arc<Mutex<Appender>>, history: History) -> Self {
+        let file = Arc::clone(&lock(appender).file);
+        Self {
+            appender: Some(Arc::clone(appender)),
+            file: Some(file),
+            history,
+        }
     }
 
     /// Whether nothing is known to be fetched.
@@ -54,26 +66,48 @@ impl JournalReader {
     /// request (where it is no plain GET), if what it fetched is still its own. It reads the
     /// disk. What the journal does not say any more was not done.
     #[must_use]
-    pub fn find(
-        &self,
-        url: &str,
-        file: Option<&RelPath>,
-        request: Option<&str>,
-    ) -> Option<PastRecord> {
-        let place = self.history.get(url, file, request)?;
-        let line = line_at(self.file.as_ref()?, place.offset).ok()?;
-        let record: Record = serde_json::from_slice(&line).ok()?;
+    pub fn find(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> PastRecord {
+        let place = self.history.get(url, file, request);
+        let found = place.and_then(|place| {
+            let line = line_at(self.file.as_ref()?, place.offset).ok()?;
+            let record: Box<Record> = serde_json::from_slice(&line).ok()?;
+            let is_done = record.ok && record.bytes.is_some();
+            is_done.then_some((record, place.failed_since))
+        });
+        let Some((record, failed_since)) = found else {
+            return PastRecord::None;
+        };
         // Of a file, only that of the job counts which wrote it last; and the journal may have
         // been changed meanwhile.
-        let is_it = record.ok
-            && record.bytes.is_some()
-            && record.url == url
+        if record.url == url
             && record.request.as_deref() == request
-            && record.file.as_deref() == file.map(RelPath::as_str);
-        is_it.then_some(PastRecord {
-            record,
-            failed_since: place.failed_since,
-        })
+            && record.file.as_deref() == file.map(RelPath::as_str)
+        {
+            return PastRecord::Fetched {
+                record,
+                failed_since,
+            };
+        }
+        match record.file {
+            Some(_) => PastRecord::OfAnother(record),
+            None => PastRecord::None,
+        }
+    }
+
+    /// Notes that another job is going to write the file of this record: a run that is killed
+    /// between that and the record of the other must not leave a word of what was there before.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn give_away(&self, record: Record) -> io::Result<()> {
+        let Some(appender) = &self.appender else {
+            return Ok(());
+        };
+        let file = record.file.clone();
+        let gone = gone(record, "its file was given to another line");
+        let mut line = serde_json::to_vec(&Record { file, ..gone })?;
+        line.push(b'\n');
+        lock(appender).append(&line)
     }
 }
 
