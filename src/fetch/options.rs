@@ -95,8 +95,9 @@ pub enum Proxy {
 pub struct HttpOptions {
     /// The body of every request.
     pub body: Option<Bytes>,
-    /// Headers of every request to the origins of the list; other origins, reached by a
-    /// redirect, get only `accept` and `accept-language` of them.
+    /// Headers of every request to the origins of the list. Other origins, reached by a redirect,
+    /// get only those that say what is wanted: `accept`, `accept-language`, `if-range`, `range`,
+    /// `referer` and `user-agent`.
     pub headers: HeaderMap,
     /// `User-Agent`.
     pub user_agent: HeaderValue,
