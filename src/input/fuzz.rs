@@ -524,7 +524,7 @@ fn lists_whose_lines_are_known() {
     let fuzz = Fuzz {
         corpus: "lists",
         tokens: TOKENS,
-        inputs: 1500,
+        inputs: 600,
         one_of: 4,
     };
     fuzz.run(try_written);
