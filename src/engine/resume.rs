@@ -100,6 +100,7 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
     // A server may make it as long as it likes, and it is kept for each URL that waits.
     let validator = strong_validator(head).filter(|one| one.len() <= MOST_VALIDATOR)?;
     Some(Version {
+        job_url: attempt.job.url.clone(),
         url: attempt.url().clone(),
         validator,
         total: head.content_length(),
@@ -231,6 +232,7 @@ mod tests {
         Part {
             id: 1,
             version: Version {
+                job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a/b").unwrap(),
                 validator: HeaderValue::from_static(validator),
                 total,
@@ -370,6 +372,7 @@ mod tests {
         let part = |total| Part {
             id: 1,
             version: Version {
+                job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a.test/signed?1").unwrap(),
                 validator: HeaderValue::from_static("\"v1\""),
                 total,

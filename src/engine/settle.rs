@@ -37,6 +37,7 @@ pub fn skipped(job: Job, past: Record, clock: &RunClock) -> Settled {
         outcome: OutcomeName::Skipped,
         error: None,
         attempts: 0,
+        resends: 0,
         resumed_at: None,
         change: None,
         at: clock.rfc3339(now()),

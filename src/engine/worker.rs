@@ -115,7 +115,13 @@ fn part_to_continue<T, S: BodyStore>(
     if !attempt.asks_plainly() || attempt::is_partial_fine(attempt, &engine.options) {
         return None;
     }
-    engine.store.take_part(attempt).map(Box::new)
+    let part = engine.store.take_part(attempt)?;
+    if part.version.job_url != attempt.job.url {
+        // The file has gone to another line since.
+        engine.store.remove_part(attempt, &part);
+        return None;
+    }
+    Some(Box::new(part))
 }
 
 /// Runs an attempt that goes to its host alone, and tells the scheduler when others may

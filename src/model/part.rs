@@ -9,6 +9,8 @@ use super::Past;
 /// together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
+    /// The URL of the list that it is for, wherever redirects led from there.
+    pub job_url: Url,
     /// The URL that sent it. A validator says nothing about another one (RFC 9110 §8.8), so
     /// there the total length has to fit, too.
     pub url: Url,

@@ -339,6 +339,24 @@ fn what_is_of_another_version_or_length_at_the_end_of_a_new_chain_starts_over() 
 }
 
 #[test]
+fn a_part_is_not_continued_for_another_line_that_has_its_file_now() {
+    let server = scripted(vec![
+        cut(&[TAG], 400),
+        response("200 OK", &[CLOSE, TAG], &body(2)),
+    ]);
+    let out = Out::new();
+    let line = |path: &str| format!("{{\"url\":\"{}\",\"file\":\"1\"}}", server.url(path));
+    let run = |path: &str| {
+        let args = ["--retries=0", "--input-format=jsonl"];
+        out.run().args(args).stdin(line(path))
+    };
+    run("/a").expect_exit(1);
+    let done = run("/b").expect_exit(0);
+    assert!(out.body(done.record()) == body(2));
+    assert_eq!(header(&server.requests()[1], "range"), None);
+}
+
+#[test]
 fn a_page_that_is_gone_for_a_moment_keeps_its_part() {
     let gone = response("503 Service Unavailable", &[CLOSE], b"later");
     let case = fetch(vec![cut(&[TAG], 400), gone, rest(400, &[TAG])]);

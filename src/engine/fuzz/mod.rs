@@ -82,6 +82,7 @@ fn attempt(url: &str, name: &str) -> Attempt {
     attempt.number = 1;
     if name.starts_with("part-") {
         let version = Version {
+            job_url: url.clone(),
             url: url.clone(),
             validator: HeaderValue::from_static("\"v1\""),
             total: Some(12),

@@ -42,6 +42,9 @@ struct Line {
     file: String,
     id: u64,
     url: String,
+    /// The URL of the list, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job_url: Option<String>,
     validator: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
@@ -208,6 +211,7 @@ fn line(file: &RelPath, kept: &Kept) -> Option<Line> {
         file: file.to_string(),
         id: kept.part.id,
         url: version.url.to_string(),
+        job_url: (version.job_url != version.url).then(|| version.job_url.to_string()),
         validator: version.validator.to_str().ok()?.to_owned(),
         total: version.total,
         length: kept.part.length,
@@ -217,8 +221,14 @@ fn line(file: &RelPath, kept: &Kept) -> Option<Line> {
 
 fn kept(line: Line) -> Option<(RelPath, Kept)> {
     let file = RelPath::parse(&line.file).ok()?;
+    let url = Url::parse(&line.url).ok()?;
+    let job_url = match &line.job_url {
+        Some(job_url) => Url::parse(job_url).ok()?,
+        None => url.clone(),
+    };
     let version = Version {
-        url: Url::parse(&line.url).ok()?,
+        job_url,
+        url,
         validator: HeaderValue::try_from(line.validator).ok()?,
         total: line.total,
     };

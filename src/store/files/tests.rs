@@ -17,6 +17,7 @@ fn file(name: &str) -> RelPath {
 
 fn kept(id: u64, length: u64) -> Kept {
     let version = Version {
+        job_url: Url::parse("http://a.test/").unwrap(),
         url: Url::parse("http://a/").unwrap(),
         validator: HeaderValue::from_static("\"a\""),
         total: None,
