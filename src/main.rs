@@ -17,11 +17,11 @@ const BROKEN: u8 = 3;
 const PIPE_CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
-    // Before anything else: until then SIGUSR1 ends the process.
-    let early = EarlySignals::catch();
     // A mistake in this program ends the run with an error of its own; the default
     // message with its backtrace helps nobody who only wanted to fetch.
     std::panic::set_hook(Box::new(|_| {}));
+    // Before anything else: until then SIGUSR1 ends the process.
+    let early = EarlySignals::catch();
     let (cli, origins) = match cli::read(std::env::args_os()) {
         Ok(Asked::Run(cli, origins)) => (*cli, origins),
         Ok(Asked::Print(text)) => return print(&text),

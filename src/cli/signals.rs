@@ -50,7 +50,10 @@ impl EarlySignals {
             let _ = signal(SignalKind::from_raw(too_large));
             Ok(asked)
         };
-        Self { asked: asked() }
+        // Without a descriptor for it the library panics.
+        let asked = std::panic::catch_unwind(asked)
+            .unwrap_or_else(|_| Err(io::Error::other("too many open files")));
+        Self { asked }
     }
 
     /// Other systems have no such signals.

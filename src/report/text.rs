@@ -80,13 +80,14 @@ fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
 }
 
 /// The status of a fetched URL, the kind of error of a failed one; a failing status says
-/// more than the word `status`.
+/// more than the word `status`. One that is skipped has the status of the run that fetched it, but
+/// no request of this one was answered so.
 pub(super) fn status_of<'a>(record: &'a Record, number: &'a mut itoa::Buffer) -> &'a str {
     match (&record.error, record.status) {
+        _ if record.outcome == OutcomeName::Skipped => "skipped",
         (Some(error), Some(status)) if error.kind.as_str() == "status" => number.format(status),
         (Some(error), _) => error.kind.as_str(),
         (None, Some(status)) => number.format(status),
-        (None, None) if record.outcome == OutcomeName::Skipped => "skipped",
         (None, None) => "-",
     }
 }
