@@ -90,6 +90,11 @@ fn all(head: &ResponseHead) -> Option<HeaderValue> {
 /// # Errors
 /// `protocol` when the transfer has a coding that can't be undone.
 pub fn undone(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> {
+    // Looked for by themselves, since most responses have neither.
+    let has = |name| head.headers.contains_key(name);
+    if !has(header::CONTENT_ENCODING) && !has(header::TRANSFER_ENCODING) {
+        return Ok(Vec::new());
+    }
     let mut undone = content(head);
     undone.extend(transfer_codings(head)?);
     Ok(undone)

@@ -23,6 +23,10 @@ pub fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
 
 /// What tells the request of a job apart from others to the same URL.
 pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
+    let is_plain_run = options.method == Method::GET && !options.with_body;
+    if is_plain_run && job.wish.is_none() && job.credentials.is_none() {
+        return None;
+    }
     let (method, with_body) = request_of(job, options);
     let own = job.wish.as_ref().and_then(|wish| wish.body.as_ref());
     let body = match own {
