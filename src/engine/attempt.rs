@@ -53,7 +53,7 @@ pub enum Step<F> {
 enum Verdict {
     /// The body is wanted: the whole of it, or the rest.
     Take(Option<Rest>),
-    Complete(Part),
+    Complete(Box<Part>),
     Unchanged,
     StartOver,
     Redirected(Redirect),
@@ -287,7 +287,7 @@ fn judge(
                 Expectation::new(attempt, false).announced(Some(total))?;
                 return Ok(Verdict::Take(Some(Rest { length, total })));
             }
-            Answer::Complete => return Ok(Verdict::Complete(part.clone())),
+            Answer::Complete => return Ok(Verdict::Complete(Box::new(part.clone()))),
             Answer::Useless => return Ok(Verdict::StartOver),
             Answer::Other => {}
         }
