@@ -2,22 +2,19 @@
 //! not at all.
 
 use std::future::Future;
-use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::StatusCode;
-use siphasher::sip::SipHasher13;
 
 use super::attempt::{self, Step};
-use super::request::request_of;
-use super::{Engine, EngineOptions, RunClock, settle, verdict};
+use super::{Engine, RunClock, failure, settle, verdict};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, Before, Feedback, FetchError, RedirectProblem, ResponseHead, Route, Saved, Sha256,
-    Try, TryOutcome, Unheard, Wire, add_try, after, human_duration, now,
+    Try, TryOutcome, Unheard, Wire, add_try, now,
 };
-use crate::schedule::{Decision, Lease, Situation};
+use crate::schedule::Lease;
 use crate::store::{BodyFile, BodyStore, Done};
 
 /// How often a request is sent again at most without being charged as an attempt: a busy
@@ -71,7 +68,7 @@ impl Ended {
     }
 
     /// There will be another attempt, which may start at `again`.
-    fn goes_back<T, S>(
+    pub fn goes_back<T, S>(
         &mut self,
         engine: &Engine<T, S>,
         outcome: TryOutcome,
@@ -181,7 +178,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
             if engine.is_too_long(&redirect) {
                 let problem = RedirectProblem::TooLong(redirect.length());
                 let error = FetchError::Redirect { problem };
-                return failed(engine, lease, ended, error, &mut feedback).await;
+                return failure::failed(engine, lease, ended, error, &mut feedback).await;
             }
             redirect.apply(&mut ended.attempt);
             ended.attempt.route = Route::Usual;
@@ -197,7 +194,7 @@ pub async fn go_on<T: Transport, S: BodyStore>(
         Err(error) => {
             ended.drop_part(engine, !attempt::spoils(&error));
             let Some(route) = ended.free_resend(&error) else {
-                return failed(engine, lease, ended, error, &mut feedback).await;
+                return failure::failed(engine, lease, ended, error, &mut feedback).await;
             };
             ended.attempt.route = route;
             ended.is_resent(engine).resends += 1;
@@ -248,182 +245,4 @@ async fn make_final<T: Transport, S: BodyStore, C: Future<Output = ()>>(
     });
     commit(done).await;
     lease.settle(feedback);
-}
-
-async fn failed<T: Transport, S: BodyStore>(
-    engine: &Engine<T, S>,
-    lease: Lease,
-    mut ended: Ended,
-    error: FetchError,
-    feedback: &mut Feedback,
-) {
-    let attempt = &mut ended.attempt;
-    // What is simulated must not hang on what others met before.
-    let host = lease.start().filter(|_| !attempt.simulated);
-    let decision = engine.retry.decide(&Situation {
-        error: &error,
-        idempotent: attempt.method.is_idempotent(),
-        retries_used: attempt.before().retries_used,
-        holds: attempt.before().holds,
-        refusals: host.map_or(0, |host| host.refusals),
-        limits_by_503: host.is_some_and(|host| host.limits_by_503),
-        is_throttled: ended.wire.is_throttled(),
-        waited: attempt.before().waited,
-        jitter: jitter(engine.options.seed, attempt),
-    });
-    let (wait, uses_retry, holds_host) = match decision {
-        Decision::GiveUp { note } => {
-            let error = with_note(error, note);
-            return give_up(engine, lease, ended, error, feedback).await;
-        }
-        Decision::Retry(wait) => (wait, true, false),
-        Decision::Hold(wait) => (wait, false, true),
-        Decision::BackOff(wait) => (wait, true, true),
-        Decision::Poll(wait) => return poll(engine, lease, ended, wait, feedback),
-    };
-    let end = now();
-    let until = after(end, wait);
-    let outcome = TryOutcome::Failed(error.kind());
-    let before = ended.goes_back(engine, outcome, end, until);
-    before.retries_used += u32::from(uses_retry);
-    before.holds += u32::from(!uses_retry);
-    before.resends = 0;
-    before.waited = before.waited.saturating_add(wait);
-    let attempt = &mut ended.attempt;
-    attempt.again = true;
-    attempt.route = Route::Usual;
-    tracing::info!(
-        url = attempt.url().as_str(),
-        "{error}; {} in {}",
-        if holds_host {
-            "its host again"
-        } else {
-            "again"
-        },
-        human_duration(wait)
-    );
-    if holds_host {
-        feedback.hold = Some(until);
-    }
-    start_over(attempt, &engine.options);
-    lease.park(ended.attempt, until, feedback);
-}
-
-/// The next attempt asks the URL of the list again, since where its redirects led may be what
-/// failed. Not where that would send again what changes something there: it was answered.
-/// Tells whether it does.
-fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
-    let (method, with_body) = request_of(&attempt.job, options);
-    let may_start_over = method.is_idempotent();
-    if may_start_over {
-        attempt.restart(method, with_body);
-    }
-    may_start_over
-}
-
-/// An attempt that is not sent, since its host was given up. Where a redirect has led there, the
-/// URL of the list may lead elsewhere next time.
-pub async fn reject<T: Transport, S: BodyStore>(
-    engine: &Engine<T, S>,
-    mut attempt: Box<Attempt>,
-    error: FetchError,
-) {
-    let before = attempt.before();
-    let decision = engine.retry.decide(&Situation {
-        error: &error,
-        idempotent: attempt.method.is_idempotent(),
-        retries_used: before.retries_used,
-        holds: before.holds,
-        refusals: 0,
-        limits_by_503: false,
-        is_throttled: false,
-        waited: before.waited,
-        jitter: jitter(engine.options.seed, &attempt),
-    });
-    let wait = match decision {
-        Decision::Retry(wait) | Decision::Hold(wait) | Decision::BackOff(wait) => Some(wait),
-        Decision::Poll(_) | Decision::GiveUp { .. } => None,
-    };
-    let wait = wait.filter(|_| attempt.hop.is_some() && start_over(&mut attempt, &engine.options));
-    let Some(wait) = wait else {
-        let settled = settle::given_up(attempt, error, &engine.options, &engine.clock);
-        return engine.settle_unsent(settled).await;
-    };
-    let now = now();
-    let until = after(now, wait);
-    if engine.options.keep_tries {
-        attempt.is_ready(engine.clock.since_start(until));
-    }
-    let before = attempt.goes_back(now);
-    before.retries_used += 1;
-    before.waited = before.waited.saturating_add(wait);
-    attempt.again = true;
-    attempt.route = Route::Usual;
-    engine.scheduler.park(attempt, until);
-}
-
-/// What was asked for is still being made: nothing has failed, and the same request goes to the
-/// same place again, also after redirects. To begin at their start could order it anew.
-fn poll<T, S>(
-    engine: &Engine<T, S>,
-    lease: Lease,
-    mut ended: Ended,
-    wait: Duration,
-    feedback: &Feedback,
-) {
-    let end = now();
-    let until = after(end, wait);
-    let before = ended.goes_back(engine, TryOutcome::GoesOn, end, until);
-    before.resends = 0;
-    before.waited = before.waited.saturating_add(wait);
-    tracing::info!(
-        url = ended.attempt.url().as_str(),
-        "202: still being made; asked again in {}",
-        human_duration(wait)
-    );
-    lease.park(ended.attempt, until, feedback);
-}
-
-/// The job has failed for good.
-async fn give_up<T: Transport, S: BodyStore>(
-    engine: &Engine<T, S>,
-    lease: Lease,
-    ended: Ended,
-    error: FetchError,
-    feedback: &Feedback,
-) {
-    let settled = settle::settled(ended, Err(error), now(), &engine.options, &engine.clock);
-    // First the record, then the slot: what is cut off between the two was reported.
-    engine.settle(settled).await;
-    lease.settle(feedback);
-}
-
-fn with_note(error: FetchError, note: Option<String>) -> FetchError {
-    match (error, note) {
-        (
-            FetchError::Status {
-                status,
-                retry_after,
-                ..
-            },
-            Some(note),
-        ) => FetchError::Status {
-            status,
-            retry_after,
-            note: Some(note.into()),
-        },
-        (error, _) => error,
-    }
-}
-
-/// In 0..1. From the seed, when there is one, so that a rehearsal repeats to the wait.
-fn jitter(seed: Option<u64>, attempt: &Attempt) -> f64 {
-    let Some(seed) = seed else {
-        return fastrand::f64();
-    };
-    let mut hash = SipHasher13::new_with_keys(seed, 1);
-    hash.write(attempt.url().as_str().as_bytes());
-    hash.write_u32(attempt.number);
-    // 53 bits are what an f64 holds exactly.
-    (hash.finish() >> 11) as f64 / (1u64 << 53) as f64
 }

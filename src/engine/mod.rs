@@ -8,6 +8,7 @@ mod clock;
 mod coding;
 mod end;
 mod expect;
+mod failure;
 mod feed;
 #[cfg(test)]
 mod fuzz;

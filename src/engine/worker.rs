@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::end::{self, Ended};
-use super::{Engine, attempt};
+use super::{Engine, attempt, failure};
 use crate::fetch::Transport;
 use crate::model::{Attempt, Live, Part, Wire, now};
 use crate::schedule::{Lease, Next};
@@ -25,7 +25,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
         while let Some(next) = engine.scheduler.next().await {
             match next {
                 Next::Run(lease) => work_off(&engine, lease).await,
-                Next::Fail(attempt, error) => end::reject(&engine, attempt, error).await,
+                Next::Fail(attempt, error) => failure::reject(&engine, attempt, error).await,
             }
         }
     };
