@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::coding;
 use super::expect::Expectation;
 use super::windows::{Share, Windows};
-use crate::fetch::{Body, Decoder};
+use crate::fetch::{Body, Decoder, codings};
 use crate::model::{Cause, FetchError, Live, ResponseHead, now};
 use crate::store::BodyFile;
 
@@ -68,12 +68,80 @@ pub async fn take_body<B: Body, F: BodyFile>(
         }
         // Nothing to undo: the body is taken as it comes.
         _ => {
+            let mut watch = EndWatch::new(head, sink)?;
             while let Some(chunk) = wire.next().await? {
+                if let Some(watch) = &mut watch {
+                    watch.see(chunk.clone()).await?;
+                }
                 sink.write(chunk).await?;
+            }
+            if let Some(watch) = watch {
+                watch.end(wire.received).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Watches where a coded body ends that is stored as it comes. Where nothing but the end of the
+/// connection ends it, only the coding itself tells whether it is whole.
+struct EndWatch<'a> {
+    /// Until it can't tell: the body is not what its coding says, or unpacks to far too much.
+    decoder: Option<Decoder>,
+    share: Share<'a>,
+    unpacked: u64,
+    limit: u64,
+}
+
+impl<'a> EndWatch<'a> {
+    fn new<F>(head: &ResponseHead, sink: &Sink<'a, F>) -> Result<Option<Self>, FetchError> {
+        let kept = head.kept_coding.as_ref().filter(|_| !head.marks_end());
+        let Some(codings) = kept.and_then(|_| codings(&head.headers)) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            decoder: Some(Decoder::new(&codings)?),
+            share: sink.windows.share(),
+            unpacked: 0,
+            limit: sink.limit,
+        }))
+    }
+
+    async fn see(&mut self, chunk: Bytes) -> Result<(), FetchError> {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.feed(chunk);
+        }
+        self.unpack().await
+    }
+
+    async fn end(mut self, received: u64) -> Result<(), FetchError> {
+        if let Some(decoder) = &mut self.decoder {
+            let expected = None;
+            decoder.end(Some(FetchError::Truncated { received, expected }));
+        }
+        self.unpack().await
+    }
+
+    async fn unpack(&mut self) -> Result<(), FetchError> {
+        while let Some(decoder) = &mut self.decoder {
+            if decoder.may_leap() {
+                self.share.before_leap().await?;
+            }
+            match decoder.next() {
+                Ok(Some(piece)) => self.unpacked += piece.len() as u64,
+                Ok(None) => return Ok(()),
+                Err(error @ FetchError::Truncated { .. }) => return Err(error),
+                // The bytes are the file, whatever they are.
+                Err(_) => self.unpacked = u64::MAX,
+            }
+            self.share.after(decoder.remembered()).await?;
+            if self.unpacked > self.limit {
+                self.decoder = None;
+            }
+            tokio::task::consume_budget().await;
+        }
+        Ok(())
+    }
 }
 
 /// Passes on all that can be decoded so far.

@@ -112,8 +112,8 @@ impl HttpTransport {
                 }
             }
         }
-        if let Some(set) = attempt.cookies() {
-            add_cookies(&mut headers, set);
+        if let Some(cookies) = attempt.cookies() {
+            add_cookies(&mut headers, cookies.header(), cookies.removed());
         }
         if self.descriptors.are_scarce() {
             // On HTTP/2, where it means nothing, hyper takes it out.
@@ -251,23 +251,33 @@ fn ask_for_plain_bytes(headers: &mut HeaderMap, own: &HeaderMap) {
     }
 }
 
-/// Cookies that were set on the way take the place of the user's own of the same name.
-fn add_cookies(headers: &mut HeaderMap, set: &str) {
-    let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
-    let names: Vec<_> = set.split("; ").map(|pair| name(pair.as_bytes())).collect();
-    let mut value = Vec::new();
-    for own in headers.get_all(header::COOKIE) {
-        for pair in own.as_bytes().split(|byte| *byte == b';') {
-            let pair = pair.trim_ascii();
-            if !pair.is_empty() && !names.contains(&name(pair)) {
-                value.extend_from_slice(pair);
-                value.extend_from_slice(b"; ");
-            }
-        }
+/// Cookies that were set on the way take the place of the user's own of the same name; those that
+/// were taken away go.
+fn add_cookies(headers: &mut HeaderMap, set: Option<&[u8]>, removed: &[Box<[u8]>]) {
+    if set.is_none() && removed.is_empty() {
+        return;
     }
-    value.extend_from_slice(set.as_bytes());
+    let pairs = |value: &HeaderValue| -> Vec<Vec<u8>> {
+        let pairs = value.as_bytes().split(|byte| *byte == b';');
+        let pairs = pairs.map(|pair| pair.trim_ascii().to_vec());
+        pairs.filter(|pair| !pair.is_empty()).collect()
+    };
+    let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(Box::from);
     // What came as a header value can go as one.
-    if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+    let set = set.and_then(|set| HeaderValue::from_bytes(set).ok());
+    let set = set.as_ref().map(pairs).unwrap_or_default();
+    let gone: Vec<Box<[u8]>> = set
+        .iter()
+        .filter_map(|pair| name(pair))
+        .chain(removed.iter().cloned())
+        .collect();
+    let own = headers.get_all(header::COOKIE).iter().flat_map(pairs);
+    let own = own.filter(|pair| name(pair).is_none_or(|name| !gone.contains(&name)));
+    let all: Vec<_> = own.chain(set.iter().cloned()).collect();
+    headers.remove(header::COOKIE);
+    if let Ok(mut value) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+        && !all.is_empty()
+    {
         value.set_sensitive(true);
         headers.insert(header::COOKIE, value);
     }
@@ -434,13 +444,13 @@ mod tests {
         for (own, expected) in [
             (&[][..], "a=1; b=2"),
             (&["x=0"], "x=0; a=1; b=2"),
-            (&["a=0; x=0;b=9", "y=3; a"], "x=0; y=3; a=1; b=2"),
+            (&["a=0; x=0;b=9", "y=3; a; gone=1"], "x=0; y=3; a=1; b=2"),
         ] {
             let mut headers = HeaderMap::new();
             for own in own {
                 headers.append(header::COOKIE, HeaderValue::from_static(own));
             }
-            add_cookies(&mut headers, "a=1; b=2");
+            add_cookies(&mut headers, Some(b"a=1; b=2"), &[Box::from(&b"gone"[..])]);
             let sent: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
             assert_eq!(sent, [expected]);
             assert!(sent[0].is_sensitive());

@@ -214,10 +214,10 @@ impl Attempt {
         (self.asks_plainly() && self.part.is_none()).then_some(known)
     }
 
-    /// The cookies that the redirects before have set for this URL, as a `Cookie` header.
+    /// The cookies that the redirects before have set.
     #[must_use]
-    pub fn cookies(&self) -> Option<&str> {
-        self.hop.as_ref()?.cookies.header()
+    pub fn cookies(&self) -> Option<&ChainCookies> {
+        self.hop.as_ref().map(|hop| &hop.cookies)
     }
 
     /// Whether credentials and the user's own headers may go along.

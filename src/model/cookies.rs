@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use cookie_store::{CookieStore, RawCookie};
+use cookie_store::{CookieError, CookieStore, RawCookie, StoreAction};
 use http::{HeaderMap, header};
 use url::Url;
 
@@ -18,7 +18,9 @@ pub struct ChainCookies {
     /// None until one is set: few redirects do.
     store: Option<Box<CookieStore>>,
     /// What goes to the URL that comes next, as a `Cookie` header.
-    header: Option<Box<str>>,
+    header: Option<Box<[u8]>>,
+    /// Names of cookies that a server has taken away, and that may be the user's own.
+    removed: Vec<Box<[u8]>>,
     /// Bytes of the lines that were taken.
     bytes: usize,
 }
@@ -35,20 +37,26 @@ impl ChainCookies {
     pub fn after(&self, from: &Url, headers: &HeaderMap, to: &Url) -> Self {
         let mut cookies = self.clone();
         for line in headers.get_all(header::SET_COOKIE) {
-            // What is no UTF-8 could not be sent back as it came.
-            let text = std::str::from_utf8(line.as_bytes()).ok();
-            if let Some(text) = text.filter(|text| text.len() <= MAX_COOKIE_BYTES) {
+            if line.len() <= MAX_COOKIE_BYTES {
+                // Any charset may come, and goes back byte for byte.
+                let text: String = line.as_bytes().iter().copied().map(char::from).collect();
                 cookies.set(text, from);
             }
         }
-        cookies.header = cookies.header_for(to).map(String::into_boxed_str);
+        cookies.header = cookies.header_for(to).map(|header| bytes_of(&header));
         cookies
     }
 
     /// The `Cookie` header for the URL that comes next.
     #[must_use]
-    pub fn header(&self) -> Option<&str> {
+    pub fn header(&self) -> Option<&[u8]> {
         self.header.as_deref()
+    }
+
+    /// Names of cookies that a server has taken away.
+    #[must_use]
+    pub fn removed(&self) -> &[Box<[u8]>] {
+        &self.removed
     }
 
     /// Bytes that a server has made it keep.
@@ -57,8 +65,9 @@ impl ChainCookies {
         self.bytes + self.header.as_ref().map_or(0, |header| header.len())
     }
 
-    fn set(&mut self, line: &str, from: &Url) {
-        let Ok(mut cookie) = RawCookie::parse(line.to_owned()) else {
+    fn set(&mut self, line: String, from: &Url) {
+        let length = line.len();
+        let Ok(mut cookie) = RawCookie::parse(line) else {
             return;
         };
         if is_for_public_suffix(&cookie) {
@@ -71,12 +80,19 @@ impl ChainCookies {
         let store = self.store.get_or_insert_default();
         let is_full = store.iter_any().count() >= MAX_COOKIES;
         let is_known = store.iter_any().any(|known| known.name() == cookie.name());
-        if is_full && !is_known {
+        if (is_full && !is_known) || self.removed.len() >= MAX_COOKIES {
             return;
         }
-        // It may be for another domain, or have expired: then it is not kept.
-        if store.insert_raw(&cookie, from).is_ok() {
-            self.bytes += line.len();
+        let name = bytes_of(cookie.name());
+        self.removed.retain(|removed| *removed != name);
+        match store.insert_raw(&cookie, from) {
+            Ok(StoreAction::ExpiredExisting) | Err(CookieError::Expired) => {
+                self.bytes += name.len();
+                self.removed.push(name);
+            }
+            Ok(_) => self.bytes += length,
+            // It is for another domain, for one.
+            Err(_) => {}
         }
     }
 
@@ -96,6 +112,14 @@ impl ChainCookies {
             .collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
+}
+
+/// The bytes that a text was made of, one for each character.
+fn bytes_of(text: &str) -> Box<[u8]> {
+    // None of them is above 255.
+    text.chars()
+        .map(|c| u8::try_from(c).unwrap_or(b'?'))
+        .collect()
 }
 
 /// Whether it asks to be sent to every site below a suffix under which anybody can have one, such
@@ -124,7 +148,8 @@ mod tests {
             headers.append(header::SET_COOKIE, HeaderValue::from_str(line).unwrap());
         }
         let cookies = ChainCookies::default().after(&url(from), &headers, &url(to));
-        cookies.header().map(str::to_owned)
+        let header = cookies.header();
+        header.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
     #[test]
@@ -200,11 +225,14 @@ mod tests {
         };
         let here = url("http://a.test/");
         let first = ChainCookies::default().after(&here, &set("k=1"), &here);
-        assert_eq!(first.header(), Some("k=1"));
+        assert_eq!(first.header(), Some(&b"k=1"[..]));
         let second = first.after(&here, &set("k=2"), &here);
-        assert_eq!(second.header(), Some("k=2"));
+        assert_eq!(second.header(), Some(&b"k=2"[..]));
+        assert!(second.removed().is_empty());
         let third = second.after(&here, &set("k=; Max-Age=0"), &here);
         assert_eq!(third.header(), None);
+        assert_eq!(third.removed(), [Box::from(&b"k"[..])]);
+        assert_eq!(third.after(&here, &set("k=4"), &here).removed().len(), 0);
     }
 
     #[test]
@@ -229,8 +257,21 @@ mod tests {
         let here = url("http://a.test/");
         let cookies = ChainCookies::default().after(&here, &headers, &here);
         let header = cookies.header().unwrap();
-        assert_eq!(header.matches('=').count(), MAX_COOKIES);
+        let count = header.iter().filter(|byte| **byte == b'=').count();
+        assert_eq!(count, MAX_COOKIES);
         assert!(cookies.weight() < 2 * MAX_COOKIES * MAX_COOKIE_BYTES);
+    }
+
+    #[test]
+    fn bytes_of_any_charset_go_back_as_they_came() {
+        let mut headers = HeaderMap::new();
+        let lines: [&[u8]; 2] = [b"a=caf\xe9; Path=/", "b=caf\u{e9}; Path=/".as_bytes()];
+        for line in lines {
+            headers.append(header::SET_COOKIE, HeaderValue::from_bytes(line).unwrap());
+        }
+        let here = url("http://a.test/");
+        let cookies = ChainCookies::default().after(&here, &headers, &here);
+        assert_eq!(cookies.header(), Some(&b"a=caf\xe9; b=caf\xc3\xa9"[..]));
     }
 
     #[test]

@@ -41,10 +41,9 @@ enum Failure {
 impl Failure {
     fn includes(self, kind: ErrorKind, status: Option<u16>) -> bool {
         match self {
-            Self::Status(code) => kind == ErrorKind::Status && status == Some(code),
-            Self::Class(first) => {
-                kind == ErrorKind::Status && status.is_some_and(|code| code / 100 == first)
-            }
+            // That of the server, or that of a proxy which refused the way to it.
+            Self::Status(code) => status == Some(code),
+            Self::Class(first) => status.is_some_and(|code| code / 100 == first),
             // A 202 is asked again for another reason: it has not failed.
             Self::Kind(ErrorKind::Status) => kind == ErrorKind::Status && status != Some(202),
             Self::Kind(own) => own == kind,
@@ -80,7 +79,8 @@ impl RetryRules {
     /// What the list says about this failure, if it names it.
     #[must_use]
     pub fn listed(&self, error: &FetchError) -> Option<bool> {
-        self.find(error.kind(), error.status().map(|status| status.as_u16()))
+        let status = error.status().or_else(|| error.proxy_status());
+        self.find(error.kind(), status.map(|status| status.as_u16()))
     }
 
     /// What the list says about 202 Accepted.

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::support::{Run, Server, path, response, scripted};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use crate::support::{Out, Run, Server, path, response, scripted};
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut coder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -119,4 +121,38 @@ fn a_coding_that_is_cut_off_with_its_connection_is_tried_again() {
     let came = gzip(&body).len() - 4;
     let message = format!("the body was cut off: {came} bytes came, without the end of the body");
     assert_eq!((error.message, error.transient), (message, true));
+}
+
+/// Where only the end of the connection ends it, the coding itself tells whether it is whole.
+#[test]
+fn a_packed_file_that_is_cut_off_is_tried_again() {
+    let mut whole = GzEncoder::new(Vec::new(), Compression::none());
+    whole.write_all(&[b'x'; 300_000]).unwrap();
+    let whole = whole.finish().unwrap();
+    for (path, args) in [
+        ("/a.tar.gz", &[][..]),
+        ("/page", &["--raw"]),
+        ("/dl?type", &[]),
+    ] {
+        for cut in [1, 2000, whole.len() - 20] {
+            let (body, seen) = (whole.clone(), AtomicUsize::new(0));
+            let server = Server::start(move |connection| {
+                connection.request()?;
+                let is_first = seen.fetch_add(1, SeqCst) == 0;
+                let body = if is_first { &body[..cut] } else { &body };
+                connection.send(
+                    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: application/gzip\r\n\r\n",
+                )?;
+                connection.send(body)
+            });
+            let out = Out::new();
+            let done = out
+                .run()
+                .args(args.iter().copied())
+                .arg(server.url(path))
+                .expect_exit(0);
+            assert_eq!(done.record().attempts, 2, "{path} cut at {cut}");
+            assert!(out.body(done.record()) == whole);
+        }
+    }
 }

@@ -233,6 +233,26 @@ async fn a_cookie_that_was_set_takes_the_place_of_the_users_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_a_redirect_takes_away_is_not_sent_even_if_it_is_the_users_own() {
+    let server = MockServer::start().await;
+    let fresh = redirect("/x").insert_header("set-cookie", "sess=; Path=/; Max-Age=0");
+    get("/x")
+        .and(header("cookie", "sess=stale; own=1"))
+        .respond_with(fresh)
+        .expect(1)
+        .mount(&server)
+        .await;
+    get("/x")
+        .and(header("cookie", "own=1"))
+        .respond_with(ResponseTemplate::new(200))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let url = format!("{}/x", server.uri());
+    go(Run::new().args(["-HCookie: sess=stale; own=1", &url]), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cookie_goes_to_no_other_site() {
     let (home, abroad) = (MockServer::start().await, MockServer::start().await);
     // Ports do not tell cookies apart (RFC 6265 §8.5), hosts do.
