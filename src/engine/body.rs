@@ -24,7 +24,7 @@ const CODING_COST: u64 = 1 << 20;
 
 /// Bytes of a coded body that are gathered before its decoder is made: decoders take megabytes,
 /// and most bodies are smaller than this, so that they need one only for a moment.
-const GATHERED: u64 = 128 << 10;
+const GATHERED: u64 = 64 << 10;
 
 /// What a partial answer brings.
 #[derive(Clone, Copy)]
