@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use super::connect::{Made, Watch, is_retry, port_of_call};
 use super::descriptors::Descriptors;
 use super::dns::Resolver;
+use super::habits::Leniency;
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::Proxies;
 use super::tls;
@@ -43,17 +44,22 @@ const MAX_HEADER_LINES: usize = 1000;
 pub struct Variant {
     /// Over HTTP/1.1, whatever else the server offers.
     pub http1: bool,
-    /// Header lines that are no HTTP are passed over.
-    pub lenient: bool,
+    /// Which header lines are taken.
+    pub leniency: Leniency,
     /// Over a connection that nothing was sent over before.
     pub fresh: bool,
 }
 
 impl Variant {
-    const COUNT: usize = 8;
+    const COUNT: usize = 12;
 
     fn index(self) -> usize {
-        usize::from(self.http1) | usize::from(self.lenient) << 1 | usize::from(self.fresh) << 2
+        let leniency = match self.leniency {
+            Leniency::Strict => 0,
+            Leniency::Patient => 1,
+            Leniency::Lenient => 2,
+        };
+        usize::from(self.http1) | usize::from(self.fresh) << 1 | leniency << 2
     }
 }
 
@@ -172,9 +178,9 @@ impl Maker {
     fn make(&self, variant: Variant) -> Result<Generation, TransportError> {
         let made = Made::new(AtomicUsize::new(0));
         let mut builder = self.builder(&made, variant.http1);
-        if variant.lenient {
+        if variant.leniency > Leniency::Strict {
             builder = builder
-                .http1_ignore_invalid_headers_in_responses(true)
+                .http1_ignore_invalid_headers_in_responses(variant.leniency == Leniency::Lenient)
                 .http1_allow_obsolete_multiline_headers_in_responses(true)
                 .http1_allow_spaces_after_header_name_in_responses(true)
                 .http1_max_headers(MAX_HEADER_LINES);

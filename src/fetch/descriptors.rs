@@ -19,6 +19,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A connection that has waited this long may take half of the headroom, too: files that were
 /// opened since the first connection stay open.
 const HEADROOM_AFTER: Duration = Duration::from_millis(100);
+/// One that has waited this long may take whatever is left: what it waits for may not be connections
+/// at all, and then nothing would ever come free.
+const ALL_AFTER: Duration = Duration::from_secs(5);
 /// Longest wait for a descriptor. Requests that run end by clocks of their own and idle
 /// connections after seconds, so this passes only where long bodies hold all there are.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(60);
@@ -153,10 +156,10 @@ impl Descriptors {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
             let waited = start.elapsed();
-            let spare = if waited < HEADROOM_AFTER {
-                0
-            } else {
-                self.limits().spare
+            let spare = match self.limits().spare {
+                _ if waited < HEADROOM_AFTER => 0,
+                half if waited < ALL_AFTER => half,
+                half => half * 2 + 1,
             };
             if let Some(room) = self.take(spare) {
                 waits(false);

@@ -16,7 +16,7 @@ use super::clients::{Clients, Variant};
 use super::connect::{CALL, Call};
 use super::descriptors::Descriptors;
 use super::guard::{NotPublic, check_literal};
-use super::habits::{Habit, HostHabits};
+use super::habits::{Habit, HostHabits, Leniency};
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::received::HttpBody;
 use super::{Response, Transport};
@@ -137,8 +137,14 @@ impl HttpTransport {
         let habit = self.habits.of(attempt.url());
         Variant {
             http1: habit.http1,
-            lenient: habit.lenient && attempt.route != Route::Strict,
-            fresh: attempt.route == Route::Fresh,
+            leniency: match attempt.route {
+                Route::Usual | Route::Fresh => habit.leniency,
+                Route::Patient | Route::LastPatient => Leniency::Patient,
+                Route::Lenient => Leniency::Lenient,
+            },
+            // What may not be sent twice must not meet a connection that is just being closed.
+            fresh: attempt.route == Route::Fresh
+                || (habit.closes && !attempt.method.is_idempotent()),
         }
     }
 
@@ -180,7 +186,7 @@ impl HttpTransport {
         attempt: &Attempt,
         wire: &Wire,
     ) {
-        let may_be_lenient = !variant.lenient && attempt.route != Route::Strict;
+        let learn = |habit| self.habits.add(attempt.url(), habit);
         if was_throttled(error) {
             wire.mark_throttled();
         }
@@ -188,29 +194,31 @@ impl HttpTransport {
             wire.mark_unheard(Unheard::TurnedAway);
         } else if self.may_use_http1 && wants_http1(error) {
             let http1 = true;
-            self.habits.add(
-                attempt.url(),
-                Habit {
-                    http1,
-                    ..Habit::default()
-                },
-            );
+            learn(Habit {
+                http1,
+                ..Habit::default()
+            });
             wire.mark_unheard(Unheard::Http1Required);
         } else if !error.is_connect() && was_reused(error, wire) && connection_died(error) {
-            wire.mark_unheard(if is_http2(error) {
-                Unheard::StaleShared
-            } else {
-                Unheard::Stale
+            if is_http2(error) {
+                return wire.mark_unheard(Unheard::StaleShared);
+            }
+            let closes = true;
+            learn(Habit {
+                closes,
+                ..Habit::default()
             });
-        } else if may_be_lenient && is_broken_head(error) {
-            let lenient = true;
-            self.habits.add(
-                attempt.url(),
-                Habit {
-                    lenient,
-                    ..Habit::default()
-                },
-            );
+            wire.mark_unheard(Unheard::Stale);
+        } else if is_broken_head(error) {
+            let leniency = match variant.leniency {
+                Leniency::Strict => Leniency::Patient,
+                Leniency::Patient if attempt.route != Route::LastPatient => Leniency::Lenient,
+                Leniency::Patient | Leniency::Lenient => return,
+            };
+            learn(Habit {
+                leniency,
+                ..Habit::default()
+            });
             wire.mark_unheard(Unheard::BrokenHead);
         }
     }
@@ -332,10 +340,11 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        if variant.lenient {
+        let mut body = HttpBody::new(response, &head, Arc::clone(wire));
+        if variant.leniency == Leniency::Lenient {
             check_framing(&head, attempt, wire)?;
+            body.doubt_framing(&head);
         }
-        let body = HttpBody::new(response, &head, Arc::clone(wire));
         Ok(Response { head, body })
     }
 }

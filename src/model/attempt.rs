@@ -32,11 +32,14 @@ pub enum Route {
     Usual,
     /// Over a new connection, since the last one turned out to be dead, or was the wrong one.
     Fresh,
+    /// With a client that takes header lines which only need some patience: folded ones, ones with
+    /// a blank before the colon, and many of them.
+    Patient,
     /// With a client that passes over header lines that are no HTTP.
     Lenient,
-    /// With a client that does not, although its host usually needs it: the other one could not
-    /// tell where the body ends.
-    Strict,
+    /// With the patient client, although its host usually needs the lenient one: that one could
+    /// not tell where the body ends.
+    LastPatient,
 }
 
 /// What the attempts before have cost their job.

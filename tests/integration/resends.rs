@@ -170,11 +170,9 @@ fn a_header_line_that_is_no_http_is_passed_over() {
             .urls(urls)
             .expect_exit(0);
         assert!(done.records.iter().all(|record| record.bytes == Some(5)));
-        assert_eq!(
-            server.requests().len(),
-            11,
-            "{line}: the host is known after the first one"
-        );
+        // A patient client first, then one that passes over the line; then the host is known.
+        let is_lost = !["X-Powered : asp", "X-A: one\r\n two"].contains(&line);
+        assert_eq!(server.requests().len(), 11 + usize::from(is_lost), "{line}");
     }
 }
 
@@ -187,6 +185,61 @@ fn heads_of_250_cookies_are_taken() {
     });
     let done = Run::new().arg(server.url("/")).expect_exit(0);
     assert_eq!(done.record().bytes, Some(5));
+}
+
+/// What only needs patience hides no length: a body may end by closing all the same.
+#[test]
+fn lines_that_need_patience_may_stand_before_a_body_without_a_length() {
+    let many = vec!["Set-Cookie: a=1"; 250].join("\r\n");
+    for lines in ["X-P : a".to_owned(), "X-A: a\r\n b".to_owned(), many] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            connection.send(format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n0123456789").as_bytes())
+        });
+        let urls = (0..3).map(|n| server.url(&format!("/{n}")));
+        let done = Run::new()
+            .args(["-j1", "--retries=0"])
+            .urls(urls)
+            .expect_exit(0);
+        assert!(done.records.iter().all(|record| record.bytes == Some(10)));
+    }
+}
+
+#[test]
+fn chunks_are_not_taken_for_the_body_where_the_line_that_says_so_is_flawed() {
+    for line in [
+        "Transfer-Encoding: chunked\u{1}",
+        "Transfer -Encoding: chunked",
+        "Transfer-Encoding chunked",
+        "X A: b\r\nTransfer-Encoding\u{1}: chunked",
+    ] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            let head = format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 20\r\n\r\n");
+            connection.send(head.as_bytes())?;
+            connection.send(b"5\r\nhello\r\n0\r\n\r\n.....")
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{line}");
+    }
+}
+
+#[test]
+fn a_post_goes_over_a_new_connection_where_the_host_closes_them() {
+    let server = closing(Duration::from_millis(20));
+    let warm = (0..3).map(|n| server.url(&format!("/{n}")));
+    let posts = (0..40).map(|n| server.url(&format!("/post/{n}")));
+    let lines: String = warm
+        .map(|url| format!("{{\"url\":\"{url}\"}}\n"))
+        .chain(posts.map(|url| format!("{{\"url\":\"{url}\",\"body\":\"x\"}}\n")))
+        .collect();
+    let done = Run::new()
+        .args(["-j1", "--retries=0", "--input-format=jsonl"])
+        .stdin(lines)
+        .go();
+    // At most the one by which it was found out.
+    let lost = done.records.iter().filter(|record| !record.ok).count();
+    assert!(lost <= 1, "{}", done.stdout);
 }
 
 #[test]
