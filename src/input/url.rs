@@ -130,7 +130,14 @@ fn holds_password(url: &Url) -> bool {
         return false;
     }
     let rest = rest.replace('\\', "/");
+    let host = url.host_str().unwrap_or_default();
     rest.match_indices("//").any(|(at, slashes)| {
+        // Two slashes alone begin no URL: paths have them, and names such as `a:b@2x.png` behind.
+        let before = rest.get(..at).unwrap_or_default().to_ascii_lowercase();
+        let is_doubled = before.is_empty() && matches!(host, "http" | "https");
+        if !(is_doubled || before.ends_with(':') || before.ends_with("%3a")) {
+            return false;
+        }
         let authority = rest.get(at + slashes.len()..).unwrap_or_default();
         let authority = authority.trim_start_matches('/');
         let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
