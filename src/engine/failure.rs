@@ -57,7 +57,7 @@ pub async fn failed<T: Transport, S: BodyStore>(
     attempt.again = true;
     attempt.route = Route::Usual;
     tracing::info!(
-        url = attempt.url().as_str(),
+        url = &*attempt.shown_url(),
         "{error}; {} in {}",
         if holds_host {
             "its host again"
@@ -141,7 +141,7 @@ fn poll<T, S>(
     before.resends = 0;
     before.waited = before.waited.saturating_add(wait);
     tracing::info!(
-        url = ended.attempt.url().as_str(),
+        url = &*ended.attempt.shown_url(),
         "202: still being made; asked again in {}",
         human_duration(wait)
     );

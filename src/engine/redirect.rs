@@ -7,7 +7,9 @@ use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_encode_byte;
 use url::Url;
 
-use crate::model::{Attempt, ChainCookies, Hop, HostKey, RedirectProblem, ResponseHead};
+use crate::model::{
+    Attempt, ChainCookies, Hop, HostKey, RedirectProblem, ResponseHead, mask_inner_passwords,
+};
 
 /// The same request, cookies included, is sent so often and then not again. Sites set a cookie and
 /// lead back to where the client came from, or need a moment to make a page.
@@ -67,7 +69,9 @@ pub fn follow(
     requests.push(fingerprint(&attempt.method, from, attempt.cookies()));
     let next = fingerprint(&method, &to, Some(&cookies));
     if requests.iter().filter(|sent| **sent == next).count() >= MAX_SAME_REQUESTS {
-        return Err(RedirectProblem::Loop(to.into()));
+        return Err(RedirectProblem::Loop(
+            mask_inner_passwords(&to).into_owned(),
+        ));
     }
     let left_origin = !attempt.at_home() || !keeps_host(&attempt.job.url, &to);
     Ok(Redirect {

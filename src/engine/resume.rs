@@ -1,6 +1,7 @@
 //! What may be kept of a body that is cut off, and whether an answer continues it: pure
 //! decisions (RFC 9110 §14, §15.3.7). Bytes of two versions are never glued together.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header};
@@ -90,7 +91,10 @@ const MOST_VALIDATOR: usize = 300;
 /// The version of a body that is worth keeping when it is cut off.
 pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
     let takes_ranges = head.text(header::ACCEPT_RANGES) != Some("none");
+    // What is kept is written down, URL included.
+    let may_be_written = matches!(attempt.shown_url(), Cow::Borrowed(_));
     if !(attempt.asks_plainly()
+        && may_be_written
         && takes_ranges
         && head.status == StatusCode::OK
         && coding::is_plain(head))

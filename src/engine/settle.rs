@@ -108,7 +108,7 @@ pub fn settled(
         error: result.as_ref().err().map(RecordError::from),
         attempts: attempt.number,
         resends: attempt.before().total_resends,
-        final_url: head.as_ref().map(|_| attempt.url().as_str().to_owned()),
+        final_url: head.as_ref().map(|_| attempt.shown_url().into_owned()),
         redirects: attempt.redirects(),
         at: clock.rfc3339(now()),
         started_ms: Some(clock.ms(start)),

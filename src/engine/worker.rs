@@ -77,7 +77,7 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     let of_use = engine.live.connections_of_use();
     let wire = Arc::new(Wire::new(start).while_of_use(of_use));
     let mut head = None;
-    let in_flight = InFlight::new(&engine.live, attempt.url().as_str(), &wire);
+    let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
         // Pinned where it is: it is large, and would be moved at each call.
         let running = pin!(attempt::run(engine, &attempt, &wire, &mut head));
@@ -92,7 +92,7 @@ async fn work_off<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut le
     drop(in_flight);
     attempt.simulated |= wire.is_simulated();
     tracing::debug!(
-        url = attempt.url().as_str(),
+        url = &*attempt.shown_url(),
         attempt = attempt.number,
         ms = now().saturating_duration_since(start).as_millis() as u64,
         status = head.as_ref().map(|head| head.status.as_u16()),

@@ -1,9 +1,11 @@
 //! From text to a URL that can be fetched.
 
-use percent_encoding::percent_decode_str;
-use url::{Position, Url};
+use std::borrow::Cow;
 
-use crate::model::{Credentials, harmless, mask_userinfo};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::model::{Credentials, harmless, mask_inner_passwords, mask_userinfo, may_hold_userinfo};
 
 const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
 /// As much of a bad line as is shown.
@@ -41,7 +43,7 @@ impl UrlParser {
             return parse_url(text);
         };
         // What must not be there is found by the other way.
-        if path.bytes().any(|byte| byte <= b' ' || byte == b'@') {
+        if path.bytes().any(|byte| byte <= b' ') || may_hold_userinfo(path) {
             return parse_url(text);
         }
         if origin != self.written {
@@ -96,7 +98,8 @@ pub fn parse_url(text: &str) -> Result<Parsed, String> {
     if is_doubled && url.path().starts_with("//") {
         return Err("it has two schemes, and one is enough".to_owned());
     }
-    if holds_password(&url) {
+    // A URL is shown, and names a file; a password must not.
+    if matches!(mask_inner_passwords(&url), Cow::Owned(_)) {
         return Err("it holds a second URL, with a password; write one URL a line".to_owned());
     }
     Ok((url, credentials))
@@ -120,39 +123,6 @@ fn check_deleted(text: &str) -> Result<(), String> {
         return Err("it begins or ends with a control character".to_owned());
     }
     Ok(())
-}
-
-/// Whether another URL with a password stands in the path or query. A URL is shown, and names a
-/// file; a password must not.
-fn holds_password(url: &Url) -> bool {
-    let rest = &url[Position::BeforePath..];
-    if !rest.contains('@') {
-        return false;
-    }
-    let rest = rest.replace('\\', "/");
-    let host = url.host_str().unwrap_or_default();
-    rest.match_indices("//").any(|(at, slashes)| {
-        // Two slashes alone begin no URL: paths have them, and names such as `a:b@2x.png` behind.
-        let before = rest.get(..at).unwrap_or_default().to_ascii_lowercase();
-        let is_doubled = before.is_empty() && matches!(host, "http" | "https");
-        if !(is_doubled || before.ends_with(':') || before.ends_with("%3a")) {
-            return false;
-        }
-        let authority = rest.get(at + slashes.len()..).unwrap_or_default();
-        let authority = authority.trim_start_matches('/');
-        let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
-        let (authority, behind) = authority.split_at(end);
-        if let Some((userinfo, _)) = authority.rsplit_once('@') {
-            return userinfo
-                .split_once(':')
-                .is_some_and(|(_, word)| !word.is_empty());
-        }
-        // One with a slash in it, which should not be there.
-        let port = authority.split_once(':').map_or("", |(_, port)| port);
-        let is_none = port.bytes().any(|byte| !byte.is_ascii_digit());
-        let is_url = rest.get(..at).is_some_and(|before| before.ends_with(':'));
-        is_none && is_url && behind.contains('@')
-    })
 }
 
 /// Without its fragment, which is not sent.
@@ -210,8 +180,17 @@ pub fn shown(bytes: &[u8]) -> String {
     let cut = SECRET.iter().filter_map(|field| folded.find(field)).min();
     let text = cut.and_then(|at| text.get(..at)).unwrap_or(&text);
     let masked = mask_userinfo(text);
-    let mut shown: String = harmless(&masked).chars().take(MAX_SHOWN).collect();
-    if cut.is_some() || (shown.len() < masked.len() && masked.len() > MAX_SHOWN) {
+    let mut shown = shortened(&masked);
+    if cut.is_some() && !shown.ends_with('…') {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The beginning of it, made harmless.
+fn shortened(text: &str) -> String {
+    let mut shown: String = harmless(text).chars().take(MAX_SHOWN).collect();
+    if shown.len() < text.len() && text.len() > MAX_SHOWN {
         shown.push('…');
     }
     shown
@@ -241,7 +220,7 @@ pub fn shown_cut(bytes: &[u8]) -> String {
 /// The URL of a line that is bad for another reason, as it may be shown.
 pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
-        Ok((url, _)) => shown(url.as_str().as_bytes()),
+        Ok((url, _)) => shortened(url.as_str()),
         Err(_) => shown_among(text),
     }
 }
@@ -250,8 +229,10 @@ pub fn shown_url(text: &str) -> String {
 /// a password, or options of another program.
 pub fn shown_among(text: &str) -> String {
     let mut words = text.split_ascii_whitespace();
-    let url = words.find_map(|word| Some(parse_url(word).ok()?.0));
-    shown(url.as_ref().map_or(text, Url::as_str).as_bytes())
+    match words.find_map(|word| parse_url(word).ok()) {
+        Some((url, _)) => shortened(url.as_str()),
+        None => shown(text.as_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -327,8 +308,7 @@ mod tests {
             "http://a/x?y,http://me:s3/cret@b/",
             "http://a/?u=ftp://me:s3cret@b/",
             "http://a\\http:\\\\me:s3cret@b/",
-            "http://a//me:s3cret@b/",
-            "http://a/\\\\me:s3cret@b/",
+            "http://a/?u=http%3A%2F%2Fme%3As3cret%40b%2F",
             "http://a/?x=http:\\\\me:s3cret@b/",
         ] {
             let reason = parse_url(text).unwrap_err();
@@ -337,9 +317,8 @@ mod tests {
         }
         for text in [
             "http://a/@me:x",
-            "http://a/web/http://b/@me",
+            "http://a//img:foo@2x.png",
             "http://a/web/http://b:8080/@me",
-            "http://a/?u=http://me@b/",
             "http://a/x//y?time=10:30@noon",
             "http://me:s3cret@a/#http://me:s3cret@b/",
         ] {

@@ -1,11 +1,12 @@
 //! One try at a job. The attempt is what gets parked.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use http::Method;
 use url::Url;
 
-use super::{ChainCookies, Job, Known, Part, Try};
+use super::{ChainCookies, Job, Known, Part, Try, mask_inner_passwords};
 
 /// Where redirects have led so far.
 #[derive(Debug, Clone)]
@@ -154,6 +155,16 @@ impl Attempt {
     #[must_use]
     pub fn url(&self) -> &Url {
         self.hop.as_ref().map_or(&self.job.url, |hop| &hop.url)
+    }
+
+    /// The same as it may be shown. A redirect may lead to a URL with another one inside that has a
+    /// password; a job's own is refused then.
+    #[must_use]
+    pub fn shown_url(&self) -> Cow<'_, str> {
+        match &self.hop {
+            Some(hop) => mask_inner_passwords(&hop.url),
+            None => Cow::Borrowed(self.job.url.as_str()),
+        }
     }
 
     /// The job's own URL is asked next, with a chain of redirects of its own: where the last one

@@ -591,6 +591,27 @@ fn utf_16_is_read_behind_its_mark_and_named_without_it() {
     }
 }
 
+/// Paths have two slashes side by side, and names with `:` and `@` behind them.
+#[test]
+fn an_at_sign_behind_two_slashes_is_no_second_url() {
+    let server = quick();
+    let paths = [
+        "/a//img:foo@2x.png",
+        "/thumb/a//12:30@3x.jpg",
+        "/?text=see//note:1@home",
+        "/x?to=//tel:0049@sip",
+        "/npm/@a/b@1.0//x:y@z",
+        "/web/http://[::1]:80/@me",
+        "/?next=http://b:80&mail=me@c",
+    ];
+    let done = Run::new()
+        .args(paths.map(|path| server.url(path)))
+        .expect_exit(0);
+    let mut expected = paths.to_vec();
+    expected.sort_unstable();
+    assert_eq!(server.asked(), expected, "{}", done.stderr);
+}
+
 #[test]
 fn a_second_url_does_not_show_its_password() {
     let server = quick();
@@ -600,6 +621,11 @@ fn a_second_url_does_not_show_its_password() {
         format!("{one} http://me:s3cret@host/"),
         format!("{one},http://me:s3cret@host/"),
         format!("{one}?u=http://me:s3cret@host/"),
+        format!("{one}?u=http%3A%2F%2Fme%3As3cret%40host%2F"),
+        format!("{one}?u=http%253A%252F%252Fme%253As3cret%2540host%252F"),
+        format!("{one}/HTTP:/me:s3cret@host/"),
+        "http://me:s3cret%40host/".to_owned(),
+        "http://me:s3cret\u{ff20}host:1/".to_owned(),
         format!("-u me:s3cret {one}"),
     ];
     let text = lines.join("\n");

@@ -371,3 +371,41 @@ async fn a_misdirected_request_is_asked_once_more_over_a_connection_of_its_own()
         ((ErrorKind::Status, 1), Some(421))
     );
 }
+
+/// A list that holds such a URL is told so; a server may redirect where it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_a_url_with_a_password_inside_is_followed_and_does_not_show_it() {
+    let server = MockServer::start().await;
+    let inner = "/to?u=http://me:s3cret@host/&x=1";
+    let encoded = "/web/http%3A%2F%2Fme%3As3cret%40host";
+    for (from, to) in [("/a", inner), ("/b", encoded)] {
+        let to = redirect(to);
+        get(from).respond_with(to).mount(&server).await;
+    }
+    get("/to")
+        .respond_with(redirect("/web/http://me:s3cret@host"))
+        .mount(&server)
+        .await;
+    get("/web/http://me:s3cret@host")
+        .respond_with(redirect("/round/http://me:s3cret@host"))
+        .mount(&server)
+        .await;
+    get("/round/http://me:s3cret@host")
+        .respond_with(redirect("/round/http://me:s3cret@host"))
+        .mount(&server)
+        .await;
+    let body = ResponseTemplate::new(200).set_body_string("whole");
+    get(encoded).respond_with(body).mount(&server).await;
+    let run = || {
+        let urls = ["/a", "/b"].map(|path| format!("{}{path}", server.uri()));
+        Run::new().args(["--ordered", "--timeline"]).args(urls)
+    };
+    let done = go(run().env("RUST_LOG", "fetchall=trace"), 1);
+    let shown = format!("{}{}", done.stdout, done.stderr);
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let ends = done.records.iter().map(|record| record.final_url.clone());
+    let ends: Vec<_> = ends.map(Option::unwrap_or_default).collect();
+    let masked = format!("{}/***", server.uri());
+    assert_eq!(ends, [masked.clone(), masked]);
+    assert!(done.records[1].ok);
+}

@@ -1,0 +1,182 @@
+//! URLs inside of URLs, as proxies and archives have them in a path or query. Only the outermost
+//! one is taken apart, so a password of an inner one would be shown, and would name a file.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use url::{Position, Url};
+
+/// A query is encoded once for each URL that it stands in. More layers than this make no sense
+/// to anybody.
+const LAYERS: usize = 4;
+
+/// Names of schemes that people write twice: `http://ftp://me:word@host/` is a URL of host `ftp`.
+const SCHEMES: [&str; 8] = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss", "git"];
+
+/// Schemes that browsers read with any number of slashes, of none, too.
+const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
+
+/// The URL as it may be shown: `***` stands for a path, or for the value in a query, that holds
+/// another URL with a password, percent-encoded or not. Borrowed where there is none.
+///
+/// Two slashes alone begin no URL: paths have them, and names such as `a:b@2x.png` behind.
+#[must_use]
+pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
+    if !may_hold_userinfo(&url[Position::BeforePath..]) {
+        return Cow::Borrowed(url.as_str());
+    }
+    let follows_scheme = url.host_str().is_some_and(|host| SCHEMES.contains(&host));
+    let has_two_schemes = follows_scheme && url.path().starts_with("//");
+    let path = url.path();
+    let (authority, behind) = split_authority(path.trim_start_matches('/'));
+    let masks_path = holds_password(path) || (has_two_schemes && holds_userinfo(authority, behind));
+    let query = url.query().unwrap_or_default();
+    if !masks_path && !query.split('&').any(holds_password) {
+        return Cow::Borrowed(url.as_str());
+    }
+    let mut shown = url[..Position::BeforePath].to_owned();
+    shown.push_str(if masks_path { "/***" } else { path });
+    for (n, part) in url
+        .query()
+        .into_iter()
+        .flat_map(|query| query.split('&').enumerate())
+    {
+        shown.push(if n == 0 { '?' } else { '&' });
+        let name = part.split_once('=').map_or("", |(name, _)| name);
+        match (
+            holds_password(part),
+            holds_password(name) || name.is_empty(),
+        ) {
+            (false, _) => shown.push_str(part),
+            (true, true) => shown.push_str("***"),
+            (true, false) => shown.extend([name, "=***"]),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether there can be an `@` in it, in any of its layers. Most URLs have none.
+#[must_use]
+pub fn may_hold_userinfo(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.any(|byte| matches!(byte, b'@' | b'%')) && (text.contains('@') || text.contains("40"))
+}
+
+/// Whether a URL with a password stands in it, in any of its layers.
+fn holds_password(text: &str) -> bool {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..LAYERS {
+        if layer_holds_password(&text) {
+            return true;
+        }
+        if !text.contains('%') {
+            return false;
+        }
+        let decoded = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        text = Cow::Owned(decoded);
+    }
+    false
+}
+
+fn layer_holds_password(mut text: &str) -> bool {
+    while let Some((before, rest)) = text.split_once(':') {
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let start = before.trim_end_matches(is_scheme).len();
+        let scheme = before.get(start..).unwrap_or_default();
+        let is_special = SPECIAL.iter().any(|name| name.eq_ignore_ascii_case(scheme));
+        let after_slashes = rest.trim_start_matches(['/', '\\']);
+        let slashes = rest.len() - after_slashes.len();
+        if !is_special && (slashes < 2 || scheme.is_empty()) {
+            text = rest;
+            continue;
+        }
+        let (authority, behind) = split_authority(after_slashes);
+        if holds_userinfo(authority, behind) {
+            return true;
+        }
+        // A URL that begins within this authority holds no more than it does.
+        text = behind;
+    }
+    false
+}
+
+fn split_authority(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['/', '\\', '?', '#']).unwrap_or(text.len()))
+}
+
+/// Whether `me:word@` begins the authority. A slash in the password, which should not be there,
+/// ends what is taken for the authority: then what stands for the port is none.
+fn holds_userinfo(authority: &str, behind: &str) -> bool {
+    if let Some((userinfo, _)) = authority.rsplit_once('@') {
+        let password = userinfo.split_once(':').map(|(_, password)| password);
+        return password.is_some_and(|password| !password.is_empty());
+    }
+    let after_address = authority.rsplit(']').next().unwrap_or_default();
+    let port = after_address.split_once(':').map_or("", |(_, port)| port);
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    !is_port && behind.contains('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(url: &str) -> String {
+        mask_inner_passwords(&Url::parse(url).unwrap()).into_owned()
+    }
+
+    #[test]
+    fn the_password_of_an_inner_url_is_masked() {
+        for (url, expected) in [
+            ("http://a/http://me:s3cret@b/", "http://a/***"),
+            ("http://a/HTTP:/me:s3cret@b/c?d", "http://a/***?d"),
+            ("http://a/http:me:s3cret@b/", "http://a/***"),
+            (
+                "http://a/x?y=1&u=ftp://me:s3cret@b/&z",
+                "http://a/x?y=1&u=***&z",
+            ),
+            ("http://a/x?http://me:s3cret@b/?u=1", "http://a/x?***"),
+            (
+                "http://a/?u=http%3A%2F%2Fme%3As3cret%40b%2F",
+                "http://a/?u=***",
+            ),
+            (
+                "http://a/?u=http%253A%252F%252Fme%253As3cret%2540b",
+                "http://a/?u=***",
+            ),
+            ("http://a/?u=http://me:s3cret%40b/", "http://a/?u=***"),
+            ("http://a/?x=http:\\\\me:s3cret@b/", "http://a/?x=***"),
+            ("http://a/x?y,http://me:s3/cret@b/", "http://a/x?***"),
+            ("http://a/jdbc:postgresql://me:s3cret@b/", "http://a/***"),
+            ("http://http://me:s3cret@a/", "http://http/***"),
+            ("https://a:1/?http%3a//me:s3cret@b=u", "https://a:1/?***"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_password_is_shown() {
+        for url in [
+            "http://a/x",
+            "http://a/@me:x",
+            "http://a//img:foo@2x.png",
+            "http://a/thumb/a//12:30@3x.jpg",
+            "http://a/?text=see//note:1@home",
+            "http://a/x?to=//tel:0049@sip",
+            "http://a/npm/@a/b@1.0//x:y@z",
+            "http://a/npm/@scope%2fname@1.0:beta",
+            "http://a/web/http://b/@me",
+            "http://a/web/http://b:8080/@me",
+            "http://a/web/http://[::1]/@me",
+            "http://a/web/http://[::1]:8080/@me",
+            "http://a/?u=http://me@b/",
+            "http://a/?next=http://b:80&mail=me@c",
+            "http://a/?u=mailto:me@b&t=10:30@noon",
+            "http://a/x//y?time=10:30@noon",
+            "http://localhost//img:foo@2x.png",
+        ] {
+            assert_eq!(shown(url), url);
+        }
+    }
+}
