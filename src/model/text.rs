@@ -88,7 +88,8 @@ const ATS: [&str; 6] = ["@", "\\u0040", "%40", "%2540", "\u{ff20}", "\u{fe6b}"];
 /// better than too little here.
 #[must_use]
 pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
-    let Some(at) = ATS.iter().filter_map(|at| line.rfind(at)).max() else {
+    let at = ATS.iter().filter_map(|at| line.rfind(at)).max();
+    let Some(at) = at.filter(|at| *at > 0) else {
         return Cow::Borrowed(line);
     };
     let (before, after) = line.split_at(at);
@@ -166,6 +167,11 @@ mod tests {
             assert_eq!(text, format!("a\\u{{{:x}}}b", u32::from(c)));
         }
         assert_eq!(harmless("\u{200d}\u{2065}"), "\u{200d}\u{2065}");
+    }
+
+    #[test]
+    fn where_nothing_stands_before_it_nothing_is_masked() {
+        assert_eq!(mask_userinfo("@SUM(A1)"), "@SUM(A1)");
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub enum Field {
     Json,
 }
 
-/// The columns of a table, in the order of the record.
+/// The columns of a table, in the order of the record but for those that came later.
 pub const COLUMNS: [(&str, Field); 29] = [
     ("line", Field::Line),
     ("input", Field::Input),
@@ -94,12 +94,10 @@ pub const COLUMNS: [(&str, Field); 29] = [
     ("message", Field::Message),
     ("transient", Field::Transient),
     ("attempts", Field::Attempts),
-    ("resends", Field::Resends),
     ("final_url", Field::FinalUrl),
     ("redirects", Field::Redirects),
     ("http", Field::Http),
     ("content_type", Field::ContentType),
-    ("content_encoding", Field::ContentEncoding),
     ("bytes", Field::Bytes),
     ("file", Field::File),
     ("sha256", Field::Sha256),
@@ -113,6 +111,9 @@ pub const COLUMNS: [(&str, Field); 29] = [
     ("elapsed_ms", Field::ElapsedMs),
     ("total_ms", Field::TotalMs),
     ("simulated", Field::Simulated),
+    // What came later stands behind, for scripts that count columns.
+    ("resends", Field::Resends),
+    ("content_encoding", Field::ContentEncoding),
 ];
 
 /// What a template can name beside the columns; the names that curl has for the same are known,
