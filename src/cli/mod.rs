@@ -19,6 +19,7 @@ mod options;
 mod places;
 mod print;
 mod read;
+mod redact;
 mod runtime;
 mod secrets;
 mod settings;
@@ -47,6 +48,7 @@ pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
 pub use print::print;
 pub use read::{Asked, Refused, read};
+pub use redact::message as redact;
 pub use runtime::runtime;
 pub use signals::{EarlySignals, Signals};
 

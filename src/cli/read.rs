@@ -9,6 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use super::blame::Origins;
 use super::generate::What;
 use super::options::SettingError;
+use super::redact::Redactions;
 use super::settings::{Settled, settle};
 use super::{Cli, environment, explain, file, generate, hints, shown};
 
@@ -78,7 +79,11 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<Asked, Refused> {
         return Ok(Asked::Print(shown::text(&command, &settled, &places)));
     }
     let cli = Cli::from_arg_matches(&settled.matches)?;
-    Ok(Asked::Run(Box::new(cli), Origins(settled.used)))
+    let origins = Origins {
+        redactions: Redactions::of(&command, &settled.matches),
+        given: settled.used,
+    };
+    Ok(Asked::Run(Box::new(cli), origins))
 }
 
 /// What stands on the command line itself, and whether it is all right by itself: an option it
