@@ -4,6 +4,7 @@ use std::io::ErrorKind::NotADirectory;
 use std::path::{Path, is_separator};
 
 use super::convert::UsageError;
+use super::redact;
 
 /// Extensions of files, with what writes such a file. A folder may be called after a host, so only
 /// what files are commonly called is here.
@@ -43,7 +44,7 @@ pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
         (_, Err(error)) if error.kind() == NotADirectory => match file_above(path) {
             Some(file) => format!(
                 "{} is a file, not a folder; name another place",
-                file.display()
+                redact::name(&file.to_string_lossy())
             ),
             None => "a part of its path is a file, not a folder; name another place".to_owned(),
         },
