@@ -17,6 +17,7 @@ use super::collisions::{
 };
 use super::files::is_only_for_writing;
 use super::places::check_output_dir;
+use super::redact::Redacting;
 use super::{Cli, ListFormat, ProgressWhen, mistakes, redact, secrets, terminal, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
@@ -433,7 +434,7 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         on_record: None,
         ordered: cli.ordered,
         body: cli.body,
-        notices: (!cli.quiet).then(|| Box::new(io::stderr()) as _),
+        notices: (!cli.quiet).then(|| Box::new(Redacting(io::stderr())) as _),
         failed: cli.failed.clone(),
         failed_with_nul: cli.null,
         print0: cli.print0,

@@ -59,6 +59,8 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<Asked, Refused> {
     }
     let variables = environment::read(&command, |name| std::env::var_os(name))?;
     let files = files(&line)?;
+    // Also of a variable: it may be stdin, which is read but once.
+    let named = files.paths.first().filter(|_| files.must_be_there).cloned();
     let mut places = Vec::new();
     let mut sources = vec![variables];
     for path in files.paths {
@@ -78,7 +80,8 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<Asked, Refused> {
     if settled.matches.get_flag("print_config") {
         return Ok(Asked::Print(shown::text(&command, &settled, &places)));
     }
-    let cli = Cli::from_arg_matches(&settled.matches)?;
+    let mut cli = Cli::from_arg_matches(&settled.matches)?;
+    cli.config = named;
     let origins = Origins {
         redactions: Redactions::of(&command, &settled.matches),
         given: settled.used,

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::ops::Range;
 
 use clap::{Arg, ArgMatches, Command};
@@ -13,10 +14,11 @@ use super::{secrets, shown};
 
 /// Replaces a secret.
 pub const MASK: &str = "***";
-/// An `@`, and how it is written in URLs, in URLs inside of URLs, and in JSON.
-const AT_SIGNS: [&str; 4] = ["@", "%40", "%2540", "\\u0040"];
+/// An `@`, and how it is written in URLs, in URLs inside of URLs, in JSON, and in the widths that
+/// an input method writes.
+const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\u0040", "＠", "﹫"];
 /// A colon, in the same ways.
-const COLONS: [&str; 4] = [":", "%3a", "%253a", "\\u003a"];
+const COLONS: [&str; 6] = [":", "%3a", "%253a", "\\u003a", "：", "﹕"];
 
 /// The value without what looks like `USER:PASSWORD@`.
 pub fn value(text: &str) -> Cow<'_, str> {
@@ -38,7 +40,8 @@ pub fn has_userinfo(text: &str) -> bool {
 }
 
 /// Where userinfo stands: from behind the scheme, or the slash before the user, to the last `@`,
-/// since a password may hold any character. A colon after the first `@` is that of a port.
+/// since a password may hold any character. A user may be an e-mail address, and the user alone a
+/// token.
 fn userinfo(text: &str) -> Option<Range<usize>> {
     let text = text.to_ascii_lowercase();
     let end = AT_SIGNS.iter().filter_map(|at| text.rfind(at)).max()?;
@@ -47,19 +50,21 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
         .iter()
         .filter_map(|sign| Some((before_end.find(sign)?, *sign)))
         .min()?;
-    // The first @ of `@FILE` is none of a host.
-    let first = before_end.match_indices('@').find(|(at, _)| *at > 0);
-    if first.is_some_and(|(at, _)| at < colon) {
-        return None;
-    }
-    let password = colon + sign.len();
+    let after_colon = before_end.get(colon + sign.len()..)?;
     if text.get(colon..)?.starts_with("://") {
         let start = colon + "://".len();
         return (start < end).then_some(start..end);
     }
-    let user = before_end.get(..colon)?.rfind(['/', '=', ' ', '"', '\'']);
-    let start = user.map_or(0, |at| at + 1);
-    (password < end).then_some(start..end)
+    let before_colon = before_end.get(..colon)?;
+    // Of `5%@HOST:80,dns=5%@HOST` it is a port.
+    let after_port = after_colon.trim_start_matches(|c: char| c.is_ascii_digit());
+    if before_colon.contains('@') && after_port.starts_with(',') {
+        return None;
+    }
+    let start = before_colon.rfind(['/', '=', ' ', '"', '\'']);
+    let start = start.map_or(0, |at| at + 1);
+    let start = start + usize::from(text.get(start..)?.starts_with('@'));
+    (start < colon || !after_colon.is_empty()).then_some(start..end)
 }
 
 /// The message with its userinfo masked, word by word, and its control characters written out; the
@@ -69,13 +74,32 @@ pub fn message(text: &str) -> String {
     for word in text.split_inclusive([' ', '\n', '"', '\'']) {
         let end = word.len() - usize::from(word.ends_with([' ', '\n', '"', '\'']));
         let (word, separator) = word.split_at(end);
-        // The form that messages explain.
-        let is_form = word.contains("://USER@HOST");
+        // The forms that messages explain.
+        let is_form = word.contains("://USER@HOST") || word.starts_with("USER:@FILE");
         let word = if is_form { word.into() } else { value(word) };
         shown.push_str(&harmless(&word));
         shown.push_str(separator);
     }
     shown
+}
+
+/// A stream of messages, each written at once.
+pub struct Redacting<W>(pub W);
+
+impl<W: Write> Write for Redacting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let shown = message(&text);
+        if shown == text {
+            return self.0.write(bytes);
+        }
+        self.0.write_all(shown.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// The values of a call that differ from what may be shown of them.
@@ -145,7 +169,11 @@ mod tests {
             ("/home/ann/urls@2.txt", "/home/ann/urls@2.txt"),
             ("C:\\urls.txt", "C:\\urls.txt"),
             ("http://127.0.0.1:1/", "http://127.0.0.1:1/"),
-            ("u:@h", "u:@h"),
+            ("token:@h", "***@h"),
+            ("ann@example.com:PW@h", "***@h"),
+            ("reset=5%@u:PW@h", "reset=***@h"),
+            ("u：PW＠h", "***＠h"),
+            (":@", ":@"),
             ("64", "64"),
         ] {
             assert_eq!(value(text), shown, "{text}");

@@ -276,6 +276,14 @@ fn a_list_that_an_option_would_read_is_told() {
         let told = "it reads stdin, and the list would come from there, too; name a file or a URL";
         assert!(done.stderr.contains(told), "{args:?}: {}", done.stderr);
     }
+    let run = Run::new().text().env("FETCHALL_NO_CONFIG", "0");
+    let run = run.env("FETCHALL_CONFIG", "/dev/stdin").stdin("# a list");
+    let done = run.expect_exit(2);
+    assert!(
+        done.stderr.contains("--config: it reads stdin"),
+        "{}",
+        done.stderr
+    );
     let two = ["-d", "@-", "-u", "me:@/dev/stdin", "http://127.0.0.1:1/"];
     let done = Run::new().text().args(two).stdin("x").expect_exit(2);
     assert!(

@@ -133,6 +133,25 @@ fn names_in_messages_come_out_harmless() {
     assert_harmless(&printed.expect_exit(0).stdout);
 }
 
+/// Warnings of a run name files, too.
+#[test]
+fn names_in_warnings_come_out_harmless_and_without_passwords() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join(format!("u:s3cret@{EVIL}"));
+    let run = || {
+        let options = ["--retries=0", "--journal", journal.to_str().unwrap()];
+        Run::new().text().args(options).arg("http://127.0.0.1:1/")
+    };
+    run().expect_exit(1);
+    let mut known = std::fs::read(&journal).unwrap();
+    known.extend_from_slice(b"garbage\n");
+    std::fs::write(&journal, known).unwrap();
+    let said = run().expect_exit(1).stderr;
+    assert!(said.contains("line 2 is no record"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+    assert_harmless(&said);
+}
+
 /// In JSON they are escaped as JSON has it: the value is the same.
 #[test]
 fn json_has_no_control_characters_and_the_same_values() {
