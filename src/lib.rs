@@ -88,13 +88,13 @@ pub use fetch::{
     most_requests,
 };
 pub use input::{InputError, InputFormat, InputOptions, Source};
-#[doc(hidden)]
-pub use model::is_control;
 pub use model::{
     Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
     PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
     parse_duration, parse_method,
 };
+#[doc(hidden)]
+pub use model::{harmless, is_control};
 pub use notify::{
     Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
     deliver, run_command, send_email,

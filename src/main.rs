@@ -76,6 +76,7 @@ async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
         Err(error) => return complain(&people.origins.name(&error), USAGE),
     };
     for warning in cli::warnings(&config) {
+        let warning = people.origins.redactions.apply(warning);
         people.say(&format!("fetchall: warning: {warning}"));
     }
     if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
@@ -185,7 +186,7 @@ impl People {
     fn say(&self, text: &str) {
         if !self.quiet {
             // With stderr closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", cli::redact(text));
         }
     }
 
@@ -228,14 +229,14 @@ impl People {
 
 /// Says on stderr what went wrong.
 fn complain(text: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "fetchall: {text}");
+    let _ = writeln!(io::stderr(), "fetchall: {}", cli::redact(text));
     ExitCode::from(code)
 }
 
 /// The problem, with a hint where there is one.
 fn explain(problem: &Problem, origins: &Origins) -> String {
     let text = problem.to_string();
-    match problem {
+    let explained = match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}"),
             None => with_next_step(text, problem),
@@ -244,7 +245,8 @@ fn explain(problem: &Problem, origins: &Origins) -> String {
             Some(who) => format!("{}; {who}", with_next_step(text, problem)),
             None => with_next_step(text, problem),
         },
-    }
+    };
+    origins.redactions.apply(explained)
 }
 
 fn with_next_step(text: String, problem: &Problem) -> String {

@@ -13,18 +13,24 @@ const MOST_SHOWN: usize = 40;
 /// What people should know before the run.
 pub fn warnings(config: &Config) -> Vec<String> {
     let format = config.report.results.as_ref().map(|(format, _)| format);
-    let names = std::env::vars_os().map(|(name, _)| name);
     let template = format.and_then(template);
-    template.into_iter().chain(strangers(names)).collect()
+    let strangers = strangers(std::env::vars_os());
+    template.into_iter().chain(strangers).collect()
 }
 
-/// A template without a field prints the same for every URL. An empty one is a way to print
-/// nothing.
+/// A template without a field prints the same for every URL, and an empty one nothing.
 fn template(format: &Format) -> Option<String> {
     let Format::Template(template) = format else {
         return None;
     };
-    let text = template.constant().filter(|text| !text.is_empty())?;
+    let text = template.constant()?;
+    if text.is_empty() {
+        return Some(
+            "--format: the template is empty, so nothing is printed for any URL; a field is \
+             %{NAME}, such as %{url}"
+                .to_owned(),
+        );
+    }
     let instead = match &*text.trim().to_ascii_lowercase() {
         "json" | "jsonl" | "ndjson" => "--json prints records",
         "csv" | "tsv" | "table" => "--csv prints a table",
@@ -37,10 +43,11 @@ fn template(format: &Format) -> Option<String> {
     ))
 }
 
-fn strangers(names: impl Iterator<Item = OsString>) -> Vec<String> {
-    let mut names = names.filter(|name| environment::is_ours(name)).peekable();
-    match names.peek() {
-        Some(_) => environment::strangers(&Cli::command(), names),
+fn strangers(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let is_ours = |(name, _): &(OsString, OsString)| environment::is_ours(name);
+    let mut ours = variables.filter(is_ours).peekable();
+    match ours.peek() {
+        Some(_) => environment::strangers(&Cli::command(), ours),
         None => Vec::new(),
     }
 }
@@ -63,7 +70,8 @@ mod tests {
             let told = told(text).unwrap();
             assert!(told.contains(instead), "{told}");
         }
-        assert_eq!(told("").or(told("%{url}")).or(told("a %{json}")), None);
+        assert!(told("").unwrap().contains("nothing is printed"));
+        assert_eq!(told("%{url}").or(told("a %{json}")), None);
         assert_eq!(template(&Format::Json), None);
         assert!(told(&"x".repeat(1000)).unwrap().len() < 200);
     }

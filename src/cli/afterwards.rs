@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clap::CommandFactory;
 use fetchall::{
     Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, OutcomeName, Record, ReportError,
     SmtpServer, Summary, WholeFile,
@@ -18,7 +19,7 @@ use url::Url;
 
 use super::Cli;
 use super::convert::UsageError;
-use super::secrets;
+use super::{environment, redact, secrets};
 
 /// Failures that an e-mail tells of.
 const MOST_FAILURES: usize = 50;
@@ -281,14 +282,15 @@ fn variables(summary: &Summary, code: u8) -> Vec<(String, Option<String>)> {
         ("LEFT", summary.left.to_string()),
     ];
     let told = all.map(|(name, value)| (format!("{OF_A_RUN}{name}"), Some(value)));
-    let secret = secrets::variables().map(|name| (name, None));
-    told.into_iter().chain(secret).collect()
+    let hidden = environment::hidden(&Cli::command(), std::env::vars_os());
+    hidden.into_iter().chain(told).collect()
 }
 
 /// Also with `-q`: a word that reached nobody must not be missed in silence.
 fn warn<E: std::fmt::Display>(option: &str, done: Result<(), E>) {
     if let Err(error) = done {
         // With stderr closed there is nobody to tell.
-        let _ = writeln!(io::stderr(), "fetchall: warning: {option}: {error}");
+        let message = redact::message(&error.to_string());
+        let _ = writeln!(io::stderr(), "fetchall: warning: {option}: {message}");
     }
 }

@@ -2,17 +2,21 @@
 
 use super::convert::UsageError;
 use super::options::{Given, Origin, Value};
+use super::redact::Redactions;
 
 /// Options whose values are places that only the run finds out about.
 const PLACES: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];
 
-/// The settings that do not stand on the command line.
+/// The settings that do not stand on the command line, and what may not be shown of any.
 #[derive(Debug, Default)]
-pub struct Origins(pub Vec<Given>);
+pub struct Origins {
+    pub given: Vec<Given>,
+    pub redactions: Redactions,
+}
 
 impl Origins {
     fn of(&self, id: &str) -> Option<&Origin> {
-        let given = self.0.iter().find(|given| given.id == id);
+        let given = self.given.iter().find(|given| given.id == id);
         given.map(|given| &given.origin)
     }
 
@@ -23,13 +27,14 @@ impl Origins {
             .option()
             .and_then(|(id, long)| Some((self.of(id)?, long)))
         else {
-            return text;
+            return self.redactions.apply(text);
         };
         let message = text
             .strip_prefix("--")
             .and_then(|text| text.strip_prefix(long))
             .map_or(text.as_str(), |text| text.trim_start_matches([':', ' ']));
-        origin.error(long, message).to_string()
+        self.redactions
+            .apply(origin.error(long, message).to_string())
     }
 
     /// Who set the place that a problem of the run speaks of, if not the command line.
@@ -40,7 +45,7 @@ impl Origins {
                 .any(|text| !text.is_empty() && problem.contains(&*text.to_string_lossy())),
             _ => false,
         };
-        let mut places = self.0.iter().filter(|one| PLACES.contains(&&*one.id));
+        let mut places = self.given.iter().filter(|one| PLACES.contains(&&*one.id));
         let given = places.find(names)?;
         Some(match &given.origin {
             Origin::Variable(name) => format!("{name} says so"),

@@ -1,4 +1,4 @@
-//! Files that would be read and written at the same time, or written twice.
+//! Files that would be read and written at the same time, or read or written twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,92 @@ use fetchall::Source;
 
 use super::Cli;
 use super::convert::UsageError;
-use super::files::FileId;
+use super::files::{FileId, is_stdin};
+use super::places::is_url;
+
+/// What options read once, stdin among it: an option takes it from a list or another option.
+pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
+    fn file(text: &str) -> Option<&Path> {
+        text.strip_prefix('@').map(Path::new)
+    }
+    fn password(text: &str) -> Option<&Path> {
+        let (user, path) = text.split_once(":@")?;
+        (!user.contains(':')).then_some(Path::new(path))
+    }
+    let user = |user: &'_ Option<String>| user.as_deref().and_then(password).is_some_and(is_stdin);
+    let is_data = |data: &str| data == "@-" || file(data).is_some_and(is_stdin);
+    let headers = cli.headers.iter().filter_map(|header| file(header));
+    let takers = [
+        ("config", cli.config.as_deref().is_some_and(is_stdin)),
+        ("data", cli.data.as_deref().is_some_and(is_data)),
+        ("user", user(&cli.user)),
+        ("proxy-user", user(&cli.proxy_user)),
+        ("cacert", cli.cacert.as_deref().is_some_and(is_stdin)),
+        (
+            "format",
+            cli.format.as_deref().and_then(file).is_some_and(is_stdin),
+        ),
+        (
+            "smtp-password-file",
+            cli.smtp_password_file.as_deref().is_some_and(is_stdin),
+        ),
+    ];
+    let takers = takers.into_iter().filter(|(_, takes)| *takes);
+    let names = takers.map(|(name, _)| name);
+    names
+        .chain(headers.filter(|path| is_stdin(path)).map(|_| "header"))
+        .collect()
+}
+
+/// Whether a list comes from stdin.
+pub fn is_stdin_list(source: &Source) -> bool {
+    match source {
+        Source::Stdin => true,
+        Source::File(path) => is_stdin(path),
+        Source::Url(_) => false,
+    }
+}
+
+/// What one reads of stdin the other does not get.
+pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), UsageError> {
+    let Some((option, others)) = takers.split_first() else {
+        return Ok(());
+    };
+    let taken = |other, instead| {
+        Err(UsageError::StdinIsTaken {
+            option,
+            other,
+            instead,
+        })
+    };
+    if sources.iter().any(is_stdin_list) {
+        return taken("the list", "a file or a URL");
+    }
+    match others {
+        [] => Ok(()),
+        _ => taken("another option", "a file"),
+    }
+}
+
+/// A URL in the place of a name would make folders that are called like its parts, also like its
+/// password.
+pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
+    let places = [
+        ("output-dir", &cli.output_dir),
+        ("pack", &cli.pack),
+        ("journal", &cli.journal),
+        ("failed", &cli.failed),
+        ("report", &cli.report),
+        ("summary-json", &cli.summary_json),
+    ];
+    for (option, path) in places {
+        if let Some(path) = path.as_ref().filter(|path| is_url(path)) {
+            let path = path.clone();
+            return Err(UsageError::WritesUrl { option, path });
+        }
+    }
+    Ok(())
+}
 
 /// Files that are written: none of them may be anything that is still to be read, or that
 /// something else is written to.

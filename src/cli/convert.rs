@@ -12,10 +12,13 @@ use fetchall::{
 };
 use http::{HeaderValue, Method, header};
 
-use super::collisions::{check_saved, check_written};
+use super::collisions::{
+    check_no_urls, check_saved, check_stdin, check_written, is_stdin_list, takers_of_stdin,
+};
 use super::files::is_only_for_writing;
 use super::places::check_output_dir;
-use super::{Cli, ListFormat, ProgressWhen, mistakes, secrets, terminal, values};
+use super::redact::Redacting;
+use super::{Cli, ListFormat, ProgressWhen, mistakes, redact, secrets, terminal, values};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
 const BODY_LIMIT: u64 = 8 << 20;
@@ -61,7 +64,7 @@ pub enum UsageError {
     },
     /// `-w`.
     #[error("--format: {0}")]
-    Template(TemplateError),
+    Template(String),
     /// The file of `-w @FILE`.
     #[error("--format: cannot read the template from {name}: {cause}")]
     TemplateFile { name: String, cause: io::Error },
@@ -71,11 +74,20 @@ pub enum UsageError {
     /// `-` twice.
     #[error("stdin can be read only once; write one of the lists to a file")]
     StdinTwice,
-    /// `-d @-`, and no list but stdin.
+    /// An option that reads stdin, and a list or another option that does.
+    #[error("--{option}: it reads stdin, and {other} would come from there, too; name {instead}")]
+    StdinIsTaken {
+        option: &'static str,
+        other: &'static str,
+        instead: &'static str,
+    },
+    /// What would be written has a URL for a name.
     #[error(
-        "--data @-: stdin is read as the body, so no list can come from it; name a file or a URL"
+        "--{option} {}: it is a URL, and this names a place on this machine; a URL to fetch stands \
+         on its own: fetchall URL --{option} NAME",
+        path.display()
     )]
-    StdinIsBody,
+    WritesUrl { option: &'static str, path: PathBuf },
     /// `-o`, and what it names can't be a folder.
     #[error("--output-dir {}: {wrong}", path.display())]
     OutputDir { path: PathBuf, wrong: String },
@@ -92,14 +104,11 @@ impl UsageError {
             Self::RetryOn(_) => Some(("retry_on", "retry-on")),
             Self::WritesInput { option, .. }
             | Self::WritesOutput { option, .. }
-            | Self::WritesStdout { option } => match *option {
-                "failed" => Some(("failed", "failed")),
-                "journal" => Some(("journal", "journal")),
-                "report" => Some(("report", "report")),
-                _ => Some(("summary_json", "summary-json")),
-            },
+            | Self::WritesUrl { option, .. }
+            | Self::StdinIsTaken { option, .. }
+            | Self::WritesStdout { option } => id(option).map(|id| (id, *option)),
             Self::Template(_) | Self::TemplateFile { .. } => Some(("format", "format")),
-            Self::Data { .. } | Self::StdinIsBody => Some(("data", "data")),
+            Self::Data { .. } => Some(("data", "data")),
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
@@ -107,6 +116,8 @@ impl UsageError {
                 "--proxy" => Some(("proxy", "proxy")),
                 "--proxy-user" => Some(("proxy_user", "proxy-user")),
                 "--smtp" => Some(("smtp", "smtp")),
+                "--retry-on" => Some(("retry_on", "retry-on")),
+                "--simulate-failure" => Some(("simulate_failure", "simulate-failure")),
                 _ => None,
             },
             Self::NoInput
@@ -116,6 +127,27 @@ impl UsageError {
             | Self::Input(_) => None,
         }
     }
+}
+
+/// How clap knows an option.
+fn id(option: &str) -> Option<&'static str> {
+    Some(match option {
+        "cacert" => "cacert",
+        "config" => "config",
+        "data" => "data",
+        "failed" => "failed",
+        "format" => "format",
+        "header" => "headers",
+        "journal" => "journal",
+        "output-dir" => "output_dir",
+        "pack" => "pack",
+        "proxy-user" => "proxy_user",
+        "report" => "report",
+        "smtp-password-file" => "smtp_password_file",
+        "summary-json" => "summary_json",
+        "user" => "user",
+        _ => return None,
+    })
 }
 
 impl TryFrom<Cli> for Config {
@@ -129,6 +161,7 @@ impl TryFrom<Cli> for Config {
         } else {
             format(cli.input_format)
         };
+        check_no_urls(&cli)?;
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
         cli.output_dir.as_deref().map_or(Ok(()), check_output_dir)?;
@@ -148,11 +181,6 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         // The practice server names them once it runs.
         return Ok(Vec::new());
     }
-    let data_is_stdin = cli.data.as_deref() == Some("@-");
-    let list_is_stdin = cli.inputs.is_empty() || cli.inputs.iter().any(|input| input == "-");
-    if data_is_stdin && list_is_stdin {
-        return Err(UsageError::StdinIsBody);
-    }
     if cli.inputs.is_empty() && io::stdin().is_terminal() {
         return Err(UsageError::NoInput);
     }
@@ -165,14 +193,13 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     if sources.is_empty() {
         sources.push(Source::Stdin);
     }
-    let stdins = sources
-        .iter()
-        .filter(|source| **source == Source::Stdin)
-        .count();
+    let stdins = sources.iter().filter(|one| is_stdin_list(one)).count();
     if stdins > 1 {
         return Err(UsageError::StdinTwice);
     }
-    if (stdins > 0 || data_is_stdin) && is_only_for_writing(&io::stdin()) {
+    let takers = takers_of_stdin(cli);
+    check_stdin(&takers, &sources)?;
+    if (stdins > 0 || takers.contains(&"data")) && is_only_for_writing(&io::stdin()) {
         return Err(UsageError::StdinForWriting);
     }
     Ok(sources)
@@ -262,11 +289,22 @@ fn set_limits(config: &mut Config, cli: &Cli) {
 }
 
 fn retry_rules(cli: &Cli) -> Result<RetryRules, UsageError> {
-    let lists = cli.retry_on.iter().map(|list| RetryRules::parse(list));
+    let parse = |list: &String| {
+        RetryRules::parse(list)
+            .map_err(|error| not_shown("--retry-on", list).unwrap_or(UsageError::RetryOn(error)))
+    };
+    let lists = cli.retry_on.iter().map(parse);
     lists
         .reduce(|one, other| Ok(one?.followed_by(other?)))
         .unwrap_or_else(|| Ok(RetryRules::default()))
-        .map_err(UsageError::RetryOn)
+}
+
+/// The error for a value whose parts can't be shown.
+fn not_shown(option: &'static str, value: &str) -> Option<UsageError> {
+    redact::has_userinfo(value).then(|| UsageError::Secret {
+        option,
+        message: "it can't be read, and is not shown: it seems to hold a password".to_owned(),
+    })
 }
 
 fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
@@ -337,9 +375,9 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
     match &cli.simulate_failure {
         None => Ok(None),
         Some(None) => Ok(Some(FaultPlan::passing(seed))),
-        Some(Some(spec)) => FaultPlan::parse(spec, seed)
-            .map(Some)
-            .map_err(UsageError::Spec),
+        Some(Some(spec)) => FaultPlan::parse(spec, seed).map(Some).map_err(|error| {
+            not_shown("--simulate-failure", spec).unwrap_or(UsageError::Spec(error))
+        }),
     }
 }
 
@@ -378,7 +416,8 @@ fn template_of(template: &str) -> Result<Template, UsageError> {
                 cause,
             })?,
     };
-    Template::parse(&text).map_err(UsageError::Template)
+    let wrong = |error: TemplateError| redact::value(&error.to_string()).into_owned();
+    Template::parse(&text).map_err(|error| UsageError::Template(wrong(error)))
 }
 
 fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
@@ -395,7 +434,7 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         on_record: None,
         ordered: cli.ordered,
         body: cli.body,
-        notices: (!cli.quiet).then(|| Box::new(io::stderr()) as _),
+        notices: (!cli.quiet).then(|| Box::new(Redacting(io::stderr())) as _),
         failed: cli.failed.clone(),
         failed_with_nul: cli.null,
         print0: cli.print0,

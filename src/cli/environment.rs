@@ -7,7 +7,8 @@ use clap::{Arg, Command};
 use super::afterwards::OF_A_RUN;
 use super::hints::{self, nearest};
 use super::options::{Given, Origin, SettingError, Takes, Value, long, settings, variable};
-use super::secrets::{SMTP_VARIABLE, USER_VARIABLE};
+use super::redact;
+use super::secrets::{self, SMTP_VARIABLE, USER_VARIABLE};
 
 /// What the environment sets; an empty variable counts as absent.
 ///
@@ -84,18 +85,58 @@ pub fn is_ours(name: &OsStr) -> bool {
     name.starts_with(PREFIX) && !name.starts_with(OF_A_RUN)
 }
 
-/// Variables that look like settings and are none, each with what was probably meant.
-pub fn strangers(command: &Command, names: impl Iterator<Item = OsString>) -> Vec<String> {
-    let mut known: Vec<_> = settings(command).map(variable).collect();
-    known.extend(["FETCHALL_CONFIG", "FETCHALL_NO_CONFIG", SMTP_VARIABLE].map(str::to_owned));
-    let mut found: Vec<_> = names
-        .filter(|name| is_ours(name))
-        .filter_map(|name| name.into_string().ok())
+/// Variables that look like settings and are none, each with what was probably meant. An empty one
+/// would set nothing anyway.
+pub fn strangers(
+    command: &Command,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<String> {
+    let known = known(command);
+    let mut found: Vec<_> = variables
+        .filter(|(name, value)| is_ours(name) && !value.is_empty())
+        .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| !known.contains(name))
-        .map(|name| format!("{name} sets no option{}", meant(&name, &known, command)))
+        .map(|name| {
+            let meant = meant(&name, &known, command);
+            format!("{} sets no option{meant}", redact::name(&name))
+        })
         .collect();
     found.sort();
     found
+}
+
+/// The variables that this program reads.
+fn known(command: &Command) -> Vec<String> {
+    let others = ["FETCHALL_CONFIG", "FETCHALL_NO_CONFIG", SMTP_VARIABLE];
+    let settings = settings(command).map(variable);
+    settings.chain(others.map(str::to_owned)).collect()
+}
+
+/// What a command that is started here must not inherit: for each variable that may hold a secret,
+/// what it gets instead, if anything. Of ours it keeps those that are known to hold none: one that
+/// is misspelt may be a password. Of proxies it keeps host and port.
+pub fn hidden(
+    command: &Command,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(String, Option<String>)> {
+    let secret: Vec<_> = secrets::variables().collect();
+    let mut kept = known(command);
+    kept.retain(|name| !secret.contains(name));
+    let replaced = |name: String, value: OsString| {
+        let capitals = name.to_ascii_uppercase();
+        if capitals.starts_with(PREFIX) {
+            let has_userinfo = redact::has_userinfo(&value.to_string_lossy());
+            return (!kept.contains(&name) || has_userinfo).then_some((name, None));
+        }
+        if !capitals.ends_with("_PROXY") || capitals == "NO_PROXY" {
+            return None;
+        }
+        let bare = value.to_str().and_then(secrets::proxy_without_userinfo);
+        (bare.as_deref() != value.to_str() || bare.is_none()).then_some((name, bare))
+    };
+    variables
+        .filter_map(|(name, value)| replaced(name.into_string().ok()?, value))
+        .collect()
 }
 
 /// What a variable that sets nothing was probably meant to be, after a semicolon.
@@ -103,7 +144,22 @@ fn meant(name: &str, known: &[String], command: &Command) -> String {
     // What all of them begin with would make all of them alike.
     let bare = |name: &'_ str| name.trim_start_matches(PREFIX).to_owned();
     let option = bare(name).to_ascii_lowercase().replace('_', "-");
-    if command.get_arguments().any(|arg| long(arg) == option) {
+    if option.is_empty() {
+        return "; the long name of an option follows the last _".to_owned();
+    }
+    let is_long = |arg: &&Arg| long(arg).replace('.', "-") == option.replace('.', "-");
+    // `-x` and `-X` are two options, and -J is none.
+    let short = |arg: &Arg| arg.get_short().map(String::from).unwrap_or_default();
+    let written = bare(name);
+    let is_short = |arg: &&Arg| short(arg) == written;
+    let is_nearly = |arg: &&Arg| short(arg) == option;
+    let found = settings(command)
+        .find(|arg| is_long(arg) || is_short(arg))
+        .or_else(|| settings(command).find(is_nearly));
+    if let Some(arg) = found {
+        return format!("; did you mean {}?", variable(arg));
+    }
+    if command.get_arguments().any(|arg| is_long(&arg)) {
         return "; it can only stand on the command line".to_owned();
     }
     if let Some(hint) = hints::flag(&format!("--{option}")) {
@@ -123,7 +179,10 @@ mod tests {
 
     #[test]
     fn variables_that_set_nothing_are_told_with_what_was_meant() {
-        let told = |name: &str| strangers(&Cli::command(), std::iter::once(name.into()));
+        let told = |name: &str| {
+            let variable = (name.into(), "1".into());
+            strangers(&Cli::command(), std::iter::once(variable))
+        };
         for (name, meant) in [
             (
                 "FETCHALL_CONCURENCY",
@@ -136,10 +195,25 @@ mod tests {
                 "FETCHALL_TIMEOUT",
                 "; -m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
             ),
+            ("FETCHALL_HTTP1.1", "; did you mean FETCHALL_HTTP1_1?"),
+            (
+                "FETCHALL_concurrency",
+                "; did you mean FETCHALL_CONCURRENCY?",
+            ),
+            ("FETCHALL_J", "; did you mean FETCHALL_CONCURRENCY?"),
+            ("FETCHALL_j", "; did you mean FETCHALL_CONCURRENCY?"),
+            ("FETCHALL_x", "; did you mean FETCHALL_PROXY?"),
+            ("FETCHALL_X", "; did you mean FETCHALL_REQUEST?"),
+            (
+                "FETCHALL_",
+                "; the long name of an option follows the last _",
+            ),
             ("FETCHALL_FROBNICATE", ""),
         ] {
             assert_eq!(told(name), [format!("{name} sets no option{meant}")]);
         }
+        let empty = ("FETCHALL_CONCURENCY".into(), "".into());
+        assert!(strangers(&Cli::command(), std::iter::once(empty)).is_empty());
         for name in [
             "FETCHALL_RETRIES",
             "FETCHALL_SMTP_PASSWORD",

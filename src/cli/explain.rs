@@ -5,6 +5,7 @@ use fetchall::{ErrorKind, FetchError};
 use http::StatusCode;
 
 use super::hints::nearest;
+use super::redact;
 use super::terminal::wants_color;
 use super::{STYLES, When};
 
@@ -45,7 +46,7 @@ fn of(kind: &str) -> Result<String, String> {
     };
     Err(format!(
         "{}: it is no kind of error{meant}\nkinds are {}, or a status such as 429",
-        kind.escape_debug(),
+        redact::value(kind).escape_debug(),
         kinds.join(", ")
     ))
 }

@@ -16,6 +16,7 @@ use super::environment::times;
 use super::files;
 use super::hints::{self, nearest};
 use super::options::{Given, Origin, SettingError, Takes, Value, is_setting, long, settings};
+use super::redact;
 
 /// The name of the file in the usual places.
 pub const NAME: &str = "fetchall.toml";
@@ -48,7 +49,7 @@ pub fn read(path: &Path, command: &Command) -> Result<Vec<Given>, SettingError> 
     let text = files::read_text(path).map_err(|error| {
         SettingError(format!(
             "cannot read the settings in {}: {error}",
-            path.display()
+            redact::name(&path.to_string_lossy())
         ))
     })?;
     parse(&text, path, command)
@@ -103,8 +104,8 @@ pub fn parse(text: &str, path: &Path, command: &Command) -> Result<Vec<Given>, S
     entries.sort_by_key(|entry| entry.at);
     let given = |entry: &Entry| {
         let origin = origin(entry.at);
-        let arg =
-            option(&entry.key, command).map_err(|message| origin.error(&entry.key, message))?;
+        let arg = option(&entry.key, command)
+            .map_err(|message| origin.error(&redact::name(&entry.key), message))?;
         let value = value(arg, entry.value).map_err(|message| origin.error(long(arg), message))?;
         Ok(Given::new(arg, value, origin))
     };

@@ -1,7 +1,7 @@
 //! Small files, and whether two names mean one file.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 /// Most that is read of a small file: a device that never ends would take all memory.
@@ -50,6 +50,30 @@ impl FileId {
         let file = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?);
         Self::of_metadata(&file.metadata().ok()?)
     }
+}
+
+/// Whether a path leads to what is open as stdin, under whatever name. Of devices only a terminal
+/// has something that one reader takes from another: `/dev/null` has not.
+#[cfg(unix)]
+pub fn is_stdin(path: &Path) -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let is_terminal = io::stdin().is_terminal();
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    let Ok((stdin, named)) = stdin
+        .and_then(|stdin| stdin.metadata())
+        .and_then(|stdin| Ok((stdin, path.metadata()?)))
+    else {
+        return false;
+    };
+    let is_device = named.file_type().is_char_device() && !is_terminal;
+    !is_device && (stdin.dev(), stdin.ino()) == (named.dev(), named.ino())
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+pub fn is_stdin(_: &Path) -> bool {
+    false
 }
 
 /// Whether a stream is there, but can't be read; the standard library takes it for an empty one.

@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::io;
 
+use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use fetchall::Problem;
+use fetchall::{Problem, harmless};
 
-use super::shown;
+use super::secrets::SECRET_OPTIONS;
+use super::{Cli, redact, shown};
 
 /// How close a name must be to be suggested, as `strsim` measures it.
 const CLOSE: f64 = 0.8;
@@ -26,7 +28,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that are none here.
-const FLAGS: [(&[&str], &str); 49] = [
+const FLAGS: [(&[&str], &str); 50] = [
     (
         &[
             "-O",
@@ -151,7 +153,12 @@ const FLAGS: [(&[&str], &str); 49] = [
         "--refresh asks the servers what has changed",
     ),
     (
-        &["-r", "--recursive", "--mirror", "-p", "--page-requisites"],
+        &["-r", "--range"],
+        "-H 'Range: bytes=0-10' asks for a part of each body; no links are followed: pipe the \
+         URLs that you want into fetchall",
+    ),
+    (
+        &["--recursive", "--mirror", "-p", "--page-requisites"],
         "nothing is crawled: pipe the URLs that you want into fetchall",
     ),
     (&["-e", "--referer"], "-H 'Referer: URL' sends one"),
@@ -305,10 +312,10 @@ pub fn command(word: &str) -> Option<&'static str> {
 }
 
 /// Says what there is instead of a flag of other programs, and leaves secrets out.
-pub fn add(mut error: clap::Error) -> clap::Error {
+pub fn add(error: clap::Error) -> clap::Error {
+    let mut error = redacted(error);
     match error.kind() {
         ErrorKind::UnknownArgument => {}
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => return without_secret(error),
         ErrorKind::ArgumentConflict => {
             tip(&mut error, "leave one of them out");
             // It would name one of the two.
@@ -317,9 +324,11 @@ pub fn add(mut error: clap::Error) -> clap::Error {
         }
         _ => return error,
     }
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg).cloned() else {
         return error;
     };
+    // It repeats the argument.
+    error.remove(ContextKind::Suggested);
     match self::flag(flag.split('=').next().unwrap_or_default()) {
         Some(hint) => {
             tip(&mut error, hint);
@@ -336,20 +345,56 @@ pub fn add(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The value of an option stands in the message as far as it is no secret.
-fn without_secret(mut error: clap::Error) -> clap::Error {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
+/// The error without the secrets of what it repeats, and with control characters written out.
+pub fn redacted(error: clap::Error) -> clap::Error {
+    let option = match error.get(ContextKind::InvalidArg) {
+        // `--notify-url <URL>`
+        Some(ContextValue::String(arg)) => arg.split(' ').next().unwrap_or_default().to_owned(),
+        _ => String::new(),
     };
-    // `--notify-url <URL>`
-    let option = text(ContextKind::InvalidArg).and_then(|arg| arg.split(' ').next());
-    let option = option.and_then(|option| option.strip_prefix("--"));
-    if let Some((option, value)) = option.zip(text(ContextKind::InvalidValue)) {
-        let masked = shown::masked(option, value);
-        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
+    let option = option.trim_start_matches('-');
+    let shown = |kind, text: &String| {
+        let is_value = kind == ContextKind::InvalidValue;
+        let masked = if is_value {
+            shown::masked(option, text)
+        } else {
+            redact::value(text).into()
+        };
+        harmless(&masked).into_owned()
+    };
+    let repeated: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, ContextValue::String(shown(kind, text)))),
+            ContextValue::Strings(texts) => {
+                let texts = texts.iter().map(|text| shown(kind, text)).collect();
+                Some((kind, ContextValue::Strings(texts)))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut error = without_leaky_cause(error, option);
+    for (kind, value) in repeated {
+        error.insert(kind, value);
     }
     error
+}
+
+/// The cause may repeat a part of the value, and only those of options that are meant for secrets,
+/// and of methods, are known not to: it goes where the value holds one.
+fn without_leaky_cause(error: clap::Error, option: &str) -> clap::Error {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
+        return error;
+    };
+    let is_discreet = option == "request" || SECRET_OPTIONS.contains(&option);
+    if is_discreet || shown::masked(option, value) == *value {
+        return error;
+    }
+    let mut bare = clap::Error::new(error.kind()).with_cmd(&Cli::command());
+    for (kind, value) in error.context() {
+        bare.insert(kind, value.clone());
+    }
+    bare
 }
 
 fn tip(error: &mut clap::Error, text: &'static str) {
@@ -367,7 +412,9 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
     };
     match (writes, kind_below(problem)?) {
         (true, NotFound) => Some("create its folder first"),
-        (true, NotADirectory) => Some("a file stands where a folder is needed; name another place"),
+        (true, NotADirectory) => {
+            Some("a part of its path is a file, not a folder; name another place")
+        }
         (true, IsADirectory) => Some("it is a folder; name a file"),
         (true, PermissionDenied) => Some("choose a place where you may write"),
         (false, IsADirectory) => Some("name the files in it"),
@@ -395,9 +442,8 @@ fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, options};
+    use super::super::options;
     use super::*;
-    use clap::CommandFactory;
 
     /// The flags that a text names.
     fn flags(text: &str) -> impl Iterator<Item = &str> {

@@ -19,6 +19,7 @@ mod options;
 mod places;
 mod print;
 mod read;
+mod redact;
 mod runtime;
 mod secrets;
 mod settings;
@@ -47,6 +48,7 @@ pub use limits::{bound_by_descriptors, raise_descriptor_limit};
 pub use logs::start as start_logs;
 pub use print::print;
 pub use read::{Asked, Refused, read};
+pub use redact::message as redact;
 pub use runtime::runtime;
 pub use signals::{EarlySignals, Signals};
 
@@ -221,8 +223,8 @@ pub struct Cli {
     /// Also retry 404,5xx,tls; !500 takes out.
     ///
     /// LIST has statuses, classes such as 5xx and kinds of errors (--explain lists them), with
-    /// commas between; it can be given several times, and of all that fit a failure the last one
-    /// counts. What is added is retried --retries times; a Retry-After with it makes only that URL
+    /// commas between; it can be given several times, and where several fit a failure the last
+    /// one decides. What is added is retried --retries times; a Retry-After with it makes only that URL
     /// wait. 202: asked again also without Retry-After; !202: taken as it is.
     #[arg(long, value_name = "LIST", help_heading = "Retry")]
     pub retry_on: Vec<String>,
@@ -579,7 +581,7 @@ pub struct Cli {
     /// When the run has ended, in the shell, with the summary as JSON on its stdin, and FETCHALL_RUN_OUTCOME (ok, failed,
     /// interrupted (by a signal or a closed stdout) or broken), FETCHALL_RUN_EXIT_CODE and the counts FETCHALL_RUN_INPUT, _FETCHED,
     /// _FAILED, _SKIPPED and _LEFT in its environment; settings that may hold a secret, such as
-    /// FETCHALL_USER, are not. What it prints goes to stderr; it has 60 s. That it fails is a warning.
+    /// FETCHALL_USER, are not, and proxies are there without user and password. What it prints goes to stderr; it has 60 s. That it fails is a warning.
     #[arg(long, value_name = "CMD", help_heading = "When done")]
     pub notify_cmd: Option<String>,
     /// POST the summary as JSON there.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgGroup, Command};
 
+use super::redact;
+
 /// What a call asks for itself. A practice server that somebody else has set would only
 /// surprise.
 const NOT_SETTINGS: [&str; 9] = [
@@ -63,7 +65,9 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable(name) => f.write_str(name),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, line } => {
+                write!(f, "{}:{line}", redact::name(&path.to_string_lossy()))
+            }
         }
     }
 }

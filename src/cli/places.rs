@@ -4,6 +4,7 @@ use std::io::ErrorKind::NotADirectory;
 use std::path::{Path, is_separator};
 
 use super::convert::UsageError;
+use super::redact;
 
 /// Extensions of files, with what writes such a file. A folder may be called after a host, so only
 /// what files are commonly called is here.
@@ -39,10 +40,14 @@ pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
             "-o names a folder that bodies are saved to; without it they are not kept".to_owned()
         }
         (_, Ok(found)) if found.is_dir() => return Ok(()),
-        (_, Ok(_)) => "a file stands where a folder is needed; name another place".to_owned(),
-        (_, Err(error)) if error.kind() == NotADirectory => {
-            "a file stands where a folder of it is needed; name another place".to_owned()
-        }
+        (_, Ok(_)) => "it is a file, and -o needs a folder; name another place".to_owned(),
+        (_, Err(error)) if error.kind() == NotADirectory => match file_above(path) {
+            Some(file) => format!(
+                "{} is a file, not a folder; name another place",
+                redact::name(&file.to_string_lossy())
+            ),
+            None => "a part of its path is a file, not a folder; name another place".to_owned(),
+        },
         (Some(text), Err(_)) if !text.ends_with(is_separator) => match instead(path) {
             Some(instead) => format!(
                 "-o names a folder that bodies are saved to; {instead}; for a folder of this \
@@ -55,6 +60,24 @@ pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
     Err(UsageError::OutputDir {
         path: path.to_owned(),
         wrong,
+    })
+}
+
+/// The part of a path that is a file where a folder is needed.
+fn file_above(path: &Path) -> Option<&Path> {
+    // Without the slash at its end, with which no file is found.
+    let mut parts = path.components().as_path().ancestors();
+    parts.find(|part| part.is_file())
+}
+
+/// Whether a path begins as a URL does. `./http:/x` is a path all the same.
+pub fn is_url(path: &Path) -> bool {
+    let scheme = path.to_str().and_then(|text| text.split_once("://"));
+    scheme.is_some_and(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     })
 }
 
@@ -72,6 +95,16 @@ fn instead(path: &Path) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_is_told_from_a_path() {
+        for url in ["https://h/x", "HTTP://h", "git+ssh://h"] {
+            assert!(is_url(Path::new(url)), "{url}");
+        }
+        for path in ["./http://h", "http:/h", "a b://c", "://", "pages"] {
+            assert!(!is_url(Path::new(path)), "{path}");
+        }
+    }
 
     #[test]
     fn what_is_called_like_a_file_is_hardly_meant_as_a_folder() {
@@ -110,8 +143,11 @@ mod tests {
         std::fs::create_dir(place.path().join("there.json")).unwrap();
         assert_eq!(check("there.json"), Ok(()));
         std::fs::write(place.path().join("file"), "").unwrap();
-        for name in ["file", "file/", "file/below"] {
-            assert!(check(name).unwrap_err().contains("a file stands"), "{name}");
+        let file = place.path().join("file");
+        assert!(check("file").unwrap_err().contains("it is a file"));
+        for name in ["file/", "file/below", "file/far/below"] {
+            let told = format!("{} is a file, not a folder", file.display());
+            assert!(check(name).unwrap_err().contains(&told), "{name}");
         }
         assert!(check_output_dir(Path::new("-")).is_err());
         assert!(check_output_dir(Path::new("/dev/null")).is_err());

@@ -9,6 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use super::blame::Origins;
 use super::generate::What;
 use super::options::SettingError;
+use super::redact::Redactions;
 use super::settings::{Settled, settle};
 use super::{Cli, environment, explain, file, generate, hints, shown};
 
@@ -58,6 +59,8 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<Asked, Refused> {
     }
     let variables = environment::read(&command, |name| std::env::var_os(name))?;
     let files = files(&line)?;
+    // Also of a variable: it may be stdin, which is read but once.
+    let named = files.paths.first().filter(|_| files.must_be_there).cloned();
     let mut places = Vec::new();
     let mut sources = vec![variables];
     for path in files.paths {
@@ -77,8 +80,13 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<Asked, Refused> {
     if settled.matches.get_flag("print_config") {
         return Ok(Asked::Print(shown::text(&command, &settled, &places)));
     }
-    let cli = Cli::from_arg_matches(&settled.matches)?;
-    Ok(Asked::Run(Box::new(cli), Origins(settled.used)))
+    let mut cli = Cli::from_arg_matches(&settled.matches)?;
+    cli.config = named;
+    let origins = Origins {
+        redactions: Redactions::of(&command, &settled.matches),
+        given: settled.used,
+    };
+    Ok(Asked::Run(Box::new(cli), origins))
 }
 
 /// What stands on the command line itself, and whether it is all right by itself: an option it

@@ -21,7 +21,8 @@ pub const USER_VARIABLE: &str = "FETCHALL_USER";
 /// Where the password for a mail server may come from.
 pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Options, by their long names, whose values may hold a secret. `shown::masked` says which part of
-/// them may be seen, and commands that are started get none of their variables.
+/// them may be seen, commands that are started get none of their variables, and what reads their
+/// values never repeats them.
 pub const SECRET_OPTIONS: [&str; 8] = [
     "user",
     "proxy-user",
@@ -125,6 +126,17 @@ pub fn without_userinfo(url: &str, mask: &str) -> String {
         Some((_, host)) => format!("{scheme}{mask}@{host}"),
         None => url.to_owned(),
     }
+}
+
+/// A proxy without user and password; nothing where it is no proxy that could be read.
+pub fn proxy_without_userinfo(text: &str) -> Option<String> {
+    values::proxy(text).ok()?;
+    let (scheme, rest) = match text.find("://") {
+        Some(at) => text.split_at(at + "://".len()),
+        None => ("", text),
+    };
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    Some(format!("{scheme}{host}"))
 }
 
 /// A URL with a mask instead of what follows its host.

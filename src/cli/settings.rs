@@ -10,9 +10,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
+use super::hints;
 use super::options::{Given, Origin, SettingError, exclude_each_other};
 use super::read::Refused;
-use super::shown;
 
 /// A setting that is not used, and why.
 #[derive(Debug)]
@@ -193,7 +193,8 @@ fn blame(command: &mut Command, used: &[Given], error: clap::Error) -> Refused {
         if let Err(error) = attempt(command, &[OsString::from("fetchall")], alone)
             && error.kind() != ErrorKind::MissingRequiredArgument
         {
-            return Refused::Setting(given.origin.error(&given.long, cause(&error, &given.long)));
+            let error = hints::redacted(error);
+            return Refused::Setting(given.origin.error(&given.long, cause(&error)));
         }
     }
     error.into()
@@ -256,12 +257,10 @@ fn choices(needed: &str) -> String {
 }
 
 /// What is wrong with the value of an option, without where it stands and without its secrets.
-fn cause(error: &clap::Error, option: &str) -> String {
+fn cause(error: &clap::Error) -> String {
     if let Some(source) = error.source() {
         return match error.get(ContextKind::InvalidValue) {
-            Some(ContextValue::String(value)) => {
-                format!("{:?}: {source}", shown::masked(option, value))
-            }
+            Some(ContextValue::String(value)) => format!("\"{value}\": {source}"),
             _ => source.to_string(),
         };
     }
@@ -275,13 +274,17 @@ fn cause(error: &clap::Error, option: &str) -> String {
         text(ContextKind::ValidValue),
     );
     if valid.is_empty() {
-        return "a value is needed".to_owned();
+        return match error.kind() {
+            // Its cause is not told where it may repeat a secret.
+            ErrorKind::ValueValidation => format!("\"{value}\" is no value for it"),
+            _ => "a value is needed".to_owned(),
+        };
     }
     let meant = match text(ContextKind::SuggestedValue) {
         meant if meant.is_empty() => meant,
         meant => format!("; did you mean {meant}?"),
     };
-    format!("{value:?} is none of {valid}{meant}")
+    format!("\"{value}\" is none of {valid}{meant}")
 }
 
 impl Settled {

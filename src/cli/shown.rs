@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
 
-use super::options::{Takes, Value, long, settings};
-use super::settings::{Settled, Unused};
-use super::{environment, secrets};
+use fetchall::SmtpServer;
+use http::HeaderName;
 
-/// Instead of a secret.
-const MASK: &str = "***";
+use super::options::{Takes, Value, long, settings};
+use super::redact::{self, MASK};
+use super::settings::{Settled, Unused};
+use super::{environment, secrets, values};
+
 /// Where the origins begin, if the values let them.
 const COLUMN: usize = 32;
 
@@ -21,7 +23,8 @@ pub fn text(command: &Command, settled: &Settled, files: &[(PathBuf, bool)]) -> 
     let mut text = String::new();
     for (path, is_there) in files {
         let found = if *is_there { "read" } else { "not there" };
-        text.push_str(&format!("# {} ({found})\n", path.display()));
+        let shown = redact::name(&path.to_string_lossy());
+        text.push_str(&format!("# {shown} ({found})\n"));
     }
     let mut heading = None;
     for arg in settings(command) {
@@ -38,9 +41,8 @@ pub fn text(command: &Command, settled: &Settled, files: &[(PathBuf, bool)]) -> 
             text.push_str(&passed_over(arg, unused));
         }
     }
-    let names = std::env::vars_os().map(|(name, _)| name);
-    for told in environment::strangers(command, names) {
-        text.push_str(&format!("\n# {told}\n"));
+    for told in environment::strangers(command, std::env::vars_os()) {
+        text.push_str(&format!("\n# {}\n", redact::message(&told)));
     }
     text
 }
@@ -60,7 +62,7 @@ fn line(arg: &Arg, settled: &Settled) -> String {
 }
 
 fn aligned(setting: &str, origin: &str) -> String {
-    format!("{setting:<COLUMN$} # {origin}\n")
+    format!("{setting:<COLUMN$} # {}\n", redact::name(origin))
 }
 
 /// A dot would make a table of it.
@@ -138,26 +140,43 @@ fn shown(arg: &Arg, raw: &OsStr) -> String {
 pub fn masked(option: &str, text: &str) -> String {
     match option {
         "user" | "proxy-user" => MASK.to_owned(),
-        "data" | "header" if text.starts_with('@') => text.to_owned(),
+        "data" | "header" if text.starts_with('@') => redact::value(text).into_owned(),
         "data" => MASK.to_owned(),
         "header" => match text.split_once(':') {
-            Some((name, _)) => format!("{name}: {MASK}"),
-            None => MASK.to_owned(),
+            Some((name, _)) if name.parse::<HeaderName>().is_ok() => format!("{name}: {MASK}"),
+            _ => MASK.to_owned(),
         },
-        "notify-cmd" => match text.split_once(char::is_whitespace) {
-            // A variable may be set in front of the program.
-            _ if text.contains('=') => MASK.to_owned(),
-            Some((program, _)) => format!("{program} {MASK}"),
-            None => text.to_owned(),
-        },
+        "notify-cmd" => command(text),
+        // Where one part is wrong, such as a host that was forgotten, the password may be any other.
+        "notify-url" if values::http_url(text).is_err() => MASK.to_owned(),
+        "proxy" if values::proxy(text).is_err() => MASK.to_owned(),
+        "smtp" if SmtpServer::parse(text).is_err() => MASK.to_owned(),
         // The path of such a URL is often all that guards it.
-        "notify-url" => secrets::without_path(&secrets::without_userinfo(text, MASK), MASK),
-        "smtp" if !text.ends_with("?tls=none") => {
+        "notify-url" | "proxy" => {
             secrets::without_path(&secrets::without_userinfo(text, MASK), MASK)
         }
-        "proxy" | "smtp" => secrets::without_userinfo(text, MASK),
-        _ if text.contains("://") => secrets::without_userinfo(text, MASK),
-        _ => text.to_owned(),
+        "smtp" => secrets::without_userinfo(text, MASK),
+        // No method has a blank: a header or a whole request may follow.
+        "request" => {
+            let text = redact::value(text);
+            match text.split_once(char::is_whitespace) {
+                Some((method, _)) => format!("{method} {MASK}"),
+                None => text.into_owned(),
+            }
+        }
+        _ => redact::value(text).into_owned(),
+    }
+}
+
+/// The program of a command, if it begins with one: a variable may be set in front of it, and what
+/// follows may be a token.
+fn command(text: &str) -> String {
+    let (program, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+    let is_program = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    match (program.bytes().all(is_program), rest.is_empty()) {
+        (false, _) => MASK.to_owned(),
+        (true, true) => program.to_owned(),
+        (true, false) => format!("{program} {MASK}"),
     }
 }
 
@@ -197,24 +216,36 @@ mod tests {
             ),
             ("proxy", "me:s3@cret@proxy:3128", "***@proxy:3128"),
             ("proxy", "proxy:3128", "proxy:3128"),
-            ("smtp", "smtps://me:s3cret@mail:465", "smtps://***@mail:465"),
+            ("smtp", "smtps://me@mail:465", "smtps://***@mail:465"),
+            // It can't be used, and what of it is the password is anybody's guess.
+            ("smtp", "smtps://me:s3cret@mail:465", "***"),
+            ("smtp", "me:s3cret", "***"),
+            ("proxy", "me:s3cret", "***"),
+            ("proxy", "http://me:s3cret", "***"),
+            ("proxy", "http://me:s3cret%40proxy:3128", "***"),
+            ("proxy", "http://proxy:3128/s3cret", "http://proxy:3128/***"),
+            ("notify-url", "s3cret", "***"),
+            ("notify-url", "me:s3cret", "***"),
+            ("cacert", "/x/me:s3cret@h", "/x/***@h"),
+            ("request", "GET s3cret", "GET ***"),
+            ("request", "GET", "GET"),
+            ("header", "me s3cret: x", "***"),
+            ("notify-cmd", "/opt/notify", "/opt/notify"),
+            ("notify-cmd", "notify;s3cret", "***"),
+            ("notify-cmd", "notify>https://me:s3cret@h", "***"),
             (
                 "notify-url",
                 "https://a.example/s3cret?b=c",
                 "https://a.example/***",
             ),
-            ("notify-url", "htp:/me:s3cret@h", "***@h"),
-            ("notify-url", "a.example/s3cret", "a.example/***"),
+            ("notify-url", "htp:/me:s3cret@h", "***"),
+            ("notify-url", "a.example/s3cret", "***"),
             ("notify-cmd", "notify s3cret", "notify ***"),
             ("notify-cmd", "notify\ns3cret", "notify ***"),
             ("notify-cmd", "TOKEN=s3cret notify", "***"),
-            ("notify-cmd", "notify --token=s3cret", "***"),
-            ("smtp", "smtp://h?password=s3cret", "smtp://h/***"),
-            (
-                "smtp",
-                "smtp://me@h/s3cret?tls=required",
-                "smtp://***@h/***",
-            ),
+            ("notify-cmd", "notify --token=s3cret", "notify ***"),
+            ("smtp", "smtp://h?password=s3cret", "***"),
+            ("smtp", "smtp://me@h/s3cret?tls=required", "***"),
             (
                 "smtp",
                 "smtp://me@127.0.0.1:25?tls=none",

@@ -186,11 +186,12 @@ fn ip_addr(text: &str) -> Result<IpAddr, String> {
         .map_err(|_| format!("{text:?} is no IP address"))
 }
 
-/// Something before and something after the last `@`; the mail server knows the rest.
+/// Something before and something after the last `@`; the mail server knows the rest. What has a
+/// colon is a URL, or a user with a password.
 pub fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once('@') {
         Some((user, host))
-            if !user.is_empty() && !host.is_empty() && !text.contains(['\r', '\n']) =>
+            if !user.is_empty() && !host.is_empty() && !text.contains(['\r', '\n', ':']) =>
         {
             Ok(text.to_owned())
         }
@@ -304,7 +305,13 @@ mod tests {
     #[test]
     fn an_address_has_an_at_and_no_line_breaks() {
         assert!(address("ann@example.com").is_ok());
-        for bad in ["ann", "@example.com", "ann@", "ann@example.com\nBcc: x@y"] {
+        for bad in [
+            "ann",
+            "@example.com",
+            "ann@",
+            "ann:pw@example.com",
+            "ann@example.com\nBcc: x@y",
+        ] {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

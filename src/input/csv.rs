@@ -187,11 +187,7 @@ fn broken(
 
 fn said(row: &Row<'_>, header: &Header, rules: Rules) -> Result<Said, String> {
     if !header.fits(row) {
-        return Err(format!(
-            "the row has {} cells and the header {} (a cell with the separator in it needs quotes)",
-            row.count(),
-            header.names.len()
-        ));
+        return Err(row.explain_count(header.names.len()));
     }
     let mut draft = Draft::default();
     for (name, cell) in header.names.iter().zip(row.cells()) {
@@ -357,14 +353,26 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_tabs_gets_no_advice_on_quotes() {
+        let list = b"url\tfile\nhttp://a/\t\"b\tc\"\n";
+        let bad = whole::bad(InputFormat::Tsv, list, Rules::default());
+        assert!(
+            bad.1
+                .ends_with("3 cells and the header 2 (a tab ends a cell, also between quotes)"),
+            "{}",
+            bad.1
+        );
+    }
+
+    #[test]
     fn a_row_of_another_length_fails_alone() {
         let list = "url,file\nhttp://a/?1,2,x\nhttp://b/\nhttp://c/,c,,\n";
         let found = read(list);
         assert!(
-            matches!(&found[0], Entry::Invalid(bad) if bad.error.to_string().contains("3 cells and the header 2"))
+            matches!(&found[0], Entry::Invalid(bad) if bad.error.to_string().ends_with("the row has 3 cells and the header 2 (a cell with a comma in it needs quotes)"))
         );
         assert!(
-            matches!(&found[1], Entry::Invalid(bad) if bad.error.to_string().contains("1 cells and the header 2"))
+            matches!(&found[1], Entry::Invalid(bad) if bad.error.to_string().ends_with("the row has 1 cell and the header 2"))
         );
         assert!(
             matches!(&found[2], Entry::Job(_)),

@@ -132,7 +132,7 @@ impl InputError {
         let missing = self.cause.kind() == io::ErrorKind::NotFound;
         let extension = Path::new(&self.name).extension();
         let is_list = extension.is_some_and(|end| LISTS.iter().any(|list| end == *list));
-        url::with_https(&self.name).filter(|_| missing && !is_list)
+        url::with_scheme(&self.name).filter(|_| missing && !is_list)
     }
 }
 

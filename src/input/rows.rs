@@ -40,6 +40,18 @@ impl<'a> Row<'a> {
         self.scan.cell(self.text, number)
     }
 
+    /// That it has another number of cells than the header, in words.
+    pub fn explain_count(&self, names: usize) -> String {
+        let count = self.count();
+        let cells = if count == 1 { "cell" } else { "cells" };
+        let hint = match self.scan.delimiter() {
+            _ if count < names => "",
+            Delimiter::Comma => " (a cell with a comma in it needs quotes)",
+            Delimiter::Tab => " (a tab ends a cell, also between quotes)",
+        };
+        format!("the row has {count} {cells} and the header {names}{hint}")
+    }
+
     /// What is wrong with it, in words.
     pub fn explain(&self, flaw: Flaw) -> String {
         self.scan.explain(flaw)

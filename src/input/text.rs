@@ -320,7 +320,19 @@ mod tests {
         assert!(reason(b"example.com").ends_with("did you mean https://example.com"));
         assert!(reason(b"example.com:8080/x").ends_with("did you mean https://example.com:8080/x"));
         assert!(reason(b"//example.com/x").ends_with("did you mean https://example.com/x"));
-        assert!(reason(b"localhost/x").ends_with("did you mean https://localhost/x"));
+        assert!(reason(b"localhost/x").ends_with("did you mean http://localhost/x"));
+        for (line, url) in [
+            ("localhost:8080", "http://localhost:8080"),
+            ("127.0.0.1:8080/x", "http://127.0.0.1:8080/x"),
+            ("[::1]:80/x", "http://[::1]:80/x"),
+            ("[::1]", "http://[::1]"),
+            ("a.localhost?x:1", "http://a.localhost?x:1"),
+            ("localhost:8443", "https://localhost:8443"),
+            ("127.0.0.1.example:80", "https://127.0.0.1.example:80"),
+        ] {
+            let told = reason(line.as_bytes());
+            assert!(told.ends_with(&format!("did you mean {url}")), "{told}");
+        }
         assert!(reason(b"nonsense").ends_with("URLs start with http:// or https://"));
         assert!(reason(b"ftp://example.com/").contains("the scheme is ftp"));
         assert!(reason(b"http://").contains("empty host"));

@@ -1,6 +1,7 @@
 //! From text to a URL that can be fetched.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -84,7 +85,7 @@ pub fn parse_url(text: &str) -> Result<Parsed, String> {
         if text.contains('@') && !text.contains("://") {
             return Err(NO_SCHEME.to_owned());
         }
-        return Err(match with_https(text) {
+        return Err(match with_scheme(text) {
             Some(better) => format!("no scheme; did you mean {better}"),
             None => format!(
                 "the scheme is {}; only http and https are fetched",
@@ -152,7 +153,7 @@ fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
 
 fn explain(text: &str, error: url::ParseError) -> String {
     if error == url::ParseError::RelativeUrlWithoutBase {
-        return match with_https(text) {
+        return match with_scheme(text) {
             Some(better) => format!("no scheme; did you mean {better}"),
             None => NO_SCHEME.to_owned(),
         };
@@ -160,16 +161,35 @@ fn explain(text: &str, error: url::ParseError) -> String {
     error.to_string()
 }
 
-/// The line with `https://` in front, where that makes a likely URL: a name with a dot,
+/// The line with a scheme in front, where that makes a likely URL: a name with a dot, an address,
 /// or localhost. (`example.com:8080/x` parses, as a URL of scheme `example.com`.)
-pub fn with_https(text: &str) -> Option<String> {
+pub fn with_scheme(text: &str) -> Option<String> {
     let rest = text.strip_prefix("//").unwrap_or(text);
     let name = rest.split(['/', ':', '?', '#']).next()?;
-    let likely = (name.contains('.') && !name.starts_with('.')) || name == "localhost";
-    let url = format!("https://{rest}");
+    let near = near_port(rest);
+    let likely = (name.contains('.') && !name.starts_with('.')) || near.is_some();
+    let scheme = match near {
+        None | Some("443" | "8443") => "https",
+        Some(_) => "http",
+    };
+    let url = format!("{scheme}://{rest}");
     // A line with userinfo is not repeated in a message, nor a piece of JSON, which may hold more.
     let likely = likely && text.len() <= MAX_SHOWN;
     (likely && !rest.contains(['@', '"']) && Url::parse(&url).is_ok()).then_some(url)
+}
+
+/// The port, or nothing for it, where this machine or an address is named: there TLS is the
+/// exception.
+fn near_port(rest: &str) -> Option<&str> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_address = address.parse::<IpAddr>().is_ok();
+    let is_near = is_address || host == "localhost" || host.ends_with(".localhost");
+    is_near.then_some(port)
 }
 
 /// A bad line as it may be shown: no password, no control characters, not endless.

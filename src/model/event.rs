@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Outcome, Place, RawLine, Record, Try};
+use super::{Outcome, Place, RawLine, Record, Try, write_json};
 
 /// Bytes that most records need as JSON.
 const USUAL_JSON: usize = 512;
@@ -55,7 +55,7 @@ impl Settled {
     pub fn json(&self) -> serde_json::Result<&[u8]> {
         if self.json.get().is_none() {
             let mut json = Vec::with_capacity(USUAL_JSON);
-            serde_json::to_writer(&mut json, &self.record)?;
+            write_json(&mut json, &self.record)?;
             return Ok(self.json.get_or_init(|| json));
         }
         Ok(self.json.get().map(Vec::as_slice).unwrap_or_default())

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use crate::model::{Record, harmless};
+use crate::model::{Record, harmless, write_json};
 
 use super::text::status_of;
 
@@ -193,7 +193,12 @@ impl Field {
             Self::Simulated => flag(record.simulated).into(),
             Self::TtfbSeconds => seconds(record.ttfb_ms),
             Self::ElapsedSeconds => seconds(record.elapsed_ms),
-            Self::Json => serde_json::to_string(record).unwrap_or_default().into(),
+            Self::Json => {
+                let mut json = Vec::new();
+                // Records are always JSON.
+                let _ = write_json(&mut json, record);
+                String::from_utf8(json).unwrap_or_default().into()
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use self::read::{Line, Lines};
 use super::Reporter;
 use crate::model::{
     ErrorKind, Event, FetchError, History, Outcome, OutcomeName, Place, Record, RecordError,
+    write_json,
 };
 
 pub use self::read::{JournalReader, PastRecord};
@@ -174,7 +175,7 @@ impl Journal {
             {
                 let pack = record.pack;
                 let lost = gone(record, "its body is no longer in the pack, which was cut");
-                serde_json::to_writer(&mut self.buffer, &Record { pack, ..lost })?;
+                write_json(&mut self.buffer, &Record { pack, ..lost })?;
                 self.buffer.push(b'\n');
             }
             if self.buffer.len() >= FULL {

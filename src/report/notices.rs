@@ -4,7 +4,7 @@ use std::io;
 
 use super::summary::count;
 use super::{Output, Reporter};
-use crate::model::Event;
+use crate::model::{Event, harmless};
 
 /// Tells people what is going on. That nobody listens is no reason to end a run.
 pub struct Notices(Output);
@@ -16,9 +16,9 @@ impl Notices {
         Self(output)
     }
 
-    /// Says something.
+    /// Says something, in one line: names of files may hold anything.
     pub fn say(&mut self, text: &str) {
-        self.0.line().extend_from_slice(text.as_bytes());
+        self.0.line().extend_from_slice(harmless(text).as_bytes());
         let _ = self.0.end_line().and_then(|()| self.0.flush());
     }
 }

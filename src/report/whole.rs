@@ -63,11 +63,16 @@ impl WholeFile {
     }
 }
 
-/// Who may read the file that is replaced may read the new one, and nobody else.
+/// Who may read the file that is replaced may read the new one, and nobody else. What the file did
+/// as a program (setuid, setgid) is not for the new content.
 #[cfg(unix)]
 fn keep_mode(path: &Path, new: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
     match fs::metadata(path) {
-        Ok(old) => new.set_permissions(old.permissions()),
+        Ok(old) => {
+            let mode = old.permissions().mode() & 0o777;
+            new.set_permissions(fs::Permissions::from_mode(mode))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -94,10 +99,9 @@ fn part(path: &Path) -> io::Result<NamedTempFile> {
 
 /// What the system said, without the name of the unfinished file, which tells nobody anything.
 fn bare(error: io::Error) -> io::Error {
-    let source = error.get_ref().and_then(std::error::Error::source);
-    let cause = source.and_then(|source| source.downcast_ref::<io::Error>());
-    match cause.and_then(io::Error::raw_os_error) {
-        Some(code) => io::Error::from_raw_os_error(code),
+    // Its own type is private, and leaves the system's error out of its sources.
+    match error.to_string().split_once(" at path ") {
+        Some((said, _)) => io::Error::new(error.kind(), said.to_owned()),
         None => error,
     }
 }
@@ -124,7 +128,10 @@ mod tests {
     fn a_place_where_nothing_can_stand_is_known_at_once() {
         let folder = tempfile::tempdir().unwrap();
         assert!(WholeFile::create(folder.path()).is_err());
-        assert!(WholeFile::create(&folder.path().join("none/report.html")).is_err());
+        let error = WholeFile::create(&folder.path().join("none/report.html")).err();
+        let error = error.unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
     }
 
     #[cfg(unix)]
@@ -132,7 +139,7 @@ mod tests {
     fn a_file_that_replaces_one_keeps_its_mode() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        for mode in [0o600, 0o640, 0o664, 0o400] {
+        for mode in [0o600, 0o640, 0o664, 0o400, 0o4755, 0o2755, 0o1644] {
             let path = folder.path().join(format!("{mode:o}"));
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -140,7 +147,7 @@ mod tests {
             file.finish(b"new", &|| false).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"new");
             let found = fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(found & 0o7777, mode);
+            assert_eq!(found & 0o7777, mode & 0o777);
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Problem, RESULTS, RunError};
 use crate::config::{Config, Format};
 use crate::input::{self, Batch};
-use crate::model::{Entry, Summary, harmless};
+use crate::model::{Entry, Summary, harmless, write_json};
 use crate::report::ReportError;
 use crate::store::file_of;
 
@@ -97,7 +97,7 @@ fn write(
 
 fn put(text: &mut Vec<u8>, line: &Line<'_>, format: &Format) -> std::io::Result<()> {
     if *format == Format::Json {
-        return Ok(serde_json::to_writer(&mut *text, line)?);
+        return Ok(write_json(text, line)?);
     }
     let url = harmless(line.url);
     match (line.file, &line.error) {

@@ -147,6 +147,7 @@ fn what_is_misspelt_gets_a_suggestion() {
         ("--retries=many", "a whole number from 0 is needed"),
         ("-XGE T", "no method; write GET"),
         ("--proxy=http://", "the form is SCHEME://HOST:PORT"),
+        ("-r0-10", "-H 'Range: bytes=0-10'"),
         ("-qv", "tip: leave one of them out"),
         ("--email-to=ann", "write ann@example.com"),
         (
@@ -197,11 +198,19 @@ fn what_is_misspelt_gets_a_suggestion() {
         ("--output-dir=/dev/null", "without it they are not kept"),
         (
             "--output-dir=Cargo.toml",
-            "a file stands where a folder is needed",
+            "it is a file, and -o needs a folder",
         ),
         (
-            "--output-dir=Cargo.toml/x",
-            "a file stands where a folder of it is needed",
+            "--output-dir=Cargo.toml/x/y",
+            "Cargo.toml is a file, not a folder",
+        ),
+        (
+            "--output-dir=https://h/x",
+            "it is a URL, and this names a place on this machine",
+        ),
+        (
+            "--report=https://me:s3cret@h/x",
+            "--report https://***@h/x: it is a URL",
         ),
         ("--journal=-", "stdout is for results alone"),
     ] {
@@ -244,22 +253,99 @@ fn words_that_are_commands_elsewhere_are_told_what_is_here() {
     assert!(output.status.success());
 }
 
-/// `-d @-` takes stdin away from the list.
+/// What an option reads of stdin is taken away from the list, under whatever name it does so.
+#[cfg(target_os = "linux")]
 #[test]
-fn a_list_that_is_piped_into_the_body_is_told() {
-    for list in [&[][..], &["-"]] {
-        let done = Run::new()
-            .text()
-            .args(["-d", "@-"])
-            .args(list.iter().copied())
-            .urls(["http://127.0.0.1:1/"])
-            .expect_exit(2);
+fn a_list_that_an_option_would_read_is_told() {
+    for args in [
+        &["-d", "@-"][..],
+        &["-d", "@-", "-"],
+        &["-d", "@-", "/dev/stdin"],
+        &["-d", "@/dev/stdin"],
+        &["-d", "@/dev/fd/0", "-"],
+        &["-d", "@/proc/self/fd/0", "-"],
+        &["-u", "me:@/dev/stdin"],
+        &["-x", "127.0.0.1:1", "-U", "me:@/dev/stdin"],
+        &["-H", "A: b", "-H", "@/dev/stdin"],
+        &["-w", "@/dev/stdin"],
+        &["--cacert", "/dev/stdin"],
+        &["--config", "/dev/stdin"],
+    ] {
+        let run = Run::new().text().args(args.iter().copied());
+        let done = run.urls(["# http://127.0.0.1:1/"]).expect_exit(2);
+        let told = "it reads stdin, and the list would come from there, too; name a file or a URL";
+        assert!(done.stderr.contains(told), "{args:?}: {}", done.stderr);
+    }
+    let run = Run::new().text().env("FETCHALL_NO_CONFIG", "0");
+    let run = run.env("FETCHALL_CONFIG", "/dev/stdin").stdin("# a list");
+    let done = run.expect_exit(2);
+    assert!(
+        done.stderr.contains("--config: it reads stdin"),
+        "{}",
+        done.stderr
+    );
+    let two = ["-d", "@-", "-u", "me:@/dev/stdin", "http://127.0.0.1:1/"];
+    let done = Run::new().text().args(two).stdin("x").expect_exit(2);
+    assert!(
+        done.stderr
+            .contains("--data: it reads stdin, and another option"),
+        "{}",
+        done.stderr
+    );
+    let twice = Run::new().text().args(["-", "/dev/stdin"]).expect_exit(2);
+    assert!(twice.stderr.contains("read only once"), "{}", twice.stderr);
+}
+
+/// With a list of its own nothing is taken away; nor is it by a device that holds nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_body_from_stdin_goes_to_the_urls_of_a_file() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    std::fs::write(&list, server.url("/")).unwrap();
+    Run::new()
+        .args(["-d", "@/dev/stdin", list.to_str().unwrap()])
+        .stdin("the body")
+        .expect_exit(0);
+    assert!(server.requests()[0].ends_with("the body"));
+    let output = binary()
+        .args(["-d", "@/dev/null", "-H", "@/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// A URL as the name of a folder would make one that is called like its password.
+#[test]
+fn a_url_is_no_place_to_write_to() {
+    let folder = tempfile::tempdir().unwrap();
+    for option in [
+        "-o",
+        "--pack",
+        "--journal",
+        "--failed",
+        "--report",
+        "--summary-json",
+    ] {
+        let output = binary()
+            .current_dir(folder.path())
+            .args([
+                option,
+                "http://u:s3cret@127.0.0.1:1/",
+                "http://127.0.0.1:1/",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(
-            done.stderr.contains("--data @-: stdin is read as the body"),
-            "{}",
-            done.stderr
+            said.contains("it is a URL") && !said.contains("s3cret"),
+            "{said}"
         );
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 /// Nothing was made of the wrong name; a folder that is meant as one is.

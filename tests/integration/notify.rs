@@ -469,6 +469,12 @@ fn a_command_gets_no_secret_of_the_run() {
         ("FETCHALL_SMTP_PASSWORD", "s3cret".to_owned()),
         ("FETCHALL_NOTIFY_URL", hook.url("/s3cret")),
         ("FETCHALL_NOTIFY_CMD", "env; : s3cret".to_owned()),
+        // Neither does anything, but whoever set them meant it.
+        ("FETCHALL_PASSWORD", "s3cret".to_owned()),
+        ("fetchall_cookie", "s3cret".to_owned()),
+        ("FETCHALL_RUN_TOKEN", "s3cret".to_owned()),
+        // Its host was forgotten.
+        ("ftp_proxy", "me:s3cret".to_owned()),
     ];
     let names = secrets.each_ref().map(|(name, _)| *name);
     let run = secrets
@@ -477,6 +483,10 @@ fn a_command_gets_no_secret_of_the_run() {
     let done = run
         .env("FETCHALL_RETRIES", "2")
         .env("HOOK_TOKEN", "the command's own")
+        .env("HTTPS_PROXY", "http://me:s3cret@127.0.0.1:1")
+        .env("all_proxy", "me:s3cret@127.0.0.1:1")
+        .env("Rsync_Proxy", "127.0.0.1:1")
+        .env("NO_PROXY", "127.0.0.1,example.com")
         .arg(site.url("/1"))
         .expect_exit(0);
     let stderr = &done.stderr;
@@ -487,6 +497,10 @@ fn a_command_gets_no_secret_of_the_run() {
         "FETCHALL_RETRIES=2\n",
         "FETCHALL_RUN_OUTCOME=ok\n",
         "HOOK_TOKEN=the command's own\n",
+        "HTTPS_PROXY=http://127.0.0.1:1\n",
+        "all_proxy=127.0.0.1:1\n",
+        "Rsync_Proxy=127.0.0.1:1\n",
+        "NO_PROXY=127.0.0.1,example.com\n",
     ] {
         assert!(stderr.contains(kept), "{stderr}");
     }

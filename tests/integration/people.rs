@@ -73,6 +73,108 @@ fn quiet_beats_rust_log() {
     assert_eq!(done.stderr, "");
 }
 
+/// What terminals act on: an escape sequence, one that begins in C1, and a change of direction.
+const EVIL: &str = "a\u{1b}[2Jb\u{9b}31mc\u{202e}d\nfetchall: all is well";
+
+fn assert_harmless(said: &str) {
+    assert!(
+        said.contains("\\u{1b}[2Jb\\u{9b}31mc\\u{202e}d\\n"),
+        "{said:?}"
+    );
+    assert!(!said.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{said:?}");
+    assert!(!said.contains("\nfetchall: all"), "{said:?}");
+}
+
+/// Whoever chose the name of a file or of a variable is not always who reads the message.
+#[test]
+fn names_in_messages_come_out_harmless() {
+    let below = format!("Cargo.toml/{EVIL}");
+    for option in [
+        "output-dir",
+        "config",
+        "cacert",
+        "journal",
+        "pack",
+        "report",
+        "failed",
+        "summary-json",
+    ] {
+        let run = Run::new().text().arg(format!("--{option}={below}"));
+        assert_harmless(&run.arg("http://127.0.0.1:1/").go().stderr);
+    }
+    for args in [
+        vec!["--header".to_owned(), format!("@{below}")],
+        vec!["--data".to_owned(), format!("@{below}")],
+        vec!["--format".to_owned(), format!("@{below}")],
+        vec![
+            "--email-to=a@b".to_owned(),
+            "--smtp=smtp://h".to_owned(),
+            format!("--smtp-password-file={below}"),
+        ],
+        vec![format!("--retries={EVIL}")],
+        vec![format!("--color={EVIL}")],
+        vec![format!("--json={EVIL}")],
+        vec![format!("--{EVIL}")],
+        vec![below.clone()],
+    ] {
+        let done = Run::new().text().args(args).arg("http://127.0.0.1:1/").go();
+        assert_eq!(done.code, Some(2), "{}", done.stderr);
+        assert_harmless(&done.stderr);
+    }
+    let key = format!("{} = 1", serde_json::json!(EVIL));
+    let done = Run::new().text().settings(&key).expect_exit(2);
+    assert_harmless(&done.stderr);
+    let variable = Run::new().text().env(&format!("FETCHALL_{EVIL}"), "1");
+    assert_harmless(&variable.expect_exit(0).stderr);
+    let printed = Run::new()
+        .text()
+        .args(["--print-config"])
+        .env(&format!("FETCHALL_{EVIL}"), "1");
+    assert_harmless(&printed.expect_exit(0).stdout);
+}
+
+/// Warnings of a run name files, too.
+#[test]
+fn names_in_warnings_come_out_harmless_and_without_passwords() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join(format!("u:s3cret@{EVIL}"));
+    let run = || {
+        let options = ["--retries=0", "--journal", journal.to_str().unwrap()];
+        Run::new().text().args(options).arg("http://127.0.0.1:1/")
+    };
+    run().expect_exit(1);
+    let mut known = std::fs::read(&journal).unwrap();
+    known.extend_from_slice(b"garbage\n");
+    std::fs::write(&journal, known).unwrap();
+    let said = run().expect_exit(1).stderr;
+    assert!(said.contains("line 2 is no record"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+    assert_harmless(&said);
+}
+
+/// In JSON they are escaped as JSON has it: the value is the same.
+#[test]
+fn json_has_no_control_characters_and_the_same_values() {
+    const NAME: &str = "li\u{9b}st\u{202e}.jsonl";
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join(NAME);
+    let journal = folder.path().join("journal");
+    std::fs::write(&list, "{\"url\":\"http://127.0.0.1:1/\"}\n").unwrap();
+    let list = list.to_str().unwrap();
+    let options = ["--retries=0", "--journal", journal.to_str().unwrap()];
+    for format in ["--json", "--format=%{json}"] {
+        let run = Run::new().text().args(options).args([format, list]);
+        let done = run.expect_exit(1);
+        for json in [&done.stdout, &std::fs::read_to_string(&journal).unwrap()] {
+            assert!(json.contains("li\\u009bst\\u202e.jsonl"), "{json:?}");
+            assert!(!json.contains(['\u{9b}', '\u{202e}']), "{json:?}");
+            let record: serde_json::Value =
+                serde_json::from_str(json.lines().next().unwrap()).unwrap();
+            assert_eq!(record["input"], list);
+        }
+    }
+}
+
 #[test]
 fn escape_sequences_from_outside_come_out_harmless() {
     let done = Run::new()

@@ -417,6 +417,88 @@ fn settings_that_are_wrong_repeat_no_secret() {
     }
 }
 
+/// A password may be typed into any option: what looks like one is shown by none of them. What it
+/// is told apart by stays, so that the message helps.
+#[test]
+fn no_option_repeats_what_looks_like_a_password() {
+    const ANY: [&str; 18] = [
+        "cacert",
+        "color",
+        "concurrency",
+        "email-from",
+        "email-to",
+        "failed",
+        "format",
+        "journal",
+        "max-failures",
+        "max-size",
+        "output-dir",
+        "pack",
+        "per-host",
+        "rate",
+        "report",
+        "request",
+        "resolve",
+        "summary-json",
+    ];
+    // No folder can be made below a file.
+    for value in [
+        "Cargo.toml/u:s3cret@h",
+        "Cargo.toml/u:s3 s3cret@h",
+        "u%3As3cret%40h\u{7}",
+        "http://u:s3cret%40h",
+    ] {
+        for option in ANY
+            .into_iter()
+            .chain(["config", "explain", "retry-on", "simulate-failure"])
+        {
+            let run = || {
+                let run = Run::new().text().arg("--max-time=5");
+                run.args(["--smtp=smtp://127.0.0.1:1?tls=none", "http://127.0.0.1:1/"])
+            };
+            if option == "output-dir" && !value.starts_with("Cargo") {
+                continue;
+            }
+            let name = format!("FETCHALL_{}", option.to_uppercase().replace('-', "_"));
+            let text = format!("{option} = {}\n", serde_json::json!(value));
+            for run in [
+                run().arg(format!("--{option}={value}")),
+                run().env(&name, value),
+                run().settings(&text),
+            ] {
+                let done = run.go();
+                let shown = format!(
+                    "{}{}",
+                    done.stderr,
+                    if option == "format" { "" } else { &done.stdout }
+                );
+                assert!(!shown.contains("s3cret"), "{option} {value}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_password_stays_in_the_message() {
+    for (args, told) in [
+        (vec!["--cacert=/no/such/ca.pem"], "/no/such/ca.pem"),
+        (vec!["--config=/no/such/c.toml"], "/no/such/c.toml"),
+        (vec!["-H", "@/no/such/headers"], "/no/such/headers"),
+        (vec!["-d", "@/no/such/body"], "@/no/such/body"),
+        (vec!["--retry-on=4o4"], "4o4"),
+        (vec!["--simulate-failure=rest=5%@h:80"], "rest=5%@h:80"),
+        (vec!["--resolve=h:80:x"], "\"x\" is no IP address"),
+        (vec!["--stall-timeout=soon"], "\"soon\" is no duration"),
+        (vec!["--explain=dnss"], "did you mean dns?"),
+        (vec!["-w%{stauts}"], "did you mean %{status}?"),
+        (vec!["-XP s3cret"], "invalid value 'P ***'"),
+    ] {
+        let done = Run::new().text().args(args).arg("http://127.0.0.1:1/").go();
+        assert_eq!(done.code, Some(2), "{}", done.stderr);
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
+}
+
 #[test]
 fn arguments_are_told_apart_by_their_number() {
     let server = pages();

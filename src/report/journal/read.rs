@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::sync::{Arc, Mutex};
 
 use super::{Appender, MAX_LINE, gone, lock};
-use crate::model::{History, Record, RelPath};
+use crate::model::{History, Record, RelPath, write_json};
 
 /// Bytes that are read for a record at first: most are shorter.
 const USUAL_LINE: usize = 1024;
@@ -105,7 +105,8 @@ impl JournalReader {
         };
         let file = record.file.clone();
         let gone = gone(record, "its file was given to another line");
-        let mut line = serde_json::to_vec(&Record { file, ..gone })?;
+        let mut line = Vec::new();
+        write_json(&mut line, &Record { file, ..gone })?;
         line.push(b'\n');
         lock(appender).append(&line)
     }

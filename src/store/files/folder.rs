@@ -205,21 +205,25 @@ impl Folder {
         }
     }
 
-    /// Who may read the file that is replaced may read the new one, and nobody else.
+    /// Who may read the file that is replaced may read the new one, and nobody else. What the file
+    /// did as a program (setuid, setgid) is not for the new content.
     #[cfg(unix)]
     fn keep_mode(&self, name: &str, parent: &Dir, last: &str) -> io::Result<()> {
-        use cap_std::fs::PermissionsExt;
+        use std::os::unix::fs::PermissionsExt as _;
+
+        use cap_std::fs::{Permissions, PermissionsExt as _};
         let Ok(old) = parent.symlink_metadata(last) else {
             return Ok(());
         };
-        let (old, new) = (
-            old.is_file().then(|| old.permissions()),
-            self.temp.metadata(name)?,
-        );
-        match old.filter(|old| old.mode() != new.permissions().mode()) {
-            Some(old) => self.temp.set_permissions(name, old),
-            None => Ok(()),
+        if !old.is_file() {
+            return Ok(());
         }
+        let mode = old.permissions().mode() & 0o777;
+        if mode == self.temp.metadata(name)?.permissions().mode() & 0o7777 {
+            return Ok(());
+        }
+        let kept = Permissions::from_std(std::fs::Permissions::from_mode(mode));
+        self.temp.set_permissions(name, kept)
     }
 
     #[cfg(not(unix))]

@@ -1,0 +1,230 @@
+//! What messages about settings may show. A value typed into the wrong option is still a
+//! password, so all of them pass through here before they are printed.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::ops::Range;
+
+use clap::{Arg, ArgMatches, Command};
+use fetchall::harmless;
+
+use super::options::long;
+use super::{secrets, shown};
+
+/// Replaces a secret.
+pub const MASK: &str = "***";
+/// An `@`, and how it is written in URLs, in URLs inside of URLs, in JSON, and in the widths that
+/// an input method writes.
+const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\u0040", "＠", "﹫"];
+/// A colon, in the same ways.
+const COLONS: [&str; 6] = [":", "%3a", "%253a", "\\u003a", "：", "﹕"];
+
+/// The value without what looks like `USER:PASSWORD@`.
+pub fn value(text: &str) -> Cow<'_, str> {
+    let masked = userinfo(text).and_then(|range| {
+        let (before, after) = (text.get(..range.start)?, text.get(range.end..)?);
+        Some(format!("{before}{MASK}{after}"))
+    });
+    masked.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// The name of a file or a key as messages show it: in one line, too.
+pub fn name(text: &str) -> String {
+    harmless(&value(text)).into_owned()
+}
+
+/// Whether a value holds what looks like `USER:PASSWORD@`.
+pub fn has_userinfo(text: &str) -> bool {
+    userinfo(text).is_some()
+}
+
+/// Where userinfo stands: from behind the scheme, or the slash before the user, to the last `@`,
+/// since a password may hold any character. A user may be an e-mail address, and the user alone a
+/// token.
+fn userinfo(text: &str) -> Option<Range<usize>> {
+    let text = text.to_ascii_lowercase();
+    let end = AT_SIGNS.iter().filter_map(|at| text.rfind(at)).max()?;
+    let before_end = text.get(..end)?;
+    let (colon, sign) = COLONS
+        .iter()
+        .filter_map(|sign| Some((before_end.find(sign)?, *sign)))
+        .min()?;
+    let after_colon = before_end.get(colon + sign.len()..)?;
+    if text.get(colon..)?.starts_with("://") {
+        let start = colon + "://".len();
+        return (start < end).then_some(start..end);
+    }
+    let before_colon = before_end.get(..colon)?;
+    // Of `5%@HOST:80,dns=5%@HOST` it is a port.
+    let after_port = after_colon.trim_start_matches(|c: char| c.is_ascii_digit());
+    if before_colon.contains('@') && after_port.starts_with(',') {
+        return None;
+    }
+    let start = before_colon.rfind(['/', '=', ' ', '"', '\'']);
+    let start = start.map_or(0, |at| at + 1);
+    let start = start + usize::from(text.get(start..)?.starts_with('@'));
+    (start < colon || !after_colon.is_empty()).then_some(start..end)
+}
+
+/// The message with its userinfo masked, word by word, and its control characters written out; the
+/// line breaks of its own stay.
+pub fn message(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive([' ', '\n', '"', '\'']) {
+        let end = word.len() - usize::from(word.ends_with([' ', '\n', '"', '\'']));
+        let (word, separator) = word.split_at(end);
+        // The forms that messages explain.
+        let is_form = word.contains("://USER@HOST") || word.starts_with("USER:@FILE");
+        let word = if is_form { word.into() } else { value(word) };
+        shown.push_str(&harmless(&word));
+        shown.push_str(separator);
+    }
+    shown
+}
+
+/// A stream of messages, each written at once.
+pub struct Redacting<W>(pub W);
+
+impl<W: Write> Write for Redacting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let shown = message(&text);
+        if shown == text {
+            return self.0.write(bytes);
+        }
+        self.0.write_all(shown.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The values of a call that differ from what may be shown of them.
+#[derive(Debug, Default)]
+pub struct Redactions(Vec<(String, String)>);
+
+impl Redactions {
+    /// Those of all values that a command line holds, with what was put into it.
+    pub fn of(command: &Command, matches: &ArgMatches) -> Self {
+        let mut all = Self::default();
+        let has_value = |arg: &&Arg| arg.get_action().takes_values();
+        for arg in command.get_arguments().filter(has_value) {
+            let values = matches.get_raw(arg.get_id().as_str());
+            for raw in values.into_iter().flatten() {
+                all.add(long(arg), raw);
+            }
+        }
+        all
+    }
+
+    /// Notes the value of an option, by its long name.
+    fn add(&mut self, option: &str, raw: &OsStr) {
+        let text = raw.to_string_lossy();
+        // The name of a file stands in messages without its @.
+        let text = text.strip_prefix('@').unwrap_or(&text);
+        let masked = if secrets::SECRET_OPTIONS.contains(&option) {
+            // Their errors do not repeat them; a short one might be part of any word.
+            value(text).into_owned()
+        } else {
+            shown::masked(option, text)
+        };
+        let shown = harmless(&masked);
+        if shown != text {
+            self.0.push((text.to_owned(), shown.into_owned()));
+        }
+    }
+
+    /// The message without the values that may not be shown.
+    pub fn apply(&self, message: String) -> String {
+        let replace = |text: String, (raw, shown): &(String, String)| text.replace(raw, shown);
+        self.0.iter().fold(message, replace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_looks_like_userinfo_is_masked_and_paths_and_typos_stay() {
+        for (text, shown) in [
+            ("u:PW@h", "***@h"),
+            ("http://u:PW@h/x", "http://***@h/x"),
+            ("https://token@h/x", "https://***@h/x"),
+            ("http://http://u:PW@h", "http://***@h"),
+            ("u:PW://x@h", "***@h"),
+            ("u:P W\"'/@@h", "***@h"),
+            ("u%3aPW%40h", "***%40h"),
+            ("u:PW%2540h", "***%2540h"),
+            ("u:PW\\u0040h", "***\\u0040h"),
+            ("/tmp/u:PW@h/ca.pem", "/tmp/***@h/ca.pem"),
+            ("@/tmp/u:PW@h", "@/tmp/***@h"),
+            ("--proxi=u:PW@h", "--proxi=***@h"),
+            ("ann@example.com", "ann@example.com"),
+            ("reset=5%@h:80,dns=5%@h:81", "reset=5%@h:80,dns=5%@h:81"),
+            ("/home/ann/urls@2.txt", "/home/ann/urls@2.txt"),
+            ("C:\\urls.txt", "C:\\urls.txt"),
+            ("http://127.0.0.1:1/", "http://127.0.0.1:1/"),
+            ("token:@h", "***@h"),
+            ("ann@example.com:PW@h", "***@h"),
+            ("reset=5%@u:PW@h", "reset=***@h"),
+            ("u：PW＠h", "***＠h"),
+            (":@", ":@"),
+            ("64", "64"),
+        ] {
+            assert_eq!(value(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_are_masked_word_by_word_and_keep_their_own_lines() {
+        for (text, shown) in [
+            (
+                "cannot read u:PW@h: no such file\nnext",
+                "cannot read ***@h: no such file\nnext",
+            ),
+            (
+                "a\u{1b}[31m\u{9b}b\u{202e}",
+                "a\\u{1b}[31m\\u{9b}b\\u{202e}",
+            ),
+            (
+                "the form is smtps://USER@HOST[:PORT]",
+                "the form is smtps://USER@HOST[:PORT]",
+            ),
+            (
+                "leave --user out: USER:@FILE",
+                "leave --user out: USER:@FILE",
+            ),
+        ] {
+            assert_eq!(message(text), shown);
+        }
+    }
+
+    #[test]
+    fn known_values_are_masked_also_with_blanks_in_them() {
+        let mut redactions = Redactions::default();
+        redactions.add("cacert", OsStr::new("/x/u:P W@h"));
+        redactions.add("header", OsStr::new("@/x/u:A B@h"));
+        redactions.add("report", OsStr::new("a\nb"));
+        redactions.add("user", OsStr::new("a:b"));
+        let shown = redactions.apply("x /x/u:P W@h, /x/u:A B@h: a\nb: a:b".to_owned());
+        assert_eq!(shown, "x /x/***@h, /x/***@h: a\\nb: a:b");
+    }
+
+    proptest! {
+        #[test]
+        fn no_password_stays(
+            before in "(/tmp/|http://|@/|x=|)",
+            password in "[A-Z][ -~]{0,9}[A-Z]",
+            at in "(@|%40|%2540)",
+        ) {
+            let shown = value(&format!("{before}u:{password}{at}h")).into_owned();
+            let is_there = !password.contains('@') && shown.contains(&password);
+            prop_assert!(!is_there, "{}", shown);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! JSON that a terminal or a viewer of logs shows as it is.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
+
+use super::text::is_control;
+
+/// Writes a value as JSON, with all [control characters](is_control) of its texts escaped and not
+/// only those that JSON escapes anyway: the value stays the same.
+///
+/// # Errors
+/// As [`serde_json::to_writer`].
+pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, Escaping))
+}
+
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + Write,
+    {
+        // Most texts are plain, and this is much faster than looking at each character.
+        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_control) {
+            let (plain, after) = rest.split_at(at);
+            writer.write_all(plain.as_bytes())?;
+            let mut after = after.chars();
+            // None of them is beyond U+FFFF.
+            let control = after.next().map_or(0, u32::from);
+            write!(writer, "\\u{control:04x}")?;
+            rest = after.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json(text: &str) -> String {
+        let mut out = Vec::new();
+        write_json(&mut out, &text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn controls_are_escaped_and_nothing_else_is() {
+        assert_eq!(
+            json("a\u{9b}b\u{202e}c\u{7f}\n\u{1b}\"ü€😀"),
+            "\"a\\u009bb\\u202ec\\u007f\\n\\u001b\\\"ü€😀\""
+        );
+        assert_eq!(json("\u{2069}\u{200e}"), "\"\\u2069\\u200e\"");
+    }
+
+    proptest! {
+        #[test]
+        fn the_value_stays_the_same(text in "[\\u{0}-\\u{a0}\\u{200b}-\\u{2070}é😀]*") {
+            let json = json(&text);
+            prop_assert!(!json.chars().any(is_control));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+}
