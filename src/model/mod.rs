@@ -13,6 +13,7 @@ mod kind;
 mod live;
 mod method;
 mod moment;
+mod open_files;
 mod outcome;
 mod part;
 mod path;
@@ -43,6 +44,9 @@ pub use kind::ErrorKind;
 pub use live::Live;
 pub use method::parse_method;
 pub use moment::{after, now};
+pub use open_files::{
+    DESCRIPTOR_TIMEOUT, OPEN_FILES_HINT, allowed_descriptors, is_out_of_descriptors, open_when_free,
+};
 pub use outcome::{Fetched, Outcome, OutcomeName};
 pub use part::{Known, Part, Version};
 pub use path::RelPath;
