@@ -255,16 +255,9 @@ impl Folder {
 
     /// The length of a final file; `None` when there is none.
     pub fn length(&self, file: &RelPath) -> Option<u64> {
-        let found = match self.dir.metadata(file.as_str()) {
-            // This one takes no descriptor, and waits for none: it serves the thread of the sockets.
-            Err(error) if is_out_of_descriptors(&error) => {
-                let meta = std::fs::metadata(self.path.join(file.as_str())).ok()?;
-                (meta.is_file(), meta.len())
-            }
-            found => found.map(|meta| (meta.is_file(), meta.len())).ok()?,
-        };
-        let (is_file, length) = found;
-        is_file.then_some(length)
+        // Looking takes a descriptor, too.
+        let meta = self.when_free(|| self.dir.metadata(file.as_str())).ok()?;
+        meta.is_file().then_some(meta.len())
     }
 
     /// Opens an unfinished file and a final one, to read both.
