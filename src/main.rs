@@ -20,18 +20,24 @@ fn main() -> ExitCode {
     // A mistake in this program ends the run with an error of its own; the default
     // message with its backtrace helps nobody who only wanted to fetch.
     std::panic::set_hook(Box::new(|_| {}));
-    // Before anything else: until then SIGUSR1 ends the process.
+    cli::raise_descriptor_limit();
+    // Before anything slow: until then SIGUSR1 ends the process.
     let early = EarlySignals::catch();
     let (cli, origins) = match cli::read(std::env::args_os()) {
         Ok(Asked::Run(cli, origins)) => (*cli, origins),
         Ok(Asked::Print(text)) => return print(&text),
         Err(refused) => return refuse(&refused),
     };
+    if let Some(needed) = cli::lacking_descriptors(&cli, &early) {
+        let text = format!(
+            "too few open files are allowed: this run needs at least {needed}; raise ulimit -n"
+        );
+        return complain(&text, BROKEN);
+    }
     let runtime = match cli::runtime(cli.concurrency) {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
     };
-    cli::raise_descriptor_limit();
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
     let code = std::panic::catch_unwind(run)
         .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));

@@ -205,6 +205,11 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     Ok(sources)
 }
 
+/// Whether an input is a file, which is open while it is read.
+pub fn is_file(input: &OsStr) -> bool {
+    matches!(source(input), Source::File(_))
+}
+
 fn source(input: &OsStr) -> Source {
     match input.to_str() {
         Some("-") => Source::Stdin,

@@ -14,28 +14,12 @@ const ENOUGH_FOR_ONE: usize = 256;
 /// A runtime for so many requests at the same time: one thread, or one for each processor.
 ///
 /// # Errors
-/// When the system gives no more threads or descriptors.
+/// When the system gives no more threads.
 pub fn runtime(concurrency: NonZeroUsize) -> io::Result<Runtime> {
     let mut builder = if concurrency.get() <= ENOUGH_FOR_ONE {
         Builder::new_current_thread()
     } else {
         Builder::new_multi_thread()
     };
-    has_descriptors()?;
     builder.enable_all().build()
-}
-
-/// What a runtime opens: some of it without a way to say that it failed.
-#[cfg(unix)]
-const DESCRIPTORS: usize = 6;
-
-#[cfg(unix)]
-fn has_descriptors() -> io::Result<()> {
-    let opened = (0..DESCRIPTORS).map(|_| std::fs::File::open("/dev/null"));
-    opened.collect::<io::Result<Vec<_>>>().map(drop)
-}
-
-#[cfg(not(unix))]
-fn has_descriptors() -> io::Result<()> {
-    Ok(())
 }

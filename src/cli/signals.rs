@@ -14,10 +14,18 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
+#[cfg(unix)]
+use super::open_files::free_descriptors;
+
 /// Exit code of an interrupt: 128 plus the number of the signal.
 const INTERRUPTED: u8 = 130;
 #[cfg(unix)]
 const TERMINATED: u8 = 143;
+/// Descriptors that it takes to catch signals, and those of them that stay.
+#[cfg(unix)]
+const CATCHING_DESCRIPTORS: usize = 6;
+#[cfg(unix)]
+const CAUGHT_DESCRIPTORS: usize = 2;
 /// After the second signal the run has this long to end in order. It needs far less,
 /// unless a write hangs that nothing can interrupt.
 const LAST_RESORT: Duration = Duration::from_secs(2);
@@ -51,9 +59,20 @@ impl EarlySignals {
             Ok(asked)
         };
         // Without a descriptor for it the library panics.
-        let asked = std::panic::catch_unwind(asked)
-            .unwrap_or_else(|_| Err(io::Error::other("too many open files")));
+        let asked = match free_descriptors(CATCHING_DESCRIPTORS) {
+            CATCHING_DESCRIPTORS => asked(),
+            _ => Err(io::Error::other("too many open files")),
+        };
         Self { asked }
+    }
+
+    /// Descriptors that hearing of them takes, and that there were none for.
+    #[cfg(unix)]
+    pub fn missing_descriptors(&self) -> usize {
+        match self.asked {
+            Ok(_) => 0,
+            Err(_) => CAUGHT_DESCRIPTORS,
+        }
     }
 
     /// Other systems have no such signals.

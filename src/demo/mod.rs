@@ -5,6 +5,7 @@ mod replies;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,10 +14,13 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::fetch::{Proxy, ResolveRule};
 use crate::input::Source;
+use crate::model::is_out_of_descriptors;
 use replies::{Reply, State};
 
 /// Longest request head that is read, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
+/// Time between two tries to accept a connection while there is no descriptor for it.
+const ACCEPT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What the server offers: host, path, and what happens there. Each host name stands for
 /// a machine of its own, so that one that asks to wait does not hold the others.
@@ -116,8 +120,16 @@ impl PracticeServer {
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
-    // Accepting fails when descriptors run out; then the practice is over.
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // It has to wait for another connection to end.
+            Err(error) if is_out_of_descriptors(&error) => {
+                tokio::time::sleep(ACCEPT_INTERVAL).await;
+                continue;
+            }
+            Err(_) => return,
+        };
         let state = Arc::clone(&state);
         connections.spawn(async move {
             // A client that goes away is no concern of the server.

@@ -192,14 +192,21 @@ impl<T, S> Engine<T, S> {
             told.transient = self.retry.rules.is_retried(error);
         }
         let ends_run = match &settled.outcome {
-            Outcome::Failed(error @ FetchError::Save { ends_run: true, .. }) => Some(error.clone()),
+            Outcome::Failed(error @ FetchError::Save { ends_run: true, .. }) => Some(error),
             _ => None,
         };
+        // One body tells why nothing can be saved any more. Those that were on their way with it are
+        // left, however many a writer had before it told.
+        if let Some(error) = ends_run
+            && self.broken.set(error.clone()).is_err()
+        {
+            return;
+        }
+        let ends_run = ends_run.is_some();
         self.live.settled_as(&settled.outcome);
         self.spent.drop_all();
         room.send(Event::Settled(Box::new(settled)));
-        if let Some(error) = ends_run {
-            let _ = self.broken.set(error);
+        if ends_run {
             self.end_early(EndedBy::Disk);
         }
         let live = &self.live;

@@ -77,9 +77,9 @@ fn of_error(error: &FetchError, wire: &Wire) -> Verdict {
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
         } if wire.waits_for_room() => Verdict::Nothing,
-        // The other bodies hold the memory, and not this host.
+        // The other bodies hold the memory, or the files, and not this host.
         FetchError::Timeout {
-            limit: TimeLimit::Decoder(_),
+            limit: TimeLimit::Decoder(_) | TimeLimit::Gathering(_),
         } => Verdict::Nothing,
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),

@@ -14,12 +14,9 @@ use super::descriptors::NoDescriptor;
 use super::dns::LookupFailed;
 use super::guard::NotPublic;
 use super::tunnel::{ProxyError, Refusal};
-use crate::model::{Cause, FetchError, chain_text, tls_hint};
-
-/// No more open files, for the system and for the process. std has no kind for them; the
-/// numbers are the same on every Unix.
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
+use crate::model::{
+    Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors, tls_hint,
+};
 
 /// What was going on when the error came.
 #[derive(Debug, Clone, Copy)]
@@ -290,9 +287,7 @@ impl Class {
             },
             Self::Exhausted => FetchError::Unreachable {
                 exhausted: true,
-                cause: cause(format!(
-                    "{text}; this machine allows no more: raise ulimit -n, or lower -j"
-                )),
+                cause: cause(format!("{text}; {OPEN_FILES_HINT}")),
             },
             Self::Reset => FetchError::Reset { cause: cause(text) },
             Self::Protocol => FetchError::Protocol { cause: cause(text) },
@@ -306,7 +301,7 @@ impl Class {
 
 fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
     use io::ErrorKind as Kind;
-    if matches!(error.raw_os_error(), Some(ENFILE | EMFILE)) {
+    if is_out_of_descriptors(error) {
         return Some(Class::Exhausted);
     }
     let connecting = matches!(phase, Phase::Connect);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::Wire;
+use crate::model::{DESCRIPTOR_TIMEOUT, Wire, allowed_descriptors, is_out_of_descriptors};
 
 /// Descriptors left for everything else: files, name look-ups, a second attempt at
 /// connecting over the other address family.
@@ -19,12 +19,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A connection that has waited this long may take half of the headroom, too: files that were
 /// opened since the first connection stay open.
 const HEADROOM_AFTER: Duration = Duration::from_millis(100);
-/// One that has waited this long may take whatever is left: what it waits for may not be connections
-/// at all, and then nothing would ever come free.
+/// One that has waited this long may take nearly all that is left.
 const ALL_AFTER: Duration = Duration::from_secs(5);
-/// Longest wait for a descriptor. Requests that run end by clocks of their own and idle
-/// connections after seconds, so this passes only where long bodies hold all there are.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(60);
+/// Descriptors that connections leave even then, as long as one of them is open: the bodies that
+/// come over it may need them to be saved. A lone connection may take the last one, because nothing
+/// would ever come free for it.
+const RESERVE: usize = 2;
 /// A count of the open descriptors holds for so long: it looks at every one of them.
 const FRESH: Duration = Duration::from_millis(10);
 
@@ -40,8 +40,8 @@ pub struct NoDescriptor {
 /// now; `None`: it sets no limit.
 #[must_use]
 pub fn most_requests() -> Option<usize> {
-    let most = most_open(allowed()?, count_open());
-    Some(most.saturating_sub(count_open()).max(1))
+    let (allowed, open) = (allowed_descriptors()?, count_open());
+    Some(most_open(allowed, open).saturating_sub(open).max(1))
 }
 
 /// Descriptors that may be open when another connection is made. There is always room for
@@ -82,19 +82,28 @@ pub struct Descriptors {
 struct Limits {
     /// May be open when another connection is made; `None`: the system sets no limit.
     most: Option<usize>,
-    /// Of the headroom beyond that.
+    /// Of the headroom beyond that, half.
+    half: usize,
+    /// Of the headroom beyond that, without the reserve.
     spare: usize,
     /// Were open when the first connection was made.
     others: usize,
+    /// Sockets among them.
+    sockets: usize,
 }
 
 impl Limits {
     fn of_system() -> Self {
-        let (allowed, others) = (allowed(), count_open());
+        let (allowed, others) = (allowed_descriptors(), count_open());
+        let most = allowed.map(|allowed| most_open(allowed, others));
+        let beyond = allowed.zip(most).map(|(allowed, most)| allowed - most);
+        let spare = beyond.unwrap_or(0).saturating_sub(RESERVE);
         Self {
-            most: allowed.map(|allowed| most_open(allowed, others)),
-            spare: allowed.map_or(0, headroom) / 2,
+            most,
+            half: spare / 2,
+            spare,
             others,
+            sockets: open_sockets().count(),
         }
     }
 }
@@ -122,7 +131,7 @@ impl Descriptors {
     pub fn new() -> Self {
         Self {
             limits: Arc::default(),
-            timeout: ROOM_TIMEOUT,
+            timeout: DESCRIPTOR_TIMEOUT,
             waiting: Arc::default(),
             coming: Arc::default(),
             highest: Arc::default(),
@@ -156,10 +165,10 @@ impl Descriptors {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
             let waited = start.elapsed();
-            let spare = match self.limits().spare {
+            let spare = match self.limits() {
                 _ if waited < HEADROOM_AFTER => 0,
-                half if waited < ALL_AFTER => half,
-                half => half * 2 + 1,
+                limits if waited < ALL_AFTER => limits.half,
+                limits => limits.spare,
             };
             if let Some(room) = self.take(spare) {
                 waits(false);
@@ -171,6 +180,12 @@ impl Descriptors {
                 return Err(NoDescriptor { limit });
             }
         }
+    }
+
+    /// Waits a moment for a descriptor that a connection was to have, and did not get.
+    pub async fn look_again(wire: &Wire) {
+        wire.wait_for_room(true);
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 
     /// Room for one connection, if there is any; `spare` descriptors of the headroom count.
@@ -191,6 +206,7 @@ impl Descriptors {
         self.limits().most.is_some_and(|most| {
             let few = most / whole * part;
             self.waiting.load(Relaxed) > 0
+                || self.limits().others >= few
                 || (self.highest.load(Relaxed) > few && self.count() > few)
         })
     }
@@ -211,7 +227,14 @@ impl Descriptors {
         let lowest = lowest_free().unwrap_or(most);
         let highest = self.highest.fetch_max(lowest, Relaxed).max(lowest);
         let coming = self.coming.load(Relaxed);
-        highest + coming <= most || self.count() + coming <= most
+        highest + coming <= most || self.count() + coming <= most || (coming == 1 && self.is_lone())
+    }
+
+    /// Whether no connection is open that could make room for another one when it ends, and there is
+    /// a descriptor all the same.
+    fn is_lone(&self) -> bool {
+        let before = self.limits().sockets;
+        lowest_free().is_some() && open_sockets().nth(before).is_none()
     }
 
     /// The open descriptors, as they were a moment ago, and those that came since.
@@ -242,13 +265,6 @@ impl Drop for Counted {
     }
 }
 
-#[cfg(unix)]
-fn allowed() -> Option<usize> {
-    use rustix::process::{Resource, getrlimit};
-    let limit = getrlimit(Resource::Nofile).current?;
-    usize::try_from(limit).ok()
-}
-
 /// The descriptor that would be given next; `None` when none is left.
 #[cfg(unix)]
 fn lowest_free() -> Option<usize> {
@@ -257,19 +273,42 @@ fn lowest_free() -> Option<usize> {
     usize::try_from(copy.as_raw_fd()).ok()
 }
 
-/// The open descriptors of this process, without the one for looking. Where they can't be
-/// seen, none: then connecting fails when there are too many.
+/// The open descriptors of this process that count against its limit, without the one for
+/// looking. One beyond the limit was inherited, and does not. Where they can't be seen, none: then
+/// connecting fails when there are too many.
 #[cfg(unix)]
 fn count_open() -> usize {
-    std::fs::read_dir("/dev/fd").map_or(0, |open| open.count().saturating_sub(1))
+    let allowed = allowed_descriptors().unwrap_or(usize::MAX);
+    match std::fs::read_dir("/dev/fd") {
+        Ok(open) => {
+            let numbers = open
+                .flatten()
+                .filter_map(|entry| number(&entry.file_name()));
+            numbers
+                .filter(|number| *number < allowed)
+                .count()
+                .saturating_sub(1)
+        }
+        Err(error) if is_out_of_descriptors(&error) => allowed,
+        Err(_) => 0,
+    }
+}
+
+#[cfg(unix)]
+fn number(name: &std::ffi::OsStr) -> Option<usize> {
+    name.to_str()?.parse().ok()
+}
+
+/// The open sockets of this process, as far as they can be seen.
+#[cfg(unix)]
+fn open_sockets() -> impl Iterator<Item = ()> {
+    use std::os::unix::fs::FileTypeExt;
+    let open = std::fs::read_dir("/dev/fd").into_iter().flatten().flatten();
+    let kinds = open.filter_map(|entry| std::fs::metadata(entry.path()).ok());
+    kinds.filter(|meta| meta.file_type().is_socket()).map(drop)
 }
 
 /// Other systems have no such limit.
-#[cfg(not(unix))]
-fn allowed() -> Option<usize> {
-    None
-}
-
 #[cfg(not(unix))]
 fn lowest_free() -> Option<usize> {
     Some(0)
@@ -280,6 +319,11 @@ fn count_open() -> usize {
     0
 }
 
+#[cfg(not(unix))]
+fn open_sockets() -> impl Iterator<Item = ()> {
+    std::iter::empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,8 +332,10 @@ mod tests {
         fn with_most(most: usize, timeout: Duration) -> Self {
             let limits = Limits {
                 most: Some(most),
+                half: 0,
                 spare: 0,
                 others: 0,
+                sockets: 0,
             };
             Self {
                 limits: Arc::new(OnceLock::from(limits)),
@@ -302,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn without_room_a_connection_waits_for_another_to_end() {
         // Other tests open and close files meanwhile.
-        let descriptors = Descriptors::with_most(count_open() + 500, ROOM_TIMEOUT);
+        let descriptors = Descriptors::with_most(count_open() + 500, DESCRIPTOR_TIMEOUT);
         let wire = Wire::new(Instant::now());
         let mut rooms = Vec::new();
         for _ in 0..400 {
@@ -328,7 +374,7 @@ mod tests {
         let files: Vec<_> = (0..200)
             .map(|_| std::fs::File::open("/dev/null").unwrap())
             .collect();
-        let descriptors = Descriptors::with_most(count_open() - 50, ROOM_TIMEOUT);
+        let descriptors = Descriptors::with_most(count_open() - 50, DESCRIPTOR_TIMEOUT);
         assert!(!descriptors.has_room(0), "200 files too many");
         drop(files);
         std::thread::sleep(FRESH);

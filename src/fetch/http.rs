@@ -21,7 +21,8 @@ use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::received::HttpBody;
 use super::{Response, Transport};
 use crate::model::{
-    Asked, Attempt, Cause, Credentials, FetchError, ResponseHead, Route, Unheard, Wire,
+    Asked, Attempt, Cause, Credentials, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, Route,
+    Unheard, Wire,
 };
 
 /// What the client can decode.
@@ -178,6 +179,26 @@ impl HttpTransport {
         })
     }
 
+    /// Sends a request that there was no descriptor for: a file took the one that was free, and
+    /// closes it soon. No byte has left, so it is no other attempt.
+    async fn send_when_free(
+        &self,
+        mut error: FetchError,
+        variant: Variant,
+        attempt: &Attempt,
+        wire: &Arc<Wire>,
+    ) -> Result<reqwest::Response, FetchError> {
+        while is_exhausted(&error) && wire.started().elapsed() < DESCRIPTOR_TIMEOUT {
+            Descriptors::look_again(wire).await;
+            let sent = self.send(self.request(attempt), variant, attempt, wire);
+            match sent.await {
+                Ok(response) => return Ok(response),
+                Err(again) => error = again,
+            }
+        }
+        Err(error)
+    }
+
     /// What a request that got no response tells about how to send it, or the next ones.
     fn note_failure(
         &self,
@@ -222,6 +243,17 @@ impl HttpTransport {
             wire.mark_unheard(Unheard::BrokenHead);
         }
     }
+}
+
+/// Whether this machine had nothing left to connect with.
+fn is_exhausted(error: &FetchError) -> bool {
+    matches!(
+        error,
+        FetchError::Unreachable {
+            exhausted: true,
+            ..
+        }
+    )
 }
 
 /// Whether a request failed on a connection that others had gone over before.
@@ -332,7 +364,12 @@ impl Transport for HttpTransport {
             })
         });
         let variant = self.variant(attempt);
-        let mut response = self.send(request, variant, attempt, wire).await?;
+        let mut response = match self.send(request, variant, attempt, wire).await {
+            Err(error) if is_exhausted(&error) => {
+                self.send_when_free(error, variant, attempt, wire).await?
+            }
+            sent => sent?,
+        };
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),

@@ -113,6 +113,8 @@ pub enum TimeLimit {
     Attempt(Duration),
     /// The decoders of other bodies held all the memory there is for windows.
     Decoder(Duration),
+    /// Other large bodies had all the files there are for gathering one.
+    Gathering(Duration),
 }
 
 impl fmt::Display for TimeLimit {
@@ -126,6 +128,11 @@ impl fmt::Display for TimeLimit {
             Self::Attempt(limit) => {
                 write!(f, "not done within {} (--max-time)", human_duration(*limit))
             }
+            Self::Gathering(limit) => write!(
+                f,
+                "no file to gather the body in within {}: other large bodies have them",
+                human_duration(*limit)
+            ),
             Self::Decoder(limit) => write!(
                 f,
                 "no memory to decode the body within {}: other coded bodies hold it",

@@ -15,6 +15,7 @@ mod kind;
 mod live;
 mod method;
 mod moment;
+mod open_files;
 mod outcome;
 mod part;
 mod path;
@@ -47,6 +48,9 @@ pub use kind::ErrorKind;
 pub use live::Live;
 pub use method::parse_method;
 pub use moment::{after, now};
+pub use open_files::{
+    DESCRIPTOR_TIMEOUT, OPEN_FILES_HINT, allowed_descriptors, is_out_of_descriptors, open_when_free,
+};
 pub use outcome::{Fetched, Outcome, OutcomeName};
 pub use part::{Known, Part, Version};
 pub use path::RelPath;

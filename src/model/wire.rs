@@ -101,8 +101,9 @@ impl Wire {
         u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
-    /// A connection is being made for this request.
+    /// A connection is being made for this request. An earlier one has not come about.
     pub fn connecting(&self) {
+        self.connect_ended_ns.store(0, Relaxed);
         self.connects.fetch_add(1, Relaxed);
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::model::{Cause, FetchError, chain_text};
+use crate::model::{Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors};
 
 /// Why something could not be saved. What `concerns_all` ends the run; a full disk does in any
 /// case, and too many open files never do: others will be closed.
@@ -13,9 +13,14 @@ pub fn failed(path: &str, error: &io::Error, concerns_all: bool) -> FetchError {
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::ReadOnlyFilesystem
     );
+    let is_passing = is_out_of_descriptors(error);
+    let text = match is_passing {
+        true => format!("{path}: {}; {OPEN_FILES_HINT}", chain_text(error)),
+        false => format!("{path}: {}", chain_text(error)),
+    };
     FetchError::Save {
-        cause: Cause::words(format!("{path}: {}", chain_text(error))),
-        ends_run: is_full || (concerns_all && !is_passing(error)),
+        cause: Cause::words(text),
+        ends_run: is_full || (concerns_all && !is_passing),
     }
 }
 
@@ -27,20 +32,6 @@ pub fn stuck(path: &str) -> FetchError {
         )),
         ends_run: true,
     }
-}
-
-#[cfg(unix)]
-fn is_passing(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let code = error.raw_os_error();
-    [Errno::MFILE, Errno::NFILE]
-        .map(Errno::raw_os_error)
-        .contains(&code.unwrap_or_default())
-}
-
-#[cfg(not(unix))]
-fn is_passing(_: &io::Error) -> bool {
-    false
 }
 
 #[cfg(test)]
@@ -59,7 +50,10 @@ mod tests {
         #[cfg(unix)]
         {
             let code = rustix::io::Errno::MFILE.raw_os_error();
-            assert!(!ends(io::Error::from_raw_os_error(code), true));
+            let too_many = || io::Error::from_raw_os_error(code);
+            assert!(!ends(too_many(), true));
+            let text = failed("x", &too_many(), true).to_string();
+            assert!(text.contains("ulimit -n"), "{text}");
         }
     }
 }

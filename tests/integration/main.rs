@@ -55,6 +55,8 @@ mod mail;
 mod mixups;
 /// `--smtp`, `--notify-cmd`, `--notify-url`, `--summary-json`.
 mod notify;
+/// A process that may have few open files.
+mod open_files;
 /// `--pack`: all bodies in one WARC file.
 mod pack;
 /// What the program shows people while it runs.

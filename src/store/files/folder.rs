@@ -10,7 +10,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::folders::Folders;
-use crate::model::RelPath;
+use crate::model::{RelPath, is_out_of_descriptors, open_when_free};
 
 /// The folder for what is not final yet, below the output folder: on the same file system, so
 /// that a rename is all it takes.
@@ -78,6 +78,8 @@ pub struct Folder {
     /// Lets go when it is closed, however that comes about.
     lock: File,
     folders: Mutex<Folders>,
+    /// To wait for a descriptor.
+    turn: Mutex<()>,
 }
 
 impl Folder {
@@ -113,6 +115,7 @@ impl Folder {
             temp,
             lock,
             folders: Mutex::new(Folders::new()),
+            turn: Mutex::default(),
         })
     }
 
@@ -141,27 +144,31 @@ impl Folder {
     pub fn create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        let file = match self.temp.open_with(name, &options) {
-            // Not ours, or the sweep would have taken it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.temp.remove_file(name)?;
-                self.temp.open_with(name, &options)
-            }
-            created => created,
-        };
-        Ok(file?.into_std())
+        self.when_free(|| {
+            let file = match self.temp.open_with(name, &options) {
+                // Not ours, or the sweep would have taken it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    self.temp.remove_file(name)?;
+                    self.temp.open_with(name, &options)
+                }
+                created => created,
+            };
+            Ok(file?.into_std())
+        })
     }
 
     /// Opens such a file to go on at its end.
     pub fn append(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.append(true);
-        open_regular(&self.temp, name, &mut options)
+        self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
     /// Opens such a file to read it.
     pub fn read(&self, name: &str) -> io::Result<File> {
-        open_regular(&self.temp, name, OpenOptions::new().read(true))
+        let mut options = OpenOptions::new();
+        options.read(true);
+        self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
     /// Removes such a file.
@@ -192,6 +199,10 @@ impl Folder {
 
     /// A file becomes final: it is there whole, or not at all.
     pub fn place(&self, name: &str, file: &RelPath) -> io::Result<()> {
+        self.when_free(|| self.try_place(name, file))
+    }
+
+    fn try_place(&self, name: &str, file: &RelPath) -> io::Result<()> {
         let (folder, last) = file.split();
         let parent = self.folder(folder)?;
         self.keep_mode(name, &parent, last)?;
@@ -212,8 +223,11 @@ impl Folder {
         use std::os::unix::fs::PermissionsExt as _;
 
         use cap_std::fs::{Permissions, PermissionsExt as _};
-        let Ok(old) = parent.symlink_metadata(last) else {
-            return Ok(());
+        let old = match parent.symlink_metadata(last) {
+            Ok(old) => old,
+            // Looking takes a descriptor, too: that there is none does not mean that there is no file.
+            Err(error) if is_out_of_descriptors(&error) => return Err(error),
+            Err(_) => return Ok(()),
         };
         if !old.is_file() {
             return Ok(());
@@ -245,13 +259,19 @@ impl Folder {
 
     /// The length of a final file; `None` when there is none.
     pub fn length(&self, file: &RelPath) -> Option<u64> {
-        let meta = self.dir.metadata(file.as_str()).ok()?;
+        // Looking takes a descriptor, too.
+        let meta = self.when_free(|| self.dir.metadata(file.as_str())).ok()?;
         meta.is_file().then_some(meta.len())
     }
 
-    /// Opens a final file to read it.
-    pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
-        open_regular(&self.dir, file.as_str(), OpenOptions::new().read(true))
+    /// Opens an unfinished file and a final one, to read both.
+    pub fn open_to_compare(&self, name: &str, file: &RelPath) -> io::Result<(File, File)> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        self.when_free(|| {
+            let new = open_regular(&self.temp, name, &mut options)?;
+            Ok((new, open_regular(&self.dir, file.as_str(), &mut options)?))
+        })
     }
 
     /// Everything written to this file system so far survives a power cut from here on.
@@ -273,6 +293,21 @@ impl Folder {
             dir.try_clone()?.into_std_file().sync_all()?;
         }
         Ok(())
+    }
+
+    /// Opens something below as soon as there are descriptors for it; folders that are only kept for
+    /// later make room first. One thread at a time waits: what each of several has open already
+    /// could be what the others lack.
+    fn when_free<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        match open() {
+            Err(error) if is_out_of_descriptors(&error) => {}
+            opened => return opened,
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        open_when_free(|| {
+            self.lock_folders().close_all();
+            open()
+        })
     }
 
     /// A folder below, created where it is missing.

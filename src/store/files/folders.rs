@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
+use crate::model::allowed_descriptors;
+
 /// Folders that are kept open where descriptors abound.
 const MOST: usize = 128;
-/// And where they do not.
-const FEWEST: usize = 8;
+/// And where they do not: one has room beside the file of the body.
+const FEWEST: usize = 1;
 /// Of the descriptors allowed, connections need most.
-#[cfg(unix)]
-const SHARE: u64 = 64;
+const SHARE: usize = 64;
 
 /// Open folders by their path. Those used last stay.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ struct Open {
 impl Folders {
     /// As many as the descriptors of this process allow.
     pub fn new() -> Self {
-        Self::at_most(allowed())
+        Self::at_most(most_kept())
     }
 
     fn at_most(most: usize) -> Self {
@@ -69,6 +70,11 @@ impl Folders {
         self.open.remove(path);
     }
 
+    /// Their descriptors are needed elsewhere.
+    pub fn close_all(&mut self) {
+        self.open.clear();
+    }
+
     /// All that are open.
     #[cfg(not(target_os = "linux"))]
     pub fn all(&self) -> impl Iterator<Item = &Dir> {
@@ -76,17 +82,9 @@ impl Folders {
     }
 }
 
-#[cfg(unix)]
-fn allowed() -> usize {
-    use rustix::process::{Resource, getrlimit};
-    let limit = getrlimit(Resource::Nofile).current;
-    let share = limit.map(|limit| usize::try_from(limit / SHARE).unwrap_or(MOST));
+fn most_kept() -> usize {
+    let share = allowed_descriptors().map(|allowed| allowed / SHARE);
     share.unwrap_or(MOST).clamp(FEWEST, MOST)
-}
-
-#[cfg(not(unix))]
-fn allowed() -> usize {
-    MOST
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ pub fn is_same(folder: &Folder, name: &str, file: &RelPath, length: u64) -> bool
     if folder.length(file) != Some(length) {
         return false;
     }
-    let compare = || equal(folder.read(name)?, folder.open_final(file)?);
-    compare().unwrap_or(false)
+    let opened = folder.open_to_compare(name, file);
+    opened
+        .and_then(|(new, old)| equal(new, old))
+        .unwrap_or(false)
 }
 
 fn equal(mut a: File, mut b: File) -> io::Result<bool> {

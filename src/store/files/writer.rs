@@ -143,6 +143,8 @@ impl Hand for Writer {
                 file,
                 done,
             } => {
+                // Its descriptor may be the one that the new file waits for.
+                self.open = None;
                 let name = temp.name();
                 match self.create(&name, &chunks) {
                     Ok(length) => self.finish(Ready {
@@ -200,9 +202,11 @@ impl Writer {
         if temp.failed.get().is_some() {
             return Ok(());
         }
-        let mut file = match self.open.take() {
-            Some((id, file)) if id == temp.id => file,
-            _ => match self.folder.append(&temp.name()) {
+        // Another file is closed first: its descriptor may be the last one.
+        let same = self.open.take().filter(|(id, _)| *id == temp.id);
+        let mut file = match same {
+            Some((_, file)) => file,
+            None => match self.folder.append(&temp.name()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.folder.create(&temp.name())?
                 }

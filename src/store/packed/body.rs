@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use url::Url;
 
 use super::spool_file;
 use super::writer::{Order, failed};
-use crate::model::{Asked, Attempt, FetchError, PackPlace, Place, ResponseHead};
-use crate::store::crew::Crew;
+use crate::model::{Asked, Attempt, FetchError, PackPlace, Place, ResponseHead, TimeLimit};
+use crate::store::crew::{Crew, DISK_TIMEOUT};
 use crate::store::pack::{PayloadDigest, PayloadHasher};
 use crate::store::{BodyFile, Done, trouble};
 
@@ -23,6 +24,8 @@ use crate::store::{BodyFile, Done, trouble};
 const FULL: usize = 1024 * 1024;
 /// And pieces: each takes some memory of its own.
 const MOST_CHUNKS: usize = 512;
+/// Longest wait for a file to gather a large body in.
+const SPOOL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A request and the head of its response.
 pub struct Exchanged {
@@ -143,6 +146,15 @@ impl Spool {
     }
 }
 
+/// Waits for the right to have a file. A body that has one may come slowly for hours.
+async fn spool_room(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, FetchError> {
+    // The semaphore is never closed.
+    let room = timeout(SPOOL_TIMEOUT, Arc::clone(spools).acquire_owned()).await;
+    room.ok().and_then(Result::ok).ok_or(FetchError::Timeout {
+        limit: TimeLimit::Gathering(SPOOL_TIMEOUT),
+    })
+}
+
 /// One body on its way into a pack.
 pub struct PackedBody {
     crew: Arc<Crew<Order>>,
@@ -186,9 +198,7 @@ impl PackedBody {
         let spool = self.spool.take();
         let room = match &spool {
             Some(_) => None,
-            // The semaphore is never closed. The bodies that have the files are ended by their own
-            // clocks and limits.
-            None => Arc::clone(&self.spools).acquire_owned().await.ok(),
+            None => Some(spool_room(&self.spools).await?),
         };
         let folder = self.folder.clone();
         let written = tokio::task::spawn_blocking(move || {
@@ -200,9 +210,10 @@ impl PackedBody {
             spool.write(&chunks)?;
             Ok(spool)
         });
-        let written = written
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        let Ok(written) = timeout(DISK_TIMEOUT, written).await else {
+            return Err(trouble::stuck(&self.folder.display().to_string()));
+        };
+        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
         self.spool = Some(written.map_err(|error| failed(&self.path, &error))?);
         Ok(())
     }
@@ -256,4 +267,20 @@ impl BodyFile for PackedBody {
     }
 
     fn discard(self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_file_ends_and_is_worth_another_try() {
+        let spools = Arc::new(Semaphore::new(1));
+        let first = spool_room(&spools).await.unwrap();
+        let error = spool_room(&spools).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(error.to_string().contains("other large bodies"), "{error}");
+        drop(first);
+        assert!(spool_room(&spools).await.is_ok());
+    }
 }

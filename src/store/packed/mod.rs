@@ -17,12 +17,18 @@ use tokio_util::sync::CancellationToken;
 use super::crew::Crew;
 use super::pack::{Coding, KnownEnd, Opened, Pack, PackError};
 use super::{BodyStore, trouble};
-use crate::model::{Attempt, FetchError, Part, Record, RelPath, ResponseHead, Version};
+use crate::model::{
+    Attempt, FetchError, Part, Record, RelPath, ResponseHead, Version, allowed_descriptors,
+    open_when_free,
+};
 use body::{Exchanged, PackedBody};
 use writer::Order;
 
-/// Large bodies that may be on their way at the same time: each has a file open.
+/// Large bodies that may be on their way at the same time where descriptors abound: each has a file
+/// open, and another one while it is compressed.
 const MOST_SPOOLS: usize = 32;
+/// Of the descriptors allowed, connections need most.
+const SPOOL_SHARE: usize = 32;
 /// How long an aborted run waits for what is being appended.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -72,7 +78,7 @@ impl Packed {
             folder: folder_of(&options.path).to_owned(),
             path: options.path,
             request_body: options.request_body,
-            spools: Arc::new(Semaphore::new(MOST_SPOOLS)),
+            spools: Arc::new(Semaphore::new(most_spools())),
         };
         Ok(OpenedPack { packed, cut })
     }
@@ -135,7 +141,12 @@ fn folder_of(pack: &Path) -> &Path {
     }
 }
 
+fn most_spools() -> usize {
+    let share = allowed_descriptors().map(|allowed| allowed / SPOOL_SHARE);
+    share.unwrap_or(MOST_SPOOLS).clamp(1, MOST_SPOOLS)
+}
+
 /// A file that is gone when it is closed, whatever happens to this process.
 fn spool_file(folder: &Path) -> io::Result<File> {
-    tempfile::tempfile_in(folder)
+    open_when_free(|| tempfile::tempfile_in(folder))
 }

@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 use super::body::{Content, Exchanged};
 use super::{folder_of, spool_file};
-use crate::model::{FetchError, PackPlace, Saved};
+use crate::model::{FetchError, PackPlace, Saved, open_when_free};
 use crate::store::crew::{Crew, Hand};
 use crate::store::pack::{
     Coding, Exchange, Group, Pack, PayloadDigest, Renderer, RequestHead, Spooled, payload_digest,
@@ -149,7 +149,7 @@ impl Writer {
         if bytes != content.length() {
             return None;
         }
-        let file = File::open(&self.path).ok()?;
+        let file = open_when_free(|| File::open(&self.path)).ok()?;
         let digest = payload_digest(&file, place, self.coding).ok()??;
         (digest == content.digest().base32()).then(|| Saved {
             bytes,

@@ -44,6 +44,7 @@ pub struct Run {
     text: bool,
     bare: bool,
     settings: Option<TempDir>,
+    open_files: Option<usize>,
 }
 
 /// What came of a run.
@@ -114,8 +115,17 @@ impl Run {
         self
     }
 
+    /// As a process that may have no more open files.
+    pub fn open_files(mut self, most: usize) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     pub fn go(self) -> Done {
         let mut command = binary();
+        if let Some(most) = self.open_files {
+            command = limited(&command, most);
+        }
         if self.bare {
             command.env_clear();
         }
@@ -196,6 +206,20 @@ impl Done {
     pub fn message(&self) -> &str {
         &self.record().error.as_ref().unwrap().message
     }
+}
+
+/// The same program and environment, from a shell with a limit on open files.
+fn limited(program: &Command, most: usize) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {

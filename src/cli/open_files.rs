@@ -1,0 +1,62 @@
+//! How many open files a run needs, and whether it may have them.
+
+#[cfg(unix)]
+use std::io;
+
+#[cfg(unix)]
+use super::convert::is_file;
+use super::{Cli, EarlySignals};
+
+/// Descriptors of the runtime, some of them opened without a way to say that it failed, and those of
+/// the thread that hears signals.
+#[cfg(unix)]
+const RUNTIME_DESCRIPTORS: usize = 4 + 4;
+/// A folder has itself open, that of unfinished files, its lock and its journal.
+#[cfg(unix)]
+const FOLDER_DESCRIPTORS: usize = 4;
+/// A pack has itself open, and its journal.
+#[cfg(unix)]
+const PACK_DESCRIPTORS: usize = 2;
+/// For one body that is saved while the next one comes: its file, and the folder of that.
+#[cfg(unix)]
+const SAVING_DESCRIPTORS: usize = 2;
+/// The practice server: where it listens, and its end of a connection.
+#[cfg(unix)]
+const DEMO_DESCRIPTORS: usize = 2;
+
+/// The limit on open files that this run needs at least, if the one of this process is lower.
+#[cfg(unix)]
+pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
+    let needed = early.missing_descriptors() + needed_descriptors(cli);
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    let missing = needed - free_descriptors(needed);
+    (missing > 0).then(|| usize::try_from(allowed).unwrap_or_default() + missing)
+}
+
+/// How many of so many descriptors are to be had.
+#[cfg(unix)]
+pub fn free_descriptors(most: usize) -> usize {
+    use std::os::fd::AsFd;
+    let copies = (0..most).map_while(|_| io::stdin().as_fd().try_clone_to_owned().ok());
+    copies.collect::<Vec<_>>().len()
+}
+
+/// Other systems have no such limit.
+#[cfg(not(unix))]
+pub fn lacking_descriptors(_: &Cli, _: &EarlySignals) -> Option<usize> {
+    None
+}
+
+/// What a run has open at the same time, with a single connection.
+#[cfg(unix)]
+fn needed_descriptors(cli: &Cli) -> usize {
+    let lists = cli.inputs.iter().filter(|input| is_file(input)).count();
+    let files = [&cli.journal, &cli.failed, &cli.report, &cli.summary_json];
+    let store = match (&cli.output_dir, &cli.pack) {
+        (Some(_), _) => FOLDER_DESCRIPTORS + SAVING_DESCRIPTORS,
+        (_, Some(_)) => PACK_DESCRIPTORS + SAVING_DESCRIPTORS,
+        _ => 0,
+    };
+    let demo = if cli.demo { DEMO_DESCRIPTORS } else { 0 };
+    RUNTIME_DESCRIPTORS + lists + files.into_iter().flatten().count() + store + demo + 1
+}

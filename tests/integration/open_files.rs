@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::{Authority, Run, Server, TlsServer, response};
+
+/// More than a body that is written in one piece, to files and to packs.
+const LARGE: usize = (1 << 20) + (1 << 19);
+/// What a run takes that never waits for a clock; the shortest of those is the 4 s after which idle
+/// connections are closed.
+const QUICK: Duration = Duration::from_secs(30);
+
+fn body(path: &str) -> Vec<u8> {
+    let length = if path.contains("large") { LARGE } else { 500 };
+    path.bytes().cycle().take(length).collect()
+}
+
+/// What a run saves to.
+const SAVING: [&[&str]; 4] = [
+    &[],
+    &["-o", "out"],
+    &["--pack", "x.warc"],
+    &["--pack", "x.warc.gz"],
+];
+
+/// A run of these URLs with files below a new folder.
+fn run(urls: &[String], saving: &[&str], folder: &TempDir) -> Run {
+    let port = urls[0].rsplit(':').next().unwrap();
+    let port = port.split('/').next().unwrap();
+    let saving = saving.iter().map(|word| match word.starts_with('-') {
+        true => (*word).to_owned(),
+        false => folder.path().join(word).to_str().unwrap().to_owned(),
+    });
+    Run::new()
+        .args(["-k".to_owned(), format!("--resolve=*:{port}:127.0.0.1")])
+        .args(saving)
+        .args(urls)
+}
+
+/// The limit that the program says it needs, where this one is too low.
+fn needed(urls: &[String], saving: &[&str], limit: usize) -> Option<usize> {
+    let folder = tempfile::tempdir().unwrap();
+    let done = run(urls, saving, &folder).open_files(limit).go();
+    let (_, rest) = done.stderr.split_once("needs at least ")?;
+    assert_eq!(done.code, Some(3), "{}", done.stderr);
+    assert!(rest.contains("ulimit -n"), "{rest}");
+    rest.split(';').next()?.parse().ok()
+}
+
+/// The lowest limit that it takes. What it inherits from the test counts, and lies anywhere.
+fn least(urls: &[String], saving: &[&str]) -> usize {
+    let mut limit = 5;
+    while let Some(more) = needed(urls, saving, limit) {
+        assert!(more > limit, "{more} of {limit}");
+        limit = more;
+    }
+    assert_eq!(needed(urls, saving, limit - 1), Some(limit), "{saving:?}");
+    limit
+}
+
+fn all_is_fetched(urls: &[String]) {
+    for saving in SAVING {
+        let least = least(urls, saving);
+        for limit in [least, least + 1, least + 3] {
+            let folder = tempfile::tempdir().unwrap();
+            for again in [&[][..], &["--refresh"]] {
+                let again = if saving.is_empty() { &[][..] } else { again };
+                let run = run(urls, saving, &folder).args(again.iter().copied());
+                let done = run.open_files(limit).expect_exit(0);
+                assert_eq!(done.records.len(), urls.len());
+                let attempts = done.records.iter().map(|record| record.attempts);
+                let told = format!("{limit} {saving:?} {again:?}: {}", done.stderr);
+                assert_eq!(attempts.max(), Some(1), "{told}");
+                assert!(done.took < QUICK, "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_the_fewest_open_files_every_body_is_fetched_and_saved() {
+    let server = Server::http(|request| {
+        let path = crate::support::path(request);
+        response("200 OK", &[], &body(path))
+    });
+    let port = server.addr.port();
+    // Each host has a folder of its own.
+    let urls = |n| ["small", "large"].map(|size| format!("http://host{n}.test:{port}/{size}"));
+    all_is_fetched(&(0..6).flat_map(urls).collect::<Vec<_>>());
+}
+
+#[test]
+fn with_the_fewest_open_files_every_secure_page_is_fetched() {
+    let config = Authority::new().config("localhost", |_| {});
+    let server = TlsServer::answering(config, |_| response("200 OK", &[], b"page"));
+    let urls: Vec<_> = (0..20).map(|n| format!("{}{n}", server.url())).collect();
+    all_is_fetched(&urls);
+}
