@@ -37,7 +37,11 @@ pub enum Phase {
 
 /// What an error is.
 pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> FetchError {
-    let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
+    classify_shared(Arc::new(error), phase)
+}
+
+/// What an error of some type is.
+pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
     let mut found = None;
     let mut proxy = None;
     for link in Chain::of(&*error) {
@@ -56,7 +60,7 @@ pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> Fetc
             };
             class.into_error(text, &error, phase)
         }
-        None => unknown(error),
+        None => unknown(error, phase),
     }
 }
 
@@ -83,6 +87,13 @@ pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
     let mut clients = Chain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
     clients.find_map(|client| local_port(client.connect_info()?))
+}
+
+/// Whether a request failed before there was a connection for it.
+pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
+    Chain::of(error)
+        .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// Whether the connector gave up an address because its share of the time was over.
@@ -132,16 +143,15 @@ pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// An error of no known type.
-fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
-    let known = error.downcast_ref::<reqwest::Error>();
-    let connecting = known.is_some_and(reqwest::Error::is_connect);
-    // The outer layers only say "error sending request" and repeat the URL.
-    let text = error.source().map_or_else(
-        || chain_text(&*error),
-        |inner| chain_text(inner.source().unwrap_or(inner)),
-    );
+fn unknown(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
+    // The clients only say that a request failed, and repeat its URL.
+    let is_client = |link: &&(dyn Error + 'static)| {
+        link.is::<reqwest::Error>() || link.is::<hyper_util::client::legacy::Error>()
+    };
+    let below = Chain::of(&*error).find(|link| !is_client(link));
+    let text = chain_text(below.unwrap_or(&*error));
     let cause = Cause::new(text, error);
-    if connecting {
+    if matches!(phase, Phase::Connect) {
         FetchError::Unreachable {
             exhausted: false,
             cause,
@@ -413,7 +423,7 @@ mod tests {
             (Io::UnexpectedEof, Kind::Reset, Kind::Reset, Kind::Truncated),
             (
                 Io::InvalidInput,
-                Kind::Protocol,
+                Kind::Unreachable,
                 Kind::Protocol,
                 Kind::Protocol,
             ),

@@ -54,7 +54,7 @@ fn the_environment_names_proxies_and_exceptions() {
 }
 
 /// Passes bytes both ways until one side is done.
-fn tunnel(client: &mut Connection, mut server: TcpStream) -> std::io::Result<()> {
+pub fn tunnel(client: &mut Connection, mut server: TcpStream) -> std::io::Result<()> {
     let (mut from, mut to) = (client.stream.try_clone()?, server.try_clone()?);
     thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);
@@ -332,7 +332,7 @@ fn no_proxy_excepts_addresses_and_ports() {
 }
 
 /// RFC 1928, just enough of it: no authentication, CONNECT, any address.
-fn socks5(connection: &mut Connection, to: std::net::SocketAddr) -> std::io::Result<()> {
+pub fn socks5(connection: &mut Connection, to: std::net::SocketAddr) -> std::io::Result<()> {
     let mut greeting = [0; 2];
     connection.stream.read_exact(&mut greeting)?;
     let mut methods = vec![0; greeting[1] as usize];

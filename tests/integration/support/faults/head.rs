@@ -198,7 +198,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-colon",
         does: Ends(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
-        end: Final(Protocol),
+        end: Fetched(0),
     },
     Fault {
         name: "blank-before-the-colon",
@@ -265,7 +265,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "carriage-return-in-a-value",
         does: Ends(b"HTTP/1.1 200 OK\r\nX-Cr: a\rSet-Cookie: b\r\n\r\n"),
-        end: Final(Protocol),
+        end: Fetched(0),
     },
     Fault {
         name: "no-utf-8-in-values",
