@@ -186,15 +186,36 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
-/// What the deciding error says. An orderly end of an HTTP/2 connection reads "not a
-/// result of an error", which helps nobody.
+/// What the deciding error says.
 fn in_words(link: &(dyn Error + 'static)) -> String {
-    match link.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
-        Some(h2::Reason::NO_ERROR) => "the server ended the connection (GOAWAY)".to_owned(),
-        Some(h2::Reason::HTTP_1_1_REQUIRED) => {
+    let h2 = link.downcast_ref::<h2::Error>();
+    match h2.and_then(|h2| Some((h2, h2.reason()?))) {
+        Some((h2, reason)) => http2_in_words(h2, reason),
+        None => chain_text(link),
+    }
+}
+
+/// The names of the codes (RFC 9113 §7) are what people look for. h2 describes them as seen by the
+/// side that sends them, so that the server's "internal error" reads as if it were ours.
+fn http2_in_words(h2: &h2::Error, reason: h2::Reason) -> String {
+    let what = if h2.is_go_away() {
+        "connection"
+    } else {
+        "stream"
+    };
+    let name = match u32::from(reason) {
+        0..=13 => format!("{reason:?}"),
+        code => format!("code {code:#x}"),
+    };
+    match reason {
+        h2::Reason::NO_ERROR if h2.is_go_away() => {
+            "the server ended the connection (GOAWAY)".to_owned()
+        }
+        h2::Reason::HTTP_1_1_REQUIRED => {
             "the server takes this request over HTTP/1.1 only (HTTP_1_1_REQUIRED)".to_owned()
         }
-        _ => chain_text(link),
+        _ if h2.is_library() => format!("the server broke the rules of HTTP/2 ({name})"),
+        _ => format!("the server ended the {what} early ({name})"),
     }
 }
 
@@ -231,7 +252,7 @@ impl Class {
             return Some(Self::Denied(denied.clone()));
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
-            return Some(Self::ConnectTimeout(*timed_out));
+            return Some(Self::ConnectTimeout(timed_out.clone()));
         }
         if link.is::<NoDescriptor>() {
             return Some(Self::Exhausted);
@@ -281,6 +302,7 @@ impl Class {
             Self::Denied(denied) => denied.into_error(),
             Self::ConnectTimeout(timed_out) => FetchError::ConnectTimeout {
                 limit: timed_out.limit,
+                proxy: timed_out.proxy,
             },
             Self::Tls { hint } => FetchError::Tls {
                 cause: cause(match hint {
@@ -374,9 +396,20 @@ fn of_http2(error: &h2::Error, phase: Phase) -> Option<Class> {
         // Its like is not answered over HTTP/2 at any time.
         Reason::HTTP_1_1_REQUIRED if !in_body => Class::Protocol,
         Reason::NO_ERROR => Class::Cut,
+        Reason::PROTOCOL_ERROR if ended_early(error, phase) => Class::Cut,
         _ if error.is_library() => Class::Protocol,
         _ => Class::Cut,
     })
+}
+
+/// Whether a stream ended before the length that was announced. h2 says the same when it goes on
+/// beyond that, which is told by what came.
+fn ended_early(error: &h2::Error, phase: Phase) -> bool {
+    let is_short = matches!(
+        phase,
+        Phase::Body { received, expected: Some(expected) } if received < expected
+    );
+    is_short && error.is_library() && error.is_reset()
 }
 
 #[cfg(test)]

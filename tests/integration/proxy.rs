@@ -191,6 +191,23 @@ fn a_proxy_that_closes_instead_of_an_answer_is_tried_again() {
 }
 
 #[test]
+fn a_proxy_that_says_nothing_to_connect_is_named() {
+    let proxy = Server::start(Connection::hang);
+    let url = proxy.url("").replace("http://", "http://me:s3cret@");
+    for (at, addr) in [
+        (url.clone(), proxy.addr),
+        (url.replace("http:", "socks5h:"), proxy.addr),
+    ] {
+        let done = through(&at, &["--connect-timeout=200ms", "--retries=0"]);
+        let message = done.message();
+        assert_eq!(done.failure(), (ErrorKind::ConnectTimeout, 1), "{message}");
+        let expected =
+            format!("not connected within 200ms (--connect-timeout), through the proxy {addr}");
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
 fn a_proxy_over_tls_is_asked_for_its_status_too() {
     let authority = Authority::new();
     let proxy = TlsServer::answering(authority.config("localhost", |_| {}), |_| {
@@ -269,6 +286,13 @@ fn a_socks_proxy_that_refuses_says_why() {
         (0, 2, None, 1, "connection not allowed"),
         (0, 4, None, 3, "host unreachable"),
         (0, 5, None, 3, "connection refused"),
+        (
+            0,
+            9,
+            None,
+            3,
+            "an answer that this version of SOCKS does not have",
+        ),
         (0xff, 0, None, 1, "it wants user and password (-U"),
         (0xff, 0, Some("me:x"), 1, "it takes no user and password"),
         (2, 9, Some("me:x"), 1, "it does not accept this user"),
@@ -304,6 +328,20 @@ fn a_socks_proxy_that_refuses_says_why() {
     let done = through(&url, &[]);
     assert_eq!(done.failure().0, ErrorKind::Proxy, "{}", done.message());
     assert!(done.message().contains("SOCKS"), "{}", done.message());
+}
+
+#[test]
+fn a_socks4_proxy_that_takes_somebody_for_another_user_is_final() {
+    for (code, attempts, reason) in [(91, 3, "failed to execute"), (93, 1, "another user")] {
+        let proxy = Server::start(move |connection| {
+            let _ = connection.stream.read(&mut [0; 512])?;
+            connection.send(&[0, code, 0, 0, 0, 0, 0, 0])
+        });
+        let done = through(&proxy.url("").replace("http:", "socks4a:"), &[]);
+        let message = done.message();
+        assert_eq!(done.failure(), (ErrorKind::Proxy, attempts), "{message}");
+        assert!(message.contains(reason), "{message}");
+    }
 }
 
 #[test]
