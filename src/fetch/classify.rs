@@ -134,12 +134,11 @@ fn http2_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'
     Chain::of(error).filter_map(|link| link.downcast_ref::<h2::Error>())
 }
 
-/// Whether the head of an HTTP/1.1 response could not be read, although its status line may have
-/// been fine.
+/// Whether the head of an HTTP/1.1 response could not be read.
 pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
     Chain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper::Error>())
-        .any(|hyper| hyper.is_parse() && !hyper.is_parse_status())
+        .any(hyper::Error::is_parse)
 }
 
 /// An error of no known type.

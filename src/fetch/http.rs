@@ -247,7 +247,7 @@ fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), F
         None => Ok(()),
         Some(line) => Err(FetchError::Protocol {
             cause: Cause::words(format!(
-                "the header line {line:?} does not say where the body ends"
+                "the header line \"{line}\" does not say where the body ends"
             )),
         }),
     }

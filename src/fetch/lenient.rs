@@ -1,8 +1,8 @@
 //! The client for hosts whose response heads break the rules: it repairs them before they are
 //! parsed.
 //!
-//! reqwest lets nothing come between its connection and the parser, so this one stands beside it,
-//! on the same libraries. Each connection is for one response: so the head is what comes first.
+//! reqwest lets nothing come between its connection and the parser, so this client
+//! uses the libraries below it. Each connection is for one response, so a head is what comes first.
 
 use std::future::Future;
 use std::io;

@@ -2,6 +2,7 @@
 //! browsers tolerate is put right, or left out where it says nothing.
 
 use http::{HeaderName, header};
+use percent_encoding::percent_encode_byte;
 
 use crate::model::{harmless, shorten};
 
@@ -39,7 +40,7 @@ impl HeadRepairer {
                     self.is_done = !is_interim(&head);
                     let (repaired, flaw) = repair(&head);
                     ready.extend(repaired);
-                    self.flawed_length = flaw;
+                    self.flawed_length = flaw.filter(|_| self.is_done);
                     self.gathered = self.raw.len();
                 }
                 // Neither HTTP/1 nor a head within the limits: the parser has words for it.
@@ -105,7 +106,7 @@ fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
         return (head.to_vec(), None);
     }
     let mut lines = head.split(|byte| *byte == b'\n').map(without_line_end);
-    let mut repaired = lines.next().unwrap_or_default().to_vec();
+    let mut repaired = without_controls(lines.next().unwrap_or_default());
     repaired.extend(b"\r\n");
     let mut flaw = None;
     for line in unfolded(lines) {
@@ -205,17 +206,24 @@ fn is_plain(byte: &u8) -> bool {
 
 /// The value without control bytes. In a URL they are encoded, as browsers do.
 fn repaired_value(name: &HeaderName, value: &[u8]) -> Vec<u8> {
+    if name != header::LOCATION {
+        return without_controls(value);
+    }
     let mut repaired = Vec::with_capacity(value.len());
     for byte in value {
-        match byte {
-            byte if is_plain(byte) => repaired.push(*byte),
-            byte if name == header::LOCATION => {
-                repaired.extend(percent_encoding::percent_encode_byte(*byte).bytes());
-            }
-            _ => repaired.push(b' '),
+        match is_plain(byte) {
+            true => repaired.push(*byte),
+            false => repaired.extend(percent_encode_byte(*byte).bytes()),
         }
     }
     repaired
+}
+
+fn without_controls(line: &[u8]) -> Vec<u8> {
+    let bytes = line.iter();
+    bytes
+        .map(|byte| if is_plain(byte) { *byte } else { b' ' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -296,18 +304,21 @@ mod tests {
 
     #[test]
     fn heads_come_one_after_another_in_any_pieces() {
-        let interim = "HTTP/1.1 103 Early Hints\r\nX A: 1\r\nLink: a\r\n\r\n";
+        let interim = "HTTP/1.1 103 Early Hints\r\nContent-Length: x\r\nLink: a\r\n\r\n";
         let sent =
             format!("\r\n\n{interim}\r\nHTTP/1.1 200 OK\nContent Length: 2\nX : 1\n\nX : 2\n\n");
         let expected =
             "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\n\r\nX : 2\n\n";
         for size in 1..sent.len() {
             let mut repairer = HeadRepairer::default();
-            let pieces = sent.as_bytes().chunks(size);
-            let ready: Vec<u8> = pieces.flat_map(|piece| repairer.push(piece)).collect();
+            let (mut ready, mut flaws) = (Vec::new(), Vec::new());
+            for piece in sent.as_bytes().chunks(size) {
+                ready.extend(repairer.push(piece));
+                flaws.extend(repairer.flawed_length());
+            }
             assert_eq!(String::from_utf8(ready).unwrap(), expected, "{size}");
             assert!(repairer.is_done());
-            assert_eq!(repairer.flawed_length().unwrap(), "Content Length: 2");
+            assert_eq!(flaws, ["Content Length: 2"]);
         }
     }
 

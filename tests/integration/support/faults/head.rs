@@ -258,6 +258,11 @@ pub const FAULTS: &[Fault] = &[
         end: Final(Protocol),
     },
     Fault {
+        name: "control-bytes-in-the-reason",
+        does: Ends(b"HTTP/1.1 200 O\x01K\x7f\r\r\nContent-Length: 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
         name: "nul-in-the-reason",
         does: Ends(b"HTTP/1.1 200 O\0K\r\n\r\n"),
         end: Final(Protocol),
