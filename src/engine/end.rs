@@ -115,12 +115,7 @@ impl Ended {
             Some(Unheard::StaleShared) if idempotent && self.attempt.before().resends == 0 => {
                 Some(Route::Usual)
             }
-            Some(Unheard::BrokenHead) if idempotent => match route {
-                Route::Patient => Some(Route::Lenient),
-                Route::Usual | Route::Fresh => Some(Route::Patient),
-                Route::Lenient | Route::LastPatient => None,
-            },
-            Some(Unheard::Unframed) if idempotent => Some(Route::LastPatient),
+            Some(Unheard::BrokenHead) if idempotent => Some(Route::Lenient),
             Some(Unheard::TurnedAway | Unheard::Http1Required) => Some(Route::Usual),
             Some(_) => None,
             // Any method: the server says that it did nothing but look at where it came in

@@ -34,7 +34,11 @@ pub enum Phase {
 
 /// What an error is.
 pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> FetchError {
-    let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
+    classify_shared(Arc::new(error), phase)
+}
+
+/// What an error of some type is.
+pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
     let mut found = None;
     let mut proxy = None;
     for link in Chain::of(&*error) {
@@ -53,7 +57,7 @@ pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> Fetc
             };
             class.into_error(text, &error, phase)
         }
-        None => unknown(error),
+        None => unknown(error, phase),
     }
 }
 
@@ -80,6 +84,13 @@ pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
     let mut clients = Chain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
     clients.find_map(|client| local_port(client.connect_info()?))
+}
+
+/// Whether a request failed before there was a connection for it.
+pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
+    Chain::of(error)
+        .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// Whether the connector gave up an address because its share of the time was over.
@@ -120,25 +131,23 @@ fn http2_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'
     Chain::of(error).filter_map(|link| link.downcast_ref::<h2::Error>())
 }
 
-/// Whether the head of an HTTP/1.1 response could not be read, although its status line may have
-/// been fine.
+/// Whether the head of an HTTP/1.1 response could not be read.
 pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
     Chain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper::Error>())
-        .any(|hyper| hyper.is_parse() && !hyper.is_parse_status())
+        .any(hyper::Error::is_parse)
 }
 
 /// An error of no known type.
-fn unknown(error: Arc<dyn Error + Send + Sync>) -> FetchError {
-    let known = error.downcast_ref::<reqwest::Error>();
-    let connecting = known.is_some_and(reqwest::Error::is_connect);
-    // The outer layers only say "error sending request" and repeat the URL.
-    let text = error.source().map_or_else(
-        || chain_text(&*error),
-        |inner| chain_text(inner.source().unwrap_or(inner)),
-    );
+fn unknown(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
+    // The clients only say that a request failed, and repeat its URL.
+    let is_client = |link: &&(dyn Error + 'static)| {
+        link.is::<reqwest::Error>() || link.is::<hyper_util::client::legacy::Error>()
+    };
+    let below = Chain::of(&*error).find(|link| !is_client(link));
+    let text = chain_text(below.unwrap_or(&*error));
     let cause = Cause::new(text, error);
-    if connecting {
+    if matches!(phase, Phase::Connect) {
         FetchError::Unreachable {
             exhausted: false,
             cause,
@@ -173,15 +182,36 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
-/// What the deciding error says. An orderly end of an HTTP/2 connection reads "not a
-/// result of an error", which helps nobody.
+/// What the deciding error says.
 fn in_words(link: &(dyn Error + 'static)) -> String {
-    match link.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
-        Some(h2::Reason::NO_ERROR) => "the server ended the connection (GOAWAY)".to_owned(),
-        Some(h2::Reason::HTTP_1_1_REQUIRED) => {
+    let h2 = link.downcast_ref::<h2::Error>();
+    match h2.and_then(|h2| Some((h2, h2.reason()?))) {
+        Some((h2, reason)) => http2_in_words(h2, reason),
+        None => chain_text(link),
+    }
+}
+
+/// The names of the codes (RFC 9113 §7) are what people look for. h2 describes them as seen by the
+/// side that sends them, so that the server's "internal error" reads as if it were ours.
+fn http2_in_words(h2: &h2::Error, reason: h2::Reason) -> String {
+    let what = if h2.is_go_away() {
+        "connection"
+    } else {
+        "stream"
+    };
+    let name = match u32::from(reason) {
+        0..=13 => format!("{reason:?}"),
+        code => format!("code {code:#x}"),
+    };
+    match reason {
+        h2::Reason::NO_ERROR if h2.is_go_away() => {
+            "the server ended the connection (GOAWAY)".to_owned()
+        }
+        h2::Reason::HTTP_1_1_REQUIRED => {
             "the server takes this request over HTTP/1.1 only (HTTP_1_1_REQUIRED)".to_owned()
         }
-        _ => chain_text(link),
+        _ if h2.is_library() => format!("the server broke the rules of HTTP/2 ({name})"),
+        _ => format!("the server ended the {what} early ({name})"),
     }
 }
 
@@ -218,7 +248,7 @@ impl Class {
             return Some(Self::Denied(denied.clone()));
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
-            return Some(Self::ConnectTimeout(*timed_out));
+            return Some(Self::ConnectTimeout(timed_out.clone()));
         }
         if link.is::<NoDescriptor>() {
             return Some(Self::Exhausted);
@@ -268,6 +298,7 @@ impl Class {
             Self::Denied(denied) => denied.into_error(),
             Self::ConnectTimeout(timed_out) => FetchError::ConnectTimeout {
                 limit: timed_out.limit,
+                proxy: timed_out.proxy,
             },
             Self::Tls { hint } => FetchError::Tls {
                 cause: cause(match hint {
@@ -359,9 +390,20 @@ fn of_http2(error: &h2::Error, phase: Phase) -> Option<Class> {
         // Its like is not answered over HTTP/2 at any time.
         Reason::HTTP_1_1_REQUIRED if !in_body => Class::Protocol,
         Reason::NO_ERROR => Class::Cut,
+        Reason::PROTOCOL_ERROR if ended_early(error, phase) => Class::Cut,
         _ if error.is_library() => Class::Protocol,
         _ => Class::Cut,
     })
+}
+
+/// Whether a stream ended before the length that was announced. h2 says the same when it goes on
+/// beyond that, which is told by what came.
+fn ended_early(error: &h2::Error, phase: Phase) -> bool {
+    let is_short = matches!(
+        phase,
+        Phase::Body { received, expected: Some(expected) } if received < expected
+    );
+    is_short && error.is_library() && error.is_reset()
 }
 
 #[cfg(test)]
@@ -408,7 +450,7 @@ mod tests {
             (Io::UnexpectedEof, Kind::Reset, Kind::Reset, Kind::Truncated),
             (
                 Io::InvalidInput,
-                Kind::Protocol,
+                Kind::Unreachable,
                 Kind::Protocol,
                 Kind::Protocol,
             ),

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use super::connect::{Made, Watch, is_retry, port_of_call};
 use super::descriptors::Descriptors;
 use super::dns::Resolver;
-use super::habits::Leniency;
+use super::lenient::{LenientClient, RepairConnector};
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::Proxies;
 use super::tls;
@@ -35,31 +35,23 @@ const FEW: usize = 128;
 /// How many may be open for one that is of use.
 const TIMES: usize = 2;
 
-/// Header lines of a head that a lenient client takes; hyper's usual limit is 100.
-const MAX_HEADER_LINES: usize = 1000;
-
-/// How a request is sent, where that is not as usual. There is a client for each combination that
-/// is needed.
+/// How a request is sent, where that is not as usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Variant {
     /// Over HTTP/1.1, whatever else the server offers.
     pub http1: bool,
-    /// Which header lines are taken.
-    pub leniency: Leniency,
+    /// By the client that repairs response heads; it speaks HTTP/1.1, over new connections.
+    pub lenient: bool,
     /// Over a connection that nothing was sent over before.
     pub fresh: bool,
 }
 
 impl Variant {
-    const COUNT: usize = 12;
+    /// Clients of reqwest.
+    const COUNT: usize = 4;
 
     fn index(self) -> usize {
-        let leniency = match self.leniency {
-            Leniency::Strict => 0,
-            Leniency::Patient => 1,
-            Leniency::Lenient => 2,
-        };
-        usize::from(self.http1) | usize::from(self.fresh) << 1 | leniency << 2
+        usize::from(self.http1) | usize::from(self.fresh) << 1
     }
 }
 
@@ -69,6 +61,7 @@ pub struct Clients {
     maker: Maker,
     /// The usual one is there from the start, the others when they are first needed.
     now: [Mutex<Option<Generation>>; Variant::COUNT],
+    lenient: OnceLock<LenientClient>,
 }
 
 #[derive(Debug)]
@@ -114,10 +107,16 @@ impl Clients {
         let clients = Self {
             maker,
             now: Default::default(),
+            lenient: OnceLock::new(),
         };
         // Options that do not go together are an error now, not at the first request.
         clients.client(Variant::default(), 0)?;
         Ok(clients)
+    }
+
+    /// The client that repairs response heads.
+    pub fn lenient(&self) -> &LenientClient {
+        self.lenient.get_or_init(|| self.maker.make_lenient())
     }
 
     /// The client for a request, while so many connections are of use.
@@ -178,19 +177,41 @@ impl Maker {
     fn make(&self, variant: Variant) -> Result<Generation, TransportError> {
         let made = Made::new(AtomicUsize::new(0));
         let mut builder = self.builder(&made, variant.http1);
-        if variant.leniency > Leniency::Strict {
-            builder = builder
-                .http1_ignore_invalid_headers_in_responses(variant.leniency == Leniency::Lenient)
-                .http1_allow_obsolete_multiline_headers_in_responses(true)
-                .http1_allow_spaces_after_header_name_in_responses(true)
-                .http1_max_headers(MAX_HEADER_LINES);
-        }
         if variant.fresh {
             // Without room for idle connections the pool is not asked for one either.
             builder = builder.pool_max_idle_per_host(0);
         }
         let client = builder.build().map_err(client_error)?;
         Ok(Generation { client, made })
+    }
+
+    fn make_lenient(&self) -> LenientClient {
+        let connector = RepairConnector::new(
+            Arc::clone(&self.resolver),
+            self.connector_limit(),
+            self.tls.clone(),
+            self.proxies.clone(),
+        );
+        LenientClient::new(
+            connector,
+            &self.watch(&Made::default()),
+            &self.proxy_layer(),
+        )
+    }
+
+    /// For one address after another. It is also a clock around our layer, which has its own and
+    /// is to be first.
+    fn connector_limit(&self) -> Duration {
+        self.options.connect_timeout.saturating_add(CLOCK_SLACK)
+    }
+
+    fn watch(&self, made: &Made) -> Watch {
+        Watch {
+            limit: self.options.connect_timeout,
+            descriptors: self.descriptors.clone(),
+            resolver: Arc::clone(&self.resolver),
+            made: Arc::clone(made),
+        }
     }
 
     fn builder(&self, made: &Made, http1: bool) -> reqwest::ClientBuilder {
@@ -213,15 +234,8 @@ impl Maker {
             .http2_max_header_list_size(MAX_HTTP2_HEAD)
             .dns_resolver(Arc::clone(&self.resolver))
             .tls_backend_preconfigured(tls)
-            // The connector divides it among the addresses of a name. It is also a clock around
-            // our layer, which has its own and is to be first.
-            .connect_timeout(options.connect_timeout.saturating_add(CLOCK_SLACK))
-            .connector_layer(Watch {
-                limit: options.connect_timeout,
-                descriptors: self.descriptors.clone(),
-                resolver: Arc::clone(&self.resolver),
-                made: Arc::clone(made),
-            });
+            .connect_timeout(self.connector_limit())
+            .connector_layer(self.watch(made));
         let builder = match version {
             HttpVersion::Auto => builder,
             HttpVersion::Http1 => builder.http1_only(),

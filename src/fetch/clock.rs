@@ -2,13 +2,16 @@
 //! that never comes.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// DNS, TCP and TLS together took too long.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("not connected within {limit:?}")]
 pub struct ConnectTimedOut {
     pub limit: Duration,
+    /// The proxy on the way: it may be what is silent.
+    pub proxy: Option<Arc<str>>,
 }
 
 /// Waits for `connecting`, but no longer than `limit`.
@@ -18,5 +21,5 @@ pub async fn within<T>(
 ) -> Result<T, ConnectTimedOut> {
     tokio::time::timeout(limit, connecting)
         .await
-        .map_err(|_| ConnectTimedOut { limit })
+        .map_err(|_| ConnectTimedOut { limit, proxy: None })
 }

@@ -16,6 +16,7 @@ use super::classify::is_out_of_time;
 use super::clock::{self, ConnectTimedOut};
 use super::descriptors::{Descriptors, NoDescriptor, Room};
 use super::dns::{OFFERS, Offers, Resolver};
+use super::tunnel::proxy_of_route;
 use crate::model::Wire;
 
 tokio::task_local! {
@@ -224,7 +225,8 @@ impl<S> Under<S> {
             // The whole time is over, or the shares of all addresses of the name are.
             Ok(Err(_)) | Err(_) => {
                 resolver.timed_out(&offers);
-                Err(ConnectTimedOut { limit: *limit }.into())
+                let (limit, proxy) = (*limit, proxy_of_route());
+                Err(ConnectTimedOut { limit, proxy }.into())
             }
         }
     }

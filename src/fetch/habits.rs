@@ -17,22 +17,10 @@ const MAX_HOSTS: usize = 4096;
 pub struct Habit {
     /// It answers over HTTP/1.1 only, although it offers HTTP/2.
     pub http1: bool,
-    /// What header lines it sends.
-    pub leniency: Leniency,
+    /// Its response heads break the rules.
+    pub lenient: bool,
     /// It closes connections after a response and does not say so.
     pub closes: bool,
-}
-
-/// Which header lines of HTTP/1.1 are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Leniency {
-    /// Those that keep to the rules, and not too many.
-    #[default]
-    Strict,
-    /// Folded ones, too, ones with a blank before the colon, and many: nothing is lost by that.
-    Patient,
-    /// All; those that are no HTTP are passed over.
-    Lenient,
 }
 
 /// What hosts need. Most lists have no such host, and then nothing is looked up.
@@ -61,7 +49,7 @@ impl HostHabits {
         }
         let known = hosts.entry(key).or_default();
         known.http1 |= habit.http1;
-        known.leniency = known.leniency.max(habit.leniency);
+        known.lenient |= habit.lenient;
         known.closes |= habit.closes;
         self.has_any.store(true, Relaxed);
     }
@@ -76,13 +64,13 @@ mod tests {
         let url = |n: usize| Url::parse(&format!("http://h{n}.test/")).unwrap();
         let habits = HostHabits::default();
         assert_eq!(habits.of(&url(0)), Habit::default());
-        let (http1, leniency) = (true, Leniency::Lenient);
+        let (http1, lenient) = (true, true);
         let one = Habit {
             http1,
             ..Habit::default()
         };
         let other = Habit {
-            leniency,
+            lenient,
             ..Habit::default()
         };
         habits.add(&url(0), one);
@@ -92,7 +80,7 @@ mod tests {
         assert_eq!(habits.of(&url(1)), Habit::default());
         for n in 0..2 * MAX_HOSTS {
             habits.add(&url(n), other);
-            assert_eq!(habits.of(&url(n)).leniency, leniency);
+            assert!(habits.of(&url(n)).lenient);
         }
         assert!(habits.hosts.lock().unwrap().len() <= MAX_HOSTS);
     }

@@ -1,28 +1,29 @@
 //! The transport over reqwest: a client that does nothing by itself. No redirects, no
 //! retries, no decoding, no time-outs but the one over connecting.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::classify::{
-    Phase, classify, connection_died, is_broken_head, is_http2, local_port_of, wants_http1,
-    was_throttled, was_turned_away,
+    Phase, classify_shared, connection_died, is_broken_head, is_connect, is_http2, local_port_of,
+    wants_http1, was_throttled, was_turned_away,
 };
 use super::clients::{Clients, Variant};
 use super::connect::{CALL, Call};
 use super::descriptors::Descriptors;
 use super::guard::{NotPublic, check_literal};
-use super::habits::{Habit, HostHabits, Leniency};
+use super::habits::{Habit, HostHabits};
+use super::lenient::FlawedLength;
 use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::proxy::basic_auth;
 use super::received::HttpBody;
 use super::{Response, Transport};
 use crate::model::{
-    Asked, Attempt, Cause, Credentials, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, Route,
-    Unheard, Wire,
+    Asked, Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, Route, Unheard, Wire,
 };
 
 /// What the client can decode.
@@ -69,9 +70,15 @@ impl HttpTransport {
         })
     }
 
-    fn request(&self, attempt: &Attempt) -> reqwest::Request {
+    fn request(&self, attempt: &Attempt, variant: Variant) -> reqwest::Request {
         let mut request = reqwest::Request::new(attempt.method.clone(), attempt.url().clone());
         *request.headers_mut() = self.headers(attempt);
+        if variant.lenient || self.descriptors.are_scarce() {
+            // On HTTP/2, where it means nothing, hyper takes it out.
+            let close = HeaderValue::from_static("close");
+            let headers = request.headers_mut();
+            headers.entry(header::CONNECTION).or_insert(close);
+        }
         add_conditions(request.headers_mut(), attempt);
         let own_body = attempt
             .job
@@ -100,7 +107,7 @@ impl HttpTransport {
         let at_home = attempt.at_home();
         let mut headers = if at_home { &self.home } else { &self.abroad }.clone();
         let job = &attempt.job;
-        if at_home && let Some(value) = job.credentials.as_deref().and_then(basic) {
+        if at_home && let Some(value) = job.credentials.as_deref().and_then(basic_auth) {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(wish) = &job.wish {
@@ -115,11 +122,6 @@ impl HttpTransport {
         }
         if let Some(cookies) = attempt.cookies() {
             add_cookies(&mut headers, cookies.header(), cookies.removed());
-        }
-        if self.descriptors.are_scarce() {
-            // On HTTP/2, where it means nothing, hyper takes it out.
-            let close = HeaderValue::from_static("close");
-            headers.entry(header::CONNECTION).or_insert(close);
         }
         headers
     }
@@ -138,11 +140,7 @@ impl HttpTransport {
         let habit = self.habits.of(attempt.url());
         Variant {
             http1: habit.http1,
-            leniency: match attempt.route {
-                Route::Usual | Route::Fresh => habit.leniency,
-                Route::Patient | Route::LastPatient => Leniency::Patient,
-                Route::Lenient => Leniency::Lenient,
-            },
+            lenient: habit.lenient || attempt.route == Route::Lenient,
             // What may not be sent twice must not meet a connection that is just being closed.
             fresh: attempt.route == Route::Fresh
                 || (habit.closes && !attempt.method.is_idempotent()),
@@ -161,6 +159,11 @@ impl HttpTransport {
             port: request.url().port_or_known_default(),
             is_retry: attempt.before().retries_used > 0,
         };
+        if variant.lenient {
+            let sending = self.clients.lenient().execute(request);
+            let sent = CALL.scope(call, sending).await;
+            return sent.map_err(|error| self.failed(error.into(), variant, attempt, wire));
+        }
         let client = self
             .clients
             .client(variant, wire.connections_of_use())
@@ -168,15 +171,24 @@ impl HttpTransport {
                 cause: Cause::from_error(error),
             })?;
         let sent = CALL.scope(call, client.execute(request)).await;
-        sent.map_err(|error| {
-            self.note_failure(&error, variant, attempt, wire);
-            let phase = if error.is_connect() {
-                Phase::Connect
-            } else {
-                Phase::Head
-            };
-            classify(error, phase)
-        })
+        sent.map_err(|error| self.failed(Arc::new(error), variant, attempt, wire))
+    }
+
+    /// A request got no response.
+    fn failed(
+        &self,
+        error: Arc<dyn Error + Send + Sync>,
+        variant: Variant,
+        attempt: &Attempt,
+        wire: &Wire,
+    ) -> FetchError {
+        self.note_failure(&*error, variant, attempt, wire);
+        let phase = if is_connect(&*error) {
+            Phase::Connect
+        } else {
+            Phase::Head
+        };
+        classify_shared(error, phase)
     }
 
     /// Sends a request that there was no descriptor for: a file took the one that was free, and
@@ -190,7 +202,7 @@ impl HttpTransport {
     ) -> Result<reqwest::Response, FetchError> {
         while is_exhausted(&error) && wire.started().elapsed() < DESCRIPTOR_TIMEOUT {
             Descriptors::look_again(wire).await;
-            let sent = self.send(self.request(attempt), variant, attempt, wire);
+            let sent = self.send(self.request(attempt, variant), variant, attempt, wire);
             match sent.await {
                 Ok(response) => return Ok(response),
                 Err(again) => error = again,
@@ -202,7 +214,7 @@ impl HttpTransport {
     /// What a request that got no response tells about how to send it, or the next ones.
     fn note_failure(
         &self,
-        error: &reqwest::Error,
+        error: &(dyn Error + 'static),
         variant: Variant,
         attempt: &Attempt,
         wire: &Wire,
@@ -220,7 +232,7 @@ impl HttpTransport {
                 ..Habit::default()
             });
             wire.mark_unheard(Unheard::Http1Required);
-        } else if !error.is_connect() && was_reused(error, wire) && connection_died(error) {
+        } else if !is_connect(error) && was_reused(error, wire) && connection_died(error) {
             if is_http2(error) {
                 return wire.mark_unheard(Unheard::StaleShared);
             }
@@ -230,14 +242,10 @@ impl HttpTransport {
                 ..Habit::default()
             });
             wire.mark_unheard(Unheard::Stale);
-        } else if is_broken_head(error) {
-            let leniency = match variant.leniency {
-                Leniency::Strict => Leniency::Patient,
-                Leniency::Patient if attempt.route != Route::LastPatient => Leniency::Lenient,
-                Leniency::Patient | Leniency::Lenient => return,
-            };
+        } else if !variant.lenient && is_broken_head(error) {
+            let lenient = true;
             learn(Habit {
-                leniency,
+                lenient,
                 ..Habit::default()
             });
             wire.mark_unheard(Unheard::BrokenHead);
@@ -257,30 +265,25 @@ fn is_exhausted(error: &FetchError) -> bool {
 }
 
 /// Whether a request failed on a connection that others had gone over before.
-fn was_reused(error: &reqwest::Error, wire: &Wire) -> bool {
+fn was_reused(error: &(dyn Error + 'static), wire: &Wire) -> bool {
     match local_port_of(error) {
         Some(port) => !wire.has_made(port),
         None => !wire.is_fresh(),
     }
 }
 
-/// A lenient client passes over lines that it can't read, and one of them may have said where the
-/// body ends. Where no other one does, the body could be cut off, or still be in chunks.
-fn check_framing(head: &ResponseHead, attempt: &Attempt, wire: &Wire) -> Result<(), FetchError> {
-    let is_framed = head.version == Version::HTTP_2
-        || attempt.method == Method::HEAD
-        || head.status == StatusCode::NO_CONTENT
-        || head.headers.contains_key(header::TRANSFER_ENCODING)
-        || head.headers.contains_key(header::CONTENT_LENGTH);
-    if is_framed || !head.status.is_success() {
-        return Ok(());
+/// A body whose end is said by a flawed line could be cut off, or still be in chunks.
+fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), FetchError> {
+    let status = response.status();
+    let has_body = attempt.method != Method::HEAD && status != StatusCode::NO_CONTENT;
+    match FlawedLength::of(response).filter(|_| has_body && status.is_success()) {
+        None => Ok(()),
+        Some(line) => Err(FetchError::Protocol {
+            cause: Cause::words(format!(
+                "the header line \"{line}\" does not say where the body ends"
+            )),
+        }),
     }
-    if attempt.route != Route::Lenient {
-        wire.mark_unheard(Unheard::Unframed);
-    }
-    Err(FetchError::Protocol {
-        cause: Cause::words("a header line is no HTTP, and no other one says where the body ends"),
-    })
 }
 
 /// A range counts the bytes of what is sent, so a coding would make others of them.
@@ -356,7 +359,8 @@ impl Transport for HttpTransport {
             // Every hop comes by here. Names are checked where they are resolved.
             check_literal(attempt.url()).map_err(NotPublic::into_error)?;
         }
-        let request = self.request(attempt);
+        let variant = self.variant(attempt);
+        let request = self.request(attempt, variant);
         let asked = self.keeps_requests.then(|| {
             Arc::new(Asked {
                 at: SystemTime::now(),
@@ -370,6 +374,7 @@ impl Transport for HttpTransport {
             }
             sent => sent?,
         };
+        check_length(&response, attempt)?;
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),
@@ -377,21 +382,9 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        let mut body = HttpBody::new(response, &head, Arc::clone(wire));
-        if variant.leniency == Leniency::Lenient {
-            check_framing(&head, attempt, wire)?;
-            body.doubt_framing(&head);
-        }
+        let body = HttpBody::new(response, &head, Arc::clone(wire));
         Ok(Response { head, body })
     }
-}
-
-fn basic(credentials: &Credentials) -> Option<HeaderValue> {
-    let plain = format!("{}:{}", credentials.user, credentials.password);
-    let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
-    let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 /// Headers of the user's that say what is wanted, and not who wants it: another origin gets them,
@@ -429,7 +422,7 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
         }
     }
     let mut home = base;
-    if let Some(value) = options.user.as_ref().and_then(basic) {
+    if let Some(value) = options.user.as_ref().and_then(basic_auth) {
         home.insert(header::AUTHORIZATION, value);
     }
     for name in options.headers.keys() {
@@ -444,6 +437,7 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Credentials;
 
     #[test]
     fn other_origins_get_nothing_that_is_the_users() {

@@ -22,6 +22,9 @@ pub enum HttpVersion {
     Http2PriorKnowledge,
 }
 
+/// Where a SOCKS proxy is that names no port (RFC 1928 §3).
+const SOCKS_PORT: u16 = 1080;
+
 /// The URL of a proxy. Its `Debug` shows no credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(pub(super) url::Url);
@@ -42,7 +45,11 @@ impl ProxyUrl {
         if text.trim().contains(['\t', '\r', '\n']) {
             return Err("it has a tab or line end inside".to_owned());
         }
-        let url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
+        let mut url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
+        if url.scheme().starts_with("socks") && url.port().is_none() {
+            // It fails only for URLs without a host.
+            let _ = url.set_port(Some(SOCKS_PORT));
+        }
         match url.scheme() {
             "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => {
                 Ok(Self(url))
@@ -192,6 +199,8 @@ mod tests {
         assert!(!format!("{proxy:?}").contains("secret"));
         assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());
         assert!(ProxyUrl::parse("127.0.0.1:3128\n").is_ok());
+        let socks = ProxyUrl::parse("socks5://127.0.0.1").unwrap();
+        assert_eq!(socks.0.port(), Some(1080));
         assert!(ProxyUrl::parse("127.0.0.1\n:3128").is_err());
         let error = ProxyUrl::parse("ftp://me:secret@host").unwrap_err();
         assert!(error.contains("socks5h") && !error.contains("secret"));

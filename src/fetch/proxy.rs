@@ -3,11 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use http::HeaderValue;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use super::options::{HttpOptions, Proxy, ProxyUrl, TransportError};
 use super::tunnel;
+use crate::model::Credentials;
 
 /// The proxies of a run.
 #[derive(Debug, Default)]
@@ -86,12 +90,40 @@ impl Proxies {
     /// connection's route becomes known.
     pub fn for_client(self: &Arc<Self>) -> reqwest::Proxy {
         let proxies = Arc::clone(self);
-        reqwest::Proxy::custom(move |url| {
-            let proxy = proxies.of(url)?;
-            tunnel::note_route(url, proxy);
-            Some(proxy.clone())
-        })
+        reqwest::Proxy::custom(move |url| proxies.route(url).cloned())
     }
+
+    /// The proxy for the connection that this task makes.
+    pub fn route(&self, url: &Url) -> Option<&Url> {
+        let proxy = self.of(url)?;
+        tunnel::note_route(url, proxy);
+        Some(proxy)
+    }
+
+    /// The proxy that gets the request for a URL itself, to pass it on.
+    pub fn forwarding(&self, url: &Url) -> Option<&Url> {
+        let proxy = self.of(url).filter(|_| url.scheme() == "http")?;
+        proxy.scheme().starts_with("http").then_some(proxy)
+    }
+}
+
+/// The credentials in the URL of a proxy.
+pub fn credentials(proxy: &Url) -> Option<Credentials> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let password = proxy.password();
+    (!proxy.username().is_empty() || password.is_some()).then(|| Credentials {
+        user: decoded(proxy.username()),
+        password: decoded(password.unwrap_or_default()),
+    })
+}
+
+/// Credentials as a header has them (RFC 7617).
+pub fn basic_auth(credentials: &Credentials) -> Option<HeaderValue> {
+    let plain = format!("{}:{}", credentials.user, credentials.password);
+    let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What `NO_PROXY` excepts, by curl's rules: a name stands for itself and all below it, whether it

@@ -44,6 +44,12 @@ pub fn note_route(target: &Url, proxy: &Url) {
     });
 }
 
+/// The proxy that the connection which this task makes goes through.
+pub fn proxy_of_route() -> Option<Arc<str>> {
+    let proxy = ROUTE.try_with(|route| route.get().map(|route| shown(&route.proxy)));
+    proxy.ok().flatten().map(Arc::from)
+}
+
 /// A connection through a proxy failed.
 #[derive(Debug)]
 pub struct ProxyError {
@@ -164,14 +170,16 @@ impl Finding {
                     &proxy,
                     has_credentials,
                 )),
-                SocksError::V4(said) => {
-                    Self::Refused(Refusal::passing(format!("{proxy} says: {said}")))
-                }
+                SocksError::V4(said) => Self::Refused(Refusal::of_socks(
+                    &said.to_string(),
+                    &proxy,
+                    has_credentials,
+                )),
                 SocksError::Io(_) => Self::Refused(Refusal::passing(format!(
                     "{proxy} closed the connection instead of an answer"
                 ))),
                 _ => Self::Refused(Refusal::passing(format!(
-                    "{proxy} does not speak this version of SOCKS"
+                    "{proxy} gave an answer that this version of SOCKS does not have"
                 ))),
             };
         }
@@ -236,6 +244,9 @@ impl Refusal {
                 (true, "it does not accept this user and password (-U)")
             }
             ("connection not allowed", _) => (true, said),
+            ("server ident service did not recognise client identifier", _) => {
+                (true, "identd on this machine names another user")
+            }
             _ => (false, said),
         };
         Self {

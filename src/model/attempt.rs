@@ -33,14 +33,8 @@ pub enum Route {
     Usual,
     /// Over a new connection, since the last one turned out to be dead, or was the wrong one.
     Fresh,
-    /// With a client that takes header lines which only need some patience: folded ones, ones with
-    /// a blank before the colon, and many of them.
-    Patient,
-    /// With a client that passes over header lines that are no HTTP.
+    /// With the client that repairs response heads.
     Lenient,
-    /// With the patient client, although its host usually needs the lenient one: that one could
-    /// not tell where the body ends.
-    LastPatient,
 }
 
 /// What the attempts before have cost their job.

@@ -63,17 +63,21 @@ pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// What one error says. One of TLS comes inside of an `io::Error`, and says it as Rust code.
+/// What one error says. One of TLS comes inside of an `io::Error`, and says it as Rust code; of a
+/// connection that ended without a word of TLS, rustls says which page programmers should read.
 fn said(error: &(dyn Error + 'static)) -> String {
     let mut inner = error;
     loop {
         if let Some(tls) = inner.downcast_ref() {
             return tls_text(tls);
         }
-        let below = inner
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        match below {
+        let io = inner.downcast_ref::<io::Error>();
+        if let Some(io) = io.filter(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+            && io.to_string().contains("://")
+        {
+            return "the other side closed the connection".to_owned();
+        }
+        match io.and_then(io::Error::get_ref) {
             Some(below) => inner = below,
             None => return lower_first(&error.to_string()),
         }
@@ -214,10 +218,16 @@ pub enum FetchError {
         cause: Cause,
     },
     /// DNS, TCP and TLS together took longer than `--connect-timeout`.
-    #[error("not connected within {} (--connect-timeout)", human_duration(*limit))]
+    #[error(
+        "not connected within {} (--connect-timeout){}",
+        human_duration(*limit),
+        proxy.as_deref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default()
+    )]
     ConnectTimeout {
         /// The limit that passed.
         limit: Duration,
+        /// The proxy on the way, by host and port: it may be what is silent.
+        proxy: Option<Arc<str>>,
     },
     /// The TLS handshake failed: certificate, host name, protocol version.
     #[error("no secure connection: {cause}")]
@@ -493,6 +503,16 @@ mod tests {
             chain_text(&io::Error::other(inner)),
             "the certificate has expired"
         );
+    }
+
+    #[test]
+    fn no_page_for_programmers_is_told() {
+        let text = "peer closed connection: https://docs.rs/rustls/latest/rustls/manual/";
+        let rustls = io::Error::new(io::ErrorKind::UnexpectedEof, text);
+        let closed = chain_text(&io::Error::other(rustls));
+        assert_eq!(closed, "the other side closed the connection");
+        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off");
+        assert_eq!(chain_text(&cut), "it is cut off");
     }
 
     #[test]

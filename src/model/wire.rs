@@ -19,21 +19,17 @@ pub enum Unheard {
     TurnedAway,
     /// The server wants the request over HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
-    /// A header line of the response is no HTTP; a lenient client can pass over it.
+    /// The head of the response breaks the rules; the lenient client can repair it.
     BrokenHead,
-    /// A lenient client passed over a header line, and none of the others says where the body
-    /// ends: the line may have been the one that did.
-    Unframed,
 }
 
 impl Unheard {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::Stale,
         Self::StaleShared,
         Self::TurnedAway,
         Self::Http1Required,
         Self::BrokenHead,
-        Self::Unframed,
     ];
 }
 

@@ -242,7 +242,10 @@ mod tests {
         assert_eq!(circuit.wait(now), Some(now + SECOND));
 
         let mut circuit = Circuit::default();
-        let timed_out = FetchError::ConnectTimeout { limit: SECOND };
+        let timed_out = FetchError::ConnectTimeout {
+            limit: SECOND,
+            proxy: None,
+        };
         assert!(circuit.failed(&timed_out, now, now, &PROBING));
 
         let mut circuit = Circuit::default();
@@ -256,7 +259,10 @@ mod tests {
     fn the_waits_between_probes_grow_up_to_their_bound_and_then_it_is_down() {
         let mut now = Instant::now();
         let mut circuit = Circuit::default();
-        let timed_out = FetchError::ConnectTimeout { limit: SECOND };
+        let timed_out = FetchError::ConnectTimeout {
+            limit: SECOND,
+            proxy: None,
+        };
         circuit.failed(&timed_out, now, now, &PROBING);
         for wait in [1, 2, 4, 5] {
             let probe_at = circuit.wait(now).unwrap();

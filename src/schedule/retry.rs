@@ -363,7 +363,14 @@ mod tests {
                 true,
                 true,
             ),
-            (FetchError::ConnectTimeout { limit: second }, true, true),
+            (
+                FetchError::ConnectTimeout {
+                    limit: second,
+                    proxy: None,
+                },
+                true,
+                true,
+            ),
             (FetchError::Tls { cause: cause() }, false, false),
             (
                 FetchError::Proxy {

@@ -33,6 +33,8 @@ mod formats;
 mod generate;
 /// What a run may not do: inner addresses, sizes without end, secrets in the open.
 mod guards;
+/// Response heads that break the rules.
+mod heads;
 /// `-h`, `--help`, and what is said to who types something else.
 mod help;
 /// Hostile servers: what they do to a client, and what has to come of it.

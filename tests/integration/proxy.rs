@@ -54,7 +54,7 @@ fn the_environment_names_proxies_and_exceptions() {
 }
 
 /// Passes bytes both ways until one side is done.
-fn tunnel(client: &mut Connection, mut server: TcpStream) -> std::io::Result<()> {
+pub fn tunnel(client: &mut Connection, mut server: TcpStream) -> std::io::Result<()> {
     let (mut from, mut to) = (client.stream.try_clone()?, server.try_clone()?);
     thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);
@@ -191,6 +191,23 @@ fn a_proxy_that_closes_instead_of_an_answer_is_tried_again() {
 }
 
 #[test]
+fn a_proxy_that_says_nothing_to_connect_is_named() {
+    let proxy = Server::start(Connection::hang);
+    let url = proxy.url("").replace("http://", "http://me:s3cret@");
+    for (at, addr) in [
+        (url.clone(), proxy.addr),
+        (url.replace("http:", "socks5h:"), proxy.addr),
+    ] {
+        let done = through(&at, &["--connect-timeout=200ms", "--retries=0"]);
+        let message = done.message();
+        assert_eq!(done.failure(), (ErrorKind::ConnectTimeout, 1), "{message}");
+        let expected =
+            format!("not connected within 200ms (--connect-timeout), through the proxy {addr}");
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
 fn a_proxy_over_tls_is_asked_for_its_status_too() {
     let authority = Authority::new();
     let proxy = TlsServer::answering(authority.config("localhost", |_| {}), |_| {
@@ -269,6 +286,13 @@ fn a_socks_proxy_that_refuses_says_why() {
         (0, 2, None, 1, "connection not allowed"),
         (0, 4, None, 3, "host unreachable"),
         (0, 5, None, 3, "connection refused"),
+        (
+            0,
+            9,
+            None,
+            3,
+            "an answer that this version of SOCKS does not have",
+        ),
         (0xff, 0, None, 1, "it wants user and password (-U"),
         (0xff, 0, Some("me:x"), 1, "it takes no user and password"),
         (2, 9, Some("me:x"), 1, "it does not accept this user"),
@@ -307,6 +331,20 @@ fn a_socks_proxy_that_refuses_says_why() {
 }
 
 #[test]
+fn a_socks4_proxy_that_takes_somebody_for_another_user_is_final() {
+    for (code, attempts, reason) in [(91, 3, "failed to execute"), (93, 1, "another user")] {
+        let proxy = Server::start(move |connection| {
+            let _ = connection.stream.read(&mut [0; 512])?;
+            connection.send(&[0, code, 0, 0, 0, 0, 0, 0])
+        });
+        let done = through(&proxy.url("").replace("http:", "socks4a:"), &[]);
+        let message = done.message();
+        assert_eq!(done.failure(), (ErrorKind::Proxy, attempts), "{message}");
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[test]
 fn no_proxy_excepts_addresses_and_ports() {
     let (proxy, origin) = (proxy(), origin());
     let port = origin.addr.port();
@@ -332,7 +370,7 @@ fn no_proxy_excepts_addresses_and_ports() {
 }
 
 /// RFC 1928, just enough of it: no authentication, CONNECT, any address.
-fn socks5(connection: &mut Connection, to: std::net::SocketAddr) -> std::io::Result<()> {
+pub fn socks5(connection: &mut Connection, to: std::net::SocketAddr) -> std::io::Result<()> {
     let mut greeting = [0; 2];
     connection.stream.read_exact(&mut greeting)?;
     let mut methods = vec![0; greeting[1] as usize];

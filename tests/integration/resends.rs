@@ -1,5 +1,5 @@
-//! What is sent again without being charged as an attempt: over dead connections, to servers that
-//! want HTTP/1.1, and where a header line is no HTTP.
+//! What is sent again without being charged as an attempt: over dead connections, and to servers
+//! that want HTTP/1.1.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -139,91 +139,6 @@ async fn a_server_that_requires_http1_gets_it_and_keeps_it() {
     assert!(done.message().contains("HTTP/1.1"), "{}", done.message());
 }
 
-/// A server whose pages below `/odd` have this line in their head.
-fn odd(line: &'static str) -> Server {
-    Server::http(move |request| {
-        let lines: &[&str] = if path(request).starts_with("/odd") {
-            &[line]
-        } else {
-            &[]
-        };
-        response("200 OK", lines, b"hello")
-    })
-}
-
-#[test]
-fn a_header_line_that_is_no_http_is_passed_over() {
-    for line in [
-        "X-Powered : asp",
-        "X-A: one\r\n two",
-        "X A: b",
-        "Set-Cookie: a=b\u{1}c",
-        "Set-Cookie: domain=\u{7f}x",
-        "X[0]: 1",
-        "Warning",
-        ": nothing",
-    ] {
-        let server = odd(line);
-        let urls = (0..10).map(|n| server.url(&format!("/odd/{n}")));
-        let done = Run::new()
-            .args(["-j1", "--retries=0"])
-            .urls(urls)
-            .expect_exit(0);
-        assert!(done.records.iter().all(|record| record.bytes == Some(5)));
-        // A patient client first, then one that passes over the line; then the host is known.
-        let is_lost = !["X-Powered : asp", "X-A: one\r\n two"].contains(&line);
-        assert_eq!(server.requests().len(), 11 + usize::from(is_lost), "{line}");
-    }
-}
-
-#[test]
-fn heads_of_250_cookies_are_taken() {
-    let server = Server::http(|_| {
-        let cookies: Vec<_> = (0..250).map(|n| format!("Set-Cookie: c{n}=1")).collect();
-        let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
-        response("200 OK", &cookies, b"hello")
-    });
-    let done = Run::new().arg(server.url("/")).expect_exit(0);
-    assert_eq!(done.record().bytes, Some(5));
-}
-
-/// What only needs patience hides no length: a body may end by closing all the same.
-#[test]
-fn lines_that_need_patience_may_stand_before_a_body_without_a_length() {
-    let many = vec!["Set-Cookie: a=1"; 250].join("\r\n");
-    for lines in ["X-P : a".to_owned(), "X-A: a\r\n b".to_owned(), many] {
-        let server = Server::start(move |connection| {
-            connection.request()?;
-            connection.send(format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n0123456789").as_bytes())
-        });
-        let urls = (0..3).map(|n| server.url(&format!("/{n}")));
-        let done = Run::new()
-            .args(["-j1", "--retries=0"])
-            .urls(urls)
-            .expect_exit(0);
-        assert!(done.records.iter().all(|record| record.bytes == Some(10)));
-    }
-}
-
-#[test]
-fn chunks_are_not_taken_for_the_body_where_the_line_that_says_so_is_flawed() {
-    for line in [
-        "Transfer-Encoding: chunked\u{1}",
-        "Transfer -Encoding: chunked",
-        "Transfer-Encoding chunked",
-        "X A: b\r\nTransfer-Encoding\u{1}: chunked",
-    ] {
-        let server = Server::start(move |connection| {
-            connection.request()?;
-            let head = format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 20\r\n\r\n");
-            connection.send(head.as_bytes())?;
-            connection.send(b"5\r\nhello\r\n0\r\n\r\n.....")
-        });
-        let done = Run::new().arg(server.url("/")).expect_exit(1);
-        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{line}");
-    }
-}
-
 #[test]
 fn a_post_goes_over_a_new_connection_where_the_host_closes_them() {
     let server = closing(Duration::from_millis(20));
@@ -240,50 +155,4 @@ fn a_post_goes_over_a_new_connection_where_the_host_closes_them() {
     // At most the one by which it was found out.
     let lost = done.records.iter().filter(|record| !record.ok).count();
     assert!(lost <= 1, "{}", done.stdout);
-}
-
-#[test]
-fn a_post_is_not_sent_again_for_a_header_line() {
-    let server = odd("X[0]: 1");
-    let done = Run::new().args(["-dx", &server.url("/odd")]).expect_exit(1);
-    assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
-    assert_eq!(server.requests().len(), 1);
-}
-
-#[test]
-fn a_host_with_odd_lines_may_still_end_other_bodies_by_closing() {
-    let server = Server::start(|connection| {
-        while let Some(request) = connection.request()? {
-            if path(&request) == "/odd" {
-                connection.send(&response("200 OK", &["X[0]: 1"], b"hello"))?;
-                continue;
-            }
-            return connection.send(b"HTTP/1.1 200 OK\r\n\r\nwithout a length");
-        }
-        Ok(())
-    });
-    let urls = ["/odd", "/other"].map(|path| server.url(path));
-    let done = Run::new()
-        .args(["-j1", "--retries=0"])
-        .urls(urls)
-        .expect_exit(0);
-    assert_eq!(done.of("/other").bytes, Some(16));
-}
-
-#[test]
-fn a_flawed_line_that_says_where_the_body_ends_is_not_passed_over() {
-    for line in [
-        "Content-Length: 5\u{1}",
-        "Content Length: 5",
-        "Transfer-Encoding: chunked\u{7f}",
-        "Content-Length: 5x",
-        "Content-Length: -5",
-    ] {
-        let server = Server::start(move |connection| {
-            connection.request()?;
-            connection.send(format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n5\r\nhello").as_bytes())
-        });
-        let done = Run::new().arg(server.url("/")).expect_exit(1);
-        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{line}");
-    }
 }

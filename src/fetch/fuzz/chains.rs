@@ -96,7 +96,7 @@ fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
         5 => {
             let limit = Duration::from_millis(u64::from(detail));
             (
-                Box::new(ConnectTimedOut { limit }),
+                Box::new(ConnectTimedOut { limit, proxy: None }),
                 Some(ErrorKind::ConnectTimeout),
             )
         }

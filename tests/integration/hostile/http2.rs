@@ -2,6 +2,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use fetchall::ErrorKind;
+use h2::Reason;
 
 use super::{RETRIES, SLACK, check_all, look_at};
 use crate::support::faults::http2::{FAULTS, REASONS};
@@ -60,6 +61,13 @@ fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
         let done = fetch(&server);
         let expected = reset_before_the_head(code);
         assert_eq!(done.failure(), expected, "{code}: {}", done.message());
+        let name = match code {
+            0..=13 => format!("{:?}", Reason::from(code)),
+            _ => format!("{code:#x}"),
+        };
+        let message = done.message();
+        assert!(message.contains(&name), "{message}");
+        assert!(!message.contains("unexpected"), "{message}");
         assert!(done.took < SLACK, "{:?}", done.took);
         // One without an error in the body is in the table.
         if code == 0 {

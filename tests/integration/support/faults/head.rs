@@ -198,7 +198,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-colon",
         does: Ends(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
-        end: Final(Protocol),
+        end: Fetched(0),
     },
     Fault {
         name: "blank-before-the-colon",
@@ -258,6 +258,11 @@ pub const FAULTS: &[Fault] = &[
         end: Final(Protocol),
     },
     Fault {
+        name: "control-bytes-in-the-reason",
+        does: Ends(b"HTTP/1.1 200 O\x01K\x7f\r\r\nContent-Length: 2\r\n\r\nok"),
+        end: Fetched(2),
+    },
+    Fault {
         name: "nul-in-the-reason",
         does: Ends(b"HTTP/1.1 200 O\0K\r\n\r\n"),
         end: Final(Protocol),
@@ -265,7 +270,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "carriage-return-in-a-value",
         does: Ends(b"HTTP/1.1 200 OK\r\nX-Cr: a\rSet-Cookie: b\r\n\r\n"),
-        end: Final(Protocol),
+        end: Fetched(0),
     },
     Fault {
         name: "no-utf-8-in-values",

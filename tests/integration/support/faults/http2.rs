@@ -133,6 +133,28 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(HEADERS, END_HEADERS, stream, &block)?;
             peer.send(DATA, END_STREAM, stream, b"half")
         },
+        Passing(Truncated),
+    ),
+    fault(
+        "shorter-than-announced-in-two-frames",
+        |peer, stream| {
+            let block = [STATUS_200, &literal("content-length", "100")].concat();
+            peer.send(HEADERS, END_HEADERS, stream, &block)?;
+            peer.send(DATA, 0, stream, b"half")?;
+            peer.send(DATA, END_STREAM, stream, b"")
+        },
+        Passing(Truncated),
+    ),
+    fault(
+        "longer-than-announced",
+        |peer, stream| {
+            let block = [STATUS_200, &literal("content-length", "4")].concat();
+            peer.send(HEADERS, END_HEADERS, stream, &block)?;
+            peer.send(DATA, 0, stream, b"half")?;
+            // Else the client may see the error before it has passed on the bytes.
+            std::thread::sleep(Duration::from_millis(50));
+            peer.send(DATA, END_STREAM, stream, b"more")
+        },
         Final(Protocol),
     ),
     fault(

@@ -1,0 +1,299 @@
+//! The client for hosts whose response heads break the rules: it repairs them before they are
+//! parsed.
+//!
+//! reqwest lets nothing come between its connection and the parser, so this client
+//! uses the libraries below it. Each connection is for one response, so a head is what comes first.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Uri, header};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, ResolveServerName as _};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use reqwest::dns::{Addrs, Resolve as _, Resolving};
+use rustls::ClientConfig;
+use tower_layer::Layer as _;
+use tower_service::Service;
+use url::Url;
+
+use super::connect::{Watch, Watched};
+use super::dns::Resolver;
+use super::proxy::{Proxies, basic_auth, credentials};
+use super::repair::HeadRepairer;
+use super::tunnel::{ProxyLayer, ThroughProxy};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Header lines of a head that are taken; the parser's usual limit is 100.
+const MAX_HEADER_LINES: usize = 1000;
+/// Bytes that are read at once while a head comes.
+const READ_BYTES: usize = 8192;
+
+/// The client.
+#[derive(Debug)]
+pub struct LenientClient {
+    client: legacy::Client<ThroughProxy<Watched<RepairConnector>>, reqwest::Body>,
+    proxies: Option<Arc<Proxies>>,
+}
+
+impl LenientClient {
+    pub fn new(connector: RepairConnector, watch: &Watch, proxy: &ProxyLayer) -> Self {
+        let proxies = connector.proxies.clone();
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .http1_max_headers(MAX_HEADER_LINES)
+            .build(proxy.layer(watch.layer(connector)));
+        Self { client, proxies }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// When no head comes back.
+    pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, BoxError> {
+        let forwarding = self.proxies.as_deref();
+        let forwarding = forwarding.and_then(|proxies| proxies.forwarding(request.url()));
+        let authorization = forwarding.and_then(credentials);
+        let mut request = http::Request::<reqwest::Body>::try_from(request)?;
+        if let Some(value) = authorization.as_ref().and_then(basic_auth) {
+            request
+                .headers_mut()
+                .insert(header::PROXY_AUTHORIZATION, value);
+        }
+        let response = self.client.request(request).await?;
+        Ok(response.map(reqwest::Body::wrap).into())
+    }
+}
+
+/// Of a response: a header line that should say where its body ends, and does so wrongly.
+#[derive(Debug, Clone, Default)]
+pub struct FlawedLength(Arc<OnceLock<String>>);
+
+impl FlawedLength {
+    /// The line of this response, if it has such a one.
+    pub fn of(response: &reqwest::Response) -> Option<&str> {
+        let flaw = response.extensions().get::<Self>()?;
+        flaw.0.get().map(String::as_str)
+    }
+}
+
+/// Makes connections over HTTP/1.1 whose response heads are repaired.
+#[derive(Clone)]
+pub struct RepairConnector {
+    http: HttpConnector<NameService>,
+    tls: Arc<ClientConfig>,
+    resolver: Arc<Resolver>,
+    proxies: Option<Arc<Proxies>>,
+}
+
+impl RepairConnector {
+    /// `limit` is divided among the addresses of a name.
+    pub fn new(
+        resolver: Arc<Resolver>,
+        limit: Duration,
+        mut tls: ClientConfig,
+        proxies: Option<Arc<Proxies>>,
+    ) -> Self {
+        let names = NameService(Arc::clone(&resolver));
+        let mut http = HttpConnector::new_with_resolver(names);
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(limit));
+        tls.alpn_protocols = vec!["http/1.1".into()];
+        Self {
+            http,
+            tls: Arc::new(tls),
+            resolver,
+            proxies,
+        }
+    }
+
+    async fn connect(self, target: Uri) -> Result<RepairedStream, BoxError> {
+        let url = Url::parse(&target.to_string())?;
+        let http = self.http.clone();
+        let Some(proxy) = self.proxies.as_deref().and_then(|it| it.route(&url)) else {
+            return self.secure(http, target.clone(), target).await;
+        };
+        let at: Uri = proxy.as_str().parse()?;
+        let auth = credentials(proxy);
+        match proxy.scheme() {
+            "http" | "https" if url.scheme() == "http" => {
+                let stream = self.secure(http, at.clone(), at).await?;
+                Ok(RepairedStream {
+                    is_forwarded: true,
+                    ..stream
+                })
+            }
+            "http" | "https" => {
+                let mut tunnel = Tunnel::new(at, HttpsConnector::from((http, self.tls.clone())));
+                if let Some(value) = auth.as_ref().and_then(basic_auth) {
+                    tunnel = tunnel.with_auth(value);
+                }
+                self.secure(tunnel, target.clone(), target).await
+            }
+            "socks4" | "socks4a" => {
+                let to = self.socks_target(&url, proxy).await?;
+                self.secure(SocksV4::new(at, http), to, target).await
+            }
+            _ => {
+                let to = self.socks_target(&url, proxy).await?;
+                let mut socks = SocksV5::new(at, http);
+                if let Some(auth) = auth {
+                    socks = socks.with_auth(auth.user, auth.password);
+                }
+                self.secure(socks, to, target).await
+            }
+        }
+    }
+
+    /// Where a SOCKS proxy is to connect to: `socks4` and `socks5` leave it no name to look up.
+    async fn socks_target(&self, url: &Url, proxy: &Url) -> Result<Uri, BoxError> {
+        let mut to = url.clone();
+        if let Some(name) = url
+            .domain()
+            .filter(|_| matches!(proxy.scheme(), "socks4" | "socks5"))
+            && let Some(addr) = self.resolver.resolve(name.parse()?).await?.next()
+        {
+            to.set_ip_host(addr.ip()).map_err(|()| "no host")?;
+        }
+        let (scheme, host) = (to.scheme(), to.host_str().unwrap_or_default());
+        let port = to.port_or_known_default().unwrap_or_default();
+        Ok(format!("{scheme}://{host}:{port}/").parse()?)
+    }
+
+    /// Connects by `under`, and where the scheme says so speaks TLS with the host that is `named`.
+    async fn secure<T>(&self, under: T, to: Uri, named: Uri) -> Result<RepairedStream, BoxError>
+    where
+        T: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
+        T::Response: Connection + Read + Write + Send + Unpin + 'static,
+    {
+        let name = move |_: &Uri| DefaultServerNameResolver::default().resolve(&named);
+        let tls = Arc::clone(&self.tls);
+        let mut secure = HttpsConnector::new(under, tls, false, Arc::new(name));
+        Ok(RepairedStream {
+            under: Box::new(secure.call(to).await?),
+            is_forwarded: false,
+            repairer: HeadRepairer::default(),
+            ready: Bytes::new(),
+            flaw: FlawedLength::default(),
+        })
+    }
+}
+
+impl Service<Uri> for RepairConnector {
+    type Response = RepairedStream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<RepairedStream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(target))
+    }
+}
+
+/// The run's resolver, as the connector wants it.
+#[derive(Clone)]
+struct NameService(Arc<Resolver>);
+
+impl Service<Name> for NameService {
+    type Response = Addrs;
+    type Error = BoxError;
+    type Future = Resolving;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Resolving {
+        match name.as_str().parse() {
+            Ok(name) => self.0.resolve(name),
+            Err(_) => Box::pin(async move { Err(format!("{name} is no host name").into()) }),
+        }
+    }
+}
+
+trait Duplex: Read + Write + Connection + Send + Unpin {}
+impl<T: Read + Write + Connection + Send + Unpin> Duplex for T {}
+
+/// A connection whose first response head is repaired while it is read.
+pub struct RepairedStream {
+    under: Box<dyn Duplex>,
+    /// Requests go to a proxy that passes them on, and wants whole URLs.
+    is_forwarded: bool,
+    repairer: HeadRepairer,
+    /// Repaired bytes that are still to be read.
+    ready: Bytes,
+    flaw: FlawedLength,
+}
+
+impl RepairedStream {
+    /// Reads on in a head. Where the connection ends inside of one, so it does for the parser.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ_BYTES];
+        let mut read = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.under).poll_read(cx, read.unfilled()))?;
+        self.ready = self.repairer.push(read.filled()).into();
+        if let Some(line) = self.repairer.flawed_length() {
+            let _ = self.flaw.0.set(line);
+        }
+        Poll::Ready(Ok(read.filled().len()))
+    }
+}
+
+impl Read for RepairedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.ready.is_empty() && !self.repairer.is_done() {
+            if ready!(self.poll_head(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if self.ready.is_empty() {
+            return Pin::new(&mut self.under).poll_read(cx, buf);
+        }
+        let length = self.ready.len().min(buf.remaining());
+        buf.put_slice(&self.ready.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for RepairedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.under).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.under).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.under).poll_shutdown(cx)
+    }
+}
+
+impl Connection for RepairedStream {
+    fn connected(&self) -> Connected {
+        let connected = self.under.connected();
+        connected.proxy(self.is_forwarded).extra(self.flaw.clone())
+    }
+}

@@ -1,0 +1,363 @@
+//! Response heads as servers send them, made into heads that an HTTP parser takes: what curl and
+//! browsers tolerate is put right, or left out where it says nothing.
+
+use http::{HeaderName, header};
+use percent_encoding::percent_encode_byte;
+
+use crate::model::{harmless, shorten};
+
+/// Bytes of a head that are gathered, as many as the parser takes. What is longer goes to it as it
+/// came, to be refused.
+const MAX_HEAD_BYTES: usize = 400 * 1024;
+/// Characters of a header line that are repeated in a message.
+const MAX_LINE_CHARS: usize = 80;
+
+/// Takes the bytes of a connection until the final head is complete, and gives them back repaired.
+#[derive(Debug, Default)]
+pub struct HeadRepairer {
+    /// What has come of the head.
+    raw: Vec<u8>,
+    /// Where to search on for its end.
+    searched: usize,
+    /// Bytes that came since the last head, blank lines before this one included.
+    gathered: usize,
+    /// Nothing more has to be repaired.
+    is_done: bool,
+    /// A line of the final head that should say where the body ends, and does so wrongly.
+    flawed_length: Option<String>,
+}
+
+impl HeadRepairer {
+    /// Takes bytes as they came; gives those that are ready for the parser. None are while a head
+    /// is incomplete.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.gathered += bytes.len();
+        self.raw.extend_from_slice(bytes);
+        let mut ready = Vec::new();
+        while !self.is_done {
+            match self.next_head() {
+                Some(head) => {
+                    self.is_done = !is_interim(&head);
+                    let (repaired, flaw) = repair(&head);
+                    ready.extend(repaired);
+                    self.flawed_length = flaw.filter(|_| self.is_done);
+                    self.gathered = self.raw.len();
+                }
+                // Neither HTTP/1 nor a head within the limits: the parser has words for it.
+                None if !may_be_head(&self.raw) || self.gathered > MAX_HEAD_BYTES => {
+                    self.is_done = true;
+                }
+                None => return ready,
+            }
+        }
+        ready.append(&mut self.raw);
+        ready
+    }
+
+    /// Whether what comes from now on is the body.
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// The line of the final head that should say where the body ends, and does so wrongly.
+    pub fn flawed_length(&mut self) -> Option<String> {
+        self.flawed_length.take()
+    }
+
+    fn next_head(&mut self) -> Option<Vec<u8>> {
+        if self.searched == 0 {
+            let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+            let blank = self.raw.iter().take_while(is_line_end).count();
+            self.raw.drain(..blank);
+        }
+        let end = end_of_head(&self.raw, self.searched);
+        // The end may be divided between this piece and the next.
+        self.searched = self.raw.len().saturating_sub(2);
+        let rest = self.raw.split_off(end?);
+        self.searched = 0;
+        Some(std::mem::replace(&mut self.raw, rest))
+    }
+}
+
+/// Where the first blank line from here on ends. Line feeds alone end lines, too (RFC 9112 §2.2).
+fn end_of_head(raw: &[u8], from: usize) -> Option<usize> {
+    let ends = memchr::memchr_iter(b'\n', raw.get(from..)?).map(|at| from + at + 1);
+    ends.into_iter().find(|end| {
+        let head = raw.get(..*end).unwrap_or_default();
+        head.ends_with(b"\n\n") || head.ends_with(b"\n\r\n")
+    })
+}
+
+fn may_be_head(raw: &[u8]) -> bool {
+    let start = b"HTTP/1.";
+    raw.starts_with(start) || start.starts_with(raw)
+}
+
+/// Whether another head follows: all of class 1xx but 101, which the parser refuses.
+fn is_interim(head: &[u8]) -> bool {
+    let status = head.get(b"HTTP/1.1 ".len()..).unwrap_or_default();
+    status.starts_with(b"1") && !status.starts_with(b"101")
+}
+
+/// The head as the parser takes it, and a flawed line that should say where the body ends.
+/// A NUL is refused everywhere: such a head stays as it is.
+fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
+    if head.contains(&0) {
+        return (head.to_vec(), None);
+    }
+    let mut lines = head.split(|byte| *byte == b'\n').map(without_line_end);
+    let mut repaired = without_controls(lines.next().unwrap_or_default());
+    repaired.extend(b"\r\n");
+    let mut flaw = None;
+    for line in unfolded(lines) {
+        match RepairedLine::of(&line) {
+            RepairedLine::Header(name, value) => {
+                repaired.extend([name, b": ", &value, b"\r\n"].concat());
+            }
+            RepairedLine::FlawedLength => {
+                let line = String::from_utf8_lossy(&line);
+                flaw.get_or_insert_with(|| shorten(&harmless(&line), MAX_LINE_CHARS));
+            }
+            RepairedLine::Nothing => {}
+        }
+    }
+    repaired.extend(b"\r\n");
+    (repaired, flaw)
+}
+
+fn without_line_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| *byte != b'\r');
+    line.get(..end.map_or(0, |end| end + 1)).unwrap_or_default()
+}
+
+/// Each header line with what is folded below it (RFC 9112 §5.2).
+fn unfolded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let mut whole: Vec<Vec<u8>> = Vec::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        match whole.last_mut() {
+            Some(last) if line.starts_with(b" ") || line.starts_with(b"\t") => {
+                last.push(b' ');
+                last.extend(line.trim_ascii());
+            }
+            _ => whole.push(line.to_vec()),
+        }
+    }
+    whole
+}
+
+/// What becomes of a header line.
+#[derive(Debug, PartialEq, Eq)]
+enum RepairedLine<'a> {
+    /// It has a name and a value, which are sound.
+    Header(&'a [u8], Vec<u8>),
+    /// It should say where the body ends, and does so wrongly.
+    FlawedLength,
+    /// It says nothing that could be used.
+    Nothing,
+}
+
+impl<'a> RepairedLine<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        let colon = memchr::memchr(b':', line);
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        let name = name.trim_ascii_end();
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let Some(known) = HeaderName::from_bytes(name)
+            .ok()
+            .filter(|_| colon.is_some())
+        else {
+            return match is_like_length(line) {
+                true => Self::FlawedLength,
+                false => Self::Nothing,
+            };
+        };
+        let is_plain = value.iter().all(is_plain);
+        if (known == header::CONTENT_LENGTH && !is_length(value))
+            || (known == header::TRANSFER_ENCODING && !is_plain)
+        {
+            Self::FlawedLength
+        } else if known == header::SET_COOKIE && !is_plain {
+            // RFC 6265bis §5.6: a cookie with control bytes is none.
+            Self::Nothing
+        } else {
+            Self::Header(name, repaired_value(&known, value))
+        }
+    }
+}
+
+/// Whether a line that is no header was probably meant to say where the body ends.
+fn is_like_length(line: &[u8]) -> bool {
+    let letters = line.iter().filter(|byte| byte.is_ascii_alphabetic());
+    let letters: Vec<_> = letters.map(u8::to_ascii_lowercase).collect();
+    letters.starts_with(b"contentlength") || letters.starts_with(b"transferencoding")
+}
+
+/// A length, also said several times.
+fn is_length(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').all(|length| {
+        let length = length.trim_ascii();
+        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
+    })
+}
+
+fn is_plain(byte: &u8) -> bool {
+    *byte == b'\t' || !byte.is_ascii_control()
+}
+
+/// The value without control bytes. In a URL they are encoded, as browsers do.
+fn repaired_value(name: &HeaderName, value: &[u8]) -> Vec<u8> {
+    if name != header::LOCATION {
+        return without_controls(value);
+    }
+    let mut repaired = Vec::with_capacity(value.len());
+    for byte in value {
+        match is_plain(byte) {
+            true => repaired.push(*byte),
+            false => repaired.extend(percent_encode_byte(*byte).bytes()),
+        }
+    }
+    repaired
+}
+
+fn without_controls(line: &[u8]) -> Vec<u8> {
+    let bytes = line.iter();
+    bytes
+        .map(|byte| if is_plain(byte) { *byte } else { b' ' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn repaired(lines: &str) -> (String, Option<String>) {
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
+        let (repaired, flaw) = repair(head.as_bytes());
+        let repaired = String::from_utf8(repaired).unwrap();
+        let lines = repaired.strip_prefix("HTTP/1.1 200 OK\r\n").unwrap();
+        (lines.trim_end().replace("\r\n", "|"), flaw)
+    }
+
+    #[test]
+    fn flawed_lines_are_put_right_or_left_out() {
+        for (lines, expected) in [
+            ("X-A: 1\r\nX-B:2", "X-A: 1|X-B: 2"),
+            ("X-A : 1", "X-A: 1"),
+            ("X-A: 1\nX-B: 2\r\r", "X-A: 1|X-B: 2"),
+            ("X-A: one\r\n two\r\n\tthree", "X-A: one two three"),
+            (" folded: below nothing\r\nX-A: 1", "X-A: 1"),
+            ("X[0]: 1\r\n folded\r\nX-A: 1", "X-A: 1"),
+            ("X A: 1\r\n: 2\r\nno colon\r\nX-A: 1", "X-A: 1"),
+            ("X-A: a\rb\u{1}c\u{7f}d\te", "X-A: a b c d\te"),
+            ("Location: /a\rb\u{1}c\u{7f}d", "Location: /a%0Db%01c%7Fd"),
+            (
+                "Set-Cookie: a=b\u{1}c\r\nSet-Cookie: b=1",
+                "Set-Cookie: b=1",
+            ),
+            (
+                "Content-Length : 5\r\nContent-Length:\r\n 5",
+                "Content-Length: 5|Content-Length: 5",
+            ),
+            ("Content-Length: 5, 5", "Content-Length: 5, 5"),
+            (
+                "Transfer-Encoding\t: gzip, chunked",
+                "Transfer-Encoding: gzip, chunked",
+            ),
+            (
+                "X-Content-Length: x\r\nContent-Length1: x",
+                "X-Content-Length: x|Content-Length1: x",
+            ),
+        ] {
+            assert_eq!(repaired(lines), (expected.to_owned(), None), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_flawed_length_is_told_and_nothing_else_is() {
+        for line in [
+            "Content-Length: 5x",
+            "Content-Length : 5x",
+            "Content-Length: -5",
+            "Content-Length: ",
+            "Content-Length: 5,",
+            "Content-Length: 5\u{1}",
+            "Content Length: 5",
+            "Content-Length 5",
+            " Content-Length: 5",
+            ": Content-Length: 5",
+            "content-length\u{1}: 5",
+            "Transfer-Encoding: chunked\u{7f}",
+            "Transfer -Encoding: chunked",
+            "Transfer-Encoding chunked",
+        ] {
+            let lines = format!("{line}\r\nContent-Length: 5");
+            let (kept, flaw) = repaired(&lines);
+            assert_eq!(kept, "Content-Length: 5", "{line:?}");
+            let flaw = flaw.unwrap();
+            assert!(!flaw.contains(char::is_control), "{flaw:?}");
+        }
+        let long = format!("Content-Length: {}x", "1".repeat(1000));
+        assert_eq!(repaired(&long).1.unwrap().chars().count(), MAX_LINE_CHARS);
+    }
+
+    #[test]
+    fn heads_come_one_after_another_in_any_pieces() {
+        let interim = "HTTP/1.1 103 Early Hints\r\nContent-Length: x\r\nLink: a\r\n\r\n";
+        let sent =
+            format!("\r\n\n{interim}\r\nHTTP/1.1 200 OK\nContent Length: 2\nX : 1\n\nX : 2\n\n");
+        let expected =
+            "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\n\r\nX : 2\n\n";
+        for size in 1..sent.len() {
+            let mut repairer = HeadRepairer::default();
+            let (mut ready, mut flaws) = (Vec::new(), Vec::new());
+            for piece in sent.as_bytes().chunks(size) {
+                ready.extend(repairer.push(piece));
+                flaws.extend(repairer.flawed_length());
+            }
+            assert_eq!(String::from_utf8(ready).unwrap(), expected, "{size}");
+            assert!(repairer.is_done());
+            assert_eq!(flaws, ["Content Length: 2"]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_head_or_too_long_goes_on_as_it_came() {
+        for sent in [
+            "ICY 200 OK\r\n",
+            "HTTP/2",
+            "HTTP/1.1 200 O\0K\r\nX A: 1\r\n\r\n",
+        ] {
+            let mut repairer = HeadRepairer::default();
+            assert_eq!(repairer.push(sent.as_bytes()), sent.as_bytes());
+            assert!(repairer.is_done());
+        }
+        for piece in ["HTTP/1.1 200 OK\r\nX: x", "\r\n\r\n\r\n"] {
+            let mut repairer = HeadRepairer::default();
+            let pushes = (0..).take_while(|_| {
+                repairer.push(piece.as_bytes());
+                !repairer.is_done()
+            });
+            assert!(pushes.count() <= MAX_HEAD_BYTES / piece.len());
+        }
+    }
+
+    proptest! {
+        /// Whatever the lines are, the parser takes what was made of them, and no line that is
+        /// sound is lost.
+        #[test]
+        fn a_repaired_head_is_sound(
+            lines in proptest::collection::vec("[ \t]?[ -~\u{1}\r\u{7f}]{0,20}", 0..8),
+            end in prop_oneof![Just("\r\n"), Just("\n")],
+        ) {
+            let head = format!("HTTP/1.1 200 OK{end}X-First: 1{end}{}{end}{end}", lines.join(end));
+            let (repaired, _) = repair(head.as_bytes());
+            let mut headers = [httparse::EMPTY_HEADER; 16];
+            let mut response = httparse::Response::new(&mut headers);
+            let parsed = response.parse(&repaired);
+            prop_assert_eq!(parsed, Ok(httparse::Status::Complete(repaired.len())));
+            prop_assert_eq!(response.headers[0].name, "X-First");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Response heads that break the rules: what is taken all the same, and what is not.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+
+use fetchall::ErrorKind;
+
+use crate::proxy::{socks5, tunnel};
+use crate::support::{Authority, Connection, Run, Server, TlsServer, header, path, response};
+
+/// A server whose pages below `/odd` have this line in their head.
+fn odd(line: &'static str) -> Server {
+    Server::http(move |request| {
+        let lines: &[&str] = if path(request).starts_with("/odd") {
+            &[line]
+        } else {
+            &[]
+        };
+        response("200 OK", lines, b"hello")
+    })
+}
+
+#[test]
+fn a_header_line_that_is_no_http_is_passed_over() {
+    for line in [
+        "X-Powered : asp",
+        "X-A: one\r\n two",
+        "X A: b",
+        "Set-Cookie: a=b\u{1}c",
+        "Set-Cookie: domain=\u{7f}x",
+        "X[0]: 1",
+        "Warning",
+        ": nothing",
+        "X-A: a\rb",
+        "X-A: a\r\r",
+        "X-A\u{1}: a",
+        "\u{e9}: a",
+    ] {
+        let server = odd(line);
+        let urls = (0..10).map(|n| server.url(&format!("/odd/{n}")));
+        let done = Run::new()
+            .args(["-j1", "--retries=0"])
+            .urls(urls)
+            .expect_exit(0);
+        assert!(done.records.iter().all(|record| record.bytes == Some(5)));
+        // Once as usual; then the host is known.
+        assert_eq!(server.requests().len(), 11, "{line}");
+    }
+}
+
+#[test]
+fn heads_of_250_cookies_are_taken() {
+    let server = Server::http(|_| {
+        let cookies: Vec<_> = (0..250).map(|n| format!("Set-Cookie: c{n}=1")).collect();
+        let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+        response("200 OK", &cookies, b"hello")
+    });
+    let done = Run::new().arg(server.url("/")).expect_exit(0);
+    assert_eq!(done.record().bytes, Some(5));
+}
+
+#[test]
+fn a_body_without_a_length_may_come_after_any_line() {
+    let many = vec!["Set-Cookie: a=1"; 250].join("\r\n");
+    for lines in [
+        "X-P : a",
+        "X-A: a\r\n b",
+        "garbage",
+        "X[0]: 1",
+        "X-A: a\u{1}b",
+        &many,
+    ] {
+        let lines = lines.to_owned();
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            connection.send(format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n0123456789").as_bytes())
+        });
+        let urls = (0..3).map(|n| server.url(&format!("/{n}")));
+        let done = Run::new()
+            .args(["-j1", "--retries=0"])
+            .urls(urls)
+            .expect_exit(0);
+        assert!(done.records.iter().all(|record| record.bytes == Some(10)));
+    }
+}
+
+#[test]
+fn a_flawed_line_is_not_passed_over_where_another_one_says_a_length() {
+    for line in [
+        "Transfer-Encoding: chunked\u{1}",
+        "Transfer -Encoding: chunked",
+        "Transfer-Encoding chunked",
+        "X A: b\r\nTransfer-Encoding\u{1}: chunked",
+        "Content-Length : 5x",
+        "Content-Length: 21\u{1}",
+        "Content Length: 21",
+        "X A: b\r\nContent-Length: 5x",
+    ] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            let head = format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 20\r\n\r\n");
+            connection.send(head.as_bytes())?;
+            connection.send(b"5\r\nhello\r\n0\r\n\r\n.....")
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{line}");
+        let message = done.message();
+        assert!(
+            message.contains("does not say where the body ends"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_post_is_not_sent_again_for_a_header_line() {
+    let server = odd("X[0]: 1");
+    let done = Run::new().args(["-dx", &server.url("/odd")]).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_host_with_odd_lines_may_still_end_other_bodies_by_closing() {
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            if path(&request) == "/odd" {
+                connection.send(&response("200 OK", &["X[0]: 1"], b"hello"))?;
+                continue;
+            }
+            return connection.send(b"HTTP/1.1 200 OK\r\n\r\nwithout a length");
+        }
+        Ok(())
+    });
+    let urls = ["/odd", "/other"].map(|path| server.url(path));
+    let done = Run::new()
+        .args(["-j1", "--retries=0"])
+        .urls(urls)
+        .expect_exit(0);
+    assert_eq!(done.of("/other").bytes, Some(16));
+}
+
+#[test]
+fn a_flawed_line_that_says_where_the_body_ends_is_not_passed_over() {
+    for line in [
+        "Content-Length: 5\u{1}",
+        "Content Length: 5",
+        "Transfer-Encoding: chunked\u{7f}",
+        "Content-Length: 5x",
+        "Content-Length: -5",
+    ] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            connection.send(format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n5\r\nhello").as_bytes())
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{line}");
+    }
+}
+
+/// A redirect is not lost with its line, and leads where browsers go.
+#[test]
+fn control_bytes_in_a_location_are_encoded() {
+    for (location, target) in [
+        ("Location: /x\u{1}y", "/x%01y"),
+        ("Location: /x\u{7f}y", "/x%7Fy"),
+        ("Location: /x\ry", "/x%0Dy"),
+        ("Location : /xy", "/xy"),
+        ("X[0]: 1\r\nLocation: /xy", "/xy"),
+        ("Location:\r\n /xy", "/xy"),
+    ] {
+        let server = Server::http(move |request| match path(request) {
+            "/" => response("302 Found", &[location], b""),
+            _ => response("200 OK", &[], b"hello"),
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(0);
+        assert_eq!(
+            done.record().final_url,
+            Some(server.url(target)),
+            "{location}"
+        );
+    }
+}
+
+/// As a redirect of which the body is not read.
+#[test]
+fn a_flawed_length_matters_only_where_there_is_a_body() {
+    let server = Server::start(|connection| {
+        let to = match path(&connection.request()?.unwrap_or_default()) {
+            "/moved" => "302 Found\r\nLocation: /here",
+            "/here" => "204 No Content",
+            _ => "200 OK",
+        };
+        connection.send(format!("HTTP/1.1 {to}\r\nContent-Length: x\r\n\r\n").as_bytes())
+    });
+    Run::new().arg(server.url("/moved")).expect_exit(0);
+    Run::new().args(["-I", &server.url("/")]).expect_exit(0);
+    Run::new().arg(server.url("/")).expect_exit(1);
+}
+
+#[test]
+fn a_cookie_with_a_control_byte_is_none_and_the_others_are_kept() {
+    let server = Server::http(|request| match path(request) {
+        "/" => response(
+            "302 Found",
+            &[
+                "Set-Cookie: bad=a\u{1}b",
+                "Set-Cookie : good=1",
+                "Location: /next",
+            ],
+            b"",
+        ),
+        _ => response("200 OK", &[], b"hello"),
+    });
+    Run::new().arg(server.url("/")).expect_exit(0);
+    let last = server.requests().pop().unwrap();
+    assert_eq!(header(&last, "cookie"), Some("good=1"));
+}
+
+#[test]
+fn flawed_interim_heads_are_passed_over_too() {
+    let server = Server::start(|connection| {
+        connection.request()?;
+        for piece in [
+            "HTTP/1.1 103 Hints\r\nX A",
+            ": 1\r\n\r",
+            "\nHTTP/1.1 100 Continue\r\n",
+        ] {
+            connection.send(piece.as_bytes())?;
+        }
+        connection.send(b"\r\nHTTP/1.1 200 OK\r\nX A: 1\r\nContent-Length: 5\r\n\r\nhello")
+    });
+    let done = Run::new().arg(server.url("/")).expect_exit(0);
+    assert_eq!(done.record().bytes, Some(5));
+}
+
+#[test]
+fn a_head_that_is_cut_off_is_a_lost_connection() {
+    let server = Server::start(|connection| {
+        connection.request()?;
+        connection.send(b"HTTP/1.1 200 OK\r\nX A: 1\r\nContent-Le")
+    });
+    let done = Run::new()
+        .args(["--retries=2", &server.url("/")])
+        .expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Reset, 3), "{}", done.message());
+}
+
+/// The client that repairs heads asks as the other one does, and says that it asks only once.
+#[test]
+fn the_same_is_asked_again_over_a_connection_that_ends() {
+    let server = odd("X[0]: 1");
+    Run::new()
+        .args([
+            "-X",
+            "PUT",
+            "-d",
+            "data",
+            "-H",
+            "X-Mine: 1",
+            "-u",
+            "me:pw",
+            "--retries=0",
+        ])
+        .arg(server.url("/odd?q=1"))
+        .expect_exit(0);
+    let requests = server.requests();
+    let [usual, lenient] = &requests[..] else {
+        panic!("{requests:?}");
+    };
+    let sorted = |request: &str| {
+        let mut lines: Vec<_> = request.lines().map(str::to_lowercase).collect();
+        lines.sort();
+        lines
+    };
+    let expected = usual.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    assert_eq!(sorted(lenient), sorted(&expected));
+}
+
+/// RFC 1928's predecessor, just enough of it.
+fn socks4(connection: &mut Connection, to: SocketAddr) -> std::io::Result<()> {
+    let mut head = [0; 8];
+    connection.stream.read_exact(&mut head)?;
+    let has_name = head[4..7] == [0; 3];
+    for _ in 0..1 + usize::from(has_name) {
+        let mut byte = [1];
+        while byte != [0] {
+            connection.stream.read_exact(&mut byte)?;
+        }
+    }
+    connection.send(&[0, 90, 0, 0, 0, 0, 0, 0])?;
+    tunnel(connection, TcpStream::connect(to)?)
+}
+
+/// Whether the client that repairs heads finds its way.
+#[test]
+fn flawed_heads_are_taken_over_tls_and_through_proxies() {
+    let authority = Authority::new();
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    let secure = TlsServer::answering(authority.config("localhost", |_| {}), |_| {
+        response("200 OK", &["X[0]: 1"], b"hello")
+    });
+    let plain = odd("X[0]: 1");
+    let proxy = |speak: fn(&mut Connection, SocketAddr) -> std::io::Result<()>, to| {
+        Server::start(move |connection| speak(connection, to))
+    };
+    let origins = [
+        (
+            plain.addr,
+            format!("http://localhost:{}/odd", plain.addr.port()),
+        ),
+        (secure.addr, secure.url()),
+    ];
+    for (addr, url) in origins {
+        let proxies = [
+            ("", None),
+            ("http", Some(proxy(http_proxy, addr))),
+            ("socks5h", Some(proxy(socks5, addr))),
+            ("socks5", Some(proxy(socks5, addr))),
+            ("socks4a", Some(proxy(socks4, addr))),
+            ("socks4", Some(proxy(socks4, addr))),
+        ];
+        let here = format!("--resolve=localhost:{}:127.0.0.1", addr.port());
+        for (scheme, proxy) in proxies {
+            let at = proxy
+                .as_ref()
+                .map(|proxy| format!("{scheme}://me:pw@{}", proxy.addr));
+            let at =
+                at.map(|at| at.replace("me:pw@", if scheme == "http" { "me:pw@" } else { "" }));
+            let run = Run::new().args([&cacert, &here, "--retries=0", "-x"]);
+            let done = run.args([&at.unwrap_or_default(), &url]).expect_exit(0);
+            let record = done.record();
+            assert_eq!(
+                (record.bytes, record.resends),
+                (Some(5), 1),
+                "{scheme} {url}"
+            );
+            let asked = proxy.map_or_else(Vec::new, |proxy| proxy.requests());
+            let knows =
+                |head: &String| header(head, "proxy-authorization") == Some("Basic bWU6cHc=");
+            assert!(asked.iter().all(knows), "{asked:?}");
+        }
+    }
+}
+
+/// Passes requests on: whole URLs, and tunnels.
+fn http_proxy(connection: &mut Connection, to: SocketAddr) -> std::io::Result<()> {
+    let request = connection.request()?.unwrap_or_default();
+    let mut origin = TcpStream::connect(to)?;
+    if request.starts_with("CONNECT ") {
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    } else {
+        let whole = format!("http://localhost:{}", to.port());
+        assert!(path(&request).starts_with(&whole), "{request}");
+        std::io::Write::write_all(&mut origin, request.replace(&whole, "").as_bytes())?;
+    }
+    tunnel(connection, origin)
+}
