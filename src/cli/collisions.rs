@@ -10,7 +10,7 @@ use super::convert::UsageError;
 use super::files::{FileId, is_stdin};
 use super::places::is_url;
 
-/// What options read once, stdin among it: an option takes it from a list or another option.
+/// The options that read stdin, under whatever name.
 pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
     fn file(text: &str) -> Option<&Path> {
         text.strip_prefix('@').map(Path::new)
@@ -53,7 +53,7 @@ pub fn is_stdin_list(source: &Source) -> bool {
     }
 }
 
-/// What one reads of stdin the other does not get.
+/// Whether stdin has one reader: what one reads of it, another does not get.
 pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), UsageError> {
     let Some((option, others)) = takers.split_first() else {
         return Ok(());
@@ -74,8 +74,7 @@ pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), Us
     }
 }
 
-/// A URL in the place of a name would make folders that are called like its parts, also like its
-/// password.
+/// A URL instead of a path would create folders that are named after its parts, such as its password.
 pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
     let places = [
         ("output-dir", &cli.output_dir),

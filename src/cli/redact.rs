@@ -1,5 +1,6 @@
-//! What messages about settings may show. A value typed into the wrong option is still a
-//! password, so all of them pass through here before they are printed.
+//! What messages of the program may show. A password typed into the wrong option is still a
+//! password, and names of files hold what others chose: so they pass through here before they are
+//! printed.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -39,9 +40,8 @@ pub fn has_userinfo(text: &str) -> bool {
     userinfo(text).is_some()
 }
 
-/// Where userinfo stands: from behind the scheme, or the slash before the user, to the last `@`,
-/// since a password may hold any character. A user may be an e-mail address, and the user alone a
-/// token.
+/// Where userinfo is: from behind the scheme, or the slash before the user, to the last `@`, since a
+/// password may hold any character. The user may be an e-mail address, or a token without password.
 fn userinfo(text: &str) -> Option<Range<usize>> {
     let text = text.to_ascii_lowercase();
     let end = AT_SIGNS.iter().filter_map(|at| text.rfind(at)).max()?;
@@ -57,8 +57,12 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
     }
     let before_colon = before_end.get(..colon)?;
     // Of `5%@HOST:80,dns=5%@HOST` it is a port.
-    let after_port = after_colon.trim_start_matches(|c: char| c.is_ascii_digit());
-    if before_colon.contains('@') && after_port.starts_with(',') {
+    let port = after_colon
+        .split(',')
+        .next()
+        .filter(|_| after_colon.contains(','));
+    let is_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+    if before_colon.contains('@') && is_port {
         return None;
     }
     let start = before_colon.rfind(['/', '=', ' ', '"', '\'']);
@@ -173,6 +177,7 @@ mod tests {
             ("ann@example.com:PW@h", "***@h"),
             ("reset=5%@u:PW@h", "reset=***@h"),
             ("u：PW＠h", "***＠h"),
+            ("ann@example.com:,PW@h", "***@h"),
             (":@", ":@"),
             ("64", "64"),
         ] {
