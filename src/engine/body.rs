@@ -23,8 +23,10 @@ const STALL_BYTES: u64 = 1024;
 const CODING_COST: u64 = 1 << 20;
 
 /// Bytes of a coded body that are gathered before its decoder is made: decoders take megabytes,
-/// and most bodies are smaller than this, so that they need one only for a moment.
-const GATHERED: u64 = 64 << 10;
+/// and most bodies are smaller than this, so that they need one only for a moment. What waits for
+/// one waits with what the client has read: up to 400 KiB in a piece, and more the longer it reads,
+/// which under load is more at once.
+const GATHERED: u64 = 32 << 10;
 
 /// What a partial answer brings.
 #[derive(Clone, Copy)]

@@ -270,13 +270,11 @@ fn what_decoders_remember_is_bounded_for_all_of_them_together() {
         _ => response("200 OK", &["Content-Encoding: zstd"], &zstd),
     });
     for (path, size, kind) in [("/zstd", 12, None), ("/br", 6, Some(ErrorKind::TooLarge))] {
-        let start = std::time::Instant::now();
         let done = Run::new()
             .args(["-j64", "--per-host=64"])
             .arg(format!("--max-size={size}MiB"))
             .urls(vec![server.url(path); 64])
             .go();
-        eprintln!("{path} {:?} {}", start.elapsed(), done.peak);
         let kinds = done
             .records
             .iter()

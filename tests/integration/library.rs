@@ -132,8 +132,11 @@ async fn dropping_a_run_ends_it() {
             .await
             .is_err()
     );
-    tokio::time::sleep(time).await;
-    let before = server.requests().len();
-    tokio::time::sleep(time).await;
-    assert_eq!(server.requests().len(), before);
+    // What it had sent by then may still be read, on a busy machine.
+    let mut before = None;
+    while before != Some(server.requests().len()) {
+        before = Some(server.requests().len());
+        tokio::time::sleep(time).await;
+    }
+    assert!(before < Some(5000), "it went on to its end");
 }
