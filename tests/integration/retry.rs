@@ -6,7 +6,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, http2, literal};
 use crate::support::mock::{go, site, status};
-use crate::support::{Out, Run, Server, Texts, summary};
+use crate::support::{Out, Run, Server, Texts, said};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_tried_again_and_what_is_final_is_not() {
@@ -24,7 +24,7 @@ async fn what_passes_is_tried_again_and_what_is_final_is_not() {
     let done = go(Run::new().arg(server.uri()), 0);
     assert_eq!(done.record().attempts, 3);
     assert!(done.record().total_ms.is_some());
-    insta::assert_snapshot!("summary_with_retries", summary(&done.stderr));
+    insta::assert_snapshot!("summary_with_retries", said(&done.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn a_202_that_says_when_is_no_body_to_save() {
     assert_eq!((record.status, record.attempts), (Some(200), 3));
     assert_eq!(out.body(record), b"a,b\n1,2\n");
     assert_eq!(out.journal().len(), 1);
-    insta::assert_snapshot!("summary_without_retries", summary(&done.stderr));
+    insta::assert_snapshot!("summary_without_retries", said(&done.stderr));
 
     // It never comes: no file, and the next run asks again.
     let server = site(vec![], still).await;

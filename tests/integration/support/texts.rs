@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 /// Messages of one kind, each under what led to it.
 #[derive(Default)]
 pub struct Texts {
-    listing: String,
+    listing: Vec<(Vec<String>, String)>,
     hidden: Vec<(String, &'static str)>,
 }
 
@@ -19,49 +19,70 @@ impl Texts {
         self.hidden.push((text.to_string(), placeholder));
     }
 
+    /// A message that is there already gets another line above it.
     pub fn add(&mut self, case: impl Display, message: &str) {
-        let mut text = format!("{case}\n{}", message.trim_end());
+        let (case, message) = (
+            self.shown(&case.to_string()),
+            self.shown(message.trim_end()),
+        );
+        let mut listing = self.listing.iter_mut();
+        match listing.find(|(_, known)| *known == message) {
+            Some((cases, _)) => cases.push(case),
+            None => self.listing.push((vec![case], message)),
+        }
+    }
+
+    fn shown(&self, text: &str) -> String {
+        let mut text = text.to_owned();
         for (hidden, placeholder) in &self.hidden {
             text = text.replace(hidden, placeholder);
         }
-        let text = hide_ports(&hide_temporary_names(&text));
-        if !self.listing.is_empty() {
-            self.listing.push('\n');
-        }
-        self.listing.push_str(&text.replace('\n', "\n    "));
-        self.listing.push('\n');
+        hide_ports(&hide_temporary_names(&text))
     }
 }
 
 impl Display for Texts {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.listing)
+        for (cases, message) in &self.listing {
+            for case in cases {
+                writeln!(formatter, "{case}")?;
+            }
+            for line in message.lines() {
+                writeln!(formatter, "{}", format!("    {line}").trim_end())?;
+            }
+            writeln!(formatter)?;
+        }
+        Ok(())
     }
 }
 
-/// The lines that tell of this, of all that was said.
-pub fn lines_of(said: &str, about: &str) -> String {
-    let lines: Vec<_> = said.lines().filter(|line| line.contains(about)).collect();
-    assert!(!lines.is_empty(), "nothing about {about}: {said}");
+/// What was said on stderr, with the summary as far as it is the same each time.
+pub fn said(stderr: &str) -> String {
+    let mut lines = Vec::new();
+    let mut is_summary = false;
+    for line in stderr.lines() {
+        is_summary |= line.contains(" fetched, ");
+        match line.split_once(" in ") {
+            Some((bytes, rest)) if is_summary => {
+                // What follows are times, too, but for the retries.
+                let rest = rest.split_once(';').map_or(rest, |(rest, _)| rest);
+                let retries = rest.find(", ").map_or("", |at| &rest[at..]);
+                lines.push(format!("{bytes} in TIME{retries}"));
+                is_summary = false;
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
     lines.join("\n")
 }
 
-/// The summary at the end of what was said, as far as it is the same each time.
-pub fn summary(said: &str) -> String {
-    let from = said.lines().skip_while(|line| !line.contains(" fetched, "));
-    let mut lines = Vec::new();
-    for line in from {
-        let Some((bytes, rest)) = line.split_once(" in ") else {
-            lines.push(line.to_owned());
-            continue;
-        };
-        // What follows are times, too, but for the retries.
-        let rest = rest.split_once(';').map_or(rest, |(rest, _)| rest);
-        let retries = rest.find(", ").map_or("", |at| &rest[at..]);
-        lines.push(format!("{bytes} in TIME{retries}"));
-        break;
-    }
-    assert!(!lines.is_empty(), "no summary: {said}");
+/// What the log says about this, without the time and the place in the code.
+pub fn logged(stderr: &str, about: &str) -> String {
+    let lines = stderr.lines().filter(|line| line.contains(about));
+    let lines: Vec<_> = lines
+        .map(|line| line.split_once(": ").map_or(line, |(_, text)| text))
+        .collect();
+    assert!(!lines.is_empty(), "nothing about {about}: {stderr}");
     lines.join("\n")
 }
 
