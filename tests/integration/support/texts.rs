@@ -27,6 +27,7 @@ impl Texts {
         );
         let mut listing = self.listing.iter_mut();
         match listing.find(|(_, known)| *known == message) {
+            Some((cases, _)) if cases.contains(&case) => {}
             Some((cases, _)) => cases.push(case),
             None => self.listing.push((vec![case], message)),
         }
@@ -37,7 +38,7 @@ impl Texts {
         for (hidden, placeholder) in &self.hidden {
             text = text.replace(hidden, placeholder);
         }
-        hide_ports(&hide_temporary_names(&text))
+        same_everywhere(&text)
     }
 }
 
@@ -54,6 +55,11 @@ impl Display for Texts {
         }
         Ok(())
     }
+}
+
+/// Without ports that the system chose, temporary names, and numbers of its errors.
+pub fn same_everywhere(text: &str) -> String {
+    hide_errors(&hide_ports(&hide_temporary_names(text)))
 }
 
 /// What was said on stderr, with the summary as far as it is the same each time.
@@ -76,14 +82,22 @@ pub fn said(stderr: &str) -> String {
     lines.join("\n")
 }
 
-/// What the log says about this, without the time and the place in the code.
-pub fn logged(stderr: &str, about: &str) -> String {
-    let lines = stderr.lines().filter(|line| line.contains(about));
-    let lines: Vec<_> = lines
-        .map(|line| line.split_once(": ").map_or(line, |(_, text)| text))
+/// What the log says about hosts, each once, without times and names.
+pub fn logged_of_hosts(stderr: &str) -> String {
+    let lines = stderr.lines().filter_map(|line| line.split_once(" host="));
+    let mut texts: Vec<_> = lines
+        .filter_map(|(line, _)| line.split_once(" INFO ").map(|(_, text)| text))
         .collect();
-    assert!(!lines.is_empty(), "nothing about {about}: {stderr}");
-    lines.join("\n")
+    texts.dedup();
+    assert!(!texts.is_empty(), "nothing about hosts: {stderr}");
+    let words = |text: &str| {
+        let is_time = |word: &str| word.starts_with(char::is_numeric) && word.ends_with('s');
+        let shown = text
+            .split(' ')
+            .map(|word| if is_time(word) { "TIME" } else { word });
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    texts.into_iter().map(words).collect::<Vec<_>>().join("\n")
 }
 
 /// A port that the system chose has five digits.
@@ -98,6 +112,17 @@ fn hide_ports(text: &str) -> String {
         rest = if is_port { &after[digits..] } else { after };
     }
     shown + rest
+}
+
+/// Systems number their errors differently.
+fn hide_errors(text: &str) -> String {
+    let mut parts = text.split("(os error ");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("(os error N");
+        shown.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    }
+    shown
 }
 
 /// Those of `tempfile`: the folder of the system, and a dot with a random name in it.
