@@ -14,8 +14,7 @@ use wiremock::{Mock, MockServer};
 
 use crate::support::mock::{asked, get, go, site, status};
 use crate::support::{
-    Connection, Run, Server, Texts, binary, black_hole, closed_port, logged_of_hosts, response,
-    said,
+    Connection, Run, Server, Texts, binary, black_hole, closed_port, logged, response, said,
 };
 
 fn quick() -> Server {
@@ -77,7 +76,7 @@ async fn a_bare_429_holds_the_host_and_uses_up_no_retry_at_first() {
     let run = Run::new().args(["--retries=1", "-v"]);
     let done = go(run.urls(many_of(&server, 2)), 0);
     // A second refusal may come before or after the host is held.
-    let log = logged_of_hosts(&done.stderr);
+    let log = logged(&done.stderr, "host");
     let first: Vec<_> = log.lines().take(2).collect();
     insta::assert_snapshot!("host_that_answers_429", first.join("\n"));
 }
@@ -188,7 +187,7 @@ fn a_dead_host_is_probed_and_then_its_urls_fail_fast() {
         assert!(error.transient);
         texts.add("URL", &error.message);
     }
-    texts.add("log", &logged_of_hosts(&done.stderr));
+    texts.add("log", &logged(&done.stderr, "host"));
     insta::assert_snapshot!("host_that_is_down", texts);
 }
 
@@ -221,7 +220,7 @@ fn a_host_that_comes_back_is_used_again() {
         .args(["--retries=10", "--retry-delay=100ms", "-v"])
         .urls(&urls)
         .expect_exit(0);
-    let log = logged_of_hosts(&done.stderr);
+    let log = logged(&done.stderr, "host");
     insta::assert_snapshot!("host_that_comes_back", log.lines().last().unwrap());
     drop(server);
 }
@@ -338,7 +337,7 @@ fn a_host_gets_more_at_the_same_time_while_that_brings_more() {
     let most = most.load(SeqCst);
     // How far it goes depends on what else this machine does.
     assert!((5..=16).contains(&most), "{most}: {}", done.stderr);
-    let log = logged_of_hosts(&done.stderr);
+    let log = logged(&done.stderr, "host");
     insta::assert_snapshot!("host_that_gets_more", log.lines().next().unwrap());
 }
 

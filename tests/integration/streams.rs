@@ -102,10 +102,10 @@ fn a_file_that_may_grow_no_more_is_an_error_with_its_name() {
 #[test]
 fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error() {
     let mut texts = Texts::new();
-    for value in [
-        "http://me:secret@ho st:3128",
-        "bad://me:secret@host",
-        "http://host:99999",
+    for (what, value) in [
+        ("a blank in its name", "http://me:secret@ho st:3128"),
+        ("an unknown scheme", "bad://me:secret@host"),
+        ("a port above 65535", "http://host:99999"),
     ] {
         let server = quick();
         let done = Run::new()
@@ -114,7 +114,7 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error() {
             .expect_exit(2);
         assert!(done.stderr.contains("http_proxy"), "{}", done.stderr);
         assert!(!done.stderr.contains("secret"), "{}", done.stderr);
-        texts.add(value, &done.stderr);
+        texts.add(what, &done.stderr);
         assert!(server.requests().is_empty());
     }
     insta::assert_snapshot!("proxies_that_cannot_be_used", texts);

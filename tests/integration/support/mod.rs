@@ -26,7 +26,7 @@ pub use server::{
 };
 pub use smtp::{MailServer, USER};
 pub use terminal::Terminal;
-pub use texts::{Texts, logged_of_hosts, said, same_everywhere};
+pub use texts::{Texts, logged, said, same_everywhere};
 pub use tls::{Authority, TlsServer, VERSIONS, self_signed, self_signed_pem, showing};
 pub use warc::{Warc, WarcRecord};
 pub use warcio::warcio_checks;

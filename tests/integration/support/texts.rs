@@ -82,14 +82,15 @@ pub fn said(stderr: &str) -> String {
     lines.join("\n")
 }
 
-/// What the log says about hosts, each once, without times and names.
-pub fn logged_of_hosts(stderr: &str) -> String {
-    let lines = stderr.lines().filter_map(|line| line.split_once(" host="));
+/// What the log says about each `host`, or each `url`, without times and names.
+pub fn logged(stderr: &str, about: &str) -> String {
+    let about = format!(" {about}=");
+    let lines = stderr.lines().filter_map(|line| line.split_once(&about));
     let mut texts: Vec<_> = lines
         .filter_map(|(line, _)| line.split_once(" INFO ").map(|(_, text)| text))
         .collect();
     texts.dedup();
-    assert!(!texts.is_empty(), "nothing about hosts: {stderr}");
+    assert!(!texts.is_empty(), "nothing about{about}: {stderr}");
     let words = |text: &str| {
         let is_time = |word: &str| word.starts_with(char::is_numeric) && word.ends_with('s');
         let shown = text
@@ -127,7 +128,8 @@ fn hide_errors(text: &str) -> String {
 
 /// Those of `tempfile`: the folder of the system, and a dot with a random name in it.
 fn hide_temporary_names(text: &str) -> String {
-    let start = format!("{}/.tmp", std::env::temp_dir().display());
+    let folder = std::env::temp_dir().display().to_string();
+    let start = format!("{}/.tmp", folder.trim_end_matches('/'));
     let mut parts = text.split(&start);
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
