@@ -7,7 +7,8 @@ use std::time::Duration;
 use fetchall::{OutcomeName, Record};
 
 use crate::support::{
-    Background, Connection, Out, Run, Server, binary, pages, path, records, response, until,
+    Background, Connection, Out, Run, Server, Texts, binary, pages, path, records, response, said,
+    same_everywhere, until,
 };
 
 #[test]
@@ -21,31 +22,17 @@ fn torn_and_foreign_lines_of_the_journal_are_told_and_ignored() {
     let torn = &journal[..journal.len() - 20];
     fs::write(out.journal_path(), torn).unwrap();
     let done = run().expect_exit(0);
-    assert!(
-        done.stderr.contains("its last line was torn"),
-        "{}",
-        done.stderr
-    );
-    assert!(
-        done.stderr.contains("continuing: 1 of 2 already done"),
-        "{}",
-        done.stderr
-    );
+    assert_eq!(done.skipped(), 1);
+    let mut texts = Texts::new();
+    texts.add("the last line is torn", &said(&done.stderr));
     assert_eq!(out.journal().len(), 2, "every line is whole again");
 
     let (first, second) = journal.split_once('\n').unwrap();
     fs::write(out.journal_path(), format!("{first}\nno record\n{second}")).unwrap();
     let done = run().expect_exit(0);
-    assert!(
-        done.stderr.contains("line 2 is no record and is ignored"),
-        "{}",
-        done.stderr
-    );
-    assert!(
-        done.stderr.contains("continuing: 2 of 2 already done"),
-        "{}",
-        done.stderr
-    );
+    assert_eq!(done.skipped(), 2);
+    texts.add("the second line is no record", &said(&done.stderr));
+    insta::assert_snapshot!("journals_with_other_lines", texts);
 
     let quiet = run().arg("-q").expect_exit(0);
     assert_eq!(quiet.stderr, "");
@@ -60,11 +47,7 @@ fn a_journal_that_is_none_is_left_alone() {
     let done = Run::new()
         .args(["--journal", notes.to_str().unwrap(), &server.url("/a")])
         .expect_exit(3);
-    assert!(
-        done.stderr.contains("something else than records"),
-        "{}",
-        done.stderr
-    );
+    insta::assert_snapshot!("journal_that_is_none", same_everywhere(&done.stderr));
     assert!(
         done.stderr.contains(notes.to_str().unwrap()),
         "{}",
@@ -96,12 +79,9 @@ fn two_runs_do_not_share_a_folder_or_a_journal() {
     until("the first run asks", || !server.requests().is_empty());
     let second = out.run().arg(server.url("/a")).expect_exit(3);
     let path = out.path().display().to_string();
-    let message = "another fetchall is at work in this folder";
-    assert!(
-        second.stderr.contains(&format!("{path}: {message}")),
-        "{}",
-        second.stderr
-    );
+    assert!(second.stderr.contains(&path), "{}", second.stderr);
+    let mut texts = Texts::new();
+    texts.add("-o", &second.stderr);
     drop(first);
     out.run().arg(server.url("/a")).expect_exit(0);
 
@@ -116,11 +96,8 @@ fn two_runs_do_not_share_a_folder_or_a_journal() {
         .args(["--journal", journal, &server.url("/a")])
         .expect_exit(3);
     assert!(second.stderr.contains(journal), "{}", second.stderr);
-    assert!(
-        second.stderr.contains("another fetchall is writing it"),
-        "{}",
-        second.stderr
-    );
+    texts.add("--journal", &second.stderr);
+    insta::assert_snapshot!("two_runs_in_one_place", texts);
     drop(first);
     Run::new()
         .args(["--journal", journal, &server.url("/a")])
@@ -139,11 +116,8 @@ fn a_journal_alone_is_enough_to_go_on() {
     };
     run(&["/a", "/b"]).expect_exit(0);
     let done = run(&["/a", "/b", "/c"]).expect_exit(0);
-    assert!(
-        done.stderr.contains("continuing: 2 of 3 already done"),
-        "{}",
-        done.stderr
-    );
+    assert_eq!(done.skipped(), 2);
+    insta::assert_snapshot!("journal_alone", said(&done.stderr));
     assert_eq!(done.of("/a").outcome, OutcomeName::Skipped);
     assert_eq!((done.of("/a").bytes, &done.of("/a").file), (Some(2), &None));
     assert_eq!(server.asked(), ["/a", "/b", "/c"]);
@@ -192,7 +166,8 @@ fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
             .args(["--journal", journal.to_str().unwrap()])
             .urls((0..10_000).map(url))
             .expect_exit(0);
-        assert!(done.stderr.contains("10,000 of 10,000 already done"));
+        let told = done.stderr.lines().next().unwrap();
+        insta::assert_snapshot!("all_is_done_already", told);
         done.peak
     };
     let few = peak_after(10_000);
@@ -261,7 +236,7 @@ fn a_journal_without_line_ends_takes_no_memory() {
     let file = fs::File::create(&journal).unwrap();
     file.set_len(300 << 20).unwrap();
     let done = run().expect_exit(3);
-    assert!(done.stderr.contains("something else"), "{}", done.stderr);
+    insta::assert_snapshot!("journal_without_line_ends", same_everywhere(&done.stderr));
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
     assert_eq!(fs::metadata(&journal).unwrap().len(), 300 << 20);
 
@@ -275,11 +250,9 @@ fn a_journal_without_line_ends_takes_no_memory() {
     drop(long);
     let done = run().expect_exit(0);
     assert_eq!(done.record().outcome, OutcomeName::Skipped);
-    assert!(
-        done.stderr.contains("line 1 is no record"),
-        "{}",
-        done.stderr
-    );
+    let mut texts = Texts::new();
+    texts.add("200 MiB without a line end", &said(&done.stderr));
+    insta::assert_snapshot!("journal_with_a_long_line", texts);
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
     assert_eq!(
         fs::metadata(&journal).unwrap().len(),

@@ -3,8 +3,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, ErrorKind, Format, Source, fetch_all_with, run};
+use fetchall::{Config, ErrorKind, FetchError, Format, Source, fetch_all_with, run};
 
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, Request};
+
+use crate::support::mock::{get, page, redirect, status};
 use crate::support::{Server, response};
 
 #[tokio::test]
@@ -33,14 +37,64 @@ async fn fetch_all_answers_in_input_order_whatever_the_lines_are() {
 
 #[tokio::test]
 async fn many_more_urls_than_workers() {
-    let server = Server::http(|request| {
-        response("200 OK", &[], request.split(' ').nth(1).unwrap().as_bytes())
-    });
-    let urls: Vec<_> = (0..1000).map(|n| server.url(&format!("/{n}"))).collect();
+    let server = MockServer::start().await;
+    Mock::given(method("GET"))
+        .respond_with(|request: &Request| page(request.url.path()))
+        .expect(1000)
+        .mount(&server)
+        .await;
+    let urls: Vec<_> = (0..1000).map(|n| format!("{}/{n}", server.uri())).collect();
     let pages = fetchall::fetch_all(urls).await;
     for (n, page) in pages.iter().enumerate() {
         assert_eq!(page.as_ref().unwrap().body, format!("/{n}"));
     }
+}
+
+#[tokio::test]
+async fn errors_are_typed_and_say_what_the_server_said() {
+    let server = MockServer::start().await;
+    let url = |path: &str| format!("{}{path}", server.uri());
+    for (path, answer, sent) in [
+        ("/fine", page("fine"), 1),
+        ("/gone", status(410), 1),
+        ("/busy", status(503), 3),
+        ("/loop", redirect("/loop"), 3),
+        (
+            "/packed",
+            page("x").insert_header("content-encoding", "gzip"),
+            1,
+        ),
+    ] {
+        get(path)
+            .respond_with(answer)
+            .expect(sent)
+            .mount(&server)
+            .await;
+    }
+    let mut config = Config::default();
+    config.retry.retries = 2;
+    config.retry.delay = Duration::from_millis(1);
+    let paths = ["/fine", "/gone", "/busy", "/loop", "/packed"];
+    let pages = fetch_all_with(config, paths.map(url)).await;
+    let kinds: Vec<_> = pages
+        .iter()
+        .map(|page| {
+            page.as_ref()
+                .err()
+                .map(|error| (error.kind(), error.is_transient()))
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            None,
+            Some((ErrorKind::Status, false)),
+            Some((ErrorKind::Status, true)),
+            Some((ErrorKind::Redirect, false)),
+            Some((ErrorKind::Decode, false)),
+        ]
+    );
+    assert!(matches!(pages[1], Err(FetchError::Status { status, .. }) if status == 410));
 }
 
 #[tokio::test]

@@ -1,38 +1,11 @@
 //! Chains of redirects: where a retry begins, what goes along, and when a chain is a loop.
 
 use fetchall::{Change, ErrorKind};
-use wiremock::matchers::{header, method, path};
-use wiremock::{Match, Mock, MockBuilder, MockServer, Request, ResponseTemplate};
+use wiremock::matchers::{header, method};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{Done, Out, Run};
-
-/// The program runs beside the mock server's own thread.
-fn go(run: Run, code: i32) -> Done {
-    tokio::task::block_in_place(|| run.expect_exit(code))
-}
-
-fn get(at: &str) -> MockBuilder {
-    Mock::given(method("GET")).and(path(at))
-}
-
-fn redirect(to: impl AsRef<str>) -> ResponseTemplate {
-    ResponseTemplate::new(302).insert_header("location", to.as_ref())
-}
-
-/// A request without this header.
-struct Without(&'static str);
-
-impl Match for Without {
-    fn matches(&self, request: &Request) -> bool {
-        !request.headers.contains_key(self.0)
-    }
-}
-
-async fn asked(server: &MockServer) -> Vec<String> {
-    let requests = server.received_requests().await.unwrap();
-    let paths = requests.iter().map(|request| request.url.path().to_owned());
-    paths.collect()
-}
+use crate::support::mock::{Without, asked, get, go, redirect};
+use crate::support::{Out, Run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_asks_the_url_of_the_list_and_not_the_node_that_is_down() {

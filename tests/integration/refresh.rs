@@ -1,86 +1,94 @@
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use fetchall::{Change, OutcomeName};
+use wiremock::{MockServer, ResponseTemplate};
 
-use crate::support::{Done, Out, Server, header, path, response};
+use crate::support::mock::{HeaderLine, asked, get, go, page, status};
+use crate::support::{Done, Out, said};
 
-const TAG: &str = "ETag: W/\"a\"";
-const DATED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+const TAG: &str = "W/\"a\"";
+const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 /// A site that is another one once the second night has come.
 struct Site {
-    server: Server,
-    is_later: Arc<AtomicBool>,
+    server: MockServer,
     out: Out,
 }
 
-fn site() -> Site {
-    let is_later = Arc::new(AtomicBool::new(false));
-    let server = Server::http({
-        let is_later = Arc::clone(&is_later);
-        move |request| answer(request, is_later.load(Ordering::SeqCst))
-    });
-    Site {
-        server,
-        is_later,
+async fn site() -> Site {
+    let site = Site {
+        server: MockServer::start().await,
         out: Out::new(),
-    }
-}
-
-fn answer(request: &str, is_later: bool) -> Vec<u8> {
-    let knows = |name, value: &str| header(request, name) == Some(value);
-    let ok = |headers: &[&str], body: &[u8]| response("200 OK", headers, body);
-    match path(request) {
-        "/tagged" if knows("if-none-match", "W/\"a\"") => response("304 Not Modified", &[TAG], b""),
-        "/tagged" => ok(&[TAG, "Content-Type: text/plain"], b"tagged"),
-        "/dated" if knows("if-modified-since", &DATED[15..]) => {
-            b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec()
-        }
-        "/dated" => ok(&[DATED, "Content-Type: text/plain"], b"dated"),
-        "/plain" => ok(&[], b"plain"),
-        "/changed" if is_later => ok(&["ETag: \"2\""], b"other"),
-        "/changed" => ok(&["ETag: \"1\""], b"before"),
-        "/gone" if !is_later => ok(&["ETag: \"1\""], b"gone"),
-        "/late" if is_later => ok(&[], b"late"),
-        _ => response("404 Not Found", &[], b""),
-    }
+    };
+    site.first_night().await;
+    site
 }
 
 const PATHS: [&str; 6] = ["/tagged", "/dated", "/plain", "/changed", "/gone", "/late"];
 
 impl Site {
+    async fn first_night(&self) {
+        self.night(vec![
+            ("/changed", page("before").insert_header("etag", "\"1\"")),
+            ("/gone", page("gone").insert_header("etag", "\"1\"")),
+        ])
+        .await;
+    }
+
+    async fn second_night(&self) {
+        self.night(vec![
+            ("/changed", page("other").insert_header("etag", "\"2\"")),
+            ("/late", page("late")),
+        ])
+        .await;
+    }
+
+    /// These pages, and those that are the same every night.
+    async fn night(&self, pages: Vec<(&str, ResponseTemplate)>) {
+        self.server.reset().await;
+        let pages = pages.into_iter();
+        let pages = pages.map(|(path, answer)| (get(path), answer));
+        let tagged = |answer: ResponseTemplate| answer.insert_header("etag", TAG);
+        let text = |body| page(body).insert_header("content-type", "text/plain");
+        let dated = text("dated").insert_header("last-modified", DATE);
+        let same = [
+            (
+                get("/tagged").and(HeaderLine("if-none-match", TAG)),
+                tagged(status(304)),
+            ),
+            (get("/tagged"), tagged(text("tagged"))),
+            (
+                get("/dated").and(HeaderLine("if-modified-since", DATE)),
+                status(304),
+            ),
+            (get("/dated"), dated),
+            (get("/plain"), page("plain")),
+        ];
+        for (request, answer) in pages.chain(same) {
+            request.respond_with(answer).mount(&self.server).await;
+        }
+    }
+
     /// One page of it is always missing.
     fn run(&self, args: &[&str]) -> Done {
         self.run_to(1, args)
     }
 
     fn run_to(&self, code: i32, args: &[&str]) -> Done {
-        let urls = PATHS.map(|path| self.server.url(path));
-        self.out
-            .run()
-            .args(args.iter().copied())
-            .urls(urls)
-            .expect_exit(code)
+        let urls = PATHS.map(|path| format!("{}{path}", self.server.uri()));
+        go(self.out.run().args(args.iter().copied()).urls(urls), code)
     }
 }
 
-#[test]
-fn what_has_changed_is_told_and_what_has_not_is_kept() {
-    let site = site();
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_changed_is_told_and_what_has_not_is_kept() {
+    let site = site().await;
     let first = site.run(&["--refresh"]);
     assert_eq!(first.of("/tagged").change, Some(Change::New));
     assert_eq!(first.of("/late").change, None);
-    assert!(
-        first
-            .stderr
-            .contains("since the run before: 5 new, 0 changed, 0 unchanged, 0 gone"),
-        "{}",
-        first.stderr
-    );
+    insta::assert_snapshot!("summary_of_the_first_night", said(&first.stderr));
 
-    site.is_later.store(true, Ordering::SeqCst);
+    site.second_night().await;
     let second = site.run(&["--refresh"]);
     for (path, change, status, body) in [
         ("/tagged", Change::Unchanged, 304, "tagged"),
@@ -109,19 +117,13 @@ fn what_has_changed_is_told_and_what_has_not_is_kept() {
         b"gone",
         "its file is kept"
     );
-    assert!(
-        second
-            .stderr
-            .contains("since the run before: 1 new, 1 changed, 3 unchanged, 1 gone"),
-        "{}",
-        second.stderr
-    );
+    insta::assert_snapshot!("summary_of_the_second_night", said(&second.stderr));
     assert!(site.out.unfinished().is_empty());
 }
 
-#[test]
-fn a_304_need_not_repeat_what_has_not_changed() {
-    let site = site();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_304_need_not_repeat_what_has_not_changed() {
+    let site = site().await;
     let first = site.run(&["--refresh"]);
     for _ in 0..2 {
         let again = site.run(&["--refresh"]);
@@ -133,15 +135,15 @@ fn a_304_need_not_repeat_what_has_not_changed() {
     }
 }
 
-#[test]
-fn without_refresh_nobody_is_asked_and_what_is_not_there_is_fetched_whole() {
-    let site = site();
+#[tokio::test(flavor = "multi_thread")]
+async fn without_refresh_nobody_is_asked_and_what_is_not_there_is_fetched_whole() {
+    let site = site().await;
     let first = site.run(&[]);
     assert_eq!(first.of("/tagged").change, None);
-    let asked = site.server.requests().len();
+    let before = asked(&site.server).await.len();
     let second = site.run(&[]);
     assert_eq!(second.of("/tagged").outcome, OutcomeName::Skipped);
-    assert_eq!(site.server.requests().len(), asked + 1, "only /late");
+    assert_eq!(asked(&site.server).await[before..], ["/late"]);
 
     fs::remove_file(site.out.file(first.of("/tagged"))).unwrap();
     fs::write(site.out.file(first.of("/dated")), "of another length").unwrap();
@@ -152,9 +154,9 @@ fn without_refresh_nobody_is_asked_and_what_is_not_there_is_fetched_whole() {
     }
 }
 
-#[test]
-fn what_is_unchanged_is_not_written_again() {
-    let site = site();
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_unchanged_is_not_written_again() {
+    let site = site().await;
     let first = site.run(&["--refresh"]);
     let written = |done: &Done, path| {
         fs::metadata(site.out.file(done.of(path)))
@@ -170,13 +172,13 @@ fn what_is_unchanged_is_not_written_again() {
     );
 }
 
-#[test]
-fn a_page_that_was_gone_and_is_there_again_is_asked_for() {
-    let site = site();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_gone_and_is_there_again_is_asked_for() {
+    let site = site().await;
     site.run(&["--refresh"]);
-    site.is_later.store(true, Ordering::SeqCst);
+    site.second_night().await;
     site.run(&["--refresh"]);
-    site.is_later.store(false, Ordering::SeqCst);
+    site.first_night().await;
     // Not with --refresh: what failed last is fetched again.
     let done = site.run_to(0, &[]);
     assert_eq!(done.of("/gone").outcome, OutcomeName::Fetched);

@@ -1,13 +1,9 @@
 use fetchall::ErrorKind;
-use wiremock::matchers::{self, body_string, header, method};
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::matchers::{self, body_bytes, body_string, header, headers, method};
+use wiremock::{Mock, MockBuilder, MockServer, Request, ResponseTemplate};
 
-use crate::support::{Run, Server, path, response};
-
-/// The program runs beside the mock server's own thread.
-fn go(run: Run, code: i32) -> crate::support::Done {
-    tokio::task::block_in_place(|| run.expect_exit(code))
-}
+use crate::support::mock::{HeaderLine, Without, get, go, page, site, status};
+use crate::support::{Run, Server, Texts, response, same_everywhere};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn method_headers_agent_credentials_and_body_are_sent() {
@@ -53,11 +49,9 @@ async fn data_makes_a_post_of_a_form_and_can_come_from_a_file() {
     go(Run::new().args([&from_file, &server.uri()]), 0);
     go(Run::new().args(["-d@-", &server.uri()]).stdin("a=1\n"), 0);
     let done = go(Run::new().text().args(["-d@/nowhere", &server.uri()]), 2);
-    assert!(
-        done.stderr.contains("cannot read the body from @/nowhere"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("@/nowhere"), "{}", done.stderr);
+    let text = same_everywhere(&done.stderr);
+    insta::assert_snapshot!("body_that_cannot_be_read", text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,85 +69,93 @@ async fn head_reads_no_body() {
     );
 }
 
-#[test]
-fn compressed_bodies_are_asked_for_unless_told_not_to() {
-    let server = Server::http(|_| response("200 OK", &[], b"x"));
-    Run::new().arg(server.url("/")).expect_exit(0);
-    Run::new()
-        .args(["--no-compression", &server.url("/")])
-        .expect_exit(0);
-    Run::new()
-        .args(["-HAccept-Encoding: br", &server.url("/")])
-        .expect_exit(0);
-    let asked: Vec<_> = server
-        .requests()
-        .iter()
-        .map(|request| {
-            let line = request
-                .lines()
-                .find(|line| line.starts_with("accept-encoding: "))
-                .unwrap();
-            line.split_once(": ").unwrap().1.to_owned()
-        })
-        .collect();
-    assert_eq!(asked, ["gzip, br, zstd, deflate", "identity", "br"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_bodies_are_asked_for_unless_told_not_to() {
+    for (arg, asked) in [
+        ("-XGET", "gzip, br, zstd, deflate"),
+        ("--no-compression", "identity"),
+        ("-HAccept-Encoding: br", "br"),
+    ] {
+        let server = MockServer::start().await;
+        get("/")
+            .and(HeaderLine("accept-encoding", asked))
+            .respond_with(page("x"))
+            .expect(1)
+            .mount(&server)
+            .await;
+        go(Run::new().args([arg, &server.uri()]), 0);
+    }
 }
 
-#[test]
-fn every_coding_is_decoded() {
+#[tokio::test(flavor = "multi_thread")]
+async fn every_coding_is_decoded() {
     let plain = "fetchall ".repeat(1000);
-    let packed =
-        |coding: &str| std::fs::read(format!("fixtures/bodies/fetchall.{coding}")).unwrap();
-    let bodies = ["gzip", "br", "zstd", "deflate"].map(|coding| (coding, packed(coding)));
-    let server = Server::http(move |request| {
-        let name = path(request).trim_start_matches('/');
-        let (_, body) = bodies.iter().find(|(coding, _)| *coding == name).unwrap();
-        response("200 OK", &[&format!("Content-Encoding: {name}")], body)
-    });
     let names = ["gzip", "br", "zstd", "deflate"];
-    let done = Run::new()
-        .arg("--body")
-        .urls(names.map(|name| server.url(&format!("/{name}"))))
-        .expect_exit(0);
+    let server = MockServer::start().await;
+    for name in names {
+        let packed = std::fs::read(format!("fixtures/bodies/fetchall.{name}")).unwrap();
+        get(&format!("/{name}"))
+            .respond_with(page(packed).insert_header("content-encoding", name))
+            .expect(1)
+            .mount(&server)
+            .await;
+    }
+    let urls = names.map(|name| format!("{}/{name}", server.uri()));
+    let done = go(Run::new().arg("--body").urls(urls), 0);
     for record in &done.records {
         assert!(record.body.as_deref() == Some(&plain), "{}", record.url);
         assert_eq!(record.bytes, Some(9000));
     }
 }
 
-#[test]
-fn redirects_are_followed_and_counted() {
-    let server = Server::http(|request| match request.split(' ').nth(1).unwrap() {
-        "/start" => response("301 Moved Permanently", &["Location: /middle"], b""),
-        "/middle" => response("302 Found", &["Location: end#top"], b""),
-        _ => response("200 OK", &[], b"end"),
-    });
-    let done = Run::new().arg(server.url("/start")).expect_exit(0);
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_are_followed_and_counted() {
+    let server = MockServer::start().await;
+    let url = |path: &str| format!("{}{path}", server.uri());
+    get("/start")
+        .respond_with(status(301).insert_header("location", "/middle"))
+        .expect(2)
+        .mount(&server)
+        .await;
+    get("/middle")
+        .respond_with(status(302).insert_header("location", "end#top"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    get("/end")
+        .respond_with(page("end"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let done = go(Run::new().arg(url("/start")), 0);
     let record = done.record();
     assert_eq!(
         (record.attempts, record.redirects, record.status),
         (3, 2, Some(200))
     );
-    assert_eq!(record.final_url, Some(server.url("/end")));
-    let done = Run::new()
-        .args(["--max-redirects=0", &server.url("/start")])
-        .expect_exit(1);
-    assert_eq!(done.failure(), (ErrorKind::Redirect, 1));
+    assert_eq!(record.final_url, Some(url("/end")));
+    let run = Run::new().args(["--max-redirects=0", &url("/start")]);
+    assert_eq!(go(run, 1).failure(), (ErrorKind::Redirect, 1));
 }
 
-#[test]
-fn resolve_beats_the_name_system() {
-    let server = Server::http(|_| response("200 OK", &[], b""));
-    let port = server.addr.port();
-    let rule = format!("--resolve=no-such-name.invalid:{port}:127.0.0.1");
-    Run::new()
-        .args([&rule, &format!("http://no-such-name.invalid:{port}/")])
-        .expect_exit(0);
-    let any = format!("--resolve=*:{port}:127.0.0.1");
-    Run::new()
-        .args([&any, &format!("http://any.invalid:{port}/")])
-        .expect_exit(0);
-    assert!(server.requests()[1].contains(&format!("host: any.invalid:{port}")));
+#[tokio::test(flavor = "multi_thread")]
+async fn resolve_beats_the_name_system() {
+    let server = MockServer::start().await;
+    let port = server.address().port();
+    for (rule, name) in [
+        ("no-such-name.invalid", "no-such-name.invalid"),
+        ("*", "any.invalid"),
+    ] {
+        get("/")
+            .and(header("host", format!("{name}:{port}")))
+            .respond_with(status(200))
+            .expect(1)
+            .mount(&server)
+            .await;
+        let rule = format!("--resolve={rule}:{port}:127.0.0.1");
+        let url = format!("http://{name}:{port}/");
+        go(Run::new().args([rule, url]), 0);
+    }
 }
 
 #[test]
@@ -222,11 +224,48 @@ fn lines<const N: usize>(lines: [String; N]) -> Run {
         .stdin(lines.join("\n"))
 }
 
-#[test]
-fn a_line_can_have_a_request_of_its_own() {
-    let server = Server::http(|_| response("200 OK", &[], b"x"));
-    let line = |path: &str, more: &str| format!("{{\"url\":\"{}\"{more}}}", server.url(path));
-    let done = lines([
+/// A request for this, with nothing else for an answer than 200.
+async fn expect_one(server: &MockServer, request: MockBuilder) {
+    let request = request.respond_with(page("x")).expect(1);
+    request.mount(server).await;
+}
+
+fn sent(verb: &str, path: &str) -> MockBuilder {
+    Mock::given(method(verb)).and(matchers::path(path))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_can_have_a_request_of_its_own() {
+    let server = MockServer::start().await;
+    let uri = server.uri();
+    let line = |path: &str, more: &str| format!("{{\"url\":\"{uri}{path}\"{more}}}");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let own = ("authorization", "Basic bWU6c2VjcmV0");
+    for request in [
+        sent("GET", "/plain")
+            .and(HeaderLine("x-one", "run"))
+            .and(HeaderLine("x-two", "run"))
+            .and(HeaderLine(own.0, own.1)),
+        sent("DELETE", "/method"),
+        sent("POST", "/body")
+            .and(HeaderLine(form.0, form.1))
+            .and(HeaderLine("x-one", "run"))
+            .and(body_string("a=ü")),
+        sent("PUT", "/typed")
+            .and(HeaderLine("content-type", "application/json"))
+            .and(body_string("{}")),
+        sent("GET", "/headers")
+            .and(headers("x-one", vec!["a", "b"]))
+            .and(HeaderLine("x-two", "run"))
+            .and(HeaderLine("authorization", "Bearer t"))
+            .and(HeaderLine("user-agent", "me")),
+        sent("POST", "/bytes")
+            .and(HeaderLine("content-length", "2"))
+            .and(body_bytes(b"\0\x01")),
+    ] {
+        expect_one(&server, request).await;
+    }
+    let run = lines([
         line("/plain", ""),
         line("/method", r#","method":"delete""#),
         line("/body", r#","body":"a=ü""#),
@@ -240,50 +279,8 @@ fn a_line_can_have_a_request_of_its_own() {
         ),
         line("/bytes", r#","body_base64":"AAE=""#),
     ])
-    .args(["-HX-One: run", "-HX-Two: run", "-ume:secret"])
-    .expect_exit(0);
-    let requests = server.requests();
-    let of = |path: &str| {
-        let request = requests.iter().find(|request| request.contains(path));
-        request.unwrap().to_owned()
-    };
-    let has = |path: &str, parts: &[&str]| {
-        let request = of(path);
-        for part in parts {
-            assert!(request.contains(part), "{part} in {request}");
-        }
-    };
-    has(
-        "/plain",
-        &[
-            "GET ",
-            "x-one: run\r\n",
-            "x-two: run\r\n",
-            "authorization: Basic ",
-        ],
-    );
-    has("/method", &["DELETE "]);
-    let form = "content-type: application/x-www-form-urlencoded\r\n";
-    has("/body", &["POST ", form, "\r\n\r\na=ü", "x-one: run\r\n"]);
-    has(
-        "/typed",
-        &["PUT ", "content-type: application/json\r\n", "\r\n\r\n{}"],
-    );
-    has(
-        "/headers",
-        &[
-            "GET ",
-            "x-one: a\r\nx-one: b\r\n",
-            "x-two: run",
-            "authorization: Bearer t\r\n",
-            "user-agent: me\r\n",
-        ],
-    );
-    assert!(!of("/headers").contains("x-one: run") && !of("/headers").contains("Basic"));
-    has(
-        "/bytes",
-        &["POST ", "content-length: 2\r\n", "\r\n\r\n\0\u{1}"],
-    );
+    .args(["-HX-One: run", "-HX-Two: run", "-ume:secret"]);
+    let done = go(run, 0);
 
     assert_eq!(done.of("/plain").request, None);
     let digests: std::collections::BTreeSet<_> = done
@@ -294,105 +291,83 @@ fn a_line_can_have_a_request_of_its_own() {
     assert_eq!(digests.len(), 5, "each told apart: {}", done.stdout);
 }
 
-#[test]
-fn the_body_of_a_line_replaces_that_of_the_run() {
-    let server = Server::http(|_| response("200 OK", &[], b"x"));
-    let line = |path: &str, more: &str| format!("{{\"url\":\"{}\"{more}}}", server.url(path));
-    lines([
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_line_replaces_that_of_the_run() {
+    let server = MockServer::start().await;
+    let uri = server.uri();
+    let line = |path: &str, more: &str| format!("{{\"url\":\"{uri}{path}\"{more}}}");
+    let typed = |request: MockBuilder| request.and(HeaderLine("content-type", "text/x"));
+    for request in [
+        typed(sent("PUT", "/run")).and(body_string("run")),
+        typed(sent("PUT", "/own")).and(body_string("own")),
+        sent("GET", "/get")
+            .and(Without("content-type"))
+            .and(body_string("")),
+        typed(sent("PATCH", "/patch")).and(body_string("run")),
+    ] {
+        expect_one(&server, request).await;
+    }
+    let run = lines([
         line("/run", ""),
         line("/own", r#","body":"own""#),
         line("/get", r#","method":"GET""#),
         line("/patch", r#","method":"PATCH""#),
-    ])
-    .args(["-XPUT", "-drun", "-HContent-Type: text/x"])
-    .expect_exit(0);
-    let requests = server.requests();
-    let has = |start: &str, end: &str, typed: bool| {
-        let request = requests
-            .iter()
-            .find(|request| request.starts_with(start))
-            .unwrap();
-        assert!(request.ends_with(&format!("\r\n\r\n{end}")), "{request}");
-        assert_eq!(
-            request.contains("content-type: text/x\r\n"),
-            typed,
-            "{request}"
-        );
-    };
-    has("PUT /run", "run", true);
-    has("PUT /own", "own", true);
-    has("GET /get", "", false);
-    has("PATCH /patch", "run", true);
+    ]);
+    go(run.args(["-XPUT", "-drun", "-HContent-Type: text/x"]), 0);
 }
 
 const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
-#[test]
-fn a_body_is_checked_against_what_its_line_expects() {
-    let server = Server::http(|request| {
-        if request.contains("/packed") {
-            let body = std::fs::read("fixtures/bodies/fetchall.gzip").unwrap();
-            return response("200 OK", &["Content-Encoding: gzip"], &body);
-        }
-        if request.contains("/chunked") {
-            let mut wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-            wire.extend_from_slice(b"5\r\nhello\r\n0\r\n\r\n");
-            return wire;
-        }
-        if request.starts_with("HEAD") {
-            return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec();
-        }
-        response("200 OK", &[], b"hello")
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_checked_against_what_its_line_expects() {
+    // Without a length, which a mock server always gives.
+    let chunked = Server::http(|_| {
+        let mut wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        wire.extend_from_slice(b"5\r\nhello\r\n0\r\n\r\n");
+        wire
     });
-    let check = |path: &str, more: &str| {
-        let line = format!("{{\"url\":\"{}\",{more}}}", server.url(path));
-        lines([line]).arg("--retry-delay=1ms").go()
+    let server = MockServer::start().await;
+    let packed = std::fs::read("fixtures/bodies/fetchall.gzip").unwrap();
+    get("/packed")
+        .respond_with(page(packed).insert_header("content-encoding", "gzip"))
+        .mount(&server)
+        .await;
+    for verb in ["GET", "HEAD"] {
+        let hello = sent(verb, "/").respond_with(page("hello"));
+        hello.mount(&server).await;
+    }
+    let check = |path: &str, more: &str, code: i32| {
+        let url = match path {
+            "/chunked" => chunked.url(path),
+            _ => format!("{}{path}", server.uri()),
+        };
+        let line = format!("{{\"url\":\"{url}\",{more}}}");
+        go(lines([line]).arg("--retry-delay=1ms"), code)
     };
     let right = format!(r#""size":5,"sha256":"{HELLO}""#);
-    let record = check("/", &right).record().clone();
-    assert_eq!(
-        (record.ok, record.sha256.unwrap().to_string().as_str()),
-        (true, HELLO)
-    );
-    assert!(
-        check("/packed", r#""size":9000"#).record().ok,
-        "the decoded one counts"
-    );
-    assert!(check("/chunked", &right).record().ok);
-    assert!(
-        check("/", r#""size":7,"method":"HEAD""#).record().ok,
-        "no body, no check"
-    );
+    let record = check("/", &right, 0).record().clone();
+    assert_eq!(record.sha256.unwrap().to_string(), HELLO);
+    // The decoded one counts; and where there is no body, there is no check.
+    check("/packed", r#""size":9000"#, 0);
+    check("/chunked", &right, 0);
+    check("/", r#""size":7,"method":"HEAD""#, 0);
 
+    let mut texts = Texts::new();
     let other = HELLO.replace('2', "3");
-    for (path, more, message) in [
-        (
-            "/",
-            r#""size":7"#.to_owned(),
-            "wrong content: 5 bytes, expected 7".to_owned(),
-        ),
-        (
-            "/chunked",
-            r#""size":7"#.to_owned(),
-            "wrong content: 5 bytes, expected 7".to_owned(),
-        ),
-        (
-            "/chunked",
-            r#""size":4"#.to_owned(),
-            "wrong content: at least 5 bytes, expected 4".to_owned(),
-        ),
-        (
-            "/",
-            format!(r#""sha256":"{other}""#),
-            format!("wrong content: sha256 is {HELLO}, expected {other}"),
-        ),
+    texts.hide(HELLO, "SHA256 of hello");
+    texts.hide(&other, "another SHA256");
+    for (path, more) in [
+        ("/", r#""size":7"#.to_owned()),
+        ("/chunked", r#""size":7"#.to_owned()),
+        ("/chunked", r#""size":4"#.to_owned()),
+        ("/", format!(r#""sha256":"{other}""#)),
     ] {
-        let done = check(path, &more);
-        assert_eq!(done.code, Some(1));
+        let done = check(path, &more, 1);
         assert_eq!(done.failure(), (ErrorKind::Checksum, 2), "tried once more");
-        assert_eq!(done.message(), message);
         assert_eq!(done.record().sha256, None);
+        texts.add(format!("{path} {more}"), done.message());
     }
+    insta::assert_snapshot!("bodies_that_are_not_as_expected", texts);
 }
 
 #[test]
@@ -404,91 +379,99 @@ fn a_length_that_is_wrong_from_the_start_is_not_waited_for() {
     });
     let line = format!("{{\"url\":\"{}\",\"size\":5}}", server.url("/"));
     let done = lines([line]).arg("--retries=0").expect_exit(1);
-    assert_eq!(done.message(), "wrong content: 1000000 bytes, expected 5");
+    assert_eq!(done.failure(), (ErrorKind::Checksum, 1));
+    insta::assert_snapshot!("length_that_is_wrong_from_the_start", done.message());
 }
 
-#[test]
-fn every_body_is_hashed_when_asked_to() {
-    let server = Server::http(|_| response("200 OK", &[], b"hello"));
-    let done = Run::new()
-        .args(["--sha256", &server.url("/")])
-        .expect_exit(0);
+#[tokio::test(flavor = "multi_thread")]
+async fn every_body_is_hashed_when_asked_to() {
+    let server = site(vec![], page("hello")).await;
+    let done = go(Run::new().args(["--sha256", &server.uri()]), 0);
     assert_eq!(done.record().sha256.unwrap().to_string(), HELLO);
-    let done = Run::new().arg(server.url("/")).expect_exit(0);
+    let done = go(Run::new().arg(server.uri()), 0);
     assert_eq!(done.record().sha256, None);
 }
 
-#[test]
-fn a_line_may_ask_for_a_part() {
-    let server = Server::http(|_| {
-        response(
-            "206 Partial Content",
-            &["Content-Range: bytes 0-4/9"],
-            b"hello",
-        )
-    });
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_may_ask_for_a_part() {
+    let server = MockServer::start().await;
+    let part = status(206).insert_header("content-range", "bytes 0-4/9");
+    get("/")
+        .and(header("range", "bytes=0-4"))
+        .respond_with(part.set_body_string("hello"))
+        .expect(1)
+        .mount(&server)
+        .await;
     let line = format!(
         "{{\"url\":\"{}\",\"headers\":{{\"Range\":\"bytes=0-4\"}}}}",
-        server.url("/")
+        server.uri()
     );
-    assert_eq!(lines([line]).expect_exit(0).record().status, Some(206));
+    assert_eq!(go(lines([line]), 0).record().status, Some(206));
 }
 
 /// As in a list; any other method is told apart by its case.
-#[test]
-fn a_common_method_is_the_same_in_any_case() {
-    let server = Server::http(|request| {
-        let method = request.split(' ').next().unwrap();
-        response("200 OK", &[], method.as_bytes())
-    });
-    for (method, sent) in [
+#[tokio::test(flavor = "multi_thread")]
+async fn a_common_method_is_the_same_in_any_case() {
+    for (verb, sent) in [
         ("get", "GET"),
         ("Post", "POST"),
         ("delete", "DELETE"),
         ("purge", "purge"),
     ] {
-        let run = || Run::new().args(["--body", &server.url("/")]);
+        let server = MockServer::start().await;
+        // wiremock's own matcher of methods knows no case.
+        Mock::given(move |request: &Request| request.method.as_str() == sent)
+            .respond_with(status(200))
+            .expect(3)
+            .mount(&server)
+            .await;
+        let run = || Run::new().arg(server.uri());
         for run in [
-            run().args(["-X", method]),
-            run().env("FETCHALL_REQUEST", method),
-            run().settings(&format!("request = '{method}'")),
+            run().args(["-X", verb]),
+            run().env("FETCHALL_REQUEST", verb),
+            run().settings(&format!("request = '{verb}'")),
         ] {
-            assert_eq!(run.expect_exit(0).record().body.as_deref(), Some(sent));
+            go(run, 0);
         }
     }
 }
 
 /// They would say where the request ends, or begin a header that nobody asked for.
-#[test]
-fn headers_of_a_run_neither_frame_the_request_nor_hold_a_line_break() {
-    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_a_run_neither_frame_the_request_nor_hold_a_line_break() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(HeaderLine("content-length", "5"))
+        .and(body_string("12345"))
+        .respond_with(page("ok"))
+        .expect(12)
+        .mount(&server)
+        .await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("headers");
-    let run = || Run::new().args(["-d12345", &server.url("/")]);
-    for (header, told) in [
-        ("Content-Length: 3", "content-length can't be set"),
-        ("content-length:5", "content-length can't be set"),
-        (
-            "Transfer-Encoding: chunked",
-            "transfer-encoding can't be set",
-        ),
-        (
-            "TRANSFER-ENCODING: identity",
-            "transfer-encoding can't be set",
-        ),
-        ("X-A: 1\rX-B: 2", "holds a line break"),
-        ("X-A: 1\r\rX-B: 2", "holds a line break"),
+    let run = || Run::new().args(["-d12345", &server.uri()]);
+    let mut texts = Texts::new();
+    for header in [
+        "Content-Length: 3",
+        "content-length:5",
+        "Transfer-Encoding: chunked",
+        "TRANSFER-ENCODING: identity",
+        "X-A: 1\rX-B: 2",
+        "X-A: 1\r\rX-B: 2",
     ] {
         std::fs::write(&file, format!("X-First: 1\n{header}\n")).unwrap();
         let setting = format!("header = [{}]", serde_json::json!(header));
-        for run in [
-            run().args(["-H", header]),
-            run().arg(format!("-H@{}", file.display())),
-            run().env("FETCHALL_HEADER", format!("X-First: 1\n{header}")),
-            run().settings(&setting),
+        for (from, run) in [
+            ("-H", run().args(["-H", header])),
+            ("-H@", run().arg(format!("-H@{}", file.display()))),
+            (
+                "FETCHALL_HEADER",
+                run().env("FETCHALL_HEADER", format!("X-First: 1\n{header}")),
+            ),
+            ("settings", run().settings(&setting)),
         ] {
-            let done = run.expect_exit(2);
-            assert!(done.stderr.contains(told), "{header:?}: {}", done.stderr);
+            let done = go(run, 2);
+            texts.add(format!("{from} {header:?}"), &done.stderr);
         }
     }
     // In a file, and in a variable, a line end ends a header.
@@ -501,29 +484,19 @@ fn headers_of_a_run_neither_frame_the_request_nor_hold_a_line_break() {
         "X-A: 1\r",
     ] {
         let setting = format!("header = {}", serde_json::json!(header));
-        for run in [run().args(["-H", header]), run().settings(&setting)] {
-            let done = run.expect_exit(2);
-            assert!(
-                done.stderr.contains("holds a line break"),
-                "{header:?}: {}",
-                done.stderr
-            );
+        for (from, run) in [
+            ("-H", run().args(["-H", header])),
+            ("settings", run().settings(&setting)),
+        ] {
+            let done = go(run, 2);
+            texts.add(format!("{from} {header:?}"), &done.stderr);
         }
         std::fs::write(&file, header).unwrap();
-        run().arg(format!("-H@{}", file.display())).expect_exit(0);
-        run().env("FETCHALL_HEADER", header).expect_exit(0);
+        go(run().arg(format!("-H@{}", file.display())), 0);
+        go(run().env("FETCHALL_HEADER", header), 0);
     }
-    let done = run().args(["-A", "a\r\nX-B: 2"]).expect_exit(2);
-    assert!(
-        done.stderr.contains("such as a line break"),
-        "{}",
-        done.stderr
-    );
-    let sent = server.requests();
-    assert_eq!(sent.len(), 12);
-    assert!(
-        sent.iter()
-            .all(|request| request.contains("content-length: 5\r\n")),
-        "{sent:?}"
-    );
+    let agent = "a\r\nX-B: 2";
+    let done = go(run().args(["-A", agent]), 2);
+    texts.add(format!("-A {agent:?}"), &done.stderr);
+    insta::assert_snapshot!("headers_that_cannot_be_sent", texts);
 }

@@ -136,7 +136,7 @@ async fn a_server_that_requires_http1_gets_it_and_keeps_it() {
     let run = Run::new().args([&cacert, "--http2-prior-knowledge", &url]);
     let done = tokio::task::block_in_place(|| run.expect_exit(1));
     assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
-    assert!(done.message().contains("HTTP/1.1"), "{}", done.message());
+    insta::assert_snapshot!("only_http_1_1_is_accepted", done.message());
 }
 
 #[test]

@@ -1,123 +1,93 @@
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetchall::ErrorKind;
-use wiremock::matchers::any;
+use wiremock::matchers::{any, body_string, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, http2, literal};
-use crate::support::{Done, Out, Run, Server, response};
+use crate::support::mock::{go, site, status};
+use crate::support::{Out, Run, Server, Texts, said};
 
-/// Answers `first` to the first `n` requests, and 200 after that.
-fn after(n: usize, first: &'static str, headers: &'static [&'static str]) -> Server {
-    let seen = AtomicUsize::new(0);
-    Server::http(move |_| {
-        if seen.fetch_add(1, SeqCst) < n {
-            response(first, headers, b"not now")
-        } else {
-            response("200 OK", &[], b"ok")
-        }
-    })
-}
-
-#[test]
-fn what_passes_is_tried_again_and_what_is_final_is_not() {
-    for (status, attempts) in [
-        ("503 Busy", 3),
-        ("500 Oops", 3),
-        ("408 Late", 3),
-        ("404 Gone", 1),
-        ("501 No", 1),
-        ("999 Odd", 1),
-    ] {
-        let server = after(9, status, &[]);
-        let done = Run::new()
-            .args(["--retries=2", &server.url("/")])
-            .expect_exit(1);
-        assert_eq!(done.failure(), (ErrorKind::Status, attempts), "{status}");
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_is_tried_again_and_what_is_final_is_not() {
+    for (code, attempts) in [(503, 3), (500, 3), (408, 3), (404, 1), (501, 1), (999, 1)] {
+        let server = MockServer::start().await;
+        Mock::given(any())
+            .respond_with(status(code))
+            .expect(u64::from(attempts))
+            .mount(&server)
+            .await;
+        let done = go(Run::new().args(["--retries=2", &server.uri()]), 1);
+        assert_eq!(done.failure(), (ErrorKind::Status, attempts), "{code}");
     }
-    let server = after(2, "503 Busy", &[]);
-    let done = Run::new().arg(server.url("/")).expect_exit(0);
+    let server = site(vec![status(503); 2], status(200)).await;
+    let done = go(Run::new().arg(server.uri()), 0);
     assert_eq!(done.record().attempts, 3);
     assert!(done.record().total_ms.is_some());
-    assert!(done.stderr.contains("2 retries"), "{}", done.stderr);
+    insta::assert_snapshot!("summary_with_retries", said(&done.stderr));
 }
 
-#[test]
-fn a_post_is_tried_again_only_when_it_is_safe() {
-    let server = after(1, "503 Busy", &[]);
-    assert_eq!(
-        Run::new()
-            .args(["-dx", &server.url("/")])
-            .expect_exit(1)
-            .failure()
-            .1,
-        1
-    );
-    let server = after(1, "503 Busy", &["Retry-After: 0"]);
-    assert_eq!(
-        Run::new()
-            .args(["-dx", &server.url("/")])
-            .expect_exit(0)
-            .record()
-            .attempts,
-        2
-    );
-}
-
-#[test]
-fn retry_after_is_waited_for_and_uses_up_no_retry() {
-    for header in [
-        &["Retry-After: 1"],
-        &["Retry-After: Sun, 06 Nov 1994 08:49:37 GMT"],
-    ] {
-        let server = after(3, "429 Slow Down", header);
-        let start = Instant::now();
-        let done = Run::new()
-            .args(["--retries=1", &server.url("/")])
-            .expect_exit(0);
-        assert_eq!(done.record().attempts, 4);
-        if header[0] == "Retry-After: 1" {
-            assert!(
-                start.elapsed() >= Duration::from_secs(3),
-                "each wait is kept"
-            );
-        }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_is_tried_again_only_when_it_is_safe() {
+    for (busy, code, attempts) in [(status(503), 1, 1), (later(503, "0"), 0, 2)] {
+        let server = MockServer::start().await;
+        let post = || Mock::given(method("POST")).and(body_string("x"));
+        post()
+            .respond_with(busy)
+            .up_to_n_times(1)
+            .expect(1)
+            .mount(&server)
+            .await;
+        post()
+            .respond_with(status(200))
+            .expect(u64::from(attempts - 1))
+            .mount(&server)
+            .await;
+        let done = go(Run::new().args(["-dx", &server.uri()]), code);
+        assert_eq!(done.record().attempts, attempts);
     }
 }
 
-#[test]
-fn a_wait_beyond_its_bounds_fails_at_once_and_says_so() {
-    let server = after(9, "503 Busy", &["Retry-After: 100"]);
-    let done = Run::new()
-        .args(["--retry-after-max=30s", &server.url("/")])
-        .expect_exit(1);
-    assert_eq!(done.failure(), (ErrorKind::Status, 1));
-    assert!(
-        done.message().contains("longer than --retry-after-max 30s"),
-        "{}",
-        done.message()
-    );
-    let done = Run::new()
-        .args(["--max-wait=30s", &server.url("/")])
-        .expect_exit(1);
-    assert!(
-        done.message().contains("longer than --max-wait 30s"),
-        "{}",
-        done.message()
-    );
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_waited_for_and_uses_up_no_retry() {
+    for (wait, least) in [("1", 3), ("Sun, 06 Nov 1994 08:49:37 GMT", 0)] {
+        let server = site(vec![later(429, wait); 3], status(200)).await;
+        let done = go(Run::new().args(["--retries=1", &server.uri()]), 0);
+        assert_eq!(done.record().attempts, 4);
+        assert!(done.took >= Duration::from_secs(least), "each wait is kept");
+    }
 }
 
-#[test]
-fn a_host_that_waits_costs_the_others_nothing() {
-    let limited = after(1, "429 Slow Down", &["Retry-After: 2"]);
-    let quick = Server::http(|_| response("200 OK", &[], b"ok"));
-    let mut urls = vec![limited.url("/0"), limited.url("/1")];
-    urls.extend((0..50).map(|n| quick.url(&format!("/{n}"))));
-    let done = Run::new()
-        .args(["-j1", "--per-host=1"])
-        .urls(&urls)
-        .expect_exit(0);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_beyond_its_bounds_fails_at_once_and_says_so() {
+    let server = MockServer::start().await;
+    Mock::given(any())
+        .respond_with(later(503, "100"))
+        .expect(2)
+        .mount(&server)
+        .await;
+    let mut texts = Texts::new();
+    for bound in ["--retry-after-max=30s", "--max-wait=30s"] {
+        let done = go(Run::new().args([bound, &server.uri()]), 1);
+        assert_eq!(done.failure(), (ErrorKind::Status, 1));
+        let (flag, _) = bound.split_once('=').unwrap();
+        assert!(done.message().contains(flag), "{}", done.message());
+        texts.add(bound, done.message());
+    }
+    insta::assert_snapshot!("waits_beyond_their_bounds", texts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_waits_costs_the_others_nothing() {
+    let limited = site(vec![later(429, "2")], status(200)).await;
+    let quick = site(vec![], status(200)).await;
+    let mut urls = vec![
+        format!("{}/0", limited.uri()),
+        format!("{}/1", limited.uri()),
+    ];
+    urls.extend((0..50).map(|n| format!("{}/{n}", quick.uri())));
+    let run = Run::new().args(["-j1", "--per-host=1"]).urls(&urls);
+    let done = go(run, 0);
     let last: Vec<_> = done
         .records
         .iter()
@@ -131,31 +101,8 @@ fn a_host_that_waits_costs_the_others_nothing() {
     );
 }
 
-/// Answers the first requests with these, one after the other, and all others with `last`.
-async fn site(first: Vec<ResponseTemplate>, last: ResponseTemplate) -> MockServer {
-    let server = MockServer::start().await;
-    for answer in first {
-        Mock::given(any())
-            .respond_with(answer)
-            .up_to_n_times(1)
-            .mount(&server)
-            .await;
-    }
-    Mock::given(any()).respond_with(last).mount(&server).await;
-    server
-}
-
-fn status(code: u16) -> ResponseTemplate {
-    ResponseTemplate::new(code)
-}
-
 fn later(code: u16, wait: &str) -> ResponseTemplate {
     status(code).insert_header("retry-after", wait)
-}
-
-/// The program runs beside the mock server's own thread.
-fn go(run: Run, code: i32) -> Done {
-    tokio::task::block_in_place(|| run.expect_exit(code))
 }
 
 async fn methods(server: &MockServer) -> Vec<String> {
@@ -201,31 +148,21 @@ async fn a_202_that_says_when_is_no_body_to_save() {
     assert_eq!((record.status, record.attempts), (Some(200), 3));
     assert_eq!(out.body(record), b"a,b\n1,2\n");
     assert_eq!(out.journal().len(), 1);
-    assert!(!done.stderr.contains("retr"), "no retry: {}", done.stderr);
+    insta::assert_snapshot!("summary_without_retries", said(&done.stderr));
 
     // It never comes: no file, and the next run asks again.
     let server = site(vec![], still).await;
     let out = Out::new();
-    for (args, told) in [
-        ("--max-wait=300ms", "still being made; waiting 200ms more"),
-        ("--retries=0", "and --retries 0 sends one request"),
-        (
-            "--retry-after-max=100ms",
-            "longer than --retry-after-max 100ms",
-        ),
-    ] {
+    let mut texts = Texts::new();
+    for args in ["--max-wait=300ms", "--retries=0", "--retry-after-max=100ms"] {
         let done = go(out.run().args([args, &server.uri()]), 1);
         let record = done.record();
         assert_eq!(record.status, Some(202));
         assert!(record.error.as_ref().unwrap().transient);
-        assert!(
-            done.message().starts_with("202 Accepted; "),
-            "{}",
-            done.message()
-        );
-        assert!(done.message().contains(told), "{}", done.message());
+        texts.add(args, done.message());
         assert_eq!((&record.file, record.bytes), (&None, None));
     }
+    insta::assert_snapshot!("accepted_and_still_being_made", texts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,20 +330,18 @@ async fn a_list_is_an_option_like_any_other_and_shows_where_it_is_wrong() {
     let lists = go(run().args(["--retry-on=404", "--retry-on=tls,!500"]), 1);
     assert_eq!(lists.record().attempts, 2, "several lists are one");
 
-    let done = go(run().text().arg("--retry-on=404,tsl,!500"), 2);
-    assert!(
-        done.stderr
-            .contains("--retry-on: unknown kind tsl; did you mean tls?\n  404,tsl,!500\n      ^^^"),
-        "{}",
-        done.stderr
-    );
-    let done = go(run().text().env("FETCHALL_RETRY_ON", "save"), 2);
-    assert!(done.stderr.contains("FETCHALL_RETRY_ON"), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("save is never retried"),
-        "{}",
-        done.stderr
-    );
-    let done = go(run().text().settings("json = true\nretry-on = '2xx'\n"), 2);
-    assert!(done.stderr.contains("settings.toml:2"), "{}", done.stderr);
+    let mut texts = Texts::new();
+    for (run, named) in [
+        (run().arg("--retry-on=404,tsl,!500"), "--retry-on"),
+        (run().env("FETCHALL_RETRY_ON", "save"), "FETCHALL_RETRY_ON"),
+        (
+            run().settings("json = true\nretry-on = '2xx'\n"),
+            "settings.toml:2",
+        ),
+    ] {
+        let done = go(run.text(), 2);
+        assert!(done.stderr.contains(named), "{}", done.stderr);
+        texts.add(named, &done.stderr);
+    }
+    insta::assert_snapshot!("lists_that_are_wrong", texts);
 }

@@ -1,13 +1,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fetchall::OutcomeName;
 
-use crate::support::{Out, Run, Server, binary, pages, path, peak, response};
+use wiremock::MockServer;
+
+use crate::support::mock::{get, go, page, site, status};
+use crate::support::{Out, Run, Server, Texts, binary, pages, path, peak, response, said};
 
 #[test]
 fn each_body_is_in_the_file_of_its_record_and_each_record_in_the_journal() {
@@ -38,14 +39,18 @@ fn each_body_is_in_the_file_of_its_record_and_each_record_in_the_journal() {
     }
 }
 
-#[test]
-fn a_body_of_no_bytes_is_a_file_of_none() {
-    let server = Server::http(|_| response("204 No Content", &[], b""));
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_no_bytes_is_a_file_of_none() {
+    let server = MockServer::start().await;
+    get("/empty")
+        .respond_with(status(204))
+        .expect(1)
+        .mount(&server)
+        .await;
     let out = Out::new();
-    let done = out.run().arg(server.url("/empty")).expect_exit(0);
-    assert_eq!(out.body(done.record()), b"");
-    let again = out.run().arg(server.url("/empty")).expect_exit(0);
-    assert_eq!(again.record().outcome, OutcomeName::Skipped);
+    let run = || out.run().arg(format!("{}/empty", server.uri()));
+    assert_eq!(out.body(go(run(), 0).record()), b"");
+    assert_eq!(go(run(), 0).record().outcome, OutcomeName::Skipped);
 }
 
 #[test]
@@ -78,74 +83,64 @@ fn equal_lines_share_the_file_and_each_has_its_record() {
     );
 }
 
-#[test]
-fn the_same_command_again_fetches_what_is_missing_and_says_so() {
-    let server = pages();
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_command_again_fetches_what_is_missing_and_says_so() {
+    let server = MockServer::start().await;
+    // The third run misses two files.
+    for (path, answer, sent) in [
+        ("/a", page("/a"), 2),
+        ("/b", page("/b"), 2),
+        ("/c", page("/c"), 1),
+        ("/missing", status(404), 3),
+    ] {
+        let mock = get(path).respond_with(answer).expect(sent);
+        mock.mount(&server).await;
+    }
     let out = Out::new();
     let run = || {
+        let paths = ["/a", "/b", "/c", "/missing"];
         out.run()
-            .urls(["/a", "/b", "/c", "/missing"].map(|path| server.url(path)))
+            .urls(paths.map(|path| format!("{}{path}", server.uri())))
     };
-    let first = run().expect_exit(1);
-    assert!(!first.stderr.contains("continuing"), "{}", first.stderr);
+    let mut texts = Texts::new();
+    let first = go(run(), 1);
+    texts.add("the first run", &said(&first.stderr));
     let journal = out.journal();
 
-    let second = run().expect_exit(1);
-    assert!(
-        second.stderr.contains("continuing: 3 of 4 already done"),
-        "{}",
-        second.stderr
-    );
-    assert!(
-        second
-            .stderr
-            .contains("4 URLs: 0 fetched, 1 failed, 3 skipped"),
-        "{}",
-        second.stderr
-    );
+    let second = go(run(), 1);
+    assert_eq!(second.skipped(), 3);
+    texts.add("all but one are there", &said(&second.stderr));
     let (before, now) = (first.of("/a"), second.of("/a"));
     assert_eq!((now.ok, now.outcome), (true, OutcomeName::Skipped));
     assert_eq!(
         (&now.file, now.bytes, now.attempts),
         (&before.file, before.bytes, 0)
     );
-    assert_eq!(server.asked(), ["/a", "/b", "/c", "/missing", "/missing"]);
+    assert_eq!(second.of("/missing").attempts, 1);
     let grown = out.journal();
     assert_eq!(grown[..journal.len()], journal);
     assert_eq!(grown[journal.len()..], [second.of("/missing").clone()]);
 
     fs::remove_file(out.file(first.of("/a"))).unwrap();
     fs::write(out.file(first.of("/b")), "longer than it was").unwrap();
-    let third = run().expect_exit(1);
-    assert!(
-        third.stderr.contains("continuing: 1 of 4 already done"),
-        "{}",
-        third.stderr
-    );
+    let third = go(run(), 1);
+    texts.add("one is there", &said(&third.stderr));
     for path in ["/a", "/b"] {
         assert_eq!(third.of(path).outcome, OutcomeName::Fetched);
         assert_eq!(out.body(third.of(path)), path.as_bytes());
     }
     assert_eq!(third.of("/c").outcome, OutcomeName::Skipped);
+    insta::assert_snapshot!("the_same_command_again", texts);
 }
 
-#[test]
-fn what_failed_is_fetched_once_it_is_there() {
-    let is_there = Arc::new(AtomicBool::new(false));
-    let server = Server::http({
-        let is_there = Arc::clone(&is_there);
-        move |_| match is_there.load(Ordering::SeqCst) {
-            true => response("200 OK", &[], b"here"),
-            false => response("404 Not Found", &[], b""),
-        }
-    });
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_fetched_once_it_is_there() {
+    let server = site(vec![status(404)], page("here")).await;
     let out = Out::new();
-    out.run().arg(server.url("/a")).expect_exit(1);
-    is_there.store(true, Ordering::SeqCst);
-    let done = out.run().arg(server.url("/a")).expect_exit(0);
-    assert_eq!(out.body(done.record()), b"here");
-    let again = out.run().arg(server.url("/a")).expect_exit(0);
-    assert_eq!(again.record().outcome, OutcomeName::Skipped);
+    let run = || out.run().arg(format!("{}/a", server.uri()));
+    go(run(), 1);
+    assert_eq!(out.body(go(run(), 0).record()), b"here");
+    assert_eq!(go(run(), 0).record().outcome, OutcomeName::Skipped);
 }
 
 #[test]
@@ -208,6 +203,8 @@ fn a_skipped_page_needs_no_server() {
 #[test]
 fn options_that_say_two_things_are_usage_errors() {
     let out = Out::new();
+    let mut texts = Texts::new();
+    texts.hide(out.path().display(), "DIR");
     for args in [
         ["--json", "--body"].as_slice(),
         &["-I"],
@@ -218,17 +215,15 @@ fn options_that_say_two_things_are_usage_errors() {
             .args(args.iter().copied())
             .args(["-o", out.path().to_str().unwrap(), "http://127.0.0.1:1/"])
             .expect_exit(2);
-        assert!(
-            done.stderr.contains("cannot be used with"),
-            "{}",
-            done.stderr
-        );
+        texts.add(format!("{} -o", args.join(" ")), &done.stderr);
     }
     let done = Run::new()
         .text()
         .args(["--refresh", "http://127.0.0.1:1/"])
         .expect_exit(2);
     assert!(done.stderr.contains("--output-dir"), "{}", done.stderr);
+    texts.add("--refresh", &done.stderr);
+    insta::assert_snapshot!("options_that_say_two_things", texts);
     assert!(!out.path().exists());
 }
 

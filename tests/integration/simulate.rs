@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use fetchall::{ErrorKind, Record};
 
-use crate::support::{Run, Server, response};
+use crate::support::{Run, Server, Texts, response};
 
 fn pages() -> Server {
     Server::http(|_| response("200 OK", &["Content-Type: text/plain"], &[b'x'; 2000]))
@@ -59,27 +59,11 @@ fn every_kind_comes_out_as_the_real_one_would() {
 
 #[test]
 fn the_messages_are_those_of_the_real_checks() {
-    assert_eq!(
-        rehearse("truncated").message(),
-        "the body was cut off: 1001 of 2000 bytes came"
-    );
-    assert_eq!(
-        rehearse("stalled").message(),
-        "the body stalled: 1001 bytes in 200ms (--stall-timeout)"
-    );
-    assert_eq!(
-        rehearse("timeout").message(),
-        "no response head within 200ms (--stall-timeout)"
-    );
-    assert_eq!(
-        rehearse("connect_timeout").message(),
-        "not connected within 200ms (--connect-timeout)"
-    );
-    assert!(
-        rehearse("tls")
-            .message()
-            .contains("the certificate has expired")
-    );
+    let mut texts = Texts::new();
+    for spec in ["truncated", "stalled", "timeout", "connect_timeout", "tls"] {
+        texts.add(spec, rehearse(spec).message());
+    }
+    insta::assert_snapshot!("messages_of_real_checks", texts);
 }
 
 #[test]
@@ -168,12 +152,7 @@ fn a_bad_spec_shows_where_and_what_would_be_right() {
         .arg("--simulate-failure=reset=10%,dsn=5%")
         .arg("http://a/")
         .expect_exit(2);
-    assert!(
-        done.stderr
-            .contains("did you mean dns?\n  reset=10%,dsn=5%\n            ^^^"),
-        "{}",
-        done.stderr
-    );
+    insta::assert_snapshot!("bad_spec", done.stderr);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, date_time_ymd};
 use rustls::server::ServerConfig;
 
 use super::{MEMORY, RETRIES, SLACK, STALL, tight};
-use crate::support::{Authority, Connection, Done, Server, TlsServer, self_signed};
+use crate::support::{Authority, Connection, Done, Server, Texts, TlsServer, self_signed};
 
 /// One https URL, trusting `authority`.
 fn fetch(url: &str, authority: &Authority, args: &[&str]) -> Done {
@@ -23,10 +23,10 @@ fn fetch(url: &str, authority: &Authority, args: &[&str]) -> Done {
 }
 
 /// It failed once, and says why.
-fn no_tls(done: &Done, what: &str, reason: &str) {
+fn no_tls(done: &Done, what: &str, texts: &mut Texts) {
     let message = done.message();
     assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{what}: {message}");
-    assert!(message.contains(reason), "{what}: {message}");
+    texts.add(what, message);
 }
 
 #[test]
@@ -40,42 +40,27 @@ fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
     };
     let other_host = authority.config("other.test", |_| {});
     let stranger = Authority::new().config("localhost", |_| {});
-    for (what, config, reason) in [
-        (
-            "expired",
-            authority.config("localhost", dated(2001, 2002)),
-            "the certificate has expired",
-        ),
+    let mut texts = Texts::new();
+    for (what, config) in [
+        ("expired", authority.config("localhost", dated(2001, 2002))),
         (
             "too early",
             authority.config("localhost", dated(4001, 4002)),
-            "not valid yet, if the clock",
         ),
-        ("wrong host", other_host, "for another host"),
-        (
-            "unknown authority",
-            stranger,
-            "not signed by an authority in it",
-        ),
-        (
-            "self-signed",
-            self_signed(false),
-            "none of those in the file",
-        ),
-        (
-            "self-signed, as an authority",
-            self_signed(true),
-            "none of those in the file",
-        ),
+        ("wrong host", other_host),
+        ("unknown authority", stranger),
+        ("self-signed", self_signed(false)),
+        ("self-signed, as an authority", self_signed(true)),
     ] {
         let server = TlsServer::start(config);
         let done = fetch(&server.url(), &authority, &[]);
-        no_tls(&done, what, reason);
+        no_tls(&done, what, &mut texts);
         assert!(server.requests().is_empty(), "{what}: a request was sent");
 
         let done = fetch(&server.url(), &authority, &["-k"]);
         assert_eq!(done.code, Some(0), "{what}, -k accepts it: {}", done.stdout);
     }
+    insta::assert_snapshot!("bad_certificates", texts);
 }
 
 /// Takes the first message of the client, or a part of it.
@@ -107,52 +92,33 @@ const HELLO_1_2_CBC: &[u8] = b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26\x03\x03\
 
 #[test]
 fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
-    for (what, bytes, reason) in [
+    let mut texts = Texts::new();
+    for (what, bytes) in [
         (
             "text",
             b"this is no TLS record at all, just text\r\n".as_slice(),
-            "is not TLS",
         ),
-        ("http", b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not TLS"),
-        ("TLS 1.1 only", HELLO_1_1, "no version of TLS that is safe"),
+        ("http", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        ("TLS 1.1 only", HELLO_1_1),
         (
             "an alert: protocol version",
             b"\x15\x03\x01\x00\x02\x02\x46",
-            "no version of TLS that is safe",
         ),
         (
             "an alert: handshake failure",
             b"\x15\x03\x03\x00\x02\x02\x28",
-            "no cipher suite or key-exchange group in common",
         ),
         (
             "an alert: a certificate of the client",
             b"\x15\x03\x03\x00\x02\x02\x74",
-            "wants to see a certificate of the client",
         ),
-        (
-            "an alert without a name",
-            b"\x15\x03\x03\x00\x02\x02\xfe",
-            "ended the connection (alert",
-        ),
-        (
-            "a cipher suite that was not offered",
-            HELLO_1_2_CBC,
-            "no cipher suite in common",
-        ),
-        (
-            "a record that is too large",
-            b"\x16\x03\x03\xff\xff",
-            "is not TLS",
-        ),
-        (
-            "an empty hello",
-            b"\x16\x03\x03\x00\x04\x02\x00\x00\x00",
-            "is not TLS",
-        ),
+        ("an alert without a name", b"\x15\x03\x03\x00\x02\x02\xfe"),
+        ("a cipher suite that was not offered", HELLO_1_2_CBC),
+        ("a record that is too large", b"\x16\x03\x03\xff\xff"),
+        ("an empty hello", b"\x16\x03\x03\x00\x04\x02\x00\x00\x00"),
     ] {
         let done = says(bytes);
-        no_tls(&done, what, reason);
+        no_tls(&done, what, &mut texts);
         // Neither of them would change anything.
         let message = done.message();
         assert!(
@@ -160,6 +126,7 @@ fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
             "{message}"
         );
     }
+    insta::assert_snapshot!("no_handshakes", texts);
 }
 
 #[test]

@@ -15,11 +15,8 @@ fn the_same_command_again_has_nothing_to_do() {
         let (pack, journal) = (packing.bytes(), std::fs::read(packing.journal()).unwrap());
         let asked = server.requests().len();
         let done = packing.run().urls(&urls).expect_exit(0);
-        assert!(
-            done.stderr.contains("continuing: 20 of 20 already done"),
-            "{}",
-            done.stderr
-        );
+        assert_eq!(done.skipped(), 20);
+        insta::assert_snapshot!("nothing_to_do", crate::support::said(&done.stderr));
         assert!(
             done.records
                 .iter()

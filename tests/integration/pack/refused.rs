@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::{NAMES, Packing, noise, pages, path_of, urls};
-use crate::support::{Run, Server, binary, closed_port, response};
+use crate::support::{Run, Server, Texts, binary, closed_port, response};
 
-/// It is left alone, and people are told why.
+/// It is left alone, and people are told why, in the words of this snapshot.
 fn refused(pack: &Path, args: &[&str], why: &str) {
     let url = format!("http://{}/", closed_port());
     let pack = pack.to_str().unwrap();
@@ -17,7 +17,10 @@ fn refused(pack: &Path, args: &[&str], why: &str) {
         .urls([url])
         .expect_exit(3);
     assert!(done.stderr.contains(pack), "{}", done.stderr);
-    assert!(done.stderr.contains(why), "{}", done.stderr);
+    let mut texts = Texts::new();
+    texts.hide(pack, "PACK");
+    texts.add(args.first().unwrap_or(&"--pack"), &done.stderr);
+    insta::assert_snapshot!(why, texts);
     assert_eq!(done.stdout, "");
 }
 
@@ -28,7 +31,7 @@ fn a_pack_without_its_journal() {
         let packing = Packing::of(name, &urls(&server, 3));
         fs::remove_file(packing.journal()).unwrap();
         let before = packing.bytes();
-        refused(&packing.path(), &[], "its journal does not know it");
+        refused(&packing.path(), &[], "not_known_to_its_journal");
         assert!(packing.bytes() == before);
         assert_eq!(packing.files(), [name], "no journal was begun");
     }
@@ -46,7 +49,7 @@ fn a_pack_with_the_journal_of_another() {
         let other = Packing::of(name, &[server.url("/short")]);
         fs::copy(other.journal(), packing.journal()).unwrap();
         let before = packing.bytes();
-        refused(&packing.path(), &[], "its journal does not know it");
+        refused(&packing.path(), &[], "not_known_to_its_journal");
         assert!(packing.bytes() == before);
     }
 }
@@ -56,12 +59,12 @@ fn a_file_of_somebody_else() {
     for name in NAMES {
         let packing = Packing::new(name);
         fs::write(packing.path(), "my notes").unwrap();
-        refused(&packing.path(), &[], "its journal does not know it");
+        refused(&packing.path(), &[], "not_known_to_its_journal");
         fs::write(packing.journal(), "").unwrap();
-        refused(&packing.path(), &[], "its journal does not know it");
+        refused(&packing.path(), &[], "not_known_to_its_journal");
         assert_eq!(packing.bytes(), b"my notes");
         fs::write(packing.journal(), "more notes").unwrap();
-        refused(&packing.path(), &[], "something else than records");
+        refused(&packing.path(), &[], "journal_of_something_else");
         assert_eq!(fs::read(packing.journal()).unwrap(), b"more notes");
         assert_eq!(packing.bytes(), b"my notes");
     }
@@ -74,7 +77,7 @@ fn a_pack_that_somebody_else_has_added_to() {
         let packing = Packing::of(name, &urls(&server, 3));
         let added = [&packing.bytes(), &b"more notes"[..]].concat();
         fs::write(packing.path(), &added).unwrap();
-        refused(&packing.path(), &[], "its journal does not know it");
+        refused(&packing.path(), &[], "not_known_to_its_journal");
         assert!(packing.bytes() == added);
     }
 }
@@ -83,11 +86,11 @@ fn a_pack_that_somebody_else_has_added_to() {
 fn a_folder_and_a_pipe() {
     let packing = Packing::new(NAMES[0]);
     fs::create_dir(packing.path()).unwrap();
-    refused(&packing.path(), &[], "no regular file");
+    refused(&packing.path(), &[], "no_regular_file");
     fs::remove_dir(packing.path()).unwrap();
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, packing.path(), fifo, 0o600.into(), 0).unwrap();
-    refused(&packing.path(), &[], "no regular file");
+    refused(&packing.path(), &[], "no_regular_file");
     assert_eq!(packing.files(), [NAMES[0]]);
 }
 
@@ -95,9 +98,9 @@ fn a_folder_and_a_pipe() {
 fn a_name_that_does_not_say_what_it_is() {
     for name in ["pages.zip", "pages", "pages.warc.zst"] {
         let packing = Packing::new(name);
-        refused(&packing.path(), &[], "ends in .warc or .warc.gz");
+        refused(&packing.path(), &[], "name_of_no_pack");
         fs::write(packing.path(), "mine").unwrap();
-        refused(&packing.path(), &[], "ends in .warc or .warc.gz");
+        refused(&packing.path(), &[], "name_of_no_pack");
         assert_eq!(packing.bytes(), b"mine");
         assert_eq!(packing.files(), [name]);
     }
@@ -106,7 +109,7 @@ fn a_name_that_does_not_say_what_it_is() {
 #[test]
 fn a_folder_that_is_not_there() {
     let packing = Packing::new("none/pages.warc");
-    refused(&packing.path(), &[], "No such file or directory");
+    refused(&packing.path(), &[], "no_folder");
 }
 
 /// A process that ends with the test.
@@ -136,9 +139,9 @@ fn a_pack_that_another_run_writes() {
     while server.requests().is_empty() {
         thread::sleep(Duration::from_millis(5));
     }
-    refused(&packing.path(), &[], "another fetchall is writing it");
+    refused(&packing.path(), &[], "journal_in_use");
     let other = packing.dir.path().join("other.jsonl");
     let other = ["--journal", other.to_str().unwrap()];
-    refused(&packing.path(), &other, "another run is writing to it");
+    refused(&packing.path(), &other, "pack_in_use");
     assert_eq!(packing.bytes(), b"");
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fetchall::{ErrorKind, Record};
+use fetchall::{ErrorKind, OutcomeName, Record};
 use tempfile::TempDir;
 
 use super::peak;
@@ -201,6 +201,12 @@ impl Done {
             .as_ref()
             .unwrap_or_else(|| panic!("{}", self.stdout));
         (error.kind, record.attempts)
+    }
+
+    /// How many were there already.
+    pub fn skipped(&self) -> usize {
+        let skipped = |record: &&Record| record.outcome == OutcomeName::Skipped;
+        self.records.iter().filter(skipped).count()
     }
 
     pub fn message(&self) -> &str {
