@@ -8,6 +8,7 @@ mod out;
 mod run;
 mod server;
 mod smtp;
+mod snapshots;
 mod terminal;
 mod tls;
 mod warc;
@@ -23,6 +24,7 @@ pub use server::{
     scripted, until,
 };
 pub use smtp::{MailServer, USER};
+pub use snapshots::{entry, placeholders};
 pub use terminal::Terminal;
 pub use tls::{Authority, TlsServer, VERSIONS, self_signed, self_signed_pem, showing};
 pub use warc::{Warc, WarcRecord};
