@@ -80,20 +80,19 @@ mod tests {
             let path = place.path().join(name);
             check_output_dir(&path).map_err(|error| error.to_string())
         };
-        for (name, told) in [
-            ("out.json", "--json > FILE"),
-            ("a.b.JSONL", "--json > FILE"),
-            ("out.csv", "--csv > FILE"),
-            ("page.html", "--report FILE"),
-            ("crawl.warc.gz", "--pack FILE"),
-            ("urls.txt", "--dry-run"),
-            ("x.tar.gz", "--dry-run"),
+        let mut page = Vec::new();
+        for name in [
+            "out.json",
+            "a.b.JSONL",
+            "out.csv",
+            "page.html",
+            "crawl.warc.gz",
+            "urls.txt",
+            "x.tar.gz",
         ] {
             let error = check(name).unwrap_err();
-            assert!(
-                error.contains(told) && error.contains(&format!("{name}/")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{name}/")), "{error}");
+            page.push(error.replace(place.path().to_str().unwrap(), "TMP"));
             assert_eq!(check(&format!("{name}/")), Ok(()));
         }
         for name in [
@@ -111,8 +110,10 @@ mod tests {
         assert_eq!(check("there.json"), Ok(()));
         std::fs::write(place.path().join("file"), "").unwrap();
         for name in ["file", "file/", "file/below"] {
-            assert!(check(name).unwrap_err().contains("a file stands"), "{name}");
+            let error = check(name).unwrap_err();
+            page.push(error.replace(place.path().to_str().unwrap(), "TMP"));
         }
+        insta::assert_snapshot!("called_like_a_file", page.join("\n"));
         assert!(check_output_dir(Path::new("-")).is_err());
         assert!(check_output_dir(Path::new("/dev/null")).is_err());
     }
