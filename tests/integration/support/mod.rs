@@ -24,7 +24,7 @@ pub use server::{
     scripted, until,
 };
 pub use smtp::{MailServer, USER};
-pub use snapshots::{entry, placeholders};
+pub use snapshots::{entry, placeholders, times};
 pub use terminal::Terminal;
 pub use tls::{Authority, TlsServer, VERSIONS, self_signed, self_signed_pem, showing};
 pub use warc::{Warc, WarcRecord};
