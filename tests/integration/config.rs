@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use crate::support::{Done, Run, Server, entry, header, placeholders, response};
 
@@ -454,15 +455,16 @@ fn no_secret_is_printed() {
     assert!(!done.stderr.contains(secret), "{}", done.stderr);
 }
 
-#[test]
-fn fetchall_user_beats_the_file_and_is_taken_as_it_is() {
-    let server = Server::http(|request| match header(request, "authorization") {
-        // me:@pass
-        Some("Basic bWU6QHBhc3M=") => response("200 OK", &[], b"ok"),
-        _ => response("401 Unauthorized", &[], b""),
-    });
+#[tokio::test(flavor = "multi_thread")]
+async fn fetchall_user_beats_the_file_and_is_taken_as_it_is() {
+    let server = MockServer::start().await;
+    Mock::given(matchers::basic_auth("me", "@pass"))
+        .respond_with(ResponseTemplate::new(200))
+        .expect(1)
+        .mount(&server)
+        .await;
     let run = || settings("user = 'other:word'").env("FETCHALL_USER", "me:@pass");
-    run().arg(server.url("/")).expect_exit(0);
+    tokio::task::block_in_place(|| run().arg(server.uri()).expect_exit(0));
     let done = run().arg("--print-config").expect_exit(0);
     assert_eq!(
         shown(&done, "user"),

@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use fetchall::ErrorKind;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use crate::support::{Run, Server, binary, entry, placeholders, response};
 
@@ -348,34 +349,27 @@ fn a_pipe_of_any_format_gives_its_records_as_it_goes() {
     }
 }
 
-#[test]
-fn records_can_be_fed_back() {
-    let server = Server::http(|request| {
-        let status = if request.contains("/down") {
-            "503 Service Unavailable"
-        } else {
-            "200 OK"
-        };
-        response(status, &[], b"hello")
-    });
-    let done = Run::new()
-        .args(["--body", "--retries=0"])
-        .urls([server.url("/down"), server.url("/up")])
-        .expect_exit(1);
-    let again = Run::new()
-        .args(["--input-format=jsonl", "--retries=0"])
-        .stdin(done.stdout.clone())
-        .expect_exit(1);
+#[tokio::test(flavor = "multi_thread")]
+async fn records_can_be_fed_back() {
+    let server = MockServer::start().await;
+    for (at, status) in [("/down", 503), ("/up", 200)] {
+        Mock::given(matchers::method("GET"))
+            .and(matchers::path(at))
+            .respond_with(ResponseTemplate::new(status).set_body_string("hello"))
+            .expect(2)
+            .mount(&server)
+            .await;
+    }
+    let go = |run: Run| tokio::task::block_in_place(|| run.expect_exit(1));
+    let urls = ["/down", "/up"].map(|path| server.uri() + path);
+    let done = go(Run::new().args(["--body", "--retries=0"]).urls(urls));
+    let run = Run::new().args(["--input-format=jsonl", "--retries=0"]);
+    let again = go(run.stdin(done.stdout.clone()));
     assert_eq!(
         (again.of("/down").status, again.of("/up").status),
         (Some(503), Some(200))
     );
-    let requests = server.requests();
-    assert_eq!(requests.len(), 4);
-    assert!(
-        requests.iter().all(|request| request.starts_with("GET ")),
-        "{requests:?}"
-    );
+    assert_eq!(server.received_requests().await.unwrap().len(), 4);
 }
 
 #[test]

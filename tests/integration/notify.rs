@@ -1,7 +1,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use crate::support::{
     Authority, Done, MailServer, Run, Server, USER, closed_port, entry, path, placeholders,
@@ -259,57 +260,54 @@ fn a_command_is_told_of_the_run() {
     insta::assert_snapshot!("command_failed", done.stderr);
 }
 
-#[test]
-fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
+/// The program runs beside the mock server's own thread.
+fn go(run: Run) -> Done {
+    tokio::task::block_in_place(|| run.expect_exit(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
     let site = site();
-    let tries = std::sync::atomic::AtomicUsize::new(0);
-    let hook = Server::start(move |connection| {
-        while let Some(request) = connection.request()? {
-            let (_, body) = request.split_once("\r\n\r\n").unwrap();
-            let json: Value = serde_json::from_str(body).unwrap();
-            assert_eq!(json["fetched"], 1);
-            let answer = match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-                0 => response("503 Busy", &[], b""),
-                _ => response("204 No Content", &[], b""),
-            };
-            connection.send(&answer)?;
-        }
-        Ok(())
-    });
-    let done = Run::new()
-        .args(["--notify-url", &hook.url("/hook")])
-        .arg(site.url("/1"))
-        .expect_exit(0);
+    let hook = MockServer::start().await;
+    let told = || {
+        Mock::given(matchers::method("POST"))
+            .and(matchers::path("/hook"))
+            .and(matchers::header("content-type", "application/json"))
+            .and(matchers::body_partial_json(json!({"fetched": 1})))
+    };
+    told()
+        .respond_with(ResponseTemplate::new(503))
+        .up_to_n_times(1)
+        .expect(1)
+        .mount(&hook)
+        .await;
+    told()
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&hook)
+        .await;
+    let url = format!("{}/hook", hook.uri());
+    let done = go(Run::new().args(["--notify-url", &url]).arg(site.url("/1")));
     assert!(!done.stderr.contains("warning"), "{}", done.stderr);
-    let requests = hook.requests();
-    assert_eq!(requests.len(), 2, "{requests:?}");
-    assert!(
-        requests[0].starts_with("POST /hook HTTP/1.1\r\n"),
-        "{requests:?}"
-    );
-    assert!(
-        requests[0]
-            .to_lowercase()
-            .contains("content-type: application/json")
-    );
+    assert_eq!(hook.received_requests().await.unwrap().len(), 2);
 
     // A redirect is an answer that is not wanted; a password in the URL is not repeated.
-    let moved = Server::http(|_| response("302 Found", &["Location: /else"], b""));
-    let url = moved.url("/hook").replace("http://", "http://me:s3cret@");
-    let done = Run::new()
-        .args(["--notify-url", &url])
-        .arg(site.url("/1"))
-        .expect_exit(0);
+    let moved = MockServer::start().await;
+    Mock::given(matchers::path("/hook"))
+        .respond_with(ResponseTemplate::new(302).insert_header("location", "/else"))
+        .expect(1)
+        .mount(&moved)
+        .await;
+    let url = format!("{}/hook", moved.uri()).replace("http://", "http://me:s3cret@");
+    let done = go(Run::new().args(["--notify-url", &url]).arg(site.url("/1")));
     assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
     insta::assert_snapshot!("post_redirected", warnings(&done));
-    assert_eq!(moved.requests().len(), 1);
+    assert_eq!(moved.received_requests().await.unwrap().len(), 1);
 
     // Whoever knows the path may post there.
-    let done = Run::new()
-        .args(["--notify-url", &format!("http://{}/t0ken", closed_port())])
-        .env("RUST_LOG", "trace")
-        .arg(site.url("/1"))
-        .expect_exit(0);
+    let url = format!("http://{}/t0ken", closed_port());
+    let run = Run::new().args(["--notify-url", &url]);
+    let done = go(run.env("RUST_LOG", "trace").arg(site.url("/1")));
     assert!(!done.stderr.contains("t0ken"), "{}", done.stderr);
     insta::assert_snapshot!("post_refused", warnings(&done));
 }
