@@ -146,17 +146,15 @@ mod tests {
 
     #[test]
     fn what_belongs_behind_an_option_is_told_without_its_value() {
+        let mut page = Vec::new();
         for text in ["Authorization: Bearer s3cret", "Authorization:s3cret"] {
             let told = of(OsStr::new(text), false).unwrap();
-            assert!(
-                told.contains("-H 'Authorization: …'") && !told.contains("s3cret"),
-                "{told}"
-            );
+            assert!(!told.contains("s3cret"), "{told}");
+            page.push(told);
         }
         let told = of(OsStr::new("{\"password\":\"s3cret\"}"), false).unwrap();
-        assert!(
-            told.contains("-d DATA") && !told.contains("s3cret"),
-            "{told}"
-        );
+        assert!(!told.contains("s3cret"), "{told}");
+        page.push(told);
+        insta::assert_snapshot!("belongs_behind_an_option", page.join("\n"));
     }
 }

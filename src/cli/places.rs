@@ -113,20 +113,19 @@ mod tests {
             let path = place.path().join(name);
             check_output_dir(&path).map_err(|error| error.to_string())
         };
-        for (name, told) in [
-            ("out.json", "--json > FILE"),
-            ("a.b.JSONL", "--json > FILE"),
-            ("out.csv", "--csv > FILE"),
-            ("page.html", "--report FILE"),
-            ("crawl.warc.gz", "--pack FILE"),
-            ("urls.txt", "--dry-run"),
-            ("x.tar.gz", "--dry-run"),
+        let mut page = Vec::new();
+        for name in [
+            "out.json",
+            "a.b.JSONL",
+            "out.csv",
+            "page.html",
+            "crawl.warc.gz",
+            "urls.txt",
+            "x.tar.gz",
         ] {
             let error = check(name).unwrap_err();
-            assert!(
-                error.contains(told) && error.contains(&format!("{name}/")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{name}/")), "{error}");
+            page.push(error.replace(place.path().to_str().unwrap(), "TMP"));
             assert_eq!(check(&format!("{name}/")), Ok(()));
         }
         for name in [
@@ -143,12 +142,11 @@ mod tests {
         std::fs::create_dir(place.path().join("there.json")).unwrap();
         assert_eq!(check("there.json"), Ok(()));
         std::fs::write(place.path().join("file"), "").unwrap();
-        let file = place.path().join("file");
-        assert!(check("file").unwrap_err().contains("it is a file"));
-        for name in ["file/", "file/below", "file/far/below"] {
-            let told = format!("{} is a file, not a folder", file.display());
-            assert!(check(name).unwrap_err().contains(&told), "{name}");
+        for name in ["file", "file/", "file/below", "file/far/below"] {
+            let error = check(name).unwrap_err();
+            page.push(error.replace(place.path().to_str().unwrap(), "TMP"));
         }
+        insta::assert_snapshot!("called_like_a_file", page.join("\n"));
         assert!(check_output_dir(Path::new("-")).is_err());
         assert!(check_output_dir(Path::new("/dev/null")).is_err());
     }

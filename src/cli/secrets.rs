@@ -187,15 +187,17 @@ mod tests {
     fn what_is_wrong_with_a_file_of_headers_is_told_without_its_content() {
         let (_file, path) = file(b"A: b\ns3cret-without-colon\n");
         let error = headers(&format!("@{path}")).unwrap_err();
-        assert!(error.contains("line 2") && error.contains(&path), "{error}");
+        assert!(error.contains(&path), "{error}");
         assert!(!error.contains("s3cret"), "{error}");
-        let error = headers("@/no/such/file").unwrap_err();
-        assert!(
-            error.starts_with("cannot read /no/such/file: No such file"),
-            "{error}"
-        );
-        let (_file, path) = file(b"X: \xff");
-        assert!(headers(&format!("@{path}")).unwrap_err().contains("UTF-8"));
+        let absent = headers("@/no/such/file").unwrap_err();
+        let (_file, other) = file(b"X: \xff");
+        let latin = headers(&format!("@{other}")).unwrap_err();
+        let page = [
+            error.replace(&path, "FILE"),
+            absent,
+            latin.replace(&other, "FILE"),
+        ];
+        insta::assert_snapshot!("wrong_files_of_headers", page.join("\n"));
     }
 
     #[test]
@@ -218,14 +220,12 @@ mod tests {
     #[test]
     fn a_password_file_that_is_none_is_told_without_its_name() {
         let error = credentials("me:@s3cret").unwrap_err();
-        assert!(
-            error.contains("No such file") && error.contains(USER_VARIABLE),
-            "{error}"
-        );
+        assert!(error.contains(USER_VARIABLE), "{error}");
         assert!(!error.contains("s3cret"), "{error}");
+        let device = credentials("me:@/dev/zero").unwrap_err();
+        insta::assert_snapshot!("wrong_password_files", format!("{error}\n{device}"));
         let (_file, path) = file(b"\nsecond line");
         assert!(credentials(&format!("me:@{path}")).is_err());
-        assert!(credentials("me:@/dev/zero").unwrap_err().contains("1 MiB"));
     }
 
     #[test]

@@ -418,41 +418,37 @@ mod tests {
 
     #[test]
     fn a_bad_spec_shows_where_and_what_would_be_right() {
-        for (spec, marked, hint) in [
-            ("resets=10%", "resets", "did you mean reset?"),
-            ("reset=10%,dsn=5%", "dsn", "did you mean dns?"),
-            ("reset", "reset", "reset=10%"),
-            ("reset=", "reset=", "reset=10%"),
-            ("foo", "foo", "unknown fault foo"),
-            ("", "", "missing"),
-            ("reset=5%@h:", "h:", "a host is needed"),
-            ("reset=5%@*", "*", "a host is needed"),
-            ("reset=60%@h,tls=50%@h:80", "tls=50%@h:80", "110 %"),
-            ("reset=10", "10", "10%"),
-            ("reset=110%", "110%", "0% to 100%"),
-            ("reset=60%,dns=50%", "dns=50%", "110 %"),
-            ("reset(2s)=10%", "reset(2s)", "takes no duration"),
-            ("429(2s=10%", "429(2s", "not closed"),
-            ("429(soon)=10%", "soon", "2m"),
-            ("200=10%", "200", "400 to 599"),
-            ("reset=10%,,dns=1%", "", "missing"),
-            ("reset=10%@", "", "a host is needed"),
-            ("reset=10%@a b", "a b", "a host is needed"),
-            ("reset=10%@a:8\t0", "a:8\t0", "a host is needed"),
-            ("reset=10%@a#b", "a#b", "a host is needed"),
-            ("\u{1b}[31m=1%", "\u{1b}[31m", "unknown fault \\u{1b}[31m;"),
-            ("quux_and_more=1%", "quux_and_more", "known are dns"),
+        let mut page = Vec::new();
+        for (spec, marked) in [
+            ("resets=10%", "resets"),
+            ("reset=10%,dsn=5%", "dsn"),
+            ("reset", "reset"),
+            ("reset=", "reset="),
+            ("foo", "foo"),
+            ("", ""),
+            ("reset=5%@h:", "h:"),
+            ("reset=5%@*", "*"),
+            ("reset=60%@h,tls=50%@h:80", "tls=50%@h:80"),
+            ("reset=10", "10"),
+            ("reset=110%", "110%"),
+            ("reset=60%,dns=50%", "dns=50%"),
+            ("reset(2s)=10%", "reset(2s)"),
+            ("429(2s=10%", "429(2s"),
+            ("429(soon)=10%", "soon"),
+            ("200=10%", "200"),
+            ("reset=10%,,dns=1%", ""),
+            ("reset=10%@", ""),
+            ("reset=10%@a b", "a b"),
+            ("reset=10%@a:8\t0", "a:8\t0"),
+            ("reset=10%@a#b", "a#b"),
+            ("\u{1b}[31m=1%", "\u{1b}[31m"),
+            ("quux_and_more=1%", "quux_and_more"),
         ] {
             let error = FaultPlan::parse(spec, 0).unwrap_err();
             assert_eq!(error.marked(), marked, "{spec}");
-            assert!(error.to_string().contains(hint), "{spec}: {error}");
+            page.push(format!("{spec:?}\n{error}"));
         }
-        assert_eq!(
-            FaultPlan::parse("reset=10%,dsn=5%", 0)
-                .unwrap_err()
-                .to_string(),
-            "unknown fault dsn; did you mean dns?\n  reset=10%,dsn=5%\n            ^^^"
-        );
+        insta::assert_snapshot!("no_specs", page.join("\n\n"));
     }
 
     #[test]

@@ -226,16 +226,14 @@ mod tests {
             assert_eq!(job.url.as_str(), url);
             assert_eq!(&**job.raw.unwrap(), line.as_bytes(), "kept as it was");
         }
-        for (line, hint) in [
-            (
-                "http://a/x\ta cat",
-                "a tab inside, and a URL has none; --input-format tsv",
-            ),
-            ("7\thttp://a/x", "--input-format tsv"),
-            ("http://a/x y", "%20"),
-            ("http://a/x y # z", "--input-format tsv"),
-            ("-u me:s3cret http://a/x", "--input-format tsv"),
-            ("http://a/x http://me:s3cret@b/", "--input-format tsv"),
+        let mut page = Vec::new();
+        for line in [
+            "http://a/x\ta cat",
+            "7\thttp://a/x",
+            "http://a/x y",
+            "http://a/x y # z",
+            "-u me:s3cret http://a/x",
+            "http://a/x http://me:s3cret@b/",
         ] {
             for as_json in [false, true] {
                 let rules = Rules {
@@ -244,7 +242,7 @@ mod tests {
                 };
                 let (shown, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
                 assert_eq!(shown, "http://a/x");
-                assert!(reason.contains(hint), "{line}: {reason}");
+                page.push(format!("{line:?}, as JSON: {as_json}\n{reason}"));
                 let format = if as_json {
                     InputFormat::JsonLines
                 } else {
@@ -254,7 +252,8 @@ mod tests {
             }
         }
         let (_, reason, _) = whole::bad(InputFormat::Text, b"http://a/x\0y", Rules::default());
-        assert!(reason.contains("UTF-16"), "{reason}");
+        page.push(format!("with a NUL\n{reason}"));
+        insta::assert_snapshot!("more_than_a_url", page.join("\n\n"));
     }
 
     #[test]
@@ -273,7 +272,7 @@ mod tests {
             ["http://a/1", "http://a/3", "http://a/4", "http://a/5"]
         );
         let (_, reason, _) = whole::bad(InputFormat::Nul, b"http://a/1\rx\0", Rules::default());
-        assert!(reason.contains("a line end inside"), "{reason}");
+        insta::assert_snapshot!("line_end_before_a_nul", reason);
     }
 
     #[test]
@@ -317,27 +316,25 @@ mod tests {
 
     #[test]
     fn a_line_without_scheme_gets_a_hint() {
-        assert!(reason(b"example.com").ends_with("did you mean https://example.com"));
-        assert!(reason(b"example.com:8080/x").ends_with("did you mean https://example.com:8080/x"));
-        assert!(reason(b"//example.com/x").ends_with("did you mean https://example.com/x"));
-        assert!(reason(b"localhost/x").ends_with("did you mean http://localhost/x"));
-        for (line, url) in [
-            ("localhost:8080", "http://localhost:8080"),
-            ("127.0.0.1:8080/x", "http://127.0.0.1:8080/x"),
-            ("[::1]:80/x", "http://[::1]:80/x"),
-            ("[::1]", "http://[::1]"),
-            ("a.localhost?x:1", "http://a.localhost?x:1"),
-            ("localhost:8443", "https://localhost:8443"),
-            ("127.0.0.1.example:80", "https://127.0.0.1.example:80"),
-        ] {
-            let told = reason(line.as_bytes());
-            assert!(told.ends_with(&format!("did you mean {url}")), "{told}");
-        }
-        assert!(reason(b"nonsense").ends_with("URLs start with http:// or https://"));
-        assert!(reason(b"ftp://example.com/").contains("the scheme is ftp"));
-        assert!(reason(b"http://").contains("empty host"));
-        assert!(reason(b"http://{host}/x").contains("invalid"));
-        assert!(reason(b"http://\xff\xfe/").contains("UTF-8"));
+        let lines: [&[u8]; 15] = [
+            b"example.com",
+            b"example.com:8080/x",
+            b"//example.com/x",
+            b"localhost/x",
+            b"localhost:8080",
+            b"127.0.0.1:8080/x",
+            b"[::1]:80/x",
+            b"a.localhost?x:1",
+            b"localhost:8443",
+            b"127.0.0.1.example:80",
+            b"nonsense",
+            b"ftp://example.com/",
+            b"http://",
+            b"http://{host}/x",
+            b"http://\xff\xfe/",
+        ];
+        let page = lines.map(|line| format!("{}\n{}", line.escape_ascii(), reason(line)));
+        insta::assert_snapshot!("no_urls", page.join("\n\n"));
     }
 
     #[test]
@@ -426,7 +423,7 @@ mod tests {
     fn a_line_of_json_gets_a_hint_and_shows_no_secrets() {
         let line = br#"{"url":"http://a/","headers":{"authorization":"Bearer s3cret"}}"#;
         let (shown, reason, _) = whole::bad(InputFormat::Text, line, Rules::default());
-        assert!(reason.contains("--input-format jsonl"), "{reason}");
+        insta::assert_snapshot!("line_of_json", reason);
         assert_eq!(shown, r#"{"url":"http://a/",…"#);
     }
 

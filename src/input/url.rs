@@ -296,17 +296,19 @@ mod tests {
 
     #[test]
     fn what_the_standard_deletes_makes_it_no_url() {
-        for (text, part) in [
-            ("http://a/b\tc", "a tab inside"),
-            ("http://a/b\nhttp://c/", "a line end inside"),
-            ("http://a/b\rhttp://c/", "a line end inside"),
-            ("ht\ntp://a/", "a line end inside"),
-            ("http://a/\u{1}", "a control character"),
-            ("\0http://a/", "a control character"),
+        let mut page = Vec::new();
+        for text in [
+            "http://a/b\tc",
+            "http://a/b\nhttp://c/",
+            "http://a/b\rhttp://c/",
+            "ht\ntp://a/",
+            "http://a/\u{1}",
+            "\0http://a/",
         ] {
             let reason = parse_url(text).unwrap_err();
-            assert!(reason.contains(part), "{text:?}: {reason}");
+            page.push(format!("{text:?}\n{reason}"));
         }
+        insta::assert_snapshot!("what_the_standard_deletes", page.join("\n\n"));
         assert_eq!(
             parse_url("http://a/b c").unwrap().0.as_str(),
             "http://a/b%20c"

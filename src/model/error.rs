@@ -489,20 +489,14 @@ mod tests {
         let error = FetchError::Refused {
             cause: Cause::from_error(io),
         };
-        assert_eq!(
-            error.to_string(),
-            "could not connect: connection refused (os error 111)"
-        );
+        insta::assert_snapshot!("last_cause", error);
     }
 
     #[test]
     fn an_error_of_tls_is_told_in_words_wherever_it_is() {
         let expired = rustls::CertificateError::Expired;
         let inner = io::Error::other(rustls::Error::InvalidCertificate(expired));
-        assert_eq!(
-            chain_text(&io::Error::other(inner)),
-            "the certificate has expired"
-        );
+        insta::assert_snapshot!("tls_in_words", chain_text(&io::Error::other(inner)));
     }
 
     #[test]

@@ -429,14 +429,16 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_without_the_password() {
         let error = |text: &str| SmtpServer::parse(text).unwrap_err();
-        assert!(error("mail.example.com").contains("smtps://USER@HOST"));
-        assert!(error("http://mail.example.com").contains("no scheme of mail servers"));
-        assert!(error("smtps://h?tls=none").contains("means nothing here"));
         let told = error("smtps://ann:s3cret@h");
-        assert!(
-            told.contains("FETCHALL_SMTP_PASSWORD") && !told.contains("s3cret"),
-            "{told}"
-        );
+        assert!(!told.contains("s3cret"), "{told}");
+        let page = [
+            "mail.example.com",
+            "http://mail.example.com",
+            "smtps://h?tls=none",
+            "smtps://ann:s3cret@h",
+        ];
+        let page = page.map(|text| format!("{text}\n{}", error(text)));
+        insta::assert_snapshot!("wrong_servers", page.join("\n\n"));
         let server = |text| SmtpServer::parse(text).unwrap();
         assert!(server("smtps://h").with_password("x".into()).is_err());
         assert!(

@@ -134,12 +134,6 @@ mod tests {
             one_by_one: Duration::from_secs(50),
             ..Summary::default()
         };
-        assert_eq!(
-            render(&summary),
-            "10,000 URLs: 9,950 fetched, 48 failed, 2 left\n\
-             ended early: more than 47 failed (--max-failures)\n\
-             failed: 30 status, 18 timeout (status: 20 × 404, 10 × 500)\n\
-             119.8 MiB in 2s, 1 retry; one after another, each as quick, the requests would have taken 50s (25.0 times as long)"
-        );
+        insta::assert_snapshot!("adds_up", render(&summary));
     }
 }

@@ -182,20 +182,13 @@ mod tests {
     #[test]
     fn what_is_no_field_is_told_with_the_nearest() {
         let error = |template| Template::parse(template).unwrap_err().to_string();
-        assert_eq!(
-            error("%{stauts}"),
-            "there is no field \"stauts\"; did you mean %{status}?"
-        );
         for (written, meant) in [("URL", "url"), (" Url ", "url"), ("final-url", "final_url")] {
             let told = Template::parse(&format!("%{{{written}}}"))
                 .unwrap_err()
                 .to_string();
-            assert!(
-                told.ends_with(&format!("did you mean %{{{meant}}}?")),
-                "{told}"
-            );
+            assert!(told.contains(&format!("%{{{meant}}}")), "{told}");
         }
-        assert!(error("%{frobnicate_it}").contains("such as status"));
-        assert_eq!(error("x %{status"), "%{status has no } at its end");
+        let page = ["%{stauts}", "%{frobnicate_it}", "x %{status"].map(error);
+        insta::assert_snapshot!("no_fields", page.join("\n"));
     }
 }

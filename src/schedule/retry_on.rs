@@ -258,50 +258,37 @@ mod tests {
 
     #[test]
     fn a_bad_list_shows_where_and_what_would_be_right() {
-        for (list, marked, hint) in [
-            ("404,tsl,500", "tsl", "did you mean tls?"),
-            ("404,!tsl", "tsl", "did you mean tls?"),
-            (
-                "connect-timeout",
-                "connect-timeout",
-                "did you mean connect_timeout?",
-            ),
-            ("foo_and_more", "foo_and_more", "known are invalid_url"),
-            ("", "", "an item is missing"),
-            ("404,,500", "", "an item is missing"),
-            ("404, ", " ", "an item is missing"),
-            ("404,! ", "!", "what is taken out is missing"),
-            ("!!500", "!500", "unknown kind"),
-            ("5x", "5x", "5xx for all"),
-            ("500-504", "500-504", "5xx for all"),
-            ("0404", "0404", "no status"),
-            ("42", "42", "no status"),
-            ("099", "099", "no final status"),
-            ("100", "100", "no final status"),
-            ("200", "200", "no failure"),
-            ("2xx", "2xx", "no failure"),
-            ("302", "302", "is followed"),
-            (
-                "reset,save",
-                "save",
-                "never retried: what is wrong is on this machine",
-            ),
-            ("denied", "denied", "never retried: a guard"),
-            (
-                "invalid_url",
-                "invalid_url",
-                "never retried: nothing is sent",
-            ),
-            ("\u{1b}[31m", "\u{1b}[31m", "unknown kind \\u{1b}[31m;"),
+        let mut page = Vec::new();
+        for (list, marked) in [
+            ("404,tsl", "tsl"),
+            ("404,tsl,500", "tsl"),
+            ("404,!tsl", "tsl"),
+            ("connect-timeout", "connect-timeout"),
+            ("foo_and_more", "foo_and_more"),
+            ("", ""),
+            ("404,,500", ""),
+            ("404, ", " "),
+            ("404,! ", "!"),
+            ("!!500", "!500"),
+            ("5x", "5x"),
+            ("500-504", "500-504"),
+            ("0404", "0404"),
+            ("42", "42"),
+            ("099", "099"),
+            ("100", "100"),
+            ("200", "200"),
+            ("2xx", "2xx"),
+            ("302", "302"),
+            ("reset,save", "save"),
+            ("denied", "denied"),
+            ("invalid_url", "invalid_url"),
+            ("\u{1b}[31m", "\u{1b}[31m"),
         ] {
             let error = RetryRules::parse(list).unwrap_err();
             assert_eq!(error.marked(), marked, "{list}");
-            assert!(error.to_string().contains(hint), "{list}: {error}");
+            page.push(format!("{list:?}\n{error}"));
         }
-        assert_eq!(
-            RetryRules::parse("404,tsl").unwrap_err().to_string(),
-            "unknown kind tsl; did you mean tls?\n  404,tsl\n      ^^^"
-        );
+        insta::assert_snapshot!("no_rules", page.join("\n\n"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use wiremock::{Mock, MockServer};
 
 use crate::support::mock::{asked, get, go, site, status};
 use crate::support::{
-    Connection, Run, Server, Texts, binary, black_hole, closed_port, logged, response, said,
+    Connection, Run, Server, Texts, binary, black_hole, closed_port, limited, logged, response,
+    said,
 };
 
 fn quick() -> Server {
@@ -352,15 +353,9 @@ fn few_open_files_are_enough_for_many_hosts() {
     std::fs::write(list.path(), urls.join("\n")).unwrap();
     let mut command = binary();
     command.args(["--json", "-j100"]).arg(list.path());
-    // What is allowed to the shell is allowed to the program it becomes.
-    let program = command.get_program().to_owned();
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = limited(&command, 64);
     shell
-        .args(["-c", "ulimit -n 64; exec \"$@\"", "sh"])
-        .arg(program)
         .args(command.get_args())
-        .env_remove("http_proxy")
-        .env_remove("HTTP_PROXY")
         .stdin(Stdio::null())
         .process_group(0);
     let output = shell.output().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Connection, MailServer, Run, Server, binary, response, until};
+use crate::support::{Connection, MailServer, Run, Server, binary, placeholders, response, until};
 
 /// What a client has said to a server, line by line.
 type Said = Arc<Mutex<Vec<String>>>;
@@ -89,12 +89,10 @@ fn all_recipients_have_one_limit_together_and_all_who_got_nothing_are_named() {
     let told = runtime.block_on(server.send(&email)).unwrap_err();
     assert!(start.elapsed() < 2 * limit, "{:?}", start.elapsed());
     let told = told.to_string();
-    assert!(
-        told.starts_with("cannot send the e-mail to a@example.com through 127.0.0.1:"),
-        "{told}"
-    );
-    let others = "; it was not sent to b@example.com, c@example.com either";
-    assert!(told.ends_with(others), "{told}");
+    for name in names {
+        assert!(told.contains(name), "{told}");
+    }
+    insta::assert_snapshot!("all_who_got_nothing", placeholders(&told, &[]));
 }
 
 #[test]
@@ -108,11 +106,7 @@ fn what_a_mail_server_says_is_told_harmless() {
         .arg(site().url("/"))
         .expect_exit(0);
     assert!(!done.stderr.contains('\x1b'), "{:?}", done.stderr);
-    assert!(
-        done.stderr.contains("it answered 554 ") && done.stderr.contains("go away"),
-        "{}",
-        done.stderr
-    );
+    insta::assert_snapshot!("harmless", placeholders(&done.stderr, &[]));
     assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
 }
 
@@ -125,11 +119,7 @@ fn a_server_without_starttls_gets_neither_password_nor_mail() {
         .env("FETCHALL_SMTP_PASSWORD", "s3cret")
         .arg(site().url("/"))
         .expect_exit(0);
-    assert!(
-        done.stderr.contains("warning: --email-to: ") && done.stderr.contains("STARTTLS"),
-        "{}",
-        done.stderr
-    );
+    insta::assert_snapshot!("without_starttls", placeholders(&done.stderr, &[]));
     assert!(has(&said, "EHLO"));
     assert!(!has(&said, "AUTH") && !has(&said, "MAIL"), "{said:?}");
 }
@@ -163,7 +153,7 @@ fn no_name_of_a_list_slips_a_header_in() {
         .arg(format!("--smtp=smtp://{}?tls=none", server.addr))
         .arg(list.to_str().unwrap())
         .go();
-    assert!(done.stderr.contains("e-mail sent"), "{}", done.stderr);
+    insta::assert_snapshot!("sent", done.stderr.lines().last().unwrap());
     assert!(has(&said, "Subject: fetchall: "), "{said:?}");
     assert!(!has(&said, "Bcc:") && !has(&said, "hi.txt"), "{said:?}");
 }
@@ -239,7 +229,7 @@ fn a_run_that_was_interrupted_is_told_of_all_the_same() {
     assert_eq!(std::fs::read_to_string(told).unwrap(), "interrupted\n");
     let summary: Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
     assert_eq!(summary["exit_code"], 130);
-    assert_eq!(summary["ended_by"], "it was interrupted");
+    insta::assert_snapshot!("ended_by_a_signal", summary["ended_by"].as_str().unwrap());
 }
 
 #[test]
@@ -257,10 +247,8 @@ fn ctrl_c_ends_the_wait_for_a_mail() {
     let (code, stderr) = end(child);
     assert_eq!(code, Some(130), "{stderr}");
     assert!(start.elapsed() < Duration::from_secs(10));
-    assert!(
-        stderr.contains("interrupted; not told any further"),
-        "{stderr}"
-    );
+    let last = stderr.lines().last().unwrap();
+    insta::assert_snapshot!("interrupted", placeholders(last, &[]));
 }
 
 /// Everything that the library for it says, too.
@@ -279,12 +267,7 @@ fn a_certificate_that_is_not_trusted_is_told_with_the_next_step() {
         .env("RUST_LOG", "trace")
         .arg(site().url("/"))
         .expect_exit(0);
-    assert!(
-        done.stderr
-            .contains("; --cacert names the authority of a private mail server"),
-        "{}",
-        done.stderr
-    );
     assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+    insta::assert_snapshot!("not_trusted", placeholders(&done.stderr, &[]));
     assert_eq!(server.messages_now(), 0);
 }

@@ -1,9 +1,13 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-use crate::support::{Authority, MailServer, Run, Server, USER, closed_port, path, response};
+use crate::support::{
+    Authority, Done, MailServer, Run, Server, USER, closed_port, entry, path, placeholders,
+    response,
+};
 
 fn site() -> Server {
     Server::http(|request| match path(request) {
@@ -27,6 +31,13 @@ fn text_of(message: &Value) -> String {
     data.replace("=\r\n", "").replace("=3D", "=")
 }
 
+/// The warnings of a run, one a line.
+fn warnings(done: &Done) -> String {
+    let lines = done.stderr.lines();
+    let lines: Vec<_> = lines.filter(|line| line.contains("warning: ")).collect();
+    placeholders(&lines.join("\n"), &[])
+}
+
 #[test]
 fn a_mail_tells_the_summary_and_the_failures_over_tls() {
     for (mode, scheme) in [("tls", "smtps"), ("starttls", "smtp")] {
@@ -42,11 +53,7 @@ fn a_mail_tells_the_summary_and_the_failures_over_tls() {
             .arg(format!("--cacert={}", server.authority.path().display()))
             .env("FETCHALL_SMTP_PASSWORD", USER.1)
             .expect_exit(1);
-        assert!(
-            done.stderr.contains("e-mail sent to bob@example.com"),
-            "{}",
-            done.stderr
-        );
+        insta::assert_snapshot!("mail_sent", done.stderr.lines().last().unwrap());
         let message = &server.messages(1)[0];
         assert_eq!(message["from"], "ann@example.com");
         assert_eq!(message["to"][0], "bob@example.com");
@@ -97,13 +104,7 @@ fn the_report_goes_along_and_everybody_gets_a_mail() {
         ])
         .arg(site.url("/1"))
         .expect_exit(0);
-    let warning = "fetchall: warning: --email-to: cannot send the e-mail to nobody@example.com through 127.0.0.1:";
-    assert!(done.stderr.contains(warning), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("there is no such user here"),
-        "{}",
-        done.stderr
-    );
+    insta::assert_snapshot!("mail_refused", warnings(&done));
     let messages = server.messages(2);
     let to: Vec<_> = messages.iter().map(|message| &message["to"][0]).collect();
     assert_eq!(to, ["bob@example.com", "eve@example.com"]);
@@ -123,10 +124,8 @@ fn the_password_comes_from_a_file_and_is_nowhere_to_be_seen() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
     let site = site();
-    for (password, code) in [
-        (USER.1, "e-mail sent"),
-        ("wr0ng-one", "FETCHALL_SMTP_PASSWORD or the file"),
-    ] {
+    let mut page = String::new();
+    for password in [USER.1, "wr0ng-one"] {
         std::fs::write(&file, format!("{password}\nnot this\n")).unwrap();
         let done = run(&site)
             .arg(format!(
@@ -137,10 +136,19 @@ fn the_password_comes_from_a_file_and_is_nowhere_to_be_seen() {
             .arg(format!("--smtp-password-file={}", file.display()))
             .env("RUST_LOG", "trace")
             .expect_exit(1);
-        assert!(done.stderr.contains(code), "{}", done.stderr);
         let told = format!("{}{}", done.stdout, done.stderr);
         assert!(!told.contains(password), "{told}");
+        let is_right = password == USER.1;
+        let lines = done.stderr.lines().filter(|line| line.contains("e-mail"));
+        let lines: Vec<_> = lines.collect();
+        let title = if is_right {
+            "the right one"
+        } else {
+            "a wrong one"
+        };
+        entry(&mut page, title, &lines.join("\n"));
     }
+    insta::assert_snapshot!("password_from_a_file", placeholders(&page, &[]));
     assert_eq!(server.messages_now(), 1);
 }
 
@@ -159,51 +167,29 @@ fn a_server_that_is_not_trusted_gets_no_mail() {
         .arg(format!("--cacert={}", other.path().display()))
         .env("FETCHALL_SMTP_PASSWORD", USER.1)
         .expect_exit(1);
-    assert!(
-        done.stderr
-            .contains("warning: --email-to: cannot send the e-mail"),
-        "{}",
-        done.stderr
-    );
-    assert!(
-        done.stderr.contains("certificate") && !done.stderr.contains(USER.1),
-        "{}",
-        done.stderr
-    );
+    assert!(!done.stderr.contains(USER.1), "{}", done.stderr);
+    insta::assert_snapshot!("mail_server_not_trusted", warnings(&done));
     assert_eq!(server.messages_now(), 0);
 }
 
 #[test]
 fn what_is_wrong_with_a_server_is_told_before_the_run() {
     let site = site();
-    for (args, told) in [
-        (
-            vec!["--smtp=smtps://ann:s3cret@h"],
-            "--smtp: a password does not belong on a command line",
-        ),
-        (vec!["--smtp=http://h"], "no scheme of mail servers"),
-        (
-            vec!["--smtp=smtps://ann@h", "--smtp-password-file=/nowhere"],
-            "--smtp: cannot read /nowhere",
-        ),
-        (
-            vec!["--smtp=smtp://h?password=s3cret"],
-            "what follows its ? means nothing here",
-        ),
-        (
-            vec!["--smtp=smtps://ann@h/s3cret"],
-            "a path means nothing here",
-        ),
-        (vec!["--smtp=s3cret:x@h"], "--smtp: the form is smtps://"),
-        (vec!["--notify-url=ftp://h/"], "not http or https"),
+    let mut page = String::new();
+    for args in [
+        vec!["--smtp=smtps://ann:s3cret@h"],
+        vec!["--smtp=http://h"],
+        vec!["--smtp=smtps://ann@h", "--smtp-password-file=/nowhere"],
+        vec!["--smtp=smtp://h?password=s3cret"],
+        vec!["--smtp=smtps://ann@h/s3cret"],
+        vec!["--smtp=s3cret:x@h"],
+        vec!["--notify-url=ftp://h/"],
     ] {
         let done = run(&site).args(args.clone()).expect_exit(2);
-        assert!(
-            done.stderr.contains(told) && !done.stderr.contains("s3cret"),
-            "{args:?}: {}",
-            done.stderr
-        );
+        assert!(!done.stderr.contains("s3cret"), "{args:?}: {}", done.stderr);
+        entry(&mut page, &args.join(" "), &done.stderr);
     }
+    insta::assert_snapshot!("wrong_servers", placeholders(&page, &[]));
     assert!(site.requests().is_empty());
 }
 
@@ -215,12 +201,7 @@ fn a_mail_that_can_t_be_sent_is_a_warning() {
         .arg("-q")
         .arg(format!("--smtp=smtp://{}?tls=none", closed_port()))
         .expect_exit(1);
-    assert!(
-        done.stderr.starts_with("fetchall: warning: --email-to: "),
-        "{}",
-        done.stderr
-    );
-    assert!(done.stderr.contains("onnection refused"), "{}", done.stderr);
+    insta::assert_snapshot!("mail_server_down", placeholders(&done.stderr, &[]));
 }
 
 #[test]
@@ -242,10 +223,7 @@ fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
     let delivery = fetchall::Delivery::Smtp(server);
     let sent = runtime.block_on(fetchall::deliver(&email, &delivery, &mut out));
     let told = sent.unwrap_err().to_string();
-    assert!(
-        told.contains("cannot send the e-mail to bob@example.com"),
-        "{told}"
-    );
+    insta::assert_snapshot!("mail_server_silent", placeholders(&told, &[]));
 }
 
 #[test]
@@ -279,78 +257,59 @@ fn a_command_is_told_of_the_run() {
         .args(["-q", "--notify-cmd=exit 7"])
         .arg(site.url("/1"))
         .expect_exit(0);
-    assert_eq!(
-        done.stderr,
-        "fetchall: warning: --notify-cmd: the command failed: exit status: 7\n"
-    );
+    insta::assert_snapshot!("command_failed", done.stderr);
 }
 
-#[test]
-fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
+/// The program runs beside the mock server's own thread.
+fn go(run: Run) -> Done {
+    tokio::task::block_in_place(|| run.expect_exit(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
     let site = site();
-    let tries = std::sync::atomic::AtomicUsize::new(0);
-    let hook = Server::start(move |connection| {
-        while let Some(request) = connection.request()? {
-            let (_, body) = request.split_once("\r\n\r\n").unwrap();
-            let json: Value = serde_json::from_str(body).unwrap();
-            assert_eq!(json["fetched"], 1);
-            let answer = match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-                0 => response("503 Busy", &[], b""),
-                _ => response("204 No Content", &[], b""),
-            };
-            connection.send(&answer)?;
-        }
-        Ok(())
-    });
-    let done = Run::new()
-        .args(["--notify-url", &hook.url("/hook")])
-        .arg(site.url("/1"))
-        .expect_exit(0);
+    let hook = MockServer::start().await;
+    let told = || {
+        Mock::given(matchers::method("POST"))
+            .and(matchers::path("/hook"))
+            .and(matchers::header("content-type", "application/json"))
+            .and(matchers::body_partial_json(json!({"fetched": 1})))
+    };
+    told()
+        .respond_with(ResponseTemplate::new(503))
+        .up_to_n_times(1)
+        .expect(1)
+        .mount(&hook)
+        .await;
+    told()
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(&hook)
+        .await;
+    let url = format!("{}/hook", hook.uri());
+    let done = go(Run::new().args(["--notify-url", &url]).arg(site.url("/1")));
     assert!(!done.stderr.contains("warning"), "{}", done.stderr);
-    let requests = hook.requests();
-    assert_eq!(requests.len(), 2, "{requests:?}");
-    assert!(
-        requests[0].starts_with("POST /hook HTTP/1.1\r\n"),
-        "{requests:?}"
-    );
-    assert!(
-        requests[0]
-            .to_lowercase()
-            .contains("content-type: application/json")
-    );
+    assert_eq!(hook.received_requests().await.unwrap().len(), 2);
 
     // A redirect is an answer that is not wanted; a password in the URL is not repeated.
-    let moved = Server::http(|_| response("302 Found", &["Location: /else"], b""));
-    let url = moved.url("/hook").replace("http://", "http://me:s3cret@");
-    let done = Run::new()
-        .args(["--notify-url", &url])
-        .arg(site.url("/1"))
-        .expect_exit(0);
-    assert!(
-        done.stderr
-            .contains("warning: --notify-url: cannot post the summary to"),
-        "{}",
-        done.stderr
-    );
-    assert!(
-        done.stderr.contains("it answered 302 Found") && !done.stderr.contains("s3cret"),
-        "{}",
-        done.stderr
-    );
-    assert_eq!(moved.requests().len(), 1);
+    let moved = MockServer::start().await;
+    Mock::given(matchers::path("/hook"))
+        .respond_with(ResponseTemplate::new(302).insert_header("location", "/else"))
+        .expect(1)
+        .mount(&moved)
+        .await;
+    let url = format!("{}/hook", moved.uri()).replace("http://", "http://me:s3cret@");
+    let done = go(Run::new().args(["--notify-url", &url]).arg(site.url("/1")));
+    assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+    insta::assert_snapshot!("post_redirected", warnings(&done));
+    assert_eq!(moved.received_requests().await.unwrap().len(), 1);
 
     // Whoever knows the path may post there.
-    let done = Run::new()
-        .args(["--notify-url", &format!("http://{}/t0ken", closed_port())])
-        .env("RUST_LOG", "trace")
-        .arg(site.url("/1"))
-        .expect_exit(0);
-    assert!(
-        done.stderr.contains("/…: ") && done.stderr.contains("connection refused"),
-        "{}",
-        done.stderr
-    );
+    let url = format!("http://{}/t0ken", closed_port());
+    let run = Run::new().args(["--notify-url", &url]);
+    let done = go(run.env("RUST_LOG", "trace").arg(site.url("/1")));
     assert!(!done.stderr.contains("t0ken"), "{}", done.stderr);
+    insta::assert_snapshot!("post_refused", warnings(&done));
 }
 
 #[test]
@@ -387,7 +346,7 @@ fn the_summary_is_written_however_the_run_ended() {
         .args(["--max-failures=0", "--summary-json", file.to_str().unwrap()])
         .urls((0..50).map(|_| site.url("/gone")))
         .expect_exit(1);
-    assert_eq!(read()["ended_by"], "more than 0 failed (--max-failures)");
+    insta::assert_snapshot!("ended_by_failures", read()["ended_by"].as_str().unwrap());
 
     let list = dir.path().join("urls.txt");
     std::fs::write(&list, site.url("/1")).unwrap();
@@ -398,22 +357,14 @@ fn the_summary_is_written_however_the_run_ended() {
             list.to_str().unwrap(),
         ])
         .expect_exit(2);
-    assert!(
-        done.stderr.contains("it is also an input"),
-        "{}",
-        done.stderr
-    );
+    let mut page = String::new();
+    entry(&mut page, "a list", &done.stderr);
     let same = file.to_str().unwrap();
     let done = Run::new()
         .args(["--report", same, "--summary-json", same])
         .arg(site.url("/1"))
         .expect_exit(2);
-    assert!(
-        done.stderr.contains("--summary-json")
-            && done.stderr.contains("--report goes to the same file"),
-        "{}",
-        done.stderr
-    );
+    entry(&mut page, "the report", &done.stderr);
     let folder = dir.path().join("folder");
     let late = folder.join("summary.json");
     std::fs::create_dir(&folder).unwrap();
@@ -426,32 +377,28 @@ fn the_summary_is_written_however_the_run_ended() {
         .args(["--notify-cmd", "echo $FETCHALL_RUN_EXIT_CODE"])
         .arg(removing.url("/1"))
         .expect_exit(3);
-    assert!(
-        done.stderr
-            .contains(&format!("cannot write {}", late.display())),
-        "{}",
-        done.stderr
-    );
+    let told = done
+        .stderr
+        .lines()
+        .find(|line| line.contains("folder/summary.json"));
+    entry(&mut page, "a folder that went away", told.unwrap());
     assert!(done.stderr.ends_with("\n3\n"), "{}", done.stderr);
-    for (args, told) in [
-        (vec!["--summary-json=-"], "stdout is for results alone"),
-        (
-            vec!["--summary-json", same, "--journal", same],
-            "what is saved goes to the same file",
-        ),
+    for args in [
+        vec!["--summary-json=-"],
+        vec!["--summary-json", same, "--journal", same],
     ] {
-        let done = Run::new().args(args).arg(site.url("/1")).expect_exit(2);
-        assert!(done.stderr.contains(told), "{}", done.stderr);
+        let done = Run::new()
+            .args(args.clone())
+            .arg(site.url("/1"))
+            .expect_exit(2);
+        entry(&mut page, &args.join(" "), &done.stderr);
     }
     let done = Run::new()
         .args(["--summary-json=/nowhere/s.json"])
         .arg(site.url("/1"))
         .expect_exit(3);
-    assert!(
-        done.stderr.contains("cannot write /nowhere/s.json"),
-        "{}",
-        done.stderr
-    );
+    entry(&mut page, "a folder that is not there", &done.stderr);
+    insta::assert_snapshot!("summaries_that_can_not_be", placeholders(&page, &[]));
 }
 
 /// What a command starts in turn would have them, too, and `env` prints them.
@@ -516,9 +463,6 @@ fn a_command_that_fails_is_not_repeated() {
         .args(["--notify-cmd", "TOKEN=s3cret; exit 7"])
         .arg(site.url("/1"))
         .expect_exit(0);
-    assert!(
-        done.stderr
-            .contains("warning: --notify-cmd: the command failed")
-    );
     assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+    insta::assert_snapshot!("command_failed_with_a_token", warnings(&done));
 }

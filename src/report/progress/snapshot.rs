@@ -220,10 +220,6 @@ mod tests {
 
     #[test]
     fn a_line_tells_done_total_rate_rest_in_flight_and_failures() {
-        assert_eq!(
-            some().line(),
-            "1,234 of ~10,000 done, 18s left, 512/s; 5.0 MiB, 2.0 MiB/s, 64 in flight, 3 waiting for a retry, 12 failed: 8 timeout, 4 reset"
-        );
         let tail = Snapshot {
             settled: 9,
             total: Some(10),
@@ -234,17 +230,14 @@ mod tests {
             stragglers: vec![waiting("http://a/")],
             ..Snapshot::default()
         };
-        assert_eq!(
-            tail.line(),
-            "9 of 10 done, 1s left, 1.0/s; 0 B, 1 in flight; still: http://a/: no answer for 7s"
-        );
         let pipe = Snapshot {
             settled: 5,
             in_flight: 1,
             rate: 0.5,
             ..Snapshot::default()
         };
-        assert_eq!(pipe.line(), "5 done, 0.5/s; 0 B, 1 in flight");
+        let page = [some(), tail, pipe].map(|snapshot| snapshot.line());
+        insta::assert_snapshot!("lines", page.join("\n"));
     }
 
     #[test]
@@ -274,18 +267,13 @@ mod tests {
             live.host_waits(&host, now + Duration::from_secs(seconds));
         }
         let snapshot = Snapshot::take(&live, now);
-        assert_eq!(
-            snapshot.hosts.as_deref(),
-            Some(
-                "not asked for now: http://b.test 12s, http://c.test 5s, http://a.test 3s and 1 more"
-            )
-        );
+        insta::assert_snapshot!("hosts_that_wait", snapshot.hosts.unwrap());
         live.host_goes_on(&HostKey::from("http://b.test"));
         assert!(
             Snapshot::take(&live, now)
                 .hosts
                 .unwrap()
-                .contains("now: http://c.test 5s")
+                .contains(": http://c.test 5s")
         );
     }
 }

@@ -214,8 +214,8 @@ impl Done {
     }
 }
 
-/// The same program and environment, from a shell with a limit on open files.
-fn limited(program: &Command, most: usize) -> Command {
+/// The same program and environment, without its arguments, from a shell with a limit on open files.
+pub fn limited(program: &Command, most: usize) -> Command {
     let mut shell = Command::new("/bin/sh");
     let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
     shell.args(["-c", &script]).arg(program.get_program());
