@@ -73,7 +73,7 @@ fn names(criterion: &mut Criterion) {
     group.bench_function("of URLs", |bencher| {
         bencher.iter(|| {
             for url in &urls {
-                black_box(pieces::path_of(url));
+                black_box(pieces::file_path_for(url));
             }
         });
     });

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, FetchError, Page, fetch_all_with};
+use fetchall::{Config, FetchError, FetchedPage, fetch_all_with};
 
 /// Fetches all of them at once and tells what became of each, in order.
 pub async fn fetch_urls(config: Config, urls: &[String], out: &mut impl Write) -> io::Result<()> {
@@ -16,7 +16,7 @@ pub async fn fetch_urls(config: Config, urls: &[String], out: &mut impl Write) -
     Ok(())
 }
 
-fn tell(result: &Result<Page, FetchError>) -> String {
+fn tell(result: &Result<FetchedPage, FetchError>) -> String {
     match result {
         Ok(page) => format!("{} with {} bytes", page.status, page.body.len()),
         Err(error) => format!("failed: {error}"),

@@ -50,7 +50,7 @@ pub struct SaveOptions {
 
 /// How results are written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Format {
+pub enum ResultFormat {
     /// Aligned lines for people.
     #[default]
     Text,
@@ -65,18 +65,18 @@ pub enum Format {
 }
 
 /// Takes records one by one: [`ReportOptions::on_record`].
-pub type OnRecord = Box<dyn FnMut(&Record) + Send>;
+pub type RecordCallback = Box<dyn FnMut(&Record) + Send>;
 
 /// Where results go.
 #[derive(Default)]
 pub struct ReportOptions {
     /// The stream results are written to, and how; `None`: nowhere.
-    pub results: Option<(Format, Box<dyn Write + Send>)>,
+    pub results: Option<(ResultFormat, Box<dyn Write + Send>)>,
     /// A NUL stands after each result, instead of a line feed.
     pub print0: bool,
     /// Called with every record, on the thread that writes the results. The run goes on
     /// only as fast as it comes back.
-    pub on_record: Option<OnRecord>,
+    pub on_record: Option<RecordCallback>,
     /// Results in input order. At most [`order_window`](Self::order_window) are held back.
     pub ordered: bool,
     /// Bodies in the records.

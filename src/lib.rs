@@ -68,9 +68,9 @@ mod store;
 /// every version.
 #[doc(hidden)]
 pub mod pieces {
-    pub use crate::input::pieces::count_jobs;
-    pub use crate::schedule::pieces::take_turns;
-    pub use crate::store::path_of;
+    pub use crate::input::bench_api::count_jobs;
+    pub use crate::schedule::bench_api::take_turns;
+    pub use crate::store::file_path_for;
 }
 
 #[doc = include_str!("guide.md")]
@@ -81,31 +81,30 @@ pub mod guide {}
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use config::{Config, Format, OnRecord, ReportOptions, SaveOptions};
+pub use config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
 pub use engine::EngineOptions;
 pub use fetch::{
-    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError,
-    most_requests,
+    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError, max_requests,
 };
 pub use input::{InputError, InputFormat, InputOptions, Source};
 pub use model::{
-    Cause, Change, Credentials, EndedBy, ErrorKind, FetchError, MaxFailures, OutcomeName,
+    Cause, ContentChange, Credentials, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName,
     PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
     parse_duration, parse_method,
 };
 #[doc(hidden)]
-pub use model::{harmless, is_control};
+pub use model::{escape_control, is_control};
 pub use notify::{
     Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
     deliver, run_command, send_email,
 };
 pub use report::{
-    JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError, TimelineStyle,
-    WholeFile, render_summary,
+    AtomicFile, JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError,
+    TimelineStyle, render_summary,
 };
 pub use run::{
-    NotifyError, Page, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with,
+    FetchedPage, NotifyError, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with,
     notify_url, run, run_until,
 };
-pub use schedule::{PerHost, RetryPolicy, RetryRules, ScheduleOptions};
+pub use schedule::{PerHostLimit, RetryPolicy, RetryRules, ScheduleOptions};
 pub use store::{FolderError, PackError};

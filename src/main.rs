@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use fetchall::demo::PracticeServer;
 use fetchall::{Config, Problem, ProgressStyle, RunError, Screen, Summary};
 
-use cli::{Afterwards, Asked, Cli, EarlySignals, Origins, Refused, Signals};
+use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const BROKEN: u8 = 3;
-const PIPE_CLOSED: u8 = 141;
+const EXIT_FAILED: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+const EXIT_BROKEN: u8 = 3;
+const EXIT_PIPE_CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
     // A mistake in this program ends the run with an error of its own; the default
@@ -24,23 +24,23 @@ fn main() -> ExitCode {
     // Before anything slow: until then SIGUSR1 ends the process.
     let early = EarlySignals::catch();
     let (cli, origins) = match cli::read(std::env::args_os()) {
-        Ok(Asked::Run(cli, origins)) => (*cli, origins),
-        Ok(Asked::Print(text)) => return print(&text),
+        Ok(CliAction::Run(cli, origins)) => (*cli, origins),
+        Ok(CliAction::Print(text)) => return print(&text),
         Err(refused) => return refuse(&refused),
     };
     if let Some(needed) = cli::lacking_descriptors(&cli, &early) {
         let text = format!(
             "too few open files are allowed: this run needs at least {needed}; raise ulimit -n"
         );
-        return complain(&text, BROKEN);
+        return fail_with(&text, EXIT_BROKEN);
     }
     let runtime = match cli::runtime(cli.concurrency) {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format!("no runtime: {error}"), BROKEN),
+        Err(error) => return fail_with(&format!("no runtime: {error}"), EXIT_BROKEN),
     };
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
     let code = std::panic::catch_unwind(run)
-        .unwrap_or_else(|_| complain("internal error; please report it", BROKEN));
+        .unwrap_or_else(|_| fail_with("internal error; please report it", EXIT_BROKEN));
     // Whatever still runs must not keep the process from ending.
     runtime.shutdown_background();
     code
@@ -50,36 +50,36 @@ fn main() -> ExitCode {
 fn print(text: &str) -> ExitCode {
     match cli::print(text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(PIPE_CLOSED),
-        Err(error) => complain(&format!("cannot write to stdout: {error}"), BROKEN),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_PIPE_CLOSED),
+        Err(error) => fail_with(&format!("cannot write to stdout: {error}"), EXIT_BROKEN),
     }
 }
 
-fn refuse(refused: &Refused) -> ExitCode {
+fn refuse(refused: &CliError) -> ExitCode {
     match refused {
-        Refused::Usage(error) => {
+        CliError::Usage(error) => {
             // With nobody there to read it nothing else can be done.
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
+            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
         }
-        other => complain(&other.to_string(), USAGE),
+        other => fail_with(&other.to_string(), EXIT_USAGE),
     }
 }
 
-async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
-    let people = People {
+async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> ExitCode {
+    let people = Console {
         quiet: cli.quiet,
         origins,
     };
-    let mut afterwards = match Afterwards::of(&cli) {
+    let mut afterwards = match RunNotifier::from_cli(&cli) {
         Ok(afterwards) => afterwards,
-        Err(error) => return complain(&people.origins.name(&error), USAGE),
+        Err(error) => return fail_with(&people.origins.describe(&error), EXIT_USAGE),
     };
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let summary_json = cli.summary_json.clone();
     let mut config = match Config::try_from(cli) {
         Ok(config) => config,
-        Err(error) => return complain(&people.origins.name(&error), USAGE),
+        Err(error) => return fail_with(&people.origins.describe(&error), EXIT_USAGE),
     };
     for warning in cli::warnings(&config) {
         let warning = people.origins.redactions.apply(warning);
@@ -91,9 +91,9 @@ async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
         ));
     }
     if cli::is_only_for_reading(&io::stdout()) {
-        return complain(
+        return fail_with(
             "cannot write the results: stdout is open for reading alone",
-            BROKEN,
+            EXIT_BROKEN,
         );
     }
     // Not before: reading a body from a terminal ends by Ctrl-C like anything else.
@@ -103,7 +103,9 @@ async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
         .unwrap_or_else(|| Screen::new(ProgressStyle::None));
     let signals = match Signals::listen(early, shown) {
         Ok(signals) => signals,
-        Err(error) => return complain(&format!("cannot listen for signals: {error}"), BROKEN),
+        Err(error) => {
+            return fail_with(&format!("cannot listen for signals: {error}"), EXIT_BROKEN);
+        }
     };
     if let Some(screen) = config.report.screen.as_ref().filter(|_| !people.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
@@ -116,7 +118,7 @@ async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
                 people.say(&introduction(&server));
                 Some(server)
             }
-            Err(error) => return complain(&format!("no practice server: {error}"), BROKEN),
+            Err(error) => return fail_with(&format!("no practice server: {error}"), EXIT_BROKEN),
         }
     } else {
         None
@@ -129,20 +131,20 @@ async fn program(cli: Cli, origins: Origins, early: EarlySignals) -> ExitCode {
         if let Err(error) = &end
             && !error.problem.is_closed_pipe()
         {
-            complain(&explain(&error.problem, &people.origins), BROKEN);
+            fail_with(&explain(&error.problem, &people.origins), EXIT_BROKEN);
         }
         return ExitCode::from(exit_code(&end, &signals));
     }
     if let Err(error) = afterwards.open(summary_json.as_deref()) {
-        return complain(&explain(&error.into(), &people.origins), BROKEN);
+        return fail_with(&explain(&error.into(), &people.origins), EXIT_BROKEN);
     }
-    afterwards.watch(&mut config);
+    afterwards.attach_to(&mut config);
     let stop = async {
         signals.next().await;
         people.say_aside(screen.as_ref(), STOPPING);
     };
     let end = fetchall::run_until(config, stop, signals.next()).await;
-    let code = people.tell(&end, &signals, &afterwards).await;
+    let code = people.finish_run(&end, &signals, &afterwards).await;
     if demo && is_whole_demo(&end) {
         people.say(EPILOGUE);
     }
@@ -157,11 +159,11 @@ fn is_whole_demo(end: &Result<Summary, RunError>) -> bool {
 fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
     signals.exit_code().unwrap_or(match end {
         Ok(summary) if summary.is_complete() => 0,
-        Ok(_) => FAILED,
-        Err(error) if error.problem.is_closed_pipe() => PIPE_CLOSED,
+        Ok(_) => EXIT_FAILED,
+        Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
         Err(error) => match error.problem {
-            Problem::Input(_) | Problem::Transport(_) => USAGE,
-            Problem::Report(_) | Problem::Save(_) | Problem::Internal(_) => BROKEN,
+            Problem::Input(_) | Problem::Transport(_) => EXIT_USAGE,
+            Problem::Report(_) | Problem::Save(_) | Problem::Internal(_) => EXIT_BROKEN,
         },
     })
 }
@@ -169,22 +171,22 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
 /// The exit code when the summary could not be written either.
 fn worse(code: u8) -> u8 {
     match code {
-        0 | FAILED | USAGE => BROKEN,
+        0 | EXIT_FAILED | EXIT_USAGE => EXIT_BROKEN,
         code => code,
     }
 }
 
 /// What is said on stderr, and to whom else.
-struct People {
+struct Console {
     quiet: bool,
-    origins: Origins,
+    origins: SettingOrigins,
 }
 
-impl People {
+impl Console {
     /// Says something while the run goes on, without tearing the progress display.
     fn say_aside(&self, screen: Option<&Screen>, text: &str) {
         match screen {
-            Some(screen) => screen.aside(|| self.say(text)),
+            Some(screen) => screen.suspend(|| self.say(text)),
             None => self.say(text),
         }
     }
@@ -197,11 +199,11 @@ impl People {
     }
 
     /// Says how the run ended, and has it told; gives its exit code.
-    async fn tell(
+    async fn finish_run(
         &self,
         end: &Result<Summary, RunError>,
         signals: &Signals,
-        afterwards: &Afterwards,
+        afterwards: &RunNotifier,
     ) -> u8 {
         let (summary, problem) = match end {
             Ok(summary) => (summary, None),
@@ -209,7 +211,7 @@ impl People {
         };
         let pipe_closed = problem.is_some_and(Problem::is_closed_pipe);
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
-            complain(&explain(problem, &self.origins), BROKEN);
+            fail_with(&explain(problem, &self.origins), EXIT_BROKEN);
         }
         let mut code = exit_code(end, signals);
         let interrupt = async {
@@ -218,14 +220,14 @@ impl People {
             }
         };
         if let Err(error) = afterwards.write(summary, code, interrupt).await {
-            complain(&explain(&error.into(), &self.origins), BROKEN);
+            fail_with(&explain(&error.into(), &self.origins), EXIT_BROKEN);
             code = worse(code);
         }
         // Nothing was done yet when the inputs could not even be opened.
         if problem.is_none() || pipe_closed || summary.input > 0 {
             self.say(&fetchall::render_summary(summary));
             tokio::select! {
-                () = afterwards.tell(summary, code) => {}
+                () = afterwards.notify_all(summary, code) => {}
                 () = signals.next() => self.say("interrupted; not told any further"),
             }
         }
@@ -234,20 +236,20 @@ impl People {
 }
 
 /// Says on stderr what went wrong.
-fn complain(text: &str, code: u8) -> ExitCode {
+fn fail_with(text: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "fetchall: {}", cli::redact(text));
     ExitCode::from(code)
 }
 
 /// The problem, with a hint where there is one.
-fn explain(problem: &Problem, origins: &Origins) -> String {
+fn explain(problem: &Problem, origins: &SettingOrigins) -> String {
     let text = problem.to_string();
     let explained = match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}"),
             None => with_next_step(text, problem),
         },
-        _ => match origins.of_place_in(&text) {
+        _ => match origins.origin_of_path(&text) {
             Some(who) => format!("{}; {who}", with_next_step(text, problem)),
             None => with_next_step(text, problem),
         },

@@ -156,10 +156,10 @@ fn the_program_uses_only_what_the_library_shows() {
 fn a_breach_would_be_seen() {
     let breach = |file: &str, text: &str| complaints(Path::new(file), text).len();
     assert_eq!(
-        breach("fetch/http.rs", "use crate::model::{Attempt, Wire};"),
+        breach("fetch/http.rs", "use crate::model::{Attempt, WireState};"),
         0
     );
-    assert_eq!(breach("fetch/http.rs", "use crate::store::Memory;"), 1);
+    assert_eq!(breach("fetch/http.rs", "use crate::store::MemoryStore;"), 1);
     assert_eq!(
         breach(
             "fetch/http.rs",

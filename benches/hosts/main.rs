@@ -21,7 +21,7 @@ mod black_hole;
 #[path = "../support/installed.rs"]
 mod installed;
 /// The open files allowed, as the program raises them.
-#[path = "../../src/cli/limits.rs"]
+#[path = "../../src/cli/fd_limit.rs"]
 #[expect(dead_code, reason = "the program needs more of it")]
 mod limits;
 /// The lists that are fetched.

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 
 use clap::CommandFactory;
-use fetchall::{Config, Format};
+use fetchall::{Config, ResultFormat};
 
 use super::{Cli, environment};
 
 /// Characters of a template that a warning repeats.
-const MOST_SHOWN: usize = 40;
+const MAX_SHOWN_CHARS: usize = 40;
 
 /// What people should know before the run.
 pub fn warnings(config: &Config) -> Vec<String> {
@@ -19,8 +19,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// A template without a field prints the same for every URL, and an empty one nothing.
-fn template(format: &Format) -> Option<String> {
-    let Format::Template(template) = format else {
+fn template(format: &ResultFormat) -> Option<String> {
+    let ResultFormat::Template(template) = format else {
         return None;
     };
     let text = template.constant()?;
@@ -37,7 +37,7 @@ fn template(format: &Format) -> Option<String> {
         "text" | "plain" | "default" => "lines of text need no option",
         _ => "a field is %{NAME}, such as %{url}",
     };
-    let shown: String = text.chars().take(MOST_SHOWN).collect();
+    let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
     Some(format!(
         "--format: {shown:?} names no field, so it is printed for every URL; {instead}"
     ))
@@ -47,7 +47,7 @@ fn strangers(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Strin
     let is_ours = |(name, _): &(OsString, OsString)| environment::is_ours(name);
     let mut ours = variables.filter(is_ours).peekable();
     match ours.peek() {
-        Some(_) => environment::strangers(&Cli::command(), ours),
+        Some(_) => environment::unknown_variables(&Cli::command(), ours),
         None => Vec::new(),
     }
 }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_template_without_a_field_is_told_where_that_is_no_wish() {
-        let told = |text| template(&Format::Template(Template::parse(text).unwrap()));
+        let told = |text| template(&ResultFormat::Template(Template::parse(text).unwrap()));
         for (text, instead) in [
             ("json", "--json prints records"),
             (" CSV\n", "--csv prints a table"),
@@ -72,7 +72,7 @@ mod tests {
         }
         assert!(told("").unwrap().contains("nothing is printed"));
         assert_eq!(told("%{url}").or(told("a %{json}")), None);
-        assert_eq!(template(&Format::Json), None);
+        assert_eq!(template(&ResultFormat::Json), None);
         assert!(told(&"x".repeat(1000)).unwrap().len() < 200);
     }
 }

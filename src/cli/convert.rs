@@ -7,21 +7,23 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use fetchall::{
-    Config, Credentials, FaultPlan, Format, HttpVersion, InputFormat, ProgressStyle, Proxy,
-    ReportOptions, RetryRules, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
+    Config, Credentials, FaultPlan, HttpVersion, InputFormat, ProgressStyle, Proxy, ReportOptions,
+    ResultFormat, RetryRules, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
 };
 use http::{HeaderValue, Method, header};
 
-use super::collisions::{
+use super::config_paths::check_output_dir;
+use super::fs_util::is_only_for_writing;
+use super::path_conflicts::{
     check_no_urls, check_saved, check_stdin, check_written, is_stdin_list, takers_of_stdin,
 };
-use super::files::is_only_for_writing;
-use super::places::check_output_dir;
-use super::redact::Redacting;
-use super::{Cli, ListFormat, ProgressWhen, mistakes, redact, secrets, terminal, values};
+use super::redact::RedactingWriter;
+use super::{
+    Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
+};
 
 /// Largest body with `--body` when `--max-size` is not given, in bytes.
-const BODY_LIMIT: u64 = 8 << 20;
+const DEFAULT_MAX_BODY_BYTES: u64 = 8 << 20;
 
 /// Options that are each fine, but not together or not here.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +187,7 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         return Err(UsageError::NoInput);
     }
     let spec_is_missing = cli.simulate_failure == Some(None);
-    let mistake = |input: &OsString| mistakes::of(input, spec_is_missing);
+    let mistake = |input: &OsString| input_hints::of(input, spec_is_missing);
     if let Some(mistake) = cli.inputs.iter().find_map(mistake) {
         return Err(UsageError::Input(mistake));
     }
@@ -219,21 +221,21 @@ fn source(input: &OsStr) -> Source {
     }
 }
 
-fn format(format: ListFormat) -> InputFormat {
+fn format(format: InputFormatArg) -> InputFormat {
     match format {
-        ListFormat::Auto => InputFormat::Auto,
-        ListFormat::Text => InputFormat::Text,
-        ListFormat::Jsonl => InputFormat::JsonLines,
-        ListFormat::Csv => InputFormat::Csv,
-        ListFormat::Tsv => InputFormat::Tsv,
+        InputFormatArg::Auto => InputFormat::Auto,
+        InputFormatArg::Text => InputFormat::Text,
+        InputFormatArg::Jsonl => InputFormat::JsonLines,
+        InputFormatArg::Csv => InputFormat::Csv,
+        InputFormatArg::Tsv => InputFormat::Tsv,
     }
 }
 
 /// Bytes of a body that goes along with every request: it is kept in memory.
-const MOST_DATA: u64 = 256 << 20;
+const MAX_DATA_BYTES: u64 = 256 << 20;
 
 fn within(body: Vec<u8>) -> io::Result<Bytes> {
-    if body.len() as u64 > MOST_DATA {
+    if body.len() as u64 > MAX_DATA_BYTES {
         return Err(io::Error::other("larger than 256 MiB"));
     }
     Ok(body.into())
@@ -249,7 +251,7 @@ fn read_data(data: &str) -> Result<Bytes, UsageError> {
         Some("-") => {
             let mut body = Vec::new();
             io::stdin()
-                .take(MOST_DATA + 1)
+                .take(MAX_DATA_BYTES + 1)
                 .read_to_end(&mut body)
                 .and_then(|_| within(body))
                 .map_err(failed)
@@ -257,7 +259,7 @@ fn read_data(data: &str) -> Result<Bytes, UsageError> {
         Some(path) => {
             let mut body = Vec::new();
             std::fs::File::open(path)
-                .and_then(|file| file.take(MOST_DATA + 1).read_to_end(&mut body))
+                .and_then(|file| file.take(MAX_DATA_BYTES + 1).read_to_end(&mut body))
                 .and_then(|_| within(body))
                 .map_err(failed)
         }
@@ -287,7 +289,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.raw = cli.raw;
     match cli.max_size {
         Some(limit) => engine.max_size = limit,
-        None if cli.body => engine.max_size = BODY_LIMIT,
+        None if cli.body => engine.max_size = DEFAULT_MAX_BODY_BYTES,
         None => {}
     }
     config.http.connect_timeout = cli.connect_timeout;
@@ -361,7 +363,7 @@ fn proxy(cli: &Cli) -> Result<Proxy, UsageError> {
     let Some(text) = &cli.proxy else {
         return Ok(Proxy::Environment);
     };
-    let proxy = values::proxy(text).map_err(secret("--proxy"))?;
+    let proxy = value_parsers::proxy(text).map_err(secret("--proxy"))?;
     let user = cli.proxy_user.as_deref().map(secrets::credentials);
     let user = user.transpose().map_err(secret("--proxy-user"))?;
     Ok(match (proxy, user) {
@@ -379,7 +381,7 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
     let seed = cli.seed.unwrap_or(0);
     match &cli.simulate_failure {
         None => Ok(None),
-        Some(None) => Ok(Some(FaultPlan::passing(seed))),
+        Some(None) => Ok(Some(FaultPlan::transient(seed))),
         Some(Some(spec)) => FaultPlan::parse(spec, seed).map(Some).map_err(|error| {
             not_shown("--simulate-failure", spec).unwrap_or(UsageError::Spec(error))
         }),
@@ -396,18 +398,18 @@ fn save(cli: &mut Cli) -> SaveOptions {
     }
 }
 
-fn results_format(cli: &Cli) -> Result<Format, UsageError> {
+fn results_format(cli: &Cli) -> Result<ResultFormat, UsageError> {
     if let Some(template) = &cli.format {
-        return template_of(template).map(Format::Template);
+        return template_of(template).map(ResultFormat::Template);
     }
     Ok(if cli.json {
-        Format::Json
+        ResultFormat::Json
     } else if cli.csv {
-        Format::Csv
+        ResultFormat::Csv
     } else if terminal::wants_color(cli.color, &io::stdout()) {
-        Format::ColorText
+        ResultFormat::ColorText
     } else {
-        Format::Text
+        ResultFormat::Text
     })
 }
 
@@ -429,17 +431,17 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
     let format = results_format(cli)?;
     let style = match cli.progress {
         _ if cli.quiet => ProgressStyle::None,
-        ProgressWhen::Auto => ProgressStyle::Auto,
-        ProgressWhen::Bar => ProgressStyle::Bar,
-        ProgressWhen::Plain => ProgressStyle::Plain,
-        ProgressWhen::None => ProgressStyle::None,
+        ProgressArg::Auto => ProgressStyle::Auto,
+        ProgressArg::Bar => ProgressStyle::Bar,
+        ProgressArg::Plain => ProgressStyle::Plain,
+        ProgressArg::None => ProgressStyle::None,
     };
     Ok(ReportOptions {
         results: Some((format, Box::new(io::stdout()))),
         on_record: None,
         ordered: cli.ordered,
         body: cli.body,
-        notices: (!cli.quiet).then(|| Box::new(Redacting(io::stderr())) as _),
+        notices: (!cli.quiet).then(|| Box::new(RedactingWriter(io::stderr())) as _),
         failed: cli.failed.clone(),
         failed_with_nul: cli.null,
         print0: cli.print0,

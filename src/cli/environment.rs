@@ -4,9 +4,11 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-use super::afterwards::OF_A_RUN;
-use super::hints::{self, nearest};
-use super::options::{Given, Origin, SettingError, Takes, Value, long, settings, variable};
+use super::flag_hints::{self, nearest};
+use super::notifications::RUN_PREFIX;
+use super::options::{
+    OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, long, settings, variable,
+};
 use super::redact;
 use super::secrets::{self, SMTP_VARIABLE, USER_VARIABLE};
 
@@ -17,7 +19,7 @@ use super::secrets::{self, SMTP_VARIABLE, USER_VARIABLE};
 pub fn read(
     command: &Command,
     get: impl Fn(&str) -> Option<OsString>,
-) -> Result<Vec<Given>, SettingError> {
+) -> Result<Vec<SettingEntry>, SettingError> {
     let mut given = Vec::new();
     for arg in settings(command) {
         let name = variable(arg);
@@ -26,24 +28,28 @@ pub fn read(
         };
         let value = if name == USER_VARIABLE {
             // It is taken as it is: a password may begin with an @.
-            Value::Elsewhere
+            SettingValue::Elsewhere
         } else {
             value(arg, text).map_err(|message| SettingError(format!("{name}: {message}")))?
         };
-        given.push(Given::new(arg, value, Origin::Variable(name)));
+        given.push(SettingEntry::new(arg, value, SettingOrigin::Variable(name)));
     }
     Ok(given)
 }
 
-fn value(arg: &Arg, text: OsString) -> Result<Value, String> {
+fn value(arg: &Arg, text: OsString) -> Result<SettingValue, String> {
     let switch = text.to_str().and_then(switch);
-    match (Takes::of(arg), switch) {
-        (Takes::Switch | Takes::Perhaps | Takes::Count, Some(true)) => Ok(Value::On),
-        (Takes::Switch | Takes::Perhaps | Takes::Count, Some(false)) => Ok(Value::Off),
-        (Takes::Switch, None) => Err("1, true, 0 or false is needed".to_owned()),
-        (Takes::Count, None) => times(&text.to_string_lossy()),
-        (Takes::One | Takes::Perhaps, _) => Ok(Value::Texts(vec![text])),
-        (Takes::Many, _) => Ok(Value::Texts(lines(&text))),
+    match (OptionArity::from_arg(arg), switch) {
+        (OptionArity::Switch | OptionArity::Perhaps | OptionArity::Count, Some(true)) => {
+            Ok(SettingValue::On)
+        }
+        (OptionArity::Switch | OptionArity::Perhaps | OptionArity::Count, Some(false)) => {
+            Ok(SettingValue::Off)
+        }
+        (OptionArity::Switch, None) => Err("1, true, 0 or false is needed".to_owned()),
+        (OptionArity::Count, None) => times(&text.to_string_lossy()),
+        (OptionArity::One | OptionArity::Perhaps, _) => Ok(SettingValue::Texts(vec![text])),
+        (OptionArity::Many, _) => Ok(SettingValue::Texts(lines(&text))),
     }
 }
 
@@ -57,10 +63,10 @@ pub fn switch(text: &str) -> Option<bool> {
 }
 
 /// How often an option counts as given.
-pub fn times(text: &str) -> Result<Value, String> {
+pub fn times(text: &str) -> Result<SettingValue, String> {
     match text.parse() {
-        Ok(0) => Ok(Value::Off),
-        Ok(times @ 1..=9) => Ok(Value::Times(times)),
+        Ok(0) => Ok(SettingValue::Off),
+        Ok(times @ 1..=9) => Ok(SettingValue::Times(times)),
         _ => Err("a whole number from 0 to 9 is needed".to_owned()),
     }
 }
@@ -82,12 +88,12 @@ const PREFIX: &str = "FETCHALL_";
 /// Whether a variable looks like a setting.
 pub fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    name.starts_with(PREFIX) && !name.starts_with(OF_A_RUN)
+    name.starts_with(PREFIX) && !name.starts_with(RUN_PREFIX)
 }
 
 /// Variables that look like settings and are none, each with what was probably meant. An empty one
 /// would set nothing anyway.
-pub fn strangers(
+pub fn unknown_variables(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<String> {
@@ -162,7 +168,7 @@ fn meant(name: &str, known: &[String], command: &Command) -> String {
     if command.get_arguments().any(|arg| is_long(&arg)) {
         return "; it can only stand on the command line".to_owned();
     }
-    if let Some(hint) = hints::flag(&format!("--{option}")) {
+    if let Some(hint) = flag_hints::flag(&format!("--{option}")) {
         return format!("; {hint}");
     }
     let bares: Vec<_> = known.iter().map(|name| bare(name)).collect();
@@ -181,7 +187,7 @@ mod tests {
     fn variables_that_set_nothing_are_told_with_what_was_meant() {
         let told = |name: &str| {
             let variable = (name.into(), "1".into());
-            strangers(&Cli::command(), std::iter::once(variable))
+            unknown_variables(&Cli::command(), std::iter::once(variable))
         };
         for (name, meant) in [
             (
@@ -213,7 +219,7 @@ mod tests {
             assert_eq!(told(name), [format!("{name} sets no option{meant}")]);
         }
         let empty = ("FETCHALL_CONCURENCY".into(), "".into());
-        assert!(strangers(&Cli::command(), std::iter::once(empty)).is_empty());
+        assert!(unknown_variables(&Cli::command(), std::iter::once(empty)).is_empty());
         for name in [
             "FETCHALL_RETRIES",
             "FETCHALL_SMTP_PASSWORD",

@@ -4,23 +4,26 @@ use clap::ArgMatches;
 use fetchall::{ErrorKind, FetchError};
 use http::StatusCode;
 
-use super::hints::nearest;
+use super::flag_hints::nearest;
 use super::redact;
 use super::terminal::wants_color;
-use super::{STYLES, When};
+use super::{ColorArg, STYLES};
 
 /// A section for each kind of error, and below `status` one for each status worth words.
 const PAGES: &str = include_str!("../../docs/errors.md");
 
 /// Columns of a line.
-const WIDTH: usize = 80;
+const PAGE_WIDTH: usize = 80;
 
 /// The page of a kind or status, or of all; styled where stdout shows styles.
 ///
 /// # Errors
 /// What is no kind: with the one that was probably meant, and all there are.
 pub fn page(kind: Option<&str>, line: &ArgMatches) -> Result<String, String> {
-    let when = line.get_one::<When>("color").copied().unwrap_or(When::Auto);
+    let when = line
+        .get_one::<ColorArg>("color")
+        .copied()
+        .unwrap_or(ColorArg::Auto);
     let page = match kind {
         None => list(),
         Some(kind) => of(kind)?,
@@ -162,7 +165,7 @@ fn wrapped(line: &str, before: usize) -> String {
     let indent = if before > 0 { "  " } else { "" };
     for (index, word) in line.split(' ').enumerate() {
         let length = word.chars().count();
-        if index > 0 && column + 1 + length > WIDTH {
+        if index > 0 && column + 1 + length > PAGE_WIDTH {
             text.push('\n');
             text.push_str(indent);
             column = indent.len();

@@ -11,7 +11,7 @@ use super::{Cli, help, options};
 
 /// What can be generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum What {
+pub enum GenerateArg {
     /// A page for man.
     Man,
     /// Completions for bash.
@@ -25,13 +25,13 @@ pub enum What {
 }
 
 /// The man page or the completions.
-pub fn text(what: What) -> String {
+pub fn text(what: GenerateArg) -> String {
     match what {
-        What::Man => man(),
-        What::Bash => completions(Shell::Bash),
-        What::Zsh => completions(Shell::Zsh),
-        What::Fish => completions(Shell::Fish),
-        What::Powershell => completions(Shell::PowerShell),
+        GenerateArg::Man => man(),
+        GenerateArg::Bash => completions(Shell::Bash),
+        GenerateArg::Zsh => completions(Shell::Zsh),
+        GenerateArg::Fish => completions(Shell::Fish),
+        GenerateArg::Powershell => completions(Shell::PowerShell),
     }
 }
 

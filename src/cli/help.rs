@@ -46,7 +46,7 @@ pub const EXAMPLES: [(&str, &str); 11] = [
     ),
 ];
 /// Examples in the short help.
-const FEW: usize = 4;
+const SHORT_HELP_EXAMPLES: usize = 4;
 
 pub const EXIT_CODES: [(&str, &str); 6] = [
     (
@@ -110,7 +110,7 @@ pub const PRECEDENCE: &str = "An option beats the environment, the environment a
 pub fn short() -> StyledStr {
     let mut text = String::new();
     heading(&mut text, "Examples:");
-    for (example, what) in EXAMPLES.iter().take(FEW) {
+    for (example, what) in EXAMPLES.iter().take(SHORT_HELP_EXAMPLES) {
         text.push_str(&format!("  {example:<38} {what}\n"));
     }
     text.push_str(

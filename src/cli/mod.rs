@@ -1,33 +1,33 @@
 //! From the command line to a configuration.
 
 mod advice;
-mod afterwards;
-mod blame;
-mod collisions;
+mod config_file;
+mod config_paths;
 mod convert;
 mod environment;
 mod explain;
-mod file;
-mod files;
+mod fd_limit;
+mod flag_hints;
+mod fs_util;
 mod generate;
 mod help;
-mod hints;
-mod limits;
+mod input_hints;
 mod logs;
-mod mistakes;
+mod notifications;
 mod open_files;
 mod options;
-mod places;
+mod parse;
+mod path_conflicts;
 mod print;
-mod read;
+mod print_config;
 mod redact;
 mod runtime;
 mod secrets;
+mod setting_origins;
 mod settings;
-mod shown;
 mod signals;
 mod terminal;
-mod values;
+mod value_parsers;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -36,22 +36,22 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
-use fetchall::{MaxFailures, PerHost, ResolveRule};
+use fetchall::{MaxFailures, PerHostLimit, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
 pub use advice::warnings;
-pub use afterwards::Afterwards;
-pub use blame::Origins;
-pub use files::is_only_for_reading;
-pub use hints::next_step;
-pub use limits::{bound_by_descriptors, raise_descriptor_limit};
+pub use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
+pub use flag_hints::next_step;
+pub use fs_util::is_only_for_reading;
 pub use logs::start as start_logs;
+pub use notifications::RunNotifier;
 pub use open_files::lacking_descriptors;
+pub use parse::{CliAction, CliError, read};
 pub use print::print;
-pub use read::{Asked, Refused, read};
 pub use redact::message as redact;
 pub use runtime::runtime;
+pub use setting_origins::SettingOrigins;
 pub use signals::{EarlySignals, Signals};
 
 const STYLES: Styles = Styles::styled()
@@ -62,7 +62,7 @@ const STYLES: Styles = Styles::styled()
 
 /// When something is done of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum When {
+pub enum ColorArg {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
     /// Always.
@@ -73,7 +73,7 @@ pub enum When {
 
 /// How lists are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
+pub enum InputFormatArg {
     /// As the extension says.
     Auto,
     /// A URL a line.
@@ -88,7 +88,7 @@ pub enum ListFormat {
 
 /// What is shown while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgressWhen {
+pub enum ProgressArg {
     /// A bar on a terminal; a line every half a minute elsewhere.
     Auto,
     /// A bar, if stderr is a terminal.
@@ -131,7 +131,7 @@ pub struct Cli {
         default_value = "auto",
         help_heading = "List"
     )]
-    pub input_format: ListFormat,
+    pub input_format: InputFormatArg,
     /// A NUL ends each URL of the lists.
     ///
     /// Of the files and of stdin, as find -print0 and sort -z have it: there are no comments then, and
@@ -152,7 +152,7 @@ pub struct Cli {
         short = 'j',
         long,
         value_name = "N",
-        default_value = "64", value_parser = values::concurrency,
+        default_value = "64", value_parser = value_parsers::concurrency,
         help_heading = "How many"
     )]
     pub concurrency: NonZeroUsize,
@@ -163,30 +163,30 @@ pub struct Cli {
     #[arg(
         long,
         value_name = "N",
-        default_value = "auto", value_parser = values::per_host,
+        default_value = "auto", value_parser = value_parsers::per_host,
         help_heading = "How many"
     )]
-    pub per_host: PerHost,
+    pub per_host: PerHostLimit,
     /// Time between two requests to a host.
     ///
     /// It is measured between their starts.
-    #[arg(long, value_name = "DUR", default_value = "0", value_parser = values::duration, help_heading = "How many")]
+    #[arg(long, value_name = "DUR", default_value = "0", value_parser = value_parsers::duration, help_heading = "How many")]
     pub host_interval: Duration,
     /// Requests in all: 50/s, 100/m, 1000/h.
     ///
     /// Retries and redirects count, too [default: as many as it comes to].
-    #[arg(long, value_name = "N/s", value_parser = values::rate, help_heading = "How many")]
+    #[arg(long, value_name = "N/s", value_parser = value_parsers::rate, help_heading = "How many")]
     pub rate: Option<f64>,
     /// Start nothing new after this time.
     ///
     /// What is in flight has 10 s to end, and the rest counts as left [default: never].
-    #[arg(long, value_name = "DUR", value_parser = values::positive_duration, help_heading = "How many")]
+    #[arg(long, value_name = "DUR", value_parser = value_parsers::positive_duration, help_heading = "How many")]
     pub stop_after: Option<Duration>,
     /// End the run once more URLs failed: 20, or 5%.
     ///
     /// It ends as with --stop-after; N% is of those settled, of a hundred at least [default:
     /// never].
-    #[arg(long, value_name = "N", value_parser = values::max_failures, help_heading = "How many")]
+    #[arg(long, value_name = "N", value_parser = value_parsers::max_failures, help_heading = "How many")]
     pub max_failures: Option<MaxFailures>,
     /// URLs read ahead for other hosts.
     ///
@@ -195,7 +195,7 @@ pub struct Cli {
     #[arg(
         long,
         value_name = "N",
-        default_value = "32768", value_parser = values::at_least_one,
+        default_value = "32768", value_parser = value_parsers::at_least_one,
         help_heading = "How many"
     )]
     pub look_ahead: NonZeroUsize,
@@ -204,23 +204,23 @@ pub struct Cli {
     ///
     /// With 0 there is none, not even when a server says when. What no server has heard, and a
     /// HEAD that it refuses, is sent again all the same.
-    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = values::whole::<u32>, help_heading = "Retry")]
+    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = value_parsers::parse_integer::<u32>, help_heading = "Retry")]
     pub retries: u32,
     /// Longest first wait between tries.
     ///
     /// It doubles each time; the real one is drawn below it.
-    #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = values::duration, help_heading = "Retry")]
+    #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_delay: Duration,
     /// Longest wait between tries.
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration, help_heading = "Retry")]
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_max_delay: Duration,
     /// Longest Retry-After waited for.
-    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = values::duration, help_heading = "Retry")]
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_after_max: Duration,
     /// Longest wait of one URL in all.
     ///
     /// So long a URL waits for its retries, and a host that lets nothing through holds its URLs.
-    #[arg(long, value_name = "DUR", default_value = "15m", value_parser = values::duration, help_heading = "Retry")]
+    #[arg(long, value_name = "DUR", default_value = "15m", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub max_wait: Duration,
     /// Also retry 404,5xx,tls; !500 takes out.
     ///
@@ -234,28 +234,28 @@ pub struct Cli {
     /// Limit for DNS, TCP and TLS.
     ///
     /// It is one for all three together.
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = values::positive_duration, help_heading = "Time and size")]
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = value_parsers::positive_duration, help_heading = "Time and size")]
     pub connect_timeout: Duration,
     /// Limit for a silent server.
     ///
     /// The response must begin within it, and then bring 1 KiB in each such time; 0: no limit.
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration, help_heading = "Time and size")]
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = value_parsers::duration, help_heading = "Time and size")]
     pub stall_timeout: Duration,
     /// Limit for one try as a whole.
     ///
     /// Connecting and the whole body are included [default: none].
-    #[arg(short = 'm', long, value_name = "DUR", value_parser = values::duration, help_heading = "Time and size")]
+    #[arg(short = 'm', long, value_name = "DUR", value_parser = value_parsers::duration, help_heading = "Time and size")]
     pub max_time: Option<Duration>,
     /// Largest body [default: 1GiB, with --body 8MiB].
     ///
     /// It is measured after decoding; 0: no limit.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Time and size")]
+    #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, help_heading = "Time and size")]
     pub max_size: Option<u64>,
     /// Redirects followed for one URL.
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 10, value_parser = values::whole::<u32>,
+        default_value_t = 10, value_parser = value_parsers::parse_integer::<u32>,
         help_heading = "Time and size"
     )]
     pub max_redirects: u32,
@@ -267,7 +267,7 @@ pub struct Cli {
     #[arg(
         short = 'X',
         long = "request",
-        value_name = "METHOD", value_parser = values::method,
+        value_name = "METHOD", value_parser = value_parsers::method,
         help_heading = "Request"
     )]
     pub method: Option<Method>,
@@ -289,7 +289,7 @@ pub struct Cli {
     )]
     pub headers: Vec<String>,
     /// User-Agent [default: fetchall/VERSION].
-    #[arg(short = 'A', long, value_name = "NAME", value_parser = values::user_agent, help_heading = "Request")]
+    #[arg(short = 'A', long, value_name = "NAME", value_parser = value_parsers::user_agent, help_heading = "Request")]
     pub user_agent: Option<HeaderValue>,
     /// Basic credentials: USER:PASSWORD or USER:@FILE.
     ///
@@ -336,7 +336,7 @@ pub struct Cli {
     ///
     /// They are taken for this host (* for any) and port instead of looking its name up; can be
     /// given several times.
-    #[arg(long, value_name = "RULE", value_parser = values::resolve, help_heading = "Request")]
+    #[arg(long, value_name = "RULE", value_parser = value_parsers::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
     /// Connect to public addresses only.
     ///
@@ -472,7 +472,7 @@ pub struct Cli {
         default_value = "auto",
         help_heading = "People"
     )]
-    pub progress: ProgressWhen,
+    pub progress: ProgressArg,
     /// Colour in the results.
     #[arg(
         long,
@@ -480,7 +480,7 @@ pub struct Cli {
         default_value = "auto",
         help_heading = "People"
     )]
-    pub color: When,
+    pub color: ColorArg,
     /// Draw the run when it has ended.
     ///
     /// A row for each URL, time along the width. Queue, connecting, waiting for the first byte and the
@@ -522,7 +522,7 @@ pub struct Cli {
     pub print_config: bool,
     /// Print a man page or completions for a shell.
     #[arg(long, value_name = "WHAT", help_heading = "People")]
-    pub generate: Option<generate::What>,
+    pub generate: Option<generate::GenerateArg>,
 
     /// Put faults in the way, such as reset=10%.
     ///
@@ -536,7 +536,7 @@ pub struct Cli {
     /// Seed of faults and of waits between tries.
     ///
     /// [default: 0 for the simulated faults, chance for the waits]
-    #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Practice")]
+    #[arg(long, value_name = "N", value_parser = value_parsers::parse_integer::<u64>, help_heading = "Practice")]
     pub seed: Option<u64>,
     /// Run against a built-in practice server.
     ///
@@ -549,7 +549,7 @@ pub struct Cli {
     /// When the run has ended: with what failed, and with the report if there is one and it is small; several addresses stand
     /// between commas. Without --smtp it is simulated: three seconds, and a word on stderr. An
     /// e-mail that can't be sent is a warning, and the exit code is that of the run.
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = values::address, help_heading = "When done")]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = value_parsers::address, help_heading = "When done")]
     pub email_to: Vec<String>,
     /// Mail server, as smtps://USER@HOST[:PORT].
     ///
@@ -576,7 +576,7 @@ pub struct Cli {
     /// The address mail comes from.
     ///
     /// [default: the user of --smtp, or fetchall@ its host]
-    #[arg(long, value_name = "ADDR", requires = "smtp", value_parser = values::address, help_heading = "When done")]
+    #[arg(long, value_name = "ADDR", requires = "smtp", value_parser = value_parsers::address, help_heading = "When done")]
     pub email_from: Option<String>,
     /// Run a command then.
     ///
@@ -589,6 +589,6 @@ pub struct Cli {
     /// POST the summary as JSON there.
     ///
     /// When the run has ended. Anything but a 2xx is a warning.
-    #[arg(long, value_name = "URL", value_parser = values::http_url, help_heading = "When done")]
+    #[arg(long, value_name = "URL", value_parser = value_parsers::http_url, help_heading = "When done")]
     pub notify_url: Option<Url>,
 }

@@ -25,7 +25,7 @@ const NOT_SETTINGS: [&str; 9] = [
 
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub enum OptionArity {
     /// Nothing: it is on or off.
     Switch,
     /// Nothing: how often it stands there counts.
@@ -38,8 +38,8 @@ pub enum Takes {
     Many,
 }
 
-impl Takes {
-    pub fn of(arg: &Arg) -> Self {
+impl OptionArity {
+    pub fn from_arg(arg: &Arg) -> Self {
         match arg.get_action() {
             ArgAction::Count => Self::Count,
             ArgAction::Append => Self::Many,
@@ -54,14 +54,14 @@ impl Takes {
 
 /// Where a value comes from that does not stand on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     /// A variable of the environment.
     Variable(String),
     /// A line of a file, counted from 1.
     File { path: Arc<Path>, line: usize },
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable(name) => f.write_str(name),
@@ -77,7 +77,7 @@ impl fmt::Display for Origin {
 #[error("{0}")]
 pub struct SettingError(pub String);
 
-impl Origin {
+impl SettingOrigin {
     /// What is wrong with the value of an option. A variable is named after its option.
     pub fn error(&self, option: &str, message: impl fmt::Display) -> SettingError {
         SettingError(match self {
@@ -89,7 +89,7 @@ impl Origin {
 
 /// What an option is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum SettingValue {
     Off,
     On,
     Times(u8),
@@ -100,17 +100,17 @@ pub enum Value {
 
 /// An option that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct SettingEntry {
     /// As clap knows it.
     pub id: String,
     /// As people know it, without the hyphens.
     pub long: String,
-    pub value: Value,
-    pub origin: Origin,
+    pub value: SettingValue,
+    pub origin: SettingOrigin,
 }
 
-impl Given {
-    pub fn new(arg: &Arg, value: Value, origin: Origin) -> Self {
+impl SettingEntry {
+    pub fn new(arg: &Arg, value: SettingValue, origin: SettingOrigin) -> Self {
         Self {
             id: arg.get_id().to_string(),
             long: long(arg).to_owned(),
@@ -121,17 +121,17 @@ impl Given {
 
     /// Whether it does anything: what is off gets into nobody's way.
     pub fn is_on(&self) -> bool {
-        self.value != Value::Off
+        self.value != SettingValue::Off
     }
 
     /// How it would stand on the command line.
     pub fn arguments(&self) -> Vec<OsString> {
         let flag = OsString::from(format!("--{}", self.long));
         match &self.value {
-            Value::Off | Value::Elsewhere => Vec::new(),
-            Value::On => vec![flag],
-            Value::Times(times) => vec![flag; usize::from(*times)],
-            Value::Texts(texts) => {
+            SettingValue::Off | SettingValue::Elsewhere => Vec::new(),
+            SettingValue::On => vec![flag],
+            SettingValue::Times(times) => vec![flag; usize::from(*times)],
+            SettingValue::Texts(texts) => {
                 let with = |text| {
                     let mut argument = flag.clone();
                     // A value that begins with a hyphen stays a value that way.
@@ -171,7 +171,7 @@ pub fn variable_of(long: &str) -> String {
 }
 
 /// Whether two options can't be used together, whichever of them says so.
-pub fn exclude_each_other(command: &Command, one: &str, other: &str) -> bool {
+pub fn are_exclusive(command: &Command, one: &str, other: &str) -> bool {
     one != other
         && (conflicts_with(command, one, other)
             || conflicts_with(command, other, one)

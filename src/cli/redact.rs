@@ -8,10 +8,10 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use clap::{Arg, ArgMatches, Command};
-use fetchall::harmless;
+use fetchall::escape_control;
 
 use super::options::long;
-use super::{secrets, shown};
+use super::{print_config, secrets};
 
 /// Replaces a secret.
 pub const MASK: &str = "***";
@@ -32,7 +32,7 @@ pub fn value(text: &str) -> Cow<'_, str> {
 
 /// The name of a file or a key as messages show it: in one line, too.
 pub fn name(text: &str) -> String {
-    harmless(&value(text)).into_owned()
+    escape_control(&value(text)).into_owned()
 }
 
 /// Whether a value holds what looks like `USER:PASSWORD@`.
@@ -81,16 +81,16 @@ pub fn message(text: &str) -> String {
         // The forms that messages explain.
         let is_form = word.contains("://USER@HOST") || word.starts_with("USER:@FILE");
         let word = if is_form { word.into() } else { value(word) };
-        shown.push_str(&harmless(&word));
+        shown.push_str(&escape_control(&word));
         shown.push_str(separator);
     }
     shown
 }
 
 /// A stream of messages, each written at once.
-pub struct Redacting<W>(pub W);
+pub struct RedactingWriter<W>(pub W);
 
-impl<W: Write> Write for Redacting<W> {
+impl<W: Write> Write for RedactingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         let shown = message(&text);
@@ -133,9 +133,9 @@ impl Redactions {
             // Their errors do not repeat them; a short one might be part of any word.
             value(text).into_owned()
         } else {
-            shown::masked(option, text)
+            print_config::masked(option, text)
         };
-        let shown = harmless(&masked);
+        let shown = escape_control(&masked);
         if shown != text {
             self.0.push((text.to_owned(), shown.into_owned()));
         }

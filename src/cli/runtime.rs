@@ -9,14 +9,14 @@ use tokio::runtime::{Builder, Runtime};
 /// to each other, which costs a quarter to a third more CPU for each URL; that pays only where
 /// one processor is not enough. (Reading lists, writing results and saving bodies have threads
 /// of their own.)
-const ENOUGH_FOR_ONE: usize = 256;
+const SINGLE_THREAD_BELOW: usize = 256;
 
 /// A runtime for so many requests at the same time: one thread, or one for each processor.
 ///
 /// # Errors
 /// When the system gives no more threads.
 pub fn runtime(concurrency: NonZeroUsize) -> io::Result<Runtime> {
-    let mut builder = if concurrency.get() <= ENOUGH_FOR_ONE {
+    let mut builder = if concurrency.get() <= SINGLE_THREAD_BELOW {
         Builder::new_current_thread()
     } else {
         Builder::new_multi_thread()

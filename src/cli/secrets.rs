@@ -12,9 +12,9 @@ use std::path::Path;
 use fetchall::Credentials;
 use http::{HeaderName, HeaderValue};
 
-use super::files::read_text;
+use super::fs_util::read_text;
 use super::options::variable_of;
-use super::values;
+use super::value_parsers;
 
 /// Where `-u` may come from instead.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
@@ -44,14 +44,14 @@ pub fn variables() -> impl Iterator<Item = String> {
 pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     // No name of a header begins with it (RFC 9110 §5.6.2).
     let Some(path) = text.strip_prefix('@') else {
-        return values::header(text).map(|header| vec![header]);
+        return value_parsers::header(text).map(|header| vec![header]);
     };
     let lines = read_text(path).map_err(|error| format!("cannot read {path}: {error}"))?;
     let mut headers = Vec::new();
     for (number, line) in (1..).zip(lines.lines()) {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
-            let header = values::header(line);
+            let header = value_parsers::header(line);
             headers.push(header.map_err(|error| format!("{path}, line {number}: {error}"))?);
         }
     }
@@ -130,7 +130,7 @@ pub fn without_userinfo(url: &str, mask: &str) -> String {
 
 /// A proxy without user and password; nothing where it is no proxy that could be read.
 pub fn proxy_without_userinfo(text: &str) -> Option<String> {
-    values::proxy(text).ok()?;
+    value_parsers::proxy(text).ok()?;
     let (scheme, rest) = match text.find("://") {
         Some(at) => text.split_at(at + "://".len()),
         None => ("", text),

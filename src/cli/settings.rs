@@ -10,46 +10,46 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
-use super::hints;
-use super::options::{Given, Origin, SettingError, exclude_each_other};
-use super::read::Refused;
+use super::flag_hints;
+use super::options::{SettingEntry, SettingError, SettingOrigin, are_exclusive};
+use super::parse::CliError;
 
 /// A setting that is not used, and why.
 #[derive(Debug)]
-pub struct Unused {
-    pub given: Given,
+pub struct UnusedSetting {
+    pub given: SettingEntry,
     pub why: String,
 }
 
 /// What all sources together come to.
 #[derive(Debug)]
-pub struct Settled {
+pub struct MergedSettings {
     pub matches: ArgMatches,
     /// What was added to the command line.
-    pub used: Vec<Given>,
-    pub unused: Vec<Unused>,
+    pub used: Vec<SettingEntry>,
+    pub unused: Vec<UnusedSetting>,
 }
 
 /// Puts the sources, the first one beating the next, under the command line `line`.
 ///
 /// # Errors
 /// When a source contradicts itself, or a value is none that its option takes.
-pub fn settle(
+pub fn merge(
     command: &mut Command,
     args: &[OsString],
     line: &ArgMatches,
-    mut sources: Vec<Vec<Given>>,
-) -> Result<Settled, Refused> {
+    mut sources: Vec<Vec<SettingEntry>>,
+) -> Result<MergedSettings, CliError> {
     for source in &sources {
         contradiction(command, source)?;
     }
     let mut resting = Vec::new();
     loop {
-        let (mut used, mut unused) = layered(command, line, &sources);
+        let (mut used, mut unused) = merge_layers(command, line, &sources);
         let (matches, needy) = parse(command, args, line, &mut used)?;
         let Some(first) = needy.into_iter().next() else {
             unused.extend(resting);
-            return Ok(Settled {
+            return Ok(MergedSettings {
                 matches,
                 used,
                 unused,
@@ -59,7 +59,7 @@ pub fn settle(
         for source in &mut sources {
             source.retain(|given| *given != first);
         }
-        resting.push(Unused {
+        resting.push(UnusedSetting {
             given: first,
             why: "needs an option that is not given".to_owned(),
         });
@@ -68,12 +68,12 @@ pub fn settle(
 
 /// The settings that are used, and those that give way to the command line or to a source
 /// before theirs.
-fn layered(
+fn merge_layers(
     command: &Command,
     line: &ArgMatches,
-    sources: &[Vec<Given>],
-) -> (Vec<Given>, Vec<Unused>) {
-    let mut used: Vec<Given> = Vec::new();
+    sources: &[Vec<SettingEntry>],
+) -> (Vec<SettingEntry>, Vec<UnusedSetting>) {
+    let mut used: Vec<SettingEntry> = Vec::new();
     let mut unused = Vec::new();
     // Those that are on, with the name of who set them.
     let mut on = given_on(command, line);
@@ -84,10 +84,10 @@ fn layered(
         }
         decided.push(given.id.clone());
         let mut stronger = on.iter().filter(|_| given.is_on());
-        match stronger.find(|(id, _)| exclude_each_other(command, id, &given.id)) {
+        match stronger.find(|(id, _)| are_exclusive(command, id, &given.id)) {
             Some((_, who)) => {
                 let why = format!("gives way to {who}");
-                unused.push(Unused { given, why });
+                unused.push(UnusedSetting { given, why });
             }
             None => {
                 if given.is_on() {
@@ -114,14 +114,14 @@ fn given_on(command: &Command, line: &ArgMatches) -> Vec<(String, String)> {
 }
 
 /// Two settings of one source that can't be used together are a mistake in it.
-fn contradiction(command: &Command, source: &[Given]) -> Result<(), SettingError> {
+fn contradiction(command: &Command, source: &[SettingEntry]) -> Result<(), SettingError> {
     for (index, one) in source.iter().enumerate() {
         let rest = source.iter().skip(index + 1);
         let mut others = rest.filter(|other| one.is_on() && other.is_on());
-        if let Some(other) = others.find(|other| exclude_each_other(command, &one.id, &other.id)) {
+        if let Some(other) = others.find(|other| are_exclusive(command, &one.id, &other.id)) {
             let with = match &other.origin {
-                Origin::Variable(name) => name.clone(),
-                Origin::File { line, .. } => format!("{} (line {line})", other.long),
+                SettingOrigin::Variable(name) => name.clone(),
+                SettingOrigin::File { line, .. } => format!("{} (line {line})", other.long),
             };
             let message = format!("it can't be used together with {with}; take one of them out");
             return Err(one.origin.error(&one.long, message));
@@ -136,12 +136,12 @@ fn parse(
     command: &mut Command,
     args: &[OsString],
     line: &ArgMatches,
-    used: &mut Vec<Given>,
-) -> Result<(ArgMatches, Vec<Given>), Refused> {
+    used: &mut Vec<SettingEntry>,
+) -> Result<(ArgMatches, Vec<SettingEntry>), CliError> {
     match attempt(command, args, used) {
         Ok(matches) => return Ok((matches, Vec::new())),
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {}
-        Err(error) => return Err(blame(command, used, error)),
+        Err(error) => return Err(attribute_error(command, used, error)),
     }
     // clap does not tell which of them it was. What an option needs may itself come from here,
     // so they are added one by one until none can be added any more.
@@ -167,17 +167,17 @@ fn parse(
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
             Err(missing(command, line, error))
         }
-        Err(error) => Err(blame(command, used, error)),
+        Err(error) => Err(attribute_error(command, used, error)),
     }
 }
 
 fn attempt(
     command: &mut Command,
     args: &[OsString],
-    used: &[Given],
+    used: &[SettingEntry],
 ) -> Result<ArgMatches, clap::Error> {
     let (program, rest) = args.split_at(args.len().min(1));
-    let settings = used.iter().flat_map(Given::arguments);
+    let settings = used.iter().flat_map(SettingEntry::arguments);
     let all = program
         .iter()
         .cloned()
@@ -187,27 +187,27 @@ fn attempt(
 }
 
 /// Names the setting whose value is wrong. If it is none of them, clap has the word.
-fn blame(command: &mut Command, used: &[Given], error: clap::Error) -> Refused {
+fn attribute_error(command: &mut Command, used: &[SettingEntry], error: clap::Error) -> CliError {
     for given in used {
         let alone = std::slice::from_ref(given);
         if let Err(error) = attempt(command, &[OsString::from("fetchall")], alone)
             && error.kind() != ErrorKind::MissingRequiredArgument
         {
-            let error = hints::redacted(error);
-            return Refused::Setting(given.origin.error(&given.long, cause(&error)));
+            let error = flag_hints::redacted(error);
+            return CliError::Setting(given.origin.error(&given.long, cause(&error)));
         }
     }
     error.into()
 }
 
 /// Which option of the command line it was that needs another one.
-fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refused {
+fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> CliError {
     let Some(ContextValue::Strings(needed)) = error.get(ContextKind::InvalidArg) else {
         return error.into();
     };
     let needed = needed.clone();
     for (id, name) in given_on(command, line) {
-        let alone = std::iter::once(OsString::from("fetchall")).chain(written(line, &id, &name));
+        let alone = std::iter::once(OsString::from("fetchall")).chain(to_args(line, &id, &name));
         let needs = command
             .try_get_matches_from_mut(alone)
             .err()
@@ -217,7 +217,7 @@ fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refu
             });
         if needs.is_some_and(|needs| needs.iter().all(|one| needed.contains(one))) {
             let needed: Vec<_> = needed.iter().map(|one| choices(one)).collect();
-            return Refused::Setting(SettingError(format!(
+            return CliError::Setting(SettingError(format!(
                 "{name} needs {}; give it as well, or leave {name} out",
                 needed.join(" and ")
             )));
@@ -227,7 +227,7 @@ fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> Refu
 }
 
 /// An option as it may stand on the command line, by its long name.
-fn written(line: &ArgMatches, id: &str, name: &str) -> Vec<OsString> {
+fn to_args(line: &ArgMatches, id: &str, name: &str) -> Vec<OsString> {
     let flag = OsString::from(name);
     let values: Vec<_> = match line.get_raw(id) {
         Some(raw) => raw.collect(),
@@ -287,7 +287,7 @@ fn cause(error: &clap::Error) -> String {
     format!("\"{value}\" is none of {valid}{meant}")
 }
 
-impl Settled {
+impl MergedSettings {
     /// A command line to which nothing was added.
     pub fn of(line: ArgMatches) -> Self {
         Self {
@@ -298,7 +298,7 @@ impl Settled {
     }
 
     /// Where the value of an option comes from, if from elsewhere than the command line.
-    pub fn origin(&self, id: &str) -> Option<&Origin> {
+    pub fn origin(&self, id: &str) -> Option<&SettingOrigin> {
         let given = self.used.iter().find(|given| given.id == id);
         given.map(|given| &given.origin)
     }
@@ -308,8 +308,8 @@ impl Settled {
 mod tests {
     use std::path::Path;
 
-    use super::super::options::{Value, settings, variable};
-    use super::super::{Cli, environment, file};
+    use super::super::options::{SettingValue, settings, variable};
+    use super::super::{Cli, config_file, environment};
     use super::*;
     use clap::CommandFactory;
 
@@ -322,13 +322,14 @@ mod tests {
     #[test]
     fn the_file_of_the_user_beats_that_of_the_machine() {
         let mut command = command();
-        let read =
-            |name: &str, text: &str| file::parse(text, Path::new(name), &Cli::command()).unwrap();
+        let read = |name: &str, text: &str| {
+            config_file::parse(text, Path::new(name), &Cli::command()).unwrap()
+        };
         let own = read("/own", "retries = 1\njson = false\n");
         let machine = read("/machine", "retries = 2\njson = true\nmax-redirects = 4\n");
         let args = [OsString::from("fetchall")];
         let line = command.try_get_matches_from_mut(&args).unwrap();
-        let settled = settle(&mut command, &args, &line, vec![own, machine]).unwrap();
+        let settled = merge(&mut command, &args, &line, vec![own, machine]).unwrap();
         assert_eq!(settled.matches.get_one::<u32>("retries"), Some(&1));
         assert_eq!(settled.matches.get_one::<u32>("max_redirects"), Some(&4));
         assert!(!settled.matches.get_flag("json"));
@@ -351,9 +352,9 @@ mod tests {
             let get = |asked: &str| (asked == name).then(|| OsString::from("1"));
             let given = environment::read(&command, get).unwrap();
             assert_eq!(given.len(), 1, "{id}");
-            let switch = given.iter().any(|given| given.value == Value::On);
+            let switch = given.iter().any(|given| given.value == SettingValue::On);
             let text = format!("{long} = {}", if switch { "true" } else { "'1'" });
-            let given = file::parse(&text, Path::new("/x"), &command).unwrap();
+            let given = config_file::parse(&text, Path::new("/x"), &command).unwrap();
             assert!(given.iter().all(|given| given.id == id.as_str()), "{id}");
         }
     }

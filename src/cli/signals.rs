@@ -193,7 +193,7 @@ fn tell(screen: &Screen) {
     let told = std::thread::Builder::new().spawn(move || {
         if let Some(line) = screen.snapshot() {
             // With stderr closed there is nobody to tell.
-            let _ = screen.aside(|| writeln!(io::stderr(), "{line}"));
+            let _ = screen.suspend(|| writeln!(io::stderr(), "{line}"));
         }
     });
     // No thread to be had: asking again costs nothing.

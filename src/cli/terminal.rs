@@ -5,28 +5,28 @@ use std::io::{self, IsTerminal};
 use fetchall::TimelineStyle;
 use terminal_size::{Width, terminal_size_of};
 
-use super::When;
+use super::ColorArg;
 
 /// Columns where nobody says how many there are.
-const USUAL_WIDTH: usize = 80;
+const DEFAULT_WIDTH: usize = 80;
 
 /// <https://no-color.org>: set and not empty means no colour.
-pub fn wants_color(when: When, stream: &impl IsTerminal) -> bool {
+pub fn wants_color(when: ColorArg, stream: &impl IsTerminal) -> bool {
     match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb(),
+        ColorArg::Always => true,
+        ColorArg::Never => false,
+        ColorArg::Auto => stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb(),
     }
 }
 
 /// For a picture on stderr.
-pub fn timeline_style(color: When) -> TimelineStyle {
+pub fn timeline_style(color: ColorArg) -> TimelineStyle {
     let stderr = io::stderr();
     let columns = std::env::var("COLUMNS").ok();
     let columns = columns.and_then(|columns| columns.trim().parse().ok());
     let seen = terminal_size_of(&stderr).map(|(Width(width), _)| usize::from(width));
     TimelineStyle {
-        width: seen.or(columns).unwrap_or(USUAL_WIDTH),
+        width: seen.or(columns).unwrap_or(DEFAULT_WIDTH),
         color: wants_color(color, &stderr),
         ascii: is_dumb() || !speaks_utf8(),
     }

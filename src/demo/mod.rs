@@ -15,10 +15,10 @@ use crate::config::Config;
 use crate::fetch::{Proxy, ResolveRule};
 use crate::input::Source;
 use crate::model::is_out_of_descriptors;
-use replies::{Reply, State};
+use replies::{DemoResponse, DemoState};
 
 /// Longest request head that is read, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Time between two tries to accept a connection while there is no descriptor for it.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -118,7 +118,7 @@ impl PracticeServer {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, state: Arc<DemoState>) {
     let mut connections = JoinSet::new();
     loop {
         let stream = match listener.accept().await {
@@ -140,13 +140,13 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 }
 
 /// Answers one request after another, until one reply ends the connection.
-async fn serve(mut stream: TcpStream, state: &State) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, state: &DemoState) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let Some(request) = read_request(&mut stream, &mut buffer).await? else {
             return Ok(());
         };
-        let Reply { delay, wire, close } = state.reply(&request);
+        let DemoResponse { delay, wire, close } = state.reply(&request);
         tokio::time::sleep(delay).await;
         stream.write_all(&wire).await?;
         if close {
@@ -156,7 +156,7 @@ async fn serve(mut stream: TcpStream, state: &State) -> io::Result<()> {
 }
 
 /// What the server looks at in a request.
-struct Request {
+struct DemoRequest {
     /// The first label of the host name.
     host: String,
     /// `:PORT` of the server, or nothing.
@@ -167,7 +167,10 @@ struct Request {
 
 /// The next request; `None` when the client is done or sends no HTTP. Bodies of requests
 /// are skipped when their length is announced.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Option<DemoRequest>> {
     loop {
         if let Some((request, length)) = parse(buffer) {
             while buffer.len() < length {
@@ -178,14 +181,14 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
             buffer.drain(..length);
             return Ok(Some(request));
         }
-        if buffer.len() > MAX_HEAD || stream.read_buf(buffer).await? == 0 {
+        if buffer.len() > MAX_HEAD_BYTES || stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
     }
 }
 
 /// A whole head, and the length of the request with its body.
-fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
+fn parse(bytes: &[u8]) -> Option<(DemoRequest, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(head) = parsed.parse(bytes).ok()? else {
@@ -202,7 +205,7 @@ fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
     let length: usize = header("content-length")
         .and_then(|length| length.parse().ok())
         .unwrap_or(0);
-    let request = Request {
+    let request = DemoRequest {
         host: host.split(['.', ':']).next().unwrap_or_default().to_owned(),
         port: host
             .find(':')

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::Request;
+use super::DemoRequest;
 
 /// How long `limited` refuses after its first request.
-const LIMIT: Duration = Duration::from_secs(1);
+const RATE_LIMIT_TIME: Duration = Duration::from_secs(1);
 /// How often `flaky` fails before it works.
-const FLAKY: u32 = 2;
+const FLAKY_FAILURES: u32 = 2;
 /// Body of `big`, in bytes.
-const BIG: usize = 5_000_000;
+const BIG_BODY_BYTES: usize = 5_000_000;
 
 /// An answer, as it goes over the wire.
-pub struct Reply {
+pub struct DemoResponse {
     /// Before anything is sent.
     pub delay: Duration,
     /// Head and body.
@@ -29,11 +29,11 @@ pub struct Reply {
 
 /// What the server remembers between requests.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct DemoState {
     seen: Mutex<HashMap<String, (u32, Instant)>>,
 }
 
-impl State {
+impl DemoState {
     /// How often this host and path was asked for before, and when first.
     fn visit(&self, key: String) -> (u32, Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,33 +44,33 @@ impl State {
     }
 
     /// The answer to a request.
-    pub fn reply(&self, request: &Request) -> Reply {
+    pub fn reply(&self, request: &DemoRequest) -> DemoResponse {
         let page = format!("<p>{} {}</p>\n", request.host, request.path).into_bytes();
-        let ok = |body: &[u8]| Draft::new("200 OK", body);
+        let ok = |body: &[u8]| DemoResponseBuilder::new("200 OK", body);
         let draft = match request.host.as_str() {
             "quick" => ok(&page),
             "slower" => ok(&page).after(Duration::from_secs(2)),
             "slow" => ok(&page).after(Duration::from_secs(1)),
-            "flaky" if self.visit(request.path.clone()).0 < FLAKY => {
-                Draft::new("503 Service Unavailable", b"not now\n")
+            "flaky" if self.visit(request.path.clone()).0 < FLAKY_FAILURES => {
+                DemoResponseBuilder::new("503 Service Unavailable", b"not now\n")
             }
             "flaky" => ok(&page),
             "limited" => {
                 let (_, first) = self.visit("limited".to_owned());
-                if first.elapsed() < LIMIT {
-                    Draft::new("429 Too Many Requests", b"too fast\n").header("Retry-After: 1")
+                if first.elapsed() < RATE_LIMIT_TIME {
+                    DemoResponseBuilder::new("429 Too Many Requests", b"too fast\n")
+                        .header("Retry-After: 1")
                 } else {
                     ok(&page)
                 }
             }
-            "broken" => Draft::new("500 Internal Server Error", b"oops\n"),
+            "broken" => DemoResponseBuilder::new("500 Internal Server Error", b"oops\n"),
             "cut" => ok(&page.repeat(100)).cut(),
-            "moved" => {
-                Draft::new("302 Found", b"").header("Location: http://quick.localhost:PORT/1")
-            }
-            "big" => ok(&vec![b'x'; BIG]),
+            "moved" => DemoResponseBuilder::new("302 Found", b"")
+                .header("Location: http://quick.localhost:PORT/1"),
+            "big" => ok(&vec![b'x'; BIG_BODY_BYTES]),
             "packed" => ok(&gzip(&page.repeat(1000))).header("Content-Encoding: gzip"),
-            _ => Draft::new("404 Not Found", b"no such page\n"),
+            _ => DemoResponseBuilder::new("404 Not Found", b"no such page\n"),
         };
         draft.into_reply(request)
     }
@@ -84,7 +84,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 }
 
 /// An answer being put together.
-struct Draft {
+struct DemoResponseBuilder {
     status: &'static str,
     headers: Vec<String>,
     body: Vec<u8>,
@@ -92,7 +92,7 @@ struct Draft {
     cut: bool,
 }
 
-impl Draft {
+impl DemoResponseBuilder {
     fn new(status: &'static str, body: &[u8]) -> Self {
         Self {
             status,
@@ -119,7 +119,7 @@ impl Draft {
         self
     }
 
-    fn into_reply(self, request: &Request) -> Reply {
+    fn into_reply(self, request: &DemoRequest) -> DemoResponse {
         let mut head = format!("HTTP/1.1 {}\r\nContent-Type: text/html\r\n", self.status);
         for line in &self.headers {
             head.push_str(&line.replace(":PORT", &request.port));
@@ -135,7 +135,7 @@ impl Draft {
             };
             wire.extend(self.body.iter().take(end));
         }
-        Reply {
+        DemoResponse {
             delay: self.delay,
             wire,
             close: self.cut,

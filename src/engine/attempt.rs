@@ -10,29 +10,30 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
-use super::body::{Rest, Sink, StallClock, WireBody, take_body};
+use super::body::{BodySink, PartialContent, StallClock, WireBody, take_body};
 use super::coding;
-use super::expect::Expectation;
 use super::redirect::{self, Redirect};
-use super::resume::{self, Answer};
+use super::resume::{self, RangeResponse};
+use super::verify::BodyVerifier;
 use super::{Engine, EngineOptions};
-use crate::fetch::{Body, Response, Transport};
+use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    Attempt, Cause, FetchError, Part, ResponseHead, Sha256, TimeLimit, Version, Wire, after, now,
+    Attempt, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, Sha256, TimeLimit,
+    WireState, deadline_after, now,
 };
-use crate::schedule::{RetryRules, budget_gone, retry_after};
-use crate::store::{BodyFile, BodyStore};
+use crate::schedule::{RetryRules, exhausted_for, retry_after};
+use crate::store::{BodyStore, BodyWriter};
 
 /// A server may answer with less than was asked for (RFC 9110 §14.2). Pieces that bring so many
 /// bytes are progress, and no failure.
-const LEAST_PIECE: u64 = 64 * 1024;
+const MIN_PIECE_BYTES: u64 = 64 * 1024;
 /// Of a body that nobody wants (a 404 page), so much is read to keep the connection.
 const DRAIN_BYTES: u64 = 64 * 1024;
 /// And for so long.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How an attempt ended well.
-pub enum Step<F> {
+pub enum AttemptOutcome<F> {
     /// The whole body came; it is still to be made final.
     Whole(F, Option<Sha256>),
     /// Nothing was missing in what is here.
@@ -50,10 +51,10 @@ pub enum Step<F> {
 }
 
 /// What a head says.
-enum Verdict {
+enum HeadAction {
     /// The body is wanted: the whole of it, or the rest.
-    Take(Option<Rest>),
-    Complete(Box<Part>),
+    Take(Option<PartialContent>),
+    Complete(Box<PartialBody>),
     Unchanged,
     StartOver,
     Redirected(Redirect),
@@ -64,9 +65,9 @@ enum Verdict {
 pub async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
-    wire: &Arc<Wire>,
+    wire: &Arc<WireState>,
     seen: &mut Option<ResponseHead>,
-) -> Result<Step<S::File>, FetchError> {
+) -> Result<AttemptOutcome<S::File>, FetchError> {
     let (outcome, rest) = match engine.options.max_time {
         None => request(engine, attempt, wire, seen).await,
         Some(limit) => {
@@ -87,67 +88,67 @@ pub async fn run<T: Transport, S: BodyStore>(
 async fn request<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
-    wire: &Arc<Wire>,
+    wire: &Arc<WireState>,
     seen: &mut Option<ResponseHead>,
-) -> (Result<Step<S::File>, FetchError>, Option<T::Body>) {
+) -> (Result<AttemptOutcome<S::File>, FetchError>, Option<T::Body>) {
     let options = &engine.options;
     // Pinned where it is: it is large, and would be moved at each call.
     let opening = pin!(engine.transport.open(attempt, wire));
     let opened = head_in_time(opening, options.stall_timeout, wire).await;
-    let Response { mut head, body } = match opened {
+    let RawResponse { mut head, body } = match opened {
         Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
     head.kept_coding = coding::kept(attempt, &head, options.raw);
-    wire.head_came(now());
-    let verdict = judge(attempt, &head, options, &engine.retry.rules);
+    wire.mark_head_received(now());
+    let verdict = classify_head(attempt, &head, options, &engine.retry.rules);
     let head = seen.insert(head);
     let step = match verdict {
-        Ok(Verdict::Take(rest)) => {
-            return (keep(engine, attempt, head, body, rest).await, None);
+        Ok(HeadAction::Take(rest)) => {
+            return (save_body(engine, attempt, head, body, rest).await, None);
         }
-        Ok(Verdict::Complete(part)) => match look_at_part(engine, attempt, &part).await {
-            Ok(expectation) => expectation.finish().map(Step::Complete),
+        Ok(HeadAction::Complete(part)) => match verify_part(engine, attempt, &part).await {
+            Ok(expectation) => expectation.finish().map(AttemptOutcome::Complete),
             Err(error) => Err(error),
         },
-        Ok(Verdict::Unchanged) => Ok(Step::Unchanged),
-        Ok(Verdict::StartOver) => Ok(Step::StartOver),
-        Ok(Verdict::Redirected(redirect)) => Ok(Step::Redirected(redirect)),
-        Ok(Verdict::HeadRefused) => Ok(Step::HeadRefused),
+        Ok(HeadAction::Unchanged) => Ok(AttemptOutcome::Unchanged),
+        Ok(HeadAction::StartOver) => Ok(AttemptOutcome::StartOver),
+        Ok(HeadAction::Redirected(redirect)) => Ok(AttemptOutcome::Redirected(redirect)),
+        Ok(HeadAction::HeadRefused) => Ok(AttemptOutcome::HeadRefused),
         Err(error) => Err(error),
     };
     (step, Some(body))
 }
 
 /// Takes a body that is wanted.
-async fn keep<T: Transport, S: BodyStore>(
+async fn save_body<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     head: &ResponseHead,
     body: T::Body,
-    rest: Option<Rest>,
-) -> Result<Step<S::File>, FetchError> {
+    rest: Option<PartialContent>,
+) -> Result<AttemptOutcome<S::File>, FetchError> {
     let options = &engine.options;
-    let part = attempt.continued().filter(|_| rest.is_some());
+    let part = attempt.resumable_part().filter(|_| rest.is_some());
     let version = version(attempt, head, part.zip(rest), options);
-    let file = engine.store.begin(attempt, head, version, part)?;
+    let file = engine.store.create(attempt, head, version, part)?;
     if !has_body(attempt, head) {
         // What a HEAD is answered with says nothing about the body.
         let is_head = attempt.is_head_only();
-        let expectation = Expectation::new(attempt, options.sha256);
+        let expectation = BodyVerifier::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };
-        return Ok(Step::Whole(file, sha256));
+        return Ok(AttemptOutcome::Whole(file, sha256));
     }
-    let mut sink = Sink {
+    let mut sink = BodySink {
         file,
         size: part.map_or(0, |part| part.length),
         limit: options.max_size,
-        expectation: Expectation::new(attempt, options.sha256),
+        expectation: BodyVerifier::new(attempt, options.sha256),
         live: &engine.live,
         windows: &engine.windows,
     };
     if let Some(part) = part {
-        sink.expectation = look_at_part(engine, attempt, part).await?;
+        sink.expectation = verify_part(engine, attempt, part).await?;
     }
     let wire = WireBody {
         body,
@@ -160,19 +161,19 @@ async fn keep<T: Transport, S: BodyStore>(
     let taken = take_body(wire, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
         && sink.size < rest.total
-        && rest.length >= LEAST_PIECE
+        && rest.length >= MIN_PIECE_BYTES
     {
         // Dropped, it is kept.
-        return Ok(Step::Piece);
+        return Ok(AttemptOutcome::Piece);
     }
-    let whole = taken.and_then(|()| sink.is_whole(rest));
-    let Sink {
+    let whole = taken.and_then(|()| sink.check_complete(rest));
+    let BodySink {
         file, expectation, ..
     } = sink;
     match whole.and_then(|()| expectation.finish()) {
-        Ok(sha256) => Ok(Step::Whole(file, sha256)),
+        Ok(sha256) => Ok(AttemptOutcome::Whole(file, sha256)),
         Err(error) => {
-            if spoils(&error) {
+            if discards_body(&error) {
                 file.discard();
             }
             Err(error)
@@ -184,27 +185,27 @@ async fn keep<T: Transport, S: BodyStore>(
 fn version(
     attempt: &Attempt,
     head: &ResponseHead,
-    continued: Option<(&Part, Rest)>,
+    continued: Option<(&PartialBody, PartialContent)>,
     options: &EngineOptions,
-) -> Option<Version> {
+) -> Option<BodyVersion> {
     match continued {
-        Some((part, rest)) => Some(Version {
+        Some((part, rest)) => Some(BodyVersion {
             total: Some(rest.total),
             ..part.version.clone()
         }),
-        None if is_partial_fine(attempt, options) => None,
+        None if accepts_partial(attempt, options) => None,
         None => resume::version(attempt, head),
     }
 }
 
 /// What is here already counts for what is expected of the whole.
-async fn look_at_part<T: Transport, S: BodyStore>(
+async fn verify_part<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
-    part: &Part,
-) -> Result<Expectation, FetchError> {
-    let mut expectation = Expectation::new(attempt, engine.options.sha256);
-    if !expectation.hashes() {
+    part: &PartialBody,
+) -> Result<BodyVerifier, FetchError> {
+    let mut expectation = BodyVerifier::new(attempt, engine.options.sha256);
+    if !expectation.computes_hash() {
         expectation.skip(part.length);
         return Ok(expectation);
     }
@@ -213,26 +214,26 @@ async fn look_at_part<T: Transport, S: BodyStore>(
     // Gigabytes take seconds: not here, where sockets are served. Where the disk hangs, an abort
     // ends the wait.
     let looked = tokio::task::spawn_blocking(move || {
-        expectation.read(file.take(length))?;
+        expectation.hash_existing(file.take(length))?;
         Ok(expectation)
     });
     match looked.await {
         Ok(Ok(expectation)) => Ok(expectation),
-        Ok(Err(error)) => Err(unread(&error)),
-        Err(error) => Err(unread(&std::io::Error::other(error))),
+        Ok(Err(error)) => Err(unreadable_part(&error)),
+        Err(error) => Err(unreadable_part(&std::io::Error::other(error))),
     }
 }
 
-fn unread(error: &std::io::Error) -> FetchError {
+fn unreadable_part(error: &std::io::Error) -> FetchError {
     FetchError::Save {
-        cause: Cause::words(format!("the part that is here can't be read: {error}")),
+        cause: Cause::from_text(format!("the part that is here can't be read: {error}")),
         ends_run: false,
     }
 }
 
 /// Whether an error says that the bytes that came are of no use. A body that was only cut off
 /// is kept by its store, if it can be continued.
-pub fn spoils(error: &FetchError) -> bool {
+pub fn discards_body(error: &FetchError) -> bool {
     matches!(
         error,
         FetchError::Decode { .. }
@@ -248,20 +249,20 @@ pub fn spoils(error: &FetchError) -> bool {
 async fn head_in_time<R>(
     mut opening: Pin<&mut impl Future<Output = Result<R, FetchError>>>,
     limit: Option<Duration>,
-    wire: &Wire,
+    wire: &WireState,
 ) -> Result<R, FetchError> {
     let Some(limit) = limit else {
         return opening.await;
     };
     let start = wire.started();
-    let mut deadline = after(start, limit);
+    let mut deadline = deadline_after(start, limit);
     loop {
         if let Ok(opened) = tokio::time::timeout_at(deadline.into(), &mut opening).await {
             return opened;
         }
         let later = match wire.connect_time() {
-            Some(connected) => after(start + connected, limit),
-            None if wire.is_fresh() => after(now(), limit),
+            Some(connected) => deadline_after(start + connected, limit),
+            None if wire.opened_connection() => deadline_after(now(), limit),
             None => deadline,
         };
         if later <= deadline {
@@ -274,52 +275,52 @@ async fn head_in_time<R>(
 }
 
 /// What the head says: take the body, go elsewhere, or it failed.
-fn judge(
+fn classify_head(
     attempt: &Attempt,
     head: &ResponseHead,
     options: &EngineOptions,
     rules: &RetryRules,
-) -> Result<Verdict, FetchError> {
-    if let Some(part) = attempt.continued() {
-        match resume::answer(part, attempt.url(), head) {
-            Answer::Rest { length, total } => {
-                within(options.max_size, Some(total))?;
-                Expectation::new(attempt, false).announced(Some(total))?;
-                return Ok(Verdict::Take(Some(Rest { length, total })));
+) -> Result<HeadAction, FetchError> {
+    if let Some(part) = attempt.resumable_part() {
+        match resume::classify_response(part, attempt.url(), head) {
+            RangeResponse::Rest { length, total } => {
+                check_size(options.max_size, Some(total))?;
+                BodyVerifier::new(attempt, false).check_announced(Some(total))?;
+                return Ok(HeadAction::Take(Some(PartialContent { length, total })));
             }
-            Answer::Complete => return Ok(Verdict::Complete(Box::new(part.clone()))),
-            Answer::Useless => return Ok(Verdict::StartOver),
-            Answer::Other => {}
+            RangeResponse::Complete => return Ok(HeadAction::Complete(Box::new(part.clone()))),
+            RangeResponse::Useless => return Ok(HeadAction::StartOver),
+            RangeResponse::Other => {}
         }
     }
     if redirect::is_redirect(head.status) {
         return redirect::follow(attempt, head, options.max_redirects)
-            .map(Verdict::Redirected)
+            .map(HeadAction::Redirected)
             .map_err(|problem| FetchError::Redirect { problem });
     }
-    if head.status == StatusCode::NOT_MODIFIED && attempt.if_changed().is_some() {
-        return Ok(Verdict::Unchanged);
+    if head.status == StatusCode::NOT_MODIFIED && attempt.revalidation().is_some() {
+        return Ok(HeadAction::Unchanged);
     }
     if attempt.method == Method::HEAD && refuses_method(head.status) {
-        return Ok(Verdict::HeadRefused);
+        return Ok(HeadAction::HeadRefused);
     }
     if let Some(error) = failed_status(attempt, head, rules) {
         return Err(error);
     }
-    if head.status == StatusCode::PARTIAL_CONTENT && !is_partial_fine(attempt, options) {
+    if head.status == StatusCode::PARTIAL_CONTENT && !accepts_partial(attempt, options) {
         return Err(FetchError::Protocol {
-            cause: Cause::words("206 Partial Content, but the whole was asked for"),
+            cause: Cause::from_text("206 Partial Content, but the whole was asked for"),
         });
     }
     if has_body(attempt, head) && coding::undone(head)?.is_empty() {
         let length = head.content_length();
-        within(options.max_size, length)?;
-        Expectation::new(attempt, false).announced(length)?;
+        check_size(options.max_size, length)?;
+        BodyVerifier::new(attempt, false).check_announced(length)?;
     }
-    Ok(Verdict::Take(None))
+    Ok(HeadAction::Take(None))
 }
 
-fn within(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
+fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
     if announced.is_some_and(|length| length > limit) {
         return Err(FetchError::TooLarge { limit, announced });
     }
@@ -327,7 +328,7 @@ fn within(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
 }
 
 /// Whether a part of the page is what was asked for, by the run or by the line.
-pub fn is_partial_fine(attempt: &Attempt, options: &EngineOptions) -> bool {
+pub fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
     let wish = attempt.job.wish.as_ref();
     options.partial_is_fine || wish.is_some_and(|wish| wish.headers.contains_key(header::RANGE))
 }
@@ -351,7 +352,7 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
         StatusCode::ACCEPTED if is_still_made(attempt, asked, rules) => asked,
         StatusCode::ACCEPTED => return None,
         // The server says when, or that nothing is left of what it allows.
-        _ => asked.or_else(|| budget_gone(&head.headers, now)),
+        _ => asked.or_else(|| exhausted_for(&head.headers, now)),
     };
     Some(FetchError::Status {
         status: head.status,
@@ -374,7 +375,7 @@ fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
 
 /// Reads a small body to its end, so that its connection can be used again. A large or
 /// slow one costs more than a new connection.
-async fn drain<B: Body>(body: &mut B, head: &ResponseHead) {
+async fn drain<B: ResponseBody>(body: &mut B, head: &ResponseHead) {
     if head
         .content_length()
         .is_some_and(|length| length > DRAIN_BYTES)
@@ -391,5 +392,5 @@ async fn drain<B: Body>(body: &mut B, head: &ResponseHead) {
         }
     };
     // Whether it ended or not makes no difference here.
-    let _ = timeout(DRAIN_TIME, reading).await;
+    let _ = timeout(DRAIN_TIMEOUT, reading).await;
 }

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::coding;
-use super::expect::Expectation;
-use super::windows::{Share, Windows};
-use crate::fetch::{Body, Decoder, codings};
-use crate::model::{Cause, FetchError, Live, ResponseHead, now};
-use crate::store::BodyFile;
+use super::decoder_budget::{DecoderBudget, DecoderReservation};
+use super::verify::BodyVerifier;
+use crate::fetch::{Decoder, ResponseBody, codings};
+use crate::model::{Cause, FetchError, LiveStats, ResponseHead, now};
+use crate::store::BodyWriter;
 
 /// A body must bring this many bytes in every stall window.
 const STALL_BYTES: u64 = 1024;
@@ -26,11 +26,11 @@ const CODING_COST: u64 = 1 << 20;
 /// and most bodies are smaller than this, so that they need one only for a moment. What waits for
 /// one waits with what the client has read: up to 400 KiB in a piece, and more the longer it reads,
 /// which under load is more at once.
-const GATHERED: u64 = 32 << 10;
+const GATHER_BYTES: u64 = 32 << 10;
 
 /// What a partial answer brings.
 #[derive(Clone, Copy)]
-pub struct Rest {
+pub struct PartialContent {
     /// Bytes that it brings.
     pub length: u64,
     /// Length of the whole body.
@@ -38,35 +38,35 @@ pub struct Rest {
 }
 
 /// Takes a body, undoes its codings, and passes it on.
-pub async fn take_body<B: Body, F: BodyFile>(
+pub async fn take_body<B: ResponseBody, F: BodyWriter>(
     mut wire: WireBody<B>,
     head: &ResponseHead,
-    sink: &mut Sink<'_, F>,
+    sink: &mut BodySink<'_, F>,
 ) -> Result<(), FetchError> {
     match coding::undone(head)? {
         codings if !codings.is_empty() => {
             let mut decoder = Decoder::new(&codings)?;
-            let mut share = sink.windows.share();
+            let mut share = sink.windows.reserve();
             let mut gathered = Vec::new();
             while let Some(chunk) = wire.next().await? {
                 // Empty members and blocks, names and padding decode to nothing, without end.
                 if wire.received > sink.limit.saturating_add(CODING_COST) {
                     return Err(sink.too_large());
                 }
-                if wire.received < GATHERED {
+                if wire.received < GATHER_BYTES {
                     gathered.extend_from_slice(&chunk);
                     continue;
                 }
                 decoder.feed(std::mem::take(&mut gathered).into());
                 decoder.feed(chunk);
-                pass_on(&mut decoder, &mut share, sink).await?;
+                write_decoded(&mut decoder, &mut share, sink).await?;
             }
             decoder.feed(gathered.into());
-            decoder.end((!head.marks_end()).then_some(FetchError::Truncated {
+            decoder.finish_input((!head.marks_end()).then_some(FetchError::Truncated {
                 received: wire.received,
                 expected: None,
             }));
-            pass_on(&mut decoder, &mut share, sink).await?;
+            write_decoded(&mut decoder, &mut share, sink).await?;
         }
         // Nothing to undo: the body is taken as it comes.
         _ => {
@@ -90,20 +90,20 @@ pub async fn take_body<B: Body, F: BodyFile>(
 struct EndWatch<'a> {
     /// Until it can't tell: the body is not what its coding says, or unpacks to far too much.
     decoder: Option<Decoder>,
-    share: Share<'a>,
+    share: DecoderReservation<'a>,
     unpacked: u64,
     limit: u64,
 }
 
 impl<'a> EndWatch<'a> {
-    fn new<F>(head: &ResponseHead, sink: &Sink<'a, F>) -> Result<Option<Self>, FetchError> {
+    fn new<F>(head: &ResponseHead, sink: &BodySink<'a, F>) -> Result<Option<Self>, FetchError> {
         let kept = head.kept_coding.as_ref().filter(|_| !head.marks_end());
         let Some(codings) = kept.and_then(|_| codings(&head.headers)) else {
             return Ok(None);
         };
         Ok(Some(Self {
             decoder: Some(Decoder::new(&codings)?),
-            share: sink.windows.share(),
+            share: sink.windows.reserve(),
             unpacked: 0,
             limit: sink.limit,
         }))
@@ -119,15 +119,15 @@ impl<'a> EndWatch<'a> {
     async fn end(mut self, received: u64) -> Result<(), FetchError> {
         if let Some(decoder) = &mut self.decoder {
             let expected = None;
-            decoder.end(Some(FetchError::Truncated { received, expected }));
+            decoder.finish_input(Some(FetchError::Truncated { received, expected }));
         }
         self.unpack().await
     }
 
     async fn unpack(&mut self) -> Result<(), FetchError> {
         while let Some(decoder) = &mut self.decoder {
-            if decoder.may_leap() {
-                self.share.before_leap().await?;
+            if decoder.may_grow_window() {
+                self.share.wait_for_room().await?;
             }
             match decoder.next() {
                 Ok(Some(piece)) => self.unpacked += piece.len() as u64,
@@ -136,7 +136,7 @@ impl<'a> EndWatch<'a> {
                 // The bytes are the file, whatever they are.
                 Err(_) => self.unpacked = u64::MAX,
             }
-            self.share.after(decoder.remembered()).await?;
+            self.share.set_held(decoder.window_bytes()).await?;
             if self.unpacked > self.limit {
                 self.decoder = None;
             }
@@ -147,17 +147,17 @@ impl<'a> EndWatch<'a> {
 }
 
 /// Passes on all that can be decoded so far.
-async fn pass_on<F: BodyFile>(
+async fn write_decoded<F: BodyWriter>(
     decoder: &mut Decoder,
-    share: &mut Share<'_>,
-    sink: &mut Sink<'_, F>,
+    share: &mut DecoderReservation<'_>,
+    sink: &mut BodySink<'_, F>,
 ) -> Result<(), FetchError> {
     loop {
-        if decoder.may_leap() {
-            share.before_leap().await?;
+        if decoder.may_grow_window() {
+            share.wait_for_room().await?;
         }
         let piece = decoder.next()?;
-        share.after(decoder.remembered()).await?;
+        share.set_held(decoder.window_bytes()).await?;
         match piece {
             Some(piece) => sink.write(piece).await?,
             None => return Ok(()),
@@ -179,7 +179,7 @@ pub struct WireBody<B> {
     pub ends_at_length: bool,
 }
 
-impl<B: Body> WireBody<B> {
+impl<B: ResponseBody> WireBody<B> {
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         let left = self.expected.filter(|_| self.ends_at_length);
         let left = left.map(|length| length.saturating_sub(self.received));
@@ -195,7 +195,7 @@ impl<B: Body> WireBody<B> {
                 let is_more = self.expected.is_some_and(|most| self.received > most);
                 if self.is_exact && is_more {
                     return Err(FetchError::Protocol {
-                        cause: Cause::words("more bytes than the Content-Range says"),
+                        cause: Cause::from_text("more bytes than the Content-Range says"),
                     });
                 }
                 Ok(Some(chunk))
@@ -215,16 +215,16 @@ impl<B: Body> WireBody<B> {
 }
 
 /// Where decoded bytes go, up to the limit, and as long as they may be what is expected.
-pub struct Sink<'a, F> {
+pub struct BodySink<'a, F> {
     pub file: F,
     pub size: u64,
     pub limit: u64,
-    pub expectation: Expectation,
-    pub live: &'a Live,
-    pub windows: &'a Windows,
+    pub expectation: BodyVerifier,
+    pub live: &'a LiveStats,
+    pub windows: &'a DecoderBudget,
 }
 
-impl<F> Sink<'_, F> {
+impl<F> BodySink<'_, F> {
     fn too_large(&self) -> FetchError {
         FetchError::TooLarge {
             limit: self.limit,
@@ -233,7 +233,7 @@ impl<F> Sink<'_, F> {
     }
 
     /// Whether the rest was all that was missing: a server may send less than was asked for.
-    pub fn is_whole(&self, rest: Option<Rest>) -> Result<(), FetchError> {
+    pub fn check_complete(&self, rest: Option<PartialContent>) -> Result<(), FetchError> {
         match rest {
             Some(rest) if self.size < rest.total => Err(FetchError::Truncated {
                 received: self.size,
@@ -244,13 +244,13 @@ impl<F> Sink<'_, F> {
     }
 }
 
-impl<F: BodyFile> Sink<'_, F> {
+impl<F: BodyWriter> BodySink<'_, F> {
     async fn write(&mut self, piece: Bytes) -> Result<(), FetchError> {
         self.size += piece.len() as u64;
         if self.size > self.limit {
             return Err(self.too_large());
         }
-        self.live.received(piece.len() as u64);
+        self.live.add_bytes(piece.len() as u64);
         self.expectation.update(&piece)?;
         // Decoding can go on for long without waiting for anything: others get their
         // turn, and an abort or a time limit its chance.
@@ -300,7 +300,7 @@ impl StallClock {
         }
     }
 
-    async fn next<B: Body>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
+    async fn next<B: ResponseBody>(&mut self, body: &mut B) -> Result<Option<Bytes>, FetchError> {
         let Some(window) = self.window else {
             return body.chunk().await;
         };

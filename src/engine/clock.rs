@@ -46,7 +46,7 @@ impl RunClock {
 
     /// A moment in whole milliseconds since the start.
     #[must_use]
-    pub fn ms(&self, at: Instant) -> u64 {
+    pub fn elapsed_ms(&self, at: Instant) -> u64 {
         millis(self.since_start(at))
     }
 }

@@ -8,49 +8,49 @@ use http::{HeaderValue, header};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::fetch::{Coding, codings, transfer_codings};
+use crate::fetch::{ContentCoding, codings, transfer_codings};
 use crate::model::{Attempt, FetchError, KeptCoding, ResponseHead};
 
 /// Endings of file names, and the coding that such a file has: those of gzip(1), tar(1),
 /// brotli(1), zstd(1) and pigz(1), and pictures that are gzip files.
-const NAMES: &[(&str, Coding)] = &[
-    ("gz", Coding::Gzip),
-    ("gzip", Coding::Gzip),
-    ("tgz", Coding::Gzip),
-    ("taz", Coding::Gzip),
-    ("bgz", Coding::Gzip),
-    ("svgz", Coding::Gzip),
-    ("emz", Coding::Gzip),
-    ("wmz", Coding::Gzip),
-    ("br", Coding::Brotli),
-    ("tbr", Coding::Brotli),
-    ("zst", Coding::Zstd),
-    ("zstd", Coding::Zstd),
-    ("tzst", Coding::Zstd),
-    ("zz", Coding::Deflate),
-    ("zlib", Coding::Deflate),
+const NAMES: &[(&str, ContentCoding)] = &[
+    ("gz", ContentCoding::Gzip),
+    ("gzip", ContentCoding::Gzip),
+    ("tgz", ContentCoding::Gzip),
+    ("taz", ContentCoding::Gzip),
+    ("bgz", ContentCoding::Gzip),
+    ("svgz", ContentCoding::Gzip),
+    ("emz", ContentCoding::Gzip),
+    ("wmz", ContentCoding::Gzip),
+    ("br", ContentCoding::Brotli),
+    ("tbr", ContentCoding::Brotli),
+    ("zst", ContentCoding::Zstd),
+    ("zstd", ContentCoding::Zstd),
+    ("tzst", ContentCoding::Zstd),
+    ("zz", ContentCoding::Deflate),
+    ("zlib", ContentCoding::Deflate),
 ];
 
 /// Media types of packed files: those of the IANA registry (RFC 6713, RFC 8878), and their older
 /// names in the tables of Apache, Debian and shared-mime-info.
-const TYPES: &[(&str, Coding)] = &[
-    ("application/gzip", Coding::Gzip),
-    ("application/x-gzip", Coding::Gzip),
-    ("application/x-gunzip", Coding::Gzip),
-    ("application/gzipped", Coding::Gzip),
-    ("application/gzip-compressed", Coding::Gzip),
-    ("application/x-gzip-compressed", Coding::Gzip),
-    ("application/x-tgz", Coding::Gzip),
-    ("application/x-compressed-tar", Coding::Gzip),
-    ("application/x-gtar-compressed", Coding::Gzip),
-    ("application/tar+gzip", Coding::Gzip),
-    ("application/x-tar-gz", Coding::Gzip),
-    ("image/svg+xml-compressed", Coding::Gzip),
-    ("application/zstd", Coding::Zstd),
-    ("application/x-zstd", Coding::Zstd),
-    ("application/x-zstd-compressed-tar", Coding::Zstd),
-    ("application/x-brotli", Coding::Brotli),
-    ("application/zlib", Coding::Deflate),
+const TYPES: &[(&str, ContentCoding)] = &[
+    ("application/gzip", ContentCoding::Gzip),
+    ("application/x-gzip", ContentCoding::Gzip),
+    ("application/x-gunzip", ContentCoding::Gzip),
+    ("application/gzipped", ContentCoding::Gzip),
+    ("application/gzip-compressed", ContentCoding::Gzip),
+    ("application/x-gzip-compressed", ContentCoding::Gzip),
+    ("application/x-tgz", ContentCoding::Gzip),
+    ("application/x-compressed-tar", ContentCoding::Gzip),
+    ("application/x-gtar-compressed", ContentCoding::Gzip),
+    ("application/tar+gzip", ContentCoding::Gzip),
+    ("application/x-tar-gz", ContentCoding::Gzip),
+    ("image/svg+xml-compressed", ContentCoding::Gzip),
+    ("application/zstd", ContentCoding::Zstd),
+    ("application/x-zstd", ContentCoding::Zstd),
+    ("application/x-zstd-compressed-tar", ContentCoding::Zstd),
+    ("application/x-brotli", ContentCoding::Brotli),
+    ("application/zlib", ContentCoding::Deflate),
 ];
 
 /// The name of a picture that browsers unpack, and its type then.
@@ -89,7 +89,7 @@ fn all(head: &ResponseHead) -> Option<HeaderValue> {
 ///
 /// # Errors
 /// `protocol` when the transfer has a coding that can't be undone.
-pub fn undone(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> {
+pub fn undone(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
     // Looked for by themselves, since most responses have neither.
     let has = |name| head.headers.contains_key(name);
     if !has(header::CONTENT_ENCODING) && !has(header::TRANSFER_ENCODING) {
@@ -100,7 +100,7 @@ pub fn undone(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> {
     Ok(undone)
 }
 
-fn content(head: &ResponseHead) -> Vec<Coding> {
+fn content(head: &ResponseHead) -> Vec<ContentCoding> {
     let mut content = codings(&head.headers).unwrap_or_default();
     if let Some(kept) = &head.kept_coding {
         let commas = kept.value.as_bytes().split(|byte| *byte == b',');
@@ -121,11 +121,11 @@ pub fn is_plain(head: &ResponseHead) -> bool {
 }
 
 /// Whether the name or the type of the file say that it has this coding itself.
-fn is_own(attempt: &Attempt, head: &ResponseHead, coding: Coding) -> bool {
-    let media_type = head.text(header::CONTENT_TYPE).unwrap_or_default();
+fn is_own(attempt: &Attempt, head: &ResponseHead, coding: ContentCoding) -> bool {
+    let media_type = head.header_str(header::CONTENT_TYPE).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     let is_picture = media_type.eq_ignore_ascii_case(PICTURE.1);
-    let says = |table: &[(&str, Coding)], name: &str| {
+    let says = |table: &[(&str, ContentCoding)], name: &str| {
         let mut table = table.iter();
         table.any(|(known, of)| *of == coding && known.eq_ignore_ascii_case(name))
     };
@@ -156,11 +156,11 @@ fn ending(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Job, Place};
+    use crate::model::{InputPosition, Job};
     use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
     fn attempt(url: &str) -> Attempt {
-        let place = Place {
+        let place = InputPosition {
             number: 0,
             input: "-".into(),
             line: 1,
@@ -172,7 +172,7 @@ mod tests {
             raw: None,
             wish: None,
         };
-        Attempt::first(job, Method::GET, false)
+        Attempt::new(job, Method::GET, false)
     }
 
     fn head(headers: &[(HeaderName, &'static str)]) -> ResponseHead {
@@ -204,7 +204,7 @@ mod tests {
         let kept = head.kept_coding.as_ref();
         let kept = kept.map(|kept| kept.value.to_str().unwrap().to_owned());
         let undone = undone(&head).unwrap();
-        (kept, undone.into_iter().map(Coding::name).collect())
+        (kept, undone.into_iter().map(ContentCoding::name).collect())
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(head.kept_coding.as_ref().unwrap().value, "gzip, br");
         assert_eq!(
             undone(&head).unwrap(),
-            [Coding::Deflate],
+            [ContentCoding::Deflate],
             "that of the transfer is not kept"
         );
     }

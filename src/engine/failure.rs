@@ -5,57 +5,59 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
-use super::end::Ended;
-use super::request::request_of;
-use super::{Engine, EngineOptions, settle};
+use super::finish::FinishedAttempt;
+use super::request::request_for;
+use super::{Engine, EngineOptions, record};
 use crate::fetch::Transport;
-use crate::model::{Attempt, Feedback, FetchError, Route, TryOutcome, after, human_duration, now};
-use crate::schedule::{Decision, Lease, Situation};
+use crate::model::{
+    Attempt, Feedback, FetchError, SendMode, TraceOutcome, deadline_after, format_duration, now,
+};
+use crate::schedule::{FailureContext, Lease, RetryDecision};
 use crate::store::BodyStore;
 
 /// Does what follows an attempt that failed: it goes back and waits, or the job has failed.
-pub async fn failed<T: Transport, S: BodyStore>(
+pub async fn handle_failure<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     lease: Lease,
-    mut ended: Ended,
+    mut ended: FinishedAttempt,
     error: FetchError,
     feedback: &mut Feedback,
 ) {
     let attempt = &mut ended.attempt;
     // What is simulated must not hang on what others met before.
     let host = lease.start().filter(|_| !attempt.simulated);
-    let decision = engine.retry.decide(&Situation {
+    let decision = engine.retry.decide(&FailureContext {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
-        retries_used: attempt.before().retries_used,
-        holds: attempt.before().holds,
+        retries_used: attempt.history().retries_used,
+        holds: attempt.history().holds,
         refusals: host.map_or(0, |host| host.refusals),
         limits_by_503: host.is_some_and(|host| host.limits_by_503),
         is_throttled: ended.wire.is_throttled(),
-        waited: attempt.before().waited,
+        waited: attempt.history().waited,
         jitter: jitter(engine.options.seed, attempt),
     });
     let (wait, uses_retry, holds_host) = match decision {
-        Decision::GiveUp { note } => {
+        RetryDecision::GiveUp { note } => {
             let error = with_note(error, note);
             return give_up(engine, lease, ended, error, feedback).await;
         }
-        Decision::Retry(wait) => (wait, true, false),
-        Decision::Hold(wait) => (wait, false, true),
-        Decision::BackOff(wait) => (wait, true, true),
-        Decision::Poll(wait) => return poll(engine, lease, ended, wait, feedback),
+        RetryDecision::Retry(wait) => (wait, true, false),
+        RetryDecision::Hold(wait) => (wait, false, true),
+        RetryDecision::BackOff(wait) => (wait, true, true),
+        RetryDecision::Poll(wait) => return poll(engine, lease, ended, wait, feedback),
     };
     let end = now();
-    let until = after(end, wait);
-    let outcome = TryOutcome::Failed(error.kind());
-    let before = ended.goes_back(engine, outcome, end, until);
+    let until = deadline_after(end, wait);
+    let outcome = TraceOutcome::Failed(error.kind());
+    let before = ended.begin_retry(engine, outcome, end, until);
     before.retries_used += u32::from(uses_retry);
     before.holds += u32::from(!uses_retry);
     before.resends = 0;
     before.waited = before.waited.saturating_add(wait);
     let attempt = &mut ended.attempt;
     attempt.again = true;
-    attempt.route = Route::Usual;
+    attempt.route = SendMode::Usual;
     tracing::info!(
         url = &*attempt.shown_url(),
         "{error}; {} in {}",
@@ -64,7 +66,7 @@ pub async fn failed<T: Transport, S: BodyStore>(
         } else {
             "again"
         },
-        human_duration(wait)
+        format_duration(wait)
     );
     if holds_host {
         feedback.hold = Some(until);
@@ -77,7 +79,7 @@ pub async fn failed<T: Transport, S: BodyStore>(
 /// failed. Not where that would send again what changes something there: it was answered.
 /// Tells whether it does.
 fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
-    let (method, with_body) = request_of(&attempt.job, options);
+    let (method, with_body) = request_for(&attempt.job, options);
     let may_start_over = method.is_idempotent();
     if may_start_over {
         attempt.restart(method, with_body);
@@ -92,8 +94,8 @@ pub async fn reject<T: Transport, S: BodyStore>(
     mut attempt: Box<Attempt>,
     error: FetchError,
 ) {
-    let before = attempt.before();
-    let decision = engine.retry.decide(&Situation {
+    let before = attempt.history();
+    let decision = engine.retry.decide(&FailureContext {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
         retries_used: before.retries_used,
@@ -105,24 +107,26 @@ pub async fn reject<T: Transport, S: BodyStore>(
         jitter: jitter(engine.options.seed, &attempt),
     });
     let wait = match decision {
-        Decision::Retry(wait) | Decision::Hold(wait) | Decision::BackOff(wait) => Some(wait),
-        Decision::Poll(_) | Decision::GiveUp { .. } => None,
+        RetryDecision::Retry(wait) | RetryDecision::Hold(wait) | RetryDecision::BackOff(wait) => {
+            Some(wait)
+        }
+        RetryDecision::Poll(_) | RetryDecision::GiveUp { .. } => None,
     };
     let wait = wait.filter(|_| attempt.hop.is_some() && start_over(&mut attempt, &engine.options));
     let Some(wait) = wait else {
-        let settled = settle::given_up(attempt, error, &engine.options, &engine.clock);
+        let settled = record::given_up(attempt, error, &engine.options, &engine.clock);
         return engine.settle_unsent(settled).await;
     };
     let now = now();
-    let until = after(now, wait);
+    let until = deadline_after(now, wait);
     if engine.options.keep_tries {
-        attempt.is_ready(engine.clock.since_start(until));
+        attempt.set_ready_at(engine.clock.since_start(until));
     }
-    let before = attempt.goes_back(now);
+    let before = attempt.history_mut(now);
     before.retries_used += 1;
     before.waited = before.waited.saturating_add(wait);
     attempt.again = true;
-    attempt.route = Route::Usual;
+    attempt.route = SendMode::Usual;
     engine.scheduler.park(attempt, until);
 }
 
@@ -131,19 +135,19 @@ pub async fn reject<T: Transport, S: BodyStore>(
 fn poll<T, S>(
     engine: &Engine<T, S>,
     lease: Lease,
-    mut ended: Ended,
+    mut ended: FinishedAttempt,
     wait: Duration,
     feedback: &Feedback,
 ) {
     let end = now();
-    let until = after(end, wait);
-    let before = ended.goes_back(engine, TryOutcome::GoesOn, end, until);
+    let until = deadline_after(end, wait);
+    let before = ended.begin_retry(engine, TraceOutcome::GoesOn, end, until);
     before.resends = 0;
     before.waited = before.waited.saturating_add(wait);
     tracing::info!(
         url = &*ended.attempt.shown_url(),
         "202: still being made; asked again in {}",
-        human_duration(wait)
+        format_duration(wait)
     );
     lease.park(ended.attempt, until, feedback);
 }
@@ -152,14 +156,14 @@ fn poll<T, S>(
 async fn give_up<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     lease: Lease,
-    ended: Ended,
+    ended: FinishedAttempt,
     error: FetchError,
     feedback: &Feedback,
 ) {
-    let settled = settle::settled(ended, Err(error), now(), &engine.options, &engine.clock);
+    let settled = record::settled(ended, Err(error), now(), &engine.options, &engine.clock);
     // First the record, then the slot: what is cut off between the two was reported.
     engine.settle(settled).await;
-    lease.settle(feedback);
+    lease.release(feedback);
 }
 
 fn with_note(error: FetchError, note: Option<String>) -> FetchError {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
-use super::claims::{Claims, Holder};
-use super::request::{digest_of, request_of};
-use super::{Engine, settle};
+use super::file_claims::{ClaimHolder, Claims};
+use super::request::{digest_of, request_for};
+use super::{Engine, record};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    Attempt, Cause, Entry, Event, FetchError, Job, Known, Past, Record, Window, now,
+    Attempt, Cause, EngineEvent, FetchError, Job, ListEntry, PriorFetch, Record, ReorderWindow,
+    Revalidation, now,
 };
 use crate::report::PastRecord;
 use crate::store::BodyStore;
@@ -21,11 +22,11 @@ use crate::store::BodyStore;
 pub async fn run<T: Transport, S: BodyStore>(
     engine: Arc<Engine<T, S>>,
     batches: mpsc::Receiver<Batch>,
-    window: Option<Window>,
+    window: Option<ReorderWindow>,
 ) -> Option<InputError> {
     let shutdown = engine.shutdown.clone();
-    let _alarm = shutdown.alarm();
-    let feed = Feed {
+    let _alarm = shutdown.abort_on_panic();
+    let feed = JobFeed {
         engine: &engine,
         window,
         claims: Claims::default(),
@@ -42,11 +43,11 @@ pub async fn run<T: Transport, S: BodyStore>(
 }
 
 /// The run is being ended.
-struct Ended;
+struct FeedStopped;
 
-struct Feed<'a, T, S> {
+struct JobFeed<'a, T, S> {
     engine: &'a Arc<Engine<T, S>>,
-    window: Option<Window>,
+    window: Option<ReorderWindow>,
     claims: Claims,
     seen: u64,
     skipped: u64,
@@ -54,40 +55,41 @@ struct Feed<'a, T, S> {
     told: bool,
 }
 
-impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
+impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     /// It waits for its input, for room in the look-ahead and for its window as long as the work
     /// takes; a stop ends each of these waits.
     async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), InputError> {
         while let Some(batch) = batches.recv().await {
             for (entry, past) in self.recall(batch?).await {
                 if let Some(window) = &self.window {
-                    window.take().await;
+                    window.acquire().await;
                 }
                 self.seen += 1;
-                if self.take(entry, past).await.is_err() {
+                if self.process_entry(entry, past).await.is_err() {
                     return Ok(());
                 }
             }
         }
-        self.tell(true).await;
+        self.announce_resume(true).await;
         Ok(())
     }
 
     /// What was done already. That asks the disk for every file: not here, where sockets are
     /// served.
-    async fn recall(&self, batch: Vec<Entry>) -> Vec<(Entry, Recalled)> {
-        let nothing = |batch: Vec<Entry>| batch.into_iter().map(|entry| (entry, Recalled::Nothing));
+    async fn recall(&self, batch: Vec<ListEntry>) -> Vec<(ListEntry, PriorResult)> {
+        let nothing =
+            |batch: Vec<ListEntry>| batch.into_iter().map(|entry| (entry, PriorResult::Nothing));
         if self.engine.past.is_empty() {
             return nothing(batch).collect();
         }
         let engine = Arc::clone(self.engine);
         let recalled = tokio::task::spawn_blocking(move || {
-            let recall = |entry: Entry| match &entry {
-                Entry::Job(job) => {
+            let recall = |entry: ListEntry| match &entry {
+                ListEntry::Job(job) => {
                     let recalled = recall(&engine, job);
                     (entry, recalled)
                 }
-                Entry::Invalid(_) => (entry, Recalled::Nothing),
+                ListEntry::Invalid(_) => (entry, PriorResult::Nothing),
             };
             batch.into_iter().map(recall).collect()
         });
@@ -101,49 +103,57 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
         }
     }
 
-    async fn take(&mut self, entry: Entry, recalled: Recalled) -> Result<(), Ended> {
+    async fn process_entry(
+        &mut self,
+        entry: ListEntry,
+        recalled: PriorResult,
+    ) -> Result<(), FeedStopped> {
         let engine = self.engine;
         match (entry, recalled) {
-            (Entry::Invalid(line), _) => {
-                let settled = settle::invalid(line, &engine.clock);
+            (ListEntry::Invalid(line), _) => {
+                let settled = record::invalid(line, &engine.clock);
                 engine.settle_unsent(settled).await;
             }
-            (Entry::Job(job), Recalled::Done(past)) => match self.claim(&job) {
+            (ListEntry::Job(job), PriorResult::Done(past)) => match self.claim(&job) {
                 Ok(()) => {
                     self.skipped += 1;
-                    let settled = settle::skipped(job, *past, &engine.clock);
+                    let settled = record::skipped(job, *past, &engine.clock);
                     engine.settle_unsent(settled).await;
                 }
                 // A line before it has its file now, and writes something else there.
                 Err(error) => self.deny(first(job, engine), error).await,
             },
-            (Entry::Job(job), recalled) => {
+            (ListEntry::Job(job), recalled) => {
                 self.push(job, recalled).await?;
             }
         }
         Ok(())
     }
 
-    async fn push(&mut self, job: Job, recalled: Recalled) -> Result<(), Ended> {
+    async fn push(&mut self, job: Job, recalled: PriorResult) -> Result<(), FeedStopped> {
         let engine = self.engine;
         let claimed = self.claim(&job);
         let mut attempt = first(job, engine);
         if engine.options.keep_tries {
-            attempt.is_ready(engine.clock.since_start(now()));
+            attempt.set_ready_at(engine.clock.since_start(now()));
         }
         if let Err(error) = claimed {
             self.deny(attempt, error).await;
             return Ok(());
         }
         match recalled {
-            Recalled::Known(known) => attempt.known = Some(known),
-            Recalled::OfAnother(record) => self.give_away(record).await,
-            Recalled::Nothing | Recalled::Done(_) => {}
+            PriorResult::Known(known) => attempt.known = Some(known),
+            PriorResult::OfAnother(record) => self.give_away(record).await,
+            PriorResult::Nothing | PriorResult::Done(_) => {}
         }
         if engine.scheduler.is_full() {
-            self.tell(false).await;
+            self.announce_resume(false).await;
         }
-        engine.scheduler.push(attempt).await.map_err(|_| Ended)
+        engine
+            .scheduler
+            .push(attempt)
+            .await
+            .map_err(|_| FeedStopped)
     }
 
     /// Notes that a file goes to another job, before anything is written there.
@@ -159,12 +169,12 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
     /// A job whose file is that of another line.
     async fn deny(&self, attempt: Box<Attempt>, error: FetchError) {
         let engine = self.engine;
-        let settled = settle::given_up(attempt, error, &engine.options, &engine.clock);
+        let settled = record::given_up(attempt, error, &engine.options, &engine.clock);
         engine.settle_unsent(settled).await;
     }
 
     fn claim(&mut self, job: &Job) -> Result<(), FetchError> {
-        if !Claims::concern(job) {
+        if !Claims::applies_to(job) {
             return Ok(());
         }
         let Some(file) = self.engine.store.file_of(job) else {
@@ -173,8 +183,8 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
         let request = digest_of(job, &self.engine.options);
         let claimed = self.claims.claim(job, &file, request.as_deref());
         claimed.map_err(|holder| {
-            let Holder { input, line } = holder;
-            FetchError::Denied(Cause::words(format!(
+            let ClaimHolder { input, line } = holder;
+            FetchError::Denied(Cause::from_text(format!(
                 "{file} is the file of another line already (line {line} of {input})"
             )))
         })
@@ -182,11 +192,11 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
 
     /// Tells people once how much is done already: when the list was read, or when reading
     /// has to wait for the work.
-    async fn tell(&mut self, is_all: bool) {
+    async fn announce_resume(&mut self, is_all: bool) {
         if std::mem::replace(&mut self.told, true) || self.skipped == 0 {
             return;
         }
-        let event = Event::Continuing {
+        let event = EngineEvent::Continuing {
             done: self.skipped,
             of: self.seen,
             is_all,
@@ -196,7 +206,7 @@ impl<T: Transport, S: BodyStore> Feed<'_, T, S> {
 }
 
 /// What an earlier run did with a job.
-enum Recalled {
+enum PriorResult {
     /// It is to be fetched.
     Nothing,
     /// It is to be fetched, and its file is so far that of another job, which has this record.
@@ -204,15 +214,15 @@ enum Recalled {
     /// It is done, and still there.
     Done(Box<Record>),
     /// It is there, and is to be asked for if it changed.
-    Known(Box<Known>),
+    Known(Box<Revalidation>),
 }
 
 fn first<T, S>(job: Job, engine: &Engine<T, S>) -> Box<Attempt> {
-    let (method, with_body) = request_of(&job, &engine.options);
-    Box::new(Attempt::first(job, method, with_body))
+    let (method, with_body) = request_for(&job, &engine.options);
+    Box::new(Attempt::new(job, method, with_body))
 }
 
-fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
+fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
     let file = engine.store.file_of(job);
     let request = digest_of(job, &engine.options);
     let url = job.url.as_str();
@@ -221,19 +231,19 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Recalled {
             record,
             failed_since,
         } => (record, failed_since),
-        PastRecord::OfAnother(record) => return Recalled::OfAnother(record),
-        PastRecord::None => return Recalled::Nothing,
+        PastRecord::OfAnother(record) => return PriorResult::OfAnother(record),
+        PastRecord::None => return PriorResult::Nothing,
     };
-    if !is_as_expected(&record, job) || !engine.store.still_has(file.as_ref(), &record) {
-        return Recalled::Nothing;
+    if !is_as_expected(&record, job) || !engine.store.contains(file.as_ref(), &record) {
+        return PriorResult::Nothing;
     }
     if engine.options.refresh {
-        return known(*record).map_or(Recalled::Nothing, Recalled::Known);
+        return revalidation_of(*record).map_or(PriorResult::Nothing, PriorResult::Known);
     }
     if failed_since {
-        return Recalled::Nothing;
+        return PriorResult::Nothing;
     }
-    Recalled::Done(record)
+    PriorResult::Done(record)
 }
 
 /// Whether what was fetched is what the line expects now. A hash that was never taken is not
@@ -253,7 +263,7 @@ const MAX_KNOWN_BYTES: usize = 300;
 
 /// What a request under a condition needs, and what a 304 need not repeat, as far as there is
 /// room.
-fn known(past: Record) -> Option<Box<Known>> {
+fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
     let mut room = MAX_KNOWN_BYTES;
     let mut short = |text: Option<String>| {
         let text = text.filter(|text| text.len() <= room)?;
@@ -262,10 +272,10 @@ fn known(past: Record) -> Option<Box<Known>> {
     };
     let mut value = |text| HeaderValue::from_str(&short(text)?).ok();
     let (etag, last_modified) = (value(past.etag), value(past.last_modified));
-    Some(Box::new(Known {
+    Some(Box::new(Revalidation {
         etag,
         last_modified,
-        past: Past {
+        past: PriorFetch {
             bytes: past.bytes?,
             pack: past.pack,
             content_type: short(past.content_type),

@@ -3,22 +3,22 @@
 
 mod attempt;
 mod body;
-mod claims;
 mod clock;
 mod coding;
-mod end;
-mod expect;
+mod decoder_budget;
 mod failure;
 mod feed;
+mod file_claims;
+mod finish;
 #[cfg(test)]
 mod fuzz;
+mod host_feedback;
+mod record;
 mod redirect;
 mod request;
 mod resume;
-mod settle;
 mod shutdown;
-mod verdict;
-mod windows;
+mod verify;
 mod worker;
 
 use std::num::NonZeroUsize;
@@ -32,15 +32,16 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    EndedBy, Event, FetchError, Live, MaxFailures, Outcome, Settled, Sha256, Spent, Window,
+    EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, MaxFailures, Outcome,
+    ReorderWindow, SettledJob, Sha256,
 };
 use crate::report::JournalReader;
 use crate::schedule::{RetryPolicy, Scheduler};
 use crate::store::BodyStore;
 
 pub use clock::RunClock;
+pub use decoder_budget::DecoderBudget;
 pub use shutdown::Shutdown;
-pub use windows::Windows;
 
 /// Limits and habits of the engine.
 #[derive(Debug, Clone)]
@@ -110,24 +111,24 @@ impl EngineOptions {
     /// A connection that does not come about in time stops to count against the limit, and
     /// so many more may start instead: hosts that never answer must not take the places of
     /// those that do. Who wants only a few at the same time wants just that.
-    fn spare(&self) -> usize {
+    fn spare_connections(&self) -> usize {
         match self.concurrency.get() {
-            few if few < FEW => 0,
-            many => many.min(MOST_SPARE),
+            few if few < EXACT_BELOW => 0,
+            many => many.min(MAX_SPARE_CONNECTIONS),
         }
     }
 
-    fn workers(&self) -> usize {
-        self.concurrency.get() + self.spare()
+    fn worker_count(&self) -> usize {
+        self.concurrency.get() + self.spare_connections()
     }
 }
 
 /// Redirects to shorter URLs are never too long.
-const LONG_URL: usize = 1024;
+const LONG_URL_BYTES: usize = 1024;
 /// Below this concurrency it is exact.
-const FEW: usize = 8;
+const EXACT_BELOW: usize = 8;
 /// Connections that may hang beside the requests that are counted.
-const MOST_SPARE: usize = 64;
+const MAX_SPARE_CONNECTIONS: usize = 64;
 
 /// Everything a worker needs.
 pub struct Engine<T, S> {
@@ -142,19 +143,19 @@ pub struct Engine<T, S> {
     /// Whose turn it is.
     pub scheduler: Arc<Scheduler>,
     /// Shared counters.
-    pub live: Arc<Live>,
+    pub live: Arc<LiveStats>,
     /// The clock of the run.
     pub clock: RunClock,
     /// Where events go.
-    pub events: mpsc::Sender<Event>,
+    pub events: mpsc::Sender<EngineEvent>,
     /// From where they come back.
-    pub spent: Spent,
+    pub spent: EventReturnQueue,
     /// How the run is ended before its list is.
     pub shutdown: Shutdown,
     /// What earlier runs did.
     pub past: JournalReader,
     /// What decoders remember.
-    pub windows: Windows,
+    pub windows: DecoderBudget,
     /// Set when nothing can be saved any more.
     pub broken: OnceLock<FetchError>,
 }
@@ -162,30 +163,30 @@ pub struct Engine<T, S> {
 impl<T, S> Engine<T, S> {
     /// Counts a job that reached its end, and hands it on. Where nothing was sent for it, and
     /// the run is being ended, it is left.
-    async fn settle_unsent(&self, settled: Settled) {
+    async fn settle_unsent(&self, settled: SettledJob) {
         if self.shutdown.ended_by().is_none() {
             self.settle(settled).await;
         }
     }
 
     /// Counts a job that reached its end, and hands it on.
-    async fn settle(&self, settled: Settled) {
+    async fn settle(&self, settled: SettledJob) {
         // The reporters go only after the engine; when one of them fails, the run is
         // already being wound down.
-        if let Some(room) = self.room_for_event().await {
-            self.settle_now(settled, room);
+        if let Some(room) = self.reserve_event().await {
+            self.settle_reserved(settled, room);
         }
     }
 
     /// A place among the events that wait to be reported; `None` when nobody reports any more.
     /// A stdout that takes nothing holds the run up for as long as its reader wants; an abort ends
     /// the worker that waits here.
-    async fn room_for_event(&self) -> Option<mpsc::OwnedPermit<Event>> {
+    async fn reserve_event(&self) -> Option<mpsc::OwnedPermit<EngineEvent>> {
         self.events.clone().reserve_owned().await.ok()
     }
 
     /// The same without waiting: for a body that becomes final later, on another thread.
-    fn settle_now(&self, mut settled: Settled, room: mpsc::OwnedPermit<Event>) {
+    fn settle_reserved(&self, mut settled: SettledJob, room: mpsc::OwnedPermit<EngineEvent>) {
         if let (Outcome::Failed(error), Some(told)) = (&settled.outcome, &mut settled.record.error)
         {
             // As the user has it for this run (--retry-on).
@@ -203,26 +204,26 @@ impl<T, S> Engine<T, S> {
             return;
         }
         let ends_run = ends_run.is_some();
-        self.live.settled_as(&settled.outcome);
-        self.spent.drop_all();
-        room.send(Event::Settled(Box::new(settled)));
+        self.live.count_outcome(&settled.outcome);
+        self.spent.drop_returned();
+        room.send(EngineEvent::Settled(Box::new(settled)));
         if ends_run {
-            self.end_early(EndedBy::Disk);
+            self.end_early(EndReason::Disk);
         }
         let live = &self.live;
         if let Some(most) = self.options.max_failures
-            && most.is_exceeded(live.count_failed(), live.settled(), live.total())
+            && most.is_exceeded(live.failed(), live.settled(), live.total())
         {
-            self.end_early(EndedBy::MaxFailures(most));
+            self.end_early(EndReason::MaxFailures(most));
         }
     }
 
     /// Whether following this would add to what is too much already. Usual redirects are short.
-    fn is_too_long(&self, redirect: &redirect::Redirect) -> bool {
-        redirect.length() > LONG_URL && self.scheduler.is_overweight()
+    fn exceeds_url_budget(&self, redirect: &redirect::Redirect) -> bool {
+        redirect.length() > LONG_URL_BYTES && self.scheduler.is_overweight()
     }
 
-    fn end_early(&self, why: EndedBy) {
+    fn end_early(&self, why: EndReason) {
         self.shutdown.end_early(why);
         // Now, and not when somebody comes to it: jobs that fail fast would be failed.
         self.scheduler.stop();
@@ -231,7 +232,7 @@ impl<T, S> Engine<T, S> {
 
 /// Why a run ended before its list did, apart from a shutdown.
 #[derive(Debug, Default)]
-pub struct End {
+pub struct EngineExit {
     /// The list could not be read on.
     pub input_error: Option<InputError>,
     /// Nothing could be saved any more.
@@ -244,23 +245,23 @@ pub struct End {
 pub async fn run<T: Transport, S: BodyStore>(
     engine: Engine<T, S>,
     batches: mpsc::Receiver<Batch>,
-    window: Option<Window>,
-) -> End {
+    window: Option<ReorderWindow>,
+) -> EngineExit {
     let shutdown = engine.shutdown.clone();
     // The tasks run by themselves: when this future is dropped, they have to be told.
     let dropped = shutdown.abort_token().drop_guard();
     let engine = Arc::new(engine);
     let scheduler = Arc::clone(&engine.scheduler);
-    let workers: Vec<_> = (0..engine.options.workers())
+    let workers: Vec<_> = (0..engine.options.worker_count())
         .map(|_| tokio::spawn(worker::run(Arc::clone(&engine))))
         .collect();
     let feed = tokio::spawn(feed::run(Arc::clone(&engine), batches, window));
     let time = tokio::spawn({
         let (scheduler, shutdown) = (Arc::clone(&scheduler), shutdown.clone());
         async move {
-            let _alarm = shutdown.alarm();
+            let _alarm = shutdown.abort_on_panic();
             let abort = shutdown.abort_token();
-            abort.run_until_cancelled(scheduler.keep_time()).await;
+            abort.run_until_cancelled(scheduler.run_timers()).await;
         }
     });
 
@@ -295,7 +296,7 @@ pub async fn run<T: Transport, S: BodyStore>(
         .chain(time.err())
         .find_map(|error| error.try_into_panic().ok())
         .map(|payload| panic_text(&*payload));
-    End {
+    EngineExit {
         input_error,
         broken,
         panic,

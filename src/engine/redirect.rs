@@ -17,7 +17,7 @@ const MAX_SAME_REQUESTS: usize = 3;
 
 /// As much of a scheme is told, in bytes: registered ones are shorter, and a server can make
 /// one of a whole head.
-const MAX_SCHEME: usize = 40;
+const MAX_SCHEME_BYTES: usize = 40;
 
 /// What a redirect changes about an attempt.
 #[derive(Debug, Clone)]
@@ -42,12 +42,13 @@ pub fn follow(
     max: u32,
 ) -> Result<Redirect, RedirectProblem> {
     let from = attempt.url();
-    let to = target(from, head)?;
-    if attempt.redirects() >= max {
+    let to = resolve_location(from, head)?;
+    if attempt.redirect_count() >= max {
         return Err(RedirectProblem::TooMany(max));
     }
     let (method, with_body) = method_after(head.status, attempt);
-    let body_goes_along = with_body && !(attempt.at_home() && keeps_host(&attempt.job.url, &to));
+    let body_goes_along =
+        with_body && !(attempt.may_send_credentials() && is_same_host(&attempt.job.url, &to));
     if body_goes_along {
         return Err(RedirectProblem::BodyAbroad {
             status: head.status,
@@ -73,7 +74,7 @@ pub fn follow(
             mask_inner_passwords(&to).into_owned(),
         ));
     }
-    let left_origin = !attempt.at_home() || !keeps_host(&attempt.job.url, &to);
+    let left_origin = !attempt.may_send_credentials() || !is_same_host(&attempt.job.url, &to);
     Ok(Redirect {
         hop: Box::new(Hop {
             url: to,
@@ -104,7 +105,7 @@ impl Redirect {
     }
 
     /// The attempt at the next hop. It waits for its host's turn like any other.
-    pub fn apply(self, attempt: &mut Attempt) {
+    pub fn apply_to(self, attempt: &mut Attempt) {
         attempt.hop = Some(self.hop);
         attempt.method = self.method;
         attempt.with_body = self.with_body;
@@ -112,16 +113,16 @@ impl Redirect {
 }
 
 /// The same host, by the same way or a safer one: `http` to `https` on the usual ports.
-fn keeps_host(from: &Url, to: &Url) -> bool {
+fn is_same_host(from: &Url, to: &Url) -> bool {
     let upgrade = from.scheme() == "http"
         && to.scheme() == "https"
         && from.host() == to.host()
         && from.port().is_none()
         && to.port().is_none();
-    upgrade || HostKey::str_of(from) == HostKey::str_of(to)
+    upgrade || HostKey::key_str(from) == HostKey::key_str(to)
 }
 
-fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
+fn resolve_location(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
     let none = RedirectProblem::NoLocation {
         status: head.status,
     };
@@ -134,7 +135,7 @@ fn target(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {
     let mut to = from.join(location).map_err(|_| none.clone())?;
     if !matches!(to.scheme(), "http" | "https") {
         let scheme = to.scheme();
-        let begin = scheme.get(..MAX_SCHEME).unwrap_or(scheme);
+        let begin = scheme.get(..MAX_SCHEME_BYTES).unwrap_or(scheme);
         return Err(RedirectProblem::Scheme(begin.to_owned()));
     }
     to.set_fragment(None);
@@ -182,12 +183,12 @@ fn method_after(status: StatusCode, attempt: &Attempt) -> (Method, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Job, Place};
+    use crate::model::{InputPosition, Job};
     use http::{HeaderMap, HeaderValue, Version};
 
     fn attempt(url: &str, method: Method) -> Attempt {
         let job = Job {
-            place: Place {
+            place: InputPosition {
                 number: 0,
                 input: "-".into(),
                 line: 1,
@@ -198,7 +199,7 @@ mod tests {
             wish: None,
         };
         let with_body = matches!(method, Method::POST | Method::PUT);
-        Attempt::first(job, method, with_body)
+        Attempt::new(job, method, with_body)
     }
 
     fn head(status: u16, location: Option<&[u8]>) -> ResponseHead {
@@ -216,7 +217,7 @@ mod tests {
     }
 
     fn step(attempt: &mut Attempt, status: u16, location: &str) -> Result<(), RedirectProblem> {
-        follow(attempt, &head(status, Some(location.as_bytes())), 10)?.apply(attempt);
+        follow(attempt, &head(status, Some(location.as_bytes())), 10)?.apply_to(attempt);
         Ok(())
     }
 
@@ -283,7 +284,7 @@ mod tests {
             let mut next = start.clone();
             follow(&start, &head(302, Some(location)), 10)
                 .unwrap()
-                .apply(&mut next);
+                .apply_to(&mut next);
             assert_eq!(next.url().as_str(), expected);
         }
     }
@@ -314,7 +315,7 @@ mod tests {
             let mut head = head(302, Some(b"/"));
             let cookie = HeaderValue::try_from(format!("n={n}")).unwrap();
             std::sync::Arc::make_mut(&mut head.headers).insert(header::SET_COOKIE, cookie);
-            follow(&attempt, &head, 10).unwrap().apply(&mut attempt);
+            follow(&attempt, &head, 10).unwrap().apply_to(&mut attempt);
             let sent = attempt.cookies().and_then(ChainCookies::header);
             assert_eq!(sent, Some(format!("n={n}").as_bytes()));
         }
@@ -366,12 +367,18 @@ mod tests {
     fn once_away_from_home_is_away_for_good() {
         let mut there = attempt("http://a.test/", Method::GET);
         step(&mut there, 302, "/b").unwrap();
-        assert!(there.at_home());
+        assert!(there.may_send_credentials());
         step(&mut there, 302, "https://a.test/").unwrap();
-        assert!(there.at_home(), "the same host, by a safer way");
+        assert!(
+            there.may_send_credentials(),
+            "the same host, by a safer way"
+        );
         step(&mut there, 302, "https://a.test:8443/").unwrap();
-        assert!(!there.at_home(), "another port is another origin");
+        assert!(
+            !there.may_send_credentials(),
+            "another port is another origin"
+        );
         step(&mut there, 302, "http://a.test/c").unwrap();
-        assert!(!there.at_home());
+        assert!(!there.may_send_credentials());
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{Job, Sha256};
 
 /// The method of a job, and whether a body goes along. A line that has only a body is a POST, as
 /// with `-d`; one that asks for a GET or HEAD wants none of the run's body.
-pub fn request_of(job: &Job, options: &EngineOptions) -> (Method, bool) {
+pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
     let wish = job.wish.as_ref();
     let own_body = wish.is_some_and(|wish| wish.body.is_some());
@@ -27,7 +27,7 @@ pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
     if is_plain_run && job.wish.is_none() && job.credentials.is_none() {
         return None;
     }
-    let (method, with_body) = request_of(job, options);
+    let (method, with_body) = request_for(job, options);
     let own = job.wish.as_ref().and_then(|wish| wish.body.as_ref());
     let body = match own {
         Some(own) => Some(Sha256::of(own)),
@@ -39,16 +39,16 @@ pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Place, Wish};
+    use crate::model::{InputPosition, LineOptions};
 
     fn job(own: Option<Method>, own_body: bool) -> Job {
-        let wish = Wish {
+        let wish = LineOptions {
             method: own,
             body: own_body.then(|| "x".into()),
-            ..Wish::default()
+            ..LineOptions::default()
         };
         Job {
-            place: Place {
+            place: InputPosition {
                 number: 0,
                 input: "-".into(),
                 line: 1,
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn what_a_line_says_beats_what_holds_for_the_run() {
         let request = |own: Option<Method>, own_body: bool, run: Method, run_body: bool| {
-            request_of(&job(own, own_body), &options(run, run_body.then_some("y")))
+            request_for(&job(own, own_body), &options(run, run_body.then_some("y")))
         };
         let (get, put, post) = (Method::GET, Method::PUT, Method::POST);
         for (own, own_body, run, run_body, expected) in [

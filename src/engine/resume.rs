@@ -8,16 +8,16 @@ use http::{HeaderValue, StatusCode, header};
 use url::Url;
 
 use super::coding;
-use crate::model::{Attempt, Part, ResponseHead, Version};
+use crate::model::{Attempt, BodyVersion, PartialBody, ResponseHead};
 
 /// A `Last-Modified` says for sure which version it is of only when it lies so far before the
 /// answer that a second change in the same moment, or clocks that differ, are no question
 /// (RFC 9110 §8.8.2.2; the number is that of RFC 7232).
-const STRONG_AFTER: Duration = Duration::from_secs(60);
+const STRONG_DATE_AGE: Duration = Duration::from_secs(60);
 
 /// What an answer means for the part that was asked to be continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum RangeResponse {
     /// It brings the rest, or a piece of it: so many bytes, of so many in all.
     Rest {
         /// Bytes it brings.
@@ -34,7 +34,7 @@ pub enum Answer {
 }
 
 /// What an answer of `url` means for the part that was asked to be continued.
-pub fn answer(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
+pub fn classify_response(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
     match head.status {
         StatusCode::PARTIAL_CONTENT => rest(part, url, head),
         StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -43,29 +43,29 @@ pub fn answer(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
             let is_whole = total == Some(part.length)
                 && (is_same_url || part.version.total.is_some())
                 && part.version.total.is_none_or(|total| total == part.length);
-            if is_whole && !names_another(&part.version, head) {
-                Answer::Complete
+            if is_whole && !contradicts_version(&part.version, head) {
+                RangeResponse::Complete
             } else {
-                Answer::Useless
+                RangeResponse::Useless
             }
         }
-        _ => Answer::Other,
+        _ => RangeResponse::Other,
     }
 }
 
-fn rest(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
-    let Some(Range {
+fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
+    let Some(ContentRange {
         bytes: Some((first, last)),
         total,
     }) = content_range(head)
     else {
         // Several ranges, or none that can be read.
-        return Answer::Useless;
+        return RangeResponse::Useless;
     };
     let known = part.version.total;
     let Some(total) = total.or(known) else {
         // Nobody says how long the whole is: nobody could say that it is whole.
-        return Answer::Useless;
+        return RangeResponse::Useless;
     };
     let length = last.saturating_sub(first).saturating_add(1);
     // Another URL sent what is here: there, the length is part of what tells versions apart.
@@ -78,22 +78,22 @@ fn rest(part: &Part, url: &Url, head: &ResponseHead) -> Answer {
         && head
             .content_length()
             .is_none_or(|announced| announced == length);
-    if fits && coding::is_plain(head) && confirms(&part.version, head) {
-        Answer::Rest { length, total }
+    if fits && coding::is_plain(head) && matches_version(&part.version, head) {
+        RangeResponse::Rest { length, total }
     } else {
-        Answer::Useless
+        RangeResponse::Useless
     }
 }
 
 /// Bytes of a validator that is kept: usual ones have less than a hundred.
-const MOST_VALIDATOR: usize = 300;
+const MAX_VALIDATOR_BYTES: usize = 300;
 
 /// The version of a body that is worth keeping when it is cut off.
-pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
-    let takes_ranges = head.text(header::ACCEPT_RANGES) != Some("none");
+pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
+    let takes_ranges = head.header_str(header::ACCEPT_RANGES) != Some("none");
     // What is kept is written down, URL included.
     let may_be_written = matches!(attempt.shown_url(), Cow::Borrowed(_));
-    if !(attempt.asks_plainly()
+    if !(attempt.is_plain_get()
         && may_be_written
         && takes_ranges
         && head.status == StatusCode::OK
@@ -102,8 +102,8 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<Version> {
         return None;
     }
     // A server may make it as long as it likes, and it is kept for each URL that waits.
-    let validator = strong_validator(head).filter(|one| one.len() <= MOST_VALIDATOR)?;
-    Some(Version {
+    let validator = strong_validator(head).filter(|one| one.len() <= MAX_VALIDATOR_BYTES)?;
+    Some(BodyVersion {
         job_url: attempt.job.url.clone(),
         url: attempt.url().clone(),
         validator,
@@ -127,28 +127,28 @@ fn is_strong(tag: &HeaderValue) -> bool {
 }
 
 fn strong_date(head: &ResponseHead) -> Option<HeaderValue> {
-    let date = |name| httpdate::parse_http_date(head.text(name)?).ok();
+    let date = |name| httpdate::parse_http_date(head.header_str(name)?).ok();
     let (modified, sent) = (date(header::LAST_MODIFIED)?, date(header::DATE)?);
     let age = sent.duration_since(modified).ok()?;
-    (age >= STRONG_AFTER)
+    (age >= STRONG_DATE_AGE)
         .then(|| head.headers.get(header::LAST_MODIFIED).cloned())
         .flatten()
 }
 
 /// Whether the answer says that it is of this version. It has to: a server that does not know
 /// `If-Range` would send a piece of any other.
-fn confirms(version: &Version, head: &ResponseHead) -> bool {
+fn matches_version(version: &BodyVersion, head: &ResponseHead) -> bool {
     head.headers.get(validator_name(version)) == Some(&version.validator)
 }
 
 /// Whether the answer says that it is of another version.
-fn names_another(version: &Version, head: &ResponseHead) -> bool {
+fn contradicts_version(version: &BodyVersion, head: &ResponseHead) -> bool {
     head.headers
         .get(validator_name(version))
         .is_some_and(|validator| *validator != version.validator)
 }
 
-fn validator_name(version: &Version) -> header::HeaderName {
+fn validator_name(version: &BodyVersion) -> header::HeaderName {
     if version.is_tagged() {
         header::ETAG
     } else {
@@ -158,14 +158,14 @@ fn validator_name(version: &Version) -> header::HeaderName {
 
 /// A `Content-Range` (RFC 9110 §14.4).
 #[derive(Debug, PartialEq, Eq)]
-struct Range {
+struct ContentRange {
     /// First and last byte, both included; `None` after a 416.
     bytes: Option<(u64, u64)>,
     total: Option<u64>,
 }
 
-fn content_range(head: &ResponseHead) -> Option<Range> {
-    let text = head.text(header::CONTENT_RANGE)?.trim();
+fn content_range(head: &ResponseHead) -> Option<ContentRange> {
+    let text = head.header_str(header::CONTENT_RANGE)?.trim();
     let (unit, rest) = text.split_once(' ')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
@@ -182,7 +182,7 @@ fn content_range(head: &ResponseHead) -> Option<Range> {
             Some((number(first.trim())?, number(last.trim())?))
         }
     };
-    Some(Range { bytes, total })
+    Some(ContentRange { bytes, total })
 }
 
 /// Digits only: `parse` would take a plus sign, too.
@@ -194,12 +194,12 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Job, Place};
+    use crate::model::{InputPosition, Job};
     use http::{HeaderMap, Method};
 
     /// The answer of the URL that sent the part.
-    fn answer(part: &Part, head: &ResponseHead) -> Answer {
-        super::answer(part, &part.version.url, head)
+    fn answer(part: &PartialBody, head: &ResponseHead) -> RangeResponse {
+        super::classify_response(part, &part.version.url, head)
     }
 
     fn head(status: u16, headers: &[(&'static str, &'static str)]) -> ResponseHead {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn attempt(method: Method) -> Attempt {
-        let place = Place {
+        let place = InputPosition {
             number: 0,
             input: "-".into(),
             line: 1,
@@ -229,13 +229,13 @@ mod tests {
             raw: None,
             wish: None,
         };
-        Attempt::first(job, method, false)
+        Attempt::new(job, method, false)
     }
 
-    fn part(validator: &'static str, total: Option<u64>) -> Part {
-        Part {
+    fn part(validator: &'static str, total: Option<u64>) -> PartialBody {
+        PartialBody {
             id: 1,
-            version: Version {
+            version: BodyVersion {
                 job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a/b").unwrap(),
                 validator: HeaderValue::from_static(validator),
@@ -280,7 +280,7 @@ mod tests {
         let tagged = part("\"a\"", Some(1000));
         let of = |headers: &[(&'static str, &'static str)]| answer(&tagged, &head(206, headers));
         const TAG: (&str, &str) = ("etag", "\"a\"");
-        let rest = |length| Answer::Rest {
+        let rest = |length| RangeResponse::Rest {
             length,
             total: 1000,
         };
@@ -319,13 +319,13 @@ mod tests {
             ],
             &[TAG, ("content-type", "multipart/byteranges; boundary=x")],
         ] {
-            assert_eq!(of(headers), Answer::Useless, "{headers:?}");
+            assert_eq!(of(headers), RangeResponse::Useless, "{headers:?}");
         }
         let unsized_part = part("\"a\"", None);
         let known_now = head(206, &[TAG, ("content-range", "bytes 500-999/1000")]);
         assert_eq!(answer(&unsized_part, &known_now), rest(500));
         let never_known = head(206, &[TAG, ("content-range", "bytes 500-999/*")]);
-        assert_eq!(answer(&unsized_part, &never_known), Answer::Useless);
+        assert_eq!(answer(&unsized_part, &never_known), RangeResponse::Useless);
         let dated = part("Sun, 06 Nov 1994 08:49:00 GMT", Some(1000));
         let same = head(
             206,
@@ -336,29 +336,32 @@ mod tests {
         );
         assert_eq!(answer(&dated, &same), rest(500));
         let silent = head(206, &[("content-range", "bytes 500-999/1000")]);
-        assert_eq!(answer(&dated, &silent), Answer::Useless);
+        assert_eq!(answer(&dated, &silent), RangeResponse::Useless);
     }
 
     #[test]
     fn a_416_completes_what_is_whole() {
-        let of = |part: &Part, headers: &[(&'static str, &'static str)]| {
+        let of = |part: &PartialBody, headers: &[(&'static str, &'static str)]| {
             answer(part, &head(416, headers))
         };
         let whole = ("content-range", "bytes */500");
         for total in [None, Some(500)] {
-            assert_eq!(of(&part("\"a\"", total), &[whole]), Answer::Complete);
+            assert_eq!(of(&part("\"a\"", total), &[whole]), RangeResponse::Complete);
         }
         let part = part("\"a\"", Some(1000));
-        assert_eq!(of(&part, &[whole]), Answer::Useless);
-        assert_eq!(of(&part, &[]), Answer::Useless);
+        assert_eq!(of(&part, &[whole]), RangeResponse::Useless);
+        assert_eq!(of(&part, &[]), RangeResponse::Useless);
         let part = self::part("\"a\"", None);
         assert_eq!(
             of(&part, &[("content-range", "bytes */501")]),
-            Answer::Useless
+            RangeResponse::Useless
         );
-        assert_eq!(of(&part, &[whole, ("etag", "\"b\"")]), Answer::Useless);
-        assert_eq!(answer(&part, &head(200, &[])), Answer::Other);
-        assert_eq!(answer(&part, &head(503, &[])), Answer::Other);
+        assert_eq!(
+            of(&part, &[whole, ("etag", "\"b\"")]),
+            RangeResponse::Useless
+        );
+        assert_eq!(answer(&part, &head(200, &[])), RangeResponse::Other);
+        assert_eq!(answer(&part, &head(503, &[])), RangeResponse::Other);
     }
 
     #[test]
@@ -373,9 +376,9 @@ mod tests {
             &[("etag", "\"v1\""), ("content-range", "bytes 10-98/99")],
         );
         let nothing_left = head(416, &[("content-range", "bytes */10")]);
-        let part = |total| Part {
+        let part = |total| PartialBody {
             id: 1,
-            version: Version {
+            version: BodyVersion {
                 job_url: Url::parse("http://a.test/x").unwrap(),
                 url: Url::parse("http://a.test/signed?1").unwrap(),
                 validator: HeaderValue::from_static("\"v1\""),
@@ -383,12 +386,15 @@ mod tests {
             },
             length: 10,
         };
-        let answer = |total, head| super::answer(&part(total), &elsewhere, head);
+        let answer = |total, head| super::classify_response(&part(total), &elsewhere, head);
         let (length, total) = (90, 100);
-        assert_eq!(answer(Some(100), &rest), Answer::Rest { length, total });
-        assert_eq!(answer(Some(100), &other), Answer::Useless);
-        assert_eq!(answer(None, &rest), Answer::Useless);
-        assert_eq!(answer(Some(10), &nothing_left), Answer::Complete);
-        assert_eq!(answer(None, &nothing_left), Answer::Useless);
+        assert_eq!(
+            answer(Some(100), &rest),
+            RangeResponse::Rest { length, total }
+        );
+        assert_eq!(answer(Some(100), &other), RangeResponse::Useless);
+        assert_eq!(answer(None, &rest), RangeResponse::Useless);
+        assert_eq!(answer(Some(10), &nothing_left), RangeResponse::Complete);
+        assert_eq!(answer(None, &nothing_left), RangeResponse::Useless);
     }
 }

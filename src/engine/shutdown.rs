@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::EndedBy;
+use crate::model::EndReason;
 
 /// The two ways to end a run early: stop (nothing new starts, what is in flight may
 /// end) and abort (everything ends now). An abort is also a stop.
@@ -12,7 +12,7 @@ use crate::model::EndedBy;
 pub struct Shutdown {
     abort: CancellationToken,
     stop: CancellationToken,
-    early: Arc<OnceLock<EndedBy>>,
+    early: Arc<OnceLock<EndReason>>,
 }
 
 impl Shutdown {
@@ -34,7 +34,7 @@ impl Shutdown {
     }
 
     /// A stop before everything was settled. The first reason is the one that counts.
-    pub fn end_early(&self, why: EndedBy) {
+    pub fn end_early(&self, why: EndReason) {
         let _ = self.early.set(why);
         self.stop();
     }
@@ -50,7 +50,7 @@ impl Shutdown {
 
     /// What ended the run early, if something did.
     #[must_use]
-    pub fn ended_by(&self) -> Option<EndedBy> {
+    pub fn ended_by(&self) -> Option<EndReason> {
         self.early.get().copied()
     }
 
@@ -72,7 +72,7 @@ impl Shutdown {
     /// Aborts when the task that holds it unwinds: a mistake must not pass for a slow
     /// server.
     #[must_use]
-    pub fn alarm(&self) -> Alarm<'_> {
+    pub fn abort_on_panic(&self) -> Alarm<'_> {
         Alarm(self)
     }
 
@@ -89,7 +89,7 @@ impl Shutdown {
     }
 }
 
-/// See [`Shutdown::alarm`].
+/// See [`Shutdown::abort_on_panic`].
 pub struct Alarm<'a>(&'a Shutdown);
 
 impl Drop for Alarm<'_> {

@@ -10,42 +10,42 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::*;
-use crate::fetch::{Body, Response};
+use crate::fetch::{RawResponse, ResponseBody};
 use crate::model::{
-    Attempt, Cause, Entry, ErrorKind, FetchError, Job, OutcomeName, Place, ResponseHead, Settled,
-    Spent, Wire,
+    Attempt, Cause, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, ListEntry,
+    OutcomeName, ResponseHead, SettledJob, WireState,
 };
-use crate::schedule::{PerHost, ScheduleOptions};
-use crate::store::Discard;
+use crate::schedule::{PerHostLimit, ScheduleOptions};
+use crate::store::DiscardStore;
 
 /// What the scripted server does with one request.
 #[derive(Clone)]
-enum Reply {
-    Head(u16, Vec<(&'static str, String)>, Vec<Piece>),
-    After(Duration, Box<Reply>),
+enum StubReply {
+    Head(u16, Vec<(&'static str, String)>, Vec<StubPiece>),
+    After(Duration, Box<StubReply>),
     /// The connection takes this long, before the reply.
-    Connect(Duration, Box<Reply>),
+    Connect(Duration, Box<StubReply>),
     Fail(FetchError),
     Hang,
     Panic,
 }
 
 #[derive(Clone)]
-enum Piece {
+enum StubPiece {
     Bytes(usize),
     Wait(Duration),
     Hang,
 }
 
-struct Pieces(std::vec::IntoIter<Piece>);
+struct StubBody(std::vec::IntoIter<StubPiece>);
 
-impl Body for Pieces {
+impl ResponseBody for StubBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
             match self.0.as_slice().first().cloned() {
-                Some(Piece::Wait(time)) => tokio::time::sleep(time).await,
-                Some(Piece::Hang) => std::future::pending().await,
-                Some(Piece::Bytes(length)) => {
+                Some(StubPiece::Wait(time)) => tokio::time::sleep(time).await,
+                Some(StubPiece::Hang) => std::future::pending().await,
+                Some(StubPiece::Bytes(length)) => {
                     self.0.next();
                     return Ok(Some(vec![b'x'; length].into()));
                 }
@@ -56,22 +56,22 @@ impl Body for Pieces {
     }
 }
 
-type Script = dyn Fn(&Attempt) -> Reply + Send + Sync;
+type StubScript = dyn Fn(&Attempt) -> StubReply + Send + Sync;
 
-struct Scripted {
-    script: Box<Script>,
+struct StubTransport {
+    script: Box<StubScript>,
     /// When each request came, by URL.
     log: Arc<Mutex<HashMap<String, Vec<Instant>>>>,
 }
 
-impl Transport for Scripted {
-    type Body = Pieces;
+impl Transport for StubTransport {
+    type Body = StubBody;
 
     async fn open(
         &self,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
-    ) -> Result<Response<Pieces>, FetchError> {
+        wire: &Arc<WireState>,
+    ) -> Result<RawResponse<StubBody>, FetchError> {
         let url = attempt.url().to_string();
         self.log
             .lock()
@@ -80,26 +80,26 @@ impl Transport for Scripted {
             .or_default()
             .push(Instant::now());
         let mut reply = (self.script)(attempt);
-        if !matches!(reply, Reply::Connect(..) | Reply::Fail(_)) {
+        if !matches!(reply, StubReply::Connect(..) | StubReply::Fail(_)) {
             // The connection stands at once.
-            wire.connect_ended(Instant::now().into_std(), true);
+            wire.mark_connect_ended(Instant::now().into_std(), true);
         }
         loop {
             reply = match reply {
-                Reply::After(time, then) => {
+                StubReply::After(time, then) => {
                     tokio::time::sleep(time).await;
                     *then
                 }
-                Reply::Connect(time, then) => {
-                    wire.connecting();
+                StubReply::Connect(time, then) => {
+                    wire.mark_connecting();
                     tokio::time::sleep(time).await;
-                    wire.connect_ended(Instant::now().into_std(), true);
+                    wire.mark_connect_ended(Instant::now().into_std(), true);
                     *then
                 }
-                Reply::Fail(error) => return Err(error),
-                Reply::Hang => std::future::pending().await,
-                Reply::Panic => panic!("scripted"),
-                Reply::Head(status, headers, pieces) => {
+                StubReply::Fail(error) => return Err(error),
+                StubReply::Hang => std::future::pending().await,
+                StubReply::Panic => panic!("scripted"),
+                StubReply::Head(status, headers, pieces) => {
                     let headers = headers.into_iter().map(|(name, value)| {
                         (
                             HeaderName::from_static(name),
@@ -113,9 +113,9 @@ impl Transport for Scripted {
                         asked: None,
                         kept_coding: None,
                     };
-                    return Ok(Response {
+                    return Ok(RawResponse {
                         head,
-                        body: Pieces(pieces.into_iter()),
+                        body: StubBody(pieces.into_iter()),
                     });
                 }
             }
@@ -123,23 +123,23 @@ impl Transport for Scripted {
     }
 }
 
-fn status(code: u16) -> Reply {
-    Reply::Head(code, vec![], vec![])
+fn status(code: u16) -> StubReply {
+    StubReply::Head(code, vec![], vec![])
 }
 
-fn ok(pieces: Vec<Piece>) -> Reply {
-    Reply::Head(200, vec![], pieces)
+fn ok(pieces: Vec<StubPiece>) -> StubReply {
+    StubReply::Head(200, vec![], pieces)
 }
 
-fn reset() -> Reply {
-    Reply::Fail(FetchError::Reset {
-        cause: Cause::words("scripted"),
+fn reset() -> StubReply {
+    StubReply::Fail(FetchError::Reset {
+        cause: Cause::from_text("scripted"),
     })
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-struct Bench {
+struct EngineBench {
     options: EngineOptions,
     retry: RetryPolicy,
     schedule: ScheduleOptions,
@@ -147,16 +147,16 @@ struct Bench {
 }
 
 /// What came out of a run.
-struct Outcome {
-    settled: Vec<Settled>,
-    end: End,
+struct RunResult {
+    settled: Vec<SettledJob>,
+    end: EngineExit,
     took: Duration,
     log: HashMap<String, Vec<Duration>>,
 }
 
-impl Outcome {
-    fn of(&self, url: &str) -> &Settled {
-        let of_url = |settled: &&Settled| settled.record.url == url;
+impl RunResult {
+    fn of(&self, url: &str) -> &SettledJob {
+        let of_url = |settled: &&SettledJob| settled.record.url == url;
         self.settled
             .iter()
             .find(of_url)
@@ -168,42 +168,42 @@ impl Outcome {
     }
 }
 
-fn bench() -> Bench {
+fn bench() -> EngineBench {
     let mut retry = RetryPolicy {
         retries: 0,
         ..RetryPolicy::default()
     };
     retry.delay = SECOND;
-    Bench {
+    EngineBench {
         options: EngineOptions {
             seed: Some(1),
             ..EngineOptions::default()
         },
         retry,
         schedule: ScheduleOptions {
-            per_host: PerHost::Fixed(NonZeroUsize::new(10).unwrap()),
+            per_host: PerHostLimit::Fixed(NonZeroUsize::new(10).unwrap()),
             ..ScheduleOptions::default()
         },
         shutdown: Shutdown::new(),
     }
 }
 
-impl Bench {
+impl EngineBench {
     async fn run(
         self,
         urls: &[&str],
-        script: impl Fn(&Attempt) -> Reply + Send + Sync + 'static,
-    ) -> Outcome {
+        script: impl Fn(&Attempt) -> StubReply + Send + Sync + 'static,
+    ) -> RunResult {
         let (events, mut received) = mpsc::channel(10_000);
         let (batches, list) = mpsc::channel(1);
         let entries = urls.iter().zip(0..).map(|(url, number)| {
-            let place = Place {
+            let place = InputPosition {
                 number,
                 input: "-".into(),
                 line: number + 1,
             };
             let url = Url::parse(url).unwrap();
-            Entry::Job(Job {
+            ListEntry::Job(Job {
                 place,
                 url,
                 credentials: None,
@@ -213,9 +213,9 @@ impl Bench {
         });
         batches.try_send(Ok(entries.collect())).unwrap();
         drop(batches);
-        let live = Arc::new(Live::default());
+        let live = Arc::new(LiveStats::default());
         let log = Arc::new(Mutex::new(HashMap::new()));
-        let transport = Scripted {
+        let transport = StubTransport {
             script: Box::new(script),
             log: Arc::clone(&log),
         };
@@ -230,22 +230,22 @@ impl Bench {
             options: self.options,
             retry: self.retry,
             transport,
-            store: Discard,
+            store: DiscardStore,
             scheduler,
             live: Arc::clone(&live),
             clock: RunClock::start(),
             events,
-            spent: Spent::default(),
+            spent: EventReturnQueue::default(),
             shutdown: self.shutdown,
             past: Default::default(),
-            windows: Windows::new(),
+            windows: DecoderBudget::new(),
             broken: OnceLock::new(),
         };
         let end = run(engine, list, None).await;
         let took = start.elapsed();
         assert_eq!(live.in_flight(), 0);
         let mut settled = Vec::new();
-        while let Ok(Event::Settled(one)) = received.try_recv() {
+        while let Ok(EngineEvent::Settled(one)) = received.try_recv() {
             settled.push(*one);
         }
         let log = log.lock().unwrap().clone();
@@ -258,7 +258,7 @@ impl Bench {
                     .collect(),
             )
         });
-        Outcome {
+        RunResult {
             settled,
             end,
             took,
@@ -273,7 +273,7 @@ async fn all_at_once_takes_as_long_as_the_slowest() {
     let outcome = bench()
         .run(&urls, |attempt| {
             let seconds: u32 = attempt.url().path()[1..].parse().unwrap();
-            Reply::After(SECOND * seconds, Box::new(ok(vec![Piece::Bytes(5)])))
+            StubReply::After(SECOND * seconds, Box::new(ok(vec![StubPiece::Bytes(5)])))
         })
         .await;
     assert_eq!(outcome.took, 3 * SECOND);
@@ -298,7 +298,7 @@ async fn all_at_once_takes_as_long_as_the_slowest() {
 async fn a_retry_holds_no_worker_and_no_slot_while_it_waits() {
     let mut bench = bench();
     bench.options.concurrency = NonZeroUsize::MIN;
-    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     bench.retry.retries = 1;
     let outcome = bench
         .run(&["http://a/flaky", "http://a/1", "http://b/1"], |attempt| {
@@ -321,7 +321,7 @@ async fn a_retry_holds_no_worker_and_no_slot_while_it_waits() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_holds_the_whole_host_and_only_that() {
     let mut bench = bench();
-    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     bench.retry.retries = 1;
     let outcome = bench
         .run(&["http://a/1", "http://a/2", "http://b/1"], |attempt| {
@@ -329,7 +329,7 @@ async fn retry_after_holds_the_whole_host_and_only_that() {
                 && attempt.number == 1
                 && attempt.url().host_str() == Some("a")
             {
-                Reply::Head(429, vec![("retry-after", "7".into())], vec![])
+                StubReply::Head(429, vec![("retry-after", "7".into())], vec![])
             } else {
                 ok(vec![])
             }
@@ -360,12 +360,12 @@ async fn a_403_holds_its_host_when_it_says_for_how_long_and_is_final_when_not() 
         (vec![], false),
     ] {
         let mut bench = bench();
-        bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+        bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
         bench.retry.retries = 1;
         let outcome = bench
             .run(&["http://a/1", "http://a/2"], move |attempt| {
                 if attempt.url().path() == "/1" && attempt.number == 1 {
-                    Reply::Head(403, headers.clone(), vec![])
+                    StubReply::Head(403, headers.clone(), vec![])
                 } else {
                     ok(vec![])
                 }
@@ -386,11 +386,11 @@ async fn a_403_holds_its_host_when_it_says_for_how_long_and_is_final_when_not() 
 #[tokio::test(start_paused = true)]
 async fn a_403_that_says_when_holds_the_others_also_without_retries() {
     let mut bench = bench();
-    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     let outcome = bench
         .run(&["http://a/1", "http://a/2"], |attempt| {
             match attempt.url().path() {
-                "/1" => Reply::Head(403, vec![("retry-after", "7".into())], vec![]),
+                "/1" => StubReply::Head(403, vec![("retry-after", "7".into())], vec![]),
                 _ => ok(vec![]),
             }
         })
@@ -402,18 +402,18 @@ async fn a_403_that_says_when_holds_the_others_also_without_retries() {
 #[tokio::test(start_paused = true)]
 async fn a_202_waits_alone_uses_no_retry_and_ends_with_max_wait() {
     let mut bench = bench();
-    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     bench.retry.retries = 1;
     bench.retry.max_wait = 10 * SECOND;
     let urls = ["http://a/made", "http://a/never", "http://a/other"];
     let outcome = bench
         .run(&urls, |attempt| match attempt.url().path() {
-            "/made" if attempt.number > 3 => ok(vec![Piece::Bytes(5)]),
+            "/made" if attempt.number > 3 => ok(vec![StubPiece::Bytes(5)]),
             "/other" => ok(vec![]),
-            _ => Reply::Head(
+            _ => StubReply::Head(
                 202,
                 vec![("retry-after", "3".into())],
-                vec![Piece::Bytes(9)],
+                vec![StubPiece::Bytes(9)],
             ),
         })
         .await;
@@ -436,8 +436,10 @@ async fn a_202_waits_alone_uses_no_retry_and_ends_with_max_wait() {
 async fn a_202_after_a_redirect_is_asked_again_where_it_was_said() {
     let outcome = bench_with_retries(1)
         .run(&["http://a/order"], |attempt| match attempt.url().path() {
-            "/order" => Reply::Head(303, vec![("location", "/17".into())], vec![]),
-            _ if attempt.number < 4 => Reply::Head(202, vec![("retry-after", "1".into())], vec![]),
+            "/order" => StubReply::Head(303, vec![("location", "/17".into())], vec![]),
+            _ if attempt.number < 4 => {
+                StubReply::Head(202, vec![("retry-after", "1".into())], vec![])
+            }
             _ => ok(vec![]),
         })
         .await;
@@ -446,7 +448,7 @@ async fn a_202_after_a_redirect_is_asked_again_where_it_was_said() {
     assert!(outcome.of("http://a/order").record.ok);
 }
 
-fn bench_with_retries(retries: u32) -> Bench {
+fn bench_with_retries(retries: u32) -> EngineBench {
     let mut bench = bench();
     bench.retry.retries = retries;
     bench
@@ -461,13 +463,13 @@ async fn a_refused_head_becomes_a_get_that_reads_no_body_and_stays_one() {
         .run(&["http://a/1"], |attempt| {
             let is_head = attempt.method == Method::HEAD;
             match attempt.url().path() {
-                "/1" => Reply::Head(302, vec![("location", "/2".into())], vec![]),
+                "/1" => StubReply::Head(302, vec![("location", "/2".into())], vec![]),
                 _ if is_head => status(501),
                 _ if attempt.number == 2 => status(503),
-                _ => Reply::Head(
+                _ => StubReply::Head(
                     200,
                     vec![("content-length", "1000000000".into())],
-                    vec![Piece::Hang],
+                    vec![StubPiece::Hang],
                 ),
             }
         })
@@ -523,7 +525,7 @@ async fn a_retry_after_beyond_its_bound_fails_at_once_and_says_so() {
     bench.retry.retries = 3;
     let outcome = bench
         .run(&["http://a/"], |_| {
-            Reply::Head(503, vec![("retry-after", "3600".into())], vec![])
+            StubReply::Head(503, vec![("retry-after", "3600".into())], vec![])
         })
         .await;
     assert_eq!(outcome.took, Duration::ZERO);
@@ -542,10 +544,10 @@ async fn a_head_that_does_not_come_is_a_timeout_but_connecting_has_its_own_clock
         .run(
             &["http://a/hang", "http://a/far"],
             |attempt| match attempt.url().path() {
-                "/hang" => Reply::Hang,
-                _ => Reply::Connect(
+                "/hang" => StubReply::Hang,
+                _ => StubReply::Connect(
                     8 * SECOND,
-                    Box::new(Reply::After(4 * SECOND, Box::new(ok(vec![])))),
+                    Box::new(StubReply::After(4 * SECOND, Box::new(ok(vec![])))),
                 ),
             },
         )
@@ -566,7 +568,7 @@ async fn a_body_must_bring_1_kib_in_each_window() {
     let mut bench = bench();
     bench.options.stall_timeout = Some(10 * SECOND);
     let drip = |bytes: usize| {
-        let piece = [Piece::Wait(9 * SECOND), Piece::Bytes(bytes)];
+        let piece = [StubPiece::Wait(9 * SECOND), StubPiece::Bytes(bytes)];
         ok(piece.into_iter().cycle().take(20).collect())
     };
     let outcome = bench
@@ -575,7 +577,7 @@ async fn a_body_must_bring_1_kib_in_each_window() {
             move |attempt| match attempt.url().path() {
                 "/drip" => drip(1024),
                 "/trickle" => drip(100),
-                _ => ok(vec![Piece::Bytes(4000), Piece::Hang]),
+                _ => ok(vec![StubPiece::Bytes(4000), StubPiece::Hang]),
             },
         )
         .await;
@@ -598,7 +600,7 @@ async fn max_time_ends_an_attempt_that_makes_progress() {
     bench.options.max_time = Some(3 * SECOND);
     let outcome = bench
         .run(&["http://a/"], |_| {
-            let piece = [Piece::Wait(SECOND), Piece::Bytes(100_000)];
+            let piece = [StubPiece::Wait(SECOND), StubPiece::Bytes(100_000)];
             ok(piece.into_iter().cycle().take(100).collect())
         })
         .await;
@@ -625,10 +627,10 @@ async fn sizes_are_checked_at_the_head_and_on_the_way() {
                 "http://a/exact",
             ],
             move |attempt| match attempt.url().path() {
-                "/announced" => Reply::Head(200, announced("1001"), vec![Piece::Hang]),
-                "/endless" => ok(vec![Piece::Bytes(600); 1000]),
-                "/cut" => Reply::Head(200, announced("1000"), vec![Piece::Bytes(999)]),
-                _ => Reply::Head(200, announced("1000"), vec![Piece::Bytes(1000)]),
+                "/announced" => StubReply::Head(200, announced("1001"), vec![StubPiece::Hang]),
+                "/endless" => ok(vec![StubPiece::Bytes(600); 1000]),
+                "/cut" => StubReply::Head(200, announced("1000"), vec![StubPiece::Bytes(999)]),
+                _ => StubReply::Head(200, announced("1000"), vec![StubPiece::Bytes(1000)]),
             },
         )
         .await;
@@ -650,15 +652,15 @@ async fn an_unsolicited_206_is_a_protocol_error() {
 #[tokio::test(start_paused = true)]
 async fn a_redirect_takes_the_turn_of_the_other_host() {
     let mut bench = bench();
-    bench.schedule.per_host = PerHost::Fixed(NonZeroUsize::MIN);
+    bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     let outcome = bench
         .run(
             &["http://slow/", "http://from/", "http://from/2"],
             |attempt| match (attempt.url().host_str(), attempt.url().path()) {
                 (Some("from"), "/") => {
-                    Reply::Head(302, vec![("location", "http://slow/to".into())], vec![])
+                    StubReply::Head(302, vec![("location", "http://slow/to".into())], vec![])
                 }
-                (Some("slow"), "/") => Reply::After(5 * SECOND, Box::new(ok(vec![]))),
+                (Some("slow"), "/") => StubReply::After(5 * SECOND, Box::new(ok(vec![]))),
                 _ => ok(vec![]),
             },
         )
@@ -689,7 +691,7 @@ async fn a_stop_starts_nothing_new_and_lets_what_is_in_flight_end() {
     });
     let outcome = bench
         .run(&["http://a/1", "http://a/2"], |_| {
-            Reply::After(5 * SECOND, Box::new(ok(vec![])))
+            StubReply::After(5 * SECOND, Box::new(ok(vec![])))
         })
         .await;
     assert_eq!(outcome.took, 5 * SECOND);
@@ -704,7 +706,7 @@ async fn a_stop_starts_nothing_new_and_lets_what_is_in_flight_end() {
 async fn an_abort_ends_at_once_what_a_stop_lets_go_on() {
     let stopped = bench();
     stopped.shutdown.stop();
-    let outcome = stopped.run(&["http://a/"], |_| Reply::Hang).await;
+    let outcome = stopped.run(&["http://a/"], |_| StubReply::Hang).await;
     assert_eq!(outcome.took, Duration::ZERO, "nothing starts after a stop");
 
     let mut bench = bench();
@@ -716,7 +718,7 @@ async fn an_abort_ends_at_once_what_a_stop_lets_go_on() {
         tokio::time::sleep(10 * SECOND).await;
         shutdown.abort();
     });
-    let outcome = bench.run(&["http://a/"], |_| Reply::Hang).await;
+    let outcome = bench.run(&["http://a/"], |_| StubReply::Hang).await;
     assert_eq!(outcome.took, 11 * SECOND);
     assert_eq!(outcome.settled.len(), 0, "what was cut off is left");
 }
@@ -748,14 +750,14 @@ async fn limits_without_an_end_do_not_overflow() {
     ];
     let outcome = bench
         .run(&urls, |attempt| match attempt.url().path() {
-            "/1" => Reply::Head(
+            "/1" => StubReply::Head(
                 503,
                 vec![("retry-after", "99999999999999999999".into())],
                 vec![],
             ),
             "/2" => reset(),
-            _ => Reply::Fail(FetchError::Refused {
-                cause: Cause::words("scripted"),
+            _ => StubReply::Fail(FetchError::Refused {
+                cause: Cause::from_text("scripted"),
             }),
         })
         .await;
@@ -772,7 +774,7 @@ async fn dropping_the_run_ends_its_tasks() {
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();
     let run = bench.run(&urls, move |_| {
         *count.lock().unwrap() += 1;
-        Reply::After(SECOND, Box::new(ok(vec![])))
+        StubReply::After(SECOND, Box::new(ok(vec![])))
     });
     assert!(tokio::time::timeout(SECOND * 2, run).await.is_err());
     let before = *log.lock().unwrap();
@@ -790,7 +792,7 @@ async fn the_rest_of_a_404_page_does_not_turn_it_into_a_timeout() {
     bench.options.max_time = Some(SECOND / 2);
     let outcome = bench
         .run(&["http://a/"], |_| {
-            Reply::Head(404, vec![], vec![Piece::Bytes(10), Piece::Hang])
+            StubReply::Head(404, vec![], vec![StubPiece::Bytes(10), StubPiece::Hang])
         })
         .await;
     assert_eq!(outcome.kind("http://a/"), Some(ErrorKind::Status));
@@ -803,7 +805,7 @@ async fn a_connection_attempt_that_failed_beside_does_not_stop_the_clock() {
     bench.options.stall_timeout = Some(5 * SECOND);
     let outcome = bench
         .run(&["http://a/"], |_| {
-            Reply::Connect(SECOND, Box::new(Reply::Hang))
+            StubReply::Connect(SECOND, Box::new(StubReply::Hang))
         })
         .await;
     assert_eq!(outcome.kind("http://a/"), Some(ErrorKind::Timeout));
@@ -818,7 +820,7 @@ async fn a_length_beside_a_transfer_coding_does_not_count() {
                 ("content-length", "1000".into()),
                 ("transfer-encoding", "chunked".into()),
             ];
-            Reply::Head(200, headers, vec![Piece::Bytes(10)])
+            StubReply::Head(200, headers, vec![StubPiece::Bytes(10)])
         })
         .await;
     assert_eq!(outcome.of("http://a/").record.bytes, Some(10));
@@ -830,8 +832,8 @@ async fn a_worker_that_breaks_down_ends_the_run_with_an_error() {
         .run(
             &["http://a/boom", "http://a/hang"],
             |attempt| match attempt.url().path() {
-                "/boom" => Reply::Panic,
-                _ => Reply::Hang,
+                "/boom" => StubReply::Panic,
+                _ => StubReply::Hang,
             },
         )
         .await;
@@ -859,9 +861,9 @@ async fn after_a_hold_all_slots_of_the_host_are_used_at_once() {
     let outcome = bench
         .run(&urls, |attempt| {
             if attempt.url().path() == "/0" && attempt.number == 1 {
-                Reply::Head(503, vec![("retry-after", "5".into())], vec![])
+                StubReply::Head(503, vec![("retry-after", "5".into())], vec![])
             } else {
-                Reply::After(SECOND, Box::new(ok(vec![])))
+                StubReply::After(SECOND, Box::new(ok(vec![])))
             }
         })
         .await;

@@ -10,17 +10,17 @@ use std::sync::Arc;
 
 use super::clock::ConnectTimedOut;
 use super::connect::local_port;
-use super::descriptors::NoDescriptor;
-use super::dns::LookupFailed;
-use super::guard::NotPublic;
-use super::tunnel::{ProxyError, Refusal};
+use super::dns::ResolveError;
+use super::fd_budget::FdWaitError;
+use super::public_address::NonPublicAddress;
+use super::tunnel::{ProxyError, TunnelRefusal};
 use crate::model::{
     Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors, tls_hint,
 };
 
 /// What was going on when the error came.
 #[derive(Debug, Clone, Copy)]
-pub enum Phase {
+pub enum FailurePhase {
     /// While connecting: no byte of the request has left.
     Connect,
     /// Before the head of the response.
@@ -33,20 +33,20 @@ pub enum Phase {
 }
 
 /// What an error is.
-pub fn classify(error: impl Error + Send + Sync + 'static, phase: Phase) -> FetchError {
+pub fn classify(error: impl Error + Send + Sync + 'static, phase: FailurePhase) -> FetchError {
     classify_shared(Arc::new(error), phase)
 }
 
 /// What an error of some type is.
-pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
+pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
     let mut found = None;
     let mut proxy = None;
-    for link in Chain::of(&*error) {
+    for link in ErrorChain::of(&*error) {
         if let Some(through) = link.downcast_ref::<ProxyError>() {
             proxy = through.unreached();
         }
-        if let Some(class) = Class::of(link, phase) {
-            found = Some((class, in_words(link)));
+        if let Some(class) = ErrorClass::of(link, phase) {
+            found = Some((class, error_text(link)));
         }
     }
     match found {
@@ -65,7 +65,7 @@ pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> Fet
 /// one just as it is used again. A stream that was refused on a healthy HTTP/2
 /// connection is another matter: the server said no.
 pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
-    Chain::of(error).any(|link| {
+    ErrorChain::of(error).any(|link| {
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
             return h2.is_io();
         }
@@ -74,28 +74,28 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
         }
         let io = link
             .downcast_ref::<io::Error>()
-            .and_then(|io| of_io(io, Phase::Head));
-        matches!(io, Some(Class::Reset | Class::Cut))
+            .and_then(|io| of_io(io, FailurePhase::Head));
+        matches!(io, Some(ErrorClass::Reset | ErrorClass::Cut))
     })
 }
 
 /// The connection that a request failed on, by its port on this machine.
 pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
-    let mut clients = Chain::of(error)
+    let mut clients = ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
     clients.find_map(|client| local_port(client.connect_info()?))
 }
 
 /// Whether a request failed before there was a connection for it.
 pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
-    Chain::of(error)
+    ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>())
         .any(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// Whether the connector gave up an address because its share of the time was over.
 pub fn is_out_of_time(error: &(dyn Error + 'static)) -> bool {
-    Chain::of(error).any(|link| link.is::<tokio::time::error::Elapsed>())
+    ErrorChain::of(error).any(|link| link.is::<tokio::time::error::Elapsed>())
 }
 
 /// Whether an HTTP/2 server turned the request away unprocessed: it winds the connection down in
@@ -128,26 +128,26 @@ pub fn is_http2(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn http2_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a h2::Error> {
-    Chain::of(error).filter_map(|link| link.downcast_ref::<h2::Error>())
+    ErrorChain::of(error).filter_map(|link| link.downcast_ref::<h2::Error>())
 }
 
 /// Whether the head of an HTTP/1.1 response could not be read.
 pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
-    Chain::of(error)
+    ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_parse)
 }
 
 /// An error of no known type.
-fn unknown(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
+fn unknown(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
     // The clients only say that a request failed, and repeat its URL.
     let is_client = |link: &&(dyn Error + 'static)| {
         link.is::<reqwest::Error>() || link.is::<hyper_util::client::legacy::Error>()
     };
-    let below = Chain::of(&*error).find(|link| !is_client(link));
+    let below = ErrorChain::of(&*error).find(|link| !is_client(link));
     let text = chain_text(below.unwrap_or(&*error));
     let cause = Cause::new(text, error);
-    if matches!(phase, Phase::Connect) {
+    if matches!(phase, FailurePhase::Connect) {
         FetchError::Unreachable {
             exhausted: false,
             cause,
@@ -158,15 +158,15 @@ fn unknown(error: Arc<dyn Error + Send + Sync>, phase: Phase) -> FetchError {
 }
 
 /// An error and everything under it.
-struct Chain<'a>(Option<&'a (dyn Error + 'static)>);
+struct ErrorChain<'a>(Option<&'a (dyn Error + 'static)>);
 
-impl<'a> Chain<'a> {
+impl<'a> ErrorChain<'a> {
     fn of(error: &'a (dyn Error + 'static)) -> Self {
         Self(Some(error))
     }
 }
 
-impl<'a> Iterator for Chain<'a> {
+impl<'a> Iterator for ErrorChain<'a> {
     type Item = &'a (dyn Error + 'static);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -183,7 +183,7 @@ impl<'a> Iterator for Chain<'a> {
 }
 
 /// What the deciding error says.
-fn in_words(link: &(dyn Error + 'static)) -> String {
+fn error_text(link: &(dyn Error + 'static)) -> String {
     let h2 = link.downcast_ref::<h2::Error>();
     match h2.and_then(|h2| Some((h2, h2.reason()?))) {
         Some((h2, reason)) => http2_in_words(h2, reason),
@@ -216,17 +216,17 @@ fn http2_in_words(h2: &h2::Error, reason: h2::Reason) -> String {
 }
 
 /// What one link of the chain says.
-enum Class {
+enum ErrorClass {
     Dns {
         host: String,
         not_found: bool,
     },
-    Denied(NotPublic),
+    Denied(NonPublicAddress),
     ConnectTimeout(ConnectTimedOut),
     Tls {
         hint: Option<&'static str>,
     },
-    Proxy(Refusal),
+    Proxy(TunnelRefusal),
     Refused,
     Unreachable,
     /// This machine allows no more open files.
@@ -236,21 +236,21 @@ enum Class {
     Protocol,
 }
 
-impl Class {
-    fn of(link: &(dyn Error + 'static), phase: Phase) -> Option<Self> {
-        if let Some(lookup) = link.downcast_ref::<LookupFailed>() {
+impl ErrorClass {
+    fn of(link: &(dyn Error + 'static), phase: FailurePhase) -> Option<Self> {
+        if let Some(lookup) = link.downcast_ref::<ResolveError>() {
             return Some(Self::Dns {
                 host: lookup.host.clone(),
                 not_found: lookup.not_found,
             });
         }
-        if let Some(denied) = link.downcast_ref::<NotPublic>() {
+        if let Some(denied) = link.downcast_ref::<NonPublicAddress>() {
             return Some(Self::Denied(denied.clone()));
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(timed_out.clone()));
         }
-        if link.is::<NoDescriptor>() {
+        if link.is::<FdWaitError>() {
             return Some(Self::Exhausted);
         }
         if let Some(tls) = link.downcast_ref::<rustls::Error>() {
@@ -286,7 +286,7 @@ impl Class {
         self,
         text: String,
         error: &Arc<dyn Error + Send + Sync>,
-        phase: Phase,
+        phase: FailurePhase,
     ) -> FetchError {
         let cause = |text: String| Cause::new(text, Arc::clone(error));
         match self {
@@ -323,21 +323,25 @@ impl Class {
             Self::Reset => FetchError::Reset { cause: cause(text) },
             Self::Protocol => FetchError::Protocol { cause: cause(text) },
             Self::Cut => match phase {
-                Phase::Body { received, expected } => FetchError::Truncated { received, expected },
-                Phase::Connect | Phase::Head => FetchError::Reset { cause: cause(text) },
+                FailurePhase::Body { received, expected } => {
+                    FetchError::Truncated { received, expected }
+                }
+                FailurePhase::Connect | FailurePhase::Head => {
+                    FetchError::Reset { cause: cause(text) }
+                }
             },
         }
     }
 }
 
-fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
+fn of_io(error: &io::Error, phase: FailurePhase) -> Option<ErrorClass> {
     use io::ErrorKind as Kind;
     if is_out_of_descriptors(error) {
-        return Some(Class::Exhausted);
+        return Some(ErrorClass::Exhausted);
     }
-    let connecting = matches!(phase, Phase::Connect);
+    let connecting = matches!(phase, FailurePhase::Connect);
     match error.kind() {
-        Kind::ConnectionRefused if connecting => Some(Class::Refused),
+        Kind::ConnectionRefused if connecting => Some(ErrorClass::Refused),
         // The system's own limit, before ours, counts as no way to the host.
         Kind::HostUnreachable
         | Kind::NetworkUnreachable
@@ -347,7 +351,7 @@ fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
         | Kind::TimedOut
             if connecting =>
         {
-            Some(Class::Unreachable)
+            Some(ErrorClass::Unreachable)
         }
         // On a connection that stood, the same errors mean that it is lost; the request
         // may have arrived.
@@ -355,53 +359,53 @@ fn of_io(error: &io::Error, phase: Phase) -> Option<Class> {
         | Kind::HostUnreachable
         | Kind::NetworkUnreachable
         | Kind::NetworkDown
-        | Kind::TimedOut => Some(Class::Reset),
+        | Kind::TimedOut => Some(ErrorClass::Reset),
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
-            Some(Class::Reset)
+            Some(ErrorClass::Reset)
         }
-        Kind::UnexpectedEof => Some(Class::Cut),
+        Kind::UnexpectedEof => Some(ErrorClass::Cut),
         Kind::InvalidData | Kind::InvalidInput => match phase {
             // Framing that is no HTTP. Before the head, TLS errors come in this dress.
-            Phase::Body { .. } => Some(Class::Protocol),
-            Phase::Connect | Phase::Head => None,
+            FailurePhase::Body { .. } => Some(ErrorClass::Protocol),
+            FailurePhase::Connect | FailurePhase::Head => None,
         },
         _ => None,
     }
 }
 
-fn of_hyper(error: &hyper::Error) -> Option<Class> {
+fn of_hyper(error: &hyper::Error) -> Option<ErrorClass> {
     if error.is_incomplete_message() {
-        return Some(Class::Cut);
+        return Some(ErrorClass::Cut);
     }
     if error.is_parse() {
-        return Some(Class::Protocol);
+        return Some(ErrorClass::Protocol);
     }
     let lost = error.is_canceled() || error.is_closed() || error.is_timeout();
-    lost.then_some(Class::Reset)
+    lost.then_some(ErrorClass::Reset)
 }
 
 /// A server may end a stream or the whole connection early for reasons of its own, and that says
 /// nothing about the next try, whatever the code (RFC 9113 §5.4.2, §6.4, §6.8). What this side
 /// objects to is a frame that no server may send.
-fn of_http2(error: &h2::Error, phase: Phase) -> Option<Class> {
+fn of_http2(error: &h2::Error, phase: FailurePhase) -> Option<ErrorClass> {
     use h2::Reason;
-    let in_body = matches!(phase, Phase::Body { .. });
+    let in_body = matches!(phase, FailurePhase::Body { .. });
     Some(match error.reason()? {
         // Its like is not answered over HTTP/2 at any time.
-        Reason::HTTP_1_1_REQUIRED if !in_body => Class::Protocol,
-        Reason::NO_ERROR => Class::Cut,
-        Reason::PROTOCOL_ERROR if ended_early(error, phase) => Class::Cut,
-        _ if error.is_library() => Class::Protocol,
-        _ => Class::Cut,
+        Reason::HTTP_1_1_REQUIRED if !in_body => ErrorClass::Protocol,
+        Reason::NO_ERROR => ErrorClass::Cut,
+        Reason::PROTOCOL_ERROR if ended_early(error, phase) => ErrorClass::Cut,
+        _ if error.is_library() => ErrorClass::Protocol,
+        _ => ErrorClass::Cut,
     })
 }
 
 /// Whether a stream ended before the length that was announced. h2 says the same when it goes on
 /// beyond that, which is told by what came.
-fn ended_early(error: &h2::Error, phase: Phase) -> bool {
+fn ended_early(error: &h2::Error, phase: FailurePhase) -> bool {
     let is_short = matches!(
         phase,
-        Phase::Body { received, expected: Some(expected) } if received < expected
+        FailurePhase::Body { received, expected: Some(expected) } if received < expected
     );
     is_short && error.is_library() && error.is_reset()
 }
@@ -412,11 +416,11 @@ mod tests {
     use crate::model::ErrorKind;
     use rustls::CertificateError;
 
-    fn kind(error: impl Error + Send + Sync + 'static, phase: Phase) -> ErrorKind {
+    fn kind(error: impl Error + Send + Sync + 'static, phase: FailurePhase) -> ErrorKind {
         classify(error, phase).kind()
     }
 
-    const BODY: Phase = Phase::Body {
+    const BODY: FailurePhase = FailurePhase::Body {
         received: 1,
         expected: Some(2),
     };
@@ -455,8 +459,16 @@ mod tests {
                 Kind::Protocol,
             ),
         ] {
-            assert_eq!(kind(io::Error::from(io), Phase::Connect), connect, "{io:?}");
-            assert_eq!(kind(io::Error::from(io), Phase::Head), head, "{io:?}");
+            assert_eq!(
+                kind(io::Error::from(io), FailurePhase::Connect),
+                connect,
+                "{io:?}"
+            );
+            assert_eq!(
+                kind(io::Error::from(io), FailurePhase::Head),
+                head,
+                "{io:?}"
+            );
             assert_eq!(kind(io::Error::from(io), BODY), body, "{io:?}");
         }
     }
@@ -465,7 +477,7 @@ mod tests {
     fn a_tls_error_is_found_two_layers_deep_and_told_in_words() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let inner = io::Error::new(io::ErrorKind::InvalidData, tls);
-        let error = classify(io::Error::other(inner), Phase::Head);
+        let error = classify(io::Error::other(inner), FailurePhase::Head);
         assert_eq!(error.kind(), ErrorKind::Tls);
         assert!(error.to_string().contains("--cacert"), "{error}");
     }
@@ -479,7 +491,7 @@ mod tests {
                 Reason::HTTP_1_1_REQUIRED => ErrorKind::Protocol,
                 _ => ErrorKind::Reset,
             };
-            assert_eq!(kind(error(), Phase::Head), expected, "{:?}", error());
+            assert_eq!(kind(error(), FailurePhase::Head), expected, "{:?}", error());
             assert_eq!(kind(error(), BODY), ErrorKind::Truncated, "{:?}", error());
         }
     }

@@ -14,21 +14,21 @@ use tower_service::Service;
 
 use super::classify::is_out_of_time;
 use super::clock::{self, ConnectTimedOut};
-use super::descriptors::{Descriptors, NoDescriptor, Room};
-use super::dns::{OFFERS, Offers, Resolver};
+use super::dns::{AddressOffers, OFFERS, Resolver};
+use super::fd_budget::{FdBudget, FdPermit, FdWaitError};
 use super::tunnel::proxy_of_route;
-use crate::model::Wire;
+use crate::model::WireState;
 
 tokio::task_local! {
     /// The request being sent by this task, for the layers under the pool.
-    pub static CALL: Call;
+    pub static CALL: RequestContext;
 }
 
 /// What the layers under the pool need to know of a request: they see neither its URL
 /// nor its attempt.
 #[derive(Clone)]
-pub struct Call {
-    pub wire: Arc<Wire>,
+pub struct RequestContext {
+    pub wire: Arc<WireState>,
     pub port: Option<u16>,
     /// Whether the job has failed before, and waited since.
     pub is_retry: bool,
@@ -40,37 +40,37 @@ pub fn local_port(connected: &Connected) -> Option<u16> {
 }
 
 /// The port of the request that this task is connecting for.
-pub fn port_of_call() -> Option<u16> {
+pub fn current_port() -> Option<u16> {
     CALL.try_with(|call| call.port).ok().flatten()
 }
 
 /// Whether the request that this task is connecting for is a retry.
-pub fn is_retry() -> bool {
+pub fn current_is_retry() -> bool {
     CALL.try_with(|call| call.is_retry).unwrap_or(false)
 }
 
 /// The layer.
 #[derive(Clone)]
-pub struct Watch {
+pub struct ConnectLayer {
     /// For DNS, TCP and TLS together.
     pub limit: Duration,
     /// Where connections wait for room among the open files.
-    pub descriptors: Descriptors,
+    pub descriptors: FdBudget,
     /// What is told which address was connected to.
     pub resolver: Arc<Resolver>,
     /// Where connections are counted.
-    pub made: Made,
+    pub made: ConnectionCount,
 }
 
 /// Connections that were made, or tried.
-pub type Made = Arc<AtomicUsize>;
+pub type ConnectionCount = Arc<AtomicUsize>;
 
-impl<S> Layer<S> for Watch {
-    type Service = Watched<S>;
+impl<S> Layer<S> for ConnectLayer {
+    type Service = ConnectService<S>;
 
-    fn layer(&self, inner: S) -> Watched<S> {
-        Watched {
-            under: Arc::new(Under {
+    fn layer(&self, inner: S) -> ConnectService<S> {
+        ConnectService {
+            under: Arc::new(ConnectInner {
                 inner,
                 watch: self.clone(),
             }),
@@ -81,25 +81,25 @@ impl<S> Layer<S> for Watch {
     }
 }
 
-/// A connector under [`Watch`]. Most of it is shared, because the client clones its connector
+/// A connector under [`ConnectLayer`]. Most of it is shared, because the client clones its connector
 /// several times for each request, and few requests connect.
-pub struct Watched<S> {
-    under: Arc<Under<S>>,
+pub struct ConnectService<S> {
+    under: Arc<ConnectInner<S>>,
     /// The request that this clone connects for.
-    call: Option<Call>,
+    call: Option<RequestContext>,
     /// For the descriptor of its connection.
-    waiting: Option<WaitForRoom>,
-    room: Option<Room>,
+    waiting: Option<FdWait>,
+    room: Option<FdPermit>,
 }
 
-struct Under<S> {
+struct ConnectInner<S> {
     inner: S,
-    watch: Watch,
+    watch: ConnectLayer,
 }
 
-type WaitForRoom = Pin<Box<dyn Future<Output = Result<Room, NoDescriptor>> + Send + Sync>>;
+type FdWait = Pin<Box<dyn Future<Output = Result<FdPermit, FdWaitError>> + Send + Sync>>;
 
-impl<S> Clone for Watched<S> {
+impl<S> Clone for ConnectService<S> {
     fn clone(&self) -> Self {
         Self {
             under: Arc::clone(&self.under),
@@ -110,22 +110,22 @@ impl<S> Clone for Watched<S> {
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-impl<S> Watched<S> {
+impl<S> ConnectService<S> {
     /// A connection is begun: it needs room first.
-    fn begin(&mut self) -> WaitForRoom {
-        self.call = CALL.try_with(Call::clone).ok();
+    fn begin(&mut self) -> FdWait {
+        self.call = CALL.try_with(RequestContext::clone).ok();
         if let Some(call) = &self.call {
-            call.wire.connecting();
+            call.wire.mark_connecting();
         }
         let wire = self.call.as_ref().map(|call| Arc::clone(&call.wire));
         let descriptors = self.under.watch.descriptors.clone();
-        Box::pin(async move { descriptors.room(wire.as_deref()).await })
+        Box::pin(async move { descriptors.acquire(wire.as_deref()).await })
     }
 }
 
-impl<S, R> Service<R> for Watched<S>
+impl<S, R> Service<R> for ConnectService<S>
 where
     S: Service<R, Error = BoxError> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -191,20 +191,20 @@ where
     }
 }
 
-fn connect_ended(call: Option<Call>, well: bool) {
+fn connect_ended(call: Option<RequestContext>, well: bool) {
     if let Some(call) = call {
-        call.wire.connect_ended(Instant::now(), well);
+        call.wire.mark_connect_ended(Instant::now(), well);
     }
 }
 
-impl<S> Under<S> {
+impl<S> ConnectInner<S> {
     /// Connects within the time there is for it.
     async fn connect<R>(&self, request: R) -> Result<S::Response, BoxError>
     where
         S: Service<R, Error = BoxError> + Clone,
         S::Response: Connection,
     {
-        let Watch {
+        let ConnectLayer {
             limit, resolver, ..
         } = &self.watch;
         let mut inner = self.inner.clone();
@@ -212,7 +212,7 @@ impl<S> Under<S> {
             poll_fn(|cx| inner.poll_ready(cx)).await?;
             inner.call(request).await
         };
-        let offers = Offers::default();
+        let offers = AddressOffers::default();
         let connecting = OFFERS.scope(Arc::clone(&offers), connecting);
         match clock::within(*limit, connecting).await {
             Ok(Ok(connection)) => {

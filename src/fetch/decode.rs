@@ -15,35 +15,35 @@ use compression_codecs::{
 };
 use http::{HeaderMap, header};
 
-use super::window;
+use super::coding_window;
 use crate::model::{Cause, FetchError, ResponseHead};
 
 /// Largest piece of decoded output, in bytes.
-const PIECE: usize = 32 * 1024;
+const CHUNK_BYTES: usize = 32 * 1024;
 /// Codings on one body at most. Two are already rare; each more multiplies what a small
 /// body can unpack to.
 const MAX_CODINGS: usize = 2;
 /// What a coding under another one may unpack to, in bytes. The last one is limited by
 /// `--max-size`; without this a bomb could go off below it.
-const MAX_BETWEEN: u64 = 256 << 20;
+const MAX_INTERMEDIATE_BYTES: u64 = 256 << 20;
 /// Characters of the name of a coding that are shown.
-const LONGEST_NAME: usize = 40;
+const MAX_NAME_BYTES: usize = 40;
 /// Bytes that a brotli decoder is given at once: normally its output fits into one piece then.
-const BROTLI_STEP: usize = 4 * 1024;
+const BROTLI_CHUNK_BYTES: usize = 4 * 1024;
 
 /// The codings of a body in the order they were applied; `None` when one of them is
 /// unknown here, so that the body has to be taken as it came.
 #[must_use]
-pub fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
+pub fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
     let mut found = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
         for name in value.to_str().ok()?.split(',') {
             match name.trim().to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
-                "gzip" | "x-gzip" => found.push(Coding::Gzip),
-                "deflate" => found.push(Coding::Deflate),
-                "br" => found.push(Coding::Brotli),
-                "zstd" => found.push(Coding::Zstd),
+                "gzip" | "x-gzip" => found.push(ContentCoding::Gzip),
+                "deflate" => found.push(ContentCoding::Deflate),
+                "br" => found.push(ContentCoding::Brotli),
+                "zstd" => found.push(ContentCoding::Zstd),
                 _ => return None,
             }
         }
@@ -56,7 +56,7 @@ pub fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
 ///
 /// # Errors
 /// `protocol` for one that can't be undone: what would be passed on is not the body.
-pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> {
+pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
     let mut names = Vec::new();
     for value in head.headers.get_all(header::TRANSFER_ENCODING) {
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -74,8 +74,8 @@ pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> 
         // Parameters belong to no coding that is known here (RFC 9112 §7).
         match name.split(';').next().unwrap_or_default().trim_end() {
             "identity" => {}
-            "gzip" | "x-gzip" => found.push(Coding::Gzip),
-            "deflate" => found.push(Coding::Deflate),
+            "gzip" | "x-gzip" => found.push(ContentCoding::Gzip),
+            "deflate" => found.push(ContentCoding::Deflate),
             _ => return Err(unknown_transfer(&name)),
         }
     }
@@ -83,21 +83,21 @@ pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<Coding>, FetchError> 
 }
 
 fn unknown_transfer(name: &str) -> FetchError {
-    let shown: String = name.chars().take(LONGEST_NAME).collect();
-    let shown = crate::model::harmless(&shown);
+    let shown: String = name.chars().take(MAX_NAME_BYTES).collect();
+    let shown = crate::model::escape_control(&shown);
     let text = if name.starts_with("chunked") {
         format!("Transfer-Encoding has {shown} in a place where the chunks can't be taken apart")
     } else {
         format!("Transfer-Encoding: {shown} is not understood")
     };
     FetchError::Protocol {
-        cause: Cause::words(text),
+        cause: Cause::from_text(text),
     }
 }
 
 /// A content or transfer coding that can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub enum ContentCoding {
     /// RFC 1952.
     Gzip,
     /// The zlib format (RFC 1950), or the raw deflate some servers send instead.
@@ -108,7 +108,7 @@ pub enum Coding {
     Zstd,
 }
 
-impl Coding {
+impl ContentCoding {
     /// The name in `Content-Encoding`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -124,7 +124,7 @@ impl Coding {
 /// Undoes the codings of one body.
 pub struct Decoder {
     /// Outermost coding first: the last one applied.
-    stages: Vec<Stage>,
+    stages: Vec<DecodeStage>,
     /// The largest output piece, used again and again.
     buffer: Vec<u8>,
 }
@@ -134,20 +134,20 @@ impl Decoder {
     ///
     /// # Errors
     /// `decode` when there are more than two.
-    pub fn new(codings: &[Coding]) -> Result<Self, FetchError> {
+    pub fn new(codings: &[ContentCoding]) -> Result<Self, FetchError> {
         if codings.len() > MAX_CODINGS {
             return Err(FetchError::Decode {
                 coding: format!("{} times coded", codings.len()),
-                cause: Cause::words(format!("at most {MAX_CODINGS} codings are undone")),
+                cause: Cause::from_text(format!("at most {MAX_CODINGS} codings are undone")),
             });
         }
         Ok(Self {
             stages: codings
                 .iter()
                 .rev()
-                .map(|coding| Stage::new(*coding))
+                .map(|coding| DecodeStage::new(*coding))
                 .collect(),
-            buffer: vec![0; PIECE],
+            buffer: vec![0; CHUNK_BYTES],
         })
     }
 
@@ -162,7 +162,7 @@ impl Decoder {
     /// the body ends, so it was cut off, on its way here or on that to a proxy that put another
     /// coding around it. `None`: the protocol says that this was all, so what the server has is
     /// broken.
-    pub fn end(&mut self, cut: Option<FetchError>) {
+    pub fn finish_input(&mut self, cut: Option<FetchError>) {
         if let Some(first) = self.stages.first_mut() {
             first.input_ended = true;
             first.cut = cut;
@@ -172,7 +172,7 @@ impl Decoder {
     /// The next decoded piece; `None` when more has to be fed first, or all is done.
     ///
     /// # Errors
-    /// `decode` when the body is not what its coding says; what [`end`](Self::end) was given
+    /// `decode` when the body is not what its coding says; what [`end`](Self::finish_input) was given
     /// when it is cut off.
     pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Some(last) = self.stages.len().checked_sub(1) else {
@@ -183,13 +183,13 @@ impl Decoder {
 
     /// How much of what they decoded the codecs may still refer to, in bytes: it stands in memory.
     #[must_use]
-    pub fn remembered(&self) -> u64 {
-        self.stages.iter().map(Stage::remembered).sum()
+    pub fn window_bytes(&self) -> u64 {
+        self.stages.iter().map(DecodeStage::remembered).sum()
     }
 
     /// Whether the next piece can make them remember far more.
     #[must_use]
-    pub fn may_leap(&self) -> bool {
+    pub fn may_grow_window(&self) -> bool {
         self.stages
             .iter()
             .any(|stage| stage.remembered() < stage.window)
@@ -228,8 +228,8 @@ impl Decoder {
 }
 
 /// One coding being undone.
-struct Stage {
-    coding: Coding,
+struct DecodeStage {
+    coding: ContentCoding,
     codec: Option<Box<dyn DecodeV2 + Send>>,
     input: VecDeque<Bytes>,
     input_ended: bool,
@@ -255,8 +255,8 @@ struct Stage {
     window: u64,
 }
 
-impl Stage {
-    fn new(coding: Coding) -> Self {
+impl DecodeStage {
+    fn new(coding: ContentCoding) -> Self {
         Self {
             coding,
             codec: None,
@@ -272,14 +272,14 @@ impl Stage {
             taken: 0,
             made: 0,
             // Until it is announced.
-            window: window::announced(coding, &[]),
+            window: coding_window::announced(coding, &[]),
         }
     }
 
     /// Takes a piece from the stage below.
     fn take(&mut self, piece: Bytes) -> Result<(), FetchError> {
         self.taken += piece.len() as u64;
-        if self.taken > MAX_BETWEEN {
+        if self.taken > MAX_INTERMEDIATE_BYTES {
             return Err(self.error(io::Error::other("the coding over it unpacks to too much")));
         }
         self.input.push_back(piece);
@@ -294,9 +294,9 @@ impl Stage {
     /// the process. Brotli fills its window before it gives anything out.
     fn remembered(&self) -> u64 {
         let whole = match self.coding {
-            Coding::Zstd => self.codec.is_some(),
-            Coding::Brotli => self.may_hold_more,
-            Coding::Gzip | Coding::Deflate => true,
+            ContentCoding::Zstd => self.codec.is_some(),
+            ContentCoding::Brotli => self.may_hold_more,
+            ContentCoding::Gzip | ContentCoding::Deflate => true,
         };
         if whole {
             self.window
@@ -315,7 +315,7 @@ impl Stage {
                 return Ok(None);
             }
             if self.input.is_empty() && !self.may_hold_more {
-                return self.at_end().map(|()| None);
+                return self.check_end().map(|()| None);
             }
             let written = self.step(buffer).map_err(|error| self.error(error))?;
             if written > 0 {
@@ -327,7 +327,7 @@ impl Stage {
 
     /// All input is used up: fine in mid-stream, and at the end only if the coding's own
     /// end has been seen.
-    fn at_end(&mut self) -> Result<(), FetchError> {
+    fn check_end(&mut self) -> Result<(), FetchError> {
         if !self.input_ended {
             return Ok(());
         }
@@ -362,9 +362,9 @@ impl Stage {
             return Ok(0);
         };
         let all = input.clone();
-        if self.coding == Coding::Brotli {
+        if self.coding == ContentCoding::Brotli {
             // In small steps it is known better how much it remembers.
-            input.truncate(BROTLI_STEP);
+            input.truncate(BROTLI_CHUNK_BYTES);
         }
         let mut from = PartialBuffer::new(&*input);
         let mut to = WriteBuffer::new_initialized(buffer);
@@ -379,8 +379,8 @@ impl Stage {
                 "it makes no progress",
             ));
         }
-        if self.head.len() < MAGIC {
-            let missing = MAGIC - self.head.len();
+        if self.head.len() < MAGIC_BYTES {
+            let missing = MAGIC_BYTES - self.head.len();
             self.head.extend(all.iter().take(missing.min(used)));
         }
         if let Some(front) = self.input.front_mut() {
@@ -397,7 +397,7 @@ impl Stage {
         };
         let Some(codec) = &mut self.codec else {
             self.codec = Some(new_codec(self.coding, input)?);
-            self.window = window::announced(self.coding, input);
+            self.window = coding_window::announced(self.coding, input);
             self.begun = true;
             return Ok(true);
         };
@@ -407,18 +407,20 @@ impl Stage {
         // RFC 1952 §2.2 and RFC 8878 §3.1 allow several members; zero padding after a
         // gzip member is common and harmless. The other codings have one stream.
         match (self.coding, *first) {
-            (Coding::Gzip, 0x1f) | (Coding::Zstd, _) if !self.in_padding => {
+            (ContentCoding::Gzip, 0x1f) | (ContentCoding::Zstd, _) if !self.in_padding => {
                 self.member_ended = false;
                 codec.reinit()?;
-                self.window = self.window.max(window::announced(self.coding, input));
+                self.window = self
+                    .window
+                    .max(coding_window::announced(self.coding, input));
                 Ok(true)
             }
-            (Coding::Gzip | Coding::Zstd, _) => {
+            (ContentCoding::Gzip | ContentCoding::Zstd, _) => {
                 self.in_padding = true;
                 self.input.clear();
                 Ok(false)
             }
-            (Coding::Deflate | Coding::Brotli, _) => Err(io::Error::new(
+            (ContentCoding::Deflate | ContentCoding::Brotli, _) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "something follows its end",
             )),
@@ -426,13 +428,13 @@ impl Stage {
     }
 }
 
-fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send>> {
+fn new_codec(coding: ContentCoding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send>> {
     Ok(match coding {
-        Coding::Gzip => Box::new(GzipDecoder::new()),
-        Coding::Deflate if is_zlib(input) => Box::new(ZlibDecoder::new()),
-        Coding::Deflate => Box::new(DeflateDecoder::new()),
-        Coding::Brotli => {
-            if window::is_large_brotli(input) {
+        ContentCoding::Gzip => Box::new(GzipDecoder::new()),
+        ContentCoding::Deflate if is_zlib(input) => Box::new(ZlibDecoder::new()),
+        ContentCoding::Deflate => Box::new(DeflateDecoder::new()),
+        ContentCoding::Brotli => {
+            if coding_window::is_large_brotli(input) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "a window of more than 16 MiB",
@@ -440,27 +442,29 @@ fn new_codec(coding: Coding, input: &[u8]) -> io::Result<Box<dyn DecodeV2 + Send
             }
             Box::new(BrotliDecoder::new())
         }
-        Coding::Zstd => Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(
-            window::ZSTD_LOG,
-        )])),
+        ContentCoding::Zstd => {
+            Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(
+                coding_window::MAX_ZSTD_WINDOW_LOG,
+            )]))
+        }
     })
 }
 
 /// Bytes of the longest magic number.
-const MAGIC: usize = 4;
+const MAGIC_BYTES: usize = 4;
 
 /// Whether a stream of this coding may begin so (RFC 1952 §2.3.1, RFC 8878 §3.1). Where there is
 /// no magic number it may.
-fn may_begin(coding: Coding, head: &[u8]) -> bool {
+fn may_begin(coding: ContentCoding, head: &[u8]) -> bool {
     let is = |magic: &[u8]| head.iter().zip(magic).all(|(one, other)| one == other);
     match coding {
-        Coding::Gzip => is(&[0x1f, 0x8b, 8]),
-        Coding::Zstd => {
+        ContentCoding::Gzip => is(&[0x1f, 0x8b, 8]),
+        ContentCoding::Zstd => {
             let is_skippable = head.first().is_none_or(|first| first & 0xf0 == 0x50)
                 && is(&[head.first().copied().unwrap_or_default(), 0x2a, 0x4d, 0x18]);
             is(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable
         }
-        Coding::Deflate | Coding::Brotli => true,
+        ContentCoding::Deflate | ContentCoding::Brotli => true,
     }
 }
 
@@ -502,28 +506,37 @@ mod tests {
         compression_codecs::core::Level::Default.into()
     }
 
-    fn encoded(coding: Coding, body: &[u8]) -> Vec<u8> {
+    fn encoded(coding: ContentCoding, body: &[u8]) -> Vec<u8> {
         match coding {
-            Coding::Gzip => encode(&mut GzipEncoder::new(level()), body),
-            Coding::Deflate => encode(&mut ZlibEncoder::new(level()), body),
-            Coding::Brotli => encode(&mut BrotliEncoder::new(Default::default()), body),
-            Coding::Zstd => encode(&mut ZstdEncoder::new(3), body),
+            ContentCoding::Gzip => encode(&mut GzipEncoder::new(level()), body),
+            ContentCoding::Deflate => encode(&mut ZlibEncoder::new(level()), body),
+            ContentCoding::Brotli => encode(&mut BrotliEncoder::new(Default::default()), body),
+            ContentCoding::Zstd => encode(&mut ZstdEncoder::new(3), body),
         }
     }
 
-    const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    const ALL: [ContentCoding; 4] = [
+        ContentCoding::Gzip,
+        ContentCoding::Deflate,
+        ContentCoding::Brotli,
+        ContentCoding::Zstd,
+    ];
 
-    fn decode(codings: &[Coding], wire: &[u8], pieces: usize) -> Result<Vec<u8>, FetchError> {
+    fn decode(
+        codings: &[ContentCoding],
+        wire: &[u8],
+        pieces: usize,
+    ) -> Result<Vec<u8>, FetchError> {
         let mut decoder = Decoder::new(codings)?;
         let mut body = Vec::new();
         for chunk in wire.chunks(pieces) {
             decoder.feed(Bytes::copy_from_slice(chunk));
             while let Some(piece) = decoder.next()? {
-                assert!(piece.len() <= PIECE);
+                assert!(piece.len() <= CHUNK_BYTES);
                 body.extend_from_slice(&piece);
             }
         }
-        decoder.end(None);
+        decoder.finish_input(None);
         while let Some(piece) = decoder.next()? {
             body.extend_from_slice(&piece);
         }
@@ -541,12 +554,15 @@ mod tests {
         for (level, log) in [(10, 10), (16, 16), (17, 17), (18, 18), (22, 22), (24, 24)] {
             let params = BrotliParams::default().window_size(level);
             let wire = encode(&mut BrotliEncoder::new(params), b"x");
-            assert_eq!(window::announced(Coding::Brotli, &wire), 1 << log);
+            assert_eq!(
+                coding_window::announced(ContentCoding::Brotli, &wire),
+                1 << log
+            );
         }
         let mut wire = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0];
         for (byte, bytes) in [(0, 1024), (0b0000_1001, 2048 + 256), (0xff, 8 << 20)] {
             wire[5] = byte;
-            assert_eq!(window::announced(Coding::Zstd, &wire), bytes);
+            assert_eq!(coding_window::announced(ContentCoding::Zstd, &wire), bytes);
         }
         // A single segment says how long it is instead.
         let magic = [0x28, 0xb5, 0x2f, 0xfd];
@@ -559,7 +575,7 @@ mod tests {
             (&[], 8 << 20),
         ] {
             assert_eq!(
-                window::announced(Coding::Zstd, &[&magic, header].concat()),
+                coding_window::announced(ContentCoding::Zstd, &[&magic, header].concat()),
                 bytes
             );
         }
@@ -569,15 +585,15 @@ mod tests {
     fn what_is_remembered_is_no_more_than_the_window() {
         let body = vec![b'x'; 300_000];
         for (coding, most) in [
-            (Coding::Gzip, 32 << 10),
-            (Coding::Brotli, 300_000),
-            (Coding::Zstd, 1 << 21),
+            (ContentCoding::Gzip, 32 << 10),
+            (ContentCoding::Brotli, 300_000),
+            (ContentCoding::Zstd, 1 << 21),
         ] {
             let mut decoder = Decoder::new(&[coding]).unwrap();
             decoder.feed(encoded(coding, &body).into());
-            decoder.end(None);
+            decoder.finish_input(None);
             while decoder.next().unwrap().is_some() {}
-            assert_eq!(decoder.remembered(), most);
+            assert_eq!(decoder.window_bytes(), most);
         }
     }
 
@@ -595,7 +611,7 @@ mod tests {
         }
         let raw = encode(&mut DeflateEncoder::new(level()), &body);
         assert!(
-            decode(&[Coding::Deflate], &raw, 1000).unwrap() == body,
+            decode(&[ContentCoding::Deflate], &raw, 1000).unwrap() == body,
             "raw deflate"
         );
     }
@@ -603,9 +619,9 @@ mod tests {
     #[test]
     fn codings_on_top_of_each_other_are_undone_in_reverse() {
         let body = sample();
-        let wire = encoded(Coding::Brotli, &encoded(Coding::Gzip, &body));
-        assert!(decode(&[Coding::Gzip, Coding::Brotli], &wire, 100).unwrap() == body);
-        assert!(Decoder::new(&[Coding::Gzip; 3]).is_err());
+        let wire = encoded(ContentCoding::Brotli, &encoded(ContentCoding::Gzip, &body));
+        assert!(decode(&[ContentCoding::Gzip, ContentCoding::Brotli], &wire, 100).unwrap() == body);
+        assert!(Decoder::new(&[ContentCoding::Gzip; 3]).is_err());
     }
 
     #[test]
@@ -624,13 +640,13 @@ mod tests {
     }
 
     /// What a body comes to that ends with its connection.
-    fn cut_off(codings: &[Coding], wire: &[u8], pieces: usize) -> Result<(), ErrorKind> {
+    fn cut_off(codings: &[ContentCoding], wire: &[u8], pieces: usize) -> Result<(), ErrorKind> {
         let mut decoder = Decoder::new(codings).unwrap();
         for chunk in wire.chunks(pieces) {
             decoder.feed(Bytes::copy_from_slice(chunk));
             while decoder.next().map_err(|error| error.kind())?.is_some() {}
         }
-        decoder.end(Some(FetchError::Truncated {
+        decoder.finish_input(Some(FetchError::Truncated {
             received: wire.len() as u64,
             expected: None,
         }));
@@ -643,7 +659,7 @@ mod tests {
         let body = &sample()[..2000];
         let raw = encode(&mut DeflateEncoder::new(level()), body);
         let wires = ALL.map(|coding| (coding, encoded(coding, body)));
-        for (coding, wire) in wires.into_iter().chain([(Coding::Deflate, raw)]) {
+        for (coding, wire) in wires.into_iter().chain([(ContentCoding::Deflate, raw)]) {
             for cut in 1..wire.len() {
                 let kind = cut_off(&[coding], &wire[..cut], 1 + cut % 7);
                 assert_eq!(kind, Err(ErrorKind::Truncated), "{coding:?} cut at {cut}");
@@ -681,7 +697,7 @@ mod tests {
 
     #[test]
     fn between_members_a_body_may_end_and_inside_one_it_is_cut_off() {
-        for coding in [Coding::Gzip, Coding::Zstd] {
+        for coding in [ContentCoding::Gzip, ContentCoding::Zstd] {
             let one = encoded(coding, b"one");
             let two = [one.clone(), encoded(coding, b"two")].concat();
             for cut in one.len() + 1..two.len() {
@@ -695,15 +711,18 @@ mod tests {
     #[test]
     fn what_is_corrupt_is_not_cut_off() {
         for text in [&b"<"[..], b"oops", b"\x1foops", b"gateway timeout"] {
-            for coding in [Coding::Gzip, Coding::Zstd] {
+            for coding in [ContentCoding::Gzip, ContentCoding::Zstd] {
                 let kind = cut_off(&[coding], text, 1);
                 assert_eq!(kind, Err(ErrorKind::Decode), "{coding:?}: {text:?}");
             }
         }
-        let mut wire = encoded(Coding::Gzip, &sample());
+        let mut wire = encoded(ContentCoding::Gzip, &sample());
         let middle = wire.len() / 2;
         wire[middle..middle + 4].fill(0xff);
-        assert_eq!(cut_off(&[Coding::Gzip], &wire, 100), Err(ErrorKind::Decode));
+        assert_eq!(
+            cut_off(&[ContentCoding::Gzip], &wire, 100),
+            Err(ErrorKind::Decode)
+        );
     }
 
     #[test]
@@ -722,7 +741,7 @@ mod tests {
             };
             transfer_codings(&head).map_err(|error| error.kind())
         };
-        let (gzip, deflate) = (Coding::Gzip, Coding::Deflate);
+        let (gzip, deflate) = (ContentCoding::Gzip, ContentCoding::Deflate);
         for (lines, codings) in [
             (&[][..], vec![]),
             (&["chunked"], vec![]),
@@ -766,10 +785,10 @@ mod tests {
     #[test]
     fn what_stands_behind_a_gzip_member_is_ignored_wherever_pieces_end() {
         for junk in [b"junk\x1f\x8b and more".as_slice(), b"\0\0\x1f\0"] {
-            let mut wire = encoded(Coding::Gzip, b"hello");
+            let mut wire = encoded(ContentCoding::Gzip, b"hello");
             wire.extend_from_slice(junk);
             for pieces in 1..wire.len() {
-                let body = decode(&[Coding::Gzip], &wire, pieces).unwrap();
+                let body = decode(&[ContentCoding::Gzip], &wire, pieces).unwrap();
                 assert_eq!(body, b"hello", "in pieces of {pieces}");
             }
         }
@@ -777,31 +796,36 @@ mod tests {
 
     #[test]
     fn gzip_members_in_a_row_are_one_body_and_padding_is_ignored() {
-        let mut wire = encoded(Coding::Gzip, b"one");
-        wire.extend(encoded(Coding::Gzip, b"two"));
+        let mut wire = encoded(ContentCoding::Gzip, b"one");
+        wire.extend(encoded(ContentCoding::Gzip, b"two"));
         wire.extend([0; 100]);
         for pieces in [1, 10, 1000] {
-            assert_eq!(decode(&[Coding::Gzip], &wire, pieces).unwrap(), b"onetwo");
+            assert_eq!(
+                decode(&[ContentCoding::Gzip], &wire, pieces).unwrap(),
+                b"onetwo"
+            );
         }
     }
 
     #[test]
     fn windows_beyond_the_limits_are_refused() {
         // A large-window brotli stream begins with the bits 0010001.
-        let error = decode(&[Coding::Brotli], &[0x11, 0x1e, 0, 0], 4).unwrap_err();
+        let error = decode(&[ContentCoding::Brotli], &[0x11, 0x1e, 0, 0], 4).unwrap_err();
         assert!(error.to_string().contains("16 MiB"), "{error}");
         // A zstd frame of a 128 MiB window (RFC 8878 §3.1.1.1.2): exponent 17.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00];
-        assert!(decode(&[Coding::Zstd], &frame, 9).is_err());
+        assert!(decode(&[ContentCoding::Zstd], &frame, 9).is_err());
     }
 
     #[test]
     fn a_bomb_comes_out_piece_by_piece() {
         let zeros = vec![0; 50_000_000];
-        let wire = encoded(Coding::Zstd, &zeros);
+        let wire = encoded(ContentCoding::Zstd, &zeros);
         assert!(wire.len() < 10_000);
         assert_eq!(
-            decode(&[Coding::Zstd], &wire, wire.len()).unwrap().len(),
+            decode(&[ContentCoding::Zstd], &wire, wire.len())
+                .unwrap()
+                .len(),
             zeros.len()
         );
     }
@@ -809,11 +833,15 @@ mod tests {
     #[test]
     fn a_bomb_below_another_coding_ends() {
         let zeros = vec![0; 300 << 20];
-        let wire = encoded(Coding::Zstd, &encoded(Coding::Zstd, &zeros));
+        let wire = encoded(ContentCoding::Zstd, &encoded(ContentCoding::Zstd, &zeros));
         assert_eq!(
-            decode(&[Coding::Zstd, Coding::Zstd], &wire, wire.len())
-                .unwrap()
-                .len(),
+            decode(
+                &[ContentCoding::Zstd, ContentCoding::Zstd],
+                &wire,
+                wire.len()
+            )
+            .unwrap()
+            .len(),
             zeros.len(),
             "what is small in between is fine"
         );
@@ -824,8 +852,13 @@ mod tests {
             &zeros,
         ]
         .concat();
-        let wire = encoded(Coding::Zstd, &skippable);
-        let error = decode(&[Coding::Zstd, Coding::Zstd], &wire, wire.len()).unwrap_err();
+        let wire = encoded(ContentCoding::Zstd, &skippable);
+        let error = decode(
+            &[ContentCoding::Zstd, ContentCoding::Zstd],
+            &wire,
+            wire.len(),
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("unpacks to too much"), "{error}");
     }
 
@@ -838,7 +871,10 @@ mod tests {
         };
         assert_eq!(codings(&HeaderMap::new()), Some(vec![]));
         assert_eq!(of("identity"), Some(vec![]));
-        assert_eq!(of("GZIP, br"), Some(vec![Coding::Gzip, Coding::Brotli]));
+        assert_eq!(
+            of("GZIP, br"),
+            Some(vec![ContentCoding::Gzip, ContentCoding::Brotli])
+        );
         assert_eq!(of("gzip, pack200-gzip"), None);
     }
 

@@ -12,23 +12,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
-use super::classify::{Phase, classify};
+use super::classify::{FailurePhase, classify};
 use super::clock;
-use super::dns::LookupFailed;
-use super::spec::{Fault, FaultPlan};
+use super::dns::ResolveError;
+use super::fault_plan::{Fault, FaultPlan};
 use super::tunnel::ProxyError;
-use super::{Body, Response, Transport};
-use crate::model::{Attempt, Cause, FetchError, ResponseHead, Wire};
+use super::{RawResponse, ResponseBody, Transport};
+use crate::model::{Attempt, Cause, FetchError, ResponseHead, WireState};
 
 /// A transport with faults put in its way.
 #[derive(Debug)]
-pub struct Faulty<T> {
+pub struct FaultyTransport<T> {
     inner: T,
     plan: FaultPlan,
     connect_timeout: Duration,
 }
 
-impl<T: Transport> Faulty<T> {
+impl<T: Transport> FaultyTransport<T> {
     /// Puts the faults of `plan` in the way of `inner`.
     pub fn new(inner: T, plan: FaultPlan, connect_timeout: Duration) -> Self {
         Self {
@@ -38,12 +38,12 @@ impl<T: Transport> Faulty<T> {
         }
     }
 
-    async fn real(
+    async fn forward(
         &self,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
-        harm: Option<Harm>,
-    ) -> Result<Response<FaultyBody<T::Body>>, FetchError> {
+        wire: &Arc<WireState>,
+        harm: Option<BodyFault>,
+    ) -> Result<RawResponse<FaultyBody<T::Body>>, FetchError> {
         let mut response = self.inner.open(attempt, wire).await?;
         // Only a body that would have been taken can be harmed: a 404 stays a 404, and a
         // 204 and the answer to a HEAD have none.
@@ -53,14 +53,14 @@ impl<T: Transport> Faulty<T> {
         let harm = harm.filter(|_| takes_body);
         if let Some(harm) = harm {
             wire.mark_simulated();
-            if harm == Harm::Garble {
+            if harm == BodyFault::Garble {
                 // Unlike a content coding it is undone whatever the file is called.
                 let coding = HeaderValue::from_static("gzip, chunked");
                 Arc::make_mut(&mut response.head.headers).insert(header::TRANSFER_ENCODING, coding);
             }
         }
         let expected = response.head.content_length();
-        Ok(Response {
+        Ok(RawResponse {
             head: response.head,
             body: FaultyBody::Real {
                 inner: response.body,
@@ -72,56 +72,59 @@ impl<T: Transport> Faulty<T> {
     }
 }
 
-impl<T: Transport> Transport for Faulty<T> {
+impl<T: Transport> Transport for FaultyTransport<T> {
     type Body = FaultyBody<T::Body>;
 
     async fn open(
         &self,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
-    ) -> Result<Response<Self::Body>, FetchError> {
+        wire: &Arc<WireState>,
+    ) -> Result<RawResponse<Self::Body>, FetchError> {
         let url = attempt.url();
         let Some(fault) = self.plan.draw(url, attempt.number) else {
-            return self.real(attempt, wire, None).await;
+            return self.forward(attempt, wire, None).await;
         };
         let harm = match fault {
-            Fault::Stalled => Some(Harm::Stall),
-            Fault::Truncated => Some(Harm::Cut),
-            Fault::Decode => Some(Harm::Garble),
+            Fault::Stalled => Some(BodyFault::Stall),
+            Fault::Truncated => Some(BodyFault::Cut),
+            Fault::Decode => Some(BodyFault::Garble),
             _ => None,
         };
         if harm.is_some() {
-            return self.real(attempt, wire, harm).await;
+            return self.forward(attempt, wire, harm).await;
         }
         wire.mark_simulated();
         match fault {
             Fault::Slow(delay) => {
                 tokio::time::sleep(delay).await;
-                self.real(attempt, wire, None).await
+                self.forward(attempt, wire, None).await
             }
             Fault::ConnectTimeout => {
-                wire.connecting();
+                wire.mark_connecting();
                 match clock::within(self.connect_timeout, pending()).await {
                     Ok(never) => never,
-                    Err(timed_out) => Err(classify(timed_out, Phase::Connect)),
+                    Err(timed_out) => Err(classify(timed_out, FailurePhase::Connect)),
                 }
             }
             Fault::Dns => {
                 let host = url.host_str().unwrap_or_default();
-                Err(classify(LookupFailed::temporary(host), Phase::Connect))
+                Err(classify(
+                    ResolveError::temporary(host),
+                    FailurePhase::Connect,
+                ))
             }
             Fault::Refused => Err(of_io(io::ErrorKind::ConnectionRefused)),
             Fault::Unreachable => Err(of_io(io::ErrorKind::HostUnreachable)),
             Fault::Reset => Err(classify(
                 io::Error::from(io::ErrorKind::ConnectionReset),
-                Phase::Head,
+                FailurePhase::Head,
             )),
             Fault::Tls => Err(expired_certificate()),
-            Fault::Proxy => Err(classify(ProxyError::simulated(), Phase::Connect)),
-            Fault::Status(status, wait) => Ok(made_up(status, wait.map(retry_after))),
+            Fault::Proxy => Err(classify(ProxyError::simulated(), FailurePhase::Connect)),
+            Fault::Status(status, wait) => Ok(synthetic_response(status, wait.map(retry_after))),
             Fault::Protocol => Err(broken_protocol()),
             // Without a Location it fails at once; one that leads on could end well.
-            Fault::Redirect => Ok(made_up(StatusCode::FOUND, None)),
+            Fault::Redirect => Ok(synthetic_response(StatusCode::FOUND, None)),
             Fault::Timeout | Fault::Stalled | Fault::Truncated | Fault::Decode => pending().await,
         }
     }
@@ -129,7 +132,10 @@ impl<T: Transport> Transport for Faulty<T> {
 
 fn expired_certificate() -> FetchError {
     let expired = rustls::CertificateError::Expired;
-    classify(rustls::Error::InvalidCertificate(expired), Phase::Connect)
+    classify(
+        rustls::Error::InvalidCertificate(expired),
+        FailurePhase::Connect,
+    )
 }
 
 fn broken_protocol() -> FetchError {
@@ -137,11 +143,11 @@ fn broken_protocol() -> FetchError {
         std::io::ErrorKind::InvalidData,
         "what the server sent is no HTTP",
     );
-    classify(no_http, Phase::Head)
+    classify(no_http, FailurePhase::Head)
 }
 
 fn of_io(kind: io::ErrorKind) -> FetchError {
-    classify(io::Error::from(kind), Phase::Connect)
+    classify(io::Error::from(kind), FailurePhase::Connect)
 }
 
 /// The header counts whole seconds; a part of one is rounded up.
@@ -151,13 +157,13 @@ fn retry_after(wait: Duration) -> (header::HeaderName, HeaderValue) {
 }
 
 /// A response without a body that no server sent.
-fn made_up<B>(
+fn synthetic_response<B>(
     status: StatusCode,
     extra: Option<(header::HeaderName, HeaderValue)>,
-) -> Response<FaultyBody<B>> {
+) -> RawResponse<FaultyBody<B>> {
     let mut headers = HeaderMap::from_iter(extra);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    Response {
+    RawResponse {
         head: ResponseHead {
             status,
             version: Version::HTTP_11,
@@ -171,7 +177,7 @@ fn made_up<B>(
 
 /// What is done to a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Harm {
+pub enum BodyFault {
     /// It ends in the middle.
     Cut,
     /// It stops in the middle and does not end.
@@ -190,7 +196,7 @@ pub enum FaultyBody<B> {
         /// The real one.
         inner: B,
         /// What is done to it.
-        harm: Option<Harm>,
+        harm: Option<BodyFault>,
         /// Its announced length.
         expected: Option<u64>,
         /// Bytes passed on so far.
@@ -198,7 +204,7 @@ pub enum FaultyBody<B> {
     },
 }
 
-impl<B: Body> Body for FaultyBody<B> {
+impl<B: ResponseBody> ResponseBody for FaultyBody<B> {
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Self::Real {
             inner,
@@ -213,21 +219,21 @@ impl<B: Body> Body for FaultyBody<B> {
             return inner.chunk().await;
         };
         let middle = expected.unwrap_or(0) / 2;
-        if *harm != Harm::Garble && *passed > middle {
-            return at_the_cut(*harm, *passed, *expected).await;
+        if *harm != BodyFault::Garble && *passed > middle {
+            return apply_mid_body(*harm, *passed, *expected).await;
         }
         let chunk = inner.chunk().await?;
         match (*harm, chunk) {
-            (Harm::Garble, Some(chunk)) => {
+            (BodyFault::Garble, Some(chunk)) => {
                 let garbled = garble(&chunk, *passed == 0);
                 *passed += chunk.len() as u64;
                 Ok(Some(garbled))
             }
-            (Harm::Garble, None) if *passed == 0 => Err(FetchError::Decode {
+            (BodyFault::Garble, None) if *passed == 0 => Err(FetchError::Decode {
                 coding: "gzip".to_owned(),
-                cause: Cause::words("the body is empty"),
+                cause: Cause::from_text("the body is empty"),
             }),
-            (Harm::Garble, None) => Ok(None),
+            (BodyFault::Garble, None) => Ok(None),
             (_, Some(chunk)) => {
                 // At least a byte passes, and at least one is missing.
                 let room = usize::try_from(middle + 1 - *passed).unwrap_or(usize::MAX);
@@ -235,20 +241,20 @@ impl<B: Body> Body for FaultyBody<B> {
                 *passed += part.len() as u64;
                 Ok(Some(part))
             }
-            (_, None) => at_the_cut(*harm, *passed, None).await,
+            (_, None) => apply_mid_body(*harm, *passed, None).await,
         }
     }
 }
 
 /// What happens in the middle of a harmed body. With a length announced the end says
 /// all: the real check finds it. Without one there is nothing to check.
-async fn at_the_cut(
-    harm: Harm,
+async fn apply_mid_body(
+    harm: BodyFault,
     passed: u64,
     expected: Option<u64>,
 ) -> Result<Option<Bytes>, FetchError> {
     match (harm, expected) {
-        (Harm::Stall, _) => pending().await,
+        (BodyFault::Stall, _) => pending().await,
         (_, Some(expected)) if passed < expected => Ok(None),
         _ => Err(FetchError::Truncated {
             received: passed,

@@ -14,7 +14,7 @@ const MAX_HOSTS: usize = 4096;
 
 /// What a host needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Habit {
+pub struct HostHabit {
     /// It answers over HTTP/1.1 only, although it offers HTTP/2.
     pub http1: bool,
     /// Its response heads break the rules.
@@ -27,23 +27,26 @@ pub struct Habit {
 #[derive(Debug, Default)]
 pub struct HostHabits {
     has_any: AtomicBool,
-    hosts: Mutex<HashMap<HostKey, Habit>>,
+    hosts: Mutex<HashMap<HostKey, HostHabit>>,
 }
 
 impl HostHabits {
     /// What the host of this URL needs.
-    pub fn of(&self, url: &Url) -> Habit {
+    pub fn of(&self, url: &Url) -> HostHabit {
         if !self.has_any.load(Relaxed) {
-            return Habit::default();
+            return HostHabit::default();
         }
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.get(HostKey::str_of(url)).copied().unwrap_or_default()
+        hosts
+            .get(HostKey::key_str(url))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Remembers what the host of this URL needs, too.
-    pub fn add(&self, url: &Url, habit: Habit) {
+    pub fn add(&self, url: &Url, habit: HostHabit) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = HostKey::from(HostKey::str_of(url));
+        let key = HostKey::from(HostKey::key_str(url));
         if hosts.len() >= MAX_HOSTS && !hosts.contains_key(&key) {
             hosts.clear();
         }
@@ -63,21 +66,21 @@ mod tests {
     fn what_a_host_needs_adds_up_and_is_bounded() {
         let url = |n: usize| Url::parse(&format!("http://h{n}.test/")).unwrap();
         let habits = HostHabits::default();
-        assert_eq!(habits.of(&url(0)), Habit::default());
+        assert_eq!(habits.of(&url(0)), HostHabit::default());
         let (http1, lenient) = (true, true);
-        let one = Habit {
+        let one = HostHabit {
             http1,
-            ..Habit::default()
+            ..HostHabit::default()
         };
-        let other = Habit {
+        let other = HostHabit {
             lenient,
-            ..Habit::default()
+            ..HostHabit::default()
         };
         habits.add(&url(0), one);
         habits.add(&url(0), other);
-        habits.add(&url(0), Habit::default());
-        assert_eq!(habits.of(&url(0)), Habit { http1, ..other });
-        assert_eq!(habits.of(&url(1)), Habit::default());
+        habits.add(&url(0), HostHabit::default());
+        assert_eq!(habits.of(&url(0)), HostHabit { http1, ..other });
+        assert_eq!(habits.of(&url(1)), HostHabit::default());
         for n in 0..2 * MAX_HOSTS {
             habits.add(&url(n), other);
             assert!(habits.of(&url(n)).lenient);

@@ -9,36 +9,37 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::classify::{
-    Phase, classify_shared, connection_died, is_broken_head, is_connect, is_http2, local_port_of,
-    wants_http1, was_throttled, was_turned_away,
+    FailurePhase, classify_shared, connection_died, is_broken_head, is_connect, is_http2,
+    local_port_of, wants_http1, was_throttled, was_turned_away,
 };
-use super::clients::{Clients, Variant};
-use super::connect::{CALL, Call};
-use super::descriptors::Descriptors;
-use super::guard::{NotPublic, check_literal};
-use super::habits::{Habit, HostHabits};
+use super::client_rotation::{ClientVariant, RotatingClient};
+use super::connect::{CALL, RequestContext};
+use super::fd_budget::FdBudget;
+use super::habits::{HostHabit, HostHabits};
 use super::lenient::FlawedLength;
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::basic_auth;
+use super::public_address::{NonPublicAddress, check_literal};
 use super::received::HttpBody;
-use super::{Response, Transport};
+use super::{RawResponse, Transport};
 use crate::model::{
-    Asked, Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, Route, Unheard, Wire,
+    Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, SendMode, SentRequest,
+    Unprocessed, WireState,
 };
 
 /// What the client can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
 /// What the body of a line is when nobody says: the same as that of `-d`.
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// The transport over reqwest.
 #[derive(Debug)]
 pub struct HttpTransport {
-    clients: Clients,
+    clients: RotatingClient,
     habits: HostHabits,
     may_use_http1: bool,
-    descriptors: Descriptors,
+    descriptors: FdBudget,
     body: Option<Bytes>,
     keeps_requests: bool,
     only_public: bool,
@@ -54,8 +55,8 @@ impl HttpTransport {
     /// # Errors
     /// When certificates can't be read or options do not go together.
     pub fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
-        let descriptors = Descriptors::new();
-        let clients = Clients::new(&options, idle_per_host, &descriptors)?;
+        let descriptors = FdBudget::new();
+        let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
         let (home, abroad) = header_sets(&options);
         Ok(Self {
             clients,
@@ -70,10 +71,10 @@ impl HttpTransport {
         })
     }
 
-    fn request(&self, attempt: &Attempt, variant: Variant) -> reqwest::Request {
+    fn request(&self, attempt: &Attempt, variant: ClientVariant) -> reqwest::Request {
         let mut request = reqwest::Request::new(attempt.method.clone(), attempt.url().clone());
         *request.headers_mut() = self.headers(attempt);
-        if variant.lenient || self.descriptors.are_scarce() {
+        if variant.lenient || self.descriptors.is_scarce() {
             // On HTTP/2, where it means nothing, hyper takes it out.
             let close = HeaderValue::from_static("close");
             let headers = request.headers_mut();
@@ -104,7 +105,7 @@ impl HttpTransport {
     }
 
     fn headers(&self, attempt: &Attempt) -> HeaderMap {
-        let at_home = attempt.at_home();
+        let at_home = attempt.may_send_credentials();
         let mut headers = if at_home { &self.home } else { &self.abroad }.clone();
         let job = &attempt.job;
         if at_home && let Some(value) = job.credentials.as_deref().and_then(basic_auth) {
@@ -133,16 +134,16 @@ impl HttpTransport {
         wish.and_then(|wish| wish.headers.get(header::CONTENT_TYPE))
             .or_else(|| self.home.get(header::CONTENT_TYPE))
             .cloned()
-            .or_else(|| wish?.body.as_ref().map(|_| FORM))
+            .or_else(|| wish?.body.as_ref().map(|_| FORM_URLENCODED))
     }
 
-    fn variant(&self, attempt: &Attempt) -> Variant {
+    fn variant(&self, attempt: &Attempt) -> ClientVariant {
         let habit = self.habits.of(attempt.url());
-        Variant {
+        ClientVariant {
             http1: habit.http1,
-            lenient: habit.lenient || attempt.route == Route::Lenient,
+            lenient: habit.lenient || attempt.route == SendMode::Lenient,
             // What may not be sent twice must not meet a connection that is just being closed.
-            fresh: attempt.route == Route::Fresh
+            fresh: attempt.route == SendMode::Fresh
                 || (habit.closes && !attempt.method.is_idempotent()),
         }
     }
@@ -150,14 +151,14 @@ impl HttpTransport {
     async fn send(
         &self,
         request: reqwest::Request,
-        variant: Variant,
+        variant: ClientVariant,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
+        wire: &Arc<WireState>,
     ) -> Result<reqwest::Response, FetchError> {
-        let call = Call {
+        let call = RequestContext {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
-            is_retry: attempt.before().retries_used > 0,
+            is_retry: attempt.history().retries_used > 0,
         };
         if variant.lenient {
             let sending = self.clients.lenient().execute(request);
@@ -178,15 +179,15 @@ impl HttpTransport {
     fn failed(
         &self,
         error: Arc<dyn Error + Send + Sync>,
-        variant: Variant,
+        variant: ClientVariant,
         attempt: &Attempt,
-        wire: &Wire,
+        wire: &WireState,
     ) -> FetchError {
         self.note_failure(&*error, variant, attempt, wire);
         let phase = if is_connect(&*error) {
-            Phase::Connect
+            FailurePhase::Connect
         } else {
-            Phase::Head
+            FailurePhase::Head
         };
         classify_shared(error, phase)
     }
@@ -196,12 +197,12 @@ impl HttpTransport {
     async fn send_when_free(
         &self,
         mut error: FetchError,
-        variant: Variant,
+        variant: ClientVariant,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
+        wire: &Arc<WireState>,
     ) -> Result<reqwest::Response, FetchError> {
         while is_exhausted(&error) && wire.started().elapsed() < DESCRIPTOR_TIMEOUT {
-            Descriptors::look_again(wire).await;
+            FdBudget::look_again(wire).await;
             let sent = self.send(self.request(attempt, variant), variant, attempt, wire);
             match sent.await {
                 Ok(response) => return Ok(response),
@@ -215,40 +216,40 @@ impl HttpTransport {
     fn note_failure(
         &self,
         error: &(dyn Error + 'static),
-        variant: Variant,
+        variant: ClientVariant,
         attempt: &Attempt,
-        wire: &Wire,
+        wire: &WireState,
     ) {
         let learn = |habit| self.habits.add(attempt.url(), habit);
         if was_throttled(error) {
             wire.mark_throttled();
         }
         if was_turned_away(error) {
-            wire.mark_unheard(Unheard::TurnedAway);
+            wire.mark_unprocessed(Unprocessed::TurnedAway);
         } else if self.may_use_http1 && wants_http1(error) {
             let http1 = true;
-            learn(Habit {
+            learn(HostHabit {
                 http1,
-                ..Habit::default()
+                ..HostHabit::default()
             });
-            wire.mark_unheard(Unheard::Http1Required);
+            wire.mark_unprocessed(Unprocessed::Http1Required);
         } else if !is_connect(error) && was_reused(error, wire) && connection_died(error) {
             if is_http2(error) {
-                return wire.mark_unheard(Unheard::StaleShared);
+                return wire.mark_unprocessed(Unprocessed::StaleShared);
             }
             let closes = true;
-            learn(Habit {
+            learn(HostHabit {
                 closes,
-                ..Habit::default()
+                ..HostHabit::default()
             });
-            wire.mark_unheard(Unheard::Stale);
+            wire.mark_unprocessed(Unprocessed::Stale);
         } else if !variant.lenient && is_broken_head(error) {
             let lenient = true;
-            learn(Habit {
+            learn(HostHabit {
                 lenient,
-                ..Habit::default()
+                ..HostHabit::default()
             });
-            wire.mark_unheard(Unheard::BrokenHead);
+            wire.mark_unprocessed(Unprocessed::BrokenHead);
         }
     }
 }
@@ -265,10 +266,10 @@ fn is_exhausted(error: &FetchError) -> bool {
 }
 
 /// Whether a request failed on a connection that others had gone over before.
-fn was_reused(error: &(dyn Error + 'static), wire: &Wire) -> bool {
+fn was_reused(error: &(dyn Error + 'static), wire: &WireState) -> bool {
     match local_port_of(error) {
         Some(port) => !wire.has_made(port),
-        None => !wire.is_fresh(),
+        None => !wire.opened_connection(),
     }
 }
 
@@ -276,10 +277,10 @@ fn was_reused(error: &(dyn Error + 'static), wire: &Wire) -> bool {
 fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), FetchError> {
     let status = response.status();
     let has_body = attempt.method != Method::HEAD && status != StatusCode::NO_CONTENT;
-    match FlawedLength::of(response).filter(|_| has_body && status.is_success()) {
+    match FlawedLength::in_response(response).filter(|_| has_body && status.is_success()) {
         None => Ok(()),
         Some(line) => Err(FetchError::Protocol {
-            cause: Cause::words(format!(
+            cause: Cause::from_text(format!(
                 "the header line \"{line}\" does not say where the body ends"
             )),
         }),
@@ -329,7 +330,7 @@ fn add_cookies(headers: &mut HeaderMap, set: Option<&[u8]>, removed: &[Box<[u8]>
 /// Asks for the rest of what is here, if it is still the same (RFC 9110 §13.1.5), or for what
 /// has changed (§13.1.2, §13.1.3).
 fn add_conditions(headers: &mut HeaderMap, attempt: &Attempt) {
-    if let Some(part) = attempt.continued() {
+    if let Some(part) = attempt.resumable_part() {
         if let Ok(range) = HeaderValue::try_from(format!("bytes={}-", part.length)) {
             headers.insert(header::RANGE, range);
             headers.insert(header::IF_RANGE, part.version.validator.clone());
@@ -337,7 +338,7 @@ fn add_conditions(headers: &mut HeaderMap, attempt: &Attempt) {
             let plain = HeaderValue::from_static("identity");
             headers.insert(header::ACCEPT_ENCODING, plain);
         }
-    } else if let Some(known) = attempt.if_changed() {
+    } else if let Some(known) = attempt.revalidation() {
         if let Some(etag) = &known.etag {
             headers.insert(header::IF_NONE_MATCH, etag.clone());
         }
@@ -353,16 +354,16 @@ impl Transport for HttpTransport {
     async fn open(
         &self,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
-    ) -> Result<Response<HttpBody>, FetchError> {
+        wire: &Arc<WireState>,
+    ) -> Result<RawResponse<HttpBody>, FetchError> {
         if self.only_public {
             // Every hop comes by here. Names are checked where they are resolved.
-            check_literal(attempt.url()).map_err(NotPublic::into_error)?;
+            check_literal(attempt.url()).map_err(NonPublicAddress::into_error)?;
         }
         let variant = self.variant(attempt);
         let request = self.request(attempt, variant);
         let asked = self.keeps_requests.then(|| {
-            Arc::new(Asked {
+            Arc::new(SentRequest {
                 at: SystemTime::now(),
                 headers: request.headers().clone(),
             })
@@ -383,7 +384,7 @@ impl Transport for HttpTransport {
             kept_coding: None,
         };
         let body = HttpBody::new(response, &head, Arc::clone(wire));
-        Ok(Response { head, body })
+        Ok(RawResponse { head, body })
     }
 }
 

@@ -26,13 +26,11 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 use url::Url;
 
-use super::connect::{Watch, Watched};
+use super::connect::{BoxError, ConnectLayer, ConnectService};
 use super::dns::Resolver;
-use super::proxy::{Proxies, basic_auth, credentials};
+use super::proxy::{ProxySet, basic_auth, credentials};
 use super::repair::HeadRepairer;
-use super::tunnel::{ProxyLayer, ThroughProxy};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use super::tunnel::{ProxyConnect, ProxyLayer};
 
 /// Header lines of a head that are taken; the parser's usual limit is 100.
 const MAX_HEADER_LINES: usize = 1000;
@@ -42,12 +40,12 @@ const READ_BYTES: usize = 8192;
 /// The client.
 #[derive(Debug)]
 pub struct LenientClient {
-    client: legacy::Client<ThroughProxy<Watched<RepairConnector>>, reqwest::Body>,
-    proxies: Option<Arc<Proxies>>,
+    client: legacy::Client<ProxyConnect<ConnectService<RepairConnector>>, reqwest::Body>,
+    proxies: Option<Arc<ProxySet>>,
 }
 
 impl LenientClient {
-    pub fn new(connector: RepairConnector, watch: &Watch, proxy: &ProxyLayer) -> Self {
+    pub fn new(connector: RepairConnector, watch: &ConnectLayer, proxy: &ProxyLayer) -> Self {
         let proxies = connector.proxies.clone();
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
@@ -81,7 +79,7 @@ pub struct FlawedLength(Arc<OnceLock<String>>);
 
 impl FlawedLength {
     /// The line of this response, if it has such a one.
-    pub fn of(response: &reqwest::Response) -> Option<&str> {
+    pub fn in_response(response: &reqwest::Response) -> Option<&str> {
         let flaw = response.extensions().get::<Self>()?;
         flaw.0.get().map(String::as_str)
     }
@@ -93,7 +91,7 @@ pub struct RepairConnector {
     http: HttpConnector<NameService>,
     tls: Arc<ClientConfig>,
     resolver: Arc<Resolver>,
-    proxies: Option<Arc<Proxies>>,
+    proxies: Option<Arc<ProxySet>>,
 }
 
 impl RepairConnector {
@@ -102,7 +100,7 @@ impl RepairConnector {
         resolver: Arc<Resolver>,
         limit: Duration,
         mut tls: ClientConfig,
-        proxies: Option<Arc<Proxies>>,
+        proxies: Option<Arc<ProxySet>>,
     ) -> Self {
         let names = NameService(Arc::clone(&resolver));
         let mut http = HttpConnector::new_with_resolver(names);
@@ -225,12 +223,12 @@ impl Service<Name> for NameService {
     }
 }
 
-trait Duplex: Read + Write + Connection + Send + Unpin {}
-impl<T: Read + Write + Connection + Send + Unpin> Duplex for T {}
+trait DuplexStream: Read + Write + Connection + Send + Unpin {}
+impl<T: Read + Write + Connection + Send + Unpin> DuplexStream for T {}
 
 /// A connection whose first response head is repaired while it is read.
 pub struct RepairedStream {
-    under: Box<dyn Duplex>,
+    under: Box<dyn DuplexStream>,
     /// Requests go to a proxy that passes them on, and wants whole URLs.
     is_forwarded: bool,
     repairer: HeadRepairer,

@@ -2,47 +2,47 @@
 //! clock: those stand above, so that a simulated fault meets the real ones.
 
 mod classify;
-mod clients;
+mod client_rotation;
 mod clock;
+mod coding_window;
 mod connect;
 mod decode;
-mod descriptors;
 mod dns;
 mod fault;
+mod fault_plan;
+mod fd_budget;
 #[cfg(test)]
 mod fuzz;
-mod guard;
 mod habits;
 mod http;
 mod lenient;
 mod options;
 mod proxy;
+mod public_address;
 mod received;
 mod repair;
-mod spec;
 mod tls;
 mod trust;
 mod tunnel;
-mod window;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{Attempt, FetchError, ResponseHead, Wire};
+use crate::model::{Attempt, FetchError, ResponseHead, WireState};
 
-pub use decode::{Coding, Decoder, codings, transfer_codings};
-pub use descriptors::most_requests;
+pub use decode::{ContentCoding, Decoder, codings, transfer_codings};
 pub use dns::ResolveRule;
-pub use fault::Faulty;
+pub use fault::FaultyTransport;
+pub use fault_plan::FaultPlan;
+pub use fd_budget::max_requests;
 pub use http::HttpTransport;
 pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError};
-pub use spec::FaultPlan;
 pub use tls::config as tls_config;
 
 /// The raw body of a response, as it comes over the wire.
-pub trait Body: Send {
+pub trait ResponseBody: Send {
     /// The next bytes, or `None` at the end. May be dropped while it waits and called
     /// again: nothing is lost by that.
     ///
@@ -53,7 +53,7 @@ pub trait Body: Send {
 
 /// A response whose head has come.
 #[derive(Debug)]
-pub struct Response<B> {
+pub struct RawResponse<B> {
     /// The head as sent.
     pub head: ResponseHead,
     /// The body, to be read.
@@ -63,7 +63,7 @@ pub struct Response<B> {
 /// Sends one request and gives its raw response.
 pub trait Transport: Send + Sync + 'static {
     /// The body of its responses.
-    type Body: Body;
+    type Body: ResponseBody;
 
     /// Sends the request of `attempt`; what is noticed under way goes into `wire`.
     ///
@@ -72,6 +72,6 @@ pub trait Transport: Send + Sync + 'static {
     fn open(
         &self,
         attempt: &Attempt,
-        wire: &Arc<Wire>,
-    ) -> impl Future<Output = Result<Response<Self::Body>, FetchError>> + Send;
+        wire: &Arc<WireState>,
+    ) -> impl Future<Output = Result<RawResponse<Self::Body>, FetchError>> + Send;
 }

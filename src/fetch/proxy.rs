@@ -15,13 +15,13 @@ use crate::model::Credentials;
 
 /// The proxies of a run.
 #[derive(Debug, Default)]
-pub struct Proxies {
+pub struct ProxySet {
     http: Option<ProxyUrl>,
     https: Option<ProxyUrl>,
-    exceptions: Exceptions,
+    exceptions: NoProxyList,
 }
 
-impl Proxies {
+impl ProxySet {
     /// Those that the options name; none if requests go out directly.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Proxies {
             Proxy::Url(url) => Self {
                 http: Some(url.clone()),
                 https: Some(url.clone()),
-                exceptions: Exceptions::default(),
+                exceptions: NoProxyList::default(),
             },
             Proxy::Environment => Self::named_by(|name| {
                 let value = std::env::var_os(name)?;
@@ -71,7 +71,7 @@ impl Proxies {
             http: proxy("HTTP_PROXY")?.or_else(|| all.clone()),
             https: proxy("HTTPS_PROXY")?.or(all),
             exceptions: first("NO_PROXY")
-                .map(|(_, list)| Exceptions::parse(&list))
+                .map(|(_, list)| NoProxyList::parse(&list))
                 .unwrap_or_default(),
         })
     }
@@ -130,25 +130,25 @@ pub fn basic_auth(credentials: &Credentials) -> Option<HeaderValue> {
 /// begins with a dot or not; an address may be a network; `*` alone stands for all. As elsewhere,
 /// an entry with a port is for that port alone.
 #[derive(Debug, Default)]
-struct Exceptions(Vec<Exception>);
+struct NoProxyList(Vec<NoProxyEntry>);
 
 #[derive(Debug)]
-struct Exception {
-    hosts: Hosts,
+struct NoProxyEntry {
+    hosts: NoProxyHosts,
     port: Option<u16>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Hosts {
+enum NoProxyHosts {
     All,
     Network(IpNet),
     Below(String),
 }
 
-impl Exceptions {
+impl NoProxyList {
     fn parse(list: &str) -> Self {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace());
-        Self(entries.filter_map(Exception::parse).collect())
+        Self(entries.filter_map(NoProxyEntry::parse).collect())
     }
 
     fn cover(&self, url: &Url) -> bool {
@@ -162,23 +162,23 @@ impl Exceptions {
     }
 }
 
-impl Exception {
+impl NoProxyEntry {
     fn parse(entry: &str) -> Option<Self> {
         // An IPv6 address is not a name with a port.
         if let Some(network) = network(entry) {
-            let hosts = Hosts::Network(network);
+            let hosts = NoProxyHosts::Network(network);
             return Some(Self { hosts, port: None });
         }
         let with_port = entry
             .rsplit_once(':')
             .and_then(|(host, port)| Some((host, Some(port.parse().ok()?))));
         let (host, port) = with_port.unwrap_or((entry, None));
-        let hosts = Hosts::parse(host)?;
+        let hosts = NoProxyHosts::parse(host)?;
         Some(Self { hosts, port })
     }
 }
 
-impl Hosts {
+impl NoProxyHosts {
     fn parse(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::All);
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn covers(list: &str, url: &str) -> bool {
-        Exceptions::parse(list).cover(&Url::parse(url).unwrap())
+        NoProxyList::parse(list).cover(&Url::parse(url).unwrap())
     }
 
     #[test]
@@ -303,12 +303,12 @@ mod tests {
     fn the_environment_names_a_proxy_for_each_scheme() {
         let proxies = |variables: &[(&str, &str)]| {
             let variables = variables.to_vec();
-            Proxies::named_by(|name| {
+            ProxySet::named_by(|name| {
                 let found = variables.iter().find(|(known, _)| *known == name)?;
                 Some(found.1.to_owned())
             })
         };
-        let of = |proxies: &Proxies, url: &str| {
+        let of = |proxies: &ProxySet, url: &str| {
             let url = Url::parse(url).unwrap();
             proxies.of(&url).map(Url::to_string)
         };

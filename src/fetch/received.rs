@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Version;
 
-use super::Body;
-use super::classify::{Phase, classify, was_throttled};
-use crate::model::{FetchError, ResponseHead, Wire};
+use super::ResponseBody;
+use super::classify::{FailurePhase, classify, was_throttled};
+use crate::model::{FetchError, ResponseHead, WireState};
 
 /// The body of a real response.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub struct HttpBody {
     /// NO_ERROR for ended, too, which is right for the request (RFC 9113 §8.1), not for the
     /// response.
     has_marked_end: bool,
-    wire: Arc<Wire>,
+    wire: Arc<WireState>,
 }
 
 impl HttpBody {
     /// The body that comes after `head`.
-    pub fn new(response: reqwest::Response, head: &ResponseHead, wire: Arc<Wire>) -> Self {
+    pub fn new(response: reqwest::Response, head: &ResponseHead, wire: Arc<WireState>) -> Self {
         Self {
             received: 0,
             expected: response.content_length(),
@@ -50,7 +50,7 @@ impl HttpBody {
     }
 }
 
-impl Body for HttpBody {
+impl ResponseBody for HttpBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Some(response) = &mut self.response else {
             return Ok(None);
@@ -59,7 +59,7 @@ impl Body for HttpBody {
             if was_throttled(&error) {
                 self.wire.mark_throttled();
             }
-            let phase = Phase::Body {
+            let phase = FailurePhase::Body {
                 received: self.received,
                 expected: self.expected,
             };

@@ -4,7 +4,7 @@
 use http::{HeaderName, header};
 use percent_encoding::percent_encode_byte;
 
-use crate::model::{harmless, shorten};
+use crate::model::{elide_middle, escape_control};
 
 /// Bytes of a head that are gathered, as many as the parser takes. What is longer goes to it as it
 /// came, to be refused.
@@ -116,7 +116,7 @@ fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
             }
             RepairedLine::FlawedLength => {
                 let line = String::from_utf8_lossy(&line);
-                flaw.get_or_insert_with(|| shorten(&harmless(&line), MAX_LINE_CHARS));
+                flaw.get_or_insert_with(|| elide_middle(&escape_control(&line), MAX_LINE_CHARS));
             }
             RepairedLine::Nothing => {}
         }

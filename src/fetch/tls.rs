@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CipherSuite, ClientConfig};
 
 use super::options::{HttpOptions, HttpVersion, TransportError};
-use super::trust::{AnyCertificate, FileCertificates, Trusted};
+use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
 
 /// The configuration for these options. It is made once: its sessions are resumed by whoever
 /// shares it.
@@ -32,9 +32,9 @@ pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
         _ if options.insecure => Arc::new(AnyCertificate),
         Some(path) => {
             let file = certificates(path, &provider)?;
-            Arc::new(Trusted::by_file(provider, file))
+            Arc::new(SourceVerifier::by_file(provider, file))
         }
-        None => Arc::new(Trusted::by_system(provider)),
+        None => Arc::new(SourceVerifier::by_system(provider)),
     };
     let mut config = builder
         .dangerous()
@@ -54,7 +54,7 @@ pub fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
 }
 
 /// Bytes of a file with authorities: those of a system have a quarter of one MiB.
-const MOST_ROOTS: u64 = 16 << 20;
+const MAX_ROOTS_BYTES: u64 = 16 << 20;
 
 /// The certificates of a file. One that can't be read does not take the others along.
 fn certificates(
@@ -67,9 +67,9 @@ fn certificates(
     };
     let mut pem = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MOST_ROOTS + 1).read_to_end(&mut pem))
+        .and_then(|file| file.take(MAX_ROOTS_BYTES + 1).read_to_end(&mut pem))
         .map_err(|error| failed(error.to_string()))?;
-    if pem.len() as u64 > MOST_ROOTS {
+    if pem.len() as u64 > MAX_ROOTS_BYTES {
         return Err(failed("larger than 16 MiB".to_owned()));
     }
     let read = CertificateDer::pem_slice_iter(&pem).filter_map(|certificate| {

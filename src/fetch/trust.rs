@@ -79,13 +79,13 @@ impl ServerCertVerifier for AnyCertificate {
 
 /// Accepts what a source of trust vouches for.
 #[derive(Debug)]
-pub struct Trusted {
+pub struct SourceVerifier {
     provider: Arc<CryptoProvider>,
-    source: Source,
+    source: TrustSource,
 }
 
 #[derive(Debug)]
-enum Source {
+enum TrustSource {
     /// The authorities of the system; `None` where it has none. They are read when the first
     /// server shows its certificate: that takes milliseconds, and many lists have no use for it.
     System(OnceLock<Option<Verifier>>),
@@ -185,19 +185,19 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
 #[error(
     "the certificate is none of those in the file of --cacert, and not signed by an authority in it"
 )]
-pub struct NotInFile;
+pub struct NotInFileError;
 
 fn not_in_file() -> Error {
-    let error = OtherError(Arc::new(NotInFile));
+    let error = OtherError(Arc::new(NotInFileError));
     Error::InvalidCertificate(CertificateError::Other(error))
 }
 
-impl Trusted {
+impl SourceVerifier {
     /// What the system trusts.
     pub fn by_system(provider: Arc<CryptoProvider>) -> Self {
         Self {
             provider,
-            source: Source::System(OnceLock::new()),
+            source: TrustSource::System(OnceLock::new()),
         }
     }
 
@@ -205,7 +205,7 @@ impl Trusted {
     pub fn by_file(provider: Arc<CryptoProvider>, file: FileCertificates) -> Self {
         Self {
             provider,
-            source: Source::File(file),
+            source: TrustSource::File(file),
         }
     }
 
@@ -215,7 +215,7 @@ impl Trusted {
         &self,
         certificate: &CertificateDer<'_>,
     ) -> Option<SubjectPublicKeyInfoDer<'static>> {
-        let Source::File(file) = &self.source else {
+        let TrustSource::File(file) = &self.source else {
             return None;
         };
         if !file.holds(certificate) || ParsedCertificate::try_from(certificate).is_ok() {
@@ -226,7 +226,7 @@ impl Trusted {
     }
 }
 
-impl ServerCertVerifier for Trusted {
+impl ServerCertVerifier for SourceVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -236,10 +236,10 @@ impl ServerCertVerifier for Trusted {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verifier = match &self.source {
-            Source::File(file) => {
+            TrustSource::File(file) => {
                 return file.verify(end_entity, intermediates, server_name, now);
             }
-            Source::System(verifier) => verifier,
+            TrustSource::System(verifier) => verifier,
         };
         let verifier = verifier.get_or_init(|| Verifier::new(Arc::clone(&self.provider)).ok());
         // Without one nothing is trusted.

@@ -16,20 +16,20 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
+use super::connect::BoxError;
+
 /// The types of these errors have no public path, but they are those of public services.
 type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
 type SocksError = <SocksV5<HttpConnector> as Service<Uri>>::Error;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-
 tokio::task_local! {
     /// Where the connection that is being made goes through, once that is known.
-    static ROUTE: Arc<OnceLock<Route>>;
+    static ROUTE: Arc<OnceLock<ProxyRoute>>;
 }
 
 /// The way of a connection.
 #[derive(Debug)]
-struct Route {
+struct ProxyRoute {
     target: Url,
     proxy: Url,
 }
@@ -37,7 +37,7 @@ struct Route {
 /// Notes that the connection which this task makes goes through `proxy`.
 pub fn note_route(target: &Url, proxy: &Url) {
     let _ = ROUTE.try_with(|route| {
-        route.get_or_init(|| Route {
+        route.get_or_init(|| ProxyRoute {
             target: target.clone(),
             proxy: proxy.clone(),
         });
@@ -54,14 +54,14 @@ pub fn proxy_of_route() -> Option<Arc<str>> {
 #[derive(Debug)]
 pub struct ProxyError {
     proxy: String,
-    refusal: Option<Refusal>,
+    refusal: Option<TunnelRefusal>,
     is_at_proxy: bool,
     error: BoxError,
 }
 
 /// A proxy made no connection to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct TunnelRefusal {
     /// The status it said, where it said one.
     pub status: Option<StatusCode>,
     /// Whether it would say the same again.
@@ -74,7 +74,7 @@ impl ProxyError {
     /// What a proxy says that is out of order for a while.
     pub fn simulated() -> Self {
         let proxy = "a simulated proxy";
-        let refusal = Refusal::of_status(StatusCode::SERVICE_UNAVAILABLE, proxy, false);
+        let refusal = TunnelRefusal::of_status(StatusCode::SERVICE_UNAVAILABLE, proxy, false);
         Self {
             proxy: proxy.to_owned(),
             refusal: Some(refusal),
@@ -84,7 +84,7 @@ impl ProxyError {
     }
 
     /// How the proxy refused, if it did.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&TunnelRefusal> {
         self.refusal.as_ref()
     }
 
@@ -131,9 +131,9 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 
 /// What an error says about the proxy.
 #[derive(Debug)]
-enum Finding {
+enum ProbeFinding {
     /// It refused, and why is known.
-    Refused(Refusal),
+    Refused(TunnelRefusal),
     /// It refused with a status that the error does not tell.
     HiddenStatus,
     /// There was no connection to it.
@@ -142,22 +142,22 @@ enum Finding {
     Nothing,
 }
 
-impl Finding {
-    fn of(error: &(dyn Error + 'static), route: &Route) -> Self {
+impl ProbeFinding {
+    fn of(error: &(dyn Error + 'static), route: &ProxyRoute) -> Self {
         let has_credentials = !route.proxy.username().is_empty();
         let proxy = shown(&route.proxy);
         if let Some(tunnel) = find::<TunnelError>(error) {
             return match tunnel {
                 TunnelError::ProxyAuthRequired => {
                     let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-                    Self::Refused(Refusal::of_status(status, &proxy, has_credentials))
+                    Self::Refused(TunnelRefusal::of_status(status, &proxy, has_credentials))
                 }
                 TunnelError::TunnelUnsuccessful => Self::HiddenStatus,
                 TunnelError::ConnectFailed(_) => Self::NotReached,
-                TunnelError::ProxyHeadersTooLong => Self::Refused(Refusal::passing(format!(
+                TunnelError::ProxyHeadersTooLong => Self::Refused(TunnelRefusal::passing(format!(
                     "{proxy} answered with too long a head"
                 ))),
-                _ => Self::Refused(Refusal::passing(format!(
+                _ => Self::Refused(TunnelRefusal::passing(format!(
                     "{proxy} closed the connection instead of an answer"
                 ))),
             };
@@ -165,20 +165,20 @@ impl Finding {
         if let Some(socks) = find::<SocksError>(error) {
             return match socks {
                 SocksError::Inner(_) => Self::NotReached,
-                SocksError::V5(said) => Self::Refused(Refusal::of_socks(
+                SocksError::V5(said) => Self::Refused(TunnelRefusal::of_socks(
                     &said.to_string(),
                     &proxy,
                     has_credentials,
                 )),
-                SocksError::V4(said) => Self::Refused(Refusal::of_socks(
+                SocksError::V4(said) => Self::Refused(TunnelRefusal::of_socks(
                     &said.to_string(),
                     &proxy,
                     has_credentials,
                 )),
-                SocksError::Io(_) => Self::Refused(Refusal::passing(format!(
+                SocksError::Io(_) => Self::Refused(TunnelRefusal::passing(format!(
                     "{proxy} closed the connection instead of an answer"
                 ))),
-                _ => Self::Refused(Refusal::passing(format!(
+                _ => Self::Refused(TunnelRefusal::passing(format!(
                     "{proxy} gave an answer that this version of SOCKS does not have"
                 ))),
             };
@@ -194,7 +194,7 @@ impl Finding {
     }
 }
 
-impl Refusal {
+impl TunnelRefusal {
     /// The proxy said this status to CONNECT.
     fn of_status(status: StatusCode, proxy: &str, has_credentials: bool) -> Self {
         let is_passing = matches!(status.as_u16(), 408 | 425 | 429);
@@ -268,12 +268,12 @@ fn shown(proxy: &Url) -> String {
 
 /// Asks a proxy for a tunnel by a request of its own, whose response has a status that can be seen.
 #[derive(Debug)]
-pub struct Inquirer {
+pub struct TunnelProbe {
     client: OnceLock<Option<reqwest::Client>>,
     limit: Duration,
 }
 
-impl Inquirer {
+impl TunnelProbe {
     /// One that waits no longer than `limit`.
     pub fn new(limit: Duration) -> Self {
         Self {
@@ -286,7 +286,7 @@ impl Inquirer {
     /// `builder` makes the client, at the first question.
     async fn status(
         &self,
-        route: &Route,
+        route: &ProxyRoute,
         builder: &(dyn Fn() -> reqwest::ClientBuilder + Send + Sync),
     ) -> Option<StatusCode> {
         let client = self.client.get_or_init(|| {
@@ -308,41 +308,41 @@ impl Inquirer {
 /// The layer.
 #[derive(Clone)]
 pub struct ProxyLayer {
-    pub inquirer: Arc<Inquirer>,
+    pub inquirer: Arc<TunnelProbe>,
     /// Makes the client of the inquirer, without its proxy.
     pub builder: Arc<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
 }
 
 impl ProxyLayer {
-    async fn explain(&self, route: &Route, error: BoxError) -> ProxyError {
+    async fn explain(&self, route: &ProxyRoute, error: BoxError) -> ProxyError {
         let proxy = shown(&route.proxy);
-        let finding = Finding::of(&*error, route);
+        let finding = ProbeFinding::of(&*error, route);
         let refusal = match &finding {
-            Finding::Refused(refusal) => Some(refusal.clone()),
-            Finding::HiddenStatus => {
+            ProbeFinding::Refused(refusal) => Some(refusal.clone()),
+            ProbeFinding::HiddenStatus => {
                 Some(match self.inquirer.status(route, &*self.builder).await {
                     Some(status) => {
-                        Refusal::of_status(status, &proxy, !route.proxy.username().is_empty())
+                        TunnelRefusal::of_status(status, &proxy, !route.proxy.username().is_empty())
                     }
-                    None => Refusal::passing(format!("{proxy} made no tunnel")),
+                    None => TunnelRefusal::passing(format!("{proxy} made no tunnel")),
                 })
             }
-            Finding::NotReached | Finding::Nothing => None,
+            ProbeFinding::NotReached | ProbeFinding::Nothing => None,
         };
         ProxyError {
             proxy,
             refusal,
-            is_at_proxy: matches!(finding, Finding::NotReached),
+            is_at_proxy: matches!(finding, ProbeFinding::NotReached),
             error,
         }
     }
 }
 
 impl<S> Layer<S> for ProxyLayer {
-    type Service = ThroughProxy<S>;
+    type Service = ProxyConnect<S>;
 
-    fn layer(&self, inner: S) -> ThroughProxy<S> {
-        ThroughProxy {
+    fn layer(&self, inner: S) -> ProxyConnect<S> {
+        ProxyConnect {
             inner,
             layer: self.clone(),
         }
@@ -351,12 +351,12 @@ impl<S> Layer<S> for ProxyLayer {
 
 /// A connector under [`ProxyLayer`].
 #[derive(Clone)]
-pub struct ThroughProxy<S> {
+pub struct ProxyConnect<S> {
     inner: S,
     layer: ProxyLayer,
 }
 
-impl<S, R> Service<R> for ThroughProxy<S>
+impl<S, R> Service<R> for ProxyConnect<S>
 where
     S: Service<R, Error = BoxError>,
     S::Future: Send + 'static,

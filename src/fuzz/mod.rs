@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const SEED: u64 = 20_261_125;
 
 /// What is tried, and with what.
-pub struct Fuzz {
+pub struct FuzzCampaign {
     /// Folder of the corpus below `fixtures/fuzz`.
     pub corpus: &'static str,
     /// What means something there.
@@ -37,7 +37,7 @@ pub struct Fuzz {
 }
 
 /// One input.
-pub struct Input<'a> {
+pub struct FuzzInput<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
     /// Name of the corpus file that it was made of.
@@ -47,15 +47,15 @@ pub struct Input<'a> {
 }
 
 /// What an input came to, in a word for the tally; or what is wrong.
-pub type Verdict = Result<&'static str, String>;
+pub type FuzzVerdict = Result<&'static str, String>;
 
-impl Fuzz {
+impl FuzzCampaign {
     /// Runs the inputs.
     ///
     /// # Panics
     /// When the target does, finds something wrong or takes too long; with what is needed to
     /// do it again.
-    pub fn run(self, target: impl FnMut(&Input<'_>) -> Verdict + Send + 'static) {
+    pub fn run(self, target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict + Send + 'static) {
         let seed = number_of("FETCHALL_FUZZ_SEED").unwrap_or(SEED);
         let count = number_of("FETCHALL_FUZZ").map_or(self.inputs, |all| all / self.one_of);
         let numbers = match number_of("FETCHALL_FUZZ_ONLY") {
@@ -65,7 +65,7 @@ impl Fuzz {
         let mutator = Arc::new(Mutator::new(self.corpus, self.tokens, seed));
         let at = Arc::new(AtomicU64::new(0));
         let (ended, end) = mpsc::channel();
-        let loops = Loop {
+        let loops = FuzzLoop {
             mutator: Arc::clone(&mutator),
             at: Arc::clone(&at),
         };
@@ -116,23 +116,23 @@ fn watch(at: &AtomicU64, end: &mpsc::Receiver<()>, mutator: &Mutator) {
     }
 }
 
-struct Loop {
+struct FuzzLoop {
     mutator: Arc<Mutator>,
     at: Arc<AtomicU64>,
 }
 
-impl Loop {
+impl FuzzLoop {
     fn run(
         &self,
         numbers: std::ops::Range<u64>,
-        mut target: impl FnMut(&Input<'_>) -> Verdict,
+        mut target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict,
     ) -> Result<BTreeMap<&'static str, u64>, String> {
         let mut tally = BTreeMap::new();
         let mut bytes = Vec::new();
         for number in numbers {
             self.at.store(number, Ordering::Relaxed);
             let name = self.mutator.make(number, &mut bytes);
-            let input = Input {
+            let input = FuzzInput {
                 bytes: &bytes,
                 name,
                 number,
@@ -182,7 +182,7 @@ fn the_same_number_makes_the_same_input_and_others_make_others() {
 #[test]
 #[should_panic(expected = "of seed")]
 fn what_is_wrong_is_told_with_its_input() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "retry-after",
         tokens: &[],
         inputs: 100,

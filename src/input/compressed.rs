@@ -6,32 +6,35 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use super::decoded::Decoded;
+use super::decoded::DecodedInput;
 
 /// Where bytes come from: a file, a pipe.
-pub type Raw = Box<dyn Read + Send>;
+pub type RawReader = Box<dyn Read + Send>;
 
 /// Size of the buffer that lists are read through, in bytes.
-const BUFFER: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Size of the buffer in front of a decoder, in bytes.
-const PACKED_BUFFER: usize = 32 * 1024;
+const COMPRESSED_BUFFER_BYTES: usize = 32 * 1024;
 /// log2 of the largest zstd window: 128 MiB, the most that `zstd -d` takes by itself. The
 /// user chose the list; the bound is against slips.
-const ZSTD_WINDOW_LOG: u32 = 27;
+const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Bytes that tell how a list is packed, and how its text is coded.
-pub const HEAD: usize = 4;
+pub const MAGIC_BYTES: usize = 4;
 
 /// A list as it is read: unpacked, as UTF-8, with a count of the bytes of its file.
-pub struct Stream {
-    pub reader: BufReader<Decoded>,
+pub struct InputStream {
+    pub reader: BufReader<DecodedInput>,
 }
 
-impl Stream {
+impl InputStream {
     /// Reads nothing yet: that may wait for somebody who writes.
-    pub fn new(raw: Raw) -> Self {
+    pub fn new(raw: RawReader) -> Self {
         Self {
-            reader: BufReader::with_capacity(BUFFER, Decoded::new(Unpacked::Unread(raw))),
+            reader: BufReader::with_capacity(
+                BUFFER_BYTES,
+                DecodedInput::new(Decompressor::Unread(raw)),
+            ),
         }
     }
 
@@ -47,48 +50,48 @@ impl Stream {
         let decoded = self.reader.get_ref();
         let unused = (self.reader.buffer().len() + unused) as u64 * decoded.width();
         match &decoded.unpacked {
-            Unpacked::Unread(_) | Unpacked::Broken => 0,
-            Unpacked::Plain(plain) => plain.taken.saturating_sub(unused),
-            Unpacked::Gzip(gzip) => gzip.get_ref().taken,
-            Unpacked::Zstd(zstd) => zstd.get_ref().taken,
+            Decompressor::Unread(_) | Decompressor::Broken => 0,
+            Decompressor::Plain(plain) => plain.taken.saturating_sub(unused),
+            Decompressor::Gzip(gzip) => gzip.get_ref().taken,
+            Decompressor::Zstd(zstd) => zstd.get_ref().taken,
         }
     }
 }
 
 /// What comes out of a list that may be packed. Which it is, its first bytes say.
-pub enum Unpacked {
-    Unread(Raw),
-    Plain(Counted),
-    Gzip(Box<MultiGzDecoder<Counted>>),
-    Zstd(Box<ZstdDecoder<'static, Counted>>),
+pub enum Decompressor {
+    Unread(RawReader),
+    Plain(CountingReader),
+    Gzip(Box<MultiGzDecoder<CountingReader>>),
+    Zstd(Box<ZstdDecoder<'static, CountingReader>>),
     /// Its beginning could not be read.
     Broken,
 }
 
-impl Unpacked {
-    fn begin(raw: Raw) -> io::Result<Self> {
-        let mut raw = Patient(raw);
-        let (head, length) = read_head(&mut raw, Packing::is_open)?;
-        let packing = Packing::of(head.get(..length).unwrap_or_default());
+impl Decompressor {
+    fn begin(raw: RawReader) -> io::Result<Self> {
+        let mut raw = InterruptRetry(raw);
+        let (head, length) = read_head(&mut raw, ListCompression::is_open)?;
+        let packing = ListCompression::of(head.get(..length).unwrap_or_default());
         let mut first = Cursor::new(head.to_vec());
         first.get_mut().truncate(length);
-        let counted = Counted {
-            inner: BufReader::with_capacity(PACKED_BUFFER, first.chain(raw)),
+        let counted = CountingReader {
+            inner: BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, first.chain(raw)),
             taken: 0,
         };
         Ok(match packing {
-            Packing::None => Self::Plain(counted),
-            Packing::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counted))),
-            Packing::Zstd => {
+            ListCompression::None => Self::Plain(counted),
+            ListCompression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counted))),
+            ListCompression::Zstd => {
                 let mut decoder = ZstdDecoder::with_buffer(counted)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
                 Self::Zstd(Box::new(decoder))
             }
         })
     }
 }
 
-impl Read for Unpacked {
+impl Read for Decompressor {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self {
@@ -117,13 +120,13 @@ fn damaged(format: &str, error: io::Error) -> io::Error {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Packing {
+enum ListCompression {
     None,
     Gzip,
     Zstd,
 }
 
-impl Packing {
+impl ListCompression {
     /// RFC 1952 §2.3.1 (deflate is the only method there is); RFC 8878 §3.1.1, and §3.1.2
     /// for a skippable frame in front, as pzstd writes it.
     fn of(head: &[u8]) -> Self {
@@ -156,8 +159,8 @@ impl Packing {
 pub fn read_head(
     raw: &mut impl Read,
     is_open: fn(&[u8]) -> bool,
-) -> io::Result<([u8; HEAD], usize)> {
-    let mut head = [0; HEAD];
+) -> io::Result<([u8; MAGIC_BYTES], usize)> {
+    let mut head = [0; MAGIC_BYTES];
     let mut length = 0;
     while is_open(head.get(..length).unwrap_or_default()) {
         match raw.read(head.get_mut(length..).unwrap_or_default())? {
@@ -169,9 +172,9 @@ pub fn read_head(
 }
 
 /// Reads on after a signal.
-struct Patient(Raw);
+struct InterruptRetry(RawReader);
 
-impl Read for Patient {
+impl Read for InterruptRetry {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.0.read(buffer) {
@@ -183,12 +186,12 @@ impl Read for Patient {
 }
 
 /// Counts what is taken out of it.
-pub struct Counted {
-    inner: BufReader<Chain<Cursor<Vec<u8>>, Patient>>,
+pub struct CountingReader {
+    inner: BufReader<Chain<Cursor<Vec<u8>>, InterruptRetry>>,
     taken: u64,
 }
 
-impl Read for Counted {
+impl Read for CountingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.taken += read as u64;
@@ -196,7 +199,7 @@ impl Read for Counted {
     }
 }
 
-impl BufRead for Counted {
+impl BufRead for CountingReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.inner.fill_buf()
     }
@@ -233,9 +236,9 @@ mod tests {
     use proptest::prelude::*;
 
     /// Brings one piece of its content with each read, as a pipe does.
-    struct Pieces(Vec<Vec<u8>>);
+    struct PieceReader(Vec<Vec<u8>>);
 
-    impl Read for Pieces {
+    impl Read for PieceReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             while self.0.first().is_some_and(Vec::is_empty) {
                 self.0.remove(0);
@@ -251,7 +254,7 @@ mod tests {
     }
 
     fn unpack(pieces: Vec<Vec<u8>>) -> io::Result<(Vec<u8>, u64)> {
-        let mut stream = Stream::new(Box::new(Pieces(pieces)));
+        let mut stream = InputStream::new(Box::new(PieceReader(pieces)));
         let mut text = Vec::new();
         stream.reader.read_to_end(&mut text)?;
         Ok((text, stream.position(0)))
@@ -317,9 +320,9 @@ mod tests {
     #[test]
     fn a_short_line_is_not_kept_waiting_for_more() {
         for line in ["h", "x\n", "(", "P\n"] {
-            let mut raw = Pieces(vec![line.as_bytes().to_vec(), b"!".to_vec()]);
-            let (head, length) = read_head(&mut raw, Packing::is_open).unwrap();
-            let is_open = Packing::is_open(line.as_bytes());
+            let mut raw = PieceReader(vec![line.as_bytes().to_vec(), b"!".to_vec()]);
+            let (head, length) = read_head(&mut raw, ListCompression::is_open).unwrap();
+            let is_open = ListCompression::is_open(line.as_bytes());
             let expected = if is_open {
                 format!("{line}!")
             } else {
@@ -339,7 +342,7 @@ mod tests {
             prop_assume!(!matches!(list[..], [0 | 0xef | 0xfe | 0xff, ..] | [_, 0, ..]));
             let pieces = list.chunks(cut).map(<[u8]>::to_vec).collect();
             let found = unpack(pieces);
-            if Packing::of(list.get(..HEAD).unwrap_or(&list)) == Packing::None {
+            if ListCompression::of(list.get(..MAGIC_BYTES).unwrap_or(&list)) == ListCompression::None {
                 let (text, position) = found.unwrap();
                 prop_assert_eq!(position, list.len() as u64);
                 prop_assert_eq!(text, list);

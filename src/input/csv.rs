@@ -8,16 +8,16 @@ use std::io;
 use serde::Serialize;
 use serde_json::json;
 
-use super::compressed::Stream;
-use super::entry::{Draft, Said, invalid, job};
-use super::list::{List, Origin, Rules, Step};
-use super::row::{Delimiter, Flaw};
-use super::rows::{Row, Rows};
-use super::url::{parse_url, shown, shown_url};
-use crate::model::Entry;
+use super::compressed::InputStream;
+use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::row::{CellDelimiter, RowFlaw};
+use super::rows::{CsvRow, RowStream};
+use super::url::{display_line, parse_url, shown_url};
+use crate::model::ListEntry;
 
 /// Columns that are named when the right one is missing.
-const MAX_NAMED: usize = 10;
+const MAX_NAMED_COLUMNS: usize = 10;
 
 /// The columns that say something; others are passed over.
 const COLUMNS: [&str; 6] = ["url", "file", "sha256", "size", "method", "body"];
@@ -26,41 +26,44 @@ const COLUMNS: [&str; 6] = ["url", "file", "sha256", "size", "method", "body"];
 const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
 
 /// A list of rows.
-pub struct Table {
-    rows: Rows,
-    delimiter: Delimiter,
-    header: Option<Header>,
-    rules: Rules,
+pub struct CsvList {
+    rows: RowStream,
+    delimiter: CellDelimiter,
+    header: Option<CsvHeader>,
+    rules: ListRules,
 }
 
-impl Table {
-    pub fn new(stream: Stream, delimiter: Delimiter, rules: Rules) -> Self {
+impl CsvList {
+    pub fn new(stream: InputStream, delimiter: CellDelimiter, rules: ListRules) -> Self {
         Self {
-            rows: Rows::new(stream, delimiter),
+            rows: RowStream::new(stream, delimiter),
             delimiter,
             header: None,
             rules,
         }
     }
 
-    fn step<T>(&mut self, take: impl FnOnce(&Row<'_>, &Header, Rules) -> T) -> io::Result<Step<T>> {
+    fn step<T>(
+        &mut self,
+        take: impl FnOnce(&CsvRow<'_>, &CsvHeader, ListRules) -> T,
+    ) -> io::Result<ListStep<T>> {
         let (header, rules) = (&mut self.header, self.rules);
         let step = self.rows.next(|row| {
             if row.is_empty() {
-                return Ok(Step::Nothing);
+                return Ok(ListStep::Nothing);
             }
             if let Some(header) = header {
-                return Ok(Step::Found(take(row, header, rules)));
+                return Ok(ListStep::Found(take(row, header, rules)));
             }
-            *header = Some(Header::of(row)?);
-            Ok(Step::Nothing)
+            *header = Some(CsvHeader::of(row)?);
+            Ok(ListStep::Nothing)
         })?;
-        step.unwrap_or(Ok(Step::End))
+        step.unwrap_or(Ok(ListStep::End))
     }
 }
 
-impl List for Table {
-    fn next(&mut self, origin: &Origin<'_>) -> io::Result<Step<Entry>> {
+impl InputList for CsvList {
+    fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
         let delimiter = self.delimiter.byte();
         self.step(|row, header, rules| match row.flaw {
             Some(flaw) => broken(row, flaw, (header, delimiter), origin),
@@ -68,7 +71,7 @@ impl List for Table {
         })
     }
 
-    fn skip(&mut self) -> io::Result<Step<()>> {
+    fn skip(&mut self) -> io::Result<ListStep<()>> {
         self.step(|_, _, _| ())
     }
 
@@ -82,14 +85,14 @@ impl List for Table {
 }
 
 /// The names of the columns.
-struct Header {
+struct CsvHeader {
     /// Those that say something in the one way they are written, others as they stand.
     names: Vec<String>,
     url: usize,
 }
 
-impl Header {
-    fn of(row: &Row<'_>) -> io::Result<Self> {
+impl CsvHeader {
+    fn of(row: &CsvRow<'_>) -> io::Result<Self> {
         let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         if let Some(flaw) = row.flaw {
             return Err(wrong(format!(
@@ -113,7 +116,7 @@ impl Header {
     }
 
     /// Whether a row can be told apart by these columns: spreadsheets add empty cells.
-    fn fits(&self, row: &Row<'_>) -> bool {
+    fn fits(&self, row: &CsvRow<'_>) -> bool {
         let mut further = row.cells().skip(self.names.len());
         row.count() >= self.names.len() && further.all(|cell| cell.trim_ascii().is_empty())
     }
@@ -124,7 +127,7 @@ impl Header {
     }
 
     /// Whether all that says something is UTF-8.
-    fn is_text(&self, row: &Row<'_>) -> bool {
+    fn is_text(&self, row: &CsvRow<'_>) -> bool {
         let mut cells = self.names.iter().zip(row.cells());
         cells.all(|(name, cell)| {
             !COLUMNS.contains(&name.as_str()) || std::str::from_utf8(&cell).is_ok()
@@ -143,18 +146,23 @@ fn column(cell: &[u8]) -> String {
 
 /// The first columns. Without a header row they are the first URL, with all it may hold.
 fn names_shown(names: &[String]) -> String {
-    let some = names.iter().take(MAX_NAMED);
+    let some = names.iter().take(MAX_NAMED_COLUMNS);
     let mut text = some
         .map(|name| shown_url(name))
         .collect::<Vec<_>>()
         .join(", ");
-    if names.len() > MAX_NAMED {
+    if names.len() > MAX_NAMED_COLUMNS {
         text.push_str(", …");
     }
     text
 }
 
-fn entry(row: &Row<'_>, header: &Header, origin: &Origin<'_>, rules: Rules) -> Entry {
+fn entry(
+    row: &CsvRow<'_>,
+    header: &CsvHeader,
+    origin: &EntryOrigin<'_>,
+    rules: ListRules,
+) -> ListEntry {
     let place = origin.line(row.line);
     match said(row, header, rules) {
         Ok(said) => job(place, said, Some(as_json(row, header))),
@@ -165,11 +173,11 @@ fn entry(row: &Row<'_>, header: &Header, origin: &Origin<'_>, rules: Rules) -> E
 /// A row that breaks the rules. Which of its cells is the URL may not be known: then it is the one
 /// that would be, if quotes meant nothing, and only when it is one.
 fn broken(
-    row: &Row<'_>,
-    flaw: Flaw,
-    (header, delimiter): (&Header, u8),
-    origin: &Origin<'_>,
-) -> Entry {
+    row: &CsvRow<'_>,
+    flaw: RowFlaw,
+    (header, delimiter): (&CsvHeader, u8),
+    origin: &EntryOrigin<'_>,
+) -> ListEntry {
     let url = match row.cell(header.url) {
         Some(url) => shown_url(&String::from_utf8_lossy(&url)),
         None if header.has_body_before_url() => String::new(),
@@ -185,11 +193,11 @@ fn broken(
     invalid(origin.line(row.line), url, raw.into_bytes().into(), reason)
 }
 
-fn said(row: &Row<'_>, header: &Header, rules: Rules) -> Result<Said, String> {
+fn said(row: &CsvRow<'_>, header: &CsvHeader, rules: ListRules) -> Result<ParsedLine, String> {
     if !header.fits(row) {
         return Err(row.explain_count(header.names.len()));
     }
-    let mut draft = Draft::default();
+    let mut draft = LineBuilder::default();
     for (name, cell) in header.names.iter().zip(row.cells()) {
         if !COLUMNS.contains(&name.as_str()) {
             continue;
@@ -208,7 +216,7 @@ fn said(row: &Row<'_>, header: &Header, rules: Rules) -> Result<Said, String> {
             _ => draft.body(whole.to_owned()),
         }
     }
-    draft.finish(rules)
+    draft.build(rules)
 }
 
 /// Digits only: Rust takes a plus sign, too.
@@ -219,18 +227,18 @@ fn number(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 
-fn shown_row(row: &Row<'_>, header: &Header) -> String {
+fn shown_row(row: &CsvRow<'_>, header: &CsvHeader) -> String {
     let url = row.cell(header.url).unwrap_or_default();
     match std::str::from_utf8(&url) {
         Ok(url) => shown_url(url),
-        Err(_) => shown(&url),
+        Err(_) => display_line(&url),
     }
 }
 
 /// What a field of a JSON line says.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Field<'a> {
+enum CsvField<'a> {
     Number(u64),
     Text(Cow<'a, str>),
 }
@@ -238,7 +246,7 @@ enum Field<'a> {
 /// A row as a JSON line, which can be read again without its header. A row that does not
 /// fit the header can't be either, so it is kept as its cells; so is one that is no UTF-8
 /// where it counts, or it would come back as a URL that nobody wrote.
-fn as_json(row: &Row<'_>, header: &Header) -> Box<[u8]> {
+fn as_json(row: &CsvRow<'_>, header: &CsvHeader) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
     let json = if header.fits(row) && header.is_text(row) {
         let fields = header.names.iter().zip(&cells);
@@ -259,15 +267,15 @@ fn as_json(row: &Row<'_>, header: &Header) -> Box<[u8]> {
     json.unwrap_or_default().into()
 }
 
-fn field<'a>(name: &str, cell: &'a [u8]) -> Field<'a> {
+fn field<'a>(name: &str, cell: &'a [u8]) -> CsvField<'a> {
     let text = String::from_utf8_lossy;
     if name == "body" || !COLUMNS.contains(&name) {
-        return Field::Text(text(cell));
+        return CsvField::Text(text(cell));
     }
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
-        Some(number) if name == "size" => Field::Number(number),
-        _ => Field::Text(text(cell)),
+        Some(number) if name == "size" => CsvField::Number(number),
+        _ => CsvField::Text(text(cell)),
     }
 }
 
@@ -276,28 +284,28 @@ mod tests {
     use super::*;
     use crate::input::InputFormat;
     use crate::input::list::whole;
-    use crate::input::row::{MAX_CELLS, MAX_ROW};
+    use crate::input::row::{MAX_CELLS, MAX_ROW_BYTES};
     use proptest::prelude::*;
 
-    fn read(list: &str) -> Vec<Entry> {
-        whole::read(InputFormat::Csv, list.as_bytes(), Rules::default()).unwrap()
+    fn read(list: &str) -> Vec<ListEntry> {
+        whole::read(InputFormat::Csv, list.as_bytes(), ListRules::default()).unwrap()
     }
 
     fn urls(list: &str) -> Vec<(u64, String)> {
         let entries = read(list).into_iter();
         let urls = entries.map(|entry| match entry {
-            Entry::Job(job) => (job.place.line, job.url.to_string()),
-            Entry::Invalid(bad) => (bad.place.line, bad.shown),
+            ListEntry::Job(job) => (job.place.line, job.url.to_string()),
+            ListEntry::Invalid(bad) => (bad.place.line, bad.shown),
         });
         urls.collect()
     }
 
     fn bad(list: &str) -> (String, String, String) {
-        whole::bad(InputFormat::Csv, list.as_bytes(), Rules::default())
+        whole::bad(InputFormat::Csv, list.as_bytes(), ListRules::default())
     }
 
     fn header_error(list: &str) -> String {
-        let read = whole::read(InputFormat::Csv, list.as_bytes(), Rules::default());
+        let read = whole::read(InputFormat::Csv, list.as_bytes(), ListRules::default());
         read.unwrap_err().to_string()
     }
 
@@ -331,7 +339,7 @@ mod tests {
     #[test]
     fn empty_rows_are_no_input_and_empty_cells_are_absent() {
         let found = read("url,file,size\n\n,,\n  \nhttp://a/,,\n");
-        assert!(matches!(&found[..], [Entry::Job(job)] if job.wish.is_none()));
+        assert!(matches!(&found[..], [ListEntry::Job(job)] if job.wish.is_none()));
         assert!(read("").is_empty() && read("url").is_empty() && read("\n\n").is_empty());
     }
 
@@ -352,7 +360,7 @@ mod tests {
     #[test]
     fn a_row_of_tabs_gets_no_advice_on_quotes() {
         let list = b"url\tfile\nhttp://a/\t\"b\tc\"\n";
-        let bad = whole::bad(InputFormat::Tsv, list, Rules::default());
+        let bad = whole::bad(InputFormat::Tsv, list, ListRules::default());
         assert!(
             bad.1
                 .ends_with("3 cells and the header 2 (a tab ends a cell, also between quotes)"),
@@ -365,13 +373,13 @@ mod tests {
     fn a_row_of_another_length_fails_alone() {
         let list = "url,file\nhttp://a/?1,2,x\nhttp://b/\nhttp://c/,c,,\n";
         let found = read(list);
-        let [Entry::Invalid(long), Entry::Invalid(short)] = &found[..2] else {
+        let [ListEntry::Invalid(long), ListEntry::Invalid(short)] = &found[..2] else {
             panic!("{} entries", found.len());
         };
         let page = format!("{}\n{}", long.error, short.error);
         insta::assert_snapshot!("rows_of_another_length", page);
         assert!(
-            matches!(&found[2], Entry::Job(_)),
+            matches!(&found[2], ListEntry::Job(_)),
             "spreadsheets add empty cells"
         );
     }
@@ -390,7 +398,7 @@ mod tests {
             page.push(format!("{row}\n{reason}"));
         }
         let latin = b"url,file\nhttp://a/,\xfc\n";
-        let (shown, reason, _) = whole::bad(InputFormat::Csv, latin, Rules::default());
+        let (shown, reason, _) = whole::bad(InputFormat::Csv, latin, ListRules::default());
         assert_eq!(shown, "http://a/");
         page.push(format!("in Latin-1\n{reason}"));
         insta::assert_snapshot!("wrong_rows", page.join("\n\n"));
@@ -411,7 +419,7 @@ mod tests {
         for row in ["http://a/,x,y", "http://a/,many", ",5"] {
             let (_, _, raw) = bad(&format!("url,size\n{row}\n"));
             let (_, reason, _) =
-                whole::bad(InputFormat::JsonLines, raw.as_bytes(), Rules::default());
+                whole::bad(InputFormat::JsonLines, raw.as_bytes(), ListRules::default());
             assert!(reason.starts_with("not a URL to fetch"), "{raw}");
             assert!(row.split(',').all(|cell| raw.contains(cell)), "{raw}");
         }
@@ -421,15 +429,15 @@ mod tests {
     fn an_endless_row_is_one_failed_row_and_its_lines_are_read_again() {
         let start = "url,file\nhttp://a/,\"";
         let mut list = start.as_bytes().to_vec();
-        list.resize(2 * MAX_ROW, b'\n');
+        list.resize(2 * MAX_ROW_BYTES, b'\n');
         list.extend_from_slice(b"http://b/,\n");
-        let found = whole::read(InputFormat::Csv, &list, Rules::default()).unwrap();
-        let [Entry::Invalid(bad), Entry::Job(job)] = &found[..] else {
+        let found = whole::read(InputFormat::Csv, &list, ListRules::default()).unwrap();
+        let [ListEntry::Invalid(bad), ListEntry::Job(job)] = &found[..] else {
             panic!("{} entries", found.len());
         };
         assert_eq!(bad.shown, "http://a/");
         insta::assert_snapshot!("endless_row", bad.error);
-        let line = 2 + 2 * MAX_ROW - start.len();
+        let line = 2 + 2 * MAX_ROW_BYTES - start.len();
         assert_eq!(
             (job.url.as_str(), job.place.line),
             ("http://b/", line as u64)
@@ -441,11 +449,13 @@ mod tests {
             [(2, "http://a/".to_owned()), (3, "http://b/".to_owned())]
         );
         let mut list = b"url,file\nhttp://a/,".to_vec();
-        list.resize(2 * MAX_ROW, b'x');
+        list.resize(2 * MAX_ROW_BYTES, b'x');
         list.extend_from_slice(b"\r\nhttp://b/,\n");
-        let found = whole::read(InputFormat::Csv, &list, Rules::default()).unwrap();
-        assert!(matches!(&found[..], [Entry::Invalid(bad), Entry::Job(job)]
-            if bad.raw.len() < 100_000 && job.place.line == 3));
+        let found = whole::read(InputFormat::Csv, &list, ListRules::default()).unwrap();
+        assert!(
+            matches!(&found[..], [ListEntry::Invalid(bad), ListEntry::Job(job)]
+            if bad.raw.len() < 100_000 && job.place.line == 3)
+        );
     }
 
     #[test]
@@ -476,23 +486,23 @@ mod tests {
         ] {
             let list = format!("url,file\n{rows}");
             for piece in [1, 3, 1000] {
-                let pieces = Pieces(io::Cursor::new(list.clone().into()), piece);
-                let stream = Stream::new(Box::new(pieces));
-                let mut table = Table::new(stream, Delimiter::Comma, Rules::default());
-                let origin = Origin {
+                let pieces = SlowReader(io::Cursor::new(list.clone().into()), piece);
+                let stream = InputStream::new(Box::new(pieces));
+                let mut table = CsvList::new(stream, CellDelimiter::Comma, ListRules::default());
+                let origin = EntryOrigin {
                     input: &"-".into(),
                     number: 0,
                 };
                 let mut found = Vec::new();
                 loop {
                     match table.next(&origin).unwrap() {
-                        Step::Found(Entry::Job(job)) => found.push((job.place.line, false)),
-                        Step::Found(Entry::Invalid(bad)) => {
+                        ListStep::Found(ListEntry::Job(job)) => found.push((job.place.line, false)),
+                        ListStep::Found(ListEntry::Invalid(bad)) => {
                             let is_broken = bad.error.to_string().contains("quote");
                             found.push((bad.place.line, is_broken));
                         }
-                        Step::Nothing => {}
-                        Step::End => break,
+                        ListStep::Nothing => {}
+                        ListStep::End => break,
                     }
                 }
                 // A line end in the name of a file makes it none, but a row it is.
@@ -514,7 +524,11 @@ mod tests {
             let found = bad(&list);
             assert_eq!(found.0, url, "{row}");
             assert!(!found.1.contains("s3cret"), "{}", found.1);
-            whole::bad(InputFormat::JsonLines, found.2.as_bytes(), Rules::default());
+            whole::bad(
+                InputFormat::JsonLines,
+                found.2.as_bytes(),
+                ListRules::default(),
+            );
         }
     }
 
@@ -528,9 +542,9 @@ mod tests {
     }
 
     /// Brings a few bytes with each read, as a slow pipe does.
-    struct Pieces(io::Cursor<Vec<u8>>, usize);
+    struct SlowReader(io::Cursor<Vec<u8>>, usize);
 
-    impl io::Read for Pieces {
+    impl io::Read for SlowReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let length = buffer.len().min(self.1);
             self.0.read(&mut buffer[..length])
@@ -545,24 +559,24 @@ mod tests {
         for split in 1..6 {
             let (first, rest) = marks.split_at(split);
             let raw = io::Read::chain(first, rest);
-            let mut table = Table::new(
-                Stream::new(Box::new(raw)),
-                Delimiter::Comma,
-                Rules::default(),
+            let mut table = CsvList::new(
+                InputStream::new(Box::new(raw)),
+                CellDelimiter::Comma,
+                ListRules::default(),
             );
             assert!(
-                matches!(table.skip(), Ok(Step::Nothing)),
+                matches!(table.skip(), Ok(ListStep::Nothing)),
                 "split at {split}"
             );
             assert!(
-                matches!(table.skip(), Ok(Step::Found(()))),
+                matches!(table.skip(), Ok(ListStep::Found(()))),
                 "split at {split}"
             );
         }
         // What only begins like one belongs to the first name.
-        let error = whole::read(InputFormat::Csv, b"\xef\xbburl\n", Rules::default());
+        let error = whole::read(InputFormat::Csv, b"\xef\xbburl\n", ListRules::default());
         assert!(error.unwrap_err().to_string().ends_with("\u{fffd}url"));
-        let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", Rules::default());
+        let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", ListRules::default());
         assert!(only.unwrap().is_empty());
     }
 
@@ -571,7 +585,7 @@ mod tests {
         let cells = ",x".repeat(MAX_CELLS);
         let list = format!("url\n\"http://a/\"{cells}\nhttp://b/\n");
         let found = read(&list);
-        let [Entry::Invalid(bad), Entry::Job(_)] = &found[..] else {
+        let [ListEntry::Invalid(bad), ListEntry::Job(_)] = &found[..] else {
             panic!("{} entries", found.len());
         };
         assert_eq!(bad.shown, "http://a/");
@@ -581,7 +595,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_row_asks_for_the_same_again() {
         let list = "url,file,body,method\nhttp://a/\u{a0},x\u{a0}, ,\u{20}\n";
-        let [Entry::Job(job)] = &read(list)[..] else {
+        let [ListEntry::Job(job)] = &read(list)[..] else {
             panic!("no job");
         };
         let kept = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
@@ -592,10 +606,14 @@ mod tests {
         let (_, reason, kept) = whole::bad(
             InputFormat::Csv,
             b"url,note\nhttp://a/\xff,x\n",
-            Rules::default(),
+            ListRules::default(),
         );
         insta::assert_snapshot!("url_not_utf_8", reason);
-        whole::bad(InputFormat::JsonLines, kept.as_bytes(), Rules::default());
+        whole::bad(
+            InputFormat::JsonLines,
+            kept.as_bytes(),
+            ListRules::default(),
+        );
     }
 
     proptest! {
@@ -609,11 +627,11 @@ mod tests {
             for (body, file) in &rows {
                 list.push_str(&format!("{},http://a/,{}{end}", written(body), written(file)));
             }
-            let found = whole::read(InputFormat::Csv, list.as_bytes(), Rules::default()).unwrap();
+            let found = whole::read(InputFormat::Csv, list.as_bytes(), ListRules::default()).unwrap();
             prop_assert_eq!(found.len(), rows.len());
             prop_assert_eq!(whole::count(InputFormat::Csv, list.as_bytes()).unwrap(), rows.len());
             for (entry, (body, _)) in found.iter().zip(&rows) {
-                if let Entry::Job(job) = entry {
+                if let ListEntry::Job(job) = entry {
                     let found = job.wish.as_ref().and_then(|wish| wish.body.clone());
                     let expected = Some(body).filter(|body| !body.trim().is_empty());
                     prop_assert_eq!(found.as_deref(), expected.map(|body| body.as_bytes()));
@@ -626,7 +644,7 @@ mod tests {
             let format = if tsv { InputFormat::Tsv } else { InputFormat::Csv };
             let mut list = b"url\tx,url\n".to_vec();
             list.extend(bytes);
-            let found = whole::read(format, &list, Rules::default()).unwrap();
+            let found = whole::read(format, &list, ListRules::default()).unwrap();
             prop_assert_eq!(whole::count(format, &list).unwrap(), found.len());
         }
     }

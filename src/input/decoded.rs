@@ -3,33 +3,33 @@
 
 use std::io::{self, Read};
 
-use super::compressed::{HEAD, Unpacked, read_head};
+use super::compressed::{Decompressor, MAGIC_BYTES, read_head};
 
 /// Bytes of UTF-16 that are decoded at a time.
-const PIECE: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
 /// It stands for what is no UTF-16: never part of UTF-8, so that the line it is on is none either.
-const NO_UTF_8: u8 = 0xff;
+const INVALID_UTF8_BYTE: u8 = 0xff;
 
 /// What comes out of a list, as UTF-8 and without its byte order mark.
-pub struct Decoded {
-    pub unpacked: Unpacked,
-    state: State,
+pub struct DecodedInput {
+    pub unpacked: Decompressor,
+    state: DecodeState,
     /// Whether NULs are part of the list: then they tell nothing of its coding.
     has_nuls: bool,
 }
 
-enum State {
+enum DecodeState {
     Unread,
     /// As it comes, after what was looked at.
-    Plain(Ready),
-    Utf16(Box<Utf16>),
+    Plain(PendingBytes),
+    Utf16(Box<Utf16Decoder>),
 }
 
-impl Decoded {
-    pub fn new(unpacked: Unpacked) -> Self {
+impl DecodedInput {
+    pub fn new(unpacked: Decompressor) -> Self {
         Self {
             unpacked,
-            state: State::Unread,
+            state: DecodeState::Unread,
             has_nuls: false,
         }
     }
@@ -42,12 +42,12 @@ impl Decoded {
     /// Bytes of the list that one byte of text is made of.
     pub fn width(&self) -> u64 {
         match self.state {
-            State::Utf16(_) => 2,
-            State::Unread | State::Plain(_) => 1,
+            DecodeState::Utf16(_) => 2,
+            DecodeState::Unread | DecodeState::Plain(_) => 1,
         }
     }
 
-    fn begin(&mut self) -> io::Result<State> {
+    fn begin(&mut self) -> io::Result<DecodeState> {
         let (head, length) = if self.has_nuls {
             read_head(&mut self.unpacked, is_open)?
         } else {
@@ -55,24 +55,28 @@ impl Decoded {
         };
         let head = head.get(..length).unwrap_or_default();
         Ok(match head {
-            [0xef, 0xbb, 0xbf, rest @ ..] => State::Plain(Ready::new(rest)),
-            [0xff, 0xfe, rest @ ..] => State::Utf16(Utf16::new(rest, u16::from_le_bytes)),
-            [0xfe, 0xff, rest @ ..] => State::Utf16(Utf16::new(rest, u16::from_be_bytes)),
+            [0xef, 0xbb, 0xbf, rest @ ..] => DecodeState::Plain(PendingBytes::new(rest)),
+            [0xff, 0xfe, rest @ ..] => {
+                DecodeState::Utf16(Utf16Decoder::new(rest, u16::from_le_bytes))
+            }
+            [0xfe, 0xff, rest @ ..] => {
+                DecodeState::Utf16(Utf16Decoder::new(rest, u16::from_be_bytes))
+            }
             [1..=255, 0, 1..=255, 0] if !self.has_nuls => return Err(unmarked("UTF-16LE")),
             [0, 1..=255, 0, 1..=255] if !self.has_nuls => return Err(unmarked("UTF-16BE")),
-            _ => State::Plain(Ready::new(head)),
+            _ => DecodeState::Plain(PendingBytes::new(head)),
         })
     }
 }
 
-impl Read for Decoded {
+impl Read for DecodedInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match &mut self.state {
-                State::Plain(head) if head.is_empty() => return self.unpacked.read(buffer),
-                State::Plain(head) => return head.read(buffer),
-                State::Utf16(utf16) => return utf16.read(&mut self.unpacked, buffer),
-                State::Unread => self.state = self.begin()?,
+                DecodeState::Plain(head) if head.is_empty() => return self.unpacked.read(buffer),
+                DecodeState::Plain(head) => return head.read(buffer),
+                DecodeState::Utf16(utf16) => return utf16.read(&mut self.unpacked, buffer),
+                DecodeState::Unread => self.state = self.begin()?,
             }
         }
     }
@@ -87,7 +91,7 @@ fn is_open(head: &[u8]) -> bool {
 /// The same where NULs mean UTF-16 without its mark.
 fn is_open_for_text(head: &[u8]) -> bool {
     let seems_utf16 = matches!(head, [1..=255, 0, ..] | [0, 1..=255, ..]);
-    is_open(head) || (seems_utf16 && head.len() < HEAD)
+    is_open(head) || (seems_utf16 && head.len() < MAGIC_BYTES)
 }
 
 fn unmarked(coding: &str) -> io::Error {
@@ -99,12 +103,12 @@ fn unmarked(coding: &str) -> io::Error {
 
 /// Bytes that wait to be taken.
 #[derive(Default)]
-struct Ready {
+struct PendingBytes {
     bytes: Vec<u8>,
     taken: usize,
 }
 
-impl Ready {
+impl PendingBytes {
     fn new(bytes: &[u8]) -> Self {
         Self {
             bytes: bytes.to_vec(),
@@ -125,30 +129,30 @@ impl Ready {
 }
 
 /// A decoder of UTF-16.
-struct Utf16 {
+struct Utf16Decoder {
     unit: fn([u8; 2]) -> u16,
     piece: Vec<u8>,
     /// Half a unit.
     odd: Option<u8>,
     /// The first half of a character.
     high: Option<u16>,
-    ready: Ready,
+    ready: PendingBytes,
 }
 
-impl Utf16 {
+impl Utf16Decoder {
     fn new(begin: &[u8], unit: fn([u8; 2]) -> u16) -> Box<Self> {
         let mut this = Self {
             unit,
-            piece: vec![0; PIECE],
+            piece: vec![0; CHUNK_BYTES],
             odd: None,
             high: None,
-            ready: Ready::default(),
+            ready: PendingBytes::default(),
         };
         this.decode(begin);
         Box::new(this)
     }
 
-    fn read(&mut self, source: &mut Unpacked, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, source: &mut Decompressor, buffer: &mut [u8]) -> io::Result<usize> {
         while self.ready.is_empty() {
             self.ready.bytes.clear();
             self.ready.taken = 0;
@@ -163,7 +167,7 @@ impl Utf16 {
                 if !is_cut {
                     return Ok(0);
                 }
-                self.ready.bytes.push(NO_UTF_8);
+                self.ready.bytes.push(INVALID_UTF8_BYTE);
             }
         }
         self.ready.read(buffer)
@@ -187,7 +191,7 @@ impl Utf16 {
                     let text = c.encode_utf8(bytes);
                     self.ready.bytes.extend_from_slice(text.as_bytes());
                 }
-                Err(_) => self.ready.bytes.push(NO_UTF_8),
+                Err(_) => self.ready.bytes.push(INVALID_UTF8_BYTE),
             }
         }
     }
@@ -200,9 +204,9 @@ mod tests {
     use proptest::prelude::*;
 
     /// Brings a few bytes with each read, as a slow pipe does.
-    struct Pieces(io::Cursor<Vec<u8>>, usize);
+    struct ShortReader(io::Cursor<Vec<u8>>, usize);
 
-    impl Read for Pieces {
+    impl Read for ShortReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let length = buffer.len().min(self.1);
             self.0.read(&mut buffer[..length])
@@ -210,9 +214,9 @@ mod tests {
     }
 
     fn decode(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
-        let pieces = Pieces(io::Cursor::new(bytes.to_vec()), piece);
+        let pieces = ShortReader(io::Cursor::new(bytes.to_vec()), piece);
         let mut text = Vec::new();
-        Decoded::new(Unpacked::Unread(Box::new(pieces))).read_to_end(&mut text)?;
+        DecodedInput::new(Decompressor::Unread(Box::new(pieces))).read_to_end(&mut text)?;
         Ok(text)
     }
 

@@ -8,10 +8,10 @@ use memchr::memmem::find_iter;
 use url::{Position, Url};
 
 use super::InputFormat;
-use super::compressed::{Stream, packed};
-use super::list::{Origin, Rules, Step, list};
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
-use crate::model::{Entry, InvalidLine, Job, RelPath};
+use super::compressed::{InputStream, packed};
+use super::list::{EntryOrigin, ListRules, ListStep, open_list};
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
+use crate::model::{InvalidLine, Job, ListEntry, RelPath};
 
 /// More steps of one list are not looked at: few bytes unpack to many blank lines.
 const STEPS: usize = 30_000;
@@ -26,69 +26,73 @@ const SECRETS: [&[u8]; 4] = [
 ];
 
 /// Brings so many bytes at a time.
-struct Pieces(io::Cursor<Vec<u8>>, usize);
+struct ChunkedReader(io::Cursor<Vec<u8>>, usize);
 
-impl Read for Pieces {
+impl Read for ChunkedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = buffer.len().min(self.1);
         self.0.read(&mut buffer[..length])
     }
 }
 
-struct Found {
-    entries: Vec<Entry>,
+struct FoundEntries {
+    entries: Vec<ListEntry>,
     /// `None`: it was too long to be looked at as a whole.
     error: Option<Option<String>>,
 }
 
-fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: Rules) -> Found {
-    let pieces = Pieces(io::Cursor::new(bytes.to_vec()), piece);
-    let mut list = list(format, Stream::new(Box::new(pieces)), rules);
+fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: ListRules) -> FoundEntries {
+    let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), piece);
+    let mut list = open_list(format, InputStream::new(Box::new(pieces)), rules);
     let input: Arc<str> = "-".into();
     let mut entries = Vec::new();
     for _ in 0..STEPS {
-        let origin = Origin {
+        let origin = EntryOrigin {
             input: &input,
             number: entries.len() as u64,
         };
         let error = match list.next(&origin) {
-            Ok(Step::Found(entry)) => {
+            Ok(ListStep::Found(entry)) => {
                 entries.push(entry);
                 continue;
             }
-            Ok(Step::Nothing) => continue,
-            Ok(Step::End) => None,
+            Ok(ListStep::Nothing) => continue,
+            Ok(ListStep::End) => None,
             Err(error) => Some(error.to_string()),
         };
         let error = Some(error);
-        return Found { entries, error };
+        return FoundEntries { entries, error };
     }
     let error = None;
-    Found { entries, error }
+    FoundEntries { entries, error }
 }
 
 /// How many there are when they are only counted.
 fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
-    let pieces = Pieces(io::Cursor::new(bytes.to_vec()), usize::MAX);
-    let mut list = list(format, Stream::new(Box::new(pieces)), Rules::default());
+    let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), usize::MAX);
+    let mut list = open_list(
+        format,
+        InputStream::new(Box::new(pieces)),
+        ListRules::default(),
+    );
     let mut count = 0;
     loop {
         match list.skip().ok()? {
-            Step::Found(()) => count += 1,
-            Step::Nothing => {}
-            Step::End => return Some(count),
+            ListStep::Found(()) => count += 1,
+            ListStep::Nothing => {}
+            ListStep::End => return Some(count),
         }
     }
 }
 
 /// What of an entry must be the same however it is read.
-fn told(entry: &Entry) -> String {
+fn told(entry: &ListEntry) -> String {
     match entry {
-        Entry::Job(job) => {
+        ListEntry::Job(job) => {
             let raw = job.raw.as_ref().map(|raw| raw.escape_ascii().to_string());
             format!("{:?} {raw:?} {}", job.place, asked(job))
         }
-        Entry::Invalid(bad) => {
+        ListEntry::Invalid(bad) => {
             let raw = bad.raw.escape_ascii();
             format!("{:?} {raw} {} {}", bad.place, bad.shown, bad.error)
         }
@@ -111,7 +115,7 @@ fn asked(job: &Job) -> String {
     )
 }
 
-fn same(found: &Found, other: &Found, how: &str) -> Result<(), String> {
+fn same(found: &FoundEntries, other: &FoundEntries, how: &str) -> Result<(), String> {
     let (Some(error), Some(other_error)) = (&found.error, &other.error) else {
         return Ok(());
     };
@@ -151,12 +155,12 @@ fn look_at_job(job: &Job) -> Result<(), String> {
         Url::parse(url.as_str()).as_ref() == Ok(url),
         "another URL when parsed again: {url}"
     );
-    if let Some(file) = job.named_file() {
+    if let Some(file) = job.file_override() {
         look_at_file(file)?;
     }
     let debug = format!("{:?} {:?}", job.credentials, job.wish);
     let is_named = job
-        .named_file()
+        .file_override()
         .is_some_and(|file| find_iter(file.as_str().as_bytes(), SECRET).next().is_some());
     hold!(
         is_named || find_iter(debug.as_bytes(), SECRET).next().is_none() || has_method(job),
@@ -227,8 +231,8 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
 }
 
 /// What `--failed FILE` would hold of all of them is the same list again.
-fn feed_back(found: &Found, rules: Rules) -> Result<(), String> {
-    let is_job = |entry: &Entry| matches!(entry, Entry::Job(_));
+fn feed_back(found: &FoundEntries, rules: ListRules) -> Result<(), String> {
+    let is_job = |entry: &ListEntry| matches!(entry, ListEntry::Job(_));
     // What could not be fetched at all may be the beginning of another kind of file.
     let Some(first) = found.entries.iter().position(is_job) else {
         return Ok(());
@@ -237,11 +241,11 @@ fn feed_back(found: &Found, rules: Rules) -> Result<(), String> {
     let mut lines = Vec::new();
     for entry in entries {
         match entry {
-            Entry::Job(job) => {
+            ListEntry::Job(job) => {
                 let raw = job.raw.as_deref();
                 lines.extend_from_slice(raw.map_or(job.url.as_str().as_bytes(), |raw| raw));
             }
-            Entry::Invalid(bad) => lines.extend_from_slice(&bad.raw),
+            ListEntry::Invalid(bad) => lines.extend_from_slice(&bad.raw),
         }
         lines.push(b'\n');
     }
@@ -261,20 +265,20 @@ fn feed_back(found: &Found, rules: Rules) -> Result<(), String> {
     );
     for (one, two) in entries.iter().zip(&again.entries) {
         let (one, two) = match (one, two) {
-            (Entry::Job(one), Entry::Job(two)) => (asked(one), asked(two)),
-            (Entry::Job(one), Entry::Invalid(bad)) => (asked(one), bad.error.to_string()),
-            (Entry::Invalid(_), Entry::Invalid(_)) => continue,
-            (Entry::Invalid(bad), Entry::Job(two)) => (bad.error.to_string(), asked(two)),
+            (ListEntry::Job(one), ListEntry::Job(two)) => (asked(one), asked(two)),
+            (ListEntry::Job(one), ListEntry::Invalid(bad)) => (asked(one), bad.error.to_string()),
+            (ListEntry::Invalid(_), ListEntry::Invalid(_)) => continue,
+            (ListEntry::Invalid(bad), ListEntry::Job(two)) => (bad.error.to_string(), asked(two)),
         };
         hold!(one == two, "fed back: {one}\nbecomes {two}");
     }
     Ok(())
 }
 
-fn try_list(input: &Input<'_>) -> Verdict {
+fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let format = InputFormat::of_file(Path::new(input.name));
     let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
-    let rules = Rules {
+    let rules = ListRules {
         saves_files: input.number & 1 == 1,
         as_json: format != InputFormat::Text || input.number & 2 == 2,
     };
@@ -283,7 +287,7 @@ fn try_list(input: &Input<'_>) -> Verdict {
     let in_pieces = read(format, input.bytes, piece, rules);
     // libzstd takes a frame that stands in another one's head for one of its own when the
     // pieces end between them: of what is damaged it need not find the same.
-    let failed = |found: &Found| matches!(found.error, Some(Some(_)));
+    let failed = |found: &FoundEntries| matches!(found.error, Some(Some(_)));
     let is_damaged = failed(&found) || failed(&in_pieces);
     if !(is_damaged && input.name.ends_with("zst")) {
         same(&found, &in_pieces, "in pieces")?;
@@ -300,12 +304,12 @@ fn try_list(input: &Input<'_>) -> Verdict {
     let mut jobs = 0;
     for (number, entry) in found.entries.iter().enumerate() {
         let place = match entry {
-            Entry::Job(job) => {
+            ListEntry::Job(job) => {
                 jobs += 1;
                 look_at_job(job)?;
                 &job.place
             }
-            Entry::Invalid(bad) => {
+            ListEntry::Invalid(bad) => {
                 look_at_bad(bad)?;
                 &bad.place
             }
@@ -410,7 +414,7 @@ const TOKENS: &[&[u8]] = &[
 
 /// A list of lines that are known, a byte choosing each: what is well formed must be fetched,
 /// whatever stands before it.
-struct Written {
+struct WrittenList {
     format: InputFormat,
     end: &'static str,
     text: String,
@@ -419,8 +423,8 @@ struct Written {
     expected: Vec<(u64, Option<String>)>,
 }
 
-impl Written {
-    fn of(input: &Input<'_>) -> Self {
+impl WrittenList {
+    fn of(input: &FuzzInput<'_>) -> Self {
         let of_number = |by: u64, count: u64| (input.number / by % count) as usize;
         let format = [InputFormat::Csv, InputFormat::Tsv, InputFormat::Text][of_number(1, 3)];
         let end = ["\n", "\r\n", "\r"][of_number(3, 3)];
@@ -488,15 +492,15 @@ impl Written {
     }
 }
 
-fn try_written(input: &Input<'_>) -> Verdict {
-    let written = Written::of(input);
+fn try_written(input: &FuzzInput<'_>) -> FuzzVerdict {
+    let written = WrittenList::of(input);
     let bytes = written.coded(input.number);
     for piece in [1, 7, 4096, usize::MAX] {
-        let found = read(written.format, &bytes, piece, Rules::default());
+        let found = read(written.format, &bytes, piece, ListRules::default());
         hold!(found.error == Some(None), "{:?}", found.error);
         let found = found.entries.iter().map(|entry| match entry {
-            Entry::Job(job) => (job.place.line, Some(job.url.to_string())),
-            Entry::Invalid(bad) => (bad.place.line, None),
+            ListEntry::Job(job) => (job.place.line, Some(job.url.to_string())),
+            ListEntry::Invalid(bad) => (bad.place.line, None),
         });
         let found: Vec<_> = found.collect();
         hold!(
@@ -521,7 +525,7 @@ fn try_written(input: &Input<'_>) -> Verdict {
 
 #[test]
 fn lists_whose_lines_are_known() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "lists",
         tokens: TOKENS,
         inputs: 600,
@@ -532,7 +536,7 @@ fn lists_whose_lines_are_known() {
 
 #[test]
 fn lists() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "lists",
         tokens: TOKENS,
         inputs: 3000,

@@ -7,62 +7,65 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compressed::Stream;
-use super::entry::{Draft, Said, invalid, job};
-use super::lines::{Line, LineEnd, Lines};
-use super::list::{List, Origin, Rules, Step};
-use super::url::{shown, shown_cut, shown_url};
-use crate::model::{Entry, Place};
+use super::compressed::InputStream;
+use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
+use super::lines::{InputLine, LineEnd, LineReader};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::url::{display_line, shown_cut, shown_url};
+use crate::model::{InputPosition, ListEntry};
 
 /// Longest line, in bytes. A line may hold a body, and is held in memory with it.
-const MAX_LINE: usize = 16 << 20;
+const MAX_LINE_BYTES: usize = 16 << 20;
 /// As much of a longer line as is kept for `--failed`, in bytes.
-const KEPT: usize = 64 * 1024;
+const RETAINED_BYTES: usize = 64 * 1024;
 
-const ARRAY: &str =
+const ARRAY_HINT: &str =
     "it is one JSON array, not an object a line; this makes lines of it: jq -c '.[]' FILE";
-const SPREAD: &str =
+const PRETTY_PRINT_HINT: &str =
     "its JSON goes over several lines, not an object a line; this makes lines of it: jq -c . FILE";
 
 /// A list of JSON lines.
-pub struct JsonLines {
-    lines: Lines,
-    rules: Rules,
+pub struct JsonlList {
+    lines: LineReader,
+    rules: ListRules,
     begun: bool,
 }
 
-impl JsonLines {
-    pub fn new(stream: Stream, rules: Rules) -> Self {
+impl JsonlList {
+    pub fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
-            lines: Lines::new(stream, LineEnd::Line, MAX_LINE),
+            lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
             rules,
             begun: false,
         }
     }
 
-    fn step<T>(&mut self, take: impl FnOnce(Line<'_>, Rules) -> T) -> io::Result<Step<T>> {
+    fn step<T>(
+        &mut self,
+        take: impl FnOnce(InputLine<'_>, ListRules) -> T,
+    ) -> io::Result<ListStep<T>> {
         let Some(line) = self.lines.next()? else {
-            return Ok(Step::End);
+            return Ok(ListStep::End);
         };
         if line.is_comment() {
-            return Ok(Step::Nothing);
+            return Ok(ListStep::Nothing);
         }
         if !std::mem::replace(&mut self.begun, true) {
             check_first(line.bytes().trim_ascii())?;
         }
-        Ok(Step::Found(take(line, self.rules)))
+        Ok(ListStep::Found(take(line, self.rules)))
     }
 }
 
-impl List for JsonLines {
-    fn next(&mut self, origin: &Origin<'_>) -> io::Result<Step<Entry>> {
+impl InputList for JsonlList {
+    fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
         self.step(|line, rules| {
             let place = origin.line(line.number);
             parse(line, place, rules)
         })
     }
 
-    fn skip(&mut self) -> io::Result<Step<()>> {
+    fn skip(&mut self) -> io::Result<ListStep<()>> {
         self.step(|_, _| ())
     }
 
@@ -78,8 +81,8 @@ impl List for JsonLines {
 /// JSON that is no JSON lines is told once, not line by line.
 fn check_first(line: &[u8]) -> io::Result<()> {
     let problem = match line {
-        [b'[', ..] => ARRAY,
-        b"{" => SPREAD,
+        [b'[', ..] => ARRAY_HINT,
+        b"{" => PRETTY_PRINT_HINT,
         _ => return Ok(()),
     };
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
@@ -87,7 +90,7 @@ fn check_first(line: &[u8]) -> io::Result<()> {
 
 /// What a line may say. Other fields are passed over.
 #[derive(Deserialize)]
-struct Object {
+struct JsonlObject {
     url: Option<Value>,
     file: Option<Value>,
     sha256: Option<Value>,
@@ -102,27 +105,29 @@ struct Object {
     request: Option<Value>,
 }
 
-fn parse(line: Line<'_>, place: Place, rules: Rules) -> Entry {
+fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEntry {
     if line.too_long {
-        let kept = line.bytes().get(..KEPT).unwrap_or(line.bytes());
-        let reason = format!("longer than {} MiB", MAX_LINE >> 20);
+        let kept = line.bytes().get(..RETAINED_BYTES).unwrap_or(line.bytes());
+        let reason = format!("longer than {} MiB", MAX_LINE_BYTES >> 20);
         return invalid(place, shown_cut(kept), kept.into(), reason);
     }
     let mut object = match object(line.bytes()) {
         Ok(object) => object,
-        Err(reason) => return invalid(place, shown(line.bytes()), line.into_bytes(), reason),
+        Err(reason) => {
+            return invalid(place, display_line(line.bytes()), line.into_bytes(), reason);
+        }
     };
     match said(&mut object, rules) {
         Ok(said) => job(place, said, Some(line.into_bytes())),
         Err(reason) => {
             let url = object.url.as_ref().and_then(Value::as_str);
-            let shown = url.map_or_else(|| shown(line.bytes()), shown_url);
+            let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
             invalid(place, shown, line.into_bytes(), reason)
         }
     }
 }
 
-fn object(line: &[u8]) -> Result<Object, String> {
+fn object(line: &[u8]) -> Result<JsonlObject, String> {
     let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
     if !text.trim_start().starts_with('{') {
         return Err("not a JSON object".to_owned());
@@ -136,8 +141,8 @@ fn object(line: &[u8]) -> Result<Object, String> {
     })
 }
 
-fn said(object: &mut Object, rules: Rules) -> Result<Said, String> {
-    let mut draft = Draft::default();
+fn said(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine, String> {
+    let mut draft = LineBuilder::default();
     if let Some(url) = &object.url {
         draft.url(text("url", url)?)?;
     }
@@ -151,10 +156,10 @@ fn said(object: &mut Object, rules: Rules) -> Result<Said, String> {
         draft.size(size.as_u64())?;
     }
     request(object, &mut draft)?;
-    draft.finish(rules)
+    draft.build(rules)
 }
 
-fn request(object: &mut Object, draft: &mut Draft) -> Result<(), String> {
+fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), String> {
     if let Some(method) = &object.method {
         draft.method(text("method", method)?)?;
     }
@@ -185,7 +190,7 @@ fn request(object: &mut Object, draft: &mut Draft) -> Result<(), String> {
     Ok(())
 }
 
-fn set_headers(headers: &Value, draft: &mut Draft) -> Result<(), String> {
+fn set_headers(headers: &Value, draft: &mut LineBuilder) -> Result<(), String> {
     let Value::Object(headers) = headers else {
         return Err("its headers are no object".to_owned());
     };
@@ -214,11 +219,11 @@ mod tests {
     use super::*;
     use crate::input::InputFormat::JsonLines as FORMAT;
     use crate::input::list::whole;
-    use crate::model::Wish;
+    use crate::model::LineOptions;
     use http::{HeaderMap, Method};
     use proptest::prelude::*;
 
-    fn wish(line: &str) -> Wish {
+    fn wish(line: &str) -> LineOptions {
         whole::job(FORMAT, line)
             .wish
             .map(|wish| *wish)
@@ -226,7 +231,7 @@ mod tests {
     }
 
     fn reason(line: &str) -> String {
-        whole::bad(FORMAT, line.as_bytes(), Rules::default()).1
+        whole::bad(FORMAT, line.as_bytes(), ListRules::default()).1
     }
 
     #[test]
@@ -273,8 +278,8 @@ mod tests {
     fn blank_lines_and_comments_are_no_input() {
         let list =
             b"\xef\xbb\xbf# of today\r\n\n{\"url\":\"http://a/\"}\r\n  \n#{\"url\":\"http://b/\"}";
-        let found = whole::read(FORMAT, list, Rules::default()).unwrap();
-        assert!(matches!(&found[..], [Entry::Job(job)] if job.place.line == 3));
+        let found = whole::read(FORMAT, list, ListRules::default()).unwrap();
+        assert!(matches!(&found[..], [ListEntry::Job(job)] if job.place.line == 3));
     }
 
     #[test]
@@ -325,7 +330,7 @@ mod tests {
             (r#"{"body":"s3cret"}"#, "{…"),
             ("nonsense", "nonsense"),
         ] {
-            let found = whole::bad(FORMAT, line.as_bytes(), Rules::default());
+            let found = whole::bad(FORMAT, line.as_bytes(), ListRules::default());
             assert_eq!((found.0.as_str(), found.2.as_str()), (shown, line));
         }
     }
@@ -338,7 +343,7 @@ mod tests {
             "\n  [\n",
             "{\n  \"url\": \"http://a/\"\n}\n",
         ] {
-            let error = whole::read(FORMAT, list.as_bytes(), Rules::default()).unwrap_err();
+            let error = whole::read(FORMAT, list.as_bytes(), ListRules::default()).unwrap_err();
             page.push(format!("{list:?}\n{error}"));
         }
         insta::assert_snapshot!("no_json_lines", page.join("\n\n"));
@@ -348,19 +353,19 @@ mod tests {
     fn of_our_own_records_the_url_is_taken_and_never_the_body() {
         let record = r#"{"line":1,"input":"-","url":"http://a/","ok":true,"outcome":"fetched","status":200,"attempts":1,"redirects":0,"bytes":5,"file":"a/x","body":"hello","at":""}"#;
         let found = wish(record);
-        assert!(!found.changes_request() && found.size.is_none());
+        assert!(!found.overrides_request() && found.size.is_none());
         assert_eq!(found.file.unwrap().as_str(), "a/x");
         let failed = r#"{"line":1,"input":"-","url":"http://a/","ok":false,"outcome":"failed","error":{"kind":"dns","message":"","transient":true}}"#;
-        assert_eq!(wish(failed), Wish::default());
+        assert_eq!(wish(failed), LineOptions::default());
         let posted = r#"{"url":"http://a/","outcome":"failed","request":"0011223344556677"}"#;
         insta::assert_snapshot!("record_of_another_request", reason(posted));
     }
 
     #[test]
     fn a_request_of_its_own_needs_a_file_where_files_are_saved() {
-        let rules = Rules {
+        let rules = ListRules {
             saves_files: true,
-            ..Rules::default()
+            ..ListRules::default()
         };
         for line in [
             r#"{"url":"http://a/","method":"POST"}"#,
@@ -370,24 +375,24 @@ mod tests {
             assert!(reason.ends_with(
                 "a line with a method, headers or a body of its own must name its file"
             ));
-            assert!(wish(line).changes_request(), "fine elsewhere");
+            assert!(wish(line).overrides_request(), "fine elsewhere");
         }
         let named = r#"{"url":"http://a/","body":"x","file":"y"}"#;
         let found = whole::read(FORMAT, named.as_bytes(), rules).unwrap();
-        assert!(matches!(&found[..], [Entry::Job(_)]));
+        assert!(matches!(&found[..], [ListEntry::Job(_)]));
     }
 
     #[test]
     fn an_endless_line_is_one_failed_line_and_the_rest_goes_on() {
         let mut list = br#"{"url":"http://a/","body":""#.to_vec();
-        list.resize(2 * MAX_LINE, b'x');
+        list.resize(2 * MAX_LINE_BYTES, b'x');
         list.extend_from_slice(b"\n{\"url\":\"http://a/\"}\n");
-        let found = whole::read(FORMAT, &list, Rules::default()).unwrap();
+        let found = whole::read(FORMAT, &list, ListRules::default()).unwrap();
         assert_eq!(found.len(), 2);
         assert!(
-            matches!(&found[0], Entry::Invalid(bad) if bad.shown.len() < 50 && bad.raw.len() == KEPT)
+            matches!(&found[0], ListEntry::Invalid(bad) if bad.shown.len() < 50 && bad.raw.len() == RETAINED_BYTES)
         );
-        assert!(matches!(&found[1], Entry::Job(_)));
+        assert!(matches!(&found[1], ListEntry::Job(_)));
     }
 
     #[test]
@@ -436,13 +441,13 @@ mod tests {
             let expected = lines
                 .filter(|line| !matches!(line.trim_ascii().first(), None | Some(b'#')))
                 .count();
-            prop_assert_eq!(whole::read(FORMAT, &list, Rules::default()).unwrap().len(), expected);
+            prop_assert_eq!(whole::read(FORMAT, &list, ListRules::default()).unwrap().len(), expected);
             prop_assert_eq!(whole::count(FORMAT, &list).unwrap(), expected);
         }
 
         #[test]
         fn any_bytes_do_not_panic(list in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = whole::read(FORMAT, &list, Rules::default());
+            let _ = whole::read(FORMAT, &list, ListRules::default());
         }
     }
 }

@@ -4,10 +4,10 @@ use std::io::{self, BufRead};
 
 use memchr::{memchr, memchr2};
 
-use super::compressed::Stream;
+use super::compressed::InputStream;
 
 /// Room for a line that is kept when the next one is shorter, in bytes.
-const KEPT: usize = 1 << 20;
+const RETAINED_BYTES: usize = 1 << 20;
 
 /// What ends a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl LineEnd {
 }
 
 /// One line of a list, without its line end.
-pub struct Line<'a> {
+pub struct InputLine<'a> {
     buffer: &'a mut Vec<u8>,
     /// From 1.
     pub number: u64,
@@ -37,7 +37,7 @@ pub struct Line<'a> {
     end: LineEnd,
 }
 
-impl Line<'_> {
+impl InputLine<'_> {
     /// Its bytes; of a line that is too long, as many as it takes for it to be too long once more.
     pub fn bytes(&self) -> &[u8] {
         self.buffer
@@ -45,7 +45,7 @@ impl Line<'_> {
 
     /// Its bytes, to be kept: a long line is not copied, so that it is in memory once.
     pub fn into_bytes(self) -> Box<[u8]> {
-        if self.buffer.len() > KEPT {
+        if self.buffer.len() > RETAINED_BYTES {
             std::mem::take(self.buffer).into()
         } else {
             self.buffer.as_slice().into()
@@ -68,8 +68,8 @@ impl Line<'_> {
 }
 
 /// The lines of an input, read into one buffer that is used again and again.
-pub struct Lines {
-    stream: Stream,
+pub struct LineReader {
+    stream: InputStream,
     end: LineEnd,
     /// Longest line, in bytes.
     limit: usize,
@@ -79,8 +79,8 @@ pub struct Lines {
     after_cr: bool,
 }
 
-impl Lines {
-    pub fn new(stream: Stream, end: LineEnd, limit: usize) -> Self {
+impl LineReader {
+    pub fn new(stream: InputStream, end: LineEnd, limit: usize) -> Self {
         Self {
             stream,
             end,
@@ -92,9 +92,9 @@ impl Lines {
     }
 
     /// The next line, or `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
         self.buffer.clear();
-        self.buffer.shrink_to(KEPT);
+        self.buffer.shrink_to(RETAINED_BYTES);
         self.finish_crlf()?;
         let mut is_begun = false;
         loop {
@@ -122,7 +122,7 @@ impl Lines {
         }
         self.number += 1;
         let too_long = self.buffer.len() > self.limit;
-        Ok(Some(Line {
+        Ok(Some(InputLine {
             buffer: &mut self.buffer,
             number: self.number,
             too_long,
@@ -171,9 +171,9 @@ mod tests {
     use std::io::Read;
 
     /// Brings a few bytes with each read, as a slow pipe does.
-    struct Pieces(io::Cursor<Vec<u8>>, usize);
+    struct TricklingReader(io::Cursor<Vec<u8>>, usize);
 
-    impl Read for Pieces {
+    impl Read for TricklingReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let length = buffer.len().min(self.1);
             self.0.read(&mut buffer[..length])
@@ -181,8 +181,8 @@ mod tests {
     }
 
     fn read(text: &str, end: LineEnd, piece: usize) -> Vec<(u64, String)> {
-        let pieces = Pieces(io::Cursor::new(text.into()), piece);
-        let mut lines = Lines::new(Stream::new(Box::new(pieces)), end, 100);
+        let pieces = TricklingReader(io::Cursor::new(text.into()), piece);
+        let mut lines = LineReader::new(InputStream::new(Box::new(pieces)), end, 100);
         let mut found = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             let text = std::str::from_utf8(line.bytes()).unwrap();
@@ -205,9 +205,9 @@ mod tests {
     }
 
     /// Brings its pieces with a read each, and fails the test when more is asked for.
-    struct Waiting(Vec<&'static [u8]>);
+    struct ExactReader(Vec<&'static [u8]>);
 
-    impl Read for Waiting {
+    impl Read for ExactReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             assert!(!self.0.is_empty(), "it waits for more");
             let read = self.0[0].read(buffer)?;
@@ -218,8 +218,8 @@ mod tests {
 
     #[test]
     fn the_second_half_of_a_line_end_is_not_waited_for_and_is_no_line() {
-        let pieces = Waiting(vec![b"aaaa\r", b"\n", b"bbbb\r", b"\ncccc\n"]);
-        let mut lines = Lines::new(Stream::new(Box::new(pieces)), LineEnd::Line, 100);
+        let pieces = ExactReader(vec![b"aaaa\r", b"\n", b"bbbb\r", b"\ncccc\n"]);
+        let mut lines = LineReader::new(InputStream::new(Box::new(pieces)), LineEnd::Line, 100);
         let mut next = || {
             let number = lines.next().unwrap().unwrap().number;
             (number, lines.has_line_ready())

@@ -3,16 +3,16 @@
 //! A thread of its own reads: a blocked pipe then costs the runtime nothing, and can't
 //! keep it from ending. It reads only as fast as the batches are taken.
 
+pub mod bench_api;
 mod compressed;
 mod csv;
 mod decoded;
-mod entry;
 #[cfg(test)]
 mod fuzz;
 mod jsonl;
+mod line_builder;
 mod lines;
 mod list;
-pub mod pieces;
 mod reader;
 mod row;
 mod rows;
@@ -26,15 +26,15 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use self::list::Rules;
-use self::reader::Reader;
-use self::source::Input;
-use crate::model::{Entry, Live};
+use self::list::ListRules;
+use self::reader::InputReader;
+use self::source::OpenInput;
+use crate::model::{ListEntry, LiveStats};
 
 /// Batches that may wait to be taken.
 const BATCHES: usize = 4;
 /// File name extensions of lists: a name that ends so is no host name.
-const LISTS: [&str; 12] = [
+const LIST_EXTENSIONS: [&str; 12] = [
     "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "ndjson", "urls", "log", "gz", "zst",
 ];
 
@@ -131,22 +131,25 @@ impl InputError {
     pub fn likely_url(&self) -> Option<String> {
         let missing = self.cause.kind() == io::ErrorKind::NotFound;
         let extension = Path::new(&self.name).extension();
-        let is_list = extension.is_some_and(|end| LISTS.iter().any(|list| end == *list));
+        let is_list = extension.is_some_and(|end| LIST_EXTENSIONS.iter().any(|list| end == *list));
         url::with_scheme(&self.name).filter(|_| missing && !is_list)
     }
 }
 
 /// What the reading thread sends.
-pub type Batch = Result<Vec<Entry>, InputError>;
+pub type Batch = Result<Vec<ListEntry>, InputError>;
 
 /// Opens every input and starts to read.
 ///
 /// # Errors
 /// When an input can't be opened: before anything is fetched, not in the middle.
-pub fn open(options: InputOptions, live: Arc<Live>) -> Result<mpsc::Receiver<Batch>, InputError> {
+pub fn open(
+    options: InputOptions,
+    live: Arc<LiveStats>,
+) -> Result<mpsc::Receiver<Batch>, InputError> {
     let formats = options.sources.iter();
     let mut formats = formats.filter_map(|source| options.format.of(source));
-    let rules = Rules {
+    let rules = ListRules {
         saves_files: options.saves_files,
         as_json: formats.any(|format| !matches!(format, InputFormat::Text | InputFormat::Nul)),
     };
@@ -156,13 +159,13 @@ pub fn open(options: InputOptions, live: Arc<Live>) -> Result<mpsc::Receiver<Bat
         let format = options.format.of(&source);
         arguments += u64::from(format.is_none());
         let format = format.unwrap_or_default();
-        inputs.push(Input::open(source, arguments, format, rules)?);
+        inputs.push(OpenInput::open(source, arguments, format, rules)?);
     }
     if let Some(total) = inputs.iter().map(|input| input.length).sum() {
-        live.list_is_long(total);
+        live.set_list_length(total);
     }
     let (sender, receiver) = mpsc::channel(BATCHES);
-    let reader = Reader::new(sender, live, rules);
+    let reader = InputReader::new(sender, live, rules);
     std::thread::Builder::new()
         .name("list".into())
         .spawn(move || reader.run(inputs))
@@ -181,7 +184,7 @@ fn shown(name: &str) -> String {
     } else {
         name.into()
     };
-    crate::model::harmless(&name).into_owned()
+    crate::model::escape_control(&name).into_owned()
 }
 
 #[cfg(test)]
@@ -195,7 +198,7 @@ mod tests {
         }
     }
 
-    async fn entries(sources: Vec<Source>) -> Vec<Entry> {
+    async fn entries(sources: Vec<Source>) -> Vec<ListEntry> {
         let mut batches = open(only(sources), Arc::default()).unwrap();
         let mut all = Vec::new();
         while let Some(batch) = batches.recv().await {
@@ -218,8 +221,8 @@ mod tests {
         let places: Vec<_> = found
             .iter()
             .map(|entry| match entry {
-                Entry::Job(job) => (job.place.number, job.place.line),
-                Entry::Invalid(invalid) => (invalid.place.number, invalid.place.line),
+                ListEntry::Job(job) => (job.place.number, job.place.line),
+                ListEntry::Invalid(invalid) => (invalid.place.number, invalid.place.line),
             })
             .collect();
         assert_eq!(places, [(0, 1), (1, 2), (2, 4), (3, 5), (4, 2)]);
@@ -284,7 +287,7 @@ mod tests {
         for (name, bytes) in lists() {
             let list = dir.path().join(&name);
             std::fs::write(&list, bytes).unwrap();
-            let live = Arc::new(Live::default());
+            let live = Arc::new(LiveStats::default());
             let options = only(vec![Source::File(list)]);
             let mut batches = open(options, Arc::clone(&live)).unwrap();
             batches.recv().await.unwrap().unwrap();
@@ -302,7 +305,7 @@ mod tests {
         for (name, bytes) in lists() {
             let list = dir.path().join(&name);
             std::fs::write(&list, &bytes).unwrap();
-            let live = Arc::new(Live::default());
+            let live = Arc::new(LiveStats::default());
             let mut batches = open(only(vec![Source::File(list)]), Arc::clone(&live)).unwrap();
             batches.recv().await.unwrap().unwrap();
             if !name.ends_with("gz") && !name.ends_with("zst") {

@@ -5,50 +5,50 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::list::{List, Origin, Rules, Step};
-use super::source::{Content, Input};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::source::{InputContent, OpenInput};
 use super::{Batch, InputError, text};
-use crate::model::{Entry, LineBudget, Live};
+use crate::model::{LineBudget, ListEntry, LiveStats};
 
 /// Entries in one batch at most. A batch is sent early when the input has no whole line
 /// ready, so that a slow pipe is not held up.
-const BATCH: usize = 256;
+const BATCH_ENTRIES: usize = 256;
 /// And bytes of their lines, beyond which no more are added.
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of a line from which on it takes its share of the budget. What lighter ones take is
 /// bounded by how many of them are read ahead.
-const HEAVY: usize = 64 * 1024;
+const HEAVY_BYTES: usize = 64 * 1024;
 /// Bytes that all heavy lines may take together, wherever they are: as much as is read ahead.
-const MOST_HEAVY: usize = 32 << 20;
+const MAX_HEAVY_BYTES: usize = 32 << 20;
 
 /// Why reading an input stopped.
-enum Stop {
+enum ReadStop {
     /// Nobody takes batches any more: the run is ending.
     Unwanted,
     Broken(io::Error),
 }
 
 /// The reading thread.
-pub struct Reader {
+pub struct InputReader {
     sender: mpsc::Sender<Batch>,
-    live: Arc<Live>,
-    rules: Rules,
+    live: Arc<LiveStats>,
+    rules: ListRules,
     heavy: Arc<LineBudget>,
     next_number: u64,
-    batch: Vec<Entry>,
+    batch: Vec<ListEntry>,
     /// Bytes of its lines.
     weight: usize,
     /// Set when an input was given up before its end.
     unread: bool,
 }
 
-impl Reader {
-    pub fn new(sender: mpsc::Sender<Batch>, live: Arc<Live>, rules: Rules) -> Self {
+impl InputReader {
+    pub fn new(sender: mpsc::Sender<Batch>, live: Arc<LiveStats>, rules: ListRules) -> Self {
         Self {
             sender,
             live,
             rules,
-            heavy: LineBudget::new(MOST_HEAVY),
+            heavy: LineBudget::new(MAX_HEAVY_BYTES),
             next_number: 0,
             batch: Vec::new(),
             weight: 0,
@@ -56,20 +56,20 @@ impl Reader {
         }
     }
 
-    pub fn run(mut self, inputs: Vec<Input>) {
+    pub fn run(mut self, inputs: Vec<OpenInput>) {
         let mut wanted = true;
         for mut input in inputs {
             if wanted {
                 match self.read(&mut input) {
                     Ok(()) => continue,
-                    Err(Stop::Unwanted) => {
+                    Err(ReadStop::Unwanted) => {
                         wanted = false;
-                        if matches!(input.content, Content::Url(..)) {
+                        if matches!(input.content, InputContent::Url(..)) {
                             // It was the whole input, and it is counted.
                             continue;
                         }
                     }
-                    Err(Stop::Broken(cause)) => {
+                    Err(ReadStop::Broken(cause)) => {
                         let error = InputError::new(&input.name, cause);
                         // If nobody listens, the run is over and knows it.
                         let _ = self.send();
@@ -78,42 +78,42 @@ impl Reader {
                     }
                 }
             }
-            self.count_rest(&mut input);
+            self.count_remaining(&mut input);
         }
         // What was read is counted, whether anybody still takes it or not.
         let _ = self.send();
         if !self.unread {
-            self.live.list_ended();
+            self.live.mark_list_ended();
         }
     }
 
-    fn read(&mut self, input: &mut Input) -> Result<(), Stop> {
+    fn read(&mut self, input: &mut OpenInput) -> Result<(), ReadStop> {
         match &mut input.content {
-            Content::Url(url, number) => {
-                self.live.list_bytes_read(url.len() as u64);
+            InputContent::Url(url, number) => {
+                self.live.add_list_bytes(url.len() as u64);
                 let origin = self.origin(&input.name);
                 let entry = text::parse_argument(url, origin.line(*number), self.rules);
-                self.take(entry)?;
+                self.push(entry)?;
                 // What comes next sends it along: a full batch, a list, or the end.
                 if self.is_full() { self.send() } else { Ok(()) }
             }
-            Content::List(list) => self.read_list(&input.name, &mut **list),
+            InputContent::List(list) => self.read_list(&input.name, &mut **list),
         }
     }
 
-    fn read_list(&mut self, name: &Arc<str>, list: &mut dyn List) -> Result<(), Stop> {
+    fn read_list(&mut self, name: &Arc<str>, list: &mut dyn InputList) -> Result<(), ReadStop> {
         // Reading may wait for long; the arguments before it need not.
         self.send()?;
         let mut told = 0;
         loop {
-            let step = list.next(&self.origin(name)).map_err(Stop::Broken)?;
-            let ended = matches!(step, Step::End);
-            if let Step::Found(entry) = step {
-                self.take(entry)?;
+            let step = list.next(&self.origin(name)).map_err(ReadStop::Broken)?;
+            let ended = matches!(step, ListStep::End);
+            if let ListStep::Found(entry) = step {
+                self.push(entry)?;
             }
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
-                self.live.list_bytes_read(position.saturating_sub(told));
+                self.live.add_list_bytes(position.saturating_sub(told));
                 told = position;
                 self.send()?;
             }
@@ -123,27 +123,27 @@ impl Reader {
         }
     }
 
-    fn origin<'a>(&self, input: &'a Arc<str>) -> Origin<'a> {
-        Origin {
+    fn origin<'a>(&self, input: &'a Arc<str>) -> EntryOrigin<'a> {
+        EntryOrigin {
             input,
             number: self.next_number,
         }
     }
 
-    fn take(&mut self, mut entry: Entry) -> Result<(), Stop> {
+    fn push(&mut self, mut entry: ListEntry) -> Result<(), ReadStop> {
         // Where any line may name a file, every file is asked for by its line: it is told by
         // the wish, which lines that can't name one have not.
-        if let Entry::Job(job) = &mut entry
+        if let ListEntry::Job(job) = &mut entry
             && self.rules.saves_files
             && self.rules.as_json
         {
             job.wish.get_or_insert_default();
         }
         let weight = match &entry {
-            Entry::Job(job) => job.weight(),
-            Entry::Invalid(line) => line.raw.len(),
+            ListEntry::Job(job) => job.weight(),
+            ListEntry::Invalid(line) => line.raw.len(),
         };
-        if weight >= HEAVY {
+        if weight >= HEAVY_BYTES {
             self.hold(&mut entry, weight)?;
         }
         self.next_number += 1;
@@ -154,10 +154,10 @@ impl Reader {
 
     /// Waits until a heavy line has its place beside others. Those before it are sent: they may be
     /// the ones that are waited for.
-    fn hold(&mut self, entry: &mut Entry, weight: usize) -> Result<(), Stop> {
+    fn hold(&mut self, entry: &mut ListEntry, weight: usize) -> Result<(), ReadStop> {
         let line = match entry {
-            Entry::Job(job) => job.raw.as_mut(),
-            Entry::Invalid(line) => Some(&mut line.raw),
+            ListEntry::Job(job) => job.raw.as_mut(),
+            ListEntry::Invalid(line) => Some(&mut line.raw),
         };
         let Some(line) = line else {
             return Ok(());
@@ -174,28 +174,28 @@ impl Reader {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.len() >= BATCH || self.weight >= BATCH_BYTES
+        self.batch.len() >= BATCH_ENTRIES || self.weight >= BATCH_BYTES
     }
 
-    fn send(&mut self) -> Result<(), Stop> {
+    fn send(&mut self) -> Result<(), ReadStop> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.live.list_read(self.batch.len() as u64);
+        self.live.add_listed(self.batch.len() as u64);
         let batch = std::mem::take(&mut self.batch);
         self.weight = 0;
         self.sender
             .blocking_send(Ok(batch))
-            .map_err(|_| Stop::Unwanted)
+            .map_err(|_| ReadStop::Unwanted)
     }
 
     /// After an early end: how many lines a regular file still holds, so that what is
     /// left can be told exactly. A pipe is not waited for.
-    fn count_rest(&mut self, input: &mut Input) {
+    fn count_remaining(&mut self, input: &mut OpenInput) {
         let list = match &mut input.content {
-            Content::Url(..) => return self.live.list_read(1),
-            Content::List(list) if input.length.is_some() => list,
-            Content::List(_) => {
+            InputContent::Url(..) => return self.live.add_listed(1),
+            InputContent::List(list) if input.length.is_some() => list,
+            InputContent::List(_) => {
                 self.unread = true;
                 return;
             }
@@ -203,15 +203,15 @@ impl Reader {
         let mut count = 0;
         loop {
             match list.skip() {
-                Ok(Step::Found(())) => count += 1,
-                Ok(Step::Nothing) => {}
-                Ok(Step::End) => break,
+                Ok(ListStep::Found(())) => count += 1,
+                Ok(ListStep::Nothing) => {}
+                Ok(ListStep::End) => break,
                 Err(_) => {
                     self.unread = true;
                     break;
                 }
             }
         }
-        self.live.list_read(count);
+        self.live.add_listed(count);
     }
 }

@@ -9,13 +9,13 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memchr3};
 
 /// Longest row, in bytes. A row may hold a body, and is held in memory with it.
-pub const MAX_ROW: usize = 16 << 20;
+pub const MAX_ROW_BYTES: usize = 16 << 20;
 /// Most cells of a row.
 pub const MAX_CELLS: usize = 4096;
 
 /// What stands between the cells of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delimiter {
+pub enum CellDelimiter {
     /// A comma: what holds one, or a line end, or a quote, stands in quotes.
     Comma,
     /// A tab. It always ends a cell, and a line end a row; a pair of quotes around a whole cell
@@ -23,7 +23,7 @@ pub enum Delimiter {
     Tab,
 }
 
-impl Delimiter {
+impl CellDelimiter {
     pub const fn byte(self) -> u8 {
         match self {
             Self::Comma => b',',
@@ -34,7 +34,7 @@ impl Delimiter {
 
 /// What is wrong with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub enum RowFlaw {
     NotClosed,
     TextBehind,
     TooLong,
@@ -42,7 +42,7 @@ pub enum Flaw {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum RowState {
     /// A cell begins.
     Start,
     /// In a cell without quotes.
@@ -52,22 +52,22 @@ enum State {
     Closed,
 }
 
-enum Step {
+enum RowStep {
     On,
     /// What comes next is not there yet.
     More,
     Ended,
-    Broken(Flaw),
+    Broken(RowFlaw),
 }
 
 #[derive(Debug)]
-struct Cell {
+struct RowCell {
     text: Range<usize>,
     /// Whether quotes are written twice in it.
     is_doubled: bool,
 }
 
-impl Cell {
+impl RowCell {
     fn text<'a>(&self, row: &'a [u8]) -> Cow<'a, [u8]> {
         let text = row.get(self.text.clone()).unwrap_or_default();
         if !self.is_doubled {
@@ -85,20 +85,20 @@ impl Cell {
 /// A row as far as it was looked at. More of its bytes may come later: nothing is looked at twice.
 #[derive(Debug)]
 pub struct RowScan {
-    delimiter: Delimiter,
-    state: State,
+    delimiter: CellDelimiter,
+    state: RowState,
     /// How far it was looked at.
     at: usize,
     start: usize,
     is_doubled: bool,
-    cells: Vec<Cell>,
+    cells: Vec<RowCell>,
 }
 
 impl RowScan {
-    pub fn new(delimiter: Delimiter) -> Self {
+    pub fn new(delimiter: CellDelimiter) -> Self {
         Self {
             delimiter,
-            state: State::Start,
+            state: RowState::Start,
             at: 0,
             start: 0,
             is_doubled: false,
@@ -108,7 +108,7 @@ impl RowScan {
 
     /// Begins another row.
     pub fn clear(&mut self) {
-        self.state = State::Start;
+        self.state = RowState::Start;
         self.at = 0;
         self.cells.clear();
     }
@@ -118,7 +118,7 @@ impl RowScan {
         self.at
     }
 
-    pub fn delimiter(&self) -> Delimiter {
+    pub fn delimiter(&self) -> CellDelimiter {
         self.delimiter
     }
 
@@ -139,81 +139,83 @@ impl RowScan {
     }
 
     /// Looks on at a row of which so much is there; `None` when it takes more to tell.
-    pub fn advance(&mut self, row: &[u8]) -> Option<Result<(), Flaw>> {
+    pub fn advance(&mut self, row: &[u8]) -> Option<Result<(), RowFlaw>> {
         loop {
             let step = match self.state {
-                State::Start => self.begin(row),
-                State::Plain => self.look_for_end(row),
-                State::Quoted => self.look_for_quote(row),
-                State::Closed => self.close(row),
+                RowState::Start => self.begin(row),
+                RowState::Plain => self.look_for_end(row),
+                RowState::Quoted => self.look_for_quote(row),
+                RowState::Closed => self.close(row),
             };
             if self.cells.len() > MAX_CELLS {
-                return Some(Err(Flaw::TooManyCells));
+                return Some(Err(RowFlaw::TooManyCells));
             }
-            if self.at > MAX_ROW {
-                return Some(Err(Flaw::TooLong));
+            if self.at > MAX_ROW_BYTES {
+                return Some(Err(RowFlaw::TooLong));
             }
             match step {
-                Step::On => {}
-                Step::More => return (row.len() > MAX_ROW).then_some(Err(Flaw::TooLong)),
-                Step::Ended => return Some(Ok(())),
-                Step::Broken(flaw) => return Some(Err(flaw)),
+                RowStep::On => {}
+                RowStep::More => {
+                    return (row.len() > MAX_ROW_BYTES).then_some(Err(RowFlaw::TooLong));
+                }
+                RowStep::Ended => return Some(Ok(())),
+                RowStep::Broken(flaw) => return Some(Err(flaw)),
             }
         }
     }
 
     /// The list ends with this row.
-    pub fn finish(&mut self, row: &[u8]) -> Result<(), Flaw> {
+    pub fn finish(&mut self, row: &[u8]) -> Result<(), RowFlaw> {
         match self.state {
             // Its last byte is a quote that might have been the first of two.
-            State::Quoted if self.at < row.len() => self.push(row, self.at),
-            State::Quoted => return Err(Flaw::NotClosed),
-            State::Start => {
+            RowState::Quoted if self.at < row.len() => self.push(row, self.at),
+            RowState::Quoted => return Err(RowFlaw::NotClosed),
+            RowState::Start => {
                 self.start = self.at;
                 self.push(row, self.at);
             }
-            State::Plain => self.push(row, row.len()),
-            State::Closed => {}
+            RowState::Plain => self.push(row, row.len()),
+            RowState::Closed => {}
         }
         self.at = row.len();
         Ok(())
     }
 
-    fn begin(&mut self, row: &[u8]) -> Step {
+    fn begin(&mut self, row: &[u8]) -> RowStep {
         let Some(first) = row.get(self.at) else {
-            return Step::More;
+            return RowStep::More;
         };
         self.is_doubled = false;
-        if *first == b'"' && self.delimiter == Delimiter::Comma {
+        if *first == b'"' && self.delimiter == CellDelimiter::Comma {
             self.at += 1;
-            self.state = State::Quoted;
+            self.state = RowState::Quoted;
         } else {
-            self.state = State::Plain;
+            self.state = RowState::Plain;
         }
         self.start = self.at;
-        Step::On
+        RowStep::On
     }
 
-    fn look_for_end(&mut self, row: &[u8]) -> Step {
+    fn look_for_end(&mut self, row: &[u8]) -> RowStep {
         let rest = row.get(self.at..).unwrap_or_default();
         let Some(end) = memchr3(self.delimiter.byte(), b'\n', b'\r', rest) else {
             self.at = row.len();
-            return Step::More;
+            return RowStep::More;
         };
         self.at += end;
         self.push(row, self.at);
         self.end_cell(row)
     }
 
-    fn look_for_quote(&mut self, row: &[u8]) -> Step {
+    fn look_for_quote(&mut self, row: &[u8]) -> RowStep {
         let rest = row.get(self.at..).unwrap_or_default();
         let Some(quote) = memchr(b'"', rest) else {
             self.at = row.len();
-            return Step::More;
+            return RowStep::More;
         };
         self.at += quote;
         match row.get(self.at + 1) {
-            None => return Step::More,
+            None => return RowStep::More,
             Some(b'"') => {
                 self.is_doubled = true;
                 self.at += 2;
@@ -221,41 +223,41 @@ impl RowScan {
             Some(_) => {
                 self.push(row, self.at);
                 self.at += 1;
-                self.state = State::Closed;
+                self.state = RowState::Closed;
             }
         }
-        Step::On
+        RowStep::On
     }
 
-    fn close(&mut self, row: &[u8]) -> Step {
+    fn close(&mut self, row: &[u8]) -> RowStep {
         let rest = row.get(self.at..).unwrap_or_default();
         // Blanks are no text.
         let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
         self.at += blanks.count();
         match row.get(self.at) {
-            None => Step::More,
+            None => RowStep::More,
             Some(b',' | b'\n' | b'\r') => self.end_cell(row),
-            Some(_) => Step::Broken(Flaw::TextBehind),
+            Some(_) => RowStep::Broken(RowFlaw::TextBehind),
         }
     }
 
     /// At the byte that ends a cell.
-    fn end_cell(&mut self, row: &[u8]) -> Step {
+    fn end_cell(&mut self, row: &[u8]) -> RowStep {
         if row.get(self.at) != Some(&self.delimiter.byte()) {
-            return Step::Ended;
+            return RowStep::Ended;
         }
         self.at += 1;
-        self.state = State::Start;
+        self.state = RowState::Start;
         // Behind the last delimiter is a cell, too, even if nothing comes.
-        Step::On
+        RowStep::On
     }
 
     fn push(&mut self, row: &[u8], end: usize) {
-        let mut cell = Cell {
+        let mut cell = RowCell {
             text: self.start..end,
             is_doubled: self.is_doubled,
         };
-        if self.delimiter == Delimiter::Tab
+        if self.delimiter == CellDelimiter::Tab
             && let Some((inner, is_doubled)) = unquoted(row, &cell.text)
         {
             (cell.text, cell.is_doubled) = (inner, is_doubled);
@@ -264,20 +266,20 @@ impl RowScan {
     }
 
     /// What is wrong, in words.
-    pub fn explain(&self, flaw: Flaw) -> String {
+    pub fn explain(&self, flaw: RowFlaw) -> String {
         let number = self.cells.len();
-        let mib = MAX_ROW >> 20;
+        let mib = MAX_ROW_BYTES >> 20;
         match flaw {
-            Flaw::NotClosed => format!("the quote before its cell {} is not closed", number + 1),
-            Flaw::TooLong if self.state == State::Quoted => {
+            RowFlaw::NotClosed => format!("the quote before its cell {} is not closed", number + 1),
+            RowFlaw::TooLong if self.state == RowState::Quoted => {
                 let number = number + 1;
                 format!("the quote before its cell {number} is not closed within {mib} MiB")
             }
-            Flaw::TextBehind => format!(
+            RowFlaw::TextBehind => format!(
                 "text follows the closing quote of its cell {number} (a quote in a quoted cell is written twice)"
             ),
-            Flaw::TooLong => format!("longer than {mib} MiB"),
-            Flaw::TooManyCells => format!("more than {MAX_CELLS} cells"),
+            RowFlaw::TooLong => format!("longer than {mib} MiB"),
+            RowFlaw::TooManyCells => format!("more than {MAX_CELLS} cells"),
         }
     }
 }
@@ -304,7 +306,7 @@ mod tests {
     use super::*;
 
     /// The cells of the first row, whatever pieces it comes in; or what is wrong with it.
-    fn cells(delimiter: Delimiter, row: &str) -> Result<Vec<String>, Flaw> {
+    fn cells(delimiter: CellDelimiter, row: &str) -> Result<Vec<String>, RowFlaw> {
         let row = row.as_bytes();
         let mut found = Vec::new();
         for piece in 1..=row.len().max(1) {
@@ -326,7 +328,7 @@ mod tests {
 
     #[test]
     fn quotes_of_csv_hold_cells_together() {
-        let csv = |row| cells(Delimiter::Comma, row);
+        let csv = |row| cells(CellDelimiter::Comma, row);
         for (row, expected) in [
             ("a,b\n", vec!["a", "b"]),
             ("a,\nx", vec!["a", ""]),
@@ -342,11 +344,11 @@ mod tests {
             assert_eq!(csv(row).unwrap(), expected, "{row:?}");
         }
         for (row, flaw) in [
-            ("\"a\"b,c\n", Flaw::TextBehind),
-            ("x,\"a\n\"y\",b\n", Flaw::TextBehind),
-            ("x,\"a\ny,b\n", Flaw::NotClosed),
-            ("x,\"", Flaw::NotClosed),
-            ("x,\"a\"\"", Flaw::NotClosed),
+            ("\"a\"b,c\n", RowFlaw::TextBehind),
+            ("x,\"a\n\"y\",b\n", RowFlaw::TextBehind),
+            ("x,\"a\ny,b\n", RowFlaw::NotClosed),
+            ("x,\"", RowFlaw::NotClosed),
+            ("x,\"a\"\"", RowFlaw::NotClosed),
         ] {
             assert_eq!(csv(row), Err(flaw), "{row:?}");
         }
@@ -354,7 +356,7 @@ mod tests {
 
     #[test]
     fn in_tsv_only_a_pair_around_a_whole_cell_is_taken_off() {
-        let tsv = |row| cells(Delimiter::Tab, row).unwrap();
+        let tsv = |row| cells(CellDelimiter::Tab, row).unwrap();
         for (row, expected) in [
             ("\"a\tb\"\nc", vec!["\"a", "b\""]),
             ("\"a\"\t\"\"\t\"", vec!["a", "", "\""]),
@@ -368,14 +370,14 @@ mod tests {
 
     #[test]
     fn a_row_has_its_bounds() {
-        let mut scan = RowScan::new(Delimiter::Comma);
+        let mut scan = RowScan::new(CellDelimiter::Comma);
         let row = vec![b','; MAX_CELLS + 10];
-        assert_eq!(scan.advance(&row), Some(Err(Flaw::TooManyCells)));
+        assert_eq!(scan.advance(&row), Some(Err(RowFlaw::TooManyCells)));
         scan.clear();
-        let mut row = vec![b'x'; MAX_ROW];
+        let mut row = vec![b'x'; MAX_ROW_BYTES];
         assert_eq!(scan.advance(&row), None);
         row.push(b'x');
-        assert_eq!(scan.advance(&row), Some(Err(Flaw::TooLong)));
-        assert_eq!(scan.explain(Flaw::TooLong), "longer than 16 MiB");
+        assert_eq!(scan.advance(&row), Some(Err(RowFlaw::TooLong)));
+        assert_eq!(scan.explain(RowFlaw::TooLong), "longer than 16 MiB");
     }
 }

@@ -6,25 +6,25 @@ use std::io::{self, BufRead};
 
 use memchr::{memchr2, memchr2_iter};
 
-use super::compressed::Stream;
-use super::row::{Delimiter, Flaw, RowScan};
+use super::compressed::InputStream;
+use super::row::{CellDelimiter, RowFlaw, RowScan};
 
 /// Room that is kept when there is little to read, in bytes.
-const KEPT: usize = 1 << 20;
+const RETAINED_BYTES: usize = 1 << 20;
 /// As much of a broken row as is looked at, in bytes.
-const MAX_BROKEN: usize = 64 * 1024;
+const MAX_BROKEN_BYTES: usize = 64 * 1024;
 
 /// One row.
-pub struct Row<'a> {
+pub struct CsvRow<'a> {
     /// Its text; of a broken one, its first line, or the beginning of that.
     pub text: &'a [u8],
     /// The line it begins on, from 1.
     pub line: u64,
-    pub flaw: Option<Flaw>,
+    pub flaw: Option<RowFlaw>,
     scan: &'a RowScan,
 }
 
-impl<'a> Row<'a> {
+impl<'a> CsvRow<'a> {
     /// Its cells, without their quotes.
     pub fn cells(&self) -> impl Iterator<Item = Cow<'a, [u8]>> {
         self.scan.cells(self.text)
@@ -46,14 +46,14 @@ impl<'a> Row<'a> {
         let cells = if count == 1 { "cell" } else { "cells" };
         let hint = match self.scan.delimiter() {
             _ if count < names => "",
-            Delimiter::Comma => " (a cell with a comma in it needs quotes)",
-            Delimiter::Tab => " (a tab ends a cell, also between quotes)",
+            CellDelimiter::Comma => " (a cell with a comma in it needs quotes)",
+            CellDelimiter::Tab => " (a tab ends a cell, also between quotes)",
         };
         format!("the row has {count} {cells} and the header {names}{hint}")
     }
 
     /// What is wrong with it, in words.
-    pub fn explain(&self, flaw: Flaw) -> String {
+    pub fn explain(&self, flaw: RowFlaw) -> String {
         self.scan.explain(flaw)
     }
 
@@ -63,8 +63,8 @@ impl<'a> Row<'a> {
 }
 
 /// The rows of a stream.
-pub struct Rows {
-    stream: Stream,
+pub struct RowStream {
+    stream: InputStream,
     scan: RowScan,
     /// What was read: as much as it takes to know where a row ends, so little more than the
     /// longest row.
@@ -78,8 +78,8 @@ pub struct Rows {
     is_at_end: bool,
 }
 
-impl Rows {
-    pub fn new(stream: Stream, delimiter: Delimiter) -> Self {
+impl RowStream {
+    pub fn new(stream: InputStream, delimiter: CellDelimiter) -> Self {
         Self {
             stream,
             scan: RowScan::new(delimiter),
@@ -92,7 +92,7 @@ impl Rows {
     }
 
     /// What `look` makes of the next row; `None` at the end.
-    pub fn next<T>(&mut self, look: impl FnOnce(&Row<'_>) -> T) -> io::Result<Option<T>> {
+    pub fn next<T>(&mut self, look: impl FnOnce(&CsvRow<'_>) -> T) -> io::Result<Option<T>> {
         if !self.skip_line_ends()? {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl Rows {
             Some(_) => self.read_first_line()?,
         };
         let rest = self.rest();
-        let row = Row {
+        let row = CsvRow {
             text: rest.get(..length).unwrap_or(rest),
             line: self.line,
             flaw,
@@ -129,7 +129,7 @@ impl Rows {
         self.window.get(self.passed..).unwrap_or_default()
     }
 
-    fn read_row(&mut self) -> io::Result<Result<(), Flaw>> {
+    fn read_row(&mut self) -> io::Result<Result<(), RowFlaw>> {
         self.scan.clear();
         loop {
             let rest = self.window.get(self.passed..).unwrap_or_default();
@@ -148,10 +148,10 @@ impl Rows {
     fn read_first_line(&mut self) -> io::Result<usize> {
         loop {
             let rest = self.rest();
-            let line = rest.get(..MAX_BROKEN).unwrap_or(rest);
+            let line = rest.get(..MAX_BROKEN_BYTES).unwrap_or(rest);
             match memchr2(b'\n', b'\r', line) {
                 Some(end) => return Ok(end),
-                None if line.len() == MAX_BROKEN => return Ok(MAX_BROKEN),
+                None if line.len() == MAX_BROKEN_BYTES => return Ok(MAX_BROKEN_BYTES),
                 None => {}
             }
             if !self.fill()? {
@@ -211,7 +211,7 @@ impl Rows {
         self.passed += length;
         if self.passed == self.window.len() {
             self.window.clear();
-            self.window.shrink_to(KEPT);
+            self.window.shrink_to(RETAINED_BYTES);
             self.passed = 0;
         }
     }
@@ -224,8 +224,8 @@ impl Rows {
         self.window.drain(..self.passed);
         self.passed = 0;
         let length = self.window.len();
-        if length < KEPT / 2 {
-            self.window.shrink_to(KEPT);
+        if length < RETAINED_BYTES / 2 {
+            self.window.shrink_to(RETAINED_BYTES);
         }
         let piece = self.stream.reader.fill_buf()?;
         if self.window.capacity() - length < piece.len() {
@@ -253,12 +253,12 @@ fn line_ends(row: &[u8]) -> u64 {
 /// Whether a whole row stands there: a line end outside of quotes, after something else. A
 /// quote that has no business where it is may be misjudged; then the rows read so far are
 /// handed on a moment too early, or too late.
-fn has_row(buffer: &[u8], delimiter: Delimiter) -> bool {
+fn has_row(buffer: &[u8], delimiter: CellDelimiter) -> bool {
     let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let start = buffer.iter().position(|byte| !is_line_end(byte));
     let row = start.and_then(|start| buffer.get(start..));
     let row = row.unwrap_or_default();
-    if delimiter == Delimiter::Tab {
+    if delimiter == CellDelimiter::Tab {
         return memchr2(b'\n', b'\r', row).is_some();
     }
     let mut quoted = false;
@@ -287,9 +287,9 @@ mod tests {
             ("a,\"b\n", false),
             ("a,\"b\n\"\"c\"\n", true),
         ] {
-            let found = has_row(buffer.as_bytes(), Delimiter::Comma);
+            let found = has_row(buffer.as_bytes(), CellDelimiter::Comma);
             assert_eq!(found, ready, "{buffer:?}");
         }
-        assert!(has_row(b"a\t\"b\n", Delimiter::Tab));
+        assert!(has_row(b"a\t\"b\n", CellDelimiter::Tab));
     }
 }

@@ -5,40 +5,40 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::compressed::{Raw, Stream};
-use super::list::{List, Rules, list};
+use super::compressed::{InputStream, RawReader};
+use super::list::{InputList, ListRules, open_list};
 use super::{InputError, InputFormat, Source};
 
 /// An opened input.
-pub struct Input {
+pub struct OpenInput {
     pub name: Arc<str>,
-    pub content: Content,
+    pub content: InputContent,
     /// Length in bytes where it is known: of regular files and of arguments.
     pub length: Option<u64>,
 }
 
 /// What an input holds.
-pub enum Content {
-    List(Box<dyn List>),
+pub enum InputContent {
+    List(Box<dyn InputList>),
     /// Exactly one entry, whatever it is: an argument is never a comment. With its number
     /// among the arguments, which stands for its line.
     Url(String, u64),
 }
 
-impl Input {
+impl OpenInput {
     /// `argument` counts the URLs among the sources, this one included.
     pub fn open(
         source: Source,
         argument: u64,
         format: InputFormat,
-        rules: Rules,
+        rules: ListRules,
     ) -> Result<Self, InputError> {
-        let (name, reader, length): (_, Raw, _) = match source {
+        let (name, reader, length): (_, RawReader, _) = match source {
             Source::Url(url) => {
                 return Ok(Self {
                     name: "argument".into(),
                     length: Some(url.len() as u64),
-                    content: Content::Url(url, argument),
+                    content: InputContent::Url(url, argument),
                 });
             }
             Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),
@@ -51,13 +51,13 @@ impl Input {
         };
         Ok(Self {
             name,
-            content: Content::List(list(format, Stream::new(reader), rules)),
+            content: InputContent::List(open_list(format, InputStream::new(reader), rules)),
             length,
         })
     }
 }
 
-fn open_file(path: PathBuf) -> io::Result<(Raw, Option<u64>)> {
+fn open_file(path: PathBuf) -> io::Result<(RawReader, Option<u64>)> {
     let meta = std::fs::metadata(&path)?;
     if meta.is_dir() {
         // Opening a folder works on Unix; reading it fails later, after the run began.

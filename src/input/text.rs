@@ -3,51 +3,51 @@
 
 use std::io;
 
-use super::compressed::Stream;
-use super::entry::{bad_as_json, invalid, job, url_as_json};
-use super::lines::{Line, LineEnd, Lines};
-use super::list::{List, Origin, Rules, Step};
-use super::url::{UrlParser, parse_url, shown, shown_among, shown_cut, shown_url};
-use crate::model::{Entry, Place};
+use super::compressed::InputStream;
+use super::line_builder::{bad_as_json, invalid, job, url_as_json};
+use super::lines::{InputLine, LineEnd, LineReader};
+use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::url::{UrlParser, display_line, parse_url, shown_among, shown_cut, shown_url};
+use crate::model::{InputPosition, ListEntry};
 
 /// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
 /// asks for at least 8000 octets to be supported); a longer line is not held in memory.
-const MAX_LINE: usize = 64 * 1024;
+const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// A text list.
-pub struct TextLines {
-    lines: Lines,
-    rules: Rules,
+pub struct TextList {
+    lines: LineReader,
+    rules: ListRules,
     parser: UrlParser,
 }
 
-impl TextLines {
-    pub fn new(stream: Stream, end: LineEnd, rules: Rules) -> Self {
+impl TextList {
+    pub fn new(stream: InputStream, end: LineEnd, rules: ListRules) -> Self {
         Self {
-            lines: Lines::new(stream, end, MAX_LINE),
+            lines: LineReader::new(stream, end, MAX_LINE_BYTES),
             rules,
             parser: UrlParser::default(),
         }
     }
 }
 
-impl List for TextLines {
-    fn next(&mut self, origin: &Origin<'_>) -> io::Result<Step<Entry>> {
+impl InputList for TextList {
+    fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
         Ok(match self.lines.next()? {
-            None => Step::End,
-            Some(line) if line.is_comment() => Step::Nothing,
+            None => ListStep::End,
+            Some(line) if line.is_comment() => ListStep::Nothing,
             Some(line) => {
                 let place = origin.line(line.number);
-                Step::Found(entry(&line, place, &mut self.parser, self.rules))
+                ListStep::Found(entry(&line, place, &mut self.parser, self.rules))
             }
         })
     }
 
-    fn skip(&mut self) -> io::Result<Step<()>> {
+    fn skip(&mut self) -> io::Result<ListStep<()>> {
         Ok(match self.lines.next()? {
-            None => Step::End,
-            Some(line) if line.is_comment() => Step::Nothing,
-            Some(_) => Step::Found(()),
+            None => ListStep::End,
+            Some(line) if line.is_comment() => ListStep::Nothing,
+            Some(_) => ListStep::Found(()),
         })
     }
 
@@ -61,7 +61,12 @@ impl List for TextLines {
 }
 
 /// A job, or a line that can't be fetched.
-fn entry(line: &Line<'_>, place: Place, parser: &mut UrlParser, rules: Rules) -> Entry {
+fn entry(
+    line: &InputLine<'_>,
+    place: InputPosition,
+    parser: &mut UrlParser,
+    rules: ListRules,
+) -> ListEntry {
     let bytes = line.bytes();
     let raw = |as_json: fn(&[u8]) -> Box<[u8]>| {
         if rules.as_json {
@@ -71,16 +76,16 @@ fn entry(line: &Line<'_>, place: Place, parser: &mut UrlParser, rules: Rules) ->
         }
     };
     if line.too_long {
-        let reason = format!("longer than {MAX_LINE} bytes");
+        let reason = format!("longer than {MAX_LINE_BYTES} bytes");
         return invalid(place, shown_cut(bytes), raw(bad_as_json), reason);
     }
     let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) else {
         let reason = "not valid UTF-8".to_owned();
-        return invalid(place, shown(bytes), raw(bad_as_json), reason);
+        return invalid(place, display_line(bytes), raw(bad_as_json), reason);
     };
     if text.starts_with('{') && text.contains("\"url\"") {
         let reason = "it looks like JSON; --input-format jsonl reads such lists".to_owned();
-        return invalid(place, shown(bytes), raw(bad_as_json), reason);
+        return invalid(place, display_line(bytes), raw(bad_as_json), reason);
     }
     let url = if line.has_comments() && has_gap(text) {
         without_comment(text)
@@ -104,7 +109,7 @@ fn entry(line: &Line<'_>, place: Place, parser: &mut UrlParser, rules: Rules) ->
             let differs = rules.as_json || bytes != parsed.0.as_str().as_bytes();
             job(place, (parsed, None), differs.then(raw))
         }
-        Err(reason) => invalid(place, shown(url.as_bytes()), raw(), reason),
+        Err(reason) => invalid(place, display_line(url.as_bytes()), raw(), reason),
     }
 }
 
@@ -151,7 +156,7 @@ fn foreign(text: &str, is_line: bool) -> Option<String> {
 
 /// An argument: one entry, whatever it holds. Blanks in it belong to its URL, as they do where
 /// people paste one into a browser.
-pub fn parse_argument(text: &str, place: Place, rules: Rules) -> Entry {
+pub fn parse_argument(text: &str, place: InputPosition, rules: ListRules) -> ListEntry {
     let url = text.trim_ascii();
     let parsed = if url.is_empty() {
         Err("it is empty".to_owned())
@@ -190,8 +195,8 @@ mod tests {
     use crate::model::Job;
     use proptest::prelude::*;
 
-    fn parsed(bytes: &[u8]) -> Vec<Entry> {
-        whole::read(InputFormat::Text, bytes, Rules::default()).unwrap()
+    fn parsed(bytes: &[u8]) -> Vec<ListEntry> {
+        whole::read(InputFormat::Text, bytes, ListRules::default()).unwrap()
     }
 
     fn job(line: &str) -> Job {
@@ -199,7 +204,7 @@ mod tests {
     }
 
     fn reason(line: &[u8]) -> String {
-        whole::bad(InputFormat::Text, line, Rules::default()).1
+        whole::bad(InputFormat::Text, line, ListRules::default()).1
     }
 
     #[test]
@@ -208,8 +213,8 @@ mod tests {
         let urls: Vec<_> = parsed(list)
             .into_iter()
             .map(|entry| match entry {
-                Entry::Job(job) => job.url.to_string(),
-                Entry::Invalid(invalid) => panic!("{invalid:?}"),
+                ListEntry::Job(job) => job.url.to_string(),
+                ListEntry::Invalid(invalid) => panic!("{invalid:?}"),
             })
             .collect();
         assert_eq!(urls, ["http://a/", "http://b/x", "http://c/"]);
@@ -236,9 +241,9 @@ mod tests {
             "http://a/x http://me:s3cret@b/",
         ] {
             for as_json in [false, true] {
-                let rules = Rules {
+                let rules = ListRules {
                     as_json,
-                    ..Rules::default()
+                    ..ListRules::default()
                 };
                 let (shown, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
                 assert_eq!(shown, "http://a/x");
@@ -251,7 +256,7 @@ mod tests {
                 whole::bad(format, raw.as_bytes(), rules);
             }
         }
-        let (_, reason, _) = whole::bad(InputFormat::Text, b"http://a/x\0y", Rules::default());
+        let (_, reason, _) = whole::bad(InputFormat::Text, b"http://a/x\0y", ListRules::default());
         page.push(format!("with a NUL\n{reason}"));
         insta::assert_snapshot!("more_than_a_url", page.join("\n\n"));
     }
@@ -259,19 +264,19 @@ mod tests {
     #[test]
     fn an_entry_before_a_nul_has_no_line_end_inside() {
         let list = b"http://a/1\nhttp://a/2\0http://a/3\n\0http://a/4\r\0http://a/5 # x\0";
-        let found = whole::read(InputFormat::Nul, list, Rules::default()).unwrap();
+        let found = whole::read(InputFormat::Nul, list, ListRules::default()).unwrap();
         let found: Vec<_> = found
             .iter()
             .map(|entry| match entry {
-                Entry::Job(job) => job.url.as_str(),
-                Entry::Invalid(bad) => bad.shown.as_str(),
+                ListEntry::Job(job) => job.url.as_str(),
+                ListEntry::Invalid(bad) => bad.shown.as_str(),
             })
             .collect();
         assert_eq!(
             found,
             ["http://a/1", "http://a/3", "http://a/4", "http://a/5"]
         );
-        let (_, reason, _) = whole::bad(InputFormat::Nul, b"http://a/1\rx\0", Rules::default());
+        let (_, reason, _) = whole::bad(InputFormat::Nul, b"http://a/1\rx\0", ListRules::default());
         insta::assert_snapshot!("line_end_before_a_nul", reason);
     }
 
@@ -283,11 +288,11 @@ mod tests {
             ("http://a/b\tc", false),
         ] {
             for as_json in [false, true] {
-                let rules = Rules {
+                let rules = ListRules {
                     as_json,
-                    ..Rules::default()
+                    ..ListRules::default()
                 };
-                let place = Place {
+                let place = InputPosition {
                     number: 0,
                     input: "argument".into(),
                     line: 1,
@@ -298,16 +303,16 @@ mod tests {
                     InputFormat::Text
                 };
                 match parse_argument(text, place, rules) {
-                    Entry::Job(job) => {
+                    ListEntry::Job(job) => {
                         assert!(is_job, "{text:?}");
                         let raw = job.raw.unwrap();
                         let again = whole::job(format, std::str::from_utf8(&raw).unwrap());
                         assert_eq!((again.url, again.credentials), (job.url, job.credentials));
                     }
-                    Entry::Invalid(bad) => {
+                    ListEntry::Invalid(bad) => {
                         assert!(!is_job, "{text:?}");
                         let again = whole::read(format, &bad.raw, rules).unwrap();
-                        assert!(matches!(again[..], [Entry::Invalid(_)]), "{again:?}");
+                        assert!(matches!(again[..], [ListEntry::Invalid(_)]), "{again:?}");
                     }
                 }
             }
@@ -348,7 +353,7 @@ mod tests {
         );
         assert!(!format!("{:?}", job.credentials).contains("cret"));
         for line in ["htp://me:secret@host/", "me:secret@example.com/x"] {
-            let Some(Entry::Invalid(invalid)) = parsed(line.as_bytes()).pop() else {
+            let Some(ListEntry::Invalid(invalid)) = parsed(line.as_bytes()).pop() else {
                 panic!("{line}");
             };
             assert!(!invalid.shown.contains("secret"), "{}", invalid.shown);
@@ -365,17 +370,17 @@ mod tests {
 
     #[test]
     fn beside_lists_that_say_more_a_line_is_kept_as_json() {
-        let rules = Rules {
+        let rules = ListRules {
             as_json: true,
-            ..Rules::default()
+            ..ListRules::default()
         };
         let found =
             whole::read(InputFormat::Text, b"http://me:pw@a/x#y\nno \"url\"", rules).unwrap();
         let raw: Vec<_> = found
             .iter()
             .map(|entry| match entry {
-                Entry::Job(job) => &***job.raw.as_ref().unwrap(),
-                Entry::Invalid(bad) => &**bad.raw,
+                ListEntry::Job(job) => &***job.raw.as_ref().unwrap(),
+                ListEntry::Invalid(bad) => &**bad.raw,
             })
             .collect();
         assert_eq!(raw[0], br#"{"url":"http://me:pw@a/x#y"}"#);
@@ -384,18 +389,18 @@ mod tests {
 
     #[test]
     fn a_line_that_is_kept_as_json_is_the_same_url_or_still_none() {
-        let rules = Rules {
+        let rules = ListRules {
             as_json: true,
-            ..Rules::default()
+            ..ListRules::default()
         };
         let blank = "http://a/\u{a0}";
         let found = whole::read(InputFormat::Text, blank.as_bytes(), rules).unwrap();
-        let [Entry::Job(job)] = &found[..] else {
+        let [ListEntry::Job(job)] = &found[..] else {
             panic!("{found:?}");
         };
         let kept = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
         assert_eq!(whole::job(InputFormat::JsonLines, kept).url, job.url);
-        let long = format!("http://a/{}", "x".repeat(MAX_LINE));
+        let long = format!("http://a/{}", "x".repeat(MAX_LINE_BYTES));
         for line in [b"http://a/\xff".as_slice(), long.as_bytes()] {
             let (_, _, kept) = whole::bad(InputFormat::Text, line, rules);
             whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules);
@@ -412,7 +417,7 @@ mod tests {
         ] {
             for format in [InputFormat::Text, InputFormat::JsonLines] {
                 let list = format!("{{}}\n{line}");
-                let (shown, reason, _) = whole::bad(format, list.as_bytes(), Rules::default());
+                let (shown, reason, _) = whole::bad(format, list.as_bytes(), ListRules::default());
                 assert!(!shown.contains("s3cret"), "{shown}");
                 assert!(!reason.contains("s3cret"), "{reason}");
             }
@@ -422,7 +427,7 @@ mod tests {
     #[test]
     fn a_line_of_json_gets_a_hint_and_shows_no_secrets() {
         let line = br#"{"url":"http://a/","headers":{"authorization":"Bearer s3cret"}}"#;
-        let (shown, reason, _) = whole::bad(InputFormat::Text, line, Rules::default());
+        let (shown, reason, _) = whole::bad(InputFormat::Text, line, ListRules::default());
         insta::assert_snapshot!("line_of_json", reason);
         assert_eq!(shown, r#"{"url":"http://a/",…"#);
     }
@@ -431,11 +436,11 @@ mod tests {
     fn a_line_that_is_too_long_stays_so_when_it_is_fed_back() {
         // What is cut off may be blanks alone.
         for begin in ["http://a/", "\u{feff}http://a/"] {
-            let line = format!("{begin}{}\r\n", " ".repeat(MAX_LINE));
+            let line = format!("{begin}{}\r\n", " ".repeat(MAX_LINE_BYTES));
             for as_json in [false, true] {
-                let rules = Rules {
+                let rules = ListRules {
                     as_json,
-                    ..Rules::default()
+                    ..ListRules::default()
                 };
                 let (_, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
                 let format = if as_json {
@@ -445,7 +450,7 @@ mod tests {
                 };
                 let again = whole::read(format, format!("{raw}\n").as_bytes(), rules).unwrap();
                 assert!(
-                    matches!(again[..], [Entry::Invalid(_)]),
+                    matches!(again[..], [ListEntry::Invalid(_)]),
                     "{reason}: {again:?}"
                 );
             }
@@ -454,12 +459,12 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_one_failed_line_and_the_rest_goes_on() {
-        let mut list = vec![b'x'; 3 * MAX_LINE];
+        let mut list = vec![b'x'; 3 * MAX_LINE_BYTES];
         list.extend_from_slice(b"\nhttp://a/\n");
         let found = parsed(&list);
         assert_eq!(found.len(), 2);
-        assert!(matches!(&found[0], Entry::Invalid(invalid) if invalid.shown.len() < 3000));
-        assert!(matches!(&found[1], Entry::Job(_)));
+        assert!(matches!(&found[0], ListEntry::Invalid(invalid) if invalid.shown.len() < 3000));
+        assert!(matches!(&found[1], ListEntry::Job(_)));
     }
 
     /// Not what begins as packed lists do, or as UTF-16.

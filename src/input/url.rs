@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::model::{Credentials, harmless, mask_inner_passwords, mask_userinfo, may_hold_userinfo};
+use crate::model::{
+    Credentials, escape_control, mask_inner_passwords, mask_userinfo, may_hold_userinfo,
+};
 
 const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
 /// As much of a bad line as is shown.
-const MAX_SHOWN: usize = 2048;
+const MAX_SHOWN_CHARS: usize = 2048;
 /// As much of a scheme.
-const MAX_SCHEME: usize = 40;
+const MAX_SCHEME_BYTES: usize = 40;
 /// How fields begin whose values may be secret: a bad line of JSON is shown only up to them.
-const SECRET: [&str; 7] = [
+const SECRET_FIELDS: [&str; 7] = [
     "\"headers\"",
     "\"body",
     "\"auth",
@@ -25,7 +27,7 @@ const SECRET: [&str; 7] = [
 ];
 
 /// A URL without userinfo and fragment, and the userinfo.
-pub type Parsed = (Url, Option<Box<Credentials>>);
+pub type ParsedUrl = (Url, Option<Box<Credentials>>);
 
 /// Parses one URL after another. In most lists many of one origin follow each other: what was
 /// found out of it is kept, for that is most of the work.
@@ -39,7 +41,7 @@ pub struct UrlParser {
 
 impl UrlParser {
     /// The same as [`parse_url`].
-    pub fn parse(&mut self, text: &str) -> Result<Parsed, String> {
+    pub fn parse(&mut self, text: &str) -> Result<ParsedUrl, String> {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
@@ -57,7 +59,7 @@ impl UrlParser {
             self.origin = Url::parse(origin).ok();
         }
         match self.origin.as_ref().map(|origin| origin.join(path)) {
-            Some(Ok(url)) => Ok((sendable(url)?, None)),
+            Some(Ok(url)) => Ok((without_fragment(url)?, None)),
             _ => parse_url(text),
         }
     }
@@ -78,9 +80,9 @@ fn split_origin(text: &str) -> Option<(&str, &str)> {
 
 /// Parses by the WHATWG rules, takes out userinfo and fragment. What these rules delete without a
 /// word makes it no URL: what stood on both sides of it would become one.
-pub fn parse_url(text: &str) -> Result<Parsed, String> {
+pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     check_deleted(text)?;
-    let mut url = Url::parse(text).map_err(|error| explain(text, error))?;
+    let mut url = Url::parse(text).map_err(|error| describe_error(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
         if text.contains('@') && !text.contains("://") {
             return Err(NO_SCHEME.to_owned());
@@ -89,12 +91,12 @@ pub fn parse_url(text: &str) -> Result<Parsed, String> {
             Some(better) => format!("no scheme; did you mean {better}"),
             None => format!(
                 "the scheme is {}; only http and https are fetched",
-                url.scheme().get(..MAX_SCHEME).unwrap_or(url.scheme())
+                url.scheme().get(..MAX_SCHEME_BYTES).unwrap_or(url.scheme())
             ),
         });
     }
     let credentials = take_credentials(&mut url);
-    let url = sendable(url)?;
+    let url = without_fragment(url)?;
     let is_doubled = matches!(url.host_str(), Some("http" | "https"));
     if is_doubled && url.path().starts_with("//") {
         return Err("it has two schemes, and one is enough".to_owned());
@@ -127,7 +129,7 @@ fn check_deleted(text: &str) -> Result<(), String> {
 }
 
 /// Without its fragment, which is not sent.
-fn sendable(mut url: Url) -> Result<Url, String> {
+fn without_fragment(mut url: Url) -> Result<Url, String> {
     url.set_fragment(None);
     // The URL standard allows hosts such as `{host}` that no request can be sent to.
     if let Err(error) = url.as_str().parse::<http::Uri>() {
@@ -151,7 +153,7 @@ fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
     Some(Box::new(credentials))
 }
 
-fn explain(text: &str, error: url::ParseError) -> String {
+fn describe_error(text: &str, error: url::ParseError) -> String {
     if error == url::ParseError::RelativeUrlWithoutBase {
         return match with_scheme(text) {
             Some(better) => format!("no scheme; did you mean {better}"),
@@ -174,7 +176,7 @@ pub fn with_scheme(text: &str) -> Option<String> {
     };
     let url = format!("{scheme}://{rest}");
     // A line with userinfo is not repeated in a message, nor a piece of JSON, which may hold more.
-    let likely = likely && text.len() <= MAX_SHOWN;
+    let likely = likely && text.len() <= MAX_SHOWN_CHARS;
     (likely && !rest.contains(['@', '"']) && Url::parse(&url).is_ok()).then_some(url)
 }
 
@@ -193,11 +195,14 @@ fn near_port(rest: &str) -> Option<&str> {
 }
 
 /// A bad line as it may be shown: no password, no control characters, not endless.
-pub fn shown(bytes: &[u8]) -> String {
+pub fn display_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.trim_ascii());
     // Wherever it stands: JSON that goes over several lines has it at the front of one.
     let folded = text.to_ascii_lowercase();
-    let cut = SECRET.iter().filter_map(|field| folded.find(field)).min();
+    let cut = SECRET_FIELDS
+        .iter()
+        .filter_map(|field| folded.find(field))
+        .min();
     let text = cut.and_then(|at| text.get(..at)).unwrap_or(&text);
     let masked = mask_userinfo(text);
     let mut shown = shortened(&masked);
@@ -209,8 +214,8 @@ pub fn shown(bytes: &[u8]) -> String {
 
 /// The beginning of it, made harmless.
 fn shortened(text: &str) -> String {
-    let mut shown: String = harmless(text).chars().take(MAX_SHOWN).collect();
-    if shown.len() < text.len() && text.len() > MAX_SHOWN {
+    let mut shown: String = escape_control(text).chars().take(MAX_SHOWN_CHARS).collect();
+    if shown.len() < text.len() && text.len() > MAX_SHOWN_CHARS {
         shown.push('…');
     }
     shown
@@ -221,7 +226,7 @@ fn shortened(text: &str) -> String {
 pub fn shown_cut(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.contains('@') {
-        return shown(bytes);
+        return display_line(bytes);
     }
     let authority = text.find("://").map(|at| at + 3);
     let secret = authority.and_then(|start| {
@@ -232,8 +237,8 @@ pub fn shown_cut(bytes: &[u8]) -> String {
         (!is_port).then_some(start + end - port.len())
     });
     match secret.and_then(|at| text.get(..at)) {
-        Some(before) => format!("{}…", shown(before.as_bytes())),
-        None => shown(bytes),
+        Some(before) => format!("{}…", display_line(before.as_bytes())),
+        None => display_line(bytes),
     }
 }
 
@@ -251,7 +256,7 @@ pub fn shown_among(text: &str) -> String {
     let mut words = text.split_ascii_whitespace();
     match words.find_map(|word| parse_url(word).ok()) {
         Some((url, _)) => shortened(url.as_str()),
-        None => shown(text.as_bytes()),
+        None => display_line(text.as_bytes()),
     }
 }
 
@@ -370,7 +375,7 @@ mod tests {
             format!("http://a/{long}"),
             long.clone(),
         ] {
-            assert!(shown_url(&line).chars().count() <= MAX_SHOWN + 1);
+            assert!(shown_url(&line).chars().count() <= MAX_SHOWN_CHARS + 1);
             let reason = parse_url(&line).map(drop).err().unwrap_or_default();
             assert!(reason.len() < 200, "{reason}");
         }

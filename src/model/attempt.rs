@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use url::Url;
 
-use super::{ChainCookies, Job, Known, Part, Try, mask_inner_passwords};
+use super::{AttemptTrace, ChainCookies, Job, PartialBody, Revalidation, mask_inner_passwords};
 
 /// Where redirects have led so far.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Hop {
 
 /// How a request has to be sent because of what became of it just before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Route {
+pub enum SendMode {
     /// As usual: over a connection of the pool, where there is one.
     #[default]
     Usual,
@@ -39,7 +39,7 @@ pub enum Route {
 
 /// What the attempts before have cost their job.
 #[derive(Debug, Clone, Default)]
-pub struct Before {
+pub struct AttemptHistory {
     /// Retries used up, of `--retries`.
     pub retries_used: u32,
     /// Waits for its host that used up no retry.
@@ -58,11 +58,11 @@ pub struct Before {
     /// asked for it, as the tries are.
     pub ready: Duration,
     /// When the attempts did what.
-    pub tries: Vec<Try>,
+    pub tries: Vec<AttemptTrace>,
 }
 
 /// What a first attempt has before it.
-static NOTHING: Before = Before {
+static NOTHING: AttemptHistory = AttemptHistory {
     retries_used: 0,
     holds: 0,
     resends: 0,
@@ -86,32 +86,32 @@ pub struct Attempt {
     /// Set once a redirect was followed.
     pub hop: Option<Box<Hop>>,
     /// How it has to be sent.
-    pub route: Route,
+    pub route: SendMode,
     /// Requests handed to the transport for this job so far, those that were sent again free of
     /// charge apart.
     pub number: u32,
     /// Whether it comes after one that failed.
     pub again: bool,
     /// Set once an attempt went back: nearly none of those that are read ahead has it.
-    before: Option<Box<Before>>,
+    before: Option<Box<AttemptHistory>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
     /// What is here already of the body; only the rest is asked for.
-    pub part: Option<Box<Part>>,
+    pub part: Option<Box<PartialBody>>,
     /// What is here of an earlier run; it is asked for only if it changed.
-    pub known: Option<Box<Known>>,
+    pub known: Option<Box<Revalidation>>,
 }
 
 impl Attempt {
     /// The first attempt at a job.
     #[must_use]
-    pub fn first(job: Job, method: Method, with_body: bool) -> Self {
+    pub fn new(job: Job, method: Method, with_body: bool) -> Self {
         Self {
             job,
             method,
             with_body,
             hop: None,
-            route: Route::Usual,
+            route: SendMode::Usual,
             number: 0,
             again: false,
             before: None,
@@ -123,23 +123,23 @@ impl Attempt {
 
     /// What the attempts before it have cost.
     #[must_use]
-    pub fn before(&self) -> &Before {
+    pub fn history(&self) -> &AttemptHistory {
         self.before.as_deref().unwrap_or(&NOTHING)
     }
 
     /// Says since when it could start.
-    pub fn is_ready(&mut self, since: Duration) {
+    pub fn set_ready_at(&mut self, since: Duration) {
         self.before.get_or_insert_default().ready = since;
     }
 
     /// When its attempts did what; they are gone then.
-    pub fn take_tries(&mut self) -> Vec<Try> {
+    pub fn take_traces(&mut self) -> Vec<AttemptTrace> {
         let before = self.before.as_mut();
         before.map_or_else(Vec::new, |before| std::mem::take(&mut before.tries))
     }
 
     /// To say what one that started then has cost, before it goes back.
-    pub fn goes_back(&mut self, start: Instant) -> &mut Before {
+    pub fn history_mut(&mut self, start: Instant) -> &mut AttemptHistory {
         let before = self.before.get_or_insert_default();
         before.first_start.get_or_insert(start);
         before
@@ -171,7 +171,7 @@ impl Attempt {
 
     /// Bytes that it keeps of what lists and servers may make as long as they like.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         let length = |url: &Url| url.as_str().len();
         let hops = self.hop.as_ref().map_or(0, |hop| {
             length(&hop.url) + hop.visited.iter().map(length).sum::<usize>() + hop.cookies.weight()
@@ -181,7 +181,7 @@ impl Attempt {
 
     /// Redirects followed so far.
     #[must_use]
-    pub fn redirects(&self) -> u32 {
+    pub fn redirect_count(&self) -> u32 {
         self.hop.as_ref().map_or(0, |hop| {
             u32::try_from(hop.visited.len()).unwrap_or(u32::MAX)
         })
@@ -189,19 +189,19 @@ impl Attempt {
 
     /// Whether it asks for a page as it is: only that can be continued, or be unchanged.
     #[must_use]
-    pub fn asks_plainly(&self) -> bool {
+    pub fn is_plain_get(&self) -> bool {
         self.method == Method::GET && !self.with_body && !self.is_head_only()
     }
 
     /// Whether only the head of the response is wanted: after HEAD, or the GET in its place.
     #[must_use]
     pub fn is_head_only(&self) -> bool {
-        self.method == Method::HEAD || (self.before().head_refused && self.method == Method::GET)
+        self.method == Method::HEAD || (self.history().head_refused && self.method == Method::GET)
     }
 
     /// Puts GET in the place of a HEAD that a server has refused.
     pub fn replace_refused_head(&mut self) {
-        if self.before().head_refused && self.method == Method::HEAD {
+        if self.history().head_refused && self.method == Method::HEAD {
             self.method = Method::GET;
         }
     }
@@ -209,7 +209,7 @@ impl Attempt {
     /// The part that this attempt asks to be continued. Every hop is asked: which of them sends
     /// the body is not known before.
     #[must_use]
-    pub fn continued(&self) -> Option<&Part> {
+    pub fn resumable_part(&self) -> Option<&PartialBody> {
         self.part.as_deref()
     }
 
@@ -217,9 +217,9 @@ impl Attempt {
     /// validators are those of the URL of the list, whichever hop sent them. What is to be
     /// continued is asked for first.
     #[must_use]
-    pub fn if_changed(&self) -> Option<&Known> {
+    pub fn revalidation(&self) -> Option<&Revalidation> {
         let known = self.known.as_deref()?;
-        (self.asks_plainly() && self.part.is_none()).then_some(known)
+        (self.is_plain_get() && self.part.is_none()).then_some(known)
     }
 
     /// The cookies that the redirects before have set.
@@ -230,7 +230,7 @@ impl Attempt {
 
     /// Whether credentials and the user's own headers may go along.
     #[must_use]
-    pub fn at_home(&self) -> bool {
+    pub fn may_send_credentials(&self) -> bool {
         self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
     }
 }

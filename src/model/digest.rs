@@ -58,17 +58,17 @@ impl FromStr for Sha256 {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "a SHA-256 is written as 64 hexadecimal digits";
+        const SHA256_FORM: &str = "a SHA-256 is written as 64 hexadecimal digits";
         if text.len() != 64 || !text.is_ascii() {
-            return Err(FORM);
+            return Err(SHA256_FORM);
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| FORM)?;
+            let pair = std::str::from_utf8(pair).map_err(|_| SHA256_FORM)?;
             if pair.starts_with('+') {
-                return Err(FORM);
+                return Err(SHA256_FORM);
             }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| FORM)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| SHA256_FORM)?;
         }
         Ok(Self(bytes))
     }

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use http::StatusCode;
 
 use super::kind::ErrorKind;
-use super::text::human_duration;
+use super::text::format_duration;
 use super::tls_text::tls_text;
 
 /// What lies under a [`FetchError`]: the text of the causes that matter, down to the
@@ -24,7 +24,7 @@ pub struct Cause {
 impl Cause {
     /// A cause told in words only.
     #[must_use]
-    pub fn words(text: impl Into<Arc<str>>) -> Self {
+    pub fn from_text(text: impl Into<Arc<str>>) -> Self {
         Self {
             text: text.into(),
             error: None,
@@ -127,20 +127,24 @@ impl fmt::Display for TimeLimit {
             Self::Head(limit) => write!(
                 f,
                 "no response head within {} (--stall-timeout)",
-                human_duration(*limit)
+                format_duration(*limit)
             ),
             Self::Attempt(limit) => {
-                write!(f, "not done within {} (--max-time)", human_duration(*limit))
+                write!(
+                    f,
+                    "not done within {} (--max-time)",
+                    format_duration(*limit)
+                )
             }
             Self::Gathering(limit) => write!(
                 f,
                 "no file to gather the body in within {}: other large bodies have them",
-                human_duration(*limit)
+                format_duration(*limit)
             ),
             Self::Decoder(limit) => write!(
                 f,
                 "no memory to decode the body within {}: other coded bodies hold it",
-                human_duration(*limit)
+                format_duration(*limit)
             ),
         }
     }
@@ -220,7 +224,7 @@ pub enum FetchError {
     /// DNS, TCP and TLS together took longer than `--connect-timeout`.
     #[error(
         "not connected within {} (--connect-timeout){}",
-        human_duration(*limit),
+        format_duration(*limit),
         proxy.as_deref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default()
     )]
     ConnectTimeout {
@@ -256,7 +260,7 @@ pub enum FetchError {
     /// The body came too slowly.
     #[error(
         "the body stalled: {received} bytes in {} (--stall-timeout)",
-        human_duration(*window)
+        format_duration(*window)
     )]
     Stalled {
         /// Length of the window that was too quiet.
@@ -467,7 +471,7 @@ impl FetchError {
     /// Whether this error means that no byte of the request left this machine, so that
     /// even a method that is not idempotent may be sent again (RFC 9110 §9.2.2).
     #[must_use]
-    pub fn before_request(&self) -> bool {
+    pub fn is_before_request(&self) -> bool {
         matches!(
             self.kind(),
             ErrorKind::Dns

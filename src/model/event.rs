@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Outcome, Place, RawLine, Record, Try, write_json};
+use super::{AttemptTrace, InputPosition, Outcome, RawLine, Record, write_json};
 
 /// Bytes that most records need as JSON.
-const USUAL_JSON: usize = 512;
+const TYPICAL_RECORD_BYTES: usize = 512;
 
 /// A job that reached its end, for whatever reason.
 #[derive(Debug)]
-pub struct Settled {
+pub struct SettledJob {
     /// Where its line stood.
-    pub place: Place,
+    pub place: InputPosition,
     /// What became of it, as it is written.
     pub record: Record,
     /// What became of it, as a type.
@@ -23,15 +23,20 @@ pub struct Settled {
     /// The line for `--failed FILE`, where it differs from the record's `url`.
     pub raw: Option<Box<RawLine>>,
     /// When its attempts did what, where somebody asked for that.
-    pub tries: Vec<Try>,
+    pub tries: Vec<AttemptTrace>,
     /// The record as JSON, once somebody has asked for it.
     json: OnceCell<Vec<u8>>,
 }
 
-impl Settled {
+impl SettledJob {
     /// A job that reached its end.
     #[must_use]
-    pub fn new(place: Place, record: Record, outcome: Outcome, raw: Option<Box<RawLine>>) -> Self {
+    pub fn new(
+        place: InputPosition,
+        record: Record,
+        outcome: Outcome,
+        raw: Option<Box<RawLine>>,
+    ) -> Self {
         Self {
             place,
             record,
@@ -44,7 +49,7 @@ impl Settled {
 
     /// With what its attempts did when.
     #[must_use]
-    pub fn with_tries(self, tries: Vec<Try>) -> Self {
+    pub fn with_traces(self, tries: Vec<AttemptTrace>) -> Self {
         Self { tries, ..self }
     }
 
@@ -54,7 +59,7 @@ impl Settled {
     /// Never, for records.
     pub fn json(&self) -> serde_json::Result<&[u8]> {
         if self.json.get().is_none() {
-            let mut json = Vec::with_capacity(USUAL_JSON);
+            let mut json = Vec::with_capacity(TYPICAL_RECORD_BYTES);
             write_json(&mut json, &self.record)?;
             return Ok(self.json.get_or_init(|| json));
         }
@@ -81,9 +86,9 @@ impl Settled {
 /// What the engine says to the reporters.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event {
+pub enum EngineEvent {
     /// A job reached its end. Comes exactly once for each job that is not left.
-    Settled(Box<Settled>),
+    Settled(Box<SettledJob>),
     /// What earlier runs have done of the list, as far as it was read before the first wait.
     Continuing {
         /// Jobs that are skipped.
@@ -98,25 +103,25 @@ pub enum Event {
 /// Events that were reported, on their way back to be dropped where they were made: memory that
 /// one thread gives back for another goes through a lock of the allocator, and both wait for it.
 #[derive(Debug, Clone, Default)]
-pub struct Spent(Arc<Returned>);
+pub struct EventReturnQueue(Arc<ReturnedEvents>);
 
 #[derive(Debug, Default)]
-struct Returned {
+struct ReturnedEvents {
     are_some: AtomicBool,
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Vec<EngineEvent>>,
 }
 
 /// So many events may be on their way back; nobody needs to be there to drop them.
-const MOST_SPENT: usize = 256;
+const MAX_RETURNED_EVENTS: usize = 256;
 
-impl Spent {
+impl EventReturnQueue {
     /// Gives events back; they stay here when too many are on their way already.
-    pub fn give_back(&self, spent: &mut Vec<Event>) {
+    pub fn give_back(&self, spent: &mut Vec<EngineEvent>) {
         {
             let mut events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner);
             if events.is_empty() {
                 std::mem::swap(&mut *events, spent);
-            } else if events.len() < MOST_SPENT {
+            } else if events.len() < MAX_RETURNED_EVENTS {
                 events.append(spent);
             }
         }
@@ -125,7 +130,7 @@ impl Spent {
     }
 
     /// Drops here what has come back.
-    pub fn drop_all(&self) {
+    pub fn drop_returned(&self) {
         if !self.0.are_some.swap(false, Ordering::Acquire) {
             return;
         }

@@ -8,7 +8,7 @@ use super::FetchError;
 #[derive(Debug, Clone)]
 pub struct Feedback {
     /// How the host took it.
-    pub verdict: Verdict,
+    pub verdict: HostVerdict,
     /// The host is not to be asked again before this time.
     pub hold: Option<Instant>,
     /// How long it took, without connecting.
@@ -18,7 +18,7 @@ pub struct Feedback {
 impl Feedback {
     /// A verdict, and nothing else.
     #[must_use]
-    pub fn of(verdict: Verdict) -> Self {
+    pub fn from_verdict(verdict: HostVerdict) -> Self {
         Self {
             verdict,
             hold: None,
@@ -29,7 +29,7 @@ impl Feedback {
 
 /// How a host took an attempt.
 #[derive(Debug, Clone)]
-pub enum Verdict {
+pub enum HostVerdict {
     /// It answered, whatever the answer was.
     Answered,
     /// It said that it is asked too much.

@@ -3,12 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::table::{Key, Keys, Table};
+use super::compact_map::{CompactMap, HashKey, KeyHasher};
 use super::{PackPlace, Record, RelPath, Sha256};
 
 /// What is known of a page that is asked for again, as long as it waits for its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
+pub struct PriorFetch {
     /// Length of the body.
     pub bytes: u64,
     /// Its place in a pack, when it went into one.
@@ -35,13 +35,13 @@ pub struct JournalPlace {
 /// each page that failed. All else is read again from the journal.
 #[derive(Debug, Default)]
 pub struct History {
-    keys: Keys,
+    keys: KeyHasher,
     /// Where the last record of a body is, by its file, or by its URL and request.
-    done: Table,
+    done: CompactMap,
     /// Where the last record of a failure is, by page.
-    failures: Table,
+    failures: CompactMap,
     /// Where the last record is that says that a body is no longer in the pack.
-    lost: Table,
+    lost: CompactMap,
     pack_end: Option<u64>,
     pack_limit: Option<u64>,
     beyond_limit: usize,
@@ -49,7 +49,7 @@ pub struct History {
 
 /// What a body is known by.
 #[derive(Hash)]
-enum Name<'a> {
+enum BodyName<'a> {
     /// Some disks don't tell upper from lower case, so they are not told apart here.
     File(String),
     Page(&'a str, Option<&'a str>),
@@ -58,7 +58,7 @@ enum Name<'a> {
 
 impl History {
     /// Takes in the record of an earlier run that begins at this place of the journal. It counts
-    /// from [`complete`](Self::complete) on.
+    /// from [`complete`](Self::finish_loading) on.
     pub fn add(&mut self, record: &Record, offset: u64) {
         let (url, request) = (record.url.as_str(), record.request.as_deref());
         if let (false, Some(file)) = (record.ok, &record.file) {
@@ -69,10 +69,10 @@ impl History {
             }
         } else if !record.ok {
             // A failure names no file: it is one of the page, whatever file that goes to.
-            let page = self.keys.of(&Name::Page(url, request));
+            let page = self.keys.of(&BodyName::Page(url, request));
             self.failures.put(page, offset);
             if let Some(place) = record.pack {
-                let body = self.keys.of(&Name::Packed(url, request, place));
+                let body = self.keys.of(&BodyName::Packed(url, request, place));
                 // All may be added twice; then the last one is known already.
                 if self.lost.get(body) < Some(offset) {
                     self.lost.put(body, offset);
@@ -89,7 +89,7 @@ impl History {
         let Some(place) = record.pack else {
             return true;
         };
-        let body = Name::Packed(&record.url, record.request.as_deref(), place);
+        let body = BodyName::Packed(&record.url, record.request.as_deref(), place);
         if self.lost.get(self.keys.of(&body)) > Some(offset) {
             return false;
         }
@@ -102,10 +102,10 @@ impl History {
     }
 
     /// All records are in.
-    pub fn complete(&mut self) {
-        self.done.settle();
-        self.failures.settle();
-        self.lost.settle();
+    pub fn finish_loading(&mut self) {
+        self.done.merge();
+        self.failures.merge();
+        self.lost.merge();
     }
 
     /// Whether a record said that a body is no longer in the pack: all have to be added once more
@@ -166,7 +166,7 @@ impl History {
         let key = self.key(url, file.map(RelPath::as_str), request);
         let offset = self.done.get(key)?;
         let failed_since = !self.failures.is_empty() && {
-            let page = self.keys.of(&Name::Page(url, request));
+            let page = self.keys.of(&BodyName::Page(url, request));
             self.failures.get(page) > Some(offset)
         };
         Some(JournalPlace {
@@ -175,10 +175,10 @@ impl History {
         })
     }
 
-    fn key(&self, url: &str, file: Option<&str>, request: Option<&str>) -> Key {
+    fn key(&self, url: &str, file: Option<&str>, request: Option<&str>) -> HashKey {
         self.keys.of(&match file {
-            Some(file) => Name::File(file.to_lowercase()),
-            None => Name::Page(url, request),
+            Some(file) => BodyName::File(file.to_lowercase()),
+            None => BodyName::Page(url, request),
         })
     }
 

@@ -8,7 +8,7 @@ use url::{Position, Url};
 
 /// A query is encoded once for each URL that it stands in. More layers than this make no sense
 /// to anybody.
-const LAYERS: usize = 4;
+const MAX_LAYERS: usize = 4;
 
 /// Names of schemes that people write twice: `http://ftp://me:word@host/` is a URL of host `ftp`.
 const SCHEMES: [&str; 8] = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss", "git"];
@@ -65,7 +65,7 @@ pub fn may_hold_userinfo(text: &str) -> bool {
 /// Whether a URL with a password stands in it, in any of its layers.
 fn holds_password(text: &str) -> bool {
     let mut text = Cow::Borrowed(text);
-    for _ in 0..LAYERS {
+    for _ in 0..MAX_LAYERS {
         if layer_holds_password(&text) {
             return true;
         }

@@ -12,7 +12,7 @@ use super::{FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
 /// Where an input line stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct InputPosition {
     /// Dense number over all inputs of the run, from 0: the order of `--ordered`.
     pub number: u64,
     /// Name of the input: a path, `-` for stdin, `argument` for a URL on the command line.
@@ -41,7 +41,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Where the line stood.
-    pub place: Place,
+    pub place: InputPosition,
     /// What to fetch, without userinfo and without fragment.
     pub url: Url,
     /// The userinfo of the URL.
@@ -49,7 +49,7 @@ pub struct Job {
     /// The line for `--failed FILE`, kept only where it differs from `url`.
     pub raw: Option<Box<RawLine>>,
     /// What else the line asks for.
-    pub wish: Option<Box<Wish>>,
+    pub wish: Option<Box<LineOptions>>,
 }
 
 impl Job {
@@ -65,7 +65,7 @@ impl Job {
 /// What a line asks for beyond its URL: in lists that can say more than that. Its `Debug`
 /// shows no body; the values of its headers are sensitive.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct LineOptions {
     /// Where the body is saved, below the output folder.
     pub file: Option<RelPath>,
     /// The method, instead of that of the run.
@@ -80,7 +80,7 @@ pub struct Wish {
     pub sha256: Option<Sha256>,
 }
 
-impl fmt::Debug for Wish {
+impl fmt::Debug for LineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wish")
             .field("file", &self.file)
@@ -93,10 +93,10 @@ impl fmt::Debug for Wish {
     }
 }
 
-impl Wish {
+impl LineOptions {
     /// Whether the request is another one than the URL and the options of the run make.
     #[must_use]
-    pub fn changes_request(&self) -> bool {
+    pub fn overrides_request(&self) -> bool {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
@@ -114,7 +114,7 @@ impl Wish {
 impl Job {
     /// Where the line says that its body goes.
     #[must_use]
-    pub fn named_file(&self) -> Option<&RelPath> {
+    pub fn file_override(&self) -> Option<&RelPath> {
         self.wish.as_ref()?.file.as_ref()
     }
 
@@ -170,7 +170,7 @@ impl Job {
 #[derive(Debug, Clone)]
 pub struct InvalidLine {
     /// Where the line stood.
-    pub place: Place,
+    pub place: InputPosition,
     /// The line as it may be shown: no password, no invalid UTF-8.
     pub shown: String,
     /// The line for `--failed FILE`.
@@ -181,7 +181,7 @@ pub struct InvalidLine {
 
 /// What one line of a list turned out to be.
 #[derive(Debug, Clone)]
-pub enum Entry {
+pub enum ListEntry {
     /// Something to fetch.
     Job(Job),
     /// Something that can't be fetched.
@@ -196,7 +196,7 @@ impl HostKey {
     /// The key as it stands at the front of a URL without userinfo, so that finding a
     /// known host allocates nothing.
     #[must_use]
-    pub fn str_of(url: &Url) -> &str {
+    pub fn key_str(url: &Url) -> &str {
         &url[..Position::BeforePath]
     }
 }
@@ -224,9 +224,9 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn job(user: Option<&str>, wish: Wish) -> Job {
+    fn job(user: Option<&str>, wish: LineOptions) -> Job {
         Job {
-            place: Place {
+            place: InputPosition {
                 number: 0,
                 input: "-".into(),
                 line: 1,
@@ -241,8 +241,8 @@ mod tests {
         }
     }
 
-    fn with_header(name: &'static str, value: &'static str) -> Wish {
-        let mut wish = Wish::default();
+    fn with_header(name: &'static str, value: &'static str) -> LineOptions {
+        let mut wish = LineOptions::default();
         wish.headers.append(name, HeaderValue::from_static(value));
         wish
     }
@@ -251,9 +251,9 @@ mod tests {
     fn requests_are_told_apart_by_method_headers_body_and_user() {
         let (get, post) = (&Method::GET, &Method::POST);
         let body = |text: &str| Some(Sha256::of(text.as_bytes()));
-        let plain = || job(None, Wish::default());
+        let plain = || job(None, LineOptions::default());
         let all = [
-            (job(None, Wish::default()), post, None),
+            (job(None, LineOptions::default()), post, None),
             (plain(), &Method::HEAD, None),
             (plain(), post, body("a")),
             (plain(), post, body("b")),
@@ -261,9 +261,9 @@ mod tests {
             (plain(), get, body("a")),
             (job(None, with_header("a", "b")), get, None),
             (job(None, with_header("ab", "")), get, None),
-            (job(Some("a"), Wish::default()), get, None),
-            (job(Some("b"), Wish::default()), get, None),
-            (job(Some("a"), Wish::default()), post, None),
+            (job(Some("a"), LineOptions::default()), get, None),
+            (job(Some("b"), LineOptions::default()), get, None),
+            (job(Some("a"), LineOptions::default()), post, None),
         ];
         let digests: std::collections::BTreeSet<_> = all
             .iter()
@@ -276,10 +276,10 @@ mod tests {
     /// Where the body goes and what it should be is no part of the request, nor is a password.
     #[test]
     fn a_plain_get_needs_no_digest() {
-        let wish = Wish {
+        let wish = LineOptions {
             size: Some(1),
             method: Some(Method::GET),
-            ..Wish::default()
+            ..LineOptions::default()
         };
         for user in [None, Some("")] {
             let job = job(user, wish.clone());
@@ -291,7 +291,7 @@ mod tests {
     fn the_digest_is_the_same_in_every_run_and_whatever_the_order_of_headers() {
         let names = ["accept", "x-a", "cookie", "x-b"];
         let digest = |names: &mut dyn Iterator<Item = &'static str>| {
-            let mut wish = Wish::default();
+            let mut wish = LineOptions::default();
             for name in names {
                 wish.headers.append(name, HeaderValue::from_static(name));
             }

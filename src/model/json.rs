@@ -14,12 +14,12 @@ use super::text::is_control;
 /// # Errors
 /// As [`serde_json::to_writer`].
 pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, Escaping))
+    value.serialize(&mut Serializer::with_formatter(out, ControlEscaper))
 }
 
-struct Escaping;
+struct ControlEscaper;
 
-impl Formatter for Escaping {
+impl Formatter for ControlEscaper {
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
     where
         W: ?Sized + Write,

@@ -2,23 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FetchError, ResponseHead, Saved};
+use super::{FetchError, ResponseHead, SavedBody};
 
 /// A job that was fetched: a final 2xx whose whole body came.
 #[derive(Debug, Clone)]
-pub struct Fetched {
+pub struct FetchSuccess {
     /// The head of the final response, for those who get the body, too: what others want of it
     /// stands in the record, and a server may send 400 KiB.
     pub head: Option<ResponseHead>,
     /// Where the bytes went.
-    pub saved: Saved,
+    pub saved: SavedBody,
 }
 
 /// What became of a job.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// Fetched, whole.
-    Fetched(Box<Fetched>),
+    Fetched(Box<FetchSuccess>),
     /// Not fetched, and why.
     Failed(FetchError),
     /// Nothing was to be done: an earlier run had fetched it.

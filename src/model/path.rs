@@ -31,13 +31,13 @@ impl RelPath {
 
     /// A path made of nothing but a hash: for what must have one, whatever it is.
     #[must_use]
-    pub fn of_hash(hash: &Sha256) -> Self {
+    pub fn from_hash(hash: &Sha256) -> Self {
         Self(format!("+{hash}/{hash}+").into())
     }
 
     /// Whether a name at the top of the output folder is one of our own files.
     #[must_use]
-    pub fn is_ours(top: &str) -> bool {
+    pub fn is_reserved(top: &str) -> bool {
         OURS.iter().any(|ours| ours.eq_ignore_ascii_case(top))
     }
 
@@ -96,7 +96,7 @@ fn check(text: &str) -> Result<(), String> {
         }
     }
     let top = text.split('/').next().unwrap_or_default();
-    if RelPath::is_ours(top) {
+    if RelPath::is_reserved(top) {
         return Err(format!("{top} is used by fetchall itself"));
     }
     Ok(())
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_always_a_path() {
-        let path = RelPath::of_hash(&Sha256([7; 32]));
+        let path = RelPath::from_hash(&Sha256([7; 32]));
         assert_eq!(RelPath::parse(path.as_str()), Ok(path.clone()));
         assert_eq!(RelPath::try_from(path.to_string()), Ok(path));
     }

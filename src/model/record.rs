@@ -6,7 +6,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, FetchError, OutcomeName, PackPlace, Place, Sha256};
+use super::{ErrorKind, FetchError, InputPosition, OutcomeName, PackPlace, Sha256};
 
 /// Why a job failed, as records say it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl From<&FetchError> for RecordError {
 /// What became of a page since the run before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub enum ContentChange {
     /// It was not there before.
     New,
     /// It is another one.
@@ -43,7 +43,7 @@ pub enum Change {
     Gone,
 }
 
-impl Change {
+impl ContentChange {
     /// Every one, in the order of the summary.
     pub const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Unchanged, Self::Gone];
 
@@ -115,7 +115,7 @@ pub struct Record {
     pub resumed_at: Option<u64>,
     /// What became of the page since the run before, with `--refresh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub change: Option<Change>,
+    pub change: Option<ContentChange>,
     /// Tells apart requests to one URL, where the line has a request of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
@@ -158,7 +158,7 @@ fn is_zero(number: &u32) -> bool {
 impl Record {
     /// A record that says nothing yet but which line it is of: failed, nothing sent.
     #[must_use]
-    pub fn of_line(place: &Place, url: String) -> Self {
+    pub fn for_line(place: &InputPosition, url: String) -> Self {
         Self {
             line: place.line,
             input: Arc::clone(&place.input),
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Record {
-        let place = Place {
+        let place = InputPosition {
             number: 6,
             input: "urls.txt".into(),
             line: 7,
@@ -228,7 +228,7 @@ mod tests {
             started_ms: Some(41),
             ttfb_ms: Some(12),
             elapsed_ms: Some(15),
-            ..Record::of_line(&place, "http://example.com/".into())
+            ..Record::for_line(&place, "http://example.com/".into())
         }
     }
 

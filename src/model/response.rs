@@ -16,7 +16,7 @@ pub struct ResponseHead {
     /// pack both want them.
     pub headers: Arc<HeaderMap>,
     /// The request it answers, where that is kept.
-    pub asked: Option<Arc<Asked>>,
+    pub asked: Option<Arc<SentRequest>>,
     /// The content coding that the body is left with; `None`: it is decoded, or had none.
     pub kept_coding: Option<KeptCoding>,
 }
@@ -33,7 +33,7 @@ pub struct KeptCoding {
 
 /// A request as it was sent.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct SentRequest {
     /// When.
     pub at: SystemTime,
     /// All headers but those that the connection adds (`Host`, `Content-Length`).
@@ -50,7 +50,7 @@ impl ResponseHead {
         if codings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return None;
         }
-        self.text(header::CONTENT_LENGTH)?.trim().parse().ok()
+        self.header_str(header::CONTENT_LENGTH)?.trim().parse().ok()
     }
 
     /// Whether the body comes in chunks over HTTP/1.1: only where that is the last transfer
@@ -72,7 +72,7 @@ impl ResponseHead {
 
     /// A header as text; `None` when it is missing or not visible ASCII.
     #[must_use]
-    pub fn text(&self, name: header::HeaderName) -> Option<&str> {
+    pub fn header_str(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 

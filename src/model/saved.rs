@@ -7,7 +7,7 @@ use super::{RelPath, Sha256};
 
 /// Where the bytes of a body went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Saved {
+pub struct SavedBody {
     /// Length of the whole decoded body.
     pub bytes: u64,
     /// Hash of the whole decoded body, when it was computed.

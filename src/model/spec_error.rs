@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::text::harmless;
+use super::text::escape_control;
 
 /// A SPEC or LIST that can't be read: where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |range| self.spec.get(range).unwrap_or_default();
         // As wide as it is shown.
-        let width = |text| harmless(text).chars().count();
+        let width = |text| escape_control(text).chars().count();
         let before = width(part(0..self.start));
         let marked = width(part(self.start..self.start + self.length)).max(1);
-        writeln!(f, "{}", harmless(&self.message))?;
-        writeln!(f, "  {}", harmless(&self.spec))?;
+        writeln!(f, "{}", escape_control(&self.message))?;
+        writeln!(f, "  {}", escape_control(&self.spec))?;
         write!(f, "  {}{}", " ".repeat(before), "^".repeat(marked))
     }
 }

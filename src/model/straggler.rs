@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Wire, harmless, human_duration, shorten};
+use super::{WireState, elide_middle, escape_control, format_duration};
 
 /// Stragglers that are named at most.
-pub const MOST_STRAGGLERS: usize = 5;
+pub const MAX_STRAGGLERS: usize = 5;
 /// Characters of a URL that are shown.
-const SHOWN: usize = 60;
+const MAX_URL_CHARS: usize = 60;
 /// Columns that what it does usually takes.
-const PHASE: usize = 18;
+const PHASE_WIDTH: usize = 18;
 
 /// A job that keeps the run from ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,12 @@ pub struct Straggler {
     /// Its URL, without userinfo.
     pub url: String,
     /// What it is doing.
-    pub phase: Phase,
+    pub phase: StragglerPhase,
 }
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum StragglerPhase {
     /// Its connection is being made, for so long.
     Connecting(Duration),
     /// The request was sent, and nothing has come back for so long.
@@ -35,10 +35,10 @@ pub enum Phase {
     Queued,
 }
 
-impl Phase {
+impl StragglerPhase {
     /// The phase of a request that is under way.
     #[must_use]
-    pub fn of(wire: &Wire, now: Instant) -> Self {
+    pub fn of(wire: &WireState, now: Instant) -> Self {
         let since = |from: Duration| now.saturating_duration_since(wire.started() + from);
         match (wire.head_time(), wire.connect_time()) {
             (Some(head), _) => Self::Body(since(head)),
@@ -51,7 +51,7 @@ impl Phase {
     #[must_use]
     pub fn text(self, now: Instant) -> String {
         // Whole seconds: more would only flicker.
-        let seconds = |time: Duration| human_duration(Duration::from_secs(time.as_secs()));
+        let seconds = |time: Duration| format_duration(Duration::from_secs(time.as_secs()));
         match self {
             Self::Connecting(time) => format!("connecting for {}", seconds(time)),
             Self::Waiting(time) => format!("no answer for {}", seconds(time)),
@@ -70,9 +70,9 @@ impl Straggler {
     #[must_use]
     pub fn columns(&self, now: Instant, width: usize) -> String {
         let phase = self.phase.text(now);
-        let room = width.saturating_sub(PHASE + 1);
-        let url = shorten(&harmless(&self.url), room);
-        format!("{phase:<PHASE$} {url}")
+        let room = width.saturating_sub(PHASE_WIDTH + 1);
+        let url = elide_middle(&escape_control(&self.url), room);
+        format!("{phase:<PHASE_WIDTH$} {url}")
     }
 
     /// It in a line of text.
@@ -80,7 +80,7 @@ impl Straggler {
     pub fn line(&self, now: Instant) -> String {
         format!(
             "{}: {}",
-            shorten(&harmless(&self.url), SHOWN),
+            elide_middle(&escape_control(&self.url), MAX_URL_CHARS),
             self.phase.text(now)
         )
     }
@@ -99,22 +99,25 @@ mod tests {
             Straggler { url, phase }.line(now)
         };
         assert_eq!(
-            line(Phase::Connecting(second)),
+            line(StragglerPhase::Connecting(second)),
             "http://a/x: connecting for 1s"
         );
         assert_eq!(
-            line(Phase::Waiting(second * 61)),
+            line(StragglerPhase::Waiting(second * 61)),
             "http://a/x: no answer for 1m 1s"
         );
         assert_eq!(
-            line(Phase::Body(second * 2)),
+            line(StragglerPhase::Body(second * 2)),
             "http://a/x: body coming for 2s"
         );
         assert_eq!(
-            line(Phase::Parked(now + second * 5)),
+            line(StragglerPhase::Parked(now + second * 5)),
             "http://a/x: asked again in 5s"
         );
-        assert_eq!(line(Phase::Queued), "http://a/x: waits for its host");
+        assert_eq!(
+            line(StragglerPhase::Queued),
+            "http://a/x: waits for its host"
+        );
     }
 
     #[test]
@@ -122,7 +125,7 @@ mod tests {
         let now = Instant::now();
         let straggler = Straggler {
             url: "http://a.test/a/long/path".to_owned(),
-            phase: Phase::Waiting(Duration::from_secs(7)),
+            phase: StragglerPhase::Waiting(Duration::from_secs(7)),
         };
         assert_eq!(
             straggler.columns(now, 80),
@@ -135,18 +138,18 @@ mod tests {
     fn the_phase_is_read_from_the_wire() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let wire = Wire::new(start);
-        let at = |seconds: u32| Phase::of(&wire, start + second * seconds);
+        let wire = WireState::new(start);
+        let at = |seconds: u32| StragglerPhase::of(&wire, start + second * seconds);
         assert_eq!(
             at(1),
-            Phase::Waiting(second),
+            StragglerPhase::Waiting(second),
             "over a connection that stood"
         );
-        wire.connecting();
-        assert_eq!(at(2), Phase::Connecting(second * 2));
-        wire.connect_ended(start + second * 2, true);
-        assert_eq!(at(5), Phase::Waiting(second * 3));
-        wire.head_came(start + second * 5);
-        assert_eq!(at(6), Phase::Body(second));
+        wire.mark_connecting();
+        assert_eq!(at(2), StragglerPhase::Connecting(second * 2));
+        wire.mark_connect_ended(start + second * 2, true);
+        assert_eq!(at(5), StragglerPhase::Waiting(second * 3));
+        wire.mark_head_received(start + second * 5);
+        assert_eq!(at(6), StragglerPhase::Body(second));
     }
 }

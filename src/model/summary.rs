@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Change, ErrorKind, Outcome, human_duration};
+use super::{ContentChange, ErrorKind, Outcome, format_duration};
 
 /// What ended a run before everything was settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum EndedBy {
+pub enum EndReason {
     /// Whoever started it: a signal, for the program.
     Shutdown,
     /// It was to take no longer than this (`--stop-after`).
@@ -23,14 +23,14 @@ pub enum EndedBy {
     ResultsClosed,
 }
 
-impl fmt::Display for EndedBy {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("it was interrupted"),
             Self::Disk => f.write_str("nothing can be saved any more"),
             Self::ResultsClosed => f.write_str("stdout was closed"),
             Self::StopAfter(time) => {
-                write!(f, "{} have passed (--stop-after)", human_duration(*time))
+                write!(f, "{} have passed (--stop-after)", format_duration(*time))
             }
             Self::MaxFailures(MaxFailures::Number(most)) => {
                 write!(f, "more than {most} failed (--max-failures)")
@@ -53,7 +53,7 @@ pub enum MaxFailures {
 }
 
 /// Settled jobs from which on a share says something.
-const ENOUGH: u64 = 100;
+const MIN_OUTCOMES_FOR_PERCENT: u64 = 100;
 
 impl MaxFailures {
     /// Whether `failed` of `settled` are too many, in a run of `total` where that is known.
@@ -62,7 +62,11 @@ impl MaxFailures {
         match self {
             Self::Number(most) => failed > most,
             Self::Percent(most) => {
-                let of = settled.max(total.unwrap_or(ENOUGH).min(ENOUGH));
+                let of = settled.max(
+                    total
+                        .unwrap_or(MIN_OUTCOMES_FOR_PERCENT)
+                        .min(MIN_OUTCOMES_FOR_PERCENT),
+                );
                 failed as f64 * 100.0 > of as f64 * most
             }
         }
@@ -97,9 +101,9 @@ pub struct Summary {
     /// Time all requests took together: what they would have cost one after another.
     pub one_by_one: Duration,
     /// What became of the pages since the run before, with `--refresh`.
-    pub changes: BTreeMap<Change, u64>,
+    pub changes: BTreeMap<ContentChange, u64>,
     /// What ended the run early, if something did.
-    pub ended_by: Option<EndedBy>,
+    pub ended_by: Option<EndReason>,
     /// When the run began, in RFC 3339, as records have it.
     pub at: Option<String>,
     /// When it ended.
@@ -126,7 +130,7 @@ impl Summary {
     }
 
     /// Counts what became of a page since the run before.
-    pub fn count_change(&mut self, change: Option<Change>) {
+    pub fn count_change(&mut self, change: Option<ContentChange>) {
         if let Some(change) = change {
             *self.changes.entry(change).or_default() += 1;
         }
@@ -135,9 +139,9 @@ impl Summary {
     /// It as JSON, in one line: the counts, and what they are made of. Later versions only add
     /// fields; what is not known is absent, as the exit code is to all but a program.
     #[must_use]
-    pub fn json(&self, exit_code: Option<u8>) -> String {
+    pub fn to_json(&self, exit_code: Option<u8>) -> String {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let written = Written {
+        let written = SummaryJson {
             schema: 1,
             input: self.input,
             fetched: self.fetched,
@@ -176,7 +180,7 @@ impl Summary {
 
 /// A summary as it is written.
 #[derive(Serialize)]
-struct Written<'a> {
+struct SummaryJson<'a> {
     schema: u32,
     input: u64,
     fetched: u64,
@@ -187,7 +191,7 @@ struct Written<'a> {
     by_kind: &'a BTreeMap<ErrorKind, u64>,
     by_status: &'a BTreeMap<u16, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    changes: &'a BTreeMap<Change, u64>,
+    changes: &'a BTreeMap<ContentChange, u64>,
     bytes: u64,
     retries: u64,
     wall_ms: u64,
@@ -219,14 +223,14 @@ mod tests {
             ..Summary::default()
         };
         let counts = r#"{"schema":1,"input":4,"fetched":2,"failed":2,"skipped":0,"left":0,"list_ended":true,"by_kind":{"status":2},"by_status":{"404":2},"bytes":0,"retries":0,"wall_ms":1500,"one_by_one_ms":0"#;
-        assert_eq!(summary.json(None), format!("{counts}}}"));
+        assert_eq!(summary.to_json(None), format!("{counts}}}"));
         let timed = Summary {
             at: Some("2026-11-22T10:00:00.000Z".into()),
             ended_at: Some("2026-11-22T10:00:01.500Z".into()),
             ..summary
         };
         assert_eq!(
-            timed.json(Some(1)),
+            timed.to_json(Some(1)),
             format!(
                 r#"{counts},"exit_code":1,"at":"2026-11-22T10:00:00.000Z","ended_at":"2026-11-22T10:00:01.500Z"}}"#
             )

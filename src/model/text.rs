@@ -7,7 +7,7 @@ const YEAR: u64 = 365 * 24 * 3600;
 
 /// A duration as people write it: `250ms`, `1.5s`, `2m`, `1h 5m`.
 #[must_use]
-pub fn human_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     let seconds = duration.as_secs();
     match seconds {
@@ -48,7 +48,7 @@ pub fn is_control(c: char) -> bool {
 /// Text from outside with its [control characters](is_control) written out, so that no terminal
 /// acts on them.
 #[must_use]
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub fn escape_control(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
     if text.bytes().all(is_plain) || !text.chars().any(is_control) {
         return Cow::Borrowed(text);
@@ -67,7 +67,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 /// Cuts the middle out of what has more than `most` characters: of a URL, the host and the end
 /// tell the most.
 #[must_use]
-pub fn shorten(text: &str, most: usize) -> String {
+pub fn elide_middle(text: &str, most: usize) -> String {
     let length = text.chars().count();
     if length <= most {
         return text.to_owned();
@@ -112,12 +112,12 @@ mod tests {
     #[test]
     fn a_long_url_loses_its_middle() {
         let url = format!("http://example.com/{}/end", "x".repeat(100));
-        let short = shorten(&url, 60);
+        let short = elide_middle(&url, 60);
         assert_eq!(short.chars().count(), 60);
         assert!(short.starts_with("http://example.com/") && short.ends_with("/end"));
-        assert_eq!(shorten("http://a/", 9), "http://a/");
-        assert_eq!(shorten("abcdef", 4), "ab…f");
-        assert_eq!(shorten("abcdef", 1), "…");
+        assert_eq!(elide_middle("http://a/", 9), "http://a/");
+        assert_eq!(elide_middle("abcdef", 4), "ab…f");
+        assert_eq!(elide_middle("abcdef", 1), "…");
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
             (61_000, "1m 1s"),
             (3_660_000, "1h 1m"),
         ] {
-            assert_eq!(human_duration(Duration::from_millis(ms)), text);
+            assert_eq!(format_duration(Duration::from_millis(ms)), text);
         }
     }
 
@@ -160,13 +160,16 @@ mod tests {
 
     #[test]
     fn escape_sequences_lose_their_power() {
-        assert_eq!(harmless("a\u{1b}[31mb\u{9b}c"), "a\\u{1b}[31mb\\u{9b}c");
-        assert_eq!(harmless("plain ü"), "plain ü");
+        assert_eq!(
+            escape_control("a\u{1b}[31mb\u{9b}c"),
+            "a\\u{1b}[31mb\\u{9b}c"
+        );
+        assert_eq!(escape_control("plain ü"), "plain ü");
         for c in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
-            let text = harmless(&format!("a{c}b")).into_owned();
+            let text = escape_control(&format!("a{c}b")).into_owned();
             assert_eq!(text, format!("a\\u{{{:x}}}b", u32::from(c)));
         }
-        assert_eq!(harmless("\u{200d}\u{2065}"), "\u{200d}\u{2065}");
+        assert_eq!(escape_control("\u{200d}\u{2065}"), "\u{200d}\u{2065}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rustls::{
 };
 
 use super::error::chain_text;
-use super::text::harmless;
+use super::text::escape_control;
 
 const NO_VERSION: &str = "the server speaks no version of TLS that is safe: 1.2 and 1.3 are";
 const SUITES: &str = "AES-GCM and ChaCha20 with ECDHE (no CBC, no RSA key exchange)";
@@ -45,7 +45,7 @@ pub fn tls_text(error: &Error) -> String {
         Error::NoApplicationProtocol => NO_ALPN.to_owned(),
         Error::FailedToGetCurrentTime => "the clock of this machine can't be read".to_owned(),
         Error::FailedToGetRandomBytes => "this machine gives no random numbers".to_owned(),
-        Error::General(text) => harmless(text).into_owned(),
+        Error::General(text) => escape_control(text).into_owned(),
         Error::Other(OtherError(inner)) => chain_text(&**inner),
         other => spelled_out(other),
     }
@@ -154,7 +154,7 @@ fn of_name(presented: &[String]) -> String {
     let shown: Vec<_> = names
         .iter()
         .take(SHOWN_NAMES)
-        .map(|name| harmless(name))
+        .map(|name| escape_control(name))
         .collect();
     let more = match names.len().saturating_sub(SHOWN_NAMES) {
         0 => String::new(),
@@ -265,7 +265,7 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("something else")]
-    struct Plain;
+    struct PlainError;
 
     /// What no message may hold: it is how Rust shows a value.
     fn shows_no_value(text: &str) {
@@ -318,7 +318,7 @@ mod tests {
             CertificateError::Other(OtherError(Arc::new(
                 webpki::Error::PathLenConstraintViolated,
             ))),
-            CertificateError::Other(OtherError(Arc::new(Plain))),
+            CertificateError::Other(OtherError(Arc::new(PlainError))),
         ];
         for error in certificates {
             shows_no_value(&tls_text(&Error::InvalidCertificate(error)));
@@ -336,7 +336,7 @@ mod tests {
                 got_type: rustls::ContentType::Handshake,
             },
             Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch),
-            Error::Other(OtherError(Arc::new(Plain))),
+            Error::Other(OtherError(Arc::new(PlainError))),
             Error::HandshakeNotComplete,
         ] {
             shows_no_value(&tls_text(&error));

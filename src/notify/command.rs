@@ -58,7 +58,7 @@ pub async fn run_command(
         .spawn()
         .map_err(failed)?;
     let stdin = child.stdin.take();
-    let group = Group(child.id());
+    let group = ProcessGroup(child.id());
     let work = async {
         if let Some(mut stdin) = stdin {
             // It need not read it.
@@ -69,7 +69,7 @@ pub async fn run_command(
     let Ok(ended) = tokio::time::timeout(limit, work).await else {
         return Err(CommandError::TimedOut { limit });
     };
-    group.spare();
+    group.disarm();
     match ended {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(CommandError::Failed { status }),
@@ -79,16 +79,16 @@ pub async fn run_command(
 
 /// A command with all that it has started. They are ended when nobody waits for it any more:
 /// Ctrl-C of a terminal does not reach them, and dropping the command would end its shell alone.
-struct Group(Option<u32>);
+struct ProcessGroup(Option<u32>);
 
-impl Group {
+impl ProcessGroup {
     /// The command has ended by itself; what it leaves running is meant to run.
-    fn spare(mut self) {
+    fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         end_group(self.0);
     }

@@ -10,7 +10,7 @@ use super::smtp::{MailError, SmtpServer};
 use crate::model::Summary;
 
 /// How long the simulated sending takes.
-const SENDING: Duration = Duration::from_secs(3);
+const SIMULATED_SEND_TIME: Duration = Duration::from_secs(3);
 
 /// How an e-mail leaves.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ pub struct FailedUrl {
 
 #[derive(Template)]
 #[template(path = "mail.html", config = "src/askama.toml")]
-struct Page<'a> {
+struct EmailTemplate<'a> {
     head: &'a str,
     lines: Vec<&'a str>,
     failures: &'a [FailedUrl],
@@ -98,7 +98,7 @@ impl Email {
         if let Some(more) = &more {
             plain.push_str(&format!("\nand {more} more\n"));
         }
-        let page = Page {
+        let page = EmailTemplate {
             head,
             lines: lines.collect(),
             failures,
@@ -155,7 +155,7 @@ fn subject(summary: &Summary, lists: Option<&str>) -> String {
 /// # }
 /// ```
 pub async fn send_email(out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    tokio::time::sleep(SENDING).await;
+    tokio::time::sleep(SIMULATED_SEND_TIME).await;
     writeln!(out, "Email Sent!")?;
     out.flush()
 }
@@ -171,7 +171,7 @@ pub async fn deliver(
     out: &mut (impl Write + ?Sized),
 ) -> Result<(), MailError> {
     let to = email.to.join(", ");
-    let to = crate::model::harmless(&to);
+    let to = crate::model::escape_control(&to);
     match delivery {
         Delivery::Simulated => {
             writeln!(out, "simulated e-mail to {to}; give --smtp URL to send it")?;
@@ -189,7 +189,7 @@ pub async fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EndedBy;
+    use crate::model::EndReason;
     use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
@@ -203,7 +203,7 @@ mod tests {
         deliver(&email, &Delivery::Simulated, &mut out)
             .await
             .unwrap();
-        assert_eq!(start.elapsed(), SENDING);
+        assert_eq!(start.elapsed(), SIMULATED_SEND_TIME);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "simulated e-mail to ann@example.com; give --smtp URL to send it\nEmail Sent!\n"
@@ -253,7 +253,7 @@ mod tests {
         let page = [
             told(1, 1, 0, 0, None),
             told(10, 2, 8, 0, None),
-            told(10, 2, 0, 8, Some(EndedBy::Shutdown)),
+            told(10, 2, 0, 8, Some(EndReason::Shutdown)),
         ];
         insta::assert_snapshot!("subjects", page.join("\n"));
     }

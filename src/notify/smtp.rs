@@ -19,16 +19,16 @@ use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 use super::{Email, is_of_tls};
-use crate::model::{chain_text, harmless, is_control};
+use crate::model::{chain_text, escape_control, is_control};
 
 /// Limit for a delivery as a whole, to all recipients together.
-const LIMIT: Duration = Duration::from_secs(30);
+const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where TLS comes first (RFC 8314 §3.3).
 const SUBMISSIONS: u16 = 465;
 /// Where TLS is asked for by STARTTLS (RFC 6409 §3.1).
 const SUBMISSION: u16 = 587;
 /// Most characters that a server's answer is repeated with.
-const MOST_SAID: usize = 500;
+const MAX_REPLY_CHARS: usize = 500;
 /// What is wrong with a password on the command line.
 const PASSWORD_HINT: &str = "a password does not belong on a command line, which everybody on this \
      machine can see: put it into FETCHALL_SMTP_PASSWORD or --smtp-password-file";
@@ -139,7 +139,10 @@ fn why(error: &SmtpError) -> String {
         (None, Some(said)) => said,
         (None, None) => chain_text(error),
     };
-    harmless(&text).chars().take(MOST_SAID).collect()
+    escape_control(&text)
+        .chars()
+        .take(MAX_REPLY_CHARS)
+        .collect()
 }
 
 /// What can be done about it.
@@ -207,7 +210,7 @@ impl SmtpServer {
             user: Some(user.into_owned()).filter(|user| !user.is_empty()),
             password: None,
             authorities: None,
-            limit: LIMIT,
+            limit: SMTP_TIMEOUT,
         })
     }
 
@@ -219,7 +222,7 @@ impl SmtpServer {
         if self.user.is_none() {
             return Err("there is a password but no user: smtps://USER@HOST".to_owned());
         }
-        if self.encryption == Encryption::None && !self.is_here() {
+        if self.encryption == Encryption::None && !self.is_loopback() {
             return Err(
                 "a password is not sent without encryption, but to this machine: leave ?tls=none away"
                     .to_owned(),
@@ -246,7 +249,7 @@ impl SmtpServer {
         Self { limit, ..self }
     }
 
-    fn is_here(&self) -> bool {
+    fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
@@ -255,7 +258,7 @@ impl SmtpServer {
     }
 
     /// Who an e-mail is from when nobody says so.
-    fn usual_sender(&self) -> String {
+    fn default_sender(&self) -> String {
         match &self.user {
             Some(user) if user.contains('@') => user.clone(),
             _ => match Host::parse(&self.host) {
@@ -271,7 +274,7 @@ impl SmtpServer {
     /// Why it was not sent to the first who did not get it, and who else did not. The others
     /// have got it all the same.
     pub async fn send(&self, email: &Email) -> Result<(), MailError> {
-        let usual = self.usual_sender();
+        let usual = self.default_sender();
         let from = address(email.from.as_deref().unwrap_or(&usual))?;
         let to: Vec<_> = email
             .to
@@ -414,13 +417,13 @@ mod tests {
         let implicit = server("smtps://ann%40example.com@mail.example.com");
         assert_eq!((implicit.port, implicit.encryption), (465, Encryption::Tls));
         assert_eq!(implicit.user.as_deref(), Some("ann@example.com"));
-        assert_eq!(implicit.usual_sender(), "ann@example.com");
+        assert_eq!(implicit.default_sender(), "ann@example.com");
         let starttls = server("smtp://mail.example.com");
         assert_eq!(
             (starttls.port, starttls.encryption),
             (587, Encryption::StartTls)
         );
-        assert_eq!(starttls.usual_sender(), "fetchall@mail.example.com");
+        assert_eq!(starttls.default_sender(), "fetchall@mail.example.com");
         let plain = server("smtp://[::1]:2525?tls=none");
         assert_eq!((plain.port, plain.encryption), (2525, Encryption::None));
         assert_eq!(plain.host, "::1");

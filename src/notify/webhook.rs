@@ -9,7 +9,7 @@ use super::is_of_tls;
 use crate::model::chain_text;
 
 /// Time between the two tries.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why nobody was told.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ impl WebhookError {
 pub async fn post_json(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError> {
     match post(client, url, json).await {
         Err(error) if error.is_transient() => {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
             post(client, url, json).await
         }
         done => done,

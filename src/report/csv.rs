@@ -7,25 +7,25 @@ use csv_core::{WriteResult, Writer};
 
 use super::fields::COLUMNS;
 use super::{Output, Reporter};
-use crate::model::Event;
+use crate::model::EngineEvent;
 
 /// Bytes that a cell is written in at a time.
-const PIECE: usize = 1024;
+const CHUNK_BYTES: usize = 1024;
 
 /// What a spreadsheet takes for the begin of a formula, the full-width forms included, or passes
 /// over on its way to one. Formulas can run programs and send other cells away.
-const FORMULA: [char; 11] = [
+const FORMULA_STARTS: [char; 11] = [
     '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n',
 ];
 
 /// Writes a row for each URL below a row of names.
-pub struct Csv {
+pub struct CsvReporter {
     output: Output,
     writer: Writer,
     has_head: bool,
 }
 
-impl Csv {
+impl CsvReporter {
     /// Writes to `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
@@ -70,7 +70,7 @@ impl Csv {
 /// A cell that no spreadsheet takes for a formula: an apostrophe in front makes it a text. Numbers
 /// are never negative here, so they stay what they are; so does the `-` that stdin is called.
 fn defused(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(FORMULA) && cell != "-" {
+    if cell.starts_with(FORMULA_STARTS) && cell != "-" {
         Cow::Owned(format!("'{cell}"))
     } else {
         Cow::Borrowed(cell)
@@ -79,7 +79,7 @@ fn defused(cell: &str) -> Cow<'_, str> {
 
 /// Writes what comes piece by piece.
 fn drain(line: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, usize)) {
-    let mut piece = [0; PIECE];
+    let mut piece = [0; CHUNK_BYTES];
     loop {
         let (result, written) = write(&mut piece);
         line.extend_from_slice(piece.get(..written).unwrap_or_default());
@@ -89,15 +89,15 @@ fn drain(line: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, u
     }
 }
 
-impl Reporter for Csv {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
+impl Reporter for CsvReporter {
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
         self.head()?;
         match event {
-            Event::Settled(settled) => {
+            EngineEvent::Settled(settled) => {
                 let record = &settled.record;
                 self.row(COLUMNS.map(|(_, field)| field.text(record)))
             }
-            Event::Continuing { .. } => Ok(()),
+            EngineEvent::Continuing { .. } => Ok(()),
         }
     }
 
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula_and_everything_else_stays_as_it_is() {
-        for first in FORMULA {
+        for first in FORMULA_STARTS {
             let cell = format!("{first}1+1");
             assert_eq!(defused(&cell), format!("'{cell}"));
         }

@@ -4,27 +4,27 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::stream::Stream;
-use super::{IsRunEnding, Reporter};
-use crate::model::{Event, OutcomeName, Summary};
+use super::stream::DeviceStream;
+use super::{Reporter, SharedEndingCheck};
+use crate::model::{EngineEvent, OutcomeName, Summary};
 
 /// Copies the failing lines into a file. It is the one place where a password that stood
 /// in a URL may be written, so only its owner may read it.
 pub struct FailedLines {
-    file: BufWriter<Target>,
+    file: BufWriter<FailedTarget>,
     end: u8,
 }
 
-enum Target {
+enum FailedTarget {
     File(File),
     /// A pipe or a device.
-    Stream(Stream, IsRunEnding),
+    Stream(DeviceStream, SharedEndingCheck),
 }
 
-impl Target {
-    fn open(path: &Path, is_ending: IsRunEnding) -> io::Result<Self> {
+impl FailedTarget {
+    fn open(path: &Path, is_ending: SharedEndingCheck) -> io::Result<Self> {
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-            return Ok(Self::Stream(Stream::open(path)?, is_ending));
+            return Ok(Self::Stream(DeviceStream::open(path)?, is_ending));
         }
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
@@ -37,7 +37,7 @@ impl Target {
     }
 }
 
-impl Write for Target {
+impl Write for FailedTarget {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(file) => file.write(bytes),
@@ -59,9 +59,9 @@ impl FailedLines {
     ///
     /// # Errors
     /// When that can't be done.
-    pub fn create(path: &Path, end: u8, is_ending: IsRunEnding) -> io::Result<Self> {
+    pub fn create(path: &Path, end: u8, is_ending: SharedEndingCheck) -> io::Result<Self> {
         Ok(Self {
-            file: BufWriter::new(Target::open(path, is_ending)?),
+            file: BufWriter::new(FailedTarget::open(path, is_ending)?),
             end,
         })
     }
@@ -78,8 +78,8 @@ fn restrict(file: &File) -> io::Result<()> {
 }
 
 impl Reporter for FailedLines {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event else {
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
         if settled.record.outcome != OutcomeName::Failed {

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use crate::model::{Record, harmless, write_json};
+use crate::model::{Record, escape_control, write_json};
 
 use super::text::status_of;
 
 /// A field of a record, or what follows from some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub enum RecordField {
     /// Line in its input.
     Line,
     /// Its input.
@@ -83,57 +83,57 @@ pub enum Field {
 }
 
 /// The columns of a table, in the order of the record but for those that came later.
-pub const COLUMNS: [(&str, Field); 29] = [
-    ("line", Field::Line),
-    ("input", Field::Input),
-    ("url", Field::Url),
-    ("ok", Field::Ok),
-    ("outcome", Field::Outcome),
-    ("status", Field::Status),
-    ("error", Field::Error),
-    ("message", Field::Message),
-    ("transient", Field::Transient),
-    ("attempts", Field::Attempts),
-    ("final_url", Field::FinalUrl),
-    ("redirects", Field::Redirects),
-    ("http", Field::Http),
-    ("content_type", Field::ContentType),
-    ("bytes", Field::Bytes),
-    ("file", Field::File),
-    ("sha256", Field::Sha256),
-    ("etag", Field::Etag),
-    ("last_modified", Field::LastModified),
-    ("change", Field::Change),
-    ("resumed_at", Field::ResumedAt),
-    ("at", Field::At),
-    ("started_ms", Field::StartedMs),
-    ("ttfb_ms", Field::TtfbMs),
-    ("elapsed_ms", Field::ElapsedMs),
-    ("total_ms", Field::TotalMs),
-    ("simulated", Field::Simulated),
+pub const COLUMNS: [(&str, RecordField); 29] = [
+    ("line", RecordField::Line),
+    ("input", RecordField::Input),
+    ("url", RecordField::Url),
+    ("ok", RecordField::Ok),
+    ("outcome", RecordField::Outcome),
+    ("status", RecordField::Status),
+    ("error", RecordField::Error),
+    ("message", RecordField::Message),
+    ("transient", RecordField::Transient),
+    ("attempts", RecordField::Attempts),
+    ("final_url", RecordField::FinalUrl),
+    ("redirects", RecordField::Redirects),
+    ("http", RecordField::Http),
+    ("content_type", RecordField::ContentType),
+    ("bytes", RecordField::Bytes),
+    ("file", RecordField::File),
+    ("sha256", RecordField::Sha256),
+    ("etag", RecordField::Etag),
+    ("last_modified", RecordField::LastModified),
+    ("change", RecordField::Change),
+    ("resumed_at", RecordField::ResumedAt),
+    ("at", RecordField::At),
+    ("started_ms", RecordField::StartedMs),
+    ("ttfb_ms", RecordField::TtfbMs),
+    ("elapsed_ms", RecordField::ElapsedMs),
+    ("total_ms", RecordField::TotalMs),
+    ("simulated", RecordField::Simulated),
     // What came later stands behind, for scripts that count columns.
-    ("resends", Field::Resends),
-    ("content_encoding", Field::ContentEncoding),
+    ("resends", RecordField::Resends),
+    ("content_encoding", RecordField::ContentEncoding),
 ];
 
 /// What a template can name beside the columns; the names that curl has for the same are known,
 /// too.
-const OTHERS: [(&str, Field); 12] = [
-    ("json", Field::Json),
-    ("origin", Field::Origin),
-    ("result", Field::Result),
-    ("http_code", Field::Status),
-    ("response_code", Field::Status),
-    ("url_effective", Field::EffectiveUrl),
-    ("num_redirects", Field::Redirects),
-    ("http_version", Field::Http),
-    ("size_download", Field::Bytes),
-    ("errormsg", Field::Message),
-    ("time_starttransfer", Field::TtfbSeconds),
-    ("time_total", Field::ElapsedSeconds),
+const ALIASES: [(&str, RecordField); 12] = [
+    ("json", RecordField::Json),
+    ("origin", RecordField::Origin),
+    ("result", RecordField::Result),
+    ("http_code", RecordField::Status),
+    ("response_code", RecordField::Status),
+    ("url_effective", RecordField::EffectiveUrl),
+    ("num_redirects", RecordField::Redirects),
+    ("http_version", RecordField::Http),
+    ("size_download", RecordField::Bytes),
+    ("errormsg", RecordField::Message),
+    ("time_starttransfer", RecordField::TtfbSeconds),
+    ("time_total", RecordField::ElapsedSeconds),
 ];
 
-impl Field {
+impl RecordField {
     /// The field of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all()
@@ -143,21 +143,21 @@ impl Field {
 
     /// All names.
     pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
-        COLUMNS.into_iter().chain(OTHERS)
+        COLUMNS.into_iter().chain(ALIASES)
     }
 
     /// Its text; empty where nothing is known. No control characters: a line stays one.
     pub fn text(self, record: &Record) -> Cow<'_, str> {
         let number = |n: Option<u64>| n.map_or(Cow::Borrowed(""), |n| Cow::Owned(n.to_string()));
         let text = |text: &'_ Option<String>| -> Cow<'static, str> {
-            Cow::Owned(harmless(text.as_deref().unwrap_or_default()).into_owned())
+            Cow::Owned(escape_control(text.as_deref().unwrap_or_default()).into_owned())
         };
         let error = record.error.as_ref();
         match self {
             Self::Line => number(Some(record.line)),
-            Self::Input => harmless(&record.input),
-            Self::Url => harmless(&record.url),
-            Self::Origin => harmless(origin(&record.url)),
+            Self::Input => escape_control(&record.input),
+            Self::Url => escape_control(&record.url),
+            Self::Origin => escape_control(origin(&record.url)),
             Self::Ok => flag(record.ok).into(),
             Self::Outcome => record.outcome.as_str().into(),
             Self::Status => number(record.status.map(u64::from)),
@@ -166,12 +166,12 @@ impl Field {
                 status_of(record, &mut number).to_owned().into()
             }
             Self::Error => error.map_or("", |error| error.kind.as_str()).into(),
-            Self::Message => harmless(error.map_or("", |error| &error.message)),
+            Self::Message => escape_control(error.map_or("", |error| &error.message)),
             Self::Transient => error.map_or("", |error| flag(error.transient)).into(),
             Self::Attempts => number(Some(record.attempts.into())),
             Self::Resends => number(Some(record.resends.into())),
             Self::FinalUrl => text(&record.final_url),
-            Self::EffectiveUrl => harmless(record.final_url.as_ref().unwrap_or(&record.url)),
+            Self::EffectiveUrl => escape_control(record.final_url.as_ref().unwrap_or(&record.url)),
             Self::Redirects => number(Some(record.redirects.into())),
             Self::Http => text(&record.http),
             Self::ContentType => text(&record.content_type),
@@ -233,7 +233,7 @@ pub fn origin(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Place;
+    use crate::model::InputPosition;
 
     #[test]
     fn the_origin_is_what_stands_before_the_path() {
@@ -246,33 +246,33 @@ mod tests {
     /// Every field of a record is a column; a new one is not to be forgotten.
     #[test]
     fn the_columns_are_the_fields_of_the_record() {
-        let place = Place {
+        let place = InputPosition {
             number: 0,
             input: "-".into(),
             line: 1,
         };
-        let mut record = Record::of_line(&place, "http://a/".into());
+        let mut record = Record::for_line(&place, "http://a/".into());
         record.resends = 1;
         let json = serde_json::to_value(&record).unwrap();
         for name in json.as_object().unwrap().keys() {
-            assert!(Field::named(name).is_some(), "{name}");
+            assert!(RecordField::named(name).is_some(), "{name}");
         }
     }
 
     #[test]
     fn control_characters_stay_inside_their_line() {
-        let place = Place {
+        let place = InputPosition {
             number: 0,
             input: "a\nb".into(),
             line: 1,
         };
-        let mut record = Record::of_line(&place, "http://a/".into());
+        let mut record = Record::for_line(&place, "http://a/".into());
         record.content_type = Some("text/html\u{1b}[2J".into());
         record.elapsed_ms = Some(1_234);
-        for (name, field) in Field::all() {
+        for (name, field) in RecordField::all() {
             let text = field.text(&record);
             assert!(!text.chars().any(char::is_control), "{name}: {text}");
         }
-        assert_eq!(Field::ElapsedSeconds.text(&record), "1.234");
+        assert_eq!(RecordField::ElapsedSeconds.text(&record), "1.234");
     }
 }

@@ -5,21 +5,23 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::Reporter;
-use super::journal::{Found, Journal, JournalError, JournalReader, MAX_LINE, PastRecord};
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
-use crate::model::{Event, Outcome, OutcomeName, Place, Record, RelPath, Settled};
+use super::journal::{
+    Journal, JournalContents, JournalError, JournalReader, MAX_LINE_BYTES, PastRecord,
+};
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
+use crate::model::{EngineEvent, InputPosition, Outcome, OutcomeName, Record, RelPath, SettledJob};
 
 /// The URL of the record that is appended; no corpus has it.
 const NEW: &str = "http://appended.test/";
 
-fn open(path: &Path) -> Result<(Journal, Found), JournalError> {
+fn open(path: &Path) -> Result<(Journal, JournalContents), JournalError> {
     let mut options = File::options();
     let file = options.read(true).append(true).create(true).open(path)?;
     Journal::open(file, false)
 }
 
-fn settled() -> Event {
-    let place = Place {
+fn settled() -> EngineEvent {
+    let place = InputPosition {
         number: 0,
         input: "-".into(),
         line: 1,
@@ -28,9 +30,9 @@ fn settled() -> Event {
         ok: true,
         outcome: OutcomeName::Fetched,
         bytes: Some(7),
-        ..Record::of_line(&place, NEW.into())
+        ..Record::for_line(&place, NEW.into())
     };
-    Event::Settled(Box::new(Settled::new(
+    EngineEvent::Settled(Box::new(SettledJob::new(
         place,
         record,
         Outcome::Skipped,
@@ -46,7 +48,7 @@ type BodyPlace = Result<String, (String, Option<String>)>;
 
 /// What the whole lines say, read another way: line by line, as they stand in the file.
 #[derive(Default)]
-struct Said {
+struct ExpectedJournal {
     /// What was fetched, and its bytes: what the last record says that has this place.
     done: HashMap<BodyPlace, (JobName, u64)>,
     /// All that was fetched, and may have been written over by another.
@@ -62,7 +64,7 @@ struct Said {
     kept: usize,
 }
 
-impl Said {
+impl ExpectedJournal {
     fn by(text: &[u8]) -> Self {
         let mut said = Self::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -73,7 +75,7 @@ impl Said {
 
     fn take(&mut self, line: &[u8]) {
         let is_ended = line.ends_with(b"\n");
-        let is_short = line.len() <= MAX_LINE + usize::from(is_ended);
+        let is_short = line.len() <= MAX_LINE_BYTES + usize::from(is_ended);
         let record = serde_json::from_slice::<Record>(line).ok();
         let Some(record) = record.filter(|_| is_short) else {
             let beginning = b"{\"line\":";
@@ -105,7 +107,7 @@ impl Said {
         }
     }
 
-    fn is_known(&self, found: &Found) -> Result<(), String> {
+    fn is_known(&self, found: &JournalContents) -> Result<(), String> {
         let last: HashMap<_, _> = self.done.values().cloned().collect();
         for job in &self.all {
             let (url, file, request) = job;
@@ -138,16 +140,16 @@ fn bytes_of(
     }
 }
 
-struct Bench {
+struct JournalBench {
     path: PathBuf,
     /// Removed at the end.
     _folder: tempfile::TempDir,
 }
 
-impl Bench {
-    fn look(&self, input: &Input<'_>) -> Verdict {
+impl JournalBench {
+    fn look(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
         fs::write(&self.path, input.bytes).unwrap();
-        let said = Said::by(input.bytes);
+        let said = ExpectedJournal::by(input.bytes);
         let (mut journal, found) = match open(&self.path) {
             Ok(opened) => opened,
             Err(JournalError::Foreign) => {
@@ -207,7 +209,7 @@ impl Bench {
         );
         said.is_known(&again)?;
         if said.packed {
-            journal.write_off(input.number % 64).unwrap();
+            journal.mark_lost_beyond(input.number % 64).unwrap();
             drop(journal);
             let (_, written_off) =
                 open(&self.path).map_err(|error| format!("written off: {error}"))?;
@@ -234,21 +236,21 @@ const TOKENS: &[&[u8]] = &[
     b"\"ok\":true", b"\"ok\":false", b"\"outcome\":\"fetched\"", b"\"outcome\":\"failed\"", b"\"outcome\":\"later\"", b",\"bytes\":5",
     b",\"bytes\":-1", b",\"bytes\":1.5", b",\"file\":\"x\"", b",\"file\":\"../x\"", b",\"pack\":{\"offset\":10,\"length\":5}",
     b",\"pack\":{\"offset\":18446744073709551615,\"length\":18446744073709551615}", b",\"request\":\"00\"", b",\"more\":[{}]",
-    b",\"file\":\"X\"", b"\"url\":\"http://b/\"", &[b' '; MAX_LINE], &[b'x'; MAX_LINE + 1], &[0; MAX_LINE + 1], b"\"schema\":2", b"\\u0000", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b" ", b"\t",
+    b",\"file\":\"X\"", b"\"url\":\"http://b/\"", &[b' '; MAX_LINE_BYTES], &[b'x'; MAX_LINE_BYTES + 1], &[0; MAX_LINE_BYTES + 1], b"\"schema\":2", b"\\u0000", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b" ", b"\t",
     b"{\"line\":1,\"input\":\"-\",\"url\":\"http://a/\",\"ok\":true,\"outcome\":\"fetched\",\"attempts\":1,\"redirects\":0,\"bytes\":9,\"at\":\"\"}\n",
     b"{\"line\":1,\"input\":\"-\",\"url\":\"http://a/\",\"ok\":false,\"outcome\":\"failed\",\"attempts\":1,\"redirects\":0,\"at\":\"\"}\n",
 ];
 
 #[test]
 fn journals() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "journal",
         tokens: TOKENS,
         inputs: 1500,
         one_of: 1,
     };
     let folder = tempfile::tempdir().unwrap();
-    let bench = Bench {
+    let bench = JournalBench {
         path: folder.path().join("fetchall.jsonl"),
         _folder: folder,
     };

@@ -7,23 +7,23 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::read::{Line, Lines};
+use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
-    ErrorKind, Event, FetchError, History, Outcome, OutcomeName, Place, Record, RecordError,
-    write_json,
+    EngineEvent, ErrorKind, FetchError, History, InputPosition, Outcome, OutcomeName, Record,
+    RecordError, write_json,
 };
 
 pub use self::read::{JournalReader, PastRecord};
 
 /// A record begins so.
-const BEGINNING: &[u8] = b"{\"line\":";
+const LINE_PREFIX: &[u8] = b"{\"line\":";
 
 /// Bytes of records that are written at once.
-const FULL: usize = 1 << 20;
+const FLUSH_BYTES: usize = 1 << 20;
 
 /// Bytes of the longest line that is one of ours; few in tests, which can't have many.
-pub(super) const MAX_LINE: usize = if cfg!(test) { 4096 } else { 1 << 20 };
+pub(super) const MAX_LINE_BYTES: usize = if cfg!(test) { 4096 } else { 1 << 20 };
 
 /// A journal can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,20 +45,20 @@ pub enum JournalError {
 /// Appends the records.
 #[derive(Debug)]
 pub struct Journal {
-    appender: Arc<Mutex<Appender>>,
+    appender: Arc<Mutex<JournalAppender>>,
     buffer: Vec<u8>,
 }
 
 /// The end of a journal, which grows by whole records.
 #[derive(Debug)]
-struct Appender {
+struct JournalAppender {
     file: Arc<File>,
     /// Where the last whole record ends.
     length: u64,
     sync: bool,
 }
 
-impl Appender {
+impl JournalAppender {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.write(lines).inspect_err(|_| {
             // A full disk takes a part of a record. What it does not take is not there.
@@ -87,13 +87,13 @@ impl Appender {
     }
 }
 
-fn lock(appender: &Mutex<Appender>) -> MutexGuard<'_, Appender> {
+fn lock(appender: &Mutex<JournalAppender>) -> MutexGuard<'_, JournalAppender> {
     appender.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was found in a journal.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct JournalContents {
     /// What the runs before did.
     pub past: JournalReader,
     /// Lines that are no records, and the number of the first one.
@@ -109,7 +109,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it can't be used.
-    pub fn open(file: File, sync: bool) -> Result<(Self, Found), JournalError> {
+    pub fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
         if !file.metadata()?.is_file() {
             return Err(JournalError::NotAFile);
         }
@@ -119,21 +119,21 @@ impl Journal {
             Err(TryLockError::Error(cause)) => return Err(cause.into()),
         }
         let file = Arc::new(file);
-        let mut seen = Seen::default();
+        let mut seen = JournalLineCounts::default();
         let history = read(&file, History::default(), |line, record| {
             seen.take(line, record.is_some());
         })?;
         if seen.records == 0 && seen.garbage > 0 {
             return Err(JournalError::Foreign);
         }
-        let mut appender = Appender {
+        let mut appender = JournalAppender {
             file,
             length: seen.length,
             sync,
         };
         appender.end_last_line(seen.torn)?;
         let appender = Arc::new(Mutex::new(appender));
-        let found = Found {
+        let found = JournalContents {
             past: JournalReader::new(&appender, history),
             garbage: seen.garbage,
             first_garbage: seen.first_garbage,
@@ -162,12 +162,12 @@ impl Journal {
     ///
     /// # Errors
     /// When it can't be read again, or written.
-    pub fn write_off(&mut self, pack_length: u64) -> io::Result<()> {
+    pub fn mark_lost_beyond(&mut self, pack_length: u64) -> io::Result<()> {
         let (file, end) = {
             let appender = lock(&self.appender);
             (Arc::clone(&appender.file), appender.length)
         };
-        let mut lines = Lines::of(&file)?;
+        let mut lines = JournalLines::of(&file)?;
         while let Some(line) = lines.next_line()?.filter(|line| line.offset < end) {
             if let Some(record) = line.record()
                 && record.ok
@@ -178,7 +178,7 @@ impl Journal {
                 write_json(&mut self.buffer, &Record { pack, ..lost })?;
                 self.buffer.push(b'\n');
             }
-            if self.buffer.len() >= FULL {
+            if self.buffer.len() >= FLUSH_BYTES {
                 self.flush()?;
                 lines.seek_back()?;
             }
@@ -198,10 +198,10 @@ impl Drop for Journal {
 fn read(
     file: &File,
     mut history: History,
-    mut look: impl FnMut(&Line<'_>, Option<&Record>),
+    mut look: impl FnMut(&JournalLine<'_>, Option<&Record>),
 ) -> io::Result<History> {
     let mut add_all = |history: &mut History, is_first: bool| {
-        let mut lines = Lines::of(file)?;
+        let mut lines = JournalLines::of(file)?;
         while let Some(line) = lines.next_line()? {
             let record = line.record();
             if is_first {
@@ -211,7 +211,7 @@ fn read(
                 history.add(&record, line.offset);
             }
         }
-        history.complete();
+        history.finish_loading();
         io::Result::Ok(())
     };
     add_all(&mut history, true)?;
@@ -224,7 +224,7 @@ fn read(
 
 /// What the lines of a journal are.
 #[derive(Default)]
-struct Seen {
+struct JournalLineCounts {
     number: u64,
     records: u64,
     garbage: u64,
@@ -234,8 +234,8 @@ struct Seen {
     length: u64,
 }
 
-impl Seen {
-    fn take(&mut self, line: &Line<'_>, is_record: bool) {
+impl JournalLineCounts {
+    fn take(&mut self, line: &JournalLine<'_>, is_record: bool) {
         self.number += 1;
         // A line end that is missing is put there.
         let length = line.length + u64::from(!line.is_ended);
@@ -266,7 +266,7 @@ fn is_torn(line: &[u8]) -> bool {
 
 /// What a record becomes when its body is no longer where it says.
 fn gone(record: Record, why: &str) -> Record {
-    let place = Place {
+    let place = InputPosition {
         number: 0,
         input: record.input,
         line: record.line,
@@ -279,18 +279,18 @@ fn gone(record: Record, why: &str) -> Record {
         }),
         request: record.request,
         at: format!("{:.3}", jiff::Timestamp::now()),
-        ..Record::of_line(&place, record.url)
+        ..Record::for_line(&place, record.url)
     }
 }
 
 /// Whether a line may be the beginning of a record.
 fn is_beginning(line: &[u8]) -> bool {
-    line.starts_with(BEGINNING) || BEGINNING.starts_with(line)
+    line.starts_with(LINE_PREFIX) || LINE_PREFIX.starts_with(line)
 }
 
 impl Reporter for Journal {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event else {
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
         // What was skipped stands there already. A disk that is full takes no word of it, and that
@@ -304,7 +304,7 @@ impl Reporter for Journal {
         }
         let json = settled.json()?;
         // Nothing that is longer would be read again.
-        if json.len() < MAX_LINE {
+        if json.len() < MAX_LINE_BYTES {
             self.buffer.extend_from_slice(json);
             self.buffer.push(b'\n');
         }
@@ -324,25 +324,25 @@ impl Reporter for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PackPlace, Settled};
+    use crate::model::{PackPlace, SettledJob};
     use std::path::Path;
 
-    fn place() -> Place {
-        Place {
+    fn place() -> InputPosition {
+        InputPosition {
             number: 0,
             input: "-".into(),
             line: 1,
         }
     }
 
-    fn event(url: &str, ok: bool) -> Event {
+    fn event(url: &str, ok: bool) -> EngineEvent {
         let record = Record {
             ok,
             outcome: OutcomeName::Fetched,
             bytes: Some(1),
-            ..Record::of_line(&place(), url.into())
+            ..Record::for_line(&place(), url.into())
         };
-        Event::Settled(Box::new(Settled::new(
+        EngineEvent::Settled(Box::new(SettledJob::new(
             place(),
             record,
             Outcome::Skipped,
@@ -350,13 +350,13 @@ mod tests {
         )))
     }
 
-    fn open(path: &Path) -> Result<(Journal, Found), JournalError> {
+    fn open(path: &Path) -> Result<(Journal, JournalContents), JournalError> {
         let mut options = File::options();
         let file = options.read(true).append(true).create(true).open(path)?;
         Journal::open(file, false)
     }
 
-    fn is_known(found: &Found, url: &str) -> bool {
+    fn is_known(found: &JournalContents, url: &str) -> bool {
         let past = found.past.find(url, None, None);
         matches!(past, PastRecord::Fetched { .. })
     }
@@ -399,14 +399,14 @@ mod tests {
         let (mut journal, _) = open(&path).unwrap();
         for number in 0..10_000 {
             let mut event = event(&format!("http://a/{number}"), true);
-            if let Event::Settled(settled) = &mut event {
+            if let EngineEvent::Settled(settled) = &mut event {
                 let (offset, length) = (number * 10, 10);
                 settled.record.pack = Some(PackPlace { offset, length });
             }
             journal.on_event(&event).unwrap();
         }
         journal.flush().unwrap();
-        journal.write_off(1005).unwrap();
+        journal.mark_lost_beyond(1005).unwrap();
         drop(journal);
         let (_, found) = open(&path).unwrap();
         assert_eq!((found.garbage, found.torn), (0, false));

@@ -3,12 +3,12 @@
 use std::io;
 
 use super::{Output, Reporter};
-use crate::model::Event;
+use crate::model::EngineEvent;
 
 /// Writes every record as a line of JSON.
-pub struct JsonLines(Output);
+pub struct JsonlReporter(Output);
 
-impl JsonLines {
+impl JsonlReporter {
     /// Writes to `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
@@ -16,9 +16,9 @@ impl JsonLines {
     }
 }
 
-impl Reporter for JsonLines {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event else {
+impl Reporter for JsonlReporter {
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
         self.0.line().extend_from_slice(settled.json()?);

@@ -1,5 +1,6 @@
 //! From events to lines, files and a display: reporters, and the pump that feeds them.
 
+mod atomic_file;
 mod csv;
 mod failed;
 mod fields;
@@ -9,37 +10,36 @@ mod html;
 mod journal;
 mod jsonl;
 mod notices;
-mod ordered;
 mod output;
 mod progress;
 mod pump;
-mod rows;
+mod reorder;
+mod row_sampler;
 mod stream;
 mod summary;
 mod template;
 mod text;
 mod timeline;
-mod whole;
 
 use std::io;
 
-use crate::model::{Event, Summary};
+use crate::model::{EngineEvent, Summary};
 
-pub use csv::Csv;
+pub use atomic_file::AtomicFile;
+pub use csv::CsvReporter;
 pub use failed::FailedLines;
 pub use html::HtmlReport;
-pub use journal::{Found, Journal, JournalError, JournalReader, PastRecord};
-pub use jsonl::JsonLines;
-pub use notices::Notices;
+pub use journal::{Journal, JournalContents, JournalError, JournalReader, PastRecord};
+pub use jsonl::JsonlReporter;
+pub use notices::NoticeReporter;
 pub use output::Output;
 pub use progress::{Progress, ProgressStyle, Screen};
 pub use pump::{Pump, PumpEnd, ReportError};
-pub use stream::IsRunEnding;
+pub use stream::SharedEndingCheck;
 pub use summary::render as render_summary;
-pub use template::{Template, TemplateError, Templated};
-pub use text::TextLines;
+pub use template::{Template, TemplateError, TemplateReporter};
+pub use text::TextReporter;
 pub use timeline::{Timeline, TimelineStyle};
-pub use whole::WholeFile;
 
 /// Takes what the engine says. Reporters run on one thread of their own, so a slow one
 /// slows the run down instead of filling memory.
@@ -48,7 +48,7 @@ pub trait Reporter: Send {
     ///
     /// # Errors
     /// When it can't be reported; the run is then wound down.
-    fn on_event(&mut self, event: &Event) -> io::Result<()>;
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()>;
 
     /// Nothing more is waiting at the moment: what is held in buffers goes out.
     ///

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::Screen;
 
 /// Bytes collected before they are written even in the middle of a batch.
-const FULL: usize = 64 * 1024;
+const FLUSH_BYTES: usize = 64 * 1024;
 
 /// Time between two tries when a stream takes nothing for now.
-const TRY_AGAIN: Duration = Duration::from_millis(2);
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// As `write_all`, also where the other side has made the stream non-blocking: whoever shares a
 /// pipe or a terminal can do that.
@@ -27,7 +27,7 @@ fn again_while_full<R>(mut write: impl FnMut() -> io::Result<R>) -> io::Result<R
     loop {
         match write() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(TRY_AGAIN);
+                std::thread::sleep(RETRY_INTERVAL);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
@@ -57,7 +57,7 @@ impl Output {
 
     /// What stands at the end of each line, instead of a line feed.
     #[must_use]
-    pub fn ending(self, end: &'static [u8]) -> Self {
+    pub fn with_terminator(self, end: &'static [u8]) -> Self {
         Self { end, ..self }
     }
 
@@ -69,7 +69,7 @@ impl Output {
     /// The line is complete.
     pub(super) fn end_line(&mut self) -> io::Result<()> {
         self.buffer.extend_from_slice(self.end);
-        if self.buffer.len() >= FULL {
+        if self.buffer.len() >= FLUSH_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -86,12 +86,12 @@ impl Output {
             again_while_full(|| stream.flush())
         };
         let written = match &self.screen {
-            Some(screen) => screen.aside(write),
+            Some(screen) => screen.suspend(write),
             None => write(),
         };
         self.buffer.clear();
         // One large body must not keep its memory for the rest of the run.
-        self.buffer.shrink_to(2 * FULL);
+        self.buffer.shrink_to(2 * FLUSH_BYTES);
         written
     }
 }
@@ -103,9 +103,9 @@ mod tests {
 
     /// Takes three bytes at every second call.
     #[derive(Clone, Default)]
-    struct Reluctant(Arc<Mutex<(Vec<u8>, u32)>>);
+    struct ReluctantWriter(Arc<Mutex<(Vec<u8>, u32)>>);
 
-    impl Write for Reluctant {
+    impl Write for ReluctantWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let (taken, calls) = &mut *self.0.lock().unwrap();
             *calls += 1;
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_takes_nothing_for_now_gets_everything_later() {
-        let stream = Reluctant::default();
+        let stream = ReluctantWriter::default();
         let mut output = Output::new(stream.clone(), None);
         output.line().extend_from_slice(b"a line");
         output.end_line().unwrap();

@@ -2,7 +2,7 @@
 //! nothing is sent to it, so it costs the same at 10 URLs a second and at 20,000.
 
 mod drawing;
-mod pace;
+mod rate;
 mod snapshot;
 
 use std::io::{self, IsTerminal, Write};
@@ -13,20 +13,20 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle as BarStyle};
 
-use crate::model::Live;
+use crate::model::LiveStats;
 
 use drawing::Drawing;
-use pace::{Pace, TimeLeft};
+use rate::{RateMeter, TimeLeft};
 use snapshot::{Snapshot, fit};
 
 /// Time between two drawings of the bar.
-const TICK: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two plain lines, where they were asked for.
-const PLAIN_TICK: Duration = Duration::from_secs(3);
+const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 /// And where nobody looks at once: a log of a build, or of a night.
-const LOG_TICK: Duration = Duration::from_secs(30);
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// Columns of the bar itself at least.
-const LEAST_BAR: usize = 12;
+const MIN_BAR_WIDTH: usize = 12;
 
 /// What is shown while the run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ pub enum ProgressStyle {
 }
 
 /// The counters of a run, and when it began.
-type Shown = (Arc<Live>, Instant);
+type DisplayedRun = (Arc<LiveStats>, Instant);
 
 /// The part of the terminal that the display draws on. Clones share it.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub struct Screen {
     /// Time between two plain lines.
     plain: Option<Duration>,
     /// The run that is shown, while there is one.
-    run: Arc<Mutex<Option<Shown>>>,
+    run: Arc<Mutex<Option<DisplayedRun>>>,
 }
 
 impl Screen {
@@ -61,10 +61,10 @@ impl Screen {
     pub fn new(style: ProgressStyle) -> Self {
         let (has_bar, plain) = match style {
             ProgressStyle::Auto if can_draw() => (true, None),
-            ProgressStyle::Auto if io::stderr().is_terminal() => (false, Some(PLAIN_TICK)),
-            ProgressStyle::Auto => (false, Some(LOG_TICK)),
+            ProgressStyle::Auto if io::stderr().is_terminal() => (false, Some(PLAIN_INTERVAL)),
+            ProgressStyle::Auto => (false, Some(LOG_INTERVAL)),
             ProgressStyle::Bar => (io::stderr().is_terminal(), None),
-            ProgressStyle::Plain => (false, Some(PLAIN_TICK)),
+            ProgressStyle::Plain => (false, Some(PLAIN_INTERVAL)),
             ProgressStyle::None => (false, None),
         };
         // Drawing is by our own clock; indicatif's limit only would drop the last state.
@@ -77,7 +77,7 @@ impl Screen {
     }
 
     /// Runs `write` while the display steps aside.
-    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.suspend(write),
             _ => write(),
@@ -100,7 +100,7 @@ impl Screen {
         Some(snapshot.line())
     }
 
-    fn show_run(&self, run: Option<Shown>) {
+    fn show_run(&self, run: Option<DisplayedRun>) {
         *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
     }
 }
@@ -116,7 +116,7 @@ fn can_draw() -> bool {
 /// Stderr that never tears the display: for log lines.
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.aside(|| io::stderr().write(bytes))
+        self.suspend(|| io::stderr().write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -133,11 +133,11 @@ pub struct Progress {
 impl Progress {
     /// Starts to show how `live` stands.
     #[must_use]
-    pub fn start(screen: &Screen, live: Arc<Live>) -> Self {
-        live.watch();
+    pub fn start(screen: &Screen, live: Arc<LiveStats>) -> Self {
+        live.enable_watch();
         screen.show_run(Some((Arc::clone(&live), Instant::now())));
         let tick = match screen.bar {
-            Some(_) => Some(TICK),
+            Some(_) => Some(REDRAW_INTERVAL),
             None => screen.plain,
         };
         Self {
@@ -160,15 +160,15 @@ impl Progress {
 fn draw_every(
     tick: Duration,
     screen: &Screen,
-    live: Arc<Live>,
+    live: Arc<LiveStats>,
 ) -> Option<(Sender<()>, JoinHandle<()>)> {
     let (stop, stopped) = channel();
-    let mut display = Display::new(screen.clone(), live);
+    let mut display = ProgressRenderer::new(screen.clone(), live);
     let thread = std::thread::Builder::new()
         .name("progress".into())
         .spawn(move || {
             while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                display.show(Instant::now());
+                display.redraw(Instant::now());
             }
             if let Some(bar) = &display.screen.bar {
                 bar.finish_and_clear();
@@ -178,38 +178,38 @@ fn draw_every(
     thread.ok().map(|thread| (stop, thread))
 }
 
-struct Display {
+struct ProgressRenderer {
     screen: Screen,
-    live: Arc<Live>,
-    settled: Pace,
+    live: Arc<LiveStats>,
+    settled: RateMeter,
     /// The same over longer, for the time left.
-    progress: Pace,
-    bytes: Pace,
+    progress: RateMeter,
+    bytes: RateMeter,
     left: TimeLeft,
     has_total: Option<bool>,
 }
 
-impl Display {
-    fn new(screen: Screen, live: Arc<Live>) -> Self {
+impl ProgressRenderer {
+    fn new(screen: Screen, live: Arc<LiveStats>) -> Self {
         Self {
             screen,
             live,
-            settled: Pace::default(),
-            progress: Pace::long(),
-            bytes: Pace::default(),
+            settled: RateMeter::default(),
+            progress: RateMeter::long(),
+            bytes: RateMeter::default(),
             left: TimeLeft::default(),
             has_total: None,
         }
     }
 
-    fn show(&mut self, now: Instant) {
+    fn redraw(&mut self, now: Instant) {
         let mut snapshot = Snapshot::take(&self.live, now);
         self.settled.add(now, snapshot.settled);
         self.progress.add(now, snapshot.settled);
         self.bytes.add(now, snapshot.bytes);
         snapshot.rate = self.settled.rate();
         snapshot.byte_rate = self.bytes.rate();
-        let todo = snapshot.todo();
+        let todo = snapshot.remaining();
         snapshot.left = todo.and_then(|todo| self.left.show(now, todo, &self.progress));
         let Some(bar) = &self.screen.bar else {
             // A closed stderr is no reason to end the run.
@@ -222,10 +222,10 @@ impl Display {
             bar.set_style(style(has_total));
         }
         // Asked each time: somebody may have made the window smaller.
-        let width = usize::from(drawing::size().0).max(LEAST_BAR + 2);
+        let width = usize::from(drawing::size().0).max(MIN_BAR_WIDTH + 2);
         bar.set_length(snapshot.total.unwrap_or(snapshot.settled));
         bar.set_position(snapshot.settled);
-        bar.set_prefix(fit(&snapshot.head(), width - LEAST_BAR - 2));
+        bar.set_prefix(fit(&snapshot.status_parts(), width - MIN_BAR_WIDTH - 2));
         bar.set_message(snapshot.lines(width - 1).join("\n"));
         bar.tick();
     }

@@ -8,18 +8,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
-use super::ordered::Order;
-use crate::model::{EndedBy, Event, Outcome, Spent, Summary, Window};
+use super::reorder::ReorderBuffer;
+use crate::model::{EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWindow, Summary};
 
 /// Events that may wait for the reporters.
-const QUEUE: usize = 256;
+const QUEUE_EVENTS: usize = 256;
 /// And with bodies in them, which may have megabytes.
-const QUEUE_OF_BODIES: usize = 16;
+const QUEUE_BODIES: usize = 16;
 /// Shortest time between two wakings. Waking a thread costs as much as writing several
 /// records, so at high rates records are taken in batches; nobody sees 2 ms.
-const REST: Duration = Duration::from_millis(2);
+const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 /// How long a stuck reporter is waited for once the run is to end at once.
-const PATIENCE: Duration = Duration::from_millis(500);
+const STUCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A reporter that failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,27 +43,27 @@ pub struct PumpEnd {
 }
 
 /// A named reporter.
-type Named = (String, Box<dyn Reporter>);
+type NamedReporter = (String, Box<dyn Reporter>);
 
 /// The thread that feeds the reporters.
 pub struct Pump {
     /// Told of everything as it comes, before anybody else is.
-    journals: Vec<Named>,
-    reporters: Vec<Named>,
+    journals: Vec<NamedReporter>,
+    reporters: Vec<NamedReporter>,
     attach_bodies: bool,
-    order: Option<Order>,
+    order: Option<ReorderBuffer>,
     failed: CancellationToken,
     end: PumpEnd,
-    reported: Reported,
+    reported: ReportedCounts,
     /// Reported since the last flush.
-    passed: Vec<Event>,
-    spent: Spent,
+    passed: Vec<EngineEvent>,
+    spent: EventReturnQueue,
 }
 
 /// A pump at work.
-pub struct Running {
-    ended: oneshot::Receiver<(Vec<Named>, PumpEnd)>,
-    reported: Reported,
+pub struct RunningPump {
+    ended: oneshot::Receiver<(Vec<NamedReporter>, PumpEnd)>,
+    reported: ReportedCounts,
 }
 
 impl Pump {
@@ -78,21 +78,21 @@ impl Pump {
             order: None,
             failed,
             end: PumpEnd::default(),
-            reported: Reported::default(),
+            reported: ReportedCounts::default(),
             passed: Vec::new(),
-            spent: Spent::default(),
+            spent: EventReturnQueue::default(),
         }
     }
 
     /// Where events are to be dropped after they were reported.
     #[must_use]
-    pub fn spent(&self) -> Spent {
+    pub fn spent(&self) -> EventReturnQueue {
         self.spent.clone()
     }
 
     /// Everything is reported in input order; credits go back to `window`.
-    pub fn in_order(&mut self, window: Window) {
-        self.order = Some(Order::new(window));
+    pub fn set_ordered(&mut self, window: ReorderWindow) {
+        self.order = Some(ReorderBuffer::new(window));
     }
 
     /// Adds one that is told first, of a whole batch, and flushed before the others are told:
@@ -111,11 +111,11 @@ impl Pump {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(self) -> io::Result<(mpsc::Sender<Event>, Running)> {
+    pub fn start(self) -> io::Result<(mpsc::Sender<EngineEvent>, RunningPump)> {
         let room = if self.attach_bodies {
-            QUEUE_OF_BODIES
+            QUEUE_BODIES
         } else {
-            QUEUE
+            QUEUE_EVENTS
         };
         let (sender, receiver) = mpsc::channel(room);
         let (end, ended) = oneshot::channel();
@@ -130,34 +130,34 @@ impl Pump {
                 // Nobody waits any more when the wait was cut short.
                 let _ = end.send(ended);
             })?;
-        Ok((sender, Running { ended, reported }))
+        Ok((sender, RunningPump { ended, reported }))
     }
 
-    fn run(mut self, mut events: mpsc::Receiver<Event>) -> (Vec<Named>, PumpEnd) {
-        let mut batch = Vec::with_capacity(QUEUE);
+    fn run(mut self, mut events: mpsc::Receiver<EngineEvent>) -> (Vec<NamedReporter>, PumpEnd) {
+        let mut batch = Vec::with_capacity(QUEUE_EVENTS);
         let mut last = None::<Instant>;
-        while events.blocking_recv_many(&mut batch, QUEUE) > 0 {
-            self.write_down(&batch);
+        while events.blocking_recv_many(&mut batch, QUEUE_EVENTS) > 0 {
+            self.append_journals(&batch);
             for event in batch.drain(..) {
                 self.take(event);
             }
             self.flush();
-            let rested = last.map_or(REST, |last| last.elapsed());
-            if rested < REST && events.is_empty() && !events.is_closed() {
-                std::thread::sleep(REST - rested);
+            let rested = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
+            if rested < WAKE_INTERVAL && events.is_empty() && !events.is_closed() {
+                std::thread::sleep(WAKE_INTERVAL - rested);
             }
             last = Some(Instant::now());
         }
-        let rest = self.order.as_mut().map(Order::rest);
+        let rest = self.order.as_mut().map(ReorderBuffer::drain);
         for event in rest.into_iter().flatten() {
-            self.pass_on(event);
+            self.deliver(event);
         }
         self.flush();
         (self.reporters, self.end)
     }
 
     /// Also when nobody wants the results any more: it has been done.
-    fn write_down(&mut self, events: &[Event]) {
+    fn append_journals(&mut self, events: &[EngineEvent]) {
         let told = each(&mut self.journals, |journal| {
             events
                 .iter()
@@ -168,25 +168,25 @@ impl Pump {
             self.journals.clear();
             self.end.is_journal_broken = self.end.error.is_none();
         }
-        self.note(told);
+        self.record_error(told);
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: EngineEvent) {
         match (&mut self.order, event) {
-            (Some(order), Event::Settled(settled)) => order.put(settled),
-            (_, event) => return self.pass_on(event),
+            (Some(order), EngineEvent::Settled(settled)) => order.insert(settled),
+            (_, event) => return self.deliver(event),
         }
-        while let Some(event) = self.order.as_mut().and_then(Order::due) {
-            self.pass_on(event);
+        while let Some(event) = self.order.as_mut().and_then(ReorderBuffer::pop_ready) {
+            self.deliver(event);
         }
     }
 
-    fn pass_on(&mut self, mut event: Event) {
+    fn deliver(&mut self, mut event: EngineEvent) {
         if self.end.error.is_some() {
             // Not reported: it counts as left.
             return;
         }
-        if let Event::Settled(settled) = &mut event
+        if let EngineEvent::Settled(settled) = &mut event
             && let (true, Outcome::Fetched(fetched)) = (self.attach_bodies, &settled.outcome)
             && let Some(body) = &fetched.saved.body
         {
@@ -194,12 +194,12 @@ impl Pump {
             settled.attach_body(&body);
         }
         let told = each(&mut self.reporters, |reporter| reporter.on_event(&event));
-        self.note(told);
-        if let (None, Event::Settled(settled)) = (&self.end.error, &event) {
+        self.record_error(told);
+        if let (None, EngineEvent::Settled(settled)) = (&self.end.error, &event) {
             self.end.summary.count(&settled.outcome);
             self.end.summary.count_change(settled.record.change);
         }
-        if let Event::Settled(settled) = &mut event
+        if let EngineEvent::Settled(settled) = &mut event
             && !self.attach_bodies
         {
             settled.forget_json();
@@ -211,7 +211,7 @@ impl Pump {
     fn flush(&mut self) {
         if self.end.error.is_none() {
             let told = each(&mut self.reporters, |reporter| reporter.flush());
-            self.note(told);
+            self.record_error(told);
         }
         self.spent.give_back(&mut self.passed);
         let mut reported = self.reported.lock();
@@ -224,7 +224,7 @@ impl Pump {
     }
 
     /// The first error ends the run.
-    fn note(&mut self, told: Result<(), ReportError>) {
+    fn record_error(&mut self, told: Result<(), ReportError>) {
         if let (Err(error), None) = (told, &self.end.error) {
             self.end.error = Some(error);
             self.failed.cancel();
@@ -234,7 +234,7 @@ impl Pump {
 
 /// Tells one after another, up to the first that fails.
 fn each(
-    reporters: &mut [Named],
+    reporters: &mut [NamedReporter],
     mut tell: impl FnMut(&mut dyn Reporter) -> io::Result<()>,
 ) -> Result<(), ReportError> {
     reporters.iter_mut().try_for_each(|(what, reporter)| {
@@ -245,7 +245,7 @@ fn each(
     })
 }
 
-impl Running {
+impl RunningPump {
     /// Waits until everything has been reported, completes the summary with `complete` (which
     /// is told what went wrong), and lets the reporters finish with it.
     ///
@@ -258,7 +258,7 @@ impl Running {
     ) -> PumpEnd {
         let impatience = async {
             hurry.cancelled().await;
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(STUCK_TIMEOUT).await;
         };
         let (mut reporters, mut end) = tokio::select! {
             biased;
@@ -267,7 +267,7 @@ impl Running {
         };
         complete(&mut end.summary, end.error.as_ref());
         if end.is_journal_broken && end.summary.left > 0 {
-            end.summary.ended_by.get_or_insert(EndedBy::Disk);
+            end.summary.ended_by.get_or_insert(EndReason::Disk);
         }
         let summary = end.summary.clone();
         // Not here: one that writes to a pipe waits for its reader.
@@ -295,15 +295,15 @@ impl Running {
 
 /// The counts of what has been written for sure.
 #[derive(Debug, Clone, Default)]
-struct Reported(Arc<Mutex<Summary>>);
+struct ReportedCounts(Arc<Mutex<Summary>>);
 
-impl Reported {
+impl ReportedCounts {
     fn lock(&self) -> MutexGuard<'_, Summary> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The end of a pump that does not come to one.
-    fn broken(&self, why: &str) -> (Vec<Named>, PumpEnd) {
+    fn broken(&self, why: &str) -> (Vec<NamedReporter>, PumpEnd) {
         let end = PumpEnd {
             summary: self.lock().clone(),
             error: Some(ReportError {

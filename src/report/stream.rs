@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time between two looks whether there is a reader by now.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a reader is waited for once the run is to end.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Says whether the run is to end.
-pub type IsEnding<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+pub type EndingCheck<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 /// The same, to be kept.
-pub type IsRunEnding = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type SharedEndingCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A pipe or a device.
 #[derive(Debug)]
-pub struct Stream {
+pub struct DeviceStream {
     path: PathBuf,
     /// Open as soon as there is a reader.
     file: Option<File>,
@@ -27,7 +27,7 @@ pub struct Stream {
     ending: Option<Instant>,
 }
 
-impl Stream {
+impl DeviceStream {
     /// What is at `path`. It waits for no reader.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Stream {
     ///
     /// # Errors
     /// When that can't be done, or the run is to end and there is no reader that takes it.
-    pub fn write_all(&mut self, mut bytes: &[u8], is_ending: IsEnding<'_>) -> io::Result<()> {
+    pub fn write_all(&mut self, mut bytes: &[u8], is_ending: EndingCheck<'_>) -> io::Result<()> {
         while self.file.is_none() {
             self.file = open_if_read(&self.path)?;
             if self.file.is_none() {
@@ -67,14 +67,17 @@ impl Stream {
     }
 
     /// Waits a moment for a reader, or gives up.
-    fn wait(&mut self, is_ending: IsEnding<'_>) -> io::Result<()> {
+    fn wait(&mut self, is_ending: EndingCheck<'_>) -> io::Result<()> {
         if self.ending.is_none() && is_ending() {
             self.ending = Some(Instant::now());
         }
-        if self.ending.is_some_and(|since| since.elapsed() > LAST_WAIT) {
+        if self
+            .ending
+            .is_some_and(|since| since.elapsed() > FINAL_TIMEOUT)
+        {
             return Err(io::Error::other("nothing reads it"));
         }
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(POLL_INTERVAL);
         Ok(())
     }
 }

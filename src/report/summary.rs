@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use crate::model::{Change, ErrorKind, Summary, human_duration};
+use crate::model::{ContentChange, ErrorKind, Summary, format_duration};
 
 /// Statuses named in the summary, the most frequent first.
-const STATUSES: usize = 5;
+const MAX_STATUSES: usize = 5;
 
 /// A number with its thousands told apart: `12,345`.
 #[must_use]
@@ -52,7 +52,7 @@ pub fn render(summary: &Summary) -> String {
         let _ = write!(text, "\nended early: {why}");
     }
     if !summary.changes.is_empty() {
-        let parts = Change::ALL.map(|change| {
+        let parts = ContentChange::ALL.map(|change| {
             let n = summary.changes.get(&change).copied().unwrap_or_default();
             format!("{} {}", count(n), change.as_str())
         });
@@ -66,7 +66,7 @@ pub fn render(summary: &Summary) -> String {
         text,
         "\n{} in {}",
         ByteSize(summary.bytes),
-        human_duration(summary.wall)
+        format_duration(summary.wall)
     );
     if summary.retries > 0 {
         let noun = if summary.retries == 1 {
@@ -76,15 +76,15 @@ pub fn render(summary: &Summary) -> String {
         };
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
-    let _ = write!(text, "; {}", one_after_another(summary));
+    let _ = write!(text, "; {}", sequential_text(summary));
     text
 }
 
 /// What not waiting for each other has brought.
-pub(super) fn one_after_another(summary: &Summary) -> String {
+pub(super) fn sequential_text(summary: &Summary) -> String {
     let mut text = format!(
         "one after another, each as quick, the requests would have taken {}",
-        human_duration(summary.one_by_one)
+        format_duration(summary.one_by_one)
     );
     let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
     if ratio >= 1.05 {
@@ -102,10 +102,10 @@ fn statuses(summary: &Summary) -> String {
     all.sort_by_key(|(status, n)| (std::cmp::Reverse(**n), **status));
     let mut parts: Vec<_> = all
         .iter()
-        .take(STATUSES)
+        .take(MAX_STATUSES)
         .map(|(status, n)| format!("{} × {status}", count(**n)))
         .collect();
-    if all.len() > STATUSES {
+    if all.len() > MAX_STATUSES {
         parts.push("…".to_owned());
     }
     format!(" (status: {})", parts.join(", "))
@@ -114,7 +114,7 @@ fn statuses(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EndedBy, MaxFailures};
+    use crate::model::{EndReason, MaxFailures};
     use std::time::Duration;
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
             failed: 48,
             left: 2,
             list_ended: true,
-            ended_by: Some(EndedBy::MaxFailures(MaxFailures::Number(47))),
+            ended_by: Some(EndReason::MaxFailures(MaxFailures::Number(47))),
             by_kind: [(ErrorKind::Timeout, 18), (ErrorKind::Status, 30)].into(),
             by_status: [(404, 20), (500, 10)].into(),
             bytes: 125_600_000,

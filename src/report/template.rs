@@ -2,21 +2,21 @@
 
 use std::io;
 
-use super::fields::Field;
+use super::fields::RecordField;
 use super::{Output, Reporter};
-use crate::model::Event;
+use crate::model::EngineEvent;
 
 /// Edits up to which a name is taken for a misspelt one.
-const NEAR: usize = 3;
+const MAX_EDITS: usize = 3;
 
 /// How a record is printed: text with the names of fields in `%{…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct Template(Vec<TemplatePiece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum TemplatePiece {
     Text(String),
-    Field(Field),
+    Field(RecordField),
 }
 
 /// What is wrong with a template.
@@ -61,7 +61,7 @@ impl Template {
                         .split_once('}')
                         .ok_or_else(|| TemplateError::Unclosed(name.to_owned()))?;
                     push_text(&mut pieces, &mut text);
-                    pieces.push(Piece::Field(field(name)?));
+                    pieces.push(TemplatePiece::Field(field(name)?));
                     after
                 }
                 None => literal(mark, &mut text),
@@ -77,25 +77,26 @@ impl Template {
     pub fn constant(&self) -> Option<&str> {
         match &*self.0 {
             [] => Some(""),
-            [Piece::Text(text)] => Some(text),
+            [TemplatePiece::Text(text)] => Some(text),
             _ => None,
         }
     }
 }
 
-fn push_text(pieces: &mut Vec<Piece>, text: &mut String) {
+fn push_text(pieces: &mut Vec<TemplatePiece>, text: &mut String) {
     if !text.is_empty() {
-        pieces.push(Piece::Text(std::mem::take(text)));
+        pieces.push(TemplatePiece::Text(std::mem::take(text)));
     }
 }
 
-fn field(name: &str) -> Result<Field, TemplateError> {
-    Field::named(name).ok_or_else(|| {
+fn field(name: &str) -> Result<RecordField, TemplateError> {
+    RecordField::named(name).ok_or_else(|| {
         let plain = name.trim().to_ascii_lowercase().replace('-', "_");
-        let names = Field::all().map(|(known, _)| (strsim::levenshtein(known, &plain), known));
+        let names =
+            RecordField::all().map(|(known, _)| (strsim::levenshtein(known, &plain), known));
         let near = names
             .min()
-            .filter(|(edits, _)| *edits <= NEAR.min(name.len() / 2));
+            .filter(|(edits, _)| *edits <= MAX_EDITS.min(name.len() / 2));
         TemplateError::Unknown {
             name: name.to_owned(),
             near: near.map(|(_, known)| known.to_owned()),
@@ -124,12 +125,12 @@ fn literal<'a>(mark: &'a str, text: &mut String) -> &'a str {
 }
 
 /// Prints each record by a template.
-pub struct Templated {
+pub struct TemplateReporter {
     output: Output,
     template: Template,
 }
 
-impl Templated {
+impl TemplateReporter {
     /// Writes to `output`.
     #[must_use]
     pub fn new(output: Output, template: Template) -> Self {
@@ -137,16 +138,16 @@ impl Templated {
     }
 }
 
-impl Reporter for Templated {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event else {
+impl Reporter for TemplateReporter {
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
         let line = self.output.line();
         for piece in &self.template.0 {
             match piece {
-                Piece::Text(text) => line.extend_from_slice(text.as_bytes()),
-                Piece::Field(field) => field.write(&settled.record, line),
+                TemplatePiece::Text(text) => line.extend_from_slice(text.as_bytes()),
+                TemplatePiece::Field(field) => field.write(&settled.record, line),
             }
         }
         self.output.end_line()
@@ -161,17 +162,17 @@ impl Reporter for Templated {
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Piece {
-        Piece::Text(text.to_owned())
+    fn text(text: &str) -> TemplatePiece {
+        TemplatePiece::Text(text.to_owned())
     }
 
     #[test]
     fn a_template_is_text_and_fields() {
         let template = Template::parse(r"%{status}\t%{url} 100%% %x \q\\\n").unwrap();
         let pieces = vec![
-            Piece::Field(Field::Status),
+            TemplatePiece::Field(RecordField::Status),
             text("\t"),
-            Piece::Field(Field::Url),
+            TemplatePiece::Field(RecordField::Url),
             text(" 100% %x \\q\\\n"),
         ];
         assert_eq!(template, Template(pieces));

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Output, Reporter};
-use crate::model::{Event, OutcomeName, Record, harmless};
+use crate::model::{EngineEvent, OutcomeName, Record, escape_control};
 
 const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";
@@ -11,21 +11,21 @@ const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// Widths of the columns.
-const STATUS: usize = 15;
-const SIZE: usize = 9;
-const TIME: usize = 8;
+const STATUS_WIDTH: usize = 15;
+const SIZE_WIDTH: usize = 9;
+const TIME_WIDTH: usize = 8;
 
 /// What `u64` can count.
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Writes a line for each URL. The first four columns hold no blanks, so `awk` can count
 /// on them; what follows the URL says why it failed.
-pub struct TextLines {
+pub struct TextReporter {
     output: Output,
     color: bool,
 }
 
-impl TextLines {
+impl TextReporter {
     /// Writes to `output`, in colour if wanted.
     #[must_use]
     pub fn new(output: Output, color: bool) -> Self {
@@ -33,9 +33,9 @@ impl TextLines {
     }
 }
 
-impl Reporter for TextLines {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        let Event::Settled(settled) = event else {
+impl Reporter for TextReporter {
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
         push_line(self.output.line(), &settled.record, self.color);
@@ -57,24 +57,24 @@ fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
         OutcomeName::Skipped => DIM,
     };
     push(line, paint(tone));
-    push_left(line, status_of(record, &mut number), STATUS);
+    push_left(line, status_of(record, &mut number), STATUS_WIDTH);
     push(line, paint(PLAIN));
     push(line, " ");
     match record.bytes {
-        Some(bytes) => push_size(line, bytes, SIZE),
-        None => push_right(line, "-", "", SIZE),
+        Some(bytes) => push_size(line, bytes, SIZE_WIDTH),
+        None => push_right(line, "-", "", SIZE_WIDTH),
     }
     push(line, " ");
     match record.elapsed_ms {
-        Some(ms) => push_right(line, number.format(ms), "ms", TIME),
-        None => push_right(line, "-", "", TIME),
+        Some(ms) => push_right(line, number.format(ms), "ms", TIME_WIDTH),
+        None => push_right(line, "-", "", TIME_WIDTH),
     }
     push(line, " ");
-    push(line, &harmless(&record.url));
+    push(line, &escape_control(&record.url));
     if let Some(error) = &record.error {
         push(line, "  ");
         push(line, paint(DIM));
-        push(line, &harmless(&error.message));
+        push(line, &escape_control(&error.message));
         push(line, paint(PLAIN));
     }
 }
@@ -140,10 +140,10 @@ fn push_size(line: &mut Vec<u8>, bytes: u64, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ErrorKind, Place, RecordError};
+    use crate::model::{ErrorKind, InputPosition, RecordError};
 
     fn record() -> Record {
-        let place = Place {
+        let place = InputPosition {
             number: 0,
             input: "-".into(),
             line: 1,
@@ -154,7 +154,7 @@ mod tests {
             status: Some(200),
             bytes: Some(12_561),
             elapsed_ms: Some(15),
-            ..Record::of_line(&place, "http://a/\u{1b}[2J".into())
+            ..Record::for_line(&place, "http://a/\u{1b}[2J".into())
         }
     }
 

@@ -8,15 +8,15 @@ use std::io;
 use std::time::Duration;
 
 use super::fields::origin;
-use super::rows::{Picked, Row, Rows};
+use super::row_sampler::{JobRow, RowSampler, SampledRows};
 use super::{Output, Reporter};
-use crate::model::{Event, Summary, Try, human_duration, shorten};
-use cell::Cell;
+use crate::model::{AttemptTrace, EngineEvent, Summary, elide_middle, format_duration};
+use cell::TimelineCell;
 
 /// Rows at most: a screenful. The report for browsers has more.
-const MOST_ROWS: usize = 40;
+const MAX_ROWS: usize = 40;
 /// Columns below which nothing can be told apart.
-const LEAST_WIDTH: usize = 64;
+const MIN_WIDTH: usize = 64;
 /// Columns at least between two marks of the scale.
 const MARK_WIDTH: usize = 12;
 
@@ -46,7 +46,7 @@ impl Default for TimelineStyle {
 pub struct Timeline {
     output: Output,
     style: TimelineStyle,
-    rows: Rows,
+    rows: RowSampler,
 }
 
 impl Timeline {
@@ -56,14 +56,14 @@ impl Timeline {
         Self {
             output,
             style,
-            rows: Rows::new(MOST_ROWS),
+            rows: RowSampler::new(MAX_ROWS),
         }
     }
 }
 
 impl Reporter for Timeline {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        self.rows.look(event);
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        self.rows.observe(event);
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Reporter for Timeline {
 const PLAIN: &str = "\u{1b}[0m";
 
 /// The picture, without a line end after the last line.
-fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
+fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String {
     let shared = shared_origin(&picked.rows);
     let Layout { label, url, bar } = Layout::of(&picked.rows, shared, style);
     let mut end = summary.wall;
@@ -104,13 +104,17 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
         let _ = writeln!(text, "{note}");
     }
     let indent = label + url + 3;
-    let head = plain(&shorten(shared, indent - 1), style);
+    let head = plain(&elide_middle(shared, indent - 1), style);
     let _ = writeln!(text, "{head:indent$}{}", scale.marks());
     for row in &picked.rows {
-        let color = if row.failed { Cell::Failed } else { Cell::Body };
+        let color = if row.failed {
+            TimelineCell::Failed
+        } else {
+            TimelineCell::Body
+        };
         let name = paint(&format!("{:label$}", row.label), color, style);
         let own = row.url.strip_prefix(shared).unwrap_or(&row.url);
-        let shown = plain(&shorten(own, url), style);
+        let shown = plain(&elide_middle(own, url), style);
         let cells = cells_text(&scale.cells_of(&row.tries), style);
         let took = duration(row.took());
         let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
@@ -122,7 +126,7 @@ fn draw(picked: &Picked, summary: &Summary, style: TimelineStyle) -> String {
 }
 
 /// What stands above the rows where all are of one host: then it need not stand in each.
-fn shared_origin(rows: &[Row]) -> &str {
+fn shared_origin(rows: &[JobRow]) -> &str {
     let first = rows.first().map_or("", |row| origin(&row.url));
     let is_shared = rows.len() > 1 && rows.iter().all(|row| origin(&row.url) == first);
     if is_shared { first } else { "" }
@@ -145,8 +149,8 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(rows: &[Row], shared: &str, style: TimelineStyle) -> Self {
-        let width = style.width.max(LEAST_WIDTH);
+    fn of(rows: &[JobRow], shared: &str, style: TimelineStyle) -> Self {
+        let width = style.width.max(MIN_WIDTH);
         let label = rows.iter().map(|row| row.label.len()).max();
         let label = label.unwrap_or_default();
         let urls = rows.iter().map(|row| row.url.chars().count());
@@ -197,7 +201,7 @@ impl Scale {
 
     /// What most of the time of each cell went into; but what is under way is never hidden by
     /// what waits, and no attempt is too short to be seen.
-    fn cells_of(&self, tries: &[Try]) -> Vec<Cell> {
+    fn cells_of(&self, tries: &[AttemptTrace]) -> Vec<TimelineCell> {
         let mut cover = vec![[0.0; 4]; self.cells];
         for one in tries {
             let connected = one.connected.unwrap_or(one.start);
@@ -213,11 +217,11 @@ impl Scale {
         }
         let mut cells: Vec<_> = cover.iter().map(most_of).collect();
         for one in tries {
-            let mark = Cell::mark(one.outcome);
+            let mark = TimelineCell::mark(one.outcome);
             // The cell it ends in, not the one that begins when it ends.
             let last = (self.cell_of(one.end).ceil() as usize).clamp(1, self.cells) - 1;
             if let Some(cell) = cells.get_mut(last)
-                && (mark != Cell::Body || *cell <= Cell::Queue)
+                && (mark != TimelineCell::Body || *cell <= TimelineCell::Queue)
             {
                 *cell = mark;
             }
@@ -240,29 +244,29 @@ impl Scale {
     }
 }
 
-fn most_of(cover: &[f64; 4]) -> Cell {
+fn most_of(cover: &[f64; 4]) -> TimelineCell {
     let [queue, connect, wait, body] = *cover;
     let busiest = [
-        (connect, Cell::Connect),
-        (wait, Cell::Wait),
-        (body, Cell::Body),
+        (connect, TimelineCell::Connect),
+        (wait, TimelineCell::Wait),
+        (body, TimelineCell::Body),
     ]
     .into_iter()
     .filter(|(time, _)| *time > 0.0)
     .max_by(|(one, _), (other, _)| one.total_cmp(other));
     match busiest {
         Some((_, cell)) => cell,
-        None if queue > 0.0 => Cell::Queue,
-        None => Cell::Nothing,
+        None if queue > 0.0 => TimelineCell::Queue,
+        None => TimelineCell::Nothing,
     }
 }
 
-fn cells_text(cells: &[Cell], style: TimelineStyle) -> String {
+fn cells_text(cells: &[TimelineCell], style: TimelineStyle) -> String {
     let mut text = String::new();
-    let mut last = Cell::Nothing;
+    let mut last = TimelineCell::Nothing;
     for cell in cells {
         if style.color && *cell != last {
-            if last != Cell::Nothing {
+            if last != TimelineCell::Nothing {
                 text.push_str(PLAIN);
             }
             text.push_str(cell.color());
@@ -270,13 +274,13 @@ fn cells_text(cells: &[Cell], style: TimelineStyle) -> String {
         }
         text.push(cell.character(style.ascii));
     }
-    if style.color && last != Cell::Nothing {
+    if style.color && last != TimelineCell::Nothing {
         text.push_str(PLAIN);
     }
     text
 }
 
-fn paint(text: &str, cell: Cell, style: TimelineStyle) -> String {
+fn paint(text: &str, cell: TimelineCell, style: TimelineStyle) -> String {
     if style.color {
         format!("{}{text}{PLAIN}", cell.color())
     } else {
@@ -286,19 +290,23 @@ fn paint(text: &str, cell: Cell, style: TimelineStyle) -> String {
 
 /// What the characters mean. Rare ones are listed only where they are used; what exceeds the
 /// width goes to another line.
-fn legend(text: &mut String, rows: &[Row], style: TimelineStyle) {
+fn legend(text: &mut String, rows: &[JobRow], style: TimelineStyle) {
     let tries = rows.iter().flat_map(|row| &row.tries);
-    let is_used = |cell| tries.clone().any(|one| Cell::mark(one.outcome) == cell);
-    let is_rare = |cell| matches!(cell, Cell::Resend | Cell::GoesOn);
+    let is_used = |cell| {
+        tries
+            .clone()
+            .any(|one| TimelineCell::mark(one.outcome) == cell)
+    };
+    let is_rare = |cell| matches!(cell, TimelineCell::Resend | TimelineCell::GoesOn);
     let mut column = 0;
-    for (cell, name) in Cell::SHOWN {
+    for (cell, name) in TimelineCell::SHOWN {
         if is_rare(cell) && !is_used(cell) {
             continue;
         }
         let columns = 2 + name.len();
         let gap = match column {
             0 => "",
-            _ if column + 2 + columns > style.width.max(LEAST_WIDTH) => "\n",
+            _ if column + 2 + columns > style.width.max(MIN_WIDTH) => "\n",
             _ => "  ",
         };
         column = if gap == "  " { column + 2 } else { 0 } + columns;
@@ -312,10 +320,10 @@ fn legend(text: &mut String, rows: &[Row], style: TimelineStyle) {
 fn compare(text: &mut String, summary: &Summary, style: TimelineStyle) {
     let (wall, alone) = (summary.wall, summary.one_by_one);
     let longest = wall.max(alone).as_secs_f64().max(1e-9);
-    let room = style.width.max(LEAST_WIDTH).saturating_sub(28 + 22);
+    let room = style.width.max(MIN_WIDTH).saturating_sub(28 + 22);
     let mut line = |name: &str, time: Duration, note: &str| {
         let cells = (time.as_secs_f64() / longest * room as f64).round() as usize;
-        let bar = cells_text(&vec![Cell::Body; cells.max(1)], style);
+        let bar = cells_text(&vec![TimelineCell::Body; cells.max(1)], style);
         let _ = writeln!(text, "{name:<18} {:>7}  {bar}{note}", duration(time));
     };
     line("as it was", wall, "");
@@ -341,33 +349,39 @@ pub(super) fn duration(time: Duration) -> String {
             let text = format!("{:.2}", time.as_secs_f64());
             format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
         }
-        _ => human_duration(time),
+        _ => format_duration(time),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ErrorKind, TryOutcome};
+    use crate::model::{ErrorKind, TraceOutcome};
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
-    fn one(ready: u64, start: u64, connected: Option<u64>, head: Option<u64>, end: u64) -> Try {
-        Try {
+    fn one(
+        ready: u64,
+        start: u64,
+        connected: Option<u64>,
+        head: Option<u64>,
+        end: u64,
+    ) -> AttemptTrace {
+        AttemptTrace {
             ready: ms(ready),
             start: ms(start),
             connected: connected.map(ms),
             head: head.map(ms),
             end: ms(end),
             status: Some(200),
-            outcome: TryOutcome::Fetched,
+            outcome: TraceOutcome::Fetched,
         }
     }
 
-    fn row(number: u64, label: &str, tries: Vec<Try>) -> Row {
-        Row {
+    fn row(number: u64, label: &str, tries: Vec<AttemptTrace>) -> JobRow {
+        JobRow {
             number,
             url: format!("http://a.test/{number}"),
             label: label.to_owned(),
@@ -376,14 +390,14 @@ mod tests {
         }
     }
 
-    fn picked() -> Picked {
-        let refused = |one: Try| Try {
-            outcome: TryOutcome::Failed(ErrorKind::Refused),
+    fn picked() -> SampledRows {
+        let refused = |one: AttemptTrace| AttemptTrace {
+            outcome: TraceOutcome::Failed(ErrorKind::Refused),
             status: None,
             ..one
         };
-        let moved = Try {
-            outcome: TryOutcome::Redirected,
+        let moved = AttemptTrace {
+            outcome: TraceOutcome::Redirected,
             ..one(0, 100, None, Some(400), 400)
         };
         let rows = vec![
@@ -398,7 +412,7 @@ mod tests {
                 ],
             ),
         ];
-        Picked {
+        SampledRows {
             rows,
             sent: 3,
             unsent: 0,
@@ -407,14 +421,14 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_is_no_redirect() {
-        let ended = |outcome, one: Try| Try { outcome, ..one };
+        let ended = |outcome, one: AttemptTrace| AttemptTrace { outcome, ..one };
         let mut picked = picked();
         picked.rows.push(row(
             4,
             "200",
             vec![
-                ended(TryOutcome::Resent, one(0, 0, None, None, 400)),
-                ended(TryOutcome::GoesOn, one(400, 400, None, Some(800), 1000)),
+                ended(TraceOutcome::Resent, one(0, 0, None, None, 400)),
+                ended(TraceOutcome::GoesOn, one(400, 400, None, Some(800), 1000)),
                 one(1000, 1000, None, Some(1100), 1200),
             ],
         ));
@@ -477,7 +491,7 @@ one after another       4s  #################### 2.0 times as long"
 
     #[test]
     fn a_run_of_no_time_and_no_rows_is_drawn_too() {
-        let empty = Picked::default();
+        let empty = SampledRows::default();
         let text = draw(&empty, &Summary::default(), TimelineStyle::default());
         assert!(text.contains("one after another"), "{text}");
     }

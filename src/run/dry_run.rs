@@ -5,15 +5,15 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{Problem, RESULTS, RunError};
-use crate::config::{Config, Format};
+use crate::config::{Config, ResultFormat};
 use crate::input::{self, Batch};
-use crate::model::{Entry, Summary, harmless, write_json};
+use crate::model::{ListEntry, Summary, escape_control, write_json};
 use crate::report::ReportError;
 use crate::store::file_of;
 
 /// A URL and its file.
 #[derive(Serialize)]
-struct Line<'a> {
+struct DryRunLine<'a> {
     line: u64,
     input: &'a str,
     url: &'a str,
@@ -52,7 +52,7 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
 
 fn write(
     batch: Batch,
-    (format, end): (&Format, char),
+    (format, end): (&ResultFormat, char),
     out: &mut dyn Write,
     summary: &mut Summary,
 ) -> Result<(), Problem> {
@@ -66,20 +66,20 @@ fn write(
     for entry in batch? {
         summary.input += 1;
         let place = match &entry {
-            Entry::Job(job) => &job.place,
-            Entry::Invalid(line) => &line.place,
+            ListEntry::Job(job) => &job.place,
+            ListEntry::Invalid(line) => &line.place,
         };
         let (url, file, error) = match &entry {
-            Entry::Job(job) => {
+            ListEntry::Job(job) => {
                 summary.skipped += 1;
                 (job.url.as_str(), Some(file_of(job)), None)
             }
-            Entry::Invalid(line) => {
+            ListEntry::Invalid(line) => {
                 summary.failed += 1;
                 (line.shown.as_str(), None, Some(line.error.to_string()))
             }
         };
-        let line = Line {
+        let line = DryRunLine {
             line: place.line,
             input: &place.input,
             url,
@@ -95,14 +95,14 @@ fn write(
         .map_err(failed)
 }
 
-fn put(text: &mut Vec<u8>, line: &Line<'_>, format: &Format) -> std::io::Result<()> {
-    if *format == Format::Json {
+fn put(text: &mut Vec<u8>, line: &DryRunLine<'_>, format: &ResultFormat) -> std::io::Result<()> {
+    if *format == ResultFormat::Json {
         return Ok(write_json(text, line)?);
     }
-    let url = harmless(line.url);
+    let url = escape_control(line.url);
     match (line.file, &line.error) {
-        (Some(file), _) => write!(text, "{}\t{url}", harmless(file)),
-        (None, Some(error)) => write!(text, "-\t{url}\t{}", harmless(error)),
+        (Some(file), _) => write!(text, "{}\t{url}", escape_control(file)),
+        (None, Some(error)) => write!(text, "-\t{url}\t{}", escape_control(error)),
         (None, None) => Ok(()),
     }
 }

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{Problem, RunError, SaveError};
-use crate::engine::{End, RunClock, Shutdown};
-use crate::model::{EndedBy, Live, Summary, now};
+use crate::engine::{EngineExit, RunClock, Shutdown};
+use crate::model::{EndReason, LiveStats, Summary, now};
 use crate::report::PumpEnd;
 
 /// How long an ended run waits until the rest of a list file has been counted.
-const COUNTING: Duration = Duration::from_secs(2);
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Ends the run early when the caller wishes it or its time has passed; waits until one of
 /// these, or the engine itself, has done so.
@@ -25,14 +25,14 @@ pub async fn ended_early(
         }
     };
     tokio::select! {
-        () = stop => shutdown.end_early(EndedBy::Shutdown),
-        () = passed => shutdown.end_early(EndedBy::StopAfter(stop_after.unwrap_or_default())),
+        () = stop => shutdown.end_early(EndReason::Shutdown),
+        () = passed => shutdown.end_early(EndReason::StopAfter(stop_after.unwrap_or_default())),
         () = shutdown.ended_early() => {}
     }
 }
 
 /// Drives the work until it ends, or is ended some time after `stop`.
-pub async fn until<T>(
+pub async fn run_until_stopped<T>(
     work: impl Future<Output = T>,
     shutdown: &Shutdown,
     grace: Duration,
@@ -57,27 +57,27 @@ pub async fn until<T>(
 
 /// Waits a little until the reading thread knows how many lines there were. After a
 /// run that was not ended early it knows already.
-pub async fn counted(live: &Live) {
+pub async fn wait_for_count(live: &LiveStats) {
     let known = async {
         while !live.has_list_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    if live.is_list_countable() {
-        let _ = tokio::time::timeout(COUNTING, known).await;
+    if live.is_list_length_known() {
+        let _ = tokio::time::timeout(COUNT_TIMEOUT, known).await;
     }
 }
 
-pub fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: &Shutdown) {
+pub fn complete(summary: &mut Summary, live: &LiveStats, clock: &RunClock, shutdown: &Shutdown) {
     summary.input = live.listed();
     summary.list_ended = live.has_list_ended();
     summary.left = summary.input.saturating_sub(summary.settled());
-    summary.retries = live.count_retries();
+    summary.retries = live.retries();
     let end = now();
     summary.wall = end.saturating_duration_since(clock.started());
     summary.at = Some(clock.rfc3339(clock.started()));
     summary.ended_at = Some(clock.rfc3339(end));
-    summary.one_by_one = live.busy();
+    summary.one_by_one = live.busy_time();
     // A wish that came when everything was done has ended nothing.
     let is_early = summary.left > 0 || !summary.list_ended;
     summary.ended_by = shutdown.ended_by().filter(|_| is_early);
@@ -85,7 +85,7 @@ pub fn complete(summary: &mut Summary, live: &Live, clock: &RunClock, shutdown: 
 
 /// The worst of what happened: a failing output before an input that can't be read, as
 /// the exit codes have it.
-pub fn verdict(end: End, pump: PumpEnd) -> Result<Summary, RunError> {
+pub fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
     let is_early = pump.summary.ended_by.is_some();
     let is_cut = !pump.summary.list_ended && !is_early;
     let is_lossy = pump.summary.left > 0 && !is_early;

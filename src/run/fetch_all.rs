@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Tap, run_with};
+use super::{EventTap, run_with};
 use crate::config::{Config, SaveOptions};
 use crate::input::Source;
-use crate::model::{Cause, Event, FetchError, Outcome, Settled};
+use crate::model::{Cause, EngineEvent, FetchError, Outcome, SettledJob};
 
 /// A page that was fetched.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct FetchedPage {
     /// The URL as it was parsed: without userinfo and fragment.
     pub url: String,
     /// The URL that answered, after redirects.
@@ -42,7 +42,7 @@ pub struct Page {
 /// assert_eq!(error.kind(), fetchall::ErrorKind::InvalidUrl);
 /// # }
 /// ```
-pub async fn fetch_all<I>(urls: I) -> Vec<Result<Page, FetchError>>
+pub async fn fetch_all<I>(urls: I) -> Vec<Result<FetchedPage, FetchError>>
 where
     I: IntoIterator,
     I::Item: Into<String>,
@@ -56,7 +56,7 @@ where
 /// When the run itself can't go on (a `cacert` that can't be read, say), every URL without
 /// a result fails with [`FetchError::Save`], whose message says why. [`run`](crate::run)
 /// tells the two apart by type.
-pub async fn fetch_all_with<I>(mut config: Config, urls: I) -> Vec<Result<Page, FetchError>>
+pub async fn fetch_all_with<I>(mut config: Config, urls: I) -> Vec<Result<FetchedPage, FetchError>>
 where
     I: IntoIterator,
     I::Item: Into<String>,
@@ -69,10 +69,10 @@ where
         .collect();
     let slots: Vec<_> = config.input.sources.iter().map(|_| None).collect();
     let slots = Arc::new(Mutex::new(slots));
-    let tap = Tap({
+    let tap = EventTap({
         let slots = Arc::clone(&slots);
-        move |event: &Event| {
-            let Event::Settled(settled) = event else {
+        move |event: &EngineEvent| {
+            let EngineEvent::Settled(settled) = event else {
                 return;
             };
             let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,9 +96,9 @@ where
         .collect()
 }
 
-fn page(settled: &Settled) -> Result<Page, FetchError> {
+fn page(settled: &SettledJob) -> Result<FetchedPage, FetchError> {
     match &settled.outcome {
-        Outcome::Fetched(fetched) => Ok(Page {
+        Outcome::Fetched(fetched) => Ok(FetchedPage {
             url: settled.record.url.clone(),
             final_url: settled
                 .record
@@ -124,7 +124,7 @@ fn page(settled: &Settled) -> Result<Page, FetchError> {
 /// What a URL without a result fails with.
 fn left(why: &str) -> FetchError {
     FetchError::Save {
-        cause: Cause::words(why),
+        cause: Cause::from_text(why),
         ends_run: false,
     }
 }

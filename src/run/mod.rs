@@ -13,28 +13,29 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Format, ReportOptions};
-use crate::engine::{self, Engine, RunClock, Shutdown, Windows};
-use crate::fetch::{Faulty, HttpTransport, Transport};
+use crate::config::{Config, ReportOptions, ResultFormat};
+use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
+use crate::fetch::{FaultyTransport, HttpTransport, Transport};
 use crate::input::{self, Batch};
-use crate::model::{EndedBy, Event, Live, Sha256, Summary, Window};
+use crate::model::{EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary};
 use crate::report::{
-    Csv, FailedLines, HtmlReport, IsRunEnding, JournalReader, JsonLines, Notices, Output, Progress,
-    Pump, ReportError, Reporter, Templated, TextLines, Timeline,
+    CsvReporter, FailedLines, HtmlReport, JournalReader, JsonlReporter, NoticeReporter, Output,
+    Progress, Pump, ReportError, Reporter, SharedEndingCheck, TemplateReporter, TextReporter,
+    Timeline,
 };
 use crate::schedule::Scheduler;
-use crate::store::{BodyStore, Discard, Memory};
+use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
 pub use dry_run::dry_run;
-pub use fetch_all::{Page, fetch_all, fetch_all_with};
+pub use fetch_all::{FetchedPage, fetch_all, fetch_all_with};
 pub use problem::{Problem, RunError};
 pub use saving::SaveError;
 pub use webhook::{NotifyError, notify_url};
 
-use end::{complete, counted, ended_early, until, verdict};
+use end::{complete, ended_early, run_result, run_until_stopped, wait_for_count};
 use problem::is_closed_pipe;
 
-use saving::Remembered;
+use saving::OpenedJournal;
 
 /// Fetches everything the configuration names.
 ///
@@ -84,11 +85,11 @@ pub async fn run_until(
 const RESULTS: &str = "results";
 
 /// A reporter with the name it has in errors.
-type Named = (&'static str, Box<dyn Reporter>);
+type ExtraReporter = (&'static str, Box<dyn Reporter>);
 
 async fn run_with(
     mut config: Config,
-    extra: Vec<Named>,
+    extra: Vec<ExtraReporter>,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
@@ -97,13 +98,13 @@ async fn run_with(
         // A dead connection is to be known as such before the requests on it are given up.
         config.http.ping = config.http.ping.min(window / 3);
     }
-    let idle = config.schedule.per_host.most(config.engine.concurrency);
+    let idle = config.schedule.per_host.max(config.engine.concurrency);
     let transport = HttpTransport::new(config.http.clone(), idle.get()).map_err(Problem::from)?;
     match &config.faults {
         Some(plan) => {
             let plan = plan.clone();
             let limit = config.http.connect_timeout;
-            let faulty = Faulty::new(transport, plan, limit);
+            let faulty = FaultyTransport::new(transport, plan, limit);
             run_over(config, faulty, extra, stop, abort).await
         }
         None => run_over(config, transport, extra, stop, abort).await,
@@ -113,41 +114,43 @@ async fn run_with(
 async fn run_over<T: Transport>(
     mut config: Config,
     transport: T,
-    extra: Vec<Named>,
+    extra: Vec<ExtraReporter>,
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let keeps_bodies = config.report.body || !extra.is_empty();
     // First what is read: for a list that is not there nothing is created.
-    let list = List::open(&mut config)?;
+    let list = OpenedList::open(&mut config)?;
     let save = config.save.clone();
     if let Some(dir) = save.dir.clone() {
-        let opened = aside(move || saving::open_files(&dir, &save));
+        let opened = run_blocking(move || saving::open_files(&dir, &save));
         let (files, remembered) = opened.await?;
-        let run = Run::prepare(config, list, extra, Some(remembered))?;
+        let run = PreparedRun::prepare(config, list, extra, Some(remembered))?;
         return run.go(transport, files, stop, abort).await;
     }
     if let Some(path) = save.pack.clone() {
         let body = config.http.body.clone();
-        let opened = aside(move || saving::open_pack(&path, &save, body));
+        let opened = run_blocking(move || saving::open_pack(&path, &save, body));
         let (packed, remembered) = opened.await?;
-        let run = Run::prepare(config, list, extra, Some(remembered))?;
+        let run = PreparedRun::prepare(config, list, extra, Some(remembered))?;
         return run.go(transport, packed, stop, abort).await;
     }
     let remembered = match save.journal.clone() {
-        Some(path) => Some(aside(move || saving::remember_alone(&path, &save)).await?),
+        Some(path) => {
+            Some(run_blocking(move || saving::open_standalone_journal(&path, &save)).await?)
+        }
         None => None,
     };
-    let run = Run::prepare(config, list, extra, remembered)?;
+    let run = PreparedRun::prepare(config, list, extra, remembered)?;
     if keeps_bodies {
-        run.go(transport, Memory, stop, abort).await
+        run.go(transport, MemoryStore, stop, abort).await
     } else {
-        run.go(transport, Discard, stop, abort).await
+        run.go(transport, DiscardStore, stop, abort).await
     }
 }
 
 /// Reading a journal of millions of lines takes seconds: not on a thread of the runtime.
-async fn aside<R: Send + 'static>(
+async fn run_blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
 ) -> Result<R, Problem> {
     match tokio::task::spawn_blocking(work).await {
@@ -157,14 +160,14 @@ async fn aside<R: Send + 'static>(
 }
 
 /// The list, opened and being read.
-struct List {
-    live: Arc<Live>,
+struct OpenedList {
+    live: Arc<LiveStats>,
     batches: mpsc::Receiver<Batch>,
 }
 
-impl List {
+impl OpenedList {
     fn open(config: &mut Config) -> Result<Self, Problem> {
-        let live = Arc::new(Live::default());
+        let live = Arc::new(LiveStats::default());
         let mut sources = std::mem::take(&mut config.input);
         sources.saves_files |= config.save.dir.is_some();
         let batches = input::open(sources, Arc::clone(&live))?;
@@ -173,40 +176,42 @@ impl List {
 }
 
 /// A run whose inputs and outputs are open.
-struct Run {
+struct PreparedRun {
     config: Config,
     clock: RunClock,
-    live: Arc<Live>,
+    live: Arc<LiveStats>,
     batches: mpsc::Receiver<Batch>,
-    window: Option<Window>,
+    window: Option<ReorderWindow>,
     pump: Pump,
     shutdown: Shutdown,
     past: JournalReader,
 }
 
-impl Run {
+impl PreparedRun {
     /// Opens everything that can fail to open, before the first request.
     fn prepare(
         mut config: Config,
-        list: List,
-        extra: Vec<Named>,
-        remembered: Option<Remembered>,
+        list: OpenedList,
+        extra: Vec<ExtraReporter>,
+        remembered: Option<OpenedJournal>,
     ) -> Result<Self, RunError> {
-        let List { live, batches } = list;
+        let OpenedList { live, batches } = list;
         let shutdown = Shutdown::new();
         let window = config
             .report
             .ordered
-            .then(|| Window::new(config.report.order_window()));
+            .then(|| ReorderWindow::new(config.report.order_window()));
         let mut pump = Pump::new(shutdown.abort_token(), config.report.body);
         if let Some(window) = &window {
-            pump.in_order(window.clone());
+            pump.set_ordered(window.clone());
         }
         let mut notices = notices(&mut config.report);
         let mut past = JournalReader::default();
         if let Some(remembered) = remembered {
             for warning in &remembered.warnings {
-                notices.iter_mut().for_each(|notices| notices.say(warning));
+                notices
+                    .iter_mut()
+                    .for_each(|notices| notices.write_notice(warning));
             }
             pump.add_journal(remembered.what, Box::new(remembered.journal));
             past = remembered.past;
@@ -278,21 +283,21 @@ impl Run {
             spent,
             shutdown: self.shutdown.clone(),
             past: self.past,
-            windows: Windows::new(),
+            windows: DecoderBudget::new(),
             broken: OnceLock::new(),
         };
         let (live, clock, shutdown) = (self.live, self.clock, self.shutdown);
         let work = async {
             let end = engine::run(engine, self.batches, self.window).await;
             if end.input_error.is_none() {
-                counted(&live).await;
+                wait_for_count(&live).await;
             }
             if let Some(progress) = progress {
                 progress.stop();
             }
             let complete = |summary: &mut Summary, error: Option<&ReportError>| {
                 if error.is_some_and(is_closed_pipe) {
-                    shutdown.end_early(EndedBy::ResultsClosed);
+                    shutdown.end_early(EndReason::ResultsClosed);
                 }
                 complete(summary, &live, &clock, &shutdown);
             };
@@ -300,21 +305,24 @@ impl Run {
             (end, end_of_pump)
         };
         let early = ended_early(&shutdown, stop_after, stop);
-        let (end, end_of_pump) = until(work, &shutdown, grace, early, abort).await;
-        verdict(end, end_of_pump)
+        let (end, end_of_pump) = run_until_stopped(work, &shutdown, grace, early, abort).await;
+        run_result(end, end_of_pump)
     }
 }
 
 /// What people are told, without tearing the progress display.
-fn notices(options: &mut ReportOptions) -> Option<Notices> {
+fn notices(options: &mut ReportOptions) -> Option<NoticeReporter> {
     let stream = options.notices.take()?;
-    Some(Notices::new(Output::new(stream, options.screen.clone())))
+    Some(NoticeReporter::new(Output::new(
+        stream,
+        options.screen.clone(),
+    )))
 }
 
 fn add_reporters(
     pump: &mut Pump,
     options: &mut ReportOptions,
-    is_ending: IsRunEnding,
+    is_ending: SharedEndingCheck,
 ) -> Result<(), ReportError> {
     if let Some(path) = &options.failed {
         let end = if options.failed_with_nul { 0 } else { b'\n' };
@@ -329,8 +337,8 @@ fn add_reporters(
         })?;
     }
     if let Some(mut on_record) = options.on_record.take() {
-        let tap = Tap(move |event: &Event| {
-            if let Event::Settled(settled) = event {
+        let tap = EventTap(move |event: &EngineEvent| {
+            if let EngineEvent::Settled(settled) = event {
                 on_record(&settled.record);
             }
         });
@@ -341,17 +349,17 @@ fn add_reporters(
         let end: &[u8] = match (options.print0, &format) {
             (true, _) => b"\0",
             // A template says itself where a line ends.
-            (false, Format::Template(_)) => b"",
+            (false, ResultFormat::Template(_)) => b"",
             (false, _) => b"\n",
         };
-        let output = Output::new(stream, screen).ending(end);
+        let output = Output::new(stream, screen).with_terminator(end);
         match format {
-            Format::Text => pump.add(RESULTS, Box::new(TextLines::new(output, false))),
-            Format::ColorText => pump.add(RESULTS, Box::new(TextLines::new(output, true))),
-            Format::Json => pump.add(RESULTS, Box::new(JsonLines::new(output))),
-            Format::Csv => pump.add(RESULTS, Box::new(Csv::new(output))),
-            Format::Template(template) => {
-                pump.add(RESULTS, Box::new(Templated::new(output, template)));
+            ResultFormat::Text => pump.add(RESULTS, Box::new(TextReporter::new(output, false))),
+            ResultFormat::ColorText => pump.add(RESULTS, Box::new(TextReporter::new(output, true))),
+            ResultFormat::Json => pump.add(RESULTS, Box::new(JsonlReporter::new(output))),
+            ResultFormat::Csv => pump.add(RESULTS, Box::new(CsvReporter::new(output))),
+            ResultFormat::Template(template) => {
+                pump.add(RESULTS, Box::new(TemplateReporter::new(output, template)));
             }
         }
     }
@@ -379,10 +387,10 @@ fn add_file(
 }
 
 /// Looks at every event of a run: for callers inside the library.
-struct Tap<F>(F);
+struct EventTap<F>(F);
 
-impl<F: FnMut(&Event) + Send> Reporter for Tap<F> {
-    fn on_event(&mut self, event: &Event) -> std::io::Result<()> {
+impl<F: FnMut(&EngineEvent) + Send> Reporter for EventTap<F> {
+    fn on_event(&mut self, event: &EngineEvent) -> std::io::Result<()> {
         (self.0)(event);
         Ok(())
     }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::Problem;
 use crate::config::SaveOptions;
 use crate::model::FetchError;
-use crate::report::{Found, Journal, JournalError, JournalReader};
+use crate::report::{Journal, JournalContents, JournalError, JournalReader};
 use crate::store::{
-    Files, FilesOptions, FolderError, KnownEnd, OpenedPack, PackError, PackOptions, Packed,
+    FileStore, FilesOptions, FolderError, KnownEnd, OpenedPack, PackError, PackOptions, PackStore,
 };
 
 /// Something can't be saved: the run can't go on.
@@ -43,7 +43,7 @@ pub enum SaveError {
 }
 
 /// A journal, and what was found in it.
-pub struct Remembered {
+pub struct OpenedJournal {
     /// Its path, for errors.
     pub what: String,
     /// To be appended to.
@@ -55,19 +55,25 @@ pub struct Remembered {
 }
 
 /// Opens the output folder and its journal.
-pub fn open_files(dir: &Path, options: &SaveOptions) -> Result<(Files, Remembered), Problem> {
+pub fn open_files(
+    dir: &Path,
+    options: &SaveOptions,
+) -> Result<(FileStore, OpenedJournal), Problem> {
     let files = FilesOptions {
         dir: dir.to_owned(),
         sync: options.sync,
         compare: options.refresh,
     };
-    let files = Files::open(&files).map_err(|error| Problem::Save(error.into()))?;
+    let files = FileStore::open(&files).map_err(|error| Problem::Save(error.into()))?;
     let remembered = remember(files.journal_path(), files.open_journal(), options)?;
     Ok((files, remembered))
 }
 
 /// Opens a journal that stands for itself.
-pub fn remember_alone(path: &Path, options: &SaveOptions) -> Result<Remembered, Problem> {
+pub fn open_standalone_journal(
+    path: &Path,
+    options: &SaveOptions,
+) -> Result<OpenedJournal, Problem> {
     remember(path.to_owned(), open_to_append(path), options)
 }
 
@@ -86,7 +92,7 @@ pub fn open_pack(
     path: &Path,
     options: &SaveOptions,
     request_body: Option<Bytes>,
-) -> Result<(Packed, Remembered), Problem> {
+) -> Result<(PackStore, OpenedJournal), Problem> {
     let failed = |cause| {
         Problem::Save(SaveError::Pack {
             path: path.to_owned(),
@@ -98,32 +104,37 @@ pub fn open_pack(
         sync: options.sync,
         request_body,
     };
-    let own = Packed::journal_path(path);
+    let own = PackStore::journal_path(path);
     let journal = options.journal.as_deref().unwrap_or(&own);
     if !journal.exists() {
         // A pack without its journal is left alone, and gets none.
-        let opened = Packed::open(pack, KnownEnd::NoJournal).map_err(failed)?;
-        return Ok((opened.packed, remember_alone(journal, options)?));
+        let opened = PackStore::open(pack, KnownEnd::NoJournal).map_err(failed)?;
+        return Ok((opened.packed, open_standalone_journal(journal, options)?));
     }
-    let mut remembered = remember_alone(journal, options)?;
+    let mut remembered = open_standalone_journal(journal, options)?;
     let unusable = |error: std::io::Error| {
         Problem::Save(SaveError::Journal {
             path: journal.to_owned(),
             cause: error.into(),
         })
     };
-    let opened = match Packed::open(pack.clone(), known_end(&remembered.past)) {
+    let opened = match PackStore::open(pack.clone(), known_end(&remembered.past)) {
         Err(PackError::Short { length, .. }) => {
             remembered.past = remembered.journal.read_up_to(length).map_err(unusable)?;
-            let opened = Packed::open(pack, known_end(&remembered.past)).map_err(failed)?;
+            let opened = PackStore::open(pack, known_end(&remembered.past)).map_err(failed)?;
             // Before anything else takes its place.
-            remembered.journal.write_off(length).map_err(unusable)?;
+            remembered
+                .journal
+                .mark_lost_beyond(length)
+                .map_err(unusable)?;
             opened
         }
         opened => opened.map_err(failed)?,
     };
     let missing = remembered.past.beyond_limit();
-    remembered.warnings.extend(amiss(path, &opened, missing));
+    remembered
+        .warnings
+        .extend(pack_warnings(path, &opened, missing));
     Ok((opened.packed, remembered))
 }
 
@@ -131,7 +142,7 @@ fn known_end(past: &JournalReader) -> KnownEnd {
     past.pack_end().map_or(KnownEnd::Nothing, KnownEnd::UpTo)
 }
 
-fn amiss(path: &Path, opened: &OpenedPack, missing: usize) -> Vec<String> {
+fn pack_warnings(path: &Path, opened: &OpenedPack, missing: usize) -> Vec<String> {
     let path = path.display();
     let mut warnings = Vec::new();
     if opened.cut > 0 {
@@ -153,12 +164,12 @@ fn remember(
     path: PathBuf,
     file: std::io::Result<File>,
     options: &SaveOptions,
-) -> Result<Remembered, Problem> {
+) -> Result<OpenedJournal, Problem> {
     let opened = file
         .map_err(JournalError::from)
         .and_then(|file| Journal::open(file, options.sync));
     match opened {
-        Ok((journal, found)) => Ok(Remembered {
+        Ok((journal, found)) => Ok(OpenedJournal {
             what: path.display().to_string(),
             warnings: warnings(&path, &found),
             journal,
@@ -168,7 +179,7 @@ fn remember(
     }
 }
 
-fn warnings(path: &Path, found: &Found) -> Vec<String> {
+fn warnings(path: &Path, found: &JournalContents) -> Vec<String> {
     let path = path.display();
     let mut warnings = Vec::new();
     if found.torn {

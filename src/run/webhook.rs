@@ -10,7 +10,7 @@ use crate::fetch::{HttpOptions, TransportError, tls_config};
 use crate::notify::{WebhookError, post_json};
 
 /// Limit for each of the two tries.
-const LIMIT: Duration = Duration::from_secs(30);
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why nobody was told of a run.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub async fn notify_url(url: &Url, json: &str, http: &HttpOptions) -> Result<(),
     let client = Client::builder()
         .tls_backend_preconfigured(tls_config(http)?)
         .redirect(Policy::none())
-        .timeout(LIMIT)
+        .timeout(WEBHOOK_TIMEOUT)
         .user_agent(http.user_agent.clone())
         .build()
         .map_err(|error| TransportError::Client(error.to_string()))?;

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::ratelimit::budget_gone;
-use super::retry::{Decision, RetryPolicy, Situation};
+use super::ratelimit::exhausted_for;
+use super::retry::{FailureContext, RetryDecision, RetryPolicy};
 use super::retry_after::{parse_retry_after, parse_seconds};
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::FetchError;
 
 /// The clock of this machine may say anything.
@@ -30,7 +30,7 @@ fn is_met(asked: Duration, number: u64) -> Result<(), String> {
         note: None,
     };
     let policy = RetryPolicy::default();
-    let situation = Situation {
+    let situation = FailureContext {
         error: &error,
         idempotent: number & 1 == 1,
         retries_used: (number % 7) as u32,
@@ -42,8 +42,8 @@ fn is_met(asked: Duration, number: u64) -> Result<(), String> {
         jitter: (number % 100) as f64 / 100.0,
     };
     match policy.decide(&situation) {
-        Decision::Poll(wait) => return Err(format!("a poll after 429, in {wait:?}")),
-        Decision::Hold(wait) | Decision::Retry(wait) | Decision::BackOff(wait) => {
+        RetryDecision::Poll(wait) => return Err(format!("a poll after 429, in {wait:?}")),
+        RetryDecision::Hold(wait) | RetryDecision::Retry(wait) | RetryDecision::BackOff(wait) => {
             hold!(wait >= asked, "{wait:?} for {asked:?}");
             hold!(
                 wait <= policy.retry_after_max.max(policy.max_delay)
@@ -52,7 +52,7 @@ fn is_met(asked: Duration, number: u64) -> Result<(), String> {
                 situation.waited
             );
         }
-        Decision::GiveUp { note } => {
+        RetryDecision::GiveUp { note } => {
             let note = note.unwrap_or_default();
             hold!(note.contains("--"), "no word of a limit: {note}");
             hold!(
@@ -65,7 +65,7 @@ fn is_met(asked: Duration, number: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn try_retry_after(input: &Input<'_>) -> Verdict {
+fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
     // As the engine has it: a value that is no visible ASCII is none.
     let Ok(header) = HeaderValue::from_bytes(input.bytes) else {
         return Ok("no header");
@@ -149,11 +149,11 @@ fn headers(bytes: &[u8]) -> HeaderMap {
     headers.collect()
 }
 
-fn try_rate_limits(input: &Input<'_>) -> Verdict {
+fn try_rate_limits(input: &FuzzInput<'_>) -> FuzzVerdict {
     let headers = headers(input.bytes);
     let now = clock(input.number);
-    let asked = budget_gone(&headers, now);
-    hold!(budget_gone(&headers, now) == asked, "not twice the same");
+    let asked = exhausted_for(&headers, now);
+    hold!(exhausted_for(&headers, now) == asked, "not twice the same");
     let is_about_rates = |name: &HeaderName| name.as_str().contains("rate");
     match asked {
         Some(asked) => {
@@ -220,7 +220,7 @@ const TOKENS: &[&[u8]] = &[
 
 #[test]
 fn retry_after() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "retry-after",
         tokens: TOKENS,
         inputs: 20_000,
@@ -231,7 +231,7 @@ fn retry_after() {
 
 #[test]
 fn rate_limits() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "rate-limits",
         tokens: TOKENS,
         inputs: 20_000,

@@ -1,18 +1,18 @@
 //! Whose turn it is. [`HostQueue`] decides, purely; this shell waits.
 //!
-//! What is known of a host stands in its [`Control`](control::Control): how many requests
+//! What is known of a host stands in its [`HostControl`](host_control::HostControl): how many requests
 //! it gets at the same time ([`limit`]), how many a second ([`pace`]), until when it is
-//! held, and whether it can be reached at all ([`circuit`]).
+//! held, and whether it can be reached at all ([`circuit_breaker`]).
 
-mod change;
-mod circuit;
-mod control;
+pub mod bench_api;
+mod circuit_breaker;
 #[cfg(test)]
 mod fuzz;
+mod host_change;
+mod host_control;
 mod lease;
 mod limit;
 mod pace;
-pub mod pieces;
 mod queue;
 mod ratelimit;
 mod retry;
@@ -20,8 +20,8 @@ mod retry_after;
 mod retry_on;
 mod spacing;
 mod tally;
+mod throttle_trial;
 mod timers;
-mod trial;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,17 +29,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::model::{Attempt, FetchError, HostKey, Live, Phase, Straggler, after, now};
+use crate::model::{
+    Attempt, FetchError, HostKey, LiveStats, Straggler, StragglerPhase, deadline_after, now,
+};
 
-use change::Change;
-use circuit::Probing;
-use control::Rules;
+use circuit_breaker::ProbePolicy;
+use host_change::HostChange;
+use host_control::HostPolicy;
 use queue::{HostQueue, Turn};
 
 pub use lease::Lease;
-pub use limit::PerHost;
-pub use ratelimit::budget_gone;
-pub use retry::{Decision, RetryPolicy, Situation};
+pub use limit::PerHostLimit;
+pub use ratelimit::exhausted_for;
+pub use retry::{FailureContext, RetryDecision, RetryPolicy};
 pub use retry_after::retry_after;
 pub use retry_on::RetryRules;
 
@@ -47,7 +49,7 @@ pub use retry_on::RetryRules;
 #[derive(Debug, Clone)]
 pub struct ScheduleOptions {
     /// Requests to one host at the same time.
-    pub per_host: PerHost,
+    pub per_host: PerHostLimit,
     /// Shortest time between the starts of two requests to one host.
     pub host_interval: Duration,
     /// Requests a second, more than 0, all hosts together; `None`: as many as it comes to.
@@ -61,7 +63,7 @@ pub struct ScheduleOptions {
 impl Default for ScheduleOptions {
     fn default() -> Self {
         Self {
-            per_host: PerHost::default(),
+            per_host: PerHostLimit::default(),
             host_interval: Duration::ZERO,
             rate: None,
             look_ahead: NonZeroUsize::MIN.saturating_add(32_767),
@@ -71,15 +73,15 @@ impl Default for ScheduleOptions {
 
 /// Bytes of URLs, bodies and headers of jobs that are read ahead: a list of usual lines has less,
 /// and one of long lines is read no further.
-const MOST_AHEAD: usize = 32 << 20;
+const MAX_AHEAD_BYTES: usize = 32 << 20;
 
 /// The scheduler was stopped; the attempt was not taken.
 #[derive(Debug)]
-pub struct Stopped;
+pub struct SchedulerStopped;
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Next {
+pub enum NextAction {
     /// An attempt may run.
     Run(Lease),
     /// The job of this attempt fails: its host was given up.
@@ -89,8 +91,8 @@ pub enum Next {
 /// Hands out leases, one for each attempt that may run now.
 #[derive(Debug)]
 pub struct Scheduler {
-    state: Mutex<State>,
-    live: Arc<Live>,
+    state: Mutex<SchedulerState>,
+    live: Arc<LiveStats>,
     look_ahead: usize,
     /// Something became runnable, or the end came.
     work: Notify,
@@ -101,7 +103,7 @@ pub struct Scheduler {
 }
 
 #[derive(Debug)]
-struct State {
+struct SchedulerState {
     queue: HostQueue<Box<Attempt>>,
     /// Bytes of the attempts, those under way included.
     weight: usize,
@@ -119,14 +121,14 @@ impl Scheduler {
         options: &ScheduleOptions,
         retry: &RetryPolicy,
         total: NonZeroUsize,
-        live: Arc<Live>,
+        live: Arc<LiveStats>,
     ) -> Arc<Self> {
         let rules = rules(options, retry, total);
         let rate = options
             .rate
             .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(SchedulerState {
                 queue: HostQueue::new(rules, rate),
                 weight: 0,
                 stopped: false,
@@ -143,13 +145,13 @@ impl Scheduler {
 
     /// A panic while the lock was held can't leave the queue half changed (its methods
     /// don't call out), so a poisoned lock is used on.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SchedulerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the queue, and tells everybody whom that concerns.
-    fn change<R>(&self, change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R) -> R {
-        let (result, has_turn) = self.change_quietly(change);
+    fn update<R>(&self, change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R) -> R {
+        let (result, has_turn) = self.update_no_wake(change);
         if has_turn {
             self.work.notify_one();
         }
@@ -158,24 +160,24 @@ impl Scheduler {
 
     /// The same, but wakes no worker, because one is about to ask by itself. Tells whether
     /// there is something to do for it.
-    fn change_quietly<R>(
+    fn update_no_wake<R>(
         &self,
         change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R,
     ) -> (R, bool) {
         let now = now();
         let mut state = self.lock();
         let result = change(&mut state.queue, now);
-        let has_turn = state.queue.has_turn(now);
+        let has_turn = state.queue.may_have_work(now);
         let has_room = state.feed_waits && !self.is_full_of(&state);
         let timer_changed = state.timer_changed(now);
         let changes = state.queue.take_changes();
-        self.live.parked(state.queue.parked());
-        self.live.hosts_begun(state.queue.begun());
+        self.live.set_parked(state.queue.parked());
+        self.live.set_active_hosts(state.queue.active_hosts());
         if state.queue.is_tail() {
-            self.live.wait_for(|| stragglers(&state.queue));
+            self.live.set_waiting(|| stragglers(&state.queue));
         }
         drop(state);
-        show(&self.live, &changes, now);
+        publish_holds(&self.live, &changes, now);
         if timer_changed {
             self.timer.notify_one();
         }
@@ -192,15 +194,15 @@ impl Scheduler {
         self.is_full_of(&self.lock())
     }
 
-    fn is_full_of(&self, state: &State) -> bool {
-        state.queue.len() >= self.look_ahead || state.weight >= MOST_AHEAD
+    fn is_full_of(&self, state: &SchedulerState) -> bool {
+        state.queue.len() >= self.look_ahead || state.weight >= MAX_AHEAD_BYTES
     }
 
     /// Whether what is read ahead has become so heavy on its way, by long redirects, that nothing
     /// may be added to it.
     #[must_use]
     pub fn is_overweight(&self) -> bool {
-        self.lock().weight >= MOST_AHEAD * 2
+        self.lock().weight >= MAX_AHEAD_BYTES * 2
     }
 
     fn weigh(&self, more: usize, less: usize) {
@@ -211,25 +213,25 @@ impl Scheduler {
     /// Queues an attempt; waits while the look-ahead is full.
     ///
     /// # Errors
-    /// [`Stopped`] after [`stop`](Self::stop).
-    pub async fn push(&self, attempt: Box<Attempt>) -> Result<(), Stopped> {
+    /// [`SchedulerStopped`] after [`stop`](Self::stop).
+    pub async fn push(&self, attempt: Box<Attempt>) -> Result<(), SchedulerStopped> {
         loop {
             let room = self.room.notified();
             let has_room = {
                 let mut state = self.lock();
                 if state.stopped {
-                    return Err(Stopped);
+                    return Err(SchedulerStopped);
                 }
                 state.feed_waits = self.is_full_of(&state);
                 if !state.feed_waits {
-                    state.weight += attempt.weight();
+                    state.weight += attempt.heap_bytes();
                 }
                 !state.feed_waits
             };
             // Only the feed pushes: nobody takes the room in between.
             if has_room {
-                self.change(|queue, now| {
-                    let host = queue.host(HostKey::str_of(attempt.url()));
+                self.update(|queue, now| {
+                    let host = queue.intern_host(HostKey::key_str(attempt.url()));
                     queue.push(host, attempt, now);
                 });
                 return Ok(());
@@ -241,9 +243,9 @@ impl Scheduler {
     /// Takes back an attempt that was given out to fail: it waits until `until`, and then goes to
     /// the front of its host.
     pub fn park(&self, attempt: Box<Attempt>, until: Instant) {
-        self.weigh(attempt.weight(), 0);
-        self.change(|queue, _| {
-            let host = queue.host(HostKey::str_of(attempt.url()));
+        self.weigh(attempt.heap_bytes(), 0);
+        self.update(|queue, _| {
+            let host = queue.intern_host(HostKey::key_str(attempt.url()));
             queue.park(host, attempt, until);
         });
     }
@@ -262,20 +264,20 @@ impl Scheduler {
     }
 
     /// What to do next; waits for it. `None` when there will be nothing.
-    pub async fn next(self: &Arc<Self>) -> Option<Next> {
+    pub async fn next(self: &Arc<Self>) -> Option<NextAction> {
         loop {
             // Made before the look, so that a notification in between is not lost.
             let work = self.work.notified();
             if self.lock().stopped {
                 return None;
             }
-            match self.change(HostQueue::next) {
+            match self.update(HostQueue::next) {
                 Turn::Run(ticket, attempt) => {
-                    return Some(Next::Run(Lease::new(self, ticket, attempt)));
+                    return Some(NextAction::Run(Lease::new(self, ticket, attempt)));
                 }
                 Turn::Fail(attempt, error) => {
-                    self.weigh(0, attempt.weight());
-                    return Some(Next::Fail(attempt, error));
+                    self.weigh(0, attempt.heap_bytes());
+                    return Some(NextAction::Fail(attempt, error));
                 }
                 Turn::Done => {
                     self.work.notify_waiters();
@@ -290,7 +292,7 @@ impl Scheduler {
     /// Brings parked attempts and waiting hosts back when their time has come. Runs beside
     /// the workers and never ends: one sleeper for all of them, so that a timer does not
     /// wake every idle worker.
-    pub async fn keep_time(&self) {
+    pub async fn run_timers(&self) {
         loop {
             let changed = self.timer.notified();
             let due = {
@@ -303,7 +305,7 @@ impl Scheduler {
                 Some(due) => tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(due.into()) => {
-                        self.change(HostQueue::release_due);
+                        self.update(HostQueue::unpark_due);
                     }
                 },
             }
@@ -311,7 +313,7 @@ impl Scheduler {
     }
 }
 
-impl State {
+impl SchedulerState {
     /// Whether the one who keeps the time would sleep too long.
     fn timer_changed(&mut self, now: Instant) -> bool {
         let next = self.queue.next_timer(now);
@@ -327,12 +329,12 @@ impl State {
     }
 }
 
-fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) -> Rules {
-    Rules {
+fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) -> HostPolicy {
+    HostPolicy {
         per_host: options.per_host,
         total,
         host_interval: options.host_interval,
-        probing: Probing {
+        probing: ProbePolicy {
             probes: retry.retries,
             delay: retry.delay,
             max_delay: retry.max_delay,
@@ -345,25 +347,25 @@ fn rules(options: &ScheduleOptions, retry: &RetryPolicy, total: NonZeroUsize) ->
 fn stragglers(queue: &HostQueue<Box<Attempt>>) -> Vec<Straggler> {
     let waiting = queue.waiting().map(|(attempt, until)| Straggler {
         url: attempt.url().as_str().to_owned(),
-        phase: until.map_or(Phase::Queued, Phase::Parked),
+        phase: until.map_or(StragglerPhase::Queued, StragglerPhase::Parked),
     });
     waiting.collect()
 }
 
 /// Who waits, for those who look.
-fn show(live: &Live, changes: &[(HostKey, Change)], now: Instant) {
+fn publish_holds(live: &LiveStats, changes: &[(HostKey, HostChange)], now: Instant) {
     for (host, change) in changes {
         match change {
-            Change::Held(wait) | Change::CircuitOpen { probe_in: wait, .. } => {
-                live.host_waits(host, after(now, *wait));
+            HostChange::Held(wait) | HostChange::CircuitOpen { probe_in: wait, .. } => {
+                live.hold_host(host, deadline_after(now, *wait));
             }
-            Change::CircuitClosed | Change::GivenUp => live.host_goes_on(host),
-            Change::Limit { .. } | Change::Pace(_) => {}
+            HostChange::CircuitClosed | HostChange::GivenUp => live.release_host(host),
+            HostChange::Limit { .. } | HostChange::Pace(_) => {}
         }
     }
 }
 
-fn log(changes: &[(HostKey, Change)]) {
+fn log(changes: &[(HostKey, HostChange)]) {
     for (host, change) in changes {
         tracing::info!(%host, "{change}");
     }
@@ -375,13 +377,13 @@ mod simulation;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Feedback, Job, Place, Verdict};
+    use crate::model::{Feedback, HostVerdict, InputPosition, Job};
     use std::time::Duration;
 
     fn attempt(url: &str) -> Box<Attempt> {
-        let attempt = Attempt::first(
+        let attempt = Attempt::new(
             Job {
-                place: Place {
+                place: InputPosition {
                     number: 0,
                     input: "-".into(),
                     line: 1,
@@ -399,7 +401,7 @@ mod tests {
 
     fn scheduler(per_host: usize, look_ahead: usize) -> Arc<Scheduler> {
         let options = ScheduleOptions {
-            per_host: PerHost::Fixed(NonZeroUsize::new(per_host).unwrap()),
+            per_host: PerHostLimit::Fixed(NonZeroUsize::new(per_host).unwrap()),
             look_ahead: NonZeroUsize::new(look_ahead).unwrap(),
             ..ScheduleOptions::default()
         };
@@ -409,13 +411,13 @@ mod tests {
 
     async fn lease(scheduler: &Arc<Scheduler>) -> Lease {
         match scheduler.next().await {
-            Some(Next::Run(lease)) => lease,
+            Some(NextAction::Run(lease)) => lease,
             other => panic!("{other:?}"),
         }
     }
 
     fn answered() -> Feedback {
-        Feedback::of(Verdict::Answered)
+        Feedback::from_verdict(HostVerdict::Answered)
     }
 
     #[tokio::test(start_paused = true)]
@@ -423,7 +425,7 @@ mod tests {
         let scheduler = scheduler(1, 10);
         let clock = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
-            async move { scheduler.keep_time().await }
+            async move { scheduler.run_timers().await }
         });
         scheduler.push(attempt("http://a/1")).await.unwrap();
         scheduler.push(attempt("http://a/2")).await.unwrap();
@@ -437,12 +439,12 @@ mod tests {
         let mut second = lease(&scheduler).await;
         assert_eq!(second.take().unwrap().url().path(), "/2");
         assert_eq!(now(), start);
-        second.settle(&answered());
+        second.release(&answered());
 
         let mut again = lease(&scheduler).await;
         assert_eq!(again.take().unwrap().url().path(), "/1");
         assert!(now() >= start + Duration::from_secs(5));
-        again.settle(&answered());
+        again.release(&answered());
         assert!(scheduler.next().await.is_none());
         clock.abort();
     }
@@ -457,7 +459,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!push.is_finished());
-        lease(&scheduler).await.settle(&answered());
+        lease(&scheduler).await.release(&answered());
         assert!(push.await.unwrap());
     }
 

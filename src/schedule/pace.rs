@@ -6,41 +6,41 @@ use super::spacing::Spacing;
 
 /// Starts may come so much too early to make up for late ones (timers are rough), but no
 /// more than a quarter of the interval.
-const SLACK: Duration = Duration::from_millis(5);
+const MAX_CATCH_UP: Duration = Duration::from_millis(5);
 /// While nothing is known of the right pace, it doubles in this time, in seconds.
-const DOUBLING: f64 = 0.7;
+const DOUBLING_SECONDS: f64 = 0.7;
 /// After a cut the pace is back at its plateau after this time, in seconds.
-const RETURN: f64 = 10.0;
+const RECOVERY_SECONDS: f64 = 10.0;
 /// Or after so many starts, whichever is later.
-const RETURN_STARTS: f64 = 20.0;
+const RECOVERY_STARTS: f64 = 20.0;
 /// And after as long again it is so much above it.
-const RISE: f64 = 0.25;
+const PROBE_GAIN: f64 = 0.25;
 /// A plateau lies so far under what seems right.
-const BELOW: f64 = 0.95;
+const PLATEAU_RATIO: f64 = 0.95;
 /// And a cut goes down to so much of it.
-const CUT: f64 = 0.9;
+const CUT_RATIO: f64 = 0.9;
 /// After so many starts in a row that would have come no sooner without it a pace is
 /// dropped.
-const FREE: u32 = 100;
+const STARTS_TO_DROP: u32 = 100;
 /// What a pace that doubles in that time lets through in two seconds, a second, as a share of
 /// what it has come to (0.44), and a little for the noise.
-const DOUBLED: f64 = 0.48;
+const DOUBLING_PASSED_SHARE: f64 = 0.48;
 /// Then so much of it is right.
-const AT_ONCE: f64 = 0.75;
+const FIRST_REFUSAL_RATIO: f64 = 0.75;
 /// Otherwise it went on for a while beyond what was right.
-const OVERSHOT: f64 = 0.85;
+const OVERSHOOT_RATIO: f64 = 0.85;
 /// A refusal that comes sooner than this after the last one...
-const SOON: Duration = Duration::from_millis(1750);
+const REPEATED_REFUSAL_TIME: Duration = Duration::from_millis(1750);
 /// ...says that the pace was too high by more than can be seen.
-const LESS: f64 = 0.92;
+const REPEATED_REFUSAL_RATIO: f64 = 0.92;
 /// A pace that was wrong by more than this says little about the right one.
-const FAR: f64 = 0.5;
+const MAX_TRUSTED_ERROR: f64 = 0.5;
 /// One refusal says no more than that so much of the pace is right.
-const LEAST: f64 = 0.25;
+const MIN_CUT_RATIO: f64 = 0.25;
 /// A pace this fast limits nothing, per second.
-const FASTEST: f64 = 10_000.0;
+const MAX_STARTS_PER_SECOND: f64 = 10_000.0;
 /// Slowest pace, per second. Below it the waits between refusals say more.
-const SLOWEST: f64 = 0.05;
+const MIN_STARTS_PER_SECOND: f64 = 0.05;
 
 /// The learned pace of a host.
 ///
@@ -50,9 +50,9 @@ const SLOWEST: f64 = 0.05;
 /// to a plateau just under what was refused, slowly past it, then faster and faster. So a
 /// host with a fixed limit refuses seldom, and one that has more to give is soon used.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct HostPace {
     per_second: f64,
-    course: Course,
+    course: PacePhase,
     spacing: Spacing,
     last: Option<Instant>,
     /// Starts in a row that came later than it wanted.
@@ -60,22 +60,22 @@ pub struct Pace {
 }
 
 #[derive(Debug, Clone)]
-enum Course {
+enum PacePhase {
     /// It has not been refused yet.
     Seeking,
     /// `age` seconds after a cut to `depth` (a share of 1) below the plateau.
     Around { plateau: f64, depth: f64, age: f64 },
 }
 
-impl Pace {
+impl HostPace {
     /// The pace after the first refusal: the host let `accepted` requests a second
     /// through, the wait it asked for included.
     #[must_use]
-    pub fn first(accepted: f64) -> Self {
+    pub fn from_accepted_rate(accepted: f64) -> Self {
         let mut pace = Self {
-            per_second: accepted.max(SLOWEST),
-            course: Course::Seeking,
-            spacing: Spacing::new(Duration::ZERO, SLACK),
+            per_second: accepted.max(MIN_STARTS_PER_SECOND),
+            course: PacePhase::Seeking,
+            spacing: Spacing::new(Duration::ZERO, MAX_CATCH_UP),
             last: None,
             free: 0,
         };
@@ -85,9 +85,9 @@ impl Pace {
 
     /// The pace of a host that lets `right` requests a second through, as far as is known.
     #[must_use]
-    pub fn known(right: f64) -> Self {
-        let mut pace = Self::first(right);
-        pace.go_around(right, right);
+    pub fn from_known_rate(right: f64) -> Self {
+        let mut pace = Self::from_accepted_rate(right);
+        pace.enter_cubic(right, right);
         pace
     }
 
@@ -99,13 +99,13 @@ impl Pace {
 
     /// When the next request may start, if that is not now.
     #[must_use]
-    pub fn wait(&self, now: Instant) -> Option<Instant> {
-        self.spacing.wait(now)
+    pub fn next_start(&self, now: Instant) -> Option<Instant> {
+        self.spacing.next_start(now)
     }
 
     /// A request starts. Tells whether the pace still limits anything.
     #[must_use]
-    pub fn start(&mut self, now: Instant) -> bool {
+    pub fn record_start(&mut self, now: Instant) -> bool {
         // Time counts only while the host is asked at this pace: who pauses learns nothing.
         let gap = self.last.map(|last| now.saturating_duration_since(last));
         let interval = self.spacing.interval();
@@ -118,23 +118,23 @@ impl Pace {
         }
         self.last = Some(now);
         self.space();
-        self.spacing.start(now);
-        self.free < FREE && self.per_second < FASTEST
+        self.spacing.record_start(now);
+        self.free < STARTS_TO_DROP && self.per_second < MAX_STARTS_PER_SECOND
     }
 
     fn grow(&mut self, seconds: f64) {
         match &mut self.course {
             // Twice what was not refused is enough for one start.
-            Course::Seeking => self.per_second *= (seconds / DOUBLING).min(1.0).exp2(),
-            Course::Around {
+            PacePhase::Seeking => self.per_second *= (seconds / DOUBLING_SECONDS).min(1.0).exp2(),
+            PacePhase::Around {
                 plateau,
                 depth,
                 age,
             } => {
                 *age += seconds;
-                let back = RETURN.max(RETURN_STARTS / *plateau);
+                let back = RECOVERY_SECONDS.max(RECOVERY_STARTS / *plateau);
                 let past = (*age - back) / back;
-                let height = if past < 0.0 { *depth } else { RISE };
+                let height = if past < 0.0 { *depth } else { PROBE_GAIN };
                 self.per_second = *plateau * (1.0 + height * past.powi(3));
             }
         }
@@ -147,28 +147,32 @@ impl Pace {
         let right = match self.course {
             // Not more than the doubling itself accounts for: it was refused at once when
             // it became too much.
-            Course::Seeking if accepted < refused * DOUBLED => refused * AT_ONCE,
-            Course::Seeking => accepted.min(refused) * OVERSHOT,
+            PacePhase::Seeking if accepted < refused * DOUBLING_PASSED_SHARE => {
+                refused * FIRST_REFUSAL_RATIO
+            }
+            PacePhase::Seeking => accepted.min(refused) * OVERSHOOT_RATIO,
             // Some allow a burst, or a number in each second of the clock: what they let
             // through in a short time is more than what they do in a long one.
-            Course::Around { .. } if after < SOON => accepted.min(refused) * LESS,
-            Course::Around { .. } => accepted.min(refused),
+            PacePhase::Around { .. } if after < REPEATED_REFUSAL_TIME => {
+                accepted.min(refused) * REPEATED_REFUSAL_RATIO
+            }
+            PacePhase::Around { .. } => accepted.min(refused),
         };
-        let right = right.max(refused * LEAST);
+        let right = right.max(refused * MIN_CUT_RATIO);
         // So far off, the right pace may lie anywhere in between.
-        let likely = if right < refused * FAR {
+        let likely = if right < refused * MAX_TRUSTED_ERROR {
             (right * refused).sqrt()
         } else {
             right
         };
-        self.go_around(right, likely);
+        self.enter_cubic(right, likely);
     }
 
     /// From a little under what is right back to what is likely.
-    fn go_around(&mut self, right: f64, likely: f64) {
-        self.per_second = (right * CUT).max(SLOWEST);
-        let plateau = (likely * BELOW).max(self.per_second);
-        self.course = Course::Around {
+    fn enter_cubic(&mut self, right: f64, likely: f64) {
+        self.per_second = (right * CUT_RATIO).max(MIN_STARTS_PER_SECOND);
+        let plateau = (likely * PLATEAU_RATIO).max(self.per_second);
+        self.course = PacePhase::Around {
             plateau,
             depth: 1.0 - self.per_second / plateau,
             age: 0.0,
@@ -183,7 +187,7 @@ impl Pace {
 }
 
 fn slack(interval: Duration) -> Duration {
-    SLACK.min(interval / 4)
+    MAX_CATCH_UP.min(interval / 4)
 }
 
 #[cfg(test)]
@@ -191,13 +195,13 @@ mod tests {
     use super::*;
 
     /// Starts requests as fast as the pace lets them, for so long; gives their number.
-    fn run(pace: &mut Pace, now: &mut Instant, seconds: u64) -> u32 {
+    fn run(pace: &mut HostPace, now: &mut Instant, seconds: u64) -> u32 {
         let end = *now + Duration::from_secs(seconds);
         let mut starts = 0;
         while *now < end {
-            assert!(pace.start(*now), "it limits");
+            assert!(pace.record_start(*now), "it limits");
             starts += 1;
-            *now = pace.wait(*now).unwrap_or(*now);
+            *now = pace.next_start(*now).unwrap_or(*now);
         }
         starts
     }
@@ -205,7 +209,7 @@ mod tests {
     #[test]
     fn after_the_first_refusal_it_doubles_again_and_again() {
         let mut now = Instant::now();
-        let mut pace = Pace::first(10.0);
+        let mut pace = HostPace::from_accepted_rate(10.0);
         run(&mut pace, &mut now, 3);
         // A little more than four times.
         assert!((170.0..=200.0).contains(&pace.per_second()), "{pace:?}");
@@ -214,12 +218,12 @@ mod tests {
     #[test]
     fn a_slow_one_at_most_doubles_from_one_start_to_the_next() {
         let mut now = Instant::now();
-        let mut pace = Pace::first(0.1);
+        let mut pace = HostPace::from_accepted_rate(0.1);
         for _ in 0..5 {
             let before = pace.per_second();
-            assert!(pace.start(now));
+            assert!(pace.record_start(now));
             assert!(pace.per_second() <= before * 2.0, "{pace:?}");
-            now = pace.wait(now).unwrap();
+            now = pace.next_start(now).unwrap();
         }
         assert!(pace.per_second() > 0.4, "{pace:?}");
     }
@@ -227,8 +231,8 @@ mod tests {
     #[test]
     fn after_a_cut_it_comes_back_to_just_under_what_was_right_and_stays_there_for_long() {
         let mut now = Instant::now();
-        let mut pace = Pace::first(100.0);
-        pace.cut(100.0, SOON);
+        let mut pace = HostPace::from_accepted_rate(100.0);
+        pace.cut(100.0, REPEATED_REFUSAL_TIME);
         assert!((76.0..=77.0).contains(&pace.per_second()), "{pace:?}");
         run(&mut pace, &mut now, 10);
         assert!((80.0..=81.0).contains(&pace.per_second()), "{pace:?}");
@@ -244,9 +248,9 @@ mod tests {
     #[test]
     fn who_pauses_learns_nothing() {
         let mut now = Instant::now();
-        let mut pace = Pace::first(10.0);
+        let mut pace = HostPace::from_accepted_rate(10.0);
         for _ in 0..10 {
-            assert!(pace.start(now));
+            assert!(pace.record_start(now));
             now += Duration::from_secs(60);
         }
         assert!((pace.per_second() - 10.0).abs() < 0.01);
@@ -255,36 +259,36 @@ mod tests {
     #[test]
     fn a_pace_that_delays_nothing_is_dropped() {
         let mut now = Instant::now();
-        let mut pace = Pace::first(10.0);
+        let mut pace = HostPace::from_accepted_rate(10.0);
         let starts = (0..1000)
             .take_while(|_| {
                 now += Duration::from_secs(1);
-                pace.start(now)
+                pace.record_start(now)
             })
             .count();
-        assert_eq!(starts, FREE as usize - 1);
+        assert_eq!(starts, STARTS_TO_DROP as usize - 1);
     }
 
     #[test]
     fn a_pace_that_has_long_been_too_fast_to_matter_is_dropped() {
         for gap in [Duration::from_micros(10), Duration::from_millis(2)] {
             let mut now = Instant::now();
-            let mut pace = Pace::first(100.0);
+            let mut pace = HostPace::from_accepted_rate(100.0);
             let mut starts = 0;
-            while pace.start(now) {
+            while pace.record_start(now) {
                 starts += 1;
                 assert!(starts < 100_000, "{pace:?}");
-                now = pace.wait(now).unwrap_or(now).max(now + gap);
+                now = pace.next_start(now).unwrap_or(now).max(now + gap);
             }
         }
     }
 
     #[test]
     fn a_cut_never_stops_a_host() {
-        let mut pace = Pace::first(0.0);
+        let mut pace = HostPace::from_accepted_rate(0.0);
         for _ in 0..100 {
             pace.cut(0.0, Duration::ZERO);
         }
-        assert!(pace.per_second() >= SLOWEST);
+        assert!(pace.per_second() >= MIN_STARTS_PER_SECOND);
     }
 }

@@ -5,23 +5,23 @@ mod host;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::model::{Feedback, FetchError, HostKey, MOST_STRAGGLERS};
+use crate::model::{Feedback, FetchError, HostKey, MAX_STRAGGLERS};
 
-use super::change::Change;
-use super::control::{Control, Gate, Load, Rules, Start};
+use super::host_change::HostChange;
+use super::host_control::{Admission, HostControl, HostPolicy, Load, StartSnapshot};
 use super::spacing::Spacing;
 use super::timers::Timers;
 
 #[cfg(doc)]
-use host::EVEN;
-use host::{Host, Place, Tag};
+use host::TURN_QUANTUM_US;
+use host::{HostPlacement, QueuedHost, TurnKey};
 
 /// Starts may come so much too early to make up for late ones, when a total rate is set.
 const RATE_SLACK: Duration = Duration::from_millis(5);
 /// Hosts that are looked at for one that has less than its share.
-const LOOK_AT: usize = 16;
+const MAX_HOSTS_SCANNED: usize = 16;
 /// Hosts kept only for what was learned of them.
-const MOST_IDLE: usize = 65_536;
+const MAX_IDLE_HOSTS: usize = 65_536;
 
 /// A host in the queue. Valid while something of that host is queued, parked or running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub struct Ticket {
     /// The host it runs at.
     pub host: HostId,
     /// The host as it was.
-    pub start: Start,
+    pub start: StartSnapshot,
     /// What the host was charged for it in advance.
     charged: u64,
 }
@@ -63,19 +63,19 @@ pub enum Turn<T> {
 ///
 /// Hosts that can run something take turns, one item each, and come the sooner the less slot
 /// time they have used: start-time fair queueing (Goyal, Vin and Cheng 1996), with the time
-/// its items usually take charged to a host in advance, and counted in steps of [`EVEN`]. So a
+/// its items usually take charged to a host in advance, and counted in steps of [`TURN_QUANTUM_US`]. So a
 /// quick host does not wait for its turn behind a hundred slow ones. An item is queued, parked or running; each of these
-/// gives it to exactly one of the others. Whether a host can run something, its [`Control`]
+/// gives it to exactly one of the others. Whether a host can run something, its [`HostControl`]
 /// says.
 #[derive(Debug)]
 pub struct HostQueue<T> {
-    rules: Rules,
+    rules: HostPolicy,
     rate: Option<Spacing>,
     ids: HashMap<HostKey, usize>,
-    hosts: Vec<Option<Host<T>>>,
+    hosts: Vec<Option<QueuedHost<T>>>,
     free: Vec<usize>,
     /// Hosts that can run something, in the order of their turns.
-    ring: BTreeSet<Tag>,
+    ring: BTreeSet<TurnKey>,
     /// Where the turns have come to, in microseconds of slot time.
     clock: u64,
     sequence: u64,
@@ -93,13 +93,13 @@ pub struct HostQueue<T> {
     /// Hosts of which something was started, those that are idle included.
     started: usize,
     ended: bool,
-    changes: Vec<(HostKey, Change)>,
+    changes: Vec<(HostKey, HostChange)>,
 }
 
 impl<T> HostQueue<T> {
     /// An empty queue. `rate`: the shortest mean time between two starts of any host.
     #[must_use]
-    pub fn new(rules: Rules, rate: Option<Duration>) -> Self {
+    pub fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
         Self {
             rules,
             rate: rate.map(|interval| Spacing::new(interval, RATE_SLACK)),
@@ -143,14 +143,14 @@ impl<T> HostQueue<T> {
 
     /// Hosts of which something was started, and something is left.
     #[must_use]
-    pub fn begun(&self) -> usize {
+    pub fn active_hosts(&self) -> usize {
         self.started.saturating_sub(self.idle)
     }
 
     /// Whether the input has ended and only a few items are left.
     #[must_use]
     pub fn is_tail(&self) -> bool {
-        self.ended && self.len() <= MOST_STRAGGLERS
+        self.ended && self.len() <= MAX_STRAGGLERS
     }
 
     /// The items that do not run, with the time a parked one waits for.
@@ -165,7 +165,7 @@ impl<T> HostQueue<T> {
 
     /// Whether `next` has probably something to give now; it tells for sure.
     #[must_use]
-    pub fn has_turn(&self, now: Instant) -> bool {
+    pub fn may_have_work(&self, now: Instant) -> bool {
         let can_run = !self.ring.is_empty() && self.has_slot() && self.rate_wait(now).is_none();
         can_run || !self.failing.is_empty()
     }
@@ -175,7 +175,7 @@ impl<T> HostQueue<T> {
     }
 
     fn rate_wait(&self, now: Instant) -> Option<Instant> {
-        self.rate.as_ref().and_then(|rate| rate.wait(now))
+        self.rate.as_ref().and_then(|rate| rate.next_start(now))
     }
 
     /// When something may have changed by time alone.
@@ -186,7 +186,7 @@ impl<T> HostQueue<T> {
     }
 
     /// What was changed about hosts since the last call.
-    pub fn take_changes(&mut self) -> Vec<(HostKey, Change)> {
+    pub fn take_changes(&mut self) -> Vec<(HostKey, HostChange)> {
         std::mem::take(&mut self.changes)
     }
 
@@ -196,13 +196,13 @@ impl<T> HostQueue<T> {
     }
 
     /// The host of this key, made known if it is not. The id must be used (`push`,
-    /// `push_front`) before the queue is asked for another turn.
-    pub fn host(&mut self, key: &str) -> HostId {
+    /// `push_returned`) before the queue is asked for another turn.
+    pub fn intern_host(&mut self, key: &str) -> HostId {
         if let Some(id) = self.ids.get(key) {
             return HostId(*id);
         }
         let key = HostKey::from(key);
-        let host = Host::new(key.clone());
+        let host = QueuedHost::new(key.clone());
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -217,7 +217,7 @@ impl<T> HostQueue<T> {
         HostId(id)
     }
 
-    fn host_mut(&mut self, id: usize) -> Option<&mut Host<T>> {
+    fn host_mut(&mut self, id: usize) -> Option<&mut QueuedHost<T>> {
         self.hosts.get_mut(id)?.as_mut()
     }
 
@@ -227,16 +227,16 @@ impl<T> HostQueue<T> {
             slot.fresh.push_back(item);
             self.queued += 1;
         }
-        self.place(host.0, now);
+        self.reschedule_host(host.0, now);
     }
 
     /// Queues an item before the fresh ones of its host.
-    pub fn push_front(&mut self, host: HostId, item: T, now: Instant) {
+    pub fn push_returned(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.returned.push_back(item);
             self.queued += 1;
         }
-        self.place(host.0, now);
+        self.reschedule_host(host.0, now);
     }
 
     /// Keeps an item aside until `until`. Its slot is freed by `release`, not by this.
@@ -252,9 +252,9 @@ impl<T> HostQueue<T> {
     pub fn connected(&mut self, ticket: &Ticket, now: Instant) {
         let id = ticket.host.0;
         if let Some(control) = self.host_mut(id).and_then(|host| host.control.as_mut()) {
-            control.connected();
+            control.mark_connected();
         }
-        self.place(id, now);
+        self.reschedule_host(id, now);
     }
 
     /// A running item does not count against the total until `count_again`.
@@ -274,7 +274,7 @@ impl<T> HostQueue<T> {
         self.sequence += 1;
         let sequence = self.sequence;
         // Where all slots are taken, more for this host are fewer for others.
-        let (may_grow_to, has_slot) = (self.share(), self.has_slot());
+        let (may_grow_to, has_slot) = (self.fair_share(), self.has_slot());
         let mut learned = Vec::new();
         let mut ended = 0;
         if let Some(host) = self.host_mut(id) {
@@ -285,14 +285,14 @@ impl<T> HostQueue<T> {
             };
             let took = now.saturating_duration_since(ticket.start.at).as_micros();
             host.charge(u64::try_from(took).unwrap_or(u64::MAX), ticket.charged);
-            host.notice(&feedback.verdict);
+            host.observe_connections(&feedback.verdict);
             if host.running <= host.connections {
                 host.wish = sequence;
             }
             host.running -= 1;
             ended = usize::from(host.running == 0);
             if let Some(control) = &mut host.control {
-                control.learn(&ticket.start, feedback, &load, &rules, now, &mut |change| {
+                control.record_result(&ticket.start, feedback, &load, &rules, now, &mut |change| {
                     learned.push(change);
                 });
             }
@@ -300,17 +300,17 @@ impl<T> HostQueue<T> {
         }
         self.active -= ended;
         self.move_in_ring(id);
-        self.note(id, learned);
-        self.place(id, now);
+        self.record_changes(id, learned);
+        self.reschedule_host(id, now);
         self.forget_if_unused(id, now);
     }
 
-    fn note(&mut self, id: usize, learned: Vec<Change>) {
+    fn record_changes(&mut self, id: usize, learned: Vec<HostChange>) {
         if learned.is_empty() {
             return;
         }
-        if learned.contains(&Change::GivenUp) {
-            self.bring_back_parked(id);
+        if learned.contains(&HostChange::GivenUp) {
+            self.unpark_host(id);
         }
         if let Some(key) = self.host_mut(id).map(|host| host.key.clone()) {
             self.changes
@@ -319,7 +319,7 @@ impl<T> HostQueue<T> {
     }
 
     /// What waits for its time at a host that was given up waits for nothing.
-    fn bring_back_parked(&mut self, id: usize) {
+    fn unpark_host(&mut self, id: usize) {
         let items = self.timers.take_items_of(id);
         self.parked -= items.len();
         self.queued += items.len();
@@ -330,7 +330,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Brings back what waited for a time that has come.
-    pub fn release_due(&mut self, now: Instant) {
+    pub fn unpark_due(&mut self, now: Instant) {
         while let Some((id, item)) = self.timers.take_due(now) {
             if item.is_some() {
                 self.parked -= 1;
@@ -341,14 +341,14 @@ impl<T> HostQueue<T> {
                 host.returned.extend(item);
                 host.wake = host.wake.filter(|wake| *wake > now);
             }
-            self.place(id, now);
+            self.reschedule_host(id, now);
             self.forget_if_unused(id, now);
         }
     }
 
     /// Whose turn it is.
     pub fn next(&mut self, now: Instant) -> Turn<T> {
-        self.release_due(now);
+        self.unpark_due(now);
         if let Some((item, error)) = self.next_failing(now) {
             return Turn::Fail(item, error);
         }
@@ -359,25 +359,25 @@ impl<T> HostQueue<T> {
                 }
             }
         }
-        self.nothing_now(now)
+        self.idle_turn(now)
     }
 
     /// Slots for each host that has or wants some, were they dealt out evenly. Most of
     /// those that want more have some, so the larger number is about that of both.
-    fn share(&self) -> usize {
+    fn fair_share(&self) -> usize {
         (self.rules.total.get() / self.active.max(self.ring.len()).max(1)).max(1)
     }
 
     /// The next host in the ring. One that has its share lets others go first: the slow
     /// ones keep their slots for longer, and would soon have them all.
     fn next_in_ring(&mut self) -> Option<usize> {
-        let share = self.share();
-        let has_less = |tag: &&Tag| {
+        let share = self.fair_share();
+        let has_less = |tag: &&TurnKey| {
             let host = self.hosts.get(tag.host).and_then(Option::as_ref);
             host.is_none_or(|host| host.running < share)
         };
         let first = *self.ring.first()?;
-        let next = self.ring.iter().take(LOOK_AT).find(has_less);
+        let next = self.ring.iter().take(MAX_HOSTS_SCANNED).find(has_less);
         let next = next.copied().unwrap_or(first);
         self.ring.remove(&next);
         self.clock = self.clock.max(first.spent);
@@ -389,9 +389,9 @@ impl<T> HostQueue<T> {
         let Some(host) = self.host_mut(id) else {
             return;
         };
-        if let Place::Ring(tag) = host.place {
-            let moved = host.tag(id);
-            host.place = Place::Ring(moved);
+        if let HostPlacement::Ring(tag) = host.place {
+            let moved = host.turn_key(id);
+            host.place = HostPlacement::Ring(moved);
             self.ring.remove(&tag);
             self.ring.insert(moved);
         }
@@ -402,15 +402,15 @@ impl<T> HostQueue<T> {
             let Some(host) = self.host_mut(id) else {
                 continue;
             };
-            host.place = Place::Nowhere;
+            host.place = HostPlacement::Nowhere;
             let error = host
                 .control
                 .as_ref()
-                .and_then(|control| control.fails(now))
+                .and_then(|control| control.rejection(now))
                 .cloned();
             let failed = error.and_then(|error| Some((host.pop()?, error)));
             self.queued -= usize::from(failed.is_some());
-            self.place(id, now);
+            self.reschedule_host(id, now);
             self.forget_if_unused(id, now);
             if failed.is_some() {
                 return failed;
@@ -423,10 +423,10 @@ impl<T> HostQueue<T> {
         let rules = self.rules;
         let mut learned = Vec::new();
         let host = self.host_mut(id)?;
-        host.place = Place::Nowhere;
-        let open = host.gate(now) == Gate::Open;
+        host.place = HostPlacement::Nowhere;
+        let open = host.gate(now) == Admission::Open;
         let Some(item) = open.then(|| host.pop()).flatten() else {
-            self.place(id, now);
+            self.reschedule_host(id, now);
             return None;
         };
         let charged = host.usual;
@@ -436,17 +436,17 @@ impl<T> HostQueue<T> {
         let first = usize::from(host.control.is_none());
         let control = host
             .control
-            .get_or_insert_with(|| Box::new(Control::new(&rules, now)));
-        let start = control.start(now, &mut |change| learned.push(change));
+            .get_or_insert_with(|| Box::new(HostControl::new(&rules, now)));
+        let start = control.record_start(now, &mut |change| learned.push(change));
         self.queued -= 1;
         self.running += 1;
         self.active += begun;
         self.started += first;
         if let Some(rate) = &mut self.rate {
-            rate.start(now);
+            rate.record_start(now);
         }
-        self.note(id, learned);
-        self.place(id, now);
+        self.record_changes(id, learned);
+        self.reschedule_host(id, now);
         let host = HostId(id);
         let ticket = Ticket {
             host,
@@ -456,7 +456,7 @@ impl<T> HostQueue<T> {
         Some((ticket, item))
     }
 
-    fn nothing_now(&self, now: Instant) -> Turn<T> {
+    fn idle_turn(&self, now: Instant) -> Turn<T> {
         if self.ended && self.is_empty() {
             return Turn::Done;
         }
@@ -469,7 +469,7 @@ impl<T> HostQueue<T> {
 
     /// Puts a host where it belongs: into the ring if it can run something, among the
     /// failing if it was given up, and under a timer if it has to wait.
-    fn place(&mut self, id: usize, now: Instant) {
+    fn reschedule_host(&mut self, id: usize, now: Instant) {
         let (clock, sequence) = (self.clock, self.sequence + 1);
         let Some(host) = self.host_mut(id) else {
             return;
@@ -481,27 +481,27 @@ impl<T> HostQueue<T> {
         let Some(host) = self.host_mut(id) else {
             return;
         };
-        if host.queued() == 0 || host.place != Place::Nowhere {
+        if host.queued() == 0 || host.place != HostPlacement::Nowhere {
             return;
         }
         match host.gate(now) {
-            Gate::Full => {}
-            Gate::Open => {
+            Admission::Full => {}
+            Admission::Open => {
                 if host.running == 0 {
                     // Who comes back after a pause has saved nothing up.
                     host.spent = host.spent.max(clock);
                 }
                 host.wish = sequence;
-                let tag = host.tag(id);
-                host.place = Place::Ring(tag);
+                let tag = host.turn_key(id);
+                host.place = HostPlacement::Ring(tag);
                 self.sequence = sequence;
                 self.ring.insert(tag);
             }
-            Gate::Shut => {
-                host.place = Place::Failing;
+            Admission::Shut => {
+                host.place = HostPlacement::Failing;
                 self.failing.push_back(id);
             }
-            Gate::At(at) => self.wake_at(id, at),
+            Admission::At(at) => self.wake_at(id, at),
         }
     }
 
@@ -519,16 +519,16 @@ impl<T> HostQueue<T> {
     /// A list of millions of hosts must not keep them all; but what was learned of a host
     /// is kept for a while, and no start comes too early because it was forgotten.
     fn forget_if_unused(&mut self, id: usize, now: Instant) {
-        let many = self.idle >= MOST_IDLE;
+        let many = self.idle >= MAX_IDLE_HOSTS;
         let Some(host) = self.host_mut(id).filter(|host| host.is_unused()) else {
             return;
         };
         let control = host.control.as_ref();
         let keep = control.and_then(|control| {
             if many {
-                control.wait(now)
+                control.earliest_start(now)
             } else {
-                control.keep_until(now)
+                control.retain_until(now)
             }
         });
         let has_timers = host.timers > 0;

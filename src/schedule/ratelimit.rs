@@ -33,7 +33,7 @@ const ONE: Duration = Duration::from_secs(1);
 /// When the headers say that nothing is left of what the server allows: how long until
 /// there is more.
 #[must_use]
-pub fn budget_gone(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn exhausted_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     // Most servers send none of them: one look at each name is cheaper than a dozen searches.
     if !headers.keys().any(is_about_rates) {
         return None;
@@ -77,15 +77,15 @@ fn combined(headers: &HeaderMap) -> Option<Duration> {
 
 fn policies(value: &str) -> Option<Duration> {
     if value.contains("remaining=") {
-        return gone(value.split(','), "remaining", "reset");
+        return exhausted_delay(value.split(','), "remaining", "reset");
     }
     value
         .split(',')
-        .filter_map(|policy| gone(policy.split(';'), "r", "t"))
+        .filter_map(|policy| exhausted_delay(policy.split(';'), "r", "t"))
         .max()
 }
 
-fn gone<'a>(
+fn exhausted_delay<'a>(
     parts: impl Iterator<Item = &'a str> + Clone,
     remaining: &str,
     reset: &str,
@@ -142,7 +142,7 @@ mod tests {
         headers.for_each(|(name, value)| {
             map.append(name, value);
         });
-        budget_gone(&map, UNIX_EPOCH + Duration::from_secs(NOW))
+        exhausted_for(&map, UNIX_EPOCH + Duration::from_secs(NOW))
     }
 
     fn seconds(n: u64) -> Option<Duration> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{ErrorKind, FetchError, human_duration};
+use crate::model::{ErrorKind, FetchError, format_duration};
 
 use super::retry_on::RetryRules;
 
@@ -12,15 +12,15 @@ const MAX_DOUBLINGS: u32 = 30;
 /// Shortest first wait that a refusal leads to; it doubles with every further one.
 const MIN_HOLD: Duration = Duration::from_millis(100);
 /// And what it doubles up to at least.
-const MIN_LAST_HOLD: Duration = Duration::from_secs(1);
+const MIN_MAX_HOLD: Duration = Duration::from_secs(1);
 /// A 429 that does not say when to come back uses up a retry once its host has refused so
 /// often in a row: it may never stop.
-const PATIENCE: u32 = 2;
+const FREE_THROTTLES: u32 = 2;
 /// And once the job itself has waited so often: the host may refuse only this URL.
 const FREE_HOLDS: u32 = 5;
 /// A 503 that does not say when to come back holds its host once that has refused so
 /// often in a row: before, it may be only that URL.
-const SUSPICION: u32 = 6;
+const THROTTLES_BEFORE_HOLD: u32 = 6;
 
 /// When to try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Default for RetryPolicy {
 
 /// What the decision depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Situation<'a> {
+pub struct FailureContext<'a> {
     /// What went wrong.
     pub error: &'a FetchError,
     /// Whether the method is idempotent (RFC 9110 §9.2.2).
@@ -78,7 +78,7 @@ pub struct Situation<'a> {
 
 /// What to do after a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum RetryDecision {
     /// Try again after this wait; it uses up a retry.
     Retry(Duration),
     /// Try again after this wait, which holds the whole host and uses up no retry.
@@ -98,24 +98,26 @@ pub enum Decision {
 impl RetryPolicy {
     /// What to do after a failed attempt.
     #[must_use]
-    pub fn decide(&self, situation: &Situation<'_>) -> Decision {
-        let final_ = Decision::GiveUp { note: None };
+    pub fn decide(&self, situation: &FailureContext<'_>) -> RetryDecision {
+        let final_ = RetryDecision::GiveUp { note: None };
         let error = situation.error;
         let status = error.status().map(|status| status.as_u16());
         if self.retries == 0 || !self.rules.is_retried(error) {
             let note = error.retry_after().filter(|_| status == Some(202));
-            return Decision::GiveUp {
+            return RetryDecision::GiveUp {
                 note: note.map(still_made),
             };
         }
         match (status, error.retry_after()) {
-            (Some(429 | 503), Some(asked)) => return self.meet(asked, situation),
-            (Some(403), Some(asked)) if situation.idempotent => return self.meet(asked, situation),
+            (Some(429 | 503), Some(asked)) => return self.honour_delay(asked, situation),
+            (Some(403), Some(asked)) if situation.idempotent => {
+                return self.honour_delay(asked, situation);
+            }
             (Some(202), Some(asked)) => return self.poll(asked, situation),
             // On other statuses it does not speak of the host (RFC 9110 §10.2.3, RFC 6585 §4).
             _ => {}
         }
-        let may_resend = situation.idempotent || error.before_request();
+        let may_resend = situation.idempotent || error.is_before_request();
         if !may_resend {
             return final_;
         }
@@ -125,18 +127,22 @@ impl RetryPolicy {
             status => status,
         };
         let has_retry = situation.retries_used < self.retries_for(error);
-        let (wait, decision): (_, fn(Duration) -> Decision) = match status {
-            Some(429) if situation.refusals < PATIENCE && situation.holds < FREE_HOLDS => {
-                (self.hold(situation.refusals, situation), Decision::Hold)
-            }
-            Some(429) if has_retry => (self.hold(situation.refusals, situation), Decision::BackOff),
-            Some(503) if has_retry && situation.refusals >= SUSPICION => (
-                self.hold(situation.refusals - SUSPICION, situation),
-                Decision::BackOff,
+        let (wait, decision): (_, fn(Duration) -> RetryDecision) = match status {
+            Some(429) if situation.refusals < FREE_THROTTLES && situation.holds < FREE_HOLDS => (
+                self.hold(situation.refusals, situation),
+                RetryDecision::Hold,
+            ),
+            Some(429) if has_retry => (
+                self.hold(situation.refusals, situation),
+                RetryDecision::BackOff,
+            ),
+            Some(503) if has_retry && situation.refusals >= THROTTLES_BEFORE_HOLD => (
+                self.hold(situation.refusals - THROTTLES_BEFORE_HOLD, situation),
+                RetryDecision::BackOff,
             ),
             _ if has_retry => match self.asked_of_listed(error) {
                 Some(asked) => return self.wait_at_least(asked, situation),
-                None => (self.retry_wait(situation), Decision::Retry),
+                None => (self.retry_wait(situation), RetryDecision::Retry),
             },
             _ => return final_,
         };
@@ -167,46 +173,46 @@ impl RetryPolicy {
 
     /// Full jitter: anywhere between now and the bound, so that many failures of one
     /// moment do not come back in one moment.
-    fn retry_wait(&self, situation: &Situation<'_>) -> Duration {
+    fn retry_wait(&self, situation: &FailureContext<'_>) -> Duration {
         let bound = self.back_off(situation.retries_used);
         part(bound, situation.jitter.clamp(0.0, 1.0))
     }
 
     /// How long a host is held that refused without a word: it doubles with each time, and
     /// the jitter lies between half of it and the whole.
-    fn hold(&self, times: u32, situation: &Situation<'_>) -> Duration {
-        let bound = self.floor(times);
+    fn hold(&self, times: u32, situation: &FailureContext<'_>) -> Duration {
+        let bound = self.with_minimum(times);
         part(bound, 0.5 + situation.jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// A host that refuses again and again must not meet a storm, not even when the user
     /// wants no back-off.
-    fn floor(&self, times: u32) -> Duration {
+    fn with_minimum(&self, times: u32) -> Duration {
         let first = self.delay.max(MIN_HOLD);
-        doubled(first, times, self.max_delay.max(MIN_LAST_HOLD))
+        doubled(first, times, self.max_delay.max(MIN_MAX_HOLD))
     }
 
     /// Meets what the server asks of everything that goes to its host.
-    fn meet(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
-        let wait = asked.max(self.floor(situation.refusals));
-        self.within(asked, wait, situation, Decision::Hold)
+    fn honour_delay(&self, asked: Duration, situation: &FailureContext<'_>) -> RetryDecision {
+        let wait = asked.max(self.with_minimum(situation.refusals));
+        self.within(asked, wait, situation, RetryDecision::Hold)
     }
 
     /// Meets what the server asks of this job. The shortest wait grows with what the job has
     /// waited: a server that always says "now" is not asked without end.
-    fn poll(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
-        let least = (situation.waited / 8).clamp(MIN_HOLD, MIN_LAST_HOLD);
-        match self.within(asked, asked.max(least), situation, Decision::Poll) {
-            Decision::GiveUp { note: Some(note) } => Decision::GiveUp {
+    fn poll(&self, asked: Duration, situation: &FailureContext<'_>) -> RetryDecision {
+        let least = (situation.waited / 8).clamp(MIN_HOLD, MIN_MAX_HOLD);
+        match self.within(asked, asked.max(least), situation, RetryDecision::Poll) {
+            RetryDecision::GiveUp { note: Some(note) } => RetryDecision::GiveUp {
                 note: Some(format!("still being made; {note}")),
             },
             decision => decision,
         }
     }
 
-    fn wait_at_least(&self, asked: Duration, situation: &Situation<'_>) -> Decision {
+    fn wait_at_least(&self, asked: Duration, situation: &FailureContext<'_>) -> RetryDecision {
         let wait = asked.max(self.retry_wait(situation));
-        self.within(asked, wait, situation, Decision::Retry)
+        self.within(asked, wait, situation, RetryDecision::Retry)
     }
 
     /// A wait that a server asks for, if it is not too long.
@@ -214,22 +220,22 @@ impl RetryPolicy {
         &self,
         asked: Duration,
         wait: Duration,
-        situation: &Situation<'_>,
-        decision: fn(Duration) -> Decision,
-    ) -> Decision {
-        let give_up = |note| Decision::GiveUp { note: Some(note) };
+        situation: &FailureContext<'_>,
+        decision: fn(Duration) -> RetryDecision,
+    ) -> RetryDecision {
+        let give_up = |note| RetryDecision::GiveUp { note: Some(note) };
         if asked > self.retry_after_max {
             return give_up(format!(
                 "the server asks to wait {}, longer than --retry-after-max {}",
-                human_duration(asked),
-                human_duration(self.retry_after_max),
+                format_duration(asked),
+                format_duration(self.retry_after_max),
             ));
         }
         if situation.waited.saturating_add(wait) > self.max_wait {
             return give_up(format!(
                 "waiting {} more would be longer than --max-wait {} in all",
-                human_duration(wait),
-                human_duration(self.max_wait),
+                format_duration(wait),
+                format_duration(self.max_wait),
             ));
         }
         decision(wait)
@@ -250,7 +256,7 @@ fn part(whole: Duration, part: f64) -> Duration {
 fn still_made(asked: Duration) -> String {
     format!(
         "still being made; the server asks to wait {}, and --retries 0 sends one request",
-        human_duration(asked)
+        format_duration(asked)
     )
 }
 
@@ -269,8 +275,8 @@ mod tests {
         }
     }
 
-    fn first(error: &FetchError) -> Situation<'_> {
-        Situation {
+    fn first(error: &FetchError) -> FailureContext<'_> {
+        FailureContext {
             error,
             idempotent: true,
             retries_used: 0,
@@ -283,11 +289,11 @@ mod tests {
         }
     }
 
-    fn decide(situation: &Situation<'_>) -> Decision {
+    fn decide(situation: &FailureContext<'_>) -> RetryDecision {
         RetryPolicy::default().decide(situation)
     }
 
-    const GIVE_UP: Decision = Decision::GiveUp { note: None };
+    const GIVE_UP: RetryDecision = RetryDecision::GiveUp { note: None };
 
     #[test]
     fn every_status_code_is_decided_as_written() {
@@ -296,8 +302,8 @@ mod tests {
             let error = status(code, None);
             let half_second = Duration::from_millis(500);
             let expected = match code {
-                429 => Decision::Hold(half_second),
-                _ if transient => Decision::Retry(half_second),
+                429 => RetryDecision::Hold(half_second),
+                _ if transient => RetryDecision::Retry(half_second),
                 _ => GIVE_UP,
             };
             assert_eq!(decide(&first(&error)), expected, "{code}");
@@ -309,9 +315,9 @@ mod tests {
             let asked = status(code, Some(2));
             let two = Duration::from_secs(2);
             let expected = match code {
-                403 | 429 | 503 => Decision::Hold(two),
-                202 => Decision::Poll(two),
-                _ if transient => Decision::Retry(half_second),
+                403 | 429 | 503 => RetryDecision::Hold(two),
+                202 => RetryDecision::Poll(two),
+                _ if transient => RetryDecision::Retry(half_second),
                 _ => GIVE_UP,
             };
             assert_eq!(decide(&first(&asked)), expected, "{code} with Retry-After");
@@ -322,7 +328,7 @@ mod tests {
             let mut unsafe_method = first(&asked);
             unsafe_method.idempotent = false;
             let expected = if matches!(code, 429 | 503) {
-                Decision::Hold(two)
+                RetryDecision::Hold(two)
             } else {
                 GIVE_UP
             };
@@ -336,7 +342,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_decided_as_written() {
-        let cause = || Cause::words("x");
+        let cause = || Cause::from_text("x");
         let second = Duration::from_secs(1);
         let dns = |not_found| FetchError::Dns {
             host: "h".into(),
@@ -458,7 +464,7 @@ mod tests {
             let is_retry = |idempotent| {
                 let mut situation = first(error);
                 situation.idempotent = idempotent;
-                matches!(decide(&situation), Decision::Retry(_))
+                matches!(decide(&situation), RetryDecision::Retry(_))
             };
             assert_eq!(is_retry(true), *retried, "{error}");
             assert_eq!(is_retry(false), *retried_post, "{error} after a POST");
@@ -473,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_wrong_checksum_is_tried_once_more() {
-        let error = FetchError::Checksum(Cause::words("x"));
+        let error = FetchError::Checksum(Cause::from_text("x"));
         let mut situation = first(&error);
         situation.retries_used = 1;
         assert_eq!(decide(&situation), GIVE_UP);
@@ -491,15 +497,15 @@ mod tests {
         let ms = Duration::from_millis;
         let policy = listed("404,!500,!429");
         let decide = |code, retry_after| policy.decide(&first(&status(code, retry_after)));
-        assert_eq!(decide(404, None), Decision::Retry(ms(500)));
+        assert_eq!(decide(404, None), RetryDecision::Retry(ms(500)));
         assert_eq!(decide(500, None), GIVE_UP);
         assert_eq!(decide(429, Some(1)), GIVE_UP);
-        assert_eq!(decide(502, None), Decision::Retry(ms(500)), "as usual");
+        assert_eq!(decide(502, None), RetryDecision::Retry(ms(500)), "as usual");
         // Retry-After makes that URL wait, and uses up a retry.
-        assert_eq!(decide(404, Some(7)), Decision::Retry(ms(7000)));
-        assert_eq!(decide(404, Some(0)), Decision::Retry(ms(500)));
+        assert_eq!(decide(404, Some(7)), RetryDecision::Retry(ms(7000)));
+        assert_eq!(decide(404, Some(0)), RetryDecision::Retry(ms(500)));
         let note = |decision| match decision {
-            Decision::GiveUp { note: Some(note) } => note,
+            RetryDecision::GiveUp { note: Some(note) } => note,
             other => panic!("{other:?}"),
         };
         let too_long = note(decide(404, Some(301)));
@@ -512,11 +518,11 @@ mod tests {
         situation.idempotent = false;
         assert_eq!(policy.decide(&situation), GIVE_UP, "a POST");
 
-        let error = FetchError::Checksum(Cause::words("x"));
+        let error = FetchError::Checksum(Cause::from_text("x"));
         let mut situation = first(&error);
         situation.retries_used = 2;
         let by_hand = listed("checksum").decide(&situation);
-        assert_eq!(by_hand, Decision::Retry(ms(2000)), "not only once");
+        assert_eq!(by_hand, RetryDecision::Retry(ms(2000)), "not only once");
     }
 
     #[test]
@@ -530,16 +536,16 @@ mod tests {
             situation.waited = waited;
             super::tests::decide(&situation)
         };
-        assert_eq!(decide(0, ms(0)), Decision::Poll(ms(100)));
-        assert_eq!(decide(0, ms(4000)), Decision::Poll(ms(500)));
-        assert_eq!(decide(0, ms(60_000)), Decision::Poll(ms(1000)));
-        assert_eq!(decide(20, ms(60_000)), Decision::Poll(ms(20_000)));
+        assert_eq!(decide(0, ms(0)), RetryDecision::Poll(ms(100)));
+        assert_eq!(decide(0, ms(4000)), RetryDecision::Poll(ms(500)));
+        assert_eq!(decide(0, ms(60_000)), RetryDecision::Poll(ms(1000)));
+        assert_eq!(decide(20, ms(60_000)), RetryDecision::Poll(ms(20_000)));
         for (asked, waited, flag) in [
             (301, 0, "--retry-after-max"),
             (60, 14 * 60 + 1, "--max-wait"),
         ] {
             match decide(asked, Duration::from_secs(waited)) {
-                Decision::GiveUp { note: Some(note) } => {
+                RetryDecision::GiveUp { note: Some(note) } => {
                     assert!(
                         note.starts_with("still being made; ") && note.contains(flag),
                         "{note}"
@@ -557,7 +563,7 @@ mod tests {
             "still being made; the server asks to wait 1s, and --retries 0 sends one request";
         assert_eq!(
             decision,
-            Decision::GiveUp {
+            RetryDecision::GiveUp {
                 note: Some(note.into())
             }
         );
@@ -565,7 +571,7 @@ mod tests {
         let error = status(202, None);
         assert_eq!(
             listed("202").decide(&first(&error)),
-            Decision::Retry(ms(500))
+            RetryDecision::Retry(ms(500))
         );
     }
 
@@ -587,7 +593,7 @@ mod tests {
         let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000];
         assert_eq!(
             waits,
-            expected.map(|ms| Decision::Retry(Duration::from_millis(ms)))
+            expected.map(|ms| RetryDecision::Retry(Duration::from_millis(ms)))
         );
         let mut situation = first(&error);
         situation.retries_used = 3;
@@ -609,7 +615,10 @@ mod tests {
         let mut situation = first(&soon);
         situation.retries_used = 3;
         situation.refusals = 2;
-        assert_eq!(decide(&situation), Decision::Hold(Duration::from_secs(2)));
+        assert_eq!(
+            decide(&situation),
+            RetryDecision::Hold(Duration::from_secs(2))
+        );
 
         let hasty = RetryPolicy {
             delay: Duration::ZERO,
@@ -623,13 +632,13 @@ mod tests {
                 hasty.decide(&situation)
             })
             .into();
-        let expected = [100, 200, 1000].map(|ms| Decision::Hold(Duration::from_millis(ms)));
+        let expected = [100, 200, 1000].map(|ms| RetryDecision::Hold(Duration::from_millis(ms)));
         assert_eq!(waits, expected, "no storm");
 
         let late = status(503, Some(86_400));
         assert_eq!(
             decide(&first(&late)),
-            Decision::GiveUp {
+            RetryDecision::GiveUp {
                 note: Some(
                     "the server asks to wait 24h 0m, longer than --retry-after-max 5m".into()
                 )
@@ -640,7 +649,7 @@ mod tests {
         situation.waited = Duration::from_secs(14 * 60 + 30);
         assert_eq!(
             decide(&situation),
-            Decision::GiveUp {
+            RetryDecision::GiveUp {
                 note: Some("waiting 1m more would be longer than --max-wait 15m in all".into())
             }
         );
@@ -658,28 +667,31 @@ mod tests {
         };
         let ms = Duration::from_millis;
         // A 429 is about the pace: at first it costs no retry.
-        assert_eq!(decide(429, 0, 3, 0.0), Decision::Hold(ms(250)));
-        assert_eq!(decide(429, 0, 3, 1.0), Decision::Hold(ms(500)));
-        assert_eq!(decide(429, 1, 3, 1.0), Decision::Hold(ms(1000)));
-        assert_eq!(decide(429, 2, 0, 1.0), Decision::BackOff(ms(2000)));
+        assert_eq!(decide(429, 0, 3, 0.0), RetryDecision::Hold(ms(250)));
+        assert_eq!(decide(429, 0, 3, 1.0), RetryDecision::Hold(ms(500)));
+        assert_eq!(decide(429, 1, 3, 1.0), RetryDecision::Hold(ms(1000)));
+        assert_eq!(decide(429, 2, 0, 1.0), RetryDecision::BackOff(ms(2000)));
         assert_eq!(decide(429, 2, 3, 1.0), GIVE_UP, "it may never stop");
         let error = status(429, None);
         let mut situation = first(&error);
         situation.holds = 5;
         assert_eq!(
             super::tests::decide(&situation),
-            Decision::BackOff(ms(500)),
+            RetryDecision::BackOff(ms(500)),
             "it may be only this URL"
         );
         // A 503 may be about this URL only.
-        assert_eq!(decide(503, 0, 0, 0.0), Decision::Retry(ms(0)));
-        assert_eq!(decide(503, 6, 1, 0.0), Decision::BackOff(ms(250)));
+        assert_eq!(decide(503, 0, 0, 0.0), RetryDecision::Retry(ms(0)));
+        assert_eq!(decide(503, 6, 1, 0.0), RetryDecision::BackOff(ms(250)));
         assert_eq!(decide(503, 0, 3, 0.0), GIVE_UP);
         let error = status(503, None);
         let mut situation = first(&error);
         situation.limits_by_503 = true;
         situation.retries_used = 3;
-        assert_eq!(super::tests::decide(&situation), Decision::Hold(ms(500)));
+        assert_eq!(
+            super::tests::decide(&situation),
+            RetryDecision::Hold(ms(500))
+        );
     }
 
     proptest! {
@@ -692,29 +704,29 @@ mod tests {
             let error = status(code, asked);
             let rules = RetryRules::parse(if all { "status" } else { "!418" }).unwrap();
             let policy = RetryPolicy { retries: 300, rules, ..RetryPolicy::default() };
-            let situation = Situation {
+            let situation = FailureContext {
                 error: &error, idempotent: true, retries_used: used, holds: 0, refusals, limits_by_503: false, is_throttled: false,
                 waited: Duration::from_secs(waited), jitter,
             };
             match policy.decide(&situation) {
-                Decision::Retry(wait) => {
+                RetryDecision::Retry(wait) => {
                     let most = if all { policy.retry_after_max } else { policy.max_delay };
                     prop_assert!(wait <= most);
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }
-                Decision::Poll(wait) => {
+                RetryDecision::Poll(wait) => {
                     prop_assert_eq!(code, 202);
                     prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)).max(MIN_HOLD));
                     prop_assert!(wait <= policy.retry_after_max);
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }
-                Decision::Hold(wait) | Decision::BackOff(wait) => {
+                RetryDecision::Hold(wait) | RetryDecision::BackOff(wait) => {
                     prop_assert!(matches!(code, 403 | 429 | 503));
                     prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)));
                     prop_assert!(wait <= policy.retry_after_max.max(policy.max_delay));
                     prop_assert!(situation.waited + wait <= policy.max_wait);
                 }
-                Decision::GiveUp { .. } => {}
+                RetryDecision::GiveUp { .. } => {}
             }
         }
     }

@@ -5,7 +5,7 @@
 use crate::model::{ErrorKind, FetchError, SpecError};
 
 /// Kinds that no retry can help, and why.
-const NEVER: [(ErrorKind, &str); 3] = [
+const NOT_RETRYABLE: [(ErrorKind, &str); 3] = [
     (
         ErrorKind::InvalidUrl,
         "nothing is sent for a line that is no URL",
@@ -21,24 +21,24 @@ const NEVER: [(ErrorKind, &str); 3] = [
 /// fit a failure the last one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetryRules {
-    items: Vec<Item>,
+    items: Vec<RetryItem>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Item {
-    failure: Failure,
+struct RetryItem {
+    failure: RetriedFailure,
     is_retried: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
+enum RetriedFailure {
     Status(u16),
     /// The first digit: 5 is 5xx.
     Class(u16),
     Kind(ErrorKind),
 }
 
-impl Failure {
+impl RetriedFailure {
     fn includes(self, kind: ErrorKind, status: Option<u16>) -> bool {
         match self {
             // That of the server, or that of a proxy which refused the way to it.
@@ -97,7 +97,7 @@ impl RetryRules {
     }
 }
 
-fn item(list: &str, part: &str) -> Result<Item, SpecError> {
+fn item(list: &str, part: &str) -> Result<RetryItem, SpecError> {
     let text = part.trim();
     if text.is_empty() {
         let message = "an item is missing here, such as 404, 5xx or tls".to_owned();
@@ -113,22 +113,22 @@ fn item(list: &str, part: &str) -> Result<Item, SpecError> {
     }
     let at = |message| SpecError::at(list, name, message);
     let failure = failure(name).map_err(at)?;
-    if let Failure::Kind(kind) = failure
+    if let RetriedFailure::Kind(kind) = failure
         && is_retried
-        && let Some((_, why)) = NEVER.iter().find(|(never, _)| *never == kind)
+        && let Some((_, why)) = NOT_RETRYABLE.iter().find(|(never, _)| *never == kind)
     {
         return Err(at(format!("{kind} is never retried: {why}")));
     }
-    Ok(Item {
+    Ok(RetryItem {
         failure,
         is_retried,
     })
 }
 
-fn failure(name: &str) -> Result<Failure, String> {
+fn failure(name: &str) -> Result<RetriedFailure, String> {
     let lower = name.to_ascii_lowercase();
     if let Some(kind) = ErrorKind::ALL.iter().find(|kind| kind.as_str() == lower) {
-        return Ok(Failure::Kind(*kind));
+        return Ok(RetriedFailure::Kind(*kind));
     }
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
     if name.len() == 3 && is_number {
@@ -136,14 +136,14 @@ fn failure(name: &str) -> Result<Failure, String> {
     }
     match lower.strip_suffix("xx").map(str::as_bytes) {
         Some(b"1" | b"2") => Err(format!("{lower} is no failure; 4xx and 5xx are")),
-        Some([digit @ b'3'..=b'9']) => Ok(Failure::Class(u16::from(digit - b'0'))),
+        Some([digit @ b'3'..=b'9']) => Ok(RetriedFailure::Class(u16::from(digit - b'0'))),
         _ => Err(unknown(name, &lower)),
     }
 }
 
-fn status(code: u16) -> Result<Failure, String> {
+fn status(code: u16) -> Result<RetriedFailure, String> {
     match code {
-        202 | 300 | 304..=306 | 309..=999 => Ok(Failure::Status(code)),
+        202 | 300 | 304..=306 | 309..=999 => Ok(RetriedFailure::Status(code)),
         200..=299 => Err(format!(
             "{code} is no failure; of these only 202 can be asked again"
         )),
@@ -199,13 +199,13 @@ mod tests {
     fn statuses_classes_and_kinds_are_added_and_taken_out() {
         let rules = rules("404, tls ,!500,!timeout,4XX,!410");
         let tls = FetchError::Tls {
-            cause: Cause::words("x"),
+            cause: Cause::from_text("x"),
         };
         let timeout = FetchError::Timeout {
             limit: TimeLimit::Head(Duration::ZERO),
         };
         let reset = FetchError::Reset {
-            cause: Cause::words("x"),
+            cause: Cause::from_text("x"),
         };
         for (error, is_retried) in [
             (status(404), true),
@@ -299,7 +299,7 @@ mod tests {
                 Some(false)
             );
             let added = RetryRules::parse(kind.as_str());
-            let is_never = NEVER.iter().any(|(never, _)| never == kind);
+            let is_never = NOT_RETRYABLE.iter().any(|(never, _)| never == kind);
             assert_eq!(added.is_err(), is_never, "{kind}");
             if let Ok(rules) = added {
                 assert_eq!(rules.find(*kind, Some(500)), Some(true), "{kind}");
@@ -311,7 +311,7 @@ mod tests {
     fn any_item() -> impl Strategy<Value = (String, Option<u16>, Option<ErrorKind>)> {
         let kinds = ErrorKind::ALL.iter().copied();
         let kinds: Vec<_> = kinds
-            .filter(|kind| NEVER.iter().all(|(never, _)| never != kind))
+            .filter(|kind| NOT_RETRYABLE.iter().all(|(never, _)| never != kind))
             .collect();
         prop_oneof![
             (400u16..1000).prop_map(|code| (code.to_string(), Some(code), None)),

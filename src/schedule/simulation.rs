@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::circuit::Probing;
-use super::control::Rules;
-use super::limit::PerHost;
+use super::circuit_breaker::ProbePolicy;
+use super::host_control::HostPolicy;
+use super::limit::PerHostLimit;
 use super::queue::{HostQueue, Ticket, Turn};
-use super::retry::{Decision, RetryPolicy, Situation};
-use crate::model::{Feedback, FetchError, Verdict};
+use super::retry::{FailureContext, RetryDecision, RetryPolicy};
+use crate::model::{Feedback, FetchError, HostVerdict};
 
 /// What a server says to one request, and after how many seconds.
-struct Reply {
+struct SimulatedReply {
     latency: f64,
     status: u16,
     retry_after: Option<u64>,
 }
 
-fn ok(latency: f64) -> Reply {
-    Reply {
+fn ok(latency: f64) -> SimulatedReply {
+    SimulatedReply {
         latency,
         status: 200,
         retry_after: None,
@@ -31,20 +31,20 @@ fn ok(latency: f64) -> Reply {
 }
 
 /// Called with the time of the request in seconds, and the requests under way with it.
-type Server = Box<dyn FnMut(f64, usize) -> Reply>;
+type SimulatedServer = Box<dyn FnMut(f64, usize) -> SimulatedReply>;
 
 /// How late a timer is, in seconds: tokio's are a millisecond rough.
 const LATE: f64 = 0.001;
 
 struct Simulation {
     jobs: u32,
-    per_host: PerHost,
+    per_host: PerHostLimit,
     retry: RetryPolicy,
     total: usize,
 }
 
 #[derive(Debug)]
-struct Outcome {
+struct SimulationResult {
     seconds: f64,
     requests: u32,
     refused: u32,
@@ -53,27 +53,27 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug)]
-struct Job {
+struct SimulatedJob {
     retries_used: u32,
     holds: u32,
     waited: Duration,
 }
 
-struct Running {
+struct SimulatedRun {
     ticket: Ticket,
-    job: Job,
+    job: SimulatedJob,
     started: f64,
-    reply: Reply,
+    reply: SimulatedReply,
 }
 
 impl Simulation {
-    fn run(&self, mut server: Server) -> Outcome {
+    fn run(&self, mut server: SimulatedServer) -> SimulationResult {
         let mut random = fastrand::Rng::with_seed(7);
-        let rules = Rules {
+        let rules = HostPolicy {
             per_host: self.per_host,
             total: NonZeroUsize::new(self.total).unwrap(),
             host_interval: Duration::ZERO,
-            probing: Probing {
+            probing: ProbePolicy {
                 probes: self.retry.retries,
                 delay: self.retry.delay,
                 max_delay: self.retry.max_delay,
@@ -85,8 +85,8 @@ impl Simulation {
         let zero = Instant::now();
         let at = |seconds: f64| zero + Duration::from_secs_f64(seconds);
         for _ in 0..self.jobs {
-            let host = queue.host("a");
-            let job = Job {
+            let host = queue.intern_host("a");
+            let job = SimulatedJob {
                 retries_used: 0,
                 holds: 0,
                 waited: Duration::ZERO,
@@ -94,11 +94,11 @@ impl Simulation {
             queue.push(host, job, zero);
         }
         queue.input_ended();
-        let mut running: Vec<Option<Running>> = Vec::new();
+        let mut running: Vec<Option<SimulatedRun>> = Vec::new();
         let mut ends = BinaryHeap::new();
         let mut in_flight = 0;
         let mut now = 0.0;
-        let mut outcome = Outcome {
+        let mut outcome = SimulationResult {
             seconds: 0.0,
             requests: 0,
             refused: 0,
@@ -118,7 +118,7 @@ impl Simulation {
                     // Nanoseconds, so that they can be compared.
                     let end = ((now + reply.latency) * 1e9) as u64;
                     ends.push(Reverse((end, running.len())));
-                    running.push(Some(Running {
+                    running.push(Some(SimulatedRun {
                         ticket,
                         job,
                         started: now,
@@ -155,19 +155,19 @@ impl Simulation {
 
     fn end(
         &self,
-        queue: &mut HostQueue<Job>,
-        ended: Running,
+        queue: &mut HostQueue<SimulatedJob>,
+        ended: SimulatedRun,
         at: Instant,
         now: f64,
         jitter: f64,
-        outcome: &mut Outcome,
+        outcome: &mut SimulationResult,
     ) {
         let latency = Duration::from_secs_f64(now - ended.started);
         let status = StatusCode::from_u16(ended.reply.status).unwrap();
         if status.is_success() {
             let feedback = Feedback {
                 latency,
-                ..Feedback::of(Verdict::Answered)
+                ..Feedback::from_verdict(HostVerdict::Answered)
             };
             return queue.release(&ended.ticket, &feedback, at);
         }
@@ -179,7 +179,7 @@ impl Simulation {
             note: None,
         };
         let mut job = ended.job;
-        let decision = self.retry.decide(&Situation {
+        let decision = self.retry.decide(&FailureContext {
             error: &error,
             idempotent: true,
             retries_used: job.retries_used,
@@ -192,24 +192,24 @@ impl Simulation {
         });
         let mut feedback = Feedback {
             latency,
-            ..Feedback::of(Verdict::Refused {
+            ..Feedback::from_verdict(HostVerdict::Refused {
                 surely_pace: status == 429 || retry_after.is_some(),
                 error,
             })
         };
         let wait = match decision {
-            Decision::GiveUp { .. } => None,
-            Decision::Retry(wait) => {
+            RetryDecision::GiveUp { .. } => None,
+            RetryDecision::Retry(wait) => {
                 job.retries_used += 1;
                 Some(wait)
             }
-            Decision::Hold(wait) => {
+            RetryDecision::Hold(wait) => {
                 job.holds += 1;
                 feedback.hold = Some(at + wait);
                 Some(wait)
             }
-            Decision::Poll(wait) => Some(wait),
-            Decision::BackOff(wait) => {
+            RetryDecision::Poll(wait) => Some(wait),
+            RetryDecision::BackOff(wait) => {
                 job.retries_used += 1;
                 feedback.hold = Some(at + wait);
                 Some(wait)
@@ -229,7 +229,7 @@ impl Simulation {
 fn auto(jobs: u32) -> Simulation {
     Simulation {
         jobs,
-        per_host: PerHost::Auto { max: None },
+        per_host: PerHostLimit::Auto { max: None },
         retry: RetryPolicy::default(),
         total: 64,
     }
@@ -237,14 +237,14 @@ fn auto(jobs: u32) -> Simulation {
 
 /// How a server refuses.
 #[derive(Debug, Clone, Copy)]
-struct Refusal {
+struct RefusalStyle {
     status: u16,
     retry_after: Option<u64>,
 }
 
-impl Refusal {
-    fn reply(self, latency: f64) -> Reply {
-        Reply {
+impl RefusalStyle {
+    fn reply(self, latency: f64) -> SimulatedReply {
+        SimulatedReply {
             latency,
             status: self.status,
             retry_after: self.retry_after,
@@ -252,21 +252,21 @@ impl Refusal {
     }
 }
 
-const ASKS: Refusal = Refusal {
+const ASKS: RefusalStyle = RefusalStyle {
     status: 429,
     retry_after: Some(1),
 };
-const BARE: Refusal = Refusal {
+const BARE: RefusalStyle = RefusalStyle {
     status: 429,
     retry_after: None,
 };
-const BARE_503: Refusal = Refusal {
+const BARE_503: RefusalStyle = RefusalStyle {
     status: 503,
     retry_after: None,
 };
 
 /// So many in each second of the server's clock, which is `phase` ahead.
-fn window(per_second: u32, phase: f64, latency: f64, refusal: Refusal) -> Server {
+fn window(per_second: u32, phase: f64, latency: f64, refusal: RefusalStyle) -> SimulatedServer {
     let (mut second, mut count) = (0, 0);
     Box::new(move |now, _| {
         let this = (now + phase) as u64;
@@ -283,7 +283,7 @@ fn window(per_second: u32, phase: f64, latency: f64, refusal: Refusal) -> Server
 }
 
 /// A bucket of `burst` tokens that fills at a rate.
-fn bucket(per_second: f64, burst: f64, latency: f64, refusal: Refusal) -> Server {
+fn bucket(per_second: f64, burst: f64, latency: f64, refusal: RefusalStyle) -> SimulatedServer {
     let (mut last, mut tokens) = (0.0, burst);
     Box::new(move |now, _| {
         tokens = (tokens + (now - last) * per_second).min(burst);
@@ -299,7 +299,7 @@ fn bucket(per_second: f64, burst: f64, latency: f64, refusal: Refusal) -> Server
 
 /// Fails unless everything was fetched in `ratio` times the ideal, with at most this
 /// share of the requests refused.
-fn check(name: &str, outcome: &Outcome, ideal: f64, ratio: f64, refused: f64) {
+fn check(name: &str, outcome: &SimulationResult, ideal: f64, ratio: f64, refused: f64) {
     let got = outcome.seconds / ideal;
     let share = f64::from(outcome.refused) / f64::from(outcome.requests);
     println!("{name}: ratio {got:.3}, {:.1} % refused", share * 100.0);
@@ -334,7 +334,7 @@ fn a_rate_limit_that_says_when_is_met_and_used() {
 fn a_limit_of_a_few_a_minute_is_learned_too() {
     for per_minute in [10, 30, 60] {
         let (mut since, mut count) = (0.0, 0);
-        let server: Server = Box::new(move |now, _| {
+        let server: SimulatedServer = Box::new(move |now, _| {
             if now - since >= 60.0 {
                 (since, count) = (now, 0);
             }
@@ -342,7 +342,7 @@ fn a_limit_of_a_few_a_minute_is_learned_too() {
             if count <= per_minute {
                 return ok(0.05);
             }
-            Reply {
+            SimulatedReply {
                 latency: 0.05,
                 status: 429,
                 retry_after: Some((60.0 - (now - since)).ceil() as u64),
@@ -389,7 +389,7 @@ fn a_rate_limit_that_does_not_say_when_is_met_too() {
 }
 
 /// Latency that doubles with every further `limit` requests past `limit`.
-fn knee(limit: usize) -> Server {
+fn knee(limit: usize) -> SimulatedServer {
     Box::new(move |_, n| {
         let past = n.saturating_sub(limit) as f64 / limit as f64;
         ok(0.02 * past.exp2())
@@ -402,7 +402,7 @@ fn the_best_concurrency_is_found() {
         let best = (1..=64)
             .map(|n| {
                 let mut fixed = auto(jobs);
-                fixed.per_host = PerHost::Fixed(NonZeroUsize::new(n).unwrap());
+                fixed.per_host = PerHostLimit::Fixed(NonZeroUsize::new(n).unwrap());
                 fixed.run(knee(limit)).seconds
             })
             .fold(f64::MAX, f64::min);
@@ -413,7 +413,7 @@ fn the_best_concurrency_is_found() {
     let outcome = auto(12_000).run(Box::new(step));
     check("step", &outcome, 12_000.0 / 64.0 * 0.04, 1.0 / 0.95, 0.0);
     let mut half = auto(6000);
-    half.per_host = PerHost::Auto {
+    half.per_host = PerHostLimit::Auto {
         max: NonZeroUsize::new(32),
     };
     let outcome = half.run(Box::new(step));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::after;
+use crate::model::deadline_after;
 
 /// Starts that keep a distance in time.
 ///
@@ -41,18 +41,18 @@ impl Spacing {
 
     /// When the next start may be, if that is not now.
     #[must_use]
-    pub fn wait(&self, now: Instant) -> Option<Instant> {
+    pub fn next_start(&self, now: Instant) -> Option<Instant> {
         self.next.filter(|next| *next > now)
     }
 
     /// Something starts.
-    pub fn start(&mut self, now: Instant) {
+    pub fn record_start(&mut self, now: Instant) {
         let from = match self.next {
             Some(next) if next + self.slack >= now => next.min(now),
             // After a pause nothing is made up for.
             _ => now,
         };
-        self.next = Some(after(from, self.interval));
+        self.next = Some(deadline_after(from, self.interval));
     }
 }
 
@@ -68,11 +68,11 @@ mod tests {
         let mut now = Instant::now();
         let mut starts = Vec::new();
         for late in late {
-            if let Some(at) = spacing.wait(now) {
+            if let Some(at) = spacing.next_start(now) {
                 now = at;
             }
             now += MS * u32::try_from(*late).unwrap();
-            spacing.start(now);
+            spacing.record_start(now);
             starts.push(now);
         }
         starts

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 /// Time a bucket stands for.
-const BUCKET: Duration = Duration::from_millis(250);
+const BUCKET_WIDTH: Duration = Duration::from_millis(250);
 /// Buckets kept.
 const BUCKETS: u64 = 8;
 
 /// Fewer than these in the buckets say little: then all since the last refusal count.
-const ENOUGH: u32 = 8;
+const MIN_COUNT: u32 = 8;
 
 /// How many requests a host let through lately: since its last refusal, and where they are
 /// enough, only those of the last two seconds.
@@ -33,9 +33,9 @@ impl Tally {
     }
 
     /// The number of the bucket at `now`; those that have passed since are emptied.
-    fn turn(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since).as_millis();
-        let bucket = u64::try_from(elapsed / BUCKET.as_millis()).unwrap_or(u64::MAX);
+        let bucket = u64::try_from(elapsed / BUCKET_WIDTH.as_millis()).unwrap_or(u64::MAX);
         let steps = bucket.saturating_sub(self.bucket).min(BUCKETS);
         for step in 1..=steps {
             if let Some(count) = self
@@ -54,7 +54,7 @@ impl Tally {
         if now < self.since {
             return;
         }
-        self.turn(now);
+        self.advance(now);
         self.all = self.all.saturating_add(1);
         if let Some(count) = self.counts.get_mut((self.bucket % BUCKETS) as usize) {
             *count += 1;
@@ -63,24 +63,24 @@ impl Tally {
 
     /// Requests let through lately, and in what time.
     #[must_use]
-    pub fn lately(&mut self, now: Instant) -> (u32, Duration) {
-        self.turn(now);
+    pub fn recent(&mut self, now: Instant) -> (u32, Duration) {
+        self.advance(now);
         let kept = self.counts.iter().sum();
-        if kept < ENOUGH {
-            return self.since_refused(now);
+        if kept < MIN_COUNT {
+            return self.since_throttle(now);
         }
         let elapsed = now.saturating_duration_since(self.since);
         let into_bucket =
-            elapsed.saturating_sub(BUCKET * u32::try_from(self.bucket).unwrap_or(u32::MAX));
+            elapsed.saturating_sub(BUCKET_WIDTH * u32::try_from(self.bucket).unwrap_or(u32::MAX));
         (
             kept,
-            elapsed.min(BUCKET * (BUCKETS as u32 - 1) + into_bucket),
+            elapsed.min(BUCKET_WIDTH * (BUCKETS as u32 - 1) + into_bucket),
         )
     }
 
     /// Requests let through since the last refusal, and how long ago that was.
     #[must_use]
-    pub fn since_refused(&self, now: Instant) -> (u32, Duration) {
+    pub fn since_throttle(&self, now: Instant) -> (u32, Duration) {
         (self.all, now.saturating_duration_since(self.since))
     }
 }
@@ -99,13 +99,13 @@ mod tests {
             tally.add(start + MS * ms);
         }
         let now = start + MS * 10_000;
-        let (count, time) = tally.lately(now);
+        let (count, time) = tally.recent(now);
         let rate = f64::from(count) / time.as_secs_f64();
         assert!((99.0..=101.0).contains(&rate), "{rate}");
-        assert!(time <= BUCKET * 8);
+        assert!(time <= BUCKET_WIDTH * 8);
         // Where there is nothing of late, all of it counts.
         let later = now + Duration::from_secs(90);
-        assert_eq!(tally.lately(later), (1000, Duration::from_secs(100)));
+        assert_eq!(tally.recent(later), (1000, Duration::from_secs(100)));
     }
 
     #[test]
@@ -116,6 +116,6 @@ mod tests {
             tally.add(start + MS * ms);
         }
         let now = start + MS * 400;
-        assert_eq!(tally.lately(now), (4, MS * 400));
+        assert_eq!(tally.recent(now), (4, MS * 400));
     }
 }

@@ -2,41 +2,41 @@
 
 use bytes::Bytes;
 
-use super::{BodyFile, BodyStore, Done};
-use crate::model::{Attempt, FetchError, Part, ResponseHead, Saved, Version};
+use super::{BodyStore, BodyWriter, SaveCallback};
+use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, SavedBody};
 
 /// Counts the bytes and lets them go.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Discard;
+pub struct DiscardStore;
 
 /// A body that is only counted.
 #[derive(Debug, Default)]
-pub struct Counted(u64);
+pub struct DiscardWriter(u64);
 
-impl BodyStore for Discard {
-    type File = Counted;
+impl BodyStore for DiscardStore {
+    type File = DiscardWriter;
 
-    fn begin(
+    fn create(
         &self,
         _: &Attempt,
         _: &ResponseHead,
-        _: Option<Version>,
-        _: Option<&Part>,
-    ) -> Result<Counted, FetchError> {
-        Ok(Counted::default())
+        _: Option<BodyVersion>,
+        _: Option<&PartialBody>,
+    ) -> Result<DiscardWriter, FetchError> {
+        Ok(DiscardWriter::default())
     }
 }
 
-impl BodyFile for Counted {
+impl BodyWriter for DiscardWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
         self.0 += chunk.len() as u64;
         Ok(())
     }
 
-    async fn commit(self, done: Done) {
-        done(Ok(Saved {
+    async fn commit(self, done: SaveCallback) {
+        done(Ok(SavedBody {
             bytes: self.0,
-            ..Saved::default()
+            ..SavedBody::default()
         }));
     }
 

@@ -2,35 +2,35 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{BodyFile, BodyStore, Done};
-use crate::model::{Attempt, FetchError, Part, ResponseHead, Saved, Version};
+use super::{BodyStore, BodyWriter, SaveCallback};
+use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, SavedBody};
 
 /// Keeps every body in memory until its record is written.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Memory;
+pub struct MemoryStore;
 
 /// A body in memory. One that comes in one piece is never copied.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct MemoryWriter {
     first: Bytes,
     rest: BytesMut,
 }
 
-impl BodyStore for Memory {
-    type File = Kept;
+impl BodyStore for MemoryStore {
+    type File = MemoryWriter;
 
-    fn begin(
+    fn create(
         &self,
         _: &Attempt,
         _: &ResponseHead,
-        _: Option<Version>,
-        _: Option<&Part>,
-    ) -> Result<Kept, FetchError> {
-        Ok(Kept::default())
+        _: Option<BodyVersion>,
+        _: Option<&PartialBody>,
+    ) -> Result<MemoryWriter, FetchError> {
+        Ok(MemoryWriter::default())
     }
 }
 
-impl BodyFile for Kept {
+impl BodyWriter for MemoryWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
         if self.first.is_empty() && self.rest.is_empty() {
             self.first = chunk;
@@ -42,16 +42,16 @@ impl BodyFile for Kept {
         Ok(())
     }
 
-    async fn commit(self, done: Done) {
+    async fn commit(self, done: SaveCallback) {
         let body = if self.rest.is_empty() {
             self.first
         } else {
             self.rest.freeze()
         };
-        done(Ok(Saved {
+        done(Ok(SavedBody {
             bytes: body.len() as u64,
             body: Some(body),
-            ..Saved::default()
+            ..SavedBody::default()
         }));
     }
 
@@ -64,7 +64,7 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_come_out_as_they_went_in() {
-        let mut file = Kept::default();
+        let mut file = MemoryWriter::default();
         for chunk in ["ab", "", "cde", "f"] {
             file.write(Bytes::from_static(chunk.as_bytes()))
                 .await

@@ -148,7 +148,8 @@ fn long_heads_of_an_earlier_run_are_not_kept() {
         .arg(dir.path().to_str().unwrap())
         .stdin(list)
         .go();
-    let is_known = |record: &fetchall::Record| record.change == Some(fetchall::Change::Unchanged);
+    let is_known =
+        |record: &fetchall::Record| record.change == Some(fetchall::ContentChange::Unchanged);
     assert!(done.records.iter().any(is_known), "{}", done.stderr);
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, ErrorKind, FetchError, Format, Source, fetch_all_with, run};
+use fetchall::{Config, ErrorKind, FetchError, ResultFormat, Source, fetch_all_with, run};
 
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, Request};
@@ -106,7 +106,7 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut config = Config::default();
     config.input.sources = vec![Source::Url(server.url("/")); 2000];
-    config.report.results = Some((Format::Json, Box::new(file.reopen().unwrap())));
+    config.report.results = Some((ResultFormat::Json, Box::new(file.reopen().unwrap())));
     let seen = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&seen);
     config.report.on_record = Some(Box::new(move |record| {
@@ -123,7 +123,7 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
     assert_eq!(summary.input, 2000);
     assert_eq!(summary.fetched, lines);
     assert_eq!(seen.load(SeqCst), lines);
-    assert_eq!(summary.ended_by, Some(fetchall::EndedBy::Shutdown));
+    assert_eq!(summary.ended_by, Some(fetchall::EndReason::Shutdown));
     assert!(summary.left > 0 && summary.fetched > 0);
     assert_eq!(
         summary.fetched + summary.failed + summary.skipped + summary.left,
@@ -158,7 +158,7 @@ async fn one_shutdown_is_enough_even_when_a_request_hangs_or_a_writer_is_stuck()
         config.input.sources = vec![Source::Url(url)];
         config.engine.grace = Duration::from_millis(200);
         if stuck {
-            config.report.results = Some((Format::Json, Box::new(Stuck)));
+            config.report.results = Some((ResultFormat::Json, Box::new(Stuck)));
         }
         let start = std::time::Instant::now();
         let end = run(config, tokio::time::sleep(Duration::from_millis(200))).await;

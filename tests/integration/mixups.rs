@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use fetchall::{Change, ErrorKind, OutcomeName};
+use fetchall::{ContentChange, ErrorKind, OutcomeName};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use crate::support::{Out, Run, Server, header, pages, path, placeholders, response, until};
@@ -146,7 +146,7 @@ fn files_that_change_places_are_fetched_each_time() {
             let done = run(list);
             for (record, body) in done.records.iter().zip(bodies) {
                 assert_eq!(record.outcome, OutcomeName::Fetched);
-                assert_ne!(record.change, Some(Change::Unchanged));
+                assert_ne!(record.change, Some(ContentChange::Unchanged));
                 assert_eq!(out.body(record), body.as_bytes());
             }
         }
@@ -154,7 +154,7 @@ fn files_that_change_places_are_fetched_each_time() {
         for record in run(&one).records {
             match more {
                 [] => assert_eq!(record.outcome, OutcomeName::Skipped),
-                _ => assert_eq!(record.change, Some(Change::Unchanged)),
+                _ => assert_eq!(record.change, Some(ContentChange::Unchanged)),
             }
         }
     }
@@ -168,7 +168,7 @@ fn a_page_that_was_not_known_is_new_whatever_its_file_held() {
     for path in ["/a", "/b", "/a"] {
         let run = out.run().args(["--input-format=jsonl", "--refresh"]);
         let done = run.stdin(named(&server, &[(path, "1")])).expect_exit(0);
-        assert_eq!(done.record().change, Some(Change::New), "{path}");
+        assert_eq!(done.record().change, Some(ContentChange::New), "{path}");
     }
 }
 

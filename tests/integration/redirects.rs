@@ -1,6 +1,6 @@
 //! Chains of redirects: where a retry begins, what goes along, and when a chain is a loop.
 
-use fetchall::{Change, ErrorKind};
+use fetchall::{ContentChange, ErrorKind};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -313,7 +313,7 @@ async fn every_hop_of_a_refresh_is_asked_whether_it_has_changed() {
     let (out, url) = (Out::new(), format!("{}/latest", server.uri()));
     go(out.run().arg(&url), 0);
     let done = go(out.run().args(["--refresh", &url]), 0);
-    assert_eq!(done.record().change, Some(Change::Unchanged));
+    assert_eq!(done.record().change, Some(ContentChange::Unchanged));
     assert_eq!(out.body(done.record()), b"one");
 }
 

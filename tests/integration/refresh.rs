@@ -1,6 +1,6 @@
 use std::fs;
 
-use fetchall::{Change, OutcomeName};
+use fetchall::{ContentChange, OutcomeName};
 use wiremock::{MockServer, ResponseTemplate};
 
 use crate::support::mock::{HeaderLine, asked, get, go, page, status};
@@ -84,18 +84,18 @@ impl Site {
 async fn what_has_changed_is_told_and_what_has_not_is_kept() {
     let site = site().await;
     let first = site.run(&["--refresh"]);
-    assert_eq!(first.of("/tagged").change, Some(Change::New));
+    assert_eq!(first.of("/tagged").change, Some(ContentChange::New));
     assert_eq!(first.of("/late").change, None);
     insta::assert_snapshot!("summary_of_the_first_night", said(&first.stderr));
 
     site.second_night().await;
     let second = site.run(&["--refresh"]);
     for (path, change, status, body) in [
-        ("/tagged", Change::Unchanged, 304, "tagged"),
-        ("/dated", Change::Unchanged, 304, "dated"),
-        ("/plain", Change::Unchanged, 200, "plain"),
-        ("/changed", Change::Changed, 200, "other"),
-        ("/late", Change::New, 200, "late"),
+        ("/tagged", ContentChange::Unchanged, 304, "tagged"),
+        ("/dated", ContentChange::Unchanged, 304, "dated"),
+        ("/plain", ContentChange::Unchanged, 200, "plain"),
+        ("/changed", ContentChange::Changed, 200, "other"),
+        ("/late", ContentChange::New, 200, "late"),
     ] {
         let record = second.of(path);
         assert_eq!(record.outcome, OutcomeName::Fetched, "{path}");
@@ -110,7 +110,7 @@ async fn what_has_changed_is_told_and_what_has_not_is_kept() {
     let gone = second.of("/gone");
     assert_eq!(
         (gone.ok, gone.status, gone.change),
-        (false, Some(404), Some(Change::Gone))
+        (false, Some(404), Some(ContentChange::Gone))
     );
     assert_eq!(
         site.out.body(first.of("/gone")),

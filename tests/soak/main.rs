@@ -31,7 +31,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fetchall::{Config, PerHost, Record, Source, Summary, run};
+use fetchall::{Config, PerHostLimit, Record, Source, Summary, run};
 
 use neighbour::Neighbour;
 use plan::{Plan, STALL};
@@ -50,7 +50,7 @@ fn config(list: &std::path::Path) -> Config {
     config.engine.concurrency = NonZeroUsize::new(CONCURRENCY).unwrap();
     config.engine.stall_timeout = Some(STALL);
     config.engine.max_size = 4 << 20;
-    config.schedule.per_host = PerHost::Fixed(config.engine.concurrency);
+    config.schedule.per_host = PerHostLimit::Fixed(config.engine.concurrency);
     config.retry.retries = plan::RETRIES;
     config.retry.delay = Duration::from_millis(1);
     config

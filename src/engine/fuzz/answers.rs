@@ -10,9 +10,9 @@ use super::{TOKENS, attempt, engine, look};
 use crate::engine::Engine;
 use crate::engine::attempt::run;
 use crate::fetch::{HttpOptions, HttpTransport, Proxy};
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
-use crate::model::Wire;
-use crate::store::Discard;
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
+use crate::model::WireState;
+use crate::store::DiscardStore;
 
 /// The server gives a connection up after it. Nobody should ever wait for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,20 +48,20 @@ fn reply(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-struct Bench {
-    engine: Engine<HttpTransport, Discard>,
+struct AnswerBench {
+    engine: Engine<HttpTransport, DiscardStore>,
     url: String,
     answers: mpsc::Sender<Vec<u8>>,
     requests: Arc<AtomicU64>,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Bench {
-    fn look(&self, input: &Input<'_>) -> Verdict {
+impl AnswerBench {
+    fn look(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
         let before = self.requests.load(Ordering::Relaxed);
         self.answers.send(input.bytes.to_vec()).unwrap();
         let attempt = attempt(&self.url, input.name);
-        let wire = Arc::new(Wire::new(Instant::now()));
+        let wire = Arc::new(WireState::new(Instant::now()));
         let mut seen = None;
         let outcome = self
             .runtime
@@ -75,7 +75,7 @@ impl Bench {
 
 #[test]
 fn answers() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "answers",
         tokens: TOKENS,
         inputs: 1000,
@@ -98,7 +98,7 @@ fn answers() {
         let _inside = runtime.enter();
         HttpTransport::new(options, 0).unwrap()
     };
-    let bench = Bench {
+    let bench = AnswerBench {
         engine: engine(transport),
         url,
         answers,

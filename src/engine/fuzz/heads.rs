@@ -9,34 +9,38 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look};
 use crate::engine::Engine;
-use crate::engine::attempt::{Step, run};
-use crate::fetch::{Body, Response, Transport, codings};
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
-use crate::model::{Attempt, FetchError, ResponseHead, Wire};
-use crate::store::Discard;
+use crate::engine::attempt::{AttemptOutcome, run};
+use crate::fetch::{RawResponse, ResponseBody, Transport, codings};
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
+use crate::model::{Attempt, FetchError, ResponseHead, WireState};
+use crate::store::DiscardStore;
 
 /// Gives the one answer that lies there.
 #[derive(Default)]
-struct Can(Arc<Mutex<Option<Answer>>>);
+struct CannedTransport(Arc<Mutex<Option<CannedAnswer>>>);
 
 /// A head, and the pieces of a body.
-type Answer = (ResponseHead, Vec<Bytes>);
+type CannedAnswer = (ResponseHead, Vec<Bytes>);
 
-struct Pieces(std::vec::IntoIter<Bytes>);
+struct CannedBody(std::vec::IntoIter<Bytes>);
 
-impl Body for Pieces {
+impl ResponseBody for CannedBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         Ok(self.0.next())
     }
 }
 
-impl Transport for Can {
-    type Body = Pieces;
+impl Transport for CannedTransport {
+    type Body = CannedBody;
 
-    async fn open(&self, _: &Attempt, _: &Arc<Wire>) -> Result<Response<Pieces>, FetchError> {
+    async fn open(
+        &self,
+        _: &Attempt,
+        _: &Arc<WireState>,
+    ) -> Result<RawResponse<CannedBody>, FetchError> {
         let (head, body) = self.0.lock().unwrap().take().unwrap();
-        let body = Pieces(body.into_iter());
-        Ok(Response { head, body })
+        let body = CannedBody(body.into_iter());
+        Ok(RawResponse { head, body })
     }
 }
 
@@ -63,14 +67,14 @@ fn parse(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
     Some((head, length))
 }
 
-struct Bench {
-    engine: Engine<Can, Discard>,
-    next: Arc<Mutex<Option<Answer>>>,
+struct HeadBench {
+    engine: Engine<CannedTransport, DiscardStore>,
+    next: Arc<Mutex<Option<CannedAnswer>>>,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Bench {
-    fn look(&self, input: &Input<'_>) -> Verdict {
+impl HeadBench {
+    fn look(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
         let Some((head, length)) = parse(input.bytes) else {
             return Ok("no head");
         };
@@ -79,14 +83,14 @@ impl Bench {
         let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
         *self.next.lock().unwrap() = Some((head.clone(), pieces));
         let attempt = attempt("http://a.test/x", input.name);
-        let wire = Arc::new(Wire::new(Instant::now()));
+        let wire = Arc::new(WireState::new(Instant::now()));
         let mut seen = None;
         let outcome = self
             .runtime
             .block_on(run(&self.engine, &attempt, &wire, &mut seen));
         hold!(seen.is_some(), "the head is not told");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
-        if let Ok(Step::Whole(..)) = outcome {
+        if let Ok(AttemptOutcome::Whole(..)) = outcome {
             is_whole(&attempt, &head, body)?;
         }
         Ok(came)
@@ -102,7 +106,7 @@ fn is_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), S
     let length = body.len() as u64;
     let is_coded = codings(&head.headers).is_some_and(|codings| !codings.is_empty());
     hold!(is_coded || length <= MAX_SIZE, "{length} bytes are taken");
-    let is_rest = attempt.continued().is_some() && head.status == StatusCode::PARTIAL_CONTENT;
+    let is_rest = attempt.resumable_part().is_some() && head.status == StatusCode::PARTIAL_CONTENT;
     if is_rest {
         hold!(HERE + length == 12, "{length} bytes are taken for the rest");
         hold!(
@@ -127,16 +131,16 @@ fn is_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), S
 
 #[test]
 fn heads() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "heads",
         tokens: TOKENS,
         inputs: 3000,
         one_of: 1,
     };
-    let can = Can::default();
+    let can = CannedTransport::default();
     let next = Arc::clone(&can.0);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let bench = Bench {
+    let bench = HeadBench {
         engine: engine(can),
         next,
         runtime: runtime.enable_time().build().unwrap(),

@@ -9,27 +9,28 @@ use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::attempt::Step;
-use super::{Engine, EngineOptions, RunClock, Shutdown, Windows};
+use super::attempt::AttemptOutcome;
+use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
 use crate::model::{
-    Attempt, ErrorKind, FetchError, Job, Known, Live, Part, Past, Place, Spent, Version, Wish,
+    Attempt, BodyVersion, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, LineOptions,
+    LiveStats, PartialBody, PriorFetch, Revalidation,
 };
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
-use crate::store::Discard;
+use crate::store::DiscardStore;
 
 /// Largest body that is taken, in bytes.
 const MAX_SIZE: u64 = 200_000;
 /// As much of the body is here already, where it is a part that is continued.
 const HERE: u64 = 5;
 
-fn engine<T: Transport>(transport: T) -> Engine<T, Discard> {
+fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
     let options = EngineOptions {
         max_size: MAX_SIZE,
         ..EngineOptions::default()
     };
-    let live = Arc::new(Live::default());
+    let live = Arc::new(LiveStats::default());
     let retry = RetryPolicy::default();
     let scheduler = Scheduler::new(
         &ScheduleOptions::default(),
@@ -41,15 +42,15 @@ fn engine<T: Transport>(transport: T) -> Engine<T, Discard> {
         options,
         retry,
         transport,
-        store: Discard,
+        store: DiscardStore,
         scheduler,
         live,
         clock: RunClock::start(),
         events: mpsc::channel(1).0,
-        spent: Spent::default(),
+        spent: EventReturnQueue::default(),
         shutdown: Shutdown::new(),
         past: Default::default(),
-        windows: Windows::new(),
+        windows: DecoderBudget::new(),
         broken: OnceLock::new(),
     }
 }
@@ -57,12 +58,12 @@ fn engine<T: Transport>(transport: T) -> Engine<T, Discard> {
 /// An attempt as the name of its input says: after a part, or after an earlier run.
 fn attempt(url: &str, name: &str) -> Attempt {
     let url = Url::parse(url).unwrap();
-    let place = Place {
+    let place = InputPosition {
         number: 0,
         input: "-".into(),
         line: 1,
     };
-    let mut wish = Wish::default();
+    let mut wish = LineOptions::default();
     // A connection for each.
     wish.headers
         .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
@@ -78,29 +79,29 @@ fn attempt(url: &str, name: &str) -> Attempt {
     } else {
         Method::GET
     };
-    let mut attempt = Attempt::first(job, method, false);
+    let mut attempt = Attempt::new(job, method, false);
     attempt.number = 1;
     if name.starts_with("part-") {
-        let version = Version {
+        let version = BodyVersion {
             job_url: url.clone(),
             url: url.clone(),
             validator: HeaderValue::from_static("\"v1\""),
             total: Some(12),
         };
-        attempt.part = Some(Box::new(Part {
+        attempt.part = Some(Box::new(PartialBody {
             id: 1,
             version,
             length: HERE,
         }));
     }
     if name.starts_with("known-") {
-        let past = Past {
+        let past = PriorFetch {
             bytes: 12,
             pack: None,
             content_type: None,
             sha256: None,
         };
-        attempt.known = Some(Box::new(Known {
+        attempt.known = Some(Box::new(Revalidation {
             etag: Some(HeaderValue::from_static("\"v1\"")),
             last_modified: None,
             past,
@@ -113,37 +114,37 @@ fn attempt(url: &str, name: &str) -> Attempt {
 fn look<F>(
     attempt: &Attempt,
     status: Option<u16>,
-    outcome: &Result<Step<F>, FetchError>,
+    outcome: &Result<AttemptOutcome<F>, FetchError>,
 ) -> Result<&'static str, String> {
-    let is_part = attempt.continued().is_some();
+    let is_part = attempt.resumable_part().is_some();
     match outcome {
-        Ok(Step::Whole(..)) => {
+        Ok(AttemptOutcome::Whole(..)) => {
             let fine = status
                 .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
             hold!(fine, "whole with {status:?}");
             Ok("whole")
         }
-        Ok(Step::Unchanged) => {
+        Ok(AttemptOutcome::Unchanged) => {
             hold!(
-                status == Some(304) && attempt.if_changed().is_some(),
+                status == Some(304) && attempt.revalidation().is_some(),
                 "unchanged with {status:?}"
             );
             Ok("unchanged")
         }
-        Ok(Step::Complete(_) | Step::StartOver) => {
+        Ok(AttemptOutcome::Complete(_) | AttemptOutcome::StartOver) => {
             hold!(
                 is_part && matches!(status, Some(206 | 416)),
                 "about a part with {status:?}"
             );
             Ok("about the part")
         }
-        Ok(Step::Piece) => {
+        Ok(AttemptOutcome::Piece) => {
             hold!(is_part && status == Some(206), "a piece with {status:?}");
             Ok("a piece")
         }
-        Ok(Step::Redirected(redirect)) => {
+        Ok(AttemptOutcome::Redirected(redirect)) => {
             let mut next = attempt.clone();
-            redirect.clone().apply(&mut next);
+            redirect.clone().apply_to(&mut next);
             let to = next.url();
             hold!(matches!(to.scheme(), "http" | "https"), "to {to}");
             hold!(
@@ -160,7 +161,7 @@ fn look<F>(
             );
             Ok("redirected")
         }
-        Ok(Step::HeadRefused) => {
+        Ok(AttemptOutcome::HeadRefused) => {
             hold!(
                 attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
                 "HEAD is refused with {status:?}"

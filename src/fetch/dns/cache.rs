@@ -3,56 +3,56 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::answer::{Answer, Host};
+use super::types::{HostName, LookupResult};
 
 /// Most names remembered: up to 270 new ones a second all stay for their minute. Full,
 /// with four addresses for each, it takes 9 MiB.
-const NAMES: usize = 16_384;
+const MAX_NAMES: usize = 16_384;
 /// How long addresses are good. `getaddrinfo` does not tell the TTL; a minute is what
 /// Firefox and Chromium assume then.
-const ADDRESSES: Duration = Duration::from_secs(60);
+const ADDRESS_TTL: Duration = Duration::from_secs(60);
 /// How long "no such name" is good: long enough for the lines of a list that stand
 /// together, and gone when somebody has set the name up and tries again.
-const NO_SUCH_NAME: Duration = Duration::from_secs(10);
+const NEGATIVE_TTL: Duration = Duration::from_secs(10);
 /// How long the lack of an answer is good: for the requests that would ask in the same
 /// moment. It may be gone in the next.
-const NO_ANSWER: Duration = Duration::from_secs(1);
+const FAILURE_TTL: Duration = Duration::from_secs(1);
 
 /// Answers by name.
 #[derive(Debug, Default)]
-pub struct Cache {
-    entries: HashMap<Host, Entry>,
+pub struct DnsCache {
+    entries: HashMap<HostName, CacheEntry>,
     /// The names by the number of their entry, so the oldest first.
-    by_age: BTreeMap<u64, Host>,
+    by_age: BTreeMap<u64, HostName>,
     /// The numbers by the end of their time.
     by_end: BTreeSet<(Instant, u64)>,
     next_number: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
-    answer: Answer,
+struct CacheEntry {
+    answer: LookupResult,
     /// The first moment at which the answer is no longer good.
     end: Instant,
     number: u64,
 }
 
-impl Cache {
+impl DnsCache {
     /// The answer for a name, if one is known that is good at `now`.
-    pub fn get(&self, host: &Host, now: Instant) -> Option<&Answer> {
+    pub fn get(&self, host: &HostName, now: Instant) -> Option<&LookupResult> {
         let entry = self.entries.get(host)?;
         (now < entry.end).then_some(&entry.answer)
     }
 
     /// Remembers an answer that came at `now`. What is no longer good goes, and where
     /// that makes no room, the oldest.
-    pub fn put(&mut self, host: Host, answer: Answer, now: Instant) {
+    pub fn put(&mut self, host: HostName, answer: LookupResult, now: Instant) {
         self.remove(&host);
         self.remove_ended(now);
-        if self.entries.len() >= NAMES {
+        if self.entries.len() >= MAX_NAMES {
             self.remove_oldest();
         }
-        let entry = Entry {
+        let entry = CacheEntry {
             end: now + good_for(&answer),
             number: self.next_number,
             answer,
@@ -83,7 +83,7 @@ impl Cache {
         }
     }
 
-    fn remove(&mut self, host: &Host) {
+    fn remove(&mut self, host: &HostName) {
         if let Some(entry) = self.entries.remove(host) {
             self.by_age.remove(&entry.number);
             self.by_end.remove(&(entry.end, entry.number));
@@ -91,11 +91,11 @@ impl Cache {
     }
 }
 
-fn good_for(answer: &Answer) -> Duration {
+fn good_for(answer: &LookupResult) -> Duration {
     match answer {
-        Ok(_) => ADDRESSES,
-        Err(failed) if failed.not_found => NO_SUCH_NAME,
-        Err(_) => NO_ANSWER,
+        Ok(_) => ADDRESS_TTL,
+        Err(failed) if failed.not_found => NEGATIVE_TTL,
+        Err(_) => FAILURE_TTL,
     }
 }
 
@@ -103,32 +103,32 @@ fn good_for(answer: &Answer) -> Duration {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-    use super::super::answer::LookupFailed;
+    use super::super::types::ResolveError;
     use super::*;
 
     const MOMENT: Duration = Duration::from_millis(1);
 
-    fn host(number: usize) -> Host {
-        Host::new(&format!("{number}.test"))
+    fn host(number: usize) -> HostName {
+        HostName::new(&format!("{number}.test"))
     }
 
-    fn addrs() -> Answer {
+    fn addrs() -> LookupResult {
         Ok(vec![
             IpAddr::V6(Ipv6Addr::LOCALHOST),
             IpAddr::V4(Ipv4Addr::LOCALHOST),
         ])
     }
 
-    fn full(now: Instant) -> Cache {
-        let mut cache = Cache::default();
-        for number in 0..NAMES {
+    fn full(now: Instant) -> DnsCache {
+        let mut cache = DnsCache::default();
+        for number in 0..MAX_NAMES {
             cache.put(host(number), addrs(), now);
         }
         cache
     }
 
-    fn assert_sound(cache: &Cache) {
-        assert!(cache.entries.len() <= NAMES);
+    fn assert_sound(cache: &DnsCache) {
+        assert!(cache.entries.len() <= MAX_NAMES);
         assert_eq!(cache.by_age.len(), cache.entries.len());
         assert_eq!(cache.by_end.len(), cache.entries.len());
         for (number, host) in &cache.by_age {
@@ -143,11 +143,11 @@ mod tests {
         let start = Instant::now();
         let cases = [
             (addrs(), 60),
-            (Err(LookupFailed::not_found("0.test")), 10),
-            (Err(LookupFailed::temporary("0.test")), 1),
+            (Err(ResolveError::not_found("0.test")), 10),
+            (Err(ResolveError::temporary("0.test")), 1),
         ];
         for (answer, seconds) in cases {
-            let mut cache = Cache::default();
+            let mut cache = DnsCache::default();
             cache.put(host(0), answer.clone(), start);
             let end = start + Duration::from_secs(seconds);
             assert_eq!(cache.get(&host(0), start), Some(&answer));
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_order_of_the_addresses_is_kept() {
         let now = Instant::now();
-        let mut cache = Cache::default();
+        let mut cache = DnsCache::default();
         cache.put(host(0), addrs(), now);
         for _ in 0..3 {
             assert_eq!(cache.get(&host(0), now), Some(&addrs()));
@@ -169,21 +169,21 @@ mod tests {
     #[test]
     fn case_makes_no_difference() {
         let now = Instant::now();
-        let mut cache = Cache::default();
-        cache.put(Host::new("A.Test"), addrs(), now);
-        assert!(cache.get(&Host::new("a.tesT"), now).is_some());
-        assert!(cache.get(&Host::new("b.test"), now).is_none());
+        let mut cache = DnsCache::default();
+        cache.put(HostName::new("A.Test"), addrs(), now);
+        assert!(cache.get(&HostName::new("a.tesT"), now).is_some());
+        assert!(cache.get(&HostName::new("b.test"), now).is_none());
     }
 
     #[test]
     fn a_new_answer_takes_the_place_of_the_old() {
         let start = Instant::now();
-        let mut cache = Cache::default();
-        let failed: Answer = Err(LookupFailed::temporary("0.test"));
+        let mut cache = DnsCache::default();
+        let failed: LookupResult = Err(ResolveError::temporary("0.test"));
         cache.put(host(0), failed, start);
         cache.put(host(0), addrs(), start + MOMENT);
         assert_sound(&cache);
-        let later = start + NO_ANSWER + MOMENT;
+        let later = start + FAILURE_TTL + MOMENT;
         cache.put(host(1), addrs(), later);
         assert_eq!(cache.get(&host(0), later), Some(&addrs()));
     }
@@ -194,9 +194,9 @@ mod tests {
         let mut cache = full(now);
         // Asked for again, it is as new as the newest.
         cache.put(host(0), addrs(), now + MOMENT);
-        cache.put(host(NAMES), addrs(), now + MOMENT);
+        cache.put(host(MAX_NAMES), addrs(), now + MOMENT);
         assert_sound(&cache);
-        assert_eq!(cache.entries.len(), NAMES);
+        assert_eq!(cache.entries.len(), MAX_NAMES);
         assert!(cache.get(&host(0), now).is_some() && cache.get(&host(2), now).is_some());
         assert!(cache.get(&host(1), now).is_none());
     }
@@ -205,11 +205,11 @@ mod tests {
     fn what_has_ended_goes_before_the_oldest() {
         let start = Instant::now();
         let mut cache = full(start);
-        let young = host(NAMES - 1);
-        let failed = Err(LookupFailed::temporary(young.as_str()));
+        let young = host(MAX_NAMES - 1);
+        let failed = Err(ResolveError::temporary(young.as_str()));
         cache.put(young.clone(), failed, start);
-        let later = start + NO_ANSWER;
-        cache.put(host(NAMES), addrs(), later);
+        let later = start + FAILURE_TTL;
+        cache.put(host(MAX_NAMES), addrs(), later);
         assert_sound(&cache);
         assert!(!cache.entries.contains_key(&young));
         assert!(cache.get(&host(0), later).is_some());
@@ -219,7 +219,7 @@ mod tests {
     fn nothing_is_kept_beyond_its_time_once_another_name_comes() {
         let start = Instant::now();
         let mut cache = full(start);
-        cache.put(host(NAMES), addrs(), start + ADDRESSES);
+        cache.put(host(MAX_NAMES), addrs(), start + ADDRESS_TTL);
         assert_sound(&cache);
         assert_eq!(cache.entries.len(), 1);
     }

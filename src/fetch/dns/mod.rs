@@ -1,11 +1,11 @@
 //! From host names to addresses, with errors that tell "no such name" from "not now":
 //! the rules of `--resolve` first, then what is remembered, then the system.
 
-mod answer;
 mod cache;
-mod lookups;
+mod lookup_pool;
 mod preferred;
 mod system;
+mod types;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::guard::{NotPublic, only_public};
-pub use answer::LookupFailed;
-use lookups::{LookUp, Lookups, Trust};
-use preferred::Preferred;
-pub use preferred::{OFFERS, Offers};
+use super::public_address::{NonPublicAddress, only_public};
+use lookup_pool::{CachePolicy, LookupFn, LookupPool};
+use preferred::PreferredAddresses;
+pub use preferred::{AddressOffers, OFFERS};
+pub use types::ResolveError;
 
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct ResolveRule {
 /// The system's resolver, after the rules of `--resolve`.
 pub struct Resolver {
     rules: Arc<[ResolveRule]>,
-    lookups: Lookups,
+    lookups: LookupPool,
     /// The port of the request that is being connected, when it is known.
     port: fn() -> Option<u16>,
     /// Whether that request is to ask again where nobody could tell a moment ago.
@@ -41,20 +41,20 @@ pub struct Resolver {
     /// Whether addresses that are not public are left out.
     only_public: bool,
     /// Which address of a name is tried first.
-    preferred: Arc<Preferred>,
+    preferred: Arc<PreferredAddresses>,
     /// The time for connecting to one of them.
     limit: Duration,
 }
 
 impl Resolver {
     pub fn new(rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
-        Self::over(Box::new(system::look_up), rules, port)
+        Self::with_lookup(Box::new(system::look_up), rules, port)
     }
 
-    fn over(look_up: LookUp, rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
+    fn with_lookup(look_up: LookupFn, rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
         Self {
             rules: rules.into(),
-            lookups: Lookups::new(look_up),
+            lookups: LookupPool::new(look_up),
             port,
             anew: || false,
             only_public: false,
@@ -69,18 +69,18 @@ impl Resolver {
     }
 
     /// One of the addresses that were given out was connected to: it comes first next time.
-    pub fn connected(&self, offers: &Offers, addr: IpAddr) {
+    pub fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         self.preferred.connected(offers, addr);
     }
 
     /// None of the addresses that were given out was connected to in time.
-    pub fn timed_out(&self, offers: &Offers) {
+    pub fn timed_out(&self, offers: &AddressOffers) {
         self.preferred.timed_out(offers);
     }
 
     /// Asks again for a name that nobody could tell a moment ago, for the requests of
     /// which `anew` is true.
-    pub fn anew_when(self, anew: fn() -> bool) -> Self {
+    pub fn bypass_cache_when(self, anew: fn() -> bool) -> Self {
         Self { anew, ..self }
     }
 
@@ -109,35 +109,35 @@ impl Resolver {
 impl Resolve for Resolver {
     fn resolve(&self, asked: Name) -> Resolving {
         let host = asked.as_str();
-        let guard = Guard {
+        let guard = AddressFilter {
             name: self.only_public.then(|| host.to_owned()),
         };
         let (preferred, limit, name) = (Arc::clone(&self.preferred), self.limit, host.to_owned());
         let give = move |addrs| {
             let addrs = guard.check(addrs)?;
-            Ok(with_port_0(preferred.offer(&name, addrs, limit)))
+            Ok(to_socket_addrs(preferred.offer(&name, addrs, limit)))
         };
-        if let Some(addrs) = self.rule(host).or_else(|| of_localhost(host)) {
+        if let Some(addrs) = self.rule(host).or_else(|| localhost_addrs(host)) {
             return Box::pin(async move { give(addrs) });
         }
         let trust = if (self.anew)() {
-            Trust::Answers
+            CachePolicy::Answers
         } else {
-            Trust::All
+            CachePolicy::All
         };
-        let answer = self.lookups.ask(host, trust);
+        let answer = self.lookups.lookup(host, trust);
         Box::pin(async move { give(answer.await?) })
     }
 }
 
 /// Which addresses of a name may be connected to.
-struct Guard {
+struct AddressFilter {
     /// The name, when only public ones may.
     name: Option<String>,
 }
 
-impl Guard {
-    fn check(&self, addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, NotPublic> {
+impl AddressFilter {
+    fn check(&self, addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, NonPublicAddress> {
         match &self.name {
             Some(name) => only_public(name, addrs),
             None => Ok(addrs),
@@ -147,14 +147,14 @@ impl Guard {
 
 /// RFC 6761 §6.3: names below `localhost` are this machine, and no name server is asked.
 /// Few systems' resolvers know it. `localhost` itself is left to them.
-fn of_localhost(host: &str) -> Option<Vec<IpAddr>> {
+fn localhost_addrs(host: &str) -> Option<Vec<IpAddr>> {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     name.ends_with(".localhost")
         .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
 }
 
 /// Port 0 stands for the port of the URL.
-fn with_port_0(addrs: Vec<IpAddr>) -> Addrs {
+fn to_socket_addrs(addrs: Vec<IpAddr>) -> Addrs {
     Box::new(addrs.into_iter().map(|addr| SocketAddr::new(addr, 0)))
 }
 
@@ -195,7 +195,7 @@ mod tests {
         static PORT: AtomicU16 = AtomicU16::new(80);
         let found = Box::new(|_: &str| Ok(vec!["192.0.2.1".parse().unwrap()]));
         let rules = vec![rule(Some("a.test"), 81, "127.0.0.1")];
-        let resolver = Resolver::over(found, rules, || Some(PORT.load(Relaxed)));
+        let resolver = Resolver::with_lookup(found, rules, || Some(PORT.load(Relaxed)));
         assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
         PORT.store(81, Relaxed);
         assert_eq!(resolve(&resolver, "a.test").await, ["127.0.0.1:0"]);
@@ -208,13 +208,13 @@ mod tests {
     async fn a_retry_asks_again_where_nobody_could_tell() {
         static ASKED: AtomicU16 = AtomicU16::new(0);
         let look_up = |host: &str| match ASKED.fetch_add(1, Relaxed) {
-            0 => Err(LookupFailed::temporary(host)),
+            0 => Err(ResolveError::temporary(host)),
             _ => Ok(vec!["192.0.2.1".parse().unwrap()]),
         };
-        let resolver = Resolver::over(Box::new(look_up), Vec::new(), || None);
+        let resolver = Resolver::with_lookup(Box::new(look_up), Vec::new(), || None);
         let first = resolver.resolve("a.test".parse().unwrap()).await;
         assert!(first.is_err());
-        let resolver = resolver.anew_when(|| true);
+        let resolver = resolver.bypass_cache_when(|| true);
         for _ in 0..2 {
             assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
         }
@@ -234,36 +234,40 @@ mod tests {
                 _ => &[],
             };
             match texts.is_empty() {
-                true => Err(LookupFailed::not_found(host)),
+                true => Err(ResolveError::not_found(host)),
                 false => Ok(texts.iter().map(|text| text.parse().unwrap()).collect()),
             }
         };
         let rules = vec![rule(Some("ruled.test"), 80, "127.0.0.1")];
-        let resolver = Resolver::over(Box::new(look_up), rules.clone(), || Some(80));
+        let resolver = Resolver::with_lookup(Box::new(look_up), rules.clone(), || Some(80));
         assert_eq!(resolve(&resolver, "mixed.test").await.len(), 4);
         let resolver = resolver.only_public(true);
         let public = ["8.8.8.8:0", "[2606:4700::1]:0"];
         assert_eq!(resolve(&resolver, "mixed.test").await, public);
         assert_eq!(resolve(&resolver, "turns.test").await, ["8.8.8.8:0"]);
         // As when what is remembered has run out.
-        let resolver = Resolver::over(Box::new(look_up), rules, || Some(80)).only_public(true);
+        let resolver =
+            Resolver::with_lookup(Box::new(look_up), rules, || Some(80)).only_public(true);
         for (host, addr) in [
             ("turns.test", "169.254.169.254"),
             ("ruled.test", "127.0.0.1"),
             ("a.localhost", "127.0.0.1"),
         ] {
             let error = resolver.resolve(host.parse().unwrap()).await.err().unwrap();
-            let told = error.downcast_ref::<NotPublic>().unwrap().to_string();
+            let told = error
+                .downcast_ref::<NonPublicAddress>()
+                .unwrap()
+                .to_string();
             assert!(told.starts_with(&format!("{host} is {addr} (")), "{told}");
         }
         let missing = resolver.resolve("none.test".parse().unwrap()).await;
-        assert!(missing.err().unwrap().is::<LookupFailed>());
+        assert!(missing.err().unwrap().is::<ResolveError>());
     }
 
     #[tokio::test]
     async fn names_below_localhost_are_not_looked_up() {
-        let nothing = Box::new(|host: &str| Err(LookupFailed::not_found(host)));
-        let resolver = Resolver::over(nothing, Vec::new(), || None);
+        let nothing = Box::new(|host: &str| Err(ResolveError::not_found(host)));
+        let resolver = Resolver::with_lookup(nothing, Vec::new(), || None);
         let here = ["127.0.0.1:0", "[::1]:0"];
         assert_eq!(resolve(&resolver, "a.localhost").await, here);
     }
@@ -271,16 +275,16 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_of_the_type_that_is_looked_for() {
         let look_up = Box::new(|host: &str| match host {
-            "unsure.test" => Err(LookupFailed::temporary(host)),
-            _ => Err(LookupFailed::not_found(host)),
+            "unsure.test" => Err(ResolveError::temporary(host)),
+            _ => Err(ResolveError::not_found(host)),
         });
-        let resolver = Resolver::over(look_up, Vec::new(), || None);
+        let resolver = Resolver::with_lookup(look_up, Vec::new(), || None);
         for (host, not_found) in [("unsure.test", false), ("no-such-name.test", true)] {
             // Twice: from the look-up, and remembered.
             for _ in 0..2 {
                 let resolving = resolver.resolve(host.parse().unwrap());
                 let error = resolving.await.err().unwrap();
-                let failed = error.downcast_ref::<LookupFailed>().unwrap();
+                let failed = error.downcast_ref::<ResolveError>().unwrap();
                 assert_eq!((&*failed.host, failed.not_found), (host, not_found));
             }
         }
@@ -288,9 +292,11 @@ mod tests {
 
     #[test]
     fn names_below_localhost_are_this_machine() {
-        assert!(of_localhost("a.LOCALHOST").is_some() && of_localhost("a.b.localhost.").is_some());
+        assert!(
+            localhost_addrs("a.LOCALHOST").is_some() && localhost_addrs("a.b.localhost.").is_some()
+        );
         for other in ["localhost", "notlocalhost", "localhost.example.com"] {
-            assert_eq!(of_localhost(other), None, "{other}");
+            assert_eq!(localhost_addrs(other), None, "{other}");
         }
     }
 }

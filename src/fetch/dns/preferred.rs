@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::answer::Host;
+use super::types::HostName;
 
 /// Names with a preferred address; some 100 bytes each. Most names need none: the first of
 /// their addresses works.
@@ -19,17 +19,17 @@ const MIN_ADDRS: usize = 4;
 
 tokio::task_local! {
     /// The addresses that were given out for the connection this task is making.
-    pub static OFFERS: Offers;
+    pub static OFFERS: AddressOffers;
 }
 
 /// The addresses that were given out for one connection: of the host, and with a SOCKS proxy
 /// also of that.
-pub type Offers = Arc<Mutex<Vec<Offer>>>;
+pub type AddressOffers = Arc<Mutex<Vec<AddressOffer>>>;
 
 /// The addresses that were given out for a name.
 #[derive(Debug)]
-pub struct Offer {
-    host: Host,
+pub struct AddressOffer {
+    host: HostName,
     /// The first one as the system has them.
     first: IpAddr,
     given: Vec<IpAddr>,
@@ -39,12 +39,12 @@ pub struct Offer {
 
 /// The preferred addresses.
 #[derive(Debug, Default)]
-pub struct Preferred {
-    by_host: Mutex<HashMap<Host, IpAddr>>,
+pub struct PreferredAddresses {
+    by_host: Mutex<HashMap<HostName, IpAddr>>,
 }
 
-impl Preferred {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Host, IpAddr>> {
+impl PreferredAddresses {
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostName, IpAddr>> {
         self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -53,7 +53,7 @@ impl Preferred {
         let (Some(first), true) = (addrs.first().copied(), addrs.len() > 1) else {
             return addrs;
         };
-        let host = Host::new(host);
+        let host = HostName::new(host);
         // Turned, not moved to the front: what failed before it then comes last.
         if let Some(preferred) = self.lock().get(&host)
             && let Some(at) = addrs.iter().position(|addr| addr == preferred)
@@ -62,7 +62,7 @@ impl Preferred {
         }
         let next = leave_out(&mut addrs, max_addrs(limit));
         let _ = OFFERS.try_with(|offers| {
-            let offer = Offer {
+            let offer = AddressOffer {
                 host,
                 first,
                 given: addrs.clone(),
@@ -74,7 +74,7 @@ impl Preferred {
     }
 
     /// One of the addresses was connected to.
-    pub fn connected(&self, offers: &Offers, addr: IpAddr) {
+    pub fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         for offer in lock(offers).iter() {
             if offer.given.contains(&addr) {
                 self.set(&offer.host, Some(addr).filter(|addr| *addr != offer.first));
@@ -83,7 +83,7 @@ impl Preferred {
     }
 
     /// None of them was connected to in time. Those that were left out come first next time.
-    pub fn timed_out(&self, offers: &Offers) {
+    pub fn timed_out(&self, offers: &AddressOffers) {
         for offer in lock(offers).iter() {
             if offer.next.is_some() {
                 self.set(&offer.host, offer.next);
@@ -91,7 +91,7 @@ impl Preferred {
         }
     }
 
-    fn set(&self, host: &Host, addr: Option<IpAddr>) {
+    fn set(&self, host: &HostName, addr: Option<IpAddr>) {
         let mut by_host = self.lock();
         match addr {
             Some(addr) => {
@@ -107,7 +107,7 @@ impl Preferred {
     }
 }
 
-fn lock(offers: &Offers) -> MutexGuard<'_, Vec<Offer>> {
+fn lock(offers: &AddressOffers) -> MutexGuard<'_, Vec<AddressOffer>> {
     offers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -143,11 +143,11 @@ mod tests {
 
     /// What is given out, and what is told of it afterwards.
     async fn offer(
-        preferred: &Preferred,
+        preferred: &PreferredAddresses,
         all: &[IpAddr],
-        then: impl FnOnce(&Offers),
+        then: impl FnOnce(&AddressOffers),
     ) -> Vec<IpAddr> {
-        let offers = Offers::default();
+        let offers = AddressOffers::default();
         let looking_up = async { preferred.offer("A.test", all.to_vec(), LIMIT) };
         let given = OFFERS.scope(Arc::clone(&offers), looking_up).await;
         then(&offers);
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_connected_to_last_comes_first() {
-        let preferred = Preferred::default();
+        let preferred = PreferredAddresses::default();
         let all = addrs(&["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"]);
         let third = all[2];
         let given = offer(&preferred, &all, |offers| {
@@ -165,7 +165,7 @@ mod tests {
         .await;
         assert_eq!(given, all);
         let turned = addrs(&["10.0.0.3", "::1", "10.0.0.1", "10.0.0.2"]);
-        let keep = |_: &Offers| {};
+        let keep = |_: &AddressOffers| {};
         assert_eq!(offer(&preferred, &all, keep).await, turned);
         // After another look-up the system may have them in another order, or others.
         let other = addrs(&["10.0.0.2", "10.0.0.3"]);
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_somebody_else_says_nothing() {
-        let preferred = Preferred::default();
+        let preferred = PreferredAddresses::default();
         let all = addrs(&["10.0.0.1", "10.0.0.2"]);
         let proxy = "10.9.9.9".parse().unwrap();
         offer(&preferred, &all, |offers| {
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_addresses_some_are_tried_and_others_next_time() {
-        let preferred = Preferred::default();
+        let preferred = PreferredAddresses::default();
         let all: Vec<IpAddr> = (1..=25)
             .flat_map(|n| {
                 let v6: IpAddr = format!("fd00::{n}").parse().unwrap();
@@ -205,7 +205,7 @@ mod tests {
             .collect();
         let mut tried = Vec::new();
         for _ in 0..3 {
-            let late = |offers: &Offers| preferred.timed_out(offers);
+            let late = |offers: &AddressOffers| preferred.timed_out(offers);
             let given = offer(&preferred, &all, late).await;
             assert_eq!(given.len(), 20);
             assert!(given.iter().filter(|addr| addr.is_ipv4()).count() == 10);
@@ -223,10 +223,10 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let preferred = Preferred::default();
+        let preferred = PreferredAddresses::default();
         let addr = Some([10, 0, 0, 1].into());
         for n in 0..MAX_NAMES + 10 {
-            preferred.set(&Host::new(&format!("{n}.test")), addr);
+            preferred.set(&HostName::new(&format!("{n}.test")), addr);
         }
         assert!(preferred.lock().len() <= MAX_NAMES);
     }

@@ -3,10 +3,10 @@
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 
-use super::answer::{Answer, LookupFailed};
+use super::types::{LookupResult, ResolveError};
 
 /// Asks the system for the addresses of a name. Takes as long as the system likes.
-pub fn look_up(host: &str) -> Answer {
+pub fn look_up(host: &str) -> LookupResult {
     // Without a socket type every address comes once for each of them.
     let hints = AddrInfoHints {
         socktype: SockType::Stream.into(),
@@ -17,13 +17,13 @@ pub fn look_up(host: &str) -> Answer {
     Ok(infos.flatten().map(|info| info.sockaddr.ip()).collect())
 }
 
-fn failure(host: &str, error: LookupError) -> LookupFailed {
+fn failure(host: &str, error: LookupError) -> ResolveError {
     match error.kind() {
         // EAI_NONAME and EAI_NODATA are answers; everything else is the lack of one.
-        LookupErrorKind::NoName | LookupErrorKind::NoData => LookupFailed::not_found(host),
+        LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::not_found(host),
         _ => {
             let reason = crate::model::chain_text(&std::io::Error::from(error));
-            LookupFailed::without_answer(host, reason)
+            ResolveError::without_answer(host, reason)
         }
     }
 }

@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::super::classify::{Phase, classify, connection_died, was_turned_away};
+use super::super::classify::{FailurePhase, classify, connection_died, was_turned_away};
 use super::super::clock::ConnectTimedOut;
-use super::super::dns::LookupFailed;
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use super::super::dns::ResolveError;
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{ErrorKind, FetchError};
 
-type Boxed = Box<dyn Error + Send + Sync>;
+type BoxedError = Box<dyn Error + Send + Sync>;
 
 /// An error of a type that nobody knows.
 #[derive(Debug)]
-struct Opaque(Option<Boxed>);
+struct OpaqueError(Option<BoxedError>);
 
-impl fmt::Display for Opaque {
+impl fmt::Display for OpaqueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("something went wrong")
     }
 }
 
-impl Error for Opaque {
+impl Error for OpaqueError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.as_deref().map(|inner| inner as _)
     }
@@ -55,11 +55,11 @@ const IO: [io::ErrorKind; 20] = [
 ];
 
 /// The innermost error, and what it is by itself, where that is beyond doubt.
-fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
-    let connecting = matches!(phase, Phase::Connect);
+fn leaf(kind: u8, detail: u8, phase: FailurePhase) -> (BoxedError, Option<ErrorKind>) {
+    let connecting = matches!(phase, FailurePhase::Connect);
     let host = format!("h{detail}.test");
     match kind % 8 {
-        0 => (Box::new(Opaque(None)), None),
+        0 => (Box::new(OpaqueError(None)), None),
         1 => {
             let certificate = [
                 CertificateError::Expired,
@@ -79,18 +79,18 @@ fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
             let error = h2::Error::from(h2::Reason::from(u32::from(detail % 16)));
             // HTTP_1_1_REQUIRED says that the next try would be answered the same.
             let kind = match (detail % 16, phase) {
-                (_, Phase::Body { .. }) => ErrorKind::Truncated,
+                (_, FailurePhase::Body { .. }) => ErrorKind::Truncated,
                 (13, _) => ErrorKind::Protocol,
                 _ => ErrorKind::Reset,
             };
             (Box::new(error), Some(kind))
         }
         4 if detail & 1 == 0 => (
-            Box::new(LookupFailed::not_found(&host)),
+            Box::new(ResolveError::not_found(&host)),
             Some(ErrorKind::Dns),
         ),
         4 => (
-            Box::new(LookupFailed::temporary(&host)),
+            Box::new(ResolveError::temporary(&host)),
             Some(ErrorKind::Dns),
         ),
         5 => {
@@ -121,7 +121,7 @@ fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
                     Some(ErrorKind::Reset)
                 }
                 io::ErrorKind::ConnectionRefused if connecting => Some(ErrorKind::Refused),
-                io::ErrorKind::UnexpectedEof if matches!(phase, Phase::Body { .. }) => {
+                io::ErrorKind::UnexpectedEof if matches!(phase, FailurePhase::Body { .. }) => {
                     Some(ErrorKind::Truncated)
                 }
                 _ => None,
@@ -132,41 +132,41 @@ fn leaf(kind: u8, detail: u8, phase: Phase) -> (Boxed, Option<ErrorKind>) {
 }
 
 /// One more error around it.
-fn wrapped(inner: Boxed, how: u8) -> Boxed {
+fn wrapped(inner: BoxedError, how: u8) -> BoxedError {
     match how % 4 {
-        0 => Box::new(Opaque(Some(inner))),
+        0 => Box::new(OpaqueError(Some(inner))),
         1 => Box::new(io::Error::other(inner)),
         _ => Box::new(io::Error::new(IO[usize::from(how) % IO.len()], inner)),
     }
 }
 
 /// The outermost error: `classify` takes one that is no box.
-fn build(links: &[u8], phase: Phase) -> (Opaque, Option<ErrorKind>) {
+fn build(links: &[u8], phase: FailurePhase) -> (OpaqueError, Option<ErrorKind>) {
     let kind = links.first().copied().unwrap_or_default();
     let detail = links.get(1).copied().unwrap_or_default();
     let (mut error, known) = leaf(kind, detail, phase);
     for how in links.iter().skip(2).take(60) {
         error = wrapped(error, *how);
     }
-    (Opaque(Some(error)), known)
+    (OpaqueError(Some(error)), known)
 }
 
-fn try_chain(input: &Input<'_>) -> Verdict {
+fn try_chain(input: &FuzzInput<'_>) -> FuzzVerdict {
     let (Some(first), links) = (
         input.bytes.first(),
         input.bytes.get(1..).unwrap_or_default(),
     ) else {
         return Ok("nothing");
     };
-    let body = Phase::Body {
+    let body = FailurePhase::Body {
         received: u64::from(*first),
         expected: Some(u64::MAX),
     };
-    let phase = [Phase::Connect, Phase::Head, body][usize::from(*first) % 3];
+    let phase = [FailurePhase::Connect, FailurePhase::Head, body][usize::from(*first) % 3];
     let (error, known) = build(links, phase);
     // They are asked before, about the same errors.
     let _ = (connection_died(&error), was_turned_away(&error));
-    let once_more = Opaque(Some(Box::new(build(links, phase).0)));
+    let once_more = OpaqueError(Some(Box::new(build(links, phase).0)));
     let found = classify(error, phase);
     let again = classify(once_more, phase);
     hold!(
@@ -181,7 +181,7 @@ fn try_chain(input: &Input<'_>) -> Verdict {
         | ErrorKind::Dns
         | ErrorKind::Tls
         | ErrorKind::ConnectTimeout => true,
-        ErrorKind::Refused => matches!(phase, Phase::Connect),
+        ErrorKind::Refused => matches!(phase, FailurePhase::Connect),
         ErrorKind::Unreachable => {
             let exhausted = matches!(
                 found,
@@ -190,9 +190,9 @@ fn try_chain(input: &Input<'_>) -> Verdict {
                     ..
                 }
             );
-            exhausted || matches!(phase, Phase::Connect)
+            exhausted || matches!(phase, FailurePhase::Connect)
         }
-        ErrorKind::Truncated => matches!(phase, Phase::Body { .. }),
+        ErrorKind::Truncated => matches!(phase, FailurePhase::Body { .. }),
         _ => false,
     };
     hold!(allowed, "{} in {phase:?}", found.kind());
@@ -221,7 +221,7 @@ fn try_chain(input: &Input<'_>) -> Verdict {
 
 #[test]
 fn error_chains() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "error-chains",
         tokens: &[b"\x17", b"\x18", b"\x68", b"\x20", b"\x01\x02\x03\x06\x07"],
         inputs: 10_000,

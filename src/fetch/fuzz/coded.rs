@@ -4,8 +4,8 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::super::decode::{Coding, Decoder};
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use super::super::decode::{ContentCoding, Decoder};
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{ErrorKind, FetchError};
 
 /// So much is decoded of one: few bytes unpack to gigabytes, and a limit stands above.
@@ -15,26 +15,30 @@ const PIECE: usize = 32 * 1024;
 /// What a decoder may refer to: RFC 7932 §9.1 allows 16 MiB, and nothing here more.
 const WINDOW: u64 = 16 << 20;
 
-fn coding(name: &str) -> Vec<Coding> {
+fn coding(name: &str) -> Vec<ContentCoding> {
     let extensions = name.split('.').skip(1);
     extensions
         .map(|extension| match extension {
-            "gz" => Coding::Gzip,
-            "zlib" | "deflate" => Coding::Deflate,
-            "br" => Coding::Brotli,
-            _ => Coding::Zstd,
+            "gz" => ContentCoding::Gzip,
+            "zlib" | "deflate" => ContentCoding::Deflate,
+            "br" => ContentCoding::Brotli,
+            _ => ContentCoding::Zstd,
         })
         .collect()
 }
 
 /// What comes out; `None` when it is too much.
-fn decode(codings: &[Coding], bytes: &[u8], piece: usize) -> Result<Option<Vec<u8>>, FetchError> {
+fn decode(
+    codings: &[ContentCoding],
+    bytes: &[u8],
+    piece: usize,
+) -> Result<Option<Vec<u8>>, FetchError> {
     decode_ending(codings, bytes, piece, None)
 }
 
 /// The same; `cut` is what it means when the bytes end before the coding.
 fn decode_ending(
-    codings: &[Coding],
+    codings: &[ContentCoding],
     bytes: &[u8],
     piece: usize,
     mut cut: Option<FetchError>,
@@ -46,11 +50,11 @@ fn decode_ending(
         let next = pieces.next();
         match next {
             Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
-            None => decoder.end(cut.take()),
+            None => decoder.finish_input(cut.take()),
         }
         while let Some(piece) = decoder.next()? {
             assert!(!piece.is_empty() && piece.len() <= PIECE);
-            assert!(decoder.remembered() <= WINDOW * codings.len() as u64);
+            assert!(decoder.window_bytes() <= WINDOW * codings.len() as u64);
             out.extend_from_slice(&piece);
             if out.len() > MOST {
                 return Ok(None);
@@ -63,27 +67,27 @@ fn decode_ending(
 }
 
 /// What another decoder makes of it; `None` when it refuses.
-fn otherwise(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+fn otherwise(coding: ContentCoding, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match coding {
-        Coding::Gzip => flate2::read::MultiGzDecoder::new(bytes)
+        ContentCoding::Gzip => flate2::read::MultiGzDecoder::new(bytes)
             .take(MOST as u64 + 1)
             .read_to_end(&mut out),
-        Coding::Deflate => flate2::read::ZlibDecoder::new(bytes)
+        ContentCoding::Deflate => flate2::read::ZlibDecoder::new(bytes)
             .take(MOST as u64 + 1)
             .read_to_end(&mut out),
-        Coding::Zstd => {
+        ContentCoding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(bytes).ok()?;
             decoder.window_log_max(23).ok()?;
             decoder.take(MOST as u64 + 1).read_to_end(&mut out)
         }
-        Coding::Brotli => return None,
+        ContentCoding::Brotli => return None,
     }
     .ok()?;
     Some(out)
 }
 
-fn try_coded(input: &Input<'_>) -> Verdict {
+fn try_coded(input: &FuzzInput<'_>) -> FuzzVerdict {
     let codings = coding(input.name);
     let whole = decode(&codings, input.bytes, usize::MAX);
     let piece = [1, 2, 13, 400][(input.number % 4) as usize];
@@ -109,7 +113,9 @@ fn try_coded(input: &Input<'_>) -> Verdict {
             (Ok(Some(ours)), Some(other)) => {
                 hold!(*ours == other, "another decoder finds something else")
             }
-            (Err(error), Some(_)) if coding != Coding::Deflate && !input.bytes.is_empty() => {
+            (Err(error), Some(_))
+                if coding != ContentCoding::Deflate && !input.bytes.is_empty() =>
+            {
                 return Err(format!("only we refuse it: {error}"));
             }
             _ => {}
@@ -126,8 +132,8 @@ fn try_coded(input: &Input<'_>) -> Verdict {
 /// stays an error. A beginning of one that is whole is cut off, or whole where a member ends; it
 /// is never corrupt.
 fn try_cut(
-    codings: &[Coding],
-    input: &Input<'_>,
+    codings: &[ContentCoding],
+    input: &FuzzInput<'_>,
     whole: &Result<Option<Vec<u8>>, FetchError>,
 ) -> Result<(), String> {
     let cut = || {
@@ -157,7 +163,7 @@ fn try_cut(
 
 #[test]
 fn coded_bodies() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "coded",
         tokens: &[
             b"\x1f\x8b\x08\0",

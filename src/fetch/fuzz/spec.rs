@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::super::spec::FaultPlan;
-use crate::fuzz::{Fuzz, Input, Verdict, hold};
+use super::super::fault_plan::FaultPlan;
+use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 
 /// Requests whose faults are drawn.
 const URLS: [&str; 6] = [
@@ -15,7 +15,7 @@ const URLS: [&str; 6] = [
     "https://b.test:443/",
 ];
 
-fn try_spec(input: &Input<'_>) -> Verdict {
+fn try_spec(input: &FuzzInput<'_>) -> FuzzVerdict {
     let Ok(text) = std::str::from_utf8(input.bytes) else {
         // Arguments that are no UTF-8 end before.
         return Ok("no text");
@@ -127,7 +127,7 @@ const TOKENS: &[&[u8]] = &[
 
 #[test]
 fn specs() {
-    let fuzz = Fuzz {
+    let fuzz = FuzzCampaign {
         corpus: "spec",
         tokens: TOKENS,
         inputs: 10_000,

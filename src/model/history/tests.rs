@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{OutcomeName, Place};
+use crate::model::{InputPosition, OutcomeName};
 
 fn record(url: &str, ok: bool) -> Record {
-    let place = Place {
+    let place = InputPosition {
         number: 0,
         input: "-".into(),
         line: 1,
@@ -17,7 +17,7 @@ fn record(url: &str, ok: bool) -> Record {
             OutcomeName::Failed
         },
         bytes: ok.then_some(3),
-        ..Record::of_line(&place, url.into())
+        ..Record::for_line(&place, url.into())
     }
 }
 
@@ -42,7 +42,7 @@ fn read(records: &[Record], pack_limit: Option<u64>) -> History {
         for (number, record) in records.iter().enumerate() {
             history.add(record, number as u64 * 10);
         }
-        history.complete();
+        history.finish_loading();
         if pass == 1 || !history.has_lost() {
             break;
         }
@@ -176,12 +176,12 @@ fn a_url_takes_16_bytes_whatever_is_known_of_it() {
 }
 
 /// The same by plain means: all records are looked through for every answer.
-struct Model<'a> {
+struct HistoryModel<'a> {
     records: &'a [Record],
     limit: Option<u64>,
 }
 
-impl Model<'_> {
+impl HistoryModel<'_> {
     /// Those of bodies that are there, each with its number.
     fn done(&self) -> impl Iterator<Item = (usize, &Record)> {
         let is_lost = move |number: usize, done: &Record| {
@@ -260,7 +260,7 @@ proptest! {
         records in prop::collection::vec(any_record(), 0..120),
         limit in prop::option::of(0u64..30),
     ) {
-        let model = Model { records: &records, limit };
+        let model = HistoryModel { records: &records, limit };
         let known = read(&records, limit);
         prop_assert!(!known.is_empty() || model.done().next().is_none());
         let ends = model.done().filter_map(|(_, record)| record.pack.map(PackPlace::end));

@@ -8,12 +8,12 @@ use bytesize::ByteSize;
 use crate::report::summary::count;
 use crate::report::timeline::duration;
 
-use super::collect::Collected;
-use super::latency::Latency;
-use super::series::Step;
+use super::data::ReportData;
+use super::latency::LatencyHistogram;
+use super::series::TimeBucket;
 
 /// The least width of what is there at all.
-pub const LEAST: f64 = 2.0;
+pub const MIN_BAR_WIDTH: f64 = 2.0;
 
 /// Width of charts, in units of their own.
 const CHART_WIDTH: f64 = 800.0;
@@ -25,7 +25,7 @@ const CHART_HEIGHT: f64 = 100.0;
 const BINS: u32 = 40;
 
 /// Marks below a chart.
-const MARKS: u32 = 5;
+const AXIS_MARKS: u32 = 5;
 
 /// Areas over time, and what the highest stands for.
 pub struct Chart {
@@ -35,7 +35,7 @@ pub struct Chart {
 }
 
 /// A bar of the distribution.
-pub struct Bar {
+pub struct HistogramBar {
     pub x: String,
     pub y: String,
     pub width: String,
@@ -44,14 +44,14 @@ pub struct Bar {
 }
 
 /// The run over time, `end` long.
-pub fn charts(collected: &Collected, end: Duration) -> Vec<Chart> {
+pub fn charts(collected: &ReportData, end: Duration) -> Vec<Chart> {
     let length = collected.series.length().as_secs_f64();
     let steps = collected.series.steps();
     // The last step is as a rule not over when the run is.
     let lengths: Vec<_> = (0..steps.len())
         .map(|step| (end.as_secs_f64() - step as f64 * length).clamp(length / 10.0, length))
         .collect();
-    let per_second = |of: fn(&Step) -> f64| -> Vec<f64> {
+    let per_second = |of: fn(&TimeBucket) -> f64| -> Vec<f64> {
         let pairs = steps.iter().zip(&lengths);
         pairs.map(|(step, length)| of(step) / length).collect()
     };
@@ -111,13 +111,13 @@ fn area(values: &[f64], width: f64, most: f64) -> String {
 
 /// Times along an axis, evenly.
 pub fn time_marks(end: Duration) -> Vec<String> {
-    (0..=MARKS)
-        .map(|mark| duration(end * mark / MARKS))
+    (0..=AXIS_MARKS)
+        .map(|mark| duration(end * mark / AXIS_MARKS))
         .collect()
 }
 
 /// The edges of the bars, each so many times the one before: times differ by factors.
-fn edge(latency: &Latency, most: Duration, bin: u32) -> Duration {
+fn edge(latency: &LatencyHistogram, most: Duration, bin: u32) -> Duration {
     let least = latency
         .shortest()
         .max(Duration::from_micros(1))
@@ -127,22 +127,26 @@ fn edge(latency: &Latency, most: Duration, bin: u32) -> Duration {
 }
 
 /// A little above the longest.
-pub fn largest(latency: &Latency) -> Duration {
+pub fn largest(latency: &LatencyHistogram) -> Duration {
     latency.longest().mul_f64(1.01) + Duration::from_micros(2)
 }
 
-pub fn bins(latency: &Latency, most: Duration) -> Vec<Bar> {
+pub fn bins(latency: &LatencyHistogram, most: Duration) -> Vec<HistogramBar> {
     let edges: Vec<_> = (0..=BINS).map(|bin| edge(latency, most, bin)).collect();
     let pairs = edges.iter().zip(edges.iter().skip(1));
     let counts: Vec<_> = pairs
-        .map(|(from, to)| (*from, *to, latency.between(*from, *to)))
+        .map(|(from, to)| (*from, *to, latency.count_between(*from, *to)))
         .collect();
     let highest = counts.iter().map(|(_, _, n)| *n).max().unwrap_or_default();
     let width = CHART_WIDTH / f64::from(BINS);
     let bar = |(bin, (from, to, n)): (usize, &(Duration, Duration, u64))| {
         let height = *n as f64 / highest.max(1) as f64 * CHART_HEIGHT;
-        let height = if *n > 0 { height.max(LEAST) } else { 0.0 };
-        Bar {
+        let height = if *n > 0 {
+            height.max(MIN_BAR_WIDTH)
+        } else {
+            0.0
+        };
+        HistogramBar {
             x: number(bin as f64 * width),
             y: number(CHART_HEIGHT - height),
             width: number(width - 1.0),
@@ -153,9 +157,9 @@ pub fn bins(latency: &Latency, most: Duration) -> Vec<Bar> {
     counts.iter().enumerate().map(bar).collect()
 }
 
-pub fn bin_marks(latency: &Latency, most: Duration) -> Vec<String> {
-    let mark = |mark: u32| duration(edge(latency, most, mark * BINS / MARKS));
-    (0..=MARKS).map(mark).collect()
+pub fn bin_marks(latency: &LatencyHistogram, most: Duration) -> Vec<String> {
+    let mark = |mark: u32| duration(edge(latency, most, mark * BINS / AXIS_MARKS));
+    (0..=AXIS_MARKS).map(mark).collect()
 }
 
 /// `1,234` or `3.4`.

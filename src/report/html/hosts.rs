@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::model::{ErrorKind, Outcome, Settled, TryOutcome};
+use crate::model::{ErrorKind, Outcome, SettledJob, TraceOutcome};
 
 use crate::report::fields::origin;
 
-use super::latency::Latency;
+use super::latency::LatencyHistogram;
 
 /// Hosts that are told apart; those that come later are counted together.
-const MOST_HOSTS: usize = 2_000;
+const MAX_HOSTS: usize = 2_000;
 
 /// What became of one host.
 #[derive(Debug)]
-pub struct Host {
+pub struct HostStats {
     /// URLs fetched.
     pub fetched: u64,
     /// URLs failed.
@@ -30,10 +30,10 @@ pub struct Host {
     /// Decoded bytes.
     pub bytes: u64,
     /// How long the deciding attempts took.
-    pub latency: Latency,
+    pub latency: LatencyHistogram,
 }
 
-impl Default for Host {
+impl Default for HostStats {
     fn default() -> Self {
         Self {
             fetched: 0,
@@ -44,13 +44,13 @@ impl Default for Host {
             waited: Duration::ZERO,
             bytes: 0,
             // Two thousand of them: some KiB each.
-            latency: Latency::with_digits(1),
+            latency: LatencyHistogram::with_digits(1),
         }
     }
 }
 
-impl Host {
-    fn add(&mut self, settled: &Settled) {
+impl HostStats {
+    fn add(&mut self, settled: &SettledJob) {
         match &settled.outcome {
             Outcome::Fetched(fetched) => {
                 self.fetched += 1;
@@ -66,7 +66,7 @@ impl Host {
         self.requests += u64::from(record.attempts) + u64::from(record.resends);
         for one in &settled.tries {
             let is_refusal = matches!(one.status, Some(429 | 503));
-            let failed = matches!(one.outcome, TryOutcome::Failed(_));
+            let failed = matches!(one.outcome, TraceOutcome::Failed(_));
             self.refusals += u64::from(is_refusal && failed);
         }
         let pairs = settled.tries.iter().zip(settled.tries.iter().skip(1));
@@ -81,29 +81,29 @@ impl Host {
 
 /// What became of each host.
 #[derive(Debug, Default)]
-pub struct Hosts {
-    known: HashMap<Box<str>, Host>,
+pub struct HostStatsMap {
+    known: HashMap<Box<str>, HostStats>,
     /// Those for which there was no room.
-    others: Host,
+    others: HostStats,
 }
 
-impl Hosts {
+impl HostStatsMap {
     /// Counts a job for the host of its URL.
-    pub fn add(&mut self, settled: &Settled) {
+    pub fn add(&mut self, settled: &SettledJob) {
         let origin = origin(&settled.record.url);
         if let Some(host) = self.known.get_mut(origin) {
             return host.add(settled);
         }
-        if self.known.len() >= MOST_HOSTS {
+        if self.known.len() >= MAX_HOSTS {
             return self.others.add(settled);
         }
-        let mut host = Host::default();
+        let mut host = HostStats::default();
         host.add(settled);
         self.known.insert(origin.into(), host);
     }
 
     /// Each host, those with most failures first; and the rest together, if there is one.
-    pub fn sorted(&self) -> Vec<(&str, &Host)> {
+    pub fn sorted(&self) -> Vec<(&str, &HostStats)> {
         let mut all: Vec<_> = self
             .known
             .iter()

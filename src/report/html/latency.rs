@@ -16,12 +16,12 @@ pub const PERCENTILES: [(f64, &str); 5] = [
 
 /// A distribution of times.
 #[derive(Debug)]
-pub struct Latency {
+pub struct LatencyHistogram {
     /// In microseconds.
     histogram: Option<Histogram<u64>>,
 }
 
-impl Latency {
+impl LatencyHistogram {
     /// With so many digits told apart, 1 to 5.
     pub fn with_digits(digits: u8) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Latency {
     }
 
     /// How many took from `from` up to `to`, `to` not included.
-    pub fn between(&self, from: Duration, to: Duration) -> u64 {
+    pub fn count_between(&self, from: Duration, to: Duration) -> u64 {
         let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let (from, to) = (us(from), us(to).saturating_sub(1));
         if to < from {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn percentiles_have_three_digits_and_nothing_is_counted_twice() {
-        let mut latency = Latency::with_digits(3);
+        let mut latency = LatencyHistogram::with_digits(3);
         for ms in 1..=10_000 {
             latency.add(Duration::from_millis(ms));
         }
@@ -95,7 +95,7 @@ mod tests {
         let edges = [0, 3, 50, 777, 12_000].map(Duration::from_millis);
         let sum: u64 = edges
             .windows(2)
-            .map(|pair| latency.between(pair[0], pair[1]))
+            .map(|pair| latency.count_between(pair[0], pair[1]))
             .sum();
         assert_eq!(sum, 10_000);
     }

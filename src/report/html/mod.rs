@@ -2,7 +2,7 @@
 //! It is as large for a million URLs as for ten thousand.
 
 mod charts;
-mod collect;
+mod data;
 mod hosts;
 mod latency;
 mod page;
@@ -12,18 +12,18 @@ mod waterfall;
 use std::io;
 use std::path::Path;
 
-use crate::model::{Event, Summary};
+use crate::model::{EngineEvent, Summary};
 
-use super::whole::WholeFile;
-use super::{IsRunEnding, Reporter};
+use super::atomic_file::AtomicFile;
+use super::{Reporter, SharedEndingCheck};
 
-use collect::Collected;
+use data::ReportData;
 
 /// Collects what the page shows, and writes it when the run has ended.
 pub struct HtmlReport {
-    file: WholeFile,
-    collected: Collected,
-    is_ending: IsRunEnding,
+    file: AtomicFile,
+    collected: ReportData,
+    is_ending: SharedEndingCheck,
 }
 
 impl HtmlReport {
@@ -32,23 +32,23 @@ impl HtmlReport {
     ///
     /// # Errors
     /// When nothing can be created there.
-    pub fn create(path: &Path, is_ending: IsRunEnding) -> io::Result<Self> {
+    pub fn create(path: &Path, is_ending: SharedEndingCheck) -> io::Result<Self> {
         Ok(Self {
             is_ending,
-            file: WholeFile::create(path)?,
-            collected: Collected::default(),
+            file: AtomicFile::create(path)?,
+            collected: ReportData::default(),
         })
     }
 }
 
 impl Reporter for HtmlReport {
-    fn on_event(&mut self, event: &Event) -> io::Result<()> {
-        self.collected.look(event);
+    fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
+        self.collected.observe(event);
         Ok(())
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         let page = page::render(&self.collected, summary)?;
-        self.file.finish(page.as_bytes(), &*self.is_ending)
+        self.file.commit(page.as_bytes(), &*self.is_ending)
     }
 }

@@ -11,35 +11,36 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytesize::ByteSize;
 
-use crate::model::{ErrorKind, Sha256Context, Summary, harmless, shorten};
-use crate::report::rows::{Picked, Row};
-use crate::report::summary::{count, one_after_another};
+use crate::model::{ErrorKind, Sha256Context, Summary, elide_middle, escape_control};
+use crate::report::row_sampler::{JobRow, SampledRows};
+use crate::report::summary::{count, sequential_text};
 use crate::report::timeline::duration;
 
 use super::charts::{
-    Bar, Chart, LEAST, bin_marks, bins, charts, decimal, largest, number, time_marks,
+    Chart, HistogramBar, MIN_BAR_WIDTH, bin_marks, bins, charts, decimal, largest, number,
+    time_marks,
 };
-use super::collect::{Collected, MOST_FAILURES};
-use super::hosts::Host;
-use super::latency::{Latency, PERCENTILES};
+use super::data::{MAX_FAILURES, ReportData};
+use super::hosts::HostStats;
+use super::latency::{LatencyHistogram, PERCENTILES};
 use super::waterfall::{ROW_WIDTH, Waterfall, waterfall};
 
 /// Characters of a host.
-const LONGEST: usize = 120;
+const MAX_NAME_CHARS: usize = 120;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
 /// The page as it is written.
-pub fn render(collected: &Collected, summary: &Summary) -> io::Result<String> {
-    Page::new(collected, summary)
+pub fn render(collected: &ReportData, summary: &Summary) -> io::Result<String> {
+    ReportPage::new(collected, summary)
         .render()
         .map_err(io::Error::other)
 }
 
 #[derive(Template)]
 #[template(path = "report.html", config = "src/askama.toml")]
-struct Page {
+struct ReportPage {
     title: String,
     at: String,
     inputs: String,
@@ -51,14 +52,14 @@ struct Page {
     cards: Vec<Card>,
     ended_by: Option<String>,
     sentence: String,
-    shares: Vec<Share>,
-    kinds: Vec<Count>,
-    statuses: Vec<Count>,
+    shares: Vec<BarSegment>,
+    kinds: Vec<NamedCount>,
+    statuses: Vec<NamedCount>,
     charts: Vec<Chart>,
     marks: Vec<String>,
     percentile_names: Vec<&'static str>,
     latencies: Vec<LatencyRow>,
-    bins: Vec<Bar>,
+    bins: Vec<HistogramBar>,
     bin_marks: Vec<String>,
     waterfall: Waterfall,
     hosts: Vec<HostRow>,
@@ -76,14 +77,14 @@ struct Card {
 }
 
 /// A part of a bar.
-struct Share {
+struct BarSegment {
     class: &'static str,
     x: String,
     width: String,
     title: String,
 }
 
-struct Count {
+struct NamedCount {
     name: String,
     count: String,
 }
@@ -91,33 +92,33 @@ struct Count {
 struct LatencyRow {
     name: &'static str,
     count: String,
-    values: Vec<Cell>,
+    values: Vec<SortableCell>,
 }
 
 /// What is shown, and what it is sorted by.
-struct Cell {
+struct SortableCell {
     text: String,
     value: String,
 }
 
 struct HostRow {
     name: String,
-    urls: Cell,
-    failed: Cell,
+    urls: SortableCell,
+    failed: SortableCell,
     kinds: String,
-    requests: Cell,
-    refusals: Cell,
-    waited: Cell,
-    half: Cell,
-    most: Cell,
-    longest: Cell,
-    bytes: Cell,
+    requests: SortableCell,
+    refusals: SortableCell,
+    waited: SortableCell,
+    half: SortableCell,
+    most: SortableCell,
+    longest: SortableCell,
+    bytes: SortableCell,
 }
 
 struct CauseRow {
     kind: ErrorKind,
     message: String,
-    count: Cell,
+    count: SortableCell,
 }
 
 struct FailureRow {
@@ -127,11 +128,11 @@ struct FailureRow {
     message: String,
     place: String,
     attempts: u32,
-    at: Cell,
+    at: SortableCell,
 }
 
-impl Page {
-    fn new(collected: &Collected, summary: &Summary) -> Self {
+impl ReportPage {
+    fn new(collected: &ReportData, summary: &Summary) -> Self {
         let picked = collected.rows.picked();
         let end = end_of(&picked, collected, summary);
         let most = largest(&collected.whole);
@@ -146,7 +147,7 @@ impl Page {
             script_hash: hash_of(SCRIPT),
             cards: cards(summary),
             ended_by: summary.ended_by.map(|why| why.to_string()),
-            sentence: one_after_another(summary),
+            sentence: sequential_text(summary),
             shares: shares(summary),
             kinds: counts(&summary.by_kind),
             statuses: counts(&summary.by_status),
@@ -208,7 +209,7 @@ fn cards(summary: &Summary) -> Vec<Card> {
     cards
 }
 
-fn shares(summary: &Summary) -> Vec<Share> {
+fn shares(summary: &Summary) -> Vec<BarSegment> {
     let whole = summary.input.max(1) as f64;
     let mut x = 0.0;
     let mut shares = Vec::new();
@@ -222,10 +223,10 @@ fn shares(summary: &Summary) -> Vec<Share> {
             continue;
         }
         let width = n as f64 / whole * ROW_WIDTH;
-        shares.push(Share {
+        shares.push(BarSegment {
             class,
             x: number(x),
-            width: number(width.max(LEAST)),
+            width: number(width.max(MIN_BAR_WIDTH)),
             title: format!("{} {name}", count(n)),
         });
         x += width;
@@ -233,10 +234,10 @@ fn shares(summary: &Summary) -> Vec<Share> {
     shares
 }
 
-fn counts<K: std::fmt::Display + Ord>(map: &BTreeMap<K, u64>) -> Vec<Count> {
+fn counts<K: std::fmt::Display + Ord>(map: &BTreeMap<K, u64>) -> Vec<NamedCount> {
     let mut all: Vec<_> = map.iter().collect();
     all.sort_by_key(|(_, n)| Reverse(**n));
-    let count = |(name, n): (&K, &u64)| Count {
+    let count = |(name, n): (&K, &u64)| NamedCount {
         name: name.to_string(),
         count: count(*n),
     };
@@ -244,9 +245,14 @@ fn counts<K: std::fmt::Display + Ord>(map: &BTreeMap<K, u64>) -> Vec<Count> {
 }
 
 /// The last moment that is drawn.
-fn end_of(picked: &Picked, collected: &Collected, summary: &Summary) -> Duration {
+fn end_of(picked: &SampledRows, collected: &ReportData, summary: &Summary) -> Duration {
     let steps = u32::try_from(collected.series.steps().len()).unwrap_or(u32::MAX);
-    let rows = picked.rows.iter().map(Row::end).max().unwrap_or_default();
+    let rows = picked
+        .rows
+        .iter()
+        .map(JobRow::end)
+        .max()
+        .unwrap_or_default();
     let series = collected
         .series
         .length()
@@ -258,8 +264,8 @@ fn end_of(picked: &Picked, collected: &Collected, summary: &Summary) -> Duration
         .max(Duration::from_millis(1))
 }
 
-fn latencies(collected: &Collected) -> Vec<LatencyRow> {
-    let row = |name, latency: &Latency| {
+fn latencies(collected: &ReportData) -> Vec<LatencyRow> {
+    let row = |name, latency: &LatencyHistogram| {
         let percentiles = PERCENTILES.iter().map(|(of, _)| latency.percentile(*of));
         let values = percentiles.chain([latency.longest()]).map(time_cell);
         LatencyRow {
@@ -277,13 +283,13 @@ fn latencies(collected: &Collected) -> Vec<LatencyRow> {
     rows.into_iter().filter(|row| row.count != "0").collect()
 }
 
-fn host_row((name, host): (&str, &Host)) -> HostRow {
+fn host_row((name, host): (&str, &HostStats)) -> HostRow {
     let kinds: Vec<_> = counts(&host.kinds)
         .into_iter()
         .map(|kind| format!("{} {}", kind.count, kind.name))
         .collect();
     HostRow {
-        name: shorten(&harmless(name), LONGEST),
+        name: elide_middle(&escape_control(name), MAX_NAME_CHARS),
         urls: count_cell(host.fetched + host.failed),
         failed: count_cell(host.failed),
         kinds: kinds.join(", "),
@@ -293,14 +299,14 @@ fn host_row((name, host): (&str, &Host)) -> HostRow {
         half: time_cell(host.latency.percentile(50.0)),
         most: time_cell(host.latency.percentile(95.0)),
         longest: time_cell(host.latency.longest()),
-        bytes: Cell {
+        bytes: SortableCell {
             text: ByteSize(host.bytes).to_string(),
             value: host.bytes.to_string(),
         },
     }
 }
 
-fn causes(collected: &Collected) -> Vec<CauseRow> {
+fn causes(collected: &ReportData) -> Vec<CauseRow> {
     let row = |((kind, message), n): (&(ErrorKind, String), &u64)| CauseRow {
         kind: *kind,
         message: message.clone(),
@@ -311,8 +317,8 @@ fn causes(collected: &Collected) -> Vec<CauseRow> {
     all.into_iter().map(row).collect()
 }
 
-fn failures(collected: &Collected) -> Vec<FailureRow> {
-    let row = |failure: &super::collect::Failure| FailureRow {
+fn failures(collected: &ReportData) -> Vec<FailureRow> {
+    let row = |failure: &super::data::FailureEntry| FailureRow {
         kind: failure.kind,
         label: match (failure.kind, failure.status) {
             (ErrorKind::Status, Some(status)) => status.to_string(),
@@ -328,19 +334,19 @@ fn failures(collected: &Collected) -> Vec<FailureRow> {
 }
 
 fn unlisted(failed: u64) -> Option<String> {
-    let more = failed.checked_sub(MOST_FAILURES as u64)?;
+    let more = failed.checked_sub(MAX_FAILURES as u64)?;
     (more > 0).then(|| count(more))
 }
 
-fn count_cell(n: u64) -> Cell {
-    Cell {
+fn count_cell(n: u64) -> SortableCell {
+    SortableCell {
         text: count(n),
         value: n.to_string(),
     }
 }
 
-fn time_cell(time: Duration) -> Cell {
-    Cell {
+fn time_cell(time: Duration) -> SortableCell {
+    SortableCell {
         text: duration(time),
         value: time.as_micros().to_string(),
     }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 /// Steps at most: about as many as a screen has room for.
-pub const STEPS: usize = 160;
+pub const MAX_BUCKETS: usize = 160;
 /// The first length of a step.
-const FIRST: Duration = Duration::from_millis(10);
+const FIRST_BUCKET_WIDTH: Duration = Duration::from_millis(10);
 
 /// What happened in one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Step {
+pub struct TimeBucket {
     /// URLs fetched.
     pub fetched: u64,
     /// URLs failed.
@@ -20,7 +20,7 @@ pub struct Step {
     pub busy: f64,
 }
 
-impl Step {
+impl TimeBucket {
     fn add(&mut self, other: Self) {
         self.fetched += other.fetched;
         self.failed += other.failed;
@@ -33,13 +33,13 @@ impl Step {
 #[derive(Debug)]
 pub struct Series {
     length: Duration,
-    steps: Vec<Step>,
+    steps: Vec<TimeBucket>,
 }
 
 impl Default for Series {
     fn default() -> Self {
         Self {
-            length: FIRST,
+            length: FIRST_BUCKET_WIDTH,
             steps: Vec::new(),
         }
     }
@@ -52,12 +52,12 @@ impl Series {
     }
 
     /// The steps up to the last one in which something happened.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[TimeBucket] {
         &self.steps
     }
 
     /// Something happened at this time.
-    pub fn add(&mut self, at: Duration, what: Step) {
+    pub fn add(&mut self, at: Duration, what: TimeBucket) {
         let step = self.index(at);
         if let Some(step) = self.steps.get_mut(step) {
             step.add(what);
@@ -82,9 +82,9 @@ impl Series {
         loop {
             let index = at.as_nanos() / self.length.as_nanos().max(1);
             match usize::try_from(index) {
-                Ok(index) if index < STEPS => {
+                Ok(index) if index < MAX_BUCKETS => {
                     if index >= self.steps.len() {
-                        self.steps.resize(index + 1, Step::default());
+                        self.steps.resize(index + 1, TimeBucket::default());
                     }
                     return index;
                 }
@@ -96,7 +96,7 @@ impl Series {
     fn coarsen(&mut self) {
         self.length *= 2;
         let pairs = self.steps.chunks(2).map(|pair| {
-            let mut sum = Step::default();
+            let mut sum = TimeBucket::default();
             pair.iter().for_each(|step| sum.add(*step));
             sum
         });
@@ -108,7 +108,7 @@ impl Series {
 mod tests {
     use super::*;
 
-    const ONE: Step = Step {
+    const ONE: TimeBucket = TimeBucket {
         fetched: 1,
         failed: 0,
         bytes: 10,
@@ -121,8 +121,8 @@ mod tests {
         for ms in 0..100_000 {
             series.add(Duration::from_millis(ms), ONE);
         }
-        assert!(series.steps().len() <= STEPS);
-        assert_eq!(series.length(), FIRST * 64);
+        assert!(series.steps().len() <= MAX_BUCKETS);
+        assert_eq!(series.length(), FIRST_BUCKET_WIDTH * 64);
         let sum: u64 = series.steps().iter().map(|step| step.fetched).sum();
         assert_eq!(sum, 100_000);
         assert_eq!(series.steps()[3].fetched, 640);

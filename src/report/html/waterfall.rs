@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::model::{ErrorKind, TryOutcome, harmless, shorten};
-use crate::report::rows::{Picked, Row};
+use crate::model::{ErrorKind, TraceOutcome, elide_middle, escape_control};
+use crate::report::row_sampler::{JobRow, SampledRows};
 use crate::report::timeline::duration;
 
-use super::charts::{LEAST, number};
+use super::charts::{MIN_BAR_WIDTH, number};
 
 /// Characters of a URL.
-const LONGEST: usize = 120;
+const MAX_URL_CHARS: usize = 120;
 /// Width of a row of the waterfall.
 pub const ROW_WIDTH: f64 = 1000.0;
 
@@ -27,18 +27,18 @@ pub struct WaterfallRow {
     pub url: String,
     pub took: String,
     pub title: String,
-    pub parts: Vec<Part>,
+    pub parts: Vec<WaterfallSegment>,
 }
 
 /// A stretch of a row.
-pub struct Part {
+pub struct WaterfallSegment {
     pub class: &'static str,
     pub x: String,
     pub width: String,
 }
 
 /// The rows of a run, `end` long.
-pub fn waterfall(picked: &Picked, end: Duration) -> Waterfall {
+pub fn waterfall(picked: &SampledRows, end: Duration) -> Waterfall {
     Waterfall {
         note: picked.note(),
         rows: picked
@@ -49,7 +49,7 @@ pub fn waterfall(picked: &Picked, end: Duration) -> Waterfall {
     }
 }
 
-fn waterfall_row(row: &Row, end: Duration) -> WaterfallRow {
+fn waterfall_row(row: &JobRow, end: Duration) -> WaterfallRow {
     let mut parts = Vec::new();
     let scale = ROW_WIDTH / end.as_secs_f64();
     let mut add = |class, from: Duration, to: Duration, least: f64| {
@@ -57,7 +57,7 @@ fn waterfall_row(row: &Row, end: Duration) -> WaterfallRow {
             let x = from.as_secs_f64() * scale;
             let width = to.saturating_sub(from).as_secs_f64() * scale;
             let width = width.max(least);
-            parts.push(Part {
+            parts.push(WaterfallSegment {
                 class,
                 x: number(x.min(ROW_WIDTH - width)),
                 width: number(width),
@@ -72,15 +72,15 @@ fn waterfall_row(row: &Row, end: Duration) -> WaterfallRow {
         add("wait", connected, head, 0.0);
         add("body", head, one.end, 0.0);
         match one.outcome {
-            TryOutcome::Failed(_) => add("bad", one.end, one.end, 2.0 * LEAST),
+            TraceOutcome::Failed(_) => add("bad", one.end, one.end, 2.0 * MIN_BAR_WIDTH),
             // However short, it can be seen.
-            _ => add("body", one.end, one.end, LEAST),
+            _ => add("body", one.end, one.end, MIN_BAR_WIDTH),
         }
     }
     WaterfallRow {
         label: row.label.clone(),
         failed: row.failed,
-        url: shorten(&harmless(&row.url), LONGEST),
+        url: elide_middle(&escape_control(&row.url), MAX_URL_CHARS),
         took: duration(row.took()),
         title: tries_text(row),
         parts,
@@ -88,21 +88,21 @@ fn waterfall_row(row: &Row, end: Duration) -> WaterfallRow {
 }
 
 /// What a row shows, in words.
-fn tries_text(row: &Row) -> String {
+fn tries_text(row: &JobRow) -> String {
     let mut text = String::new();
     for (number, one) in row.tries.iter().enumerate() {
         let outcome = match (one.outcome, one.status) {
-            (TryOutcome::Failed(ErrorKind::Status) | TryOutcome::Fetched, Some(status)) => {
+            (TraceOutcome::Failed(ErrorKind::Status) | TraceOutcome::Fetched, Some(status)) => {
                 status.to_string()
             }
-            (TryOutcome::Failed(kind), _) => kind.to_string(),
-            (TryOutcome::Fetched, None) => "fetched".to_owned(),
-            (TryOutcome::Redirected, Some(status)) => format!("{status}, redirected"),
-            (TryOutcome::Redirected, None) => "redirected".to_owned(),
-            (TryOutcome::Resent, Some(status)) => format!("{status}, sent again"),
-            (TryOutcome::Resent, None) => "sent again".to_owned(),
-            (TryOutcome::GoesOn, Some(status)) => format!("{status}, goes on"),
-            (TryOutcome::GoesOn, None) => "goes on".to_owned(),
+            (TraceOutcome::Failed(kind), _) => kind.to_string(),
+            (TraceOutcome::Fetched, None) => "fetched".to_owned(),
+            (TraceOutcome::Redirected, Some(status)) => format!("{status}, redirected"),
+            (TraceOutcome::Redirected, None) => "redirected".to_owned(),
+            (TraceOutcome::Resent, Some(status)) => format!("{status}, sent again"),
+            (TraceOutcome::Resent, None) => "sent again".to_owned(),
+            (TraceOutcome::GoesOn, Some(status)) => format!("{status}, goes on"),
+            (TraceOutcome::GoesOn, None) => "goes on".to_owned(),
         };
         let start = if number == 0 { "" } else { "; " };
         let _ = write!(

@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::sync::{Arc, Mutex};
 
-use super::{Appender, MAX_LINE, gone, lock};
+use super::{JournalAppender, MAX_LINE_BYTES, gone, lock};
 use crate::model::{History, Record, RelPath, write_json};
 
 /// Bytes that are read for a record at first: most are shorter.
-const USUAL_LINE: usize = 1024;
+const TYPICAL_LINE_BYTES: usize = 1024;
 
 /// What earlier runs have done, read from their journal when it is asked for.
 #[derive(Debug, Default)]
 pub struct JournalReader {
-    appender: Option<Arc<Mutex<Appender>>>,
+    appender: Option<Arc<Mutex<JournalAppender>>>,
     file: Option<Arc<File>>,
     history: History,
 }
@@ -35,7 +35,7 @@ pub enum PastRecord {
 }
 
 impl JournalReader {
-    pub(super) fn new(appender: &Arc<Mutex<Appender>>, history: History) -> Self {
+    pub(super) fn new(appender: &Arc<Mutex<JournalAppender>>, history: History) -> Self {
         let file = Arc::clone(&lock(appender).file);
         Self {
             appender: Some(Arc::clone(appender)),
@@ -114,8 +114,8 @@ impl JournalReader {
 
 /// The line that begins at this place.
 fn line_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
-    let (mut line, mut step) = (Vec::new(), USUAL_LINE);
-    while line.len() <= MAX_LINE {
+    let (mut line, mut step) = (Vec::new(), TYPICAL_LINE_BYTES);
+    while line.len() <= MAX_LINE_BYTES {
         let start = line.len();
         line.resize(start + step, 0);
         let piece = line.get_mut(start..).unwrap_or_default();
@@ -126,7 +126,7 @@ fn line_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
         if end.is_some() || read == 0 {
             break;
         }
-        step = 64 * USUAL_LINE;
+        step = 64 * TYPICAL_LINE_BYTES;
     }
     Ok(line)
 }
@@ -143,14 +143,14 @@ fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// The lines of a journal. One that is longer than any of ours is passed over, so that it takes
 /// no memory.
-pub struct Lines<'a> {
+pub struct JournalLines<'a> {
     reader: BufReader<&'a File>,
     line: Vec<u8>,
     offset: u64,
 }
 
 /// What is known of a line.
-pub struct Line<'a> {
+pub struct JournalLine<'a> {
     /// Where it begins.
     pub offset: u64,
     /// Its bytes; none when it is too long.
@@ -161,14 +161,14 @@ pub struct Line<'a> {
     pub is_ended: bool,
 }
 
-impl Line<'_> {
+impl JournalLine<'_> {
     /// The record that it is.
     pub fn record(&self) -> Option<Record> {
         serde_json::from_slice(self.bytes?).ok()
     }
 }
 
-impl<'a> Lines<'a> {
+impl<'a> JournalLines<'a> {
     /// All lines from the first one on.
     pub fn of(mut file: &'a File) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
@@ -186,7 +186,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next line.
-    pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn next_line(&mut self) -> io::Result<Option<JournalLine<'_>>> {
         self.line.clear();
         let (offset, mut length, mut is_ended) = (self.offset, 0, false);
         while !is_ended {
@@ -196,7 +196,7 @@ impl<'a> Lines<'a> {
             }
             let end = memchr::memchr(b'\n', piece);
             let taken = end.map_or(piece.len(), |end| end + 1);
-            if length <= MAX_LINE as u64 {
+            if length <= MAX_LINE_BYTES as u64 {
                 self.line
                     .extend_from_slice(piece.get(..taken).unwrap_or_default());
             }
@@ -205,8 +205,8 @@ impl<'a> Lines<'a> {
             is_ended = end.is_some();
         }
         self.offset += length;
-        let is_short = length <= MAX_LINE as u64 + u64::from(is_ended);
-        Ok((length > 0).then_some(Line {
+        let is_short = length <= MAX_LINE_BYTES as u64 + u64::from(is_ended);
+        Ok((length > 0).then_some(JournalLine {
             offset,
             bytes: is_short.then_some(self.line.as_slice()),
             length,

@@ -12,19 +12,21 @@ use indicatif::TermLike;
 use terminal_size::{Height, Width, terminal_size_of};
 
 /// Columns and rows where nobody says how many there are.
-const USUAL: (u16, u16) = (80, 24);
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 /// Columns and rows of the terminal now.
 pub fn size() -> (u16, u16) {
-    terminal_size_of(io::stderr()).map_or(USUAL, |(Width(width), Height(height))| (width, height))
+    terminal_size_of(io::stderr()).map_or(DEFAULT_SIZE, |(Width(width), Height(height))| {
+        (width, height)
+    })
 }
 
 /// The end of a terminal on stderr.
 #[derive(Debug, Default)]
-pub struct Drawing(Mutex<Lines>);
+pub struct Drawing(Mutex<DrawnLines>);
 
 #[derive(Debug, Default)]
-struct Lines {
+struct DrawnLines {
     /// Columns of the lines that stand there.
     drawn: Vec<usize>,
     /// Those that come: of each its text, and then what fills it up.
@@ -33,12 +35,12 @@ struct Lines {
 }
 
 impl Drawing {
-    fn lines(&self) -> MutexGuard<'_, Lines> {
+    fn lines(&self) -> MutexGuard<'_, DrawnLines> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lines {
+impl DrawnLines {
     /// What replaces the old lines by the new ones, in one piece, so that nothing flickers.
     fn redraw(&mut self, width: usize) -> String {
         let rows: usize = self
@@ -136,14 +138,14 @@ impl TermLike for Drawing {
 mod tests {
     use super::*;
 
-    fn drawn(lines: &mut Lines, next: &[&str], width: usize) -> String {
+    fn drawn(lines: &mut DrawnLines, next: &[&str], width: usize) -> String {
         lines.next = next.iter().map(ToString::to_string).collect();
         lines.redraw(width)
     }
 
     #[test]
     fn old_lines_are_written_over_in_one_piece() {
-        let mut lines = Lines::default();
+        let mut lines = DrawnLines::default();
         assert_eq!(
             drawn(&mut lines, &["a", "b"], 80),
             "\ra\x1b[K\r\nb\x1b[K\x1b[J"
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_narrower_window_has_wrapped_the_old_lines() {
-        let mut lines = Lines::default();
+        let mut lines = DrawnLines::default();
         let long = format!("\x1b[36m{}\x1b[0m", "x".repeat(100));
         drawn(&mut lines, &[&long, "short"], 120);
         // Three rows of the long one, one of the short one.

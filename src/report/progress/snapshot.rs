@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
-use crate::model::{Live, Straggler, harmless, human_duration, shorten};
+use crate::model::{LiveStats, Straggler, elide_middle, escape_control, format_duration};
 use crate::report::summary::{count, kinds};
 
 /// Hosts that are named as waiting.
-const MOST_HOSTS: usize = 3;
+const MAX_HOSTS: usize = 3;
 /// Characters of a host.
-const HOST: usize = 40;
+const MAX_HOST_CHARS: usize = 40;
 
 /// The counters at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -47,7 +47,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// How it stands now; how fast it goes is for the caller to say.
-    pub fn take(live: &Live, now: Instant) -> Self {
+    pub fn take(live: &LiveStats, now: Instant) -> Self {
         Self {
             now: Some(now),
             settled: live.settled(),
@@ -55,8 +55,8 @@ impl Snapshot {
             total: live.total(),
             exact: live.has_list_ended(),
             in_flight: live.in_flight(),
-            waiting: live.waiting(),
-            failed: live.count_failed(),
+            waiting: live.parked(),
+            failed: live.failed(),
             failures: kinds(live.failures()),
             hosts: held(live, now),
             stragglers: live.stragglers(now),
@@ -65,12 +65,12 @@ impl Snapshot {
     }
 
     /// Not done yet, where that is known.
-    pub fn todo(&self) -> Option<u64> {
+    pub fn remaining(&self) -> Option<u64> {
         self.total?.checked_sub(self.settled)
     }
 
     /// Done of total, rate, time left: what matters least comes last.
-    pub fn head(&self) -> Vec<String> {
+    pub fn status_parts(&self) -> Vec<String> {
         let mut done = count(self.settled);
         if let Some(total) = self.total {
             let about = if self.exact { "" } else { "~" };
@@ -78,14 +78,14 @@ impl Snapshot {
         }
         let mut parts = vec![format!("{done} done")];
         if let Some(left) = self.left {
-            parts.push(format!("{} left", human_duration(left)));
+            parts.push(format!("{} left", format_duration(left)));
         }
         parts.push(format!("{}/s", rate_text(self.rate)));
         parts
     }
 
     /// What comes, runs, waits and failed.
-    pub fn rest(&self) -> Vec<String> {
+    pub fn detail_parts(&self) -> Vec<String> {
         let mut parts = vec![ByteSize(self.bytes).to_string()];
         if self.byte_rate >= 1.0 {
             parts.push(format!("{}/s", ByteSize(self.byte_rate as u64)));
@@ -102,7 +102,11 @@ impl Snapshot {
 
     /// All of it in a line.
     pub fn line(&self) -> String {
-        let mut text = format!("{}; {}", self.head().join(", "), self.rest().join(", "));
+        let mut text = format!(
+            "{}; {}",
+            self.status_parts().join(", "),
+            self.detail_parts().join(", ")
+        );
         if let Some(hosts) = &self.hosts {
             text.push_str("; ");
             text.push_str(hosts);
@@ -117,7 +121,7 @@ impl Snapshot {
 
     /// What is drawn below the bar, in lines no wider than `width`.
     pub fn lines(&self, width: usize) -> Vec<String> {
-        let mut lines = vec![fit(&self.rest(), width)];
+        let mut lines = vec![fit(&self.detail_parts(), width)];
         let indented = |text: &String| cut(&format!("  {text}"), width);
         lines.extend(self.hosts.iter().map(indented));
         let now = self.now.unwrap_or_else(Instant::now);
@@ -158,8 +162,8 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// `not asked for now: http://a.test 12s, http://b.test 3s and 4 more`
-fn held(live: &Live, now: Instant) -> Option<String> {
-    let held = live.held_hosts(now, MOST_HOSTS);
+fn held(live: &LiveStats, now: Instant) -> Option<String> {
+    let held = live.held_hosts(now, MAX_HOSTS);
     if held.count == 0 {
         return None;
     }
@@ -167,11 +171,11 @@ fn held(live: &Live, now: Instant) -> Option<String> {
         .longest
         .iter()
         .map(|(host, until)| {
-            let host = shorten(&harmless(&host.to_string()), HOST);
+            let host = elide_middle(&escape_control(&host.to_string()), MAX_HOST_CHARS);
             let left = until.saturating_duration_since(now) + Duration::from_millis(999);
             format!(
                 "{host} {}",
-                human_duration(Duration::from_secs(left.as_secs()))
+                format_duration(Duration::from_secs(left.as_secs()))
             )
         })
         .collect();
@@ -193,12 +197,12 @@ fn rate_text(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{HostKey, Phase};
+    use crate::model::{HostKey, StragglerPhase};
 
     fn waiting(url: &str) -> Straggler {
         Straggler {
             url: url.to_owned(),
-            phase: Phase::Waiting(Duration::from_secs(7)),
+            phase: StragglerPhase::Waiting(Duration::from_secs(7)),
         }
     }
 
@@ -252,23 +256,23 @@ mod tests {
             for line in wide.lines(width) {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }
-            assert!(fit(&wide.head(), width).chars().count() <= width);
+            assert!(fit(&wide.status_parts(), width).chars().count() <= width);
         }
-        assert_eq!(fit(&some().head(), 30), "1,234 of ~10,000 done");
+        assert_eq!(fit(&some().status_parts(), 30), "1,234 of ~10,000 done");
     }
 
     #[test]
     fn hosts_that_wait_are_named_with_their_time() {
-        let live = Live::default();
-        live.watch();
+        let live = LiveStats::default();
+        live.enable_watch();
         let now = Instant::now();
         for (host, seconds) in [("a", 3), ("b", 12), ("c", 5), ("d", 1), ("gone", 0)] {
             let host = HostKey::from(format!("http://{host}.test").as_str());
-            live.host_waits(&host, now + Duration::from_secs(seconds));
+            live.hold_host(&host, now + Duration::from_secs(seconds));
         }
         let snapshot = Snapshot::take(&live, now);
         insta::assert_snapshot!("hosts_that_wait", snapshot.hosts.unwrap());
-        live.host_goes_on(&HostKey::from("http://b.test"));
+        live.release_host(&HostKey::from("http://b.test"));
         assert!(
             Snapshot::take(&live, now)
                 .hosts

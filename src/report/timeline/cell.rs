@@ -1,10 +1,10 @@
 //! The characters of the picture.
 
-use crate::model::TryOutcome;
+use crate::model::TraceOutcome;
 
 /// What a cell of the picture shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cell {
+pub enum TimelineCell {
     Nothing,
     Queue,
     Connect,
@@ -16,7 +16,7 @@ pub enum Cell {
     Failed,
 }
 
-impl Cell {
+impl TimelineCell {
     /// In the order of the legend.
     pub const SHOWN: [(Self, &str); 8] = [
         (Self::Queue, "queue"),
@@ -30,13 +30,13 @@ impl Cell {
     ];
 
     /// The mark of an attempt that ended so.
-    pub fn mark(outcome: TryOutcome) -> Self {
+    pub fn mark(outcome: TraceOutcome) -> Self {
         match outcome {
-            TryOutcome::Failed(_) => Self::Failed,
-            TryOutcome::Redirected => Self::Redirect,
-            TryOutcome::Resent => Self::Resend,
-            TryOutcome::GoesOn => Self::GoesOn,
-            TryOutcome::Fetched => Self::Body,
+            TraceOutcome::Failed(_) => Self::Failed,
+            TraceOutcome::Redirected => Self::Redirect,
+            TraceOutcome::Resent => Self::Resend,
+            TraceOutcome::GoesOn => Self::GoesOn,
+            TraceOutcome::Fetched => Self::Body,
         }
     }
 

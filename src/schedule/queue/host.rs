@@ -3,21 +3,21 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::model::{HostKey, Verdict};
-use crate::schedule::control::{Control, Gate};
+use crate::model::{HostKey, HostVerdict};
+use crate::schedule::host_control::{Admission, HostControl};
 
 /// Slot time in microseconds within which hosts are taken as even. Among them go first those
 /// that have a connection to spare: where requests are quick, a host gets some in a row, and
 /// thousands of hosts need no more connections than there are requests at the same time.
-pub const EVEN: u64 = 250_000;
+pub const TURN_QUANTUM_US: u64 = 250_000;
 
 /// An item counts for at least so much, however quick it was: no more than so many in a row.
-const LEAST: u64 = EVEN / 128;
+const MIN_TURN_US: u64 = TURN_QUANTUM_US / 128;
 
 /// The place of a host in the order of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tag {
-    /// The slot time it has used, in whole [`EVEN`]s.
+pub struct TurnKey {
+    /// The slot time it has used, in whole [`TURN_QUANTUM_US`]s.
     pub spent: u64,
     /// Whether it needs another connection, as far as that can be told.
     pub connects: bool,
@@ -29,7 +29,7 @@ pub struct Tag {
 }
 
 #[derive(Debug)]
-pub struct Host<T> {
+pub struct QueuedHost<T> {
     pub key: HostKey,
     /// Items that had their turn before: retries whose time has come, and redirects that
     /// lead here. They take turns with those that did not, and come first: what was begun
@@ -51,21 +51,21 @@ pub struct Host<T> {
     pub timers: usize,
     /// The next of them that is there to look at the host again.
     pub wake: Option<Instant>,
-    pub place: Place,
+    pub place: HostPlacement,
     pub is_idle: bool,
     /// There from the first start on: a list may name millions of hosts.
-    pub control: Option<Box<Control>>,
+    pub control: Option<Box<HostControl>>,
 }
 
 /// Where a host stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum HostPlacement {
     Nowhere,
-    Ring(Tag),
+    Ring(TurnKey),
     Failing,
 }
 
-impl<T> Host<T> {
+impl<T> QueuedHost<T> {
     pub fn new(key: HostKey) -> Self {
         Self {
             key,
@@ -79,7 +79,7 @@ impl<T> Host<T> {
             usual: 0,
             timers: 0,
             wake: None,
-            place: Place::Nowhere,
+            place: HostPlacement::Nowhere,
             is_idle: false,
             control: None,
         }
@@ -103,7 +103,7 @@ impl<T> Host<T> {
 
     /// An item took so long; `charged` was counted in advance.
     pub fn charge(&mut self, took: u64, charged: u64) {
-        let counts = took.max(LEAST);
+        let counts = took.max(MIN_TURN_US);
         self.spent = self.spent.saturating_add(counts).saturating_sub(charged);
         self.usual = match self.usual {
             0 => took,
@@ -112,27 +112,29 @@ impl<T> Host<T> {
     }
 
     /// What an item that ends tells of the connections.
-    pub fn notice(&mut self, verdict: &Verdict) {
+    pub fn observe_connections(&mut self, verdict: &HostVerdict) {
         self.connections = match verdict {
-            Verdict::Answered | Verdict::Refused { .. } => self.connections.max(self.running),
-            Verdict::NotConnected(_) => 0,
-            Verdict::Troubled | Verdict::Nothing => self.connections,
+            HostVerdict::Answered | HostVerdict::Refused { .. } => {
+                self.connections.max(self.running)
+            }
+            HostVerdict::NotConnected(_) => 0,
+            HostVerdict::Troubled | HostVerdict::Nothing => self.connections,
         };
     }
 
-    pub fn gate(&self, now: Instant) -> Gate {
+    pub fn gate(&self, now: Instant) -> Admission {
         match &self.control {
-            Some(control) => control.gate(self.running, now),
-            None if self.running == 0 => Gate::Open,
-            None => Gate::Full,
+            Some(control) => control.admit(self.running, now),
+            None if self.running == 0 => Admission::Open,
+            None => Admission::Full,
         }
     }
 
     /// Its place in the order of turns.
-    pub fn tag(&self, host: usize) -> Tag {
+    pub fn turn_key(&self, host: usize) -> TurnKey {
         let connects = self.running >= self.connections;
-        Tag {
-            spent: self.spent - self.spent % EVEN,
+        TurnKey {
+            spent: self.spent - self.spent % TURN_QUANTUM_US,
             connects,
             age: if connects { self.wish } else { !self.wish },
             host,
@@ -141,6 +143,6 @@ impl<T> Host<T> {
 
     /// Whether nothing of it is queued or running. Something may be parked.
     pub fn is_unused(&self) -> bool {
-        self.running == 0 && self.place == Place::Nowhere && self.queued() == 0
+        self.running == 0 && self.place == HostPlacement::Nowhere && self.queued() == 0
     }
 }

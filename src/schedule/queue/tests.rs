@@ -1,7 +1,7 @@
 use super::*;
-use crate::model::{Cause, Verdict};
-use crate::schedule::circuit::Probing;
-use crate::schedule::limit::PerHost;
+use crate::model::{Cause, HostVerdict};
+use crate::schedule::circuit_breaker::ProbePolicy;
+use crate::schedule::limit::PerHostLimit;
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -9,12 +9,12 @@ use std::num::NonZeroUsize;
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-fn rules(per_host: usize, total: usize) -> Rules {
-    Rules {
-        per_host: PerHost::Fixed(NonZeroUsize::new(per_host).unwrap()),
+fn rules(per_host: usize, total: usize) -> HostPolicy {
+    HostPolicy {
+        per_host: PerHostLimit::Fixed(NonZeroUsize::new(per_host).unwrap()),
         total: NonZeroUsize::new(total).unwrap(),
         host_interval: Duration::ZERO,
-        probing: Probing {
+        probing: ProbePolicy {
             probes: 2,
             delay: SECOND,
             max_delay: SECOND * 30,
@@ -29,7 +29,7 @@ fn queue<T>(per_host: usize) -> HostQueue<T> {
 }
 
 fn answered() -> Feedback {
-    Feedback::of(Verdict::Answered)
+    Feedback::from_verdict(HostVerdict::Answered)
 }
 
 fn refused(hold: Option<Instant>) -> Feedback {
@@ -40,7 +40,7 @@ fn refused(hold: Option<Instant>) -> Feedback {
     };
     Feedback {
         hold,
-        ..Feedback::of(Verdict::Refused {
+        ..Feedback::from_verdict(HostVerdict::Refused {
             error,
             surely_pace: true,
         })
@@ -48,8 +48,8 @@ fn refused(hold: Option<Instant>) -> Feedback {
 }
 
 fn not_connected() -> Feedback {
-    Feedback::of(Verdict::NotConnected(FetchError::Refused {
-        cause: Cause::words("x"),
+    Feedback::from_verdict(HostVerdict::NotConnected(FetchError::Refused {
+        cause: Cause::from_text("x"),
     }))
 }
 
@@ -62,7 +62,7 @@ impl<T: std::fmt::Debug> HostQueue<T> {
     }
 
     fn add(&mut self, key: &str, item: T, now: Instant) {
-        let host = self.host(key);
+        let host = self.intern_host(key);
         self.push(host, item, now);
     }
 }
@@ -138,11 +138,11 @@ fn hosts_that_are_done_are_forgotten_unless_something_was_learned() {
     }
     // For a moment each may still be used.
     assert_eq!(queue.ids.len(), 1000);
-    queue.release_due(now + SECOND * 5);
+    queue.unpark_due(now + SECOND * 5);
     assert_eq!(queue.ids.len(), 1);
-    queue.release_due(now + SECOND * 30);
+    queue.unpark_due(now + SECOND * 30);
     assert!(queue.ids.contains_key("h500"));
-    queue.release_due(now + SECOND * 61);
+    queue.unpark_due(now + SECOND * 61);
     assert!(queue.ids.is_empty());
     assert_eq!(queue.idle, 0);
 }
@@ -182,7 +182,7 @@ fn a_total_rate_holds_across_hosts() {
     queue.add("b", 2, now);
     queue.run(now);
     assert!(matches!(queue.next(now), Turn::WaitUntil(at) if at == now + SECOND));
-    assert!(!queue.has_turn(now) && queue.has_turn(now + SECOND));
+    assert!(!queue.may_have_work(now) && queue.may_have_work(now + SECOND));
     queue.run(now + SECOND);
 }
 
@@ -199,7 +199,7 @@ fn what_waits_for_a_connection_can_stop_to_count_against_the_total() {
     queue.count_again();
     queue.add("c", 3, now);
     queue.release(&second, &answered(), now);
-    assert!(!queue.has_turn(now));
+    assert!(!queue.may_have_work(now));
     queue.release(&first, &answered(), now);
     assert_eq!(queue.run(now).1, 3);
 }
@@ -342,19 +342,19 @@ fn a_host_that_lets_nothing_through_for_too_long_is_given_up() {
 
 /// What a test does to the queue in one step.
 #[derive(Debug, Clone)]
-enum Step {
+enum QueueStep {
     Push(u8),
     Next,
     Connected(prop::sample::Index),
-    Settle(prop::sample::Index, How),
-    Park(prop::sample::Index, u16, How),
+    Settle(prop::sample::Index, ReleaseKind),
+    Park(prop::sample::Index, u16, ReleaseKind),
     HandOver(prop::sample::Index, u8),
     Pass(u16),
 }
 
 /// How the host took it.
 #[derive(Debug, Clone, Copy)]
-enum How {
+enum ReleaseKind {
     Answered,
     Troubled,
     Refused(Option<u16>),
@@ -363,39 +363,39 @@ enum How {
     Nothing,
 }
 
-fn how() -> impl Strategy<Value = How> {
+fn how() -> impl Strategy<Value = ReleaseKind> {
     prop_oneof![
-        6 => Just(How::Answered),
-        1 => Just(How::Troubled),
-        1 => prop::option::of(0u16..500).prop_map(How::Refused),
-        1 => Just(How::BareRefusal),
-        2 => Just(How::NotConnected),
-        1 => Just(How::Nothing),
+        6 => Just(ReleaseKind::Answered),
+        1 => Just(ReleaseKind::Troubled),
+        1 => prop::option::of(0u16..500).prop_map(ReleaseKind::Refused),
+        1 => Just(ReleaseKind::BareRefusal),
+        2 => Just(ReleaseKind::NotConnected),
+        1 => Just(ReleaseKind::Nothing),
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = QueueStep> {
     let which = any::<prop::sample::Index>;
     prop_oneof![
-        3 => (0u8..6).prop_map(Step::Push),
-        4 => Just(Step::Next),
-        2 => which().prop_map(Step::Connected),
-        3 => (which(), how()).prop_map(|(which, how)| Step::Settle(which, how)),
-        2 => (which(), 0u16..500, how()).prop_map(|(which, ms, how)| Step::Park(which, ms, how)),
-        1 => (which(), 0u8..6).prop_map(|(which, host)| Step::HandOver(which, host)),
-        2 => (0u16..300).prop_map(Step::Pass),
+        3 => (0u8..6).prop_map(QueueStep::Push),
+        4 => Just(QueueStep::Next),
+        2 => which().prop_map(QueueStep::Connected),
+        3 => (which(), how()).prop_map(|(which, how)| QueueStep::Settle(which, how)),
+        2 => (which(), 0u16..500, how()).prop_map(|(which, ms, how)| QueueStep::Park(which, ms, how)),
+        1 => (which(), 0u8..6).prop_map(|(which, host)| QueueStep::HandOver(which, host)),
+        2 => (0u16..300).prop_map(QueueStep::Pass),
     ]
 }
 
 /// An item with the name of its host.
-type Item = (u8, u32);
+type QueueItem = (u8, u32);
 
 /// A queue under test, with what it may be compared to.
-struct Bench {
-    queue: HostQueue<Item>,
-    rules: Rules,
+struct QueueBench {
+    queue: HostQueue<QueueItem>,
+    rules: HostPolicy,
     now: Instant,
-    running: Vec<(Ticket, Item)>,
+    running: Vec<(Ticket, QueueItem)>,
     held: [Option<Instant>; 6],
     last_start: [Option<Instant>; 6],
     not_before: HashMap<u32, Instant>,
@@ -403,8 +403,8 @@ struct Bench {
     settled: HashSet<u32>,
 }
 
-impl Bench {
-    fn new(rules: Rules) -> Self {
+impl QueueBench {
+    fn new(rules: HostPolicy) -> Self {
         Self {
             queue: HostQueue::new(rules, None),
             rules,
@@ -418,7 +418,7 @@ impl Bench {
         }
     }
 
-    fn take(&mut self, which: &prop::sample::Index) -> Option<(Ticket, Item)> {
+    fn take(&mut self, which: &prop::sample::Index) -> Option<(Ticket, QueueItem)> {
         (!self.running.is_empty())
             .then(|| self.running.swap_remove(which.index(self.running.len())))
     }
@@ -441,7 +441,11 @@ impl Bench {
         })
     }
 
-    fn check_start(&mut self, ticket: Ticket, (name, item): Item) -> Result<(), TestCaseError> {
+    fn check_start(
+        &mut self,
+        ticket: Ticket,
+        (name, item): QueueItem,
+    ) -> Result<(), TestCaseError> {
         prop_assert!(!self.settled.contains(&item), "{item} ran after its end");
         let others = || self.running.iter().filter(|(_, (other, _))| *other == name);
         prop_assert!(
@@ -458,7 +462,7 @@ impl Bench {
         );
         let most = match ticket.start.cold {
             true => 1,
-            false => self.rules.per_host.most(self.rules.total).get(),
+            false => self.rules.per_host.max(self.rules.total).get(),
         };
         prop_assert!(others().count() < most, "too many of one host run");
         prop_assert!(self.running.len() < self.rules.total.get(), "too many run");
@@ -470,55 +474,55 @@ impl Bench {
         Ok(())
     }
 
-    fn feedback(&mut self, how: How, name: u8) -> Feedback {
+    fn feedback(&mut self, how: ReleaseKind, name: u8) -> Feedback {
         match how {
-            How::Answered => Feedback {
+            ReleaseKind::Answered => Feedback {
                 latency: Duration::from_millis(u64::from(name) * 7),
                 ..answered()
             },
-            How::Troubled => Feedback::of(Verdict::Troubled),
-            How::Refused(hold) => {
+            ReleaseKind::Troubled => Feedback::from_verdict(HostVerdict::Troubled),
+            ReleaseKind::Refused(hold) => {
                 let hold = hold.map(|ms| self.now + Duration::from_millis(u64::from(ms)));
                 let held = &mut self.held[name as usize];
                 *held = (*held).max(hold);
                 refused(hold)
             }
-            How::BareRefusal => {
+            ReleaseKind::BareRefusal => {
                 let mut feedback = refused(None);
-                if let Verdict::Refused { surely_pace, .. } = &mut feedback.verdict {
+                if let HostVerdict::Refused { surely_pace, .. } = &mut feedback.verdict {
                     *surely_pace = false;
                 }
                 feedback
             }
-            How::NotConnected => not_connected(),
-            How::Nothing => Feedback::of(Verdict::Nothing),
+            ReleaseKind::NotConnected => not_connected(),
+            ReleaseKind::Nothing => Feedback::from_verdict(HostVerdict::Nothing),
         }
     }
 
-    fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    fn apply(&mut self, step: &QueueStep) -> Result<(), TestCaseError> {
         match step {
-            Step::Push(name) => {
+            QueueStep::Push(name) => {
                 let item = (*name, self.pushed);
                 self.queue.add(&name.to_string(), item, self.now);
                 self.pushed += 1;
             }
-            Step::Next => {
+            QueueStep::Next => {
                 self.next()?;
             }
-            Step::Connected(which) => {
+            QueueStep::Connected(which) => {
                 if let Some(running) = self.take(which) {
                     self.queue.connected(&running.0, self.now);
                     self.running.push(running);
                 }
             }
-            Step::Settle(which, how) => {
+            QueueStep::Settle(which, how) => {
                 if let Some((ticket, (name, item))) = self.take(which) {
                     let feedback = self.feedback(*how, name);
                     self.queue.release(&ticket, &feedback, self.now);
                     prop_assert!(self.settled.insert(item));
                 }
             }
-            Step::Park(which, ms, how) => {
+            QueueStep::Park(which, ms, how) => {
                 if let Some((ticket, (name, item))) = self.take(which) {
                     let until = self.now + Duration::from_millis(u64::from(*ms));
                     self.queue.park(ticket.host, (name, item), until);
@@ -527,14 +531,14 @@ impl Bench {
                     self.queue.release(&ticket, &feedback, self.now);
                 }
             }
-            Step::HandOver(which, name) => {
+            QueueStep::HandOver(which, name) => {
                 if let Some((ticket, (_, item))) = self.take(which) {
-                    let other = self.queue.host(&name.to_string());
-                    self.queue.push_front(other, (*name, item), self.now);
+                    let other = self.queue.intern_host(&name.to_string());
+                    self.queue.push_returned(other, (*name, item), self.now);
                     self.queue.release(&ticket, &answered(), self.now);
                 }
             }
-            Step::Pass(ms) => self.now += Duration::from_millis(u64::from(*ms)),
+            QueueStep::Pass(ms) => self.now += Duration::from_millis(u64::from(*ms)),
         }
         Ok(())
     }
@@ -565,7 +569,7 @@ impl Bench {
         prop_assert_eq!(self.settled.len(), self.pushed as usize);
         // What was learned is forgotten in its time, and every count comes back to 0.
         self.now += SECOND * 3600;
-        self.queue.release_due(self.now);
+        self.queue.unpark_due(self.now);
         prop_assert!(self.queue.ids.is_empty());
         let queue = &self.queue;
         let counts = [
@@ -590,11 +594,11 @@ proptest! {
     ) {
         let mut rules = rules(per_host, total);
         if auto {
-            rules.per_host = PerHost::Auto { max: NonZeroUsize::new(per_host) };
+            rules.per_host = PerHostLimit::Auto { max: NonZeroUsize::new(per_host) };
         }
         rules.host_interval = Duration::from_millis(interval);
         rules.probing.probes = probes;
-        let mut bench = Bench::new(rules);
+        let mut bench = QueueBench::new(rules);
         for step in &steps {
             bench.apply(step)?;
             prop_assert_eq!(bench.queue.len() + bench.settled.len(), bench.pushed as usize);
@@ -643,7 +647,7 @@ fn a_host_that_is_quick_gets_a_few_in_a_row_and_the_others_do_not_starve() {
         let (ticket, (host, _)) = queue.run(now);
         queue.connected(&ticket, now);
         assert_eq!(
-            queue.begun(),
+            queue.active_hosts(),
             turns.iter().chain([&host]).collect::<HashSet<_>>().len()
         );
         queue.release(&ticket, &answered(), now);
@@ -708,7 +712,7 @@ fn a_host_that_keeps_its_slots_for_long_does_not_get_them_all() {
 #[test]
 fn a_limit_does_not_grow_at_the_expense_of_others() {
     let mut rules = rules(1, 8);
-    rules.per_host = PerHost::Auto { max: None };
+    rules.per_host = PerHostLimit::Auto { max: None };
     let mut queue = HostQueue::new(rules, None);
     let now = Instant::now();
     for item in 0..1000 {
@@ -782,11 +786,11 @@ fn a_host_that_asks_for_too_long_a_wait_need_not_tell_every_url() {
         match queue.next(now) {
             Turn::Run(ticket, _) => {
                 sent += 1;
-                let verdict = Verdict::Refused {
+                let verdict = HostVerdict::Refused {
                     error: error.clone(),
                     surely_pace: true,
                 };
-                queue.release(&ticket, &Feedback::of(verdict), now);
+                queue.release(&ticket, &Feedback::from_verdict(verdict), now);
             }
             Turn::Fail(_, error) => break error,
             other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fetchall::{Change, OutcomeName};
+use fetchall::{ContentChange, OutcomeName};
 
 use super::{NAMES, Packing, body_of, pages, path_of, place, urls};
 use crate::support::{Server, Warc, response, warcio_checks};
@@ -68,7 +68,7 @@ fn refreshed_pages_that_are_unchanged_stay_where_they_are() {
         let before = packing.bytes();
         let done = packing.run().arg("--refresh").urls(&urls).expect_exit(0);
         for record in &done.records {
-            assert_eq!(record.change, Some(Change::Unchanged));
+            assert_eq!(record.change, Some(ContentChange::Unchanged));
         }
         assert!(packing.bytes() == before);
         packing.expect_all(&done, &urls);
@@ -86,8 +86,8 @@ fn a_changed_page_is_added_and_its_new_place_counts() {
         let before = packing.bytes();
         changed.store(true, Ordering::SeqCst);
         let done = packing.run().arg("--refresh").urls(&urls).expect_exit(0);
-        assert_eq!(done.of("/stays").change, Some(Change::Unchanged));
-        assert_eq!(done.of("/changes").change, Some(Change::Changed));
+        assert_eq!(done.of("/stays").change, Some(ContentChange::Unchanged));
+        assert_eq!(done.of("/changes").change, Some(ContentChange::Changed));
         assert!(packing.bytes().starts_with(&before), "only added to");
 
         let again = packing.run().urls(&urls).expect_exit(0);
@@ -120,7 +120,7 @@ fn what_comes_again_just_as_it_was_is_not_added() {
         for record in &done.records {
             assert_eq!(
                 (record.status, record.change),
-                (Some(200), Some(Change::Unchanged))
+                (Some(200), Some(ContentChange::Unchanged))
             );
         }
         assert!(packing.bytes() == before);

@@ -1,0 +1,226 @@
+//! Files of settings: TOML with the long names of options.
+//!
+//! Only those that the user or the administrator of the machine has written are looked for.
+//! None in the current folder: that may have been downloaded, and could then choose a proxy,
+//! accept any certificate, or name the place where bodies are saved.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Arg, Command};
+use toml::de::{DeTable, DeValue};
+
+use super::environment::times;
+use super::flag_hints::{self, nearest};
+use super::fs_util;
+use super::options::{
+    OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, is_setting, long,
+    settings,
+};
+use super::redact;
+
+/// The name of the file in the usual places.
+pub const CONFIG_FILE_NAME: &str = "fetchall.toml";
+
+/// Where files are looked for, the first one first: it beats the next.
+pub fn default_paths(get: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    // A relative path would lead into the current folder after all; the XDG specification says
+    // that such a one is to be passed over.
+    let folder = |name| get(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let own = if cfg!(windows) {
+        folder("APPDATA")
+    } else {
+        folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))
+    };
+    let mut places: Vec<_> = own
+        .map(|dir| dir.join("fetchall").join(CONFIG_FILE_NAME))
+        .into_iter()
+        .collect();
+    if cfg!(unix) {
+        places.push(Path::new("/etc").join(CONFIG_FILE_NAME));
+    }
+    places
+}
+
+/// The settings of a file that must be there.
+///
+/// # Errors
+/// When it can't be read, or holds what is no setting.
+pub fn read(path: &Path, command: &Command) -> Result<Vec<SettingEntry>, SettingError> {
+    let text = fs_util::read_text(path).map_err(|error| {
+        SettingError(format!(
+            "cannot read the settings in {}: {error}",
+            redact::name(&path.to_string_lossy())
+        ))
+    })?;
+    parse(&text, path, command)
+}
+
+/// The settings of a file that need not be there.
+///
+/// # Errors
+/// As [`read`]; not when the file is absent, or in a folder that nothing is known of.
+pub fn read_optional(
+    path: &Path,
+    command: &Command,
+) -> Result<Option<Vec<SettingEntry>>, SettingError> {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match path.metadata() {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => {
+            Ok(None)
+        }
+        _ => read(path, command).map(Some).map_err(|error| {
+            SettingError(format!(
+                "{error}; mend it, or pass all such files over with --no-config"
+            ))
+        }),
+    }
+}
+
+/// A key with its value, and the bytes where they begin.
+struct TomlEntry<'t> {
+    key: String,
+    at: usize,
+    value: &'t DeValue<'t>,
+}
+
+/// The settings that a text holds; `path` names it in errors.
+///
+/// # Errors
+/// The first thing in it that is no setting, with its line.
+pub fn parse(
+    text: &str,
+    path: &Path,
+    command: &Command,
+) -> Result<Vec<SettingEntry>, SettingError> {
+    let path: Arc<Path> = path.into();
+    let origin = |at: usize| {
+        let before = text.get(..at).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        SettingOrigin::File {
+            path: Arc::clone(&path),
+            line,
+        }
+    };
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message().replace('\n', "; ");
+        SettingError(format!("{}: {message}", origin(at)))
+    })?;
+    let mut entries = Vec::new();
+    flatten("", table.get_ref(), &mut entries);
+    entries.sort_by_key(|entry| entry.at);
+    let given = |entry: &TomlEntry| {
+        let origin = origin(entry.at);
+        let arg = option(&entry.key, command)
+            .map_err(|message| origin.error(&redact::name(&entry.key), message))?;
+        let value = value(arg, entry.value).map_err(|message| origin.error(long(arg), message))?;
+        Ok(SettingEntry::new(arg, value, origin))
+    };
+    entries.iter().map(given).collect()
+}
+
+/// `http1.1 = true` is a table in TOML, but an option here.
+fn flatten<'t>(prefix: &str, table: &'t DeTable<'t>, entries: &mut Vec<TomlEntry<'t>>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) if !inner.is_empty() => {
+                flatten(&format!("{name}."), inner, entries);
+            }
+            value => entries.push(TomlEntry {
+                key: name,
+                at: key.span().start,
+                value,
+            }),
+        }
+    }
+}
+
+fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
+    if let Some(arg) = command.get_arguments().find(|arg| long(arg) == key) {
+        return if is_setting(arg) {
+            Ok(arg)
+        } else {
+            Err("it can only stand on the command line".to_owned())
+        };
+    }
+    if let Some(hint) = flag_hints::flag(&format!("--{key}")) {
+        return Err(format!("there is no such option; {hint}"));
+    }
+    Err(match nearest(key, settings(command).map(long)) {
+        Some(meant) => format!("there is no such option; did you mean {meant}?"),
+        None => {
+            "there is no such option; keys are the long names of fetchall --help, without hyphens in front"
+                .to_owned()
+        }
+    })
+}
+
+fn value(arg: &Arg, value: &DeValue<'_>) -> Result<SettingValue, String> {
+    match (OptionArity::from_arg(arg), value) {
+        (OptionArity::Switch | OptionArity::Count | OptionArity::Perhaps, DeValue::Boolean(on)) => {
+            Ok(if *on {
+                SettingValue::On
+            } else {
+                SettingValue::Off
+            })
+        }
+        (OptionArity::Switch, _) => Err("true or false is needed".to_owned()),
+        (OptionArity::Count, DeValue::Integer(number)) => times(number.as_str()),
+        (OptionArity::Count, _) => times(""),
+        (OptionArity::Many, DeValue::Array(values)) => {
+            let texts: Result<Vec<_>, _> = values.iter().map(|one| scalar(one.get_ref())).collect();
+            let texts = texts?;
+            Ok(if texts.is_empty() {
+                SettingValue::Off
+            } else {
+                SettingValue::Texts(texts)
+            })
+        }
+        (_, DeValue::Array(_)) => Err("one value is needed, not a list".to_owned()),
+        (OptionArity::One | OptionArity::Many | OptionArity::Perhaps, value) => {
+            Ok(SettingValue::Texts(vec![scalar(value)?]))
+        }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<OsString, String> {
+    match value {
+        DeValue::String(text) => Ok(text.as_ref().into()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().into()),
+        DeValue::Float(number) => Ok(number.as_str().into()),
+        DeValue::Boolean(_) => Err("a value is needed, not true or false".to_owned()),
+        _ => Err("a text in quotes or a number is needed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_looked_for_at_the_user_and_the_machine_and_nowhere_else() {
+        let places = |xdg: Option<&'static str>, home: Option<&'static str>| {
+            default_paths(move |name| match name {
+                "XDG_CONFIG_HOME" => xdg.map(OsString::from),
+                "HOME" => home.map(OsString::from),
+                _ => None,
+            })
+        };
+        let system = PathBuf::from("/etc/fetchall.toml");
+        let own = |path: &str| vec![PathBuf::from(path), system.clone()];
+        assert_eq!(
+            places(Some("/x"), Some("/home/a")),
+            own("/x/fetchall/fetchall.toml")
+        );
+        let at_home = own("/home/a/.config/fetchall/fetchall.toml");
+        assert_eq!(places(None, Some("/home/a")), at_home);
+        assert_eq!(places(Some(""), Some("/home/a")), at_home);
+        assert_eq!(places(Some("relative"), Some("/home/a")), at_home);
+        assert_eq!(places(None, Some(".")), vec![system.clone()]);
+        assert_eq!(places(None, None), vec![system.clone()]);
+    }
+}

@@ -1,0 +1,296 @@
+//! Whom the end of a run is told to: by e-mail, by a command, by a POST. What goes wrong with that
+//! is a warning; the exit code is that of the run.
+
+use std::ffi::OsString;
+use std::fs;
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::CommandFactory;
+use fetchall::{
+    AtomicFile, Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, OutcomeName, Record,
+    ReportError, SmtpServer, Summary,
+};
+use url::Url;
+
+use super::Cli;
+use super::convert::UsageError;
+use super::{environment, redact, secrets};
+
+/// Failures that an e-mail tells of.
+const MAX_FAILURES: usize = 50;
+/// Bytes of a report that goes along: mail servers refuse far more.
+const MAX_ATTACHED_BYTES: u64 = 5 << 20;
+/// Limit for a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the variables begin with that a command is told of a run by: they are no settings.
+pub const RUN_PREFIX: &str = "FETCHALL_RUN_";
+
+/// The first failures of a run.
+type SharedFailures = Arc<Mutex<Vec<FailedUrl>>>;
+
+/// Whom the end of a run is told to.
+pub struct RunNotifier {
+    email: Option<(Email, Delivery)>,
+    lists: Option<String>,
+    failures: SharedFailures,
+    report: Option<PathBuf>,
+    summary: Option<(PathBuf, Arc<AtomicFile>)>,
+    command: Option<String>,
+    url: Option<Url>,
+    http: HttpOptions,
+    quiet: bool,
+}
+
+impl RunNotifier {
+    /// As the command line says.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a mail server is not one, or its password can't be read.
+    pub fn from_cli(cli: &Cli) -> Result<Self, UsageError> {
+        let email = Email {
+            from: cli.email_from.clone(),
+            to: cli.email_to.clone(),
+            ..Email::default()
+        };
+        let delivery = delivery(cli)?;
+        Ok(Self {
+            email: (!email.to.is_empty()).then_some((email, delivery)),
+            lists: lists(cli),
+            failures: SharedFailures::default(),
+            summary: None,
+            report: cli.report.clone(),
+            command: cli.notify_cmd.clone(),
+            url: cli.notify_url.clone(),
+            http: HttpOptions::default(),
+            quiet: cli.quiet,
+        })
+    }
+
+    /// Opens the file for the summary, if there is to be one: that it can't be written is to be
+    /// known before the run. Here and not in the library, because the exit code stands in it, and
+    /// because a run that could not even begin has to replace the summary of the one before.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn open(&mut self, path: Option<&Path>) -> Result<(), ReportError> {
+        if let Some(path) = path {
+            let file = AtomicFile::create(path).map_err(|source| unwritten(path, source))?;
+            self.summary = Some((path.to_owned(), Arc::new(file)));
+        }
+        Ok(())
+    }
+
+    /// Writes the summary to its file, if there is one. A pipe there is waited for until
+    /// `interrupt`.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub async fn write(
+        &self,
+        summary: &Summary,
+        code: u8,
+        interrupt: impl Future<Output = ()>,
+    ) -> Result<(), ReportError> {
+        let Some((path, file)) = &self.summary else {
+            return Ok(());
+        };
+        let (file, json) = (Arc::clone(file), json(summary, code));
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let mut writing = tokio::task::spawn_blocking({
+            let is_ending = Arc::clone(&is_ending);
+            move || file.commit(json.as_bytes(), &|| is_ending.load(Relaxed))
+        });
+        let written = tokio::select! {
+            written = &mut writing => written,
+            () = interrupt => {
+                is_ending.store(true, Relaxed);
+                writing.await
+            }
+        };
+        written
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|source| unwritten(path, source))
+    }
+
+    /// Looks at the run as far as that is needed to tell of it.
+    pub fn attach_to(&mut self, config: &mut Config) {
+        self.http.cacert.clone_from(&config.http.cacert);
+        self.http.insecure = config.http.insecure;
+        if !matches!(self.email, Some((_, Delivery::Smtp(_)))) {
+            return;
+        }
+        let failures = Arc::clone(&self.failures);
+        config.report.on_record = Some(Box::new(move |record| keep(&failures, record)));
+    }
+
+    /// Tells everybody. `code` is the exit code of the run.
+    pub async fn notify_all(&self, summary: &Summary, code: u8) {
+        if let Some((email, delivery)) = &self.email {
+            self.mail(email, delivery, summary).await;
+        }
+        let json = json(summary, code);
+        if let Some(command) = &self.command {
+            let variables = variables(summary, code);
+            let ran = fetchall::run_command(command, &json, &variables, COMMAND_TIMEOUT).await;
+            warn("--notify-cmd", ran);
+        }
+        if let Some(url) = &self.url {
+            warn(
+                "--notify-url",
+                fetchall::notify_url(url, &json, &self.http).await,
+            );
+        }
+    }
+
+    async fn mail(&self, email: &Email, delivery: &Delivery, summary: &Summary) {
+        let text = fetchall::render_summary(summary);
+        let about = {
+            let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            Email::about(summary, &text, self.lists.as_deref(), &failures)
+        };
+        let about = match about {
+            Ok(about) => about,
+            Err(error) => return warn("--email-to", Err(error)),
+        };
+        let email = Email {
+            from: email.from.clone(),
+            to: email.to.clone(),
+            attachments: self.attachments(),
+            ..about
+        };
+        let mut out: Box<dyn Write> = if self.quiet {
+            Box::new(io::sink())
+        } else {
+            Box::new(io::stderr())
+        };
+        warn(
+            "--email-to",
+            fetchall::deliver(&email, delivery, &mut *out).await,
+        );
+    }
+
+    /// The report, if there is one and it is small.
+    fn attachments(&self) -> Vec<Attachment> {
+        let Some(path) = &self.report else {
+            return Vec::new();
+        };
+        // A pipe would be waited for, and has been read already.
+        let is_fit = |file: fs::Metadata| file.is_file() && file.len() <= MAX_ATTACHED_BYTES;
+        let is_small = fs::metadata(path).is_ok_and(is_fit);
+        let html = is_small.then(|| fs::read(path).ok()).flatten();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let attachment = name.zip(html).map(|(name, html)| Attachment { name, html });
+        attachment.into_iter().collect()
+    }
+}
+
+/// What the run has read, as far as a subject has room for it. URLs of the command line are not
+/// named: they may hold a password.
+fn lists(cli: &Cli) -> Option<String> {
+    if cli.demo {
+        return Some("--demo".to_owned());
+    }
+    let name = |input: &OsString| match input.to_string_lossy() {
+        text if text == "-" => Some("stdin".to_owned()),
+        text if text.contains("://") => None,
+        text => {
+            let name = Path::new(&*text).file_name();
+            name.map(|name| name.to_string_lossy().into_owned())
+        }
+    };
+    if cli.inputs.is_empty() {
+        return Some("stdin".to_owned());
+    }
+    let mut names = cli.inputs.iter().filter_map(name);
+    let first = names.next()?;
+    Some(match names.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    })
+}
+
+fn json(summary: &Summary, code: u8) -> String {
+    format!("{}\n", summary.to_json(Some(code)))
+}
+
+fn unwritten(path: &Path, source: io::Error) -> ReportError {
+    let what = path.display().to_string();
+    ReportError { what, source }
+}
+
+fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {
+    let Some(server) = &cli.smtp else {
+        return Ok(Delivery::Simulated);
+    };
+    let failed = |message| UsageError::Secret {
+        option: "--smtp",
+        message,
+    };
+    let server = SmtpServer::parse(server).map_err(failed)?;
+    let password = secrets::smtp_password(cli.smtp_password_file.as_deref()).map_err(failed)?;
+    let server = match password {
+        Some(password) => server.with_password(password).map_err(failed)?,
+        None => server,
+    };
+    Ok(Delivery::Smtp(server.trusting(cli.cacert.clone())))
+}
+
+fn keep(failures: &SharedFailures, record: &Record) {
+    let Some(error) = record
+        .error
+        .as_ref()
+        .filter(|_| record.outcome == OutcomeName::Failed)
+    else {
+        return;
+    };
+    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    if failures.len() < MAX_FAILURES {
+        let status = record.status.map(|status| status.to_string());
+        let is_status = error.kind.as_str() == "status";
+        let label = status.filter(|_| is_status);
+        failures.push(FailedUrl {
+            label: label.unwrap_or_else(|| error.kind.to_string()),
+            url: record.url.clone(),
+            message: error.message.clone(),
+        });
+    }
+}
+
+/// What a command is told beside the summary on its stdin; secrets of the run are taken from it.
+fn variables(summary: &Summary, code: u8) -> Vec<(String, Option<String>)> {
+    let outcome = match code {
+        0 => "ok",
+        1 => "failed",
+        130 | 141 | 143 => "interrupted",
+        _ => "broken",
+    };
+    let all = [
+        ("OUTCOME", outcome.to_owned()),
+        ("EXIT_CODE", code.to_string()),
+        ("INPUT", summary.input.to_string()),
+        ("FETCHED", summary.fetched.to_string()),
+        ("FAILED", summary.failed.to_string()),
+        ("SKIPPED", summary.skipped.to_string()),
+        ("LEFT", summary.left.to_string()),
+    ];
+    let told = all.map(|(name, value)| (format!("{RUN_PREFIX}{name}"), Some(value)));
+    let hidden = environment::hidden(&Cli::command(), std::env::vars_os());
+    hidden.into_iter().chain(told).collect()
+}
+
+/// Also with `-q`: a word that reached nobody must not be missed in silence.
+fn warn<E: std::fmt::Display>(option: &str, done: Result<(), E>) {
+    if let Err(error) = done {
+        // With stderr closed there is nobody to tell.
+        let message = redact::message(&error.to_string());
+        let _ = writeln!(io::stderr(), "fetchall: warning: {option}: {message}");
+    }
+}

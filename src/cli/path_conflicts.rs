@@ -1,0 +1,182 @@
+//! Files that would be read and written at the same time, or read or written twice.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fetchall::Source;
+
+use super::Cli;
+use super::config_paths::is_url;
+use super::convert::UsageError;
+use super::fs_util::{FileId, is_stdin};
+
+/// The options that read stdin, under whatever name.
+pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
+    fn file(text: &str) -> Option<&Path> {
+        text.strip_prefix('@').map(Path::new)
+    }
+    fn password(text: &str) -> Option<&Path> {
+        let (user, path) = text.split_once(":@")?;
+        (!user.contains(':')).then_some(Path::new(path))
+    }
+    let user = |user: &'_ Option<String>| user.as_deref().and_then(password).is_some_and(is_stdin);
+    let is_data = |data: &str| data == "@-" || file(data).is_some_and(is_stdin);
+    let headers = cli.headers.iter().filter_map(|header| file(header));
+    let takers = [
+        ("config", cli.config.as_deref().is_some_and(is_stdin)),
+        ("data", cli.data.as_deref().is_some_and(is_data)),
+        ("user", user(&cli.user)),
+        ("proxy-user", user(&cli.proxy_user)),
+        ("cacert", cli.cacert.as_deref().is_some_and(is_stdin)),
+        (
+            "format",
+            cli.format.as_deref().and_then(file).is_some_and(is_stdin),
+        ),
+        (
+            "smtp-password-file",
+            cli.smtp_password_file.as_deref().is_some_and(is_stdin),
+        ),
+    ];
+    let takers = takers.into_iter().filter(|(_, takes)| *takes);
+    let names = takers.map(|(name, _)| name);
+    names
+        .chain(headers.filter(|path| is_stdin(path)).map(|_| "header"))
+        .collect()
+}
+
+/// Whether a list comes from stdin.
+pub fn is_stdin_list(source: &Source) -> bool {
+    match source {
+        Source::Stdin => true,
+        Source::File(path) => is_stdin(path),
+        Source::Url(_) => false,
+    }
+}
+
+/// Whether stdin has one reader: what one reads of it, another does not get.
+pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), UsageError> {
+    let Some((option, others)) = takers.split_first() else {
+        return Ok(());
+    };
+    let taken = |other, instead| {
+        Err(UsageError::StdinIsTaken {
+            option,
+            other,
+            instead,
+        })
+    };
+    if sources.iter().any(is_stdin_list) {
+        return taken("the list", "a file or a URL");
+    }
+    match others {
+        [] => Ok(()),
+        _ => taken("another option", "a file"),
+    }
+}
+
+/// A URL instead of a path would create folders that are named after its parts, such as its password.
+pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
+    let places = [
+        ("output-dir", &cli.output_dir),
+        ("pack", &cli.pack),
+        ("journal", &cli.journal),
+        ("failed", &cli.failed),
+        ("report", &cli.report),
+        ("summary-json", &cli.summary_json),
+    ];
+    for (option, path) in places {
+        if let Some(path) = path.as_ref().filter(|path| is_url(path)) {
+            let path = path.clone();
+            return Err(UsageError::WritesUrl { option, path });
+        }
+    }
+    Ok(())
+}
+
+/// Files that are written: none of them may be anything that is still to be read, or that
+/// something else is written to.
+pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    let written = [
+        ("failed", &cli.failed),
+        ("report", &cli.report),
+        ("summary-json", &cli.summary_json),
+    ];
+    let saved = saved(cli);
+    let mut seen = vec![
+        ("stdout or stderr", FileId::of_stream(&io::stdout()), None),
+        ("stdout or stderr", FileId::of_stream(&io::stderr()), None),
+    ];
+    seen.extend(
+        saved
+            .iter()
+            .map(|path| ("what is saved", FileId::of_path(path), Some(path))),
+    );
+    let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
+    let data = data.and_then(|path| FileId::of_path(Path::new(path)));
+    for (option, path) in written {
+        let Some(path) = path else {
+            continue;
+        };
+        if path.as_os_str() == "-" {
+            return Err(UsageError::WritesStdout { option });
+        }
+        let id = FileId::of_path(path);
+        let is_input = |id| data == Some(id) || sources.iter().any(|one| is_file(one, id));
+        if id.is_some_and(is_input) {
+            let path = path.clone();
+            return Err(UsageError::WritesInput { option, path });
+        }
+        let is_same = |(_, other, name): &&(&str, Option<FileId>, Option<&PathBuf>)| {
+            (id.is_some() && *other == id) || *name == Some(path)
+        };
+        if let Some((by, ..)) = seen.iter().find(is_same) {
+            let path = path.clone();
+            return Err(UsageError::WritesOutput { option, path, by });
+        }
+        let name = match option {
+            "failed" => "--failed",
+            "report" => "--report",
+            _ => "--summary-json",
+        };
+        seen.push((name, id, Some(path)));
+    }
+    Ok(())
+}
+
+/// What grows while it is read has no end.
+pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+    if cli.journal.as_deref() == Some(Path::new("-")) {
+        return Err(UsageError::WritesStdout { option: "journal" });
+    }
+    for path in saved(cli) {
+        if FileId::of_path(&path).is_some_and(|id| sources.iter().any(|one| is_file(one, id))) {
+            return Err(UsageError::SavedIsInput(path));
+        }
+    }
+    Ok(())
+}
+
+/// The journal and the pack, where there are any.
+fn saved(cli: &Cli) -> Vec<PathBuf> {
+    let journal = cli
+        .output_dir
+        .as_ref()
+        .map(|dir| dir.join("fetchall.jsonl"));
+    let packs = cli
+        .pack
+        .as_ref()
+        .map(|pack| pack.with_added_extension("jsonl"));
+    [journal, cli.journal.clone(), cli.pack.clone(), packs]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn is_file(source: &Source, id: FileId) -> bool {
+    let found = match source {
+        Source::File(input) => FileId::of_path(input),
+        Source::Stdin => FileId::of_stream(&io::stdin()),
+        Source::Url(_) => None,
+    };
+    found == Some(id)
+}

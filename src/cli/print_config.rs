@@ -1,0 +1,284 @@
+//! `--print-config`: every setting, and where it comes from. What is printed can be read as a
+//! file of settings, but for the secrets.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
+
+use fetchall::SmtpServer;
+use http::HeaderName;
+
+use super::options::{OptionArity, SettingValue, long, settings};
+use super::redact::{self, MASK};
+use super::settings::{MergedSettings, UnusedSetting};
+use super::{environment, secrets, value_parsers};
+
+/// Where the origins begin, if the values let them.
+const VALUE_COLUMN: usize = 32;
+
+/// The settings, with the files that were looked for and whether they are there.
+pub fn text(command: &Command, settled: &MergedSettings, files: &[(PathBuf, bool)]) -> String {
+    let mut text = String::new();
+    for (path, is_there) in files {
+        let found = if *is_there { "read" } else { "not there" };
+        let shown = redact::name(&path.to_string_lossy());
+        text.push_str(&format!("# {shown} ({found})\n"));
+    }
+    let mut heading = None;
+    for arg in settings(command) {
+        if arg.get_help_heading() != heading {
+            heading = arg.get_help_heading();
+            text.push_str(&format!("\n# {}\n", heading.unwrap_or_default()));
+        }
+        text.push_str(&line(arg, settled));
+        for unused in settled
+            .unused
+            .iter()
+            .filter(|one| one.given.id == *arg.get_id())
+        {
+            text.push_str(&passed_over(arg, unused));
+        }
+    }
+    for told in environment::unknown_variables(command, std::env::vars_os()) {
+        text.push_str(&format!("\n# {}\n", redact::message(&told)));
+    }
+    text
+}
+
+fn line(arg: &Arg, settled: &MergedSettings) -> String {
+    let (name, id) = (key(arg), arg.get_id().as_str());
+    let source = settled.matches.value_source(id);
+    let origin = match (settled.origin(id), source) {
+        (Some(origin), _) => origin.to_string(),
+        (None, Some(ValueSource::CommandLine)) => "flag".to_owned(),
+        _ => default(arg),
+    };
+    match value(arg, settled) {
+        Some(value) => aligned(&format!("{name} = {value}"), &origin),
+        None => aligned(&format!("# {name} ="), &origin),
+    }
+}
+
+fn aligned(setting: &str, origin: &str) -> String {
+    format!("{setting:<VALUE_COLUMN$} # {}\n", redact::name(origin))
+}
+
+/// A dot would make a table of it.
+fn key(arg: &Arg) -> String {
+    let long = long(arg);
+    if long.contains('.') {
+        format!("\"{long}\"")
+    } else {
+        long.to_owned()
+    }
+}
+
+/// The default, as the help tells it where it is no value.
+fn default(arg: &Arg) -> String {
+    let help = arg.get_long_help().or_else(|| arg.get_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let told = help
+        .split_once("[default: ")
+        .and_then(|(_, rest)| rest.split_once(']'));
+    match told {
+        Some((told, _)) => {
+            let words: Vec<_> = told.split_whitespace().collect();
+            format!("default: {}", words.join(" "))
+        }
+        None => "default".to_owned(),
+    }
+}
+
+fn value(arg: &Arg, settled: &MergedSettings) -> Option<String> {
+    let id = arg.get_id().as_str();
+    let matches = &settled.matches;
+    match OptionArity::from_arg(arg) {
+        OptionArity::Switch => Some(matches.get_flag(id).to_string()),
+        OptionArity::Count => Some(matches.get_count(id).to_string()),
+        takes => {
+            if id == "user" && matches.value_source(id).is_none() && settled.origin(id).is_some() {
+                return Some(quoted(MASK));
+            }
+            let values: Vec<_> = matches.get_raw(id)?.map(|raw| shown(arg, raw)).collect();
+            match takes {
+                OptionArity::Many => Some(format!("[{}]", values.join(", "))),
+                OptionArity::Perhaps if values.is_empty() => Some("true".to_owned()),
+                _ => values.into_iter().next(),
+            }
+        }
+    }
+}
+
+/// A setting that something else was stronger than.
+fn passed_over(arg: &Arg, unused: &UnusedSetting) -> String {
+    let given = &unused.given;
+    let value = match &given.value {
+        SettingValue::Off => "false".to_owned(),
+        SettingValue::On => "true".to_owned(),
+        SettingValue::Times(times) => times.to_string(),
+        SettingValue::Elsewhere => quoted(MASK),
+        SettingValue::Texts(texts) => {
+            let texts: Vec<_> = texts.iter().map(|text| shown(arg, text)).collect();
+            texts.join(", ")
+        }
+    };
+    let origin = format!("{}, {}", given.origin, unused.why);
+    aligned(&format!("# {} = {value}", key(arg)), &origin)
+}
+
+fn shown(arg: &Arg, raw: &OsStr) -> String {
+    let text = masked(long(arg), &raw.to_string_lossy());
+    let is_number = text
+        .parse::<u64>()
+        .is_ok_and(|number| number.to_string() == text);
+    if is_number { text } else { quoted(&text) }
+}
+
+/// The value of an option without what may be a secret in it: a user name may be a token.
+pub fn masked(option: &str, text: &str) -> String {
+    match option {
+        "user" | "proxy-user" => MASK.to_owned(),
+        "data" | "header" if text.starts_with('@') => redact::value(text).into_owned(),
+        "data" => MASK.to_owned(),
+        "header" => match text.split_once(':') {
+            Some((name, _)) if name.parse::<HeaderName>().is_ok() => format!("{name}: {MASK}"),
+            _ => MASK.to_owned(),
+        },
+        "notify-cmd" => command(text),
+        // Where one part is wrong, such as a host that was forgotten, the password may be any other.
+        "notify-url" if value_parsers::http_url(text).is_err() => MASK.to_owned(),
+        "proxy" if value_parsers::proxy(text).is_err() => MASK.to_owned(),
+        "smtp" if SmtpServer::parse(text).is_err() => MASK.to_owned(),
+        // The path of such a URL is often all that guards it.
+        "notify-url" | "proxy" => {
+            secrets::without_path(&secrets::without_userinfo(text, MASK), MASK)
+        }
+        "smtp" => secrets::without_userinfo(text, MASK),
+        // No method has a blank: a header or a whole request may follow.
+        "request" => {
+            let text = redact::value(text);
+            match text.split_once(char::is_whitespace) {
+                Some((method, _)) => format!("{method} {MASK}"),
+                None => text.into_owned(),
+            }
+        }
+        _ => redact::value(text).into_owned(),
+    }
+}
+
+/// The program of a command, if it begins with one: a variable may be set in front of it, and what
+/// follows may be a token.
+fn command(text: &str) -> String {
+    let (program, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+    let is_program = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    match (program.bytes().all(is_program), rest.is_empty()) {
+        (false, _) => MASK.to_owned(),
+        (true, true) => program.to_owned(),
+        (true, false) => format!("{program} {MASK}"),
+    }
+}
+
+/// A text as TOML has it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if fetchall::is_control(c) => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_whatever_form_they_have() {
+        for (option, text, shown) in [
+            ("user", "me:s3cret", "***"),
+            ("user", "s3cret", "***"),
+            ("proxy-user", "me:s3cret", "***"),
+            ("header", "X-Token: s3cret", "X-Token: ***"),
+            ("header", "s3cret", "***"),
+            ("header", "@headers.txt", "@headers.txt"),
+            ("data", "s3cret", "***"),
+            (
+                "proxy",
+                "http://me:s3cret@proxy:3128",
+                "http://***@proxy:3128",
+            ),
+            ("proxy", "me:s3@cret@proxy:3128", "***@proxy:3128"),
+            ("proxy", "proxy:3128", "proxy:3128"),
+            ("smtp", "smtps://me@mail:465", "smtps://***@mail:465"),
+            // It can't be used, and what of it is the password is anybody's guess.
+            ("smtp", "smtps://me:s3cret@mail:465", "***"),
+            ("smtp", "me:s3cret", "***"),
+            ("proxy", "me:s3cret", "***"),
+            ("proxy", "http://me:s3cret", "***"),
+            ("proxy", "http://me:s3cret%40proxy:3128", "***"),
+            ("proxy", "http://proxy:3128/s3cret", "http://proxy:3128/***"),
+            ("notify-url", "s3cret", "***"),
+            ("notify-url", "me:s3cret", "***"),
+            ("cacert", "/x/me:s3cret@h", "/x/***@h"),
+            ("request", "GET s3cret", "GET ***"),
+            ("request", "GET", "GET"),
+            ("header", "me s3cret: x", "***"),
+            ("notify-cmd", "/opt/notify", "/opt/notify"),
+            ("notify-cmd", "notify;s3cret", "***"),
+            ("notify-cmd", "notify>https://me:s3cret@h", "***"),
+            (
+                "notify-url",
+                "https://a.example/s3cret?b=c",
+                "https://a.example/***",
+            ),
+            ("notify-url", "htp:/me:s3cret@h", "***"),
+            ("notify-url", "a.example/s3cret", "***"),
+            ("notify-cmd", "notify s3cret", "notify ***"),
+            ("notify-cmd", "notify\ns3cret", "notify ***"),
+            ("notify-cmd", "TOKEN=s3cret notify", "***"),
+            ("notify-cmd", "notify --token=s3cret", "notify ***"),
+            ("smtp", "smtp://h?password=s3cret", "***"),
+            ("smtp", "smtp://me@h/s3cret?tls=required", "***"),
+            (
+                "smtp",
+                "smtp://me@127.0.0.1:25?tls=none",
+                "smtp://***@127.0.0.1:25?tls=none",
+            ),
+            ("output-dir", "https://me:s3cret@h/", "https://***@h/"),
+            ("concurrency", "64", "64"),
+        ] {
+            assert_eq!(masked(option, text), shown, "{option} {text}");
+        }
+    }
+
+    /// An option that is on the list is not forgotten here.
+    #[test]
+    fn every_secret_option_is_masked() {
+        let values = [
+            "https://me:s3cret@h/?s3cret",
+            "s3cret:x",
+            "x: s3cret",
+            "me:s3cret@h",
+            "x s3cret",
+        ];
+        for option in secrets::SECRET_OPTIONS {
+            let plain = values.map(str::to_owned);
+            assert_ne!(values.map(|text| masked(option, text)), plain, "{option}");
+        }
+    }
+
+    #[test]
+    fn texts_are_those_of_toml() {
+        assert_eq!(
+            quoted("a\"b\\c\u{1b}\n\u{9b}"),
+            "\"a\\\"b\\\\c\\u001B\\u000A\\u009B\""
+        );
+    }
+}

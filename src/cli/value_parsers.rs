@@ -1,0 +1,320 @@
+//! From the text of an option to its value.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use fetchall::{
+    MaxFailures, PerHostLimit, Proxy, ProxyUrl, ResolveRule, parse_duration, parse_method,
+};
+use http::{HeaderName, HeaderValue, Method, header};
+use url::{ParseError, Url};
+
+pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 1 is needed".to_owned())
+}
+
+pub fn parse_integer<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 0 is needed".to_owned())
+}
+
+pub fn method(text: &str) -> Result<Method, String> {
+    parse_method(text)
+}
+
+pub fn user_agent(text: &str) -> Result<HeaderValue, String> {
+    text.parse()
+        .map_err(|_| "it holds characters no header may hold, such as a line break".to_owned())
+}
+
+/// Each worker takes some kilobytes, and each request a descriptor: more than this many
+/// at the same time is a slip of the keyboard.
+const MAX_CONCURRENCY: usize = 10_000;
+
+pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
+    match at_least_one(text)? {
+        n if n.get() <= MAX_CONCURRENCY => Ok(n),
+        _ => Err(format!("at most {MAX_CONCURRENCY} are possible")),
+    }
+}
+
+/// `N`, `auto` or `auto:MAX`.
+pub fn per_host(text: &str) -> Result<PerHostLimit, String> {
+    let form = |_| "a whole number from 1, auto, or auto:MAX is needed".to_owned();
+    match text.strip_prefix("auto") {
+        Some("") => Ok(PerHostLimit::Auto { max: None }),
+        Some(max) => max
+            .strip_prefix(':')
+            .ok_or_else(String::new)
+            .and_then(at_least_one)
+            .map(|max| PerHostLimit::Auto { max: Some(max) })
+            .map_err(form),
+        None => at_least_one(text).map(PerHostLimit::Fixed).map_err(form),
+    }
+}
+
+/// `N/s`, `N/m` or `N/h`; a bare number is per second.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let (number, seconds) = match text.split_once('/') {
+        None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
+        Some((number, "m" | "min")) => (number, 60.0),
+        Some((number, "h")) => (number, 3600.0),
+        Some(_) => ("", 1.0),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate / seconds),
+        _ => Err("no rate; write 50/s, 0.5/s, 100/m or 1000/h".to_owned()),
+    }
+}
+
+/// `N` or `N%`.
+pub fn max_failures(text: &str) -> Result<MaxFailures, String> {
+    let form = || "a whole number, or a percentage from 0% to 100%, is needed".to_owned();
+    match text.strip_suffix('%') {
+        None => text.parse().map(MaxFailures::Number).map_err(|_| form()),
+        Some(percent) => match percent.trim().parse() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxFailures::Percent(percent)),
+            _ => Err(form()),
+        },
+    }
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+}
+
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be longer than 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Bytes; 0 means no limit.
+pub fn size(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text
+        .parse()
+        .map_err(|_| "no size; write 500KB, 10MiB or 1GiB".to_owned())?;
+    match size.as_u64() {
+        0 => Ok(u64::MAX),
+        u64::MAX => Err("larger than any body".to_owned()),
+        size => Ok(size),
+    }
+}
+
+/// Headers that say where the request ends. The client knows that, and a wrong one would break
+/// the connection, or smuggle a second request behind the first.
+const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    if text.contains(['\r', '\n']) {
+        return Err(
+            "it holds a line break; a header is one line, and several are given one by one"
+                .to_owned(),
+        );
+    }
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is NAME: VALUE, with a colon")?;
+    let name: HeaderName = name
+        .trim()
+        .parse()
+        .map_err(|_| "what stands before the colon is no header name".to_owned())?;
+    if FRAMING_HEADERS.contains(&name) {
+        return Err(format!(
+            "{name} can't be set: it follows from the body (--data)"
+        ));
+    }
+    let mut value: HeaderValue = value
+        .trim()
+        .parse()
+        .map_err(|_| format!("the value of {name} holds characters no header may hold"))?;
+    // Tokens stand in all kinds of headers.
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+pub fn proxy(text: &str) -> Result<Proxy, String> {
+    match text {
+        // As curl has it: no proxy, whatever the environment says.
+        "" => Ok(Proxy::Direct),
+        // It would be a host: 16 is 0.0.0.16. With aria2c it is a number of connections.
+        text if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
+            "a number is no proxy; the form is SCHEME://HOST:PORT (--per-host {text} limits the \
+             requests to one host)"
+        )),
+        text => ProxyUrl::parse(text)
+            .map(Proxy::Url)
+            .map_err(|message| format!("{message}; the form is SCHEME://HOST:PORT")),
+    }
+}
+
+/// `HOST:PORT:ADDR[,ADDR]`, IPv6 addresses bare or in brackets.
+pub fn resolve(text: &str) -> Result<ResolveRule, String> {
+    let form = "the form is HOST:PORT:ADDR[,ADDR]";
+    let mut parts = text.splitn(3, ':');
+    let (Some(host), Some(port), Some(addrs)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(form.to_owned());
+    };
+    let port = port
+        .parse()
+        .map_err(|_| format!("{port:?} is no port; {form}"))?;
+    let addrs = addrs.split(',').map(ip_addr).collect::<Result<_, _>>()?;
+    match host {
+        "" => Err(form.to_owned()),
+        "*" => Ok(ResolveRule {
+            host: None,
+            port,
+            addrs,
+        }),
+        host => Ok(ResolveRule {
+            host: Some(host.to_owned()),
+            port,
+            addrs,
+        }),
+    }
+}
+
+fn ip_addr(text: &str) -> Result<IpAddr, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .map_err(|_| format!("{text:?} is no IP address"))
+}
+
+/// Something before and something after the last `@`; the mail server knows the rest. What has a
+/// colon is a URL, or a user with a password.
+pub fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once('@') {
+        Some((user, host))
+            if !user.is_empty() && !host.is_empty() && !text.contains(['\r', '\n', ':']) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("no e-mail address; write ann@example.com".to_owned()),
+    }
+}
+
+/// The URL of a server that is told something.
+pub fn http_url(text: &str) -> Result<Url, String> {
+    // Parsing would delete it, and join what stands on both sides.
+    if text.trim().contains(['\t', '\r', '\n']) {
+        return Err("it has a tab or line end inside".to_owned());
+    }
+    let none = "it is no URL that begins with http:// or https://";
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        // Only with the slashes it is a scheme for sure; else it may be a user name.
+        Ok(url) if text.contains("://") => Err(format!("{:?} is not http or https", url.scheme())),
+        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => Err(none.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_no_line_end_inside() {
+        assert!(http_url("http://a/x\n").is_ok());
+        assert!(http_url("http://a/\nx").is_err() && http_url("http://a/\tx").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("10MB", 10_000_000),
+            ("512", 512),
+            ("1.5 KiB", 1536),
+            ("0", u64::MAX),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert!(size("big").is_err() && size("-1").is_err());
+    }
+
+    #[test]
+    fn limits_per_host_and_rates_are_read_as_people_write_them() {
+        let n = |n| NonZeroUsize::new(n).unwrap();
+        for (text, per_host) in [
+            ("8", PerHostLimit::Fixed(n(8))),
+            ("auto", PerHostLimit::Auto { max: None }),
+            ("auto:16", PerHostLimit::Auto { max: Some(n(16)) }),
+        ] {
+            assert_eq!(super::per_host(text), Ok(per_host), "{text}");
+        }
+        for bad in ["", "0", "auto:", "auto:0", "auto16", "-1", "many"] {
+            assert!(super::per_host(bad).is_err(), "{bad}");
+        }
+        for (text, per_second) in [
+            ("50/s", 50.0),
+            ("0.5/s", 0.5),
+            ("3", 3.0),
+            ("120/m", 2.0),
+            ("3600/h", 1.0),
+        ] {
+            assert_eq!(rate(text), Ok(per_second), "{text}");
+        }
+        for bad in ["", "0/s", "-1/s", "1/day", "/s", "inf/s", "nan", "1/s/s"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn failures_are_limited_by_number_or_share() {
+        assert_eq!(max_failures("0"), Ok(MaxFailures::Number(0)));
+        assert_eq!(max_failures("5%"), Ok(MaxFailures::Percent(5.0)));
+        assert_eq!(max_failures("0.1 %"), Ok(MaxFailures::Percent(0.1)));
+        for bad in ["", "%", "-1", "101%", "-1%", "nan%", "1.5"] {
+            assert!(max_failures(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn resolve_rules_are_read_with_both_kinds_of_addresses() {
+        let rule = resolve("example.com:443:127.0.0.1,[::1]").unwrap();
+        assert_eq!(
+            (rule.host.as_deref(), rule.port, rule.addrs.len()),
+            (Some("example.com"), 443, 2)
+        );
+        assert_eq!(
+            resolve("*:80:::1").unwrap().addrs,
+            ["::1".parse::<IpAddr>().unwrap()]
+        );
+        for bad in ["", "a", "a:80", "a:x:1.1.1.1", ":80:1.1.1.1", "a:80:b"] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_need_a_colon_and_are_sensitive() {
+        let (name, value) = header("X-Token:  abc ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-token", "abc"));
+        assert!(value.is_sensitive());
+        assert!(
+            header("X-Token").is_err() && header("X Y: z").is_err() && header("X: a\nb").is_err()
+        );
+    }
+
+    #[test]
+    fn an_address_has_an_at_and_no_line_breaks() {
+        assert!(address("ann@example.com").is_ok());
+        for bad in [
+            "ann",
+            "@example.com",
+            "ann@",
+            "ann:pw@example.com",
+            "ann@example.com\nBcc: x@y",
+        ] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+}

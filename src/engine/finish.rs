@@ -1,0 +1,251 @@
+//! What follows an attempt that ended: the body is made final, or it goes on elsewhere, later, or
+//! not at all.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use super::attempt::{self, AttemptOutcome};
+use super::{Engine, RunClock, failure, host_feedback, record};
+use crate::fetch::Transport;
+use crate::model::{
+    Attempt, AttemptHistory, AttemptTrace, Feedback, FetchError, RedirectProblem, ResponseHead,
+    SavedBody, SendMode, Sha256, TraceOutcome, Unprocessed, WireState, add_try, now,
+};
+use crate::schedule::Lease;
+use crate::store::{BodyStore, BodyWriter, SaveCallback};
+
+/// How often a request is sent again at most without being charged as an attempt: a busy
+/// HTTP/2 server may end one connection after another (nginx after `keepalive_requests`).
+const MAX_FREE_RESENDS: u32 = 10;
+
+/// An attempt that ended, with what was seen of it.
+pub struct FinishedAttempt {
+    /// The attempt.
+    pub attempt: Box<Attempt>,
+    /// The head of its response, when one came.
+    pub head: Option<ResponseHead>,
+    /// What was noticed on the wire.
+    pub wire: Arc<WireState>,
+}
+
+impl FinishedAttempt {
+    /// A whole body came although a part was there.
+    fn forget_unused_part(&mut self) {
+        let status = self.head.as_ref().map(|head| head.status);
+        if status != Some(StatusCode::PARTIAL_CONTENT) {
+            self.attempt.part = None;
+        }
+    }
+
+    /// The attempt has done with the part it was given.
+    fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_of_use: bool) {
+        match self.attempt.part.take() {
+            Some(part) if is_of_use => engine.store.return_part(&self.attempt, &part),
+            Some(part) => engine.store.remove_part(&self.attempt, &part),
+            None => {}
+        }
+    }
+
+    /// There will be another attempt, at once: nothing has failed.
+    fn continue_now<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+        self.goes_on_as(engine, TraceOutcome::GoesOn)
+    }
+
+    fn goes_on_as<T, S>(
+        &mut self,
+        engine: &Engine<T, S>,
+        outcome: TraceOutcome,
+    ) -> &mut AttemptHistory {
+        let now = now();
+        self.begin_retry(engine, outcome, now, now)
+    }
+
+    /// The same request will be sent again, free of charge.
+    fn is_resent<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+        self.attempt.number -= 1;
+        let before = self.goes_on_as(engine, TraceOutcome::Resent);
+        before.total_resends += 1;
+        before
+    }
+
+    /// There will be another attempt, which may start at `again`.
+    pub fn begin_retry<T, S>(
+        &mut self,
+        engine: &Engine<T, S>,
+        outcome: TraceOutcome,
+        end: Instant,
+        again: Instant,
+    ) -> &mut AttemptHistory {
+        if engine.options.keep_tries {
+            self.record_trace(outcome, end, &engine.clock);
+            self.attempt.set_ready_at(engine.clock.since_start(again));
+        }
+        self.attempt.history_mut(self.wire.started())
+    }
+
+    /// Keeps when this attempt did what.
+    pub fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
+        let wire = &self.wire;
+        let began = clock.since_start(wire.started());
+        let end = clock.since_start(end);
+        let connected = wire
+            .opened_connection()
+            .then(|| wire.connect_time().map_or(end, |took| began + took));
+        let one = AttemptTrace {
+            ready: self.attempt.history().ready,
+            start: began,
+            connected,
+            head: wire.head_time().map(|took| began + took),
+            end,
+            status: self.head.as_ref().map(|head| head.status.as_u16()),
+            outcome,
+        };
+        let before = self.attempt.history_mut(wire.started());
+        add_try(&mut before.tries, one);
+    }
+
+    /// How it may be sent again without being charged, if it may.
+    fn free_resend(&self, error: &FetchError) -> Option<SendMode> {
+        if self.attempt.history().resends >= MAX_FREE_RESENDS {
+            return None;
+        }
+        let (route, idempotent) = (self.attempt.route, self.attempt.method.is_idempotent());
+        match self.wire.unheard() {
+            Some(Unprocessed::Stale) if idempotent => Some(SendMode::Fresh),
+            // One that is dead is not in the pool any more.
+            Some(Unprocessed::StaleShared) if idempotent && self.attempt.history().resends == 0 => {
+                Some(SendMode::Usual)
+            }
+            Some(Unprocessed::BrokenHead) if idempotent => Some(SendMode::Lenient),
+            Some(Unprocessed::TurnedAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
+            Some(_) => None,
+            // Any method: the server says that it did nothing but look at where it came in
+            // (RFC 9110 §15.5.20).
+            None if error.status() == Some(StatusCode::MISDIRECTED_REQUEST) => {
+                (route != SendMode::Fresh).then_some(SendMode::Fresh)
+            }
+            None => None,
+        }
+    }
+}
+
+/// Does what follows.
+pub async fn dispatch<T: Transport, S: BodyStore>(
+    engine: &Arc<Engine<T, S>>,
+    lease: Lease,
+    mut ended: FinishedAttempt,
+    result: Result<AttemptOutcome<S::File>, FetchError>,
+) {
+    let mut feedback = host_feedback::feedback(
+        &ended.wire,
+        ended.head.as_ref(),
+        &result,
+        engine.retry.retry_after_max,
+    );
+    match result {
+        Ok(AttemptOutcome::Whole(file, sha256)) => {
+            ended.forget_unused_part();
+            let commit = |done| file.commit(with_hash(sha256, done));
+            commit_body(engine, lease, ended, &feedback, commit).await;
+        }
+        Ok(AttemptOutcome::Complete(sha256)) => {
+            if let Some(part) = ended.attempt.part.clone() {
+                let attempt = ended.attempt.clone();
+                let commit = |done| async move {
+                    let done = with_hash(sha256, done);
+                    engine.store.commit_part(&attempt, &part, done).await;
+                };
+                commit_body(engine, lease, ended, &feedback, commit).await;
+            }
+        }
+        Ok(AttemptOutcome::Unchanged) => {
+            let saved = unchanged_body(engine, &ended.attempt);
+            let commit = |done: SaveCallback| async { done(Ok(saved)) };
+            commit_body(engine, lease, ended, &feedback, commit).await;
+        }
+        Ok(AttemptOutcome::Piece) => {
+            ended.return_part(engine, true);
+            ended.continue_now(engine).resends = 0;
+            lease.requeue(ended.attempt, &feedback);
+        }
+        Ok(AttemptOutcome::StartOver) => {
+            ended.return_part(engine, false);
+            ended.continue_now(engine);
+            lease.requeue(ended.attempt, &feedback);
+        }
+        Ok(AttemptOutcome::Redirected(redirect)) => {
+            ended.return_part(engine, true);
+            if engine.exceeds_url_budget(&redirect) {
+                let problem = RedirectProblem::TooLong(redirect.length());
+                let error = FetchError::Redirect { problem };
+                return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
+            }
+            redirect.apply_to(&mut ended.attempt);
+            ended.attempt.route = SendMode::Usual;
+            ended.goes_on_as(engine, TraceOutcome::Redirected).resends = 0;
+            lease.requeue(ended.attempt, &feedback);
+        }
+        Ok(AttemptOutcome::HeadRefused) => {
+            let before = ended.is_resent(engine);
+            before.head_refused = true;
+            before.resends = 0;
+            lease.requeue(ended.attempt, &feedback);
+        }
+        Err(error) => {
+            ended.return_part(engine, !attempt::discards_body(&error));
+            let Some(route) = ended.free_resend(&error) else {
+                return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
+            };
+            ended.attempt.route = route;
+            ended.is_resent(engine).resends += 1;
+            lease.requeue(ended.attempt, &feedback);
+        }
+    }
+}
+
+/// What was computed while the body came goes along with where it went.
+fn with_hash(sha256: Option<Sha256>, done: SaveCallback) -> SaveCallback {
+    if sha256.is_none() {
+        return done;
+    }
+    Box::new(move |result| done(result.map(|saved| SavedBody { sha256, ..saved })))
+}
+
+/// Where the body is that the server has not sent again.
+fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> SavedBody {
+    let past = attempt.known.as_ref().map(|known| &known.past);
+    SavedBody {
+        bytes: past.map_or(0, |past| past.bytes),
+        file: engine.store.file_of(&attempt.job),
+        pack: past.and_then(|past| past.pack),
+        is_same: true,
+        ..SavedBody::default()
+    }
+}
+
+/// The network has done its part: the slot is free for the next one, while the body is made
+/// final and then reported.
+async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
+    engine: &Arc<Engine<T, S>>,
+    lease: Lease,
+    ended: FinishedAttempt,
+    feedback: &Feedback,
+    commit: impl FnOnce(SaveCallback) -> C,
+) {
+    let Some(room) = engine.reserve_event().await else {
+        return;
+    };
+    let end = now();
+    let done = Box::new({
+        let engine = Arc::clone(engine);
+        move |result| {
+            let settled = record::settled(ended, result, end, &engine.options, &engine.clock);
+            engine.settle_reserved(settled, room);
+        }
+    });
+    commit(done).await;
+    lease.release(feedback);
+}

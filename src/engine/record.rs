@@ -1,0 +1,257 @@
+//! From an attempt that ended to the record that is written.
+
+use std::time::Instant;
+
+use http::{HeaderValue, StatusCode, header};
+
+use super::EngineOptions;
+use super::clock::{RunClock, millis};
+use super::finish::FinishedAttempt;
+use super::request::digest_of;
+use crate::model::{
+    Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
+    PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
+    TraceOutcome, now,
+};
+
+/// A line that was no URL.
+pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
+    let record = Record {
+        error: Some(RecordError::from(&line.error)),
+        at: clock.rfc3339(now()),
+        ..Record::for_line(&line.place, line.shown)
+    };
+    SettledJob::new(
+        line.place,
+        record,
+        Outcome::Failed(line.error),
+        Some(line.raw),
+    )
+}
+
+/// A job that an earlier run has done. Its record says what that run knew, but for what it says
+/// of that run's attempts.
+pub fn skipped(job: Job, past: Record, clock: &RunClock) -> SettledJob {
+    let record = Record {
+        line: job.place.line,
+        input: std::sync::Arc::clone(&job.place.input),
+        outcome: OutcomeName::Skipped,
+        error: None,
+        attempts: 0,
+        resends: 0,
+        resumed_at: None,
+        change: None,
+        at: clock.rfc3339(now()),
+        started_ms: None,
+        ttfb_ms: None,
+        elapsed_ms: None,
+        total_ms: None,
+        simulated: false,
+        body: None,
+        body_base64: None,
+        ..past
+    };
+    SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
+}
+
+/// A job that fails without another attempt, because its host was given up.
+pub fn given_up(
+    mut attempt: Box<Attempt>,
+    error: FetchError,
+    options: &EngineOptions,
+    clock: &RunClock,
+) -> SettledJob {
+    let end = now();
+    let tries = attempt.take_traces();
+    let record = Record {
+        error: Some(RecordError::from(&error)),
+        attempts: attempt.number,
+        resends: attempt.history().total_resends,
+        redirects: attempt.redirect_count(),
+        at: clock.rfc3339(end),
+        total_ms: attempt
+            .history()
+            .first_start
+            .map(|first| millis(end.saturating_duration_since(first))),
+        simulated: attempt.simulated,
+        request: digest_of(&attempt.job, options),
+        ..Record::for_line(&attempt.job.place, attempt.job.url.into())
+    };
+    let outcome = Outcome::Failed(error);
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(tries)
+}
+
+/// A job whose last attempt ended at `end`.
+pub fn settled(
+    mut ended: FinishedAttempt,
+    result: Result<SavedBody, FetchError>,
+    end: Instant,
+    options: &EngineOptions,
+    clock: &RunClock,
+) -> SettledJob {
+    if options.keep_tries {
+        let outcome = match &result {
+            Ok(_) => TraceOutcome::Fetched,
+            Err(error) => TraceOutcome::Failed(error.kind()),
+        };
+        ended.record_trace(outcome, end, clock);
+    }
+    let FinishedAttempt {
+        mut attempt,
+        head,
+        wire,
+    } = ended;
+    let since = |start: Instant| millis(end.saturating_duration_since(start));
+    let start = wire.started();
+    let tries = attempt.take_traces();
+    let mut record = Record {
+        ok: result.is_ok(),
+        error: result.as_ref().err().map(RecordError::from),
+        attempts: attempt.number,
+        resends: attempt.history().total_resends,
+        final_url: head.as_ref().map(|_| attempt.shown_url().into_owned()),
+        redirects: attempt.redirect_count(),
+        at: clock.rfc3339(now()),
+        started_ms: Some(clock.elapsed_ms(start)),
+        ttfb_ms: wire.head_time().map(millis),
+        elapsed_ms: Some(since(start)),
+        total_ms: attempt
+            .history()
+            .first_start
+            .filter(|_| attempt.number + attempt.history().total_resends > 1)
+            .map(since),
+        resumed_at: attempt.part.as_ref().map(|part| part.length),
+        change: content_change(&attempt, &result, options.refresh),
+        simulated: attempt.simulated,
+        request: digest_of(&attempt.job, options),
+        ..Record::for_line(&attempt.job.place, attempt.job.url.into())
+    };
+    match &result {
+        Ok(saved) => fill_location(&mut record, saved),
+        Err(_) => record.resumed_at = None,
+    }
+    if let Some(head) = head
+        .as_ref()
+        .filter(|head| head.status.is_success() && record.ok)
+    {
+        let kept = head.kept_coding.as_ref().map(|kept| &kept.value);
+        let kept = kept.filter(|value| value.len() <= MAX_HEADER_BYTES);
+        record.content_encoding = kept.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+    }
+    if let Some(head) = &head {
+        let (part, known) = (attempt.part.as_deref(), attempt.known.as_deref());
+        fill_response(&mut record, head, part, known);
+    }
+    let outcome = match (result, head) {
+        (Ok(saved), Some(head)) => {
+            let head = saved.body.is_some().then_some(head);
+            Outcome::Fetched(Box::new(FetchSuccess { head, saved }))
+        }
+        (Ok(_), None) => Outcome::Skipped,
+        (Err(error), _) => {
+            let of_proxy = error.proxy_status().map(|status| status.as_u16());
+            record.status = record.status.or(of_proxy);
+            Outcome::Failed(error)
+        }
+    };
+    record.outcome = outcome.name();
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(tries)
+}
+
+/// What the response says; where it says nothing of the body that is here, what is known of that.
+fn fill_response(
+    record: &mut Record,
+    head: &ResponseHead,
+    part: Option<&PartialBody>,
+    known: Option<&Revalidation>,
+) {
+    fill_headers(record, head);
+    match (head.status, known) {
+        (StatusCode::RANGE_NOT_SATISFIABLE, _) if record.ok => describe_part(record, part),
+        (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => fill_from_history(record, known),
+        _ => {}
+    }
+}
+
+/// Bytes of a header that is repeated in a record. A server may send 400 KiB of them, and who
+/// keeps a record for each URL should not have to keep that.
+const MAX_HEADER_BYTES: usize = 4096;
+
+/// What the head of the response says.
+fn fill_headers(record: &mut Record, head: &ResponseHead) {
+    let text = |name| {
+        let text = head
+            .header_str(name)
+            .filter(|text| text.len() <= MAX_HEADER_BYTES);
+        text.map(str::to_owned)
+    };
+    record.status = Some(head.status.as_u16());
+    record.http = head.version_text().map(str::to_owned);
+    record.content_type = text(header::CONTENT_TYPE);
+    record.etag = text(header::ETAG);
+    record.last_modified = text(header::LAST_MODIFIED);
+}
+
+/// A 416 said that nothing was missing: its own headers are of an error page, and which version
+/// the body is of was said when the body came.
+fn describe_part(record: &mut Record, part: Option<&PartialBody>) {
+    record.content_type = None;
+    let Some(version) = part.map(|part| &part.version) else {
+        return;
+    };
+    let validator = version.validator.to_str().map(str::to_owned).ok();
+    if version.is_tagged() {
+        record.etag = validator;
+    } else {
+        record.last_modified = validator;
+    }
+}
+
+/// Where the body went.
+fn fill_location(record: &mut Record, saved: &SavedBody) {
+    record.bytes = Some(saved.bytes);
+    record.sha256 = saved.sha256;
+    record.file = saved.file.as_ref().map(ToString::to_string);
+    record.pack = saved.pack;
+}
+
+/// A 304 need not repeat what has not changed.
+fn fill_from_history(record: &mut Record, known: &Revalidation) {
+    let keep = |field: &mut Option<String>, known: Option<&str>| {
+        if field.is_none() {
+            *field = known.map(str::to_owned);
+        }
+    };
+    let text = |value: &Option<HeaderValue>| value.as_ref()?.to_str().ok().map(str::to_owned);
+    let past = &known.past;
+    keep(&mut record.content_type, past.content_type.as_deref());
+    keep(&mut record.etag, text(&known.etag).as_deref());
+    keep(
+        &mut record.last_modified,
+        text(&known.last_modified).as_deref(),
+    );
+    record.sha256 = record.sha256.or(past.sha256);
+}
+
+/// What became of a page since the run before.
+fn content_change(
+    attempt: &Attempt,
+    result: &Result<SavedBody, FetchError>,
+    refresh: bool,
+) -> Option<ContentChange> {
+    let was_there = attempt.known.is_some();
+    match result {
+        _ if !refresh => None,
+        // Of a page that was not known, the file was that of another.
+        Ok(saved) if saved.is_same && was_there => Some(ContentChange::Unchanged),
+        Ok(_) if was_there => Some(ContentChange::Changed),
+        Ok(_) => Some(ContentChange::New),
+        Err(error) => {
+            let is_gone = matches!(
+                error.status(),
+                Some(StatusCode::NOT_FOUND | StatusCode::GONE)
+            );
+            (was_there && is_gone).then_some(ContentChange::Gone)
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! The plan of simulated faults, and the little language it is written in:
+//!
+//! `SPEC = item {"," item}`, `item = KIND ["(" DUR ")"] "=" NUM "%" ["@" HOST [":" PORT]]`.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use http::StatusCode;
+use siphasher::sip::SipHasher13;
+use url::Url;
+
+use crate::model::SpecError;
+
+/// Wait of `slow` when none is given.
+const DEFAULT_SLOW_DELAY: Duration = Duration::from_secs(1);
+/// What `--simulate-failure` without a SPEC means, in percent.
+const TRANSIENT_MIX: [(Fault, f64); 7] = [
+    (Fault::Dns, 2.0),
+    (Fault::Refused, 4.0),
+    (Fault::Reset, 6.0),
+    (Fault::Truncated, 6.0),
+    (Fault::Status(StatusCode::INTERNAL_SERVER_ERROR, None), 4.0),
+    (Fault::Status(StatusCode::BAD_GATEWAY, None), 2.0),
+    (Fault::Status(StatusCode::SERVICE_UNAVAILABLE, None), 6.0),
+];
+
+/// A fault that can be rehearsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The name can't be resolved for now.
+    Dns,
+    /// The port is closed.
+    Refused,
+    /// No route.
+    Unreachable,
+    /// Connecting hangs.
+    ConnectTimeout,
+    /// A certificate that has expired.
+    Tls,
+    /// A proxy that makes no tunnel for now.
+    Proxy,
+    /// The head never comes.
+    Timeout,
+    /// The body stops in the middle, the connection stays.
+    Stalled,
+    /// The connection is reset.
+    Reset,
+    /// The body ends early.
+    Truncated,
+    /// A response that breaks the protocol.
+    Protocol,
+    /// A redirect to itself.
+    Redirect,
+    /// A body that is not what its coding says.
+    Decode,
+    /// The request is held up for this long, then goes out.
+    Slow(Duration),
+    /// A status, perhaps with `Retry-After`.
+    Status(StatusCode, Option<Duration>),
+}
+
+const NAMES: [(&str, Fault); 14] = [
+    ("dns", Fault::Dns),
+    ("refused", Fault::Refused),
+    ("unreachable", Fault::Unreachable),
+    ("connect_timeout", Fault::ConnectTimeout),
+    ("tls", Fault::Tls),
+    ("proxy", Fault::Proxy),
+    ("timeout", Fault::Timeout),
+    ("stalled", Fault::Stalled),
+    ("reset", Fault::Reset),
+    ("truncated", Fault::Truncated),
+    ("protocol", Fault::Protocol),
+    ("redirect", Fault::Redirect),
+    ("decode", Fault::Decode),
+    ("slow", Fault::Slow(DEFAULT_SLOW_DELAY)),
+];
+
+/// Which host an item is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FaultTarget {
+    host: String,
+    port: Option<u16>,
+}
+
+impl FaultTarget {
+    /// Whether every request for `other` is one for this target too.
+    fn covers(&self, other: &Self) -> bool {
+        self.host == other.host && (self.port.is_none() || self.port == other.port)
+    }
+
+    fn matches(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        host.eq_ignore_ascii_case(&self.host)
+            && self
+                .port
+                .is_none_or(|port| url.port_or_known_default() == Some(port))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct FaultRule {
+    fault: Fault,
+    percent: f64,
+    target: Option<FaultTarget>,
+}
+
+impl FaultRule {
+    /// Whether it applies to every request that the other one is for.
+    fn overlaps(&self, other: &Self) -> bool {
+        match (&self.target, &other.target) {
+            (None, None) => true,
+            (Some(own), Some(other)) => own.covers(other),
+            _ => false,
+        }
+    }
+}
+
+/// Which faults happen, and how often. One draw per request, by a hash of seed, URL and
+/// the number of the request: the same list and seed give the same faults whatever the
+/// scheduling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultPlan {
+    items: Vec<FaultRule>,
+    seed: u64,
+}
+
+impl FaultPlan {
+    /// The default plan: 30 % of faults that pass, no hangs.
+    #[must_use]
+    pub fn transient(seed: u64) -> Self {
+        let items = TRANSIENT_MIX
+            .iter()
+            .map(|(fault, percent)| FaultRule {
+                fault: *fault,
+                percent: *percent,
+                target: None,
+            })
+            .collect();
+        Self { items, seed }
+    }
+
+    /// Reads a SPEC.
+    ///
+    /// # Errors
+    /// [`SpecError`], which shows where and what would be right.
+    pub fn parse(text: &str, seed: u64) -> Result<Self, SpecError> {
+        let mut items: Vec<FaultRule> = Vec::new();
+        let mut sums = Sums::default();
+        let mut start = 0;
+        for part in text.split(',') {
+            let item = SpecParser { spec: text, part }.item()?;
+            items.push(item);
+            let most = sums.add(&items);
+            if most > 100.0 + 1e-9 {
+                let message = format!("with this the faults add up to {most} %, more than 100 %");
+                return Err(SpecError::new(text, start, part.len(), message));
+            }
+            start += part.len() + 1;
+        }
+        Ok(Self { items, seed })
+    }
+
+    /// The fault of this request, if it gets one. `ordinal` counts the requests of a job.
+    #[must_use]
+    pub fn draw(&self, url: &Url, ordinal: u32) -> Option<Fault> {
+        let is_special = |item: &&FaultRule| {
+            item.target
+                .as_ref()
+                .is_some_and(|target| target.matches(url))
+        };
+        // Items for a host replace the general ones there.
+        let special = self.items.iter().any(|item| is_special(&item));
+        let mut point = self.draw_point(url, ordinal);
+        for item in &self.items {
+            let applies = if special {
+                is_special(&item)
+            } else {
+                item.target.is_none()
+            };
+            if applies {
+                if point < item.percent {
+                    return Some(item.fault);
+                }
+                point -= item.percent;
+            }
+        }
+        None
+    }
+
+    /// How often a request for `url` gets a fault, in percent.
+    #[cfg(test)]
+    pub fn percent_for(&self, url: &Url) -> f64 {
+        let own = |item: &&FaultRule| {
+            item.target
+                .as_ref()
+                .is_some_and(|target| target.matches(url))
+        };
+        let special = self.items.iter().any(|item| own(&item));
+        let applies = |item: &&FaultRule| {
+            if special {
+                own(item)
+            } else {
+                item.target.is_none()
+            }
+        };
+        let items = self.items.iter().filter(applies);
+        items.map(|item| item.percent).sum()
+    }
+
+    /// Where in 0..100 this request falls.
+    fn draw_point(&self, url: &Url, ordinal: u32) -> f64 {
+        let mut hash = SipHasher13::new_with_keys(self.seed, 0);
+        hash.write(url.as_str().as_bytes());
+        hash.write_u32(ordinal);
+        // 53 bits are what an f64 holds exactly.
+        (hash.finish() >> 11) as f64 / (1u64 << 53) as f64 * 100.0
+    }
+}
+
+/// The sums of percentages that requests can meet: for each item, with all others that apply
+/// to the same requests. They are kept as items come, since there may be thousands.
+#[derive(Default)]
+struct Sums(Vec<f64>);
+
+impl Sums {
+    /// Takes in the last item; gives the largest sum.
+    fn add(&mut self, items: &[FaultRule]) -> f64 {
+        let Some(last) = items.last() else {
+            return 0.0;
+        };
+        for (item, sum) in items.iter().zip(&mut self.0) {
+            if last.overlaps(item) {
+                *sum += last.percent;
+            }
+        }
+        let with_it = items.iter().filter(|item| item.overlaps(last));
+        self.0.push(with_it.map(|item| item.percent).sum());
+        self.0.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Reads one item.
+struct SpecParser<'a> {
+    spec: &'a str,
+    part: &'a str,
+}
+
+impl<'a> SpecParser<'a> {
+    fn item(&self) -> Result<FaultRule, SpecError> {
+        if self.part.trim().is_empty() {
+            return Err(self.error(
+                self.part,
+                "an item is missing here, such as reset=10%".to_owned(),
+            ));
+        }
+        let (left, right) = self.part.split_once('=').unwrap_or((self.part, ""));
+        let fault = self.fault(left.trim())?;
+        if right.trim().is_empty() {
+            let hint = format!("how often? {}=10%, for example", left.trim());
+            return Err(self.error(self.part, hint));
+        }
+        let (amount, target) = match right.split_once('@') {
+            Some((amount, target)) => (amount, Some(self.target(target.trim())?)),
+            None => (right, None),
+        };
+        Ok(FaultRule {
+            fault,
+            percent: self.percent(amount.trim())?,
+            target,
+        })
+    }
+
+    fn fault(&self, text: &'a str) -> Result<Fault, SpecError> {
+        let (name, duration) = match text.split_once('(') {
+            None => (text, None),
+            Some((name, rest)) => {
+                let inner = rest.strip_suffix(')').ok_or_else(|| {
+                    self.error(text, "the bracket is not closed: 429(2s)=10%".to_owned())
+                })?;
+                (name, Some(self.duration(inner)?))
+            }
+        };
+        let fault = self.kind(name)?;
+        match (fault, duration) {
+            (fault, None) => Ok(fault),
+            (Fault::Slow(_), Some(duration)) => Ok(Fault::Slow(duration)),
+            (Fault::Status(status, _), Some(duration))
+                if matches!(status.as_u16(), 403 | 429 | 503) =>
+            {
+                Ok(Fault::Status(status, Some(duration)))
+            }
+            (_, Some(_)) => Err(self.error(
+                text,
+                format!("{name} takes no duration; slow, 403, 429 and 503 do"),
+            )),
+        }
+    }
+
+    fn kind(&self, name: &'a str) -> Result<Fault, SpecError> {
+        if let Some((_, fault)) = NAMES.iter().find(|(known, _)| *known == name) {
+            return Ok(*fault);
+        }
+        if name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() {
+            return match name
+                .parse::<u16>()
+                .ok()
+                .filter(|code| (400..600).contains(code))
+            {
+                Some(code) => match StatusCode::from_u16(code) {
+                    Ok(status) => Ok(Fault::Status(status, None)),
+                    Err(_) => Err(self.error(name, "no such status".to_owned())),
+                },
+                None => Err(self.error(name, "a status is a fault from 400 to 599".to_owned())),
+            };
+        }
+        let close = NAMES
+            .iter()
+            .map(|(known, _)| (strsim::damerau_levenshtein(known, name), *known))
+            .min()
+            .filter(|(distance, _)| *distance <= 3);
+        let message = match close {
+            Some((_, known)) => format!("unknown fault {name}; did you mean {known}?"),
+            None => {
+                let names: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
+                format!(
+                    "unknown fault {name}; known are {} and statuses 400–599",
+                    names.join(", ")
+                )
+            }
+        };
+        Err(self.error(name, message))
+    }
+
+    fn duration(&self, text: &'a str) -> Result<Duration, SpecError> {
+        crate::model::parse_duration(text).map_err(|message| self.error(text, message))
+    }
+
+    fn percent(&self, text: &'a str) -> Result<f64, SpecError> {
+        let Some(number) = text.strip_suffix('%') else {
+            let hint = format!("a percentage is needed: {text}%");
+            return Err(self.error(text, hint));
+        };
+        match number.trim().parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+            _ => Err(self.error(text, "a percentage from 0% to 100% is needed".to_owned())),
+        }
+    }
+
+    fn target(&self, text: &'a str) -> Result<FaultTarget, SpecError> {
+        // The URL parser knows what a host is: names, IPv4, [IPv6], upper case.
+        let parsed = Url::parse(&format!("http://{text}/")).ok().filter(|url| {
+            let is_host_alone = url.query().is_none() && url.fragment().is_none();
+            url.username().is_empty() && url.path() == "/" && is_host_alone
+        });
+        let host = parsed.as_ref().and_then(Url::host_str);
+        let no_host = text.is_empty()
+            || text.starts_with('*')
+            || text.ends_with(':')
+            // It takes line ends and tabs away, in the middle of a port, too.
+            || text.contains(char::is_whitespace);
+        let (Some(host), false) = (host, no_host) else {
+            return Err(self.error(
+                text,
+                "a host is needed: @example.com or @example.com:8080".to_owned(),
+            ));
+        };
+        // The default port of http vanishes in parsing, so the port is read from the text.
+        let port = text
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'))
+            .and_then(|(_, port)| port.parse().ok());
+        Ok(FaultTarget {
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    /// An error at `place`, which is a part of the item (or the item itself).
+    fn error(&self, place: &str, message: String) -> SpecError {
+        SpecError::at(self.spec, place, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plan(spec: &str) -> FaultPlan {
+        FaultPlan::parse(spec, 0).unwrap()
+    }
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn every_kind_and_every_form_is_read() {
+        for (name, fault) in NAMES {
+            assert_eq!(
+                plan(&format!("{name}=100%")).draw(&url("http://a/"), 1),
+                Some(fault)
+            );
+        }
+        let second = Duration::from_secs(1);
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        for (spec, fault) in [
+            ("429(1s)=100%", Fault::Status(status(429), Some(second))),
+            ("403(1s)=100%", Fault::Status(status(403), Some(second))),
+            ("503=100%", Fault::Status(status(503), None)),
+            ("404 = 100 %", Fault::Status(status(404), None)),
+            ("slow(1000ms)=100%", Fault::Slow(second)),
+        ] {
+            assert_eq!(plan(spec).draw(&url("http://a/"), 1), Some(fault), "{spec}");
+        }
+    }
+
+    #[test]
+    fn items_for_a_host_replace_the_general_ones_there() {
+        let plan = plan("reset=100%,dns=0%@a.test,tls=100%@b.test:8080");
+        assert_eq!(plan.draw(&url("http://a.test/"), 1), None);
+        assert_eq!(plan.draw(&url("http://b.test:8080/"), 1), Some(Fault::Tls));
+        assert_eq!(plan.draw(&url("http://b.test/"), 1), Some(Fault::Reset));
+    }
+
+    #[test]
+    fn a_bad_spec_shows_where_and_what_would_be_right() {
+        let mut page = Vec::new();
+        for (spec, marked) in [
+            ("resets=10%", "resets"),
+            ("reset=10%,dsn=5%", "dsn"),
+            ("reset", "reset"),
+            ("reset=", "reset="),
+            ("foo", "foo"),
+            ("", ""),
+            ("reset=5%@h:", "h:"),
+            ("reset=5%@*", "*"),
+            ("reset=60%@h,tls=50%@h:80", "tls=50%@h:80"),
+            ("reset=10", "10"),
+            ("reset=110%", "110%"),
+            ("reset=60%,dns=50%", "dns=50%"),
+            ("reset(2s)=10%", "reset(2s)"),
+            ("429(2s=10%", "429(2s"),
+            ("429(soon)=10%", "soon"),
+            ("200=10%", "200"),
+            ("reset=10%,,dns=1%", ""),
+            ("reset=10%@", ""),
+            ("reset=10%@a b", "a b"),
+            ("reset=10%@a:8\t0", "a:8\t0"),
+            ("reset=10%@a#b", "a#b"),
+            ("\u{1b}[31m=1%", "\u{1b}[31m"),
+            ("quux_and_more=1%", "quux_and_more"),
+        ] {
+            let error = FaultPlan::parse(spec, 0).unwrap_err();
+            assert_eq!(error.marked(), marked, "{spec}");
+            page.push(format!("{spec:?}\n{error}"));
+        }
+        insta::assert_snapshot!("no_specs", page.join("\n\n"));
+    }
+
+    #[test]
+    fn thousands_of_items_are_read_in_no_time() {
+        let spec = vec!["dns=0%"; 5000].join(",");
+        let start = std::time::Instant::now();
+        assert_eq!(plan(&spec).draw(&url("http://a/"), 1), None);
+        // Some tenths of a second without optimization; hours before.
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn the_default_plan_is_transient_and_near_30_percent() {
+        let plan = FaultPlan::transient(0);
+        let hits = (0..10_000)
+            .filter(|n| plan.draw(&url(&format!("http://a/{n}")), 1).is_some())
+            .count();
+        assert!((2800..3200).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn the_draws_of_a_seed_never_change() {
+        // A change here changes what every script that rehearses gets.
+        let plan = FaultPlan::parse("reset=50%", 7).unwrap();
+        let draws: String = (0..16)
+            .map(|n| plan.draw(&url(&format!("http://a/{n}")), n + 1))
+            .map(|fault| if fault.is_some() { 'x' } else { '.' })
+            .collect();
+        assert_eq!(draws, ".x.xx..xxxxx....");
+    }
+
+    proptest! {
+        #[test]
+        fn no_spec_makes_it_panic(spec in "[a-z0-9%=@():,. é]{0,40}") {
+            if let Err(error) = FaultPlan::parse(&spec, 0) {
+                let _ = error.to_string();
+            }
+        }
+    }
+}

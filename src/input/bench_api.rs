@@ -1,0 +1,31 @@
+//! Reading lists, as the micro-benchmarks see it.
+
+use std::io::{self, Cursor};
+use std::sync::Arc;
+
+use super::InputFormat;
+use super::compressed::InputStream;
+use super::list::{EntryOrigin, ListRules, ListStep, open_list};
+use crate::model::ListEntry;
+
+/// Reads a list to its end; gives the number of its jobs.
+///
+/// # Errors
+/// When it is none of this format.
+pub fn count_jobs(format: InputFormat, bytes: Vec<u8>) -> io::Result<usize> {
+    let stream = InputStream::new(Box::new(Cursor::new(bytes)));
+    let mut list = open_list(format, stream, ListRules::default());
+    let input: Arc<str> = "-".into();
+    let mut jobs = 0;
+    loop {
+        let origin = EntryOrigin {
+            input: &input,
+            number: jobs as u64,
+        };
+        match list.next(&origin)? {
+            ListStep::Found(ListEntry::Job(_)) => jobs += 1,
+            ListStep::Found(ListEntry::Invalid(_)) | ListStep::Nothing => {}
+            ListStep::End => return Ok(jobs),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Turns of hosts, as the micro-benchmarks see them.
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use super::queue::{HostQueue, Turn};
+use super::{PerHostLimit, RetryPolicy, ScheduleOptions, rules};
+use crate::model::{Feedback, HostVerdict};
+
+/// Queues so many items for each host, in turn, and lets them all run, one after another; gives
+/// the number of those that ran.
+pub fn take_turns(hosts: usize, items: usize) -> usize {
+    let options = ScheduleOptions {
+        per_host: PerHostLimit::Fixed(NonZeroUsize::MIN.saturating_add(9)),
+        ..ScheduleOptions::default()
+    };
+    let total = NonZeroUsize::MIN.saturating_add(63);
+    let rules = rules(&options, &RetryPolicy::default(), total);
+    let (mut queue, now) = (HostQueue::new(rules, None), Instant::now());
+    for item in 0..hosts * items {
+        let host = queue.intern_host(&format!("host{}.test:80", item % hosts));
+        queue.push(host, item, now);
+    }
+    queue.input_ended();
+    let answered = Feedback::from_verdict(HostVerdict::Answered);
+    let mut ran = 0;
+    while let Turn::Run(ticket, _) = queue.next(now) {
+        queue.connected(&ticket, now);
+        queue.release(&ticket, &answered, now);
+        ran += 1;
+    }
+    ran
+}

@@ -1,0 +1,199 @@
+//! One body on its way into a file. What is small is handed to a writer once it is whole; what
+//! is large goes there in pieces, so that it takes no more memory than a small one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::parts::StoredPart;
+use super::writer::{TempFile, WriteOrder};
+use super::{FileStoreShared, part_is_gone, writer_of};
+use crate::model::{BodyVersion, FetchError, PartialBody, RelPath};
+use crate::store::{BodyWriter, SaveCallback, save_error};
+
+/// Bytes that are collected before they are handed to a writer.
+const FLUSH_BYTES: usize = 256 * 1024;
+/// And pieces: each takes some memory of its own.
+const MAX_CHUNKS: usize = 512;
+
+/// One body on its way into a file.
+pub struct FileBodyWriter {
+    shared: Arc<FileStoreShared>,
+    file: RelPath,
+    /// What it has to be kept for when it is cut off.
+    version: Option<BodyVersion>,
+    /// Not handed to a writer yet.
+    chunks: Vec<Bytes>,
+    held: usize,
+    /// Of the whole body so far.
+    length: u64,
+    /// Where its beginning is.
+    temp: Option<Arc<TempFile>>,
+    /// Whether an attempt has taken the part: it gives it back, too.
+    is_taken: bool,
+    /// Nothing is to be done when it is dropped.
+    is_over: bool,
+}
+
+impl FileBodyWriter {
+    /// A body from its first byte on.
+    pub fn new(shared: Arc<FileStoreShared>, file: RelPath, version: Option<BodyVersion>) -> Self {
+        Self {
+            shared,
+            file,
+            version,
+            chunks: Vec::new(),
+            held: 0,
+            length: 0,
+            temp: None,
+            is_taken: false,
+            is_over: false,
+        }
+    }
+
+    /// The rest of a body.
+    pub fn continued(
+        shared: Arc<FileStoreShared>,
+        file: RelPath,
+        version: Option<BodyVersion>,
+        length: u64,
+        temp: Option<Arc<TempFile>>,
+    ) -> Result<Self, FetchError> {
+        if temp.is_none() {
+            return Err(part_is_gone(&shared.folder, &file));
+        }
+        let mut body = Self::new(shared, file, version);
+        body.length = length;
+        body.temp = temp;
+        body.is_taken = true;
+        Ok(body)
+    }
+
+    fn take_chunks(&mut self) -> Vec<Bytes> {
+        self.held = 0;
+        std::mem::take(&mut self.chunks)
+    }
+
+    fn temp(&mut self) -> Arc<TempFile> {
+        let shared = &self.shared;
+        Arc::clone(self.temp.get_or_insert_with(|| Arc::new(shared.temp())))
+    }
+
+    async fn hand_on(&mut self) -> Result<(), FetchError> {
+        let room = self.room().await?;
+        let chunks = self.take_chunks();
+        let temp = self.temp();
+        let writer = writer_of(&temp, &self.shared.writers);
+        self.shared
+            .writers
+            .send_to(writer, WriteOrder::Append(temp, chunks), Some(room));
+        Ok(())
+    }
+
+    async fn room(&self) -> Result<OwnedSemaphorePermit, FetchError> {
+        let room = self.shared.writers.reserve_bytes(self.held).await;
+        room.ok_or_else(|| save_error::save_timeout(&self.shared.folder.path()))
+    }
+
+    /// It was cut off: what came is kept.
+    fn suspend(&mut self, version: BodyVersion) {
+        let chunks = self.take_chunks();
+        let temp = self.temp();
+        if !chunks.is_empty() {
+            // Nothing can be waited for here; it is less than a large body holds anyway.
+            let order = WriteOrder::Append(Arc::clone(&temp), chunks);
+            let writer = writer_of(&temp, &self.shared.writers);
+            self.shared.writers.send_to(writer, order, None);
+        }
+        let part = PartialBody {
+            id: temp.id(),
+            version,
+            length: self.length,
+        };
+        let kept = StoredPart {
+            part,
+            temp,
+            // Not free a moment before it is given back: an equal line could take it in
+            // between, and that would give it to a third one.
+            in_use: self.is_taken,
+        };
+        if let Some(unwanted) = self.shared.parts.keep(self.file.clone(), kept) {
+            self.shared.remove(unwanted);
+        }
+    }
+
+    fn remove(&mut self) {
+        if let Some(temp) = self.temp.take() {
+            self.shared.parts.remove(&self.file, temp.id());
+            self.shared.remove(temp);
+        }
+    }
+}
+
+impl BodyWriter for FileBodyWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
+        self.length += chunk.len() as u64;
+        self.held += chunk.len();
+        self.chunks.push(chunk);
+        if self.held < FLUSH_BYTES && self.chunks.len() < MAX_CHUNKS {
+            return Ok(());
+        }
+        self.hand_on().await?;
+        self.temp
+            .as_ref()
+            .and_then(|temp| temp.failure())
+            .map_or(Ok(()), Err)
+    }
+
+    async fn commit(mut self, done: SaveCallback) {
+        if self.temp.is_some() {
+            if !self.chunks.is_empty()
+                && let Err(error) = self.hand_on().await
+            {
+                return done(Err(error));
+            }
+            self.is_over = true;
+            let temp = self.temp();
+            self.shared.parts.remove(&self.file, temp.id());
+            let writer = writer_of(&temp, &self.shared.writers);
+            let order = WriteOrder::Finish {
+                temp,
+                length: self.length,
+                file: self.file.clone(),
+                done,
+            };
+            return self.shared.writers.send_to(writer, order, None);
+        }
+        let room = match self.room().await {
+            Ok(room) => Some(room),
+            Err(error) => return done(Err(error)),
+        };
+        self.is_over = true;
+        let order = WriteOrder::Body {
+            temp: self.shared.temp(),
+            chunks: self.take_chunks(),
+            file: self.file.clone(),
+            done,
+        };
+        let writer = self.shared.writers.pick_worker();
+        self.shared.writers.send_to(writer, order, room);
+    }
+
+    fn discard(mut self) {
+        self.is_over = true;
+        self.remove();
+    }
+}
+
+impl Drop for FileBodyWriter {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        match self.version.take().filter(|_| self.length > 0) {
+            Some(version) => self.suspend(version),
+            None => self.remove(),
+        }
+    }
+}

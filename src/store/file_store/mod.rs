@@ -1,0 +1,248 @@
+//! `-o DIR`: a file for each body. Written below `DIR/.fetchall/`, and renamed once it is
+//! whole: under its final name there is a whole body or nothing.
+
+mod body;
+mod folder;
+mod folders;
+mod parts;
+mod same;
+mod writer;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::worker_pool::DISK_TIMEOUT;
+use super::{BodyStore, SaveCallback, path_for_user, save_error};
+use crate::model::{
+    Attempt, BodyVersion, Cause, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
+};
+use body::FileBodyWriter;
+use folder::Folder;
+use parts::PartIndex;
+use writer::{CommitOptions, DiskWriterPool, TempFile, WriteOrder};
+
+pub use folder::FolderError;
+
+/// How long an aborted run waits for the disk.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where and how bodies are saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilesOptions {
+    /// The output folder. It is created where it is missing.
+    pub dir: PathBuf,
+    /// A body and its folder survive a power cut before it counts as saved.
+    pub sync: bool,
+    /// A body is compared with the one that was there before.
+    pub compare: bool,
+}
+
+/// A file for each body.
+pub struct FileStore {
+    shared: Arc<FileStoreShared>,
+}
+
+/// What the bodies on their way in share.
+pub struct FileStoreShared {
+    folder: Arc<Folder>,
+    writers: DiskWriterPool,
+    parts: PartIndex,
+    next_id: AtomicU64,
+}
+
+impl FileStoreShared {
+    fn temp(&self) -> TempFile {
+        TempFile::new(self.next_id.fetch_add(1, Relaxed))
+    }
+
+    /// A file that nobody wants any more.
+    fn remove(&self, temp: Arc<TempFile>) {
+        self.writers.send_to(
+            writer_of(&temp, &self.writers),
+            WriteOrder::Remove(temp),
+            None,
+        );
+    }
+}
+
+/// The thread that writes this file.
+fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
+    writers.worker_for(temp.id())
+}
+
+impl FileStore {
+    /// Opens the output folder, sweeps what a crash has left there, and starts to write.
+    ///
+    /// # Errors
+    /// When the folder can't be used.
+    pub fn open(options: &FilesOptions) -> Result<Self, FolderError> {
+        let folder = Arc::new(Folder::open(&options.dir)?);
+        let unusable = |cause| FolderError::Unusable {
+            path: options.dir.clone(),
+            cause,
+        };
+        let (parts, next_id) = PartIndex::read(&folder).map_err(unusable)?;
+        let care = CommitOptions {
+            sync: options.sync,
+            compare: options.compare,
+        };
+        let writers = writer::start(&folder, care).map_err(unusable)?;
+        let shared = Arc::new(FileStoreShared {
+            folder,
+            writers,
+            parts,
+            next_id: AtomicU64::new(next_id),
+        });
+        Ok(Self { shared })
+    }
+
+    /// Opens the journal of the output folder, to read it and to append to it.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub fn open_journal(&self) -> io::Result<File> {
+        self.shared.folder.open_journal()
+    }
+
+    /// The path of the journal.
+    #[must_use]
+    pub fn journal_path(&self) -> PathBuf {
+        self.shared.folder.journal_path()
+    }
+}
+
+/// Nobody but this program takes a part away; it must not go unnoticed.
+fn part_is_gone(folder: &Folder, file: &RelPath) -> FetchError {
+    FetchError::Save {
+        cause: Cause::from_text(format!("the part of {} is gone", folder.display_path(file))),
+        ends_run: false,
+    }
+}
+
+/// The file of a job: the one it names, or that of its URL.
+#[must_use]
+pub fn file_of(job: &Job) -> RelPath {
+    match job.file_override() {
+        Some(file) => file.clone(),
+        None => path_for_user(&job.url, job.user()),
+    }
+}
+
+impl BodyStore for FileStore {
+    type File = FileBodyWriter;
+
+    fn create(
+        &self,
+        attempt: &Attempt,
+        _: &ResponseHead,
+        version: Option<BodyVersion>,
+        continued: Option<&PartialBody>,
+    ) -> Result<FileBodyWriter, FetchError> {
+        let file = file_of(&attempt.job);
+        match (continued, attempt.part.as_deref()) {
+            (Some(part), _) => {
+                let temp = self.shared.parts.find(&file, part.id);
+                let shared = Arc::clone(&self.shared);
+                FileBodyWriter::continued(shared, file, version, part.length, temp)
+            }
+            (None, Some(part)) => {
+                self.remove_part(attempt, part);
+                Ok(FileBodyWriter::new(Arc::clone(&self.shared), file, version))
+            }
+            (None, None) => Ok(FileBodyWriter::new(Arc::clone(&self.shared), file, version)),
+        }
+    }
+
+    fn file_of(&self, job: &Job) -> Option<RelPath> {
+        Some(file_of(job))
+    }
+
+    fn contains(&self, file: Option<&RelPath>, past: &Record) -> bool {
+        file.is_some_and(|file| self.shared.folder.length(file) == past.bytes)
+    }
+
+    fn take_part(&self, attempt: &Attempt) -> Option<PartialBody> {
+        if self.shared.parts.is_empty() {
+            return None;
+        }
+        self.shared.parts.take(&file_of(&attempt.job))
+    }
+
+    fn return_part(&self, attempt: &Attempt, part: &PartialBody) {
+        self.shared.parts.give_back(&file_of(&attempt.job), part.id);
+    }
+
+    fn remove_part(&self, attempt: &Attempt, part: &PartialBody) {
+        let removed = self.shared.parts.remove(&file_of(&attempt.job), part.id);
+        if let Some(temp) = removed {
+            self.shared.remove(temp);
+        }
+    }
+
+    async fn commit_part(&self, attempt: &Attempt, part: &PartialBody, done: SaveCallback) {
+        let file = file_of(&attempt.job);
+        let Some(temp) = self.shared.parts.remove(&file, part.id) else {
+            return done(Err(part_is_gone(&self.shared.folder, &file)));
+        };
+        let writer = writer_of(&temp, &self.shared.writers);
+        let order = WriteOrder::Finish {
+            temp,
+            length: part.length,
+            file,
+            done,
+        };
+        self.shared.writers.send_to(writer, order, None);
+    }
+
+    async fn read_part(&self, attempt: &Attempt, part: &PartialBody) -> Result<File, FetchError> {
+        let file = file_of(&attempt.job);
+        let shown = || self.shared.folder.display_path(&file);
+        let gone = || save_error::save_error(&shown(), &io::ErrorKind::NotFound.into(), false);
+        let temp = self.shared.parts.find(&file, part.id).ok_or_else(gone)?;
+        let (sender, opened) = oneshot::channel();
+        let writer = writer_of(&temp, &self.shared.writers);
+        // The thread that writes it opens it: nothing is on its way then.
+        let reader = Box::new(move |file| drop(sender.send(file)));
+        let order = WriteOrder::Read(temp, reader);
+        self.shared.writers.send_to(writer, order, None);
+        match tokio::time::timeout(DISK_TIMEOUT, opened).await {
+            Err(_) => Err(save_error::save_timeout(&shown())),
+            Ok(Ok(opened)) => {
+                opened.map_err(|error| save_error::save_error(&shown(), &error, false))
+            }
+            Ok(Err(_)) => Err(gone()),
+        }
+    }
+
+    async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {
+        let all = async {
+            self.shared.writers.flush().await;
+            let shared = Arc::clone(&self.shared);
+            let written = tokio::task::spawn_blocking(move || shared.parts.persist(&shared.folder));
+            if let Ok(Err(error)) = written.await {
+                tracing::warn!("parts of bodies could not be kept for the next run: {error}");
+            }
+        };
+        let impatience = async {
+            abort.cancelled().await;
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
+        };
+        tokio::select! {
+            () = all => {
+                self.shared.folder.unlock();
+                Ok(())
+            }
+            () = impatience => Err(save_error::save_timeout(&self.shared.folder.path())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! The parts of bodies that were cut off, by the file they are to become.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::folder::Folder;
+use super::writer::TempFile;
+use crate::model::{BodyVersion, PartialBody, RelPath};
+
+/// The list of the parts that were kept by the run before.
+const PART_LIST_NAME: &str = "parts.jsonl";
+const NEW_PART_LIST_NAME: &str = "parts.new";
+
+/// A part that is kept.
+#[derive(Debug, Clone)]
+pub struct StoredPart {
+    /// What it is.
+    pub part: PartialBody,
+    /// Its file.
+    pub temp: Arc<TempFile>,
+    /// An attempt is at it.
+    pub in_use: bool,
+}
+
+/// The parts of bodies that were cut off.
+#[derive(Debug, Default)]
+pub struct PartIndex {
+    parts: Mutex<HashMap<RelPath, StoredPart>>,
+    /// Looked at for every attempt: mostly there is none.
+    count: AtomicUsize,
+}
+
+/// A part in the list.
+#[derive(Debug, Serialize, Deserialize)]
+struct PartLine {
+    file: String,
+    id: u64,
+    url: String,
+    /// The URL of the list, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job_url: Option<String>,
+    validator: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    length: u64,
+    /// Not sure to survive a power cut: it counts until the machine is started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
+}
+
+impl PartIndex {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelPath, StoredPart>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
+    /// Changes the parts; keeps count.
+    fn change<R>(&self, change: impl FnOnce(&mut HashMap<RelPath, StoredPart>) -> R) -> R {
+        let mut parts = self.lock();
+        let result = change(&mut parts);
+        self.count.store(parts.len(), Relaxed);
+        result
+    }
+
+    /// The part of a file, for one attempt alone.
+    pub fn take(&self, file: &RelPath) -> Option<PartialBody> {
+        let mut parts = self.lock();
+        let kept = parts
+            .get_mut(file)
+            .filter(|kept| !kept.in_use && kept.temp.failure().is_none())?;
+        kept.in_use = true;
+        Some(kept.part.clone())
+    }
+
+    /// The attempt has not used it.
+    pub fn give_back(&self, file: &RelPath, id: u64) {
+        if let Some(kept) = self.lock().get_mut(file).filter(|kept| kept.part.id == id) {
+            kept.in_use = false;
+        }
+    }
+
+    /// What stands behind a part that was taken.
+    pub fn find(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
+        let parts = self.lock();
+        let kept = parts.get(file).filter(|kept| kept.part.id == id)?;
+        Some(Arc::clone(&kept.temp))
+    }
+
+    /// Takes it off the list.
+    pub fn remove(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
+        self.change(|parts| {
+            let is_it = parts.get(file).is_some_and(|kept| kept.part.id == id);
+            is_it.then(|| parts.remove(file)).flatten()
+        })
+        .map(|kept| kept.temp)
+    }
+
+    /// Keeps a part. Of two parts for one file (equal lines) the longer one stays; what does
+    /// not stay is given back.
+    pub fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
+        self.change(|parts| match parts.get(&file) {
+            Some(old) if old.part.id != new.part.id => {
+                if old.in_use || old.part.length >= new.part.length {
+                    return Some(new.temp);
+                }
+                parts.insert(file, new).map(|old| old.temp)
+            }
+            _ => {
+                parts.insert(file, new);
+                None
+            }
+        })
+    }
+
+    /// Writes down what is there for the next run: at once, and again when it is sure to survive
+    /// a power cut, which may take long. What can't be continued is removed.
+    pub fn persist(&self, folder: &Folder) -> io::Result<()> {
+        let parts = self.lock().clone();
+        let mut lines = Vec::new();
+        for (file, kept) in parts {
+            match line(&file, &kept) {
+                Some(line) => lines.push((line, kept.temp.name())),
+                None => ignore_missing(folder.remove(&kept.temp.name()))?,
+            }
+        }
+        if lines.is_empty() {
+            return ignore_missing(folder.remove(PART_LIST_NAME));
+        }
+        if let Some(boot) = boot() {
+            for (line, _) in &mut lines {
+                line.boot = Some(boot.clone());
+            }
+            write_list(folder, lines.iter().map(|(line, _)| line))?;
+        }
+        lines.retain_mut(|(line, name)| {
+            line.boot = None;
+            // One that can't be had any more is no reason to lose the others.
+            folder
+                .append(name)
+                .and_then(|file| file.sync_data())
+                .is_ok()
+        });
+        write_list(folder, lines.iter().map(|(line, _)| line))
+    }
+
+    /// Reads what the run before has written down, and sweeps what else lies there. Gives the
+    /// number that no file has had.
+    pub fn read(folder: &Folder) -> io::Result<(Self, u64)> {
+        let mut parts = HashMap::new();
+        let mut next = 1;
+        let boot = boot();
+        for line in lines(folder)? {
+            next = next.max(line.id.saturating_add(1));
+            if line.boot.is_some() && line.boot != boot {
+                continue;
+            }
+            if let Some((file, kept)) = kept(line)
+                && is_usable(folder, &kept)
+            {
+                parts.insert(file, kept);
+            }
+        }
+        let used: Vec<_> = parts.values().map(|kept| kept.temp.name()).collect();
+        for name in folder.unfinished()? {
+            if name != PART_LIST_NAME && !used.contains(&name) {
+                ignore_missing(folder.remove(&name))?;
+            }
+        }
+        let count = AtomicUsize::new(parts.len());
+        let parts = Mutex::new(parts);
+        Ok((Self { parts, count }, next))
+    }
+}
+
+fn write_list<'a>(folder: &Folder, lines: impl Iterator<Item = &'a PartLine>) -> io::Result<()> {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, line)?;
+        text.push(b'\n');
+    }
+    ignore_missing(folder.remove(NEW_PART_LIST_NAME))?;
+    let mut list = folder.create(NEW_PART_LIST_NAME)?;
+    list.write_all(&text)?;
+    list.sync_data()?;
+    folder.rename(NEW_PART_LIST_NAME, PART_LIST_NAME)
+}
+
+/// Names the time since this machine was started: what was written in it and is there was not
+/// lost by a power cut. Not known on every system.
+fn boot() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(boot.trim().to_owned())
+}
+
+fn line(file: &RelPath, kept: &StoredPart) -> Option<PartLine> {
+    let version = &kept.part.version;
+    if kept.temp.failure().is_some() {
+        return None;
+    }
+    Some(PartLine {
+        file: file.to_string(),
+        id: kept.part.id,
+        url: version.url.to_string(),
+        job_url: (version.job_url != version.url).then(|| version.job_url.to_string()),
+        validator: version.validator.to_str().ok()?.to_owned(),
+        total: version.total,
+        length: kept.part.length,
+        boot: None,
+    })
+}
+
+fn kept(line: PartLine) -> Option<(RelPath, StoredPart)> {
+    let file = RelPath::parse(&line.file).ok()?;
+    let url = Url::parse(&line.url).ok()?;
+    let job_url = match &line.job_url {
+        Some(job_url) => Url::parse(job_url).ok()?,
+        None => url.clone(),
+    };
+    let version = BodyVersion {
+        job_url,
+        url,
+        validator: HeaderValue::try_from(line.validator).ok()?,
+        total: line.total,
+    };
+    let kept = StoredPart {
+        part: PartialBody {
+            id: line.id,
+            version,
+            length: line.length,
+        },
+        temp: Arc::new(TempFile::new(line.id)),
+        in_use: false,
+    };
+    Some((file, kept))
+}
+
+/// A run that was killed may have gone on with it: the bytes up to the length that was written
+/// down are the same all the same.
+fn is_usable(folder: &Folder, kept: &StoredPart) -> bool {
+    let cut = || -> io::Result<bool> {
+        let file = folder.append(&kept.temp.name())?;
+        if file.metadata()?.len() < kept.part.length {
+            return Ok(false);
+        }
+        file.set_len(kept.part.length).map(|()| true)
+    };
+    cut().unwrap_or(false)
+}
+
+/// The list, as far as it can be read: what is not in it is swept and fetched again.
+fn lines(folder: &Folder) -> io::Result<Vec<PartLine>> {
+    let list = match folder.read(PART_LIST_NAME) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for line in BufReader::new(list).split(b'\n') {
+        found.extend(serde_json::from_slice(&line?));
+    }
+    Ok(found)
+}
+
+/// What is to be removed may be gone already.
+fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

@@ -1,0 +1,291 @@
+//! One body on its way into a pack. It has to be whole before its record begins, because that
+//! says its length: a small one waits in memory, a large one in a file.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::Method;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use url::Url;
+
+use super::spool_file;
+use super::writer::{PackOrder, failed};
+use crate::model::{
+    Attempt, FetchError, InputPosition, PackPlace, ResponseHead, SentRequest, TimeLimit,
+};
+use crate::store::warc::{PayloadDigest, PayloadHasher};
+use crate::store::worker_pool::{DISK_TIMEOUT, WorkerPool};
+use crate::store::{BodyWriter, SaveCallback, save_error};
+
+/// Bytes that wait in memory, of one body.
+const FLUSH_BYTES: usize = 1024 * 1024;
+/// And pieces: each takes some memory of its own.
+const MAX_CHUNKS: usize = 512;
+/// Longest wait for a file to gather a large body in.
+const SPOOL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A request and the head of its response.
+pub struct OwnedExchange {
+    pub method: Method,
+    pub url: Url,
+    pub asked: Option<Arc<SentRequest>>,
+    pub body: Bytes,
+    pub head: ResponseHead,
+    pub at: SystemTime,
+    pub took: Duration,
+    pub visited: Vec<Url>,
+    pub place: InputPosition,
+    /// Where the body stands that an earlier run fetched, and its length.
+    pub before: Option<(PackPlace, u64)>,
+}
+
+impl OwnedExchange {
+    pub fn new(attempt: &Attempt, head: &ResponseHead, run_body: Option<&Bytes>) -> Box<Self> {
+        let asked = head.asked.clone();
+        let at = asked
+            .as_ref()
+            .map_or_else(SystemTime::now, |asked| asked.at);
+        let own = attempt
+            .job
+            .wish
+            .as_ref()
+            .and_then(|wish| wish.body.as_ref());
+        let body = own.or(run_body).filter(|_| attempt.with_body);
+        Box::new(Self {
+            // A GET without a body would be an empty page to readers.
+            method: if attempt.is_head_only() {
+                Method::HEAD
+            } else {
+                attempt.method.clone()
+            },
+            url: attempt.url().clone(),
+            asked,
+            body: body.cloned().unwrap_or_default(),
+            head: head.clone(),
+            at,
+            took: Duration::ZERO,
+            visited: attempt
+                .hop
+                .as_ref()
+                .map(|hop| hop.visited.clone())
+                .unwrap_or_default(),
+            place: attempt.job.place.clone(),
+            before: attempt.known.as_ref().and_then(|known| {
+                let past = &known.past;
+                Some((past.pack?, past.bytes))
+            }),
+        })
+    }
+}
+
+/// The bytes of a whole body.
+pub enum BodyContent {
+    Memory {
+        chunks: Vec<Bytes>,
+        digest: PayloadDigest,
+    },
+    Spooled {
+        file: File,
+        /// Among the files that may be open.
+        room: OwnedSemaphorePermit,
+        length: u64,
+        digest: PayloadDigest,
+    },
+}
+
+impl BodyContent {
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Memory { chunks, .. } => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            Self::Spooled { length, .. } => *length,
+        }
+    }
+
+    pub fn digest(&self) -> PayloadDigest {
+        match self {
+            Self::Memory { digest, .. } | Self::Spooled { digest, .. } => *digest,
+        }
+    }
+}
+
+/// The beginning of a large body.
+struct Spool {
+    file: File,
+    room: OwnedSemaphorePermit,
+    length: u64,
+}
+
+impl Spool {
+    fn begin(folder: &Path, room: OwnedSemaphorePermit) -> io::Result<Self> {
+        Ok(Self {
+            file: spool_file(folder)?,
+            room,
+            length: 0,
+        })
+    }
+
+    fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
+        for chunk in chunks {
+            self.length += chunk.len() as u64;
+            self.file.write_all(chunk)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, digest: PayloadDigest) -> io::Result<BodyContent> {
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(BodyContent::Spooled {
+            file: self.file,
+            room: self.room,
+            length: self.length,
+            digest,
+        })
+    }
+}
+
+/// Waits for the right to have a file. A body that has one may come slowly for hours.
+async fn spool_room(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, FetchError> {
+    // The semaphore is never closed.
+    let room = timeout(SPOOL_TIMEOUT, Arc::clone(spools).acquire_owned()).await;
+    room.ok().and_then(Result::ok).ok_or(FetchError::Timeout {
+        limit: TimeLimit::Gathering(SPOOL_TIMEOUT),
+    })
+}
+
+/// One body on its way into a pack.
+pub struct PackBodyWriter {
+    crew: Arc<WorkerPool<PackOrder>>,
+    exchanged: Box<OwnedExchange>,
+    folder: PathBuf,
+    path: PathBuf,
+    spools: Arc<Semaphore>,
+    chunks: Vec<Bytes>,
+    held: usize,
+    /// Fed while the bytes are in the caches of the processor.
+    hasher: PayloadHasher,
+    spool: Option<Spool>,
+}
+
+impl PackBodyWriter {
+    pub fn new(
+        crew: Arc<WorkerPool<PackOrder>>,
+        exchanged: Box<OwnedExchange>,
+        folder: PathBuf,
+        path: PathBuf,
+        spools: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            crew,
+            exchanged,
+            folder,
+            path,
+            spools,
+            chunks: Vec::new(),
+            held: 0,
+            hasher: PayloadHasher::default(),
+            spool: None,
+        }
+    }
+
+    /// Moves what waits in memory to the file. A megabyte at a time is worth the way to
+    /// another thread.
+    async fn spool(&mut self) -> Result<(), FetchError> {
+        let chunks = std::mem::take(&mut self.chunks);
+        self.held = 0;
+        let spool = self.spool.take();
+        let room = match &spool {
+            Some(_) => None,
+            None => Some(spool_room(&self.spools).await?),
+        };
+        let folder = self.folder.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut spool = match (spool, room) {
+                (Some(spool), _) => spool,
+                (None, Some(room)) => Spool::begin(&folder, room)?,
+                (None, None) => return Err(io::ErrorKind::Other.into()),
+            };
+            spool.write(&chunks)?;
+            Ok(spool)
+        });
+        let Ok(written) = timeout(DISK_TIMEOUT, written).await else {
+            return Err(save_error::save_timeout(&self.folder.display().to_string()));
+        };
+        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.spool = Some(written.map_err(|error| failed(&self.path, &error))?);
+        Ok(())
+    }
+
+    async fn content(&mut self) -> Result<BodyContent, FetchError> {
+        if self.spool.is_some() {
+            self.spool().await?;
+        }
+        let digest = std::mem::take(&mut self.hasher).finish();
+        match self.spool.take() {
+            Some(spool) => spool
+                .finish(digest)
+                .map_err(|error| failed(&self.path, &error)),
+            None => Ok(BodyContent::Memory {
+                chunks: std::mem::take(&mut self.chunks),
+                digest,
+            }),
+        }
+    }
+}
+
+impl BodyWriter for PackBodyWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
+        self.held += chunk.len();
+        self.hasher.update(&chunk);
+        self.chunks.push(chunk);
+        if self.held >= FLUSH_BYTES {
+            return self.spool().await;
+        }
+        if self.chunks.len() >= MAX_CHUNKS {
+            self.chunks = vec![Bytes::from(self.chunks.concat())];
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self, done: SaveCallback) {
+        let Some(room) = self.crew.reserve_bytes(self.held).await else {
+            return done(Err(save_error::save_timeout(
+                &self.path.display().to_string(),
+            )));
+        };
+        let content = match self.content().await {
+            Ok(content) => content,
+            Err(error) => return done(Err(error)),
+        };
+        self.exchanged.took = self.exchanged.at.elapsed().unwrap_or_default();
+        let order = PackOrder {
+            exchanged: self.exchanged,
+            content,
+            done,
+        };
+        self.crew
+            .send_to(self.crew.pick_worker(), order, Some(room));
+    }
+
+    fn discard(self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_file_ends_and_is_worth_another_try() {
+        let spools = Arc::new(Semaphore::new(1));
+        let first = spool_room(&spools).await.unwrap();
+        let error = spool_room(&spools).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(error.to_string().contains("other large bodies"), "{error}");
+        drop(first);
+        assert!(spool_room(&spools).await.is_ok());
+    }
+}

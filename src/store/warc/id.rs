@@ -1,0 +1,90 @@
+//! Names of records: random UUIDs, unique over runs and machines.
+
+use std::io;
+
+/// Names whose bytes are drawn at once.
+const RANDOM_BYTES: usize = 192;
+
+/// A version 4 UUID (RFC 9562 §5.4) in text. Its 122 random bits come from the system's
+/// generator: a seed of 64 bits would make two runs share their names too soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordId([u8; 36]);
+
+impl RecordId {
+    /// `N` new names at the cost of one call to the generator.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn random<const N: usize>() -> io::Result<[Self; N]> {
+        let mut bytes = [[0; 16]; N];
+        getrandom::fill(bytes.as_flattened_mut())
+            .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        Ok(bytes.map(Self::from_random))
+    }
+
+    fn from_random(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        let version = 4 << 76 | number & !(0xf << 76);
+        let mut left = 0b10 << 62 | version & !(0b11 << 62);
+        let mut text = [b'-'; 36];
+        for (place, digit) in text.iter_mut().enumerate().rev() {
+            if matches!(place, 8 | 13 | 18 | 23) {
+                continue;
+            }
+            *digit = match (left & 15) as u8 {
+                figure @ 0..10 => b'0' + figure,
+                letter => b'a' + letter - 10,
+            };
+            left >>= 4;
+        }
+        Self(text)
+    }
+
+    /// The 36 characters.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Names one after another, from random bytes that are drawn for many at once.
+#[derive(Default)]
+pub struct RecordIdSource(Vec<[u8; 16]>);
+
+impl RecordIdSource {
+    /// `N` new names.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn next<const N: usize>(&mut self) -> io::Result<[RecordId; N]> {
+        if self.0.len() < N {
+            let mut bytes = [[0; 16]; RANDOM_BYTES];
+            getrandom::fill(bytes.as_flattened_mut())
+                .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+            self.0.extend(bytes);
+        }
+        let start = self.0.len().saturating_sub(N);
+        let mut drawn = self.0.drain(start..);
+        Ok([(); N].map(|()| RecordId::from_random(drawn.next().unwrap_or_default())))
+    }
+}
+
+impl std::fmt::Debug for RecordIdSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ids(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_and_variant_stand_where_they_belong() {
+        let id = |byte| String::from_utf8(RecordId::from_random([byte; 16]).0.to_vec()).unwrap();
+        assert_eq!(id(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(id(0xff), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        let [one, other] = RecordId::random().unwrap();
+        assert_ne!(one, other);
+    }
+}

@@ -1,0 +1,72 @@
+//! Packs as others see them: Python's warcio, and a parser that shares nothing with what
+//! it reads.
+
+mod parse;
+mod warcio;
+/// Shared with the tests of the program.
+#[path = "../../../tests/integration/support/warcio_tool.rs"]
+mod warcio_tool;
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use url::Url;
+
+use super::{Exchange, RequestHead};
+use crate::model::{InputPosition, ResponseHead};
+
+/// An exchange that owns its parts.
+#[derive(Debug)]
+pub struct SampleExchange {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    pub head: ResponseHead,
+    pub visited: Vec<Url>,
+    pub place: InputPosition,
+}
+
+impl SampleExchange {
+    pub fn get(url: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let mut answered = HeaderMap::new();
+        answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        Self {
+            method: Method::GET,
+            url: Url::parse(url).unwrap(),
+            headers,
+            body: Vec::new(),
+            head: ResponseHead {
+                status: StatusCode::OK,
+                version: Version::HTTP_11,
+                headers: answered.into(),
+                asked: None,
+                kept_coding: None,
+            },
+            visited: Vec::new(),
+            place: InputPosition {
+                number: 6,
+                input: "lists/urls\u{fc}\n.txt".into(),
+                line: 7,
+            },
+        }
+    }
+
+    pub fn exchange(&self) -> Exchange<'_> {
+        Exchange {
+            date: "2026-11-22T10:00:00.123Z",
+            request: RequestHead {
+                method: &self.method,
+                url: &self.url,
+                headers: &self.headers,
+                body: &self.body,
+            },
+            response: &self.head,
+            fetch_time: Some(Duration::from_micros(12_345)),
+            visited: &self.visited,
+            place: Some(&self.place),
+        }
+    }
+}
