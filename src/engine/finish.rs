@@ -195,8 +195,10 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             lease.requeue(ended.attempt, &feedback);
         }
         Err(error) => {
-            ended.return_part(engine, !attempt::discards_body(&error));
-            let Some(route) = ended.free_resend(&error) else {
+            let resend = ended.free_resend(&error);
+            // A head that could not be read says nothing about the bytes that are here.
+            ended.return_part(engine, resend.is_some() || !attempt::discards_body(&error));
+            let Some(route) = resend else {
                 return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
             };
             ended.attempt.route = route;

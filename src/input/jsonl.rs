@@ -5,9 +5,10 @@ use std::io;
 
 use base64::Engine as _;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use super::compressed::InputStream;
+use super::json_fields::{JsonField, JsonHeaders};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
@@ -91,18 +92,18 @@ fn check_first(line: &[u8]) -> io::Result<()> {
 /// What a line may say. Other fields are passed over.
 #[derive(Deserialize)]
 struct JsonlObject {
-    url: Option<Value>,
-    file: Option<Value>,
-    sha256: Option<Value>,
-    size: Option<Value>,
-    method: Option<Value>,
-    headers: Option<Value>,
-    body: Option<Value>,
-    body_base64: Option<Value>,
+    url: Option<JsonField>,
+    file: Option<JsonField>,
+    sha256: Option<JsonField>,
+    size: Option<JsonField>,
+    method: Option<JsonField>,
+    headers: Option<JsonHeaders>,
+    body: Option<JsonField>,
+    body_base64: Option<JsonField>,
     /// Only records of ours have it: in them a body is the one that was fetched.
-    outcome: Option<Value>,
+    outcome: Option<IgnoredAny>,
     /// In a record: its line had a request of its own.
-    request: Option<Value>,
+    request: Option<IgnoredAny>,
 }
 
 fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEntry {
@@ -120,7 +121,7 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEnt
     match said(&mut object, rules) {
         Ok(said) => job(place, said, Some(line.into_bytes())),
         Err(reason) => {
-            let url = object.url.as_ref().and_then(Value::as_str);
+            let url = object.url.as_ref().and_then(JsonField::as_str);
             let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
             invalid(place, shown, line.into_bytes(), reason)
         }
@@ -153,7 +154,7 @@ fn said(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine, String
         draft.sha256(text("sha256", hash)?)?;
     }
     if let Some(size) = &object.size {
-        draft.size(size.as_u64())?;
+        draft.size(size.as_number())?;
     }
     request(object, &mut draft)?;
     draft.build(rules)
@@ -163,8 +164,16 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), Stri
     if let Some(method) = &object.method {
         draft.method(text("method", method)?)?;
     }
-    if let Some(headers) = &object.headers {
-        set_headers(headers, draft)?;
+    match &object.headers {
+        None => {}
+        Some(JsonHeaders::Unusable(why)) => return Err(why.clone()),
+        Some(JsonHeaders::Fields(fields)) => {
+            for (name, values) in fields {
+                for value in values {
+                    draft.header(name, value)?;
+                }
+            }
+        }
     }
     if object.outcome.is_some() {
         return match object.request {
@@ -178,7 +187,7 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), Stri
     // Taken out: a body may have megabytes, and is not to be in memory twice.
     match (object.body.take(), object.body_base64.take()) {
         (None, None) => {}
-        (Some(Value::String(body)), None) => draft.body(body),
+        (Some(JsonField::Text(body)), None) => draft.body(body),
         (Some(_), None) => return Err("its body is no string".to_owned()),
         (None, Some(coded)) => {
             let engine = base64::engine::general_purpose::STANDARD;
@@ -190,25 +199,7 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), Stri
     Ok(())
 }
 
-fn set_headers(headers: &Value, draft: &mut LineBuilder) -> Result<(), String> {
-    let Value::Object(headers) = headers else {
-        return Err("its headers are no object".to_owned());
-    };
-    for (name, value) in headers {
-        match value {
-            Value::String(value) => draft.header(name, value)?,
-            Value::Array(values) => {
-                for value in values {
-                    draft.header(name, text("headers", value)?)?;
-                }
-            }
-            _ => return Err("its headers are no strings, or arrays of them".to_owned()),
-        }
-    }
-    Ok(())
-}
-
-fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, String> {
+fn text<'a>(field: &str, value: &'a JsonField) -> Result<&'a str, String> {
     value
         .as_str()
         .ok_or_else(|| format!("its {field} is no string"))

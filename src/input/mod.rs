@@ -9,6 +9,7 @@ mod csv;
 mod decoded;
 #[cfg(test)]
 mod fuzz;
+mod json_fields;
 mod jsonl;
 mod line_builder;
 mod lines;

@@ -10,6 +10,10 @@ use url::{Position, Url};
 
 use super::{FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
+/// What a header takes beyond its name and value, in bytes: its place in a map that may be half
+/// empty, and two allocations.
+const HEADER_BYTES: usize = 256;
+
 /// Where an input line stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputPosition {
@@ -104,10 +108,14 @@ impl LineOptions {
     #[must_use]
     pub fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            name.as_str().len() + value.len()
+            HEADER_BYTES + name.as_str().len() + value.len()
         };
         let headers: usize = self.headers.iter().map(header).sum();
-        headers + self.body.as_ref().map_or(0, Bytes::len)
+        let method = self
+            .method
+            .as_ref()
+            .map_or(0, |method| method.as_str().len());
+        headers + method + self.body.as_ref().map_or(0, Bytes::len)
     }
 }
 

@@ -47,7 +47,7 @@ impl ResponseHead {
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
-        if codings.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        if codings.any(|value| !is_identity(value.as_bytes())) {
             return None;
         }
         self.header_str(header::CONTENT_LENGTH)?.trim().parse().ok()
@@ -88,4 +88,13 @@ impl ResponseHead {
             _ => None,
         }
     }
+}
+/// Whether a `Transfer-Encoding` names no coding but `identity`: such a body ends where its
+/// `Content-Length` says.
+fn is_identity(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').all(|name| {
+        let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
+        let name = name.trim_ascii();
+        name.is_empty() || name.eq_ignore_ascii_case(b"identity")
+    })
 }

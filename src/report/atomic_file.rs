@@ -8,6 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use super::stream::{DeviceStream, EndingCheck};
 use tempfile::{Builder, NamedTempFile};
 
+/// Links that lead to each other are followed so far, as Linux does it.
+const MAX_LINKS: usize = 40;
+
 /// A file whose content is known only when the run has ended. Until then what stood under its name
 /// stays, and nothing else is there.
 pub struct AtomicFile(FileTarget);
@@ -27,7 +30,11 @@ impl AtomicFile {
     /// When nothing can be created there, or a folder stands there: that is to be known before the
     /// run and not after it.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let found = fs::metadata(path).ok();
+        let found = match fs::metadata(path) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
         if found.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
@@ -36,8 +43,8 @@ impl AtomicFile {
                 path,
             )?))));
         }
-        // Fails where nothing is yet; then there is no link that leads anywhere either.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // Fails where nothing is yet.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| link_target(path));
         // Gone again at once: a run that is killed leaves nothing.
         part(&path)?;
         Ok(Self(FileTarget::File(path)))
@@ -63,6 +70,19 @@ impl AtomicFile {
             }
         }
     }
+}
+
+/// Where a link leads, also when nothing is there yet; the path itself where it is no link.
+fn link_target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        // An absolute target takes the place of the whole.
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
 }
 
 /// Who may read the file that is replaced may read the new one, and nobody else. What the file did
@@ -174,6 +194,22 @@ mod tests {
         });
         whole().commit(&large, &|| false).unwrap();
         assert_eq!(reader.join().unwrap(), large);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_yet_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("second", at("first")).unwrap();
+        std::os::unix::fs::symlink(at("real"), at("second")).unwrap();
+        let file = AtomicFile::create(&at("first")).unwrap();
+        file.commit(b"text", &|| false).unwrap();
+        assert_eq!(fs::read(at("real")).unwrap(), b"text");
+        assert!(fs::symlink_metadata(at("first")).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(at("second")).unwrap().is_symlink());
+        std::os::unix::fs::symlink("round", at("round")).unwrap();
+        assert!(AtomicFile::create(&at("round")).is_err());
     }
 
     #[cfg(unix)]

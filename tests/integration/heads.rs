@@ -158,6 +158,38 @@ fn a_flawed_line_that_says_where_the_body_ends_is_not_passed_over() {
     }
 }
 
+/// Where no coding is named, the length says where the body ends, however that is written.
+#[test]
+fn a_body_beside_an_odd_form_of_identity_ends_at_its_length() {
+    for line in [
+        "Transfer-Encoding:",
+        "Transfer-Encoding: ,",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: identity, identity",
+        "Transfer-Encoding: ,Identity",
+        "Transfer-Encoding: identity;q=1",
+    ] {
+        for more in ["", "X[0]: 1\r\n"] {
+            let head = format!("HTTP/1.1 200 OK\r\n{line}\r\n{more}Content-Length: 5\r\n\r\n");
+            let short = head.clone() + "hel";
+            let server = Server::start(move |connection| {
+                connection.request()?;
+                connection.send(short.as_bytes())
+            });
+            let run = Run::new().args(["--retries=0"]).arg(server.url("/"));
+            let failure = run.expect_exit(1).failure();
+            assert_eq!(failure, (ErrorKind::Truncated, 1), "{line}");
+            let whole = head + "hello";
+            let server = Server::start(move |connection| {
+                connection.request()?;
+                connection.send(whole.as_bytes())
+            });
+            let done = Run::new().arg(server.url("/")).expect_exit(0);
+            assert_eq!(done.record().bytes, Some(5), "{line}");
+        }
+    }
+}
+
 /// A redirect is not lost with its line, and leads where browsers go.
 #[test]
 fn control_bytes_in_a_location_are_encoded() {

@@ -111,6 +111,18 @@ fn a_body_that_is_cut_again_goes_on_from_there() {
     assert_eq!(case.done.record().resumed_at, Some(700));
 }
 
+/// The head alone was flawed, and the same is asked again: with its range.
+#[test]
+fn a_flawed_head_of_the_rest_does_not_cost_what_is_here() {
+    let flawed = || rest(400, &[TAG, "X[0]: 1"]);
+    let case = fetch(vec![cut(&[TAG], 400), flawed(), flawed()]);
+    case.expect_body(1);
+    let ranges = [None, Some("bytes=400-"), Some("bytes=400-")];
+    assert_eq!(case.ranges(), ranges);
+    let record = case.done.record();
+    assert_eq!((record.attempts, record.resends), (2, 1));
+}
+
 #[test]
 fn what_has_no_strong_validator_is_started_over() {
     for headers in [

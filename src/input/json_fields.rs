@@ -1,0 +1,325 @@
+//! The values of a JSON line, read so that only what a line can use is kept: in 16 MiB there is
+//! room for millions of values that it can't, and as a tree they would take a hundred times that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Headers of one line, each value counted: as many as a response may have.
+const MAX_HEADERS: usize = 1000;
+
+/// The value of a field.
+#[derive(Debug, PartialEq, Eq)]
+pub enum JsonField {
+    /// A string.
+    Text(String),
+    /// A whole number from 0.
+    Number(u64),
+    /// Anything else; its content is not kept.
+    Other,
+}
+
+/// The headers of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum JsonHeaders {
+    /// Each name with its values; of a name that comes twice the last counts.
+    Fields(BTreeMap<String, Vec<String>>),
+    /// They can't be used, for this reason.
+    Unusable(String),
+}
+
+impl JsonField {
+    /// The text, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(_) | Self::Other => None,
+        }
+    }
+
+    /// The number, if it is one.
+    pub fn as_number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(_) | Self::Other => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FieldVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonHeaders {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(HeadersVisitor)
+    }
+}
+
+struct FieldVisitor;
+
+impl<'de> Visitor<'de> for FieldVisitor {
+    type Value = JsonField;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<JsonField, E> {
+        Ok(JsonField::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<JsonField, E> {
+        Ok(JsonField::Text(text))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<JsonField, E> {
+        Ok(JsonField::Number(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<JsonField, E> {
+        Ok(JsonField::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<JsonField, E> {
+        Ok(JsonField::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<JsonField, E> {
+        Ok(JsonField::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<JsonField, E> {
+        Ok(JsonField::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<JsonField, A::Error> {
+        IgnoredAny.visit_seq(values)?;
+        Ok(JsonField::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<JsonField, A::Error> {
+        IgnoredAny.visit_map(fields)?;
+        Ok(JsonField::Other)
+    }
+}
+
+struct HeadersVisitor;
+
+impl HeadersVisitor {
+    fn unusable<E>() -> Result<JsonHeaders, E> {
+        Ok(JsonHeaders::Unusable(
+            "its headers are no object".to_owned(),
+        ))
+    }
+}
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = JsonHeaders;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("headers")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<JsonHeaders, E> {
+        Self::unusable()
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<JsonHeaders, E> {
+        Self::unusable()
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<JsonHeaders, E> {
+        Self::unusable()
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<JsonHeaders, E> {
+        Self::unusable()
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<JsonHeaders, E> {
+        Self::unusable()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<JsonHeaders, A::Error> {
+        IgnoredAny.visit_seq(values)?;
+        Self::unusable()
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<JsonHeaders, A::Error> {
+        let mut headers = BTreeMap::new();
+        let mut count = 0;
+        while let Some(name) = fields.next_key::<String>()? {
+            if count >= MAX_HEADERS {
+                fields.next_value::<IgnoredAny>()?;
+                count += 1;
+                continue;
+            }
+            let HeaderValues(values) = fields.next_value()?;
+            let Some(values) = values else {
+                IgnoredAny.visit_map(fields)?;
+                let why = "its headers are no strings, or arrays of them";
+                return Ok(JsonHeaders::Unusable(why.to_owned()));
+            };
+            count += values.len();
+            headers.insert(name, values);
+        }
+        if count > MAX_HEADERS {
+            let why = format!("it has more than {MAX_HEADERS} headers");
+            return Ok(JsonHeaders::Unusable(why));
+        }
+        Ok(JsonHeaders::Fields(headers))
+    }
+}
+
+/// The values of one header; `None`: they are no strings. No more are kept than are needed to see
+/// that there are too many.
+struct HeaderValues(Option<Vec<String>>);
+
+impl<'de> Deserialize<'de> for HeaderValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor)
+    }
+}
+
+struct ValuesVisitor;
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = HeaderValues;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, or an array of them")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<HeaderValues, E> {
+        Ok(HeaderValues(Some(vec![text.to_owned()])))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<HeaderValues, E> {
+        Ok(HeaderValues(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<HeaderValues, E> {
+        Ok(HeaderValues(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<HeaderValues, E> {
+        Ok(HeaderValues(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<HeaderValues, E> {
+        Ok(HeaderValues(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<HeaderValues, E> {
+        Ok(HeaderValues(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<HeaderValues, A::Error> {
+        let mut texts = Vec::new();
+        while texts.len() <= MAX_HEADERS {
+            match values.next_element()? {
+                Some(JsonField::Text(text)) => texts.push(text),
+                Some(_) => {
+                    IgnoredAny.visit_seq(values)?;
+                    return Ok(HeaderValues(None));
+                }
+                None => return Ok(HeaderValues(Some(texts))),
+            }
+        }
+        IgnoredAny.visit_seq(values)?;
+        Ok(HeaderValues(Some(texts)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<HeaderValues, A::Error> {
+        IgnoredAny.visit_map(fields)?;
+        Ok(HeaderValues(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(text: &str) -> JsonHeaders {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn why(text: &str) -> String {
+        match headers(text) {
+            JsonHeaders::Unusable(why) => why,
+            JsonHeaders::Fields(fields) => format!("{fields:?}"),
+        }
+    }
+
+    #[test]
+    fn of_what_a_line_cannot_use_nothing_is_kept() {
+        for (text, field) in [
+            ("\"a\\u0062\"", JsonField::Text("ab".to_owned())),
+            ("7", JsonField::Number(7)),
+            ("-7", JsonField::Other),
+            ("7.0", JsonField::Other),
+            ("true", JsonField::Other),
+            ("[[1],{\"a\":2}]", JsonField::Other),
+            ("{\"a\":[{}]}", JsonField::Other),
+        ] {
+            assert_eq!(
+                serde_json::from_str::<JsonField>(text).unwrap(),
+                field,
+                "{text}"
+            );
+        }
+        assert!(serde_json::from_str::<JsonField>("[1,,2]").is_err());
+    }
+
+    #[test]
+    fn a_header_has_one_value_or_several() {
+        let JsonHeaders::Fields(fields) = headers(r#"{"b":"1","a":["2","3"],"b":"4","c":[]}"#)
+        else {
+            panic!("no fields");
+        };
+        let fields: Vec<_> = fields.into_iter().collect();
+        let expected = [("a", vec!["2", "3"]), ("b", vec!["4"]), ("c", vec![])];
+        let expected = expected.map(|(name, values)| {
+            (
+                name.to_owned(),
+                values.into_iter().map(str::to_owned).collect::<Vec<_>>(),
+            )
+        });
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn other_values_are_told_and_the_rest_of_the_line_is_still_json() {
+        for text in ["\"a\"", "1", "-1", "1.5", "true", "[{\"a\":1}]"] {
+            assert_eq!(why(text), "its headers are no object", "{text}");
+        }
+        for text in [
+            r#"{"a":1,"b":{"c":[]}}"#,
+            r#"{"a":["b",1,{}],"c":"d"}"#,
+            r#"{"a":null}"#,
+            r#"{"a":{"b":"c"}}"#,
+        ] {
+            assert!(why(text).contains("no strings"), "{text}: {}", why(text));
+        }
+        assert!(serde_json::from_str::<JsonHeaders>(r#"{"a":1,"b":}"#).is_err());
+    }
+
+    #[test]
+    fn a_line_has_so_many_headers_and_no_more() {
+        let one = |n: usize| format!("{{\"a\":[{}]}}", vec!["\"\""; n].join(","));
+        let names = |n: usize| {
+            let fields: Vec<_> = (0..n).map(|n| format!("\"a{n}\":\"\"")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        for make in [&one as &dyn Fn(usize) -> String, &names] {
+            assert!(matches!(headers(&make(1000)), JsonHeaders::Fields(_)));
+            for n in [1001, 1002, 100_000] {
+                assert_eq!(why(&make(n)), "it has more than 1000 headers");
+            }
+        }
+    }
+}
