@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use fetchall::{OutcomeName, Record};
+
 use crate::support::{Run, Server, response};
 
 /// In KiB: what is promised.
@@ -151,5 +153,33 @@ fn long_heads_of_an_earlier_run_are_not_kept() {
     let is_known =
         |record: &fetchall::Record| record.change == Some(fetchall::ContentChange::Unchanged);
     assert!(done.records.iter().any(is_known), "{}", done.stderr);
+    assert!(done.peak < PROMISED, "{} KiB", done.peak);
+}
+
+/// Each header takes some hundred bytes, whatever its line says in one.
+#[test]
+fn lines_of_many_short_headers_take_no_more_than_others() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let headers: Vec<_> = (0..60).map(|n| format!("\"a{n}\":\"\"")).collect();
+    let headers = headers.join(",");
+    let url = server.url("/");
+    let mut list: String = (0..8000)
+        .map(|n| format!("{{\"url\":\"{url}{n}\",\"headers\":{{{headers}}}}}\n"))
+        .collect();
+    for field in ["headers\":{\"a\"", "url\"", "method\""] {
+        let end = if field.starts_with("headers") {
+            "}}"
+        } else {
+            "}"
+        };
+        let values = vec!["\"\""; 3_000_000].join(",");
+        list += &format!("{{\"{field}:[{values}]{end}\n");
+    }
+    let done = Run::new()
+        .args(["--input-format=jsonl", "-"])
+        .stdin(list)
+        .expect_exit(1);
+    let failed = |record: &&Record| record.outcome == OutcomeName::Failed;
+    assert_eq!(done.records.iter().filter(failed).count(), 3);
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
