@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -175,4 +175,81 @@ fn a_breach_would_be_seen() {
     assert_eq!(breach("fuzz/mod.rs", "use crate::model::Job;"), 1);
     assert_eq!(breach("helpers/mod.rs", ""), 1);
     assert_eq!(breach("demo/mod.rs", "use crate::Config;"), 1);
+}
+
+/// A name that means two things can't be searched for.
+#[test]
+fn no_type_name_is_declared_twice() {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for (file, line, text) in code_lines() {
+        // An associated type is the trait's: it stands deeper, in every implementation.
+        let indented = text.starts_with(' ');
+        let mut words = text
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|word| {
+                !word.is_empty() && !matches!(*word, "pub" | "crate" | "super" | "self")
+            });
+        let kind = words.next().unwrap_or_default();
+        let is_type = match kind {
+            "struct" | "enum" | "trait" | "union" => true,
+            "type" => !indented,
+            _ => false,
+        };
+        if let Some(name) = words.next().filter(|_| is_type) {
+            let place = format!("{}:{line}", file.display());
+            places.entry(name.to_owned()).or_default().push(place);
+        }
+    }
+    let twice: Vec<_> = places.iter().filter(|(_, at)| at.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    assert!(places.len() > 300, "{} types found", places.len());
+}
+
+/// Who reads `is_ready` expects an answer and no change.
+#[test]
+fn what_is_called_a_question_returns_a_bool() {
+    let mut found = 0;
+    let mut wrong = Vec::new();
+    let lines: Vec<_> = code_lines().collect();
+    for (at, (file, line, text)) in lines.iter().enumerate() {
+        let Some((_, rest)) = text.split_once("fn ") else {
+            continue;
+        };
+        if !["is_", "has_", "can_"]
+            .iter()
+            .any(|begin| rest.starts_with(begin))
+        {
+            continue;
+        }
+        // Until its body begins, or its declaration ends.
+        let signature: String = lines[at..]
+            .iter()
+            .map(|(_, _, text)| text.as_str())
+            .take_while(|text| !text.trim().is_empty())
+            .scan(false, |ended, text| {
+                let goes_on = !*ended;
+                *ended = text.trim_end().ends_with(['{', ';', '}']);
+                goes_on.then_some(text)
+            })
+            .collect();
+        found += 1;
+        if !signature.contains("-> bool") && !signature.contains("-> io::Result<bool>") {
+            wrong.push(format!("{}:{line} {}", file.display(), text.trim()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(found > 50, "{found} questions found");
+}
+
+/// Every line of `src/` without comments, with its file and number.
+fn code_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources(&src).into_iter().flat_map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let numbered = lines.into_iter().enumerate();
+        numbered
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+            .map(move |(at, line)| (path.clone(), at + 1, line))
+    })
 }

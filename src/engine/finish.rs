@@ -51,10 +51,10 @@ impl FinishedAttempt {
 
     /// There will be another attempt, at once: nothing has failed.
     fn continue_now<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
-        self.goes_on_as(engine, TraceOutcome::GoesOn)
+        self.continue_as(engine, TraceOutcome::GoesOn)
     }
 
-    fn goes_on_as<T, S>(
+    fn continue_as<T, S>(
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
@@ -64,9 +64,9 @@ impl FinishedAttempt {
     }
 
     /// The same request will be sent again, free of charge.
-    fn is_resent<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+    fn count_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
         self.attempt.number -= 1;
-        let before = self.goes_on_as(engine, TraceOutcome::Resent);
+        let before = self.continue_as(engine, TraceOutcome::Resent);
         before.total_resends += 1;
         before
     }
@@ -185,11 +185,11 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             }
             redirect.apply_to(&mut ended.attempt);
             ended.attempt.route = SendMode::Usual;
-            ended.goes_on_as(engine, TraceOutcome::Redirected).resends = 0;
+            ended.continue_as(engine, TraceOutcome::Redirected).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
         Ok(AttemptOutcome::HeadRefused) => {
-            let before = ended.is_resent(engine);
+            let before = ended.count_resend(engine);
             before.head_refused = true;
             before.resends = 0;
             lease.requeue(ended.attempt, &feedback);
@@ -202,7 +202,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
                 return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
             };
             ended.attempt.route = route;
-            ended.is_resent(engine).resends += 1;
+            ended.count_resend(engine).resends += 1;
             lease.requeue(ended.attempt, &feedback);
         }
     }

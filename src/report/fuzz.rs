@@ -107,7 +107,7 @@ impl ExpectedJournal {
         }
     }
 
-    fn is_known(&self, found: &JournalContents) -> Result<(), String> {
+    fn check_known(&self, found: &JournalContents) -> Result<(), String> {
         let last: HashMap<_, _> = self.done.values().cloned().collect();
         for job in &self.all {
             let (url, file, request) = job;
@@ -174,7 +174,7 @@ impl JournalBench {
             said.garbage,
             said.torn
         );
-        said.is_known(&found)?;
+        said.check_known(&found)?;
         hold!(
             found.past.is_empty() || !said.all.is_empty(),
             "something is known that no line says"
@@ -207,7 +207,7 @@ impl JournalBench {
             bytes_of(&again.past, NEW, None, None).is_some(),
             "the appended record is gone"
         );
-        said.is_known(&again)?;
+        said.check_known(&again)?;
         if said.packed {
             journal.mark_lost_beyond(input.number % 64).unwrap();
             drop(journal);

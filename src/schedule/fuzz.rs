@@ -23,7 +23,7 @@ fn clock(number: u64) -> SystemTime {
 }
 
 /// Whatever a server asked for, the wait is within its limits, or there is none.
-fn is_met(asked: Duration, number: u64) -> Result<(), String> {
+fn check_wait(asked: Duration, number: u64) -> Result<(), String> {
     let error = FetchError::Status {
         status: StatusCode::TOO_MANY_REQUESTS,
         retry_after: Some(asked),
@@ -87,14 +87,14 @@ fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
             asked == Some(Duration::from_secs(plain)),
             "{text}: {asked:?}"
         );
-        is_met(Duration::from_secs(plain), input.number)?;
+        check_wait(Duration::from_secs(plain), input.number)?;
         return Ok("seconds");
     }
     let Ok(date) = date else {
         let Some(asked) = asked else {
             return Ok("neither");
         };
-        is_met(asked, input.number)?;
+        check_wait(asked, input.number)?;
         if text.contains(',') {
             // Each of several, unless it is the year of a date.
             let seconds = text
@@ -128,7 +128,7 @@ fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
         parse_retry_after(text, date) == Some(Duration::ZERO),
         "{text} is not over when it is {written}"
     );
-    is_met(asked, input.number)?;
+    check_wait(asked, input.number)?;
     if asked.is_zero() {
         hold!(date <= now, "{text} is not over at {now:?}");
         return Ok("date in the past");
@@ -158,7 +158,7 @@ fn try_rate_limits(input: &FuzzInput<'_>) -> FuzzVerdict {
     match asked {
         Some(asked) => {
             hold!(headers.keys().any(is_about_rates), "{asked:?} of nothing");
-            is_met(asked, input.number)?;
+            check_wait(asked, input.number)?;
             Ok(if asked.is_zero() { "now" } else { "to wait" })
         }
         None if headers.keys().any(is_about_rates) => Ok("no wait"),

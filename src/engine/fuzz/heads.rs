@@ -91,14 +91,14 @@ impl HeadBench {
         hold!(seen.is_some(), "the head is not told");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
         if let Ok(AttemptOutcome::Whole(..)) = outcome {
-            is_whole(&attempt, &head, body)?;
+            check_whole(&attempt, &head, body)?;
         }
         Ok(came)
     }
 }
 
 /// What was taken for whole is no less than was announced, and no more than is allowed.
-fn is_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), String> {
+fn check_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), String> {
     let has_body = !attempt.is_head_only() && head.status != StatusCode::NO_CONTENT;
     if !has_body {
         return Ok(());

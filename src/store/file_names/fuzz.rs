@@ -38,7 +38,7 @@ struct NameFuzz {
 
 impl NameFuzz {
     /// What a disk may take for the same path belongs to one URL, and is no folder.
-    fn is_alone(&mut self, path: &str, url: &str) -> Result<(), String> {
+    fn check_alone(&mut self, path: &str, url: &str) -> Result<(), String> {
         let url_hash = self.state.hash_one(url);
         for (number, folded) in folded(path).into_iter().enumerate() {
             let hash = |text: &str| self.state.hash_one((number, text));
@@ -86,7 +86,7 @@ impl NameFuzz {
         hold!(file_path_for(&url) == path, "the userinfo tells in {url}");
         let path = path.as_str();
         assert_legal(path).map_err(|wrong| wrong.to_string())?;
-        self.is_alone(path, url.as_str())?;
+        self.check_alone(path, url.as_str())?;
         let mut parts = path.split(['+', '/', '.']);
         if parts.any(|part| is_hashed(&format!("+{part}"))) {
             return Ok("told by a hash");

@@ -62,7 +62,7 @@ impl PackBench {
             "{} cut of {length} behind {end}",
             opened.cut
         );
-        is_appended(opened.pack, &path, input, end)?;
+        check_appended(opened.pack, &path, input, end)?;
         Ok(if read {
             "gone on, and a digest found"
         } else {
@@ -109,7 +109,7 @@ fn read_anywhere(
 }
 
 /// What comes next stands behind what is kept, and reads back.
-fn is_appended(
+fn check_appended(
     mut pack: Pack,
     path: &PathBuf,
     input: &FuzzInput<'_>,
