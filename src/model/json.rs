@@ -1,45 +1,39 @@
 //! JSON that a terminal or a viewer of logs shows as it is.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 
 use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::Formatter;
 
 use super::text::is_control;
 
-/// Writes a value as JSON, with all [control characters](is_control) of its texts escaped and not
+/// Appends a value as JSON, with all [control characters](is_control) of its texts escaped and not
 /// only those that JSON escapes anyway: the value stays the same.
 ///
 /// # Errors
 /// As [`serde_json::to_writer`].
 pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, ControlEscaper))
-}
-
-struct ControlEscaper;
-
-impl Formatter for ControlEscaper {
-    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
-    where
-        W: ?Sized + Write,
-    {
-        // Most texts are plain, and this is much faster than looking at each character.
-        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some(at) = rest.find(is_control) {
-            let (plain, after) = rest.split_at(at);
-            writer.write_all(plain.as_bytes())?;
-            let mut after = after.chars();
-            // None of them is beyond U+FFFF.
-            let control = after.next().map_or(0, u32::from);
-            write!(writer, "\\u{control:04x}")?;
-            rest = after.as_str();
-        }
-        writer.write_all(rest.as_bytes())
+    let start = out.len();
+    serde_json::to_writer(&mut *out, value)?;
+    let written = out.get(start..).unwrap_or_default();
+    // Nearly all records are plain, and a look at the whole costs least.
+    if written.is_ascii() && memchr::memchr(0x7f, written).is_none() {
+        return Ok(());
     }
+    // What is left of them stands in strings.
+    let written = out.split_off(start);
+    let text = String::from_utf8_lossy(&written);
+    let mut rest = &*text;
+    while let Some(at) = rest.find(is_control) {
+        let (plain, after) = rest.split_at(at);
+        out.extend_from_slice(plain.as_bytes());
+        let mut after = after.chars();
+        // None of them is beyond U+FFFF.
+        let control = after.next().map_or(0, u32::from);
+        write!(out, "\\u{control:04x}").map_err(serde_json::Error::io)?;
+        rest = after.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+    Ok(())
 }
 
 #[cfg(test)]
