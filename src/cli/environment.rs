@@ -91,7 +91,7 @@ pub fn is_ours(name: &OsStr) -> bool {
     name.starts_with(PREFIX) && !name.starts_with(RUN_PREFIX)
 }
 
-/// Variables that look like settings and are none, each with what was probably meant. An empty one
+/// Variables that look like settings but set nothing, each with what was probably meant. An empty one
 /// would set nothing anyway.
 pub fn unknown_variables(
     command: &Command,
@@ -154,7 +154,7 @@ fn meant(name: &str, known: &[String], command: &Command) -> String {
         return "; the long name of an option follows the last _".to_owned();
     }
     let is_long = |arg: &&Arg| long(arg).replace('.', "-") == option.replace('.', "-");
-    // `-x` and `-X` are two options, and -J is none.
+    // Case matters for one letter: `-x` and `-X` are two options, and `-J` does not exist.
     let short = |arg: &Arg| arg.get_short().map(String::from).unwrap_or_default();
     let written = bare(name);
     let is_short = |arg: &&Arg| short(arg) == written;

@@ -33,7 +33,7 @@ pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
     (missing > 0).then(|| usize::try_from(allowed).unwrap_or_default() + missing)
 }
 
-/// How many of so many descriptors are to be had.
+/// How many more descriptors can be opened, up to `most`.
 #[cfg(unix)]
 pub fn free_descriptors(most: usize) -> usize {
     use std::os::fd::AsFd;

@@ -284,7 +284,7 @@ fn cause(error: &clap::Error) -> String {
         meant if meant.is_empty() => meant,
         meant => format!("; did you mean {meant}?"),
     };
-    format!("\"{value}\" is none of {valid}{meant}")
+    format!("\"{value}\" is not one of {valid}{meant}")
 }
 
 impl MergedSettings {

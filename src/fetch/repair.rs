@@ -177,7 +177,7 @@ impl<'a> RepairedLine<'a> {
         {
             Self::FlawedLength
         } else if known == header::SET_COOKIE && !is_plain {
-            // RFC 6265bis §5.6: a cookie with control bytes is none.
+            // RFC 6265bis §5.6: a cookie with control bytes is dropped.
             Self::Nothing
         } else {
             Self::Header(name, repaired_value(&known, value))

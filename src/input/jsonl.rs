@@ -192,7 +192,7 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), Stri
         (None, Some(coded)) => {
             let engine = base64::engine::general_purpose::STANDARD;
             let body = engine.decode(text("body_base64", &coded)?);
-            draft.body(body.map_err(|error| format!("its body_base64 is none: {error}"))?);
+            draft.body(body.map_err(|error| format!("invalid body_base64: {error}"))?);
         }
         (Some(_), Some(_)) => return Err("it has both body and body_base64".to_owned()),
     }

@@ -73,7 +73,7 @@ impl LineBuilder {
 
     pub fn sha256(&mut self, text: &str) -> Result<(), String> {
         let hash = text.parse();
-        self.wish.sha256 = Some(hash.map_err(|why| format!("its sha256 is none: {why}"))?);
+        self.wish.sha256 = Some(hash.map_err(|why| format!("invalid sha256: {why}"))?);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl LineBuilder {
     }
 
     pub fn method(&mut self, text: &str) -> Result<(), String> {
-        let method = parse_method(text).map_err(|why| format!("its method is none: {why}"))?;
+        let method = parse_method(text).map_err(|why| format!("invalid method: {why}"))?;
         self.wish.method = Some(method);
         Ok(())
     }

@@ -17,7 +17,7 @@ const SCHEMES: [&str; 8] = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss",
 const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
 
 /// The URL as it may be shown: `***` stands for a path, or for the value in a query, that holds
-/// another URL with a password, percent-encoded or not. Borrowed where there is none.
+/// another URL with a password, percent-encoded or not. Borrowed if nothing is masked.
 ///
 /// Two slashes alone begin no URL: paths have them, and names such as `a:b@2x.png` behind.
 #[must_use]
@@ -105,7 +105,7 @@ fn split_authority(text: &str) -> (&str, &str) {
 }
 
 /// Whether `me:word@` begins the authority. A slash in the password, which should not be there,
-/// ends what is taken for the authority: then what stands for the port is none.
+/// ends the authority early; then the text after the colon is no port number.
 fn holds_userinfo(authority: &str, behind: &str) -> bool {
     if let Some((userinfo, _)) = authority.rsplit_once('@') {
         let password = userinfo.split_once(':').map(|(_, password)| password);
