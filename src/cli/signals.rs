@@ -25,7 +25,7 @@ const TERMINATED: u8 = 143;
 #[cfg(unix)]
 const CATCHING_DESCRIPTORS: usize = 6;
 #[cfg(unix)]
-const CAUGHT_DESCRIPTORS: usize = 3;
+const CAUGHT_DESCRIPTORS: usize = 2;
 /// After the second signal the run has this long to end in order. It needs far less,
 /// unless a write hangs that nothing can interrupt.
 const LAST_RESORT: Duration = Duration::from_secs(2);
