@@ -4,7 +4,7 @@ use std::fs;
 use fetchall::{ContentChange, ErrorKind, OutcomeName};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-use crate::support::{Out, Run, Server, header, pages, path, placeholders, response, until};
+use crate::support::{Out, Run, Server, header, pages, path, placeholders, response};
 
 #[test]
 fn a_file_belongs_to_one_line_whichever_comes_first() {
