@@ -58,8 +58,8 @@ impl CsvReporter {
                 (result, written)
             });
         }
-        // `output` adds the line end. The writer must still be told that the row has ended, since it
-        // may have a quote to close.
+        // `output` adds the line end. The writer must still be told that the row has ended, since
+        // it may have a quote to close.
         let mut end = Vec::new();
         drain(&mut end, |piece| self.writer.terminator(piece));
         let quote = end.strip_suffix(b"\n").unwrap_or(&end);
@@ -68,8 +68,8 @@ impl CsvReporter {
     }
 }
 
-/// Prefixes an apostrophe to a cell that a spreadsheet would treat as a formula, which makes it text.
-/// Numbers are unaffected, since none is negative; so is `-`, the name of stdin.
+/// Prefixes an apostrophe to a cell that a spreadsheet would treat as a formula, which makes it
+/// text. Numbers are unaffected, since none is negative; so is `-`, the name of stdin.
 fn escape_formula(cell: &str) -> Cow<'_, str> {
     if cell.starts_with(FORMULA_STARTS) && cell != "-" {
         Cow::Owned(format!("'{cell}"))

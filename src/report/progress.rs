@@ -1,5 +1,5 @@
-//! The progress display. Polls shared counters ten times a second instead of receiving events, so it
-//! costs the same at 10 URLs/s and at 20,000.
+//! The progress display. Polls shared counters ten times a second instead of receiving events, so
+//! it costs the same at 10 URLs/s and at 20,000.
 
 mod drawing;
 mod rate;

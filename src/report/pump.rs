@@ -15,8 +15,8 @@ use crate::model::{EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWin
 const QUEUE_EVENTS: usize = 256;
 /// The same if events carry bodies, which may have megabytes each.
 const QUEUE_BODIES: usize = 16;
-/// Minimum time between two wakeups. Waking a thread costs as much as writing several records, so at
-/// high rates records are processed in batches. A delay of 2 ms is not noticeable.
+/// Minimum time between two wakeups. Waking a thread costs as much as writing several records, so
+/// at high rates records are processed in batches. A delay of 2 ms is not noticeable.
 const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 /// How long to wait for a stuck reporter once the run is to end immediately.
 const STUCK_TIMEOUT: Duration = Duration::from_millis(500);

@@ -83,8 +83,8 @@ pub fn render(summary: &Summary) -> String {
     text
 }
 
-/// Formats how many times as long the requests would have taken sequentially, each with the duration
-/// it had: `3.0x`. `None` below 1.05, where concurrency saved no time.
+/// Formats how many times as long the requests would have taken sequentially, each with the
+/// duration it had: `3.0x`. `None` below 1.05, where concurrency saved no time.
 pub(super) fn speedup(summary: &Summary) -> Option<String> {
     let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
     (ratio >= 1.05).then(|| format!("{ratio:.1}x"))

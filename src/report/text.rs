@@ -79,9 +79,9 @@ fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
     }
 }
 
-/// Returns the status of a fetched URL or the error kind of a failed one; for the kind `status`, the
-/// status itself, which says more. A skipped URL is `skipped`, since the status in its record is that
-/// of an earlier run.
+/// Returns the status of a fetched URL or the error kind of a failed one; for the kind `status`,
+/// the status itself, which says more. A skipped URL is `skipped`, since the status in its record
+/// is that of an earlier run.
 pub(super) fn status_of<'a>(record: &'a Record, number: &'a mut itoa::Buffer) -> &'a str {
     match (&record.error, record.status) {
         _ if record.outcome == OutcomeName::Skipped => "skipped",

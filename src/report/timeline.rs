@@ -126,7 +126,8 @@ fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String
     text
 }
 
-/// Returns the origin if all rows share it. It is then shown once above the rows instead of in each.
+/// Returns the origin if all rows share it. It is then shown once above the rows instead of in
+/// each.
 fn shared_origin(rows: &[JobRow]) -> &str {
     let first = rows.first().map_or("", |row| origin(&row.url));
     let is_shared = rows.len() > 1 && rows.iter().all(|row| origin(&row.url) == first);
@@ -200,8 +201,8 @@ impl Scale {
         marks
     }
 
-    /// Returns the phase that took most of each cell's time. Queueing is shown only where no request
-    /// was in flight, and every attempt marks at least the cell in which it ends.
+    /// Returns the phase that took most of each cell's time. Queueing is shown only where no
+    /// request was in flight, and every attempt marks at least the cell in which it ends.
     fn cells_of(&self, tries: &[AttemptTrace]) -> Vec<TimelineCell> {
         let mut cover = vec![[0.0; 4]; self.cells];
         for one in tries {

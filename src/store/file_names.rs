@@ -12,8 +12,8 @@
 //! - A query is appended after a `+`, with `,` for `&`. A hexadecimal number after a `+` encodes
 //!   which letters are upper case. Both precede the extension.
 //! - Whatever cannot be written this way (`%20`, `a//b`, `con`, `:`, a user name, long names, …) is
-//!   approximated, and 125 bits of the URL's SHA-256 are appended after a `+`. Only these names lose
-//!   information; all others can be converted back to the URL.
+//!   approximated, and 125 bits of the URL's SHA-256 are appended after a `+`. Only these names
+//!   lose information; all others can be converted back to the URL.
 //!
 //! | URL | file |
 //! |---|---|
@@ -46,18 +46,20 @@ const HASH_MARK: char = '+';
 /// Maximum length of a name, in bytes. Most file systems allow 255, eCryptfs only 143 (Linux kernel
 /// documentation).
 const MAX_NAME_BYTES: usize = 140;
-/// Maximum length of a host that is written unchanged; leaves space for `+ipv6`, `+http` and `+65535`.
+/// Maximum length of a host that is written unchanged; leaves space for `+ipv6`, `+http` and
+/// `+65535`.
 const MAX_HOST_BYTES: usize = MAX_NAME_BYTES - 20;
 /// Maximum length of an extension, without its dot; `webmanifest` has 11.
 const MAX_EXTENSION_BYTES: usize = 12;
-/// Maximum number of directories below that of the host, and the bytes after which no more are added.
+/// Maximum number of directories below that of the host, and the bytes after which no more are
+/// added.
 const MAX_FOLDERS: usize = 32;
 const MAX_FOLDER_BYTES: usize = 500;
 /// Maximum number of bytes of a name, and of a query, that are kept before a hash.
 const MAX_STEM_BYTES: usize = 60;
 const MAX_QUERY_STEM_BYTES: usize = 36;
-/// Number of base32 letters of a hash, five bits each. The number for upper-case letters has at most
-/// 16 digits, so the two cannot be confused.
+/// Number of base32 letters of a hash, five bits each. The number for upper-case letters has at
+/// most 16 digits, so the two cannot be confused.
 const HASH_LETTERS: u32 = 25;
 /// Bytes that most names add to the URL, so that one allocation is enough.
 const TYPICAL_EXTRA_BYTES: usize = 40;
@@ -225,8 +227,8 @@ fn push_number(out: &mut String, number: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(number);
 }
 
-/// Splits off the extension that makes a name a file. Upper-case letters count, too, so that the result
-/// is the same on file systems that ignore case.
+/// Splits off the extension that makes a name a file. Upper-case letters count, too, so that the
+/// result is the same on file systems that ignore case.
 fn split_extension(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once('.') {
         Some((stem, extension))
@@ -271,9 +273,9 @@ const fn is_safe(byte: u8) -> bool {
         || matches!(byte, b'-' | b'_' | b'.' | b'(' | b')' | b',' | b'=' | b'@')
 }
 
-/// Returns whether a query can be written faithfully: it needs a `=`, to differ from a hash and from the
-/// upper-case number, and must not contain a dot, which might start an extension, or the `,` that
-/// replaces `&`.
+/// Returns whether a query can be written faithfully: it needs a `=`, to differ from a hash and
+/// from the upper-case number, and must not contain a dot, which might start an extension, or the
+/// `,` that replaces `&`.
 fn is_faithful_query(query: &str) -> bool {
     query.contains('=')
         && query
@@ -281,8 +283,9 @@ fn is_faithful_query(query: &str) -> bool {
             .all(|byte| byte == b'&' || (is_safe(byte) && !matches!(byte, b'.' | b',')))
 }
 
-/// Returns whether a name is a device on Windows, regardless of case and extension (Microsoft, "Naming
-/// Files, Paths, and Namespaces"). The superscript digits it also lists do not occur in our names.
+/// Returns whether a name is a device on Windows, regardless of case and extension (Microsoft,
+/// "Naming Files, Paths, and Namespaces"). The superscript digits it also lists do not occur in our
+/// names.
 fn is_reserved(name: &str) -> bool {
     let base = name.split('.').next().unwrap_or_default();
     let is = |device: &str| base.eq_ignore_ascii_case(device);
@@ -298,8 +301,8 @@ fn is_reserved(name: &str) -> bool {
     }
 }
 
-/// Returns one bit per letter, set for upper case, starting with the letters of the name, where upper
-/// case is most common. `None` if there is an upper-case letter after the 64th letter.
+/// Returns one bit per letter, set for upper case, starting with the letters of the name, where
+/// upper case is most common. `None` if there is an upper-case letter after the 64th letter.
 fn capitals(parts: &UrlParts<'_>) -> Option<u64> {
     let query = parts.query.unwrap_or_default();
     let texts = [parts.name, query, parts.folders];
@@ -324,8 +327,8 @@ fn capitals(parts: &UrlParts<'_>) -> Option<u64> {
     Some(set)
 }
 
-/// Appends a text, percent-decoded, with `_` for characters that are not allowed, up to `max` bytes and
-/// never empty. Dots are replaced, too, unless `keep_dots` is set.
+/// Appends a text, percent-decoded, with `_` for characters that are not allowed, up to `max` bytes
+/// and never empty. Dots are replaced, too, unless `keep_dots` is set.
 fn push_readable(out: &mut String, text: &str, max: usize, keep_dots: bool) {
     let start = out.len();
     let decoded = percent_decode_str(text).decode_utf8_lossy();
@@ -349,9 +352,9 @@ fn push_readable(out: &mut String, text: &str, max: usize, keep_dots: bool) {
     }
 }
 
-/// Returns whether a character is kept in an approximated name. Beyond ASCII these are letters only: no
-/// spaces, symbols or direction marks. Only the Basic Multilingual Plane, since some file systems reject
-/// characters newer than themselves.
+/// Returns whether a character is kept in an approximated name. Beyond ASCII these are letters
+/// only: no spaces, symbols or direction marks. Only the Basic Multilingual Plane, since some file
+/// systems reject characters newer than themselves.
 fn is_readable(c: char) -> bool {
     u8::try_from(c).is_ok_and(is_safe) || (!c.is_ascii() && c <= '\u{ffff}' && c.is_alphabetic())
 }

@@ -28,16 +28,16 @@ pub use memory::MemoryStore;
 pub use pack_store::{OpenedPack, PackOptions, PackStore};
 pub use warc::{KnownEnd, PackError};
 
-/// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and a
-/// terminal does not become the controlling one.
+/// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and
+/// a terminal does not become the controlling one.
 #[cfg(unix)]
 pub const NO_WAIT: i32 = {
     use rustix::fs::OFlags;
     OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32
 };
 
-/// Called once when a body has been saved, or saving has failed; possibly later and on any thread. Must
-/// not block.
+/// Called once when a body has been saved, or saving has failed; possibly later and on any thread.
+/// Must not block.
 pub type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;
 
 /// Saves bodies.
@@ -64,7 +64,8 @@ pub trait BodyStore: Send + Sync + 'static {
         None
     }
 
-    /// Returns whether the body that an earlier run saved, according to `past`, still exists in full.
+    /// Returns whether the body that an earlier run saved, according to `past`, still exists in
+    /// full.
     fn contains(&self, _file: Option<&RelPath>, _past: &Record) -> bool {
         true
     }
@@ -81,9 +82,9 @@ pub trait BodyStore: Send + Sync + 'static {
     /// Removes a partial body that cannot be used any more.
     fn remove_part(&self, _attempt: &Attempt, _part: &PartialBody) {}
 
-    /// Completes all bodies that were handed in, keeps partial bodies for the next run, and unlocks the
-    /// store for other processes. No body may follow. Once `abort` is cancelled, this takes about 1 s
-    /// at most.
+    /// Completes all bodies that were handed in, keeps partial bodies for the next run, and unlocks
+    /// the store for other processes. No body may follow. Once `abort` is cancelled, this takes
+    /// about 1 s at most.
     ///
     /// # Errors
     /// Kind `save` if it did not finish in that time; bodies that are not final count as left.

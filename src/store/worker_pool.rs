@@ -1,5 +1,5 @@
-//! Threads that write bodies, so that a slow disk does not block sockets. The first thread does most
-//! of the work, in batches; the others help when it cannot keep up.
+//! Threads that write bodies, so that a slow disk does not block sockets. The first thread does
+//! most of the work, in batches; the others help when it cannot keep up.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Maximum number of orders per batch.
 const BATCH_ORDERS: usize = 256;
-/// Maximum size of queued bodies, in KiB. A longer queue would not only take more memory, but also be
-/// slower, because queued bytes would drop out of the CPU caches.
+/// Maximum size of queued bodies, in KiB. A longer queue would not only take more memory, but also
+/// be slower, because queued bytes would drop out of the CPU caches.
 const QUEUE_KIB: usize = 4 * 1024;
-/// Maximum wait for space in the queue, and for a file to be opened. A disk that makes no progress for
-/// this long hangs.
+/// Maximum wait for space in the queue, and for a file to be opened. A disk that makes no progress
+/// for this long hangs.
 pub const DISK_TIMEOUT: Duration = Duration::from_secs(300);
-/// Minimum time between two wakeups. Waking a thread costs as much as writing a small file, and a delay
-/// of 2 ms is not noticeable.
+/// Minimum time between two wakeups. Waking a thread costs as much as writing a small file, and a
+/// delay of 2 ms is not noticeable.
 const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Carries out the orders of one thread.
@@ -135,8 +135,8 @@ impl<O: Send + 'static> WorkerPool<O> {
             flushed.push(receiver);
         }
         for receiver in flushed {
-            // The threads outlive their queues. If a disk hangs, an abort ends this wait (see `close`
-            // of the stores).
+            // The threads outlive their queues. If a disk hangs, an abort ends this wait (see
+            // `close` of the stores).
             let _ = receiver.await;
         }
     }
@@ -217,11 +217,7 @@ mod tests {
             })
             .collect();
         assert_eq!(all.len(), 3000);
-        assert_eq!(
-            pool.pick_worker(),
-            0,
-            "the first thread while it keeps up"
-        );
+        assert_eq!(pool.pick_worker(), 0, "the first thread while it keeps up");
         assert_eq!(pool.room.available_permits(), QUEUE_KIB);
     }
 

@@ -116,8 +116,8 @@ pub fn time_marks(end: Duration) -> Vec<String> {
         .collect()
 }
 
-/// Returns the lower edge of a bin. Edges are spaced logarithmically, since latencies differ by orders
-/// of magnitude.
+/// Returns the lower edge of a bin. Edges are spaced logarithmically, since latencies differ by
+/// orders of magnitude.
 fn edge(latency: &LatencyHistogram, max: Duration, bin: u32) -> Duration {
     let min = latency
         .shortest()

@@ -102,7 +102,8 @@ impl HostStatsMap {
         self.known.insert(origin.into(), host);
     }
 
-    /// Returns the hosts, those with most failures first, and last the other hosts together, if any.
+    /// Returns the hosts, those with most failures first, and last the other hosts together, if
+    /// any.
     pub fn sorted(&self) -> Vec<(&str, &HostStats)> {
         let mut all: Vec<_> = self
             .known

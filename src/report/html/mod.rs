@@ -1,5 +1,5 @@
-//! `--report FILE.html`: the run as one self-contained HTML page. Its size is bounded: a million URLs
-//! take no more than ten thousand.
+//! `--report FILE.html`: the run as one self-contained HTML page. Its size is bounded: a million
+//! URLs take no more than ten thousand.
 
 mod charts;
 mod data;
@@ -27,8 +27,8 @@ pub struct HtmlReport {
 }
 
 impl HtmlReport {
-    /// Prepares to write the page to `path` at the end of the run. An existing file stays until then.
-    /// Writing to a pipe waits for its reader until `is_ending` returns true.
+    /// Prepares to write the page to `path` at the end of the run. An existing file stays until
+    /// then. Writing to a pipe waits for its reader until `is_ending` returns true.
     ///
     /// # Errors
     /// If no file can be created there.

@@ -62,9 +62,9 @@ impl JournalReader {
         self.history.beyond_limit()
     }
 
-    /// Finds the record of a job by its URL, its file (if bodies are saved to files) and its request
-    /// (if it is not a plain GET). Reads the disk. A record that can no longer be read counts as
-    /// [`PastRecord::None`].
+    /// Finds the record of a job by its URL, its file (if bodies are saved to files) and its
+    /// request (if it is not a plain GET). Reads the disk. A record that can no longer be read
+    /// counts as [`PastRecord::None`].
     #[must_use]
     pub fn find(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> PastRecord {
         let place = self.history.get(url, file, request);
@@ -94,9 +94,9 @@ impl JournalReader {
         }
     }
 
-    /// Records that another job is about to overwrite the file of `record`. Otherwise, if the run is
-    /// killed after the overwrite and before the other job's record, the journal would still list
-    /// the old content.
+    /// Records that another job is about to overwrite the file of `record`. Otherwise, if the run
+    /// is killed after the overwrite and before the other job's record, the journal would still
+    /// list the old content.
     ///
     /// # Errors
     /// If the journal cannot be written.

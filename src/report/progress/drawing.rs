@@ -1,9 +1,9 @@
 //! Draws the display in the last lines of the terminal.
 //!
-//! indicatif pads lines to the full width. If the window gets narrower, terminals rewrap such lines,
-//! the display then occupies more rows than indicatif counted, and remains of it stay on screen.
-//! Here lines are not padded, and each redraw recomputes the rows of the old lines from the current
-//! width.
+//! indicatif pads lines to the full width. If the window gets narrower, terminals rewrap such
+//! lines, the display then occupies more rows than indicatif counted, and remains of it stay on
+//! screen. Here lines are not padded, and each redraw recomputes the rows of the old lines from the
+//! current width.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};

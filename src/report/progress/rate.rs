@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Window over which a rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// The window for the time left is a quarter of the run so far, at most this. After an hour, ten slow
-/// seconds should not move the estimated end by a day.
+/// The window for the time left is a quarter of the run so far, at most this. After an hour, ten
+/// slow seconds should not move the estimated end by a day.
 const MAX_ETA_WINDOW: Duration = Duration::from_secs(300);
 const ETA_WINDOW_FRACTION: u32 = 4;
 /// Minimum span of measurements for an estimate of the time left.
@@ -72,15 +72,16 @@ impl RateMeter {
     }
 }
 
-/// The displayed time left. Counts down like a clock and approaches a new estimate gradually instead
-/// of jumping to it.
+/// The displayed time left. Counts down like a clock and approaches a new estimate gradually
+/// instead of jumping to it.
 #[derive(Debug, Default)]
 pub struct TimeLeft {
     end: Option<Instant>,
 }
 
 impl TimeLeft {
-    /// Returns the time to display at `now` for `left` remaining jobs; `None` if it cannot be estimated.
+    /// Returns the time to display at `now` for `left` remaining jobs; `None` if it cannot be
+    /// estimated.
     pub fn show(&mut self, now: Instant, left: u64, pace: &RateMeter) -> Option<Duration> {
         let rate = pace.rate();
         if left == 0 || rate <= 0.0 || pace.span() < WARM_UP {

@@ -1,4 +1,4 @@
-//! URLs that nobody would link to: the names they get, and that no two of them meet.
+//! Fuzzes file names with odd URLs: names are legal, and no two URLs share one.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,25 +8,24 @@ use super::file_path_for;
 use super::tests::{assert_legal, folded, is_hashed, url_from};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 
-/// Names that are remembered, of each kind; beyond it older ones are forgotten.
-const REMEMBERED: usize = 1 << 20;
+/// Number of slots for names, of files and of directories; newer names replace older ones.
+const MEMORY_SLOTS: usize = 1 << 20;
 
-/// The URL that a name belongs to, by hashes of both: what was put in last for one in so
-/// many places.
+/// Maps names to URLs, both as hashes. A slot holds only the latest of the names that share it.
 struct NameMemory(Vec<(u64, u64)>);
 
 impl NameMemory {
     fn new() -> Self {
-        Self(vec![(0, 0); REMEMBERED])
+        Self(vec![(0, 0); MEMORY_SLOTS])
     }
 
     fn at(&self, name: u64) -> Option<u64> {
-        let (known, url) = self.0[name as usize % REMEMBERED];
+        let (known, url) = self.0[name as usize % MEMORY_SLOTS];
         (known == name).then_some(url)
     }
 
     fn put(&mut self, name: u64, url: u64) {
-        self.0[name as usize % REMEMBERED] = (name, url);
+        self.0[name as usize % MEMORY_SLOTS] = (name, url);
     }
 }
 
@@ -37,7 +36,8 @@ struct NameFuzz {
 }
 
 impl NameFuzz {
-    /// What a disk may take for the same path belongs to one URL, and is no folder.
+    /// Checks that all variants of the path, as file systems may see it, belong to this URL alone
+    /// and are not directories.
     fn check_alone(&mut self, path: &str, url: &str) -> Result<(), String> {
         let url_hash = self.state.hash_one(url);
         for (number, folded) in folded(path).into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Collects one body for a file. A small body is sent to a writer thread when complete, a large one in
-//! pieces, so that memory per body is bounded.
+//! Collects one body for a file. A small body is sent to a writer thread when complete, a large one
+//! in pieces, so that memory per body is bounded.
 
 use std::sync::Arc;
 
@@ -104,7 +104,8 @@ impl FileBodyWriter {
         let chunks = self.take_chunks();
         let temp = self.temp();
         if !chunks.is_empty() {
-            // Called from `drop`, which cannot wait for queue space; it is less than FLUSH_BYTES.
+            // Called from `drop`, which cannot wait for queue space; it is about FLUSH_BYTES at
+            // most.
             let order = WriteOrder::Append(Arc::clone(&temp), chunks);
             let writer = writer_of(&temp, &self.shared.writers);
             self.shared.writers.send_to(writer, order, None);

@@ -12,8 +12,8 @@ use cap_std::fs::{Dir, OpenOptions};
 use super::folders::FolderCache;
 use crate::model::{RelPath, is_out_of_descriptors, open_when_free};
 
-/// The directory for temporary files. It is below the output directory to be on the same file system, so
-/// that files can be renamed into place.
+/// The directory for temporary files. It is below the output directory to be on the same file
+/// system, so that files can be renamed into place.
 const TEMP_FOLDER_NAME: &str = ".fetchall";
 const JOURNAL_NAME: &str = "fetchall.jsonl";
 const LOCK_NAME: &str = "lock";
@@ -38,8 +38,8 @@ pub enum FolderError {
     },
 }
 
-/// Replaces cap-std's error for a path that leads out of the directory, which users would not understand.
-/// It is recognized by its lack of an OS error code.
+/// Replaces cap-std's error for a path that leads out of the directory, which users would not
+/// understand. It is recognized by its lack of an OS error code.
 pub fn explained(error: io::Error) -> io::Error {
     let leads_out =
         error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
@@ -302,15 +302,18 @@ impl Folder {
         Ok(())
     }
 
-    /// Calls `open`, and waits while the process is out of file descriptors; cached directories are closed
-    /// first. Only one thread waits at a time: several could each hold a descriptor that another one
-    /// needs.
+    /// Calls `open`, and waits while the process is out of file descriptors; cached directories are
+    /// closed first. Only one thread waits at a time: several could each hold a descriptor that
+    /// another one needs.
     fn when_free<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match open() {
             Err(error) if is_out_of_descriptors(&error) => {}
             opened => return opened,
         }
-        let _guard = self.descriptor_wait.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self
+            .descriptor_wait
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         open_when_free(|| {
             self.lock_folders().close_all();
             open()

@@ -1,5 +1,5 @@
-//! `-o DIR`: one file per body. It is written below `DIR/.fetchall/` and renamed once complete, so a
-//! file under its final name is always complete.
+//! `-o DIR`: one file per body. It is written below `DIR/.fetchall/` and renamed once complete, so
+//! a file under its final name is always complete.
 
 mod body;
 mod folder;
@@ -118,8 +118,8 @@ impl FileStore {
     }
 }
 
-/// Returns the error for a missing partial file. Only this program should remove one, so this is reported
-/// rather than ignored.
+/// Returns the error for a missing partial file. Only this program should remove one, so this is
+/// reported rather than ignored.
 fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
     FetchError::Save {
         cause: Cause::from_text(format!(

@@ -1,4 +1,5 @@
-//! Partial bodies, by their final file. They are listed on disk so that the next run can continue them.
+//! Partial bodies, by their final file. They are listed on disk so that the next run can continue
+//! them.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -105,8 +106,8 @@ impl PartIndex {
         .map(|kept| kept.temp)
     }
 
-    /// Adds a part. If the file has another part already (from an equal input line), the longer one is
-    /// kept, or the one in use. Returns the temporary file that is no longer needed.
+    /// Adds a part. If the file has another part already (from an equal input line), the longer one
+    /// is kept, or the one in use. Returns the temporary file that is no longer needed.
     pub fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
         self.change(|parts| match parts.get(&file) {
             Some(old) if old.part.id != new.part.id => {
@@ -122,8 +123,8 @@ impl PartIndex {
         })
     }
 
-    /// Writes the list for the next run: immediately, valid until the next boot, and again after syncing
-    /// all parts, which may take long. Removes parts that cannot be continued.
+    /// Writes the list for the next run: immediately, valid until the next boot, and again after
+    /// syncing all parts, which may take long. Removes parts that cannot be continued.
     pub fn persist(&self, folder: &Folder) -> io::Result<()> {
         let parts = self.lock().clone();
         let mut lines = Vec::new();
@@ -153,7 +154,8 @@ impl PartIndex {
         write_list(folder, lines.iter().map(|(line, _)| line))
     }
 
-    /// Reads the list of the last run, and removes all other temporary files. Also returns an unused id.
+    /// Reads the list of the last run, and removes all other temporary files. Also returns an
+    /// unused id.
     pub fn read(folder: &Folder) -> io::Result<(Self, u64)> {
         let mut parts = HashMap::new();
         let mut next = 1;
@@ -194,8 +196,8 @@ fn write_list<'a>(folder: &Folder, lines: impl Iterator<Item = &'a PartLine>) ->
     folder.rename(NEW_PART_LIST_NAME, PART_LIST_NAME)
 }
 
-/// Returns the id of the current boot. Unsynced data written during this boot cannot have been lost in a
-/// power failure. `None` on systems without such an id.
+/// Returns the id of the current boot. Unsynced data written during this boot cannot have been lost
+/// in a power failure. `None` on systems without such an id.
 fn boot_id() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(boot.trim().to_owned())
@@ -243,8 +245,8 @@ fn parse(line: PartLine) -> Option<(RelPath, StoredPart)> {
     Some((file, kept))
 }
 
-/// Returns whether the file of a part is usable, and truncates it to the listed length. It may be longer
-/// if a killed run continued it; the bytes up to that length are still the same.
+/// Returns whether the file of a part is usable, and truncates it to the listed length. It may be
+/// longer if a killed run continued it; the bytes up to that length are still the same.
 fn is_usable(folder: &Folder, kept: &StoredPart) -> bool {
     let cut = || -> io::Result<bool> {
         let file = folder.append(&kept.temp.name())?;

@@ -284,8 +284,8 @@ impl DiskWriter {
         }
     }
 
-    /// Renames all complete files into place. With `sync`, that is a whole batch, because syncing many
-    /// files takes as long as syncing one.
+    /// Renames all complete files into place. With `sync`, that is a whole batch, because syncing
+    /// many files takes as long as syncing one.
     fn commit_ready(&mut self) {
         let ready = std::mem::take(&mut self.ready);
         if ready.is_empty() {
@@ -342,8 +342,8 @@ impl DiskWriter {
         }
     }
 
-    /// Returns the error for a temporary file. It ends the run: if temporary files cannot be written,
-    /// nothing can.
+    /// Returns the error for a temporary file. It ends the run: if temporary files cannot be
+    /// written, nothing can.
     fn failed_temp(&self, name: &str, error: &io::Error) -> FetchError {
         save_error::save_error(&self.folder.shown_temp(name), error, true)
     }
