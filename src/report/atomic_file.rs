@@ -27,8 +27,8 @@ impl AtomicFile {
     /// Prepares to write to `path`, or to the target if `path` is a symbolic link.
     ///
     /// # Errors
-    /// If no file can be created there, or `path` is a directory, so that this is known before the
-    /// run, not after it.
+    /// If no file can be created there, or `path` is a directory. Checked here, so that the run does
+    /// not start in vain.
     pub fn create(path: &Path) -> io::Result<Self> {
         let found = match fs::metadata(path) {
             Ok(found) => Some(found),

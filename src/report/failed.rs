@@ -8,8 +8,8 @@ use super::stream::DeviceStream;
 use super::{Reporter, SharedEndingCheck};
 use crate::model::{EngineEvent, OutcomeName, Summary};
 
-/// Copies failed input lines to a file, unchanged. This is the only output that may contain a
-/// password from a URL, so the file has mode 0600.
+/// Copies failed input lines to a file. This is the only output that may contain a password from a
+/// URL, so the file has mode 0600.
 pub struct FailedLines {
     file: BufWriter<FailedTarget>,
     end: u8,

@@ -32,7 +32,7 @@ pub enum RecordField {
     Message,
     /// Whether a later attempt may succeed.
     Transient,
-    /// Number of requests.
+    /// Number of requests: first attempts, retries and redirect hops.
     Attempts,
     /// Number of free resends, which are not attempts.
     Resends,

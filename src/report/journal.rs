@@ -200,14 +200,14 @@ impl Drop for Journal {
 fn read(
     file: &File,
     mut history: History,
-    mut look: impl FnMut(&JournalLine<'_>, Option<&Record>),
+    mut visit: impl FnMut(&JournalLine<'_>, Option<&Record>),
 ) -> io::Result<History> {
     let mut add_all = |history: &mut History, is_first: bool| {
         let mut lines = JournalLines::of(file)?;
         while let Some(line) = lines.next_line()? {
             let record = line.record();
             if is_first {
-                look(&line, record.as_ref());
+                visit(&line, record.as_ref());
             }
             if let Some(record) = record {
                 history.add(&record, line.offset);

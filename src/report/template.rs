@@ -104,7 +104,7 @@ fn parse_field(name: &str) -> Result<RecordField, TemplateError> {
     })
 }
 
-/// Appends the character that an escape at the start of `mark` stands for, and returns the rest.
+/// Appends the character denoted by an escape at the start of `mark`, and returns the rest.
 fn push_literal<'a>(mark: &'a str, text: &mut String) -> &'a str {
     for (written, meant) in [
         ("%%", '%'),

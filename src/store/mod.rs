@@ -1,5 +1,5 @@
-//! Stores for response bodies: files, a WARC pack, memory, or none. They know nothing about HTTP
-//! requests or scheduling.
+//! Stores for response bodies: files, a WARC pack, memory, or none. They do not depend on how bodies
+//! are fetched or scheduled.
 
 mod discard;
 mod file_names;

@@ -48,7 +48,8 @@ pub struct WorkerPool<O> {
     queues: Vec<(WorkerQueue<O>, Arc<AtomicUsize>)>,
     /// Number of queued orders from which a thread counts as busy and the next one helps.
     busy: usize,
-    room: Arc<Semaphore>,
+    /// One permit per KiB.
+    space: Arc<Semaphore>,
     /// Set when queued orders are to be dropped.
     stopped: Arc<AtomicBool>,
 }
@@ -75,11 +76,11 @@ impl<O: Send + 'static> WorkerPool<O> {
                 .name(name.to_owned())
                 .spawn(move || run(handler, tasks, &waiting, &stopped))?;
         }
-        let room = Arc::new(Semaphore::new(QUEUE_KIB));
+        let space = Arc::new(Semaphore::new(QUEUE_KIB));
         Ok(Self {
             queues,
             busy,
-            room,
+            space,
             stopped,
         })
     }
@@ -103,14 +104,14 @@ impl<O: Send + 'static> WorkerPool<O> {
     /// Reserves queue space for `bytes` bytes; `None` if there is none within [`DISK_TIMEOUT`].
     pub async fn reserve_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(kib);
+        let permit = Arc::clone(&self.space).acquire_many_owned(kib);
         // The semaphore is never closed.
-        tokio::time::timeout(DISK_TIMEOUT, room).await.ok()?.ok()
+        tokio::time::timeout(DISK_TIMEOUT, permit).await.ok()?.ok()
     }
 
     /// Sends an order to a thread. Each thread carries out its orders in sequence.
-    pub fn send_to(&self, to: usize, order: O, room: Option<OwnedSemaphorePermit>) {
-        self.send(to, WorkerMessage::Order(order, room));
+    pub fn send_to(&self, to: usize, order: O, permit: Option<OwnedSemaphorePermit>) {
+        self.send(to, WorkerMessage::Order(order, permit));
     }
 
     fn send(&self, to: usize, task: WorkerMessage<O>) {
@@ -154,13 +155,13 @@ fn run<H: OrderHandler>(
         let mut flushed = Vec::new();
         for task in batch.drain(..) {
             match task {
-                WorkerMessage::Order(order, room) => {
+                WorkerMessage::Order(order, permit) => {
                     // A panic costs one order. Its job counts as left, which ends the run with an
                     // error. The thread must survive, or the other orders would wait forever.
                     if !stopped.load(Relaxed) {
                         let _ = catch_unwind(AssertUnwindSafe(|| handler.carry_out(order)));
                     }
-                    drop(room);
+                    drop(permit);
                 }
                 WorkerMessage::Flush(sender) => flushed.push(sender),
             }
@@ -204,8 +205,8 @@ mod tests {
         )
         .unwrap();
         for n in 0..3000 {
-            let room = pool.reserve_bytes(10).await;
-            pool.send_to(pool.worker_for(u64::from(n)), n, room);
+            let permit = pool.reserve_bytes(10).await;
+            pool.send_to(pool.worker_for(u64::from(n)), n, permit);
         }
         pool.flush().await;
         let all: Vec<_> = notes
@@ -218,7 +219,7 @@ mod tests {
             .collect();
         assert_eq!(all.len(), 3000);
         assert_eq!(pool.pick_worker(), 0, "the first thread while it keeps up");
-        assert_eq!(pool.room.available_permits(), QUEUE_KIB);
+        assert_eq!(pool.space.available_permits(), QUEUE_KIB);
     }
 
     #[tokio::test]
@@ -232,8 +233,8 @@ mod tests {
         }
         let pool = WorkerPool::start("test", 2, [StuckHandler]).unwrap();
         let (release, stuck) = std::sync::mpsc::channel();
-        let room = pool.reserve_bytes(QUEUE_KIB * 1024).await;
-        pool.send_to(0, stuck, room);
+        let permit = pool.reserve_bytes(QUEUE_KIB * 1024).await;
+        pool.send_to(0, stuck, permit);
         let more = tokio::time::timeout(Duration::from_millis(50), pool.reserve_bytes(1)).await;
         assert!(more.is_err(), "the queue is full");
         drop(release);

@@ -42,7 +42,7 @@ impl LatencyHistogram {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
-    /// Returns the duration that `percent` per cent of all do not exceed.
+    /// Returns the duration that `percent` % of all do not exceed.
     pub fn percentile(&self, percent: f64) -> Duration {
         let of = |histogram: &Histogram<u64>| histogram.value_at_percentile(percent);
         Duration::from_micros(self.histogram.as_ref().map_or(0, of))

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Window over which a rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// The window for the time left is a quarter of the run so far, at most this. After an hour, ten
-/// slow seconds should not move the estimated end by a day.
+/// The window for the time left is a quarter of the run so far, but at least [`RATE_WINDOW`] and at
+/// most this. After an hour, ten slow seconds should not move the estimated end by a day.
 const MAX_ETA_WINDOW: Duration = Duration::from_secs(300);
 const ETA_WINDOW_FRACTION: u32 = 4;
 /// Minimum span of measurements for an estimate of the time left.

@@ -46,17 +46,17 @@ impl NameFuzz {
             let other = self.files.at(file);
             hold!(
                 other.is_none_or(|other| other == url_hash),
-                "{path} of {url} belongs to another one, too"
+                "{path} of {url} also belongs to another URL"
             );
             hold!(
                 self.folders.at(file).is_none(),
-                "{path} of {url} is a folder of another one"
+                "{path} of {url} is a directory of another URL"
             );
             for (end, _) in folded.match_indices('/') {
                 let folder = hash(&folded[..end]);
                 hold!(
                     self.files.at(folder).is_none(),
-                    "a folder of {path} of {url} is a file of another one"
+                    "a directory of {path} of {url} is a file of another URL"
                 );
                 self.folders.put(folder, 1);
             }
@@ -65,31 +65,31 @@ impl NameFuzz {
         Ok(())
     }
 
-    fn look(&mut self, input: &FuzzInput<'_>) -> FuzzVerdict {
+    fn check(&mut self, input: &FuzzInput<'_>) -> FuzzVerdict {
         let text = String::from_utf8_lossy(input.bytes);
         let Ok(mut url) = Url::parse(&text) else {
             return Ok("no URL");
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return Ok("of another scheme");
+            return Ok("other scheme");
         }
         let path = file_path_for(&url);
         url.set_fragment(Some("other"));
-        hold!(file_path_for(&url) == path, "the fragment tells in {url}");
+        hold!(file_path_for(&url) == path, "the fragment matters in {url}");
         url.set_fragment(None);
         // Both fail only without a host.
         let _ = url.set_username("other");
         let _ = url.set_password(Some("other"));
-        hold!(file_path_for(&url) == path, "the userinfo tells in {url}");
+        hold!(file_path_for(&url) == path, "the userinfo matters in {url}");
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        hold!(file_path_for(&url) == path, "the userinfo tells in {url}");
+        hold!(file_path_for(&url) == path, "the userinfo matters in {url}");
         let path = path.as_str();
         assert_legal(path).map_err(|wrong| wrong.to_string())?;
         self.check_alone(path, url.as_str())?;
         let mut parts = path.split(['+', '/', '.']);
         if parts.any(|part| is_hashed(&format!("+{part}"))) {
-            return Ok("told by a hash");
+            return Ok("hashed");
         }
         let empty_query = url.query() == Some("");
         if !empty_query {
@@ -99,7 +99,7 @@ impl NameFuzz {
                 "{path} of {url} reads as {again}"
             );
         }
-        Ok("told by itself")
+        Ok("faithful")
     }
 }
 
@@ -197,5 +197,5 @@ fn names() {
         folders: NameMemory::new(),
         state: RandomState::new(),
     };
-    fuzz.run(move |input| names.look(input));
+    fuzz.run(move |input| names.check(input));
 }

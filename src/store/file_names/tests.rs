@@ -252,7 +252,7 @@ pub fn assert_legal(path: &str) -> Result<(), TestCaseError> {
     prop_assert!(path.len() < 1000);
     let top = path.split('/').next().unwrap().to_lowercase();
     prop_assert!(top != ".fetchall" && top != "fetchall.jsonl");
-    prop_assert!(path.contains('/'), "no folder for the host: {}", path);
+    prop_assert!(path.contains('/'), "no directory for the host: {}", path);
     for name in path.split('/') {
         prop_assert!(!name.is_empty() && name.len() <= 143, "{}", path);
         prop_assert!(

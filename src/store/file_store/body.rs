@@ -84,19 +84,19 @@ impl FileBodyWriter {
     }
 
     async fn flush(&mut self) -> Result<(), FetchError> {
-        let room = self.room().await?;
+        let permit = self.reserve().await?;
         let chunks = self.take_chunks();
         let temp = self.temp();
         let writer = writer_of(&temp, &self.shared.writers);
         self.shared
             .writers
-            .send_to(writer, WriteOrder::Append(temp, chunks), Some(room));
+            .send_to(writer, WriteOrder::Append(temp, chunks), Some(permit));
         Ok(())
     }
 
-    async fn room(&self) -> Result<OwnedSemaphorePermit, FetchError> {
-        let room = self.shared.writers.reserve_bytes(self.held).await;
-        room.ok_or_else(|| save_error::save_timeout(&self.shared.folder.path()))
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit, FetchError> {
+        let permit = self.shared.writers.reserve_bytes(self.held).await;
+        permit.ok_or_else(|| save_error::save_timeout(&self.shared.folder.path()))
     }
 
     /// Keeps the bytes so far as a partial body.
@@ -169,8 +169,8 @@ impl BodyWriter for FileBodyWriter {
             };
             return self.shared.writers.send_to(writer, order, None);
         }
-        let room = match self.room().await {
-            Ok(room) => Some(room),
+        let permit = match self.reserve().await {
+            Ok(permit) => Some(permit),
             Err(error) => return done(Err(error)),
         };
         self.is_over = true;
@@ -181,7 +181,7 @@ impl BodyWriter for FileBodyWriter {
             done,
         };
         let writer = self.shared.writers.pick_worker();
-        self.shared.writers.send_to(writer, order, room);
+        self.shared.writers.send_to(writer, order, permit);
     }
 
     fn discard(mut self) {

@@ -13,7 +13,7 @@ use crate::store::SaveCallback;
 use crate::store::save_error;
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
 
-/// Number of writer threads. More than one only helps on slow, such as network, file systems.
+/// Number of writer threads. More than one only helps on network file systems, with their latency.
 const MAX_WRITERS: usize = 4;
 /// Number of queued orders from which the next thread helps.
 const ORDERS_PER_WRITER: usize = 64;

@@ -92,7 +92,7 @@ pub enum BodyContent {
     Spooled {
         file: File,
         /// Permit for the open file.
-        room: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         length: u64,
         digest: PayloadDigest,
     },
@@ -116,15 +116,15 @@ impl BodyContent {
 /// The spool file of a large body.
 struct Spool {
     file: File,
-    room: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     length: u64,
 }
 
 impl Spool {
-    fn begin(dir: &Path, room: OwnedSemaphorePermit) -> io::Result<Self> {
+    fn begin(dir: &Path, permit: OwnedSemaphorePermit) -> io::Result<Self> {
         Ok(Self {
             file: spool_file(dir)?,
-            room,
+            permit,
             length: 0,
         })
     }
@@ -141,7 +141,7 @@ impl Spool {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(BodyContent::Spooled {
             file: self.file,
-            room: self.room,
+            permit: self.permit,
             length: self.length,
             digest,
         })
@@ -150,10 +150,10 @@ impl Spool {
 
 /// Waits for a permit for a spool file, at most [`SPOOL_TIMEOUT`], since slow bodies may hold
 /// theirs for hours.
-async fn spool_room(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, FetchError> {
+async fn spool_permit(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, FetchError> {
     // The semaphore is never closed.
-    let room = timeout(SPOOL_TIMEOUT, Arc::clone(spools).acquire_owned()).await;
-    room.ok().and_then(Result::ok).ok_or(FetchError::Timeout {
+    let permit = timeout(SPOOL_TIMEOUT, Arc::clone(spools).acquire_owned()).await;
+    permit.ok().and_then(Result::ok).ok_or(FetchError::Timeout {
         limit: TimeLimit::Gathering(SPOOL_TIMEOUT),
     })
 }
@@ -199,15 +199,15 @@ impl PackBodyWriter {
         let chunks = std::mem::take(&mut self.chunks);
         self.held = 0;
         let spool = self.spool.take();
-        let room = match &spool {
+        let permit = match &spool {
             Some(_) => None,
-            None => Some(spool_room(&self.spools).await?),
+            None => Some(spool_permit(&self.spools).await?),
         };
         let dir = self.dir.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut spool = match (spool, room) {
+            let mut spool = match (spool, permit) {
                 (Some(spool), _) => spool,
-                (None, Some(room)) => Spool::begin(&dir, room)?,
+                (None, Some(permit)) => Spool::begin(&dir, permit)?,
                 (None, None) => return Err(io::ErrorKind::Other.into()),
             };
             spool.write(&chunks)?;
@@ -253,7 +253,7 @@ impl BodyWriter for PackBodyWriter {
     }
 
     async fn commit(mut self, done: SaveCallback) {
-        let Some(room) = self.workers.reserve_bytes(self.held).await else {
+        let Some(permit) = self.workers.reserve_bytes(self.held).await else {
             return done(Err(save_error::save_timeout(
                 &self.path.display().to_string(),
             )));
@@ -269,7 +269,7 @@ impl BodyWriter for PackBodyWriter {
             done,
         };
         self.workers
-            .send_to(self.workers.pick_worker(), order, Some(room));
+            .send_to(self.workers.pick_worker(), order, Some(permit));
     }
 
     fn discard(self) {}
@@ -282,8 +282,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_wait_for_a_spool_file_times_out_and_is_retried() {
         let spools = Arc::new(Semaphore::new(1));
-        let first = spool_room(&spools).await.unwrap();
-        let error = spool_room(&spools).await.unwrap_err();
+        let first = spool_permit(&spools).await.unwrap();
+        let error = spool_permit(&spools).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         let limit = TimeLimit::Gathering(SPOOL_TIMEOUT);
         assert!(
@@ -291,6 +291,6 @@ mod tests {
             "{error}"
         );
         drop(first);
-        assert!(spool_room(&spools).await.is_ok());
+        assert!(spool_permit(&spools).await.is_ok());
     }
 }

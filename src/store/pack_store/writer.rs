@@ -115,7 +115,7 @@ impl OrderHandler for PackWriter {
             }
             BodyContent::Spooled {
                 file,
-                room,
+                permit,
                 length,
                 digest,
             } => {
@@ -125,7 +125,7 @@ impl OrderHandler for PackWriter {
                     digest,
                 };
                 self.append_large(&exchange, body, done);
-                drop(room);
+                drop(permit);
             }
         }
     }
