@@ -28,8 +28,9 @@ const MAX_UNKNOWN_BYTES: u64 = 256 << 20;
 pub enum KnownEnd {
     /// There is no journal.
     NoJournal,
-    /// The journal does not mention the pack. It is created after the pack is opened and before the
-    /// first group is appended, so a run that is killed early leaves this state.
+    /// There is a journal, but without any record of the pack. The journal is created after the pack
+    /// is opened and before the first group is appended, so a run that is killed early leaves this
+    /// state.
     Nothing,
     /// The largest end (offset + length) of a response in the journal.
     UpTo(u64),
@@ -38,7 +39,7 @@ pub enum KnownEnd {
 /// Why a pack cannot be opened. Messages do not include the path, which the caller adds.
 #[derive(Debug, Error)]
 pub enum PackError {
-    /// The file extension is unknown.
+    /// Its name has neither of the two extensions.
     #[error("name must end in .warc or .warc.gz")]
     Name,
     /// It is a directory, a pipe or a device.
