@@ -125,7 +125,7 @@ fn without_temp_path(error: io::Error) -> io::Error {
     // By text, because tempfile's error type is private and does not have the system's error as its
     // source.
     match error.to_string().split_once(" at path ") {
-        Some((said, _)) => io::Error::new(error.kind(), said.to_owned()),
+        Some((cause, _)) => io::Error::new(error.kind(), cause.to_owned()),
         None => error,
     }
 }

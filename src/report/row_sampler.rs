@@ -132,8 +132,8 @@ impl RowSampler {
         if self.slowest.len() > self.max / 3 {
             self.split_samples();
         }
-        let least = self.slowest.last().map_or(Duration::ZERO, JobRow::took);
-        let row = if took(settled) > least {
+        let shortest = self.slowest.last().map_or(Duration::ZERO, JobRow::took);
+        let row = if took(settled) > shortest {
             let Some(out) = self.slowest.pop() else {
                 return;
             };

@@ -180,11 +180,11 @@ impl Scale {
 
     /// Returns the marks of the time scale: `|0s         |1s         |2s`.
     fn marks(&self) -> String {
-        let least = self.total.as_secs_f64() * MARK_WIDTH as f64 / self.cells as f64;
-        let power = 10f64.powf(least.log10().floor());
+        let min_step = self.total.as_secs_f64() * MARK_WIDTH as f64 / self.cells as f64;
+        let power = 10f64.powf(min_step.log10().floor());
         let factor = [1.0, 2.0, 5.0, 10.0]
             .into_iter()
-            .find(|factor| factor * power >= least * (1.0 - 1e-9));
+            .find(|factor| factor * power >= min_step * (1.0 - 1e-9));
         let step = Duration::from_secs_f64(factor.unwrap_or(10.0) * power);
         let mut marks = String::new();
         let mut at = Duration::ZERO;

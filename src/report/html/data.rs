@@ -52,7 +52,7 @@ pub struct ReportData {
     /// Time from the start of a request to the response head.
     pub first_byte: LatencyHistogram,
     /// Duration of the final request of each URL.
-    pub whole: LatencyHistogram,
+    pub final_request: LatencyHistogram,
     /// Time from the first request of each URL to the end of its last, including waits.
     pub total: LatencyHistogram,
     /// The first [`MAX_FAILURES`] failures.
@@ -76,7 +76,7 @@ impl Default for ReportData {
             hosts: HostStatsMap::default(),
             connect: LatencyHistogram::with_digits(3),
             first_byte: LatencyHistogram::with_digits(3),
-            whole: LatencyHistogram::with_digits(3),
+            final_request: LatencyHistogram::with_digits(3),
             total: LatencyHistogram::with_digits(3),
             failures: Vec::new(),
             causes: HashMap::new(),
@@ -153,7 +153,7 @@ impl ReportData {
             }
         }
         if let (Some(first), Some(last)) = (settled.tries.first(), settled.tries.last()) {
-            self.whole.add(last.took());
+            self.final_request.add(last.took());
             self.total.add(last.end.saturating_sub(first.start));
         }
     }

@@ -137,7 +137,7 @@ impl ReportPage {
     fn new(data: &ReportData, summary: &Summary) -> Self {
         let picked = data.rows.picked();
         let end = end_of(&picked, data, summary);
-        let max = bins_end(&data.whole);
+        let max = bins_end(&data.final_request);
         Self {
             title: title(summary),
             at: data.first_at.clone(),
@@ -157,8 +157,8 @@ impl ReportPage {
             marks: time_marks(end),
             percentile_names: PERCENTILES.iter().map(|(_, name)| *name).collect(),
             latencies: latencies(data),
-            bins: bins(&data.whole, max),
-            bin_marks: bin_marks(&data.whole, max),
+            bins: bins(&data.final_request, max),
+            bin_marks: bin_marks(&data.final_request, max),
             waterfall: waterfall(&picked, end),
             hosts: data.hosts.sorted().into_iter().map(host_row).collect(),
             causes: causes(data),
@@ -220,7 +220,7 @@ fn comparison(summary: &Summary) -> Option<String> {
 }
 
 fn shares(summary: &Summary) -> Vec<BarSegment> {
-    let whole = summary.input.max(1) as f64;
+    let total = summary.input.max(1) as f64;
     let mut x = 0.0;
     let mut shares = Vec::new();
     for (n, name, class) in [
@@ -232,7 +232,7 @@ fn shares(summary: &Summary) -> Vec<BarSegment> {
         if n == 0 {
             continue;
         }
-        let width = n as f64 / whole * ROW_WIDTH;
+        let width = n as f64 / total * ROW_WIDTH;
         shares.push(BarSegment {
             class,
             x: number(x),
@@ -287,7 +287,7 @@ fn latencies(data: &ReportData) -> Vec<LatencyRow> {
     let rows = [
         row("connect", &data.connect),
         row("time to first byte", &data.first_byte),
-        row("final request", &data.whole),
+        row("final request", &data.final_request),
         row("URL total, with retries and waits", &data.total),
     ];
     rows.into_iter().filter(|row| row.count != "0").collect()

@@ -166,13 +166,13 @@ impl Renderer {
         digest: PayloadDigest,
         out: &mut Vec<u8>,
     ) -> io::Result<usize> {
-        let names = self.before_response(exchange, out)?;
+        let ids = self.before_response(exchange, out)?;
         let at = out.len();
         let block = BlockInfo {
             length: body.iter().map(|piece| piece.as_ref().len() as u64).sum(),
             digest: RecordDigest::Payload(digest),
         };
-        self.begin_response(exchange, names, block, out)?;
+        self.begin_response(exchange, ids, block, out)?;
         for piece in body {
             self.coder.feed(piece.as_ref(), out)?;
         }
@@ -193,13 +193,13 @@ impl Renderer {
         out: &mut impl Write,
     ) -> io::Result<PackPlace> {
         let mut ready = Vec::with_capacity(2 * CHUNK_BYTES);
-        let names = self.before_response(exchange, &mut ready)?;
+        let ids = self.before_response(exchange, &mut ready)?;
         let offset = ready.len() as u64;
         let block = BlockInfo {
             length: body.length,
             digest: RecordDigest::Payload(body.digest),
         };
-        self.begin_response(exchange, names, block, &mut ready)?;
+        self.begin_response(exchange, ids, block, &mut ready)?;
         let mut feed = RecordWriter {
             coder: &mut self.coder,
             ready,
@@ -264,7 +264,7 @@ impl Renderer {
     fn begin_response(
         &mut self,
         exchange: &Exchange<'_>,
-        names: GroupIds,
+        ids: GroupIds,
         mut block: BlockInfo,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
@@ -273,8 +273,8 @@ impl Renderer {
         block.length += self.block.len() as u64;
         let identity = RecordIdentity {
             kind: RecordKind::Response,
-            id: names.response,
-            concurrent_to: names.request,
+            id: ids.response,
+            concurrent_to: ids.request,
         };
         self.begin_record(exchange, identity, block, out)
     }
