@@ -1,4 +1,4 @@
-//! What servers say about when to come back, and worse.
+//! Fuzzes the delays that servers request: `Retry-After` and rate-limit headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use super::retry_after::{parse_retry_after, parse_seconds};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::FetchError;
 
-/// The clock of this machine may say anything.
+/// Returns a local clock that may be wrong.
 fn clock(number: u64) -> SystemTime {
     let seconds = match number % 5 {
         0 => 784_111_777,
@@ -22,7 +22,7 @@ fn clock(number: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// Whatever a server asked for, the wait is within its limits, or there is none.
+/// Checks that the wait for a requested delay respects the limits, or that there is none.
 fn check_wait(asked: Duration, number: u64) -> Result<(), String> {
     let error = FetchError::Status {
         status: StatusCode::TOO_MANY_REQUESTS,
@@ -30,34 +30,34 @@ fn check_wait(asked: Duration, number: u64) -> Result<(), String> {
         note: None,
     };
     let policy = RetryPolicy::default();
-    let situation = FailureContext {
+    let context = FailureContext {
         error: &error,
         idempotent: number & 1 == 1,
         retries_used: (number % 7) as u32,
         holds: (number % 11) as u32,
-        refusals: (number % 64) as u32,
-        limits_by_503: number & 2 == 2,
+        throttles: (number % 64) as u32,
+        throttles_with_503: number & 2 == 2,
         is_throttled: number & 4 == 4,
         waited: Duration::from_secs(number % 2000),
         jitter: (number % 100) as f64 / 100.0,
     };
-    match policy.decide(&situation) {
+    match policy.decide(&context) {
         RetryDecision::Poll(wait) => return Err(format!("a poll after 429, in {wait:?}")),
         RetryDecision::Hold(wait) | RetryDecision::Retry(wait) | RetryDecision::BackOff(wait) => {
             hold!(wait >= asked, "{wait:?} for {asked:?}");
             hold!(
                 wait <= policy.retry_after_max.max(policy.max_delay)
-                    && situation.waited + wait <= policy.max_wait,
+                    && context.waited + wait <= policy.max_wait,
                 "{wait:?} after {:?}",
-                situation.waited
+                context.waited
             );
         }
         RetryDecision::GiveUp { note } => {
             let note = note.unwrap_or_default();
-            hold!(note.contains("--"), "no word of a limit: {note}");
+            hold!(note.contains("--"), "the note names no limit: {note}");
             hold!(
                 asked > policy.retry_after_max
-                    || situation.waited + asked.max(policy.max_delay) > policy.max_wait,
+                    || context.waited + asked.max(policy.max_delay) > policy.max_wait,
                 "{asked:?} is given up"
             );
         }
@@ -66,7 +66,7 @@ fn check_wait(asked: Duration, number: u64) -> Result<(), String> {
 }
 
 fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
-    // As the engine has it: a value that is no visible ASCII is none.
+    // Like the engine, ignore values that are not visible ASCII.
     let Ok(header) = HeaderValue::from_bytes(input.bytes) else {
         return Ok("no header");
     };
@@ -96,7 +96,7 @@ fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
         };
         check_wait(asked, input.number)?;
         if text.contains(',') {
-            // Each of several, unless it is the year of a date.
+            // Each of several values, unless it is the year of a date.
             let seconds = text
                 .split(',')
                 .filter_map(|part| parse_seconds(part.trim()));
@@ -137,7 +137,7 @@ fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
     Ok("date to come")
 }
 
-/// Lines of headers, as they come.
+/// Parses header lines, skipping invalid ones.
 fn headers(bytes: &[u8]) -> HeaderMap {
     let lines = bytes.split(|byte| *byte == b'\n');
     let headers = lines.filter_map(|line| {

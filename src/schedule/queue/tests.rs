@@ -194,9 +194,9 @@ fn what_waits_for_a_connection_can_stop_to_count_against_the_total() {
     queue.add("b", 2, now);
     let (first, _) = queue.run(now);
     assert!(matches!(queue.next(now), Turn::WaitForSlot));
-    queue.set_aside();
+    queue.stop_counting();
     let (second, _) = queue.run(now);
-    queue.count_again();
+    queue.resume_counting();
     queue.add("c", 3, now);
     queue.release(&second, &answered(), now);
     assert!(!queue.may_have_work(now));
