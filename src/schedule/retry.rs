@@ -255,7 +255,7 @@ fn scaled(duration: Duration, factor: f64) -> Duration {
 
 fn still_processing(delay: Duration) -> String {
     format!(
-        "still processing; not polled again after {} because of --retries 0",
+        "still processing; --retries 0 disables polling (requested delay {})",
         format_duration(delay)
     )
 }
@@ -567,7 +567,7 @@ mod tests {
             ..RetryPolicy::default()
         };
         let decision = once.decide(&first(&status(202, Some(1))));
-        let note = "still processing; not polled again after 1s because of --retries 0";
+        let note = "still processing; --retries 0 disables polling (requested delay 1s)";
         assert_eq!(
             decision,
             RetryDecision::GiveUp {

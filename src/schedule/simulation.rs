@@ -47,7 +47,7 @@ struct Simulation {
 struct SimulationResult {
     seconds: f64,
     requests: u32,
-    refused: u32,
+    throttled: u32,
     failed: u32,
     changes: Vec<String>,
 }
@@ -101,7 +101,7 @@ impl Simulation {
         let mut outcome = SimulationResult {
             seconds: 0.0,
             requests: 0,
-            refused: 0,
+            throttled: 0,
             failed: 0,
             changes: Vec::new(),
         };
@@ -171,7 +171,7 @@ impl Simulation {
             };
             return queue.release(&ended.ticket, &feedback, at);
         }
-        outcome.refused += 1;
+        outcome.throttled += 1;
         let retry_after = ended.reply.retry_after.map(Duration::from_secs);
         let error = FetchError::Status {
             status,
@@ -237,12 +237,12 @@ fn auto(jobs: u32) -> Simulation {
 
 /// How a server throttles.
 #[derive(Debug, Clone, Copy)]
-struct RefusalStyle {
+struct ThrottleStyle {
     status: u16,
     retry_after: Option<u64>,
 }
 
-impl RefusalStyle {
+impl ThrottleStyle {
     fn reply(self, latency: f64) -> SimulatedReply {
         SimulatedReply {
             latency,
@@ -252,21 +252,21 @@ impl RefusalStyle {
     }
 }
 
-const ASKS: RefusalStyle = RefusalStyle {
+const WITH_DELAY: ThrottleStyle = ThrottleStyle {
     status: 429,
     retry_after: Some(1),
 };
-const BARE: RefusalStyle = RefusalStyle {
+const BARE: ThrottleStyle = ThrottleStyle {
     status: 429,
     retry_after: None,
 };
-const BARE_503: RefusalStyle = RefusalStyle {
+const BARE_503: ThrottleStyle = ThrottleStyle {
     status: 503,
     retry_after: None,
 };
 
 /// Allows `per_second` requests per second of the server's clock, which is `phase` ahead.
-fn window(per_second: u32, phase: f64, latency: f64, refusal: RefusalStyle) -> SimulatedServer {
+fn window(per_second: u32, phase: f64, latency: f64, throttle: ThrottleStyle) -> SimulatedServer {
     let (mut second, mut count) = (0, 0);
     Box::new(move |now, _| {
         let this = (now + phase) as u64;
@@ -277,13 +277,13 @@ fn window(per_second: u32, phase: f64, latency: f64, refusal: RefusalStyle) -> S
         if count <= per_second {
             ok(latency)
         } else {
-            refusal.reply(latency)
+            throttle.reply(latency)
         }
     })
 }
 
 /// A token bucket of `burst` tokens, refilled with `per_second`.
-fn bucket(per_second: f64, burst: f64, latency: f64, refusal: RefusalStyle) -> SimulatedServer {
+fn bucket(per_second: f64, burst: f64, latency: f64, throttle: ThrottleStyle) -> SimulatedServer {
     let (mut last, mut tokens) = (0.0, burst);
     Box::new(move |now, _| {
         tokens = (tokens + (now - last) * per_second).min(burst);
@@ -292,40 +292,40 @@ fn bucket(per_second: f64, burst: f64, latency: f64, refusal: RefusalStyle) -> S
             tokens -= 1.0;
             ok(latency)
         } else {
-            refusal.reply(latency)
+            throttle.reply(latency)
         }
     })
 }
 
 /// Fails unless everything was fetched within `ratio` times the ideal time, with at most this share
 /// of requests throttled.
-fn check(name: &str, outcome: &SimulationResult, ideal: f64, ratio: f64, refused: f64) {
+fn check(name: &str, outcome: &SimulationResult, ideal: f64, ratio: f64, throttled: f64) {
     let got = outcome.seconds / ideal;
-    let share = f64::from(outcome.refused) / f64::from(outcome.requests);
-    println!("{name}: ratio {got:.3}, {:.1} % refused", share * 100.0);
+    let share = f64::from(outcome.throttled) / f64::from(outcome.requests);
+    println!("{name}: ratio {got:.3}, {:.1} % throttled", share * 100.0);
     let changes = || outcome.changes.join("\n  ");
     assert_eq!(outcome.failed, 0, "{name}:\n  {}", changes());
     assert!(got <= ratio, "{name}: {got:.3} > {ratio}\n  {}", changes());
-    assert!(share <= refused, "{name}: {share:.3}\n  {}", changes());
+    assert!(share <= throttled, "{name}: {share:.3}\n  {}", changes());
 }
 
 #[test]
 fn a_rate_limit_with_retry_after_is_met_and_used() {
     for step in 0..10 {
         let phase = f64::from(step) / 10.0;
-        let outcome = auto(2000).run(window(100, phase, 0.005, ASKS));
+        let outcome = auto(2000).run(window(100, phase, 0.005, WITH_DELAY));
         check(&format!("window {phase}"), &outcome, 20.0, 1.25, 0.05);
         let latency = 0.001 + phase / 100.0;
-        let outcome = auto(2000).run(bucket(100.0, 20.0, latency, ASKS));
+        let outcome = auto(2000).run(bucket(100.0, 20.0, latency, WITH_DELAY));
         check(&format!("bucket {latency}"), &outcome, 20.0, 1.25, 0.05);
-        let outcome = auto(2000).run(bucket(100.0, 100.0, latency, ASKS));
+        let outcome = auto(2000).run(bucket(100.0, 100.0, latency, WITH_DELAY));
         check(&format!("burst {latency}"), &outcome, 20.0, 1.25, 0.05);
     }
-    let outcome = auto(2000).run(window(100, 0.4, 0.1, ASKS));
+    let outcome = auto(2000).run(window(100, 0.4, 0.1, WITH_DELAY));
     check("far window", &outcome, 20.0, 1.5, 0.08);
-    let outcome = auto(200).run(bucket(5.0, 5.0, 0.05, ASKS));
+    let outcome = auto(200).run(bucket(5.0, 5.0, 0.05, WITH_DELAY));
     check("slow", &outcome, 40.0, 1.2, 0.1);
-    let outcome = auto(100).run(bucket(1.0, 10.0, 0.05, ASKS));
+    let outcome = auto(100).run(bucket(1.0, 10.0, 0.05, WITH_DELAY));
     check("very slow", &outcome, 100.0, 1.2, 0.3);
 }
 
@@ -359,21 +359,21 @@ fn a_limit_of_a_few_requests_per_minute_is_learned() {
 #[test]
 fn a_rate_limit_without_retry_after_is_met() {
     // A bare 503 is ambiguous: its meaning has to be found out first.
-    for (refusal, ratio) in [(BARE, 1.5), (BARE_503, 2.5)] {
+    for (throttle, ratio) in [(BARE, 1.5), (BARE_503, 2.5)] {
         for step in 0..10 {
             let phase = f64::from(step) / 10.0;
-            let outcome = auto(2000).run(window(100, phase, 0.005, refusal));
+            let outcome = auto(2000).run(window(100, phase, 0.005, throttle));
             check(
-                &format!("{refusal:?} window {phase}"),
+                &format!("{throttle:?} window {phase}"),
                 &outcome,
                 20.0,
                 ratio,
                 0.1,
             );
             let latency = 0.001 + phase / 100.0;
-            let outcome = auto(2000).run(bucket(100.0, 20.0, latency, refusal));
+            let outcome = auto(2000).run(bucket(100.0, 20.0, latency, throttle));
             check(
-                &format!("{refusal:?} bucket {latency}"),
+                &format!("{throttle:?} bucket {latency}"),
                 &outcome,
                 20.0,
                 ratio,
@@ -383,8 +383,8 @@ fn a_rate_limit_without_retry_after_is_met() {
         // A bare 503 uses up retries until it is known to be throttling.
         let mut patient = auto(200);
         patient.retry.retries = 5;
-        let outcome = patient.run(bucket(5.0, 5.0, 0.005, refusal));
-        check(&format!("{refusal:?} slow"), &outcome, 40.0, ratio, 0.4);
+        let outcome = patient.run(bucket(5.0, 5.0, 0.005, throttle));
+        check(&format!("{throttle:?} slow"), &outcome, 40.0, ratio, 0.4);
     }
 }
 
