@@ -35,30 +35,30 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How an attempt ended, unless with an error.
 pub enum AttemptOutcome<F> {
     /// The whole body was received; it is not committed yet.
-    Whole(F, Option<Sha256>),
+    Downloaded(F, Option<Sha256>),
     /// The partial body is already complete.
-    Complete(Option<Sha256>),
+    AlreadyComplete(Option<Sha256>),
     /// The saved body is still current (304).
     Unchanged,
     /// The partial body cannot be resumed: fetch again from the beginning.
-    StartOver,
+    Restart,
     /// One more piece of the body was received: request the next one.
-    Piece,
+    PartialProgress,
     /// The response is a redirect.
     Redirected(Redirect),
     /// The server does not support HEAD: send GET instead.
-    HeadRefused,
+    HeadRejected,
 }
 
 /// What to do after a response head, unless it is an error.
 enum HeadAction {
     /// Read the body: all of it, or the rest of a partial one.
-    Take(Option<PartialContent>),
-    Complete(Box<PartialBody>),
+    ReadBody(Option<PartialContent>),
+    AlreadyComplete(Box<PartialBody>),
     Unchanged,
-    StartOver,
+    Restart,
     Redirected(Redirect),
-    HeadRefused,
+    HeadRejected,
 }
 
 /// Runs one attempt within `--max-time`. `seen` receives the response head.
@@ -101,23 +101,23 @@ async fn request<T: Transport, S: BodyStore>(
     };
     head.kept_coding = coding::kept(attempt, &head, options.raw);
     wire.mark_head_received(now());
-    let verdict = classify_head(attempt, &head, options, &engine.retry.rules);
+    let action = classify_head(attempt, &head, options, &engine.retry.rules);
     let head = seen.insert(head);
-    let step = match verdict {
-        Ok(HeadAction::Take(rest)) => {
+    let outcome = match action {
+        Ok(HeadAction::ReadBody(rest)) => {
             return (save_body(engine, attempt, head, body, rest).await, None);
         }
-        Ok(HeadAction::Complete(part)) => match verify_part(engine, attempt, &part).await {
-            Ok(expectation) => expectation.finish().map(AttemptOutcome::Complete),
+        Ok(HeadAction::AlreadyComplete(part)) => match verify_part(engine, attempt, &part).await {
+            Ok(expectation) => expectation.finish().map(AttemptOutcome::AlreadyComplete),
             Err(error) => Err(error),
         },
         Ok(HeadAction::Unchanged) => Ok(AttemptOutcome::Unchanged),
-        Ok(HeadAction::StartOver) => Ok(AttemptOutcome::StartOver),
+        Ok(HeadAction::Restart) => Ok(AttemptOutcome::Restart),
         Ok(HeadAction::Redirected(redirect)) => Ok(AttemptOutcome::Redirected(redirect)),
-        Ok(HeadAction::HeadRefused) => Ok(AttemptOutcome::HeadRefused),
+        Ok(HeadAction::HeadRejected) => Ok(AttemptOutcome::HeadRejected),
         Err(error) => Err(error),
     };
-    (step, Some(body))
+    (outcome, Some(body))
 }
 
 /// Reads a body into a new file of the store, or onto its partial one.
@@ -137,7 +137,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         let is_head = attempt.is_head_only();
         let expectation = BodyVerifier::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };
-        return Ok(AttemptOutcome::Whole(file, sha256));
+        return Ok(AttemptOutcome::Downloaded(file, sha256));
     }
     let mut sink = BodySink {
         file,
@@ -164,14 +164,14 @@ async fn save_body<T: Transport, S: BodyStore>(
         && rest.length >= MIN_PIECE_BYTES
     {
         // Dropping the sink keeps the bytes received so far as a partial body.
-        return Ok(AttemptOutcome::Piece);
+        return Ok(AttemptOutcome::PartialProgress);
     }
     let whole = taken.and_then(|()| sink.check_complete(rest));
     let BodySink {
         file, expectation, ..
     } = sink;
     match whole.and_then(|()| expectation.finish()) {
-        Ok(sha256) => Ok(AttemptOutcome::Whole(file, sha256)),
+        Ok(sha256) => Ok(AttemptOutcome::Downloaded(file, sha256)),
         Err(error) => {
             if discards_body(&error) {
                 file.discard();
@@ -285,10 +285,12 @@ fn classify_head(
             RangeResponse::Rest { length, total } => {
                 check_size(options.max_size, Some(total))?;
                 BodyVerifier::new(attempt, false).check_announced(Some(total))?;
-                return Ok(HeadAction::Take(Some(PartialContent { length, total })));
+                return Ok(HeadAction::ReadBody(Some(PartialContent { length, total })));
             }
-            RangeResponse::Complete => return Ok(HeadAction::Complete(Box::new(part.clone()))),
-            RangeResponse::Useless => return Ok(HeadAction::StartOver),
+            RangeResponse::Complete => {
+                return Ok(HeadAction::AlreadyComplete(Box::new(part.clone())));
+            }
+            RangeResponse::Mismatch => return Ok(HeadAction::Restart),
             RangeResponse::Other => {}
         }
     }
@@ -300,8 +302,8 @@ fn classify_head(
     if head.status == StatusCode::NOT_MODIFIED && attempt.revalidation().is_some() {
         return Ok(HeadAction::Unchanged);
     }
-    if attempt.method == Method::HEAD && refuses_method(head.status) {
-        return Ok(HeadAction::HeadRefused);
+    if attempt.method == Method::HEAD && rejects_method(head.status) {
+        return Ok(HeadAction::HeadRejected);
     }
     if let Some(error) = failed_status(attempt, head, rules) {
         return Err(error);
@@ -316,7 +318,7 @@ fn classify_head(
         check_size(options.max_size, length)?;
         BodyVerifier::new(attempt, false).check_announced(length)?;
     }
-    Ok(HeadAction::Take(None))
+    Ok(HeadAction::ReadBody(None))
 }
 
 fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
@@ -333,7 +335,7 @@ pub fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
 }
 
 /// Whether a status says that the method is not supported (RFC 9110 §15.5.6, §15.6.2).
-fn refuses_method(status: StatusCode) -> bool {
+fn rejects_method(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
@@ -346,12 +348,12 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
         return None;
     }
     let now = SystemTime::now();
-    let asked = retry_after(&head.headers, now);
+    let delay = retry_after(&head.headers, now);
     let retry_after = match head.status {
-        StatusCode::ACCEPTED if is_still_processing(attempt, asked, rules) => asked,
+        StatusCode::ACCEPTED if is_still_processing(attempt, delay, rules) => delay,
         StatusCode::ACCEPTED => return None,
         // Servers that omit Retry-After may still announce an exhausted rate limit.
-        _ => asked.or_else(|| exhausted_for(&head.headers, now)),
+        _ => delay.or_else(|| exhausted_for(&head.headers, now)),
     };
     Some(FetchError::Status {
         status: head.status,
@@ -362,8 +364,8 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
 
 /// Whether a 202 means that the resource is not ready and should be polled. A 202 to an unsafe
 /// method is a success: the server has accepted the change (RFC 9110 §15.3.3).
-fn is_still_processing(attempt: &Attempt, asked: Option<Duration>, rules: &RetryRules) -> bool {
-    attempt.method.is_safe() && rules.listed_accepted().unwrap_or(asked.is_some())
+fn is_still_processing(attempt: &Attempt, delay: Option<Duration>, rules: &RetryRules) -> bool {
+    attempt.method.is_safe() && rules.listed_accepted().unwrap_or(delay.is_some())
 }
 
 /// Whether to read a body. Responses to HEAD and 204 have none, whatever their headers say

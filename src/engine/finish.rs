@@ -146,12 +146,12 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
         engine.retry.retry_after_max,
     );
     match result {
-        Ok(AttemptOutcome::Whole(file, sha256)) => {
+        Ok(AttemptOutcome::Downloaded(file, sha256)) => {
             ended.forget_unused_part();
             let commit = |done| file.commit(with_hash(sha256, done));
             commit_body(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(AttemptOutcome::Complete(sha256)) => {
+        Ok(AttemptOutcome::AlreadyComplete(sha256)) => {
             if let Some(part) = ended.attempt.part.clone() {
                 let attempt = ended.attempt.clone();
                 let commit = |done| async move {
@@ -166,12 +166,12 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             let commit = |done: SaveCallback| async { done(Ok(saved)) };
             commit_body(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(AttemptOutcome::Piece) => {
+        Ok(AttemptOutcome::PartialProgress) => {
             ended.return_part(engine, true);
             ended.continue_now(engine).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::StartOver) => {
+        Ok(AttemptOutcome::Restart) => {
             ended.return_part(engine, false);
             ended.continue_now(engine);
             lease.requeue(ended.attempt, &feedback);
@@ -188,7 +188,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             ended.continue_as(engine, TraceOutcome::Redirected).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::HeadRefused) => {
+        Ok(AttemptOutcome::HeadRejected) => {
             let before = ended.count_resend(engine);
             before.head_refused = true;
             before.resends = 0;

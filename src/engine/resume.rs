@@ -28,7 +28,7 @@ pub enum RangeResponse {
     /// The partial body is already complete.
     Complete,
     /// It does not continue the partial body: another version, or other bytes.
-    Useless,
+    Mismatch,
     /// It is not about the range: treat it like any other response.
     Other,
 }
@@ -46,7 +46,7 @@ pub fn classify_response(part: &PartialBody, url: &Url, head: &ResponseHead) -> 
             if is_whole && !contradicts_version(&part.version, head) {
                 RangeResponse::Complete
             } else {
-                RangeResponse::Useless
+                RangeResponse::Mismatch
             }
         }
         _ => RangeResponse::Other,
@@ -60,12 +60,12 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
     }) = content_range(head)
     else {
         // Several ranges, or an invalid Content-Range.
-        return RangeResponse::Useless;
+        return RangeResponse::Mismatch;
     };
     let known = part.version.total;
     let Some(total) = total.or(known) else {
         // Without a known total length the body can never be found complete.
-        return RangeResponse::Useless;
+        return RangeResponse::Mismatch;
     };
     let length = last.saturating_sub(first).saturating_add(1);
     // Validators are not unique across resources (RFC 9110 §8.8.1). If another URL sent the partial
@@ -82,7 +82,7 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
     if fits && coding::is_plain(head) && matches_version(&part.version, head) {
         RangeResponse::Rest { length, total }
     } else {
-        RangeResponse::Useless
+        RangeResponse::Mismatch
     }
 }
 
@@ -321,13 +321,13 @@ mod tests {
             ],
             &[TAG, ("content-type", "multipart/byteranges; boundary=x")],
         ] {
-            assert_eq!(of(headers), RangeResponse::Useless, "{headers:?}");
+            assert_eq!(of(headers), RangeResponse::Mismatch, "{headers:?}");
         }
         let unsized_part = part("\"a\"", None);
         let known_now = head(206, &[TAG, ("content-range", "bytes 500-999/1000")]);
         assert_eq!(answer(&unsized_part, &known_now), rest(500));
         let never_known = head(206, &[TAG, ("content-range", "bytes 500-999/*")]);
-        assert_eq!(answer(&unsized_part, &never_known), RangeResponse::Useless);
+        assert_eq!(answer(&unsized_part, &never_known), RangeResponse::Mismatch);
         let dated = part("Sun, 06 Nov 1994 08:49:00 GMT", Some(1000));
         let same = head(
             206,
@@ -338,7 +338,7 @@ mod tests {
         );
         assert_eq!(answer(&dated, &same), rest(500));
         let silent = head(206, &[("content-range", "bytes 500-999/1000")]);
-        assert_eq!(answer(&dated, &silent), RangeResponse::Useless);
+        assert_eq!(answer(&dated, &silent), RangeResponse::Mismatch);
     }
 
     #[test]
@@ -351,16 +351,16 @@ mod tests {
             assert_eq!(of(&part("\"a\"", total), &[whole]), RangeResponse::Complete);
         }
         let part = part("\"a\"", Some(1000));
-        assert_eq!(of(&part, &[whole]), RangeResponse::Useless);
-        assert_eq!(of(&part, &[]), RangeResponse::Useless);
+        assert_eq!(of(&part, &[whole]), RangeResponse::Mismatch);
+        assert_eq!(of(&part, &[]), RangeResponse::Mismatch);
         let part = self::part("\"a\"", None);
         assert_eq!(
             of(&part, &[("content-range", "bytes */501")]),
-            RangeResponse::Useless
+            RangeResponse::Mismatch
         );
         assert_eq!(
             of(&part, &[whole, ("etag", "\"b\"")]),
-            RangeResponse::Useless
+            RangeResponse::Mismatch
         );
         assert_eq!(answer(&part, &head(200, &[])), RangeResponse::Other);
         assert_eq!(answer(&part, &head(503, &[])), RangeResponse::Other);
@@ -394,9 +394,9 @@ mod tests {
             answer(Some(100), &rest),
             RangeResponse::Rest { length, total }
         );
-        assert_eq!(answer(Some(100), &other), RangeResponse::Useless);
-        assert_eq!(answer(None, &rest), RangeResponse::Useless);
+        assert_eq!(answer(Some(100), &other), RangeResponse::Mismatch);
+        assert_eq!(answer(None, &rest), RangeResponse::Mismatch);
         assert_eq!(answer(Some(10), &nothing_left), RangeResponse::Complete);
-        assert_eq!(answer(None, &nothing_left), RangeResponse::Useless);
+        assert_eq!(answer(None, &nothing_left), RangeResponse::Mismatch);
     }
 }

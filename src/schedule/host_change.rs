@@ -31,11 +31,11 @@ pub enum LimitReason {
 pub enum HostChange {
     /// The concurrency limit changed.
     Limit {
-        /// Before.
+        /// The limit until now.
         from: usize,
-        /// From now on.
+        /// The limit from now on.
         to: usize,
-        /// Why.
+        /// Reason of the change.
         why: LimitReason,
     },
     /// The pace changed, in requests per second; `None`: no longer paced.

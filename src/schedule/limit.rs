@@ -13,7 +13,7 @@ const MIN_ROUND_RESPONSES: u32 = 8;
 const MIN_ROUND_TIME: Duration = Duration::from_millis(5);
 /// Rounds over which a steady limit, or one being tried, is measured.
 const ROUNDS_PER_SAMPLE: u32 = 4;
-/// Samples between two tries of another limit; four times as many after each failed try.
+/// Samples between two trials of another limit; four times as many after each failed trial.
 const ROUNDS_BETWEEN_TRIES: u32 = 4;
 /// Upper bound of that number.
 const MAX_ROUNDS_BETWEEN_TRIES: u32 = 64;
@@ -27,9 +27,9 @@ const MIN_GAIN_TO_LOOK_BEYOND: f64 = -0.1;
 const MIN_GAIN_BEYOND: f64 = 0.2;
 /// Minimum gain to keep a slightly larger limit.
 const MIN_GAIN_OF_TRY: f64 = 0.15;
-/// A try ends early if its goodput falls below this share of the former goodput.
+/// A trial ends early if its goodput falls below this share of the former goodput.
 const ABORT_GOODPUT_RATIO: f64 = 0.8;
-/// A try ends early if its first latencies predict less than this share of the former goodput.
+/// A trial ends early if its first latencies predict less than this share of the former goodput.
 const ABORT_FORECAST_RATIO: f64 = 0.75;
 /// A smaller limit is kept if its goodput is at least this share of the former one.
 const KEEP_SMALLER_RATIO: f64 = 0.985;
@@ -84,7 +84,7 @@ pub struct ConcurrencyLimit {
     /// The lowest mean latency of any round, in seconds.
     lowest_mean: Option<f64>,
     last_cut: Option<Instant>,
-    /// Samples between two tries of another limit; grows with each failed try.
+    /// Samples between two trials of another limit; grows with each failed trial.
     rounds_between_tries: u32,
 }
 
@@ -211,7 +211,7 @@ impl ConcurrencyLimit {
         self.judge(goodput, most.min(self.max), now)
     }
 
-    /// Reverts a try whose first latencies show that it cannot pay off.
+    /// Reverts a trial whose first latencies show that it cannot pay off.
     fn abort_if_slower(&mut self, mean: f64) -> Option<HostChange> {
         let before = self.phase.before()?;
         // Little's law: throughput = concurrency / latency.
@@ -414,7 +414,7 @@ impl ConcurrencyLimit {
             self.rounds_between_tries =
                 (self.rounds_between_tries * 4).min(MAX_ROUNDS_BETWEEN_TRIES);
         }
-        // The start of a small try was not reported, so its end is not either.
+        // The start of a small trial was not reported, so its end is not either.
         self.settle_at(before.limit, LimitReason::NoGain)
             .filter(|_| doubled)
     }

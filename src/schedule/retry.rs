@@ -92,7 +92,7 @@ pub enum RetryDecision {
     Poll(Duration),
     /// The failure is final. The note says why a requested delay was not honoured.
     GiveUp {
-        /// For the error message.
+        /// Appended to the error message.
         note: Option<String>,
     },
 }
@@ -322,7 +322,7 @@ mod tests {
             };
             assert_eq!(decide(&first(&asked)), expected, "{code} with Retry-After");
             if code == 202 {
-                // After a POST it is no error.
+                // In reply to a POST a 202 is a success.
                 continue;
             }
             let mut unsafe_method = first(&asked);

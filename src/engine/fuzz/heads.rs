@@ -90,7 +90,7 @@ impl HeadBench {
             .block_on(run(&self.engine, &attempt, &wire, &mut seen));
         hold!(seen.is_some(), "the head is not reported");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
-        if let Ok(AttemptOutcome::Whole(..)) = outcome {
+        if let Ok(AttemptOutcome::Downloaded(..)) = outcome {
             check_whole(&attempt, &head, body)?;
         }
         Ok(came)

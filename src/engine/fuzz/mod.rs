@@ -119,7 +119,7 @@ fn look<F>(
 ) -> Result<&'static str, String> {
     let is_part = attempt.resumable_part().is_some();
     match outcome {
-        Ok(AttemptOutcome::Whole(..)) => {
+        Ok(AttemptOutcome::Downloaded(..)) => {
             let fine = status
                 .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
             hold!(fine, "whole with {status:?}");
@@ -132,14 +132,14 @@ fn look<F>(
             );
             Ok("unchanged")
         }
-        Ok(AttemptOutcome::Complete(_) | AttemptOutcome::StartOver) => {
+        Ok(AttemptOutcome::AlreadyComplete(_) | AttemptOutcome::Restart) => {
             hold!(
                 is_part && matches!(status, Some(206 | 416)),
                 "about a part with {status:?}"
             );
             Ok("about the part")
         }
-        Ok(AttemptOutcome::Piece) => {
+        Ok(AttemptOutcome::PartialProgress) => {
             hold!(is_part && status == Some(206), "a piece with {status:?}");
             Ok("a piece")
         }
@@ -162,12 +162,12 @@ fn look<F>(
             );
             Ok("redirected")
         }
-        Ok(AttemptOutcome::HeadRefused) => {
+        Ok(AttemptOutcome::HeadRejected) => {
             hold!(
                 attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
-                "HEAD is refused with {status:?}"
+                "HEAD is rejected with {status:?}"
             );
-            Ok("HEAD refused")
+            Ok("HEAD rejected")
         }
         Err(error) => {
             let message = error.to_string();
