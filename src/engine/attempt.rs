@@ -24,8 +24,8 @@ use crate::model::{
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter};
 
-/// A server may send less than the requested range (RFC 9110 §14.2). A 206 with at least this
-/// many bytes counts as progress, a shorter one as a failure.
+/// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
+/// least this many bytes counts as progress, a shorter one as `truncated`.
 const MIN_PIECE_BYTES: u64 = 64 * 1024;
 /// Maximum bytes read of an unwanted body (such as a 404 page) to keep its connection reusable.
 const DRAIN_BYTES: u64 = 64 * 1024;
@@ -133,7 +133,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     let version = version(attempt, head, part.zip(rest), options);
     let file = engine.store.create(attempt, head, version, part)?;
     if !has_body(attempt, head) {
-        // The expected size and hash describe the body, so a HEAD cannot be checked for them.
+        // The expected size and hash are those of the body, which a HEAD does not return.
         let is_head = attempt.is_head_only();
         let expectation = BodyVerifier::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };

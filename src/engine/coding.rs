@@ -31,8 +31,8 @@ const EXTENSIONS: &[(&str, ContentCoding)] = &[
     ("zlib", ContentCoding::Deflate),
 ];
 
-/// Media types of compressed files: those of the IANA registry (RFC 6713, RFC 8878), and older names
-/// from the tables of Apache, Debian and shared-mime-info.
+/// Media types of compressed files: those of the IANA registry (RFC 6713, RFC 8878), and older
+/// names from the tables of Apache, Debian and shared-mime-info.
 const TYPES: &[(&str, ContentCoding)] = &[
     ("application/gzip", ContentCoding::Gzip),
     ("application/x-gzip", ContentCoding::Gzip),

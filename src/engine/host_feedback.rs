@@ -32,13 +32,13 @@ pub fn feedback<F>(
     Feedback {
         verdict,
         hold: hold.map(|wait| deadline_after(now, wait)),
-        latency: took.saturating_sub(connecting(wire)),
+        latency: took.saturating_sub(connect_time(wire)),
     }
 }
 
 /// Returns the time spent connecting; zero if the request went over another connection that
 /// was ready first.
-fn connecting(wire: &WireState) -> Duration {
+fn connect_time(wire: &WireState) -> Duration {
     let connected = wire.connect_time().unwrap_or_default();
     match wire.head_time() {
         Some(head) if head < connected => Duration::ZERO,

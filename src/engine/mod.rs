@@ -73,7 +73,7 @@ pub struct EngineOptions {
     pub grace: Duration,
     /// Stop starting requests after this time.
     pub stop_after: Option<Duration>,
-    /// Failures after which the run ends; `None`: never.
+    /// The run ends after more failures than this; `None`: never.
     pub max_failures: Option<MaxFailures>,
     /// Send conditional requests for what earlier runs fetched, instead of skipping it.
     pub refresh: bool,
@@ -222,7 +222,7 @@ impl<T, S> Engine<T, S> {
         }
     }
 
-    /// Whether a redirect has a long URL while queued jobs already exceed their memory limit.
+    /// Whether a redirect has a long URL while the look-ahead already takes twice its byte limit.
     fn exceeds_url_budget(&self, redirect: &redirect::Redirect) -> bool {
         redirect.length() > LONG_URL_BYTES && self.scheduler.is_overweight()
     }

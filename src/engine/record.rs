@@ -63,7 +63,7 @@ pub fn given_up(
     clock: &RunClock,
 ) -> SettledJob {
     let end = now();
-    let tries = attempt.take_traces();
+    let traces = attempt.take_traces();
     let record = Record {
         error: Some(RecordError::from(&error)),
         attempts: attempt.number,
@@ -79,7 +79,7 @@ pub fn given_up(
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(tries)
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
 /// Settles a job whose last attempt ended at `end`.
@@ -104,7 +104,7 @@ pub fn settled(
     } = ended;
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let start = wire.started();
-    let tries = attempt.take_traces();
+    let traces = attempt.take_traces();
     let mut record = Record {
         ok: result.is_ok(),
         error: result.as_ref().err().map(RecordError::from),
@@ -156,7 +156,7 @@ pub fn settled(
         }
     };
     record.outcome = outcome.name();
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(tries)
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
 /// Fills in the response fields. A 416 or 304 does not describe the saved body, so what is known

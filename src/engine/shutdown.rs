@@ -39,7 +39,8 @@ impl Shutdown {
         self.stop();
     }
 
-    /// Waits until [`end_early`](Self::end_early) is called; never returns if the run just finishes.
+    /// Waits until [`end_early`](Self::end_early) is called; never returns if the run just
+    /// finishes.
     pub async fn ended_early(&self) {
         self.stopped().await;
         if self.early.get().is_none() {

@@ -127,7 +127,8 @@ fn part_to_continue<T, S: BodyStore>(
 
 /// Runs the first attempt at a host, which goes alone, and tells the scheduler when others may
 /// follow: once it is connected. With TLS it waits a little longer for the head, so that an HTTP/2
-/// connection can be shared.
+/// connection can be shared. With spare connections, one that is still pending after
+/// [`SLOW_CONNECT`] stops counting against the limit.
 async fn run_first_at_host<R>(
     mut running: Pin<&mut impl Future<Output = R>>,
     wire: &WireState,

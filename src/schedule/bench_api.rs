@@ -7,8 +7,8 @@ use super::queue::{HostQueue, Turn};
 use super::{PerHostLimit, RetryPolicy, ScheduleOptions, rules};
 use crate::model::{Feedback, HostVerdict};
 
-/// Queues `items` items per host, round-robin, runs them all one after another, and returns how many
-/// ran.
+/// Queues `items` items per host, round-robin, runs them all one after another, and returns how
+/// many ran.
 pub fn take_turns(hosts: usize, items: usize) -> usize {
     let options = ScheduleOptions {
         per_host: PerHostLimit::Fixed(NonZeroUsize::MIN.saturating_add(9)),

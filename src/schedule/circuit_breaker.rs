@@ -157,8 +157,8 @@ impl CircuitBreaker {
         was_open
     }
 
-    /// Records a throttled response to a request that started at `started`. Returns true if the host
-    /// stays given up for throttling, so that the response has no further effect.
+    /// Records a throttled response to a request that started at `started`. Returns true if the
+    /// host stays given up for throttling, so that the response has no further effect.
     pub fn is_still_throttled(
         &mut self,
         started: Instant,

@@ -99,8 +99,9 @@ pub struct HostControl {
     throttles: u32,
     /// Total of its holds since the last accepted request.
     held: Duration,
-    /// Whether a connection has succeeded. Before that, one request goes alone: the others can share
-    /// its connection if the host speaks HTTP/2, and one is enough to find a host that is down.
+    /// Whether a connection has succeeded. Before that, one request goes alone: the others can
+    /// share its connection if the host speaks HTTP/2, and one is enough to find a host that is
+    /// down.
     warm: bool,
     pace_cut: Option<Instant>,
     touched: Instant,

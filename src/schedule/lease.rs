@@ -9,8 +9,8 @@ use super::Scheduler;
 use super::host_control::StartSnapshot;
 use super::queue::{HostQueue, Ticket};
 
-/// The right to run one attempt. Dropping a lease (panic, abort) releases its slot; the job counts as
-/// left.
+/// The right to run one attempt. Dropping a lease (panic, abort) releases its slot; the job counts
+/// as left.
 #[derive(Debug)]
 pub struct Lease {
     scheduler: Arc<Scheduler>,
@@ -33,8 +33,8 @@ impl Lease {
         }
     }
 
-    /// Takes the attempt out to run it. [`park`](Self::park) and [`requeue`](Self::requeue) return it
-    /// to the queue.
+    /// Takes the attempt out to run it. [`park`](Self::park) and [`requeue`](Self::requeue) return
+    /// it to the queue.
     pub fn take(&mut self) -> Option<Box<Attempt>> {
         self.attempt.take()
     }
@@ -87,8 +87,8 @@ impl Lease {
         });
     }
 
-    /// Releases the slot and queues the attempt ahead of the new ones at its host, which need not be
-    /// the host that it came from.
+    /// Releases the slot and queues the attempt ahead of the new ones at its host, which need not
+    /// be the host that it came from.
     pub fn requeue(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
         self.update_weight(&attempt);
         self.give_back(feedback, |queue, now| {

@@ -167,8 +167,8 @@ impl ConcurrencyLimit {
         self.epoch
     }
 
-    /// Records a response, successful (`good`) or not, to a request of `epoch`. `bound`: whether this
-    /// limit is what keeps other requests waiting. The limit grows to at most `most`.
+    /// Records a response, successful (`good`) or not, to a request of `epoch`. `bound`: whether
+    /// this limit is what keeps other requests waiting. The limit grows to at most `most`.
     pub fn record_response(
         &mut self,
         epoch: u32,
@@ -186,7 +186,8 @@ impl ConcurrencyLimit {
             return None;
         }
         let Some(since) = self.round.since else {
-            // The first requests of an epoch ran with lower concurrency than the limit: not measured.
+            // The first requests of an epoch ran with lower concurrency than the limit: not
+            // measured.
             self.round.skipped += 1;
             self.round.seconds += latency.as_secs_f64();
             if self.round.skipped < self.limit {
@@ -200,8 +201,8 @@ impl ConcurrencyLimit {
         self.round.responses += 1;
         self.round.good += u32::from(good);
         self.round.seconds += latency.as_secs_f64();
-        // With equal latencies, responses arrive in bursts of one per slot. Measuring part of a burst
-        // would distort the goodput.
+        // With equal latencies, responses arrive in bursts of one per slot. Measuring part of a
+        // burst would distort the goodput.
         let is_whole = (self.round.responses as usize).is_multiple_of(self.limit);
         let time = now.saturating_duration_since(since);
         if !is_whole || time < MIN_ROUND_TIME {

@@ -158,8 +158,8 @@ impl Scheduler {
         result
     }
 
-    /// Like [`update`](Self::update), but wakes no worker, because the caller is about to call `next`.
-    /// Also returns whether there may be work.
+    /// Like [`update`](Self::update), but wakes no worker, because the caller is about to call
+    /// `next`. Also returns whether there may be work.
     fn update_no_wake<R>(
         &self,
         change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R,
@@ -240,8 +240,8 @@ impl Scheduler {
         }
     }
 
-    /// Parks an attempt that was handed out as [`NextAction::Fail`] until `until`. It is then queued
-    /// ahead of the new attempts at its host.
+    /// Parks an attempt that was handed out as [`NextAction::Fail`] until `until`. It is then
+    /// queued ahead of the new attempts at its host.
     pub fn park(&self, attempt: Box<Attempt>, until: Instant) {
         self.weigh(attempt.heap_bytes(), 0);
         self.update(|queue, _| {

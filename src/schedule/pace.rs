@@ -21,8 +21,8 @@ const PLATEAU_RATIO: f64 = 0.95;
 const CUT_RATIO: f64 = 0.9;
 /// Consecutive starts not delayed by the pace after which it is dropped.
 const STARTS_TO_DROP: u32 = 100;
-/// Mean accepted rate over the last two seconds of a doubling pace, as a share of its current value:
-/// 0.44 in theory, plus a margin for noise.
+/// Mean accepted rate over the last two seconds of a doubling pace, as a share of its current
+/// value: 0.44 in theory, plus a margin for noise.
 const DOUBLING_PASSED_SHARE: f64 = 0.48;
 /// The right pace as a share of a doubling pace that was throttled at once when it became too high.
 const FIRST_THROTTLE_RATIO: f64 = 0.75;
@@ -67,8 +67,8 @@ enum PacePhase {
 }
 
 impl HostPace {
-    /// Creates the pace of a host that throttled for the first time. `accepted`: requests per second
-    /// that it accepted until then, its requested delay included.
+    /// Creates the pace of a host that throttled for the first time. `accepted`: requests per
+    /// second that it accepted until then, its requested delay included.
     #[must_use]
     pub fn from_accepted_rate(accepted: f64) -> Self {
         let mut pace = Self {

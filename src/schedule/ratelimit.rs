@@ -25,8 +25,8 @@ const PAIRS: [(&str, &[&str]); 4] = [
 const EPOCH_SECONDS: Duration = Duration::from_secs(1_000_000_000);
 /// From this value on a number is a Unix time in milliseconds.
 const EPOCH_MILLIS: Duration = Duration::from_secs(1_000_000_000_000);
-/// A remaining quota below one request is exhausted. Counts are parsed as seconds, because they have
-/// the same syntax.
+/// A remaining quota below one request is exhausted. Counts are parsed as seconds, because they
+/// have the same syntax.
 const ONE: Duration = Duration::from_secs(1);
 
 /// Returns the time until the quota renews, if the headers say that it is exhausted.
@@ -45,8 +45,8 @@ pub fn exhausted_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     })
 }
 
-/// Returns the longest delay of exhausted quotas. A proxy with limits of its own adds its numbers to
-/// those of the server. Numbers at the same position belong together, unless all quotas are
+/// Returns the longest delay of exhausted quotas. A proxy with limits of its own adds its numbers
+/// to those of the server. Numbers at the same position belong together, unless all quotas are
 /// exhausted.
 fn longest_wait(left: &[Duration], resets: &[Duration], now: SystemTime) -> Option<Duration> {
     let all_gone = left.iter().all(|left| *left < ONE);
@@ -66,8 +66,8 @@ fn is_about_rates(name: &HeaderName) -> bool {
     name.starts_with("rate")
 }
 
-/// Parses `RateLimit: limit=100, remaining=0, reset=30` (up to draft 07) and
-/// `RateLimit: "default";r=0;t=30` (from draft 08 on). The longest delay of several policies counts.
+/// Parses `RateLimit: limit=100, remaining=0, reset=30` (up to draft 07) and `RateLimit:
+/// "default";r=0;t=30` (from draft 08 on). The longest delay of several policies counts.
 fn combined(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all("ratelimit").iter();
     lines.filter_map(|line| policies(line.to_str().ok()?)).max()

@@ -13,10 +13,11 @@ const MAX_DOUBLINGS: u32 = 30;
 const MIN_HOLD: Duration = Duration::from_millis(100);
 /// Lower bound of the cap up to which holds double.
 const MIN_MAX_HOLD: Duration = Duration::from_secs(1);
-/// A 429 without `Retry-After` uses up a retry once its host has throttled this many rounds in a row:
-/// it may never stop.
+/// A 429 without `Retry-After` uses up a retry once its host has throttled this many rounds in a
+/// row: it may never stop.
 const FREE_THROTTLES: u32 = 2;
-/// It also does once the job itself has waited this often: the host may throttle only this URL.
+/// A 429 without `Retry-After` also uses up a retry once its job has waited this often: the host may
+/// throttle only this URL.
 const FREE_HOLDS: u32 = 5;
 /// A 503 without `Retry-After` holds its host once that has throttled this many rounds in a row;
 /// fewer may concern only this URL.
@@ -25,8 +26,8 @@ const THROTTLES_BEFORE_HOLD: u32 = 6;
 /// Settings for retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Maximum retries after the first attempt. With 0 there is one attempt, whatever delay the server
-    /// requests. 3 by default.
+    /// Maximum retries after the first attempt. With 0 there is one attempt, whatever delay the
+    /// server requests. 3 by default.
     pub retries: u32,
     /// Maximum of the first backoff; doubles with each retry. 500 ms by default.
     pub delay: Duration,
@@ -34,9 +35,9 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
     /// Maximum `Retry-After` that is honoured. 5 min by default.
     pub retry_after_max: Duration,
-    /// Maximum total wait of one job for its retries. 15 min by default. Time in the queue of a host on
-    /// hold does not count, but a host whose holds add up to this without an accepted request is given
-    /// up.
+    /// Maximum total wait of one job for its retries. 15 min by default. Time in the queue of a
+    /// host on hold does not count, but a host whose holds add up to this without an accepted
+    /// request is given up.
     pub max_wait: Duration,
     /// Additions to the failures that are retried, and exceptions.
     pub rules: RetryRules,
@@ -87,8 +88,8 @@ pub enum RetryDecision {
     Hold(Duration),
     /// Retry after this wait, which holds the whole host; uses up a retry.
     BackOff(Duration),
-    /// Repeat the request after this wait, because the resource is not ready (202). Uses up no retry
-    /// and delays only this job.
+    /// Repeat the request after this wait, because the resource is not ready (202). Uses up no
+    /// retry and delays only this job.
     Poll(Duration),
     /// The failure is final. The note says why a requested delay was not honoured.
     GiveUp {
@@ -173,22 +174,22 @@ impl RetryPolicy {
         doubled(self.delay, retry, self.max_delay)
     }
 
-    /// Returns the backoff with full jitter, between zero and the maximum, so that requests that failed
-    /// together are not retried together.
+    /// Returns the backoff with full jitter, between zero and the maximum, so that requests that
+    /// failed together are not retried together.
     fn retry_wait(&self, context: &FailureContext<'_>) -> Duration {
         let bound = self.max_backoff(context.retries_used);
         scaled(bound, context.jitter.clamp(0.0, 1.0))
     }
 
-    /// Returns the hold of a host that throttled without `Retry-After`: doubles with each time, with
-    /// jitter between half and all of it.
+    /// Returns the hold of a host that throttled without `Retry-After`: doubles with each time,
+    /// with jitter between half and all of it.
     fn hold(&self, times: u32, context: &FailureContext<'_>) -> Duration {
         let bound = self.hold_bound(times);
         scaled(bound, 0.5 + context.jitter.clamp(0.0, 1.0) / 2.0)
     }
 
-    /// Returns the maximum hold after `times` throttled rounds. It has a lower bound, so that a host that
-    /// keeps throttling is not hammered even if the user disables backoff.
+    /// Returns the hold, before jitter, after `times` throttled rounds. It has a lower bound, so that
+    /// a host that keeps throttling is not hammered even if the user disables backoff.
     fn hold_bound(&self, times: u32) -> Duration {
         let first = self.delay.max(MIN_HOLD);
         doubled(first, times, self.max_delay.max(MIN_MAX_HOLD))
@@ -200,8 +201,9 @@ impl RetryPolicy {
         self.within(delay, wait, context, RetryDecision::Hold)
     }
 
-    /// Honours a requested delay that applies only to this job. The minimum wait grows with the time
-    /// already waited, so that a server that always requests no delay is not polled in a tight loop.
+    /// Honours a requested delay that applies only to this job. The minimum wait grows with the
+    /// time already waited, so that a server that always requests no delay is not polled in a tight
+    /// loop.
     fn poll(&self, delay: Duration, context: &FailureContext<'_>) -> RetryDecision {
         let min = (context.waited / 8).clamp(MIN_HOLD, MIN_MAX_HOLD);
         match self.within(delay, delay.max(min), context, RetryDecision::Poll) {

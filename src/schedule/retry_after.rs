@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header};
 
-/// Returns the delay that `Retry-After` requests (RFC 9110 §10.2.3). If a proxy has added its own, the
-/// longest counts: earlier, one of the two would throttle again.
+/// Returns the delay that `Retry-After` requests (RFC 9110 §10.2.3). If a proxy has added its own,
+/// the longest counts: earlier, one of the two would throttle again.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let lines = headers.get_all(header::RETRY_AFTER).iter();
@@ -13,8 +13,8 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     lines.filter_map(|line| parse_retry_after(line, now)).max()
 }
 
-/// Parses one header line: seconds, a date, or a list of these, of which the longest counts. A date in
-/// the past means now; anything else is ignored.
+/// Parses one header line: seconds, a date, or a list of these, of which the longest counts. A date
+/// in the past means now; anything else is ignored.
 #[must_use]
 pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     let mut longest = None;
@@ -34,8 +34,8 @@ pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     longest
 }
 
-/// Parses seconds, optionally with a fraction, which is rounded up to the millisecond. Values beyond
-/// the range of [`Duration`] saturate. Signs and exponents are not accepted.
+/// Parses seconds, optionally with a fraction, which is rounded up to the millisecond. Values
+/// beyond the range of [`Duration`] saturate. Signs and exponents are not accepted.
 #[must_use]
 pub fn parse_seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

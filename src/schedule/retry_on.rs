@@ -17,8 +17,8 @@ const NOT_RETRYABLE: [(ErrorKind, &str); 3] = [
     ),
 ];
 
-/// Failures that are retried in addition to the default ones, and exceptions. If several items match
-/// a failure, the last one counts.
+/// Failures that are retried in addition to the default ones, and exceptions. If several items
+/// match a failure, the last one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetryRules {
     items: Vec<RetryItem>,

@@ -11,8 +11,8 @@ const BUCKETS: u64 = 8;
 /// throttling counts.
 const MIN_COUNT: u32 = 8;
 
-/// Counts the requests that a host accepted: in the last two seconds if those are enough, else since
-/// it last throttled.
+/// Counts the requests that a host accepted: in the last two seconds if those are enough, else
+/// since it last throttled.
 #[derive(Debug, Clone)]
 pub struct Tally {
     since: Instant,

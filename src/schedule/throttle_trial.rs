@@ -1,5 +1,5 @@
-//! Finds out whether a host throttles with bare 503s (those without `Retry-After`). Some servers do,
-//! others are just broken. To tell them apart, a trial lowers the load and checks whether fewer
+//! Finds out whether a host throttles with bare 503s (those without `Retry-After`). Some servers
+//! do, others are just broken. To tell them apart, a trial lowers the load and checks whether fewer
 //! 503s come back.
 
 use std::time::Instant;
