@@ -142,10 +142,8 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             self.deny(attempt, error).await;
             return Ok(());
         }
-        match recalled {
-            PriorResult::Known(known) => attempt.known = Some(known),
-            PriorResult::OfAnother(record) => self.give_away(record).await,
-            PriorResult::Nothing | PriorResult::Done(_) => {}
+        if let PriorResult::Known(known) = recalled {
+            attempt.known = Some(known);
         }
         if engine.scheduler.is_full() {
             self.announce_resume(false).await;
@@ -155,16 +153,6 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             .push(attempt)
             .await
             .map_err(|_| FeedStopped)
-    }
-
-    /// Journals that a file now belongs to another job, before anything is written to it.
-    async fn give_away(&self, record: Box<Record>) {
-        let engine = Arc::clone(self.engine);
-        let noted = tokio::task::spawn_blocking(move || engine.past.give_away(*record));
-        if let Ok(Err(error)) = noted.await {
-            // Only a warning: the next record will fail to be written, too, and end the run.
-            tracing::warn!("cannot write the journal: {error}");
-        }
     }
 
     /// Fails a job whose file belongs to another input line.
@@ -210,8 +198,6 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
 enum PriorResult {
     /// Nothing usable: fetch it.
     Nothing,
-    /// Fetch it; until now its file belonged to another job, which has this record.
-    OfAnother(Box<Record>),
     /// It was fetched and its file is still there: skip it.
     Done(Box<Record>),
     /// It was fetched and its file is still there: send a conditional request (`--refresh`).
@@ -232,8 +218,7 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
             record,
             failed_since,
         } => (record, failed_since),
-        PastRecord::OfAnother(record) => return PriorResult::OfAnother(record),
-        PastRecord::None => return PriorResult::Nothing,
+        PastRecord::OfAnother(_) | PastRecord::None => return PriorResult::Nothing,
     };
     if !is_as_expected(&record, job) || !engine.store.contains(file.as_ref(), &record) {
         return PriorResult::Nothing;
