@@ -244,7 +244,7 @@ fn content_change(
     let was_known = attempt.known.is_some();
     match result {
         _ if !refresh => None,
-        // Without a known earlier fetch, an identical file came from another URL: that is New.
+        // If this URL was not fetched before, an identical file was that of another URL: New.
         Ok(saved) if saved.is_same && was_known => Some(ContentChange::Unchanged),
         Ok(_) if was_known => Some(ContentChange::Changed),
         Ok(_) => Some(ContentChange::New),

@@ -7,7 +7,7 @@ use super::host_change::{HostChange, LimitReason};
 
 /// Initial concurrency limit of a host.
 const INITIAL_LIMIT: usize = 4;
-/// Minimum responses per round while doubling; fewer would be dominated by noise.
+/// Minimum responses per measured round; fewer would be dominated by noise.
 const MIN_ROUND_RESPONSES: u32 = 8;
 /// Minimum duration of a round.
 const MIN_ROUND_TIME: Duration = Duration::from_millis(5);

@@ -11,8 +11,7 @@ use crate::schedule::host_control::{Admission, HostControl};
 /// hosts need no more connections than there are concurrent requests.
 pub const TURN_QUANTUM_US: u64 = 250_000;
 
-/// Minimum slot time charged per item, in microseconds: limits a host to 128 items per
-/// quantum.
+/// Minimum slot time charged per item, in microseconds: limits a host to 128 items per quantum.
 const MIN_TURN_US: u64 = TURN_QUANTUM_US / 128;
 
 /// The sort key of a host in the order of turns.
