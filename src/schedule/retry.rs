@@ -314,7 +314,7 @@ mod tests {
             unsafe_method.idempotent = false;
             assert_eq!(decide(&unsafe_method), GIVE_UP, "{code} after a POST");
 
-            let asked = status(code, Some(2));
+            let with_delay = status(code, Some(2));
             let two = Duration::from_secs(2);
             let expected = match code {
                 403 | 429 | 503 => RetryDecision::Hold(two),
@@ -322,12 +322,16 @@ mod tests {
                 _ if transient => RetryDecision::Retry(half_second),
                 _ => GIVE_UP,
             };
-            assert_eq!(decide(&first(&asked)), expected, "{code} with Retry-After");
+            assert_eq!(
+                decide(&first(&with_delay)),
+                expected,
+                "{code} with Retry-After"
+            );
             if code == 202 {
                 // In reply to a POST a 202 is a success.
                 continue;
             }
-            let mut unsafe_method = first(&asked);
+            let mut unsafe_method = first(&with_delay);
             unsafe_method.idempotent = false;
             let expected = if matches!(code, 429 | 503) {
                 RetryDecision::Hold(two)
@@ -538,8 +542,8 @@ mod tests {
     #[test]
     fn a_202_is_polled_at_a_bounded_rate_and_within_its_limits() {
         let ms = Duration::from_millis;
-        let decide = |asked, waited: Duration| {
-            let error = status(202, Some(asked));
+        let decide = |delay, waited: Duration| {
+            let error = status(202, Some(delay));
             let mut context = first(&error);
             // Polling does not use retries.
             context.retries_used = 3;
@@ -550,11 +554,11 @@ mod tests {
         assert_eq!(decide(0, ms(4000)), RetryDecision::Poll(ms(500)));
         assert_eq!(decide(0, ms(60_000)), RetryDecision::Poll(ms(1000)));
         assert_eq!(decide(20, ms(60_000)), RetryDecision::Poll(ms(20_000)));
-        for (asked, waited, flag) in [
+        for (delay, waited, flag) in [
             (301, 0, "--retry-after-max"),
             (60, 14 * 60 + 1, "--max-wait"),
         ] {
-            match decide(asked, Duration::from_secs(waited)) {
+            match decide(delay, Duration::from_secs(waited)) {
                 RetryDecision::GiveUp { note: Some(note) } => {
                     assert!(
                         note.starts_with("still processing; ") && note.contains(flag),
@@ -651,8 +655,8 @@ mod tests {
                 note: Some("requested delay 24h 0m exceeds --retry-after-max 5m".into())
             }
         );
-        let asked = status(429, Some(60));
-        let mut context = first(&asked);
+        let with_delay = status(429, Some(60));
+        let mut context = first(&with_delay);
         context.waited = Duration::from_secs(14 * 60 + 30);
         assert_eq!(
             decide(&context),
@@ -702,10 +706,10 @@ mod tests {
         #[test]
         fn no_wait_exceeds_its_limits(
             used in 0u32..200, throttles in 0u32..200, jitter in 0.0f64..1.0,
-            waited in 0u64..2000, asked in prop::option::of(0u64..1000), code in 100u16..600,
+            waited in 0u64..2000, delay in prop::option::of(0u64..1000), code in 100u16..600,
             all in any::<bool>(),
         ) {
-            let error = status(code, asked);
+            let error = status(code, delay);
             let rules = RetryRules::parse(if all { "status" } else { "!418" }).unwrap();
             let policy = RetryPolicy { retries: 300, rules, ..RetryPolicy::default() };
             let context = FailureContext {
@@ -720,13 +724,13 @@ mod tests {
                 }
                 RetryDecision::Poll(wait) => {
                     prop_assert_eq!(code, 202);
-                    prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)).max(MIN_HOLD));
+                    prop_assert!(wait >= Duration::from_secs(delay.unwrap_or(0)).max(MIN_HOLD));
                     prop_assert!(wait <= policy.retry_after_max);
                     prop_assert!(context.waited + wait <= policy.max_wait);
                 }
                 RetryDecision::Hold(wait) | RetryDecision::BackOff(wait) => {
                     prop_assert!(matches!(code, 403 | 429 | 503));
-                    prop_assert!(wait >= Duration::from_secs(asked.unwrap_or(0)));
+                    prop_assert!(wait >= Duration::from_secs(delay.unwrap_or(0)));
                     prop_assert!(wait <= policy.retry_after_max.max(policy.max_delay));
                     prop_assert!(context.waited + wait <= policy.max_wait);
                 }

@@ -182,7 +182,7 @@ impl Trial {
                     && seen.throttled > first.throttled * UNCHANGED_THROTTLING_RATIO;
                 *cuts += 1;
                 if *cuts >= CUTS_TO_COMPARE {
-                    // A trial that needs so many cuts shows that earlier successes were chance.
+                    // Needing this many cuts shows that earlier successes were chance.
                     self.helped = 0;
                 }
                 let before = before.replace(seen);
