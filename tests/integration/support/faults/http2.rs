@@ -67,7 +67,7 @@ pub const FAULTS: &[Http2Fault] = &[
         "endless-body",
         |peer, stream| {
             peer.head(stream)?;
-            // Stays within the client's stream window, but exceeds the test's size limit.
+            // Within the client's stream window (2 MiB), but above its size limit (1 MiB).
             let block = frame(DATA, 0, stream, &[b'x'; 16_000]);
             for _ in 0..131 {
                 peer.send_raw(&block)?;
@@ -346,7 +346,8 @@ pub const FAULTS: &[Http2Fault] = &[
         "more-than-the-window",
         |peer, stream| {
             peer.head(stream)?;
-            // Ignores flow control: the test's size limit is above the client's windows.
+            // Ignores flow control, but the client reaches its size limit (1 MiB) before its
+            // stream window (2 MiB) is full.
             let block = frame(DATA, 0, stream, &[0; 16_000]);
             peer.flood(&block)
         },
