@@ -137,6 +137,20 @@ pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
         .any(hyper::Error::is_parse)
 }
 
+/// Whether a proxy may have opened a tunnel, but with a response that only the lenient client
+/// accepts.
+pub fn is_broken_tunnel(error: &(dyn Error + 'static)) -> bool {
+    ErrorChain::of(error)
+        .filter_map(|link| link.downcast_ref::<ProxyError>())
+        .any(ProxyError::may_be_repaired)
+}
+
+/// Whether the trailer section of an HTTP/1.1 body could not be parsed. The body is complete then,
+/// since its last chunk was received. Within a body, only trailers go through this parser.
+pub fn is_broken_trailer(error: &(dyn Error + 'static)) -> bool {
+    ErrorChain::of(error).any(|link| link.is::<httparse::Error>())
+}
+
 /// Classifies a chain without any error of a known type, by the phase alone.
 fn unknown(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
     // The text of the clients' own errors is of no use: "error sending request for url (...)".

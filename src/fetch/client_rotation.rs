@@ -256,7 +256,7 @@ impl ClientFactory {
         // CONNECT over HTTP/2 works differently (RFC 9113 §8.5) and is not supported.
         tls.alpn_protocols = vec!["http/1.1".into()];
         ProxyLayer {
-            inquirer: Arc::clone(&self.probe),
+            probe: Arc::clone(&self.probe),
             builder: Arc::new(move || {
                 reqwest::Client::builder()
                     .redirect(reqwest::redirect::Policy::none())

@@ -342,10 +342,7 @@ impl DecodeStage {
             if let Some(cut) = self.cut.take().filter(|_| is_cut) {
                 return Err(cut);
             }
-            return Err(self.error(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "truncated",
-            )));
+            return Err(self.error(io::Error::new(io::ErrorKind::UnexpectedEof, "truncated")));
         }
         self.finished = true;
         Ok(())

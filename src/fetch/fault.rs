@@ -141,10 +141,7 @@ fn expired_certificate() -> FetchError {
 }
 
 fn broken_protocol() -> FetchError {
-    let invalid = std::io::Error::new(
-        std::io::ErrorKind::InvalidData,
-        "server did not speak HTTP",
-    );
+    let invalid = std::io::Error::new(std::io::ErrorKind::InvalidData, "server did not speak HTTP");
     classify(invalid, FailurePhase::Head)
 }
 

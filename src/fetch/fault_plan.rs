@@ -248,10 +248,7 @@ struct SpecParser<'a> {
 impl<'a> SpecParser<'a> {
     fn item(&self) -> Result<FaultRule, SpecError> {
         if self.part.trim().is_empty() {
-            return Err(self.error(
-                self.part,
-                "missing item, such as reset=10%".to_owned(),
-            ));
+            return Err(self.error(self.part, "missing item, such as reset=10%".to_owned()));
         }
         let (left, right) = self.part.split_once('=').unwrap_or((self.part, ""));
         let fault = self.fault(left.trim())?;
@@ -275,7 +272,10 @@ impl<'a> SpecParser<'a> {
             None => (text, None),
             Some((name, rest)) => {
                 let inner = rest.strip_suffix(')').ok_or_else(|| {
-                    self.error(text, "unclosed bracket; use a form like 429(2s)=10%".to_owned())
+                    self.error(
+                        text,
+                        "unclosed bracket; use a form like 429(2s)=10%".to_owned(),
+                    )
                 })?;
                 (name, Some(self.duration(inner)?))
             }

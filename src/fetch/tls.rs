@@ -75,7 +75,10 @@ fn certificates(
     let read = CertificateDer::pem_slice_iter(&pem).filter_map(|certificate| {
         certificate
             .inspect_err(|error| {
-                tracing::warn!("invalid certificate in {}, skipped: {error}", path.display());
+                tracing::warn!(
+                    "invalid certificate in {}, skipped: {error}",
+                    path.display()
+                );
             })
             .ok()
     });

@@ -574,7 +574,10 @@ mod tests {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
         let names: Vec<_> = (0..3 * MAX_LOOKUPS).map(|n| format!("{n}.test")).collect();
-        let waiters: Vec<_> = names.iter().map(|name| lookups.lookup_first(name)).collect();
+        let waiters: Vec<_> = names
+            .iter()
+            .map(|name| lookups.lookup_first(name))
+            .collect();
         // All threads are in a lookup, and none may return.
         script.wait_begun(MAX_LOOKUPS);
         assert_eq!(lookups.shared.lock().queue.len(), 2 * MAX_LOOKUPS);

@@ -40,15 +40,15 @@ impl Browser {
         let mut driver = match spawned {
             Ok(driver) => driver,
             Err(error) if std::env::var_os(NEEDED).is_none() => {
-                eprintln!(
-                    "skipped: cannot run chromedriver: {error} (Debian: chromium-driver)"
-                );
+                eprintln!("skipped: cannot run chromedriver: {error} (Debian: chromium-driver)");
                 return None;
             }
             Err(error) => panic!("cannot run chromedriver: {error} ({NEEDED} is set)"),
         };
         let port = port_of(&mut driver);
-        let client = reqwest::Client::builder().no_proxy().timeout(COMMAND_TIMEOUT);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(COMMAND_TIMEOUT);
         let mut browser = Self {
             driver,
             client: client.build().unwrap(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fetchall::ErrorKind::{Protocol, Reset, Stalled, Timeout, TooLarge, Truncated};
 use h2::Reason;
 
-use super::End::{self, Fetched, Final, Transient, Silence, Throttled};
+use super::End::{self, Fetched, Final, Silence, Throttled, Transient};
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PUSH_PROMISE, Peer, RST_STREAM,
     SETTINGS, STATUS_200, WINDOW_UPDATE, frame, literal,
