@@ -52,7 +52,7 @@ pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase)
     match found {
         Some((class, text)) => {
             let text = match proxy {
-                Some(proxy) => format!("{text}, connecting to proxy {proxy}"),
+                Some(proxy) => format!("proxy {proxy}: {text}"),
                 None => text,
             };
             class.into_error(text, &error, phase)

@@ -136,8 +136,8 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    /// Ready once a file descriptor is available. Ours and the client's own connect timeout start
-    /// with `call` only: the host is not to blame for this wait.
+    /// Ready once a file descriptor is available. Both connect timeouts, ours and the client's,
+    /// start later, with `call`: the host is not to blame for this wait.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.permit.is_some() {
             return Poll::Ready(Ok(()));

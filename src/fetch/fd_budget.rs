@@ -1,9 +1,9 @@
 //! Keeps the number of connections within the limit on open files.
 //!
 //! Each connection takes a file descriptor, including idle ones in the pool, and the client does
-//! not expose how many it has. The system assigns the lowest free descriptor, so the highest
-//! number assigned so far is an upper bound that costs nothing. Open descriptors are counted only
-//! when this bound is near the limit.
+//! not expose how many it has. The system assigns the lowest free descriptor, so the highest one
+//! assigned so far is an upper bound on the number of open ones, and costs nothing to know. They
+//! are counted only when this bound is near the limit.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
