@@ -50,12 +50,12 @@ pub struct Mutator {
 }
 
 impl Mutator {
-    pub fn new(folder: &str, tokens: &'static [&'static [u8]], seed: u64) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+    pub fn new(dir: &str, tokens: &'static [&'static [u8]], seed: u64) -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures/fuzz")
-            .join(folder);
-        let mut corpus: Vec<_> = fs::read_dir(&folder)
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .join(dir);
+        let mut corpus: Vec<_> = fs::read_dir(&dir)
+            .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
             .map(|entry| {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -63,7 +63,7 @@ impl Mutator {
             })
             .collect();
         corpus.sort();
-        assert!(!corpus.is_empty(), "{} is empty", folder.display());
+        assert!(!corpus.is_empty(), "{} is empty", dir.display());
         Self {
             seed,
             corpus,

@@ -1,4 +1,4 @@
-//! Test helpers: runs the program under test, and servers to run it against.
+//! Test helpers: a runner for the program, and servers to run it against.
 
 mod browser;
 pub mod faults;
