@@ -1,4 +1,4 @@
-//! The library's `gather`: URLs in, results out, in the same order.
+//! Fetches a handful of URLs into memory and returns the results in the same order.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,28 +10,27 @@ use crate::config::{Config, SaveOptions};
 use crate::input::Source;
 use crate::model::{Cause, EngineEvent, FetchError, Outcome, SettledJob};
 
-/// A page that was fetched.
+/// A successful response with its body.
 #[derive(Debug, Clone)]
 pub struct FetchedPage {
     /// The URL as it was parsed: without userinfo and fragment.
     pub url: String,
-    /// The URL that answered, after redirects.
+    /// The URL of the final response, after redirects.
     pub final_url: String,
     /// The status, always 2xx.
     pub status: StatusCode,
-    /// The headers of the response.
+    /// The response headers.
     pub headers: HeaderMap,
     /// The whole body, decoded.
     pub body: Bytes,
 }
 
-/// Fetches all URLs at once and gives one result for each, in their order: what
+/// Fetches all URLs concurrently and returns one result for each, in their order, as
 /// `asyncio.gather(*requests, return_exceptions=True)` does in Python.
 ///
-/// It uses the defaults of [`Config`]: 64 requests at a time, as many to one host as it
-/// takes well, three retries of what deserves them, bodies up to 1 GiB in memory. For
-/// anything else, and for lists that do not fit into memory, there is
-/// [`run`](crate::run).
+/// Uses the defaults of [`Config`]: 64 concurrent requests, adaptive concurrency per host, three
+/// retries of transient failures, and bodies of up to 1 GiB in memory. For other options, see
+/// [`fetch_all_with`]; for lists that do not fit into memory, see [`run`](crate::run).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -50,18 +49,18 @@ where
     fetch_all_with(Config::default(), urls).await
 }
 
-/// As [`fetch_all`], with options. The inputs named in `config` are replaced by `urls`, and
-/// nothing is saved.
+/// Fetches all URLs as [`fetch_all`] does, with options. `urls` replaces the inputs in `config`, and
+/// nothing is saved to disk.
 ///
-/// When the run itself can't go on (a `cacert` that can't be read, say), every URL without
-/// a result fails with [`FetchError::Save`], whose message says why. [`run`](crate::run)
-/// tells the two apart by type.
+/// If the run itself fails, for example because `cacert` cannot be read, every URL without a
+/// result fails with [`FetchError::Save`], whose message has the cause. [`run`](crate::run)
+/// distinguishes the two by type.
 pub async fn fetch_all_with<I>(mut config: Config, urls: I) -> Vec<Result<FetchedPage, FetchError>>
 where
     I: IntoIterator,
     I::Item: Into<String>,
 {
-    // The pages are in memory.
+    // Bodies stay in memory.
     config.save = SaveOptions::default();
     config.input.sources = urls
         .into_iter()
@@ -84,7 +83,7 @@ where
     });
     let never = std::future::pending;
     let end = run_with(config, vec![("the pages", Box::new(tap))], never(), never()).await;
-    // What has no result was left over because the run itself broke off.
+    // URLs without a result are left because the run itself failed or ended early.
     let why = match end {
         Ok(_) => "the run ended early".to_owned(),
         Err(error) => error.to_string(),
@@ -105,7 +104,7 @@ fn page(settled: &SettledJob) -> Result<FetchedPage, FetchError> {
                 .final_url
                 .clone()
                 .unwrap_or_else(|| settled.record.url.clone()),
-            // Bodies are kept here, and heads with them.
+            // The head is always there, since it is kept whenever bodies are.
             status: fetched
                 .head
                 .as_ref()
@@ -117,11 +116,11 @@ fn page(settled: &SettledJob) -> Result<FetchedPage, FetchError> {
             body: fetched.saved.body.clone().unwrap_or_default(),
         }),
         Outcome::Failed(error) => Err(error.clone()),
-        Outcome::Skipped => Err(left("it was skipped")),
+        Outcome::Skipped => Err(left("skipped")),
     }
 }
 
-/// What a URL without a result fails with.
+/// Returns the error of a URL without a result.
 fn left(why: &str) -> FetchError {
     FetchError::Save {
         cause: Cause::from_text(why),
