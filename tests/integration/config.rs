@@ -147,7 +147,7 @@ fn the_users_file_beats_that_of_the_machine_and_no_file_is_needed() {
     let done = print("HOME", &folder.path("nobody")).expect_exit(0);
     assert!(
         done.stdout
-            .contains("nobody/.config/fetchall/fetchall.toml (not there)")
+            .contains("nobody/.config/fetchall/fetchall.toml (not found)")
     );
 }
 
@@ -368,7 +368,7 @@ fn what_conflicts_with_a_flag_gives_way_to_it() {
         .find(|line| line.starts_with(&told))
         .unwrap();
     assert!(
-        line.ends_with("settings.toml:1, gives way to --body"),
+        line.ends_with("settings.toml:1, overridden by --body"),
         "{line}"
     );
     // The environment is above the file.
@@ -446,7 +446,7 @@ fn no_secret_is_printed() {
         .expect_exit(0);
     assert!(!done.stdout.contains(secret), "{}", done.stdout);
     assert!(
-        done.stdout.contains("gives way to --head"),
+        done.stdout.contains("overridden by --head"),
         "{}",
         done.stdout
     );
