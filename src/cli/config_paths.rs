@@ -43,7 +43,7 @@ pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
             "expected a directory to save bodies in; without -o, bodies are discarded".to_owned()
         }
         (_, Ok(found)) if found.is_dir() => return Ok(()),
-        (_, Ok(_)) => "not a directory; choose another location".to_owned(),
+        (_, Ok(_)) => "is a file, not a directory; choose another location".to_owned(),
         (_, Err(error)) if error.kind() == NotADirectory => match file_above(path) {
             Some(file) => format!(
                 "{} is a file, not a directory; choose another location",

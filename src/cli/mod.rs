@@ -475,7 +475,7 @@ pub struct Cli {
         help_heading = "Display and diagnostics"
     )]
     pub progress: ProgressArg,
-    /// Colour in the results.
+    /// Colour the results.
     #[arg(
         long,
         value_name = "WHEN",
@@ -587,11 +587,11 @@ pub struct Cli {
     pub email_from: Option<String>,
     /// Run a shell command when done.
     ///
-    /// It gets the JSON summary on stdin, and in its environment FETCHALL_RUN_OUTCOME (ok, failed,
-    /// interrupted (by a signal or a closed stdout) or broken), FETCHALL_RUN_EXIT_CODE and the counts
-    /// FETCHALL_RUN_INPUT, _FETCHED, _FAILED, _SKIPPED and _LEFT. Settings that may hold a secret, such as
-    /// FETCHALL_USER, are removed from its environment, and proxies lose their credentials. Its output goes
-    /// to stderr. It is killed after 60 s; a failure is a warning.
+    /// It gets the JSON summary on stdin. Its environment has FETCHALL_RUN_OUTCOME (ok, failed,
+    /// broken, or after a signal or a closed stdout interrupted), FETCHALL_RUN_EXIT_CODE and the
+    /// counts FETCHALL_RUN_INPUT, _FETCHED, _FAILED, _SKIPPED and _LEFT. Variables that may hold a
+    /// secret, such as FETCHALL_USER, are removed, and proxies lose their credentials. Its output
+    /// goes to stderr. It is killed after 60 s; a failure is a warning.
     #[arg(long, value_name = "CMD", help_heading = "Notifications")]
     pub notify_cmd: Option<String>,
     /// POST the JSON summary to this URL.

@@ -197,8 +197,8 @@ mod tests {
                 "a\\u{1b}[31m\\u{9b}b\\u{202e}",
             ),
             (
-                "use smtps://USER@HOST[:PORT]",
-                "use smtps://USER@HOST[:PORT]",
+                "expected smtps://USER@HOST[:PORT]",
+                "expected smtps://USER@HOST[:PORT]",
             ),
             ("remove --user: USER:@FILE", "remove --user: USER:@FILE"),
         ] {

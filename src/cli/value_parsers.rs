@@ -143,8 +143,8 @@ pub fn proxy(text: &str) -> Result<Proxy, String> {
         "" => Ok(Proxy::Direct),
         // A number would be the host 0.0.0.16; aria2c's -x is a number of connections.
         text if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
-            "invalid proxy: expected SCHEME://HOST:PORT, not a number (--per-host {text} limits the \
-             requests to one host)"
+            "expected SCHEME://HOST:PORT, not a number; --per-host {text} limits the requests to \
+             one host"
         )),
         text => ProxyUrl::parse(text)
             .map(Proxy::Url)

@@ -167,7 +167,7 @@ impl SmtpServer {
     /// # Errors
     /// A message with the expected form. It never repeats a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let form = "use smtps://USER@HOST[:PORT] or smtp://USER@HOST[:PORT]";
+        let form = "expected smtps://USER@HOST[:PORT] or smtp://USER@HOST[:PORT]";
         // `Url::parse` would delete it and join the text on both sides.
         if text.trim().contains(['\t', '\r', '\n']) {
             return Err(format!("contains a tab or line break; {form}"));
@@ -178,7 +178,7 @@ impl SmtpServer {
             "smtp" => Encryption::StartTls,
             // Without the slashes it may be a user name instead of a scheme.
             other if text.contains("://") => {
-                return Err(format!("unsupported scheme {other:?}; {form}"));
+                return Err(format!("unsupported scheme {other}; {form}"));
             }
             _ => return Err(form.to_owned()),
         };

@@ -280,7 +280,7 @@ fn a_url_is_no_place_to_write_to() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(
-            said.contains("it is a URL") && !said.contains("s3cret"),
+            said.contains("not a URL") && !said.contains("s3cret"),
             "{said}"
         );
     }
