@@ -18,7 +18,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
     template.into_iter().chain(variables).collect()
 }
 
-/// Warns of a template without a field: it prints the same for every URL, or nothing if it is empty.
+/// Warns of a template without a field: it prints the same for every URL, or nothing if it is
+/// empty.
 fn template(format: &ResultFormat) -> Option<String> {
     let ResultFormat::Template(template) = format else {
         return None;

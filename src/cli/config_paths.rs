@@ -49,8 +49,9 @@ pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
                 "{} is a file, not a directory; choose another location",
                 redact::name(&file.to_string_lossy())
             ),
-            None => "a parent in its path is a file, not a directory; choose another location"
-                .to_owned(),
+            None => {
+                "part of its path is a file, not a directory; choose another location".to_owned()
+            }
         },
         (Some(text), Err(_)) if !text.ends_with(is_separator) => match instead(path) {
             Some(instead) => format!(

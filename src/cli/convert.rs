@@ -305,7 +305,8 @@ fn retry_rules(cli: &Cli) -> Result<RetryRules, UsageError> {
         .unwrap_or_else(|| Ok(RetryRules::default()))
 }
 
-/// Returns the error for an invalid value that must not be repeated, if it seems to hold a password.
+/// Returns the error for an invalid value that must not be repeated, if it seems to hold a
+/// password.
 fn not_shown(option: &'static str, value: &str) -> Option<UsageError> {
     redact::has_userinfo(value).then(|| UsageError::Secret {
         option,

@@ -95,8 +95,8 @@ pub fn is_ours(name: &OsStr) -> bool {
     name.starts_with(PREFIX) && !name.starts_with(RUN_PREFIX)
 }
 
-/// Returns a message for each variable that looks like a setting but is none, with what was
-/// probably meant. Empty variables are skipped, as they never set anything.
+/// Returns a message for each unknown variable with the prefix of settings, with what was probably
+/// meant. Empty variables are skipped, as they never set anything.
 pub fn unknown_variables(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,

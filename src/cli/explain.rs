@@ -158,8 +158,8 @@ fn plain(page: &str, styled: bool) -> String {
     text
 }
 
-/// Wraps a line at [`PAGE_WIDTH`]. `before` is the length of the label in front of it; with a label,
-/// continuation lines are indented.
+/// Wraps a line at [`PAGE_WIDTH`]. `before` is the length of the label in front of it; with a
+/// label, continuation lines are indented.
 fn wrapped(line: &str, before: usize) -> String {
     let mut text = String::new();
     let mut column = before;

@@ -413,7 +413,7 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
     match (writes, kind_below(problem)?) {
         (true, NotFound) => Some("create its directory first"),
         (true, NotADirectory) => {
-            Some("a parent in its path is a file, not a directory; choose another location")
+            Some("part of its path is a file, not a directory; choose another location")
         }
         (true, IsADirectory) => Some("name a file, not a directory"),
         (true, PermissionDenied) => Some("choose a location you can write to"),

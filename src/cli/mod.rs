@@ -109,20 +109,21 @@ pub enum ProgressArg {
 pub struct Cli {
     /// Files of URLs, `-` for stdin, or URLs [default: stdin].
     ///
-    /// One URL per line. Blank lines, lines that start with # and a " #" comment after a URL are skipped.
-    /// A line that is not a URL becomes a failed record; the run continues. Lists can also be JSON Lines,
-    /// CSV or TSV (--input-format), and compressed with gzip or zstd.
+    /// One URL per line. Blank lines, lines that start with # and a " #" comment after a URL are
+    /// skipped. A line that is not a URL becomes a failed record; the run continues. Lists can also
+    /// be JSON Lines, CSV or TSV (--input-format), and compressed with gzip or zstd.
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
     /// Format of the input.
     ///
-    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored), else
-    /// text.
+    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
+    /// else text.
     ///
-    /// jsonl: one object per line with url and optionally file, sha256, size, method, headers (an object
-    /// of strings or arrays of strings) and body or body_base64. Records that fetchall wrote can be read
-    /// again; their body is ignored. csv and tsv: a header row with a url column and optionally file,
-    /// sha256, size, method and body. A body without the given size and sha256 fails (checksum).
+    /// jsonl: one object per line with url and optionally file, sha256, size, method, headers (an
+    /// object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
+    /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
+    /// optionally file, sha256, size, method and body. A body whose size or sha256 differs fails
+    /// (checksum).
     #[arg(
         long,
         value_name = "FORMAT",
@@ -144,8 +145,8 @@ pub struct Cli {
 
     /// Maximum concurrent requests.
     ///
-    /// Up to 10000. From 8, a connection still pending after 1 s is not counted, so up to 64 more may be
-    /// open.
+    /// Up to 10000. With 8 or more, a connection still pending after 1 s is not counted, so up to 64
+    /// more may be open.
     #[arg(
         short = 'j',
         long,
@@ -156,8 +157,8 @@ pub struct Cli {
     pub concurrency: NonZeroUsize,
     /// Concurrency per host: N, auto[:MAX].
     ///
-    /// A host is a scheme, name and port. auto starts at 4, grows while throughput improves, and is halved
-    /// on 429, 503 or a failed connection. MAX caps it; without MAX, -j does.
+    /// A host is a scheme, name and port. auto starts at 4, grows while throughput improves, and is
+    /// halved on 429, 503 or a failed connection. MAX caps it; without MAX, -j does.
     #[arg(
         long,
         value_name = "N",
@@ -188,8 +189,9 @@ pub struct Cli {
     pub max_failures: Option<MaxFailures>,
     /// URLs read ahead to keep hosts busy.
     ///
-    /// While one host is at its limit, URLs of others are taken from this buffer. It includes URLs in
-    /// flight and waiting; each takes 0.3 to 1.3 KiB. At most 32 MiB of input lines are buffered.
+    /// While one host is at its limit, URLs of others are taken from this buffer. It includes URLs
+    /// in flight and waiting; each takes 0.3 to 1.3 KiB. At most 32 MiB of input lines are
+    /// buffered.
     #[arg(
         long,
         value_name = "N",
@@ -200,8 +202,8 @@ pub struct Cli {
 
     /// Retries after the first attempt.
     ///
-    /// 0 disables them, even when a server sends Retry-After. A request that no server processed, and a
-    /// HEAD that the server does not support, are still sent again.
+    /// 0 disables them, even when a server sends Retry-After. A request that no server processed,
+    /// and a HEAD that the server does not support, are still sent again.
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = value_parsers::parse_integer::<u32>, help_heading = "Retry")]
     pub retries: u32,
     /// Initial backoff limit.
@@ -222,10 +224,10 @@ pub struct Cli {
     pub max_wait: Duration,
     /// Also retry 404,5xx,tls; !500 excludes.
     ///
-    /// LIST is comma-separated: statuses, classes such as 5xx, and error kinds (see --explain). It can be
-    /// given several times; the last match decides. Retries added here are limited by --retries, and a
-    /// Retry-After delays only that URL. 202 also retries a 202 without Retry-After; !202 accepts
-    /// every 202.
+    /// LIST is comma-separated: statuses, classes such as 5xx, and error kinds (see --explain). It
+    /// can be given several times; the last match decides. Retries added here are limited by
+    /// --retries, and a Retry-After delays only that URL. 202 also retries a 202 without
+    /// Retry-After; !202 accepts every 202.
     #[arg(long, value_name = "LIST", help_heading = "Retry")]
     pub retry_on: Vec<String>,
 
@@ -260,8 +262,8 @@ pub struct Cli {
 
     /// Request method.
     ///
-    /// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS in any case, others exactly as given. An input line
-    /// can have its own [default: GET, with -d POST].
+    /// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS in any case, others exactly as given. An
+    /// input line can have its own [default: GET, with -d POST].
     #[arg(
         short = 'X',
         long = "request",
@@ -271,14 +273,16 @@ pub struct Cli {
     pub method: Option<Method>,
     /// Request body; @FILE and @- read it.
     ///
-    /// @FILE reads it from a file, @- from stdin. Without a Content-Type header it is sent as a form.
+    /// @FILE reads it from a file, @- from stdin. Without a Content-Type header it is sent as a
+    /// form.
     #[arg(short = 'd', long, value_name = "DATA", help_heading = "Request")]
     pub data: Option<String>,
     /// Request header 'Name: value', or @FILE.
     ///
-    /// Can be given several times. @FILE has one header per line; blank lines and lines that start with #
-    /// are skipped. Other users of the machine can see a command line, but not a file that only you can
-    /// read. Content-Length and Transfer-Encoding follow from the body and cannot be set.
+    /// Can be given several times. @FILE has one header per line; blank lines and lines that start
+    /// with # are skipped. Other users of the machine can see a command line, but not a file that
+    /// only you can read. Content-Length and Transfer-Encoding follow from the body and cannot be
+    /// set.
     #[arg(
         short = 'H',
         long = "header",
@@ -302,9 +306,9 @@ pub struct Cli {
     pub head: bool,
     /// Proxy for all requests; '' for none.
     ///
-    /// Schemes: http, https, socks4, socks4a, socks5 and socks5h [default: from HTTP_PROXY, HTTPS_PROXY,
-    /// ALL_PROXY and NO_PROXY; NO_PROXY takes names, addresses and networks, each optionally with a port,
-    /// or *].
+    /// Schemes: http, https, socks4, socks4a, socks5 and socks5h [default: from HTTP_PROXY,
+    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY; NO_PROXY takes names, addresses and networks, each
+    /// optionally with a port, or *].
     #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
     pub proxy: Option<String>,
     /// Credentials for the -x proxy, as with -u.
@@ -320,27 +324,27 @@ pub struct Cli {
     pub proxy_user: Option<String>,
     /// Skip TLS certificate verification.
     ///
-    /// Signatures are not checked either, nor whether the server holds the key: anyone on the network path
-    /// can read and change everything.
+    /// Signatures are not checked either, nor whether the server holds the key: anyone on the
+    /// network path can read and change everything.
     #[arg(short = 'k', long, help_heading = "Request")]
     pub insecure: bool,
     /// CA certificates to trust (PEM).
     ///
-    /// Replaces the system's. A server's own certificate may be among them: it is trusted if the server
-    /// presents exactly that certificate, holds its key, and name and dates match.
+    /// Replaces the system's. A server's own certificate may be among them: it is trusted if the
+    /// server presents exactly that certificate, holds its key, and name and dates match.
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     pub cacert: Option<PathBuf>,
     /// Override DNS: HOST:PORT:ADDR[,ADDR].
     ///
-    /// Connects to these addresses for this host (* for any) and port instead of resolving the name. Can be
-    /// given several times.
+    /// Connects to these addresses for this host (* for any) and port instead of resolving the
+    /// name. Can be given several times.
     #[arg(long, value_name = "RULE", value_parser = value_parsers::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
     /// Connect to public addresses only.
     ///
-    /// Loopback, private, link-local, metadata and all other special addresses fail as denied, including
-    /// those of redirects and of --resolve. Names are checked after resolution, and connections go to
-    /// exactly the checked addresses. Proxies from the environment are ignored.
+    /// Loopback, private, link-local, metadata and all other special addresses fail as denied,
+    /// including those of redirects and of --resolve. Names are checked after resolution, and
+    /// connections go to exactly the checked addresses. Proxies from the environment are ignored.
     #[arg(long, conflicts_with = "demo", help_heading = "Request")]
     pub deny_private: bool,
     /// Do not request compressed responses.
@@ -348,8 +352,9 @@ pub struct Cli {
     pub no_compression: bool,
     /// Keep content codings; do not decode bodies.
     ///
-    /// By default gzip, br, zstd and deflate are decoded, except where the coding belongs to the file, as
-    /// with a .tar.gz (by name or type). A coding that is kept is in the record, as content_encoding.
+    /// By default gzip, br, zstd and deflate are decoded, except where the coding belongs to the
+    /// file, as with a .tar.gz (by name or type). A coding that is kept is in the record, as
+    /// content_encoding.
     #[arg(long, help_heading = "Request")]
     pub raw: bool,
     /// Use HTTP/1.1 only.
@@ -366,15 +371,15 @@ pub struct Cli {
     /// Save bodies below this directory; rerun to resume.
     ///
     /// Each body becomes a file below a directory named after its host, complete or not at all.
-    /// DIR/fetchall.jsonl is the journal, with a record per URL: when the command is rerun, a URL that was
-    /// fetched and whose file still has its size is skipped. Unfinished files are below DIR/.fetchall. To
-    /// use a directory with a name like out.json, add a slash: out.json/.
+    /// DIR/fetchall.jsonl is the journal, with a record per URL: when the command is rerun, a URL
+    /// that was fetched and whose file still has its size is skipped. Unfinished files are below
+    /// DIR/.fetchall. To use a directory with a name like out.json, add a slash: out.json/.
     #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Saving")]
     pub output_dir: Option<PathBuf>,
     /// Save all bodies in one WARC file (.warc, .warc.gz).
     ///
-    /// Much faster than one file each when bodies are small. Rerun the command to resume. The format is
-    /// WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
+    /// Much faster than one file each when bodies are small. Rerun the command to resume. The
+    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
     /// Journal completed URLs; rerun to resume.
@@ -411,20 +416,21 @@ pub struct Cli {
     pub json: bool,
     /// Print CSV, one row per URL.
     ///
-    /// The first row has the field names, which are those of the records. A cell that starts with =, +, -,
-    /// @ (also full-width), a tab or a line break gets a leading apostrophe, so that no spreadsheet takes it
-    /// for a formula.
+    /// The first row has the field names, which are those of the records. A cell that starts with
+    /// =, +, -, @ (also full-width), a tab or a line break gets a leading apostrophe, so that no
+    /// spreadsheet takes it for a formula.
     #[arg(long, help_heading = "Output")]
     pub csv: bool,
     /// Output template, such as '%{url}\n'.
     ///
-    /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line, input,
-    /// url, ok, outcome, status, error (its kind), message, attempts, resends, final_url, redirects, http,
-    /// content_type, content_encoding, bytes, file, sha256, etag, last_modified, at, started_ms, ttfb_ms,
-    /// elapsed_ms, total_ms and the others. json is the whole record, result the status or else the error
-    /// kind, origin the scheme, host and port. Some curl names work, too: http_code, url_effective,
-    /// size_download, time_total, time_starttransfer, num_redirects, errormsg. An unknown value is empty.
-    /// %% is a percent sign; \n, \t, \r, \0 and \\ are what they are in C.
+    /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line,
+    /// input, url, ok, outcome, status, error (its kind), message, attempts, resends, final_url,
+    /// redirects, http, content_type, content_encoding, bytes, file, sha256, etag, last_modified,
+    /// at, started_ms, ttfb_ms, elapsed_ms, total_ms and the others. json is the whole record,
+    /// result the status or else the error kind, origin the scheme, host and port. Some curl names
+    /// work, too: http_code, url_effective, size_download, time_total, time_starttransfer,
+    /// num_redirects, errormsg. An unknown value is empty. %% is a percent sign; \n, \t, \r, \0 and
+    /// \\ are what they are in C.
     #[arg(short = 'w', long, value_name = "TEMPLATE", help_heading = "Output")]
     pub format: Option<String>,
     /// Terminate results with NUL.
@@ -466,8 +472,8 @@ pub struct Cli {
     pub verbose: u8,
     /// Progress display.
     ///
-    /// On stderr. auto shows no bar if CI is set, and a line every few seconds on a dumb terminal. SIGUSR1
-    /// prints the current status, also with -q.
+    /// On stderr. auto shows no bar if CI is set, and a line every few seconds on a dumb terminal.
+    /// SIGUSR1 prints the current status, also with -q.
     #[arg(
         long,
         value_name = "HOW",
@@ -485,16 +491,16 @@ pub struct Cli {
     pub color: ColorArg,
     /// Print a timeline at the end.
     ///
-    /// One row per URL, with time on the horizontal axis. Queueing, connecting, waiting for the first byte
-    /// and receiving the body look different, and retries are separate. A long run shows the slowest URLs,
-    /// some that failed, and a sample of the others.
+    /// One row per URL, with time on the horizontal axis. Queueing, connecting, waiting for the
+    /// first byte and receiving the body look different, and retries are separate. A long run shows
+    /// the slowest URLs, some that failed, and a sample of the others.
     #[arg(long, help_heading = "Display and diagnostics")]
     pub timeline: bool,
     /// Write an HTML report.
     ///
     /// Counts, latency, throughput, a waterfall, each host, and each failure with its cause. One
-    /// self-contained file of a few megabytes at most: beyond 10,000 failures, the others are counted by
-    /// cause.
+    /// self-contained file of a few megabytes at most: beyond 10,000 failures, the others are
+    /// counted by cause.
     #[arg(
         long,
         value_name = "FILE.html",
@@ -503,14 +509,14 @@ pub struct Cli {
     pub report: Option<PathBuf>,
     /// Explain an error or status: dns, 429...
     ///
-    /// What it means, whether it is retried, what to do next, and how to rehearse it. Without KIND, lists
-    /// all kinds.
+    /// What it means, whether it is retried, what to do next, and how to rehearse it. Without KIND,
+    /// lists all kinds.
     #[arg(long, value_name = "KIND", num_args = 0..=1, help_heading = "Display and diagnostics")]
     pub explain: Option<Option<String>>,
     /// Read only this config file.
     ///
-    /// TOML with the long option names as keys [default: fetchall.toml in the user's config directory, then
-    /// /etc/fetchall.toml].
+    /// TOML with the long option names as keys [default: fetchall.toml in the user's config
+    /// directory, then /etc/fetchall.toml].
     #[arg(
         long,
         value_name = "FILE",
@@ -533,9 +539,9 @@ pub struct Cli {
     /// Inject faults, such as reset=10%.
     ///
     /// Without SPEC, 30 % of all requests hit transient faults. SPEC is a list of
-    /// KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable, connect_timeout, tls, proxy,
-    /// timeout, stalled, reset, truncated, protocol, redirect, decode, slow, or a status from 400 to 599.
-    /// The same list and seed give the same faults.
+    /// KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable, connect_timeout, tls,
+    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, slow, or a status
+    /// from 400 to 599. The same list and seed give the same faults.
     ///
     /// Quote it for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Testing")]
@@ -553,9 +559,9 @@ pub struct Cli {
 
     /// Email the summary to these addresses.
     ///
-    /// Sent when the run has ended, with the failures, and with the --report file if it is small. Separate
-    /// addresses with commas. Without --smtp, sending is simulated: it takes three seconds and prints a
-    /// message. A failed delivery is a warning and does not change the exit code.
+    /// Sent when the run has ended, with the failures, and with the --report file if it is small.
+    /// Separate addresses with commas. Without --smtp, sending is simulated: it takes three seconds
+    /// and prints a message. A failed delivery is a warning and does not change the exit code.
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = value_parsers::address, help_heading = "Notifications")]
     pub email_to: Vec<String>,
     /// Mail server, as smtps://USER@HOST[:PORT].

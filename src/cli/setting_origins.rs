@@ -37,7 +37,8 @@ impl SettingOrigins {
             .apply(origin.error(long, message).to_string())
     }
 
-    /// Returns which setting named the path that `problem` mentions, unless it was the command line.
+    /// Returns which setting named the path that `problem` mentions, unless it was the command
+    /// line.
     pub fn origin_of_path(&self, problem: &str) -> Option<String> {
         let names = |given: &&SettingEntry| match &given.value {
             SettingValue::Texts(texts) => texts

@@ -35,8 +35,8 @@ pub enum CommandError {
 /// without a value are removed from it. Its output goes to stderr, as stdout carries results.
 ///
 /// # Errors
-/// [`CommandError`] when it cannot be started, fails, or takes longer than `limit`. On a timeout, and
-/// when the future is dropped, the command and its child processes are killed.
+/// [`CommandError`] when it cannot be started, fails, or takes longer than `limit`. On a timeout,
+/// and when the future is dropped, the command and its child processes are killed.
 pub async fn run_command(
     command: &str,
     input: &str,

@@ -49,8 +49,8 @@ where
     fetch_all_with(Config::default(), urls).await
 }
 
-/// Fetches all URLs as [`fetch_all`] does, with options. `urls` replaces the inputs in `config`, and
-/// nothing is saved to disk.
+/// Fetches all URLs as [`fetch_all`] does, with options. `urls` replaces the inputs in `config`,
+/// and nothing is saved to disk.
 ///
 /// If the run itself fails, for example because `cacert` cannot be read, every URL without a
 /// result fails with [`FetchError::Save`], whose message has the cause. [`run`](crate::run)
