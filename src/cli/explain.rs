@@ -1,4 +1,4 @@
-//! `--explain`: what a kind of error means, and what to do about it.
+//! `--explain`: what an error kind or status means, and what to do about it.
 
 use clap::ArgMatches;
 use fetchall::{ErrorKind, FetchError};
@@ -9,16 +9,17 @@ use super::redact;
 use super::terminal::wants_color;
 use super::{ColorArg, STYLES};
 
-/// A section for each kind of error, and below `status` one for each status worth words.
+/// One section per error kind; the section `status` has a subsection per documented status.
 const PAGES: &str = include_str!("../../docs/errors.md");
 
-/// Columns of a line.
+/// Maximum line length, in columns.
 const PAGE_WIDTH: usize = 80;
 
-/// The page of a kind or status, or of all; styled where stdout shows styles.
+/// Returns the page of an error kind or status, or the list of all kinds. Styled if stdout is a
+/// terminal.
 ///
 /// # Errors
-/// What is no kind: with the one that was probably meant, and all there are.
+/// When `kind` is unknown. The message suggests the most similar kind and lists all of them.
 pub fn page(kind: Option<&str>, line: &ArgMatches) -> Result<String, String> {
     let when = line
         .get_one::<ColorArg>("color")
@@ -54,7 +55,7 @@ fn of(kind: &str) -> Result<String, String> {
     ))
 }
 
-/// Of `404` or `404 Not Found`.
+/// Parses `404` or `404 Not Found`.
 fn status(text: &str) -> Option<StatusCode> {
     let number = text.split(' ').next()?.parse().ok()?;
     StatusCode::from_u16(number).ok().filter(|_| number < 600)
@@ -99,7 +100,7 @@ fn status_page(status: StatusCode) -> String {
     page
 }
 
-/// The text below a heading, up to the next one of its level or above.
+/// Returns the text below a heading, up to the next one with the same `mark`.
 fn section<'t>(text: &'t str, mark: &str, name: &str) -> Option<&'t str> {
     let heading = format!("\n{mark}{name}\n");
     let (_, rest) = text.split_once(&heading)?;
@@ -107,7 +108,7 @@ fn section<'t>(text: &'t str, mark: &str, name: &str) -> Option<&'t str> {
     rest.get(..end)
 }
 
-/// Every kind with its first sentence.
+/// Lists every kind with its first sentence.
 fn list() -> String {
     let mut page = String::from("## Kinds of errors\n\n");
     for kind in ErrorKind::ALL {
@@ -121,8 +122,8 @@ fn list() -> String {
     page
 }
 
-/// Markdown as people read it on a terminal, or in a pipe. Commands stay in one line, to be
-/// copied, and so do rows of a table, which are indented.
+/// Renders Markdown as plain or styled text. Commands are not wrapped, so that they can be copied;
+/// neither are indented lines, which are table rows.
 fn plain(page: &str, styled: bool) -> String {
     let style = STYLES.get_header();
     let bold = |text: &str| {
@@ -157,8 +158,8 @@ fn plain(page: &str, styled: bool) -> String {
     text
 }
 
-/// Breaks a line between words where it gets too long; what goes on is indented if a label of
-/// `before` letters stands in front of it.
+/// Wraps a line at [`PAGE_WIDTH`]. `before` is the length of the label in front of it; with a
+/// label, continuation lines are indented.
 fn wrapped(line: &str, before: usize) -> String {
     let mut text = String::new();
     let mut column = before;
