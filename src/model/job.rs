@@ -86,7 +86,7 @@ pub struct LineOptions {
 
 impl fmt::Debug for LineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wish")
+        f.debug_struct("LineOptions")
             .field("file", &self.file)
             .field("method", &self.method)
             .field("headers", &self.headers)
