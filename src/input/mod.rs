@@ -1,7 +1,7 @@
-//! Files, stdin and arguments become a bounded stream of jobs.
+//! Reads files, stdin and arguments into a bounded stream of jobs.
 //!
-//! A thread of its own reads: a blocked pipe then costs the runtime nothing, and can't
-//! keep it from ending. It reads only as fast as the batches are taken.
+//! A dedicated thread reads, so that a blocked pipe neither occupies the runtime nor delays its
+//! shutdown. It reads only as fast as batches are taken.
 
 pub mod bench_api;
 mod compressed;
@@ -32,9 +32,9 @@ use self::reader::InputReader;
 use self::source::OpenInput;
 use crate::model::{ListEntry, LiveStats};
 
-/// Batches that may wait to be taken.
+/// Capacity of the channel, in batches.
 const BATCHES: usize = 4;
-/// File name extensions of lists: a name that ends so is no host name.
+/// Common file name extensions of lists: a name with one of them is not taken for a host name.
 const LIST_EXTENSIONS: [&str; 12] = [
     "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "ndjson", "urls", "log", "gz", "zst",
 ];
@@ -50,26 +50,26 @@ pub enum Source {
     Url(String),
 }
 
-/// How a list is written.
+/// The format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InputFormat {
-    /// As the extension of its file says, one of compression looked through; else text.
+    /// By the file name extension, ignoring one of compression; text by default.
     #[default]
     Auto,
-    /// A URL a line.
+    /// One URL per line.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// Cells between commas, under a header row.
+    /// Comma-separated cells, with a header row.
     Csv,
-    /// Cells between tabs, under a header row.
+    /// Tab-separated cells, with a header row.
     Tsv,
-    /// A URL before each NUL, and nothing else: no comments, and a line feed ends nothing.
+    /// One URL before each NUL: no comments, and line feeds do not end an entry.
     Nul,
 }
 
 impl InputFormat {
-    /// The format of a source; `None`: it is no list, but a URL.
+    /// Returns the format of a source, or `None` for a URL.
     fn of(self, source: &Source) -> Option<Self> {
         match (self, source) {
             (_, Source::Url(_)) => None,
@@ -100,16 +100,16 @@ impl InputFormat {
 /// What to read.
 #[derive(Debug, Clone, Default)]
 pub struct InputOptions {
-    /// The inputs, read one after another.
+    /// The inputs, read in this order.
     pub sources: Vec<Source>,
-    /// How the files and stdin are written.
+    /// The format of files and stdin.
     pub format: InputFormat,
-    /// Bodies are saved to files: then a line with a method or a body of its own must name
-    /// its file, for names are made of URLs, and several requests may go to one.
+    /// Whether bodies are saved to files. Then a line with its own method, headers or body must
+    /// set `file`: the default name depends on the URL only, and would be that of other requests.
     pub saves_files: bool,
 }
 
-/// An input that can't be read.
+/// An input that cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot read {name}: {cause}")]
 pub struct InputError {
@@ -126,8 +126,8 @@ impl InputError {
         }
     }
 
-    /// The URL that was probably meant, when the input is a file that does not exist and
-    /// its name is none that lists commonly have.
+    /// Returns the URL that was probably meant, if the file does not exist and its name does not
+    /// look like that of a list.
     #[must_use]
     pub fn likely_url(&self) -> Option<String> {
         let missing = self.cause.kind() == io::ErrorKind::NotFound;
@@ -137,13 +137,14 @@ impl InputError {
     }
 }
 
-/// What the reading thread sends.
+/// A message of the reader thread.
 pub type Batch = Result<Vec<ListEntry>, InputError>;
 
-/// Opens every input and starts to read.
+/// Opens all inputs and starts reading them.
 ///
 /// # Errors
-/// When an input can't be opened: before anything is fetched, not in the middle.
+/// If an input cannot be opened. All are opened up front, so that this fails before anything is
+/// fetched.
 pub fn open(
     options: InputOptions,
     live: Arc<LiveStats>,
@@ -170,12 +171,12 @@ pub fn open(
     std::thread::Builder::new()
         .name("list".into())
         .spawn(move || reader.run(inputs))
-        .map_err(|cause| InputError::new("the list (no thread to read it)", cause))?;
+        .map_err(|cause| InputError::new("the list (cannot start the reader thread)", cause))?;
     Ok(receiver)
 }
 
-/// The name of an input as errors show it. `user:password@host` is a URL whose scheme
-/// was forgotten, not a file.
+/// Returns the name of an input for errors, with any password masked: `user:password@host` is
+/// a URL without a scheme, not a file.
 fn shown(name: &str) -> String {
     let userinfo = name
         .rsplit_once('@')
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_and_a_folder_are_told_before_anything_starts() {
+    fn a_missing_file_or_a_directory_is_an_error_at_open() {
         for path in ["/nowhere/list", "/"] {
             let options = only(vec![Source::File(path.into())]);
             let error = open(options, Arc::default()).unwrap_err();
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_told_by_the_flag_or_the_extension() {
+    fn the_format_comes_from_the_flag_or_the_extension() {
         use InputFormat::{Auto, Csv, JsonLines, Text, Tsv};
         for (name, format) in [
             ("urls.txt", Text),
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(Csv.of(&Source::Url("http://a/x.csv".into())), None);
     }
 
-    /// Lists of 5000 entries in every format, packed and plain.
+    /// Lists of 5000 entries in every format, compressed and plain.
     fn lists() -> Vec<(String, Vec<u8>)> {
         let text = "http://a/\n#\n".repeat(5000);
         let json = "{\"url\":\"http://a/\"}\n\n".repeat(5000);
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_takes_any_more_is_still_counted() {
+    async fn after_the_receiver_is_dropped_the_rest_is_still_counted() {
         let dir = tempfile::tempdir().unwrap();
         for (name, bytes) in lists() {
             let list = dir.path().join(&name);
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_length_of_a_list_is_estimated_by_the_bytes_of_its_file() {
+    async fn the_length_of_a_list_is_estimated_from_the_size_of_its_file() {
         let dir = tempfile::tempdir().unwrap();
         for (name, bytes) in lists() {
             let list = dir.path().join(&name);
@@ -310,7 +311,7 @@ mod tests {
             let mut batches = open(only(vec![Source::File(list)]), Arc::clone(&live)).unwrap();
             batches.recv().await.unwrap().unwrap();
             if !name.ends_with("gz") && !name.ends_with("zst") {
-                // Of a packed list this short all is taken at once.
+                // A compressed list this short is read at once.
                 let total = live.total().unwrap();
                 assert!((4000..6000).contains(&total), "{name}: {total}");
             }
@@ -320,10 +321,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_breaks_off_is_an_error_after_what_came_before() {
+    async fn a_truncated_list_is_an_error_after_the_entries_before_it() {
         let dir = tempfile::tempdir().unwrap();
         let list = dir.path().join("urls.txt.gz");
-        // Nothing that packs well: some of it must come out before the end.
+        // Compresses badly, so that half of it decompresses to complete lines.
         let lines: String = (0..50_000_u64)
             .map(|n| format!("http://a/{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
             .collect();
@@ -338,7 +339,10 @@ mod tests {
                 Err(error) => break error.to_string(),
             }
         };
-        assert!(error.contains("urls.txt.gz: its gzip data"), "{error}");
+        assert!(
+            error.contains("urls.txt.gz: corrupt or truncated gzip data"),
+            "{error}"
+        );
         assert!((20_000..30_000).contains(&found), "{found}");
     }
 }

@@ -27,7 +27,7 @@ pub fn parse_method(text: &str) -> Result<Method, String> {
         return Err("CONNECT opens a tunnel and cannot fetch".to_owned());
     }
     text.parse()
-        .map_err(|_| "invalid method; use GET, HEAD, POST or PUT, for example".to_owned())
+        .map_err(|_| "expected a method such as GET, HEAD, POST or PUT".to_owned())
 }
 
 #[cfg(test)]

@@ -248,10 +248,7 @@ mod tests {
         let five = MaxFailures::Percent(5.0);
         assert!(!five.is_exceeded(2, 3, None), "too early");
         assert!(!five.is_exceeded(5, 5, Some(10_000)));
-        assert!(
-            five.is_exceeded(6, 6, Some(10_000)),
-            "6 of at least 100"
-        );
+        assert!(five.is_exceeded(6, 6, Some(10_000)), "6 of at least 100");
         assert!(!five.is_exceeded(50, 1000, Some(10_000)));
         assert!(five.is_exceeded(51, 1000, Some(10_000)));
         assert!(five.is_exceeded(1, 2, Some(10)), "a short list");

@@ -52,9 +52,7 @@ pub fn tls_text(error: &Error) -> String {
 
 fn of_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => {
-            "self-signed certificate or unknown CA".to_owned()
-        }
+        CertificateError::UnknownIssuer => "self-signed certificate or unknown CA".to_owned(),
         CertificateError::Expired => "certificate has expired".to_owned(),
         CertificateError::ExpiredContext { not_after, .. } => {
             format!("certificate expired{}", day(" on ", *not_after))
@@ -63,9 +61,7 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidYetContext { not_before, .. } => {
             not_yet(day(" before ", *not_before))
         }
-        CertificateError::NotValidForName => {
-            "certificate is for a different host name".to_owned()
-        }
+        CertificateError::NotValidForName => "certificate is for a different host name".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => of_name(presented),
         CertificateError::Revoked => "certificate has been revoked".to_owned(),
         CertificateError::BadEncoding => "cannot parse the certificate".to_owned(),
@@ -110,9 +106,9 @@ pub fn tls_hint(error: &Error) -> Option<&'static str> {
         return None;
     };
     match certificate {
-        CertificateError::UnknownIssuer => Some(
-            "trust it with --cacert FILE; without the package ca-certificates no CA is known",
-        ),
+        CertificateError::UnknownIssuer => {
+            Some("trust it with --cacert FILE; without the package ca-certificates no CA is known")
+        }
         CertificateError::Other(OtherError(inner)) => match inner.downcast_ref()? {
             webpki::Error::CaUsedAsEndEntity => {
                 Some("--cacert FILE trusts exactly the certificate in FILE, -k skips verification")
