@@ -141,10 +141,8 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             self.deny(attempt, error).await;
             return Ok(());
         }
-        match recalled {
-            PriorResult::Known(known) => attempt.known = Some(known),
-            PriorResult::OfAnother(record) => self.give_away(record).await,
-            PriorResult::Nothing | PriorResult::Done(_) => {}
+        if let PriorResult::Known(known) = recalled {
+            attempt.known = Some(known);
         }
         if engine.scheduler.is_full() {
             self.announce_resume(false).await;
@@ -154,16 +152,6 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             .push(attempt)
             .await
             .map_err(|_| FeedStopped)
-    }
-
-    /// Notes that a file goes to another job, before anything is written there.
-    async fn give_away(&self, record: Box<Record>) {
-        let engine = Arc::clone(self.engine);
-        let noted = tokio::task::spawn_blocking(move || engine.past.give_away(*record));
-        if let Ok(Err(error)) = noted.await {
-            // The next record can't be written either, and that ends the run.
-            tracing::warn!("the journal could not be written: {error}");
-        }
     }
 
     /// A job whose file is that of another line.
@@ -209,8 +197,6 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
 enum PriorResult {
     /// It is to be fetched.
     Nothing,
-    /// It is to be fetched, and its file is so far that of another job, which has this record.
-    OfAnother(Box<Record>),
     /// It is done, and still there.
     Done(Box<Record>),
     /// It is there, and is to be asked for if it changed.
@@ -231,8 +217,7 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
             record,
             failed_since,
         } => (record, failed_since),
-        PastRecord::OfAnother(record) => return PriorResult::OfAnother(record),
-        PastRecord::None => return PriorResult::Nothing,
+        PastRecord::OfAnother(_) | PastRecord::None => return PriorResult::Nothing,
     };
     if !is_as_expected(&record, job) || !engine.store.contains(file.as_ref(), &record) {
         return PriorResult::Nothing;

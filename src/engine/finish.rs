@@ -8,12 +8,15 @@ use std::time::Instant;
 use http::StatusCode;
 
 use super::attempt::{self, AttemptOutcome};
+use super::file_claims::Claims;
+use super::request::digest_of;
 use super::{Engine, RunClock, failure, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, AttemptHistory, AttemptTrace, Feedback, FetchError, RedirectProblem, ResponseHead,
-    SavedBody, SendMode, Sha256, TraceOutcome, Unprocessed, WireState, add_try, now,
+    Attempt, AttemptHistory, AttemptTrace, Feedback, FetchError, Job, RedirectProblem,
+    ResponseHead, SavedBody, SendMode, Sha256, TraceOutcome, Unprocessed, WireState, add_try, now,
 };
+use crate::report::PastRecord;
 use crate::schedule::Lease;
 use crate::store::{BodyStore, BodyWriter, SaveCallback};
 
@@ -228,6 +231,28 @@ fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> 
     }
 }
 
+/// If an earlier run wrote the file of this job for another one, the journal says that it no longer
+/// holds that body, before it is replaced. A job that fails leaves it alone.
+async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
+    if engine.past.is_empty() || !Claims::applies_to(job) {
+        return;
+    }
+    let (url, file) = (job.url.clone(), engine.store.file_of(job));
+    let request = digest_of(job, &engine.options);
+    let engine = Arc::clone(engine);
+    let noted = tokio::task::spawn_blocking(move || {
+        let past = &engine.past;
+        match past.find(url.as_str(), file.as_ref(), request.as_deref()) {
+            PastRecord::OfAnother(record) => past.give_away(*record),
+            PastRecord::Fetched { .. } | PastRecord::None => Ok(()),
+        }
+    });
+    if let Ok(Err(error)) = noted.await {
+        // The record of this job can't be written either, and that ends the run.
+        tracing::warn!("cannot write the journal: {error}");
+    }
+}
+
 /// The network has done its part: the slot is free for the next one, while the body is made
 /// final and then reported.
 async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
@@ -241,6 +266,7 @@ async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
         return;
     };
     let end = now();
+    give_file_away(engine, &ended.attempt.job).await;
     let done = Box::new({
         let engine = Arc::clone(engine);
         move |result| {

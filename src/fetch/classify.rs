@@ -138,6 +138,19 @@ pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
         .any(hyper::Error::is_parse)
 }
 
+/// Whether a proxy may have opened the tunnel, in words that only the lenient client understands.
+pub fn is_broken_tunnel(error: &(dyn Error + 'static)) -> bool {
+    ErrorChain::of(error)
+        .filter_map(|link| link.downcast_ref::<ProxyError>())
+        .any(ProxyError::may_be_repaired)
+}
+
+/// Whether the trailer section of an HTTP/1.1 body could not be read: the last chunk was there, so
+/// the body is whole. Only trailers go through this parser inside of a body.
+pub fn is_broken_trailer(error: &(dyn Error + 'static)) -> bool {
+    ErrorChain::of(error).any(|link| link.is::<httparse::Error>())
+}
+
 /// An error of no known type.
 fn unknown(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
     // The clients only say that a request failed, and repeat its URL.

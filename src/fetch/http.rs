@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::classify::{
-    FailurePhase, classify_shared, connection_died, is_broken_head, is_connect, is_http2,
-    local_port_of, wants_http1, was_throttled, was_turned_away,
+    FailurePhase, classify_shared, connection_died, is_broken_head, is_broken_tunnel, is_connect,
+    is_http2, local_port_of, wants_http1, was_throttled, was_turned_away,
 };
 use super::client_rotation::{ClientVariant, RotatingClient};
 use super::connect::{CALL, RequestContext};
@@ -243,13 +243,17 @@ impl HttpTransport {
                 ..HostHabit::default()
             });
             wire.mark_unprocessed(Unprocessed::Stale);
-        } else if !variant.lenient && is_broken_head(error) {
+        } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             let lenient = true;
             learn(HostHabit {
                 lenient,
                 ..HostHabit::default()
             });
-            wire.mark_unprocessed(Unprocessed::BrokenHead);
+            wire.mark_unprocessed(match is_connect(error) {
+                // Nothing was sent to the host, so any method may be sent again.
+                true => Unprocessed::TurnedAway,
+                false => Unprocessed::BrokenHead,
+            });
         }
     }
 }

@@ -30,7 +30,7 @@ use super::connect::{BoxError, ConnectLayer, ConnectService};
 use super::dns::Resolver;
 use super::proxy::{ProxySet, basic_auth, credentials};
 use super::repair::HeadRepairer;
-use super::tunnel::{ProxyConnect, ProxyLayer};
+use super::tunnel::{ProxyConnect, ProxyLayer, note_answer};
 
 /// Header lines of a head that are taken; the parser's usual limit is 100.
 const MAX_HEADER_LINES: usize = 1000;
@@ -133,7 +133,7 @@ impl RepairConnector {
                 })
             }
             "http" | "https" => {
-                let mut tunnel = Tunnel::new(at, HttpsConnector::from((http, self.tls.clone())));
+                let mut tunnel = Tunnel::new(at, TunnelConnector(self.clone()));
                 if let Some(value) = auth.as_ref().and_then(basic_auth) {
                     tunnel = tunnel.with_auth(value);
                 }
@@ -202,6 +202,32 @@ impl Service<Uri> for RepairConnector {
     }
 }
 
+/// Connects to a proxy whose answer to CONNECT is repaired.
+#[derive(Clone)]
+struct TunnelConnector(RepairConnector);
+
+impl Service<Uri> for TunnelConnector {
+    type Response = RepairedStream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<RepairedStream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, proxy: Uri) -> Self::Future {
+        let Self(connector) = self.clone();
+        Box::pin(async move {
+            let http = connector.http.clone();
+            let stream = connector.secure(http, proxy.clone(), proxy).await?;
+            Ok(RepairedStream {
+                repairer: HeadRepairer::for_tunnel(),
+                ..stream
+            })
+        })
+    }
+}
+
 /// The run's resolver, as the connector wants it.
 #[derive(Clone)]
 struct NameService(Arc<Resolver>);
@@ -244,6 +270,9 @@ impl RepairedStream {
         let mut read = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.under).poll_read(cx, read.unfilled()))?;
         self.ready = self.repairer.push(read.filled()).into();
+        if let Some(status) = self.repairer.status() {
+            note_answer(status);
+        }
         if let Some(line) = self.repairer.flawed_length() {
             let _ = self.flaw.0.set(line);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Version;
 
 use super::ResponseBody;
-use super::classify::{FailurePhase, classify, was_throttled};
+use super::classify::{FailurePhase, classify, is_broken_trailer, was_throttled};
 use crate::model::{FetchError, ResponseHead, WireState};
 
 /// The body of a real response.
@@ -55,7 +55,12 @@ impl ResponseBody for HttpBody {
         let Some(response) = &mut self.response else {
             return Ok(None);
         };
-        let chunk = response.chunk().await.map_err(|error| {
+        let chunk = match response.chunk().await {
+            // Trailers say nothing that is used here, and curl and browsers take odd ones.
+            Err(error) if is_broken_trailer(&error) => Ok(None),
+            chunk => chunk,
+        };
+        let chunk = chunk.map_err(|error| {
             if was_throttled(&error) {
                 self.wire.mark_throttled();
             }

@@ -1,7 +1,7 @@
 //! Response heads as servers send them, made into heads that an HTTP parser takes: what curl and
 //! browsers tolerate is put right, or left out where it says nothing.
 
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 use percent_encoding::percent_encode_byte;
 
 use crate::model::{elide_middle, escape_control};
@@ -9,6 +9,10 @@ use crate::model::{elide_middle, escape_control};
 /// Bytes of a head that are gathered, as many as the parser takes. What is longer goes to it as it
 /// came, to be refused.
 const MAX_HEAD_BYTES: usize = 400 * 1024;
+/// Bytes of the protocol's name and version.
+const VERSION_BYTES: usize = b"HTTP/1.1".len();
+/// Where a repaired head has its status.
+const STATUS: std::ops::Range<usize> = VERSION_BYTES + 1..VERSION_BYTES + 4;
 /// Characters of a header line that are repeated in a message.
 const MAX_LINE_CHARS: usize = 80;
 
@@ -23,11 +27,24 @@ pub struct HeadRepairer {
     gathered: usize,
     /// Nothing more has to be repaired.
     is_done: bool,
+    /// The head answers a CONNECT.
+    is_for_tunnel: bool,
+    /// The status of the final head.
+    status: Option<StatusCode>,
     /// A line of the final head that should say where the body ends, and does so wrongly.
     flawed_length: Option<String>,
 }
 
 impl HeadRepairer {
+    /// One for the answer of a proxy to CONNECT, which is reduced to its final status line. Any 2xx
+    /// opens the tunnel (RFC 9110 §9.3.6) and becomes a 200, since the client accepts no other.
+    pub fn for_tunnel() -> Self {
+        Self {
+            is_for_tunnel: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes bytes as they came; gives those that are ready for the parser. None are while a head
     /// is incomplete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -37,9 +54,13 @@ impl HeadRepairer {
         while !self.is_done {
             match self.next_head() {
                 Some(head) => {
-                    self.is_done = !is_interim(&head);
                     let (repaired, flaw) = repair(&head);
-                    ready.extend(repaired);
+                    self.is_done = !is_interim(&repaired);
+                    self.status = StatusCode::from_bytes(status_of(&repaired)).ok();
+                    match self.is_for_tunnel {
+                        true => ready.extend(self.tunnel_answer(&repaired)),
+                        false => ready.extend(repaired),
+                    }
                     self.flawed_length = flaw.filter(|_| self.is_done);
                     self.gathered = self.raw.len();
                 }
@@ -62,6 +83,22 @@ impl HeadRepairer {
     /// The line of the final head that should say where the body ends, and does so wrongly.
     pub fn flawed_length(&mut self) -> Option<String> {
         self.flawed_length.take()
+    }
+
+    /// The status of the final head, once it came.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.status.filter(|_| self.is_done)
+    }
+
+    fn tunnel_answer(&self, head: &[u8]) -> Vec<u8> {
+        match self.status {
+            Some(_) if !self.is_done => Vec::new(),
+            Some(status) if status.is_success() => b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+            _ => {
+                let line = memchr::memchr(b'\n', head).and_then(|end| head.get(..=end));
+                [line.unwrap_or(head), b"\r\n"].concat()
+            }
+        }
     }
 
     fn next_head(&mut self) -> Option<Vec<u8>> {
@@ -89,30 +126,36 @@ fn end_of_head(raw: &[u8], from: usize) -> Option<usize> {
 }
 
 fn may_be_head(raw: &[u8]) -> bool {
-    let start = b"HTTP/1.";
-    raw.starts_with(start) || start.starts_with(raw)
+    let both = raw.iter().zip(b"HTTP/1.");
+    both.into_iter()
+        .all(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
-/// Whether another head follows: all of class 1xx but 101, which the parser refuses.
+/// The status of a repaired head.
+fn status_of(head: &[u8]) -> &[u8] {
+    head.get(STATUS).unwrap_or_default()
+}
+
+/// Whether another head follows: all of class 1xx but 101, which the parser rejects.
 fn is_interim(head: &[u8]) -> bool {
-    let status = head.get(b"HTTP/1.1 ".len()..).unwrap_or_default();
-    status.starts_with(b"1") && !status.starts_with(b"101")
+    let status = status_of(head);
+    status.starts_with(b"1") && status != b"101"
 }
 
 /// The head as the parser takes it, and a flawed line that should say where the body ends.
-/// A NUL is refused everywhere: such a head stays as it is.
+/// A NUL is rejected everywhere: such a head stays as it is.
 fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
     if head.contains(&0) {
         return (head.to_vec(), None);
     }
     let mut lines = head.split(|byte| *byte == b'\n').map(without_line_end);
-    let mut repaired = without_controls(lines.next().unwrap_or_default());
-    repaired.extend(b"\r\n");
-    let mut flaw = None;
+    let status_line = lines.next().unwrap_or_default();
+    let (mut headers, mut flaw, mut has_transfer_coding) = (Vec::new(), None, false);
     for line in unfolded(lines) {
         match RepairedLine::of(&line) {
             RepairedLine::Header(name, value) => {
-                repaired.extend([name, b": ", &value, b"\r\n"].concat());
+                has_transfer_coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+                headers.extend([name, b": ", &value, b"\r\n"].concat());
             }
             RepairedLine::FlawedLength => {
                 let line = String::from_utf8_lossy(&line);
@@ -121,8 +164,35 @@ fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
             RepairedLine::Nothing => {}
         }
     }
-    repaired.extend(b"\r\n");
-    (repaired, flaw)
+    let status_line = repaired_status_line(status_line, has_transfer_coding);
+    let head = [&status_line[..], b"\r\n", &headers, b"\r\n"].concat();
+    (head, flaw)
+}
+
+/// The status line as RFC 9112 §4 has it. Servers write the protocol in lower case, several blanks,
+/// or letters directly behind the status.
+fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
+    let mut line = without_controls(line);
+    let Some((version, rest)) = line.split_at_mut_checked(VERSION_BYTES) else {
+        return line;
+    };
+    version.make_ascii_uppercase();
+    if version == b"HTTP/1.0" && has_transfer_coding {
+        // Only HTTP/1.1 has transfer codings, and the parser insists. That the connection ends
+        // with this response holds either way.
+        version.copy_from_slice(b"HTTP/1.1");
+    }
+    let digits = rest.trim_ascii_start();
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if count != 3 || !rest.starts_with(b" ") {
+        return line;
+    }
+    let (status, reason) = digits.split_at(count);
+    let version: &[u8] = version;
+    [version, b" ", status, b" ", reason.trim_ascii()].concat()
 }
 
 fn without_line_end(line: &[u8]) -> &[u8] {
@@ -275,6 +345,28 @@ mod tests {
     }
 
     #[test]
+    fn a_status_line_is_put_right_where_its_status_can_be_told() {
+        for (line, expected) in [
+            ("HTTP/1.1 200 OK", "HTTP/1.1 200 OK"),
+            ("HTTP/1.0 200 OK", "HTTP/1.0 200 OK"),
+            ("HTTP/1.1 200", "HTTP/1.1 200 "),
+            ("HTTP/1.1  404   Not \u{1}Found", "HTTP/1.1 404 Not  Found"),
+            ("http/1.1 200 OK", "HTTP/1.1 200 OK"),
+            ("HTTP/1.1 200x OK", "HTTP/1.1 200 x OK"),
+            ("HTTP/1.1 2000 OK", "HTTP/1.1 2000 OK"),
+            ("HTTP/1.1200 OK", "HTTP/1.1200 OK"),
+            ("HTTP/1.1 OK", "HTTP/1.1 OK"),
+            ("HTTP/1", "HTTP/1"),
+        ] {
+            let repaired = repaired_status_line(line.as_bytes(), false);
+            assert_eq!(String::from_utf8(repaired).unwrap(), expected);
+        }
+        let chunked = "http/1.0 200 OK\r\nTransfer-encoding: chunked\r\n\r\n";
+        let expected = "HTTP/1.1 200 OK\r\nTransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(repair(chunked.as_bytes()).0, expected.as_bytes());
+    }
+
+    #[test]
     fn a_flawed_length_is_told_and_nothing_else_is() {
         for line in [
             "Content-Length: 5x",
@@ -319,6 +411,39 @@ mod tests {
             assert_eq!(String::from_utf8(ready).unwrap(), expected, "{size}");
             assert!(repairer.is_done());
             assert_eq!(flaws, ["Content Length: 2"]);
+        }
+    }
+
+    #[test]
+    fn an_answer_to_connect_is_its_final_status_line() {
+        for (sent, expected, status) in [
+            (
+                "HTTP/1.1 200 Connected\r\nX A: 1\r\n\r\n",
+                "HTTP/1.1 200 OK\r\n\r\n",
+                200,
+            ),
+            ("HTTP/1.0  204 x\n\n", "HTTP/1.1 200 OK\r\n\r\n", 204),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\r\n",
+                "HTTP/1.1 200 OK\r\n\r\n",
+                201,
+            ),
+            (
+                "HTTP/1.1 502 no way\r\nX A: 1\r\n\r\n",
+                "HTTP/1.1 502 no way\r\n\r\n",
+                502,
+            ),
+            ("HTTP/1.1 101 x\r\n\r\n", "HTTP/1.1 101 x\r\n\r\n", 101),
+        ] {
+            for size in [1, 7, sent.len()] {
+                let mut repairer = HeadRepairer::for_tunnel();
+                let mut ready = Vec::new();
+                for piece in sent.as_bytes().chunks(size) {
+                    ready.extend(repairer.push(piece));
+                }
+                assert_eq!(String::from_utf8(ready).unwrap(), expected);
+                assert_eq!(repairer.status().unwrap(), status);
+            }
         }
     }
 

@@ -32,6 +32,8 @@ tokio::task_local! {
 struct ProxyRoute {
     target: Url,
     proxy: Url,
+    /// The status of the proxy's answer to CONNECT, where the connector could read it.
+    answer: OnceLock<StatusCode>,
 }
 
 /// Notes that the connection which this task makes goes through `proxy`.
@@ -40,8 +42,14 @@ pub fn note_route(target: &Url, proxy: &Url) {
         route.get_or_init(|| ProxyRoute {
             target: target.clone(),
             proxy: proxy.clone(),
+            answer: OnceLock::new(),
         });
     });
+}
+
+/// Notes the status of the proxy's answer to the CONNECT of this task.
+pub fn note_answer(status: StatusCode) {
+    let _ = ROUTE.try_with(|route| route.get().map(|route| route.answer.set(status)));
 }
 
 /// The proxy that the connection which this task makes goes through.
@@ -55,6 +63,7 @@ pub fn proxy_of_route() -> Option<Arc<str>> {
 pub struct ProxyError {
     proxy: String,
     refusal: Option<TunnelRefusal>,
+    may_be_repaired: bool,
     is_at_proxy: bool,
     error: BoxError,
 }
@@ -78,6 +87,7 @@ impl ProxyError {
         Self {
             proxy: proxy.to_owned(),
             refusal: Some(refusal),
+            may_be_repaired: false,
             is_at_proxy: false,
             error: Box::from("simulated"),
         }
@@ -86,6 +96,12 @@ impl ProxyError {
     /// How the proxy refused, if it did.
     pub fn refusal(&self) -> Option<&TunnelRefusal> {
         self.refusal.as_ref()
+    }
+
+    /// Whether the proxy's answer to CONNECT may have opened the tunnel all the same: it broke the
+    /// rules, or has a 2xx that is not 200.
+    pub fn may_be_repaired(&self) -> bool {
+        self.may_be_repaired
     }
 
     /// The proxy, when it was the proxy that could not be connected to.
@@ -282,7 +298,7 @@ impl TunnelProbe {
         }
     }
 
-    /// With which status the proxy refuses this connection; nothing when it does not any more.
+    /// The status with which the proxy answers a CONNECT to this target, if it can be read.
     /// `builder` makes the client, at the first question.
     async fn status(
         &self,
@@ -300,8 +316,7 @@ impl TunnelProbe {
         url.port()?;
         let request = client.as_ref()?.request(Method::CONNECT, url).send();
         let response = tokio::time::timeout(self.limit, request).await.ok()?.ok()?;
-        let status = response.status();
-        (!status.is_success()).then_some(status)
+        Some(response.status())
     }
 }
 
@@ -317,13 +332,19 @@ impl ProxyLayer {
     async fn explain(&self, route: &ProxyRoute, error: BoxError) -> ProxyError {
         let proxy = shown(&route.proxy);
         let finding = ProbeFinding::of(&*error, route);
+        let mut may_be_repaired = false;
         let refusal = match &finding {
             ProbeFinding::Refused(refusal) => Some(refusal.clone()),
             ProbeFinding::HiddenStatus => {
-                Some(match self.inquirer.status(route, &*self.builder).await {
-                    Some(status) => {
-                        TunnelRefusal::of_status(status, &proxy, !route.proxy.username().is_empty())
-                    }
+                let status = match route.answer.get() {
+                    Some(status) => Some(*status),
+                    None => self.inquirer.status(route, &*self.builder).await,
+                };
+                let refused = status.filter(|status| !status.is_success());
+                may_be_repaired = refused.is_none();
+                let has_credentials = !route.proxy.username().is_empty();
+                Some(match refused {
+                    Some(status) => TunnelRefusal::of_status(status, &proxy, has_credentials),
                     None => TunnelRefusal::passing(format!("{proxy} made no tunnel")),
                 })
             }
@@ -332,6 +353,7 @@ impl ProxyLayer {
         ProxyError {
             proxy,
             refusal,
+            may_be_repaired,
             is_at_proxy: matches!(finding, ProbeFinding::NotReached),
             error,
         }

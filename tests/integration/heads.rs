@@ -49,6 +49,42 @@ fn a_header_line_that_is_no_http_is_passed_over() {
 }
 
 #[test]
+fn a_status_line_that_breaks_the_rules_is_taken() {
+    for line in [
+        "HTTP/1.1  200 OK",
+        "http/1.1 200 OK",
+        "HTTP/1.1 200x OK",
+        "HTTP/1.0 200 OK",
+    ] {
+        let server = Server::http(move |_| {
+            let rest = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+            format!("{line}\r\n{rest}").into_bytes()
+        });
+        let urls = ["/1", "/2"].map(|path| server.url(path));
+        let done = Run::new()
+            .args(["-j1", "--retries=0"])
+            .urls(urls)
+            .expect_exit(0);
+        assert!(done.records.iter().all(|record| record.bytes == Some(5)));
+        assert_eq!(server.requests().len(), 3, "{line}");
+    }
+}
+
+#[test]
+fn trailers_that_break_the_rules_end_a_body_like_any_others() {
+    for trailer in ["X A: 1", "no colon", "X-A: a\u{1}b", "X-A : 1"] {
+        let server = Server::http(move |_| {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            format!("{head}5\r\nhello\r\n0\r\n{trailer}\r\n\r\n").into_bytes()
+        });
+        let run = Run::new().args(["--retries=0", &server.url("/")]);
+        let done = run.expect_exit(0);
+        assert_eq!(done.record().bytes, Some(5), "{trailer}");
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[test]
 fn heads_of_250_cookies_are_taken() {
     let server = Server::http(|_| {
         let cookies: Vec<_> = (0..250).map(|n| format!("Set-Cookie: c{n}=1")).collect();

@@ -4,7 +4,7 @@ use std::fs;
 use fetchall::{ContentChange, ErrorKind, OutcomeName};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-use crate::support::{Out, Run, Server, header, pages, path, placeholders, response, until};
+use crate::support::{Out, Run, Server, header, pages, path, placeholders, response};
 
 #[test]
 fn a_file_belongs_to_one_line_whichever_comes_first() {
@@ -194,33 +194,51 @@ fn what_was_done_gives_way_to_a_line_before_it_that_writes_its_file() {
     }
 }
 
-/// Killed after a body was renamed, and before its record was written: the old record is there,
-/// and a file of its length.
+/// A run that was killed after it had renamed a body, before it wrote the record: the journal has
+/// the record of the body before, and the file has its length.
 #[test]
 fn a_run_that_is_killed_leaves_no_word_of_what_a_file_held_before() {
-    let server = Server::http(|request| match path(request) {
-        "/c" => {
-            std::thread::sleep(std::time::Duration::from_secs(60));
-            Vec::new()
-        }
-        path => response("200 OK", &[], path.as_bytes()),
-    });
+    let server = Server::http(|request| response("200 OK", &[], path(request).as_bytes()));
     let out = Out::new();
-    let run = || out.run().arg("--input-format=jsonl");
-    let first = named(&server, &[("/a", "1")]);
-    run().stdin(first.as_str()).expect_exit(0);
-    let list = out.beside("list");
-    fs::write(&list, named(&server, &[("/c", "1")])).unwrap();
-    let killed = out.start(&["--input-format=jsonl", list.to_str().unwrap()]);
-    until("it asks", || server.asked().contains(&"/c".to_owned()));
-    drop(killed);
-    // As it is when the body came and the record did not.
-    fs::write(out.path().join("1"), "/c").unwrap();
-    let done = run().stdin(first.as_str()).expect_exit(0);
+    let run = |list: &str| {
+        let run = out.run().arg("--input-format=jsonl").stdin(list);
+        run.expect_exit(0)
+    };
+    let (first, second) = (
+        named(&server, &[("/a", "1")]),
+        named(&server, &[("/c", "1")]),
+    );
+    run(&first);
+    assert_eq!(out.body(run(&second).record()), b"/c");
+    let journal = out.path().join("fetchall.jsonl");
+    let lines = fs::read_to_string(&journal).unwrap();
+    let (before, last) = lines.trim_end().rsplit_once('\n').unwrap();
+    assert!(last.contains("/c\""), "{last}");
+    fs::write(&journal, format!("{before}\n")).unwrap();
+
+    let done = run(&first);
     assert_eq!(done.record().outcome, OutcomeName::Fetched);
     assert_eq!(out.body(done.record()), b"/a");
-    let again = run().stdin(first.as_str()).expect_exit(0);
-    assert_eq!(again.record().outcome, OutcomeName::Skipped);
+    assert_eq!(run(&first).record().outcome, OutcomeName::Skipped);
+}
+
+#[test]
+fn a_request_that_fails_leaves_the_file_to_the_url_that_wrote_it() {
+    let server = Server::http(|request| match path(request) {
+        "/a" => response("200 OK", &[], b"page"),
+        _ => response("404 Not Found", &[], b""),
+    });
+    let out = Out::new();
+    let run = |path: &str, code: i32| {
+        let run = out.run().arg("--input-format=jsonl");
+        let done = run.stdin(named(&server, &[(path, "1")])).expect_exit(code);
+        done.record().outcome
+    };
+    assert_eq!(run("/a", 0), OutcomeName::Fetched);
+    assert_eq!(run("/gone", 1), OutcomeName::Failed);
+    assert_eq!(run("/a", 0), OutcomeName::Skipped);
+    let asked = server.asked();
+    assert_eq!(asked.iter().filter(|path| *path == "/a").count(), 1);
 }
 
 /// Says the request back: its method, its body and who asks.

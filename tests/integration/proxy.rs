@@ -87,6 +87,45 @@ fn https_goes_through_a_tunnel() {
     );
 }
 
+/// RFC 9110 §9.3.6: any 2xx opens the tunnel.
+#[test]
+fn a_tunnel_is_open_however_the_proxy_says_so() {
+    let authority = Authority::new();
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    for answer in [
+        "HTTP/1.1 201 Created\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connected\r\n\r\n",
+        "HTTP/1.1 200 Connected\r\nX A: 1\r\nWarning\r\n\r\n",
+        "http/1.0  200\nX-A: 1\n\n",
+    ] {
+        let secure = TlsServer::start(authority.config("localhost", |_| {}));
+        let to = secure.addr;
+        let proxy = Server::start(move |connection| {
+            connection.request()?;
+            connection.send(answer.as_bytes())?;
+            tunnel(connection, TcpStream::connect(to)?)
+        });
+        for method in ["GET", "POST"] {
+            let run = Run::new().args(["--retries=0", "-X", method, &cacert]);
+            let done = run.args(["-x", &proxy.url(""), &secure.url()]);
+            assert_eq!(done.expect_exit(0).record().bytes, Some(6), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_refuses_in_a_head_that_breaks_the_rules_is_told_with_its_status() {
+    let proxy = Server::start(|connection| {
+        connection.request()?;
+        connection.send(b"HTTP/1.1 403 Forbidden\r\nX A: 1\r\n\r\n")
+    });
+    let done = through(&proxy.url(""), &[]);
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 1));
+    assert_eq!(done.record().status, Some(403));
+}
+
 /// A proxy that says this to every CONNECT.
 fn refusing(status: &'static str) -> Server {
     Server::http(move |_| response(status, &["Proxy-Authenticate: Basic realm=\"x\""], b""))
