@@ -608,7 +608,7 @@ async fn max_time_ends_an_attempt_that_makes_progress() {
     let record = &outcome.of("http://a/").record;
     assert_eq!(
         record.error.as_ref().unwrap().message,
-        "not done within 3s (--max-time)"
+        "attempt exceeded 3s (--max-time)"
     );
     assert_eq!(record.status, Some(200), "the head had come");
 }

@@ -136,16 +136,16 @@ mod tests {
         );
         assert_eq!(
             outcome(expecting(Some(5), None, false), "abc"),
-            Err("wrong content: 3 bytes, expected 5".into())
+            Err("content mismatch: 3 bytes, expected 5".into())
         );
         assert_eq!(
             outcome(expecting(Some(3), None, false), "abcdefg"),
-            Err("wrong content: at least 4 bytes, expected 3".into()),
+            Err("content mismatch: at least 4 bytes, expected 3".into()),
             "told before its end"
         );
         let error = outcome(expecting(None, Some(ABC), false), "abd").unwrap_err();
         assert!(
-            error.starts_with("wrong content: sha256 is a52d159f"),
+            error.starts_with("content mismatch: sha256 is a52d159f"),
             "{error}"
         );
         assert!(error.ends_with(&format!(", expected {ABC}")), "{error}");

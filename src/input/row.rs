@@ -63,7 +63,7 @@ enum RowStep {
 #[derive(Debug)]
 struct RowCell {
     text: Range<usize>,
-    /// Whether it contains doubled quotes, which stand for one.
+    /// Whether it contains doubled quotes, each meaning one quote.
     is_doubled: bool,
 }
 

@@ -169,7 +169,7 @@ impl Attempt {
         self.with_body = with_body;
     }
 
-    /// Returns the bytes of memory whose amount lists and servers determine.
+    /// Returns the bytes held in strings whose length lists and servers control.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let length = |url: &Url| url.as_str().len();

@@ -60,7 +60,7 @@ impl ChainCookies {
         &self.removed
     }
 
-    /// Returns the bytes of memory that servers caused.
+    /// Returns the bytes held by the cookies that servers have set.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.bytes + self.header.as_ref().map_or(0, |header| header.len())

@@ -57,7 +57,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Returns the bytes of memory that depend on the length of the line.
+    /// Returns the bytes held in strings and buffers whose length the line determines.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.url.as_str().len()

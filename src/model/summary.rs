@@ -37,7 +37,8 @@ impl fmt::Display for EndReason {
                 )
             }
             Self::MaxFailures(MaxFailures::Number(most)) => {
-                write!(f, "more than {most} URLs failed (--max-failures)")
+                let urls = if *most == 1 { "URL" } else { "URLs" };
+                write!(f, "more than {most} {urls} failed (--max-failures)")
             }
             Self::MaxFailures(MaxFailures::Percent(most)) => {
                 write!(f, "more than {most} % of URLs failed (--max-failures)")

@@ -1,4 +1,4 @@
-//! Words rustls errors for users. Their own `Display` often shows the Rust name of the variant,
+//! Formats rustls errors for users. Their own `Display` often shows the Rust name of the variant,
 //! sometimes with raw bytes.
 
 use std::fmt::Debug;
@@ -83,7 +83,7 @@ fn of_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// Words the webpki errors that rustls has no variant for.
+/// Formats the webpki errors that rustls has no variant for.
 fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     match error.downcast_ref::<webpki::Error>() {
         Some(webpki::Error::CaUsedAsEndEntity) => {

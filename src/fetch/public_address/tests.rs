@@ -244,7 +244,7 @@ fn the_message_names_the_address_its_range_and_the_flag() {
     let error = only_public("a.test", addrs).unwrap_err().into_error();
     assert_eq!(
         error.to_string(),
-        "refused by a guard: a.test is 10.0.0.7 (private, RFC 1918) and 2 other addresses of \
+        "denied: a.test is 10.0.0.7 (private, RFC 1918) and 2 other addresses of \
          that sort; with --deny-private only public addresses are connected to"
     );
     assert!(!error.is_transient());
