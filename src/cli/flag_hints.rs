@@ -408,7 +408,7 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
     let writes = match problem {
         Problem::Input(_) => false,
         Problem::Report(_) | Problem::Save(_) => true,
-        Problem::Transport(_) | Problem::Internal(_) => return None,
+        Problem::Transport(_) | Problem::EndedEarly(_) | Problem::Internal(_) => return None,
     };
     match (writes, kind_below(problem)?) {
         (true, NotFound) => Some("create its folder first"),
