@@ -482,7 +482,7 @@ mod tests {
             // Text after a quote on the same line.
             ("http://a/,\"x\"y\r\nhttp://b/,z", &[(2, true), (3, false)]),
             ("http://a/,x\nhttp://b/,\"", &[(2, false), (3, true)]),
-            // What is proper may go over lines, before and behind.
+            // Well-formed rows may span lines, before and after a malformed one.
             (
                 "http://a/,\"x\ny\"\nhttp://b/,\"z\nhttp://c/,\"a\n\nb\"\n",
                 &[(2, false), (4, true), (5, false)],

@@ -102,7 +102,7 @@ impl InputReader {
         }
     }
 
-    /// Each is sent at once: the next one may wait for what becomes of those before it.
+    /// Sends each URL at once, because producing the next one may depend on earlier results.
     fn read_urls(&mut self, name: &Arc<str>, urls: &mut UrlIterator) -> Result<(), ReadStop> {
         self.send()?;
         for (number, url) in (1..).zip(&mut urls.0) {

@@ -23,7 +23,7 @@ pub enum InputContent {
     /// A URL argument: always one entry, never a comment. Its number among the arguments serves
     /// as its line number.
     Url(String, u64),
-    /// As many as come, each as one of those.
+    /// Generated URLs, each parsed like an argument and numbered from 1.
     Urls(UrlIterator),
 }
 

@@ -137,15 +137,15 @@ fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
         .find(|byte| *byte == 0 || byte.is_ascii_whitespace())?;
     let reason = match byte {
         0 => {
-            "contains NUL bytes, like UTF-16 without a byte order mark; convert it: iconv -f UTF-16LE -t UTF-8 FILE"
+            "line contains NUL bytes, like UTF-16 without a byte order mark; convert the list: iconv -f UTF-16LE -t UTF-8 FILE"
         }
-        b'\n' | b'\r' => "contains a line break; with -0 only a NUL ends an entry",
-        b'\t' if is_line => "contains a tab; for columns use --input-format tsv",
-        b'\t' => "contains a tab",
+        b'\n' | b'\r' => "URL contains a line break; with -0 only a NUL ends an entry",
+        b'\t' if is_line => "line contains a tab; for columns use --input-format tsv",
+        b'\t' => "URL contains a tab",
         _ if is_line => {
-            "contains a space; write %20 for it, # before a comment, or for columns use --input-format tsv"
+            "line contains a space; within a URL write %20, before a comment #, and for columns use --input-format tsv"
         }
-        _ => "contains a space; write %20 for it",
+        _ => "URL contains a space; write %20 for it",
     };
     Some(reason.to_owned())
 }

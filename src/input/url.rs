@@ -102,11 +102,11 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let url = without_fragment(url)?;
     let is_doubled = matches!(url.host_str(), Some("http" | "https"));
     if is_doubled && url.path().starts_with("//") {
-        return Err("two schemes; remove one".to_owned());
+        return Err("URL has two schemes; remove one".to_owned());
     }
     // The URL is used in output and in file names, where a password must not appear.
     if matches!(mask_inner_passwords(&url), Cow::Owned(_)) {
-        return Err("contains a second URL with a password; use one URL per line".to_owned());
+        return Err("URL contains a second one with a password; use one URL per line".to_owned());
     }
     Ok((url, credentials))
 }
@@ -122,11 +122,11 @@ fn check_deleted(text: &str) -> Result<(), String> {
         } else {
             "a line break"
         };
-        return Err(format!("contains {what}"));
+        return Err(format!("URL contains {what}"));
     }
     let ends = [bytes.first(), bytes.last()];
     if ends.iter().flatten().any(|byte| **byte < b' ') {
-        return Err("starts or ends with a control character".to_owned());
+        return Err("URL starts or ends with a control character".to_owned());
     }
     Ok(())
 }
