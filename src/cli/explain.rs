@@ -48,7 +48,7 @@ fn of(kind: &str) -> Result<String, String> {
         None => String::new(),
     };
     Err(format!(
-        "unknown error kind {}{meant}\nexpected a status such as 429, or one of {}",
+        "{}: unknown error kind{meant}\nexpected a status such as 429, or one of {}",
         redact::value(kind).escape_debug(),
         kinds.join(", ")
     ))
@@ -71,7 +71,7 @@ fn status_page(status: StatusCode) -> String {
         }
         200..=299 => "Not an error: the URL was fetched.",
         304 => {
-            "The page has not changed since the last run. With --refresh not an error; without it, a failure (status)."
+            "The page has not changed. Not an error with --refresh; otherwise a failure (status)."
         }
         300..=399 => {
             "A redirect. It is followed if it has a valid Location; as a final response it is a failure (status)."

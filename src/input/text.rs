@@ -140,12 +140,12 @@ fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
             "line contains NUL bytes, like UTF-16 without a byte order mark; convert the list: iconv -f UTF-16LE -t UTF-8 FILE"
         }
         b'\n' | b'\r' => "URL contains a line break; with -0 only a NUL ends an entry",
-        b'\t' if is_line => "line contains a tab; for columns use --input-format tsv",
+        b'\t' if is_line => "line contains a tab; use --input-format tsv for columns",
         b'\t' => "URL contains a tab",
         _ if is_line => {
-            "line contains a space; within a URL write %20, before a comment #, and for columns use --input-format tsv"
+            "line contains a space; write it as %20 in a URL, put # before a comment, or use --input-format tsv for columns"
         }
-        _ => "URL contains a space; write %20 for it",
+        _ => "URL contains a space; write it as %20",
     };
     Some(reason.to_owned())
 }

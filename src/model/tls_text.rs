@@ -57,9 +57,9 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::ExpiredContext { not_after, .. } => {
             format!("certificate expired{}", day(" on ", *not_after))
         }
-        CertificateError::NotValidYet => not_yet(String::new()),
+        CertificateError::NotValidYet => not_yet(""),
         CertificateError::NotValidYetContext { not_before, .. } => {
-            not_yet(day(" before ", *not_before))
+            not_yet(&day(" before ", *not_before))
         }
         CertificateError::NotValidForName => "certificate is for a different host name".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => of_name(presented),
@@ -126,8 +126,9 @@ pub fn tls_hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-fn not_yet(before: String) -> String {
-    format!("certificate is not valid yet{before} (or the local clock is wrong)")
+fn not_yet(before: &str) -> String {
+    let when = if before.is_empty() { " yet" } else { before };
+    format!("certificate is not valid{when} (or the local clock is wrong)")
 }
 
 /// Formats the date of `time` after `before`; empty if it is out of range.
