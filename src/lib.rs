@@ -86,31 +86,37 @@ pub mod guide {}
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
-pub use engine::EngineOptions;
-pub use fetch::{
-    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError,
-    is_framing_header, max_requests,
-};
-pub use input::{InputError, InputFormat, InputOptions, Source, UrlIterator};
-pub use model::{
-    Cause, ContentChange, Credentials, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName,
-    PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
-    parse_duration, parse_method,
-};
+/// What only the program needs of the library: no part of its public interface, it may change with
+/// every version.
 #[doc(hidden)]
-pub use model::{escape_control, is_control};
-pub use notify::{
-    Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
-    deliver, run_command, send_email,
+pub mod program {
+    pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
+    pub use crate::engine::EngineOptions;
+    pub use crate::fetch::{HttpOptions, is_framing_header, max_requests};
+    pub use crate::input::{InputOptions, Source, UrlIterator};
+    pub use crate::model::{Credentials, escape_control, is_control, parse_duration, parse_method};
+    pub use crate::notify::{
+        Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
+        deliver, run_command,
+    };
+    pub use crate::report::{
+        AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
+    };
+    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until};
+    pub use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions};
+}
+
+pub use fetch::{FaultPlan, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError};
+pub use input::{InputError, InputFormat};
+pub use model::{
+    Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
+    Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
 };
-pub use report::{
-    AtomicFile, JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError,
-    TimelineStyle, render_summary,
-};
+pub use notify::send_email;
+pub use report::{JournalError, ReportError};
 pub use run::{
-    BuildError, FetchResult, FetchStream, FetchedPage, Fetcher, FetcherBuilder, List, NotifyError,
-    Problem, RunError, SaveError, Sink, dry_run, fetch_all, notify_url, run, run_until,
+    BuildError, FetchResult, FetchStream, FetchedPage, Fetcher, FetcherBuilder, List, Problem,
+    RunError, SaveError, Sink, fetch_all,
 };
-pub use schedule::{PerHostLimit, RetryPolicy, RetryRules, ScheduleOptions};
+pub use schedule::RetryRules;
 pub use store::{FolderError, PackError};

@@ -6,7 +6,8 @@ use std::io;
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use fetchall::{Problem, escape_control};
+use fetchall::Problem;
+use fetchall::program::escape_control;
 
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, print_config, redact};

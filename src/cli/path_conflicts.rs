@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fetchall::Source;
+use fetchall::program::Source;
 
 use super::Cli;
 use super::config_paths::is_url;

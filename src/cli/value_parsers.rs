@@ -6,10 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{
-    MaxFailures, PerHostLimit, Proxy, ProxyUrl, ResolveRule, is_framing_header, parse_duration,
-    parse_method,
-};
+use fetchall::program::{PerHostLimit, is_framing_header, parse_duration, parse_method};
+use fetchall::{MaxFailures, Proxy, ProxyUrl, ResolveRule};
 use http::{HeaderName, HeaderValue, Method};
 use url::{ParseError, Url};
 

@@ -56,7 +56,7 @@ use saving::OpenedJournal;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), fetchall::RunError> {
-/// use fetchall::{Config, Source};
+/// use fetchall::program::{Config, Source};
 ///
 /// let mut config = Config::default();
 /// config.input.sources = vec![Source::Url("http://127.0.0.1:1/".into())];
@@ -65,7 +65,7 @@ use saving::OpenedJournal;
 ///     assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some("refused"));
 /// }));
 ///
-/// let summary = fetchall::run(config, std::future::pending()).await?;
+/// let summary = fetchall::program::run(config, std::future::pending()).await?;
 /// assert_eq!((summary.input, summary.failed), (1, 1));
 /// # Ok(())
 /// # }

@@ -3,10 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use fetchall::demo::PracticeServer;
-use fetchall::{
-    BuildError, Config, ErrorKind, FetchError, Fetcher, List, Problem, ResultFormat, Sink, Source,
-    run,
-};
+use fetchall::program::{Config, ResultFormat, Source, run};
+use fetchall::{BuildError, ErrorKind, FetchError, Fetcher, List, Problem, Sink};
 
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, Request};
