@@ -480,7 +480,7 @@ fn what_is_no_password_stays_in_the_message() {
         (vec!["--retry-on=4o4"], "4o4"),
         (vec!["--simulate-failure=rest=5%@h:80"], "rest=5%@h:80"),
         (vec!["--resolve=h:80:x"], "invalid IP address \"x\""),
-        (vec!["--stall-timeout=soon"], "\"soon\" is no duration"),
+        (vec!["--stall-timeout=soon"], "invalid duration \"soon\""),
         (vec!["--explain=dnss"], "did you mean dns?"),
         (vec!["-w%{stauts}"], "did you mean %{status}?"),
         (vec!["-XP s3cret"], "invalid value 'P ***'"),
