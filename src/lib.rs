@@ -106,7 +106,9 @@ pub mod program {
     pub use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 
-pub use fetch::{FaultPlan, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError};
+pub use fetch::{
+    FaultPlan, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, ResolveRule, TransportError,
+};
 pub use input::{InputError, InputFormat};
 pub use model::{
     Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,

@@ -18,8 +18,7 @@ const EXIT_RUN_FAILED: u8 = 3;
 const EXIT_PIPE_CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
-    // A panic is reported below as an internal error, instead of with a backtrace.
-    std::panic::set_hook(Box::new(|_| {}));
+    cli::report_panics();
     cli::raise_descriptor_limit();
     // Before anything slow: until then, SIGUSR1 would end the process.
     let early = EarlySignals::catch();
@@ -44,7 +43,7 @@ fn main() -> ExitCode {
     };
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
     let code = std::panic::catch_unwind(run)
-        .unwrap_or_else(|_| fail_with("internal error; please report it", EXIT_RUN_FAILED));
+        .unwrap_or_else(|_| fail_with("internal error", EXIT_RUN_FAILED));
     // Tasks that are still running must not keep the process from exiting.
     runtime.shutdown_background();
     code

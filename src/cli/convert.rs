@@ -297,7 +297,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
 
 fn retry_rules(cli: &Cli) -> Result<RetryRules, UsageError> {
     let parse = |list: &String| {
-        RetryRules::parse(list)
+        list.parse::<RetryRules>()
             .map_err(|error| not_shown("--retry-on", list).unwrap_or(UsageError::RetryOn(error)))
     };
     let lists = cli.retry_on.iter().map(parse);

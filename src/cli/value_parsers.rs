@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use fetchall::program::{PerHostLimit, is_framing_header, parse_duration, parse_method};
-use fetchall::{MaxFailures, Proxy, ProxyUrl, ResolveRule};
+use fetchall::{MaxFailures, Proxy, ProxyUrlError, ResolveRule};
 use http::{HeaderName, HeaderValue, Method};
 use url::{ParseError, Url};
 
@@ -120,7 +120,7 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
         .map_err(|_| "invalid header name before the colon".to_owned())?;
     if is_framing_header(&name) {
         return Err(format!(
-            "header {name} cannot be set: it follows from the body (--data)"
+            "{name} cannot be set: it follows from the body (--data)"
         ));
     }
     let mut value: HeaderValue = value
@@ -141,9 +141,11 @@ pub fn proxy(text: &str) -> Result<Proxy, String> {
             "expected SCHEME://HOST:PORT, not a number; --per-host {text} limits the requests to \
              one host"
         )),
-        text => ProxyUrl::parse(text)
-            .map(Proxy::Url)
-            .map_err(|message| format!("{message}; use SCHEME://HOST:PORT")),
+        text => match text.parse() {
+            Ok(url) => Ok(Proxy::Url(url)),
+            Err(error @ ProxyUrlError::Scheme(_)) => Err(error.to_string()),
+            Err(error) => Err(format!("{error}; use SCHEME://HOST:PORT")),
+        },
     }
 }
 

@@ -173,7 +173,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         let claimed = self.claims.claim(job, &file, request.as_deref());
         claimed.map_err(|holder| {
             let ClaimHolder { input, line } = holder;
-            FetchError::Denied(Cause::from_text(format!(
+            FetchError::Conflict(Cause::from_text(format!(
                 "{file} is already used by line {line} of {input}"
             )))
         })

@@ -103,6 +103,7 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         | FetchError::Unreachable { .. }
         | FetchError::InvalidUrl { .. }
         | FetchError::Denied(_)
+        | FetchError::Conflict(_)
         | FetchError::Save { .. }
         | FetchError::HostGivenUp { .. } => HostVerdict::Nothing,
     }

@@ -500,7 +500,7 @@ async fn a_get_in_place_of_a_head_is_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn records_say_whether_this_run_would_retry_the_failure() {
     let mut bench = bench_with_retries(1);
-    bench.retry.rules = crate::schedule::RetryRules::parse("404,!500").unwrap();
+    bench.retry.rules = "404,!500".parse().unwrap();
     let urls = [
         "http://a/404",
         "http://b/500",

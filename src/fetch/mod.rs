@@ -38,7 +38,9 @@ pub use fault::FaultyTransport;
 pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
 pub use http::HttpTransport;
-pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError, is_framing_header};
+pub use options::{
+    HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError, is_framing_header,
+};
 pub use tls::config as tls_config;
 
 /// The raw body of a response, as received from the wire.

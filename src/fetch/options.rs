@@ -39,23 +39,36 @@ const SOCKS_PORT: u16 = 1080;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(pub(super) url::Url);
 
-impl ProxyUrl {
+/// A text is not the URL of a proxy. The message does not repeat the URL, which may contain a
+/// password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyUrlError {
+    /// The URL parser would silently remove it.
+    #[error("contains a tab or line end")]
+    LineBreak,
+    /// It is not a URL.
+    #[error("{0}")]
+    Url(#[from] url::ParseError),
+    /// It is a URL that no proxy has.
+    #[error("unsupported proxy scheme {0}; use http, https, socks4, socks4a, socks5 or socks5h")]
+    Scheme(String),
+}
+
+impl std::str::FromStr for ProxyUrl {
+    type Err = ProxyUrlError;
+
     /// Parses `[scheme://][user:password@]host[:port]`. The default scheme is `http`, as in curl.
-    ///
-    /// # Errors
-    /// When it is not a URL with a supported proxy scheme. The message does not repeat the URL,
-    /// which may contain a password.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ProxyUrlError> {
         let with_scheme = if text.contains("://") {
             text.to_owned()
         } else {
             format!("http://{text}")
         };
-        // The URL parser would silently remove it.
         if text.trim().contains(['\t', '\r', '\n']) {
-            return Err("contains a tab or line end".to_owned());
+            return Err(ProxyUrlError::LineBreak);
         }
-        let mut url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
+        let mut url = url::Url::parse(&with_scheme)?;
         if url.scheme().starts_with("socks") && url.port().is_none() {
             // Fails only for URLs without a host.
             let _ = url.set_port(Some(SOCKS_PORT));
@@ -64,12 +77,12 @@ impl ProxyUrl {
             "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" if url.has_host() => {
                 Ok(Self(url))
             }
-            scheme => Err(format!(
-                "unsupported proxy scheme {scheme}; use http, https, socks4, socks4a, socks5 or socks5h"
-            )),
+            scheme => Err(ProxyUrlError::Scheme(scheme.to_owned())),
         }
     }
+}
 
+impl ProxyUrl {
     /// Replaces the credentials of the URL.
     #[must_use]
     pub fn with_credentials(mut self, user: &Credentials) -> Self {
@@ -194,7 +207,7 @@ pub enum TransportError {
         /// The variable.
         name: String,
         /// The reason.
-        cause: String,
+        cause: ProxyUrlError,
     },
     /// Any other reason.
     #[error("cannot set up the HTTP client: {0}")]
@@ -207,14 +220,17 @@ mod tests {
 
     #[test]
     fn a_proxy_needs_a_supported_scheme_and_its_password_is_hidden() {
-        let proxy = ProxyUrl::parse("socks5h://me:secret@127.0.0.1:1080").unwrap();
+        let proxy = "socks5h://me:secret@127.0.0.1:1080"
+            .parse::<ProxyUrl>()
+            .unwrap();
         assert!(!format!("{proxy:?}").contains("secret"));
-        assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());
-        assert!(ProxyUrl::parse("127.0.0.1:3128\n").is_ok());
-        let socks = ProxyUrl::parse("socks5://127.0.0.1").unwrap();
+        assert!("127.0.0.1:3128".parse::<ProxyUrl>().is_ok());
+        assert!("127.0.0.1:3128\n".parse::<ProxyUrl>().is_ok());
+        let socks = "socks5://127.0.0.1".parse::<ProxyUrl>().unwrap();
         assert_eq!(socks.0.port(), Some(1080));
-        assert!(ProxyUrl::parse("127.0.0.1\n:3128").is_err());
-        let error = ProxyUrl::parse("ftp://me:secret@host").unwrap_err();
-        assert!(error.contains("socks5h") && !error.contains("secret"));
+        assert!("127.0.0.1\n:3128".parse::<ProxyUrl>().is_err());
+        let error = "ftp://me:secret@host".parse::<ProxyUrl>().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("socks5h") && !text.contains("secret"));
     }
 }

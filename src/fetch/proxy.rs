@@ -63,7 +63,8 @@ impl ProxySet {
         };
         let proxy = |name: &str| match first(name) {
             None => Ok(None),
-            Some((name, value)) => ProxyUrl::parse(&value)
+            Some((name, value)) => value
+                .parse::<ProxyUrl>()
                 .map(Some)
                 .map_err(|cause| TransportError::EnvironmentProxy { name, cause }),
         };

@@ -334,9 +334,12 @@ pub enum FetchError {
     /// The body does not match the size or checksum in the list.
     #[error("content mismatch: {0}")]
     Checksum(Cause),
-    /// The address is not allowed, or the file belongs to another line.
+    /// The address is not allowed.
     #[error("denied: {0}")]
     Denied(Cause),
+    /// The file belongs to another input line, which fetches another body.
+    #[error("conflict: {0}")]
+    Conflict(Cause),
     /// The body could not be saved.
     #[error("could not save: {cause}")]
     Save {
@@ -399,6 +402,7 @@ impl FetchError {
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Checksum(_) => ErrorKind::Checksum,
             Self::Denied(_) => ErrorKind::Denied,
+            Self::Conflict(_) => ErrorKind::Conflict,
             Self::Save { .. } => ErrorKind::Save,
             Self::HostGivenUp { error, .. } => error.kind(),
         }
@@ -439,6 +443,7 @@ impl FetchError {
             | Self::Decode { .. }
             | Self::TooLarge { .. }
             | Self::Denied(_)
+            | Self::Conflict(_)
             | Self::Save { .. } => false,
         }
     }

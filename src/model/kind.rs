@@ -59,8 +59,10 @@ kinds! {
     TooLarge = "too_large",
     /// The body does not match the list.
     Checksum = "checksum",
-    /// The address or the file is not allowed.
+    /// The address is not allowed.
     Denied = "denied",
+    /// The file belongs to another input line.
+    Conflict = "conflict",
     /// The body could not be saved.
     Save = "save",
 }

@@ -23,6 +23,20 @@ pub enum EndReason {
     ResultsClosed,
 }
 
+impl EndReason {
+    /// The stable name in the summary's JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shutdown => "interrupted",
+            Self::StopAfter(_) => "stop_after",
+            Self::MaxFailures(_) => "max_failures",
+            Self::Disk => "disk",
+            Self::ResultsClosed => "output",
+        }
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,7 +120,7 @@ pub struct Summary {
     /// Duration of the run.
     pub wall: Duration,
     /// Sum of the durations of all requests: the time they would have taken sequentially.
-    pub one_by_one: Duration,
+    pub sequential: Duration,
     /// Pages by how they changed since the last run, with `--refresh`.
     pub changes: BTreeMap<ContentChange, u64>,
     /// Why the run ended early, if it did.
@@ -162,7 +176,8 @@ impl Summary {
             bytes: self.bytes,
             retries: self.retries,
             wall_ms: ms(self.wall),
-            one_by_one_ms: ms(self.one_by_one),
+            sequential_ms: ms(self.sequential),
+            end_reason: self.ended_by.map(EndReason::as_str),
             ended_by: self.ended_by.map(|why| why.to_string()),
             exit_code,
             at: self.at.as_deref(),
@@ -202,7 +217,9 @@ struct SummaryJson<'a> {
     bytes: u64,
     retries: u64,
     wall_ms: u64,
-    one_by_one_ms: u64,
+    sequential_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,7 +246,7 @@ mod tests {
             wall: Duration::from_millis(1500),
             ..Summary::default()
         };
-        let counts = r#"{"schema":1,"input":4,"fetched":2,"failed":2,"skipped":0,"left":0,"list_ended":true,"by_kind":{"status":2},"by_status":{"404":2},"bytes":0,"retries":0,"wall_ms":1500,"one_by_one_ms":0"#;
+        let counts = r#"{"schema":1,"input":4,"fetched":2,"failed":2,"skipped":0,"left":0,"list_ended":true,"by_kind":{"status":2},"by_status":{"404":2},"bytes":0,"retries":0,"wall_ms":1500,"sequential_ms":0"#;
         assert_eq!(summary.to_json(None), format!("{counts}}}"));
         let timed = Summary {
             at: Some("2026-11-22T10:00:00.000Z".into()),

@@ -77,7 +77,7 @@ pub fn render(summary: &Summary) -> String {
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
     if let Some(speedup) = speedup(summary) {
-        let sequential = format_duration(summary.one_by_one);
+        let sequential = format_duration(summary.sequential);
         let _ = write!(text, "; sequentially {sequential}: {speedup}");
     }
     text
@@ -86,7 +86,7 @@ pub fn render(summary: &Summary) -> String {
 /// Formats how many times as long the requests would have taken sequentially, each with the
 /// duration it had: `3.0x`. `None` below 1.05, where concurrency saved no time.
 pub(super) fn speedup(summary: &Summary) -> Option<String> {
-    let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
+    let ratio = summary.sequential.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
     (ratio >= 1.05).then(|| format!("{ratio:.1}x"))
 }
 
@@ -128,7 +128,7 @@ mod tests {
             bytes: 125_600_000,
             retries: 1,
             wall: Duration::from_secs(2),
-            one_by_one: Duration::from_secs(50),
+            sequential: Duration::from_secs(50),
             ..Summary::default()
         };
         insta::assert_snapshot!("adds_up", render(&summary));
@@ -138,7 +138,7 @@ mod tests {
     fn it_compares_only_runs_that_were_faster_than_sequential() {
         let summary = |wall, sequential| Summary {
             wall: Duration::from_millis(wall),
-            one_by_one: Duration::from_millis(sequential),
+            sequential: Duration::from_millis(sequential),
             ..Summary::default()
         };
         assert_eq!(speedup(&summary(0, 0)), None);

@@ -319,7 +319,7 @@ fn legend(text: &mut String, rows: &[JobRow], style: TimelineStyle) {
 
 /// Appends two bars to scale: the duration of the run, and of the same requests sequentially.
 fn compare(text: &mut String, summary: &Summary, style: TimelineStyle) {
-    let (wall, sequential) = (summary.wall, summary.one_by_one);
+    let (wall, sequential) = (summary.wall, summary.sequential);
     let longest = wall.max(sequential).as_secs_f64().max(1e-9);
     // 20 columns before the bar, 10 for the speedup after it.
     let room = style.width.max(MIN_WIDTH).saturating_sub(20 + 10);
@@ -449,7 +449,7 @@ mod tests {
     fn summary() -> Summary {
         Summary {
             wall: ms(2000),
-            one_by_one: ms(4000),
+            sequential: ms(4000),
             ..Summary::default()
         }
     }

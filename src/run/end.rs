@@ -78,7 +78,7 @@ pub fn complete(summary: &mut Summary, live: &LiveStats, clock: &RunClock, shutd
     summary.wall = end.saturating_duration_since(clock.started());
     summary.at = Some(clock.rfc3339(clock.started()));
     summary.ended_at = Some(clock.rfc3339(end));
-    summary.one_by_one = live.busy_time();
+    summary.sequential = live.busy_time();
     // A stop after everything was done has ended nothing early.
     let is_early = summary.left > 0 || !summary.list_ended;
     summary.ended_by = shutdown.ended_by().filter(|_| is_early);

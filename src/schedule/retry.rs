@@ -452,6 +452,7 @@ mod tests {
             ),
             (FetchError::Checksum(cause()), true, false),
             (FetchError::Denied(cause()), false, false),
+            (FetchError::Conflict(cause()), false, false),
             (
                 FetchError::Save {
                     cause: cause(),
@@ -497,7 +498,7 @@ mod tests {
 
     fn listed(list: &str) -> RetryPolicy {
         RetryPolicy {
-            rules: RetryRules::parse(list).unwrap(),
+            rules: list.parse::<RetryRules>().unwrap(),
             ..RetryPolicy::default()
         }
     }
@@ -710,7 +711,7 @@ mod tests {
             all in any::<bool>(),
         ) {
             let error = status(code, delay);
-            let rules = RetryRules::parse(if all { "status" } else { "!418" }).unwrap();
+            let rules = (if all { "status" } else { "!418" }).parse::<RetryRules>().unwrap();
             let policy = RetryPolicy { retries: 300, rules, ..RetryPolicy::default() };
             let context = FailureContext {
                 error: &error, idempotent: true, retries_used: used, holds: 0, throttles, throttles_with_503: false, is_throttled: false,

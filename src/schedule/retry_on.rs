@@ -2,15 +2,18 @@
 //!
 //! `LIST = item {"," item}`, `item = ["!"] (STATUS | CLASS | KIND)`, such as `404,5xx,tls,!500`.
 
+use std::str::FromStr;
+
 use crate::model::{ErrorKind, FetchError, SpecError};
 
 /// Kinds that are never retried, and why.
-const NOT_RETRYABLE: [(ErrorKind, &str); 3] = [
+const NOT_RETRYABLE: [(ErrorKind, &str); 4] = [
     (
         ErrorKind::InvalidUrl,
         "nothing is sent for an invalid input line",
     ),
     (ErrorKind::Denied, "it would be denied again"),
+    (ErrorKind::Conflict, "the other line keeps the file"),
     (
         ErrorKind::Save,
         "the cause is on this machine; fix it, then rerun the command to fetch the rest",
@@ -51,18 +54,19 @@ impl RetriedFailure {
     }
 }
 
-impl RetryRules {
-    /// Parses a LIST.
-    ///
-    /// # Errors
-    /// Returns a [`SpecError`] that marks the invalid item.
-    pub fn parse(text: &str) -> Result<Self, SpecError> {
+impl FromStr for RetryRules {
+    type Err = SpecError;
+
+    /// Parses a LIST. The error marks the invalid item.
+    fn from_str(text: &str) -> Result<Self, SpecError> {
         let items = text.split(',').map(|part| item(text, part));
         Ok(Self {
             items: items.collect::<Result<_, _>>()?,
         })
     }
+}
 
+impl RetryRules {
     /// Appends the items of another list.
     #[must_use]
     pub fn followed_by(mut self, other: Self) -> Self {
@@ -194,7 +198,7 @@ mod tests {
     }
 
     fn rules(list: &str) -> RetryRules {
-        RetryRules::parse(list).unwrap()
+        list.parse::<RetryRules>().unwrap()
     }
 
     #[test]
@@ -286,7 +290,7 @@ mod tests {
             ("invalid_url", "invalid_url"),
             ("\u{1b}[31m", "\u{1b}[31m"),
         ] {
-            let error = RetryRules::parse(list).unwrap_err();
+            let error = RetryRules::from_str(list).unwrap_err();
             assert_eq!(error.marked(), marked, "{list}");
             page.push(format!("{list:?}\n{error}"));
         }
@@ -300,7 +304,7 @@ mod tests {
                 rules(&format!("!{kind}")).find(*kind, Some(500)),
                 Some(false)
             );
-            let added = RetryRules::parse(kind.as_str());
+            let added = RetryRules::from_str(kind.as_str());
             let is_never = NOT_RETRYABLE.iter().any(|(never, _)| never == kind);
             assert_eq!(added.is_err(), is_never, "{kind}");
             if let Ok(rules) = added {
@@ -354,7 +358,7 @@ mod tests {
 
         #[test]
         fn no_list_makes_it_panic(list in "[a-z0-9!,x é]{0,40}") {
-            if let Err(error) = RetryRules::parse(&list) {
+            if let Err(error) = RetryRules::from_str(&list) {
                 let _ = error.to_string();
             }
         }

@@ -231,6 +231,7 @@ fn a_run_that_was_interrupted_is_told_of_all_the_same() {
     assert_eq!(std::fs::read_to_string(told).unwrap(), "interrupted\n");
     let summary: Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
     assert_eq!(summary["exit_code"], 130);
+    assert_eq!(summary["end_reason"], "interrupted");
     insta::assert_snapshot!("ended_by_a_signal", summary["ended_by"].as_str().unwrap());
 }
 

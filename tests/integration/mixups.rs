@@ -23,7 +23,7 @@ fn a_file_belongs_to_one_line_whichever_comes_first() {
         assert!(done.records[0].ok, "the first line has it");
         let refused = &done.records[1];
         let error = refused.error.as_ref().unwrap();
-        assert_eq!(error.kind, ErrorKind::Denied);
+        assert_eq!(error.kind, ErrorKind::Conflict);
         insta::assert_snapshot!("file_of_another_line", placeholders(&error.message, &[]));
         let body = fs::read(out.path().join(&file)).unwrap();
         assert_eq!(body, path_of(&done.records[0].url).as_bytes());
@@ -183,7 +183,7 @@ fn what_was_done_gives_way_to_a_line_before_it_that_writes_its_file() {
         let done = run().stdin(both.as_str()).expect_exit(1);
         assert_eq!(done.records[0].outcome, first);
         let error = done.records[1].error.as_ref().unwrap();
-        assert_eq!(error.kind, ErrorKind::Denied);
+        assert_eq!(error.kind, ErrorKind::Conflict);
         assert_eq!(out.body(&done.records[0]), b"/b");
     }
     let both = named(&server, &[("/b", "1"), ("/c", "1")]);

@@ -327,7 +327,7 @@ fn the_summary_is_written_however_the_run_ended() {
         (&summary["schema"], &summary["failed"]),
         (&1.into(), &1.into())
     );
-    assert!(summary.get("ended_by").is_none());
+    assert!(summary.get("end_reason").is_none() && summary.get("ended_by").is_none());
     assert_eq!(summary["exit_code"], 1);
     assert!(
         summary["at"].as_str() < summary["ended_at"].as_str(),
@@ -346,6 +346,7 @@ fn the_summary_is_written_however_the_run_ended() {
         .args(["--max-failures=0", "--summary-json", file.to_str().unwrap()])
         .urls((0..50).map(|_| site.url("/gone")))
         .expect_exit(1);
+    assert_eq!(read()["end_reason"], "max_failures");
     insta::assert_snapshot!("ended_by_failures", read()["ended_by"].as_str().unwrap());
 
     let list = dir.path().join("urls.txt");

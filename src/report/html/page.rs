@@ -213,7 +213,7 @@ fn cards(summary: &Summary) -> Vec<Card> {
 
 fn comparison(summary: &Summary) -> Option<String> {
     let speedup = speedup(summary)?;
-    let sequential = format_duration(summary.one_by_one);
+    let sequential = format_duration(summary.sequential);
     Some(format!(
         "Sequentially, the requests would have taken {sequential}: {speedup} as long."
     ))

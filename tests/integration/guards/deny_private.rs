@@ -1,7 +1,7 @@
 use std::env;
 use std::process::Command;
 
-use fetchall::{ErrorKind, Fetcher, Proxy, ProxyUrl};
+use fetchall::{ErrorKind, Fetcher, Proxy};
 
 use crate::support::{Connection, Run, Server, entry, pages, path, placeholders, response};
 
@@ -112,7 +112,7 @@ async fn the_library_has_the_same_guard() {
     let pages = fetcher.fetch_all([server.url("/")]).await.unwrap();
     assert_eq!(pages[0].as_ref().unwrap_err().kind(), ErrorKind::Denied);
 
-    let proxy = Proxy::Url(ProxyUrl::parse("http://127.0.0.1:1").unwrap());
+    let proxy = Proxy::Url("http://127.0.0.1:1".parse().unwrap());
     assert!(guarded().proxy(proxy).build().is_err());
     assert_eq!(server.connections(), 0);
 }

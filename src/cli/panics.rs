@@ -1,0 +1,54 @@
+//! Reports panics: one line that says where, instead of a backtrace that helps only developers.
+
+use std::any::Any;
+use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+
+use fetchall::program::escape_control;
+
+use super::redact;
+
+/// Replaces the panic message of the standard library. The run then ends with an internal error.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
+        let location = info.location().map(ToString::to_string);
+        let text = text(location.as_deref(), info.payload());
+        // Ignored if stderr is closed.
+        let _ = writeln!(io::stderr(), "fetchall: {text}");
+    }));
+}
+
+fn text(location: Option<&str>, payload: &(dyn Any + Send)) -> String {
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    // The message of a panic may quote what was being processed.
+    let message = redact::message(message.unwrap_or("no message"));
+    let message = escape_control(&message);
+    let location = location.unwrap_or("an unknown place");
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "internal error at {location} of version {version}: {message}; please file an issue with \
+         this line"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_one_line_with_place_and_version_and_no_password() {
+        let quoted = "byte 3 of http://me:s3cret@h/\nis not a char boundary".to_owned();
+        let line = text(Some("src/x.rs:1:2"), &quoted);
+        assert!(line.contains("src/x.rs:1:2"), "{line}");
+        assert!(line.contains(env!("CARGO_PKG_VERSION")), "{line}");
+        assert!(
+            !line.contains("s3cret") && line.contains("char boundary"),
+            "{line}"
+        );
+        assert!(!line.contains('\n'), "{line}");
+        assert!(text(None, &1).contains("no message"));
+    }
+}
