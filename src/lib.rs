@@ -76,10 +76,11 @@ pub mod pieces {
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
-/// The README's code runs as a test, too.
+/// The Rust code of these documents runs as a test, too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/library.md")]
+struct Documents;
 
 pub use config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
 pub use engine::EngineOptions;
