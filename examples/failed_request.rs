@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, FaultPlan, FetchError, fetch_all_with};
+use fetchall::{FaultPlan, FetchError, FetcherBuilder};
 
 /// What a program can do about a failure depends on what failed.
 fn advice(error: &FetchError) -> String {
@@ -22,14 +22,15 @@ fn advice(error: &FetchError) -> String {
 
 /// One request with the faults of `spec` in its way.
 pub async fn failed_request(
-    mut config: Config,
+    builder: FetcherBuilder,
     url: String,
     spec: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    config.faults = Some(FaultPlan::parse(spec, 0).map_err(io::Error::other)?);
-    config.retry.retries = 0;
-    for result in fetch_all_with(config, [url]).await {
+    let faults = FaultPlan::parse(spec, 0).map_err(io::Error::other)?;
+    let fetcher = builder.faults(faults).retries(0).build();
+    let fetcher = fetcher.map_err(io::Error::other)?;
+    for result in fetcher.fetch_all([url]).await.map_err(io::Error::other)? {
         match result {
             Ok(page) => writeln!(out, "fetched {} bytes", page.body.len())?,
             Err(error) => writeln!(out, "The request failed: {error}\n  {}", advice(&error))?,
@@ -43,7 +44,7 @@ async fn main() -> io::Result<()> {
     let server = PracticeServer::start().await?;
     let mut out = io::stdout();
     for spec in ["500=100%", "404=100%", "reset=100%", "tls=100%"] {
-        failed_request(server.config(), server.url("quick", "/1"), spec, &mut out).await?;
+        failed_request(server.fetcher(), server.url("quick", "/1"), spec, &mut out).await?;
     }
     Ok(())
 }

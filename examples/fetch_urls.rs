@@ -5,11 +5,15 @@
 use std::io::{self, Write};
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, FetchError, FetchedPage, fetch_all_with};
+use fetchall::{FetchError, FetchedPage, Fetcher};
 
 /// Fetches all of them at once and tells what became of each, in order.
-pub async fn fetch_urls(config: Config, urls: &[String], out: &mut impl Write) -> io::Result<()> {
-    let results = fetch_all_with(config, urls).await;
+pub async fn fetch_urls(
+    fetcher: &Fetcher,
+    urls: &[String],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let results = fetcher.fetch_all(urls).await.map_err(io::Error::other)?;
     for (number, result) in results.iter().enumerate() {
         writeln!(out, "{}. {}", number + 1, tell(result))?;
     }
@@ -27,7 +31,8 @@ fn tell(result: &Result<FetchedPage, FetchError>) -> String {
 async fn main() -> io::Result<()> {
     let urls: Vec<_> = std::env::args().skip(1).collect();
     if !urls.is_empty() {
-        return fetch_urls(Config::default(), &urls, &mut io::stdout()).await;
+        let fetcher = Fetcher::builder().build().map_err(io::Error::other)?;
+        return fetch_urls(&fetcher, &urls, &mut io::stdout()).await;
     }
     let server = PracticeServer::start().await?;
     let urls = [
@@ -37,5 +42,6 @@ async fn main() -> io::Result<()> {
         ("packed", "/page"),
     ]
     .map(|(host, path)| server.url(host, path));
-    fetch_urls(server.config(), &urls, &mut io::stdout()).await
+    let fetcher = server.fetcher().build().map_err(io::Error::other)?;
+    fetch_urls(&fetcher, &urls, &mut io::stdout()).await
 }

@@ -2,20 +2,24 @@
 //! loses count. The program of the same name is a thin shell around this library.
 //!
 //! Two ways in:
-//! - [`fetch_all`]: a handful of URLs, their pages in the same order, every failure a
-//!   typed [`FetchError`].
-//! - [`run`]: a list of any length as a stream, a [`Record`] for every line, a
+//! - [`Fetcher::fetch_all`]: a handful of URLs, their pages in the same order, every failure a
+//!   typed [`FetchError`]; [`Fetcher::stream`]: each as it settles.
+//! - [`Fetcher::run`]: a list of any length as a stream, a [`Record`] for every line, a
 //!   [`Summary`] that adds up.
 //!
 //! Who knows Python's asyncio and is new to tokio starts with the [`guide`].
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let server = fetchall::demo::PracticeServer::start().await?;
-//! # let config = server.config();
+//! # let builder = server.fetcher();
 //! # let (good, gone) = (server.url("quick", "/1"), server.url("missing", "/page"));
-//! let results = fetchall::fetch_all_with(config, [good, gone]).await;
+//! # /*
+//! let builder = fetchall::Fetcher::builder();
+//! # */
+//! let fetcher = builder.concurrency(32).retries(3).build()?;
+//! let results = fetcher.fetch_all([good, gone]).await?;
 //! for result in &results {
 //!     match result {
 //!         Ok(page) => println!("{}: {} bytes", page.url, page.body.len()),
@@ -39,8 +43,9 @@
 //!                 ▲           │
 //!                 └── parked ─┘     a retry or a redirect is data that goes back
 //!
-//!   floor 6  main.rs                      parse, run, exit code
-//!   floor 5  run  cli  demo               what joins everything
+//!   floor 7  main.rs                      parse, run, exit code
+//!   floor 6  demo  cli                    a practice server, the command line
+//!   floor 5  run                          what joins everything
 //!   floor 4  config                       the options of engine and stages
 //!   floor 3  engine                       feed, workers, one attempt, shutdown
 //!   floor 2  input schedule fetch store report notify     none imports another
@@ -82,30 +87,37 @@ pub mod guide {}
 #[doc = include_str!("../docs/library.md")]
 struct Documents;
 
-pub use config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
-pub use engine::EngineOptions;
-pub use fetch::{
-    FaultPlan, HttpOptions, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError, max_requests,
-};
-pub use input::{InputError, InputFormat, InputOptions, Source};
-pub use model::{
-    Cause, ContentChange, Credentials, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName,
-    PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
-    parse_duration, parse_method,
-};
+/// What only the program needs of the library: no part of its public interface, it may change with
+/// every version.
 #[doc(hidden)]
-pub use model::{escape_control, is_control};
-pub use notify::{
-    Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
-    deliver, run_command, send_email,
+pub mod program {
+    pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
+    pub use crate::engine::EngineOptions;
+    pub use crate::fetch::{HttpOptions, is_framing_header, max_requests};
+    pub use crate::input::{InputOptions, Source, UrlIterator};
+    pub use crate::model::{Credentials, escape_control, is_control, parse_duration, parse_method};
+    pub use crate::notify::{
+        Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
+        deliver, run_command,
+    };
+    pub use crate::report::{
+        AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
+    };
+    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until};
+    pub use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions};
+}
+
+pub use fetch::{FaultPlan, HttpVersion, Proxy, ProxyUrl, ResolveRule, TransportError};
+pub use input::{InputError, InputFormat};
+pub use model::{
+    Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
+    Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
 };
-pub use report::{
-    AtomicFile, JournalError, ProgressStyle, ReportError, Screen, Template, TemplateError,
-    TimelineStyle, render_summary,
-};
+pub use notify::send_email;
+pub use report::{JournalError, ReportError};
 pub use run::{
-    FetchedPage, NotifyError, Problem, RunError, SaveError, dry_run, fetch_all, fetch_all_with,
-    notify_url, run, run_until,
+    BuildError, FetchResult, FetchStream, FetchedPage, Fetcher, FetcherBuilder, List, Problem,
+    RunError, SaveError, Sink, fetch_all,
 };
-pub use schedule::{PerHostLimit, RetryPolicy, RetryRules, ScheduleOptions};
+pub use schedule::RetryRules;
 pub use store::{FolderError, PackError};

@@ -7,7 +7,8 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, Problem, ProgressStyle, RunError, Screen, Summary};
+use fetchall::program::{Config, ProgressStyle, Screen};
+use fetchall::{Problem, RunError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
@@ -125,7 +126,7 @@ async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> Exit
     };
     if dry_run {
         let end = tokio::select! {
-            end = fetchall::dry_run(config) => end,
+            end = fetchall::program::dry_run(config) => end,
             () = signals.next() => Ok(Summary::default()),
         };
         if let Err(error) = &end
@@ -143,7 +144,7 @@ async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> Exit
         signals.next().await;
         people.say_aside(screen.as_ref(), STOPPING);
     };
-    let end = fetchall::run_until(config, stop, signals.next()).await;
+    let end = fetchall::program::run_until(config, stop, signals.next()).await;
     let code = people.finish_run(&end, &signals, &afterwards).await;
     if demo && is_whole_demo(&end) {
         people.say(EPILOGUE);
@@ -163,7 +164,10 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
         Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
         Err(error) => match error.problem {
             Problem::Input(_) | Problem::Transport(_) => EXIT_USAGE,
-            Problem::Report(_) | Problem::Save(_) | Problem::Internal(_) => EXIT_BROKEN,
+            Problem::Report(_)
+            | Problem::Save(_)
+            | Problem::EndedEarly(_)
+            | Problem::Internal(_) => EXIT_BROKEN,
         },
     })
 }
@@ -225,7 +229,7 @@ impl Console {
         }
         // Nothing was done yet when the inputs could not even be opened.
         if problem.is_none() || pipe_closed || summary.input > 0 {
-            self.say(&fetchall::render_summary(summary));
+            self.say(&fetchall::program::render_summary(summary));
             tokio::select! {
                 () = afterwards.notify_all(summary, code) => {}
                 () = signals.next() => self.say("interrupted; not told any further"),

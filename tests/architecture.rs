@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// Every room with its floor. A room is a folder of `src/`, or a file in it.
 const FLOORS: [(&str, u8); 14] = [
-    ("main", 6),
+    ("main", 7),
+    ("cli", 6),
+    ("demo", 6),
     ("run", 5),
-    ("cli", 5),
-    ("demo", 5),
     ("config", 4),
     ("engine", 3),
     ("input", 2),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::CommandFactory;
-use fetchall::{Config, ResultFormat};
+use fetchall::program::{Config, ResultFormat};
 
 use super::{Cli, environment};
 
@@ -55,7 +55,7 @@ fn strangers(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fetchall::Template;
+    use fetchall::program::Template;
 
     #[test]
     fn a_template_without_a_field_is_told_where_that_is_no_wish() {

@@ -6,10 +6,11 @@ use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use fetchall::{
-    Config, Credentials, FaultPlan, HttpVersion, InputFormat, ProgressStyle, Proxy, ReportOptions,
-    ResultFormat, RetryRules, SaveOptions, Screen, Source, SpecError, Template, TemplateError,
+use fetchall::program::{
+    Config, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions, Screen, Source,
+    Template, TemplateError,
 };
+use fetchall::{FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules, SpecError};
 use http::{HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;

@@ -21,7 +21,7 @@ pub fn raise_descriptor_limit() {}
 
 /// Lowers `concurrency` to what the open files allow; tells that number if it had to.
 pub fn bound_by_descriptors(concurrency: &mut NonZeroUsize) -> Option<NonZeroUsize> {
-    let most = fetchall::max_requests().and_then(NonZeroUsize::new)?;
+    let most = fetchall::program::max_requests().and_then(NonZeroUsize::new)?;
     if *concurrency <= most {
         return None;
     }

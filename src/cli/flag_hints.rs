@@ -6,7 +6,8 @@ use std::io;
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use fetchall::{Problem, escape_control};
+use fetchall::Problem;
+use fetchall::program::escape_control;
 
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, print_config, redact};
@@ -408,7 +409,7 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
     let writes = match problem {
         Problem::Input(_) => false,
         Problem::Report(_) | Problem::Save(_) => true,
-        Problem::Transport(_) | Problem::Internal(_) => return None,
+        Problem::Transport(_) | Problem::EndedEarly(_) | Problem::Internal(_) => return None,
     };
     match (writes, kind_below(problem)?) {
         (true, NotFound) => Some("create its folder first"),

@@ -1,6 +1,6 @@
 //! Log lines on stderr, for `-v` and `RUST_LOG`.
 
-use fetchall::Screen;
+use fetchall::program::Screen;
 use tracing_subscriber::EnvFilter;
 
 /// Starts to log; `verbose` counts the `-v`. The lines never tear the progress display.

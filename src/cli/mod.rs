@@ -36,7 +36,8 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
-use fetchall::{MaxFailures, PerHostLimit, ResolveRule};
+use fetchall::program::PerHostLimit;
+use fetchall::{MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::CommandFactory;
-use fetchall::{
-    AtomicFile, Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, OutcomeName, Record,
-    ReportError, SmtpServer, Summary,
+use fetchall::program::{
+    AtomicFile, Attachment, Config, Delivery, Email, FailedUrl, HttpOptions, SmtpServer,
 };
+use fetchall::{OutcomeName, Record, ReportError, Summary};
 use url::Url;
 
 use super::Cli;
@@ -137,19 +137,20 @@ impl RunNotifier {
         let json = json(summary, code);
         if let Some(command) = &self.command {
             let variables = variables(summary, code);
-            let ran = fetchall::run_command(command, &json, &variables, COMMAND_TIMEOUT).await;
+            let ran =
+                fetchall::program::run_command(command, &json, &variables, COMMAND_TIMEOUT).await;
             warn("--notify-cmd", ran);
         }
         if let Some(url) = &self.url {
             warn(
                 "--notify-url",
-                fetchall::notify_url(url, &json, &self.http).await,
+                fetchall::program::notify_url(url, &json, &self.http).await,
             );
         }
     }
 
     async fn mail(&self, email: &Email, delivery: &Delivery, summary: &Summary) {
-        let text = fetchall::render_summary(summary);
+        let text = fetchall::program::render_summary(summary);
         let about = {
             let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
             Email::about(summary, &text, self.lists.as_deref(), &failures)
@@ -171,7 +172,7 @@ impl RunNotifier {
         };
         warn(
             "--email-to",
-            fetchall::deliver(&email, delivery, &mut *out).await,
+            fetchall::program::deliver(&email, delivery, &mut *out).await,
         );
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fetchall::Source;
+use fetchall::program::Source;
 
 use super::Cli;
 use super::config_paths::is_url;
@@ -49,7 +49,7 @@ pub fn is_stdin_list(source: &Source) -> bool {
     match source {
         Source::Stdin => true,
         Source::File(path) => is_stdin(path),
-        Source::Url(_) => false,
+        Source::Url(_) | Source::Urls(_) => false,
     }
 }
 
@@ -176,7 +176,7 @@ fn is_file(source: &Source, id: FileId) -> bool {
     let found = match source {
         Source::File(input) => FileId::of_path(input),
         Source::Stdin => FileId::of_stream(&io::stdin()),
-        Source::Url(_) => None,
+        Source::Url(_) | Source::Urls(_) => None,
     };
     found == Some(id)
 }

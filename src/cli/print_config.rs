@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
 
-use fetchall::SmtpServer;
+use fetchall::program::SmtpServer;
 use http::HeaderName;
 
 use super::options::{OptionArity, SettingValue, long, settings};
@@ -187,7 +187,9 @@ fn quoted(text: &str) -> String {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
-            c if fetchall::is_control(c) => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if fetchall::program::is_control(c) => {
+                quoted.push_str(&format!("\\u{:04X}", u32::from(c)))
+            }
             c => quoted.push(c),
         }
     }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use clap::{Arg, ArgMatches, Command};
-use fetchall::escape_control;
+use fetchall::program::escape_control;
 
 use super::options::long;
 use super::{print_config, secrets};

@@ -9,7 +9,7 @@ use std::env::VarError;
 use std::ffi::OsString;
 use std::path::Path;
 
-use fetchall::Credentials;
+use fetchall::program::Credentials;
 use http::{HeaderName, HeaderValue};
 
 use super::fs_util::read_text;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use fetchall::TimelineStyle;
+use fetchall::program::TimelineStyle;
 use terminal_size::{Width, terminal_size_of};
 
 use super::ColorArg;

@@ -6,10 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use fetchall::{
-    MaxFailures, PerHostLimit, Proxy, ProxyUrl, ResolveRule, parse_duration, parse_method,
-};
-use http::{HeaderName, HeaderValue, Method, header};
+use fetchall::program::{PerHostLimit, is_framing_header, parse_duration, parse_method};
+use fetchall::{MaxFailures, Proxy, ProxyUrl, ResolveRule};
+use http::{HeaderName, HeaderValue, Method};
 use url::{ParseError, Url};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -106,10 +105,6 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Headers that say where the request ends. The client knows that, and a wrong one would break
-/// the connection, or smuggle a second request behind the first.
-const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-
 pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     if text.contains(['\r', '\n']) {
         return Err(
@@ -124,7 +119,7 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
         .trim()
         .parse()
         .map_err(|_| "what stands before the colon is no header name".to_owned())?;
-    if FRAMING_HEADERS.contains(&name) {
+    if is_framing_header(&name) {
         return Err(format!(
             "{name} can't be set: it follows from the body (--data)"
         ));

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::fetch::{Proxy, ResolveRule};
 use crate::input::Source;
 use crate::model::is_out_of_descriptors;
+use crate::run::{Fetcher, FetcherBuilder};
 use replies::{DemoResponse, DemoState};
 
 /// Longest request head that is read, in bytes.
@@ -51,8 +52,8 @@ const PAGES: [(&str, &str, &str); 18] = [
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> std::io::Result<()> {
 /// let server = fetchall::demo::PracticeServer::start().await?;
-/// let config = server.config();
-/// let pages = fetchall::fetch_all_with(config, [server.url("quick", "/1")]).await;
+/// let fetcher = server.fetcher().build().unwrap();
+/// let pages = fetcher.fetch_all([server.url("quick", "/1")]).await.unwrap();
 /// assert!(pages[0].is_ok());
 /// # Ok(())
 /// # }
@@ -93,8 +94,14 @@ impl PracticeServer {
             .map(|(host, path, what)| (self.url(host, path), *what))
     }
 
-    /// A configuration that finds this server under all its names, and nothing else: no
+    /// A builder of fetchers that find this server under all its names, and nothing else: no
     /// proxy, no name system.
+    pub fn fetcher(&self) -> FetcherBuilder {
+        Fetcher::builder().proxy(Proxy::Direct).resolve(self.rule())
+    }
+
+    /// A configuration that does the same.
+    #[doc(hidden)]
     #[must_use]
     pub fn config(&self) -> Config {
         let mut config = Config::default();
@@ -103,6 +110,7 @@ impl PracticeServer {
     }
 
     /// Puts every page into `config` as input, and makes it find the server.
+    #[doc(hidden)]
     pub fn practise(&self, config: &mut Config) {
         config.input.sources = self.pages().map(|(url, _)| Source::Url(url)).collect();
         self.prepare(config);
@@ -110,11 +118,15 @@ impl PracticeServer {
 
     fn prepare(&self, config: &mut Config) {
         config.http.proxy = Proxy::Direct;
-        config.http.resolve = vec![ResolveRule {
+        config.http.resolve = vec![self.rule()];
+    }
+
+    fn rule(&self) -> ResolveRule {
+        ResolveRule {
             host: None,
             port: self.addr.port(),
             addrs: vec![self.addr.ip()],
-        }];
+        }
     }
 }
 

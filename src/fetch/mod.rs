@@ -38,7 +38,7 @@ pub use fault::FaultyTransport;
 pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
 pub use http::HttpTransport;
-pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError};
+pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError, is_framing_header};
 pub use tls::config as tls_config;
 
 /// The raw body of a response, as it comes over the wire.
@@ -74,4 +74,16 @@ pub trait Transport: Send + Sync + 'static {
         attempt: &Attempt,
         wire: &Arc<WireState>,
     ) -> impl Future<Output = Result<RawResponse<Self::Body>, FetchError>> + Send;
+}
+
+impl<T: Transport> Transport for Arc<T> {
+    type Body = T::Body;
+
+    fn open(
+        &self,
+        attempt: &Attempt,
+        wire: &Arc<WireState>,
+    ) -> impl Future<Output = Result<RawResponse<Self::Body>, FetchError>> + Send {
+        T::open(self, attempt, wire)
+    }
 }

@@ -4,11 +4,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dns::ResolveRule;
 use crate::model::Credentials;
+
+/// Headers that say where the request ends. The client knows that, and a wrong one would break
+/// the connection, or smuggle a second request behind the first.
+const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+/// Whether this header is the client's alone to set.
+#[must_use]
+pub fn is_framing_header(name: &HeaderName) -> bool {
+    FRAMING_HEADERS.contains(name)
+}
 
 /// Which HTTP versions are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -21,6 +21,7 @@ mod source;
 mod text;
 mod url;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ const LIST_EXTENSIONS: [&str; 12] = [
 ];
 
 /// One input of the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Source {
     /// Standard input.
     Stdin,
@@ -48,6 +49,17 @@ pub enum Source {
     File(PathBuf),
     /// A URL given directly.
     Url(String),
+    /// URLs that a program makes as it goes.
+    Urls(UrlIterator),
+}
+
+/// URLs that a program makes as it goes, asked for no faster than they are fetched.
+pub struct UrlIterator(pub Box<dyn Iterator<Item = String> + Send>);
+
+impl fmt::Debug for UrlIterator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UrlIterator(…)")
+    }
 }
 
 /// How a list is written.
@@ -72,7 +84,7 @@ impl InputFormat {
     /// The format of a source; `None`: it is no list, but a URL.
     fn of(self, source: &Source) -> Option<Self> {
         match (self, source) {
-            (_, Source::Url(_)) => None,
+            (_, Source::Url(_) | Source::Urls(_)) => None,
             (Self::Auto, Source::File(path)) => Some(Self::of_file(path)),
             (Self::Auto, Source::Stdin) => Some(Self::Text),
             (format, _) => Some(format),
@@ -98,7 +110,7 @@ impl InputFormat {
 }
 
 /// What to read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct InputOptions {
     /// The inputs, read one after another.
     pub sources: Vec<Source>,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::source::{InputContent, OpenInput};
-use super::{Batch, InputError, text};
+use super::{Batch, InputError, UrlIterator, text};
 use crate::model::{LineBudget, ListEntry, LiveStats};
 
 /// Entries in one batch at most. A batch is sent early when the input has no whole line
@@ -97,8 +97,20 @@ impl InputReader {
                 // What comes next sends it along: a full batch, a list, or the end.
                 if self.is_full() { self.send() } else { Ok(()) }
             }
+            InputContent::Urls(urls) => self.read_urls(&input.name, urls),
             InputContent::List(list) => self.read_list(&input.name, &mut **list),
         }
+    }
+
+    /// Each is sent at once: the next one may wait for what becomes of those before it.
+    fn read_urls(&mut self, name: &Arc<str>, urls: &mut UrlIterator) -> Result<(), ReadStop> {
+        self.send()?;
+        for (number, url) in (1..).zip(&mut urls.0) {
+            let line = self.origin(name).line(number);
+            self.push(text::parse_argument(&url, line, self.rules))?;
+            self.send()?;
+        }
+        Ok(())
     }
 
     fn read_list(&mut self, name: &Arc<str>, list: &mut dyn InputList) -> Result<(), ReadStop> {
@@ -195,7 +207,7 @@ impl InputReader {
         let list = match &mut input.content {
             InputContent::Url(..) => return self.live.add_listed(1),
             InputContent::List(list) if input.length.is_some() => list,
-            InputContent::List(_) => {
+            InputContent::List(_) | InputContent::Urls(_) => {
                 self.unread = true;
                 return;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::compressed::{InputStream, RawReader};
 use super::list::{InputList, ListRules, open_list};
-use super::{InputError, InputFormat, Source};
+use super::{InputError, InputFormat, Source, UrlIterator};
 
 /// An opened input.
 pub struct OpenInput {
@@ -23,6 +23,8 @@ pub enum InputContent {
     /// Exactly one entry, whatever it is: an argument is never a comment. With its number
     /// among the arguments, which stands for its line.
     Url(String, u64),
+    /// As many as come, each as one of those.
+    Urls(UrlIterator),
 }
 
 impl OpenInput {
@@ -39,6 +41,13 @@ impl OpenInput {
                     name: "argument".into(),
                     length: Some(url.len() as u64),
                     content: InputContent::Url(url, argument),
+                });
+            }
+            Source::Urls(urls) => {
+                return Ok(Self {
+                    name: "argument".into(),
+                    length: None,
+                    content: InputContent::Urls(urls),
                 });
             }
             Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),

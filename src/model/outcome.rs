@@ -1,5 +1,7 @@
 //! What became of a job.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{FetchError, ResponseHead, SavedBody};
@@ -46,6 +48,12 @@ impl OutcomeName {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
         }
+    }
+}
+
+impl fmt::Display for OutcomeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

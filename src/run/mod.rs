@@ -1,10 +1,13 @@
 //! The one place that joins everything.
 
+mod builder;
 mod dry_run;
 mod end;
-mod fetch_all;
+mod fetcher;
+mod list;
 mod problem;
 mod saving;
+mod sink;
 mod webhook;
 
 use std::future::Future;
@@ -15,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, ReportOptions, ResultFormat};
 use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
-use crate::fetch::{FaultyTransport, HttpTransport, Transport};
+use crate::fetch::{FaultyTransport, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch};
 use crate::model::{EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary};
 use crate::report::{
@@ -26,10 +29,13 @@ use crate::report::{
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
+pub use builder::{BuildError, FetcherBuilder};
 pub use dry_run::dry_run;
-pub use fetch_all::{FetchedPage, fetch_all, fetch_all_with};
+pub use fetcher::{FetchResult, FetchStream, FetchedPage, Fetcher, fetch_all};
+pub use list::List;
 pub use problem::{Problem, RunError};
 pub use saving::SaveError;
+pub use sink::Sink;
 pub use webhook::{NotifyError, notify_url};
 
 use end::{complete, ended_early, run_result, run_until_stopped, wait_for_count};
@@ -50,7 +56,7 @@ use saving::OpenedJournal;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), fetchall::RunError> {
-/// use fetchall::{Config, Source};
+/// use fetchall::program::{Config, Source};
 ///
 /// let mut config = Config::default();
 /// config.input.sources = vec![Source::Url("http://127.0.0.1:1/".into())];
@@ -59,7 +65,7 @@ use saving::OpenedJournal;
 ///     assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some("refused"));
 /// }));
 ///
-/// let summary = fetchall::run(config, std::future::pending()).await?;
+/// let summary = fetchall::program::run(config, std::future::pending()).await?;
 /// assert_eq!((summary.input, summary.failed), (1, 1));
 /// # Ok(())
 /// # }
@@ -94,12 +100,28 @@ async fn run_with(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     config.http.keep_requests |= config.save.pack.is_some();
+    let transport = Arc::new(transport(&config).map_err(Problem::from)?);
+    run_through(config, transport, extra, stop, abort).await
+}
+
+/// The transport of these options, with its connection pool.
+fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
+    let mut http = config.http.clone();
     if let Some(window) = config.engine.stall_timeout {
         // A dead connection is to be known as such before the requests on it are given up.
-        config.http.ping = config.http.ping.min(window / 3);
+        http.ping = http.ping.min(window / 3);
     }
     let idle = config.schedule.per_host.max(config.engine.concurrency);
-    let transport = HttpTransport::new(config.http.clone(), idle.get()).map_err(Problem::from)?;
+    HttpTransport::new(http, idle.get())
+}
+
+async fn run_through(
+    config: Config,
+    transport: Arc<HttpTransport>,
+    extra: Vec<ExtraReporter>,
+    stop: impl Future<Output = ()>,
+    abort: impl Future<Output = ()>,
+) -> Result<Summary, RunError> {
     match &config.faults {
         Some(plan) => {
             let plan = plan.clone();

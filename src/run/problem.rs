@@ -3,7 +3,7 @@
 use super::{RESULTS, SaveError};
 use crate::fetch::TransportError;
 use crate::input::InputError;
-use crate::model::Summary;
+use crate::model::{EndReason, Summary};
 use crate::report::ReportError;
 
 /// A run that did not go as it should. What was done until then is in the summary.
@@ -32,6 +32,9 @@ pub enum Problem {
     /// Bodies or the journal can't be saved.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// It ended before every URL had a result, where each needs one.
+    #[error("the run ended early: {0}")]
+    EndedEarly(EndReason),
     /// A mistake in this program.
     #[error("internal error: {0}; please report it")]
     Internal(String),

@@ -73,7 +73,8 @@ async fn fetch_urls_gives_results_in_input_order() {
     ]
     .map(|(host, path)| server.url(host, path));
     let mut out = Vec::new();
-    fetch_urls::fetch_urls(server.config(), &urls, &mut out)
+    let fetcher = server.fetcher().build().unwrap();
+    fetch_urls::fetch_urls(&fetcher, &urls, &mut out)
         .await
         .unwrap();
     assert_eq!(
@@ -88,7 +89,7 @@ async fn failed_request_is_handled_by_its_type() {
     let mut out = Vec::new();
     for spec in ["500=100%", "404=100%", "reset=100%", "tls=100%"] {
         let url = server.url("quick", "/1");
-        failed_request::failed_request(server.config(), url, spec, &mut out)
+        failed_request::failed_request(server.fetcher(), url, spec, &mut out)
             .await
             .unwrap();
     }

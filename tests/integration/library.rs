@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use fetchall::demo::PracticeServer;
-use fetchall::{Config, ErrorKind, FetchError, ResultFormat, Source, fetch_all_with, run};
+use fetchall::program::{Config, ResultFormat, Source, run};
+use fetchall::{BuildError, ErrorKind, FetchError, Fetcher, List, Problem, Sink};
 
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, Request};
@@ -22,7 +23,8 @@ async fn fetch_all_answers_in_input_order_whatever_the_lines_are() {
         &server.url("quick", "/2"),
         "a\nb",
     ];
-    let results = fetch_all_with(server.config(), urls).await;
+    let fetcher = server.fetcher().build().unwrap();
+    let results = fetcher.fetch_all(urls).await.unwrap();
     assert_eq!(results.len(), urls.len());
     assert_eq!(results[0].as_ref().unwrap().url, slow);
     assert_eq!(results[3].as_ref().unwrap().body, "<p>quick /2</p>\n");
@@ -44,7 +46,7 @@ async fn many_more_urls_than_workers() {
         .mount(&server)
         .await;
     let urls: Vec<_> = (0..1000).map(|n| format!("{}/{n}", server.uri())).collect();
-    let pages = fetchall::fetch_all(urls).await;
+    let pages = fetchall::fetch_all(urls).await.unwrap();
     for (n, page) in pages.iter().enumerate() {
         assert_eq!(page.as_ref().unwrap().body, format!("/{n}"));
     }
@@ -71,11 +73,10 @@ async fn errors_are_typed_and_say_what_the_server_said() {
             .mount(&server)
             .await;
     }
-    let mut config = Config::default();
-    config.retry.retries = 2;
-    config.retry.delay = Duration::from_millis(1);
+    let builder = Fetcher::builder().retries(2);
+    let fetcher = builder.retry_delay(Duration::from_millis(1)).build();
     let paths = ["/fine", "/gone", "/busy", "/loop", "/packed"];
-    let pages = fetch_all_with(config, paths.map(url)).await;
+    let pages = fetcher.unwrap().fetch_all(paths.map(url)).await.unwrap();
     let kinds: Vec<_> = pages
         .iter()
         .map(|page| {
@@ -105,7 +106,7 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
     });
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut config = Config::default();
-    config.input.sources = vec![Source::Url(server.url("/")); 2000];
+    config.input.sources = (0..2000).map(|_| Source::Url(server.url("/"))).collect();
     config.report.results = Some((ResultFormat::Json, Box::new(file.reopen().unwrap())));
     let seen = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&seen);
@@ -193,4 +194,181 @@ async fn dropping_a_run_ends_it() {
         tokio::time::sleep(time).await;
     }
     assert!(before < Some(5000), "it went on to its end");
+}
+
+#[tokio::test]
+async fn a_stream_gives_results_as_they_settle_and_asks_for_urls_as_they_are_taken() {
+    let server = MockServer::start().await;
+    get("/slow")
+        .respond_with(page("slow").set_delay(Duration::from_millis(500)))
+        .mount(&server)
+        .await;
+    Mock::given(method("GET"))
+        .respond_with(|request: &Request| page(request.url.path()))
+        .mount(&server)
+        .await;
+    let taken = Arc::new(AtomicU64::new(0));
+    let urls = std::iter::once(format!("{}/slow", server.uri())).chain({
+        let (base, taken) = (server.uri(), Arc::clone(&taken));
+        (1..1_000_000).map(move |n| {
+            taken.fetch_add(1, SeqCst);
+            format!("{base}/{n}")
+        })
+    });
+    let fetcher = Fetcher::builder().concurrency(8).build().unwrap();
+    let mut stream = fetcher.stream(urls);
+    let mut order = Vec::new();
+    while !order.contains(&0) {
+        let settled = stream.next().await.unwrap();
+        assert!(settled.url.starts_with(&server.uri()));
+        let path = settled.url.rsplit('/').next().unwrap();
+        let body = settled.result.unwrap().body;
+        assert!(path == "slow" || body == format!("/{}", settled.index));
+        order.push(settled.index);
+    }
+    assert!(order.len() > 8, "{order:?}");
+    // Nobody takes results: nothing more is asked for.
+    let mut before = None;
+    while before != Some(taken.load(SeqCst)) {
+        before = Some(taken.load(SeqCst));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(before < Some(100_000), "{before:?}");
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_last_result_and_has_counts() {
+    let server = MockServer::start().await;
+    get("/fine").respond_with(page("fine")).mount(&server).await;
+    let fetcher = Fetcher::builder().retries(0).build().unwrap();
+    let urls = ["/fine", "/gone"].map(|path| format!("{}{path}", server.uri()));
+    let mut stream = fetcher.stream(urls);
+    while stream.next().await.is_some() {}
+    let summary = stream.finish().await.unwrap();
+    assert_eq!((summary.fetched, summary.failed), (1, 1));
+}
+
+#[tokio::test]
+async fn a_run_reads_lists_saves_bodies_and_goes_on_where_it_was() {
+    let server = MockServer::start().await;
+    get("/a")
+        .respond_with(page("a"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    get("/b")
+        .respond_with(page("b"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("urls.txt");
+    std::fs::write(&list, format!("{}/a\n", server.uri())).unwrap();
+    let fetcher = Fetcher::builder().build().unwrap();
+    let run = |list: List| {
+        let sink = Sink::records(|record| assert!(record.error.is_none()));
+        let sink = sink.save_to(folder.path().join("pages"));
+        fetcher.run(list, sink, std::future::pending())
+    };
+    let summary = run(List::file(&list)).await.unwrap();
+    assert_eq!((summary.fetched, summary.skipped), (1, 0));
+    let more = List::urls([format!("{}/b", server.uri())]);
+    let summary = run(List::file(&list).chain(more)).await.unwrap();
+    assert_eq!((summary.fetched, summary.skipped), (1, 1));
+}
+
+#[tokio::test]
+async fn a_pack_of_the_library_holds_requests_too() {
+    let server = MockServer::start().await;
+    get("/a").respond_with(page("a")).mount(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pack = folder.path().join("x.warc");
+    let fetcher = Fetcher::builder().build().unwrap();
+    let list = List::urls([format!("{}/a", server.uri())]);
+    let sink = Sink::default().pack(&pack);
+    let summary = fetcher.run(list, sink, std::future::pending()).await;
+    assert_eq!(summary.unwrap().fetched, 1);
+    let pack = std::fs::read(&pack).unwrap();
+    let pack = String::from_utf8_lossy(&pack);
+    assert!(
+        pack.contains("WARC-Type: request") && pack.contains("GET /a HTTP/1.1"),
+        "{pack}"
+    );
+}
+
+#[tokio::test]
+async fn what_breaks_a_run_is_no_failure_of_its_urls() {
+    let server = MockServer::start().await;
+    let fetcher = Fetcher::builder().retries(0).concurrency(1);
+    let fetcher = fetcher
+        .max_failures(fetchall::MaxFailures::Number(1))
+        .build();
+    let urls = vec![server.uri(); 50];
+    let error = fetcher.unwrap().fetch_all(urls).await.unwrap_err();
+    assert!(matches!(error.problem, Problem::EndedEarly(_)), "{error}");
+    assert!(error.summary.left > 0);
+
+    let fetcher = Fetcher::builder().build().unwrap();
+    let list = List::file("/nowhere/urls.txt");
+    let error = fetcher.run(list, Sink::default(), std::future::pending());
+    let error = error.await.unwrap_err();
+    assert!(matches!(error.problem, Problem::Input(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_fetcher_keeps_its_connections_from_one_fetch_to_the_next() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let fetcher = Fetcher::builder().concurrency(1).build().unwrap();
+    for _ in 0..3 {
+        let pages = fetcher.fetch_all([server.url("/")]).await.unwrap();
+        assert!(pages[0].is_ok());
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn options_that_are_wrong_are_told_by_the_builder() {
+    let builder = Fetcher::builder;
+    for (builder, name) in [
+        (builder().concurrency(0), "concurrency"),
+        (builder().per_host(0), "per_host"),
+        (builder().rate(0.0), "rate"),
+        (builder().rate(f64::NAN), "rate"),
+        (builder().header("a b", "c"), "header"),
+        (builder().header("a", "c\nd"), "header"),
+        (builder().header("content-length", "3"), "header"),
+        (builder().user_agent("a\nb"), "user_agent"),
+    ] {
+        match builder.build() {
+            Err(BuildError::Option { option, .. }) => assert_eq!(option, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let missing = builder().ca_certificates("/nowhere/ca.pem").build();
+    assert!(matches!(missing, Err(BuildError::Transport(_))));
+}
+
+#[tokio::test]
+async fn a_builder_sends_what_it_was_told() {
+    let server = Server::http(|_| response("200 OK", &[], b"ok"));
+    let fetcher = Fetcher::builder()
+        .header("x-a", "1")
+        .user_agent("mine")
+        .basic_auth("me", "pw")
+        .body("k=v")
+        .build()
+        .unwrap();
+    assert!(!format!("{fetcher:?}").contains("pw"));
+    fetcher.fetch_all([server.url("/")]).await.unwrap();
+    let request = &server.requests()[0];
+    for line in [
+        "POST / HTTP/1.1",
+        "x-a: 1",
+        "user-agent: mine",
+        "authorization: Basic bWU6cHc=",
+        "content-type: application/x-www-form-urlencoded",
+    ] {
+        assert!(request.contains(line), "{request}");
+    }
 }

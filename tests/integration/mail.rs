@@ -75,11 +75,13 @@ fn all_recipients_have_one_limit_together_and_all_who_got_nothing_are_named() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let limit = Duration::from_secs(2);
     let server = format!("smtp://{}?tls=none", silent.local_addr().unwrap());
-    let server = fetchall::SmtpServer::parse(&server).unwrap().within(limit);
+    let server = fetchall::program::SmtpServer::parse(&server)
+        .unwrap()
+        .within(limit);
     let names = ["a@example.com", "b@example.com", "c@example.com"];
-    let email = fetchall::Email {
+    let email = fetchall::program::Email {
         to: names.map(str::to_owned).into(),
-        ..fetchall::Email::default()
+        ..fetchall::program::Email::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

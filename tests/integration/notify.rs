@@ -208,20 +208,20 @@ fn a_mail_that_can_t_be_sent_is_a_warning() {
 fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("smtp://{}?tls=none", silent.local_addr().unwrap());
-    let server = fetchall::SmtpServer::parse(&server)
+    let server = fetchall::program::SmtpServer::parse(&server)
         .unwrap()
         .within(Duration::from_millis(300));
-    let email = fetchall::Email {
+    let email = fetchall::program::Email {
         to: vec!["bob@example.com".into()],
-        ..fetchall::Email::default()
+        ..fetchall::program::Email::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let mut out = Vec::new();
-    let delivery = fetchall::Delivery::Smtp(server);
-    let sent = runtime.block_on(fetchall::deliver(&email, &delivery, &mut out));
+    let delivery = fetchall::program::Delivery::Smtp(server);
+    let sent = runtime.block_on(fetchall::program::deliver(&email, &delivery, &mut out));
     let told = sent.unwrap_err().to_string();
     insta::assert_snapshot!("mail_server_silent", placeholders(&told, &[]));
 }

@@ -31,7 +31,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fetchall::{Config, PerHostLimit, Record, Source, Summary, run};
+use fetchall::program::{Config, PerHostLimit, Source, run};
+use fetchall::{Record, Summary};
 
 use neighbour::Neighbour;
 use plan::{Plan, STALL};

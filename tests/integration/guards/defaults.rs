@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use fetchall::{Config, EngineOptions, ErrorKind, HttpOptions, RetryPolicy};
+use fetchall::ErrorKind;
+use fetchall::program::{Config, EngineOptions, HttpOptions, RetryPolicy};
 
 use crate::support::{Run, Server, path, placeholders, response};
 

@@ -1,7 +1,7 @@
 use std::env;
 use std::process::Command;
 
-use fetchall::{Config, ErrorKind, Proxy, ProxyUrl, Source};
+use fetchall::{ErrorKind, Fetcher, Proxy, ProxyUrl};
 
 use crate::support::{Connection, Run, Server, entry, pages, path, placeholders, response};
 
@@ -107,17 +107,13 @@ fn the_practice_server_can_not_be_reached_with_it() {
 #[tokio::test]
 async fn the_library_has_the_same_guard() {
     let server = pages();
-    let mut config = Config::default();
-    config.http.deny_private = true;
-    let pages = fetchall::fetch_all_with(config, [server.url("/")]).await;
+    let guarded = || Fetcher::builder().deny_private(true);
+    let fetcher = guarded().build().unwrap();
+    let pages = fetcher.fetch_all([server.url("/")]).await.unwrap();
     assert_eq!(pages[0].as_ref().unwrap_err().kind(), ErrorKind::Denied);
 
-    let mut config = Config::default();
-    config.http.deny_private = true;
-    config.http.proxy = Proxy::Url(ProxyUrl::parse("http://127.0.0.1:1").unwrap());
-    config.input.sources = vec![Source::Url(server.url("/"))];
-    let end = fetchall::run(config, std::future::pending()).await;
-    assert!(end.is_err());
+    let proxy = Proxy::Url(ProxyUrl::parse("http://127.0.0.1:1").unwrap());
+    assert!(guarded().proxy(proxy).build().is_err());
     assert_eq!(server.connections(), 0);
 }
 

@@ -1,0 +1,66 @@
+//! What a run reads.
+
+use std::path::PathBuf;
+
+use crate::input::{InputFormat, InputOptions, Source, UrlIterator};
+
+/// The input of [`Fetcher::run`](crate::Fetcher::run): lists and URLs, read one after another as a
+/// stream, so that their length does not matter.
+///
+/// ```
+/// use fetchall::{InputFormat, List};
+///
+/// let list = List::file("urls.csv.gz");
+/// let list = List::stdin().format(InputFormat::JsonLines);
+/// let list = List::urls((1..=1_000_000).map(|n| format!("https://example.com/{n}")));
+/// ```
+#[derive(Debug)]
+pub struct List(InputOptions);
+
+impl List {
+    /// URLs, made no faster than they are fetched, on a thread that only does that.
+    pub fn urls<I>(urls: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String> + 'static, IntoIter: Send + 'static>,
+    {
+        let urls = urls.into_iter().map(Into::into);
+        Self::of(Source::Urls(UrlIterator(Box::new(urls))))
+    }
+
+    /// A list in a file, compressed with gzip or zstd or not.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::of(Source::File(path.into()))
+    }
+
+    /// A list on standard input.
+    #[must_use]
+    pub fn stdin() -> Self {
+        Self::of(Source::Stdin)
+    }
+
+    /// This list, then another one. Both are read as this one's format says.
+    #[must_use]
+    pub fn chain(mut self, next: Self) -> Self {
+        self.0.sources.extend(next.0.sources);
+        self
+    }
+
+    /// The format of all files and of standard input. Default: by the extension of a file, and
+    /// text for standard input.
+    #[must_use]
+    pub fn format(mut self, format: InputFormat) -> Self {
+        self.0.format = format;
+        self
+    }
+
+    fn of(source: Source) -> Self {
+        Self(InputOptions {
+            sources: vec![source],
+            ..InputOptions::default()
+        })
+    }
+
+    pub(super) fn into_options(self) -> InputOptions {
+        self.0
+    }
+}
