@@ -1,4 +1,4 @@
-//! A file that is written at the end of a run: whole or not at all.
+//! A file written at the end of a run, completely or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,27 +8,27 @@ use std::sync::{Mutex, PoisonError};
 use super::stream::{DeviceStream, EndingCheck};
 use tempfile::{Builder, NamedTempFile};
 
-/// Links that lead to each other are followed so far, as Linux does it.
+/// Maximum number of symbolic links followed, as in Linux, to detect loops.
 const MAX_LINKS: usize = 40;
 
-/// A file whose content is known only when the run has ended. Until then what stood under its name
-/// stays, and nothing else is there.
+/// A file whose content is known only at the end of the run. Until it is committed, an existing
+/// file of that name stays as it is, and no temporary file exists.
 pub struct AtomicFile(FileTarget);
 
 enum FileTarget {
-    /// A regular file, or none yet: it is replaced in one step.
+    /// A regular or not yet existing file, replaced by a rename.
     File(PathBuf),
-    /// A pipe or a device. Another file under its name would take it away from everybody who
-    /// uses it, `/dev/null` from the whole machine.
+    /// A pipe or a device. Replacing it would break it for all its users; replacing `/dev/null`,
+    /// for the whole machine.
     Stream(Mutex<DeviceStream>),
 }
 
 impl AtomicFile {
-    /// It will stand at `path`, or where a link of this name leads.
+    /// Prepares to write to `path`, or to the target if `path` is a symbolic link.
     ///
     /// # Errors
-    /// When nothing can be created there, or a folder stands there: that is to be known before the
-    /// run and not after it.
+    /// If no file can be created there, or `path` is a directory. Checked here, so that the run does
+    /// not start in vain.
     pub fn create(path: &Path) -> io::Result<Self> {
         let found = match fs::metadata(path) {
             Ok(found) => Some(found),
@@ -43,25 +43,25 @@ impl AtomicFile {
                 path,
             )?))));
         }
-        // Fails where nothing is yet.
+        // `canonicalize` fails if the target does not exist yet.
         let path = fs::canonicalize(path).unwrap_or_else(|_| link_target(path));
-        // Gone again at once: a run that is killed leaves nothing.
-        part(&path)?;
+        // Only a check; dropped at once, so that a killed run leaves nothing behind.
+        create_temp(&path)?;
         Ok(Self(FileTarget::File(path)))
     }
 
-    /// Writes all of it and gives it its name. A pipe waits for its reader, and for a moment
-    /// longer once `is_ending` says that the run is to end.
+    /// Writes `content` to a temporary file and renames it into place. A pipe waits for its reader,
+    /// but only 1 s longer once `is_ending` returns true.
     ///
     /// # Errors
-    /// When it can't be written; there is nothing new under its name then.
+    /// If the content cannot be written; the file under the final name is then unchanged.
     pub fn commit(&self, content: &[u8], is_ending: EndingCheck<'_>) -> io::Result<()> {
         match &self.0 {
             FileTarget::File(path) => {
-                let mut part = part(path)?;
-                keep_mode(path, part.as_file())?;
-                part.write_all(content)?;
-                part.persist(path).map_err(|error| error.error)?;
+                let mut temp = create_temp(path)?;
+                keep_mode(path, temp.as_file())?;
+                temp.write_all(content)?;
+                temp.persist(path).map_err(|error| error.error)?;
                 Ok(())
             }
             FileTarget::Stream(stream) => {
@@ -72,21 +72,21 @@ impl AtomicFile {
     }
 }
 
-/// Where a link leads, also when nothing is there yet; the path itself where it is no link.
+/// Returns the target of a symbolic link, which need not exist; otherwise `path` itself.
 fn link_target(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else {
             break;
         };
-        // An absolute target takes the place of the whole.
+        // `join` replaces the whole path if the target is absolute.
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
     path
 }
 
-/// Who may read the file that is replaced may read the new one, and nobody else. What the file did
-/// as a program (setuid, setgid) is not for the new content.
+/// Gives the new file the read, write and execute permissions of the file it replaces, but not
+/// setuid and setgid, which were meant for the old content.
 #[cfg(unix)]
 fn keep_mode(path: &Path, new: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -105,25 +105,27 @@ fn keep_mode(_: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// An unfinished file beside the final one, so that giving it its name is one step.
-fn part(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
+/// Creates a temporary file in the directory of `path`, so that a rename can replace `path`
+/// atomically.
+fn create_temp(path: &Path) -> io::Result<NamedTempFile> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
     let mut builder = Builder::new();
     builder.prefix(".fetchall-");
-    // As any other file that is created: the umask says who may read it.
+    // `tempfile` defaults to 0600; leave the permissions to the umask, as for any created file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder).map_err(bare)
+    builder.tempfile_in(dir).map_err(without_temp_path)
 }
 
-/// What the system said, without the name of the unfinished file, which tells nobody anything.
-fn bare(error: io::Error) -> io::Error {
-    // Its own type is private, and leaves the system's error out of its sources.
+/// Removes the path of the temporary file from the message, since it means nothing to users.
+fn without_temp_path(error: io::Error) -> io::Error {
+    // By text, because tempfile's error type is private and does not have the system's error as its
+    // source.
     match error.to_string().split_once(" at path ") {
-        Some((said, _)) => io::Error::new(error.kind(), said.to_owned()),
+        Some((cause, _)) => io::Error::new(error.kind(), cause.to_owned()),
         None => error,
     }
 }
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_there_stays_until_all_is_written() {
+    fn the_old_file_stays_until_the_new_one_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.html");
         std::fs::write(&path, "old").unwrap();
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_where_nothing_can_stand_is_known_at_once() {
+    fn an_unusable_path_is_an_error_at_once() {
         let folder = tempfile::tempdir().unwrap();
         assert!(AtomicFile::create(folder.path()).is_err());
         let error = AtomicFile::create(&folder.path().join("none/report.html")).err();
@@ -175,7 +177,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_pipe_that_nobody_reads_is_waited_for_until_the_run_is_to_end() {
+    fn a_pipe_without_a_reader_is_waited_for_until_the_run_is_to_end() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
@@ -184,7 +186,7 @@ mod tests {
         let error = whole().commit(b"all", &|| true).unwrap_err();
         insta::assert_snapshot!("no_reader", error);
         let large = vec![b'x'; 1 << 20];
-        // One that has it open and does not read is no reader either.
+        // A process that has the pipe open without reading is not a reader either.
         let held = File::options().read(true).write(true).open(&pipe).unwrap();
         assert!(whole().commit(&large, &|| true).is_err());
         drop(held);
@@ -198,7 +200,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_that_leads_nowhere_yet_is_followed() {
+    fn a_dangling_link_is_followed() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::os::unix::fs::symlink("second", at("first")).unwrap();
@@ -221,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        // Open for both, it waits for nobody.
+        // Opened for reading and writing, so that opening does not block.
         let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
         let file = AtomicFile::create(&pipe).unwrap();
         file.commit(b"all", &|| false).unwrap();

@@ -1,4 +1,4 @@
-//! `--csv`: a table with a row for each URL (RFC 4180, with line feeds alone).
+//! `--csv`: one row per URL (RFC 4180, but rows end with a line feed only).
 
 use std::borrow::Cow;
 use std::io;
@@ -9,47 +9,48 @@ use super::fields::COLUMNS;
 use super::{Output, Reporter};
 use crate::model::EngineEvent;
 
-/// Bytes that a cell is written in at a time.
+/// Size of the buffer that cells are encoded into.
 const CHUNK_BYTES: usize = 1024;
 
-/// What a spreadsheet takes for the begin of a formula, the full-width forms included, or passes
-/// over on its way to one. Formulas can run programs and send other cells away.
+/// Characters that make a spreadsheet treat a cell as a formula: the signs themselves, their
+/// full-width forms, and whitespace that is skipped before them. Formulas can run programs and send
+/// the content of other cells elsewhere.
 const FORMULA_STARTS: [char; 11] = [
     '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n',
 ];
 
-/// Writes a row for each URL below a row of names.
+/// Writes a header row, then one row per URL.
 pub struct CsvReporter {
     output: Output,
     writer: Writer,
-    has_head: bool,
+    has_header: bool,
 }
 
 impl CsvReporter {
-    /// Writes to `output`.
+    /// Creates a reporter that writes to `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
         Self {
             output,
             writer: Writer::new(),
-            has_head: false,
+            has_header: false,
         }
     }
 
-    fn head(&mut self) -> io::Result<()> {
-        if std::mem::replace(&mut self.has_head, true) {
+    fn write_header(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.has_header, true) {
             return Ok(());
         }
-        self.row(COLUMNS.map(|(name, _)| name))
+        self.write_row(COLUMNS.map(|(name, _)| name))
     }
 
-    fn row<C: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = C>) -> io::Result<()> {
+    fn write_row<C: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = C>) -> io::Result<()> {
         let line = self.output.line();
         for (number, cell) in cells.into_iter().enumerate() {
             if number > 0 {
                 drain(line, |piece| self.writer.delimiter(piece));
             }
-            let cell = defused(cell.as_ref());
+            let cell = escape_formula(cell.as_ref());
             let mut rest = cell.as_bytes();
             drain(line, |piece| {
                 let (result, read, written) = self.writer.field(rest, piece);
@@ -57,8 +58,8 @@ impl CsvReporter {
                 (result, written)
             });
         }
-        // The line end is the output's, so that of the writer is not asked for: but it has to
-        // know that a row is over.
+        // `output` adds the line end. The writer must still be told that the row has ended, since
+        // it may have a quote to close.
         let mut end = Vec::new();
         drain(&mut end, |piece| self.writer.terminator(piece));
         let quote = end.strip_suffix(b"\n").unwrap_or(&end);
@@ -67,9 +68,9 @@ impl CsvReporter {
     }
 }
 
-/// A cell that no spreadsheet takes for a formula: an apostrophe in front makes it a text. Numbers
-/// are never negative here, so they stay what they are; so does the `-` that stdin is called.
-fn defused(cell: &str) -> Cow<'_, str> {
+/// Prefixes an apostrophe to a cell that a spreadsheet would treat as a formula, which makes it
+/// text. Numbers are unaffected, since none is negative; so is `-`, the name of stdin.
+fn escape_formula(cell: &str) -> Cow<'_, str> {
     if cell.starts_with(FORMULA_STARTS) && cell != "-" {
         Cow::Owned(format!("'{cell}"))
     } else {
@@ -77,7 +78,7 @@ fn defused(cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// Writes what comes piece by piece.
+/// Appends everything that `write` produces, one buffer at a time.
 fn drain(line: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, usize)) {
     let mut piece = [0; CHUNK_BYTES];
     loop {
@@ -91,11 +92,11 @@ fn drain(line: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> (WriteResult, u
 
 impl Reporter for CsvReporter {
     fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
-        self.head()?;
+        self.write_header()?;
         match event {
             EngineEvent::Settled(settled) => {
                 let record = &settled.record;
-                self.row(COLUMNS.map(|(_, field)| field.text(record)))
+                self.write_row(COLUMNS.map(|(_, field)| field.text(record)))
             }
             EngineEvent::Continuing { .. } => Ok(()),
         }
@@ -106,8 +107,8 @@ impl Reporter for CsvReporter {
     }
 
     fn finish(&mut self, _summary: &crate::model::Summary) -> io::Result<()> {
-        // A table without rows has its names all the same.
-        self.head()?;
+        // A table without rows has a header, too.
+        self.write_header()?;
         self.flush()
     }
 }
@@ -117,10 +118,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_cell_is_a_formula_and_everything_else_stays_as_it_is() {
+    fn only_cells_that_look_like_formulas_are_escaped() {
         for first in FORMULA_STARTS {
             let cell = format!("{first}1+1");
-            assert_eq!(defused(&cell), format!("'{cell}"));
+            assert_eq!(escape_formula(&cell), format!("'{cell}"));
         }
         for cell in [
             "",
@@ -133,7 +134,7 @@ mod tests {
             "\u{ff0e}",
             "W/\"x\"",
         ] {
-            assert_eq!(defused(cell), cell);
+            assert_eq!(escape_formula(cell), cell);
         }
     }
 }

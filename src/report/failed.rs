@@ -1,4 +1,4 @@
-//! `--failed FILE`: the failing input lines with all they hold, to be fed back.
+//! `--failed FILE`: copies the input lines that failed, for a rerun.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,8 +8,8 @@ use super::stream::DeviceStream;
 use super::{Reporter, SharedEndingCheck};
 use crate::model::{EngineEvent, OutcomeName, Summary};
 
-/// Copies the failing lines into a file. It is the one place where a password that stood
-/// in a URL may be written, so only its owner may read it.
+/// Copies failed input lines to a file. This is the only output that may contain a password from a
+/// URL, so the file has mode 0600.
 pub struct FailedLines {
     file: BufWriter<FailedTarget>,
     end: u8,
@@ -54,11 +54,11 @@ impl Write for FailedTarget {
 }
 
 impl FailedLines {
-    /// Creates the file, or empties it. Each line in it ends with `end`, as those of the list do.
-    /// A pipe is waited for until `is_ending`, once there is something to write.
+    /// Creates or truncates the file. Lines end with `end`, like those of the input. Writing to a
+    /// pipe waits for its reader until `is_ending` returns true.
     ///
     /// # Errors
-    /// When that can't be done.
+    /// If the file cannot be created or opened.
     pub fn create(path: &Path, end: u8, is_ending: SharedEndingCheck) -> io::Result<Self> {
         Ok(Self {
             file: BufWriter::new(FailedTarget::open(path, is_ending)?),
@@ -67,7 +67,7 @@ impl FailedLines {
     }
 }
 
-/// The mode given to `open` counts for new files only.
+/// Sets mode 0600 on an existing file, too; the mode given to `open` applies to new files only.
 #[cfg(unix)]
 fn restrict(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -99,7 +99,7 @@ impl Reporter for FailedLines {
 
     fn finish(&mut self, _: &Summary) -> io::Result<()> {
         self.file.flush()?;
-        // Of no lines, too, the end is to be heard.
+        // Opens a pipe even if no line failed, so that its reader sees the end.
         self.file.get_mut().write(b"").map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! The fields of a record by name, as text: what `-w` and `--csv` print.
+//! Record fields by name, as text, for `-w` and `--csv`.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -7,12 +7,12 @@ use crate::model::{Record, escape_control, write_json};
 
 use super::text::status_of;
 
-/// A field of a record, or what follows from some.
+/// A field of a record, or a value derived from several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordField {
-    /// Line in its input.
+    /// Line number in the input.
     Line,
-    /// Its input.
+    /// Name of the input.
     Input,
     /// The URL.
     Url,
@@ -20,69 +20,69 @@ pub enum RecordField {
     Origin,
     /// Whether it was fetched.
     Ok,
-    /// What became of it.
+    /// Fetched, failed or skipped.
     Outcome,
     /// The status of the final response.
     Status,
-    /// The status, or the kind of error where that says more.
+    /// The status, or the error kind where that is more specific.
     Result,
-    /// The kind of error.
+    /// The error kind.
     Error,
     /// Why it failed.
     Message,
-    /// Whether a later try may work.
+    /// Whether a later attempt may succeed.
     Transient,
-    /// Requests.
+    /// Number of requests: first attempts, retries and redirect hops.
     Attempts,
-    /// Requests sent again free of charge.
+    /// Number of free resends, which are not attempts.
     Resends,
-    /// The URL that answered.
+    /// The URL of the final response.
     FinalUrl,
-    /// The URL that answered, or else the one that was asked.
+    /// The URL of the final response; without one, the URL requested.
     EffectiveUrl,
-    /// Redirects followed.
+    /// Number of redirects followed.
     Redirects,
-    /// Version of HTTP.
+    /// HTTP version.
     Http,
     /// `Content-Type`.
     ContentType,
-    /// The content coding that the body still has.
+    /// Content coding that was not decoded.
     ContentEncoding,
-    /// Length of the decoded body.
+    /// Length of the decoded body, in bytes.
     Bytes,
-    /// The file of the body.
+    /// File of the saved body.
     File,
-    /// Its hash.
+    /// SHA-256 of the body.
     Sha256,
     /// `ETag`.
     Etag,
     /// `Last-Modified`.
     LastModified,
-    /// What became of it since the run before.
+    /// How the content changed since the last run.
     Change,
-    /// Where the deciding attempt began.
+    /// Offset at which the final attempt resumed the body.
     ResumedAt,
-    /// When it was settled.
+    /// When the job was settled.
     At,
-    /// Start of the deciding attempt.
+    /// Start of the final attempt.
     StartedMs,
-    /// Time to its head.
+    /// Time from there to the response head.
     TtfbMs,
-    /// Time to its end.
+    /// Time from there to the end of the attempt.
     ElapsedMs,
-    /// First start to end.
+    /// Time from the start of the first attempt to the end of the last.
     TotalMs,
     /// Whether a fault was simulated.
     Simulated,
-    /// Time to the head, in seconds.
+    /// `ttfb_ms` in seconds.
     TtfbSeconds,
-    /// Time to the end, in seconds.
+    /// `elapsed_ms` in seconds.
     ElapsedSeconds,
-    /// The whole record as JSON.
+    /// The complete record as JSON.
     Json,
 }
 
-/// The columns of a table, in the order of the record but for those that came later.
+/// The CSV columns, in record order; newer ones are at the end.
 pub const COLUMNS: [(&str, RecordField); 29] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
@@ -111,13 +111,12 @@ pub const COLUMNS: [(&str, RecordField); 29] = [
     ("elapsed_ms", RecordField::ElapsedMs),
     ("total_ms", RecordField::TotalMs),
     ("simulated", RecordField::Simulated),
-    // What came later stands behind, for scripts that count columns.
+    // Newer columns go last, for scripts that count columns.
     ("resends", RecordField::Resends),
     ("content_encoding", RecordField::ContentEncoding),
 ];
 
-/// What a template can name beside the columns; the names that curl has for the same are known,
-/// too.
+/// Further names for templates, including those that curl's `-w` has for the same values.
 const ALIASES: [(&str, RecordField); 12] = [
     ("json", RecordField::Json),
     ("origin", RecordField::Origin),
@@ -134,19 +133,20 @@ const ALIASES: [(&str, RecordField); 12] = [
 ];
 
 impl RecordField {
-    /// The field of this name.
+    /// Returns the field with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all()
             .find(|(known, _)| *known == name)
             .map(|(_, field)| field)
     }
 
-    /// All names.
+    /// Returns all names and their fields.
     pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
         COLUMNS.into_iter().chain(ALIASES)
     }
 
-    /// Its text; empty where nothing is known. No control characters: a line stays one.
+    /// Returns the value as text without control characters, so that it stays on one line; empty if
+    /// unknown.
     pub fn text(self, record: &Record) -> Cow<'_, str> {
         let number = |n: Option<u64>| n.map_or(Cow::Borrowed(""), |n| Cow::Owned(n.to_string()));
         let text = |text: &'_ Option<String>| -> Cow<'static, str> {
@@ -195,14 +195,14 @@ impl RecordField {
             Self::ElapsedSeconds => seconds(record.elapsed_ms),
             Self::Json => {
                 let mut json = Vec::new();
-                // Records are always JSON.
+                // Serializing a record cannot fail.
                 let _ = write_json(&mut json, record);
                 String::from_utf8(json).unwrap_or_default().into()
             }
         }
     }
 
-    /// Writes its text.
+    /// Appends the value as text.
     pub fn write(self, record: &Record, line: &mut Vec<u8>) {
         line.extend_from_slice(self.text(record).as_bytes());
     }
@@ -217,12 +217,12 @@ fn seconds(ms: Option<u64>) -> Cow<'static, str> {
         return "".into();
     };
     let mut text = Vec::new();
-    // Writing to memory can't fail.
+    // Writing to a Vec cannot fail.
     let _ = write!(text, "{}.{:03}", ms / 1000, ms % 1000);
     String::from_utf8(text).unwrap_or_default().into()
 }
 
-/// Scheme, host and port of a URL.
+/// Returns scheme, host and port of a URL.
 pub fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let rest = url.get(host..).unwrap_or_default();
@@ -236,14 +236,14 @@ mod tests {
     use crate::model::InputPosition;
 
     #[test]
-    fn the_origin_is_what_stands_before_the_path() {
+    fn the_origin_is_everything_before_the_path() {
         assert_eq!(origin("http://a.test:8080/x/y?z"), "http://a.test:8080");
         assert_eq!(origin("https://a.test"), "https://a.test");
         assert_eq!(origin("https://a.test?x=/"), "https://a.test");
         assert_eq!(origin("nonsense"), "nonsense");
     }
 
-    /// Every field of a record is a column; a new one is not to be forgotten.
+    /// Fails if a new field of the record has no column.
     #[test]
     fn the_columns_are_the_fields_of_the_record() {
         let place = InputPosition {

@@ -1,4 +1,4 @@
-//! Journals that were torn, overwritten, and written by nobody.
+//! Fuzzes reading of journals that were truncated, overwritten or never ours.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use super::journal::{
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{EngineEvent, InputPosition, Outcome, OutcomeName, Record, RelPath, SettledJob};
 
-/// The URL of the record that is appended; no corpus has it.
+/// The URL of the appended record. It does not occur in the corpus.
 const NEW: &str = "http://appended.test/";
 
 fn open(path: &Path) -> Result<(Journal, JournalContents), JournalError> {
@@ -43,34 +43,34 @@ fn settled() -> EngineEvent {
 /// A URL, a file and a request.
 type JobName = (String, Option<String>, Option<String>);
 
-/// Where a body is: in its file, or with none in that of its URL and request.
+/// Key of a body: its file, or else its URL and request.
 type BodyPlace = Result<String, (String, Option<String>)>;
 
-/// What the whole lines say, read another way: line by line, as they stand in the file.
+/// The expected content of a journal, from a simple line-by-line reader.
 #[derive(Default)]
 struct ExpectedJournal {
-    /// What was fetched, and its bytes: what the last record says that has this place.
+    /// Jobs fetched and their bytes, according to the last record of each place.
     done: HashMap<BodyPlace, (JobName, u64)>,
-    /// All that was fetched, and may have been written over by another.
+    /// All jobs ever fetched, including those whose file another job has overwritten.
     all: HashSet<JobName>,
-    /// Whether any record has a place in a pack: then a later one may take it back.
+    /// Whether any record has a location in a pack, which a later record may revoke.
     packed: bool,
-    /// Whether one has a file besides: such a record is none of ours.
+    /// Whether a record has both a file and a location in a pack, which ours never have.
     both: bool,
     records: usize,
     garbage: u64,
     torn: bool,
-    /// How much of the file stays.
+    /// Number of bytes of the file to keep.
     kept: usize,
 }
 
 impl ExpectedJournal {
-    fn by(text: &[u8]) -> Self {
-        let mut said = Self::default();
+    fn parse(text: &[u8]) -> Self {
+        let mut expected = Self::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            said.take(line);
+            expected.take(line);
         }
-        said
+        expected
     }
 
     fn take(&mut self, line: &[u8]) {
@@ -113,14 +113,14 @@ impl ExpectedJournal {
             let (url, file, request) = job;
             let path = match file.as_deref().map(RelPath::parse) {
                 Some(Ok(path)) => Some(path),
-                // No job has such a file.
+                // An invalid path, which no job can have.
                 Some(Err(_)) => continue,
                 None => None,
             };
             let bytes = bytes_of(&found.past, url, path.as_ref(), request.as_deref());
             hold!(
                 self.packed || bytes == last.get(job).copied(),
-                "{job:?} has {bytes:?} bytes, and the last record says {:?}",
+                "{job:?} has {bytes:?} bytes; expected {:?}",
                 last.get(job)
             );
         }
@@ -147,81 +147,84 @@ struct JournalBench {
 }
 
 impl JournalBench {
-    fn look(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
+    fn check(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
         fs::write(&self.path, input.bytes).unwrap();
-        let said = ExpectedJournal::by(input.bytes);
+        let expected = ExpectedJournal::parse(input.bytes);
         let (mut journal, found) = match open(&self.path) {
             Ok(opened) => opened,
             Err(JournalError::Foreign) => {
-                hold!(said.records == 0 && said.garbage > 0, "refused for nothing");
+                hold!(
+                    expected.records == 0 && expected.garbage > 0,
+                    "rejected without reason"
+                );
                 hold!(
                     fs::read(&self.path).unwrap() == input.bytes,
-                    "refused, and changed"
+                    "rejected, but changed"
                 );
-                return Ok("somebody else's");
+                return Ok("not ours");
             }
             Err(error) => return Err(error.to_string()),
         };
         hold!(
-            said.records > 0 || said.garbage == 0,
-            "somebody else's, and taken"
+            expected.records > 0 || expected.garbage == 0,
+            "not ours, but accepted"
         );
         hold!(
-            (found.garbage, found.torn) == (said.garbage, said.torn),
-            "{} garbage, torn {}; it is {} and {}",
+            (found.garbage, found.torn) == (expected.garbage, expected.torn),
+            "garbage {}, torn {}; expected {} and {}",
             found.garbage,
             found.torn,
-            said.garbage,
-            said.torn
+            expected.garbage,
+            expected.torn
         );
-        said.check_known(&found)?;
+        expected.check_known(&found)?;
         hold!(
-            found.past.is_empty() || !said.all.is_empty(),
-            "something is known that no line says"
+            found.past.is_empty() || !expected.all.is_empty(),
+            "a job is known without a record"
         );
         for url in ["http://a/", "http://b/", "https://example.com/", NEW] {
-            let is_said = said.all.contains(&(url.into(), None, None));
+            let is_expected = expected.all.contains(&(url.into(), None, None));
             let is_known = bytes_of(&found.past, url, None, None).is_some();
-            hold!(is_said || !is_known, "{url} is known, and no line says so");
+            hold!(is_expected || !is_known, "{url} is known without a record");
         }
         journal.on_event(&settled()).unwrap();
         journal.flush().unwrap();
         drop(journal);
         let text = fs::read(&self.path).unwrap();
-        let kept = &input.bytes[..said.kept];
+        let kept = &input.bytes[..expected.kept];
         let is_kept = text.starts_with(kept);
-        hold!(is_kept, "what was whole was written over");
-        let appended = &text[said.kept..];
+        hold!(is_kept, "complete records were overwritten");
+        let appended = &text[expected.kept..];
         let appended = appended.strip_prefix(b"\n").unwrap_or(appended);
         hold!(
             appended.starts_with(b"{\"line\":1,") && appended.ends_with(b"}\n"),
-            "appended in the wrong place: {}",
+            "appended at the wrong offset: {}",
             appended.escape_ascii()
         );
         let (mut journal, again) = open(&self.path).map_err(|error| format!("again: {error}"))?;
         hold!(
-            !again.torn && again.garbage == said.garbage,
-            "after a record was appended there is other garbage"
+            !again.torn && again.garbage == expected.garbage,
+            "garbage has changed after appending a record"
         );
         hold!(
             bytes_of(&again.past, NEW, None, None).is_some(),
-            "the appended record is gone"
+            "the appended record is missing"
         );
-        said.check_known(&again)?;
-        if said.packed {
+        expected.check_known(&again)?;
+        if expected.packed {
             journal.mark_lost_beyond(input.number % 64).unwrap();
             drop(journal);
-            let (_, written_off) =
-                open(&self.path).map_err(|error| format!("written off: {error}"))?;
-            let end = written_off.past.pack_end();
+            let (_, truncated) =
+                open(&self.path).map_err(|error| format!("after truncation: {error}"))?;
+            let end = truncated.past.pack_end();
             hold!(
-                said.both || end.is_none_or(|end| end <= input.number % 64),
-                "{end:?} is known beyond {}",
+                expected.both || end.is_none_or(|end| end <= input.number % 64),
+                "pack end {end:?} is beyond {}",
                 input.number % 64
             );
-            return Ok("of a pack");
+            return Ok("with a pack");
         }
-        Ok(match (said.records, said.torn, said.garbage) {
+        Ok(match (expected.records, expected.torn, expected.garbage) {
             (0, ..) => "no record",
             (_, true, 0) => "torn",
             (_, true, _) => "torn, with garbage",
@@ -254,5 +257,5 @@ fn journals() {
         path: folder.path().join("fetchall.jsonl"),
         _folder: folder,
     };
-    fuzz.run(move |input| bench.look(input));
+    fuzz.run(move |input| bench.check(input));
 }

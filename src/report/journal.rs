@@ -1,5 +1,5 @@
-//! The journal: a record for each settled job, appended as it comes, and read again by the next
-//! run.
+//! The journal: a file to which each settled job's record is appended, and which the next run
+//! reads to resume.
 
 mod read;
 
@@ -16,44 +16,44 @@ use crate::model::{
 
 pub use self::read::{JournalReader, PastRecord};
 
-/// A record begins so.
+/// How every record begins.
 const LINE_PREFIX: &[u8] = b"{\"line\":";
 
-/// Bytes of records that are written at once.
+/// Buffered bytes from which [`Journal::mark_lost_beyond`] writes.
 const FLUSH_BYTES: usize = 1 << 20;
 
-/// Bytes of the longest line that is one of ours; few in tests, which can't have many.
+/// Maximum length of a record line; longer lines are ignored. Small in tests, to keep them fast.
 pub(super) const MAX_LINE_BYTES: usize = if cfg!(test) { 4096 } else { 1 << 20 };
 
-/// A journal can't be used.
+/// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Another process writes it.
-    #[error("another fetchall is writing it; wait for its end, or name another journal")]
+    /// Another process has it open.
+    #[error("in use by another fetchall; wait for it, or name another journal")]
     InUse,
-    /// Somebody else's file.
-    #[error("it holds something else than records of fetchall; name another file")]
+    /// It has content, but no record: not a journal of fetchall.
+    #[error("contains no fetchall records; name another file")]
     Foreign,
-    /// A pipe or a device: it could not be read again by the next run.
-    #[error("it is no regular file but a pipe or a device; name another file")]
+    /// It is a pipe or a device, which the next run could not read again.
+    #[error("not a regular file; name another file")]
     NotAFile,
-    /// It can't be read or written.
+    /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Appends the records.
+/// Appends a record for each settled job.
 #[derive(Debug)]
 pub struct Journal {
     appender: Arc<Mutex<JournalAppender>>,
     buffer: Vec<u8>,
 }
 
-/// The end of a journal, which grows by whole records.
+/// Appends whole records to the journal file.
 #[derive(Debug)]
 struct JournalAppender {
     file: Arc<File>,
-    /// Where the last whole record ends.
+    /// End of the last complete record, in bytes.
     length: u64,
     sync: bool,
 }
@@ -61,7 +61,7 @@ struct JournalAppender {
 impl JournalAppender {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.write(lines).inspect_err(|_| {
-            // A full disk takes a part of a record. What it does not take is not there.
+            // On a full disk, only part of a record may have been written.
             let _ = self.file.set_len(self.length);
         })
     }
@@ -75,8 +75,8 @@ impl JournalAppender {
         Ok(())
     }
 
-    /// A torn line is cut off; one that only lacks its end gets it.
-    fn end_last_line(&mut self, torn: bool) -> io::Result<()> {
+    /// Truncates an incomplete last line; adds the line feed if only that is missing.
+    fn repair_last_line(&mut self, torn: bool) -> io::Result<()> {
         if torn {
             return self.file.set_len(self.length);
         }
@@ -91,24 +91,25 @@ fn lock(appender: &Mutex<JournalAppender>) -> MutexGuard<'_, JournalAppender> {
     appender.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What was found in a journal.
+/// The content of a journal.
 #[derive(Debug, Default)]
 pub struct JournalContents {
-    /// What the runs before did.
+    /// What earlier runs did.
     pub past: JournalReader,
-    /// Lines that are no records, and the number of the first one.
+    /// Number of lines that are not records.
     pub garbage: u64,
-    /// The number of the first such line, from 1.
+    /// Line number of the first of them, from 1; 0 if there is none.
     pub first_garbage: u64,
-    /// Whether the last line was torn; it was cut off.
+    /// Whether the last line was incomplete; it was removed.
     pub torn: bool,
 }
 
 impl Journal {
-    /// Reads a journal, opened for reading and appending. With `sync` the records survive a power cut before they count.
+    /// Locks and reads a journal that is open for reading and appending. With `sync`, each batch of
+    /// records is synced to disk before it is reported.
     ///
     /// # Errors
-    /// When it can't be used.
+    /// See [`JournalError`].
     pub fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
         if !file.metadata()?.is_file() {
             return Err(JournalError::NotAFile);
@@ -131,7 +132,7 @@ impl Journal {
             length: seen.length,
             sync,
         };
-        appender.end_last_line(seen.torn)?;
+        appender.repair_last_line(seen.torn)?;
         let appender = Arc::new(Mutex::new(appender));
         let found = JournalContents {
             past: JournalReader::new(&appender, history),
@@ -146,10 +147,10 @@ impl Journal {
         Ok((journal, found))
     }
 
-    /// What is known without all that stands beyond this length of a pack.
+    /// Reads the journal again, ignoring bodies that end beyond `pack_length` in the pack.
     ///
     /// # Errors
-    /// When it can't be read again.
+    /// If the journal cannot be read.
     pub fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
         let history = History::up_to(pack_length);
         let file = Arc::clone(&lock(&self.appender).file);
@@ -157,11 +158,11 @@ impl Journal {
         Ok(JournalReader::new(&self.appender, history))
     }
 
-    /// Notes as failed whatever is known to reach beyond this length of a pack, which was cut
-    /// there: otherwise a later run would take for it what came to stand in its place.
+    /// Records as failed all bodies that end beyond `pack_length`, after the pack was truncated to
+    /// that length. Otherwise a later run would mistake new records at the same offsets for them.
     ///
     /// # Errors
-    /// When it can't be read again, or written.
+    /// If the journal cannot be read or written.
     pub fn mark_lost_beyond(&mut self, pack_length: u64) -> io::Result<()> {
         let (file, end) = {
             let appender = lock(&self.appender);
@@ -174,7 +175,7 @@ impl Journal {
                 && record.pack.is_some_and(|place| place.end() > pack_length)
             {
                 let pack = record.pack;
-                let lost = gone(record, "its body is no longer in the pack, which was cut");
+                let lost = lost_record(record, "body lost: the pack was truncated");
                 write_json(&mut self.buffer, &Record { pack, ..lost })?;
                 self.buffer.push(b'\n');
             }
@@ -189,23 +190,24 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // Closing it does the same, once nothing reads it any more.
+        // Closing the file also unlocks it, but readers may still have it open.
         let _ = lock(&self.appender).file.unlock();
     }
 }
 
-/// Reads the records into a history; twice when one of them takes back what another says.
+/// Reads all records into `history`, and a second time if there are lost bodies: a record of a loss
+/// also applies to the records before it.
 fn read(
     file: &File,
     mut history: History,
-    mut look: impl FnMut(&JournalLine<'_>, Option<&Record>),
+    mut visit: impl FnMut(&JournalLine<'_>, Option<&Record>),
 ) -> io::Result<History> {
     let mut add_all = |history: &mut History, is_first: bool| {
         let mut lines = JournalLines::of(file)?;
         while let Some(line) = lines.next_line()? {
             let record = line.record();
             if is_first {
-                look(&line, record.as_ref());
+                visit(&line, record.as_ref());
             }
             if let Some(record) = record {
                 history.add(&record, line.offset);
@@ -222,7 +224,7 @@ fn read(
     Ok(history)
 }
 
-/// What the lines of a journal are.
+/// Counts the lines of a journal by what they are.
 #[derive(Default)]
 struct JournalLineCounts {
     number: u64,
@@ -230,14 +232,14 @@ struct JournalLineCounts {
     garbage: u64,
     first_garbage: u64,
     torn: bool,
-    /// Where the last whole record ends.
+    /// Bytes to keep: all but an incomplete last line.
     length: u64,
 }
 
 impl JournalLineCounts {
     fn take(&mut self, line: &JournalLine<'_>, is_record: bool) {
         self.number += 1;
-        // A line end that is missing is put there.
+        // A missing line feed will be added (`repair_last_line`).
         let length = line.length + u64::from(!line.is_ended);
         let bytes = line.bytes.unwrap_or(b"too long");
         if is_record {
@@ -246,7 +248,8 @@ impl JournalLineCounts {
         } else if !line.is_ended && (self.records > 0 || is_torn(bytes)) {
             self.torn = true;
         } else if bytes.trim_ascii().is_empty() {
-            // With its end, too: not all that is blank may stand in front of a record.
+            // Its line feed counts, too: some blanks, such as a form feed, are not JSON whitespace
+            // and would spoil a record on the same line.
             self.length += length;
         } else {
             self.garbage += 1;
@@ -258,14 +261,14 @@ impl JournalLineCounts {
     }
 }
 
-/// Whether this may be left of the first record: its beginning, or zeros, where a power cut has
-/// taken what was not on the disk yet.
+/// Whether `line` may be the remains of a first record: its beginning, or zeros, which a power
+/// failure leaves in place of data that had not reached the disk.
 fn is_torn(line: &[u8]) -> bool {
     is_beginning(line) || line.iter().all(|byte| *byte == 0)
 }
 
-/// What a record becomes when its body is no longer where it says.
-fn gone(record: Record, why: &str) -> Record {
+/// Returns the record that replaces `record` when its body no longer exists.
+fn lost_record(record: Record, why: &str) -> Record {
     let place = InputPosition {
         number: 0,
         input: record.input,
@@ -293,17 +296,17 @@ impl Reporter for Journal {
         let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
-        // What was skipped stands there already. A disk that is full takes no word of it, and that
-        // must not change what is told of the job.
-        let has_no_room = matches!(
+        // Skipped jobs are in the journal already. If the disk is full, writing the record would
+        // fail too, and that error would replace the reported one.
+        let is_disk_full = matches!(
             settled.outcome,
             Outcome::Failed(FetchError::Save { ends_run: true, .. })
         );
-        if settled.record.outcome == OutcomeName::Skipped || has_no_room {
+        if settled.record.outcome == OutcomeName::Skipped || is_disk_full {
             return Ok(());
         }
         let json = settled.json()?;
-        // Nothing that is longer would be read again.
+        // A longer line would be ignored when read.
         if json.len() < MAX_LINE_BYTES {
             self.buffer.extend_from_slice(json);
             self.buffer.push(b'\n');
@@ -393,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pack_has_lost_is_written_off_however_much_it_is() {
+    fn bodies_lost_from_a_pack_are_recorded_in_several_batches() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = open(&path).unwrap();
@@ -416,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_ignored_and_told_and_a_foreign_file_is_left_alone() {
+    fn garbage_is_counted_and_a_foreign_file_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         write(&path, &["http://a/"]);
@@ -437,7 +440,7 @@ mod tests {
         assert_eq!(std::fs::read(&foreign).unwrap(), b"my notes\nare mine");
     }
 
-    /// A form feed is blank, but none that may stand in front of a record.
+    /// A form feed is ASCII whitespace, but not JSON whitespace.
     #[test]
     fn a_blank_line_without_end_gets_one() {
         let dir = tempfile::tempdir().unwrap();
@@ -452,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn two_at_the_same_time_do_not_write_one_journal() {
+    fn a_journal_is_used_by_one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let first = open(&path).unwrap();

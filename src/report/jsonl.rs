@@ -1,15 +1,15 @@
-//! `--json`: a record a line.
+//! `--json`: one record per line.
 
 use std::io;
 
 use super::{Output, Reporter};
 use crate::model::EngineEvent;
 
-/// Writes every record as a line of JSON.
+/// Writes each record as a line of JSON.
 pub struct JsonlReporter(Output);
 
 impl JsonlReporter {
-    /// Writes to `output`.
+    /// Creates a reporter that writes to `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
         Self(output)

@@ -1,4 +1,5 @@
-//! From events to lines, files and a display: reporters, and the pump that feeds them.
+//! Reporters turn engine events into output lines, files and a progress display; the pump feeds
+//! them.
 
 mod atomic_file;
 mod csv;
@@ -41,27 +42,27 @@ pub use template::{Template, TemplateError, TemplateReporter};
 pub use text::TextReporter;
 pub use timeline::{Timeline, TimelineStyle};
 
-/// Takes what the engine says. Reporters run on one thread of their own, so a slow one
-/// slows the run down instead of filling memory.
+/// Receives the events of a run. All reporters run on one dedicated thread behind a bounded queue,
+/// so a slow reporter slows the run down instead of filling memory.
 pub trait Reporter: Send {
-    /// Something happened.
+    /// Reports one event.
     ///
     /// # Errors
-    /// When it can't be reported; the run is then wound down.
+    /// If the event cannot be written; the run is then wound down.
     fn on_event(&mut self, event: &EngineEvent) -> io::Result<()>;
 
-    /// Nothing more is waiting at the moment: what is held in buffers goes out.
+    /// Writes out buffered data. Called after each batch of events.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If the data cannot be written.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The run is over.
+    /// Completes the output after the last event.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If the output cannot be written.
     fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
         self.flush()
     }

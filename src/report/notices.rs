@@ -1,4 +1,4 @@
-//! What people are told while a run goes on, apart from results.
+//! Notices for the user during a run, apart from results.
 
 use std::io;
 
@@ -6,17 +6,17 @@ use super::summary::count;
 use super::{Output, Reporter};
 use crate::model::{EngineEvent, escape_control};
 
-/// Tells people what is going on. That nobody listens is no reason to end a run.
+/// Writes notices. A write error is ignored: a closed stderr must not end the run.
 pub struct NoticeReporter(Output);
 
 impl NoticeReporter {
-    /// They go to `output`.
+    /// Creates a reporter that writes to `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
         Self(output)
     }
 
-    /// Says something, in one line: names of files may hold anything.
+    /// Writes `text` as one line. Control characters are escaped, since file names may contain any.
     pub fn write_notice(&mut self, text: &str) {
         self.0
             .line()
@@ -31,9 +31,9 @@ impl Reporter for NoticeReporter {
             EngineEvent::Continuing { done, of, is_all } => {
                 let (done, of) = (count(*done), count(*of));
                 self.write_notice(&if *is_all {
-                    format!("continuing: {done} of {of} already done")
+                    format!("resuming: {done} of {of} already done")
                 } else {
-                    format!("continuing: {done} of the first {of} already done")
+                    format!("resuming: {done} of the first {of} already done")
                 });
             }
             EngineEvent::Settled(_) => {}

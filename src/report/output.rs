@@ -1,21 +1,21 @@
-//! A stream that lines are collected for and written to in large pieces.
+//! A buffered stream of lines.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use super::Screen;
 
-/// Bytes collected before they are written even in the middle of a batch.
+/// Buffered bytes that are written out even in the middle of a batch.
 const FLUSH_BYTES: usize = 64 * 1024;
 
-/// Time between two tries when a stream takes nothing for now.
+/// Time between two attempts to write to a full non-blocking stream.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// As `write_all`, also where the other side has made the stream non-blocking: whoever shares a
-/// pipe or a terminal can do that.
+/// Like [`Write::write_all`], but also for non-blocking streams: any process that shares the pipe
+/// or terminal can set `O_NONBLOCK` on it.
 fn write_all(stream: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match again_while_full(|| stream.write(bytes))? {
+        match retry_while_full(|| stream.write(bytes))? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             written => bytes = bytes.get(written..).unwrap_or_default(),
         }
@@ -23,7 +23,7 @@ fn write_all(stream: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn again_while_full<R>(mut write: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+fn retry_while_full<R>(mut write: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match write() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -35,7 +35,7 @@ fn again_while_full<R>(mut write: impl FnMut() -> io::Result<R>) -> io::Result<R
     }
 }
 
-/// A stream of lines: stdout, as a rule.
+/// A buffered stream of lines, usually stdout.
 pub struct Output {
     stream: Box<dyn Write + Send>,
     buffer: Vec<u8>,
@@ -44,8 +44,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Lines go to `stream`. With a `screen`, the progress display steps aside while
-    /// they are written: both are on one terminal.
+    /// Creates an output that writes to `stream`. With a `screen`, the progress display is
+    /// suspended during writes, because both share one terminal.
     pub fn new(stream: impl Write + Send + 'static, screen: Option<Screen>) -> Self {
         Self {
             stream: Box::new(stream),
@@ -55,18 +55,18 @@ impl Output {
         }
     }
 
-    /// What stands at the end of each line, instead of a line feed.
+    /// Sets the terminator written after each line. Default: a line feed.
     #[must_use]
     pub fn with_terminator(self, end: &'static [u8]) -> Self {
         Self { end, ..self }
     }
 
-    /// Where the next line is put.
+    /// Returns the buffer to append the next line to.
     pub(super) fn line(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// The line is complete.
+    /// Terminates the current line.
     pub(super) fn end_line(&mut self) -> io::Result<()> {
         self.buffer.extend_from_slice(self.end);
         if self.buffer.len() >= FLUSH_BYTES {
@@ -75,7 +75,7 @@ impl Output {
         Ok(())
     }
 
-    /// Writes out what was collected.
+    /// Writes out the buffered lines.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -83,14 +83,14 @@ impl Output {
         let (stream, buffer) = (&mut self.stream, &self.buffer);
         let mut write = || {
             write_all(stream, buffer)?;
-            again_while_full(|| stream.flush())
+            retry_while_full(|| stream.flush())
         };
         let written = match &self.screen {
             Some(screen) => screen.suspend(write),
             None => write(),
         };
         self.buffer.clear();
-        // One large body must not keep its memory for the rest of the run.
+        // Do not keep the memory of one large body for the rest of the run.
         self.buffer.shrink_to(2 * FLUSH_BYTES);
         written
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    /// Takes three bytes at every second call.
+    /// Accepts three bytes at every second call.
     #[derive(Clone, Default)]
     struct ReluctantWriter(Arc<Mutex<(Vec<u8>, u32)>>);
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_takes_nothing_for_now_gets_everything_later() {
+    fn a_full_non_blocking_stream_is_retried() {
         let stream = ReluctantWriter::default();
         let mut output = Output::new(stream.clone(), None);
         output.line().extend_from_slice(b"a line");

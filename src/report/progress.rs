@@ -1,5 +1,5 @@
-//! How the run stands, while it runs. Reads the shared counters ten times a second;
-//! nothing is sent to it, so it costs the same at 10 URLs a second and at 20,000.
+//! The progress display. Polls shared counters ten times a second instead of receiving events, so
+//! it costs the same at 10 URLs/s and at 20,000.
 
 mod drawing;
 mod rate;
@@ -19,44 +19,44 @@ use drawing::Drawing;
 use rate::{RateMeter, TimeLeft};
 use snapshot::{Snapshot, fit};
 
-/// Time between two drawings of the bar.
+/// Time between two redraws of the bar.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
-/// Time between two plain lines, where they were asked for.
+/// Time between two plain lines if they were requested.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
-/// And where nobody looks at once: a log of a build, or of a night.
+/// The same if stderr is not a terminal, as in build logs.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
-/// Columns of the bar itself at least.
+/// Minimum width of the bar itself, in columns.
 const MIN_BAR_WIDTH: usize = 12;
 
-/// What is shown while the run goes on.
+/// How progress is displayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgressStyle {
-    /// A bar on a terminal, and elsewhere a line every half a minute.
+    /// A bar on a terminal; a line every 3 s on one that cannot draw it, every 30 s elsewhere.
     #[default]
     Auto,
-    /// A bar.
+    /// A bar, if stderr is a terminal.
     Bar,
-    /// A line every few seconds: for logs and for screen readers.
+    /// A line every 3 s, for logs and screen readers.
     Plain,
     /// Nothing.
     None,
 }
 
-/// The counters of a run, and when it began.
+/// The counters of a run, and when it started.
 type DisplayedRun = (Arc<LiveStats>, Instant);
 
-/// The part of the terminal that the display draws on. Clones share it.
+/// The terminal, shared between the progress display and other output. Clones share one display.
 #[derive(Debug, Clone)]
 pub struct Screen {
     bar: Option<ProgressBar>,
     /// Time between two plain lines.
     plain: Option<Duration>,
-    /// The run that is shown, while there is one.
+    /// The displayed run, if one is in progress.
     run: Arc<Mutex<Option<DisplayedRun>>>,
 }
 
 impl Screen {
-    /// A screen on stderr, with nothing on it yet.
+    /// Creates a screen on stderr that shows nothing yet.
     #[must_use]
     pub fn new(style: ProgressStyle) -> Self {
         let (has_bar, plain) = match style {
@@ -67,7 +67,7 @@ impl Screen {
             ProgressStyle::Plain => (false, Some(PLAIN_INTERVAL)),
             ProgressStyle::None => (false, None),
         };
-        // Drawing is by our own clock; indicatif's limit only would drop the last state.
+        // `draw_every` sets the pace. A lower limit in indicatif could drop the last redraw.
         let target = || ProgressDrawTarget::term_like_with_hz(Box::new(Drawing::default()), 20);
         Self {
             bar: has_bar.then(|| ProgressBar::with_draw_target(Some(0), target())),
@@ -76,7 +76,7 @@ impl Screen {
         }
     }
 
-    /// Runs `write` while the display steps aside.
+    /// Runs `write` with the display cleared, then redraws it.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.suspend(write),
@@ -84,19 +84,19 @@ impl Screen {
         }
     }
 
-    /// How the run stands, in a line; `None` before it began and after it ended.
+    /// Returns the progress as one line; `None` before the run has started and after it has ended.
     #[must_use]
     pub fn snapshot(&self) -> Option<String> {
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let (live, start) = run.as_ref()?;
         let now = Instant::now();
         let mut snapshot = Snapshot::take(live, now);
-        let passed = now
+        let elapsed = now
             .saturating_duration_since(*start)
             .as_secs_f64()
             .max(1e-3);
-        snapshot.rate = snapshot.settled as f64 / passed;
-        snapshot.byte_rate = snapshot.bytes as f64 / passed;
+        snapshot.rate = snapshot.settled as f64 / elapsed;
+        snapshot.byte_rate = snapshot.bytes as f64 / elapsed;
         Some(snapshot.line())
     }
 
@@ -105,15 +105,15 @@ impl Screen {
     }
 }
 
-/// A terminal that understands cursor movement, with somebody in front of it: builds run on
-/// terminals, too, that end up in logs.
+/// Whether stderr is an interactive terminal that supports cursor movement. CI systems may attach a
+/// terminal whose output ends up in a log, hence the check of `CI`.
 fn can_draw() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     io::stderr().is_terminal() && !is_dumb && !is_set("CI")
 }
 
-/// Stderr that never tears the display: for log lines.
+/// Writes to stderr without corrupting the display, for log lines.
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.suspend(|| io::stderr().write(bytes))
@@ -124,14 +124,14 @@ impl Write for Screen {
     }
 }
 
-/// The display at work.
+/// A running progress display.
 pub struct Progress {
     screen: Screen,
     thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Starts to show how `live` stands.
+    /// Starts to display the counters `live`.
     #[must_use]
     pub fn start(screen: &Screen, live: Arc<LiveStats>) -> Self {
         live.enable_watch();
@@ -146,12 +146,12 @@ impl Progress {
         }
     }
 
-    /// Takes the display away.
+    /// Stops and removes the display.
     pub fn stop(self) {
         self.screen.show_run(None);
         if let Some((stop, thread)) = self.thread {
             drop(stop);
-            // A display that broke down has nothing to say.
+            // A panic in the display does not matter at this point.
             let _ = thread.join();
         }
     }
@@ -174,7 +174,7 @@ fn draw_every(
                 bar.finish_and_clear();
             }
         });
-    // Without a thread there is no display; that is no reason to end the run.
+    // If the thread cannot be started, run without a display.
     thread.ok().map(|thread| (stop, thread))
 }
 
@@ -182,7 +182,7 @@ struct ProgressRenderer {
     screen: Screen,
     live: Arc<LiveStats>,
     settled: RateMeter,
-    /// The same over longer, for the time left.
+    /// The same over a longer window, to estimate the time left.
     progress: RateMeter,
     bytes: RateMeter,
     left: TimeLeft,
@@ -209,10 +209,10 @@ impl ProgressRenderer {
         self.bytes.add(now, snapshot.bytes);
         snapshot.rate = self.settled.rate();
         snapshot.byte_rate = self.bytes.rate();
-        let todo = snapshot.remaining();
-        snapshot.left = todo.and_then(|todo| self.left.show(now, todo, &self.progress));
+        let remaining = snapshot.remaining();
+        snapshot.left = remaining.and_then(|left| self.left.show(now, left, &self.progress));
         let Some(bar) = &self.screen.bar else {
-            // A closed stderr is no reason to end the run.
+            // A closed stderr must not end the run.
             let _ = writeln!(io::stderr(), "{}", snapshot.line());
             return;
         };
@@ -221,7 +221,7 @@ impl ProgressRenderer {
             self.has_total = Some(has_total);
             bar.set_style(style(has_total));
         }
-        // Asked each time: somebody may have made the window smaller.
+        // Queried each time, because the window may have been resized.
         let width = usize::from(drawing::size().0).max(MIN_BAR_WIDTH + 2);
         bar.set_length(snapshot.total.unwrap_or(snapshot.settled));
         bar.set_position(snapshot.settled);
@@ -237,7 +237,7 @@ fn style(has_total: bool) -> BarStyle {
     } else {
         "{spinner:.cyan} {prefix}\n{msg}"
     };
-    // The templates are fixed; a mistake in one shows as a plain bar.
+    // The templates are constant, so the fallback is never needed.
     BarStyle::with_template(template)
         .unwrap_or_else(|_| BarStyle::default_bar())
         .progress_chars("━╸─")

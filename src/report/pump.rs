@@ -1,4 +1,4 @@
-//! The thread that feeds the reporters.
+//! The thread that feeds the reporters. Journals come first; an error ends the run.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,43 +11,43 @@ use super::Reporter;
 use super::reorder::ReorderBuffer;
 use crate::model::{EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWindow, Summary};
 
-/// Events that may wait for the reporters.
+/// Maximum number of queued events.
 const QUEUE_EVENTS: usize = 256;
-/// And with bodies in them, which may have megabytes.
+/// The same if events carry bodies, which may have megabytes each.
 const QUEUE_BODIES: usize = 16;
-/// Shortest time between two wakings. Waking a thread costs as much as writing several
-/// records, so at high rates records are taken in batches; nobody sees 2 ms.
+/// Minimum time between two wakeups. Waking a thread costs as much as writing several records, so
+/// at high rates records are processed in batches. A delay of 2 ms is not noticeable.
 const WAKE_INTERVAL: Duration = Duration::from_millis(2);
-/// How long a stuck reporter is waited for once the run is to end at once.
+/// How long to wait for a stuck reporter once the run is to end immediately.
 const STUCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A reporter that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {what}: {source}")]
 pub struct ReportError {
-    /// What was being written.
+    /// What it was writing.
     pub what: String,
     /// Why it failed.
     pub source: io::Error,
 }
 
-/// What the pump knows at its end.
+/// The result of a pump.
 #[derive(Debug, Default)]
 pub struct PumpEnd {
-    /// The counts of what was reported; the rest of the summary is not its business.
+    /// The counts of what was reported. Other fields of the summary are for the caller to fill in.
     pub summary: Summary,
-    /// The first reporter that failed.
+    /// The error of the first reporter that failed.
     pub error: Option<ReportError>,
-    /// Whether that was a journal: nothing counts as saved any more then.
+    /// Whether that reporter was a journal; nothing counts as saved from then on.
     is_journal_broken: bool,
 }
 
-/// A named reporter.
+/// A reporter and its name in errors.
 type NamedReporter = (String, Box<dyn Reporter>);
 
-/// The thread that feeds the reporters.
+/// Feeds events to reporters on a thread of its own.
 pub struct Pump {
-    /// Told of everything as it comes, before anybody else is.
+    /// Receive each batch before all other reporters.
     journals: Vec<NamedReporter>,
     reporters: Vec<NamedReporter>,
     attach_bodies: bool,
@@ -55,20 +55,20 @@ pub struct Pump {
     failed: CancellationToken,
     end: PumpEnd,
     reported: ReportedCounts,
-    /// Reported since the last flush.
+    /// Events reported since the last flush.
     passed: Vec<EngineEvent>,
     spent: EventReturnQueue,
 }
 
-/// A pump at work.
+/// A pump whose thread is running.
 pub struct RunningPump {
     ended: oneshot::Receiver<(Vec<NamedReporter>, PumpEnd)>,
     reported: ReportedCounts,
 }
 
 impl Pump {
-    /// A pump that cancels `failed` when a reporter can't go on. With `attach_bodies`
-    /// the records carry the bodies.
+    /// Creates a pump that cancels `failed` when a reporter fails. With `attach_bodies`, records
+    /// include the bodies.
     #[must_use]
     pub fn new(failed: CancellationToken, attach_bodies: bool) -> Self {
         Self {
@@ -84,50 +84,50 @@ impl Pump {
         }
     }
 
-    /// Where events are to be dropped after they were reported.
+    /// Returns the queue to which reported events are returned to be dropped.
     #[must_use]
     pub fn spent(&self) -> EventReturnQueue {
         self.spent.clone()
     }
 
-    /// Everything is reported in input order; credits go back to `window`.
+    /// Reports in input order and returns credits to `window`. Journals are not affected.
     pub fn set_ordered(&mut self, window: ReorderWindow) {
         self.order = Some(ReorderBuffer::new(window));
     }
 
-    /// Adds one that is told first, of a whole batch, and flushed before the others are told:
-    /// what they say has been written down then. It gets things as they come, whatever the
-    /// order of the others, and no bodies.
+    /// Adds a journal. It receives and flushes a whole batch before the other reporters see it, so
+    /// everything they report has been journaled. It gets events in the order in which they settle,
+    /// even with [`set_ordered`](Self::set_ordered), and without bodies.
     pub fn add_journal(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
         self.journals.push((what.into(), reporter));
     }
 
-    /// Adds a reporter; `what` names it in errors.
+    /// Adds a reporter; errors call its output `what`.
     pub fn add(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
         self.reporters.push((what.into(), reporter));
     }
 
-    /// Starts the thread. It ends when every sender is gone.
+    /// Starts the thread. It ends when all senders are dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the thread cannot be started.
     pub fn start(self) -> io::Result<(mpsc::Sender<EngineEvent>, RunningPump)> {
-        let room = if self.attach_bodies {
+        let capacity = if self.attach_bodies {
             QUEUE_BODIES
         } else {
             QUEUE_EVENTS
         };
-        let (sender, receiver) = mpsc::channel(room);
+        let (sender, receiver) = mpsc::channel(capacity);
         let (end, ended) = oneshot::channel();
         let reported = self.reported.clone();
         std::thread::Builder::new()
             .name("report".into())
             .spawn(move || {
-                // If this thread breaks down, nobody may go on fetching for nothing.
-                let alarm = self.failed.clone().drop_guard();
+                // If this thread panics, stop fetching: nothing would be reported.
+                let stop_guard = self.failed.clone().drop_guard();
                 let ended = self.run(receiver);
-                alarm.disarm();
-                // Nobody waits any more when the wait was cut short.
+                stop_guard.disarm();
+                // The receiver is gone if `finish` timed out.
                 let _ = end.send(ended);
             })?;
         Ok((sender, RunningPump { ended, reported }))
@@ -142,9 +142,9 @@ impl Pump {
                 self.take(event);
             }
             self.flush();
-            let rested = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
-            if rested < WAKE_INTERVAL && events.is_empty() && !events.is_closed() {
-                std::thread::sleep(WAKE_INTERVAL - rested);
+            let elapsed = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
+            if elapsed < WAKE_INTERVAL && events.is_empty() && !events.is_closed() {
+                std::thread::sleep(WAKE_INTERVAL - elapsed);
             }
             last = Some(Instant::now());
         }
@@ -156,19 +156,19 @@ impl Pump {
         (self.reporters, self.end)
     }
 
-    /// Also when nobody wants the results any more: it has been done.
+    /// Continues after an error of another reporter: the jobs are done all the same.
     fn append_journals(&mut self, events: &[EngineEvent]) {
-        let told = each(&mut self.journals, |journal| {
+        let result = try_each(&mut self.journals, |journal| {
             events
                 .iter()
                 .try_for_each(|event| journal.on_event(event))?;
             journal.flush()
         });
-        if told.is_err() {
+        if result.is_err() {
             self.journals.clear();
             self.end.is_journal_broken = self.end.error.is_none();
         }
-        self.record_error(told);
+        self.record_error(result);
     }
 
     fn take(&mut self, event: EngineEvent) {
@@ -183,7 +183,7 @@ impl Pump {
 
     fn deliver(&mut self, mut event: EngineEvent) {
         if self.end.error.is_some() {
-            // Not reported: it counts as left.
+            // Not reported, so it counts as left.
             return;
         }
         if let EngineEvent::Settled(settled) = &mut event
@@ -193,8 +193,8 @@ impl Pump {
             let body = body.clone();
             settled.attach_body(&body);
         }
-        let told = each(&mut self.reporters, |reporter| reporter.on_event(&event));
-        self.record_error(told);
+        let result = try_each(&mut self.reporters, |reporter| reporter.on_event(&event));
+        self.record_error(result);
         if let (None, EngineEvent::Settled(settled)) = (&self.end.error, &event) {
             self.end.summary.count(&settled.outcome);
             self.end.summary.count_change(settled.record.change);
@@ -210,35 +210,35 @@ impl Pump {
 
     fn flush(&mut self) {
         if self.end.error.is_none() {
-            let told = each(&mut self.reporters, |reporter| reporter.flush());
-            self.record_error(told);
+            let result = try_each(&mut self.reporters, |reporter| reporter.flush());
+            self.record_error(result);
         }
         self.spent.give_back(&mut self.passed);
         let mut reported = self.reported.lock();
         if self.end.error.is_none() {
             reported.clone_from(&self.end.summary);
         } else {
-            // What did not get out of the buffers was not reported.
+            // Records still in buffers were not reported.
             self.end.summary.clone_from(&reported);
         }
     }
 
-    /// The first error ends the run.
-    fn record_error(&mut self, told: Result<(), ReportError>) {
-        if let (Err(error), None) = (told, &self.end.error) {
+    /// Keeps the first error, which ends the run.
+    fn record_error(&mut self, result: Result<(), ReportError>) {
+        if let (Err(error), None) = (result, &self.end.error) {
             self.end.error = Some(error);
             self.failed.cancel();
         }
     }
 }
 
-/// Tells one after another, up to the first that fails.
-fn each(
+/// Calls each reporter in turn until one fails.
+fn try_each(
     reporters: &mut [NamedReporter],
-    mut tell: impl FnMut(&mut dyn Reporter) -> io::Result<()>,
+    mut call: impl FnMut(&mut dyn Reporter) -> io::Result<()>,
 ) -> Result<(), ReportError> {
     reporters.iter_mut().try_for_each(|(what, reporter)| {
-        tell(reporter.as_mut()).map_err(|source| ReportError {
+        call(reporter.as_mut()).map_err(|source| ReportError {
             what: what.clone(),
             source,
         })
@@ -246,54 +246,54 @@ fn each(
 }
 
 impl RunningPump {
-    /// Waits until everything has been reported, completes the summary with `complete` (which
-    /// is told what went wrong), and lets the reporters finish with it.
+    /// Waits until all events have been reported, completes the summary with `complete` (which gets
+    /// the error, if any), and finishes the reporters with it.
     ///
-    /// Once `hurry` is cancelled, a reporter that is stuck (its pipe is full and nobody
-    /// reads) is waited for only a moment longer; what it holds counts as left.
+    /// Once `hurry` is cancelled, waits only [`STUCK_TIMEOUT`] longer for a stuck reporter, such as
+    /// one whose pipe is full and not being read. Its unwritten records count as left.
     pub async fn finish(
         self,
         hurry: CancellationToken,
         complete: impl FnOnce(&mut Summary, Option<&ReportError>),
     ) -> PumpEnd {
-        let impatience = async {
+        let timeout = async {
             hurry.cancelled().await;
             tokio::time::sleep(STUCK_TIMEOUT).await;
         };
         let (mut reporters, mut end) = tokio::select! {
             biased;
-            ended = self.ended => ended.unwrap_or_else(|_| self.reported.broken("the reporting thread broke down")),
-            () = impatience => self.reported.broken("nobody reads them"),
+            ended = self.ended => ended.unwrap_or_else(|_| self.reported.broken("the reporter thread panicked")),
+            () = timeout => self.reported.broken("the output is not being read"),
         };
         complete(&mut end.summary, end.error.as_ref());
         if end.is_journal_broken && end.summary.left > 0 {
             end.summary.ended_by.get_or_insert(EndReason::Disk);
         }
         let summary = end.summary.clone();
-        // Not here: one that writes to a pipe waits for its reader.
+        // On a blocking thread, since a reporter may wait for the reader of a pipe.
         let finishing = tokio::task::spawn_blocking(move || {
-            let mut told = Ok(());
+            let mut result = Ok(());
             for (what, reporter) in &mut reporters {
                 let finished = reporter.finish(&summary).map_err(|source| ReportError {
                     what: what.clone(),
                     source,
                 });
-                told = told.and(finished);
+                result = result.and(finished);
             }
-            told
+            result
         });
-        let told = finishing.await.unwrap_or_else(|error| {
+        let result = finishing.await.unwrap_or_else(|error| {
             Err(ReportError {
                 what: "the results".to_owned(),
                 source: io::Error::other(error),
             })
         });
-        end.error = end.error.or(told.err());
+        end.error = end.error.or(result.err());
         end
     }
 }
 
-/// The counts of what has been written for sure.
+/// The counts of records that have been flushed.
 #[derive(Debug, Clone, Default)]
 struct ReportedCounts(Arc<Mutex<Summary>>);
 
@@ -302,7 +302,7 @@ impl ReportedCounts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The end of a pump that does not come to one.
+    /// Returns the end of a pump whose thread cannot return one.
     fn broken(&self, why: &str) -> (Vec<NamedReporter>, PumpEnd) {
         let end = PumpEnd {
             summary: self.lock().clone(),

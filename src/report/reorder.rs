@@ -1,10 +1,11 @@
-//! `--ordered`: holds events back until those before them have come.
+//! `--ordered`: restores input order.
 
 use std::collections::BTreeMap;
 
 use crate::model::{EngineEvent, ReorderWindow, SettledJob};
 
-/// Puts events back into input order. What is held back is bounded by the [`ReorderWindow`].
+/// Holds settled jobs back until all before them in the input have settled. The number held back is
+/// bounded by the [`ReorderWindow`].
 #[derive(Debug)]
 pub struct ReorderBuffer {
     window: ReorderWindow,
@@ -13,7 +14,7 @@ pub struct ReorderBuffer {
 }
 
 impl ReorderBuffer {
-    /// Gives a credit back to `window` for each event whose turn has come.
+    /// Creates a buffer that returns a credit to `window` for each event released in order.
     #[must_use]
     pub fn new(window: ReorderWindow) -> Self {
         Self {
@@ -23,12 +24,12 @@ impl ReorderBuffer {
         }
     }
 
-    /// Takes a settled job in.
+    /// Adds a settled job.
     pub fn insert(&mut self, settled: Box<SettledJob>) {
         self.held.insert(settled.place.number, settled);
     }
 
-    /// The one whose turn it is, if it is here.
+    /// Removes the next job in input order, if it has settled.
     pub fn pop_ready(&mut self) -> Option<EngineEvent> {
         let settled = self.held.remove(&self.next)?;
         self.next += 1;
@@ -36,7 +37,7 @@ impl ReorderBuffer {
         Some(EngineEvent::Settled(settled))
     }
 
-    /// After an early end there are gaps: what came is still given out, in order.
+    /// Removes all remaining jobs in input order, skipping the gaps that an early end leaves.
     pub fn drain(&mut self) -> impl Iterator<Item = EngineEvent> + use<> {
         std::mem::take(&mut self.held)
             .into_values()
@@ -63,12 +64,12 @@ mod tests {
     fn number(event: EngineEvent) -> u64 {
         match event {
             EngineEvent::Settled(settled) => settled.place.number,
-            EngineEvent::Continuing { .. } => panic!("never put"),
+            EngineEvent::Continuing { .. } => panic!("never inserted"),
         }
     }
 
     #[test]
-    fn events_come_in_input_order_and_give_their_credit_back() {
+    fn events_are_released_in_input_order_and_return_their_credits() {
         let window = ReorderWindow::new(3);
         let mut order = ReorderBuffer::new(window.clone());
         for _ in 0..3 {
@@ -82,10 +83,10 @@ mod tests {
             "all three are held back"
         );
         order.insert(event(0));
-        let come: Vec<_> = std::iter::from_fn(|| order.pop_ready())
+        let released: Vec<_> = std::iter::from_fn(|| order.pop_ready())
             .map(number)
             .collect();
-        assert_eq!(come, [0, 1, 2]);
+        assert_eq!(released, [0, 1, 2]);
         for _ in 0..3 {
             assert!(window.acquire().now_or_never().is_some());
         }

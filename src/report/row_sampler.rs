@@ -1,5 +1,5 @@
-//! Which jobs of a run get a row of their own in a drawing: all of a short run; of a long one the
-//! slowest, some of the failed, and a sample of the others.
+//! Selects the jobs shown as rows in the timeline and the waterfall: all of a short run; for a long
+//! one the slowest, some of the failed, and a random sample of the others.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::model::{AttemptTrace, EngineEvent, Outcome, SettledJob};
 use super::summary::count;
 use super::text::status_of;
 
-/// A job as it is drawn.
+/// A job shown as a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
-    /// Its number in the list.
+    /// Its position in the list, from 0.
     pub number: u64,
     /// Its URL.
     pub url: String,
-    /// Its status, or the kind of its error.
+    /// Its status or error kind.
     pub label: String,
     /// Whether it failed.
     pub failed: bool,
-    /// Its attempts; there is at least one.
+    /// Its attempts, at least one.
     pub tries: Vec<AttemptTrace>,
 }
 
@@ -35,49 +35,49 @@ impl JobRow {
         }
     }
 
-    /// When its first request was begun.
+    /// Returns when its first request started, since the start of the run.
     pub fn start(&self) -> Duration {
         self.tries.first().map_or(Duration::ZERO, |one| one.start)
     }
 
-    /// When its last request ended.
+    /// Returns when its last request ended, since the start of the run.
     pub fn end(&self) -> Duration {
         self.tries.last().map_or(Duration::ZERO, |one| one.end)
     }
 
-    /// From the first request to the end of the last, waits included.
+    /// Returns the time from its first request to the end of its last, including waits.
     pub fn took(&self) -> Duration {
         self.end().saturating_sub(self.start())
     }
 }
 
-/// The jobs that get a row, as far as the run has come.
+/// Selects rows while the run is in progress, in bounded memory.
 #[derive(Debug)]
 pub struct RowSampler {
-    most: usize,
+    max: usize,
     seen: u64,
-    /// Jobs for which nothing was sent.
+    /// Jobs without a request.
     unsent: u64,
     slowest: Vec<JobRow>,
     failed: RowReservoir,
     others: RowReservoir,
-    /// So that the same events make the same picture.
+    /// With a fixed seed, so that the same events give the same rows.
     random: fastrand::Rng,
 }
 
-/// The rows of a run, and what they were picked from.
+/// The selected rows, and how many jobs they were selected from.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SampledRows {
-    /// In the order in which they were begun.
+    /// Ordered by the start of their first request.
     pub rows: Vec<JobRow>,
-    /// Jobs that had a request, those without a row included.
+    /// Jobs with a request, including those without a row.
     pub sent: u64,
-    /// Jobs that had none: skipped, no URL, or of a host that was given up.
+    /// Jobs without a request: skipped, invalid, or of a host that was given up.
     pub unsent: u64,
 }
 
 impl SampledRows {
-    /// Which ones these are, where they are not all.
+    /// Describes the selection; `None` if all jobs have a row.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let rows = self.rows.len() as u64;
@@ -87,31 +87,34 @@ impl SampledRows {
             unsent => format!("; {} had no request", count(unsent)),
         };
         if self.sent > rows {
-            let which = "the slowest, some that failed, a sample of the others";
-            return Some(format!("{} of {of} URLs: {which}{without}", count(rows)));
+            let which = "slowest, some failed, random sample";
+            return Some(format!(
+                "{} of {of} URLs shown: {which}{without}",
+                count(rows)
+            ));
         }
-        (self.unsent > 0).then(|| format!("{} of {of} URLs{without}", count(rows)))
+        (self.unsent > 0).then(|| format!("{} of {of} URLs shown{without}", count(rows)))
     }
 }
 
 impl RowSampler {
-    /// No more than `most` rows.
+    /// Creates a sampler that selects at most `max` rows.
     #[must_use]
-    pub fn new(most: usize) -> Self {
-        let third = most / 3;
+    pub fn new(max: usize) -> Self {
+        let third = max / 3;
         Self {
-            most,
+            max,
             seen: 0,
             unsent: 0,
             slowest: Vec::new(),
             failed: RowReservoir::new(third),
-            // They get the room of failures that there are not.
-            others: RowReservoir::new(most - third),
+            // Two thirds, to fill the rows when few jobs fail; `picked` cuts the total.
+            others: RowReservoir::new(max - third),
             random: fastrand::Rng::with_seed(0),
         }
     }
 
-    /// Looks at what happened.
+    /// Considers the job of an event.
     pub fn observe(&mut self, event: &EngineEvent) {
         match event {
             EngineEvent::Settled(settled) if !settled.tries.is_empty() => self.add(settled),
@@ -122,15 +125,15 @@ impl RowSampler {
 
     fn add(&mut self, settled: &SettledJob) {
         self.seen += 1;
-        if self.seen <= self.most as u64 {
+        if self.seen <= self.max as u64 {
             self.slowest.push(JobRow::of(settled));
             return;
         }
-        if self.slowest.len() > self.most / 3 {
+        if self.slowest.len() > self.max / 3 {
             self.split_samples();
         }
-        let least = self.slowest.last().map_or(Duration::ZERO, JobRow::took);
-        let row = if took(settled) > least {
+        let shortest = self.slowest.last().map_or(Duration::ZERO, JobRow::took);
+        let row = if took(settled) > shortest {
             let Some(out) = self.slowest.pop() else {
                 return;
             };
@@ -142,11 +145,11 @@ impl RowSampler {
         self.sample(row);
     }
 
-    /// The run turns out to be a long one.
+    /// Splits the rows by category once there are more jobs than rows.
     fn split_samples(&mut self) {
         let mut all = std::mem::take(&mut self.slowest);
         all.sort_by_key(|row| std::cmp::Reverse(row.took()));
-        let rest = all.split_off(self.most / 3);
+        let rest = all.split_off(self.max / 3);
         self.slowest = all;
         for row in rest {
             self.sample(RowCandidate::Row(row));
@@ -169,11 +172,11 @@ impl RowSampler {
         sample.offer(row, &mut self.random);
     }
 
-    /// The rows, in the order in which they were begun.
+    /// Returns the rows selected so far.
     #[must_use]
     pub fn picked(&self) -> SampledRows {
         let first = self.slowest.iter().chain(&self.failed.rows);
-        let all = first.chain(&self.others.rows).take(self.most);
+        let all = first.chain(&self.others.rows).take(self.max);
         let mut rows: Vec<_> = all.cloned().collect();
         rows.sort_by_key(|row| (row.start(), row.number));
         SampledRows {
@@ -191,7 +194,7 @@ fn took(settled: &SettledJob) -> Duration {
         .saturating_sub(start.unwrap_or_default())
 }
 
-/// What is offered to a sample: nothing is copied before it is taken.
+/// A job offered to a reservoir. It is copied only if it is selected.
 enum RowCandidate<'a> {
     Row(JobRow),
     Settled(&'a SettledJob),
@@ -213,18 +216,18 @@ impl RowCandidate<'_> {
     }
 }
 
-/// So many of all that were offered, each as likely (algorithm R, Vitter 1985).
+/// A uniform random sample of the rows offered (Algorithm R, Vitter 1985).
 #[derive(Debug)]
 struct RowReservoir {
-    most: usize,
+    max: usize,
     offered: u64,
     rows: Vec<JobRow>,
 }
 
 impl RowReservoir {
-    fn new(most: usize) -> Self {
+    fn new(max: usize) -> Self {
         Self {
-            most,
+            max,
             offered: 0,
             rows: Vec::new(),
         }
@@ -232,7 +235,7 @@ impl RowReservoir {
 
     fn offer(&mut self, row: RowCandidate<'_>, random: &mut fastrand::Rng) {
         self.offered += 1;
-        if self.rows.len() < self.most {
+        if self.rows.len() < self.max {
             self.rows.push(row.into_row());
             return;
         }
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_run_has_a_row_for_each_in_the_order_of_their_starts() {
+    fn a_short_run_has_a_row_per_job_ordered_by_start() {
         let mut rows = RowSampler::new(12);
         for number in (0..12).rev() {
             rows.observe(&settled(number, number * 10, 5, number % 2 == 0));
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_had_no_request_counts_and_has_no_row() {
+    fn a_job_without_a_request_is_counted_and_has_no_row() {
         let unsent = || match settled(0, 0, 0, true) {
             EngineEvent::Settled(mut settled) => {
                 settled.tries.clear();
@@ -310,15 +313,14 @@ mod tests {
         rows.observe(&unsent());
         rows.observe(&settled(1, 0, 5, false));
         let note = |rows: &RowSampler| rows.picked().note().unwrap();
-        assert_eq!(note(&rows), "1 of 2 URLs; 1 had no request");
+        assert_eq!(note(&rows), "1 of 2 URLs shown; 1 had no request");
         for number in 2..1234 {
             rows.observe(&settled(number, number, 5, false));
             rows.observe(&unsent());
         }
         assert_eq!(
             note(&rows),
-            "12 of 2,466 URLs: the slowest, some that failed, a sample of the others; \
-             1,233 had no request"
+            "12 of 2,466 URLs shown: slowest, some failed, random sample; 1,233 had no request"
         );
     }
 
@@ -342,7 +344,7 @@ mod tests {
         }
         let failed = picked.rows.iter().filter(|row| row.failed).count();
         assert_eq!(failed, 4);
-        // A sample is of the whole run, not of its beginning.
+        // The sample covers the whole run, not only its beginning.
         assert!(picked.rows.iter().any(|row| !row.failed
             && row.number > 2_000
             && row.took() == Duration::from_millis(5)));

@@ -1,5 +1,5 @@
-//! A pipe or a device that something is written to. Opening a pipe waits until somebody reads it,
-//! and so does writing to one that is full: for as long as the run may go on.
+//! Writes to a pipe or device. Opening a pipe without a reader, and writing to a full one, waits
+//! until the run is to end, then [`FINAL_TIMEOUT`] longer.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,31 +7,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time between two looks whether there is a reader by now.
+/// Time between two checks for a reader.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How long a reader is waited for once the run is to end.
+/// How long to wait for the reader once the run is to end.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Says whether the run is to end.
+/// Returns whether the run is to end.
 pub type EndingCheck<'a> = &'a (dyn Fn() -> bool + Send + Sync);
-/// The same, to be kept.
+/// An [`EndingCheck`] that can be stored.
 pub type SharedEndingCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A pipe or a device.
 #[derive(Debug)]
 pub struct DeviceStream {
     path: PathBuf,
-    /// Open as soon as there is a reader.
+    /// `None` until the pipe has a reader.
     file: Option<File>,
-    /// Since when the run is to end, as far as it was noticed.
+    /// When this stream first noticed that the run is to end.
     ending: Option<Instant>,
 }
 
 impl DeviceStream {
-    /// What is at `path`. It waits for no reader.
+    /// Opens the pipe or device at `path` without waiting for a reader.
     ///
     /// # Errors
-    /// When it can't be written to.
+    /// If it cannot be opened for writing.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         let file = open_if_read(&path)?;
@@ -42,11 +42,12 @@ impl DeviceStream {
         })
     }
 
-    /// Writes all of it, when there is a reader. Without a byte to write it waits for one, too:
-    /// who reads a pipe is to learn where it ends.
+    /// Waits for a reader and writes all bytes. Waits even if `bytes` is empty, so that the reader
+    /// of a pipe sees its end.
     ///
     /// # Errors
-    /// When that can't be done, or the run is to end and there is no reader that takes it.
+    /// If writing fails, or no process reads the data within [`FINAL_TIMEOUT`] after the run is to
+    /// end.
     pub fn write_all(&mut self, mut bytes: &[u8], is_ending: EndingCheck<'_>) -> io::Result<()> {
         while self.file.is_none() {
             self.file = open_if_read(&self.path)?;
@@ -66,7 +67,7 @@ impl DeviceStream {
         Ok(())
     }
 
-    /// Waits a moment for a reader, or gives up.
+    /// Sleeps for [`POLL_INTERVAL`], or fails if the time for the reader is up.
     fn wait(&mut self, is_ending: EndingCheck<'_>) -> io::Result<()> {
         if self.ending.is_none() && is_ending() {
             self.ending = Some(Instant::now());
@@ -75,14 +76,14 @@ impl DeviceStream {
             .ending
             .is_some_and(|since| since.elapsed() > FINAL_TIMEOUT)
         {
-            return Err(io::Error::other("nothing reads it"));
+            return Err(io::Error::other("the output is not being read"));
         }
         std::thread::sleep(POLL_INTERVAL);
         Ok(())
     }
 }
 
-/// Opens it for writing; `None` when it is a pipe that nobody reads.
+/// Opens `path` for writing; `None` if it is a pipe without a reader.
 #[cfg(unix)]
 fn open_if_read(path: &Path) -> io::Result<Option<File>> {
     use rustix::fs::OFlags;

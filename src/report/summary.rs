@@ -1,4 +1,4 @@
-//! The summary for people.
+//! The summary printed at the end of a run.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,16 @@ use bytesize::ByteSize;
 
 use crate::model::{ContentChange, ErrorKind, Summary, format_duration};
 
-/// Statuses named in the summary, the most frequent first.
+/// Maximum number of statuses listed, the most frequent first.
 const MAX_STATUSES: usize = 5;
 
-/// A number with its thousands told apart: `12,345`.
+/// Formats a number with thousands separators: `12,345`.
 #[must_use]
 pub fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
-/// `8 timeout, 4 reset`: the most frequent first.
+/// Formats failures by kind, the most frequent first: `8 timeout, 4 reset`.
 pub(super) fn kinds(failures: impl Iterator<Item = (ErrorKind, u64)>) -> String {
     let mut all: Vec<_> = failures.collect();
     all.sort_by_key(|(kind, n)| (std::cmp::Reverse(*n), *kind));
@@ -26,7 +26,7 @@ pub(super) fn kinds(failures: impl Iterator<Item = (ErrorKind, u64)>) -> String 
     parts.join(", ")
 }
 
-/// The summary as lines of text, without a line end after the last.
+/// Renders the summary as lines of text, without a final line feed.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
     let noun = if summary.input == 1 { "URL" } else { "URLs" };
@@ -41,12 +41,12 @@ pub fn render(summary: &Summary) -> String {
         (summary.left, "left"),
     ] {
         if n > 0 || name == "failed" {
-            // Writing to a String can't fail; so for every `let _` here.
+            // Writing to a String cannot fail; the same goes for every `let _` here.
             let _ = write!(text, ", {} {name}", count(n));
         }
     }
     if !summary.list_ended {
-        text.push_str("; the list was not read to its end");
+        text.push_str("; input not fully read");
     }
     if let Some(why) = summary.ended_by {
         let _ = write!(text, "\nended early: {why}");
@@ -56,7 +56,7 @@ pub fn render(summary: &Summary) -> String {
             let n = summary.changes.get(&change).copied().unwrap_or_default();
             format!("{} {}", count(n), change.as_str())
         });
-        let _ = write!(text, "\nsince the run before: {}", parts.join(", "));
+        let _ = write!(text, "\nsince the last run: {}", parts.join(", "));
     }
     if summary.failed > 0 {
         let by_kind = summary.by_kind.iter().map(|(kind, n)| (*kind, *n));
@@ -76,24 +76,21 @@ pub fn render(summary: &Summary) -> String {
         };
         let _ = write!(text, ", {} {noun}", count(summary.retries));
     }
-    let _ = write!(text, "; {}", sequential_text(summary));
-    text
-}
-
-/// What not waiting for each other has brought.
-pub(super) fn sequential_text(summary: &Summary) -> String {
-    let mut text = format!(
-        "one after another, each as quick, the requests would have taken {}",
-        format_duration(summary.one_by_one)
-    );
-    let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
-    if ratio >= 1.05 {
-        let _ = write!(text, " ({ratio:.1} times as long)");
+    if let Some(speedup) = speedup(summary) {
+        let sequential = format_duration(summary.one_by_one);
+        let _ = write!(text, "; sequentially {sequential}: {speedup}");
     }
     text
 }
 
-/// ` (status: 20 × 404, 3 × 500)`
+/// Formats how many times as long the requests would have taken sequentially, each with the
+/// duration it had: `3.0x`. `None` below 1.05, where concurrency saved no time.
+pub(super) fn speedup(summary: &Summary) -> Option<String> {
+    let ratio = summary.one_by_one.as_secs_f64() / summary.wall.as_secs_f64().max(1e-9);
+    (ratio >= 1.05).then(|| format!("{ratio:.1}x"))
+}
+
+/// Formats the most frequent failing statuses: ` (status: 20 × 404, 3 × 500)`.
 fn statuses(summary: &Summary) -> String {
     if summary.by_status.is_empty() {
         return String::new();
@@ -118,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn it_adds_up_and_names_what_went_wrong() {
+    fn it_adds_up_and_names_the_failures() {
         let summary = Summary {
             input: 10_000,
             fetched: 9_950,
@@ -135,5 +132,18 @@ mod tests {
             ..Summary::default()
         };
         insta::assert_snapshot!("adds_up", render(&summary));
+    }
+
+    #[test]
+    fn it_compares_only_runs_that_were_faster_than_sequential() {
+        let summary = |wall, sequential| Summary {
+            wall: Duration::from_millis(wall),
+            one_by_one: Duration::from_millis(sequential),
+            ..Summary::default()
+        };
+        assert_eq!(speedup(&summary(0, 0)), None);
+        assert_eq!(speedup(&summary(1000, 1040)), None);
+        assert_eq!(speedup(&summary(1000, 3000)), Some("3.0x".to_owned()));
+        assert!(!render(&summary(1000, 500)).contains("sequentially"));
     }
 }

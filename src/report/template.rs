@@ -1,4 +1,4 @@
-//! `-w TEMPLATE`: a line, or whatever it is, of each URL as its user wants it.
+//! `-w TEMPLATE`: prints each record in a format given by the user.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use super::fields::RecordField;
 use super::{Output, Reporter};
 use crate::model::EngineEvent;
 
-/// Edits up to which a name is taken for a misspelt one.
+/// Maximum edit distance for a suggestion.
 const MAX_EDITS: usize = 3;
 
-/// How a record is printed: text with the names of fields in `%{…}`.
+/// A parsed output template: text with field names in `%{…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<TemplatePiece>);
 
@@ -19,35 +19,35 @@ enum TemplatePiece {
     Field(RecordField),
 }
 
-/// What is wrong with a template.
+/// Why a template is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// There is no such field.
-    #[error("there is no field {name:?}{}", hint(.near.as_deref()))]
+    /// It names an unknown field.
+    #[error("unknown field {name:?}{}", hint(.near.as_deref()))]
     Unknown {
-        /// As it was written.
+        /// The name as written.
         name: String,
-        /// One that is spelt alike.
+        /// A known field with a similar name.
         near: Option<String>,
     },
-    /// A `%{` without its `}`.
-    #[error("%{{{0} has no }} at its end")]
+    /// A `%{` lacks its `}`.
+    #[error("%{{{0} is not closed by }}")]
     Unclosed(String),
 }
 
 fn hint(near: Option<&str>) -> String {
     near.map_or_else(
-        || ", such as status, url, elapsed_ms, bytes, error, message, json".to_owned(),
+        || "; fields include status, url, elapsed_ms, bytes, error, message, json".to_owned(),
         |near| format!("; did you mean %{{{near}}}?"),
     )
 }
 
 impl Template {
-    /// Reads a template: `%{name}` is a field, `%%` a percent sign, and `\n`, `\r`, `\t`, `\0` and
-    /// `\\` are what they are in C. Everything else stands for itself.
+    /// Parses a template: `%{name}` is a field, `%%` a percent sign, and `\n`, `\r`, `\t`, `\0` and
+    /// `\\` are escapes as in C. Everything else is literal text.
     ///
     /// # Errors
-    /// [`TemplateError`] for a name that is none.
+    /// See [`TemplateError`].
     pub fn parse(template: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut text = String::new();
@@ -61,10 +61,10 @@ impl Template {
                         .split_once('}')
                         .ok_or_else(|| TemplateError::Unclosed(name.to_owned()))?;
                     push_text(&mut pieces, &mut text);
-                    pieces.push(TemplatePiece::Field(field(name)?));
+                    pieces.push(TemplatePiece::Field(parse_field(name)?));
                     after
                 }
-                None => literal(mark, &mut text),
+                None => push_literal(mark, &mut text),
             };
         }
         text.push_str(rest);
@@ -72,7 +72,7 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The text that is printed for every URL, if no field is named.
+    /// Returns the text if the template names no field, so that all URLs print the same.
     #[must_use]
     pub fn constant(&self) -> Option<&str> {
         match &*self.0 {
@@ -89,11 +89,11 @@ fn push_text(pieces: &mut Vec<TemplatePiece>, text: &mut String) {
     }
 }
 
-fn field(name: &str) -> Result<RecordField, TemplateError> {
+fn parse_field(name: &str) -> Result<RecordField, TemplateError> {
     RecordField::named(name).ok_or_else(|| {
-        let plain = name.trim().to_ascii_lowercase().replace('-', "_");
+        let normalized = name.trim().to_ascii_lowercase().replace('-', "_");
         let names =
-            RecordField::all().map(|(known, _)| (strsim::levenshtein(known, &plain), known));
+            RecordField::all().map(|(known, _)| (strsim::levenshtein(known, &normalized), known));
         let near = names
             .min()
             .filter(|(edits, _)| *edits <= MAX_EDITS.min(name.len() / 2));
@@ -104,8 +104,8 @@ fn field(name: &str) -> Result<RecordField, TemplateError> {
     })
 }
 
-/// What stands for one character; gives what comes after it.
-fn literal<'a>(mark: &'a str, text: &mut String) -> &'a str {
+/// Appends the character denoted by an escape at the start of `mark`, and returns the rest.
+fn push_literal<'a>(mark: &'a str, text: &mut String) -> &'a str {
     for (written, meant) in [
         ("%%", '%'),
         ("\\n", '\n'),
@@ -124,14 +124,14 @@ fn literal<'a>(mark: &'a str, text: &mut String) -> &'a str {
     rest
 }
 
-/// Prints each record by a template.
+/// Prints each record in the format of a template.
 pub struct TemplateReporter {
     output: Output,
     template: Template,
 }
 
 impl TemplateReporter {
-    /// Writes to `output`.
+    /// Creates a reporter that writes to `output`.
     #[must_use]
     pub fn new(output: Output, template: Template) -> Self {
         Self { output, template }
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_field_is_told_with_the_nearest() {
+    fn an_unknown_field_is_an_error_with_a_suggestion() {
         let error = |template| Template::parse(template).unwrap_err().to_string();
         for (written, meant) in [("URL", "url"), (" Url ", "url"), ("final-url", "final_url")] {
-            let told = Template::parse(&format!("%{{{written}}}"))
+            let message = Template::parse(&format!("%{{{written}}}"))
                 .unwrap_err()
                 .to_string();
-            assert!(told.contains(&format!("%{{{meant}}}")), "{told}");
+            assert!(message.contains(&format!("%{{{meant}}}")), "{message}");
         }
         let page = ["%{stauts}", "%{frobnicate_it}", "x %{status"].map(error);
         insta::assert_snapshot!("no_fields", page.join("\n"));

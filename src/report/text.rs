@@ -1,4 +1,4 @@
-//! The lines for people: `STATUS SIZE TIME URL`, and for a failure why.
+//! The default output: one line per URL, `STATUS SIZE TIME URL`, and the cause of a failure.
 
 use std::io;
 
@@ -10,23 +10,23 @@ const GREEN: &str = "\u{1b}[32m";
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
-/// Widths of the columns.
+/// Column widths, in characters.
 const STATUS_WIDTH: usize = 15;
 const SIZE_WIDTH: usize = 9;
 const TIME_WIDTH: usize = 8;
 
-/// What `u64` can count.
+/// Units up to the largest that `u64` can hold.
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// Writes a line for each URL. The first four columns hold no blanks, so `awk` can count
-/// on them; what follows the URL says why it failed.
+/// Writes one line per URL. The first four columns contain no spaces, so that `awk` can split them;
+/// the cause of a failure follows the URL.
 pub struct TextReporter {
     output: Output,
     color: bool,
 }
 
 impl TextReporter {
-    /// Writes to `output`, in colour if wanted.
+    /// Creates a reporter that writes to `output`, with colours if `color` is set.
     #[must_use]
     pub fn new(output: Output, color: bool) -> Self {
         Self { output, color }
@@ -47,7 +47,7 @@ impl Reporter for TextReporter {
     }
 }
 
-/// Numbers are put in by hand: with formatting, a line would cost more than its record as JSON.
+/// Appends a line. Avoids `format!`, with which a line would cost more than its record as JSON.
 fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
     let paint = |code: &'static str| if color { code } else { "" };
     let mut number = itoa::Buffer::new();
@@ -79,9 +79,9 @@ fn push_line(line: &mut Vec<u8>, record: &Record, color: bool) {
     }
 }
 
-/// The status of a fetched URL, the kind of error of a failed one; a failing status says
-/// more than the word `status`. One that is skipped has the status of the run that fetched it, but
-/// no request of this one was answered so.
+/// Returns the status of a fetched URL or the error kind of a failed one; for the kind `status`,
+/// the status itself, which says more. A skipped URL is `skipped`, since the status in its record
+/// is that of an earlier run.
 pub(super) fn status_of<'a>(record: &'a Record, number: &'a mut itoa::Buffer) -> &'a str {
     match (&record.error, record.status) {
         _ if record.outcome == OutcomeName::Skipped => "skipped",
@@ -111,14 +111,14 @@ fn push_right(line: &mut Vec<u8>, text: &str, unit: &str, width: usize) {
     push(line, unit);
 }
 
-/// `12.3KiB`: no blank inside a column.
+/// Appends a size such as `12.3KiB`, without a space.
 fn push_size(line: &mut Vec<u8>, bytes: u64, width: usize) {
     let mut number = itoa::Buffer::new();
     let tenths_of = |power: usize| {
         let shift = 10 * power;
         (u128::from(bytes) * 10 + (1 << (shift - 1))) >> shift
     };
-    // What rounds to 1024.0 is 1.0 of the next unit.
+    // 1024.0 of a unit is written as 1.0 of the next.
     let unit = UNITS.iter().enumerate().skip(1).find_map(|(power, unit)| {
         let tenths = tenths_of(power) as u64;
         (tenths < 10_240).then_some((tenths, *unit))
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_those_that_the_summary_shows() {
+    fn sizes_match_those_in_the_summary() {
         let size = |bytes| {
             let mut text = Vec::new();
             push_size(&mut text, bytes, 0);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_hold_no_blanks_and_no_escapes() {
+    fn columns_are_aligned_and_contain_no_spaces_or_escapes() {
         let line = line_of(&record(), false);
         assert_eq!(
             line,

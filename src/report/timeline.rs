@@ -1,5 +1,5 @@
-//! The run as a picture in the terminal, after it has ended: a row for each job, time along the
-//! width.
+//! `--timeline`: draws the run in the terminal after it has ended, one row per job, with time along
+//! the width.
 
 mod cell;
 
@@ -9,30 +9,31 @@ use std::time::Duration;
 
 use super::fields::origin;
 use super::row_sampler::{JobRow, RowSampler, SampledRows};
+use super::summary::speedup;
 use super::{Output, Reporter};
 use crate::model::{AttemptTrace, EngineEvent, Summary, elide_middle, format_duration};
 use cell::TimelineCell;
 
-/// Rows at most: a screenful. The report for browsers has more.
+/// Maximum number of rows, about a screenful. The HTML report has more.
 const MAX_ROWS: usize = 40;
-/// Columns below which nothing can be told apart.
+/// Minimum width, in columns; in less, the bars would be too short to read.
 const MIN_WIDTH: usize = 64;
-/// Columns at least between two marks of the scale.
+/// Minimum distance between two marks of the time scale, in columns.
 const MARK_WIDTH: usize = 12;
 
 /// How a timeline is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimelineStyle {
-    /// Columns of the terminal.
+    /// Width of the terminal, in columns.
     pub width: usize,
-    /// With colours.
+    /// Use colours.
     pub color: bool,
-    /// With ASCII characters alone.
+    /// Use ASCII characters only.
     pub ascii: bool,
 }
 
 impl Default for TimelineStyle {
-    /// Eighty columns, as on paper: no colour.
+    /// 80 columns, no colour, Unicode.
     fn default() -> Self {
         Self {
             width: 80,
@@ -42,7 +43,7 @@ impl Default for TimelineStyle {
     }
 }
 
-/// Draws the run when it has ended.
+/// Draws the timeline when the run has ended.
 pub struct Timeline {
     output: Output,
     style: TimelineStyle,
@@ -50,7 +51,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// It is drawn on `output`.
+    /// Creates a reporter that draws to `output`.
     #[must_use]
     pub fn new(output: Output, style: TimelineStyle) -> Self {
         Self {
@@ -70,15 +71,15 @@ impl Reporter for Timeline {
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         let picked = self.rows.picked();
         if picked.rows.is_empty() {
-            // Nothing was sent: there is nothing to see.
+            // Without a request, there is nothing to draw.
             return Ok(());
         }
         let text = draw(&picked, summary, self.style);
-        // Results may stand above it on the same terminal.
+        // A blank line separates it from results on the same terminal.
         let line = self.output.line();
         line.push(b'\n');
         line.extend_from_slice(text.as_bytes());
-        // That nobody looks is no reason to end a run.
+        // A closed stderr must not end the run.
         let _ = self.output.end_line().and_then(|()| self.output.flush());
         Ok(())
     }
@@ -86,7 +87,7 @@ impl Reporter for Timeline {
 
 const PLAIN: &str = "\u{1b}[0m";
 
-/// The picture, without a line end after the last line.
+/// Draws the timeline, without a final line feed.
 fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String {
     let shared = shared_origin(&picked.rows);
     let Layout { label, url, bar } = Layout::of(&picked.rows, shared, style);
@@ -100,11 +101,11 @@ fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String
     };
     let mut text = String::new();
     if let Some(note) = picked.note() {
-        // Writing to a String can't fail; so for every `let _` here.
+        // Writing to a String cannot fail; the same goes for every `let _` here.
         let _ = writeln!(text, "{note}");
     }
     let indent = label + url + 3;
-    let head = plain(&elide_middle(shared, indent - 1), style);
+    let head = with_ascii_ellipsis(&elide_middle(shared, indent - 1), style);
     let _ = writeln!(text, "{head:indent$}{}", scale.marks());
     for row in &picked.rows {
         let color = if row.failed {
@@ -114,7 +115,7 @@ fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String
         };
         let name = paint(&format!("{:label$}", row.label), color, style);
         let own = row.url.strip_prefix(shared).unwrap_or(&row.url);
-        let shown = plain(&elide_middle(own, url), style);
+        let shown = with_ascii_ellipsis(&elide_middle(own, url), style);
         let cells = cells_text(&scale.cells_of(&row.tries), style);
         let took = duration(row.took());
         let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
@@ -125,15 +126,16 @@ fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String
     text
 }
 
-/// What stands above the rows where all are of one host: then it need not stand in each.
+/// Returns the origin if all rows share it. It is then shown once above the rows instead of in
+/// each.
 fn shared_origin(rows: &[JobRow]) -> &str {
     let first = rows.first().map_or("", |row| origin(&row.url));
     let is_shared = rows.len() > 1 && rows.iter().all(|row| origin(&row.url) == first);
     if is_shared { first } else { "" }
 }
 
-/// A shortened text where only ASCII can be shown.
-fn plain(text: &str, style: TimelineStyle) -> String {
+/// Replaces the ellipsis of a shortened text if only ASCII may be used.
+fn with_ascii_ellipsis(text: &str, style: TimelineStyle) -> String {
     if style.ascii {
         text.replace('…', "~")
     } else {
@@ -141,7 +143,7 @@ fn plain(text: &str, style: TimelineStyle) -> String {
     }
 }
 
-/// Columns of what stands in a row; the last seven are its time.
+/// Column widths of a row. The duration follows in seven more columns.
 struct Layout {
     label: usize,
     url: usize,
@@ -154,18 +156,18 @@ impl Layout {
         let label = rows.iter().map(|row| row.label.len()).max();
         let label = label.unwrap_or_default();
         let urls = rows.iter().map(|row| row.url.chars().count());
-        // Beside the label there is room for most of what the rows share.
+        // The shared origin is printed across the label and URL columns: make room for it.
         let url = urls.max().unwrap_or_default().saturating_sub(shared.len());
         let url = url
             .max(shared.len().saturating_sub(label))
             .min(width * 3 / 8);
-        // Three blanks between the columns, one before the time.
+        // 3 spaces between the columns; 8 columns for a space and the duration.
         let bar = width.saturating_sub(label + url + 3 + 8).max(10);
         Self { label, url, bar }
     }
 }
 
-/// Time along the width.
+/// Maps times to columns.
 struct Scale {
     total: Duration,
     cells: usize,
@@ -176,13 +178,13 @@ impl Scale {
         at.as_secs_f64() / self.total.as_secs_f64() * self.cells as f64
     }
 
-    /// `0s          1s          2s`
+    /// Returns the marks of the time scale: `|0s         |1s         |2s`.
     fn marks(&self) -> String {
-        let least = self.total.as_secs_f64() * MARK_WIDTH as f64 / self.cells as f64;
-        let power = 10f64.powf(least.log10().floor());
+        let min_step = self.total.as_secs_f64() * MARK_WIDTH as f64 / self.cells as f64;
+        let power = 10f64.powf(min_step.log10().floor());
         let factor = [1.0, 2.0, 5.0, 10.0]
             .into_iter()
-            .find(|factor| factor * power >= least * (1.0 - 1e-9));
+            .find(|factor| factor * power >= min_step * (1.0 - 1e-9));
         let step = Duration::from_secs_f64(factor.unwrap_or(10.0) * power);
         let mut marks = String::new();
         let mut at = Duration::ZERO;
@@ -199,8 +201,8 @@ impl Scale {
         marks
     }
 
-    /// What most of the time of each cell went into; but what is under way is never hidden by
-    /// what waits, and no attempt is too short to be seen.
+    /// Returns the phase that took most of each cell's time. Queueing is shown only where no
+    /// request was in flight, and every attempt marks at least the cell in which it ends.
     fn cells_of(&self, tries: &[AttemptTrace]) -> Vec<TimelineCell> {
         let mut cover = vec![[0.0; 4]; self.cells];
         for one in tries {
@@ -215,10 +217,10 @@ impl Scale {
                 self.add(&mut cover, kind, from, to);
             }
         }
-        let mut cells: Vec<_> = cover.iter().map(most_of).collect();
+        let mut cells: Vec<_> = cover.iter().map(dominant).collect();
         for one in tries {
             let mark = TimelineCell::mark(one.outcome);
-            // The cell it ends in, not the one that begins when it ends.
+            // The cell it ends in, not the next one if it ends on the boundary.
             let last = (self.cell_of(one.end).ceil() as usize).clamp(1, self.cells) - 1;
             if let Some(cell) = cells.get_mut(last)
                 && (mark != TimelineCell::Body || *cell <= TimelineCell::Queue)
@@ -244,7 +246,7 @@ impl Scale {
     }
 }
 
-fn most_of(cover: &[f64; 4]) -> TimelineCell {
+fn dominant(cover: &[f64; 4]) -> TimelineCell {
     let [queue, connect, wait, body] = *cover;
     let busiest = [
         (connect, TimelineCell::Connect),
@@ -288,8 +290,7 @@ fn paint(text: &str, cell: TimelineCell, style: TimelineStyle) -> String {
     }
 }
 
-/// What the characters mean. Rare ones are listed only where they are used; what exceeds the
-/// width goes to another line.
+/// Appends the legend. Lists rare marks only if they occur, and wraps at the terminal width.
 fn legend(text: &mut String, rows: &[JobRow], style: TimelineStyle) {
     let tries = rows.iter().flat_map(|row| &row.tries);
     let is_used = |cell| {
@@ -299,7 +300,7 @@ fn legend(text: &mut String, rows: &[JobRow], style: TimelineStyle) {
     };
     let is_rare = |cell| matches!(cell, TimelineCell::Resend | TimelineCell::GoesOn);
     let mut column = 0;
-    for (cell, name) in TimelineCell::SHOWN {
+    for (cell, name) in TimelineCell::LEGEND {
         if is_rare(cell) && !is_used(cell) {
             continue;
         }
@@ -316,27 +317,23 @@ fn legend(text: &mut String, rows: &[JobRow], style: TimelineStyle) {
     text.push('\n');
 }
 
-/// What waiting for one after another would have cost, to scale.
+/// Appends two bars to scale: the duration of the run, and of the same requests sequentially.
 fn compare(text: &mut String, summary: &Summary, style: TimelineStyle) {
-    let (wall, alone) = (summary.wall, summary.one_by_one);
-    let longest = wall.max(alone).as_secs_f64().max(1e-9);
-    let room = style.width.max(MIN_WIDTH).saturating_sub(28 + 22);
+    let (wall, sequential) = (summary.wall, summary.one_by_one);
+    let longest = wall.max(sequential).as_secs_f64().max(1e-9);
+    // 20 columns before the bar, 10 for the speedup after it.
+    let room = style.width.max(MIN_WIDTH).saturating_sub(20 + 10);
     let mut line = |name: &str, time: Duration, note: &str| {
         let cells = (time.as_secs_f64() / longest * room as f64).round() as usize;
         let bar = cells_text(&vec![TimelineCell::Body; cells.max(1)], style);
-        let _ = writeln!(text, "{name:<18} {:>7}  {bar}{note}", duration(time));
+        let _ = writeln!(text, "{name:<10} {:>7}  {bar}{note}", duration(time));
     };
-    line("as it was", wall, "");
-    let ratio = alone.as_secs_f64() / wall.as_secs_f64().max(1e-9);
-    let note = if ratio >= 1.05 {
-        format!(" {ratio:.1} times as long")
-    } else {
-        String::new()
-    };
-    line("one after another", alone, &note);
+    line("concurrent", wall, "");
+    let note = speedup(summary).map_or_else(String::new, |speedup| format!(" {speedup}"));
+    line("sequential", sequential, &note);
 }
 
-/// `12ms`, `1.25s`, `2m 5s`: never more than seven characters below ten hours.
+/// Formats a duration: `12ms`, `1.25s`, `2m 5s`. At most seven characters below ten hours.
 pub(super) fn duration(time: Duration) -> String {
     match time.as_secs() {
         0 if time.is_zero() => "0s".to_owned(),
@@ -420,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_again_is_no_redirect() {
+    fn resent_and_continued_attempts_have_marks_of_their_own() {
         let ended = |outcome, one: AttemptTrace| AttemptTrace { outcome, ..one };
         let mut picked = picked();
         picked.rows.push(row(
@@ -443,8 +440,8 @@ mod tests {
             end.lines().take(3).collect::<Vec<_>>(),
             [
                 "      =========r========####+==###                      1.2s",
-                ". queue  c connect  = first byte  # body  > redirect  r sent again",
-                "+ goes on  x failed"
+                ". queue  c connect  = first byte  # body  > redirect  r resent",
+                "+ continued  x failed"
             ]
         );
     }
@@ -458,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn phases_and_tries_are_told_apart() {
+    fn phases_and_attempts_are_distinguishable() {
         let style = TimelineStyle {
             width: 70,
             color: false,
@@ -471,13 +468,13 @@ mod tests {
 200     /2      ..=======>======#####                            800ms
 refused /3      ...........x                      x                 1s
 . queue  c connect  = first byte  # body  > redirect  x failed
-as it was               2s  ##########
-one after another       4s  #################### 2.0 times as long"
+concurrent      2s  ####################
+sequential      4s  ######################################## 2.0x"
         );
     }
 
     #[test]
-    fn it_never_gets_wider_than_the_terminal() {
+    fn no_line_is_wider_than_the_terminal() {
         for width in [64, 80, 133, 200] {
             let style = TimelineStyle {
                 width,
@@ -490,9 +487,9 @@ one after another       4s  #################### 2.0 times as long"
     }
 
     #[test]
-    fn a_run_of_no_time_and_no_rows_is_drawn_too() {
+    fn an_empty_run_can_be_drawn() {
         let empty = SampledRows::default();
         let text = draw(&empty, &Summary::default(), TimelineStyle::default());
-        assert!(text.contains("one after another"), "{text}");
+        assert!(text.contains("sequential"), "{text}");
     }
 }

@@ -1,15 +1,15 @@
-//! Counts the bytes and lets them go.
+//! Discards bodies, for runs that save none.
 
 use bytes::Bytes;
 
 use super::{BodyStore, BodyWriter, SaveCallback};
 use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, SavedBody};
 
-/// Counts the bytes and lets them go.
+/// Discards bodies and only counts their bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DiscardStore;
 
-/// A body that is only counted.
+/// Counts the bytes of one body.
 #[derive(Debug, Default)]
 pub struct DiscardWriter(u64);
 

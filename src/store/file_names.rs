@@ -1,18 +1,19 @@
-//! Which file a URL is saved in: a pure function of the URL without password and fragment.
-//! No two URLs share a file and no file is where another URL needs a folder, on disks that
-//! ignore case or normalize names, too. It knows no other URL and never looks at the disk.
+//! Maps a URL to the file its body is saved in: a pure function of the URL without password and
+//! fragment. No two URLs share a file, and no file is where another URL needs a directory, even on
+//! file systems that ignore case or normalize names. Depends neither on other URLs nor on the disk.
 //!
-//! A `+` marks what does not stand in the path of the URL:
+//! A `+` marks what is not part of the path of the URL:
 //!
-//! - The folder is the host; `+http` and `+PORT` follow unless it is https on its own port.
-//! - A name with an extension (a dot, then 1 to 12 letters and digits, a letter among them)
-//!   is a file, any other a folder. Where it is the other way round, a `+` follows it.
-//! - A path that ends in `/` is saved as `index+.html` in its folder.
-//! - A query follows after a `+`, with `,` for `&`; a number after a `+` tells which letters
-//!   are capitals. Both stand before the extension.
-//! - What can't be written so (`%20`, `a//b`, `con`, `:`, a user name, over-long names …) is
-//!   written as well as it goes, and 125 bits of the URL's SHA-256 follow after a `+`. Only these names
-//!   lose anything: from any other the URL can be read again.
+//! - The top directory is the host, followed by `+http` for http and by `+PORT` for a port other
+//!   than the default of the scheme.
+//! - A name with an extension (a dot, then 1 to 12 letters and digits, at least one letter) is
+//!   expected to be a file, any other name a directory. If it is the opposite, a `+` is appended.
+//! - A path that ends in `/` is saved as `index+.html` in its directory.
+//! - A query is appended after a `+`, with `,` for `&`. A hexadecimal number after a `+` encodes
+//!   which letters are upper case. Both precede the extension.
+//! - Whatever cannot be written this way (`%20`, `a//b`, `con`, `:`, a user name, long names, …) is
+//!   approximated, and 125 bits of the URL's SHA-256 are appended after a `+`. Only these names
+//!   lose information; all others can be converted back to the URL.
 //!
 //! | URL | file |
 //! |---|---|
@@ -40,34 +41,36 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
-/// Starts whatever does not stand in the path of the URL. Never part of a faithful name.
+/// Precedes everything that is not part of the URL's path. Never occurs in a faithful name.
 const HASH_MARK: char = '+';
-/// Longest name we make, in bytes. Disks take 255, eCryptfs (Linux kernel documentation)
-/// takes 143.
+/// Maximum length of a name, in bytes. Most file systems allow 255, eCryptfs only 143 (Linux kernel
+/// documentation).
 const MAX_NAME_BYTES: usize = 140;
-/// Longest host that is written as it is: `+ipv6`, `+http` and `+65535` still fit.
+/// Maximum length of a host that is written unchanged; leaves space for `+ipv6`, `+http` and
+/// `+65535`.
 const MAX_HOST_BYTES: usize = MAX_NAME_BYTES - 20;
-/// Longest extension, without its dot: `webmanifest` has 11.
+/// Maximum length of an extension, without its dot; `webmanifest` has 11.
 const MAX_EXTENSION_BYTES: usize = 12;
-/// Folders below that of the host, and bytes after which no more are added.
+/// Maximum number of directories below that of the host, and the bytes after which no more are
+/// added.
 const MAX_FOLDERS: usize = 32;
 const MAX_FOLDER_BYTES: usize = 500;
-/// Bytes of a name, and of a query, that are kept in front of a hash.
+/// Maximum number of bytes of a name, and of a query, that are kept before a hash.
 const MAX_STEM_BYTES: usize = 60;
 const MAX_QUERY_STEM_BYTES: usize = 36;
-/// Letters of base32 that are kept of a hash, five bits each. The number that tells the
-/// capitals has 16 digits at most, so neither can be taken for the other.
+/// Number of base32 letters of a hash, five bits each. The number for upper-case letters has at
+/// most 16 digits, so the two cannot be confused.
 const HASH_LETTERS: u32 = 25;
-/// What is added to the URL in most names, so that one allocation does.
+/// Bytes that most names add to the URL, so that one allocation is enough.
 const TYPICAL_EXTRA_BYTES: usize = 40;
 
-/// The file that the body of a URL is saved in, below the output folder. The module's
-/// documentation has the rules.
+/// Returns the file for the body of a URL, relative to the output directory. See the module
+/// documentation for the rules.
 pub fn file_path_for(url: &Url) -> RelPath {
     path_for_user(url, None)
 }
 
-/// The same for a URL that says a user name: another user may well be sent another page.
+/// Like [`file_path_for`], for a URL with a user name: users may get different content.
 pub fn path_for_user(url: &Url, user: Option<&str>) -> RelPath {
     let mut out = String::with_capacity(url.as_str().len() + TYPICAL_EXTRA_BYTES);
     push_host(&mut out, url);
@@ -87,14 +90,14 @@ pub fn path_for_user(url: &Url, user: Option<&str>) -> RelPath {
     if user.is_some() || !(faithful && push_faithful(&mut out, &parts)) {
         push_hashed(&mut out, &parts, &hash_of(url, user));
     }
-    // Every name above is legal; should one ever not be, its hash is.
+    // Names built above are always valid; the hash is only a safeguard.
     RelPath::try_from(out).unwrap_or_else(|_| RelPath::from_hash(&whole_hash_of(url, user)))
 }
 
-/// What stands behind the host, without the first `/`.
+/// The path and query of a URL, without the first `/`.
 struct UrlParts<'a> {
     folders: &'a str,
-    /// What follows the last `/`; empty for a folder.
+    /// The part after the last `/`; empty if the path ends in `/`.
     name: &'a str,
     query: Option<&'a str>,
 }
@@ -105,7 +108,7 @@ fn push_host(out: &mut String, url: &Url) {
             let address = url.host_str().unwrap_or_default();
             let address = address.trim_matches(['[', ']']);
             if address.starts_with(':') {
-                // The same address, and no name that is taken for an option.
+                // The same address, but not a name that starts with `-`, like an option.
                 out.push('0');
             }
             out.extend(address.chars().map(|c| if c == ':' { '-' } else { c }));
@@ -131,7 +134,7 @@ fn push_domain(out: &mut String, host: &str) {
     }
 }
 
-/// Pushes each folder with a `/` before it. Says whether the names tell all of them.
+/// Appends each directory with a `/` before it. Returns whether all names are faithful.
 fn push_folders(out: &mut String, folders: &str) -> bool {
     let end = out.len() + MAX_FOLDER_BYTES;
     let mut faithful = true;
@@ -146,7 +149,7 @@ fn push_folders(out: &mut String, folders: &str) -> bool {
                 out.push(HASH_MARK);
             }
         } else {
-            // Without dots it has no extension, whatever a disk makes of its letters.
+            // Without dots there is no extension, however a file system normalizes the letters.
             push_readable(out, folder, MAX_STEM_BYTES, false);
             faithful = false;
         }
@@ -154,7 +157,8 @@ fn push_folders(out: &mut String, folders: &str) -> bool {
     faithful
 }
 
-/// Pushes the name of the file if the URL can be read from it again, else nothing.
+/// Appends the file name if the URL can be restored from it; otherwise appends nothing and returns
+/// false.
 fn push_faithful(out: &mut String, parts: &UrlParts<'_>) -> bool {
     let start = out.len();
     let query = parts.query.unwrap_or_default();
@@ -162,7 +166,7 @@ fn push_faithful(out: &mut String, parts: &UrlParts<'_>) -> bool {
         return false;
     };
     let (stem, extension) = match parts.name {
-        // The mark tells it from a file that the server calls index.html.
+        // The `+` distinguishes it from a URL that ends in index.html.
         "" => ("index+", Some("html")),
         name => split_extension(name),
     };
@@ -186,7 +190,7 @@ fn push_faithful(out: &mut String, parts: &UrlParts<'_>) -> bool {
     fits
 }
 
-/// The number that tells the capitals, if name and query can be written as they are.
+/// Returns the number for the upper-case letters if name and query can be written faithfully.
 fn faithful_capitals(parts: &UrlParts<'_>) -> Option<u64> {
     let query = parts.query.unwrap_or_default();
     let writable = parts.name.len() + query.len() < MAX_NAME_BYTES
@@ -195,7 +199,7 @@ fn faithful_capitals(parts: &UrlParts<'_>) -> Option<u64> {
     if writable { capitals(parts) } else { None }
 }
 
-/// Pushes a name that keeps what is readable, and tells the URL by its hash.
+/// Appends a readable approximation of the name, and the hash of the URL.
 fn push_hashed(out: &mut String, parts: &UrlParts<'_>, hash: &Digest) {
     let (stem, extension) = match parts.name {
         "" => ("index", Some("html")),
@@ -223,8 +227,8 @@ fn push_number(out: &mut String, number: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(number);
 }
 
-/// A name, and the extension that makes it a file. Disks that ignore case must find the
-/// same one, so capitals are letters, too.
+/// Splits off the extension that makes a name a file. Upper-case letters count, too, so that the
+/// result is the same on file systems that ignore case.
 fn split_extension(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once('.') {
         Some((stem, extension))
@@ -239,38 +243,39 @@ fn split_extension(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a name from a URL can stand on every disk as it is.
+/// Returns whether a name from a URL is valid, unchanged, on all file systems.
 fn is_faithful(name: &str) -> bool {
     let Some(first) = name.bytes().next() else {
         return false;
     };
-    let begins_well = match first {
-        // Hidden, and programs obey some of them (`.git`, `.htaccess`); RFC 8615 has the
-        // one that many lists ask for.
+    let is_first_allowed = match first {
+        // Hidden files; some configure programs (`.git`, `.htaccess`). The exception is common in
+        // lists (RFC 8615).
         b'.' => name == ".well-known",
-        // Taken for an option, or replaced by a shell.
+        // Looks like an option, or is expanded by some shells.
         b'-' | b'=' => false,
-        // Microsoft, "Naming Files, Paths, and Namespaces": `LONGNA~1.TXT` is another name
-        // of a file with a long one. `~smith` is not.
+        // `LONGNA~1.TXT` is an alias of a file with a long name (Microsoft, "Naming Files, Paths,
+        // and Namespaces"); `~smith` is not.
         b'~' => name.as_bytes().get(1).is_some_and(u8::is_ascii_alphabetic),
         first => is_safe(first),
     };
-    begins_well
+    is_first_allowed
         && name.bytes().skip(1).all(is_safe)
-        // Windows takes a dot at the end away (same page).
+        // Windows strips a trailing dot (same page).
         && !name.ends_with('.')
         && !is_reserved(name)
 }
 
-/// Whether a character is one that every disk stores, and that no shell acts on without
-/// being asked.
+/// Returns whether a character is valid in names on all file systems and has no special meaning in
+/// shells.
 const fn is_safe(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'_' | b'.' | b'(' | b')' | b',' | b'=' | b'@')
 }
 
-/// Whether a query can stand in a name: its `=` tells it from a hash and from capitals, and
-/// it has no dot that might begin an extension, nor the `,` that stands for `&`.
+/// Returns whether a query can be written faithfully: it needs a `=`, to differ from a hash and
+/// from the upper-case number, and must not contain a dot, which might start an extension, or the
+/// `,` that replaces `&`.
 fn is_faithful_query(query: &str) -> bool {
     query.contains('=')
         && query
@@ -278,9 +283,9 @@ fn is_faithful_query(query: &str) -> bool {
             .all(|byte| byte == b'&' || (is_safe(byte) && !matches!(byte, b'.' | b',')))
 }
 
-/// Whether Windows takes a name for a device, whatever its case and its extension
-/// (Microsoft, "Naming Files, Paths, and Namespaces"; the digits may be superscripts, but
-/// those are in none of our names).
+/// Returns whether a name is a device on Windows, regardless of case and extension (Microsoft,
+/// "Naming Files, Paths, and Namespaces"). The superscript digits it also lists do not occur in our
+/// names.
 fn is_reserved(name: &str) -> bool {
     let base = name.split('.').next().unwrap_or_default();
     let is = |device: &str| base.eq_ignore_ascii_case(device);
@@ -296,8 +301,8 @@ fn is_reserved(name: &str) -> bool {
     }
 }
 
-/// A bit for each letter, set for a capital: those of the name come first, since there they
-/// are most often. `None` when there are capitals past the 64th letter.
+/// Returns one bit per letter, set for upper case, starting with the letters of the name, where
+/// upper case is most common. `None` if there is an upper-case letter after the 64th letter.
 fn capitals(parts: &UrlParts<'_>) -> Option<u64> {
     let query = parts.query.unwrap_or_default();
     let texts = [parts.name, query, parts.folders];
@@ -322,8 +327,8 @@ fn capitals(parts: &UrlParts<'_>) -> Option<u64> {
     Some(set)
 }
 
-/// Pushes as much of a text as can stand in a name: decoded, `_` for what must not be, and
-/// never nothing. The dots of a folder go, too.
+/// Appends a text, percent-decoded, with `_` for characters that are not allowed, up to `max` bytes
+/// and never empty. Dots are replaced, too, unless `keep_dots` is set.
 fn push_readable(out: &mut String, text: &str, max: usize, keep_dots: bool) {
     let start = out.len();
     let decoded = percent_decode_str(text).decode_utf8_lossy();
@@ -347,18 +352,19 @@ fn push_readable(out: &mut String, text: &str, max: usize, keep_dots: bool) {
     }
 }
 
-/// Beyond ASCII, letters only: no blanks, no signs, nothing that turns the line around.
-/// Those of the first plane, since not every disk takes a character newer than itself.
+/// Returns whether a character is kept in an approximated name. Beyond ASCII these are letters
+/// only: no spaces, symbols or direction marks. Only the Basic Multilingual Plane, since some file
+/// systems reject characters newer than themselves.
 fn is_readable(c: char) -> bool {
     u8::try_from(c).is_ok_and(is_safe) || (!c.is_ascii() && c <= '\u{ffff}' && c.is_alphabetic())
 }
 
-/// The hash of a URL without password and fragment.
+/// Hashes a URL without password and fragment.
 fn hash_of(url: &Url, user: Option<&str>) -> Digest {
     let mut context = Context::new(&SHA256);
     context.update(url[..Position::BeforeUsername].as_bytes());
     if let Some(user) = user {
-        // No URL holds a NUL.
+        // A NUL cannot occur in a URL, so the user is unambiguous.
         for part in ["\0", user, "\0"] {
             context.update(part.as_bytes());
         }
@@ -376,7 +382,7 @@ fn whole_hash_of(url: &Url, user: Option<&str>) -> Sha256 {
     Sha256(bytes)
 }
 
-/// The first bits of a hash in base32 (RFC 4648 §6), in small letters.
+/// Appends the first bits of a hash in base32 (RFC 4648 §6), in lower case.
 fn push_hash(out: &mut String, hash: &Digest) {
     out.push(HASH_MARK);
     let bits = hash

@@ -9,7 +9,7 @@ use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MemoryStore;
 
-/// A body in memory. One that comes in one piece is never copied.
+/// Collects one body in memory. A body that arrives in one chunk is not copied.
 #[derive(Debug, Default)]
 pub struct MemoryWriter {
     first: Bytes,
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn pieces_come_out_as_they_went_in() {
+    async fn chunks_are_joined_in_order() {
         let mut file = MemoryWriter::default();
         for chunk in ["ab", "", "cde", "f"] {
             file.write(Bytes::from_static(chunk.as_bytes()))

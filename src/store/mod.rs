@@ -1,4 +1,5 @@
-//! Where bodies go. A store knows nothing of where they come from.
+//! Stores for response bodies: files, a WARC pack, memory, or none. They do not depend on how bodies
+//! are fetched or scheduled.
 
 mod discard;
 mod file_names;
@@ -27,27 +28,29 @@ pub use memory::MemoryStore;
 pub use pack_store::{OpenedPack, PackOptions, PackStore};
 pub use warc::{KnownEnd, PackError};
 
-/// Flags to open a file with that may turn out to be a pipe or a device: it is not waited for.
+/// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and
+/// a terminal does not become the controlling one.
 #[cfg(unix)]
 pub const NO_WAIT: i32 = {
     use rustix::fs::OFlags;
     OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32
 };
 
-/// Told once a body is final, or can't be: at once or later, on any thread. It must not block.
+/// Called once when a body has been saved, or saving has failed; possibly later and on any thread.
+/// Must not block.
 pub type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;
 
-/// A place for bodies.
+/// Saves bodies.
 pub trait BodyStore: Send + Sync + 'static {
-    /// One body on its way in.
+    /// Writes one body.
     type File: BodyWriter;
 
-    /// A body begins: after the last byte of the part that it continues, or from its first
-    /// one; a part of the attempt is of no use any more then. With a `version`, what comes of
-    /// it is worth keeping when it is cut off.
+    /// Starts a body: after the last byte of the partial body `continued`, or else from the first
+    /// byte, which discards a partial body that the attempt has. With a `version`, the body is kept
+    /// as a partial body if it is cut off.
     ///
     /// # Errors
-    /// `save` when there is no place for it.
+    /// Kind `save` if it cannot be stored.
     fn create(
         &self,
         attempt: &Attempt,
@@ -56,34 +59,35 @@ pub trait BodyStore: Send + Sync + 'static {
         continued: Option<&PartialBody>,
     ) -> Result<Self::File, FetchError>;
 
-    /// The file that the body of this job goes to, where it goes to one of its own.
+    /// Returns the file for the body of this job; `None` if bodies have no files of their own.
     fn file_of(&self, _job: &Job) -> Option<RelPath> {
         None
     }
 
-    /// Whether the body that an earlier run saved, as this record says, is still here, whole.
+    /// Returns whether the body that an earlier run saved, according to `past`, still exists in
+    /// full.
     fn contains(&self, _file: Option<&RelPath>, _past: &Record) -> bool {
         true
     }
 
-    /// What is here of the body of this job. It is nobody else's until it is given back, or a
-    /// body has begun.
+    /// Reserves the partial body of this job, if there is one, until it is returned, removed or
+    /// continued.
     fn take_part(&self, _attempt: &Attempt) -> Option<PartialBody> {
         None
     }
 
-    /// A part was not needed; the next attempt may.
+    /// Returns a partial body that was not used, for the next attempt.
     fn return_part(&self, _attempt: &Attempt, _part: &PartialBody) {}
 
-    /// A part is of no use to anybody.
+    /// Removes a partial body that cannot be used any more.
     fn remove_part(&self, _attempt: &Attempt, _part: &PartialBody) {}
 
-    /// Everything handed in becomes final, what can be continued is kept for the next run, and
-    /// others may use the place again: nothing more comes. Once `abort` is cancelled it may not
-    /// take long.
+    /// Completes all bodies that were handed in, keeps partial bodies for the next run, and unlocks
+    /// the store for other processes. No body may follow. Once `abort` is cancelled, this takes
+    /// about 1 s at most.
     ///
     /// # Errors
-    /// `save` when it would have taken long: what was not final by then counts as left.
+    /// Kind `save` if it did not finish in that time; bodies that are not final count as left.
     fn close(
         &self,
         _abort: CancellationToken,
@@ -91,7 +95,7 @@ pub trait BodyStore: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Opens a part to be read.
+    /// Opens a partial body for reading.
     fn read_part(
         &self,
         _attempt: &Attempt,
@@ -99,13 +103,13 @@ pub trait BodyStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<File, FetchError>> + Send {
         async {
             Err(FetchError::Save {
-                cause: Cause::from_text("nothing is kept here"),
+                cause: Cause::from_text("this store keeps no partial files"),
                 ends_run: false,
             })
         }
     }
 
-    /// A part turned out to be the whole body.
+    /// Saves a partial body that turned out to be complete.
     fn commit_part(
         &self,
         _attempt: &Attempt,
@@ -116,18 +120,18 @@ pub trait BodyStore: Send + Sync + 'static {
     }
 }
 
-/// One body on its way in. It counts only once it is committed. Dropped before that, it was
-/// cut off: what came is kept where it can be continued, else nothing is left behind.
+/// Writes one body. Nothing is visible before commit. Dropping it earlier keeps a partial body that
+/// can be continued, if possible, or nothing.
 pub trait BodyWriter: Send {
-    /// The next decoded bytes.
+    /// Writes the next decoded bytes.
     ///
     /// # Errors
-    /// `save` when they can't be stored.
+    /// Kind `save` if they cannot be stored.
     fn write(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), FetchError>> + Send;
 
-    /// The body is whole: it is made final, and `done` told.
+    /// Saves the complete body, then calls `done`.
     fn commit(self, done: SaveCallback) -> impl Future<Output = ()> + Send;
 
-    /// The body is not what it should be: nothing of it is kept.
+    /// Discards an invalid body completely.
     fn discard(self);
 }

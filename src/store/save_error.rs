@@ -1,35 +1,34 @@
-//! What it means that something can't be written.
+//! Maps I/O errors of the stores to `save` errors.
 
 use std::io;
 
 use crate::model::{Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors};
 
-/// Why something could not be saved. What `concerns_all` ends the run; a full disk does in any
-/// case, and too many open files never do: others will be closed.
-pub fn save_error(path: &str, error: &io::Error, concerns_all: bool) -> FetchError {
+/// Returns the error for a failed write to `path`. It ends the run if it `affects_all` bodies. A
+/// full, read-only or over-quota disk always does; too many open files never do, since others get
+/// closed.
+pub fn save_error(path: &str, error: &io::Error, affects_all: bool) -> FetchError {
     let is_full = matches!(
         error.kind(),
         io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::ReadOnlyFilesystem
     );
-    let is_passing = is_out_of_descriptors(error);
-    let text = match is_passing {
+    let is_temporary = is_out_of_descriptors(error);
+    let text = match is_temporary {
         true => format!("{path}: {}; {OPEN_FILES_HINT}", chain_text(error)),
         false => format!("{path}: {}", chain_text(error)),
     };
     FetchError::Save {
         cause: Cause::from_text(text),
-        ends_run: is_full || (concerns_all && !is_passing),
+        ends_run: is_full || (affects_all && !is_temporary),
     }
 }
 
-/// What was being written has not come to its end in time.
+/// Returns the error for a write to `path` that did not finish in time. It ends the run.
 pub fn save_timeout(path: &str) -> FetchError {
     FetchError::Save {
-        cause: Cause::from_text(format!(
-            "{path}: what was being written there did not come to its end in time"
-        )),
+        cause: Cause::from_text(format!("{path}: write did not finish in time")),
         ends_run: true,
     }
 }
@@ -40,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_ends_the_run_and_too_many_open_files_do_not() {
-        let ends = |error: io::Error, concerns_all| match save_error("x", &error, concerns_all) {
+        let ends = |error: io::Error, affects_all| match save_error("x", &error, affects_all) {
             FetchError::Save { ends_run, .. } => ends_run,
             other => panic!("{other}"),
         };

@@ -1,6 +1,5 @@
-//! Threads that work off orders: bodies are handed on to them, so that a slow disk holds up no
-//! socket. The first one does most of the work, in batches; the others help when it can't keep
-//! up.
+//! Threads that write bodies, so that a slow disk does not block sockets. The first thread does
+//! most of the work, in batches; the others help when it cannot keep up.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,81 +9,83 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Orders that are taken at once.
+/// Maximum number of orders per batch.
 const BATCH_ORDERS: usize = 256;
-/// Bytes that may wait to be written, in KiB. What waits longer leaves the caches of the
-/// processor: more would be slower, not only larger.
+/// Maximum size of queued bodies, in KiB. A longer queue would not only take more memory, but also
+/// be slower, because queued bytes would drop out of the CPU caches.
 const QUEUE_KIB: usize = 4 * 1024;
-/// Longest wait for room, and for a file to be opened: a disk that takes nothing for so long
-/// hangs.
+/// Maximum wait for space in the queue, and for a file to be opened. A disk that makes no progress
+/// for this long hangs.
 pub const DISK_TIMEOUT: Duration = Duration::from_secs(300);
-/// Shortest time between two wakings: waking a thread costs as much as writing a small file,
-/// and nobody sees 2 ms.
+/// Minimum time between two wakeups. Waking a thread costs as much as writing a small file, and a
+/// delay of 2 ms is not noticeable.
 const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What one thread does with its orders.
+/// Carries out the orders of one thread.
 pub trait OrderHandler: Send + 'static {
-    /// What it is told to do.
+    /// The type of its orders.
     type Order: Send + 'static;
 
-    /// Does it.
+    /// Carries out an order.
     fn carry_out(&mut self, order: Self::Order);
 
-    /// There is nothing more to do for the moment.
+    /// Called after each batch of orders.
     fn end_of_batch(&mut self) {}
 }
 
-/// What a thread is sent.
+/// A message to a thread.
 enum WorkerMessage<O> {
-    /// An order, with the room that its bytes take.
+    /// An order, with the queue space that its bytes take.
     Order(O, Option<OwnedSemaphorePermit>),
-    /// Everything before this is to be done.
+    /// A request for a signal once everything before it is done.
     Flush(oneshot::Sender<()>),
 }
 
 type WorkerQueue<O> = mpsc::UnboundedSender<WorkerMessage<O>>;
 
-/// The threads. They end when this is dropped and their queues are empty.
+/// A pool of threads. They end when the pool is dropped and their queues are empty.
 pub struct WorkerPool<O> {
     queues: Vec<(WorkerQueue<O>, Arc<AtomicUsize>)>,
-    /// So many orders may wait for a thread before the next one helps.
+    /// Number of queued orders from which a thread counts as busy and the next one helps.
     busy: usize,
-    room: Arc<Semaphore>,
-    /// Nothing more is to be done.
+    /// One permit per KiB.
+    space: Arc<Semaphore>,
+    /// Set when queued orders are to be dropped.
     stopped: Arc<AtomicBool>,
 }
 
 impl<O: Send + 'static> WorkerPool<O> {
-    /// Starts a thread for each hand; the next one helps when more than `busy` orders wait.
+    /// Starts a thread per handler. A thread with `busy` queued orders is busy; the next one then
+    /// helps.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// If a thread cannot be started.
     pub fn start(
         name: &str,
         busy: usize,
-        hands: impl IntoIterator<Item = impl OrderHandler<Order = O>>,
+        handlers: impl IntoIterator<Item = impl OrderHandler<Order = O>>,
     ) -> io::Result<Self> {
         let mut queues = Vec::new();
         let stopped = Arc::new(AtomicBool::new(false));
-        for hand in hands {
+        for handler in handlers {
             let (sender, tasks) = mpsc::unbounded_channel();
             let waiting = Arc::new(AtomicUsize::new(0));
             queues.push((sender, Arc::clone(&waiting)));
             let stopped = Arc::clone(&stopped);
             std::thread::Builder::new()
                 .name(name.to_owned())
-                .spawn(move || run(hand, tasks, &waiting, &stopped))?;
+                .spawn(move || run(handler, tasks, &waiting, &stopped))?;
         }
-        let room = Arc::new(Semaphore::new(QUEUE_KIB));
+        let space = Arc::new(Semaphore::new(QUEUE_KIB));
         Ok(Self {
             queues,
             busy,
-            room,
+            space,
             stopped,
         })
     }
 
-    /// The thread to be given the next order.
+    /// Returns the first thread that is not busy, or else the one with the shortest queue.
     pub fn pick_worker(&self) -> usize {
         let waiting = |queue: &(_, Arc<AtomicUsize>)| queue.1.load(Relaxed);
         let idle = self
@@ -95,39 +96,38 @@ impl<O: Send + 'static> WorkerPool<O> {
             .unwrap_or_default()
     }
 
-    /// The thread for what has this number: always the same one, so that its orders stay in
-    /// order.
+    /// Returns the thread for an id, always the same one, so that orders for one id stay in order.
     pub fn worker_for(&self, id: u64) -> usize {
         usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
     }
 
-    /// Waits until there is room for so many bytes; `None` when the disk took nothing for minutes.
+    /// Reserves queue space for `bytes` bytes; `None` if there is none within [`DISK_TIMEOUT`].
     pub async fn reserve_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(kib);
+        let permit = Arc::clone(&self.space).acquire_many_owned(kib);
         // The semaphore is never closed.
-        tokio::time::timeout(DISK_TIMEOUT, room).await.ok()?.ok()
+        tokio::time::timeout(DISK_TIMEOUT, permit).await.ok()?.ok()
     }
 
-    /// Hands an order to a thread. Those handed to one are carried out in their order.
-    pub fn send_to(&self, to: usize, order: O, room: Option<OwnedSemaphorePermit>) {
-        self.send(to, WorkerMessage::Order(order, room));
+    /// Sends an order to a thread. Each thread carries out its orders in sequence.
+    pub fn send_to(&self, to: usize, order: O, permit: Option<OwnedSemaphorePermit>) {
+        self.send(to, WorkerMessage::Order(order, permit));
     }
 
     fn send(&self, to: usize, task: WorkerMessage<O>) {
         if let Some((queue, waiting)) = self.queues.get(to) {
             waiting.fetch_add(1, Relaxed);
-            // The threads end only after their queues.
+            // The threads outlive their queues.
             let _ = queue.send(task);
         }
     }
 
-    /// What waits is dropped from here on; what is being done goes on to its end.
+    /// Drops all queued orders. Orders being carried out are completed.
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
 
-    /// Waits until everything handed in so far was done.
+    /// Waits until all orders sent so far have been carried out.
     pub async fn flush(&self) {
         let mut flushed = Vec::new();
         for thread in 0..self.queues.len() {
@@ -136,15 +136,15 @@ impl<O: Send + 'static> WorkerPool<O> {
             flushed.push(receiver);
         }
         for receiver in flushed {
-            // The threads end only after their queues. Where a disk hangs, an abort ends this wait
-            // (see `close` of the stores).
+            // The threads outlive their queues. If a disk hangs, an abort ends this wait (see
+            // `close` of the stores).
             let _ = receiver.await;
         }
     }
 }
 
 fn run<H: OrderHandler>(
-    mut hand: H,
+    mut handler: H,
     mut tasks: mpsc::UnboundedReceiver<WorkerMessage<H::Order>>,
     waiting: &AtomicUsize,
     stopped: &AtomicBool,
@@ -155,25 +155,25 @@ fn run<H: OrderHandler>(
         let mut flushed = Vec::new();
         for task in batch.drain(..) {
             match task {
-                WorkerMessage::Order(order, room) => {
-                    // A mistake costs one order, whose job then counts as left and ends the
-                    // run with an error; the thread goes on, or the others would wait for ever.
+                WorkerMessage::Order(order, permit) => {
+                    // A panic costs one order. Its job counts as left, which ends the run with an
+                    // error. The thread must survive, or the other orders would wait forever.
                     if !stopped.load(Relaxed) {
-                        let _ = catch_unwind(AssertUnwindSafe(|| hand.carry_out(order)));
+                        let _ = catch_unwind(AssertUnwindSafe(|| handler.carry_out(order)));
                     }
-                    drop(room);
+                    drop(permit);
                 }
                 WorkerMessage::Flush(sender) => flushed.push(sender),
             }
             waiting.fetch_sub(1, Relaxed);
         }
-        hand.end_of_batch();
+        handler.end_of_batch();
         for sender in flushed {
             let _ = sender.send(());
         }
-        let rested = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
-        if rested < WAKE_INTERVAL && tasks.is_empty() && !tasks.is_closed() {
-            std::thread::sleep(WAKE_INTERVAL - rested);
+        let elapsed = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
+        if elapsed < WAKE_INTERVAL && tasks.is_empty() && !tasks.is_closed() {
+            std::thread::sleep(WAKE_INTERVAL - elapsed);
         }
         last = Some(Instant::now());
     }
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Notes what it is told, and when a batch ends.
+    /// Records its orders.
     struct RecordingHandler(Arc<Mutex<Vec<u32>>>);
 
     impl OrderHandler for RecordingHandler {
@@ -196,19 +196,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn orders_of_one_number_stay_in_order_and_a_flush_waits_for_all() {
+    async fn orders_for_one_id_stay_in_order_and_a_flush_waits_for_all() {
         let notes: Vec<_> = (0..3).map(|_| Arc::default()).collect();
-        let crew = WorkerPool::start(
+        let pool = WorkerPool::start(
             "test",
             2,
             notes.iter().map(Arc::clone).map(RecordingHandler),
         )
         .unwrap();
         for n in 0..3000 {
-            let room = crew.reserve_bytes(10).await;
-            crew.send_to(crew.worker_for(u64::from(n)), n, room);
+            let permit = pool.reserve_bytes(10).await;
+            pool.send_to(pool.worker_for(u64::from(n)), n, permit);
         }
-        crew.flush().await;
+        pool.flush().await;
         let all: Vec<_> = notes
             .iter()
             .flat_map(|notes| {
@@ -218,16 +218,12 @@ mod tests {
             })
             .collect();
         assert_eq!(all.len(), 3000);
-        assert_eq!(
-            crew.pick_worker(),
-            0,
-            "the first one, as long as it keeps up"
-        );
-        assert_eq!(crew.room.available_permits(), QUEUE_KIB);
+        assert_eq!(pool.pick_worker(), 0, "the first thread while it keeps up");
+        assert_eq!(pool.space.available_permits(), QUEUE_KIB);
     }
 
     #[tokio::test]
-    async fn what_waits_is_bounded() {
+    async fn queued_bytes_are_bounded() {
         struct StuckHandler;
         impl OrderHandler for StuckHandler {
             type Order = std::sync::mpsc::Receiver<()>;
@@ -235,14 +231,14 @@ mod tests {
                 let _ = order.recv();
             }
         }
-        let crew = WorkerPool::start("test", 2, [StuckHandler]).unwrap();
+        let pool = WorkerPool::start("test", 2, [StuckHandler]).unwrap();
         let (release, stuck) = std::sync::mpsc::channel();
-        let room = crew.reserve_bytes(QUEUE_KIB * 1024).await;
-        crew.send_to(0, stuck, room);
-        let more = tokio::time::timeout(Duration::from_millis(50), crew.reserve_bytes(1)).await;
-        assert!(more.is_err(), "there is no room");
+        let permit = pool.reserve_bytes(QUEUE_KIB * 1024).await;
+        pool.send_to(0, stuck, permit);
+        let more = tokio::time::timeout(Duration::from_millis(50), pool.reserve_bytes(1)).await;
+        assert!(more.is_err(), "the queue is full");
         drop(release);
-        crew.reserve_bytes(1).await;
+        pool.reserve_bytes(1).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,10 +248,10 @@ mod tests {
             type Order = ();
             fn carry_out(&mut self, (): ()) {}
         }
-        let crew = WorkerPool::start("test", 2, [IdleHandler]).unwrap();
-        let all = crew.reserve_bytes(QUEUE_KIB * 1024).await.unwrap();
-        assert!(crew.reserve_bytes(1).await.is_none());
+        let pool = WorkerPool::start("test", 2, [IdleHandler]).unwrap();
+        let all = pool.reserve_bytes(QUEUE_KIB * 1024).await.unwrap();
+        assert!(pool.reserve_bytes(1).await.is_none());
         drop(all);
-        assert!(crew.reserve_bytes(1).await.is_some());
+        assert!(pool.reserve_bytes(1).await.is_some());
     }
 }

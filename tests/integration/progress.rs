@@ -50,13 +50,10 @@ fn the_bar_shows_how_it_stands_and_leaves_nothing_behind() {
     assert!(lines[0].contains("3 of 5 done"), "{text}");
     assert!(lines[0].starts_with('━'), "{text}");
     assert!(
-        lines[1].contains("in flight, 1 waiting for a retry, 1 failed: 1 status"),
+        lines[1].contains("in flight, 1 waiting to retry, 1 failed: 1 status"),
         "{text}"
     );
-    assert!(
-        text.contains("not asked for now: http://127.0.0.1:"),
-        "{text}"
-    );
+    assert!(text.contains("on hold: http://127.0.0.1:"), "{text}");
     assert!(text.contains("asked again in"), "{text}");
     let (status, text) = terminal.end();
     assert_eq!(status.code(), Some(1));

@@ -41,7 +41,7 @@ fn the_run_is_drawn_when_it_has_ended() {
     assert!(row("/gone").starts_with("404 ") && row("/gone").contains('✗'));
     assert_eq!(row(":1/x").matches('✗').count(), 3, "{}", done.stderr);
     assert!(
-        row("one after another").contains("times as long"),
+        row("concurrent ").contains('█') && row("sequential ").ends_with('x'),
         "{}",
         done.stderr
     );
@@ -106,7 +106,7 @@ fn what_is_sent_again_is_drawn_as_that_and_what_had_no_request_is_counted() {
             .env("LC_ALL", "C.UTF-8")
     };
     let done = run().urls(urls).urls(["no URL"]).expect_exit(1);
-    assert!(done.stderr.contains("↻ sent again"), "{}", done.stderr);
+    assert!(done.stderr.contains("↻ resent"), "{}", done.stderr);
     let rows = done.stderr.lines().filter(|line| line.starts_with("200 "));
     let marks = rows.map(|row| row.matches('↻').count()).sum::<usize>();
     assert_eq!(marks, 2, "{}", done.stderr);
@@ -117,6 +117,6 @@ fn what_is_sent_again_is_drawn_as_that_and_what_had_no_request_is_counted() {
     let dead = (0..60).map(|n| format!("http://127.0.0.1:1/{n}"));
     let done = run().arg("--retries=0").urls(dead).expect_exit(1);
     let unsent = done.records.iter().filter(|record| record.attempts == 0);
-    let note = format!("of 60 URLs; {} had no request", unsent.count());
+    let note = format!("of 60 URLs shown; {} had no request", unsent.count());
     assert!(done.stderr.contains(&note), "{}", done.stderr);
 }

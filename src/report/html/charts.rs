@@ -1,4 +1,4 @@
-//! Drawings as lengths and paths: the run over time, and how its times are distributed.
+//! SVG geometry of the charts: counts over time, and the latency distribution.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,29 +12,29 @@ use super::data::ReportData;
 use super::latency::LatencyHistogram;
 use super::series::TimeBucket;
 
-/// The least width of what is there at all.
+/// Minimum size of a bar that is not empty, so that it stays visible.
 pub const MIN_BAR_WIDTH: f64 = 2.0;
 
-/// Width of charts, in units of their own.
+/// Width of charts, in SVG units.
 const CHART_WIDTH: f64 = 800.0;
 
-/// Height of charts.
+/// Height of charts, in SVG units.
 const CHART_HEIGHT: f64 = 100.0;
 
-/// Bars of the distribution.
+/// Number of bars of the histogram.
 const BINS: u32 = 40;
 
-/// Marks below a chart.
-const AXIS_MARKS: u32 = 5;
+/// Number of intervals between the marks of an axis.
+const AXIS_INTERVALS: u32 = 5;
 
-/// Areas over time, and what the highest stands for.
+/// Areas over time, all to the same scale, and the value of the highest point.
 pub struct Chart {
     pub name: &'static str,
-    pub most: String,
+    pub peak: String,
     pub areas: Vec<(&'static str, String)>,
 }
 
-/// A bar of the distribution.
+/// A bar of the histogram.
 pub struct HistogramBar {
     pub x: String,
     pub y: String,
@@ -43,50 +43,45 @@ pub struct HistogramBar {
     pub title: String,
 }
 
-/// The run over time, `end` long.
-pub fn charts(collected: &ReportData, end: Duration) -> Vec<Chart> {
-    let length = collected.series.length().as_secs_f64();
-    let steps = collected.series.steps();
-    // The last step is as a rule not over when the run is.
-    let lengths: Vec<_> = (0..steps.len())
-        .map(|step| (end.as_secs_f64() - step as f64 * length).clamp(length / 10.0, length))
+/// Draws the charts over time of a run of duration `end`.
+pub fn charts(data: &ReportData, end: Duration) -> Vec<Chart> {
+    let seconds = data.series.width().as_secs_f64();
+    let buckets = data.series.buckets();
+    // The run usually ends within the last bucket, which is then shorter.
+    let lengths: Vec<_> = (0..buckets.len())
+        .map(|index| (end.as_secs_f64() - index as f64 * seconds).clamp(seconds / 10.0, seconds))
         .collect();
     let per_second = |of: fn(&TimeBucket) -> f64| -> Vec<f64> {
-        let pairs = steps.iter().zip(&lengths);
-        pairs.map(|(step, length)| of(step) / length).collect()
+        let pairs = buckets.iter().zip(&lengths);
+        pairs.map(|(bucket, length)| of(bucket) / length).collect()
     };
-    let failed = per_second(|step| step.failed as f64);
-    let settled = per_second(|step| (step.fetched + step.failed) as f64);
-    let bytes = per_second(|step| step.bytes as f64);
-    let busy = per_second(|step| step.busy);
-    let width = length / end.as_secs_f64() * CHART_WIDTH;
-    let chart = |name, most: f64, text, series: &[(&'static str, &[f64])]| Chart {
+    let failed = per_second(|bucket| bucket.failed as f64);
+    let settled = per_second(|bucket| (bucket.fetched + bucket.failed) as f64);
+    let bytes = per_second(|bucket| bucket.bytes as f64);
+    let busy = per_second(|bucket| bucket.busy);
+    let width = seconds / end.as_secs_f64() * CHART_WIDTH;
+    let chart = |name, peak: f64, text, series: &[(&'static str, &[f64])]| Chart {
         name,
-        most: text,
+        peak: text,
         areas: series
             .iter()
-            .map(|(class, values)| (*class, area(values, width, most)))
+            .map(|(class, values)| (*class, area(values, width, peak)))
             .collect(),
     };
-    let (most_urls, most_bytes, most_busy) = (peak(&settled), peak(&bytes), peak(&busy));
-    let rate = ByteSize(most_bytes as u64);
+    let (peak_urls, peak_bytes, peak_busy) = (peak(&settled), peak(&bytes), peak(&busy));
+    let rate = ByteSize(peak_bytes as u64);
     vec![
         chart(
-            "URLs a second",
-            most_urls,
-            decimal(most_urls),
+            "URLs/s",
+            peak_urls,
+            decimal(peak_urls),
             &[("good", &settled), ("bad", &failed)],
         ),
+        chart("bytes/s", peak_bytes, rate.to_string(), &[("body", &bytes)]),
         chart(
-            "bytes a second",
-            most_bytes,
-            rate.to_string(),
-            &[("body", &bytes)],
-        ),
-        chart(
-            "requests at the same time",
-            most_busy,
-            decimal(most_busy),
+            "concurrent requests",
+            peak_busy,
+            decimal(peak_busy),
             &[("wait", &busy)],
         ),
     ]
@@ -96,43 +91,50 @@ fn peak(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
 
-/// Steps as an area from the bottom.
-fn area(values: &[f64], width: f64, most: f64) -> String {
+/// Returns the SVG path of a filled step chart in which `peak` has the full height.
+fn area(values: &[f64], width: f64, peak: f64) -> String {
     let mut path = format!("M0 {}", number(CHART_HEIGHT));
-    for (step, value) in values.iter().enumerate() {
-        let share = if most > 0.0 { value / most } else { 0.0 };
+    for (index, value) in values.iter().enumerate() {
+        let share = if peak > 0.0 { value / peak } else { 0.0 };
         let y = CHART_HEIGHT * (1.0 - share);
-        // Writing to a String can't fail.
-        let _ = write!(path, "V{}H{}", number(y), number((step + 1) as f64 * width));
+        // Writing to a String cannot fail.
+        let _ = write!(
+            path,
+            "V{}H{}",
+            number(y),
+            number((index + 1) as f64 * width)
+        );
     }
     path.push_str("V100Z");
     path
 }
 
-/// Times along an axis, evenly.
+/// Returns evenly spaced marks of the time axis.
 pub fn time_marks(end: Duration) -> Vec<String> {
-    (0..=AXIS_MARKS)
-        .map(|mark| duration(end * mark / AXIS_MARKS))
+    (0..=AXIS_INTERVALS)
+        .map(|mark| duration(end * mark / AXIS_INTERVALS))
         .collect()
 }
 
-/// The edges of the bars, each so many times the one before: times differ by factors.
-fn edge(latency: &LatencyHistogram, most: Duration, bin: u32) -> Duration {
-    let least = latency
+/// Returns the lower edge of a bin. Edges are spaced logarithmically, since latencies differ by
+/// orders of magnitude.
+fn edge(latency: &LatencyHistogram, max: Duration, bin: u32) -> Duration {
+    let min = latency
         .shortest()
         .max(Duration::from_micros(1))
         .as_secs_f64();
-    let factor = (most.as_secs_f64() / least).max(1.0);
-    Duration::from_secs_f64(least * factor.powf(f64::from(bin) / f64::from(BINS)))
+    let factor = (max.as_secs_f64() / min).max(1.0);
+    Duration::from_secs_f64(min * factor.powf(f64::from(bin) / f64::from(BINS)))
 }
 
-/// A little above the longest.
-pub fn largest(latency: &LatencyHistogram) -> Duration {
+/// Returns the upper edge of the last bin, just above the longest duration.
+pub fn bins_end(latency: &LatencyHistogram) -> Duration {
     latency.longest().mul_f64(1.01) + Duration::from_micros(2)
 }
 
-pub fn bins(latency: &LatencyHistogram, most: Duration) -> Vec<HistogramBar> {
-    let edges: Vec<_> = (0..=BINS).map(|bin| edge(latency, most, bin)).collect();
+/// Draws the latency histogram up to `max`.
+pub fn bins(latency: &LatencyHistogram, max: Duration) -> Vec<HistogramBar> {
+    let edges: Vec<_> = (0..=BINS).map(|bin| edge(latency, max, bin)).collect();
     let pairs = edges.iter().zip(edges.iter().skip(1));
     let counts: Vec<_> = pairs
         .map(|(from, to)| (*from, *to, latency.count_between(*from, *to)))
@@ -157,12 +159,13 @@ pub fn bins(latency: &LatencyHistogram, most: Duration) -> Vec<HistogramBar> {
     counts.iter().enumerate().map(bar).collect()
 }
 
-pub fn bin_marks(latency: &LatencyHistogram, most: Duration) -> Vec<String> {
-    let mark = |mark: u32| duration(edge(latency, most, mark * BINS / AXIS_MARKS));
-    (0..=AXIS_MARKS).map(mark).collect()
+/// Returns the marks of the histogram's axis.
+pub fn bin_marks(latency: &LatencyHistogram, max: Duration) -> Vec<String> {
+    let mark = |mark: u32| duration(edge(latency, max, mark * BINS / AXIS_INTERVALS));
+    (0..=AXIS_INTERVALS).map(mark).collect()
 }
 
-/// `1,234` or `3.4`.
+/// Formats a number: `1,234` or `3.4`.
 pub fn decimal(value: f64) -> String {
     if value >= 100.0 {
         count(value.round() as u64)
@@ -171,7 +174,7 @@ pub fn decimal(value: f64) -> String {
     }
 }
 
-/// A length in a drawing.
+/// Formats an SVG coordinate.
 pub fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     text.trim_end_matches(".0").to_owned()

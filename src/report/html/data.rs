@@ -1,4 +1,4 @@
-//! What the page shows, collected while the run goes on, in bounded memory.
+//! The data of the report, collected during the run in bounded memory.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,60 +10,60 @@ use super::hosts::HostStatsMap;
 use super::latency::LatencyHistogram;
 use super::series::{Series, TimeBucket};
 
-/// Rows of the waterfall.
+/// Maximum number of rows of the waterfall.
 const MAX_ROWS: usize = 120;
-/// Failures that are listed one by one. All are counted by cause.
+/// Maximum number of failures listed individually. All are counted by cause.
 pub const MAX_FAILURES: usize = 10_000;
-/// Causes that are told apart.
+/// Maximum number of causes counted separately.
 const MAX_CAUSES: usize = 500;
-/// Characters of a URL, and of a message, that are kept.
+/// Maximum length of a URL, a message or an input name, in characters.
 const MAX_TEXT_CHARS: usize = 300;
 
 /// A URL that failed.
 #[derive(Debug)]
 pub struct FailureEntry {
-    /// Where its line stood: `urls.txt:12`.
+    /// Its input line: `urls.txt:12`.
     pub place: String,
     /// Its URL.
     pub url: String,
-    /// What kind of failure.
+    /// Its error kind.
     pub kind: ErrorKind,
-    /// The status it was answered with, if it was.
+    /// The status of its response, if there was one.
     pub status: Option<u16>,
-    /// Why, down to the last cause.
+    /// Its error message.
     pub message: String,
-    /// Requests for it.
+    /// Number of requests.
     pub attempts: u32,
-    /// When it was given up, since the run began.
+    /// When it failed, since the start of the run.
     pub at: Duration,
 }
 
-/// What the page shows.
+/// The data of the report.
 #[derive(Debug)]
 pub struct ReportData {
-    /// Jobs with a row of their own.
+    /// Jobs shown in the waterfall.
     pub rows: RowSampler,
-    /// The run over time.
+    /// Counts over time.
     pub series: Series,
-    /// What became of each host.
+    /// Statistics per host.
     pub hosts: HostStatsMap,
-    /// Making connections.
+    /// Time to connect.
     pub connect: LatencyHistogram,
-    /// From the begin of a request to the head of its response.
+    /// Time from the start of a request to the response head.
     pub first_byte: LatencyHistogram,
-    /// Whole requests, those that decided.
-    pub whole: LatencyHistogram,
-    /// URLs from their first request to their end, waits included.
+    /// Duration of the final request of each URL.
+    pub final_request: LatencyHistogram,
+    /// Time from the first request of each URL to the end of its last, including waits.
     pub total: LatencyHistogram,
-    /// The first failures.
+    /// The first [`MAX_FAILURES`] failures.
     pub failures: Vec<FailureEntry>,
-    /// Failures by cause.
+    /// Number of failures by cause.
     pub causes: HashMap<(ErrorKind, String), u64>,
-    /// Failures of causes for which there was no room.
+    /// Number of failures with causes beyond [`MAX_CAUSES`].
     pub other_causes: u64,
-    /// The input files, in the order in which they came.
+    /// The first inputs, in order.
     pub inputs: Vec<String>,
-    /// When the first URL was settled, as its record says.
+    /// When the first URL settled, as in its record.
     pub first_at: String,
     last: Duration,
 }
@@ -76,7 +76,7 @@ impl Default for ReportData {
             hosts: HostStatsMap::default(),
             connect: LatencyHistogram::with_digits(3),
             first_byte: LatencyHistogram::with_digits(3),
-            whole: LatencyHistogram::with_digits(3),
+            final_request: LatencyHistogram::with_digits(3),
             total: LatencyHistogram::with_digits(3),
             failures: Vec::new(),
             causes: HashMap::new(),
@@ -89,7 +89,7 @@ impl Default for ReportData {
 }
 
 impl ReportData {
-    /// Looks at what happened.
+    /// Adds the data of an event.
     pub fn observe(&mut self, event: &EngineEvent) {
         self.rows.observe(event);
         if let EngineEvent::Settled(settled) = event {
@@ -103,14 +103,14 @@ impl ReportData {
             self.first_at.clone_from(&settled.record.at);
         }
         self.add_times(settled);
-        let mut step = TimeBucket::default();
+        let mut counts = TimeBucket::default();
         match &settled.outcome {
             Outcome::Fetched(fetched) => {
-                step.fetched = 1;
-                step.bytes = fetched.saved.bytes;
+                counts.fetched = 1;
+                counts.bytes = fetched.saved.bytes;
             }
             Outcome::Failed(error) => {
-                step.failed = 1;
+                counts.failed = 1;
                 self.add_failure(settled, error.kind());
             }
             Outcome::Skipped => {}
@@ -126,14 +126,14 @@ impl ReportData {
         if has_host {
             self.hosts.add(settled);
         }
-        self.series.add(self.last, step);
+        self.series.add(self.last, counts);
     }
 
     fn add_input(&mut self, input: &str) {
-        const SINGLE_ROWS: usize = 5;
+        const MAX_INPUTS: usize = 5;
         let is_known = self.inputs.last().is_some_and(|last| last == input);
         if !is_known
-            && self.inputs.len() < SINGLE_ROWS
+            && self.inputs.len() < MAX_INPUTS
             && !self.inputs.iter().any(|one| one == input)
         {
             let name = if input == "-" { "stdin" } else { input };
@@ -153,7 +153,7 @@ impl ReportData {
             }
         }
         if let (Some(first), Some(last)) = (settled.tries.first(), settled.tries.last()) {
-            self.whole.add(last.took());
+            self.final_request.add(last.took());
             self.total.add(last.end.saturating_sub(first.start));
         }
     }

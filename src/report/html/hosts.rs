@@ -1,4 +1,4 @@
-//! What became of each host.
+//! Statistics per host, in bounded memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,27 +9,27 @@ use crate::report::fields::origin;
 
 use super::latency::LatencyHistogram;
 
-/// Hosts that are told apart; those that come later are counted together.
+/// Maximum number of hosts with statistics of their own; later ones are counted together.
 const MAX_HOSTS: usize = 2_000;
 
-/// What became of one host.
+/// Statistics of one host.
 #[derive(Debug)]
 pub struct HostStats {
     /// URLs fetched.
     pub fetched: u64,
     /// URLs failed.
     pub failed: u64,
-    /// Requests, redirects, tries after a failed one and what was sent again included.
+    /// Requests, including redirects, retries and resends.
     pub requests: u64,
     /// Failures by kind.
     pub kinds: BTreeMap<ErrorKind, u64>,
-    /// Answers that said "later": 429 and 503.
-    pub refusals: u64,
-    /// Time its URLs waited between their attempts, all together.
+    /// Attempts that failed with status 429 or 503.
+    pub throttles: u64,
+    /// Total time its URLs waited between attempts.
     pub waited: Duration,
     /// Decoded bytes.
     pub bytes: u64,
-    /// How long the deciding attempts took.
+    /// Durations of the final attempts.
     pub latency: LatencyHistogram,
 }
 
@@ -40,10 +40,10 @@ impl Default for HostStats {
             failed: 0,
             requests: 0,
             kinds: BTreeMap::new(),
-            refusals: 0,
+            throttles: 0,
             waited: Duration::ZERO,
             bytes: 0,
-            // Two thousand of them: some KiB each.
+            // One digit: there may be 2,000 of these, and each takes some KiB.
             latency: LatencyHistogram::with_digits(1),
         }
     }
@@ -65,9 +65,9 @@ impl HostStats {
         let record = &settled.record;
         self.requests += u64::from(record.attempts) + u64::from(record.resends);
         for one in &settled.tries {
-            let is_refusal = matches!(one.status, Some(429 | 503));
+            let is_throttle = matches!(one.status, Some(429 | 503));
             let failed = matches!(one.outcome, TraceOutcome::Failed(_));
-            self.refusals += u64::from(is_refusal && failed);
+            self.throttles += u64::from(is_throttle && failed);
         }
         let pairs = settled.tries.iter().zip(settled.tries.iter().skip(1));
         for (one, next) in pairs {
@@ -79,16 +79,16 @@ impl HostStats {
     }
 }
 
-/// What became of each host.
+/// Statistics of all hosts.
 #[derive(Debug, Default)]
 pub struct HostStatsMap {
     known: HashMap<Box<str>, HostStats>,
-    /// Those for which there was no room.
+    /// All hosts beyond [`MAX_HOSTS`].
     others: HostStats,
 }
 
 impl HostStatsMap {
-    /// Counts a job for the host of its URL.
+    /// Adds a job to its host.
     pub fn add(&mut self, settled: &SettledJob) {
         let origin = origin(&settled.record.url);
         if let Some(host) = self.known.get_mut(origin) {
@@ -102,7 +102,8 @@ impl HostStatsMap {
         self.known.insert(origin.into(), host);
     }
 
-    /// Each host, those with most failures first; and the rest together, if there is one.
+    /// Returns the hosts, those with most failures first, and last the other hosts together, if
+    /// any.
     pub fn sorted(&self) -> Vec<(&str, &HostStats)> {
         let mut all: Vec<_> = self
             .known
@@ -110,8 +111,8 @@ impl HostStatsMap {
             .map(|(name, host)| (&**name, host))
             .collect();
         all.sort_by_key(|(name, host)| {
-            let more = (host.failed, host.requests);
-            (std::cmp::Reverse(more), *name)
+            let counts = (host.failed, host.requests);
+            (std::cmp::Reverse(counts), *name)
         });
         if self.others.fetched + self.others.failed > 0 {
             all.push(("all other hosts", &self.others));

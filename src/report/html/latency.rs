@@ -1,65 +1,64 @@
-//! How long things took: distributions with three digits, of any number of requests in the same
-//! memory (HdrHistogram).
+//! Latency distributions (HdrHistogram), whose memory does not depend on the number of values.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// What is asked of a distribution.
+/// The percentiles shown, and their names.
 pub const PERCENTILES: [(f64, &str); 5] = [
-    (50.0, "half"),
-    (90.0, "90 %"),
-    (95.0, "95 %"),
-    (99.0, "99 %"),
-    (99.9, "99.9 %"),
+    (50.0, "p50"),
+    (90.0, "p90"),
+    (95.0, "p95"),
+    (99.0, "p99"),
+    (99.9, "p99.9"),
 ];
 
-/// A distribution of times.
+/// A distribution of durations.
 #[derive(Debug)]
 pub struct LatencyHistogram {
-    /// In microseconds.
+    /// In microseconds; `None` only if the precision is invalid.
     histogram: Option<Histogram<u64>>,
 }
 
 impl LatencyHistogram {
-    /// With so many digits told apart, 1 to 5.
+    /// Creates an empty histogram with a precision of `digits` significant digits, 1 to 5.
     pub fn with_digits(digits: u8) -> Self {
         Self {
             histogram: Histogram::new(digits).ok(),
         }
     }
 
-    /// One more.
+    /// Adds a duration.
     pub fn add(&mut self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         if let Some(histogram) = &mut self.histogram {
-            // It grows as far as it needs to; what it can't count is beyond any run.
+            // The histogram resizes itself; durations beyond its range do not occur.
             let _ = histogram.record(us.max(1));
         }
     }
 
-    /// How many there are.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
-    /// So many of a hundred took no longer than this.
+    /// Returns the duration that `percent` % of all do not exceed.
     pub fn percentile(&self, percent: f64) -> Duration {
         let of = |histogram: &Histogram<u64>| histogram.value_at_percentile(percent);
         Duration::from_micros(self.histogram.as_ref().map_or(0, of))
     }
 
-    /// The longest.
+    /// Returns the longest duration.
     pub fn longest(&self) -> Duration {
         Duration::from_micros(self.histogram.as_ref().map_or(0, Histogram::max))
     }
 
-    /// The shortest.
+    /// Returns the shortest duration.
     pub fn shortest(&self) -> Duration {
         Duration::from_micros(self.histogram.as_ref().map_or(0, Histogram::min))
     }
 
-    /// How many took from `from` up to `to`, `to` not included.
+    /// Returns the number of durations from `from` up to, but not including, `to`.
     pub fn count_between(&self, from: Duration, to: Duration) -> u64 {
         let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let (from, to) = (us(from), us(to).saturating_sub(1));
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_have_three_digits_and_nothing_is_counted_twice() {
+    fn percentiles_have_three_digits_and_bins_do_not_overlap() {
         let mut latency = LatencyHistogram::with_digits(3);
         for ms in 1..=10_000 {
             latency.add(Duration::from_millis(ms));

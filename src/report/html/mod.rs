@@ -1,5 +1,5 @@
-//! `--report FILE.html`: the run as one page for a browser, which loads nothing from anywhere.
-//! It is as large for a million URLs as for ten thousand.
+//! `--report FILE.html`: the run as one self-contained HTML page. Its size is bounded: a million
+//! URLs take no more than ten thousand.
 
 mod charts;
 mod data;
@@ -19,36 +19,36 @@ use super::{Reporter, SharedEndingCheck};
 
 use data::ReportData;
 
-/// Collects what the page shows, and writes it when the run has ended.
+/// Collects the data of the report and writes the page when the run has ended.
 pub struct HtmlReport {
     file: AtomicFile,
-    collected: ReportData,
+    data: ReportData,
     is_ending: SharedEndingCheck,
 }
 
 impl HtmlReport {
-    /// The page will stand at `path`; what is there now stays until then. A pipe there is waited
-    /// for until `is_ending`.
+    /// Prepares to write the page to `path` at the end of the run. An existing file stays until
+    /// then. Writing to a pipe waits for its reader until `is_ending` returns true.
     ///
     /// # Errors
-    /// When nothing can be created there.
+    /// If no file can be created there.
     pub fn create(path: &Path, is_ending: SharedEndingCheck) -> io::Result<Self> {
         Ok(Self {
             is_ending,
             file: AtomicFile::create(path)?,
-            collected: ReportData::default(),
+            data: ReportData::default(),
         })
     }
 }
 
 impl Reporter for HtmlReport {
     fn on_event(&mut self, event: &EngineEvent) -> io::Result<()> {
-        self.collected.observe(event);
+        self.data.observe(event);
         Ok(())
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        let page = page::render(&self.collected, summary)?;
+        let page = page::render(&self.data, summary)?;
         self.file.commit(page.as_bytes(), &*self.is_ending)
     }
 }

@@ -1,5 +1,5 @@
-//! From what was collected to the page: numbers become text and lengths here, and the template
-//! puts them where they belong. Text from outside is escaped by the template engine.
+//! Renders the collected data as a page: formats numbers and computes lengths for the template.
+//! The template engine escapes all text.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,13 +11,15 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytesize::ByteSize;
 
-use crate::model::{ErrorKind, Sha256Context, Summary, elide_middle, escape_control};
+use crate::model::{
+    ErrorKind, Sha256Context, Summary, elide_middle, escape_control, format_duration,
+};
 use crate::report::row_sampler::{JobRow, SampledRows};
-use crate::report::summary::{count, sequential_text};
+use crate::report::summary::{count, speedup};
 use crate::report::timeline::duration;
 
 use super::charts::{
-    Chart, HistogramBar, MIN_BAR_WIDTH, bin_marks, bins, charts, decimal, largest, number,
+    Chart, HistogramBar, MIN_BAR_WIDTH, bin_marks, bins, bins_end, charts, decimal, number,
     time_marks,
 };
 use super::data::{MAX_FAILURES, ReportData};
@@ -25,15 +27,15 @@ use super::hosts::HostStats;
 use super::latency::{LatencyHistogram, PERCENTILES};
 use super::waterfall::{ROW_WIDTH, Waterfall, waterfall};
 
-/// Characters of a host.
+/// Maximum length of a host, in characters.
 const MAX_NAME_CHARS: usize = 120;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
-/// The page as it is written.
-pub fn render(collected: &ReportData, summary: &Summary) -> io::Result<String> {
-    ReportPage::new(collected, summary)
+/// Renders the page.
+pub fn render(data: &ReportData, summary: &Summary) -> io::Result<String> {
+    ReportPage::new(data, summary)
         .render()
         .map_err(io::Error::other)
 }
@@ -51,7 +53,7 @@ struct ReportPage {
     script_hash: String,
     cards: Vec<Card>,
     ended_by: Option<String>,
-    sentence: String,
+    comparison: Option<String>,
     shares: Vec<BarSegment>,
     kinds: Vec<NamedCount>,
     statuses: Vec<NamedCount>,
@@ -76,7 +78,7 @@ struct Card {
     class: &'static str,
 }
 
-/// A part of a bar.
+/// A segment of the bar of outcomes.
 struct BarSegment {
     class: &'static str,
     x: String,
@@ -95,7 +97,7 @@ struct LatencyRow {
     values: Vec<SortableCell>,
 }
 
-/// What is shown, and what it is sorted by.
+/// A table cell: the text shown, and the number to sort by.
 struct SortableCell {
     text: String,
     value: String,
@@ -107,11 +109,11 @@ struct HostRow {
     failed: SortableCell,
     kinds: String,
     requests: SortableCell,
-    refusals: SortableCell,
+    throttles: SortableCell,
     waited: SortableCell,
-    half: SortableCell,
-    most: SortableCell,
-    longest: SortableCell,
+    p50: SortableCell,
+    p95: SortableCell,
+    max: SortableCell,
     bytes: SortableCell,
 }
 
@@ -132,14 +134,14 @@ struct FailureRow {
 }
 
 impl ReportPage {
-    fn new(collected: &ReportData, summary: &Summary) -> Self {
-        let picked = collected.rows.picked();
-        let end = end_of(&picked, collected, summary);
-        let most = largest(&collected.whole);
+    fn new(data: &ReportData, summary: &Summary) -> Self {
+        let picked = data.rows.picked();
+        let end = end_of(&picked, data, summary);
+        let max = bins_end(&data.final_request);
         Self {
             title: title(summary),
-            at: collected.first_at.clone(),
-            inputs: collected.inputs.join(", "),
+            at: data.first_at.clone(),
+            inputs: data.inputs.join(", "),
             version: env!("CARGO_PKG_VERSION"),
             style: STYLE,
             script: SCRIPT,
@@ -147,29 +149,29 @@ impl ReportPage {
             script_hash: hash_of(SCRIPT),
             cards: cards(summary),
             ended_by: summary.ended_by.map(|why| why.to_string()),
-            sentence: sequential_text(summary),
+            comparison: comparison(summary),
             shares: shares(summary),
             kinds: counts(&summary.by_kind),
             statuses: counts(&summary.by_status),
-            charts: charts(collected, end),
+            charts: charts(data, end),
             marks: time_marks(end),
             percentile_names: PERCENTILES.iter().map(|(_, name)| *name).collect(),
-            latencies: latencies(collected),
-            bins: bins(&collected.whole, most),
-            bin_marks: bin_marks(&collected.whole, most),
+            latencies: latencies(data),
+            bins: bins(&data.final_request, max),
+            bin_marks: bin_marks(&data.final_request, max),
             waterfall: waterfall(&picked, end),
-            hosts: collected.hosts.sorted().into_iter().map(host_row).collect(),
-            causes: causes(collected),
-            other_causes: (collected.other_causes > 0).then(|| count(collected.other_causes)),
-            failures: failures(collected),
-            listed: count(collected.failures.len() as u64),
+            hosts: data.hosts.sorted().into_iter().map(host_row).collect(),
+            causes: causes(data),
+            other_causes: (data.other_causes > 0).then(|| count(data.other_causes)),
+            failures: failures(data),
+            listed: count(data.failures.len() as u64),
             unlisted: unlisted(summary.failed),
         }
     }
 }
 
-/// For a `Content-Security-Policy`: only what stands in this program runs, whatever the text
-/// of others may say.
+/// Returns a hash source for the `Content-Security-Policy`, which allows only this program's own
+/// style and script, whatever the text from servers contains.
 fn hash_of(text: &str) -> String {
     let mut hash = Sha256Context::default();
     hash.update(text.as_bytes());
@@ -203,14 +205,22 @@ fn cards(summary: &Summary) -> Vec<Card> {
     cards.extend(some("skipped", summary.skipped, ""));
     cards.extend(some("left", summary.left, "bad"));
     cards.extend(some("retries", summary.retries, ""));
-    cards.push(card("took", duration(summary.wall), ""));
-    cards.push(card("URLs a second", decimal(rate), ""));
-    cards.push(card("of bodies", ByteSize(summary.bytes).to_string(), ""));
+    cards.push(card("duration", duration(summary.wall), ""));
+    cards.push(card("URLs/s", decimal(rate), ""));
+    cards.push(card("body data", ByteSize(summary.bytes).to_string(), ""));
     cards
 }
 
+fn comparison(summary: &Summary) -> Option<String> {
+    let speedup = speedup(summary)?;
+    let sequential = format_duration(summary.one_by_one);
+    Some(format!(
+        "Sequentially, the requests would have taken {sequential}: {speedup} as long."
+    ))
+}
+
 fn shares(summary: &Summary) -> Vec<BarSegment> {
-    let whole = summary.input.max(1) as f64;
+    let total = summary.input.max(1) as f64;
     let mut x = 0.0;
     let mut shares = Vec::new();
     for (n, name, class) in [
@@ -222,7 +232,7 @@ fn shares(summary: &Summary) -> Vec<BarSegment> {
         if n == 0 {
             continue;
         }
-        let width = n as f64 / whole * ROW_WIDTH;
+        let width = n as f64 / total * ROW_WIDTH;
         shares.push(BarSegment {
             class,
             x: number(x),
@@ -244,19 +254,19 @@ fn counts<K: std::fmt::Display + Ord>(map: &BTreeMap<K, u64>) -> Vec<NamedCount>
     all.into_iter().map(count).collect()
 }
 
-/// The last moment that is drawn.
-fn end_of(picked: &SampledRows, collected: &ReportData, summary: &Summary) -> Duration {
-    let steps = u32::try_from(collected.series.steps().len()).unwrap_or(u32::MAX);
+/// Returns the end of the time axis.
+fn end_of(picked: &SampledRows, data: &ReportData, summary: &Summary) -> Duration {
+    let buckets = u32::try_from(data.series.buckets().len()).unwrap_or(u32::MAX);
     let rows = picked
         .rows
         .iter()
         .map(JobRow::end)
         .max()
         .unwrap_or_default();
-    let series = collected
+    let series = data
         .series
-        .length()
-        .saturating_mul(steps.saturating_sub(1));
+        .width()
+        .saturating_mul(buckets.saturating_sub(1));
     summary
         .wall
         .max(rows)
@@ -264,7 +274,7 @@ fn end_of(picked: &SampledRows, collected: &ReportData, summary: &Summary) -> Du
         .max(Duration::from_millis(1))
 }
 
-fn latencies(collected: &ReportData) -> Vec<LatencyRow> {
+fn latencies(data: &ReportData) -> Vec<LatencyRow> {
     let row = |name, latency: &LatencyHistogram| {
         let percentiles = PERCENTILES.iter().map(|(of, _)| latency.percentile(*of));
         let values = percentiles.chain([latency.longest()]).map(time_cell);
@@ -275,10 +285,10 @@ fn latencies(collected: &ReportData) -> Vec<LatencyRow> {
         }
     };
     let rows = [
-        row("making a connection", &collected.connect),
-        row("to the first byte", &collected.first_byte),
-        row("last request of a URL", &collected.whole),
-        row("a URL, retries and waits included", &collected.total),
+        row("connect", &data.connect),
+        row("time to first byte", &data.first_byte),
+        row("final request", &data.final_request),
+        row("URL total, with retries and waits", &data.total),
     ];
     rows.into_iter().filter(|row| row.count != "0").collect()
 }
@@ -294,11 +304,11 @@ fn host_row((name, host): (&str, &HostStats)) -> HostRow {
         failed: count_cell(host.failed),
         kinds: kinds.join(", "),
         requests: count_cell(host.requests),
-        refusals: count_cell(host.refusals),
+        throttles: count_cell(host.throttles),
         waited: time_cell(host.waited),
-        half: time_cell(host.latency.percentile(50.0)),
-        most: time_cell(host.latency.percentile(95.0)),
-        longest: time_cell(host.latency.longest()),
+        p50: time_cell(host.latency.percentile(50.0)),
+        p95: time_cell(host.latency.percentile(95.0)),
+        max: time_cell(host.latency.longest()),
         bytes: SortableCell {
             text: ByteSize(host.bytes).to_string(),
             value: host.bytes.to_string(),
@@ -306,18 +316,18 @@ fn host_row((name, host): (&str, &HostStats)) -> HostRow {
     }
 }
 
-fn causes(collected: &ReportData) -> Vec<CauseRow> {
+fn causes(data: &ReportData) -> Vec<CauseRow> {
     let row = |((kind, message), n): (&(ErrorKind, String), &u64)| CauseRow {
         kind: *kind,
         message: message.clone(),
         count: count_cell(*n),
     };
-    let mut all: Vec<_> = collected.causes.iter().collect();
+    let mut all: Vec<_> = data.causes.iter().collect();
     all.sort_by(|(one, n), (other, m)| m.cmp(n).then_with(|| one.cmp(other)));
     all.into_iter().map(row).collect()
 }
 
-fn failures(collected: &ReportData) -> Vec<FailureRow> {
+fn failures(data: &ReportData) -> Vec<FailureRow> {
     let row = |failure: &super::data::FailureEntry| FailureRow {
         kind: failure.kind,
         label: match (failure.kind, failure.status) {
@@ -330,7 +340,7 @@ fn failures(collected: &ReportData) -> Vec<FailureRow> {
         attempts: failure.attempts,
         at: time_cell(failure.at),
     };
-    collected.failures.iter().map(row).collect()
+    data.failures.iter().map(row).collect()
 }
 
 fn unlisted(failed: u64) -> Option<String> {

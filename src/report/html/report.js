@@ -1,5 +1,5 @@
 "use strict";
-// Sorting and filtering of the tables. Without it they can be read all the same.
+// Sorts and filters the tables, which are complete without it.
 for (const table of document.querySelectorAll("table.sorts")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -9,7 +9,7 @@ for (const table of document.querySelectorAll("table.sorts")) {
     button.addEventListener("click", () => {
       const isNumber = head.classList.contains("n");
       const now = head.getAttribute("aria-sort");
-      // Of numbers the large ones are of interest first, of names the first ones.
+      // First click: numbers from the largest, names from A.
       const order = now ? (now === "ascending" ? "descending" : "ascending")
         : (isNumber ? "descending" : "ascending");
       heads.forEach((other) => other.removeAttribute("aria-sort"));

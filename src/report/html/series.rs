@@ -1,22 +1,23 @@
-//! What happened when: a fixed number of steps of time, which get longer as the run does.
+//! Counts over time, in a bounded number of equal time buckets that double in width when the run
+//! outgrows them.
 
 use std::time::Duration;
 
-/// Steps at most: about as many as a screen has room for.
+/// Maximum number of buckets, about what a chart can show.
 pub const MAX_BUCKETS: usize = 160;
-/// The first length of a step.
+/// Initial width of a bucket.
 const FIRST_BUCKET_WIDTH: Duration = Duration::from_millis(10);
 
-/// What happened in one step.
+/// The counts of one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TimeBucket {
     /// URLs fetched.
     pub fetched: u64,
     /// URLs failed.
     pub failed: u64,
-    /// Decoded bytes of the bodies that were fetched.
+    /// Decoded bytes of the bodies fetched.
     pub bytes: u64,
-    /// Time that requests were under way in it, all together, in seconds.
+    /// Total time of all requests within the bucket, in seconds.
     pub busy: f64,
 }
 
@@ -29,62 +30,62 @@ impl TimeBucket {
     }
 }
 
-/// The run over time.
+/// Counts over the time of the run.
 #[derive(Debug)]
 pub struct Series {
-    length: Duration,
-    steps: Vec<TimeBucket>,
+    width: Duration,
+    buckets: Vec<TimeBucket>,
 }
 
 impl Default for Series {
     fn default() -> Self {
         Self {
-            length: FIRST_BUCKET_WIDTH,
-            steps: Vec::new(),
+            width: FIRST_BUCKET_WIDTH,
+            buckets: Vec::new(),
         }
     }
 }
 
 impl Series {
-    /// How long a step is.
-    pub fn length(&self) -> Duration {
-        self.length
+    /// Returns the width of a bucket.
+    pub fn width(&self) -> Duration {
+        self.width
     }
 
-    /// The steps up to the last one in which something happened.
-    pub fn steps(&self) -> &[TimeBucket] {
-        &self.steps
+    /// Returns the buckets up to the last one used.
+    pub fn buckets(&self) -> &[TimeBucket] {
+        &self.buckets
     }
 
-    /// Something happened at this time.
-    pub fn add(&mut self, at: Duration, what: TimeBucket) {
-        let step = self.index(at);
-        if let Some(step) = self.steps.get_mut(step) {
-            step.add(what);
+    /// Adds counts at a time since the start of the run.
+    pub fn add(&mut self, at: Duration, counts: TimeBucket) {
+        let index = self.index(at);
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            bucket.add(counts);
         }
     }
 
-    /// A request was under way for this time.
+    /// Adds the time of a request to all buckets it overlaps.
     pub fn add_busy(&mut self, from: Duration, to: Duration) {
         let last = self.index(to);
         let first = self.index(from).min(last);
-        let length = self.length.as_secs_f64();
+        let width = self.width.as_secs_f64();
         let (from, to) = (from.as_secs_f64(), to.as_secs_f64());
-        let steps = self.steps.iter_mut().enumerate();
-        for (number, step) in steps.take(last + 1).skip(first) {
-            let start = number as f64 * length;
-            step.busy += (to.min(start + length) - from.max(start)).max(0.0);
+        let buckets = self.buckets.iter_mut().enumerate();
+        for (number, bucket) in buckets.take(last + 1).skip(first) {
+            let start = number as f64 * width;
+            bucket.busy += (to.min(start + width) - from.max(start)).max(0.0);
         }
     }
 
-    /// The step of a time. There are longer steps afterwards, if it needs them.
+    /// Returns the bucket of a time; makes all buckets wider first if it lies beyond the last one.
     fn index(&mut self, at: Duration) -> usize {
         loop {
-            let index = at.as_nanos() / self.length.as_nanos().max(1);
+            let index = at.as_nanos() / self.width.as_nanos().max(1);
             match usize::try_from(index) {
                 Ok(index) if index < MAX_BUCKETS => {
-                    if index >= self.steps.len() {
-                        self.steps.resize(index + 1, TimeBucket::default());
+                    if index >= self.buckets.len() {
+                        self.buckets.resize(index + 1, TimeBucket::default());
                     }
                     return index;
                 }
@@ -94,13 +95,13 @@ impl Series {
     }
 
     fn coarsen(&mut self) {
-        self.length *= 2;
-        let pairs = self.steps.chunks(2).map(|pair| {
+        self.width *= 2;
+        let pairs = self.buckets.chunks(2).map(|pair| {
             let mut sum = TimeBucket::default();
-            pair.iter().for_each(|step| sum.add(*step));
+            pair.iter().for_each(|bucket| sum.add(*bucket));
             sum
         });
-        self.steps = pairs.collect();
+        self.buckets = pairs.collect();
     }
 }
 
@@ -116,31 +117,31 @@ mod tests {
     };
 
     #[test]
-    fn nothing_is_lost_when_the_steps_get_longer() {
+    fn nothing_is_lost_when_the_buckets_get_wider() {
         let mut series = Series::default();
         for ms in 0..100_000 {
             series.add(Duration::from_millis(ms), ONE);
         }
-        assert!(series.steps().len() <= MAX_BUCKETS);
-        assert_eq!(series.length(), FIRST_BUCKET_WIDTH * 64);
-        let sum: u64 = series.steps().iter().map(|step| step.fetched).sum();
+        assert!(series.buckets().len() <= MAX_BUCKETS);
+        assert_eq!(series.width(), FIRST_BUCKET_WIDTH * 64);
+        let sum: u64 = series.buckets().iter().map(|bucket| bucket.fetched).sum();
         assert_eq!(sum, 100_000);
-        assert_eq!(series.steps()[3].fetched, 640);
+        assert_eq!(series.buckets()[3].fetched, 640);
     }
 
     #[test]
-    fn a_request_is_under_way_in_every_step_that_it_touches() {
+    fn a_request_counts_in_every_bucket_it_overlaps() {
         let mut series = Series::default();
         series.add_busy(Duration::from_millis(5), Duration::from_millis(35));
         let busy: Vec<_> = series
-            .steps()
+            .buckets()
             .iter()
-            .map(|step| (step.busy * 1e3).round() as u64)
+            .map(|bucket| (bucket.busy * 1e3).round() as u64)
             .collect();
         assert_eq!(busy, [5, 10, 10, 5]);
-        // An hour later the steps are long, and the sum is the same.
+        // An hour later the buckets are wide, and the sum is unchanged.
         series.add_busy(Duration::from_secs(3600), Duration::from_secs(3601));
-        let sum: f64 = series.steps().iter().map(|step| step.busy).sum();
+        let sum: f64 = series.buckets().iter().map(|bucket| bucket.busy).sum();
         assert!((sum - 1.03).abs() < 1e-9, "{sum}");
     }
 }

@@ -1,4 +1,4 @@
-//! A row for each job that gets one, with a stretch for each phase of its attempts.
+//! The waterfall: a row per selected job, with a segment for each phase of its attempts.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use crate::report::timeline::duration;
 
 use super::charts::{MIN_BAR_WIDTH, number};
 
-/// Characters of a URL.
+/// Maximum length of a URL, in characters.
 const MAX_URL_CHARS: usize = 120;
-/// Width of a row of the waterfall.
+/// Width of a row, in SVG units.
 pub const ROW_WIDTH: f64 = 1000.0;
 
-/// The rows, and of how many they are where that is not all.
+/// The rows, with a note on their selection unless all jobs are shown.
 pub struct Waterfall {
     pub note: Option<String>,
     pub rows: Vec<WaterfallRow>,
 }
 
-/// A job.
+/// The row of one job.
 pub struct WaterfallRow {
     pub label: String,
     pub failed: bool,
@@ -30,14 +30,14 @@ pub struct WaterfallRow {
     pub parts: Vec<WaterfallSegment>,
 }
 
-/// A stretch of a row.
+/// A segment of a row.
 pub struct WaterfallSegment {
     pub class: &'static str,
     pub x: String,
     pub width: String,
 }
 
-/// The rows of a run, `end` long.
+/// Draws the rows of a run of duration `end`.
 pub fn waterfall(picked: &SampledRows, end: Duration) -> Waterfall {
     Waterfall {
         note: picked.note(),
@@ -52,11 +52,11 @@ pub fn waterfall(picked: &SampledRows, end: Duration) -> Waterfall {
 fn waterfall_row(row: &JobRow, end: Duration) -> WaterfallRow {
     let mut parts = Vec::new();
     let scale = ROW_WIDTH / end.as_secs_f64();
-    let mut add = |class, from: Duration, to: Duration, least: f64| {
-        if to > from || least > 0.0 {
+    let mut add = |class, from: Duration, to: Duration, min_width: f64| {
+        if to > from || min_width > 0.0 {
             let x = from.as_secs_f64() * scale;
             let width = to.saturating_sub(from).as_secs_f64() * scale;
-            let width = width.max(least);
+            let width = width.max(min_width);
             parts.push(WaterfallSegment {
                 class,
                 x: number(x.min(ROW_WIDTH - width)),
@@ -73,7 +73,7 @@ fn waterfall_row(row: &JobRow, end: Duration) -> WaterfallRow {
         add("body", head, one.end, 0.0);
         match one.outcome {
             TraceOutcome::Failed(_) => add("bad", one.end, one.end, 2.0 * MIN_BAR_WIDTH),
-            // However short, it can be seen.
+            // Keeps even the shortest attempt visible.
             _ => add("body", one.end, one.end, MIN_BAR_WIDTH),
         }
     }
@@ -82,13 +82,13 @@ fn waterfall_row(row: &JobRow, end: Duration) -> WaterfallRow {
         failed: row.failed,
         url: elide_middle(&escape_control(&row.url), MAX_URL_CHARS),
         took: duration(row.took()),
-        title: tries_text(row),
+        title: attempts_text(row),
         parts,
     }
 }
 
-/// What a row shows, in words.
-fn tries_text(row: &JobRow) -> String {
+/// Describes the attempts of a row, for its tooltip and for screen readers.
+fn attempts_text(row: &JobRow) -> String {
     let mut text = String::new();
     for (number, one) in row.tries.iter().enumerate() {
         let outcome = match (one.outcome, one.status) {
@@ -99,20 +99,20 @@ fn tries_text(row: &JobRow) -> String {
             (TraceOutcome::Fetched, None) => "fetched".to_owned(),
             (TraceOutcome::Redirected, Some(status)) => format!("{status}, redirected"),
             (TraceOutcome::Redirected, None) => "redirected".to_owned(),
-            (TraceOutcome::Resent, Some(status)) => format!("{status}, sent again"),
-            (TraceOutcome::Resent, None) => "sent again".to_owned(),
-            (TraceOutcome::GoesOn, Some(status)) => format!("{status}, goes on"),
-            (TraceOutcome::GoesOn, None) => "goes on".to_owned(),
+            (TraceOutcome::Resent, Some(status)) => format!("{status}, resent"),
+            (TraceOutcome::Resent, None) => "resent".to_owned(),
+            (TraceOutcome::GoesOn, Some(status)) => format!("{status}, continued"),
+            (TraceOutcome::GoesOn, None) => "continued".to_owned(),
         };
-        let start = if number == 0 { "" } else { "; " };
+        let separator = if number == 0 { "" } else { "; " };
         let _ = write!(
             text,
-            "{start}{outcome} after {} at {}",
+            "{separator}{outcome} after {}, started at {}",
             duration(one.took()),
             duration(one.start)
         );
         if one.queued() > Duration::from_millis(1) {
-            let _ = write!(text, ", {} in the queue", duration(one.queued()));
+            let _ = write!(text, ", queued {}", duration(one.queued()));
         }
     }
     text

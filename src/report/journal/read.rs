@@ -1,16 +1,16 @@
-//! A journal that is read: all of it at the start, and later the record of one job at a time.
+//! Reads a journal: completely at the start, then single records on demand.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::sync::{Arc, Mutex};
 
-use super::{JournalAppender, MAX_LINE_BYTES, gone, lock};
+use super::{JournalAppender, MAX_LINE_BYTES, lock, lost_record};
 use crate::model::{History, Record, RelPath, write_json};
 
-/// Bytes that are read for a record at first: most are shorter.
+/// Bytes read at first for a record; most are shorter.
 const TYPICAL_LINE_BYTES: usize = 1024;
 
-/// What earlier runs have done, read from their journal when it is asked for.
+/// Looks up what earlier runs did. Memory holds only offsets; records are read from disk.
 #[derive(Debug, Default)]
 pub struct JournalReader {
     appender: Option<Arc<Mutex<JournalAppender>>>,
@@ -18,18 +18,18 @@ pub struct JournalReader {
     history: History,
 }
 
-/// What an earlier run has written down of a job.
+/// What the journal says about a job.
 #[derive(Debug)]
 pub enum PastRecord {
-    /// Nothing.
+    /// No success is recorded.
     None,
-    /// The record of another job, which has written the file of this one since.
+    /// The record of another job, which has since written the same file.
     OfAnother(Box<Record>),
-    /// It was fetched.
+    /// The job was fetched.
     Fetched {
         /// The record of the run that fetched it.
         record: Box<Record>,
-        /// Whether a later try failed.
+        /// Whether a later attempt failed.
         failed_since: bool,
     },
 }
@@ -44,27 +44,27 @@ impl JournalReader {
         }
     }
 
-    /// Whether nothing is known to be fetched.
+    /// Returns whether no job is recorded as fetched.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.history.is_empty()
     }
 
-    /// Where the last record ends that is known to stand in a pack.
+    /// Returns the end of the last body in the pack, in bytes; `None` without any.
     #[must_use]
     pub fn pack_end(&self) -> Option<u64> {
         self.history.pack_end()
     }
 
-    /// How many bodies were passed over because they stand beyond the end of the pack.
+    /// Returns the number of bodies ignored because they lie beyond the end of the pack.
     #[must_use]
     pub fn beyond_limit(&self) -> usize {
         self.history.beyond_limit()
     }
 
-    /// The record of the job with this URL, this file (where bodies are saved to files) and this
-    /// request (where it is no plain GET), if what it fetched is still its own. It reads the
-    /// disk. What the journal does not say any more was not done.
+    /// Finds the record of a job by its URL, its file (if bodies are saved to files) and its
+    /// request (if it is not a plain GET). Reads the disk. A record that can no longer be read
+    /// counts as [`PastRecord::None`].
     #[must_use]
     pub fn find(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> PastRecord {
         let place = self.history.get(url, file, request);
@@ -77,8 +77,8 @@ impl JournalReader {
         let Some((record, failed_since)) = found else {
             return PastRecord::None;
         };
-        // Of a file, only that of the job counts which wrote it last; and the journal may have
-        // been changed meanwhile.
+        // Only the job that wrote a file last owns it. Also, the journal may have been modified
+        // since its offsets were read.
         if record.url == url
             && record.request.as_deref() == request
             && record.file.as_deref() == file.map(RelPath::as_str)
@@ -94,25 +94,26 @@ impl JournalReader {
         }
     }
 
-    /// Notes that another job is going to write the file of this record: a run that is killed
-    /// between that and the record of the other must not leave a word of what was there before.
+    /// Records that another job is about to overwrite the file of `record`. Otherwise, if the run
+    /// is killed after the overwrite and before the other job's record, the journal would still
+    /// list the old content.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If the journal cannot be written.
     pub fn give_away(&self, record: Record) -> io::Result<()> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };
         let file = record.file.clone();
-        let gone = gone(record, "its file was given to another line");
+        let lost = lost_record(record, "file taken over by another input line");
         let mut line = Vec::new();
-        write_json(&mut line, &Record { file, ..gone })?;
+        write_json(&mut line, &Record { file, ..lost })?;
         line.push(b'\n');
         lock(appender).append(&line)
     }
 }
 
-/// The line that begins at this place.
+/// Reads the line that begins at `offset`.
 fn line_at(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     let (mut line, mut step) = (Vec::new(), TYPICAL_LINE_BYTES);
     while line.len() <= MAX_LINE_BYTES {
@@ -141,35 +142,35 @@ fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, into, offset)
 }
 
-/// The lines of a journal. One that is longer than any of ours is passed over, so that it takes
-/// no memory.
+/// Reads the lines of a journal. Lines longer than [`MAX_LINE_BYTES`] are skipped without buffering
+/// them.
 pub struct JournalLines<'a> {
     reader: BufReader<&'a File>,
     line: Vec<u8>,
     offset: u64,
 }
 
-/// What is known of a line.
+/// A line of a journal.
 pub struct JournalLine<'a> {
-    /// Where it begins.
+    /// Offset of its first byte.
     pub offset: u64,
-    /// Its bytes; none when it is too long.
+    /// Its bytes; `None` if it is too long.
     pub bytes: Option<&'a [u8]>,
-    /// Its length, that of its end included.
+    /// Its length in bytes, including the line feed.
     pub length: u64,
-    /// Whether it has an end.
+    /// Whether it ends with a line feed.
     pub is_ended: bool,
 }
 
 impl JournalLine<'_> {
-    /// The record that it is.
+    /// Parses the line as a record.
     pub fn record(&self) -> Option<Record> {
         serde_json::from_slice(self.bytes?).ok()
     }
 }
 
 impl<'a> JournalLines<'a> {
-    /// All lines from the first one on.
+    /// Starts at the first line.
     pub fn of(mut file: &'a File) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         Ok(Self {
@@ -179,13 +180,13 @@ impl<'a> JournalLines<'a> {
         })
     }
 
-    /// Goes on at the same place after the file was written to, which moves the position that
-    /// all who have it open share.
+    /// Restores the read position after a write, which moves the position shared by all clones of
+    /// the file handle.
     pub fn seek_back(&mut self) -> io::Result<()> {
         self.reader.seek(SeekFrom::Start(self.offset)).map(drop)
     }
 
-    /// The next line.
+    /// Reads the next line; `None` at the end.
     pub fn next_line(&mut self) -> io::Result<Option<JournalLine<'_>>> {
         self.line.clear();
         let (offset, mut length, mut is_ended) = (self.offset, 0, false);

@@ -1,9 +1,9 @@
-//! Where the display is drawn: the last lines of a terminal.
+//! Draws the display in the last lines of the terminal.
 //!
-//! indicatif fills every line up to the edge of the terminal and lets it wrap. When somebody makes
-//! the window narrower, terminals wrap such lines anew, and the display takes more rows than
-//! anybody counted: what it leaves behind stays. Here lines end where their text does, and what
-//! was drawn is measured again by the width that the terminal has when the next drawing comes.
+//! indicatif pads lines to the full width. If the window gets narrower, terminals rewrap such
+//! lines, the display then occupies more rows than indicatif counted, and remains of it stay on
+//! screen. Here lines are not padded, and each redraw recomputes the rows of the old lines from the
+//! current width.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,26 +11,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use indicatif::TermLike;
 use terminal_size::{Height, Width, terminal_size_of};
 
-/// Columns and rows where nobody says how many there are.
+/// Columns and rows if the size is unknown.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
-/// Columns and rows of the terminal now.
+/// Returns the current columns and rows of the terminal.
 pub fn size() -> (u16, u16) {
     terminal_size_of(io::stderr()).map_or(DEFAULT_SIZE, |(Width(width), Height(height))| {
         (width, height)
     })
 }
 
-/// The end of a terminal on stderr.
+/// The last lines of the terminal on stderr.
 #[derive(Debug, Default)]
 pub struct Drawing(Mutex<DrawnLines>);
 
 #[derive(Debug, Default)]
 struct DrawnLines {
-    /// Columns of the lines that stand there.
+    /// Width of each line on screen, in columns.
     drawn: Vec<usize>,
-    /// Those that come: of each its text, and then what fills it up.
+    /// Lines of the next redraw.
     next: Vec<String>,
+    /// Whether indicatif's next write is padding: it writes the text of a line, then the padding.
     is_filler: bool,
 }
 
@@ -41,7 +42,7 @@ impl Drawing {
 }
 
 impl DrawnLines {
-    /// What replaces the old lines by the new ones, in one piece, so that nothing flickers.
+    /// Returns the bytes that replace the old lines by the new ones; one write, to avoid flicker.
     fn redraw(&mut self, width: usize) -> String {
         let rows: usize = self
             .drawn
@@ -59,7 +60,7 @@ impl DrawnLines {
             text.push_str(line);
             text.push_str("\x1b[K");
         }
-        // What is left of the old ones.
+        // Clear what is left of the old lines.
         text.push_str("\x1b[J");
         self.drawn = self.next.drain(..).map(|line| columns(&line)).collect();
         self.is_filler = false;
@@ -67,7 +68,7 @@ impl DrawnLines {
     }
 }
 
-/// Columns of a line: colours take none, and everything that is shown takes one.
+/// Returns the width of a line: escape sequences take no column, every other character one.
 fn columns(line: &str) -> usize {
     let mut columns = 0;
     let mut in_escape = false;
@@ -83,7 +84,7 @@ fn columns(line: &str) -> usize {
 
 impl TermLike for Drawing {
     fn width(&self) -> u16 {
-        // Not into the last column, from which terminals wrap.
+        // Leave out the last column: writing to it makes some terminals wrap.
         size().0.saturating_sub(1).max(1)
     }
 
@@ -91,7 +92,7 @@ impl TermLike for Drawing {
         size().1
     }
 
-    // Where the cursor is, and what has to be cleared, is known better here.
+    // No-ops: `redraw` moves the cursor and clears lines itself.
     fn move_cursor_up(&self, _n: usize) -> io::Result<()> {
         Ok(())
     }
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn old_lines_are_written_over_in_one_piece() {
+    fn old_lines_are_replaced_in_one_write() {
         let mut lines = DrawnLines::default();
         assert_eq!(
             drawn(&mut lines, &["a", "b"], 80),
@@ -156,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn a_narrower_window_has_wrapped_the_old_lines() {
+    fn lines_wrapped_by_a_narrower_window_are_cleared() {
         let mut lines = DrawnLines::default();
         let long = format!("\x1b[36m{}\x1b[0m", "x".repeat(100));
         drawn(&mut lines, &[&long, "short"], 120);
-        // Three rows of the long one, one of the short one.
+        // The long line takes three rows, the short one takes one.
         assert_eq!(drawn(&mut lines, &["y"], 45), "\r\x1b[3Ay\x1b[K\x1b[J");
     }
 }

@@ -1,24 +1,24 @@
-//! How fast things go, and when they will be done.
+//! Rates, and the estimated time left.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The stretch of time that a rate is taken over.
+/// Window over which a rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// For the time left it is a part of the run so far, up to this: who has worked for an hour does not
-/// expect an end that ten slow seconds have put off by a day.
+/// The window for the time left is a quarter of the run so far, but at least [`RATE_WINDOW`] and at
+/// most this. After an hour, ten slow seconds should not move the estimated end by a day.
 const MAX_ETA_WINDOW: Duration = Duration::from_secs(300);
 const ETA_WINDOW_FRACTION: u32 = 4;
-/// Before that, a rate says nothing about the time left.
+/// Minimum span of measurements for an estimate of the time left.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// An estimate that is off by less than this, or by less than this part of the time left, is left
-/// as it is: it counts down like a clock.
+/// If the new estimate differs from the displayed one by less than this, or less than this share of
+/// the time left, the display just keeps counting down.
 const TOLERANCE: Duration = Duration::from_secs(2);
 const TOLERATED_SHARE: f64 = 0.15;
-/// Part of the way to a better estimate that is gone in one step.
+/// Otherwise the displayed time moves toward the new estimate by this fraction per update.
 const SMOOTHING: f64 = 0.1;
 
-/// How fast a count grows, over the last seconds.
+/// Measures how fast a count grows.
 #[derive(Debug, Default)]
 pub struct RateMeter {
     counts: VecDeque<(Instant, u64)>,
@@ -27,7 +27,7 @@ pub struct RateMeter {
 }
 
 impl RateMeter {
-    /// Over a part of the run so far instead of the last seconds.
+    /// Creates a meter with the longer window, for estimating the time left.
     pub fn long() -> Self {
         Self {
             is_long: true,
@@ -35,7 +35,7 @@ impl RateMeter {
         }
     }
 
-    /// The count at this time.
+    /// Records the count at time `now`.
     pub fn add(&mut self, now: Instant, count: u64) {
         let first = *self.first.get_or_insert(now);
         let window = if self.is_long {
@@ -50,7 +50,7 @@ impl RateMeter {
         }
     }
 
-    /// Time over which the rate was taken.
+    /// Returns the time between the oldest and the newest measurement.
     pub fn span(&self) -> Duration {
         match (self.counts.front(), self.counts.back()) {
             (Some((from, _)), Some((to, _))) => to.duration_since(*from),
@@ -58,7 +58,7 @@ impl RateMeter {
         }
     }
 
-    /// Per second.
+    /// Returns the growth per second.
     pub fn rate(&self) -> f64 {
         let (Some((_, first)), Some((_, last))) = (self.counts.front(), self.counts.back()) else {
             return 0.0;
@@ -72,18 +72,18 @@ impl RateMeter {
     }
 }
 
-/// The time left as it is shown: it counts down like a clock, and moves to a better estimate
-/// slowly instead of jumping there.
+/// The displayed time left. Counts down like a clock and approaches a new estimate gradually
+/// instead of jumping to it.
 #[derive(Debug, Default)]
 pub struct TimeLeft {
     end: Option<Instant>,
 }
 
 impl TimeLeft {
-    /// What to show at `now`, if so many are left at this pace.
+    /// Returns the time to display at `now` for `left` remaining jobs; `None` if it cannot be
+    /// estimated.
     pub fn show(&mut self, now: Instant, left: u64, pace: &RateMeter) -> Option<Duration> {
         let rate = pace.rate();
-        // Without progress nobody can tell.
         if left == 0 || rate <= 0.0 || pace.span() < WARM_UP {
             return None;
         }
@@ -104,7 +104,7 @@ impl TimeLeft {
         };
         let next = Duration::from_secs_f64(next);
         self.end = Some(now + next);
-        // Whole seconds: more would only flicker. Never 0, as long as something is left.
+        // Whole seconds, since fractions would only flicker; never 0 while jobs remain.
         Some(Duration::from_secs_f64(next.as_secs_f64().ceil().max(1.0)))
     }
 }
@@ -132,7 +132,7 @@ mod tests {
         let tick = Duration::from_millis(100);
         let mut settled = 0.0;
         let mut shown = Vec::new();
-        // The rate wavers between 50 and 150 a second every half a second.
+        // The rate alternates between 50/s and 150/s every half second.
         for step in 0..900u32 {
             let now = start + tick * step;
             settled += if step / 5 % 2 == 0 { 5.0 } else { 15.0 };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_promised_too_early_or_without_progress() {
+    fn there_is_no_estimate_too_early_or_without_progress() {
         let start = Instant::now();
         let (mut pace, mut left) = (RateMeter::default(), TimeLeft::default());
         pace.add(start, 0);

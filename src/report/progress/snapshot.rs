@@ -1,4 +1,4 @@
-//! The counters at one moment, in words.
+//! The counters of a run at one moment, and their text.
 
 use std::time::{Duration, Instant};
 
@@ -7,46 +7,46 @@ use bytesize::ByteSize;
 use crate::model::{LiveStats, Straggler, elide_middle, escape_control, format_duration};
 use crate::report::summary::{count, kinds};
 
-/// Hosts that are named as waiting.
+/// Maximum number of held hosts named.
 const MAX_HOSTS: usize = 3;
-/// Characters of a host.
+/// Maximum length of a host, in characters.
 const MAX_HOST_CHARS: usize = 40;
 
-/// The counters at one moment.
+/// The counters of a run at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
-    /// The moment.
+    /// When the counters were read.
     pub now: Option<Instant>,
-    /// Done.
+    /// Jobs done.
     pub settled: u64,
     /// Decoded bytes.
     pub bytes: u64,
-    /// As many as there will be.
+    /// Jobs in total, if known or estimated.
     pub total: Option<u64>,
-    /// Whether that is sure.
+    /// Whether `total` is exact.
     pub exact: bool,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Attempts that wait for their time.
+    /// Parked attempts, mostly retries in backoff.
     pub waiting: u64,
-    /// Failed.
+    /// Jobs failed.
     pub failed: u64,
-    /// Failed, by kind, in words.
+    /// Text of the failures by kind.
     pub failures: String,
-    /// Hosts that are not asked for now, in words.
+    /// Text of the hosts on hold.
     pub hosts: Option<String>,
-    /// What has been under way for long, and what the run still waits for.
+    /// Long-running requests; near the end, all jobs the run still waits on.
     pub stragglers: Vec<Straggler>,
-    /// URLs a second.
+    /// URLs per second.
     pub rate: f64,
-    /// Bytes a second.
+    /// Bytes per second.
     pub byte_rate: f64,
-    /// Until all is done, as far as can be told.
+    /// Estimated time left.
     pub left: Option<Duration>,
 }
 
 impl Snapshot {
-    /// How it stands now; how fast it goes is for the caller to say.
+    /// Reads the counters. Rates and the time left are for the caller to fill in.
     pub fn take(live: &LiveStats, now: Instant) -> Self {
         Self {
             now: Some(now),
@@ -58,18 +58,18 @@ impl Snapshot {
             waiting: live.parked(),
             failed: live.failed(),
             failures: kinds(live.failures()),
-            hosts: held(live, now),
+            hosts: held_hosts_text(live, now),
             stragglers: live.stragglers(now),
             ..Self::default()
         }
     }
 
-    /// Not done yet, where that is known.
+    /// Returns the number of jobs not done yet, if known.
     pub fn remaining(&self) -> Option<u64> {
         self.total?.checked_sub(self.settled)
     }
 
-    /// Done of total, rate, time left: what matters least comes last.
+    /// Returns done and total, time left, rate; the least important last, since it may not fit.
     pub fn status_parts(&self) -> Vec<String> {
         let mut done = count(self.settled);
         if let Some(total) = self.total {
@@ -84,7 +84,7 @@ impl Snapshot {
         parts
     }
 
-    /// What comes, runs, waits and failed.
+    /// Returns bytes, requests in flight, waiting attempts and failures.
     pub fn detail_parts(&self) -> Vec<String> {
         let mut parts = vec![ByteSize(self.bytes).to_string()];
         if self.byte_rate >= 1.0 {
@@ -92,7 +92,7 @@ impl Snapshot {
         }
         parts.push(format!("{} in flight", count(self.in_flight)));
         if self.waiting > 0 {
-            parts.push(format!("{} waiting for a retry", count(self.waiting)));
+            parts.push(format!("{} waiting to retry", count(self.waiting)));
         }
         if self.failed > 0 {
             parts.push(format!("{} failed: {}", count(self.failed), self.failures));
@@ -100,7 +100,7 @@ impl Snapshot {
         parts
     }
 
-    /// All of it in a line.
+    /// Returns everything as one line.
     pub fn line(&self) -> String {
         let mut text = format!(
             "{}; {}",
@@ -114,12 +114,12 @@ impl Snapshot {
         if !self.stragglers.is_empty() {
             let now = self.now.unwrap_or_else(Instant::now);
             let lines: Vec<_> = self.stragglers.iter().map(|one| one.line(now)).collect();
-            text.push_str(&format!("; still: {}", lines.join("; ")));
+            text.push_str(&format!("; waiting on: {}", lines.join("; ")));
         }
         text
     }
 
-    /// What is drawn below the bar, in lines no wider than `width`.
+    /// Returns the lines below the bar, none wider than `width`.
     pub fn lines(&self, width: usize) -> Vec<String> {
         let mut lines = vec![fit(&self.detail_parts(), width)];
         let indented = |text: &String| cut(&format!("  {text}"), width);
@@ -132,14 +132,14 @@ impl Snapshot {
     }
 }
 
-/// As many parts as there is room for.
+/// Joins as many parts as fit into `width`.
 pub fn fit(parts: &[String], width: usize) -> String {
     let mut text = String::new();
     for part in parts {
         let comma = if text.is_empty() { "" } else { ", " };
         let room = width.saturating_sub(text.chars().count() + comma.len());
         if part.chars().count() > room {
-            // The last one may be cut: the kinds of failures are sorted.
+            // The last part may be cut: failures are sorted, so the most frequent kinds stay.
             if room > 20 {
                 text.push_str(comma);
                 text.push_str(&cut(part, room));
@@ -161,8 +161,8 @@ fn cut(text: &str, width: usize) -> String {
     cut
 }
 
-/// `not asked for now: http://a.test 12s, http://b.test 3s and 4 more`
-fn held(live: &LiveStats, now: Instant) -> Option<String> {
+/// Formats the hosts on hold: `on hold: http://a.test 12s, http://b.test 3s and 4 more`.
+fn held_hosts_text(live: &LiveStats, now: Instant) -> Option<String> {
     let held = live.held_hosts(now, MAX_HOSTS);
     if held.count == 0 {
         return None;
@@ -183,7 +183,7 @@ fn held(live: &LiveStats, now: Instant) -> Option<String> {
         0 => String::new(),
         more => format!(" and {} more", count(more as u64)),
     };
-    Some(format!("not asked for now: {}{more}", named.join(", ")))
+    Some(format!("on hold: {}{more}", named.join(", ")))
 }
 
 fn rate_text(rate: f64) -> String {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_done_total_rate_rest_in_flight_and_failures() {
+    fn a_line_has_done_total_rate_time_left_in_flight_and_failures() {
         let tail = Snapshot {
             settled: 9,
             total: Some(10),
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         let wide = Snapshot {
-            hosts: Some("not asked for now: http://example.com 12s".repeat(3)),
+            hosts: Some("on hold: http://example.com 12s".repeat(3)),
             stragglers: vec![waiting(&format!("http://a/{}", "x".repeat(80)))],
             failures: "8 timeout, 4 reset, 3 truncated, 2 status, 1 dns".into(),
             ..some()
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_wait_are_named_with_their_time() {
+    fn hosts_on_hold_are_named_with_their_time() {
         let live = LiveStats::default();
         live.enable_watch();
         let now = Instant::now();

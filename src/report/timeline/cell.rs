@@ -1,8 +1,8 @@
-//! The characters of the picture.
+//! The characters and colours of the timeline.
 
 use crate::model::TraceOutcome;
 
-/// What a cell of the picture shows.
+/// What a cell of the timeline shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TimelineCell {
     Nothing,
@@ -17,19 +17,19 @@ pub enum TimelineCell {
 }
 
 impl TimelineCell {
-    /// In the order of the legend.
-    pub const SHOWN: [(Self, &str); 8] = [
+    /// The legend, in order.
+    pub const LEGEND: [(Self, &str); 8] = [
         (Self::Queue, "queue"),
         (Self::Connect, "connect"),
         (Self::Wait, "first byte"),
         (Self::Body, "body"),
         (Self::Redirect, "redirect"),
-        (Self::Resend, "sent again"),
-        (Self::GoesOn, "goes on"),
+        (Self::Resend, "resent"),
+        (Self::GoesOn, "continued"),
         (Self::Failed, "failed"),
     ];
 
-    /// The mark of an attempt that ended so.
+    /// Returns the mark at the end of an attempt.
     pub fn mark(outcome: TraceOutcome) -> Self {
         match outcome {
             TraceOutcome::Failed(_) => Self::Failed,
@@ -41,7 +41,7 @@ impl TimelineCell {
     }
 
     pub fn character(self, ascii: bool) -> char {
-        let (plain, drawn) = match self {
+        let (plain, unicode) = match self {
             Self::Nothing => (' ', ' '),
             Self::Queue => ('.', '·'),
             Self::Connect => ('c', '░'),
@@ -52,7 +52,7 @@ impl TimelineCell {
             Self::GoesOn => ('+', '»'),
             Self::Failed => ('x', '✗'),
         };
-        if ascii { plain } else { drawn }
+        if ascii { plain } else { unicode }
     }
 
     pub fn color(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! URLs that nobody would link to: the names they get, and that no two of them meet.
+//! Fuzzes file names with odd URLs: names are legal, and no two URLs share one.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,25 +8,24 @@ use super::file_path_for;
 use super::tests::{assert_legal, folded, is_hashed, url_from};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 
-/// Names that are remembered, of each kind; beyond it older ones are forgotten.
-const REMEMBERED: usize = 1 << 20;
+/// Number of slots for names, of files and of directories; newer names replace older ones.
+const MEMORY_SLOTS: usize = 1 << 20;
 
-/// The URL that a name belongs to, by hashes of both: what was put in last for one in so
-/// many places.
+/// Maps names to URLs, both as hashes. A slot holds only the latest of the names that share it.
 struct NameMemory(Vec<(u64, u64)>);
 
 impl NameMemory {
     fn new() -> Self {
-        Self(vec![(0, 0); REMEMBERED])
+        Self(vec![(0, 0); MEMORY_SLOTS])
     }
 
     fn at(&self, name: u64) -> Option<u64> {
-        let (known, url) = self.0[name as usize % REMEMBERED];
+        let (known, url) = self.0[name as usize % MEMORY_SLOTS];
         (known == name).then_some(url)
     }
 
     fn put(&mut self, name: u64, url: u64) {
-        self.0[name as usize % REMEMBERED] = (name, url);
+        self.0[name as usize % MEMORY_SLOTS] = (name, url);
     }
 }
 
@@ -37,7 +36,8 @@ struct NameFuzz {
 }
 
 impl NameFuzz {
-    /// What a disk may take for the same path belongs to one URL, and is no folder.
+    /// Checks that all variants of the path, as file systems may see it, belong to this URL alone
+    /// and are not directories.
     fn check_alone(&mut self, path: &str, url: &str) -> Result<(), String> {
         let url_hash = self.state.hash_one(url);
         for (number, folded) in folded(path).into_iter().enumerate() {
@@ -46,17 +46,17 @@ impl NameFuzz {
             let other = self.files.at(file);
             hold!(
                 other.is_none_or(|other| other == url_hash),
-                "{path} of {url} belongs to another one, too"
+                "{path} of {url} also belongs to another URL"
             );
             hold!(
                 self.folders.at(file).is_none(),
-                "{path} of {url} is a folder of another one"
+                "{path} of {url} is a directory of another URL"
             );
             for (end, _) in folded.match_indices('/') {
                 let folder = hash(&folded[..end]);
                 hold!(
                     self.files.at(folder).is_none(),
-                    "a folder of {path} of {url} is a file of another one"
+                    "a directory of {path} of {url} is a file of another URL"
                 );
                 self.folders.put(folder, 1);
             }
@@ -65,31 +65,31 @@ impl NameFuzz {
         Ok(())
     }
 
-    fn look(&mut self, input: &FuzzInput<'_>) -> FuzzVerdict {
+    fn check(&mut self, input: &FuzzInput<'_>) -> FuzzVerdict {
         let text = String::from_utf8_lossy(input.bytes);
         let Ok(mut url) = Url::parse(&text) else {
             return Ok("no URL");
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return Ok("of another scheme");
+            return Ok("other scheme");
         }
         let path = file_path_for(&url);
         url.set_fragment(Some("other"));
-        hold!(file_path_for(&url) == path, "the fragment tells in {url}");
+        hold!(file_path_for(&url) == path, "the fragment matters in {url}");
         url.set_fragment(None);
         // Both fail only without a host.
         let _ = url.set_username("other");
         let _ = url.set_password(Some("other"));
-        hold!(file_path_for(&url) == path, "the userinfo tells in {url}");
+        hold!(file_path_for(&url) == path, "the userinfo matters in {url}");
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        hold!(file_path_for(&url) == path, "the userinfo tells in {url}");
+        hold!(file_path_for(&url) == path, "the userinfo matters in {url}");
         let path = path.as_str();
         assert_legal(path).map_err(|wrong| wrong.to_string())?;
         self.check_alone(path, url.as_str())?;
         let mut parts = path.split(['+', '/', '.']);
         if parts.any(|part| is_hashed(&format!("+{part}"))) {
-            return Ok("told by a hash");
+            return Ok("hashed");
         }
         let empty_query = url.query() == Some("");
         if !empty_query {
@@ -99,7 +99,7 @@ impl NameFuzz {
                 "{path} of {url} reads as {again}"
             );
         }
-        Ok("told by itself")
+        Ok("faithful")
     }
 }
 
@@ -197,5 +197,5 @@ fn names() {
         folders: NameMemory::new(),
         state: RandomState::new(),
     };
-    fuzz.run(move |input| names.look(input));
+    fuzz.run(move |input| names.check(input));
 }

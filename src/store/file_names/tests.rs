@@ -9,9 +9,9 @@ fn named(url: &str) -> String {
     file_path_for(&Url::parse(url).unwrap()).to_string()
 }
 
-/// The table of the module's documentation, so that it can't go stale.
+/// Keeps the table in the module documentation up to date.
 #[test]
-fn the_documented_examples_are_true() {
+fn the_documented_examples_are_correct() {
     let mut rows = 0;
     for line in include_str!("../file_names.rs").lines() {
         let cells: Vec<_> = line.split('`').collect();
@@ -24,7 +24,7 @@ fn the_documented_examples_are_true() {
 }
 
 #[test]
-fn what_a_list_usually_holds_is_readable() {
+fn common_urls_have_readable_names() {
     for (url, file) in [
         (
             "https://example.com/blog/post.html",
@@ -82,7 +82,7 @@ fn what_a_list_usually_holds_is_readable() {
 }
 
 #[test]
-fn what_can_not_be_written_keeps_what_is_readable() {
+fn hashed_names_stay_partly_readable() {
     for (url, file) in [
         (
             "https://ja.wikipedia.org/wiki/%E6%97%A5%E6%9C%AC",
@@ -117,7 +117,7 @@ fn what_can_not_be_written_keeps_what_is_readable() {
 }
 
 #[test]
-fn hosts_that_are_no_folder_names_are_told_by_a_hash() {
+fn hosts_that_are_no_valid_names_are_hashed() {
     for (host, readable) in [
         (".fetchall", "_fetchall+"),
         ("fetchall.jsonl", "fetchall.jsonl+"),
@@ -146,7 +146,7 @@ fn userinfo_and_fragment_are_left_out() {
     }
 }
 
-/// One who is sent another page must not write over it.
+/// Users may get different pages, which must not overwrite each other.
 #[test]
 fn each_user_has_a_file() {
     let url = |text: &str| Url::parse(text).unwrap();
@@ -178,8 +178,8 @@ fn each_user_has_a_file() {
     assert!(of(texts[0], Some("ann")).ends_with(".html"));
 }
 
-/// As `printf %s URL | openssl sha256 -binary | base32` writes it: whatever version of this
-/// program comes next finds the file again.
+/// The same as `printf %s URL | openssl sha256 -binary | base32`, so that later versions of this
+/// program find the file again.
 #[test]
 fn the_hash_is_the_documented_one() {
     let url = "https://example.com/my%20photo.jpg";
@@ -197,7 +197,7 @@ fn the_hash_is_the_documented_one() {
 }
 
 #[test]
-fn capitals_past_the_64th_letter_are_told_by_a_hash() {
+fn capitals_past_the_64th_letter_are_hashed() {
     let capital_after = |letters| named(&format!("https://a.com/{}X", "x".repeat(letters)));
     assert!(capital_after(63).ends_with("xX+8000000000000000"));
     assert!(is_hashed(&capital_after(64)));
@@ -237,7 +237,7 @@ fn long_and_deep_paths_stay_short() {
     assert!(is_hashed(&named(&limit.replace(".html", "x.html"))));
 }
 
-/// Whether the last name ends in a hash, an extension aside.
+/// Returns whether the last name ends in a hash, apart from an extension.
 pub fn is_hashed(path: &str) -> bool {
     let Some((_, end)) = path.rsplit_once('+') else {
         return false;
@@ -246,13 +246,13 @@ pub fn is_hashed(path: &str) -> bool {
     end.len() == 25 && end.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
 }
 
-/// What Windows, macOS and Linux ask of a path, written down anew.
+/// Checks that a path is legal on Windows, macOS and Linux, independently of the implementation.
 pub fn assert_legal(path: &str) -> Result<(), TestCaseError> {
     prop_assert!(RelPath::parse(path).is_ok(), "{}", path);
     prop_assert!(path.len() < 1000);
     let top = path.split('/').next().unwrap().to_lowercase();
     prop_assert!(top != ".fetchall" && top != "fetchall.jsonl");
-    prop_assert!(path.contains('/'), "no folder for the host: {}", path);
+    prop_assert!(path.contains('/'), "no directory for the host: {}", path);
     for name in path.split('/') {
         prop_assert!(!name.is_empty() && name.len() <= 143, "{}", path);
         prop_assert!(
@@ -292,8 +292,8 @@ pub fn assert_legal(path: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What a disk may take for the same path: without case, and with any letter beyond ASCII
-/// composed, decomposed or folded into anything.
+/// Returns variants of a path that a file system may treat as the same: without case, and with
+/// letters beyond ASCII removed or replaced, as a worst case of normalization.
 pub fn folded(path: &str) -> [String; 3] {
     let ascii: String = path.chars().filter(char::is_ascii).collect();
     let kelvin: String = path
@@ -307,8 +307,8 @@ pub fn folded(path: &str) -> [String; 3] {
     ]
 }
 
-/// Reads the URL from a path again, the case of which was lost: what makes it impossible
-/// that two URLs share a path without hash.
+/// Restores the URL from a lower-cased path. If this works for all names without a hash, no two
+/// URLs share such a name.
 pub fn url_from(path: &str) -> String {
     let mut names: Vec<_> = path.split('/').collect();
     let (file, host) = (names.pop().unwrap(), names.remove(0));
@@ -360,7 +360,7 @@ fn host_from(folder: &str) -> String {
     format!("{scheme}://{host}{port}")
 }
 
-/// Name, query, and the capitals of all.
+/// Returns name, query, and the number for the capitals.
 fn file_from(file: &str) -> (String, Option<String>, u64) {
     let (stem, marks) = match file.strip_prefix("index++") {
         Some(marks) => ("", marks),
@@ -555,14 +555,14 @@ fn url() -> impl Strategy<Value = Url> {
     )
 }
 
-/// Distinct URLs, distinct files; and no name is used both for a file and for a folder.
+/// Checks that distinct URLs have distinct files, and that no file has the name of a directory.
 fn assert_apart(urls: &[Url]) -> Result<(), TestCaseError> {
-    let mut whose = HashMap::new();
+    let mut owners = HashMap::new();
     let (mut files, mut folders) = (HashSet::new(), HashSet::new());
     for url in urls {
         let path = file_path_for(url);
-        for (way, path) in folded(path.as_str()).into_iter().enumerate() {
-            if let Some(other) = whose.insert((way, path.clone()), url) {
+        for (variant, path) in folded(path.as_str()).into_iter().enumerate() {
+            if let Some(other) = owners.insert((variant, path.clone()), url) {
                 prop_assert_eq!(url, other, "both in {}", path);
             }
             let mut names: Vec<_> = path.split('/').skip(1).map(str::to_owned).collect();
@@ -575,7 +575,7 @@ fn assert_apart(urls: &[Url]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// URLs that hope to be saved where another one is.
+/// Returns URLs crafted to collide with the file at `path`.
 fn forged(path: &str) -> Vec<Url> {
     let (host, rest) = path.split_once('/').unwrap();
     let plain_host = host.split('+').next().unwrap();
@@ -616,7 +616,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_without_hash_tells_its_url(urls in prop::collection::vec(url(), 10)) {
+    fn the_url_can_be_restored_from_a_name_without_hash(urls in prop::collection::vec(url(), 10)) {
         for url in urls {
             let path = file_path_for(&url).as_str().to_lowercase();
             if !path.split(['+', '/', '.']).any(|part| part.len() == 25 && is_hashed(&format!("+{part}"))) {
@@ -626,7 +626,7 @@ proptest! {
     }
 
     #[test]
-    fn what_differs_in_one_place_differs_in_its_file(url in url(), other in url()) {
+    fn urls_that_differ_in_one_component_have_different_files(url in url(), other in url()) {
         let mut urls = vec![url.clone()];
         let mut vary = |change: &dyn Fn(&mut Url)| {
             let mut varied = url.clone();
@@ -649,7 +649,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case makes hundreds of URLs.
+    // Each case creates hundreds of URLs.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]

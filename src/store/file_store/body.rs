@@ -1,5 +1,5 @@
-//! One body on its way into a file. What is small is handed to a writer once it is whole; what
-//! is large goes there in pieces, so that it takes no more memory than a small one.
+//! Collects one body for a file. A small body is sent to a writer thread when complete, a large one
+//! in pieces, so that memory per body is bounded.
 
 use std::sync::Arc;
 
@@ -8,36 +8,36 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::parts::StoredPart;
 use super::writer::{TempFile, WriteOrder};
-use super::{FileStoreShared, part_is_gone, writer_of};
+use super::{FileStoreShared, missing_part, writer_of};
 use crate::model::{BodyVersion, FetchError, PartialBody, RelPath};
 use crate::store::{BodyWriter, SaveCallback, save_error};
 
-/// Bytes that are collected before they are handed to a writer.
+/// Collected bytes from which they are sent to a writer.
 const FLUSH_BYTES: usize = 256 * 1024;
-/// And pieces: each takes some memory of its own.
+/// The same for the number of chunks, each of which has some overhead.
 const MAX_CHUNKS: usize = 512;
 
-/// One body on its way into a file.
+/// Collects one body for a file.
 pub struct FileBodyWriter {
     shared: Arc<FileStoreShared>,
     file: RelPath,
-    /// What it has to be kept for when it is cut off.
+    /// If set, the body is kept as a partial body when it is cut off.
     version: Option<BodyVersion>,
-    /// Not handed to a writer yet.
+    /// Chunks not sent to a writer yet.
     chunks: Vec<Bytes>,
     held: usize,
-    /// Of the whole body so far.
+    /// Length of the body so far, in bytes.
     length: u64,
-    /// Where its beginning is.
+    /// The file with the bytes already sent to a writer.
     temp: Option<Arc<TempFile>>,
-    /// Whether an attempt has taken the part: it gives it back, too.
+    /// Whether it continues a partial body, which the attempt has reserved and will return.
     is_taken: bool,
-    /// Nothing is to be done when it is dropped.
+    /// Whether it was committed or discarded, so that `drop` has nothing to do.
     is_over: bool,
 }
 
 impl FileBodyWriter {
-    /// A body from its first byte on.
+    /// Starts a body at its first byte.
     pub fn new(shared: Arc<FileStoreShared>, file: RelPath, version: Option<BodyVersion>) -> Self {
         Self {
             shared,
@@ -52,7 +52,10 @@ impl FileBodyWriter {
         }
     }
 
-    /// The rest of a body.
+    /// Continues a partial body of `length` bytes.
+    ///
+    /// # Errors
+    /// Kind `save` if its file is missing.
     pub fn continued(
         shared: Arc<FileStoreShared>,
         file: RelPath,
@@ -61,7 +64,7 @@ impl FileBodyWriter {
         temp: Option<Arc<TempFile>>,
     ) -> Result<Self, FetchError> {
         if temp.is_none() {
-            return Err(part_is_gone(&shared.folder, &file));
+            return Err(missing_part(&shared.folder, &file));
         }
         let mut body = Self::new(shared, file, version);
         body.length = length;
@@ -80,28 +83,29 @@ impl FileBodyWriter {
         Arc::clone(self.temp.get_or_insert_with(|| Arc::new(shared.temp())))
     }
 
-    async fn hand_on(&mut self) -> Result<(), FetchError> {
-        let room = self.room().await?;
+    async fn flush(&mut self) -> Result<(), FetchError> {
+        let permit = self.reserve().await?;
         let chunks = self.take_chunks();
         let temp = self.temp();
         let writer = writer_of(&temp, &self.shared.writers);
         self.shared
             .writers
-            .send_to(writer, WriteOrder::Append(temp, chunks), Some(room));
+            .send_to(writer, WriteOrder::Append(temp, chunks), Some(permit));
         Ok(())
     }
 
-    async fn room(&self) -> Result<OwnedSemaphorePermit, FetchError> {
-        let room = self.shared.writers.reserve_bytes(self.held).await;
-        room.ok_or_else(|| save_error::save_timeout(&self.shared.folder.path()))
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit, FetchError> {
+        let permit = self.shared.writers.reserve_bytes(self.held).await;
+        permit.ok_or_else(|| save_error::save_timeout(&self.shared.folder.path()))
     }
 
-    /// It was cut off: what came is kept.
+    /// Keeps the bytes so far as a partial body.
     fn suspend(&mut self, version: BodyVersion) {
         let chunks = self.take_chunks();
         let temp = self.temp();
         if !chunks.is_empty() {
-            // Nothing can be waited for here; it is less than a large body holds anyway.
+            // Called from `drop`, which cannot wait for queue space; it is about FLUSH_BYTES at
+            // most.
             let order = WriteOrder::Append(Arc::clone(&temp), chunks);
             let writer = writer_of(&temp, &self.shared.writers);
             self.shared.writers.send_to(writer, order, None);
@@ -114,8 +118,8 @@ impl FileBodyWriter {
         let kept = StoredPart {
             part,
             temp,
-            // Not free a moment before it is given back: an equal line could take it in
-            // between, and that would give it to a third one.
+            // The attempt will return a reserved part. If it were free before that, another job
+            // with the same file could reserve it, and the return would free it for a third one.
             in_use: self.is_taken,
         };
         if let Some(unwanted) = self.shared.parts.keep(self.file.clone(), kept) {
@@ -139,7 +143,7 @@ impl BodyWriter for FileBodyWriter {
         if self.held < FLUSH_BYTES && self.chunks.len() < MAX_CHUNKS {
             return Ok(());
         }
-        self.hand_on().await?;
+        self.flush().await?;
         self.temp
             .as_ref()
             .and_then(|temp| temp.failure())
@@ -149,7 +153,7 @@ impl BodyWriter for FileBodyWriter {
     async fn commit(mut self, done: SaveCallback) {
         if self.temp.is_some() {
             if !self.chunks.is_empty()
-                && let Err(error) = self.hand_on().await
+                && let Err(error) = self.flush().await
             {
                 return done(Err(error));
             }
@@ -165,8 +169,8 @@ impl BodyWriter for FileBodyWriter {
             };
             return self.shared.writers.send_to(writer, order, None);
         }
-        let room = match self.room().await {
-            Ok(room) => Some(room),
+        let permit = match self.reserve().await {
+            Ok(permit) => Some(permit),
             Err(error) => return done(Err(error)),
         };
         self.is_over = true;
@@ -177,7 +181,7 @@ impl BodyWriter for FileBodyWriter {
             done,
         };
         let writer = self.shared.writers.pick_worker();
-        self.shared.writers.send_to(writer, order, room);
+        self.shared.writers.send_to(writer, order, permit);
     }
 
     fn discard(mut self) {

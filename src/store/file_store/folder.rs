@@ -1,5 +1,5 @@
-//! The output folder: what is below it, and nothing else. Paths are opened from the folder
-//! down, so that neither a name nor a symbolic link leads out of it.
+//! The output directory. All paths are opened relative to it, so that neither a name nor a symbolic
+//! link leads out of it.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -12,49 +12,48 @@ use cap_std::fs::{Dir, OpenOptions};
 use super::folders::FolderCache;
 use crate::model::{RelPath, is_out_of_descriptors, open_when_free};
 
-/// The folder for what is not final yet, below the output folder: on the same file system, so
-/// that a rename is all it takes.
+/// The directory for temporary files. It is below the output directory to be on the same file
+/// system, so that files can be renamed into place.
 const TEMP_FOLDER_NAME: &str = ".fetchall";
 const JOURNAL_NAME: &str = "fetchall.jsonl";
 const LOCK_NAME: &str = "lock";
 
-/// An output folder can't be used.
+/// Why an output directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Another process saves there.
+    /// Another process is saving to it.
     #[error(
-        "{}: another fetchall is at work in this folder; wait for its end, or name another folder",
+        "{}: in use by another fetchall; wait for it, or name another directory",
         .0.display()
     )]
     InUse(PathBuf),
-    /// It can't be created, or not written to.
+    /// It cannot be created or written to.
     #[error("cannot save to {}: {cause}", path.display())]
     Unusable {
-        /// The folder, or what in it is in the way.
+        /// The directory, or the file in it that causes the problem.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
 }
 
-/// An error as people can understand it: that a path leads out of its folder is no error of the
-/// system, and has words only for programmers.
+/// Replaces cap-std's error for a path that leads out of the directory, which users would not
+/// understand. It is recognized by its lack of an OS error code.
 pub fn explained(error: io::Error) -> io::Error {
     let leads_out =
         error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
     if leads_out {
-        io::Error::other("a symbolic link on the way leads out of the output folder")
+        io::Error::other("a symbolic link in the path leads out of the output directory")
     } else {
         error
     }
 }
 
-/// Opens a regular file, and waits for nothing: a pipe or a device in its place is an error.
+/// Opens a regular file. A pipe or device in its place is an error, and does not block.
 fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
-    let not_a_file =
-        || io::Error::other(format!("{path} is no regular file but a pipe or a device"));
-    // Opening some devices does something.
+    let not_a_file = || io::Error::other(format!("{path} is not a regular file"));
+    // Checked before opening, too, because opening some devices has side effects.
     let found = dir.metadata(path);
     if found.is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return Err(not_a_file());
@@ -69,24 +68,24 @@ fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<
     }
 }
 
-/// The output folder, held by this process alone.
+/// The output directory, locked by this process.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     dir: Dir,
     temp: Dir,
-    /// Lets go when it is closed, however that comes about.
+    /// Its lock ends when the file is closed, even if the process is killed.
     lock: File,
     folders: Mutex<FolderCache>,
-    /// To wait for a descriptor.
-    turn: Mutex<()>,
+    /// Held while waiting for a file descriptor.
+    descriptor_wait: Mutex<()>,
 }
 
 impl Folder {
-    /// Opens the folder, creates it where it is missing, and locks it.
+    /// Opens and locks the directory, and creates it if it is missing.
     ///
     /// # Errors
-    /// When that can't be done, or another process holds it.
+    /// If it cannot be used, or another process has locked it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unusable = |path: PathBuf| move |cause| FolderError::Unusable { path, cause };
         if path.exists() && !path.is_dir() {
@@ -119,27 +118,27 @@ impl Folder {
             temp,
             lock,
             folders: Mutex::new(FolderCache::new()),
-            turn: Mutex::default(),
+            descriptor_wait: Mutex::default(),
         })
     }
 
-    /// The folder, as messages show it.
+    /// Returns the path of the directory, for messages.
     pub fn path(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// Others may use it again, although the threads that wrote may not be quite at their end.
+    /// Unlocks the directory for other processes, even if writer threads have not ended yet.
     pub fn unlock(&self) {
-        // Closing it does the same, a little later.
+        // An error does not matter: closing the file also unlocks it.
         let _ = self.lock.unlock();
     }
 
-    /// A path below the folder, as messages show it.
+    /// Returns the path of a final file, for messages.
     pub fn display_path(&self, file: &RelPath) -> String {
         self.path.join(file.as_str()).display().to_string()
     }
 
-    /// What is not final yet, as messages show it.
+    /// Returns the path of a temporary file, for messages.
     pub fn shown_temp(&self, name: &str) -> String {
         self.path
             .join(TEMP_FOLDER_NAME)
@@ -148,13 +147,13 @@ impl Folder {
             .to_string()
     }
 
-    /// Creates a file that is not final yet.
+    /// Creates a temporary file.
     pub fn create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         self.when_free(|| {
             let file = match self.temp.open_with(name, &options) {
-                // Not ours, or the sweep would have taken it.
+                // Not ours, since `PartIndex::read` removes our old files; replace it.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     self.temp.remove_file(name)?;
                     self.temp.open_with(name, &options)
@@ -165,36 +164,36 @@ impl Folder {
         })
     }
 
-    /// Opens such a file to go on at its end.
+    /// Opens a temporary file for appending.
     pub fn append(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.append(true);
         self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
-    /// Opens such a file to read it.
+    /// Opens a temporary file for reading.
     pub fn read(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
         self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
-    /// Removes such a file.
+    /// Removes a temporary file.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         self.temp.remove_file(name)
     }
 
-    /// Gives such a file another name.
+    /// Renames a temporary file.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.temp.rename(from, &self.temp, to)
     }
 
-    /// The names of all such files.
+    /// Returns the names of all temporary files.
     pub fn unfinished(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in self.temp.entries()? {
             let entry = entry?;
-            // What is not UTF-8 is not ours.
+            // Our names are UTF-8.
             if let Ok(name) = entry.file_name().into_string()
                 && name != LOCK_NAME
                 && entry.file_type()?.is_file()
@@ -205,7 +204,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// A file becomes final: it is there whole, or not at all.
+    /// Renames a temporary file to its final name, atomically.
     pub fn rename_into_place(&self, name: &str, file: &RelPath) -> io::Result<()> {
         self.when_free(|| self.try_place(name, file))
     }
@@ -215,7 +214,7 @@ impl Folder {
         let parent = self.folder(folder)?;
         self.keep_mode(name, &parent, last)?;
         match self.temp.rename(name, &parent, last) {
-            // Somebody has removed the folder meanwhile.
+            // The cached directory has been deleted; create it again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.forget(folder);
                 self.temp.rename(name, &*self.folder(folder)?, last)
@@ -224,8 +223,8 @@ impl Folder {
         }
     }
 
-    /// Who may read the file that is replaced may read the new one, and nobody else. What the file
-    /// did as a program (setuid, setgid) is not for the new content.
+    /// Gives the new file the read, write and execute permissions of the file it replaces, but not
+    /// setuid and setgid, which were meant for the old content.
     #[cfg(unix)]
     fn keep_mode(&self, name: &str, parent: &Dir, last: &str) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
@@ -233,7 +232,7 @@ impl Folder {
         use cap_std::fs::{Permissions, PermissionsExt as _};
         let old = match parent.symlink_metadata(last) {
             Ok(old) => old,
-            // Looking takes a descriptor, too: that there is none does not mean that there is no file.
+            // `symlink_metadata` needs a descriptor itself, so this does not mean a missing file.
             Err(error) if is_out_of_descriptors(&error) => return Err(error),
             Err(_) => return Ok(()),
         };
@@ -253,26 +252,26 @@ impl Folder {
         Ok(())
     }
 
-    /// Opens the journal, to read it and to append to it.
+    /// Opens the journal for reading and appending.
     pub fn open_journal(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         open_regular(&self.dir, JOURNAL_NAME, &mut options)
     }
 
-    /// The path of the journal.
+    /// Returns the path of the journal.
     pub fn journal_path(&self) -> PathBuf {
         self.path.join(JOURNAL_NAME)
     }
 
-    /// The length of a final file; `None` when there is none.
+    /// Returns the length of a final file in bytes; `None` if there is none.
     pub fn length(&self, file: &RelPath) -> Option<u64> {
-        // Looking takes a descriptor, too.
+        // `metadata` needs a descriptor itself.
         let meta = self.when_free(|| self.dir.metadata(file.as_str())).ok()?;
         meta.is_file().then_some(meta.len())
     }
 
-    /// Opens an unfinished file and a final one, to read both.
+    /// Opens a temporary and a final file for reading.
     pub fn open_to_compare(&self, name: &str, file: &RelPath) -> io::Result<(File, File)> {
         let mut options = OpenOptions::new();
         options.read(true);
@@ -282,10 +281,10 @@ impl Folder {
         })
     }
 
-    /// Everything written to this file system so far survives a power cut from here on.
+    /// Syncs everything written to this file system so far.
     pub fn sync(&self) -> io::Result<()> {
-        // Any file there will do, but not the folder: it is open for paths only (`O_PATH`), and
-        // so not open enough.
+        // syncfs accepts any open file of the file system, but not the directory, because cap-std
+        // opens it with `O_PATH`.
         #[cfg(target_os = "linux")]
         return rustix::fs::syncfs(&self.lock).map_err(io::Error::from);
         #[cfg(not(target_os = "linux"))]
@@ -303,22 +302,25 @@ impl Folder {
         Ok(())
     }
 
-    /// Opens something below as soon as there are descriptors for it; folders that are only kept for
-    /// later make room first. One thread at a time waits: what each of several has open already
-    /// could be what the others lack.
+    /// Calls `open`, and waits while the process is out of file descriptors; cached directories are
+    /// closed first. Only one thread waits at a time: several could each hold a descriptor that
+    /// another one needs.
     fn when_free<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match open() {
             Err(error) if is_out_of_descriptors(&error) => {}
             opened => return opened,
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self
+            .descriptor_wait
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         open_when_free(|| {
             self.lock_folders().close_all();
             open()
         })
     }
 
-    /// A folder below, created where it is missing.
+    /// Returns a subdirectory, created if missing.
     fn folder(&self, path: &str) -> io::Result<Arc<Dir>> {
         if let Some(dir) = self.lock_folders().get(path) {
             return Ok(dir);

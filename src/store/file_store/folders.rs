@@ -1,5 +1,4 @@
-//! Folders that are kept open, because more bodies may go there: opening one costs a sixth of
-//! what saving a small body does.
+//! A cache of open directories: opening one costs a sixth of saving a small body.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,44 +7,44 @@ use cap_std::fs::Dir;
 
 use crate::model::allowed_descriptors;
 
-/// Folders that are kept open where descriptors abound.
+/// Maximum number of open directories.
 const MAX_OPEN_FOLDERS: usize = 128;
-/// And where they do not: one has room beside the file of the body.
+/// Minimum when file descriptors are scarce: one directory besides the file of the body.
 const MIN_OPEN_FOLDERS: usize = 1;
-/// Of the descriptors allowed, connections need most.
+/// The cache may use this fraction of the allowed descriptors, since connections need most of them.
 const FD_FRACTION: usize = 64;
 
-/// Open folders by their path. Those used last stay.
+/// Open directories by path. Evicts the least recently used.
 #[derive(Debug)]
 pub struct FolderCache {
     open: HashMap<Box<str>, CachedFolder>,
-    most: usize,
-    /// How often one was asked for.
+    capacity: usize,
+    /// Number of lookups so far.
     clock: u64,
 }
 
 #[derive(Debug)]
 struct CachedFolder {
     dir: Arc<Dir>,
-    /// When it was asked for.
+    /// Value of `clock` at its last use.
     used: u64,
 }
 
 impl FolderCache {
-    /// As many as the descriptors of this process allow.
+    /// Creates a cache sized by the descriptor limit of this process.
     pub fn new() -> Self {
-        Self::at_most(most_kept())
+        Self::with_capacity(default_capacity())
     }
 
-    fn at_most(most: usize) -> Self {
+    fn with_capacity(capacity: usize) -> Self {
         Self {
             open: HashMap::new(),
-            most,
+            capacity,
             clock: 0,
         }
     }
 
-    /// A folder that is open.
+    /// Returns an open directory.
     pub fn get(&mut self, path: &str) -> Option<Arc<Dir>> {
         self.clock += 1;
         let found = self.open.get_mut(path)?;
@@ -53,9 +52,9 @@ impl FolderCache {
         Some(Arc::clone(&found.dir))
     }
 
-    /// Keeps a folder in place of the one that was not asked for the longest.
+    /// Adds a directory, evicting the least recently used one if the cache is full.
     pub fn keep(&mut self, path: &str, dir: Arc<Dir>) {
-        if self.open.len() >= self.most {
+        if self.open.len() >= self.capacity {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
             if let Some(path) = oldest.map(|(path, _)| path.clone()) {
                 self.open.remove(&path);
@@ -65,24 +64,24 @@ impl FolderCache {
         self.open.insert(path.into(), CachedFolder { dir, used });
     }
 
-    /// It is not there any more.
+    /// Removes a directory that no longer exists.
     pub fn forget(&mut self, path: &str) {
         self.open.remove(path);
     }
 
-    /// Their descriptors are needed elsewhere.
+    /// Closes all, because their descriptors are needed elsewhere.
     pub fn close_all(&mut self) {
         self.open.clear();
     }
 
-    /// All that are open.
+    /// Returns all open directories.
     #[cfg(not(target_os = "linux"))]
     pub fn all(&self) -> impl Iterator<Item = &Dir> {
         self.open.values().map(|open| &*open.dir)
     }
 }
 
-fn most_kept() -> usize {
+fn default_capacity() -> usize {
     let share = allowed_descriptors().map(|allowed| allowed / FD_FRACTION);
     share
         .unwrap_or(MAX_OPEN_FOLDERS)
@@ -96,11 +95,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_used_last_stay() {
+    fn the_least_recently_used_is_evicted() {
         let place = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).unwrap();
         let dir = Arc::new(dir);
-        let mut folders = FolderCache::at_most(2);
+        let mut folders = FolderCache::with_capacity(2);
         folders.keep("a", Arc::clone(&dir));
         folders.keep("b", Arc::clone(&dir));
         assert!(folders.get("a").is_some());

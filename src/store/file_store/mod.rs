@@ -1,5 +1,5 @@
-//! `-o DIR`: a file for each body. Written below `DIR/.fetchall/`, and renamed once it is
-//! whole: under its final name there is a whole body or nothing.
+//! `-o DIR`: one file per body. It is written below `DIR/.fetchall/` and renamed once complete, so
+//! a file under its final name is always complete.
 
 mod body;
 mod folder;
@@ -30,26 +30,26 @@ use writer::{CommitOptions, DiskWriterPool, TempFile, WriteOrder};
 
 pub use folder::FolderError;
 
-/// How long an aborted run waits for the disk.
+/// How long `close` waits for the disk once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are saved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilesOptions {
-    /// The output folder. It is created where it is missing.
+    /// The output directory, created if missing.
     pub dir: PathBuf,
-    /// A body and its folder survive a power cut before it counts as saved.
+    /// Whether a body and its directory are synced to disk before it counts as saved.
     pub sync: bool,
-    /// A body is compared with the one that was there before.
+    /// Whether a body is compared with the existing file.
     pub compare: bool,
 }
 
-/// A file for each body.
+/// Saves each body as a file.
 pub struct FileStore {
     shared: Arc<FileStoreShared>,
 }
 
-/// What the bodies on their way in share.
+/// State shared by the store and its body writers.
 pub struct FileStoreShared {
     folder: Arc<Folder>,
     writers: DiskWriterPool,
@@ -62,7 +62,7 @@ impl FileStoreShared {
         TempFile::new(self.next_id.fetch_add(1, Relaxed))
     }
 
-    /// A file that nobody wants any more.
+    /// Removes a file that is no longer needed.
     fn remove(&self, temp: Arc<TempFile>) {
         self.writers.send_to(
             writer_of(&temp, &self.writers),
@@ -72,16 +72,16 @@ impl FileStoreShared {
     }
 }
 
-/// The thread that writes this file.
+/// Returns the thread that writes this file.
 fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
     writers.worker_for(temp.id())
 }
 
 impl FileStore {
-    /// Opens the output folder, sweeps what a crash has left there, and starts to write.
+    /// Opens the output directory, removes files left by a crash, and starts the writer threads.
     ///
     /// # Errors
-    /// When the folder can't be used.
+    /// If the directory cannot be used.
     pub fn open(options: &FilesOptions) -> Result<Self, FolderError> {
         let folder = Arc::new(Folder::open(&options.dir)?);
         let unusable = |cause| FolderError::Unusable {
@@ -89,11 +89,11 @@ impl FileStore {
             cause,
         };
         let (parts, next_id) = PartIndex::read(&folder).map_err(unusable)?;
-        let care = CommitOptions {
+        let commit = CommitOptions {
             sync: options.sync,
             compare: options.compare,
         };
-        let writers = writer::start(&folder, care).map_err(unusable)?;
+        let writers = writer::start(&folder, commit).map_err(unusable)?;
         let shared = Arc::new(FileStoreShared {
             folder,
             writers,
@@ -103,30 +103,34 @@ impl FileStore {
         Ok(Self { shared })
     }
 
-    /// Opens the journal of the output folder, to read it and to append to it.
+    /// Opens the journal of the output directory for reading and appending.
     ///
     /// # Errors
-    /// When that can't be done.
+    /// If it cannot be opened.
     pub fn open_journal(&self) -> io::Result<File> {
         self.shared.folder.open_journal()
     }
 
-    /// The path of the journal.
+    /// Returns the path of the journal.
     #[must_use]
     pub fn journal_path(&self) -> PathBuf {
         self.shared.folder.journal_path()
     }
 }
 
-/// Nobody but this program takes a part away; it must not go unnoticed.
-fn part_is_gone(folder: &Folder, file: &RelPath) -> FetchError {
+/// Returns the error for a missing partial file. Only this program should remove one, so this is
+/// reported rather than ignored.
+fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
     FetchError::Save {
-        cause: Cause::from_text(format!("the part of {} is gone", folder.display_path(file))),
+        cause: Cause::from_text(format!(
+            "partial file of {} is missing",
+            folder.display_path(file)
+        )),
         ends_run: false,
     }
 }
 
-/// The file of a job: the one it names, or that of its URL.
+/// Returns the file of a job: the one its input line names, or the one derived from its URL.
 #[must_use]
 pub fn file_of(job: &Job) -> RelPath {
     match job.file_override() {
@@ -189,7 +193,7 @@ impl BodyStore for FileStore {
     async fn commit_part(&self, attempt: &Attempt, part: &PartialBody, done: SaveCallback) {
         let file = file_of(&attempt.job);
         let Some(temp) = self.shared.parts.remove(&file, part.id) else {
-            return done(Err(part_is_gone(&self.shared.folder, &file)));
+            return done(Err(missing_part(&self.shared.folder, &file)));
         };
         let writer = writer_of(&temp, &self.shared.writers);
         let order = WriteOrder::Finish {
@@ -204,11 +208,11 @@ impl BodyStore for FileStore {
     async fn read_part(&self, attempt: &Attempt, part: &PartialBody) -> Result<File, FetchError> {
         let file = file_of(&attempt.job);
         let shown = || self.shared.folder.display_path(&file);
-        let gone = || save_error::save_error(&shown(), &io::ErrorKind::NotFound.into(), false);
-        let temp = self.shared.parts.find(&file, part.id).ok_or_else(gone)?;
+        let missing = || save_error::save_error(&shown(), &io::ErrorKind::NotFound.into(), false);
+        let temp = self.shared.parts.find(&file, part.id).ok_or_else(missing)?;
         let (sender, opened) = oneshot::channel();
         let writer = writer_of(&temp, &self.shared.writers);
-        // The thread that writes it opens it: nothing is on its way then.
+        // Opened by the thread that writes it, after all pending writes.
         let reader = Box::new(move |file| drop(sender.send(file)));
         let order = WriteOrder::Read(temp, reader);
         self.shared.writers.send_to(writer, order, None);
@@ -217,7 +221,7 @@ impl BodyStore for FileStore {
             Ok(Ok(opened)) => {
                 opened.map_err(|error| save_error::save_error(&shown(), &error, false))
             }
-            Ok(Err(_)) => Err(gone()),
+            Ok(Err(_)) => Err(missing()),
         }
     }
 
@@ -227,10 +231,10 @@ impl BodyStore for FileStore {
             let shared = Arc::clone(&self.shared);
             let written = tokio::task::spawn_blocking(move || shared.parts.persist(&shared.folder));
             if let Ok(Err(error)) = written.await {
-                tracing::warn!("parts of bodies could not be kept for the next run: {error}");
+                tracing::warn!("could not keep partial files for the next run: {error}");
             }
         };
-        let impatience = async {
+        let timeout = async {
             abort.cancelled().await;
             tokio::time::sleep(CLOSE_TIMEOUT).await;
         };
@@ -239,7 +243,7 @@ impl BodyStore for FileStore {
                 self.shared.folder.unlock();
                 Ok(())
             }
-            () = impatience => Err(save_error::save_timeout(&self.shared.folder.path())),
+            () = timeout => Err(save_error::save_timeout(&self.shared.folder.path())),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The parts of bodies that were cut off, by the file they are to become.
+//! Partial bodies, by their final file. They are listed on disk so that the next run can continue
+//! them.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,43 +14,43 @@ use super::folder::Folder;
 use super::writer::TempFile;
 use crate::model::{BodyVersion, PartialBody, RelPath};
 
-/// The list of the parts that were kept by the run before.
+/// The list of partial bodies, written at the end of a run.
 const PART_LIST_NAME: &str = "parts.jsonl";
 const NEW_PART_LIST_NAME: &str = "parts.new";
 
-/// A part that is kept.
+/// A partial body and its file.
 #[derive(Debug, Clone)]
 pub struct StoredPart {
-    /// What it is.
+    /// The partial body.
     pub part: PartialBody,
-    /// Its file.
+    /// Its temporary file.
     pub temp: Arc<TempFile>,
-    /// An attempt is at it.
+    /// Whether an attempt has reserved it.
     pub in_use: bool,
 }
 
-/// The parts of bodies that were cut off.
+/// All partial bodies.
 #[derive(Debug, Default)]
 pub struct PartIndex {
     parts: Mutex<HashMap<RelPath, StoredPart>>,
-    /// Looked at for every attempt: mostly there is none.
+    /// Number of parts. Every attempt checks it, and usually it is 0, so the lock is not needed.
     count: AtomicUsize,
 }
 
-/// A part in the list.
+/// A line of the list on disk.
 #[derive(Debug, Serialize, Deserialize)]
 struct PartLine {
     file: String,
     id: u64,
     url: String,
-    /// The URL of the list, where that is another one.
+    /// The URL of the job, if it differs (after a redirect).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_url: Option<String>,
     validator: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
     length: u64,
-    /// Not sure to survive a power cut: it counts until the machine is started anew.
+    /// Set if the part was not synced to disk: it is valid only until the next boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
 }
@@ -59,12 +60,12 @@ impl PartIndex {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no parts.
     pub fn is_empty(&self) -> bool {
         self.count.load(Relaxed) == 0
     }
 
-    /// Changes the parts; keeps count.
+    /// Modifies the parts and updates their count.
     fn change<R>(&self, change: impl FnOnce(&mut HashMap<RelPath, StoredPart>) -> R) -> R {
         let mut parts = self.lock();
         let result = change(&mut parts);
@@ -72,7 +73,7 @@ impl PartIndex {
         result
     }
 
-    /// The part of a file, for one attempt alone.
+    /// Reserves the part of a file for one attempt.
     pub fn take(&self, file: &RelPath) -> Option<PartialBody> {
         let mut parts = self.lock();
         let kept = parts
@@ -82,21 +83,21 @@ impl PartIndex {
         Some(kept.part.clone())
     }
 
-    /// The attempt has not used it.
+    /// Ends the reservation of a part.
     pub fn give_back(&self, file: &RelPath, id: u64) {
         if let Some(kept) = self.lock().get_mut(file).filter(|kept| kept.part.id == id) {
             kept.in_use = false;
         }
     }
 
-    /// What stands behind a part that was taken.
+    /// Returns the temporary file of a part.
     pub fn find(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
         let parts = self.lock();
         let kept = parts.get(file).filter(|kept| kept.part.id == id)?;
         Some(Arc::clone(&kept.temp))
     }
 
-    /// Takes it off the list.
+    /// Removes a part and returns its temporary file.
     pub fn remove(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
         self.change(|parts| {
             let is_it = parts.get(file).is_some_and(|kept| kept.part.id == id);
@@ -105,8 +106,8 @@ impl PartIndex {
         .map(|kept| kept.temp)
     }
 
-    /// Keeps a part. Of two parts for one file (equal lines) the longer one stays; what does
-    /// not stay is given back.
+    /// Adds a part. If the file has another part already (from an equal input line), the longer one
+    /// is kept, or the one in use. Returns the temporary file that is no longer needed.
     pub fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
         self.change(|parts| match parts.get(&file) {
             Some(old) if old.part.id != new.part.id => {
@@ -122,13 +123,13 @@ impl PartIndex {
         })
     }
 
-    /// Writes down what is there for the next run: at once, and again when it is sure to survive
-    /// a power cut, which may take long. What can't be continued is removed.
+    /// Writes the list for the next run: immediately, valid until the next boot, and again after
+    /// syncing all parts, which may take long. Removes parts that cannot be continued.
     pub fn persist(&self, folder: &Folder) -> io::Result<()> {
         let parts = self.lock().clone();
         let mut lines = Vec::new();
         for (file, kept) in parts {
-            match line(&file, &kept) {
+            match to_line(&file, &kept) {
                 Some(line) => lines.push((line, kept.temp.name())),
                 None => ignore_missing(folder.remove(&kept.temp.name()))?,
             }
@@ -136,7 +137,7 @@ impl PartIndex {
         if lines.is_empty() {
             return ignore_missing(folder.remove(PART_LIST_NAME));
         }
-        if let Some(boot) = boot() {
+        if let Some(boot) = boot_id() {
             for (line, _) in &mut lines {
                 line.boot = Some(boot.clone());
             }
@@ -144,7 +145,7 @@ impl PartIndex {
         }
         lines.retain_mut(|(line, name)| {
             line.boot = None;
-            // One that can't be had any more is no reason to lose the others.
+            // Drop a part that cannot be synced, and keep the others.
             folder
                 .append(name)
                 .and_then(|file| file.sync_data())
@@ -153,18 +154,18 @@ impl PartIndex {
         write_list(folder, lines.iter().map(|(line, _)| line))
     }
 
-    /// Reads what the run before has written down, and sweeps what else lies there. Gives the
-    /// number that no file has had.
+    /// Reads the list of the last run, and removes all other temporary files. Also returns an
+    /// unused id.
     pub fn read(folder: &Folder) -> io::Result<(Self, u64)> {
         let mut parts = HashMap::new();
         let mut next = 1;
-        let boot = boot();
-        for line in lines(folder)? {
+        let boot = boot_id();
+        for line in read_list(folder)? {
             next = next.max(line.id.saturating_add(1));
             if line.boot.is_some() && line.boot != boot {
                 continue;
             }
-            if let Some((file, kept)) = kept(line)
+            if let Some((file, kept)) = parse(line)
                 && is_usable(folder, &kept)
             {
                 parts.insert(file, kept);
@@ -195,14 +196,14 @@ fn write_list<'a>(folder: &Folder, lines: impl Iterator<Item = &'a PartLine>) ->
     folder.rename(NEW_PART_LIST_NAME, PART_LIST_NAME)
 }
 
-/// Names the time since this machine was started: what was written in it and is there was not
-/// lost by a power cut. Not known on every system.
-fn boot() -> Option<String> {
+/// Returns the id of the current boot. Unsynced data written during this boot cannot have been lost
+/// in a power failure. `None` on systems without such an id.
+fn boot_id() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(boot.trim().to_owned())
 }
 
-fn line(file: &RelPath, kept: &StoredPart) -> Option<PartLine> {
+fn to_line(file: &RelPath, kept: &StoredPart) -> Option<PartLine> {
     let version = &kept.part.version;
     if kept.temp.failure().is_some() {
         return None;
@@ -219,7 +220,7 @@ fn line(file: &RelPath, kept: &StoredPart) -> Option<PartLine> {
     })
 }
 
-fn kept(line: PartLine) -> Option<(RelPath, StoredPart)> {
+fn parse(line: PartLine) -> Option<(RelPath, StoredPart)> {
     let file = RelPath::parse(&line.file).ok()?;
     let url = Url::parse(&line.url).ok()?;
     let job_url = match &line.job_url {
@@ -244,8 +245,8 @@ fn kept(line: PartLine) -> Option<(RelPath, StoredPart)> {
     Some((file, kept))
 }
 
-/// A run that was killed may have gone on with it: the bytes up to the length that was written
-/// down are the same all the same.
+/// Returns whether the file of a part is usable, and truncates it to the listed length. It may be
+/// longer if a killed run continued it; the bytes up to that length are still the same.
 fn is_usable(folder: &Folder, kept: &StoredPart) -> bool {
     let cut = || -> io::Result<bool> {
         let file = folder.append(&kept.temp.name())?;
@@ -257,8 +258,8 @@ fn is_usable(folder: &Folder, kept: &StoredPart) -> bool {
     cut().unwrap_or(false)
 }
 
-/// The list, as far as it can be read: what is not in it is swept and fetched again.
-fn lines(folder: &Folder) -> io::Result<Vec<PartLine>> {
+/// Reads the list and skips invalid lines: their files are removed, and the bodies fetched again.
+fn read_list(folder: &Folder) -> io::Result<Vec<PartLine>> {
     let list = match folder.read(PART_LIST_NAME) {
         Ok(list) => list,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -271,7 +272,7 @@ fn lines(folder: &Folder) -> io::Result<Vec<PartLine>> {
     Ok(found)
 }
 
-/// What is to be removed may be gone already.
+/// Treats a file that was already removed as success.
 fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! Whether a file that is to become final holds just what is there already.
+//! Compares a new file with the existing one.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,11 +6,11 @@ use std::io::{self, Read};
 use super::folder::Folder;
 use crate::model::RelPath;
 
-/// Read at a time, in bytes.
+/// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Whether the unfinished file `name`, of this length, and the final one are equal, byte for
-/// byte. What can't be read is not.
+/// Returns whether the temporary file `name`, of `length` bytes, and the final file are equal byte
+/// for byte. False if either cannot be read.
 pub fn is_same(folder: &Folder, name: &str, file: &RelPath, length: u64) -> bool {
     if folder.length(file) != Some(length) {
         return false;

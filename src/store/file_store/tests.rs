@@ -1,4 +1,4 @@
-//! Parts and the folder they lie in, without a network.
+//! Partial bodies and the output directory, without a network.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -39,22 +39,22 @@ fn write(folder: &Folder, id: u64, bytes: &[u8]) {
 }
 
 #[test]
-fn a_part_is_nobody_elses_until_it_is_given_back() {
+fn a_part_is_reserved_until_it_is_given_back() {
     let parts = PartIndex::default();
     assert!(parts.is_empty());
     assert!(parts.keep(file("a"), kept(1, 10)).is_none());
     assert_eq!(parts.take(&file("a")).unwrap().length, 10);
     assert!(parts.take(&file("a")).is_none(), "it is in use");
     parts.give_back(&file("a"), 2);
-    assert!(parts.take(&file("a")).is_none(), "that was another one");
+    assert!(parts.take(&file("a")).is_none(), "the id of another part");
     parts.give_back(&file("a"), 1);
     assert!(parts.take(&file("a")).is_some());
 
     let unwanted = parts.keep(file("a"), kept(2, 99)).unwrap();
-    assert_eq!(unwanted.id(), 2, "not in place of one in use");
+    assert_eq!(unwanted.id(), 2, "a part in use is not replaced");
     parts.give_back(&file("a"), 1);
     let unwanted = parts.keep(file("a"), kept(3, 5)).unwrap();
-    assert_eq!(unwanted.id(), 3, "the longer one stays");
+    assert_eq!(unwanted.id(), 3, "the longer part is kept");
     let unwanted = parts.keep(file("a"), kept(4, 50)).unwrap();
     assert_eq!(unwanted.id(), 1);
     assert!(parts.remove(&file("a"), 1).is_none());
@@ -63,7 +63,7 @@ fn a_part_is_nobody_elses_until_it_is_given_back() {
 }
 
 #[test]
-fn what_was_written_down_is_there_in_the_next_run_and_the_rest_is_swept() {
+fn listed_parts_are_kept_for_the_next_run_and_other_files_removed() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::open(dir.path()).unwrap();
     let parts = PartIndex::default();
@@ -72,7 +72,7 @@ fn what_was_written_down_is_there_in_the_next_run_and_the_rest_is_swept() {
     }
     parts.keep(file("a/b"), kept(3, 3));
     parts.keep(file("c"), kept(5, 4));
-    // Its file is gone: no reason to lose the others.
+    // Its file is missing, which does not affect the others.
     parts.keep(file("d"), kept(6, 1));
     parts.persist(&folder).unwrap();
     drop(folder);
@@ -88,17 +88,17 @@ fn what_was_written_down_is_there_in_the_next_run_and_the_rest_is_swept() {
     assert_eq!(
         left.metadata().unwrap().len(),
         4,
-        "cut to what was written down"
+        "cut to the listed length"
     );
     let mut names = folder.unfinished().unwrap();
     names.sort();
     assert_eq!(names, ["3.part", "5.part", "parts.jsonl"]);
 }
 
-/// What the disk was not waited for counts only until the machine is started anew.
+/// Parts that were not synced are valid only until the next boot.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_part_that_a_power_cut_may_have_taken_is_not_used() {
+fn an_unsynced_part_of_an_earlier_boot_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::open(dir.path()).unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -117,7 +117,7 @@ fn a_part_that_a_power_cut_may_have_taken_is_not_used() {
 }
 
 #[test]
-fn one_at_a_time_holds_a_folder_and_lets_go_when_it_says_so() {
+fn a_directory_is_used_by_one_process_until_it_is_unlocked() {
     let dir = tempfile::tempdir().unwrap();
     let first = Folder::open(dir.path()).unwrap();
     assert!(matches!(

@@ -1,4 +1,4 @@
-//! What is written, and how it becomes final.
+//! The threads that write temporary files and rename them into place.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,13 +13,12 @@ use crate::store::SaveCallback;
 use crate::store::save_error;
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
 
-/// Threads that write: more than one only helps where files are far away (a network file
-/// system).
+/// Number of writer threads. More than one only helps on network file systems, with their latency.
 const MAX_WRITERS: usize = 4;
-/// So many orders may wait for a thread before the next one helps.
+/// Number of queued orders from which the next thread helps.
 const ORDERS_PER_WRITER: usize = 64;
 
-/// A file that is not final yet.
+/// A temporary file.
 #[derive(Debug)]
 pub struct TempFile {
     id: u64,
@@ -27,7 +26,7 @@ pub struct TempFile {
 }
 
 impl TempFile {
-    /// The file with this number.
+    /// Returns the file with this id, without creating it.
     pub fn new(id: u64) -> Self {
         Self {
             id,
@@ -35,77 +34,77 @@ impl TempFile {
         }
     }
 
-    /// Its number.
+    /// Returns its id.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> String {
         format!("{}.part", self.id)
     }
 
-    /// Why it can't be written, if so.
+    /// Returns the error if writing to it has failed.
     pub fn failure(&self) -> Option<FetchError> {
         self.failed.get().cloned()
     }
 }
 
-/// Something to be written.
+/// An order for a writer thread.
 pub enum WriteOrder {
-    /// A whole body, not too large.
+    /// Save a complete small body.
     Body {
-        /// Its number, for the time until it is final.
+        /// The temporary file to write.
         temp: TempFile,
         /// Its bytes.
         chunks: Vec<Bytes>,
-        /// What it becomes.
+        /// Its final name.
         file: RelPath,
-        /// Who wants to know.
+        /// Called with the result.
         done: SaveCallback,
     },
-    /// More of a body.
+    /// Append bytes to a temporary file.
     Append(Arc<TempFile>, Vec<Bytes>),
-    /// All of a body was written.
+    /// Save a body that has been appended completely.
     Finish {
-        /// The file.
+        /// Its temporary file.
         temp: Arc<TempFile>,
-        /// Its length.
+        /// Its expected length, in bytes.
         length: u64,
-        /// What it becomes.
+        /// Its final name.
         file: RelPath,
-        /// Who wants to know.
+        /// Called with the result.
         done: SaveCallback,
     },
-    /// A body that nobody wants.
+    /// Remove a temporary file.
     Remove(Arc<TempFile>),
-    /// To be read, as far as it was written.
+    /// Open a temporary file for reading, after all earlier writes.
     Read(Arc<TempFile>, PartCallback),
 }
 
-/// Takes a part that was opened.
+/// Called with the opened partial file.
 pub type PartCallback = Box<dyn FnOnce(io::Result<File>) + Send>;
 
-/// How bodies are made final.
+/// How files are renamed into place.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CommitOptions {
-    /// They survive a power cut before they count.
+    /// Sync them to disk before they count as saved.
     pub sync: bool,
-    /// They are compared with what was there before.
+    /// Compare them with the existing files.
     pub compare: bool,
 }
 
-/// The threads that write.
+/// The writer threads.
 pub type DiskWriterPool = WorkerPool<WriteOrder>;
 
-/// Starts them.
+/// Starts the writer threads.
 ///
 /// # Errors
-/// When the system gives no threads.
-pub fn start(folder: &Arc<Folder>, care: CommitOptions) -> io::Result<DiskWriterPool> {
+/// If a thread cannot be started.
+pub fn start(folder: &Arc<Folder>, options: CommitOptions) -> io::Result<DiskWriterPool> {
     let writer = || DiskWriter {
         folder: Arc::clone(folder),
-        care,
+        options,
         open: None,
         buffer: Vec::new(),
         ready: Vec::new(),
@@ -117,7 +116,7 @@ pub fn start(folder: &Arc<Folder>, care: CommitOptions) -> io::Result<DiskWriter
     )
 }
 
-/// A body that is to become final.
+/// A complete temporary file, to be renamed into place.
 struct ReadyFile {
     name: String,
     file: RelPath,
@@ -125,14 +124,14 @@ struct ReadyFile {
     done: SaveCallback,
 }
 
-/// One thread.
+/// The state of one writer thread.
 struct DiskWriter {
     folder: Arc<Folder>,
-    care: CommitOptions,
-    /// The file written to last: a large body comes in many pieces.
+    options: CommitOptions,
+    /// The file appended to last, since a large body arrives in many pieces.
     open: Option<(u64, File)>,
     buffer: Vec<u8>,
-    /// With `sync`: whole, but not final yet.
+    /// With `sync`: complete files that are not synced and renamed yet.
     ready: Vec<ReadyFile>,
 }
 
@@ -147,7 +146,7 @@ impl OrderHandler for DiskWriter {
                 file,
                 done,
             } => {
-                // Its descriptor may be the one that the new file waits for.
+                // Frees its descriptor, which may be the last one.
                 self.open = None;
                 let name = temp.name();
                 match self.create(&name, &chunks) {
@@ -206,7 +205,7 @@ impl DiskWriter {
         if temp.failed.get().is_some() {
             return Ok(());
         }
-        // Another file is closed first: its descriptor may be the last one.
+        // Close another file first: its descriptor may be the last one.
         let same = self.open.take().filter(|(id, _)| *id == temp.id);
         let mut file = match same {
             Some((_, file)) => file,
@@ -222,15 +221,15 @@ impl DiskWriter {
         Ok(())
     }
 
-    /// Where a whole file system can't be synced at once, each file is.
+    /// Syncs a single file on systems without syncfs.
     fn sync_one(&self, file: &File) -> io::Result<()> {
-        if self.care.sync && !cfg!(target_os = "linux") {
+        if self.options.sync && !cfg!(target_os = "linux") {
             file.sync_all()?;
         }
         Ok(())
     }
 
-    /// In as few calls as it takes: small pieces are put together.
+    /// Writes the chunks in one call; several are copied together first.
     fn write(&mut self, file: &mut File, chunks: &[Bytes]) -> io::Result<u64> {
         if let [one] = chunks {
             file.write_all(one)?;
@@ -255,7 +254,7 @@ impl DiskWriter {
                 Ok(meta) if meta.len() == length => None,
                 Ok(meta) => Some(FetchError::Save {
                     cause: Cause::from_text(format!(
-                        "{}: {} bytes are there, {length} were written",
+                        "{}: {} bytes on disk, {length} written",
                         self.folder.shown_temp(&name),
                         meta.len()
                     )),
@@ -280,13 +279,13 @@ impl DiskWriter {
 
     fn finish(&mut self, ready: ReadyFile) {
         self.ready.push(ready);
-        if !self.care.sync {
+        if !self.options.sync {
             self.commit_ready();
         }
     }
 
-    /// What is whole becomes final: with `sync` all of a batch at once, because the disk is
-    /// waited for as long for one as for many.
+    /// Renames all complete files into place. With `sync`, that is a whole batch, because syncing
+    /// many files takes as long as syncing one.
     fn commit_ready(&mut self) {
         let ready = std::mem::take(&mut self.ready);
         if ready.is_empty() {
@@ -307,7 +306,7 @@ impl DiskWriter {
     }
 
     fn sync(&self) -> Result<(), FetchError> {
-        if !self.care.sync {
+        if !self.options.sync {
             return Ok(());
         }
         let synced = self.folder.sync();
@@ -318,7 +317,7 @@ impl DiskWriter {
         let ReadyFile {
             name, file, length, ..
         } = ready;
-        let is_same = self.care.compare && is_same(&self.folder, name, file, *length);
+        let is_same = self.options.compare && is_same(&self.folder, name, file, *length);
         let placed = if is_same {
             self.folder.remove(name)
         } else {
@@ -343,7 +342,8 @@ impl DiskWriter {
         }
     }
 
-    /// Where not even an unfinished file can be written, nothing can.
+    /// Returns the error for a temporary file. It ends the run: if temporary files cannot be
+    /// written, nothing can.
     fn failed_temp(&self, name: &str, error: &io::Error) -> FetchError {
         save_error::save_error(&self.folder.shown_temp(name), error, true)
     }

@@ -1,5 +1,5 @@
-//! One body on its way into a pack. It has to be whole before its record begins, because that
-//! says its length: a small one waits in memory, a large one in a file.
+//! Collects one body for a pack. It must be complete before its record can be written, because the
+//! record's head has its length. A small body is kept in memory, a large one in a spool file.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -22,14 +22,14 @@ use crate::store::warc::{PayloadDigest, PayloadHasher};
 use crate::store::worker_pool::{DISK_TIMEOUT, WorkerPool};
 use crate::store::{BodyWriter, SaveCallback, save_error};
 
-/// Bytes that wait in memory, of one body.
+/// Maximum number of bytes of one body kept in memory.
 const FLUSH_BYTES: usize = 1024 * 1024;
-/// And pieces: each takes some memory of its own.
+/// The same for the number of chunks, each of which has some overhead.
 const MAX_CHUNKS: usize = 512;
-/// Longest wait for a file to gather a large body in.
+/// Maximum wait for permission to create a spool file.
 const SPOOL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A request and the head of its response.
+/// A request and the head of its response, owned until they are rendered.
 pub struct OwnedExchange {
     pub method: Method,
     pub url: Url,
@@ -40,7 +40,7 @@ pub struct OwnedExchange {
     pub took: Duration,
     pub visited: Vec<Url>,
     pub place: InputPosition,
-    /// Where the body stands that an earlier run fetched, and its length.
+    /// Location and length of the body that an earlier run fetched.
     pub before: Option<(PackPlace, u64)>,
 }
 
@@ -57,7 +57,7 @@ impl OwnedExchange {
             .and_then(|wish| wish.body.as_ref());
         let body = own.or(run_body).filter(|_| attempt.with_body);
         Box::new(Self {
-            // A GET without a body would be an empty page to readers.
+            // Recorded as GET, the missing body would look like an empty page.
             method: if attempt.is_head_only() {
                 Method::HEAD
             } else {
@@ -83,7 +83,7 @@ impl OwnedExchange {
     }
 }
 
-/// The bytes of a whole body.
+/// A complete body.
 pub enum BodyContent {
     Memory {
         chunks: Vec<Bytes>,
@@ -91,8 +91,8 @@ pub enum BodyContent {
     },
     Spooled {
         file: File,
-        /// Among the files that may be open.
-        room: OwnedSemaphorePermit,
+        /// Permit for the open file.
+        permit: OwnedSemaphorePermit,
         length: u64,
         digest: PayloadDigest,
     },
@@ -113,18 +113,18 @@ impl BodyContent {
     }
 }
 
-/// The beginning of a large body.
+/// The spool file of a large body.
 struct Spool {
     file: File,
-    room: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     length: u64,
 }
 
 impl Spool {
-    fn begin(folder: &Path, room: OwnedSemaphorePermit) -> io::Result<Self> {
+    fn begin(dir: &Path, permit: OwnedSemaphorePermit) -> io::Result<Self> {
         Ok(Self {
-            file: spool_file(folder)?,
-            room,
+            file: spool_file(dir)?,
+            permit,
             length: 0,
         })
     }
@@ -141,48 +141,49 @@ impl Spool {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(BodyContent::Spooled {
             file: self.file,
-            room: self.room,
+            permit: self.permit,
             length: self.length,
             digest,
         })
     }
 }
 
-/// Waits for the right to have a file. A body that has one may come slowly for hours.
-async fn spool_room(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, FetchError> {
+/// Waits for a permit for a spool file, at most [`SPOOL_TIMEOUT`], since slow bodies may hold
+/// theirs for hours.
+async fn spool_permit(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, FetchError> {
     // The semaphore is never closed.
-    let room = timeout(SPOOL_TIMEOUT, Arc::clone(spools).acquire_owned()).await;
-    room.ok().and_then(Result::ok).ok_or(FetchError::Timeout {
+    let permit = timeout(SPOOL_TIMEOUT, Arc::clone(spools).acquire_owned()).await;
+    permit.ok().and_then(Result::ok).ok_or(FetchError::Timeout {
         limit: TimeLimit::Gathering(SPOOL_TIMEOUT),
     })
 }
 
-/// One body on its way into a pack.
+/// Collects one body for a pack.
 pub struct PackBodyWriter {
-    crew: Arc<WorkerPool<PackOrder>>,
+    workers: Arc<WorkerPool<PackOrder>>,
     exchanged: Box<OwnedExchange>,
-    folder: PathBuf,
+    dir: PathBuf,
     path: PathBuf,
     spools: Arc<Semaphore>,
     chunks: Vec<Bytes>,
     held: usize,
-    /// Fed while the bytes are in the caches of the processor.
+    /// Updated with each chunk while it is in the CPU caches.
     hasher: PayloadHasher,
     spool: Option<Spool>,
 }
 
 impl PackBodyWriter {
     pub fn new(
-        crew: Arc<WorkerPool<PackOrder>>,
+        workers: Arc<WorkerPool<PackOrder>>,
         exchanged: Box<OwnedExchange>,
-        folder: PathBuf,
+        dir: PathBuf,
         path: PathBuf,
         spools: Arc<Semaphore>,
     ) -> Self {
         Self {
-            crew,
+            workers,
             exchanged,
-            folder,
+            dir,
             path,
             spools,
             chunks: Vec::new(),
@@ -192,28 +193,28 @@ impl PackBodyWriter {
         }
     }
 
-    /// Moves what waits in memory to the file. A megabyte at a time is worth the way to
-    /// another thread.
+    /// Moves the chunks in memory to the spool file, on a blocking thread. The switch to another
+    /// thread pays off for a megabyte at a time.
     async fn spool(&mut self) -> Result<(), FetchError> {
         let chunks = std::mem::take(&mut self.chunks);
         self.held = 0;
         let spool = self.spool.take();
-        let room = match &spool {
+        let permit = match &spool {
             Some(_) => None,
-            None => Some(spool_room(&self.spools).await?),
+            None => Some(spool_permit(&self.spools).await?),
         };
-        let folder = self.folder.clone();
+        let dir = self.dir.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut spool = match (spool, room) {
+            let mut spool = match (spool, permit) {
                 (Some(spool), _) => spool,
-                (None, Some(room)) => Spool::begin(&folder, room)?,
+                (None, Some(permit)) => Spool::begin(&dir, permit)?,
                 (None, None) => return Err(io::ErrorKind::Other.into()),
             };
             spool.write(&chunks)?;
             Ok(spool)
         });
         let Ok(written) = timeout(DISK_TIMEOUT, written).await else {
-            return Err(save_error::save_timeout(&self.folder.display().to_string()));
+            return Err(save_error::save_timeout(&self.dir.display().to_string()));
         };
         let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
         self.spool = Some(written.map_err(|error| failed(&self.path, &error))?);
@@ -252,7 +253,7 @@ impl BodyWriter for PackBodyWriter {
     }
 
     async fn commit(mut self, done: SaveCallback) {
-        let Some(room) = self.crew.reserve_bytes(self.held).await else {
+        let Some(permit) = self.workers.reserve_bytes(self.held).await else {
             return done(Err(save_error::save_timeout(
                 &self.path.display().to_string(),
             )));
@@ -267,8 +268,8 @@ impl BodyWriter for PackBodyWriter {
             content,
             done,
         };
-        self.crew
-            .send_to(self.crew.pick_worker(), order, Some(room));
+        self.workers
+            .send_to(self.workers.pick_worker(), order, Some(permit));
     }
 
     fn discard(self) {}
@@ -279,13 +280,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_wait_for_a_file_ends_and_is_worth_another_try() {
+    async fn the_wait_for_a_spool_file_times_out_and_is_retried() {
         let spools = Arc::new(Semaphore::new(1));
-        let first = spool_room(&spools).await.unwrap();
-        let error = spool_room(&spools).await.unwrap_err();
+        let first = spool_permit(&spools).await.unwrap();
+        let error = spool_permit(&spools).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
-        assert!(error.to_string().contains("other large bodies"), "{error}");
+        let limit = TimeLimit::Gathering(SPOOL_TIMEOUT);
+        assert!(
+            matches!(error, FetchError::Timeout { limit: found } if found == limit),
+            "{error}"
+        );
         drop(first);
-        assert!(spool_room(&spools).await.is_ok());
+        assert!(spool_permit(&spools).await.is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! `--pack FILE`: all bodies go into one WARC file, because appending bytes costs a fraction of
-//! what creating a file does. What is cut off starts over: nothing is kept of it.
+//! `--pack FILE`: saves all bodies in one WARC file, since appending costs a fraction of creating a
+//! file. Partial bodies are not kept; a body that is cut off starts over.
 
 mod body;
 mod writer;
@@ -24,66 +24,67 @@ use crate::model::{
 use body::{OwnedExchange, PackBodyWriter};
 use writer::PackOrder;
 
-/// Large bodies that may be on their way at the same time where descriptors abound: each has a file
-/// open, and another one while it is compressed.
+/// Maximum number of concurrent large bodies. Each has a spool file open, and a second one while it
+/// is compressed.
 const MAX_SPOOLS: usize = 32;
-/// Of the descriptors allowed, connections need most.
-const SPOOL_SHARE: usize = 32;
-/// How long an aborted run waits for what is being appended.
+/// Spool files may use this fraction of the allowed descriptors, since connections need most of
+/// them.
+const SPOOL_FD_FRACTION: usize = 32;
+/// How long `close` waits for appends in progress once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are packed.
 #[derive(Debug, Clone, Default)]
 pub struct PackOptions {
-    /// The file; its name ends in `.warc` or `.warc.gz`.
+    /// The file. Its name must end in `.warc` or `.warc.gz`.
     pub path: PathBuf,
-    /// A body survives a power cut before it counts as saved.
+    /// Whether a body is synced to disk before it counts as saved.
     pub sync: bool,
-    /// The body of every request, but those that have their own.
+    /// The request body of the run, used by all jobs without one of their own.
     pub request_body: Option<Bytes>,
 }
 
-/// One file for all bodies.
+/// Saves all bodies in one WARC file.
 pub struct PackStore {
     pack: Arc<Mutex<Pack>>,
-    crew: Arc<WorkerPool<PackOrder>>,
-    folder: PathBuf,
+    workers: Arc<WorkerPool<PackOrder>>,
+    dir: PathBuf,
     path: PathBuf,
     request_body: Option<Bytes>,
     spools: Arc<Semaphore>,
 }
 
-/// A pack that was opened, and what was amiss.
+/// A newly opened pack.
 pub struct OpenedPack {
     /// The pack.
     pub packed: PackStore,
-    /// Bytes at its end that the journal does not know; they were cut off.
+    /// Number of bytes truncated after the last record that the journal knows.
     pub cut: u64,
 }
 
 impl PackStore {
-    /// Opens a pack, creates it where it is missing.
+    /// Opens a pack, or creates it if it is missing, and starts the writer threads.
     ///
     /// # Errors
-    /// When it can't be used.
+    /// See [`PackError`].
     pub fn open(options: PackOptions, known: KnownEnd) -> Result<OpenedPack, PackError> {
         let now = jiff::Timestamp::now();
         let OpenedFile { pack, cut } = Pack::open(&options.path, known, &format!("{now:.3}"))?;
-        let is_packed = RecordCompression::of_name(&options.path) == Some(RecordCompression::Gzip);
+        let compresses = RecordCompression::of_name(&options.path) == Some(RecordCompression::Gzip);
         let pack = Arc::new(Mutex::new(pack));
-        let crew = writer::start(&pack, &options.path, is_packed, options.sync)?;
+        let workers = writer::start(&pack, &options.path, compresses, options.sync)?;
         let packed = Self {
             pack,
-            crew: Arc::new(crew),
-            folder: folder_of(&options.path).to_owned(),
+            workers: Arc::new(workers),
+            dir: dir_of(&options.path).to_owned(),
             path: options.path,
             request_body: options.request_body,
-            spools: Arc::new(Semaphore::new(most_spools())),
+            spools: Arc::new(Semaphore::new(max_spools())),
         };
         Ok(OpenedPack { packed, cut })
     }
 
-    /// The path of the journal that belongs to a pack, unless another one is named.
+    /// Returns the default path of the journal of a pack.
     #[must_use]
     pub fn journal_path(pack: &Path) -> PathBuf {
         let mut name = pack.as_os_str().to_owned();
@@ -103,17 +104,17 @@ impl BodyStore for PackStore {
         _: Option<&PartialBody>,
     ) -> Result<PackBodyWriter, FetchError> {
         let exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
-        let crew = Arc::clone(&self.crew);
+        let workers = Arc::clone(&self.workers);
         Ok(PackBodyWriter::new(
-            crew,
+            workers,
             exchanged,
-            self.folder.clone(),
+            self.dir.clone(),
             self.path.clone(),
             Arc::clone(&self.spools),
         ))
     }
 
-    /// What has no place in it was fetched by a run that wrote the same journal and no pack.
+    /// A record without a location is from a run that used the same journal without a pack.
     fn contains(&self, _: Option<&RelPath>, past: &Record) -> bool {
         past.pack.is_some()
     }
@@ -121,11 +122,11 @@ impl BodyStore for PackStore {
     async fn close(&self, abort: CancellationToken) -> Result<(), FetchError> {
         let stopping = async {
             abort.cancelled().await;
-            self.crew.stop();
+            self.workers.stop();
             tokio::time::sleep(CLOSE_TIMEOUT).await;
         };
         tokio::select! {
-            () = self.crew.flush() => {
+            () = self.workers.flush() => {
                 self.pack.lock().unwrap_or_else(PoisonError::into_inner).unlock();
                 Ok(())
             }
@@ -134,19 +135,19 @@ impl BodyStore for PackStore {
     }
 }
 
-fn folder_of(pack: &Path) -> &Path {
+fn dir_of(pack: &Path) -> &Path {
     match pack.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
 }
 
-fn most_spools() -> usize {
-    let share = allowed_descriptors().map(|allowed| allowed / SPOOL_SHARE);
+fn max_spools() -> usize {
+    let share = allowed_descriptors().map(|allowed| allowed / SPOOL_FD_FRACTION);
     share.unwrap_or(MAX_SPOOLS).clamp(1, MAX_SPOOLS)
 }
 
-/// A file that is gone when it is closed, whatever happens to this process.
-fn spool_file(folder: &Path) -> io::Result<File> {
-    open_when_free(|| tempfile::tempfile_in(folder))
+/// Creates an unnamed temporary file, which disappears when closed, even if the process is killed.
+fn spool_file(dir: &Path) -> io::Result<File> {
+    open_when_free(|| tempfile::tempfile_in(dir))
 }

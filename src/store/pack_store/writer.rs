@@ -1,6 +1,6 @@
-//! The threads that render and append. Rendering (compressing, hashing) goes on side by side;
-//! appending is one after another, and what was appended is told in the same order: so the
-//! journal never knows a record without all those before it.
+//! The threads that render and append bodies. They render (hash and compress) in parallel, but
+//! append and report one at a time, in the same order, so that the journal never has a record
+//! without all those before it in the pack.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::body::{BodyContent, OwnedExchange};
-use super::{folder_of, spool_file};
+use super::{dir_of, spool_file};
 use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
 use crate::store::warc::{
     Exchange, Pack, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
@@ -20,22 +20,22 @@ use crate::store::warc::{
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
 use crate::store::{SaveCallback, save_error};
 
-/// Threads that compress at most. Without compression one is enough.
+/// Maximum number of threads for a compressed pack. Without compression, one is enough.
 const MAX_WRITERS: usize = 8;
-/// So many orders may wait for a thread before the next one helps. Compressing a page takes
-/// some hundred microseconds.
+/// Number of queued orders from which the next thread helps. Compressing a page takes some hundred
+/// microseconds.
 const ORDERS_PER_WRITER: usize = 16;
-/// Bytes of rendered bodies that are appended at once.
+/// Size of a group from which it is appended, in bytes.
 const FLUSH_BYTES: usize = 128 * 1024;
 
-/// A body to be packed.
+/// An order to save a body.
 pub struct PackOrder {
     pub exchanged: Box<OwnedExchange>,
     pub content: BodyContent,
     pub done: SaveCallback,
 }
 
-/// Starts the threads.
+/// Starts the writer threads.
 pub fn start(
     pack: &Arc<Mutex<Pack>>,
     path: &Path,
@@ -58,7 +58,7 @@ pub fn start(
     } else {
         RecordCompression::Plain
     };
-    let hands = renderers.into_iter().map(|renderer| PackWriter {
+    let handlers = renderers.into_iter().map(|renderer| PackWriter {
         pack: Arc::clone(pack),
         path: path.to_owned(),
         coding,
@@ -68,28 +68,29 @@ pub fn start(
         rendered: Vec::new(),
         appended: Vec::new(),
     });
-    WorkerPool::start("pack", ORDERS_PER_WRITER, hands)
+    WorkerPool::start("pack", ORDERS_PER_WRITER, handlers)
 }
 
-/// A body in the group.
+/// A rendered body in the group.
 struct RenderedBody {
-    /// Where in the group its response stands.
+    /// Location of its response within the group.
     place: PackPlace,
     bytes: u64,
     done: SaveCallback,
 }
 
-/// One thread.
+/// The state of one writer thread.
 struct PackWriter {
     pack: Arc<Mutex<Pack>>,
     path: PathBuf,
     coding: RecordCompression,
     sync: bool,
     renderer: Renderer,
-    /// Rendered, to be appended at once: every write costs as much as some kilobytes.
+    /// Rendered bodies to be appended in one write, since each write costs as much as some
+    /// kilobytes.
     group: RecordGroup,
     rendered: Vec<RenderedBody>,
-    /// With `sync`: appended, but not safe yet.
+    /// With `sync`: appended, but not synced yet.
     appended: Vec<(SavedBody, SaveCallback)>,
 }
 
@@ -114,7 +115,7 @@ impl OrderHandler for PackWriter {
             }
             BodyContent::Spooled {
                 file,
-                room,
+                permit,
                 length,
                 digest,
             } => {
@@ -124,7 +125,7 @@ impl OrderHandler for PackWriter {
                     digest,
                 };
                 self.append_large(&exchange, body, done);
-                drop(room);
+                drop(permit);
             }
         }
     }
@@ -143,8 +144,8 @@ impl OrderHandler for PackWriter {
 }
 
 impl PackWriter {
-    /// Where the same body stands already, if it is the one that an earlier run fetched. What
-    /// can't be read is not.
+    /// Finds the body that an earlier run fetched, if the new body is the same. `None` if it cannot
+    /// be read.
     fn find_duplicate(
         &self,
         exchanged: &OwnedExchange,
@@ -196,8 +197,8 @@ impl PackWriter {
                 }),
                 Err(error) => Err(failed(&self.path, error)),
             };
-            let told = report_append(place, bytes, self.sync, done);
-            self.appended.extend(told);
+            let unsynced = report_append(place, bytes, self.sync, done);
+            self.appended.extend(unsynced);
         }
         self.group.clear();
     }
@@ -211,7 +212,7 @@ impl PackWriter {
         self.append_rendered();
         let length = body.length;
         let renderer = &mut self.renderer;
-        // Compressing gigabytes takes minutes: the others must not wait for that.
+        // Compressing gigabytes takes minutes, so it is done before locking the pack.
         let compressed = match self.coding {
             RecordCompression::Gzip => {
                 compress(renderer, exchange, body, &self.path).map(LargeBody::Ready)
@@ -229,16 +230,16 @@ impl PackWriter {
             })
         });
         let place = place.map_err(|error| failed(&self.path, &error));
-        let told = report_append(place, length, self.sync, done);
-        self.appended.extend(told);
+        let unsynced = report_append(place, length, self.sync, done);
+        self.appended.extend(unsynced);
     }
 }
 
-/// A large body on its way into the pack.
+/// A large body to be appended.
 enum LargeBody {
-    /// To be rendered.
+    /// Not rendered yet.
     Body(SpooledBody<File>),
-    /// Rendered, and where in that the response stands.
+    /// Rendered to a file, and the location of the response in it.
     Ready((File, PackPlace)),
 }
 
@@ -248,14 +249,15 @@ fn compress(
     body: SpooledBody<File>,
     pack: &Path,
 ) -> io::Result<(File, PackPlace)> {
-    let mut group = spool_file(folder_of(pack))?;
+    let mut group = spool_file(dir_of(pack))?;
     let place = renderer.stream(exchange, body, &mut group)?;
     group.seek(SeekFrom::Start(0))?;
     Ok((group, place))
 }
 
-/// Tells what became of a body, while nobody else can append; or gives it back, to be told once
-/// it is safe.
+/// Reports the result of an append. The caller holds the lock of the pack, so reports have the
+/// order of the appends. With `sync`, returns a saved body instead, to be reported once it is
+/// synced.
 fn report_append(
     place: Result<PackPlace, FetchError>,
     bytes: u64,
@@ -301,7 +303,8 @@ fn date_of(exchanged: &OwnedExchange) -> String {
     format!("{at:.3}")
 }
 
-/// Why something could not be packed; nothing else can be, then.
+/// Returns the error for a failed write to the pack. It ends the run, since no other body could be
+/// saved.
 pub fn failed(path: &Path, error: &io::Error) -> FetchError {
     save_error::save_error(&path.display().to_string(), error, true)
 }

@@ -1,23 +1,23 @@
-//! How records stand in the file: as they are, or each as a gzip member of its own
-//! (WARC Annex D), so that one can be read alone.
+//! Record compression: none, or one gzip member per record (WARC Annex D), so that each record can
+//! be read on its own.
 
 use std::io;
 use std::path::Path;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// How records stand in the file.
+/// How records are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordCompression {
-    /// As they are.
+    /// Uncompressed.
     Plain,
-    /// Each as a gzip member (RFC 1952).
+    /// Each record as a gzip member (RFC 1952).
     Gzip,
 }
 
 impl RecordCompression {
-    /// What the name of a pack asks for; `None` when it ends neither in `.warc` nor in
-    /// `.warc.gz`. Upper case counts as well.
+    /// Returns the compression for a file name: `.warc` or `.warc.gz`, in any case. `None` for
+    /// other names.
     #[must_use]
     pub fn of_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
@@ -31,36 +31,35 @@ impl RecordCompression {
     }
 }
 
-/// The fixed head of a member: deflate, no name, no time (RFC 1952 §2.3.1), system
-/// unknown.
+/// The header of every gzip member: deflate, no name, no time, unknown system (RFC 1952 §2.3.1).
 pub const MEMBER_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// What stands behind every block (§4).
+/// Ends every record (§4).
 const RECORD_END: &[u8] = b"\r\n\r\n";
 
-/// Blocks below so many bytes are compressed the quick way. Each exchange has two of
-/// them, and the thorough way would take 40 µs for each instead of 16, to save 2 %.
-const STORED_BELOW_BYTES: u64 = 1024;
+/// Blocks below this size are compressed at the fast level. Each exchange has two of them, and the
+/// default level would take 40 µs for each instead of 16 µs, to save 2 %.
+const FAST_BELOW_BYTES: u64 = 1024;
 
-/// Spare room to compress into, at a time.
+/// Output space reserved per call of the compressor.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Codes one record after the other.
+/// Encodes records one at a time.
 #[derive(Debug)]
 pub enum RecordEncoder {
-    /// Passes bytes on.
+    /// Copies bytes unchanged.
     Plain,
-    /// Makes a member of each record.
+    /// Compresses each record as a gzip member.
     Gzip(Box<GzipMember>),
 }
 
-/// A gzip member in the making. flate2's own writer can't be used again for the next
-/// member, and its state is 300 KB to allocate for each.
+/// Compresses gzip members. Unlike flate2's `GzEncoder`, it is reusable for the next member, which
+/// saves allocating 300 KB of state each time.
 #[derive(Debug)]
 pub struct GzipMember {
-    /// For blocks below [`STORED_BELOW_BYTES`].
-    quick: Compress,
-    thorough: Compress,
+    /// For blocks below [`FAST_BELOW_BYTES`].
+    fast: Compress,
+    default: Compress,
     is_small: bool,
     crc: Crc,
 }
@@ -70,25 +69,25 @@ impl RecordEncoder {
         match coding {
             RecordCompression::Plain => Self::Plain,
             RecordCompression::Gzip => Self::Gzip(Box::new(GzipMember {
-                quick: Compress::new(Compression::fast(), false),
-                thorough: Compress::new(Compression::default(), false),
+                fast: Compress::new(Compression::fast(), false),
+                default: Compress::new(Compression::default(), false),
                 is_small: false,
                 crc: Crc::new(),
             })),
         }
     }
 
-    /// Begins a record whose block has `length` bytes.
+    /// Starts a record whose block has `length` bytes.
     pub fn begin(&mut self, length: u64, out: &mut Vec<u8>) {
         if let Self::Gzip(member) = self {
-            member.is_small = length < STORED_BELOW_BYTES;
+            member.is_small = length < FAST_BELOW_BYTES;
             member.deflate().reset();
             member.crc.reset();
             out.extend_from_slice(&MEMBER_HEAD);
         }
     }
 
-    /// The next bytes of the record.
+    /// Encodes the next bytes of the record.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Plain => {
@@ -112,9 +111,9 @@ impl RecordEncoder {
 impl GzipMember {
     fn deflate(&mut self) -> &mut Compress {
         if self.is_small {
-            &mut self.quick
+            &mut self.fast
         } else {
-            &mut self.thorough
+            &mut self.default
         }
     }
 
@@ -141,8 +140,8 @@ impl GzipMember {
     fn step(&mut self, left: &[u8], out: &mut Vec<u8>, flush: FlushCompress) -> io::Result<Status> {
         out.reserve(BUFFER_BYTES);
         match self.deflate().compress_vec(left, out, flush) {
-            // There is room; so this would go on for ever.
-            Ok(Status::BufError) => Err(io::Error::other("the compressor is stuck")),
+            // Output space was reserved, so retrying would loop forever.
+            Ok(Status::BufError) => Err(io::Error::other("the compressor makes no progress")),
             Ok(status) => Ok(status),
             Err(error) => Err(io::Error::other(error)),
         }
@@ -156,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_how_records_stand() {
+    fn the_name_determines_the_compression() {
         for (name, coding) in [
             ("a.warc", Some(RecordCompression::Plain)),
             ("dir.warc/a.warc.gz", Some(RecordCompression::Gzip)),
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn members_made_one_after_the_other_stand_alone() {
+    fn each_member_can_be_decoded_alone() {
         let mut coder = RecordEncoder::new(RecordCompression::Gzip);
         let noise: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
         for body in [&noise[..], b"", b"short", &noise[..], b"short"] {

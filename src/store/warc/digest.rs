@@ -1,5 +1,5 @@
-//! The SHA-1 of a payload, as archives label it. SHA-1 is no protection against forgery;
-//! it is what indexes and deduplication of the whole field compare.
+//! SHA-1 payload digests. SHA-1 does not protect against forgery, but WARC indexes and
+//! deduplication tools compare it.
 
 use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
 
@@ -8,13 +8,13 @@ use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
 pub struct PayloadDigest([u8; 20]);
 
 impl PayloadDigest {
-    /// Hashes bytes that are all there.
+    /// Hashes a complete payload.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self::from(&digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes))
     }
 
-    /// Base 32 (RFC 4648 §6): 20 bytes are 32 digits, without padding.
+    /// Returns the digest in base32 (RFC 4648 §6): 20 bytes give 32 digits without padding.
     #[must_use]
     pub fn base32(&self) -> [u8; 32] {
         let mut text = [0; 32];
@@ -43,17 +43,17 @@ impl From<&Digest> for PayloadDigest {
     }
 }
 
-/// Hashes a payload that comes in pieces.
+/// Hashes a payload in pieces.
 #[derive(Clone)]
 pub struct PayloadHasher(Context);
 
 impl PayloadHasher {
-    /// Takes in the next piece.
+    /// Hashes the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
-    /// The digest of all pieces.
+    /// Returns the digest of all pieces.
     #[must_use]
     pub fn finish(self) -> PayloadDigest {
         PayloadDigest::from(&self.0.finish())
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_every_archive() {
+    fn digests_match_known_values() {
         let empty = "3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ";
         assert_eq!(text(PayloadDigest::of(b"")), empty);
         assert_eq!(text(PayloadHasher::default().finish()), empty);

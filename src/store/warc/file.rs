@@ -1,5 +1,5 @@
-//! The pack on disk: one writer at a time, whole groups or nothing, and never a byte of a
-//! file that is not known to be ours. What the journal knows is told by the caller.
+//! The pack on disk. Only one process writes at a time, groups are complete or absent, and a file
+//! that is not known to be ours is never modified. The caller passes what the journal knows.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,53 +14,53 @@ use super::records::{OPENING, SOFTWARE, warcinfo};
 use super::render::{RecordGroup, Renderer};
 use crate::model::PackPlace;
 
-/// More than a warcinfo record of ours ever takes, compressed or not. The name of the
-/// file is the only part that varies, and takes at most some hundred bytes.
+/// Upper bound for our warcinfo record, compressed or not. Only the file name in it varies, by at
+/// most some hundred bytes.
 const MAX_WARCINFO_BYTES: u64 = 4096;
 
-/// What may be cut from a pack of which the journal knows nothing. A run that was killed
-/// before its first record was journaled leaves what was under way, not more; a larger
-/// pack has rather lost its journal.
+/// Maximum size of a pack that is truncated if the journal does not mention it. A run killed before
+/// its first journal record leaves only what was in flight; a larger pack has more likely lost its
+/// journal.
 const MAX_UNKNOWN_BYTES: u64 = 256 << 20;
 
-/// What the journal knows of a pack.
+/// What the journal knows about a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnownEnd {
     /// There is no journal.
     NoJournal,
-    /// There is one, without a word about this pack. The journal is made after the pack
-    /// was opened and before the first group is appended; so this is what a run leaves
-    /// that was killed early.
+    /// There is a journal, but without any record of the pack. The journal is created after the pack
+    /// is opened and before the first group is appended, so a run that is killed early leaves this
+    /// state.
     Nothing,
-    /// The largest end (offset + length) of a response it knows.
+    /// The largest end (offset + length) of a response in the journal.
     UpTo(u64),
 }
 
-/// Why a pack can't be opened. Messages leave out the path, which the caller has.
+/// Why a pack cannot be opened. Messages do not include the path, which the caller adds.
 #[derive(Debug, Error)]
 pub enum PackError {
-    /// The name does not say how records are to stand in it.
-    #[error("the name of a pack ends in .warc or .warc.gz")]
+    /// Its name has neither of the two extensions.
+    #[error("name must end in .warc or .warc.gz")]
     Name,
-    /// It is a folder, a pipe, a device.
-    #[error("it is no regular file; name another file")]
+    /// It is a directory, a pipe or a device.
+    #[error("not a regular file; name another file")]
     NotAFile,
-    /// Another run has it open.
-    #[error("another run is writing to it")]
+    /// Another process has it open.
+    #[error("in use by another fetchall; wait for it, or name another pack")]
     InUse,
-    /// It holds what the journal does not account for.
-    #[error("it exists, and its journal does not know it; name another file")]
+    /// It exists, but the journal is missing or does not match it.
+    #[error("already exists, but has no matching journal; name another file")]
     Unknown,
-    /// It ends before the last record that the journal knows. Nothing was changed. To go
-    /// on, forget what reaches beyond `length`, and open it again.
-    #[error("it has {length} bytes, but its journal knows of {known}: it was cut or replaced")]
+    /// It is shorter than the journal says. Nothing was changed. To continue, drop all records that
+    /// end beyond `length`, and open it again.
+    #[error("has {length} bytes, but its journal expects {known}: truncated or replaced")]
     Short {
         /// Its length in bytes.
         length: u64,
-        /// Where the last known record ends.
+        /// End of the last record in the journal.
         known: u64,
     },
-    /// It can't be read or written.
+    /// It cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -74,53 +74,52 @@ impl From<TryLockError> for PackError {
     }
 }
 
-/// A file that nobody else writes to, as long as they ask.
+/// A file with an advisory lock.
 #[derive(Debug)]
 struct LockedFile(File);
 
 impl Drop for LockedFile {
     fn drop(&mut self) {
-        // Closing is not enough: a child process that was just begun holds the file, too,
-        // until its own program runs.
+        // Closing is not enough: between fork and exec, a child process still has the file open.
         let _ = self.0.unlock();
     }
 }
 
-/// A pack that is open for writing. The lock goes with it.
+/// A pack that is open for writing and locked.
 #[derive(Debug)]
 pub struct Pack {
     file: LockedFile,
     coding: RecordCompression,
     info: RecordId,
-    /// The warcinfo record of this run, until the first group takes it along: a run that
-    /// has nothing to fetch leaves the file as it was.
+    /// The warcinfo record of this run. Written with the first group, so that a run that fetches
+    /// nothing does not change the file.
     pending: Vec<u8>,
-    /// Where the last whole group ends.
+    /// End of the last complete group, in bytes.
     end: u64,
-    /// Whether there may be bytes behind that.
+    /// Whether there may be bytes after it.
     is_torn: bool,
 }
 
-/// A pack just opened.
+/// A newly opened pack.
 #[derive(Debug)]
 pub struct OpenedFile {
     /// The pack.
     pub pack: Pack,
-    /// How many bytes behind the last known record were cut off; worth a warning.
+    /// Number of bytes truncated after the last known record; worth a warning.
     pub cut: u64,
 }
 
 impl Pack {
-    /// Opens or creates a pack, and cuts off whatever stands behind the last record that
-    /// the journal knows. `date` is that of the warcinfo record of this run.
+    /// Opens or creates a pack, and truncates everything after the last record that the journal
+    /// knows. `date` is for the warcinfo record of this run.
     ///
     /// # Errors
-    /// See [`PackError`]. A file that was there is then as it was.
+    /// See [`PackError`]. An existing file is then unchanged.
     pub fn open(path: &Path, known: KnownEnd, date: &str) -> Result<OpenedFile, PackError> {
         let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
         let mut file = open_locked(path)?;
         let length = file.0.metadata()?.len();
-        let end = end_of_known(&mut file.0, length, known, coding)?;
+        let end = end_to_keep(&mut file.0, length, known, coding)?;
         file.0.set_len(end)?;
         file.0.seek(SeekFrom::Start(end))?;
         let [info] = RecordId::random()?;
@@ -137,16 +136,16 @@ impl Pack {
         Ok(OpenedFile { pack, cut })
     }
 
-    /// A renderer for this pack; each thread can have its own.
+    /// Creates a renderer for this pack; each thread can have its own.
     #[must_use]
     pub fn renderer(&self) -> Renderer {
         Renderer::new(self.coding, self.info)
     }
 
-    /// Appends a group. Returns where the response stands.
+    /// Appends a group. Returns the location of the response.
     ///
     /// # Errors
-    /// It can't be written whole, and then not at all.
+    /// If the group cannot be written completely; none of it is then kept.
     pub fn append(&mut self, group: &RecordGroup) -> io::Result<PackPlace> {
         self.append_with(|file| {
             file.write_all(group.bytes())?;
@@ -154,11 +153,11 @@ impl Pack {
         })
     }
 
-    /// Appends what `write` writes, which says where in that the response stands; it
-    /// reaches to the end. For bodies that are streamed.
+    /// Appends the bytes that `write` writes. `write` returns the location of the response within
+    /// them, which must extend to their end. For streamed bodies.
     ///
     /// # Errors
-    /// It can't be written whole, and then not at all.
+    /// If the bytes cannot be written completely; none of them are then kept.
     pub fn append_with(
         &mut self,
         write: impl FnOnce(&mut File) -> io::Result<PackPlace>,
@@ -175,25 +174,25 @@ impl Pack {
                 Ok(place)
             }
             Err(error) => {
-                // The reason is what counts. If cutting fails, too, it is tried once more
-                // before the next group, and again when the pack is opened next.
+                // Report the original error. If truncating fails, too, it is retried before the
+                // next group and when the pack is opened next.
                 let _ = self.truncate_tail();
                 Err(error)
             }
         }
     }
 
-    /// Makes sure that all groups survive a power failure.
+    /// Syncs all groups to disk.
     ///
     /// # Errors
-    /// The system can't promise that.
+    /// If the system cannot sync the file.
     pub fn sync(&self) -> io::Result<()> {
         self.file.0.sync_data()
     }
 
-    /// Others may write to it again: nothing more comes.
+    /// Unlocks the pack for other processes. Nothing may be appended afterwards.
     pub fn unlock(&self) {
-        // Closing it does the same, a little later.
+        // An error does not matter: the file is also unlocked on drop.
         let _ = self.file.0.unlock();
     }
 
@@ -218,7 +217,7 @@ impl Pack {
 }
 
 fn open_locked(path: &Path) -> Result<LockedFile, PackError> {
-    // Opening some devices does something.
+    // Checked before opening, too, because opening some devices has side effects.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Err(PackError::NotAFile);
     }
@@ -234,8 +233,8 @@ fn open_locked(path: &Path) -> Result<LockedFile, PackError> {
     Ok(LockedFile(file))
 }
 
-/// Where what is known ends, when all that stands behind it may go.
-fn end_of_known(
+/// Returns the length to truncate the file to, if that is safe.
+fn end_to_keep(
     file: &mut File,
     length: u64,
     known: KnownEnd,
@@ -259,10 +258,10 @@ fn end_of_known(
     }
 }
 
-/// Whether a file begins as only our own packs do: with our warcinfo record.
+/// Returns whether a file starts with our warcinfo record, as only our packs do.
 ///
-/// One that ends before that says whose it is counts, too, as long as it can be a piece
-/// of one: it is too short to hold anything else.
+/// An incomplete warcinfo record counts, too, if it is consistent with ours as far as it goes: the
+/// file is then too short to contain anything else.
 fn has_our_header(file: &mut File, length: u64, coding: RecordCompression) -> io::Result<bool> {
     file.seek(SeekFrom::Start(0))?;
     let mut begin = Vec::new();
@@ -272,38 +271,40 @@ fn has_our_header(file: &mut File, length: u64, coding: RecordCompression) -> io
         RecordCompression::Gzip if !is_prefix(&begin, &MEMBER_HEAD) => return Ok(false),
         RecordCompression::Gzip => decoded(&begin),
     };
-    let name = format!("software: {SOFTWARE}");
-    let says = first_block(&text);
-    let is_torn = length.max(text.len() as u64) < MAX_WARCINFO_BYTES && says.len() < name.len();
+    let software = format!("software: {SOFTWARE}");
+    let block = first_block(&text);
+    let is_torn =
+        length.max(text.len() as u64) < MAX_WARCINFO_BYTES && block.len() < software.len();
     Ok(is_prefix(&text, OPENING)
-        && is_prefix(says, name.as_bytes())
-        && (is_torn || says.len() >= name.len()))
+        && is_prefix(block, software.as_bytes())
+        && (is_torn || block.len() >= software.len()))
 }
 
-/// Whether two texts are the same as far as both go.
+/// Returns whether one text is a prefix of the other.
 fn is_prefix(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(other).all(|(a, b)| a == b)
 }
 
-/// As much as can be decoded.
+/// Decodes as much as possible.
 fn decoded(begin: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    // What came before the error, an early end above all, is kept.
+    // Keep what precedes an error, usually the end of the input.
     let _ = MultiGzDecoder::new(begin)
         .take(MAX_WARCINFO_BYTES)
         .read_to_end(&mut text);
     text
 }
 
-/// What stands behind the first blank line. Later records may hold anything.
+/// Returns everything after the first blank line. Callers look only at its start, which belongs to
+/// the first record.
 fn first_block(text: &[u8]) -> &[u8] {
     let blank = memchr::memmem::find(text, b"\r\n\r\n");
     blank.and_then(|at| text.get(at + 4..)).unwrap_or_default()
 }
 
-/// Whether a record may begin at `end`, or the file ends there. If something else stands
-/// there, the journal is that of another pack. Zeros are what a power failure leaves
-/// where bytes were to be written.
+/// Returns whether a record may begin at `end`, or the file ends there. Otherwise the journal
+/// belongs to another pack. A power failure can leave zeros in place of data that had not reached
+/// the disk.
 fn may_begin_record(file: &mut File, end: u64, coding: RecordCompression) -> io::Result<bool> {
     let begin: &[u8] = match coding {
         RecordCompression::Plain => b"WARC/1.1\r\n",

@@ -1,4 +1,4 @@
-//! Packs that were torn, overwritten or never ours: opened to go on, and read at any place.
+//! Fuzzes opening and reading of packs that were truncated, overwritten or never ours.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -14,15 +14,15 @@ use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::PackPlace;
 
 const DATE: &str = "2026-11-22T10:00:00.123Z";
-/// What one record unpacks to at most in a test: few bytes can become many.
-const MOST: usize = 64 << 20;
+/// Maximum decompressed size of a record in a test, against decompression bombs.
+const MAX_RECORD_BYTES: usize = 64 << 20;
 
 struct PackBench {
     folder: tempfile::TempDir,
 }
 
 impl PackBench {
-    fn look(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
+    fn check(&self, input: &FuzzInput<'_>) -> FuzzVerdict {
         let is_plain = input.name.ends_with(".warc");
         let (name, coding) = if is_plain {
             ("p.warc", RecordCompression::Plain)
@@ -43,11 +43,11 @@ impl PackBench {
             Err(error) => {
                 hold!(
                     fs::read(&path).unwrap() == input.bytes,
-                    "{error}, and changed"
+                    "{error}, but the file has changed"
                 );
                 return Ok(match error {
                     PackError::Short { .. } => "too short",
-                    PackError::Unknown => "somebody else's",
+                    PackError::Unknown => "not ours",
                     error => return Err(error.to_string()),
                 });
             }
@@ -59,19 +59,19 @@ impl PackBench {
         let length = input.bytes.len() as u64;
         hold!(
             end <= length && opened.cut == length - end,
-            "{} cut of {length} behind {end}",
+            "{} of {length} bytes cut after {end}",
             opened.cut
         );
         check_appended(opened.pack, &path, input, end)?;
         Ok(if read {
-            "gone on, and a digest found"
+            "continued, digest found"
         } else {
-            "gone on"
+            "continued"
         })
     }
 }
 
-/// Where a record begins, more often than anywhere; to any end.
+/// Picks a location, mostly at the start of a record, with any end.
 fn place(input: &FuzzInput<'_>, coding: RecordCompression) -> PackPlace {
     let begin: &[u8] = match coding {
         RecordCompression::Plain => b"WARC/1.1\r\n",
@@ -93,7 +93,7 @@ fn place(input: &FuzzInput<'_>, coding: RecordCompression) -> PackPlace {
     PackPlace { offset, length }
 }
 
-/// Reads what stands there, if something does; whether a digest was found.
+/// Reads the record at a location, if there is one. Returns whether it has a digest.
 fn read_anywhere(
     path: &PathBuf,
     place: PackPlace,
@@ -101,14 +101,18 @@ fn read_anywhere(
 ) -> Result<bool, String> {
     let file = File::open(path).unwrap();
     if let Ok(record) = read_record(&file, place, coding) {
-        hold!(record.len() < MOST, "{} bytes in one record", record.len());
+        hold!(
+            record.len() < MAX_RECORD_BYTES,
+            "{} bytes in one record",
+            record.len()
+        );
         let _ = payload(&record);
     }
     let digest = payload_digest(&file, place, coding);
     Ok(matches!(digest, Ok(Some(_))))
 }
 
-/// What comes next stands behind what is kept, and reads back.
+/// Checks that an appended group follows the bytes kept, and can be read back.
 fn check_appended(
     mut pack: Pack,
     path: &PathBuf,
@@ -125,10 +129,10 @@ fn check_appended(
     let place = pack.append(&group).unwrap();
     let text = fs::read(path).unwrap();
     let kept = &input.bytes[..usize::try_from(end).unwrap()];
-    hold!(text.starts_with(kept), "what was kept was written over");
+    hold!(text.starts_with(kept), "kept bytes were overwritten");
     hold!(
         place.offset >= end && place.end() == text.len() as u64,
-        "{place:?} behind {end}"
+        "{place:?}, expected after {end}"
     );
     let coding = RecordCompression::of_name(path).unwrap();
     let file = File::open(path).unwrap();
@@ -157,11 +161,11 @@ fn packs() {
             b"\0\0\0\0\0\0\0\0\0\0\0\0",
         ],
         inputs: 1000,
-        // For each a file is made, and opened several times.
+        // Slow: each input creates a file and opens it several times.
         one_of: 10,
     };
     let bench = PackBench {
         folder: tempfile::tempdir().unwrap(),
     };
-    fuzz.run(move |input| bench.look(input));
+    fuzz.run(move |input| bench.check(input));
 }

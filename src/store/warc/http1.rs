@@ -1,6 +1,5 @@
-//! Heads of requests and responses in the form of HTTP/1.1, which WARC asks for
-//! (§6.3.2, §6.5.2). HTTP/2 has no text form of its own, and readers know this one;
-//! `WARC-Protocol` says what it was.
+//! Request and response heads in HTTP/1.1 syntax, which WARC requires (§6.3.2, §6.5.2). Also used
+//! for HTTP/2, which has no text form of its own; `WARC-Protocol` gives the actual protocol.
 
 use std::io::Write as _;
 
@@ -10,10 +9,10 @@ use url::Position;
 use super::render::RequestHead;
 use crate::model::ResponseHead;
 
-/// Stands for a value that may be a secret.
+/// Replaces values that may be secret.
 const MASK: &[u8] = b"***";
 
-/// The head of a request as it was sent, but for secrets: an archive is passed around.
+/// Appends the head of a request as sent, but with secrets masked, because archives are shared.
 pub fn request_head(out: &mut Vec<u8>, request: &RequestHead<'_>) {
     let url = request.url;
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -47,10 +46,9 @@ fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
     value.is_sensitive() || names.contains(name)
 }
 
-/// The head of a response whose body stands decoded behind it. What described the body
-/// on the wire is kept under another name, as Common Crawl does: a reader would decode
-/// it once more, or stop at the wrong length. A content coding that the body still has
-/// keeps its name.
+/// Appends the head of a response that is followed by its decoded body. Fields that described the
+/// body on the wire are renamed, as Common Crawl does; otherwise a reader would decode it again, or
+/// stop at the wrong length. A content coding that was not decoded keeps its name.
 pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
     status_line(out, head);
     let true_length = body_len.to_string();
@@ -83,7 +81,7 @@ fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     };
     out.extend_from_slice(version);
     out.extend_from_slice(head.status.as_str().as_bytes());
-    // The space stays even where there is no reason to give (RFC 9112 §4).
+    // The space is required even without a reason phrase (RFC 9112 §4).
     out.push(b' ');
     out.extend_from_slice(
         head.status
@@ -103,8 +101,7 @@ fn renamed(name: &HeaderName) -> Option<&'static [u8]> {
     }
 }
 
-/// One line of a head. Values may be any bytes but CR and LF, which the types of `http`
-/// rule out.
+/// Appends a header line. The value must not contain CR or LF, which the types of `http` guarantee.
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -112,14 +109,13 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// One line of a head whose value is a number.
+/// Appends a header line with a number.
 pub fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
-    // A Vec takes every write.
+    // Writing to a Vec cannot fail.
     let _ = write!(out, "{name}: {value}\r\n");
 }
 
-/// What the protocols of the wire are called in `WARC-Protocol` (IIPC proposal,
-/// iipc/warc-specifications#42).
+/// Returns the name of a protocol in `WARC-Protocol` (IIPC proposal, iipc/warc-specifications#42).
 pub fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
     match version {
         Version::HTTP_09 => Some(b"http/0.9"),

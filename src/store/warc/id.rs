@@ -1,24 +1,24 @@
-//! Names of records: random UUIDs, unique over runs and machines.
+//! Record ids: random UUIDs, unique across runs and machines.
 
 use std::io;
 
-/// Names whose bytes are drawn at once.
-const RANDOM_BYTES: usize = 192;
+/// Number of ids whose random bytes are generated in one call.
+const BATCH_IDS: usize = 192;
 
-/// A version 4 UUID (RFC 9562 §5.4) in text. Its 122 random bits come from the system's
-/// generator: a seed of 64 bits would make two runs share their names too soon.
+/// A version 4 UUID (RFC 9562 §5.4) as text. Its 122 random bits come from the system's generator:
+/// a generator with a 64-bit seed would make collisions between runs too likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordId([u8; 36]);
 
 impl RecordId {
-    /// `N` new names at the cost of one call to the generator.
+    /// Generates `N` ids with one call to the system's generator.
     ///
     /// # Errors
-    /// The system has no random bytes.
+    /// If the system's random number generator fails.
     pub fn random<const N: usize>() -> io::Result<[Self; N]> {
         let mut bytes = [[0; 16]; N];
         getrandom::fill(bytes.as_flattened_mut())
-            .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+            .map_err(|_| io::Error::other("the system's random number generator failed"))?;
         Ok(bytes.map(Self::from_random))
     }
 
@@ -40,27 +40,27 @@ impl RecordId {
         Self(text)
     }
 
-    /// The 36 characters.
+    /// Returns the 36 characters.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Names one after another, from random bytes that are drawn for many at once.
+/// Generates ids from random bytes that are requested in batches.
 #[derive(Default)]
 pub struct RecordIdSource(Vec<[u8; 16]>);
 
 impl RecordIdSource {
-    /// `N` new names.
+    /// Generates `N` ids.
     ///
     /// # Errors
-    /// The system has no random bytes.
+    /// If the system's random number generator fails.
     pub fn next<const N: usize>(&mut self) -> io::Result<[RecordId; N]> {
         if self.0.len() < N {
-            let mut bytes = [[0; 16]; RANDOM_BYTES];
+            let mut bytes = [[0; 16]; BATCH_IDS];
             getrandom::fill(bytes.as_flattened_mut())
-                .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+                .map_err(|_| io::Error::other("the system's random number generator failed"))?;
             self.0.extend(bytes);
         }
         let start = self.0.len().saturating_sub(N);
@@ -71,7 +71,7 @@ impl RecordIdSource {
 
 impl std::fmt::Debug for RecordIdSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ids(…)")
+        f.write_str("RecordIdSource(…)")
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_and_variant_stand_where_they_belong() {
+    fn version_and_variant_are_set() {
         let id = |byte| String::from_utf8(RecordId::from_random([byte; 16]).0.to_vec()).unwrap();
         assert_eq!(id(0), "00000000-0000-4000-8000-000000000000");
         assert_eq!(id(0xff), "ffffffff-ffff-4fff-bfff-ffffffffffff");

@@ -1,13 +1,12 @@
-//! Packs many bodies into one WARC 1.1 file (ISO 28500:2017, below "WARC"), one group of
-//! records for each exchange. Renders, writes, cuts and reads back, all of it
-//! synchronously; knows nothing of queues, threads and the journal itself.
+//! Writes many bodies to one WARC 1.1 file (ISO 28500:2017; section numbers below refer to it), one
+//! group of records per exchange. Renders, appends, truncates and reads records synchronously;
+//! knows nothing of queues, threads or the journal's format.
 //!
-//! A group is metadata, request, response, in this order. The response stands last, so
-//! that its end is the end of the group: the journal keeps its place alone, and whatever
-//! stands behind the last place it knows is cut off when the pack is opened again. The
-//! request stands right before it, because indexers pair the two only when they are
-//! neighbours and the later one names the earlier in `WARC-Concurrent-To` (pywb's
-//! `join_request_records`).
+//! A group consists of metadata, request and response, in this order. The response is last, so that
+//! its end is the end of the group: the journal stores only the location of the response, and
+//! everything after the last location it knows is truncated when the pack is reopened. The request
+//! directly precedes it, because indexers pair the two only if they are adjacent and the later one
+//! names the earlier in `WARC-Concurrent-To` (pywb's `join_request_records`).
 
 mod coding;
 mod digest;

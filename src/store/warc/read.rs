@@ -1,5 +1,5 @@
-//! Reads one record alone, given its place, as any range reader would. For packs of our
-//! own making: a record is read into memory as a whole.
+//! Reads single records by location, without the rest of the file. Only for packs written by
+//! fetchall: a record is read into memory completely.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,16 +10,16 @@ use memchr::memmem;
 use super::coding::RecordCompression;
 use crate::model::PackPlace;
 
-/// The head of a record is shorter, but for URLs that nobody has.
+/// Maximum length of a record head that is read; only extreme URLs exceed it.
 const MAX_HEAD_BYTES: u64 = 64 * 1024;
 const DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
-/// What stands behind every head.
+/// Ends every head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
-/// The decoded bytes of the record at `place`.
+/// Returns the decoded bytes of the record at `place`.
 ///
 /// # Errors
-/// The file can't be read, is too short, or holds no gzip member there.
+/// If the file cannot be read, is too short, or has no gzip member there.
 #[cfg(test)]
 pub fn read_record(
     mut file: &File,
@@ -42,10 +42,10 @@ pub fn read_record(
     }
 }
 
-/// The digest that the response at `place` says its payload has, as it stands there.
+/// Returns the payload digest in the head of the response at `place`, in base32.
 ///
 /// # Errors
-/// As [`read_record`].
+/// If the file cannot be read or decoded there.
 pub fn payload_digest(
     mut file: &File,
     place: PackPlace,
@@ -67,7 +67,7 @@ pub fn payload_digest(
     Ok(digest.and_then(|digest| digest.first_chunk()).copied())
 }
 
-/// The body in a request or response record; `None` when that is no whole record.
+/// Returns the body in a request or response record; `None` if the record is incomplete.
 #[cfg(test)]
 #[must_use]
 pub fn payload(record: &[u8]) -> Option<&[u8]> {

@@ -1,5 +1,5 @@
-//! The head of a WARC record, and the blocks that are named fields: what describes the
-//! file and what describes a fetch. Says only what is known.
+//! Record heads, and the blocks of warcinfo and metadata records, which consist of named fields.
+//! Unknown values are left out.
 
 use std::io;
 
@@ -12,13 +12,13 @@ use super::id::RecordId;
 use super::render::Exchange;
 use crate::model::escape_control;
 
-/// How every pack begins. Our own packs are known again by it.
+/// The start of every pack, by which our own packs are recognized.
 pub const OPENING: &[u8] = b"WARC/1.1\r\nWARC-Type: warcinfo\r\n";
 
-/// Before the version, in the `software` field of our own packs.
+/// The start of the `software` field in our packs; the version follows.
 pub const SOFTWARE: &str = concat!(env!("CARGO_PKG_NAME"), "/");
 
-/// The kinds of records in a pack.
+/// The kind of a record in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     Metadata,
@@ -42,7 +42,7 @@ impl RecordKind {
     }
 }
 
-/// Which record it is.
+/// Identifies a record.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordIdentity {
     pub kind: RecordKind,
@@ -51,14 +51,14 @@ pub struct RecordIdentity {
     pub concurrent_to: RecordId,
 }
 
-/// What is known of a block.
+/// Length and digest of a block.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockInfo {
     pub length: u64,
     pub digest: RecordDigest,
 }
 
-/// What the head of a record says.
+/// The head of a record.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordHead<'a> {
     pub identity: RecordIdentity,
@@ -69,18 +69,18 @@ pub struct RecordHead<'a> {
     pub block: BlockInfo,
 }
 
-/// What a digest was made over.
+/// A digest, by what it covers.
 #[derive(Debug, Clone, Copy)]
 pub enum RecordDigest {
     /// The whole block (§5.8).
     Block(PayloadDigest),
-    /// The payload (§5.9). There is no second one over the block of a response: it would
-    /// cost another SHA-1 over the same body, and is optional.
+    /// The payload (§5.9). Responses have no block digest: it is optional, and would require
+    /// another SHA-1 over the same body.
     Payload(PayloadDigest),
 }
 
 impl RecordHead<'_> {
-    /// Writes the head with the blank line behind it.
+    /// Appends the head and the blank line after it.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.identity.kind.lines().as_bytes());
         id_field(out, b"WARC-Record-ID: <urn:uuid:", self.identity.id);
@@ -121,8 +121,8 @@ fn id_field(out: &mut Vec<u8>, begin: &[u8], id: RecordId) {
     out.extend_from_slice(b">\r\n");
 }
 
-/// A URL without userinfo and fragment. The jobs of a run have neither, but no archive
-/// may ever show a password.
+/// Appends a URL without userinfo and fragment. URLs of jobs have neither; this makes sure that an
+/// archive never contains a password.
 fn push_url(out: &mut Vec<u8>, url: &Url) {
     out.extend_from_slice(url[..Position::BeforeUsername].as_bytes());
     out.extend_from_slice(url[Position::BeforeHost..Position::AfterQuery].as_bytes());
@@ -132,10 +132,10 @@ fn text_field(out: &mut Vec<u8>, name: &[u8], value: &str) {
     field(out, name, escape_control(value).as_bytes());
 }
 
-/// The record that describes those behind it (§6.2), coded.
+/// Renders a warcinfo record, which describes the records after it (§6.2).
 ///
 /// # Errors
-/// It can't be compressed.
+/// If it cannot be compressed.
 pub fn warcinfo(
     coding: RecordCompression,
     id: RecordId,
@@ -151,7 +151,7 @@ pub fn warcinfo(
         b"conformsTo",
         b"http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/",
     );
-    // The URLs come from a list that somebody wrote, not from links that were followed.
+    // The URLs come from a list, not from following links, so robots.txt is not consulted.
     field(&mut block, b"robots", b"ignore");
 
     let mut head = OPENING.to_vec();
@@ -172,8 +172,8 @@ pub fn warcinfo(
     Ok(out)
 }
 
-/// The block of a metadata record (§6.6). `input` and `line` are ours: where the URL
-/// stood in the list. `seed` is the URL that stood there, when redirects led elsewhere.
+/// Appends the block of a metadata record (§6.6). `input` and `line` are our own fields: the
+/// position of the URL in the list. After redirects, `seed` is the URL in the list.
 pub fn metadata(out: &mut Vec<u8>, exchange: &Exchange<'_>) {
     if let Some(took) = exchange.fetch_time {
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -185,7 +185,7 @@ pub fn metadata(out: &mut Vec<u8>, exchange: &Exchange<'_>) {
             push_url(out, url);
             out.extend_from_slice(b"\r\n");
         }
-        // A letter for each redirect, as Heritrix writes it.
+        // One letter per redirect, as in Heritrix.
         field(
             out,
             b"hopsFromSeed",

@@ -1,5 +1,5 @@
-//! Renders one exchange as a group of WARC records: a small one in memory, a large one
-//! straight into a file. Only whole bodies come here, so `WARC-Truncated` never does.
+//! Renders an exchange as a group of WARC records, in memory or, for a large body, directly to a
+//! file. Bodies are always complete, so `WARC-Truncated` is never used.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -14,44 +14,44 @@ use super::id::{RecordId, RecordIdSource};
 use super::records::{self, BlockInfo, RecordDigest, RecordHead, RecordIdentity, RecordKind};
 use crate::model::{InputPosition, PackPlace, ResponseHead};
 
-/// Bytes of a large body under way at a time.
+/// Buffer size for a large body, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// One request and its response.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchange<'a> {
-    /// When the request was begun (§5.4): UTC, RFC 3339, with milliseconds or without.
+    /// When the request started (§5.4): UTC, RFC 3339, with or without milliseconds.
     pub date: &'a str,
-    /// What was asked.
+    /// The request.
     pub request: RequestHead<'a>,
-    /// The head of what was answered, as it came.
+    /// The head of the response, as received.
     pub response: &'a ResponseHead,
-    /// From the begin of the request to the end of the body.
+    /// Time from the start of the request to the end of the body.
     pub fetch_time: Option<Duration>,
-    /// The URLs that redirected here, the job's own first.
+    /// The URLs that redirected here, starting with the one in the list.
     pub visited: &'a [Url],
-    /// Where the URL stood in the list.
+    /// Position of the URL in the list.
     pub place: Option<&'a InputPosition>,
 }
 
-/// A request as it was sent.
+/// A request as sent.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// What was asked for: the target of the records.
+    /// The URL requested, which is the target of the records.
     pub url: &'a Url,
-    /// The headers. A missing `Host` is filled in from the URL, a missing
-    /// `Content-Length` from the body; values that are secrets are masked.
+    /// The headers. Missing `Host` and `Content-Length` are derived from URL and body; secret
+    /// values are masked.
     pub headers: &'a HeaderMap,
     /// The body.
     pub body: &'a [u8],
 }
 
-/// A decoded body too large for memory.
+/// A decoded body that is too large for memory.
 #[derive(Debug)]
 pub struct SpooledBody<R> {
-    /// Gives the body from its begin.
+    /// A reader at the start of the body.
     pub from: R,
     /// Its length in bytes.
     pub length: u64,
@@ -59,8 +59,8 @@ pub struct SpooledBody<R> {
     pub digest: PayloadDigest,
 }
 
-/// The records of one exchange, or of several, ready to be appended. Used again for the
-/// next, it allocates nothing.
+/// The rendered records of one or more exchanges, ready to be appended. Reuse it to avoid
+/// allocations.
 #[derive(Debug, Default)]
 pub struct RecordGroup {
     bytes: Vec<u8>,
@@ -68,18 +68,18 @@ pub struct RecordGroup {
 }
 
 impl RecordGroup {
-    /// The records as they go into the file.
+    /// Returns the records as written to the file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Nothing is in it.
+    /// Removes all records.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Where the last response stands, from the start of the group. It reaches to the end.
+    /// Returns the location of the last response within the group. It extends to the end.
     #[must_use]
     pub fn response(&self) -> PackPlace {
         PackPlace {
@@ -89,16 +89,15 @@ impl RecordGroup {
     }
 }
 
-/// Names of the records of a group.
+/// Ids of the records of a group.
 #[derive(Debug, Clone, Copy)]
 struct GroupIds {
     request: RecordId,
     response: RecordId,
 }
 
-/// Renders one exchange after the other. Every thread can have its own; they share
-/// nothing but the name of the warcinfo record. One that compresses takes 600 KB: have
-/// as many as there are threads that render, not one for each body under way.
+/// Renders exchanges one at a time. Renderers share only the id of the warcinfo record. One that
+/// compresses takes 600 KB, so create one per thread, not one per body.
 #[derive(Debug)]
 pub struct Renderer {
     coder: RecordEncoder,
@@ -119,10 +118,10 @@ impl Renderer {
         }
     }
 
-    /// Renders an exchange whose decoded body is in memory, alone.
+    /// Renders a single exchange whose decoded body is in memory.
     ///
     /// # Errors
-    /// The system has no random bytes for names.
+    /// If no random id can be generated.
     #[cfg(test)]
     pub fn render(
         &mut self,
@@ -135,11 +134,11 @@ impl Renderer {
         self.add(exchange, &[body], digest, group).map(drop)
     }
 
-    /// Renders an exchange whose decoded body is in memory, behind what is in the group
-    /// already. Returns where the response stands, from the start of the group.
+    /// Adds an exchange whose decoded body is in memory to the group. Returns the location of the
+    /// response within the group.
     ///
     /// # Errors
-    /// The system has no random bytes for names. The group is then as it was.
+    /// If no random id can be generated. The group is then unchanged.
     pub fn add(
         &mut self,
         exchange: &Exchange<'_>,
@@ -167,13 +166,13 @@ impl Renderer {
         digest: PayloadDigest,
         out: &mut Vec<u8>,
     ) -> io::Result<usize> {
-        let names = self.before_response(exchange, out)?;
+        let ids = self.before_response(exchange, out)?;
         let at = out.len();
         let block = BlockInfo {
             length: body.iter().map(|piece| piece.as_ref().len() as u64).sum(),
             digest: RecordDigest::Payload(digest),
         };
-        self.begin_response(exchange, names, block, out)?;
+        self.begin_response(exchange, ids, block, out)?;
         for piece in body {
             self.coder.feed(piece.as_ref(), out)?;
         }
@@ -181,12 +180,12 @@ impl Renderer {
         Ok(at)
     }
 
-    /// Renders an exchange with a large body into `out`, in flat memory. Returns where
-    /// the response stands, from the start of the group.
+    /// Renders an exchange with a large body to `out`, in constant memory. Returns the location of
+    /// the response within the group.
     ///
     /// # Errors
-    /// Reading or writing failed, or the body is not as long as was said; what was
-    /// written is then worth nothing.
+    /// If reading or writing fails, or the body does not have the given length; the output is then
+    /// unusable.
     pub fn stream(
         &mut self,
         exchange: &Exchange<'_>,
@@ -194,20 +193,20 @@ impl Renderer {
         out: &mut impl Write,
     ) -> io::Result<PackPlace> {
         let mut ready = Vec::with_capacity(2 * CHUNK_BYTES);
-        let names = self.before_response(exchange, &mut ready)?;
+        let ids = self.before_response(exchange, &mut ready)?;
         let offset = ready.len() as u64;
         let block = BlockInfo {
             length: body.length,
             digest: RecordDigest::Payload(body.digest),
         };
-        self.begin_response(exchange, names, block, &mut ready)?;
+        self.begin_response(exchange, ids, block, &mut ready)?;
         let mut feed = RecordWriter {
             coder: &mut self.coder,
             ready,
             out,
             written: 0,
         };
-        // One byte more than there should be shows that there is more.
+        // Read one byte more, to notice a body that is too long.
         let mut from = body.from.take(body.length.saturating_add(1));
         if io::copy(&mut from, &mut feed)? != body.length {
             return Err(wrong_length());
@@ -218,7 +217,7 @@ impl Renderer {
         })
     }
 
-    /// The metadata and the request.
+    /// Renders the metadata and the request.
     fn before_response(
         &mut self,
         exchange: &Exchange<'_>,
@@ -246,7 +245,7 @@ impl Renderer {
         Ok(GroupIds { request, response })
     }
 
-    /// A record whose block stands ready.
+    /// Renders a record whose block is complete in `self.block`.
     fn small_record(
         &mut self,
         exchange: &Exchange<'_>,
@@ -261,11 +260,11 @@ impl Renderer {
         self.coder.end(out)
     }
 
-    /// The response up to its body, given length and digest of that.
+    /// Renders the response up to its body. `block` has the length and digest of the body.
     fn begin_response(
         &mut self,
         exchange: &Exchange<'_>,
-        names: GroupIds,
+        ids: GroupIds,
         mut block: BlockInfo,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
@@ -274,13 +273,13 @@ impl Renderer {
         block.length += self.block.len() as u64;
         let identity = RecordIdentity {
             kind: RecordKind::Response,
-            id: names.response,
-            concurrent_to: names.request,
+            id: ids.response,
+            concurrent_to: ids.request,
         };
         self.begin_record(exchange, identity, block, out)
     }
 
-    /// The head of a record, and what of its block stands ready.
+    /// Renders the head of a record and the start of its block in `self.block`.
     fn begin_record(
         &mut self,
         exchange: &Exchange<'_>,
@@ -311,7 +310,7 @@ impl Renderer {
     }
 }
 
-/// The rest of a record on its way into a file.
+/// Encodes the rest of a record and writes it to a file.
 struct RecordWriter<'a, W> {
     coder: &'a mut RecordEncoder,
     ready: Vec<u8>,
@@ -320,7 +319,7 @@ struct RecordWriter<'a, W> {
 }
 
 impl<W: Write> RecordWriter<'_, W> {
-    /// Ends the record. Returns how many bytes went out in all.
+    /// Ends the record. Returns the total number of bytes written.
     fn finish(mut self) -> io::Result<u64> {
         self.coder.end(&mut self.ready)?;
         self.flush()?;
@@ -348,6 +347,6 @@ impl<W: Write> Write for RecordWriter<'_, W> {
 fn wrong_length() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        "a body in its spool file is not as long as when it was written",
+        "a temporary body file has changed its length since it was written",
     )
 }

@@ -1,9 +1,8 @@
-//! Packs as others see them: Python's warcio, and a parser that shares nothing with what
-//! it reads.
+//! Checks packs with Python's warcio, and with a parser that shares no code with the writer.
 
 mod parse;
 mod warcio;
-/// Shared with the tests of the program.
+/// Shared with the integration tests.
 #[path = "../../../tests/integration/support/warcio_tool.rs"]
 mod warcio_tool;
 
@@ -15,7 +14,7 @@ use url::Url;
 use super::{Exchange, RequestHead};
 use crate::model::{InputPosition, ResponseHead};
 
-/// An exchange that owns its parts.
+/// An [`Exchange`] that owns its parts.
 #[derive(Debug)]
 pub struct SampleExchange {
     pub method: Method,
@@ -31,8 +30,8 @@ impl SampleExchange {
     pub fn get(url: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let mut answered = HeaderMap::new();
-        answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        let mut response_headers = HeaderMap::new();
+        response_headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
         Self {
             method: Method::GET,
             url: Url::parse(url).unwrap(),
@@ -41,7 +40,7 @@ impl SampleExchange {
             head: ResponseHead {
                 status: StatusCode::OK,
                 version: Version::HTTP_11,
-                headers: answered.into(),
+                headers: response_headers.into(),
                 asked: None,
                 kept_coding: None,
             },

@@ -31,7 +31,7 @@ pub fn times(text: &str) -> String {
         let (Some(start), Some(end)) = (word.find(is_figure), word.rfind(is_figure)) else {
             return word.to_owned();
         };
-        let unit = word[end + 1..].trim_end_matches([',', ';', ')', '\n']);
+        let unit = word[end + 1..].trim_end_matches([',', ';', ':', ')', '\n']);
         match unit {
             "ms" | "s" => {
                 let behind = &word[end + 1 + unit.len()..];

@@ -23,7 +23,7 @@ fn open(path: &Path, known: KnownEnd) -> Result<OpenedFile, PackError> {
     Pack::open(path, known, DATE)
 }
 
-/// Appends a small page; its end.
+/// Appends a small page. Returns its location.
 fn append(pack: &mut Pack, body: &[u8]) -> PackPlace {
     let mut group = RecordGroup::default();
     let mut renderer = pack.renderer();
@@ -40,7 +40,7 @@ fn body_at(path: &Path, place: PackPlace) -> Vec<u8> {
     payload(&record).unwrap().to_vec()
 }
 
-/// A pack with two pages, of which the first is journaled; where that ends.
+/// Creates a pack with two pages, and returns the end of the first, which counts as journaled.
 fn two_pages(path: &Path) -> u64 {
     let mut pack = open(path, KnownEnd::NoJournal).unwrap().pack;
     let first = append(&mut pack, b"first");
@@ -49,7 +49,7 @@ fn two_pages(path: &Path) -> u64 {
 }
 
 #[test]
-fn what_the_journal_does_not_know_is_cut_and_the_next_page_follows() {
+fn records_unknown_to_the_journal_are_truncated() {
     let dir = TestDir::new();
     for name in ["a.warc", "a.warc.gz"] {
         let path = dir.path(name);
@@ -73,7 +73,7 @@ fn what_the_journal_does_not_know_is_cut_and_the_next_page_follows() {
 }
 
 #[test]
-fn a_run_with_nothing_to_add_leaves_the_file_as_it_was() {
+fn a_run_with_nothing_to_add_does_not_change_the_file() {
     let dir = TestDir::new();
     let path = dir.path("a.warc.gz");
     drop(open(&path, KnownEnd::NoJournal).unwrap());
@@ -87,18 +87,18 @@ fn a_run_with_nothing_to_add_leaves_the_file_as_it_was() {
 }
 
 #[test]
-fn a_second_run_is_refused_until_the_first_is_over() {
+fn a_pack_is_used_by_one_run_at_a_time() {
     let dir = TestDir::new();
     let path = dir.path("a.warc");
     let first = open(&path, KnownEnd::NoJournal).unwrap();
     let error = open(&path, KnownEnd::NoJournal).unwrap_err();
-    assert_eq!(error.to_string(), "another run is writing to it");
+    assert!(matches!(error, PackError::InUse), "{error}");
     drop(first);
     open(&path, KnownEnd::NoJournal).unwrap();
 }
 
 #[test]
-fn the_name_has_to_say_how_records_stand() {
+fn the_name_must_end_in_warc_or_warc_gz() {
     let dir = TestDir::new();
     for name in ["a.zip", "a.warc.xz", "pages"] {
         let error = open(&dir.path(name), KnownEnd::NoJournal).unwrap_err();
@@ -110,7 +110,7 @@ fn the_name_has_to_say_how_records_stand() {
     assert!(matches!(error, PackError::NotAFile));
 }
 
-/// Opening is refused, and the file stays.
+/// Opening fails, and the file is unchanged.
 fn assert_untouched(path: &Path, known: KnownEnd) {
     let before = fs::read(path).unwrap();
     let error = open(path, known).unwrap_err();
@@ -156,7 +156,7 @@ fn a_pack_without_its_journal_or_with_that_of_another_is_never_touched() {
 }
 
 #[test]
-fn a_pack_shorter_than_its_journal_says_is_for_the_caller_to_judge() {
+fn a_pack_shorter_than_its_journal_expects_is_an_error() {
     let dir = TestDir::new();
     let path = dir.path("a.warc");
     let end = two_pages(&path);
@@ -165,7 +165,7 @@ fn a_pack_shorter_than_its_journal_says_is_for_the_caller_to_judge() {
     assert_eq!(
         error.to_string(),
         format!(
-            "it has {length} bytes, but its journal knows of {}: it was cut or replaced",
+            "has {length} bytes, but its journal expects {}: truncated or replaced",
             length + 1
         )
     );
@@ -182,10 +182,10 @@ fn a_run_killed_before_its_first_record_starts_over_wherever_it_was_cut() {
         let path = dir.path(name);
         two_pages(&path);
         let whole = fs::read(&path).unwrap();
-        // Every place in the warcinfo record, and some behind it.
+        // Every position in the warcinfo record, and some after it.
         let places = (0..700).chain((700..whole.len()).step_by(61));
         for torn in places {
-            // A file of its own each time: writing one again waits for the disk (ext4).
+            // A new file each time, since ext4 waits for the disk when one is rewritten.
             let path = dir.path(&format!("{torn}-{name}"));
             fs::write(&path, &whole[..torn]).unwrap();
             let mut opened = open(&path, KnownEnd::Nothing).unwrap();
@@ -206,7 +206,7 @@ fn a_group_that_fails_half_way_leaves_nothing() {
         let mut pack = open(&path, KnownEnd::NoJournal).unwrap().pack;
         let fail = |pack: &mut Pack| {
             let error = pack.append_with(|file| {
-                file.write_all(b"half of it")?;
+                file.write_all(b"half a group")?;
                 Err(io::ErrorKind::StorageFull.into())
             });
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
@@ -216,7 +216,7 @@ fn a_group_that_fails_half_way_leaves_nothing() {
         let first = append(&mut pack, b"first");
         fail(&mut pack);
         let second = append(&mut pack, b"second");
-        // The request and the metadata stand between.
+        // The request and the metadata are in between.
         assert!(second.offset > first.offset + first.length);
         assert_eq!(body_at(&path, first), b"first");
         assert_eq!(body_at(&path, second), b"second");

@@ -1,4 +1,4 @@
-//! What was rendered, taken apart again.
+//! Parses rendered records and compares them with the input.
 
 use std::io::Read as _;
 
@@ -28,7 +28,7 @@ impl ParsedRecord {
     }
 }
 
-/// The first line, the fields, and what stands behind the blank line.
+/// Returns the first line, the fields, and everything after the blank line.
 fn head(text: &[u8]) -> (Vec<u8>, HeaderFields, &[u8]) {
     let mut lines = Vec::new();
     let mut rest = text;
@@ -86,7 +86,7 @@ fn owned(headers: &HeaderMap) -> HeaderFields {
     headers.iter().map(pair).collect()
 }
 
-/// What the head of a response has to become.
+/// Returns the expected fields of a response.
 fn expected_response(sample: &SampleExchange, body: &[u8]) -> HeaderFields {
     let length = body.len().to_string();
     let mut fields = owned(&sample.head.headers);
@@ -162,7 +162,7 @@ fn check_links(all: &[ParsedRecord], sample: &SampleExchange) {
     }
 }
 
-/// A group, as it would stand in a file; and its response alone.
+/// Returns a rendered group as in a file, and its response alone.
 fn render(
     sample: &SampleExchange,
     body: &[u8],
@@ -219,7 +219,7 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
         Just("authorization".to_owned()),
         Just("host".to_owned()),
     ];
-    // Whatever `http` allows in a value: obs-text as well (RFC 9110 §5.5).
+    // All bytes that `http` allows in a value, including obs-text (RFC 9110 §5.5).
     let byte = prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8];
     let value = prop_oneof![
         proptest::collection::vec(byte, 0..20),
@@ -262,7 +262,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn any_exchange_comes_apart_as_it_went_in(
+    fn any_exchange_can_be_parsed_back(
         sample in samples(),
         body in proptest::collection::vec(any::<u8>(), 0..200),
         coding in prop_oneof![Just(RecordCompression::Plain), Just(RecordCompression::Gzip)],
@@ -273,7 +273,7 @@ proptest! {
 }
 
 #[test]
-fn a_large_body_comes_out_of_the_stream_as_it_went_in() {
+fn a_large_streamed_body_can_be_parsed_back() {
     let body: Vec<u8> = (0..1_000_000_u32)
         .flat_map(|n| (n / 3).to_be_bytes())
         .collect();
@@ -304,7 +304,7 @@ fn a_spool_file_of_another_length_is_an_error() {
 }
 
 #[test]
-fn a_redirect_and_the_line_stand_in_the_metadata() {
+fn the_metadata_has_redirects_and_the_line() {
     let mut sample = SampleExchange::get("http://example.com/end");
     sample.visited = ["http://u:secret@example.com/", "http://example.com/2#part"]
         .map(|url| Url::parse(url).unwrap())

@@ -1,5 +1,5 @@
-//! Python's warcio reads and verifies what we write. `FETCHALL_PYTHON` names a Python
-//! that has it; with `FETCHALL_NEEDS_WARCIO` set, it is a failure when there is none.
+//! Verifies packs with Python's warcio. `FETCHALL_PYTHON` names a Python that has it; without one
+//! the tests are skipped, or fail if `FETCHALL_NEEDS_WARCIO` is set.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn set(sample: &mut SampleExchange, name: header::HeaderName, value: &[u8]) {
     std::sync::Arc::make_mut(&mut sample.head.headers).insert(name, value);
 }
 
-/// Small pages of every kind, with their bodies.
+/// Returns small pages of all kinds, with their bodies.
 fn pages() -> Vec<(SampleExchange, Vec<u8>)> {
     let page = |path: &str| SampleExchange::get(&format!("http://example.com/{path}"));
 
@@ -69,7 +69,7 @@ fn open(path: &Path, known: KnownEnd) -> OpenedFile {
     Pack::open(path, known, "2026-11-22T10:00:00Z").unwrap()
 }
 
-/// Appends small pages of every kind. Where they stand.
+/// Appends small pages of all kinds. Returns their locations and bodies.
 fn append_pages(pack: &mut Pack) -> Vec<(PackPlace, Vec<u8>)> {
     let mut renderer = pack.renderer();
     let mut group = RecordGroup::default();
@@ -81,7 +81,7 @@ fn append_pages(pack: &mut Pack) -> Vec<(PackPlace, Vec<u8>)> {
     pages().into_iter().map(&mut append).collect()
 }
 
-/// Appends 20 MiB out of a stream.
+/// Appends a streamed body of 20 MiB.
 fn append_large(pack: &mut Pack) -> (PackPlace, Vec<u8>) {
     let large: Vec<u8> = (0..5_u32 << 20).flat_map(u32::to_le_bytes).collect();
     let mut hasher = PayloadHasher::default();
@@ -99,7 +99,7 @@ fn append_large(pack: &mut Pack) -> (PackPlace, Vec<u8>) {
     (place, large)
 }
 
-/// Two runs, the first of which left a torn group behind.
+/// Simulates two runs, the first of which left an incomplete group.
 fn two_runs(path: &Path) -> Vec<(PackPlace, Vec<u8>)> {
     let mut pack = open(path, KnownEnd::NoJournal).pack;
     let mut written = append_pages(&mut pack);
@@ -125,7 +125,7 @@ fn check(python: &str, path: &Path, pages: usize) {
     assert_eq!(count("WARC-Record-ID"), 3 * pages + 2, "{checked}");
 }
 
-/// The responses that the index of warcio finds are those that were written.
+/// Checks that warcio's index lists the responses that were written.
 fn check_index(python: &str, path: &Path, written: &[(PackPlace, Vec<u8>)]) {
     let fields = "warc-type,offset,length,http:content-length";
     let index = warcio(python, &["index", "-f", fields], path);
@@ -138,15 +138,14 @@ fn check_index(python: &str, path: &Path, written: &[(PackPlace, Vec<u8>)]) {
     for (line, (place, body)) in lines.iter().zip(written) {
         let number = |name: &str| line[name].as_str().unwrap().parse::<u64>().unwrap();
         assert_eq!(number("offset"), place.offset);
-        // For plain records warcio leaves out the two line ends behind the block.
+        // For uncompressed records, warcio does not count the two line ends after the block.
         let counted = if path.ends_with("pages.warc") { 4 } else { 0 };
         assert_eq!(number("length") + counted, place.length);
         assert_eq!(number("http:content-length"), body.len() as u64);
     }
 }
 
-/// Reads single records at given offsets, as a range reader does, and prints the CRC-32
-/// of each body.
+/// Reads single records at given offsets and prints the CRC-32 of each body.
 const READ_ALONE: &str = "
 import sys, zlib
 from warcio.archiveiterator import ArchiveIterator
