@@ -14,17 +14,18 @@ const SITE: &str = "https://example.com";
 /// The name of its directory below `-o DIR`.
 const SITE_DIR: &str = "example.com";
 /// Options of other programs that the documents name.
-const OTHER_OPTIONS: [&str; 11] = [
+const OTHER_OPTIONS: [&str; 12] = [
     "--bench",
+    "--block",
     "--deferred-input",
-    "--lib",
     "--open",
     "--parallel-max-host",
     "--path",
-    "--release",
+    "--pipepart",
     "--retry",
     "--retry-on-http-status",
     "--save-session",
+    "--unbuffered",
     "--wait",
 ];
 
@@ -104,16 +105,18 @@ fn blocks(document: &str) -> Vec<Block<'_>> {
     while let Some(at) = rest.find("\n```") {
         let (before, fence) = (&rest[..at], &rest[at + 4..]);
         let (info, block) = fence.split_once('\n').unwrap();
-        let (text, after) = block.split_once("\n```\n").unwrap();
+        let end = block.find("\n```\n").unwrap();
+        let text = &block[..end];
         blocks.push(Block { info, text, before });
-        rest = after;
+        // From the line end on: another fence may follow at once.
+        rest = &block[end + "\n```".len()..];
     }
     blocks
 }
 
 /// A command of a document, and what it prints where the next block shows that.
 ///
-/// Behind the fence ` ```sh ` may be `exit=N`, the exit code of the command, and `any-order` where
+/// Behind the fence ` ```sh ` may be `exit-N`, the exit code of the command, and `any-order` where
 /// its lines come as the URLs settle.
 struct Recipe<'a> {
     script: &'a str,
@@ -136,9 +139,9 @@ fn recipes(document: &str) -> Vec<Recipe<'_>> {
                     output: None,
                 };
                 for word in words {
-                    match word.split_once('=') {
+                    match word.split_once('-') {
                         Some(("exit", code)) => recipe.exit = code.parse().unwrap(),
-                        None if word == "any-order" => recipe.any_order = true,
+                        Some(("any", "order")) => recipe.any_order = true,
                         _ => panic!("```{}", block.info),
                     }
                 }
