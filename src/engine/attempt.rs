@@ -1,5 +1,5 @@
-//! One attempt: the request, and every check on what comes back. The checks stand here,
-//! above the transport, so that a simulated fault meets the real ones.
+//! One attempt: sends a request and checks the response. The checks are above the transport
+//! so that simulated faults face the real ones.
 
 use std::future::Future;
 use std::io::Read;
@@ -24,44 +24,44 @@ use crate::model::{
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter};
 
-/// A server may answer with less than was asked for (RFC 9110 §14.2). Pieces that bring so many
-/// bytes are progress, and no failure.
+/// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
+/// least this many bytes counts as progress, a shorter one as `truncated`.
 const MIN_PIECE_BYTES: u64 = 64 * 1024;
-/// Of a body that nobody wants (a 404 page), so much is read to keep the connection.
+/// Maximum bytes read of an unwanted body (such as a 404 page) to keep its connection reusable.
 const DRAIN_BYTES: u64 = 64 * 1024;
-/// And for so long.
+/// Maximum time spent reading an unwanted body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How an attempt ended well.
+/// How an attempt ended, unless with an error.
 pub enum AttemptOutcome<F> {
-    /// The whole body came; it is still to be made final.
-    Whole(F, Option<Sha256>),
-    /// Nothing was missing in what is here.
-    Complete(Option<Sha256>),
-    /// What is here did not change.
+    /// The whole body was received; it is not committed yet.
+    Downloaded(F, Option<Sha256>),
+    /// The partial body is already complete.
+    AlreadyComplete(Option<Sha256>),
+    /// The saved body is still current (304).
     Unchanged,
-    /// What is here can't be continued: once more, from the beginning.
-    StartOver,
-    /// A piece of the rest came, whole: once more, for the next one.
-    Piece,
-    /// It goes on elsewhere.
+    /// The partial body cannot be resumed: fetch again from the beginning.
+    Restart,
+    /// One more piece of the body was received: request the next one.
+    PartialProgress,
+    /// The response is a redirect.
     Redirected(Redirect),
-    /// The server does not answer HEAD: the same with GET.
-    HeadRefused,
+    /// The server does not support HEAD: send GET instead.
+    HeadRejected,
 }
 
-/// What a head says.
+/// What to do after a response head, unless it is an error.
 enum HeadAction {
-    /// The body is wanted: the whole of it, or the rest.
-    Take(Option<PartialContent>),
-    Complete(Box<PartialBody>),
+    /// Read the body: all of it, or the rest of a partial one.
+    ReadBody(Option<PartialContent>),
+    AlreadyComplete(Box<PartialBody>),
     Unchanged,
-    StartOver,
+    Restart,
     Redirected(Redirect),
-    HeadRefused,
+    HeadRejected,
 }
 
-/// Runs one attempt to its end, within its time.
+/// Runs one attempt within `--max-time`. `seen` receives the response head.
 pub async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
@@ -78,7 +78,7 @@ pub async fn run<T: Transport, S: BodyStore>(
             })
         }
     };
-    // The outcome is known: what is left of the body can't change it any more.
+    // Drained outside the timeout: the outcome is known and the rest cannot change it.
     if let (Some(mut rest), Some(head)) = (rest, seen.as_ref()) {
         drain(&mut rest, head).await;
     }
@@ -92,7 +92,7 @@ async fn request<T: Transport, S: BodyStore>(
     seen: &mut Option<ResponseHead>,
 ) -> (Result<AttemptOutcome<S::File>, FetchError>, Option<T::Body>) {
     let options = &engine.options;
-    // Pinned where it is: it is large, and would be moved at each call.
+    // Pinned on the stack: the future is large, and each call would move it.
     let opening = pin!(engine.transport.open(attempt, wire));
     let opened = head_in_time(opening, options.stall_timeout, wire).await;
     let RawResponse { mut head, body } = match opened {
@@ -101,26 +101,26 @@ async fn request<T: Transport, S: BodyStore>(
     };
     head.kept_coding = coding::kept(attempt, &head, options.raw);
     wire.mark_head_received(now());
-    let verdict = classify_head(attempt, &head, options, &engine.retry.rules);
+    let action = classify_head(attempt, &head, options, &engine.retry.rules);
     let head = seen.insert(head);
-    let step = match verdict {
-        Ok(HeadAction::Take(rest)) => {
+    let outcome = match action {
+        Ok(HeadAction::ReadBody(rest)) => {
             return (save_body(engine, attempt, head, body, rest).await, None);
         }
-        Ok(HeadAction::Complete(part)) => match verify_part(engine, attempt, &part).await {
-            Ok(expectation) => expectation.finish().map(AttemptOutcome::Complete),
+        Ok(HeadAction::AlreadyComplete(part)) => match verify_part(engine, attempt, &part).await {
+            Ok(expectation) => expectation.finish().map(AttemptOutcome::AlreadyComplete),
             Err(error) => Err(error),
         },
         Ok(HeadAction::Unchanged) => Ok(AttemptOutcome::Unchanged),
-        Ok(HeadAction::StartOver) => Ok(AttemptOutcome::StartOver),
+        Ok(HeadAction::Restart) => Ok(AttemptOutcome::Restart),
         Ok(HeadAction::Redirected(redirect)) => Ok(AttemptOutcome::Redirected(redirect)),
-        Ok(HeadAction::HeadRefused) => Ok(AttemptOutcome::HeadRefused),
+        Ok(HeadAction::HeadRejected) => Ok(AttemptOutcome::HeadRejected),
         Err(error) => Err(error),
     };
-    (step, Some(body))
+    (outcome, Some(body))
 }
 
-/// Takes a body that is wanted.
+/// Reads a body into a new file of the store, or onto its partial one.
 async fn save_body<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
@@ -133,11 +133,11 @@ async fn save_body<T: Transport, S: BodyStore>(
     let version = version(attempt, head, part.zip(rest), options);
     let file = engine.store.create(attempt, head, version, part)?;
     if !has_body(attempt, head) {
-        // What a HEAD is answered with says nothing about the body.
+        // The expected size and hash are those of the body, which a HEAD does not return.
         let is_head = attempt.is_head_only();
         let expectation = BodyVerifier::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };
-        return Ok(AttemptOutcome::Whole(file, sha256));
+        return Ok(AttemptOutcome::Downloaded(file, sha256));
     }
     let mut sink = BodySink {
         file,
@@ -163,15 +163,15 @@ async fn save_body<T: Transport, S: BodyStore>(
         && sink.size < rest.total
         && rest.length >= MIN_PIECE_BYTES
     {
-        // Dropped, it is kept.
-        return Ok(AttemptOutcome::Piece);
+        // Dropping the sink keeps the bytes received so far as a partial body.
+        return Ok(AttemptOutcome::PartialProgress);
     }
     let whole = taken.and_then(|()| sink.check_complete(rest));
     let BodySink {
         file, expectation, ..
     } = sink;
     match whole.and_then(|()| expectation.finish()) {
-        Ok(sha256) => Ok(AttemptOutcome::Whole(file, sha256)),
+        Ok(sha256) => Ok(AttemptOutcome::Downloaded(file, sha256)),
         Err(error) => {
             if discards_body(&error) {
                 file.discard();
@@ -181,7 +181,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     }
 }
 
-/// The version of the body that comes, if it can be continued when it is cut off.
+/// The version of the body in this response, if it can be resumed after an interruption.
 fn version(
     attempt: &Attempt,
     head: &ResponseHead,
@@ -198,7 +198,7 @@ fn version(
     }
 }
 
-/// What is here already counts for what is expected of the whole.
+/// Returns a verifier that has already taken in the partial body on disk.
 async fn verify_part<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
@@ -211,13 +211,13 @@ async fn verify_part<T: Transport, S: BodyStore>(
     }
     let file = engine.store.read_part(attempt, part).await?;
     let length = part.length;
-    // Gigabytes take seconds: not here, where sockets are served. Where the disk hangs, an abort
-    // ends the wait.
-    let looked = tokio::task::spawn_blocking(move || {
+    // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
+    // hangs, an abort ends this wait.
+    let hashed = tokio::task::spawn_blocking(move || {
         expectation.hash_existing(file.take(length))?;
         Ok(expectation)
     });
-    match looked.await {
+    match hashed.await {
         Ok(Ok(expectation)) => Ok(expectation),
         Ok(Err(error)) => Err(unreadable_part(&error)),
         Err(error) => Err(unreadable_part(&std::io::Error::other(error))),
@@ -226,13 +226,13 @@ async fn verify_part<T: Transport, S: BodyStore>(
 
 fn unreadable_part(error: &std::io::Error) -> FetchError {
     FetchError::Save {
-        cause: Cause::from_text(format!("the part that is here can't be read: {error}")),
+        cause: Cause::from_text(format!("cannot read the partial file: {error}")),
         ends_run: false,
     }
 }
 
-/// Whether an error says that the bytes that came are of no use. A body that was only cut off
-/// is kept by its store, if it can be continued.
+/// Whether an error makes the received bytes worthless. A body that was merely cut off is kept
+/// by its store, if it can be resumed.
 pub fn discards_body(error: &FetchError) -> bool {
     matches!(
         error,
@@ -244,8 +244,7 @@ pub fn discards_body(error: &FetchError) -> bool {
     )
 }
 
-/// Waits for the head. The clock does not run while the connection is being made: that
-/// has its own.
+/// Waits for the head. Time spent connecting does not count: it has its own timeout.
 async fn head_in_time<R>(
     mut opening: Pin<&mut impl Future<Output = Result<R, FetchError>>>,
     limit: Option<Duration>,
@@ -274,7 +273,7 @@ async fn head_in_time<R>(
     }
 }
 
-/// What the head says: take the body, go elsewhere, or it failed.
+/// Decides from the head what to do next: read the body, follow a redirect, or fail.
 fn classify_head(
     attempt: &Attempt,
     head: &ResponseHead,
@@ -286,10 +285,12 @@ fn classify_head(
             RangeResponse::Rest { length, total } => {
                 check_size(options.max_size, Some(total))?;
                 BodyVerifier::new(attempt, false).check_announced(Some(total))?;
-                return Ok(HeadAction::Take(Some(PartialContent { length, total })));
+                return Ok(HeadAction::ReadBody(Some(PartialContent { length, total })));
             }
-            RangeResponse::Complete => return Ok(HeadAction::Complete(Box::new(part.clone()))),
-            RangeResponse::Useless => return Ok(HeadAction::StartOver),
+            RangeResponse::Complete => {
+                return Ok(HeadAction::AlreadyComplete(Box::new(part.clone())));
+            }
+            RangeResponse::Mismatch => return Ok(HeadAction::Restart),
             RangeResponse::Other => {}
         }
     }
@@ -301,15 +302,15 @@ fn classify_head(
     if head.status == StatusCode::NOT_MODIFIED && attempt.revalidation().is_some() {
         return Ok(HeadAction::Unchanged);
     }
-    if attempt.method == Method::HEAD && refuses_method(head.status) {
-        return Ok(HeadAction::HeadRefused);
+    if attempt.method == Method::HEAD && rejects_method(head.status) {
+        return Ok(HeadAction::HeadRejected);
     }
     if let Some(error) = failed_status(attempt, head, rules) {
         return Err(error);
     }
     if head.status == StatusCode::PARTIAL_CONTENT && !accepts_partial(attempt, options) {
         return Err(FetchError::Protocol {
-            cause: Cause::from_text("206 Partial Content, but the whole was asked for"),
+            cause: Cause::from_text("unexpected 206 Partial Content: no range was requested"),
         });
     }
     if has_body(attempt, head) && coding::undone(head)?.is_empty() {
@@ -317,7 +318,7 @@ fn classify_head(
         check_size(options.max_size, length)?;
         BodyVerifier::new(attempt, false).check_announced(length)?;
     }
-    Ok(HeadAction::Take(None))
+    Ok(HeadAction::ReadBody(None))
 }
 
 fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
@@ -327,32 +328,32 @@ fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
     Ok(())
 }
 
-/// Whether a part of the page is what was asked for, by the run or by the line.
+/// Whether the run or the input line sets its own `Range`, so that a 206 is expected.
 pub fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
     let wish = attempt.job.wish.as_ref();
     options.partial_is_fine || wish.is_some_and(|wish| wish.headers.contains_key(header::RANGE))
 }
 
-/// What servers answer that know no HEAD (RFC 9110 §15.5.6, §15.6.2).
-fn refuses_method(status: StatusCode) -> bool {
+/// Whether a status says that the method is not supported (RFC 9110 §15.5.6, §15.6.2).
+fn rejects_method(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
     )
 }
 
-/// The error of a status that brings no body.
+/// The error for a status whose body is not wanted; `None` for a success.
 fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> Option<FetchError> {
     if head.status.is_success() && head.status != StatusCode::ACCEPTED {
         return None;
     }
     let now = SystemTime::now();
-    let asked = retry_after(&head.headers, now);
+    let delay = retry_after(&head.headers, now);
     let retry_after = match head.status {
-        StatusCode::ACCEPTED if is_still_made(attempt, asked, rules) => asked,
+        StatusCode::ACCEPTED if is_still_processing(attempt, delay, rules) => delay,
         StatusCode::ACCEPTED => return None,
-        // The server says when, or that nothing is left of what it allows.
-        _ => asked.or_else(|| exhausted_for(&head.headers, now)),
+        // Servers that omit Retry-After may still announce an exhausted rate limit.
+        _ => delay.or_else(|| exhausted_for(&head.headers, now)),
     };
     Some(FetchError::Status {
         status: head.status,
@@ -361,20 +362,20 @@ fn failed_status(attempt: &Attempt, head: &ResponseHead, rules: &RetryRules) -> 
     })
 }
 
-/// Whether 202 means that there is nothing yet, and that it is worth to ask again. What changed
-/// something was accepted for good, and is not done again (RFC 9110 §15.3.3).
-fn is_still_made(attempt: &Attempt, asked: Option<Duration>, rules: &RetryRules) -> bool {
-    attempt.method.is_safe() && rules.listed_accepted().unwrap_or(asked.is_some())
+/// Whether a 202 means that the resource is not ready and should be polled. A 202 to an unsafe
+/// method is a success: the server has accepted the change (RFC 9110 §15.3.3).
+fn is_still_processing(attempt: &Attempt, delay: Option<Duration>, rules: &RetryRules) -> bool {
+    attempt.method.is_safe() && rules.listed_accepted().unwrap_or(delay.is_some())
 }
 
-/// RFC 9110 §6.4.1: whose responses have no body whatever their headers say; or none that is
-/// wanted.
+/// Whether to read a body. Responses to HEAD and 204 have none, whatever their headers say
+/// (RFC 9110 §6.4.1); a GET that replaces a HEAD has one that is not wanted.
 fn has_body(attempt: &Attempt, head: &ResponseHead) -> bool {
     !attempt.is_head_only() && head.status != StatusCode::NO_CONTENT
 }
 
-/// Reads a small body to its end, so that its connection can be used again. A large or
-/// slow one costs more than a new connection.
+/// Reads a small body to its end, so that its connection can be reused. For a large or slow
+/// body a new connection is cheaper.
 async fn drain<B: ResponseBody>(body: &mut B, head: &ResponseHead) {
     if head
         .content_length()
@@ -391,6 +392,6 @@ async fn drain<B: ResponseBody>(body: &mut B, head: &ResponseHead) {
             }
         }
     };
-    // Whether it ended or not makes no difference here.
+    // A timeout is fine: the connection is just not reused.
     let _ = timeout(DRAIN_TIMEOUT, reading).await;
 }

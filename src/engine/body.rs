@@ -1,5 +1,5 @@
-//! A body on its way from the wire to its store: its clock, its length, its codings, its limit,
-//! and what is expected of it.
+//! Moves a body from the wire to its store: applies the stall timeout, checks the length,
+//! decodes, enforces the size limit and verifies the expected content.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -16,28 +16,27 @@ use crate::fetch::{Decoder, ResponseBody, codings};
 use crate::model::{Cause, FetchError, LiveStats, ResponseHead, now};
 use crate::store::BodyWriter;
 
-/// A body must bring this many bytes in every stall window.
+/// Minimum bytes per stall window.
 const STALL_BYTES: u64 = 1024;
-/// What a coding may add to a body that it can't make smaller, in bytes: far more than any
-/// does.
+/// Maximum overhead of a coding on incompressible data, in bytes; far more than any adds.
 const CODING_COST: u64 = 1 << 20;
 
-/// Bytes of a coded body that are gathered before its decoder is made: decoders take megabytes,
-/// and most bodies are smaller than this, so that they need one only for a moment. What waits for
-/// one waits with what the client has read: up to 400 KiB in a piece, and more the longer it reads,
-/// which under load is more at once.
+/// Bytes of a coded body that are gathered before decoding starts. Decoders take megabytes, and
+/// most bodies are smaller than this, so that they need one only for a moment. Small, because a
+/// body that waits for decoder memory also holds what the client has read: chunks that grow to
+/// 400 KiB the longer it reads, and faster under load.
 const GATHER_BYTES: u64 = 32 << 10;
 
-/// What a partial answer brings.
+/// The range that a 206 response delivers.
 #[derive(Clone, Copy)]
 pub struct PartialContent {
-    /// Bytes that it brings.
+    /// Bytes in this response.
     pub length: u64,
-    /// Length of the whole body.
+    /// Length of the whole body in bytes.
     pub total: u64,
 }
 
-/// Takes a body, undoes its codings, and passes it on.
+/// Reads a body from the wire, decodes it, and writes it to the sink.
 pub async fn take_body<B: ResponseBody, F: BodyWriter>(
     mut wire: WireBody<B>,
     head: &ResponseHead,
@@ -49,7 +48,8 @@ pub async fn take_body<B: ResponseBody, F: BodyWriter>(
             let mut share = sink.windows.reserve();
             let mut gathered = Vec::new();
             while let Some(chunk) = wire.next().await? {
-                // Empty members and blocks, names and padding decode to nothing, without end.
+                // Empty members, blocks, names and padding decode to nothing, so the limit on
+                // decoded bytes alone would let a body go on forever.
                 if wire.received > sink.limit.saturating_add(CODING_COST) {
                     return Err(sink.too_large());
                 }
@@ -68,7 +68,7 @@ pub async fn take_body<B: ResponseBody, F: BodyWriter>(
             }));
             write_decoded(&mut decoder, &mut share, sink).await?;
         }
-        // Nothing to undo: the body is taken as it comes.
+        // Nothing to decode.
         _ => {
             let mut watch = EndWatch::new(head, sink)?;
             while let Some(chunk) = wire.next().await? {
@@ -85,10 +85,11 @@ pub async fn take_body<B: ResponseBody, F: BodyWriter>(
     Ok(())
 }
 
-/// Watches where a coded body ends that is stored as it comes. Where nothing but the end of the
-/// connection ends it, only the coding itself tells whether it is whole.
+/// Finds the end of a coded body that is stored without decoding. If only the end of the
+/// connection delimits the body, nothing but the coding itself shows whether it is complete.
 struct EndWatch<'a> {
-    /// Until it can't tell: the body is not what its coding says, or unpacks to far too much.
+    /// `None` once it cannot tell: the body is not what its coding says, or unpacks to more than
+    /// the limit.
     decoder: Option<Decoder>,
     share: DecoderReservation<'a>,
     unpacked: u64,
@@ -133,7 +134,7 @@ impl<'a> EndWatch<'a> {
                 Ok(Some(piece)) => self.unpacked += piece.len() as u64,
                 Ok(None) => return Ok(()),
                 Err(error @ FetchError::Truncated { .. }) => return Err(error),
-                // The bytes are the file, whatever they are.
+                // The coded bytes are the file, so whether they decode is not our concern.
                 Err(_) => self.unpacked = u64::MAX,
             }
             self.share.set_held(decoder.window_bytes()).await?;
@@ -146,7 +147,7 @@ impl<'a> EndWatch<'a> {
     }
 }
 
-/// Passes on all that can be decoded so far.
+/// Writes everything that can be decoded so far.
 async fn write_decoded<F: BodyWriter>(
     decoder: &mut Decoder,
     share: &mut DecoderReservation<'_>,
@@ -165,17 +166,17 @@ async fn write_decoded<F: BodyWriter>(
     }
 }
 
-/// A body on the wire, with its clock and its announced length.
+/// A body on the wire, with its stall clock and announced length.
 pub struct WireBody<B> {
     pub body: B,
     pub stall: StallClock,
     pub received: u64,
     pub expected: Option<u64>,
-    /// Whether more than that is wrong, too: a `Content-Length` is seen to by the transport,
-    /// a range is not.
+    /// Whether more bytes than expected are an error. The transport enforces `Content-Length`,
+    /// but not the length of a range.
     pub is_exact: bool,
-    /// Whether the body ends here at its expected length although the transport reads on until
-    /// the connection ends: it does beside `Transfer-Encoding: identity`.
+    /// Whether to stop at the expected length although the transport would read until the
+    /// connection closes, as it does with `Transfer-Encoding: identity`.
     pub ends_at_length: bool,
 }
 
@@ -195,7 +196,7 @@ impl<B: ResponseBody> WireBody<B> {
                 let is_more = self.expected.is_some_and(|most| self.received > most);
                 if self.is_exact && is_more {
                     return Err(FetchError::Protocol {
-                        cause: Cause::from_text("more bytes than the Content-Range says"),
+                        cause: Cause::from_text("body is longer than its Content-Range"),
                     });
                 }
                 Ok(Some(chunk))
@@ -214,7 +215,7 @@ impl<B: ResponseBody> WireBody<B> {
     }
 }
 
-/// Where decoded bytes go, up to the limit, and as long as they may be what is expected.
+/// Writes decoded bytes to the store while they respect the size limit and the expected content.
 pub struct BodySink<'a, F> {
     pub file: F,
     pub size: u64,
@@ -232,7 +233,10 @@ impl<F> BodySink<'_, F> {
         }
     }
 
-    /// Whether the rest was all that was missing: a server may send less than was asked for.
+    /// Checks that a range completed the body: a server may send less than requested.
+    ///
+    /// # Errors
+    /// `truncated` when bytes are still missing.
     pub fn check_complete(&self, rest: Option<PartialContent>) -> Result<(), FetchError> {
         match rest {
             Some(rest) if self.size < rest.total => Err(FetchError::Truncated {
@@ -252,24 +256,24 @@ impl<F: BodyWriter> BodySink<'_, F> {
         }
         self.live.add_bytes(piece.len() as u64);
         self.expectation.update(&piece)?;
-        // Decoding can go on for long without waiting for anything: others get their
-        // turn, and an abort or a time limit its chance.
+        // Decoding may run for long without awaiting anything: yield now and then, so that
+        // other tasks run and aborts and timeouts take effect.
         tokio::task::consume_budget().await;
         self.file.write(piece).await
     }
 }
 
-/// Waits for something no longer than this, and tells how long it was waited for. What is there
-/// at once takes no timer, and no look at the clock.
+/// Awaits a future for at most `limit` and returns how long it waited. A future that is ready
+/// at once costs neither a timer nor a clock read.
 async fn within<R>(
     limit: Duration,
-    mut coming: Pin<&mut impl Future<Output = R>>,
+    mut future: Pin<&mut impl Future<Output = R>>,
 ) -> (Option<R>, Duration) {
     let mut start = None;
     let mut late = pin!(None);
-    let came = poll_fn(|cx| {
-        if let Poll::Ready(came) = coming.as_mut().poll(cx) {
-            return Poll::Ready(Some(came));
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
         }
         if start.is_none() {
             start = Some(now());
@@ -278,13 +282,13 @@ async fn within<R>(
         let late = late.as_mut().as_pin_mut();
         late.map_or(Poll::Pending, |late| late.poll(cx).map(|()| None))
     });
-    let came = came.await;
+    let result = result.await;
     let waited = start.map(|start| now().saturating_duration_since(start));
-    (came, waited.unwrap_or_default())
+    (result, waited.unwrap_or_default())
 }
 
-/// Ends a body that brings less than 1 KiB in a window. Only the time spent waiting for
-/// the network counts: a slow disk or a slow reader is not the server's fault.
+/// Fails a body that delivers less than 1 KiB per window. Only time spent waiting for the
+/// network counts: a slow disk or output is not the server's fault.
 pub struct StallClock {
     window: Option<Duration>,
     waited: Duration,

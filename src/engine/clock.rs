@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::model::now;
 
-/// The start of the run on both clocks. Times of day are the start plus what has passed,
-/// so that a system clock that jumps does not tear the records apart.
+/// The start of the run on the monotonic and the wall clock. Timestamps are the start plus the
+/// monotonic time since, so a system clock that jumps does not put records out of order.
 #[derive(Debug, Clone, Copy)]
 pub struct RunClock {
     start: Instant,
@@ -15,7 +15,7 @@ pub struct RunClock {
 }
 
 impl RunClock {
-    /// The run starts now.
+    /// Starts the clock.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -24,13 +24,13 @@ impl RunClock {
         }
     }
 
-    /// When the run started.
+    /// Returns when the run started.
     #[must_use]
     pub fn started(&self) -> Instant {
         self.start
     }
 
-    /// A moment as RFC 3339 in UTC with milliseconds.
+    /// Formats a time as RFC 3339 in UTC with milliseconds.
     #[must_use]
     pub fn rfc3339(&self, at: Instant) -> String {
         let passed = self.since_start(at);
@@ -38,20 +38,20 @@ impl RunClock {
         format!("{time:.3}")
     }
 
-    /// A moment as time since the start.
+    /// Returns the time from the start of the run to `at`.
     #[must_use]
     pub fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.start)
     }
 
-    /// A moment in whole milliseconds since the start.
+    /// Returns the whole milliseconds from the start of the run to `at`.
     #[must_use]
     pub fn elapsed_ms(&self, at: Instant) -> u64 {
         millis(self.since_start(at))
     }
 }
 
-/// Whole milliseconds.
+/// Converts to whole milliseconds, saturating.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

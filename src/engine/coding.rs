@@ -1,6 +1,6 @@
-//! Which codings of a body are undone, and which it is left with. The coding of a packed file is
-//! no wrapping for the way: a `.tar.gz` that is labelled `Content-Encoding: gzip`, as common
-//! servers do, stays a `.tar.gz`, or it would not meet its published checksum.
+//! Decides which codings of a body are decoded and which are kept. The coding of a compressed file
+//! is not a transport detail: a `.tar.gz` served with `Content-Encoding: gzip`, as common servers
+//! do, stays a `.tar.gz`, or it would not match its published checksum.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use url::Url;
 use crate::fetch::{ContentCoding, codings, transfer_codings};
 use crate::model::{Attempt, FetchError, KeptCoding, ResponseHead};
 
-/// Endings of file names, and the coding that such a file has: those of gzip(1), tar(1),
-/// brotli(1), zstd(1) and pigz(1), and pictures that are gzip files.
-const NAMES: &[(&str, ContentCoding)] = &[
+/// File extensions and the coding of such a file: those of gzip(1), tar(1), brotli(1), zstd(1) and
+/// pigz(1), and image formats that are gzip files.
+const EXTENSIONS: &[(&str, ContentCoding)] = &[
     ("gz", ContentCoding::Gzip),
     ("gzip", ContentCoding::Gzip),
     ("tgz", ContentCoding::Gzip),
@@ -31,8 +31,8 @@ const NAMES: &[(&str, ContentCoding)] = &[
     ("zlib", ContentCoding::Deflate),
 ];
 
-/// Media types of packed files: those of the IANA registry (RFC 6713, RFC 8878), and their older
-/// names in the tables of Apache, Debian and shared-mime-info.
+/// Media types of compressed files: those of the IANA registry (RFC 6713, RFC 8878), and older
+/// names from the tables of Apache, Debian and shared-mime-info.
 const TYPES: &[(&str, ContentCoding)] = &[
     ("application/gzip", ContentCoding::Gzip),
     ("application/x-gzip", ContentCoding::Gzip),
@@ -53,14 +53,14 @@ const TYPES: &[(&str, ContentCoding)] = &[
     ("application/zlib", ContentCoding::Deflate),
 ];
 
-/// The name of a picture that browsers unpack, and its type then.
+/// The extension of a compressed image that browsers decode, and its media type in that case.
 const PICTURE: (&str, &str) = ("svgz", "image/svg+xml");
 
-/// What the body is left with. With `raw` that is every content coding.
+/// Returns the content coding that the body keeps, if any. With `raw` it keeps them all.
 pub fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCoding> {
     let named = head.headers.get(header::CONTENT_ENCODING)?;
     let known = codings(&head.headers);
-    // The coding of the file is under all others.
+    // The file's own coding was applied first, so it is listed first.
     let first = known.as_deref().and_then(<[_]>::first).copied();
     let is_own = first.is_some_and(|first| is_own(attempt, head, first));
     match known {
@@ -69,7 +69,7 @@ pub fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCod
             value: HeaderValue::from_static(first.name()),
             is_own,
         }),
-        // One that is not known here can't be undone, nor what is under it.
+        // An unknown coding cannot be decoded, so all that was applied before it is kept as well.
         _ => Some(KeptCoding {
             value: all(head).unwrap_or_else(|| named.clone()),
             is_own,
@@ -77,20 +77,20 @@ pub fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCod
     }
 }
 
-/// `Content-Encoding` as one line.
+/// Joins all `Content-Encoding` lines into one value.
 fn all(head: &ResponseHead) -> Option<HeaderValue> {
     let values = head.headers.get_all(header::CONTENT_ENCODING).iter();
     let values: Vec<_> = values.map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&values.join(&b", "[..])).ok()
 }
 
-/// What is to be undone, in the order in which it was applied: first what is left of the content
-/// codings, then those of the transfer, which are never kept.
+/// Returns the codings to decode, in the order in which they were applied: the content codings that
+/// are not kept, then the transfer codings, which are never kept.
 ///
 /// # Errors
-/// `protocol` when the transfer has a coding that can't be undone.
+/// `protocol` when a transfer coding is not supported.
 pub fn undone(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
-    // Looked for by themselves, since most responses have neither.
+    // A shortcut: most responses have neither header.
     let has = |name| head.headers.contains_key(name);
     if !has(header::CONTENT_ENCODING) && !has(header::TRANSFER_ENCODING) {
         return Ok(Vec::new());
@@ -114,13 +114,13 @@ fn content(head: &ResponseHead) -> Vec<ContentCoding> {
     content
 }
 
-/// Whether the bytes that are stored are those that ranges count.
+/// Whether the stored bytes are the ones that byte ranges count.
 pub fn is_plain(head: &ResponseHead) -> bool {
     let is_kept = head.kept_coding.as_ref().is_none_or(|kept| kept.is_own);
     is_kept && undone(head).is_ok_and(|undone| undone.is_empty())
 }
 
-/// Whether the name or the type of the file say that it has this coding itself.
+/// Whether the extension or the media type says that this coding is the file's own format.
 fn is_own(attempt: &Attempt, head: &ResponseHead, coding: ContentCoding) -> bool {
     let media_type = head.header_str(header::CONTENT_TYPE).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
@@ -132,13 +132,13 @@ fn is_own(attempt: &Attempt, head: &ResponseHead, coding: ContentCoding) -> bool
     let of_url = |url: &Url| {
         extension(url).is_some_and(|name| {
             let is_page = is_picture && name.eq_ignore_ascii_case(PICTURE.0);
-            !is_page && says(NAMES, &name)
+            !is_page && says(EXTENSIONS, &name)
         })
     };
     says(TYPES, media_type) || of_url(&attempt.job.url) || of_url(attempt.url())
 }
 
-/// The ending of the name of a URL.
+/// Returns the file extension in the path of a URL.
 fn extension(url: &Url) -> Option<Cow<'_, str>> {
     let name = url.path().rsplit('/').next()?;
     let name = percent_decode_str(name).decode_utf8().ok()?;
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// What is kept and what is undone.
+    /// Returns the coding that is kept and those that are decoded.
     fn plan(
         url: &str,
         media_type: &'static str,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coding_of_a_packed_file_is_kept() {
+    fn the_coding_of_a_compressed_file_is_kept() {
         const HTML: &str = "text/html";
         for (path, media_type, coding) in [
             ("a.tar.gz", "application/x-tar", "gzip"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_for_the_way_is_undone() {
+    fn a_coding_for_transport_is_decoded() {
         for (path, media_type, coding, undone) in [
             ("a.html", "text/html", "gzip", vec!["gzip"]),
             ("a.gz/", "text/html", "gzip", vec!["gzip"]),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coding_of_the_file_is_under_the_others() {
+    fn the_coding_of_the_file_is_the_first_one() {
         let url = "http://a.test/a.tar.gz";
         let kept = Some("gzip".to_owned());
         assert_eq!(
@@ -299,12 +299,12 @@ mod tests {
         assert_eq!(
             undone(&head).unwrap(),
             [ContentCoding::Deflate],
-            "that of the transfer is not kept"
+            "the transfer coding is not kept"
         );
     }
 
     #[test]
-    fn the_name_of_the_list_or_of_the_last_url_decides() {
+    fn the_extension_of_the_input_url_or_of_the_final_url_decides() {
         let headers = [(header::CONTENT_ENCODING, "gzip")];
         let head = head(&headers);
         let mut redirected = attempt("http://a.test/latest.tar.gz");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_can_be_counted_where_they_are_the_files() {
+    fn ranges_apply_to_bodies_stored_as_sent() {
         let of = |url: &str, headers: &[(HeaderName, &'static str)], raw| {
             let mut head = head(headers);
             head.kept_coding = kept(&attempt(url), &head, raw);

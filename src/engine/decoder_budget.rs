@@ -1,7 +1,7 @@
-//! What decoders remember, all bodies together. A coding may refer back to as much as its window:
-//! up to 16 MiB of every body, a gigabyte for 64 of them. So once it is much, bodies that need
-//! more of it wait; one at a time may go on, so that there is an end to it. Where that one takes
-//! long, because its server does, the others fail after a while, to be tried again.
+//! Memory budget for the windows of all decoders. A coding may refer back as far as its window:
+//! up to 16 MiB per body, a gigabyte for 64 of them. Above the budget, bodies that need more
+//! wait, except one at a time, so that there is always progress. If that one is slow because its
+//! server is, the others time out and are retried.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use tokio::time::timeout;
 
 use crate::model::{FetchError, TimeLimit};
 
-/// Bytes that all decoders together may remember before they have to wait for each other.
+/// Bytes that all decoders together may hold before they wait for each other.
 const SHARED_BYTES: u64 = 16 << 20;
-/// Who remembers less than this is small: not counted, and never held up for what it remembers.
+/// Decoders holding less than this are not counted and never wait.
 const UNCOUNTED_BYTES: u64 = 256 << 10;
 
-/// Longest wait for memory. A body that stalls is ended by its own clock long before.
+/// Maximum wait for memory. A stalled body hits its own stall timeout (30 s by default) earlier.
 const WINDOW_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What all decoders remember.
+/// The memory budget that all decoders of a run share.
 pub struct DecoderBudget {
     held: AtomicU64,
-    /// Somebody has let go.
+    /// Notified when a decoder releases memory.
     freed: Notify,
-    /// The right to remember more when it is too much already.
-    beyond: Semaphore,
+    /// One permit: lets a single body exceed the budget.
+    overdraft: Semaphore,
 }
 
 impl DecoderBudget {
@@ -33,51 +33,51 @@ impl DecoderBudget {
         Self {
             held: AtomicU64::new(0),
             freed: Notify::new(),
-            beyond: Semaphore::new(1),
+            overdraft: Semaphore::new(1),
         }
     }
 
-    /// What one body has of it: nothing yet.
+    /// Creates an empty reservation for one body.
     pub fn reserve(&self) -> DecoderReservation<'_> {
         DecoderReservation {
             windows: self,
             held: 0,
-            beyond: None,
+            overdraft: None,
         }
     }
 
-    fn is_too_much(&self) -> bool {
+    fn is_exceeded(&self) -> bool {
         self.held.load(SeqCst) > SHARED_BYTES
     }
 }
 
-/// What one body has of the memory of all decoders. Let go when dropped.
+/// The part of the budget that one body uses. Dropping it releases the memory.
 pub struct DecoderReservation<'a> {
     windows: &'a DecoderBudget,
     held: u64,
-    beyond: Option<SemaphorePermit<'a>>,
+    overdraft: Option<SemaphorePermit<'a>>,
 }
 
 impl DecoderReservation<'_> {
-    /// The decoder of this body is about to take a step that may make it remember far more than
-    /// before. Waits while there is too much already.
+    /// Waits while the budget is exceeded. Call it before a decoding step that may grow the
+    /// window a lot.
     ///
     /// # Errors
-    /// `timeout` when that took too long.
+    /// `timeout` after 120 s.
     pub async fn wait_for_room(&mut self) -> Result<(), FetchError> {
         self.wait().await
     }
 
-    /// The decoder of this body remembers so many bytes now. Waits while that is too much for all
-    /// of them.
+    /// Sets how many bytes the decoder of this body holds now. If that has grown and the budget is
+    /// exceeded, waits.
     ///
     /// # Errors
-    /// `timeout` when that took too long.
-    pub async fn set_held(&mut self, remembered: u64) -> Result<(), FetchError> {
-        let held = if remembered < UNCOUNTED_BYTES {
+    /// `timeout` after 120 s.
+    pub async fn set_held(&mut self, window_bytes: u64) -> Result<(), FetchError> {
+        let held = if window_bytes < UNCOUNTED_BYTES {
             0
         } else {
-            remembered
+            window_bytes
         };
         if held > self.held {
             self.windows.held.fetch_add(held - self.held, SeqCst);
@@ -87,8 +87,8 @@ impl DecoderReservation<'_> {
         }
         let has_grown = held > self.held;
         self.held = held;
-        if held == 0 || !self.windows.is_too_much() {
-            self.beyond = None;
+        if held == 0 || !self.windows.is_exceeded() {
+            self.overdraft = None;
         } else if has_grown {
             self.wait().await?;
         }
@@ -96,7 +96,7 @@ impl DecoderReservation<'_> {
     }
 
     async fn wait(&mut self) -> Result<(), FetchError> {
-        if self.beyond.is_some() || !self.windows.is_too_much() {
+        if self.overdraft.is_some() || !self.windows.is_exceeded() {
             return Ok(());
         }
         let waited = timeout(WINDOW_TIMEOUT, self.until_free()).await;
@@ -105,19 +105,19 @@ impl DecoderReservation<'_> {
         })
     }
 
-    /// Waits until there is no longer too much, or until it may go on all the same.
+    /// Waits until the budget is no longer exceeded, or this body gets the overdraft permit.
     async fn until_free(&mut self) {
-        while self.beyond.is_none() && self.windows.is_too_much() {
+        while self.overdraft.is_none() && self.windows.is_exceeded() {
             let freed = self.windows.freed.notified();
             tokio::pin!(freed);
-            // From here on it is not missed.
+            // Register before the check, so that a release in between is not missed.
             freed.as_mut().enable();
-            if !self.windows.is_too_much() {
+            if !self.windows.is_exceeded() {
                 return;
             }
             tokio::select! {
                 // The semaphore is never closed.
-                right = self.windows.beyond.acquire() => self.beyond = right.ok(),
+                permit = self.windows.overdraft.acquire() => self.overdraft = permit.ok(),
                 () = freed => {}
             }
         }
@@ -138,13 +138,13 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
-    /// Whether it can go on at once.
+    /// Whether a step completes without waiting.
     fn at_once(step: impl Future<Output = Result<(), FetchError>>) -> bool {
         step.now_or_never().is_some()
     }
 
     #[tokio::test]
-    async fn small_bodies_never_wait_and_of_large_ones_one_goes_on() {
+    async fn small_bodies_never_wait_and_one_large_body_may_exceed_the_budget() {
         let windows = DecoderBudget::new();
         let mut shares: Vec<_> = (0..4).map(|_| windows.reserve()).collect();
         let [large, small, first, second] = &mut shares[..] else {
@@ -152,7 +152,10 @@ mod tests {
         };
         assert!(at_once(large.set_held(SHARED_BYTES)));
         assert!(at_once(small.set_held(UNCOUNTED_BYTES - 1)));
-        assert!(at_once(first.set_held(UNCOUNTED_BYTES)), "it has the right");
+        assert!(
+            at_once(first.set_held(UNCOUNTED_BYTES)),
+            "it gets the overdraft"
+        );
         assert!(at_once(first.set_held(SHARED_BYTES)), "and keeps it");
         assert!(at_once(small.set_held(UNCOUNTED_BYTES - 2)));
         assert!(!at_once(second.wait_for_room()));
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leapt_and_is_small_again_gives_the_right_back() {
+    async fn a_body_that_shrinks_returns_the_overdraft() {
         let windows = DecoderBudget::new();
         let mut shares: Vec<_> = (0..3).map(|_| windows.reserve()).collect();
         let [large, first, second] = &mut shares[..] else {
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_lets_go_lets_the_others_on() {
+    async fn a_dropped_reservation_wakes_the_others() {
         let windows = DecoderBudget::new();
         let mut large = windows.reserve();
         let mut shares: Vec<_> = (0..2).map(|_| windows.reserve()).collect();
@@ -208,13 +211,18 @@ mod tests {
         let error = second.wait_for_room().await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         assert!(
-            error.to_string().starts_with("no memory to decode"),
+            matches!(
+                error,
+                FetchError::Timeout {
+                    limit: TimeLimit::Decoder(WINDOW_TIMEOUT)
+                }
+            ),
             "{error}"
         );
         assert_eq!(
-            windows.beyond.available_permits(),
+            windows.overdraft.available_permits(),
             0,
-            "the first one has it"
+            "the first body holds it"
         );
     }
 }

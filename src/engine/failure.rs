@@ -1,4 +1,4 @@
-//! What follows an attempt that failed: another one later, or the job has failed for good.
+//! What happens after a failed attempt: a retry later, or the job fails.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::{
 use crate::schedule::{FailureContext, Lease, RetryDecision};
 use crate::store::BodyStore;
 
-/// Does what follows an attempt that failed: it goes back and waits, or the job has failed.
+/// Handles a failed attempt: parks it for a retry, or fails the job.
 pub async fn handle_failure<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     lease: Lease,
@@ -24,15 +24,15 @@ pub async fn handle_failure<T: Transport, S: BodyStore>(
     feedback: &mut Feedback,
 ) {
     let attempt = &mut ended.attempt;
-    // What is simulated must not hang on what others met before.
+    // Simulated faults must repeat exactly, so they ignore what other URLs learned of the host.
     let host = lease.start().filter(|_| !attempt.simulated);
     let decision = engine.retry.decide(&FailureContext {
         error: &error,
         idempotent: attempt.method.is_idempotent(),
         retries_used: attempt.history().retries_used,
         holds: attempt.history().holds,
-        refusals: host.map_or(0, |host| host.refusals),
-        limits_by_503: host.is_some_and(|host| host.limits_by_503),
+        throttles: host.map_or(0, |host| host.throttles),
+        throttles_with_503: host.is_some_and(|host| host.throttles_with_503),
         is_throttled: ended.wire.is_throttled(),
         waited: attempt.history().waited,
         jitter: jitter(engine.options.seed, attempt),
@@ -62,9 +62,9 @@ pub async fn handle_failure<T: Transport, S: BodyStore>(
         url = &*attempt.shown_url(),
         "{error}; {} in {}",
         if holds_host {
-            "its host again"
+            "host on hold, retrying"
         } else {
-            "again"
+            "retrying"
         },
         format_duration(wait)
     );
@@ -75,9 +75,9 @@ pub async fn handle_failure<T: Transport, S: BodyStore>(
     lease.park(ended.attempt, until, feedback);
 }
 
-/// The next attempt asks the URL of the list again, since where its redirects led may be what
-/// failed. Not where that would send again what changes something there: it was answered.
-/// Tells whether it does.
+/// Restarts a retry at the input URL, because the target of its redirects may be what failed.
+/// Returns false, and keeps the current URL, if the original method is not idempotent: its
+/// request was answered and must not be repeated.
 fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_start_over = method.is_idempotent();
@@ -87,8 +87,8 @@ fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
     may_start_over
 }
 
-/// An attempt that is not sent, since its host was given up. Where a redirect has led there, the
-/// URL of the list may lead elsewhere next time.
+/// Handles an attempt that is not sent because its host was given up. If a redirect led to the
+/// host, the attempt is retried from the input URL, which may redirect elsewhere next time.
 pub async fn reject<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
@@ -100,8 +100,8 @@ pub async fn reject<T: Transport, S: BodyStore>(
         idempotent: attempt.method.is_idempotent(),
         retries_used: before.retries_used,
         holds: before.holds,
-        refusals: 0,
-        limits_by_503: false,
+        throttles: 0,
+        throttles_with_503: false,
         is_throttled: false,
         waited: before.waited,
         jitter: jitter(engine.options.seed, &attempt),
@@ -130,8 +130,9 @@ pub async fn reject<T: Transport, S: BodyStore>(
     engine.scheduler.park(attempt, until);
 }
 
-/// What was asked for is still being made: nothing has failed, and the same request goes to the
-/// same place again, also after redirects. To begin at their start could order it anew.
+/// Parks an attempt whose response was a 202: nothing has failed, the resource is not ready yet.
+/// The same request is repeated at the current URL, even after redirects: going back to the input
+/// URL could start the work anew.
 fn poll<T, S>(
     engine: &Engine<T, S>,
     lease: Lease,
@@ -146,13 +147,13 @@ fn poll<T, S>(
     before.waited = before.waited.saturating_add(wait);
     tracing::info!(
         url = &*ended.attempt.shown_url(),
-        "202: still being made; asked again in {}",
+        "202 Accepted; still processing, polling again in {}",
         format_duration(wait)
     );
     lease.park(ended.attempt, until, feedback);
 }
 
-/// The job has failed for good.
+/// Fails the job.
 async fn give_up<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     lease: Lease,
@@ -161,7 +162,7 @@ async fn give_up<T: Transport, S: BodyStore>(
     feedback: &Feedback,
 ) {
     let settled = record::settled(ended, Err(error), now(), &engine.options, &engine.clock);
-    // First the record, then the slot: what is cut off between the two was reported.
+    // The record comes before the slot: an abort between the two must not lose the record.
     engine.settle(settled).await;
     lease.release(feedback);
 }
@@ -184,7 +185,7 @@ fn with_note(error: FetchError, note: Option<String>) -> FetchError {
     }
 }
 
-/// In 0..1. From the seed, when there is one, so that a rehearsal repeats to the wait.
+/// Returns the jitter, in 0..1. A seed makes it repeatable, waits of simulated runs included.
 fn jitter(seed: Option<u64>, attempt: &Attempt) -> f64 {
     let Some(seed) = seed else {
         return fastrand::f64();
@@ -192,6 +193,6 @@ fn jitter(seed: Option<u64>, attempt: &Attempt) -> f64 {
     let mut hash = SipHasher13::new_with_keys(seed, 1);
     hash.write(attempt.url().as_str().as_bytes());
     hash.write_u32(attempt.number);
-    // 53 bits are what an f64 holds exactly.
+    // An f64 holds 53 bits exactly.
     (hash.finish() >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -1,5 +1,5 @@
-//! From the list into the scheduler. What is settled before anything is sent (invalid lines,
-//! what an earlier run has done) is settled here.
+//! Feeds input lines into the scheduler, and settles those that need no request: invalid lines,
+//! and URLs that an earlier run has completed.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::model::{
 use crate::report::PastRecord;
 use crate::store::BodyStore;
 
-/// Reads on only as fast as the work goes; ends with the list or at a stop.
+/// Feeds the scheduler until the input ends or the run stops, no faster than the look-ahead
+/// allows. Returns the error that ended the input early, if any.
 pub async fn run<T: Transport, S: BodyStore>(
     engine: Arc<Engine<T, S>>,
     batches: mpsc::Receiver<Batch>,
@@ -32,7 +33,7 @@ pub async fn run<T: Transport, S: BodyStore>(
         claims: Claims::default(),
         seen: 0,
         skipped: 0,
-        told: engine.past.is_empty(),
+        is_announced: engine.past.is_empty(),
     };
     let fed = shutdown
         .stop_token()
@@ -42,7 +43,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     fed.and_then(Result::err)
 }
 
-/// The run is being ended.
+/// The scheduler has stopped: no more jobs are taken.
 struct FeedStopped;
 
 struct JobFeed<'a, T, S> {
@@ -51,13 +52,13 @@ struct JobFeed<'a, T, S> {
     claims: Claims,
     seen: u64,
     skipped: u64,
-    /// Whether people were told what was done already.
-    told: bool,
+    /// Whether the number of URLs done by earlier runs was announced.
+    is_announced: bool,
 }
 
 impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
-    /// It waits for its input, for room in the look-ahead and for its window as long as the work
-    /// takes; a stop ends each of these waits.
+    /// Waits without a timeout for input, for room in the look-ahead and for the reorder window;
+    /// a stop ends each of these waits.
     async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), InputError> {
         while let Some(batch) = batches.recv().await {
             for (entry, past) in self.recall(batch?).await {
@@ -74,8 +75,8 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         Ok(())
     }
 
-    /// What was done already. That asks the disk for every file: not here, where sockets are
-    /// served.
+    /// Looks up what earlier runs did with a batch. That checks every file on disk, so it runs on
+    /// a blocking thread, not on the one that serves sockets.
     async fn recall(&self, batch: Vec<ListEntry>) -> Vec<(ListEntry, PriorResult)> {
         let nothing =
             |batch: Vec<ListEntry>| batch.into_iter().map(|entry| (entry, PriorResult::Nothing));
@@ -97,7 +98,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             Ok(recalled) => recalled,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and the run with it.
+                // Cancelled: the runtime is shutting down, and the run with it.
                 Err(_) => Vec::new(),
             },
         }
@@ -120,7 +121,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                     let settled = record::skipped(job, *past, &engine.clock);
                     engine.settle_unsent(settled).await;
                 }
-                // A line before it has its file now, and writes something else there.
+                // An earlier line of this run has claimed the file for another body.
                 Err(error) => self.deny(first(job, engine), error).await,
             },
             (ListEntry::Job(job), recalled) => {
@@ -154,7 +155,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             .map_err(|_| FeedStopped)
     }
 
-    /// A job whose file is that of another line.
+    /// Fails a job whose file belongs to another input line.
     async fn deny(&self, attempt: Box<Attempt>, error: FetchError) {
         let engine = self.engine;
         let settled = record::given_up(attempt, error, &engine.options, &engine.clock);
@@ -173,15 +174,15 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         claimed.map_err(|holder| {
             let ClaimHolder { input, line } = holder;
             FetchError::Denied(Cause::from_text(format!(
-                "{file} is the file of another line already (line {line} of {input})"
+                "{file} is already used by line {line} of {input}"
             )))
         })
     }
 
-    /// Tells people once how much is done already: when the list was read, or when reading
-    /// has to wait for the work.
+    /// Announces once how many URLs earlier runs have completed: at the end of the input, or
+    /// earlier if the look-ahead is full and reading has to wait.
     async fn announce_resume(&mut self, is_all: bool) {
-        if std::mem::replace(&mut self.told, true) || self.skipped == 0 {
+        if std::mem::replace(&mut self.is_announced, true) || self.skipped == 0 {
             return;
         }
         let event = EngineEvent::Continuing {
@@ -195,11 +196,11 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
 
 /// What an earlier run did with a job.
 enum PriorResult {
-    /// It is to be fetched.
+    /// Nothing usable: fetch it.
     Nothing,
-    /// It is done, and still there.
+    /// It was fetched and its file is still there: skip it.
     Done(Box<Record>),
-    /// It is there, and is to be asked for if it changed.
+    /// It was fetched and its file is still there: send a conditional request (`--refresh`).
     Known(Box<Revalidation>),
 }
 
@@ -231,8 +232,8 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
     PriorResult::Done(record)
 }
 
-/// Whether what was fetched is what the line expects now. A hash that was never taken is not
-/// the expected one.
+/// Whether an earlier body has the size and hash that the input line expects now. A body that
+/// was never hashed does not match an expected hash.
 fn is_as_expected(past: &Record, job: &Job) -> bool {
     let Some(wish) = &job.wish else {
         return true;
@@ -243,11 +244,12 @@ fn is_as_expected(past: &Record, job: &Job) -> bool {
             .is_none_or(|expected| past.sha256 == Some(expected))
 }
 
-/// Bytes of what waits with a job for its turn: usual validators have less than a hundred.
+/// Maximum bytes of validators and media type kept per queued job. Typical validators have less
+/// than 100.
 const MAX_KNOWN_BYTES: usize = 300;
 
-/// What a request under a condition needs, and what a 304 need not repeat, as far as there is
-/// room.
+/// Returns what a conditional request needs, and the fields that a 304 may omit, within
+/// [`MAX_KNOWN_BYTES`].
 fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
     let mut room = MAX_KNOWN_BYTES;
     let mut short = |text: Option<String>| {

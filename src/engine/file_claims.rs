@@ -1,30 +1,30 @@
-//! Which line a file belongs to, where lines name their files: two that want one file for
-//! different bodies would overwrite each other without a word.
+//! Tracks which input line owns which file when lines name their files. Without it, two lines with
+//! the same file and different bodies would silently overwrite each other.
 
 use std::sync::Arc;
 
 use crate::model::{CompactMap, Job, KeyHasher, RelPath};
 
-/// The files that are taken. It holds 32 bytes for each, and nothing until a line comes from a
-/// list that can name files: files named by URLs never meet.
+/// The files claimed so far. Takes 32 bytes per file, and nothing for lists that cannot name files:
+/// file names derived from URLs never collide.
 #[derive(Debug, Default)]
 pub struct Claims {
     keys: KeyHasher,
-    /// The numbers of claims, by file.
+    /// Indices into `claims`, by file.
     files: CompactMap,
     claims: Vec<Claim>,
-    /// Inputs, each with the number of its first claim.
+    /// Inputs, each with the index of its first claim.
     inputs: Vec<(u64, Arc<str>)>,
 }
 
 #[derive(Debug)]
 struct Claim {
-    /// A hash of what is fetched.
+    /// Hash of the URL and request.
     job: u64,
     line: u64,
 }
 
-/// The line that has a file already.
+/// The input line that owns a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClaimHolder {
     pub input: Arc<str>,
@@ -32,23 +32,23 @@ pub struct ClaimHolder {
 }
 
 impl Claims {
-    /// Whether this job asks for its file at all.
+    /// Whether this job has to claim its file.
     pub fn applies_to(job: &Job) -> bool {
-        // All jobs of a run in which lines can name files have wishes, and no others.
+        // Exactly the jobs from lists that can name files have line options.
         job.wish.is_some()
     }
 
-    /// Takes the file for the job. Equal lines share it.
+    /// Claims a file for a job. Equal lines share their file.
     ///
     /// # Errors
-    /// The line that has it, when that is for another body.
+    /// The line that owns the file, if it is for another body.
     pub fn claim(
         &mut self,
         job: &Job,
         file: &RelPath,
         request: Option<&str>,
     ) -> Result<(), ClaimHolder> {
-        // Some disks don't tell upper from lower case.
+        // Some file systems are case-insensitive.
         let file = self.keys.of(&file.as_str().to_lowercase());
         let identity = self.keys.of(&(job.url.as_str(), request)).short();
         if let Some(number) = self.files.get(file) {
@@ -59,7 +59,7 @@ impl Claims {
             job: identity,
             line: job.place.line,
         });
-        // Lines come input by input.
+        // Inputs are read one after another, so the last entry is the current one.
         let last = self.inputs.last();
         if last.is_none_or(|(_, input)| *input != job.place.input) {
             self.inputs.push((number, Arc::clone(&job.place.input)));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_can_name_no_file_asks_for_none() {
+    fn a_line_that_cannot_name_a_file_claims_none() {
         assert!(!Claims::applies_to(&job(1, "http://a/", None)));
         assert!(Claims::applies_to(&job(
             1,

@@ -1,5 +1,5 @@
-//! What follows an attempt that ended: the body is made final, or it goes on elsewhere, later, or
-//! not at all.
+//! What happens after an attempt: commits its body, requeues it for the next request, or passes it
+//! on to `failure`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use crate::report::PastRecord;
 use crate::schedule::Lease;
 use crate::store::{BodyStore, BodyWriter, SaveCallback};
 
-/// How often a request is sent again at most without being charged as an attempt: a busy
-/// HTTP/2 server may end one connection after another (nginx after `keepalive_requests`).
+/// Maximum resends of one request that are not counted as attempts: a busy HTTP/2 server may
+/// close one connection after another (nginx after `keepalive_requests`).
 const MAX_FREE_RESENDS: u32 = 10;
 
-/// An attempt that ended, with what was seen of it.
+/// An attempt that ended, with what was observed of it.
 pub struct FinishedAttempt {
     /// The attempt.
     pub attempt: Box<Attempt>,
-    /// The head of its response, when one came.
+    /// The head of its response, if one was received.
     pub head: Option<ResponseHead>,
-    /// What was noticed on the wire.
+    /// The state of its connection.
     pub wire: Arc<WireState>,
 }
 
 impl FinishedAttempt {
-    /// A whole body came although a part was there.
+    /// Drops the partial body if the response brought the whole body instead of the rest.
     fn forget_unused_part(&mut self) {
         let status = self.head.as_ref().map(|head| head.status);
         if status != Some(StatusCode::PARTIAL_CONTENT) {
@@ -43,16 +43,16 @@ impl FinishedAttempt {
         }
     }
 
-    /// The attempt has done with the part it was given.
-    fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_of_use: bool) {
+    /// Returns the attempt's partial body to the store, or removes it if it is useless.
+    fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_useful: bool) {
         match self.attempt.part.take() {
-            Some(part) if is_of_use => engine.store.return_part(&self.attempt, &part),
+            Some(part) if is_useful => engine.store.return_part(&self.attempt, &part),
             Some(part) => engine.store.remove_part(&self.attempt, &part),
             None => {}
         }
     }
 
-    /// There will be another attempt, at once: nothing has failed.
+    /// Prepares the next request of the job, which may start now: nothing has failed.
     fn continue_now<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
         self.continue_as(engine, TraceOutcome::GoesOn)
     }
@@ -66,7 +66,7 @@ impl FinishedAttempt {
         self.begin_retry(engine, outcome, now, now)
     }
 
-    /// The same request will be sent again, free of charge.
+    /// Prepares a resend of the same request that does not count as an attempt.
     fn count_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
         self.attempt.number -= 1;
         let before = self.continue_as(engine, TraceOutcome::Resent);
@@ -74,7 +74,7 @@ impl FinishedAttempt {
         before
     }
 
-    /// There will be another attempt, which may start at `again`.
+    /// Prepares the next attempt, which may start at `again`.
     pub fn begin_retry<T, S>(
         &mut self,
         engine: &Engine<T, S>,
@@ -89,7 +89,7 @@ impl FinishedAttempt {
         self.attempt.history_mut(self.wire.started())
     }
 
-    /// Keeps when this attempt did what.
+    /// Records the timing of this attempt.
     pub fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
         let wire = &self.wire;
         let began = clock.since_start(wire.started());
@@ -110,7 +110,7 @@ impl FinishedAttempt {
         add_try(&mut before.tries, one);
     }
 
-    /// How it may be sent again without being charged, if it may.
+    /// Returns how to resend the request without counting an attempt, if that is allowed.
     fn free_resend(&self, error: &FetchError) -> Option<SendMode> {
         if self.attempt.history().resends >= MAX_FREE_RESENDS {
             return None;
@@ -118,15 +118,15 @@ impl FinishedAttempt {
         let (route, idempotent) = (self.attempt.route, self.attempt.method.is_idempotent());
         match self.wire.unheard() {
             Some(Unprocessed::Stale) if idempotent => Some(SendMode::Fresh),
-            // One that is dead is not in the pool any more.
+            // The pool has dropped the dead connection, so a usual request gets another one.
             Some(Unprocessed::StaleShared) if idempotent && self.attempt.history().resends == 0 => {
                 Some(SendMode::Usual)
             }
             Some(Unprocessed::BrokenHead) if idempotent => Some(SendMode::Lenient),
             Some(Unprocessed::TurnedAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
             Some(_) => None,
-            // Any method: the server says that it did nothing but look at where it came in
-            // (RFC 9110 §15.5.20).
+            // Any method: a 421 means that the server did not process the request, only that
+            // this connection cannot serve it (RFC 9110 §15.5.20).
             None if error.status() == Some(StatusCode::MISDIRECTED_REQUEST) => {
                 (route != SendMode::Fresh).then_some(SendMode::Fresh)
             }
@@ -135,7 +135,7 @@ impl FinishedAttempt {
     }
 }
 
-/// Does what follows.
+/// Carries out what follows from the outcome of an attempt.
 pub async fn dispatch<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
@@ -149,12 +149,12 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
         engine.retry.retry_after_max,
     );
     match result {
-        Ok(AttemptOutcome::Whole(file, sha256)) => {
+        Ok(AttemptOutcome::Downloaded(file, sha256)) => {
             ended.forget_unused_part();
             let commit = |done| file.commit(with_hash(sha256, done));
             commit_body(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(AttemptOutcome::Complete(sha256)) => {
+        Ok(AttemptOutcome::AlreadyComplete(sha256)) => {
             if let Some(part) = ended.attempt.part.clone() {
                 let attempt = ended.attempt.clone();
                 let commit = |done| async move {
@@ -169,12 +169,12 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             let commit = |done: SaveCallback| async { done(Ok(saved)) };
             commit_body(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(AttemptOutcome::Piece) => {
+        Ok(AttemptOutcome::PartialProgress) => {
             ended.return_part(engine, true);
             ended.continue_now(engine).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::StartOver) => {
+        Ok(AttemptOutcome::Restart) => {
             ended.return_part(engine, false);
             ended.continue_now(engine);
             lease.requeue(ended.attempt, &feedback);
@@ -191,7 +191,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             ended.continue_as(engine, TraceOutcome::Redirected).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::HeadRefused) => {
+        Ok(AttemptOutcome::HeadRejected) => {
             let before = ended.count_resend(engine);
             before.head_refused = true;
             before.resends = 0;
@@ -199,7 +199,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
         }
         Err(error) => {
             let resend = ended.free_resend(&error);
-            // A head that could not be read says nothing about the bytes that are here.
+            // A free resend is no verdict on the partial body: keep it.
             ended.return_part(engine, resend.is_some() || !attempt::discards_body(&error));
             let Some(route) = resend else {
                 return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
@@ -211,7 +211,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
     }
 }
 
-/// What was computed while the body came goes along with where it went.
+/// Adds the hash computed during the download to the result of the save.
 fn with_hash(sha256: Option<Sha256>, done: SaveCallback) -> SaveCallback {
     if sha256.is_none() {
         return done;
@@ -219,7 +219,7 @@ fn with_hash(sha256: Option<Sha256>, done: SaveCallback) -> SaveCallback {
     Box::new(move |result| done(result.map(|saved| SavedBody { sha256, ..saved })))
 }
 
-/// Where the body is that the server has not sent again.
+/// Describes the saved body that a 304 left in place.
 fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> SavedBody {
     let past = attempt.known.as_ref().map(|known| &known.past);
     SavedBody {
@@ -231,8 +231,8 @@ fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> 
     }
 }
 
-/// If an earlier run wrote the file of this job for another one, the journal says that it no longer
-/// holds that body, before it is replaced. A job that fails leaves it alone.
+/// If an earlier run wrote this job's file for another job, journals that the file no longer holds
+/// that body. Called just before the file is replaced, so that a job that fails leaves it alone.
 async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
     if engine.past.is_empty() || !Claims::applies_to(job) {
         return;
@@ -248,13 +248,13 @@ async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, 
         }
     });
     if let Ok(Err(error)) = noted.await {
-        // The record of this job can't be written either, and that ends the run.
+        // Only a warning: the record of this job will fail to be written, too, and end the run.
         tracing::warn!("cannot write the journal: {error}");
     }
 }
 
-/// The network has done its part: the slot is free for the next one, while the body is made
-/// final and then reported.
+/// Commits a body and reports the job from the store's callback. The slot is released as soon as
+/// the store has taken the commit: the next request need not wait for the disk.
 async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
@@ -262,7 +262,7 @@ async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
     feedback: &Feedback,
     commit: impl FnOnce(SaveCallback) -> C,
 ) {
-    let Some(room) = engine.reserve_event().await else {
+    let Some(permit) = engine.reserve_event().await else {
         return;
     };
     let end = now();
@@ -271,7 +271,7 @@ async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
         let engine = Arc::clone(engine);
         move |result| {
             let settled = record::settled(ended, result, end, &engine.options, &engine.clock);
-            engine.settle_reserved(settled, room);
+            engine.settle_reserved(settled, permit);
         }
     });
     commit(done).await;

@@ -1,4 +1,4 @@
-//! What an attempt says about its host.
+//! Derives the scheduler's feedback about a host from the outcome of an attempt.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +8,8 @@ use crate::model::{
 };
 use crate::schedule::exhausted_for;
 
-/// What an attempt that ended now says about its host. A wait that the server wants before
-/// the next request is met up to `longest`.
+/// Returns what an attempt that ends now says about its host. A delay that the server requests
+/// becomes a hold unless it exceeds `longest`.
 pub fn feedback<F>(
     wire: &WireState,
     head: Option<&ResponseHead>,
@@ -22,22 +22,23 @@ pub fn feedback<F>(
         Ok(_) => HostVerdict::Answered,
         Err(error) => of_error(error, wire),
     };
-    // Whether this job is tried again or not: the others are to wait.
-    let asked = match (&verdict, head) {
+    // The hold protects the host's other jobs, so it applies even if this one is not retried.
+    let requested = match (&verdict, head) {
         (HostVerdict::Refused { error, .. }, _) => error.retry_after(),
         (HostVerdict::Answered, Some(head)) => exhausted_for(&head.headers, SystemTime::now()),
         _ => None,
     };
-    let hold = asked.filter(|wait| *wait <= longest && !wait.is_zero());
+    let hold = requested.filter(|wait| *wait <= longest && !wait.is_zero());
     Feedback {
         verdict,
         hold: hold.map(|wait| deadline_after(now, wait)),
-        latency: took.saturating_sub(connecting(wire)),
+        latency: took.saturating_sub(connect_time(wire)),
     }
 }
 
-/// How long connecting took; not when the request went over another connection before.
-fn connecting(wire: &WireState) -> Duration {
+/// Returns the time spent connecting; zero if the request went over another connection that
+/// was ready first.
+fn connect_time(wire: &WireState) -> Duration {
     let connected = wire.connect_time().unwrap_or_default();
     match wire.head_time() {
         Some(head) if head < connected => Duration::ZERO,
@@ -46,8 +47,8 @@ fn connecting(wire: &WireState) -> Duration {
 }
 
 fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
-    // A rehearsal must teach nothing about the real host, and the outcomes of its other
-    // URLs must not hang on the order they came in.
+    // A simulated fault says nothing about the real host. It must not affect other URLs either,
+    // or their outcomes would depend on the order of requests.
     if wire.unheard().is_some() || wire.is_simulated() {
         return HostVerdict::Nothing;
     }
@@ -71,15 +72,15 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
             exhausted: false, ..
         }
         | FetchError::ConnectTimeout { .. }
-        // A tunnel is made to one host: when it fails and may not the next time, the host behind
-        // the proxy is what is out of reach, most often.
+        // A tunnel leads to one host. A transient failure usually means that the host behind the
+        // proxy is unreachable, not the proxy.
         | FetchError::Proxy {
             is_final: false, ..
         } => HostVerdict::NotConnected(error.clone()),
         FetchError::Timeout {
             limit: TimeLimit::Attempt(_),
         } if wire.is_waiting_for_fd() => HostVerdict::Nothing,
-        // The other bodies hold the memory, or the files, and not this host.
+        // Other bodies hold the memory or the files; this host is not the cause.
         FetchError::Timeout {
             limit: TimeLimit::Decoder(_) | TimeLimit::Gathering(_),
         } => HostVerdict::Nothing,
@@ -96,7 +97,7 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
         | FetchError::Checksum(_) => HostVerdict::Answered,
-        // Wrong credentials or a rule of the proxy's: nothing is learned of the host.
+        // Bad proxy credentials, a proxy rule or a local error: nothing is learned of the host.
         FetchError::Dns { .. }
         | FetchError::Proxy { .. }
         | FetchError::Unreachable { .. }
@@ -107,12 +108,12 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
     }
 }
 
-/// What a status says about its host, whatever the user wants to be retried.
-fn of_status(error: &FetchError, status: u16, says_when: bool) -> HostVerdict {
-    match (status, says_when) {
+/// Returns what an error status says about its host, independent of `--retry-on`.
+fn of_status(error: &FetchError, status: u16, has_delay: bool) -> HostVerdict {
+    match (status, has_delay) {
         (429 | 503, _) | (403, true) => HostVerdict::Refused {
             error: error.clone(),
-            surely_pace: status == 429 || says_when,
+            surely_pace: status == 429 || has_delay,
         },
         (202, _) => HostVerdict::Answered,
         _ if error.is_transient() => HostVerdict::Troubled,

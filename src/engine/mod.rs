@@ -1,5 +1,5 @@
-//! Walks every job through the stages: a feed fills the scheduler, N workers under
-//! `join_all` empty it, each with one attempt at a time.
+//! Runs every job through the stages: the feed fills the scheduler, and workers under
+//! `join_all` drain it, each running one attempt at a time.
 
 mod attempt;
 mod body;
@@ -43,43 +43,44 @@ pub use clock::RunClock;
 pub use decoder_budget::DecoderBudget;
 pub use shutdown::Shutdown;
 
-/// Limits and habits of the engine.
+/// Limits and behaviour of the engine.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Requests at the same time.
+    /// Maximum concurrent requests. 64 by default.
     pub concurrency: NonZeroUsize,
-    /// The method of every request.
+    /// Method of every request, unless its input line sets another.
     pub method: Method,
-    /// Whether the requests have a body.
+    /// Whether requests have a body.
     pub with_body: bool,
-    /// The hash of that body: what was fetched with another one is fetched again.
+    /// Hash of that body. A URL fetched earlier with a different body is fetched again.
     pub body_digest: Option<Sha256>,
-    /// Limit of one attempt, from its start to the end of the body. None by default.
+    /// Timeout for one attempt, from its start to the end of the body. None by default.
     pub max_time: Option<Duration>,
-    /// The head must come within it, then each KiB of the body; `None`: no limit.
+    /// The head must arrive within this time, then each KiB of the body. `None`: no limit.
+    /// 30 s by default.
     pub stall_timeout: Option<Duration>,
-    /// Largest decoded body, in bytes.
+    /// Maximum size of the decoded body, in bytes. 1 GiB by default.
     pub max_size: u64,
-    /// Bodies keep their content codings, as they came.
+    /// Keep the content codings of bodies instead of decoding them.
     pub raw: bool,
     /// Compute the SHA-256 of every body, not only of those with an expected one.
     pub sha256: bool,
-    /// Redirects followed for one job.
+    /// Maximum redirects followed per job. 10 by default.
     pub max_redirects: u32,
-    /// Whether a 206 is an answer that was asked for.
+    /// Whether a 206 is an expected response, because the user set `Range` for the run.
     pub partial_is_fine: bool,
-    /// How long what is in flight may go on after a shutdown was asked for.
+    /// Time that requests in flight get to finish after a stop. 10 s by default.
     pub grace: Duration,
-    /// The run starts nothing new after this.
+    /// Stop starting requests after this time.
     pub stop_after: Option<Duration>,
-    /// How many jobs may fail before the run is ended; `None`: all.
+    /// The run ends after more failures than this; `None`: never.
     pub max_failures: Option<MaxFailures>,
-    /// Ask the servers what has changed of what earlier runs have fetched.
+    /// Send conditional requests for what earlier runs fetched, instead of skipping it.
     pub refresh: bool,
-    /// Where the jitter of back-offs comes from; `None`: the system.
+    /// Seed of the backoff jitter; `None`: random.
     pub seed: Option<u64>,
-    /// Keep when each attempt did what, for timelines and reports: another 0.2 KiB for each job
-    /// that is read ahead.
+    /// Record the timing of each attempt, for timelines and reports. Takes another 0.2 KiB per
+    /// job in the look-ahead.
     pub keep_tries: bool,
 }
 
@@ -108,9 +109,11 @@ impl Default for EngineOptions {
 }
 
 impl EngineOptions {
-    /// A connection that does not come about in time stops to count against the limit, and
-    /// so many more may start instead: hosts that never answer must not take the places of
-    /// those that do. Who wants only a few at the same time wants just that.
+    /// Returns how many connections may be pending beyond the concurrency limit.
+    ///
+    /// Connections pending longer than `SLOW_CONNECT` stop counting against the limit, so
+    /// unreachable hosts cannot starve others. Small limits are strict: they are usually
+    /// deliberate.
     fn spare_connections(&self) -> usize {
         match self.concurrency.get() {
             few if few < EXACT_BELOW => 0,
@@ -123,81 +126,82 @@ impl EngineOptions {
     }
 }
 
-/// Redirects to shorter URLs are never too long.
+/// Redirect URLs up to this length, in bytes, are followed whatever the queue already holds.
 const LONG_URL_BYTES: usize = 1024;
-/// Below this concurrency it is exact.
+/// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
-/// Connections that may hang beside the requests that are counted.
+/// Maximum pending connections beyond the concurrency limit.
 const MAX_SPARE_CONNECTIONS: usize = 64;
 
-/// Everything a worker needs.
+/// Everything the feed and the workers share.
 pub struct Engine<T, S> {
-    /// Limits and habits.
+    /// Limits and behaviour.
     pub options: EngineOptions,
-    /// When to try again.
+    /// Decides whether and when to retry.
     pub retry: RetryPolicy,
     /// Sends requests.
     pub transport: T,
-    /// Takes bodies.
+    /// Saves bodies.
     pub store: S,
-    /// Whose turn it is.
+    /// Decides which attempt runs next.
     pub scheduler: Arc<Scheduler>,
-    /// Shared counters.
+    /// Counters shared with the progress display.
     pub live: Arc<LiveStats>,
     /// The clock of the run.
     pub clock: RunClock,
-    /// Where events go.
+    /// Sends events to the reporters.
     pub events: mpsc::Sender<EngineEvent>,
-    /// From where they come back.
+    /// Returns reported events to the threads that allocated them, to be dropped there.
     pub spent: EventReturnQueue,
-    /// How the run is ended before its list is.
+    /// Ends the run early.
     pub shutdown: Shutdown,
-    /// What earlier runs did.
+    /// The journal of earlier runs.
     pub past: JournalReader,
-    /// What decoders remember.
+    /// Memory shared by all decoders.
     pub windows: DecoderBudget,
-    /// Set when nothing can be saved any more.
+    /// The first error that makes saving impossible for the rest of the run.
     pub broken: OnceLock<FetchError>,
 }
 
 impl<T, S> Engine<T, S> {
-    /// Counts a job that reached its end, and hands it on. Where nothing was sent for it, and
-    /// the run is being ended, it is left.
+    /// Settles a job for which no request was sent. Once the run is ending early it does
+    /// nothing: the job counts as left.
     async fn settle_unsent(&self, settled: SettledJob) {
         if self.shutdown.ended_by().is_none() {
             self.settle(settled).await;
         }
     }
 
-    /// Counts a job that reached its end, and hands it on.
+    /// Counts a finished job and passes it to the reporters.
     async fn settle(&self, settled: SettledJob) {
-        // The reporters go only after the engine; when one of them fails, the run is
-        // already being wound down.
-        if let Some(room) = self.reserve_event().await {
-            self.settle_reserved(settled, room);
+        // Reporters outlive the engine unless one of them fails, and then the run is already
+        // winding down.
+        if let Some(permit) = self.reserve_event().await {
+            self.settle_reserved(settled, permit);
         }
     }
 
-    /// A place among the events that wait to be reported; `None` when nobody reports any more.
-    /// A stdout that takes nothing holds the run up for as long as its reader wants; an abort ends
-    /// the worker that waits here.
+    /// Reserves room for one event in the reporter channel; `None` when the channel is closed.
+    /// A blocked stdout stalls the run here for as long as its reader likes, by design; an
+    /// abort ends the waiting worker.
     async fn reserve_event(&self) -> Option<mpsc::OwnedPermit<EngineEvent>> {
         self.events.clone().reserve_owned().await.ok()
     }
 
-    /// The same without waiting: for a body that becomes final later, on another thread.
-    fn settle_reserved(&self, mut settled: SettledJob, room: mpsc::OwnedPermit<EngineEvent>) {
-        if let (Outcome::Failed(error), Some(told)) = (&settled.outcome, &mut settled.record.error)
+    /// Settles a job without waiting, for bodies committed later on another thread.
+    fn settle_reserved(&self, mut settled: SettledJob, permit: mpsc::OwnedPermit<EngineEvent>) {
+        if let (Outcome::Failed(error), Some(reported)) =
+            (&settled.outcome, &mut settled.record.error)
         {
-            // As the user has it for this run (--retry-on).
-            told.transient = self.retry.rules.is_retried(error);
+            // The kind's default does not count: --retry-on may have changed it for this run.
+            reported.transient = self.retry.rules.is_retried(error);
         }
         let ends_run = match &settled.outcome {
             Outcome::Failed(error @ FetchError::Save { ends_run: true, .. }) => Some(error),
             _ => None,
         };
-        // One body tells why nothing can be saved any more. Those that were on their way with it are
-        // left, however many a writer had before it told.
+        // Only the first body reports why saving is impossible. The others in flight count as
+        // left, however many the writer had queued by then.
         if let Some(error) = ends_run
             && self.broken.set(error.clone()).is_err()
         {
@@ -206,7 +210,7 @@ impl<T, S> Engine<T, S> {
         let ends_run = ends_run.is_some();
         self.live.count_outcome(&settled.outcome);
         self.spent.drop_returned();
-        room.send(EngineEvent::Settled(Box::new(settled)));
+        permit.send(EngineEvent::Settled(Box::new(settled)));
         if ends_run {
             self.end_early(EndReason::Disk);
         }
@@ -218,37 +222,38 @@ impl<T, S> Engine<T, S> {
         }
     }
 
-    /// Whether following this would add to what is too much already. Usual redirects are short.
+    /// Whether a redirect has a long URL while the look-ahead already takes twice its byte limit.
     fn exceeds_url_budget(&self, redirect: &redirect::Redirect) -> bool {
         redirect.length() > LONG_URL_BYTES && self.scheduler.is_overweight()
     }
 
     fn end_early(&self, why: EndReason) {
         self.shutdown.end_early(why);
-        // Now, and not when somebody comes to it: jobs that fail fast would be failed.
+        // Stop the scheduler here rather than when `run` wakes up: until then it would hand out
+        // jobs, and those that fail fast would count as failed instead of left.
         self.scheduler.stop();
     }
 }
 
-/// Why a run ended before its list did, apart from a shutdown.
+/// Errors that ended a run early. A shutdown is not an error and leaves all fields empty.
 #[derive(Debug, Default)]
 pub struct EngineExit {
-    /// The list could not be read on.
+    /// The input could not be read to its end.
     pub input_error: Option<InputError>,
-    /// Nothing could be saved any more.
+    /// Saving became impossible.
     pub broken: Option<FetchError>,
-    /// A task broke down: a mistake in this program.
+    /// Message of a task that panicked: a bug in this program.
     pub panic: Option<String>,
 }
 
-/// Works until everything is settled or the shutdown comes.
+/// Runs until every job is settled or a shutdown ends the run.
 pub async fn run<T: Transport, S: BodyStore>(
     engine: Engine<T, S>,
     batches: mpsc::Receiver<Batch>,
     window: Option<ReorderWindow>,
 ) -> EngineExit {
     let shutdown = engine.shutdown.clone();
-    // The tasks run by themselves: when this future is dropped, they have to be told.
+    // Spawned tasks outlive this future: abort them when it is dropped.
     let dropped = shutdown.abort_token().drop_guard();
     let engine = Arc::new(engine);
     let scheduler = Arc::clone(&engine.scheduler);
@@ -275,12 +280,12 @@ pub async fn run<T: Transport, S: BodyStore>(
         }
     };
     time.abort();
-    // What was handed to the store is made final; then everything that the workers shared can
-    // go, and with it the last way to the reporters.
+    // Commit what the store still has queued, then drop the shared state: with it goes the last
+    // event sender, which ends the reporters.
     let closed = engine.store.close(shutdown.abort_token()).await;
     let broken = engine.broken.get().cloned().or(closed.err());
     drop(engine);
-    // After the workers nobody needs the feed; it ends by itself, or at this.
+    // Without workers the feed is useless: end it if it has not ended by itself.
     shutdown.stop();
     let fed = feed.await;
     let time = time.await;
@@ -306,7 +311,7 @@ pub async fn run<T: Transport, S: BodyStore>(
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a task broke down".to_owned())
+        .unwrap_or_else(|| "a task panicked".to_owned())
 }
 
 #[cfg(test)]

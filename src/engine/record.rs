@@ -1,4 +1,4 @@
-//! From an attempt that ended to the record that is written.
+//! Builds the record of a settled job.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::model::{
     TraceOutcome, now,
 };
 
-/// A line that was no URL.
+/// Settles an invalid input line.
 pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
     let record = Record {
         error: Some(RecordError::from(&line.error)),
@@ -29,8 +29,8 @@ pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
     )
 }
 
-/// A job that an earlier run has done. Its record says what that run knew, but for what it says
-/// of that run's attempts.
+/// Settles a job that an earlier run completed. The record repeats what that run recorded, except
+/// its attempts and timings.
 pub fn skipped(job: Job, past: Record, clock: &RunClock) -> SettledJob {
     let record = Record {
         line: job.place.line,
@@ -54,7 +54,8 @@ pub fn skipped(job: Job, past: Record, clock: &RunClock) -> SettledJob {
     SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
 }
 
-/// A job that fails without another attempt, because its host was given up.
+/// Settles a job that fails without another attempt: its host was given up, or its file belongs
+/// to another input line.
 pub fn given_up(
     mut attempt: Box<Attempt>,
     error: FetchError,
@@ -62,7 +63,7 @@ pub fn given_up(
     clock: &RunClock,
 ) -> SettledJob {
     let end = now();
-    let tries = attempt.take_traces();
+    let traces = attempt.take_traces();
     let record = Record {
         error: Some(RecordError::from(&error)),
         attempts: attempt.number,
@@ -78,10 +79,10 @@ pub fn given_up(
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(tries)
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
-/// A job whose last attempt ended at `end`.
+/// Settles a job whose last attempt ended at `end`.
 pub fn settled(
     mut ended: FinishedAttempt,
     result: Result<SavedBody, FetchError>,
@@ -103,7 +104,7 @@ pub fn settled(
     } = ended;
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let start = wire.started();
-    let tries = attempt.take_traces();
+    let traces = attempt.take_traces();
     let mut record = Record {
         ok: result.is_ok(),
         error: result.as_ref().err().map(RecordError::from),
@@ -155,10 +156,11 @@ pub fn settled(
         }
     };
     record.outcome = outcome.name();
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(tries)
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
-/// What the response says; where it says nothing of the body that is here, what is known of that.
+/// Fills in the response fields. A 416 or 304 does not describe the saved body, so what is known
+/// of that from earlier responses is used.
 fn fill_response(
     record: &mut Record,
     head: &ResponseHead,
@@ -173,11 +175,11 @@ fn fill_response(
     }
 }
 
-/// Bytes of a header that is repeated in a record. A server may send 400 KiB of them, and who
-/// keeps a record for each URL should not have to keep that.
+/// Maximum bytes of a header value copied into a record; longer values are left out. Servers may
+/// send 400 KiB of headers, too much for users that keep a record per URL.
 const MAX_HEADER_BYTES: usize = 4096;
 
-/// What the head of the response says.
+/// Fills in status, protocol and headers from the response head.
 fn fill_headers(record: &mut Record, head: &ResponseHead) {
     let text = |name| {
         let text = head
@@ -192,8 +194,8 @@ fn fill_headers(record: &mut Record, head: &ResponseHead) {
     record.last_modified = text(header::LAST_MODIFIED);
 }
 
-/// A 416 said that nothing was missing: its own headers are of an error page, and which version
-/// the body is of was said when the body came.
+/// Describes a partial body that a 416 showed to be complete. The 416's own headers describe an
+/// error page, so the validator comes from the response that sent the body.
 fn describe_part(record: &mut Record, part: Option<&PartialBody>) {
     record.content_type = None;
     let Some(version) = part.map(|part| &part.version) else {
@@ -207,7 +209,7 @@ fn describe_part(record: &mut Record, part: Option<&PartialBody>) {
     }
 }
 
-/// Where the body went.
+/// Fills in where the body was saved.
 fn fill_location(record: &mut Record, saved: &SavedBody) {
     record.bytes = Some(saved.bytes);
     record.sha256 = saved.sha256;
@@ -215,7 +217,7 @@ fn fill_location(record: &mut Record, saved: &SavedBody) {
     record.pack = saved.pack;
 }
 
-/// A 304 need not repeat what has not changed.
+/// Fills in the fields that a 304 left out because they have not changed.
 fn fill_from_history(record: &mut Record, known: &Revalidation) {
     let keep = |field: &mut Option<String>, known: Option<&str>| {
         if field.is_none() {
@@ -233,25 +235,25 @@ fn fill_from_history(record: &mut Record, known: &Revalidation) {
     record.sha256 = record.sha256.or(past.sha256);
 }
 
-/// What became of a page since the run before.
+/// Returns how the resource changed since the last run; `None` without `--refresh`.
 fn content_change(
     attempt: &Attempt,
     result: &Result<SavedBody, FetchError>,
     refresh: bool,
 ) -> Option<ContentChange> {
-    let was_there = attempt.known.is_some();
+    let was_known = attempt.known.is_some();
     match result {
         _ if !refresh => None,
-        // Of a page that was not known, the file was that of another.
-        Ok(saved) if saved.is_same && was_there => Some(ContentChange::Unchanged),
-        Ok(_) if was_there => Some(ContentChange::Changed),
+        // If this URL was not fetched before, an identical file was that of another URL: New.
+        Ok(saved) if saved.is_same && was_known => Some(ContentChange::Unchanged),
+        Ok(_) if was_known => Some(ContentChange::Changed),
         Ok(_) => Some(ContentChange::New),
         Err(error) => {
             let is_gone = matches!(
                 error.status(),
                 Some(StatusCode::NOT_FOUND | StatusCode::GONE)
             );
-            (was_there && is_gone).then_some(ContentChange::Gone)
+            (was_known && is_gone).then_some(ContentChange::Gone)
         }
     }
 }

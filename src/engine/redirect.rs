@@ -1,4 +1,4 @@
-//! Where a redirect leads: a pure decision (RFC 9110 §15.4).
+//! Decides, without I/O, whether and how a redirect is followed (RFC 9110 §15.4).
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,15 +11,15 @@ use crate::model::{
     Attempt, ChainCookies, Hop, HostKey, RedirectProblem, ResponseHead, mask_inner_passwords,
 };
 
-/// The same request, cookies included, is sent so often and then not again. Sites set a cookie and
-/// lead back to where the client came from, or need a moment to make a page.
+/// Maximum times that one chain sends the same request, cookies included. More than once, because
+/// sites set a cookie and redirect back, or need a moment to prepare a page.
 const MAX_SAME_REQUESTS: usize = 3;
 
-/// As much of a scheme is told, in bytes: registered ones are shorter, and a server can make
-/// one of a whole head.
+/// Maximum bytes of a scheme in a message. Registered schemes are shorter, but a server may send
+/// one as long as a whole head.
 const MAX_SCHEME_BYTES: usize = 40;
 
-/// What a redirect changes about an attempt.
+/// The next hop of an attempt.
 #[derive(Debug, Clone)]
 pub struct Redirect {
     hop: Box<Hop>,
@@ -27,15 +27,15 @@ pub struct Redirect {
     with_body: bool,
 }
 
-/// Whether this status asks for another URL.
+/// Whether a status is a redirect to follow.
 pub fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where a redirect leads.
+/// Returns the next hop that a redirect response leads to.
 ///
 /// # Errors
-/// When it can't or may not be followed.
+/// The reason why the redirect cannot or must not be followed.
 pub fn follow(
     attempt: &Attempt,
     head: &ResponseHead,
@@ -47,9 +47,9 @@ pub fn follow(
         return Err(RedirectProblem::TooMany(max));
     }
     let (method, with_body) = method_after(head.status, attempt);
-    let body_goes_along =
+    let would_leak_body =
         with_body && !(attempt.may_send_credentials() && is_same_host(&attempt.job.url, &to));
-    if body_goes_along {
+    if would_leak_body {
         return Err(RedirectProblem::BodyAbroad {
             status: head.status,
         });
@@ -88,7 +88,7 @@ pub fn follow(
     })
 }
 
-/// Tells requests of one chain apart.
+/// Returns a hash that distinguishes the requests of one chain.
 fn fingerprint(method: &Method, url: &Url, cookies: Option<&ChainCookies>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let sent = cookies.and_then(ChainCookies::header);
@@ -98,13 +98,13 @@ fn fingerprint(method: &Method, url: &Url, cookies: Option<&ChainCookies>) -> u6
 }
 
 impl Redirect {
-    /// Bytes of the URL of the next hop, and of the cookies that go there.
+    /// Returns the bytes of the next hop's URL and cookies.
     #[must_use]
     pub fn length(&self) -> usize {
         self.hop.url.as_str().len() + self.hop.cookies.weight()
     }
 
-    /// The attempt at the next hop. It waits for its host's turn like any other.
+    /// Moves an attempt to the next hop. It waits for its turn at the new host like any other.
     pub fn apply_to(self, attempt: &mut Attempt) {
         attempt.hop = Some(self.hop);
         attempt.method = self.method;
@@ -112,7 +112,8 @@ impl Redirect {
     }
 }
 
-/// The same host, by the same way or a safer one: `http` to `https` on the usual ports.
+/// Whether both URLs have the same origin, or the second is an upgrade from `http` to `https` on
+/// the default ports.
 fn is_same_host(from: &Url, to: &Url) -> bool {
     let upgrade = from.scheme() == "http"
         && to.scheme() == "https"
@@ -139,19 +140,18 @@ fn resolve_location(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProb
         return Err(RedirectProblem::Scheme(begin.to_owned()));
     }
     to.set_fragment(None);
-    // Credentials that a server hands out are not used. Both calls fail only for URLs
-    // without a host.
+    // Do not use credentials chosen by a server. Both calls fail only for URLs without a host.
     let _ = to.set_username("");
     let _ = to.set_password(None);
-    // The URL standard allows hosts that no request can be sent to.
+    // The URL standard allows hosts that are invalid in a request.
     match to.as_str().parse::<http::Uri>() {
         Ok(_) => Ok(to),
         Err(_) => Err(none),
     }
 }
 
-/// Only ASCII is allowed here. UTF-8 is taken as it is; where it is another charset, which one is
-/// not said, and each byte is percent-encoded as browsers do it.
+/// Decodes a `Location`, which should be ASCII. UTF-8 is accepted as is. Otherwise the
+/// charset is unknown, and each non-ASCII byte is percent-encoded, as browsers do.
 fn location_text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes();
     std::str::from_utf8(bytes)
@@ -165,8 +165,9 @@ fn location_text(value: &HeaderValue) -> Cow<'_, str> {
         })
 }
 
-/// 303 asks for a GET; after 301 and 302 a POST becomes one, as everybody does it
-/// (RFC 9110 §15.4.2–15.4.4). 307 and 308 keep method and body.
+/// Returns the method of the next request, and whether it has a body. A 303 turns any method but
+/// HEAD into GET; a 301 or 302 turns POST into GET, as all clients do (RFC 9110 §15.4.2–15.4.4).
+/// 307 and 308 keep method and body.
 fn method_after(status: StatusCode, attempt: &Attempt) -> (Method, bool) {
     let becomes_get = match status {
         StatusCode::SEE_OTHER => attempt.method != Method::HEAD && attempt.method != Method::GET,
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_told() {
+    fn a_location_that_cannot_be_followed_is_an_error() {
         let start = attempt("http://a.test/", Method::GET);
         let problem =
             |location: Option<&[u8]>| follow(&start, &head(302, location), 10).unwrap_err();
@@ -261,12 +262,12 @@ mod tests {
             );
         }
         let endless = format!("{}:y", "x".repeat(100_000));
-        let told = problem(Some(endless.as_bytes())).to_string();
-        assert!(told.len() < 120, "{told}");
+        let message = problem(Some(endless.as_bytes())).to_string();
+        assert!(message.len() < 120, "{message}");
     }
 
     #[test]
-    fn bytes_that_are_no_url_are_percent_encoded_one_by_one() {
+    fn non_utf8_bytes_are_percent_encoded_one_by_one() {
         for (location, expected) in [
             (b"/caf\xe9".as_slice(), "http://a.test/caf%E9"),
             (
@@ -358,20 +359,20 @@ mod tests {
                 followed,
                 "{location}"
             );
-            // A 303 leaves the body behind.
+            // A 303 drops the body.
             assert!(step(&mut attempt, 303, location).is_ok() || followed);
         }
     }
 
     #[test]
-    fn once_away_from_home_is_away_for_good() {
+    fn credentials_are_never_sent_again_after_leaving_the_origin() {
         let mut there = attempt("http://a.test/", Method::GET);
         step(&mut there, 302, "/b").unwrap();
         assert!(there.may_send_credentials());
         step(&mut there, 302, "https://a.test/").unwrap();
         assert!(
             there.may_send_credentials(),
-            "the same host, by a safer way"
+            "an upgrade to https on the same host"
         );
         step(&mut there, 302, "https://a.test:8443/").unwrap();
         assert!(

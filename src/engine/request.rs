@@ -1,12 +1,12 @@
-//! Which request a job asks for: what its line says, before what holds for the run.
+//! Derives the request of a job: the options of its input line override those of the run.
 
 use http::Method;
 
 use super::EngineOptions;
 use crate::model::{Job, Sha256};
 
-/// The method of a job, and whether a body goes along. A line that has only a body is a POST, as
-/// with `-d`; one that asks for a GET or HEAD wants none of the run's body.
+/// Returns the method of a job and whether its request has a body. A line with only a body is a
+/// POST, as with `-d`; a line that sets GET or HEAD does not inherit the run's body.
 pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
     let wish = job.wish.as_ref();
@@ -21,7 +21,8 @@ pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     }
 }
 
-/// What tells the request of a job apart from others to the same URL.
+/// Returns a digest that distinguishes the request of a job from others to the same URL; `None` for
+/// a plain GET.
 pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
     let is_plain_run = options.method == Method::GET && !options.with_body;
     if is_plain_run && job.wish.is_none() && job.credentials.is_none() {
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_says_beats_what_holds_for_the_run() {
+    fn options_of_a_line_override_those_of_the_run() {
         let request = |own: Option<Method>, own_body: bool, run: Method, run_body: bool| {
             request_for(&job(own, own_body), &options(run, run_body.then_some("y")))
         };
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_request_whether_the_line_or_the_run_says_so() {
+    fn the_digest_is_the_same_whether_the_line_or_the_run_sets_the_request() {
         let digest = |own: Option<Method>, own_body, run, run_body| {
             digest_of(&job(own, own_body), &options(run, run_body))
         };

@@ -1,5 +1,5 @@
-//! What may be kept of a body that is cut off, and whether an answer continues it: pure
-//! decisions (RFC 9110 §14, §15.3.7). Bytes of two versions are never glued together.
+//! Decides, without I/O, whether a partial body may be kept and whether a response continues it
+//! (RFC 9110 §14, §15.3.7). Bytes of two versions are never joined.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use url::Url;
 use super::coding;
 use crate::model::{Attempt, BodyVersion, PartialBody, ResponseHead};
 
-/// A `Last-Modified` says for sure which version it is of only when it lies so far before the
-/// answer that a second change in the same moment, or clocks that differ, are no question
-/// (RFC 9110 §8.8.2.2; the number is that of RFC 7232).
+/// Minimum age of a `Last-Modified` for use as a strong validator: old enough, relative to `Date`,
+/// to rule out a second change within the same second and clock differences
+/// (RFC 9110 §8.8.2.2; the 60 s are from RFC 7232).
 const STRONG_DATE_AGE: Duration = Duration::from_secs(60);
 
-/// What an answer means for the part that was asked to be continued.
+/// What the response to a range request means for the partial body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RangeResponse {
-    /// It brings the rest, or a piece of it: so many bytes, of so many in all.
+    /// It delivers the rest of the body, or the next piece of it.
     Rest {
-        /// Bytes it brings.
+        /// Bytes in this response.
         length: u64,
-        /// Length of the whole body.
+        /// Length of the whole body in bytes.
         total: u64,
     },
-    /// The part is the whole body already.
+    /// The partial body is already complete.
     Complete,
-    /// The part can't be continued: not this version, or not these bytes.
-    Useless,
-    /// It says nothing of the part: it is judged like any other.
+    /// It does not continue the partial body: another version, or other bytes.
+    Mismatch,
+    /// It is not about the range: treat it like any other response.
     Other,
 }
 
-/// What an answer of `url` means for the part that was asked to be continued.
+/// Returns what the response of `url` to a range request means for the partial body.
 pub fn classify_response(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
     match head.status {
         StatusCode::PARTIAL_CONTENT => rest(part, url, head),
@@ -46,7 +46,7 @@ pub fn classify_response(part: &PartialBody, url: &Url, head: &ResponseHead) -> 
             if is_whole && !contradicts_version(&part.version, head) {
                 RangeResponse::Complete
             } else {
-                RangeResponse::Useless
+                RangeResponse::Mismatch
             }
         }
         _ => RangeResponse::Other,
@@ -59,16 +59,17 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
         total,
     }) = content_range(head)
     else {
-        // Several ranges, or none that can be read.
-        return RangeResponse::Useless;
+        // Several ranges, or an invalid Content-Range.
+        return RangeResponse::Mismatch;
     };
     let known = part.version.total;
     let Some(total) = total.or(known) else {
-        // Nobody says how long the whole is: nobody could say that it is whole.
-        return RangeResponse::Useless;
+        // Without a known total length the body can never be found complete.
+        return RangeResponse::Mismatch;
     };
     let length = last.saturating_sub(first).saturating_add(1);
-    // Another URL sent what is here: there, the length is part of what tells versions apart.
+    // Validators are not unique across resources (RFC 9110 §8.8.1). If another URL sent the partial
+    // body, the total length must be known and match, too.
     let is_same_url = part.version.url == *url;
     let fits = first == part.length
         && (is_same_url || known.is_some())
@@ -81,17 +82,17 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
     if fits && coding::is_plain(head) && matches_version(&part.version, head) {
         RangeResponse::Rest { length, total }
     } else {
-        RangeResponse::Useless
+        RangeResponse::Mismatch
     }
 }
 
-/// Bytes of a validator that is kept: usual ones have less than a hundred.
+/// Maximum bytes of a validator that is kept. Typical ones have less than 100.
 const MAX_VALIDATOR_BYTES: usize = 300;
 
-/// The version of a body that is worth keeping when it is cut off.
+/// Returns the version of a body if it could be resumed after an interruption.
 pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
     let takes_ranges = head.header_str(header::ACCEPT_RANGES) != Some("none");
-    // What is kept is written down, URL included.
+    // The URL is stored with the partial body, so it must not contain a secret.
     let may_be_written = matches!(attempt.shown_url(), Cow::Borrowed(_));
     if !(attempt.is_plain_get()
         && may_be_written
@@ -101,7 +102,7 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
     {
         return None;
     }
-    // A server may make it as long as it likes, and it is kept for each URL that waits.
+    // Servers choose the length, and every waiting URL keeps its validator in memory.
     let validator = strong_validator(head).filter(|one| one.len() <= MAX_VALIDATOR_BYTES)?;
     Some(BodyVersion {
         job_url: attempt.job.url.clone(),
@@ -111,11 +112,12 @@ pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
     })
 }
 
-/// What `If-Range` may carry: a strong `ETag`, else a `Last-Modified` that is as good.
+/// Returns the validator to send in `If-Range`: a strong `ETag`, else a `Last-Modified` that is
+/// old enough to be strong.
 fn strong_validator(head: &ResponseHead) -> Option<HeaderValue> {
     match head.headers.get(header::ETAG) {
         Some(tag) if is_strong(tag) => Some(tag.clone()),
-        // It says itself that it is weak; then the date is no better.
+        // With a weak ETag the date is not strong either.
         Some(_) => None,
         None => strong_date(head),
     }
@@ -135,13 +137,13 @@ fn strong_date(head: &ResponseHead) -> Option<HeaderValue> {
         .flatten()
 }
 
-/// Whether the answer says that it is of this version. It has to: a server that does not know
-/// `If-Range` would send a piece of any other.
+/// Whether the response carries the validator of this version. It must: a server that ignores
+/// `If-Range` would send a range of whatever version it has.
 fn matches_version(version: &BodyVersion, head: &ResponseHead) -> bool {
     head.headers.get(validator_name(version)) == Some(&version.validator)
 }
 
-/// Whether the answer says that it is of another version.
+/// Whether the response carries the validator of another version.
 fn contradicts_version(version: &BodyVersion, head: &ResponseHead) -> bool {
     head.headers
         .get(validator_name(version))
@@ -159,7 +161,7 @@ fn validator_name(version: &BodyVersion) -> header::HeaderName {
 /// A `Content-Range` (RFC 9110 §14.4).
 #[derive(Debug, PartialEq, Eq)]
 struct ContentRange {
-    /// First and last byte, both included; `None` after a 416.
+    /// First and last byte, inclusive; `None` in a 416.
     bytes: Option<(u64, u64)>,
     total: Option<u64>,
 }
@@ -185,7 +187,7 @@ fn content_range(head: &ResponseHead) -> Option<ContentRange> {
     Some(ContentRange { bytes, total })
 }
 
-/// Digits only: `parse` would take a plus sign, too.
+/// Parses digits only: `str::parse` would accept a plus sign.
 fn number(text: &str) -> Option<u64> {
     let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| text.parse().ok()).flatten()
@@ -197,7 +199,7 @@ mod tests {
     use crate::model::{InputPosition, Job};
     use http::{HeaderMap, Method};
 
-    /// The answer of the URL that sent the part.
+    /// Classifies a response of the URL that sent the partial body.
     fn answer(part: &PartialBody, head: &ResponseHead) -> RangeResponse {
         super::classify_response(part, &part.version.url, head)
     }
@@ -319,13 +321,13 @@ mod tests {
             ],
             &[TAG, ("content-type", "multipart/byteranges; boundary=x")],
         ] {
-            assert_eq!(of(headers), RangeResponse::Useless, "{headers:?}");
+            assert_eq!(of(headers), RangeResponse::Mismatch, "{headers:?}");
         }
         let unsized_part = part("\"a\"", None);
         let known_now = head(206, &[TAG, ("content-range", "bytes 500-999/1000")]);
         assert_eq!(answer(&unsized_part, &known_now), rest(500));
         let never_known = head(206, &[TAG, ("content-range", "bytes 500-999/*")]);
-        assert_eq!(answer(&unsized_part, &never_known), RangeResponse::Useless);
+        assert_eq!(answer(&unsized_part, &never_known), RangeResponse::Mismatch);
         let dated = part("Sun, 06 Nov 1994 08:49:00 GMT", Some(1000));
         let same = head(
             206,
@@ -336,7 +338,7 @@ mod tests {
         );
         assert_eq!(answer(&dated, &same), rest(500));
         let silent = head(206, &[("content-range", "bytes 500-999/1000")]);
-        assert_eq!(answer(&dated, &silent), RangeResponse::Useless);
+        assert_eq!(answer(&dated, &silent), RangeResponse::Mismatch);
     }
 
     #[test]
@@ -349,16 +351,16 @@ mod tests {
             assert_eq!(of(&part("\"a\"", total), &[whole]), RangeResponse::Complete);
         }
         let part = part("\"a\"", Some(1000));
-        assert_eq!(of(&part, &[whole]), RangeResponse::Useless);
-        assert_eq!(of(&part, &[]), RangeResponse::Useless);
+        assert_eq!(of(&part, &[whole]), RangeResponse::Mismatch);
+        assert_eq!(of(&part, &[]), RangeResponse::Mismatch);
         let part = self::part("\"a\"", None);
         assert_eq!(
             of(&part, &[("content-range", "bytes */501")]),
-            RangeResponse::Useless
+            RangeResponse::Mismatch
         );
         assert_eq!(
             of(&part, &[whole, ("etag", "\"b\"")]),
-            RangeResponse::Useless
+            RangeResponse::Mismatch
         );
         assert_eq!(answer(&part, &head(200, &[])), RangeResponse::Other);
         assert_eq!(answer(&part, &head(503, &[])), RangeResponse::Other);
@@ -392,9 +394,9 @@ mod tests {
             answer(Some(100), &rest),
             RangeResponse::Rest { length, total }
         );
-        assert_eq!(answer(Some(100), &other), RangeResponse::Useless);
-        assert_eq!(answer(None, &rest), RangeResponse::Useless);
+        assert_eq!(answer(Some(100), &other), RangeResponse::Mismatch);
+        assert_eq!(answer(None, &rest), RangeResponse::Mismatch);
         assert_eq!(answer(Some(10), &nothing_left), RangeResponse::Complete);
-        assert_eq!(answer(None, &nothing_left), RangeResponse::Useless);
+        assert_eq!(answer(None, &nothing_left), RangeResponse::Mismatch);
     }
 }

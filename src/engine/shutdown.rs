@@ -1,4 +1,4 @@
-//! The two ways to end a run early.
+//! Stops or aborts a run early.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::EndReason;
 
-/// The two ways to end a run early: stop (nothing new starts, what is in flight may
-/// end) and abort (everything ends now). An abort is also a stop.
+/// Ends a run early: a stop starts no new requests and lets those in flight finish; an abort
+/// ends everything now. An abort is also a stop.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     abort: CancellationToken,
@@ -16,7 +16,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Nothing asked for yet.
+    /// Creates a shutdown that has not been requested.
     #[must_use]
     pub fn new() -> Self {
         let abort = CancellationToken::new();
@@ -28,68 +28,69 @@ impl Shutdown {
         }
     }
 
-    /// Nothing new starts; what is in flight may end.
+    /// Requests a stop: nothing new starts, requests in flight may finish.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// A stop before everything was settled. The first reason is the one that counts.
+    /// Requests a stop before everything is settled, and records why. The first reason counts.
     pub fn end_early(&self, why: EndReason) {
         let _ = self.early.set(why);
         self.stop();
     }
 
-    /// Waits until the run is to end early.
+    /// Waits until [`end_early`](Self::end_early) is called; never returns if the run just
+    /// finishes.
     pub async fn ended_early(&self) {
         self.stopped().await;
         if self.early.get().is_none() {
-            // The work has come to its end.
+            // Stopped because all work is done, not early.
             std::future::pending().await
         }
     }
 
-    /// What ended the run early, if something did.
+    /// Returns why the run ended early, if it did.
     #[must_use]
     pub fn ended_by(&self) -> Option<EndReason> {
         self.early.get().copied()
     }
 
-    /// Everything ends now.
+    /// Requests an abort: everything ends now.
     pub fn abort(&self) {
         self.abort.cancel();
     }
 
-    /// Waits until a stop, or an abort, is asked for.
+    /// Waits until a stop or an abort is requested.
     pub async fn stopped(&self) {
         self.stop.cancelled().await;
     }
 
-    /// Waits until an abort is asked for.
+    /// Waits until an abort is requested.
     pub async fn aborted(&self) {
         self.abort.cancelled().await;
     }
 
-    /// Aborts when the task that holds it unwinds: a mistake must not pass for a slow
-    /// server.
+    /// Returns a guard that aborts the run if the task holding it panics: a bug must not look
+    /// like a slow server.
     #[must_use]
     pub fn abort_on_panic(&self) -> Alarm<'_> {
         Alarm(self)
     }
 
-    /// The token that an abort cancels.
+    /// Returns a token that an abort cancels.
     #[must_use]
     pub fn abort_token(&self) -> CancellationToken {
         self.abort.clone()
     }
 
-    /// The token that a stop cancels.
+    /// Returns a token that a stop cancels.
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 }
 
-/// See [`Shutdown::abort_on_panic`].
+/// Aborts the run when dropped by a panic. Made by [`Shutdown::abort_on_panic`].
 pub struct Alarm<'a>(&'a Shutdown);
 
 impl Drop for Alarm<'_> {

@@ -1,4 +1,4 @@
-//! The engine over a scripted transport, on tokio's stopped clock: no socket, no waiting.
+//! Tests of the engine over a scripted transport, on tokio's paused clock: no sockets, no waiting.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use super::*;
 use crate::fetch::{RawResponse, ResponseBody};
 use crate::model::{
     Attempt, Cause, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, ListEntry,
-    OutcomeName, ResponseHead, SettledJob, WireState,
+    OutcomeName, ResponseHead, SettledJob, TimeLimit, WireState,
 };
 use crate::schedule::{PerHostLimit, ScheduleOptions};
 use crate::store::DiscardStore;
@@ -23,7 +23,7 @@ use crate::store::DiscardStore;
 enum StubReply {
     Head(u16, Vec<(&'static str, String)>, Vec<StubPiece>),
     After(Duration, Box<StubReply>),
-    /// The connection takes this long, before the reply.
+    /// Connects for this long, then replies.
     Connect(Duration, Box<StubReply>),
     Fail(FetchError),
     Hang,
@@ -60,7 +60,7 @@ type StubScript = dyn Fn(&Attempt) -> StubReply + Send + Sync;
 
 struct StubTransport {
     script: Box<StubScript>,
-    /// When each request came, by URL.
+    /// The times of all requests, by URL.
     log: Arc<Mutex<HashMap<String, Vec<Instant>>>>,
 }
 
@@ -81,7 +81,7 @@ impl Transport for StubTransport {
             .push(Instant::now());
         let mut reply = (self.script)(attempt);
         if !matches!(reply, StubReply::Connect(..) | StubReply::Fail(_)) {
-            // The connection stands at once.
+            // Connected at once.
             wire.mark_connect_ended(Instant::now().into_std(), true);
         }
         loop {
@@ -146,7 +146,7 @@ struct EngineBench {
     shutdown: Shutdown,
 }
 
-/// What came out of a run.
+/// The outcome of a run.
 struct RunResult {
     settled: Vec<SettledJob>,
     end: EngineExit,
@@ -268,7 +268,7 @@ impl EngineBench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_at_once_takes_as_long_as_the_slowest() {
+async fn concurrent_requests_take_as_long_as_the_slowest() {
     let urls = ["http://a/3", "http://a/1", "http://b/2"];
     let outcome = bench()
         .run(&urls, |attempt| {
@@ -282,7 +282,7 @@ async fn all_at_once_takes_as_long_as_the_slowest() {
         .iter()
         .map(|settled| settled.place.number)
         .collect();
-    assert_eq!(order, [1, 2, 0], "as they come");
+    assert_eq!(order, [1, 2, 0], "in order of completion");
     let record = &outcome.of("http://b/2").record;
     assert_eq!(
         (record.bytes, record.attempts, record.elapsed_ms),
@@ -340,13 +340,13 @@ async fn retry_after_holds_the_whole_host_and_only_that() {
     assert_eq!(
         outcome.log["http://a/2"],
         [7 * SECOND],
-        "waits although it was never refused"
+        "held although it was never throttled"
     );
     assert!(outcome.settled.iter().all(|settled| settled.record.ok));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_403_holds_its_host_when_it_says_for_how_long_and_is_final_when_not() {
+async fn a_403_holds_its_host_if_it_names_a_delay_and_is_final_otherwise() {
     for (headers, held) in [
         (vec![("retry-after", "7".into())], true),
         (
@@ -382,9 +382,9 @@ async fn a_403_holds_its_host_when_it_says_for_how_long_and_is_final_when_not() 
     }
 }
 
-/// The URL itself is final, and still the others wait.
+/// The URL itself fails, and the others still wait.
 #[tokio::test(start_paused = true)]
-async fn a_403_that_says_when_holds_the_others_also_without_retries() {
+async fn a_403_with_a_delay_holds_the_other_urls_even_without_retries() {
     let mut bench = bench();
     bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     let outcome = bench
@@ -427,13 +427,13 @@ async fn a_202_waits_alone_uses_no_retry_and_ends_with_max_wait() {
     assert_eq!((error.kind, error.transient), (ErrorKind::Status, true));
     assert_eq!(
         error.message,
-        "202 Accepted; still being made; waiting 3s more would be longer than --max-wait 10s in all"
+        "202 Accepted; still processing; another 3s of waiting would exceed --max-wait 10s"
     );
 }
 
-/// To begin with the URL of the list would order another one.
+/// Going back to the input URL would start the work anew.
 #[tokio::test(start_paused = true)]
-async fn a_202_after_a_redirect_is_asked_again_where_it_was_said() {
+async fn a_202_after_a_redirect_is_polled_at_the_redirect_target() {
     let outcome = bench_with_retries(1)
         .run(&["http://a/order"], |attempt| match attempt.url().path() {
             "/order" => StubReply::Head(303, vec![("location", "/17".into())], vec![]),
@@ -455,7 +455,7 @@ fn bench_with_retries(retries: u32) -> EngineBench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_head_becomes_a_get_that_reads_no_body_and_stays_one() {
+async fn a_rejected_head_becomes_a_get_that_reads_no_body_and_stays_one() {
     let mut bench = bench_with_retries(1);
     bench.options.method = Method::HEAD;
     bench.options.max_size = 10;
@@ -481,11 +481,11 @@ async fn a_refused_head_becomes_a_get_that_reads_no_body_and_stays_one() {
     );
     let sent: usize = outcome.log.values().map(Vec::len).sum();
     assert_eq!((record.resends, (record.attempts + 1) as usize), (1, sent));
-    assert!(outcome.took < 5 * SECOND, "the body is not waited for");
+    assert!(outcome.took < 5 * SECOND, "the body is not read");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_in_the_place_of_a_head_is_sent_once() {
+async fn a_get_in_place_of_a_head_is_sent_once() {
     let mut bench = bench();
     bench.options.method = Method::HEAD;
     let outcome = bench.run(&["http://a/"], |_| status(405)).await;
@@ -498,7 +498,7 @@ async fn a_get_in_the_place_of_a_head_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_say_of_each_failure_whether_this_run_would_retry_it() {
+async fn records_say_whether_this_run_would_retry_the_failure() {
     let mut bench = bench_with_retries(1);
     bench.retry.rules = crate::schedule::RetryRules::parse("404,!500").unwrap();
     let urls = [
@@ -512,15 +512,15 @@ async fn records_say_of_each_failure_whether_this_run_would_retry_it() {
             status(attempt.url().path()[1..].parse().unwrap())
         })
         .await;
-    let told = urls.map(|url| {
+    let reported = urls.map(|url| {
         let record = &outcome.of(url).record;
         (record.attempts, record.error.as_ref().unwrap().transient)
     });
-    assert_eq!(told, [(2, true), (1, false), (2, true), (1, false)]);
+    assert_eq!(reported, [(2, true), (1, false), (2, true), (1, false)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_beyond_its_bound_fails_at_once_and_says_so() {
+async fn a_retry_after_above_its_limit_fails_at_once_with_a_note() {
     let mut bench = bench();
     bench.retry.retries = 3;
     let outcome = bench
@@ -532,12 +532,12 @@ async fn a_retry_after_beyond_its_bound_fails_at_once_and_says_so() {
     let error = outcome.of("http://a/").record.error.clone().unwrap();
     assert_eq!(
         error.message,
-        "503 Service Unavailable; the server asks to wait 1h 0m, longer than --retry-after-max 5m"
+        "503 Service Unavailable; requested delay 1h 0m exceeds --retry-after-max 5m"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_does_not_come_is_a_timeout_but_connecting_has_its_own_clock() {
+async fn a_missing_head_is_a_timeout_but_connecting_does_not_count() {
     let mut bench = bench();
     bench.options.stall_timeout = Some(5 * SECOND);
     let outcome = bench
@@ -553,7 +553,7 @@ async fn a_head_that_does_not_come_is_a_timeout_but_connecting_has_its_own_clock
         )
         .await;
     assert_eq!(outcome.kind("http://a/hang"), Some(ErrorKind::Timeout));
-    // The timer is a millisecond rough.
+    // Timers are accurate to a millisecond.
     let elapsed = outcome.of("http://a/hang").record.elapsed_ms;
     assert!(matches!(elapsed, Some(5000 | 5001)), "{elapsed:?}");
     assert_eq!(
@@ -564,7 +564,7 @@ async fn a_head_that_does_not_come_is_a_timeout_but_connecting_has_its_own_clock
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_must_bring_1_kib_in_each_window() {
+async fn a_body_must_deliver_1_kib_per_window() {
     let mut bench = bench();
     bench.options.stall_timeout = Some(10 * SECOND);
     let drip = |bytes: usize| {
@@ -608,13 +608,13 @@ async fn max_time_ends_an_attempt_that_makes_progress() {
     let record = &outcome.of("http://a/").record;
     assert_eq!(
         record.error.as_ref().unwrap().message,
-        "not done within 3s (--max-time)"
+        TimeLimit::Attempt(3 * SECOND).to_string()
     );
-    assert_eq!(record.status, Some(200), "the head had come");
+    assert_eq!(record.status, Some(200), "the head had arrived");
 }
 
 #[tokio::test(start_paused = true)]
-async fn sizes_are_checked_at_the_head_and_on_the_way() {
+async fn sizes_are_checked_at_the_head_and_while_receiving() {
     let mut bench = bench();
     bench.options.max_size = 1000;
     let announced = |length: &str| vec![("content-length", length.to_owned())];
@@ -650,7 +650,7 @@ async fn an_unsolicited_206_is_a_protocol_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_takes_the_turn_of_the_other_host() {
+async fn a_redirect_waits_for_its_turn_at_the_other_host() {
     let mut bench = bench();
     bench.schedule.per_host = PerHostLimit::Fixed(NonZeroUsize::MIN);
     let outcome = bench
@@ -681,7 +681,7 @@ async fn a_redirect_takes_the_turn_of_the_other_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_starts_nothing_new_and_lets_what_is_in_flight_end() {
+async fn a_stop_starts_nothing_new_and_lets_requests_in_flight_finish() {
     let mut bench = bench();
     bench.options.concurrency = NonZeroUsize::MIN;
     let shutdown = bench.shutdown.clone();
@@ -703,7 +703,7 @@ async fn a_stop_starts_nothing_new_and_lets_what_is_in_flight_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abort_ends_at_once_what_a_stop_lets_go_on() {
+async fn an_abort_ends_requests_in_flight_at_once() {
     let stopped = bench();
     stopped.shutdown.stop();
     let outcome = stopped.run(&["http://a/"], |_| StubReply::Hang).await;
@@ -720,11 +720,11 @@ async fn an_abort_ends_at_once_what_a_stop_lets_go_on() {
     });
     let outcome = bench.run(&["http://a/"], |_| StubReply::Hang).await;
     assert_eq!(outcome.took, 11 * SECOND);
-    assert_eq!(outcome.settled.len(), 0, "what was cut off is left");
+    assert_eq!(outcome.settled.len(), 0, "an aborted job counts as left");
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_without_an_end_do_not_overflow() {
+async fn unlimited_durations_do_not_overflow() {
     let mut bench = bench();
     bench.options.stall_timeout = Some(Duration::MAX);
     bench.options.max_time = Some(Duration::MAX);
@@ -762,7 +762,7 @@ async fn limits_without_an_end_do_not_overflow() {
         })
         .await;
     assert!(outcome.end.panic.is_none(), "{:?}", outcome.end.panic);
-    assert_eq!(outcome.settled.len(), 0, "all wait for ever");
+    assert_eq!(outcome.settled.len(), 0, "all wait forever");
 }
 
 #[tokio::test(start_paused = true)]
@@ -779,11 +779,7 @@ async fn dropping_the_run_ends_its_tasks() {
     assert!(tokio::time::timeout(SECOND * 2, run).await.is_err());
     let before = *log.lock().unwrap();
     tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(
-        *log.lock().unwrap(),
-        before,
-        "it went on without its future"
-    );
+    assert_eq!(*log.lock().unwrap(), before, "the tasks outlived the run");
 }
 
 #[tokio::test(start_paused = true)]
@@ -799,8 +795,8 @@ async fn the_rest_of_a_404_page_does_not_turn_it_into_a_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_attempt_that_failed_beside_does_not_stop_the_clock() {
-    // The request goes over another connection while its own attempt to connect fails.
+async fn an_unused_connection_that_fails_does_not_stop_the_clock() {
+    // The request goes over another connection while its own connection attempt fails.
     let mut bench = bench();
     bench.options.stall_timeout = Some(5 * SECOND);
     let outcome = bench
@@ -813,7 +809,7 @@ async fn a_connection_attempt_that_failed_beside_does_not_stop_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_length_beside_a_transfer_coding_does_not_count() {
+async fn content_length_is_ignored_with_a_transfer_coding() {
     let outcome = bench()
         .run(&["http://a/"], |_| {
             let headers = vec![
@@ -827,7 +823,7 @@ async fn a_length_beside_a_transfer_coding_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_breaks_down_ends_the_run_with_an_error() {
+async fn a_worker_that_panics_ends_the_run_with_an_error() {
     let outcome = bench()
         .run(
             &["http://a/boom", "http://a/hang"],
@@ -842,7 +838,7 @@ async fn a_worker_that_breaks_down_ends_the_run_with_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_much_longer_than_the_look_ahead_is_worked_off() {
+async fn a_list_much_longer_than_the_look_ahead_is_completed() {
     let mut bench = bench();
     bench.schedule.look_ahead = NonZeroUsize::new(3).unwrap();
     bench.options.concurrency = NonZeroUsize::new(2).unwrap();

@@ -1,13 +1,13 @@
-//! Whether a body is the one its line expects. Its hash is computed while it passes.
+//! Checks a body against the size and hash that its input line expects, hashing while it streams.
 
 use std::io::{self, Read};
 
 use crate::model::{Attempt, Cause, FetchError, LineOptions, Sha256, Sha256Context};
 
-/// Read at a time of what is here already, in bytes.
+/// Size of one read of a partial body on disk, in bytes.
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
 
-/// The checks on one body.
+/// Checks one body while it is received.
 pub struct BodyVerifier {
     size: Option<u64>,
     sha256: Option<Sha256>,
@@ -16,7 +16,8 @@ pub struct BodyVerifier {
 }
 
 impl BodyVerifier {
-    /// What the line of this attempt expects; `hashes`: the hash is wanted anyway.
+    /// Creates the checks for the input line of an attempt. `hashes`: hash the body even if the
+    /// line expects no hash.
     pub fn new(attempt: &Attempt, hashes: bool) -> Self {
         let wish: Option<&LineOptions> = attempt.job.wish.as_deref();
         let sha256 = wish.and_then(|wish| wish.sha256);
@@ -28,7 +29,10 @@ impl BodyVerifier {
         }
     }
 
-    /// Looks at a length that was announced for the body as it is, uncoded.
+    /// Checks the announced length of a body that has no content coding.
+    ///
+    /// # Errors
+    /// `checksum` when the line expects another size.
     pub fn check_announced(&self, length: Option<u64>) -> Result<(), FetchError> {
         match (self.size, length) {
             (Some(size), Some(length)) if size != length => {
@@ -38,17 +42,17 @@ impl BodyVerifier {
         }
     }
 
-    /// Whether every byte is looked at.
+    /// Whether the body is hashed, so that every byte is needed.
     pub fn computes_hash(&self) -> bool {
         self.hash.is_some()
     }
 
-    /// So many bytes are here already, and need not be looked at.
+    /// Counts bytes that are already on disk, without hashing them.
     pub fn skip(&mut self, bytes: u64) {
         self.received += bytes;
     }
 
-    /// Takes what is here already.
+    /// Counts and hashes the partial body already on disk.
     pub fn hash_existing(&mut self, mut from: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; HASH_CHUNK_BYTES];
         loop {
@@ -63,7 +67,10 @@ impl BodyVerifier {
         }
     }
 
-    /// Takes the next decoded bytes. A body that is too long is told at once.
+    /// Takes the next decoded bytes.
+    ///
+    /// # Errors
+    /// `checksum` as soon as the body is longer than expected.
     pub fn update(&mut self, piece: &[u8]) -> Result<(), FetchError> {
         self.received += piece.len() as u64;
         if let Some(size) = self.size.filter(|size| self.received > *size) {
@@ -75,7 +82,10 @@ impl BodyVerifier {
         Ok(())
     }
 
-    /// The body has ended. Gives its hash, if it was computed.
+    /// Checks the complete body and returns its hash, if it was computed.
+    ///
+    /// # Errors
+    /// `checksum` when the size or hash is not the expected one.
     pub fn finish(self) -> Result<Option<Sha256>, FetchError> {
         if let Some(size) = self.size.filter(|size| self.received != *size) {
             return Err(wrong_size(&self.received.to_string(), size));
@@ -113,18 +123,23 @@ mod tests {
 
     fn outcome(mut expectation: BodyVerifier, body: &str) -> Result<Option<String>, String> {
         for piece in body.as_bytes().chunks(2) {
-            expectation
-                .update(piece)
-                .map_err(|error| error.to_string())?;
+            expectation.update(piece).map_err(cause)?;
         }
-        let hash = expectation.finish().map_err(|error| error.to_string())?;
+        let hash = expectation.finish().map_err(cause)?;
         Ok(hash.map(|hash| hash.to_string()))
+    }
+
+    fn cause(error: FetchError) -> String {
+        match error {
+            FetchError::Checksum(cause) => cause.to_string(),
+            other => panic!("{other}"),
+        }
     }
 
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn a_body_is_checked_for_what_is_expected_of_it() {
+    fn a_body_is_checked_for_its_expected_size_and_hash() {
         assert_eq!(outcome(expecting(None, None, false), "abc"), Ok(None));
         assert_eq!(
             outcome(expecting(None, None, true), "abc"),
@@ -136,23 +151,20 @@ mod tests {
         );
         assert_eq!(
             outcome(expecting(Some(5), None, false), "abc"),
-            Err("wrong content: 3 bytes, expected 5".into())
+            Err("3 bytes, expected 5".into())
         );
         assert_eq!(
             outcome(expecting(Some(3), None, false), "abcdefg"),
-            Err("wrong content: at least 4 bytes, expected 3".into()),
-            "told before its end"
+            Err("at least 4 bytes, expected 3".into()),
+            "fails before the body ends"
         );
         let error = outcome(expecting(None, Some(ABC), false), "abd").unwrap_err();
-        assert!(
-            error.starts_with("wrong content: sha256 is a52d159f"),
-            "{error}"
-        );
+        assert!(error.starts_with("sha256 is a52d159f"), "{error}");
         assert!(error.ends_with(&format!(", expected {ABC}")), "{error}");
     }
 
     #[test]
-    fn an_announced_length_is_enough_to_refuse() {
+    fn a_wrong_announced_length_fails_before_the_body() {
         let expectation = expecting(Some(3), None, false);
         assert!(
             expectation.check_announced(Some(3)).is_ok()

@@ -1,4 +1,4 @@
-//! A worker: one lease after another, one attempt at a time.
+//! A worker: takes leases from the scheduler and runs one attempt at a time.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,12 +12,13 @@ use crate::model::{Attempt, LiveStats, PartialBody, WireState, now};
 use crate::schedule::{Lease, NextAction};
 use crate::store::BodyStore;
 
-/// A connection that does not stand after so long lost its first packet, or is not wanted:
-/// the first retransmission comes then (RFC 6298 §2).
+/// A connection still pending after this time has lost its first packet or is being ignored: the
+/// first retransmission is sent after 1 s (RFC 6298 §2).
 const SLOW_CONNECT: Duration = Duration::from_secs(1);
-/// After the TLS handshake an HTTP/2 connection takes a moment until others can use it.
+/// Time after the TLS handshake until other requests can share an HTTP/2 connection.
 const HTTP2_SETTLE_TIME: Duration = Duration::from_millis(20);
-/// Works until there is nothing left, or the shutdown comes.
+
+/// Runs leases until none are left or the run ends early.
 pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
     let shutdown = engine.shutdown.clone();
     let _alarm = shutdown.abort_on_panic();
@@ -29,8 +30,8 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
             }
         }
     };
-    // Dropping the work gives its lease back; its job counts as left. The abort is looked
-    // at first: another worker that ends may just have freed a slot for this one.
+    // Dropping the work returns its lease; the job counts as left. The abort is polled first:
+    // another aborted worker may have just freed a slot, which this one must not take.
     let work = pin!(work);
     tokio::select! {
         biased;
@@ -39,7 +40,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
     }
 }
 
-/// Counts an attempt as in flight while it runs, however it ends.
+/// Counts an attempt as in flight until dropped.
 struct InFlight<'a> {
     live: &'a LiveStats,
     start: Instant,
@@ -74,12 +75,12 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     if std::mem::take(&mut attempt.again) {
         engine.live.count_retry();
     }
-    let of_use = engine.live.useful_connections();
-    let wire = Arc::new(WireState::new(start).with_useful_connections(of_use));
+    let useful = engine.live.useful_connections();
+    let wire = Arc::new(WireState::new(start).with_useful_connections(useful));
     let mut head = None;
     let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
-        // Pinned where it is: it is large, and would be moved at each call.
+        // Pinned on the stack: the future is large, and each call would move it.
         let running = pin!(attempt::run(engine, &attempt, &wire, &mut head));
         if lease.is_first_connection() {
             let has_spare = engine.options.spare_connections() > 0;
@@ -106,8 +107,8 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     finish::dispatch(engine, lease, ended, result).await;
 }
 
-/// What is here already of the body. A request that asks for something else than the page
-/// gets something else.
+/// Returns the partial body that this attempt resumes, if there is one. Only a plain GET without
+/// its own `Range` resumes: other requests fetch something else.
 fn part_to_continue<T, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
@@ -117,15 +118,17 @@ fn part_to_continue<T, S: BodyStore>(
     }
     let part = engine.store.take_part(attempt)?;
     if part.version.job_url != attempt.job.url {
-        // The file has gone to another line since.
+        // The file was taken over by another input line.
         engine.store.remove_part(attempt, &part);
         return None;
     }
     Some(Box::new(part))
 }
 
-/// Runs an attempt that goes to its host alone, and tells the scheduler when others may
-/// follow: when its connection stands, or the head of the response is there.
+/// Runs the first attempt at a host, which goes alone, and tells the scheduler when others may
+/// follow: once it is connected. With TLS it waits a little longer for the head, so that an HTTP/2
+/// connection can be shared. With spare connections, one that is still pending after
+/// [`SLOW_CONNECT`] stops counting against the limit.
 async fn run_first_at_host<R>(
     mut running: Pin<&mut impl Future<Output = R>>,
     wire: &WireState,
@@ -133,19 +136,19 @@ async fn run_first_at_host<R>(
     has_spare: bool,
     is_tls: bool,
 ) -> R {
-    let stands = async {
+    let ready = async {
         wire.wait_connected().await;
         if is_tls {
-            // The head comes only over a connection that can be used; or in time.
+            // A head proves that the connection is usable; without one, give it time to settle.
             let _ = tokio::time::timeout(HTTP2_SETTLE_TIME, wire.wait_head()).await;
         }
     };
-    tokio::pin!(stands);
+    tokio::pin!(ready);
     if has_spare {
         tokio::select! {
             biased;
             result = &mut running => return result,
-            () = &mut stands => {
+            () = &mut ready => {
                 lease.mark_connected();
                 return running.await;
             }
@@ -159,7 +162,7 @@ async fn run_first_at_host<R>(
     tokio::select! {
         biased;
         result = &mut running => result,
-        () = &mut stands => {
+        () = &mut ready => {
             lease.mark_connected();
             running.await
         }

@@ -1,8 +1,8 @@
-//! From the errors of the libraries to [`FetchError`], by type.
+//! Maps errors of the HTTP libraries to [`FetchError`], by type.
 //!
-//! The deepest error of a known type decides: a hyper error wraps an `io::Error`, which
-//! wraps a rustls error (only `get_ref` shows it: `io::Error::source` skips its own
-//! content). Text is never matched.
+//! The deepest error of a known type decides: a hyper error wraps an `io::Error`, which wraps a
+//! rustls error. Only `get_ref` reaches the latter, because `io::Error::source` skips the error
+//! it wraps. Message text is never matched.
 
 use std::error::Error;
 use std::io;
@@ -18,26 +18,26 @@ use crate::model::{
     Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors, tls_hint,
 };
 
-/// What was going on when the error came.
+/// The phase of a request in which an error occurred.
 #[derive(Debug, Clone, Copy)]
 pub enum FailurePhase {
-    /// While connecting: no byte of the request has left.
+    /// While connecting: no byte of the request has been sent.
     Connect,
-    /// Before the head of the response.
+    /// Before the head of the response was complete.
     Head,
-    /// In the body, after so many bytes of so many announced ones.
+    /// In the body, after `received` of the `expected` announced bytes.
     Body {
         received: u64,
         expected: Option<u64>,
     },
 }
 
-/// What an error is.
+/// Classifies an error by the errors it wraps.
 pub fn classify(error: impl Error + Send + Sync + 'static, phase: FailurePhase) -> FetchError {
     classify_shared(Arc::new(error), phase)
 }
 
-/// What an error of some type is.
+/// Like [`classify`], for an error that is already shared.
 pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
     let mut found = None;
     let mut proxy = None;
@@ -52,7 +52,7 @@ pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase)
     match found {
         Some((class, text)) => {
             let text = match proxy {
-                Some(proxy) => format!("{text}, at the proxy {proxy}"),
+                Some(proxy) => format!("proxy {proxy}: {text}"),
                 None => text,
             };
             class.into_error(text, &error, phase)
@@ -61,9 +61,8 @@ pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase)
     }
 }
 
-/// Whether the connection as a whole is gone, as happens when the server closes an idle
-/// one just as it is used again. A stream that was refused on a healthy HTTP/2
-/// connection is another matter: the server said no.
+/// Whether the whole connection is gone, as happens when the server closes an idle connection
+/// just as it is reused. A stream rejected on a healthy HTTP/2 connection does not count.
 pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error).any(|link| {
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
@@ -79,27 +78,27 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// The connection that a request failed on, by its port on this machine.
+/// Returns the local port of the connection on which a request failed.
 pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
     let mut clients = ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
     clients.find_map(|client| local_port(client.connect_info()?))
 }
 
-/// Whether a request failed before there was a connection for it.
+/// Whether a request failed before it had a connection.
 pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>())
         .any(hyper_util::client::legacy::Error::is_connect)
 }
 
-/// Whether the connector gave up an address because its share of the time was over.
+/// Whether the connector gave up on an address because its share of the timeout had passed.
 pub fn is_out_of_time(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error).any(|link| link.is::<tokio::time::error::Elapsed>())
 }
 
-/// Whether an HTTP/2 server turned the request away unprocessed: it winds the connection down in
-/// order (GOAWAY with NO_ERROR), or refuses the stream (RFC 9113 §8.7).
+/// Whether an HTTP/2 server left the request unprocessed: it shuts the connection down gracefully
+/// (GOAWAY with NO_ERROR) or resets the stream with REFUSED_STREAM (RFC 9113 §8.7).
 pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
     http2_errors(error).any(|h2| match h2.reason() {
         Some(h2::Reason::NO_ERROR) => h2.is_go_away(),
@@ -108,12 +107,12 @@ pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Whether an HTTP/2 server wants the request over HTTP/1.1.
+/// Whether an HTTP/2 server requires HTTP/1.1 for the request.
 pub fn wants_http1(error: &(dyn Error + 'static)) -> bool {
     sent_reason(error, h2::Reason::HTTP_1_1_REQUIRED)
 }
 
-/// Whether an HTTP/2 server says that it is asked too much.
+/// Whether an HTTP/2 server throttles the client (ENHANCE_YOUR_CALM).
 pub fn was_throttled(error: &(dyn Error + 'static)) -> bool {
     sent_reason(error, h2::Reason::ENHANCE_YOUR_CALM)
 }
@@ -122,7 +121,7 @@ fn sent_reason(error: &(dyn Error + 'static), reason: h2::Reason) -> bool {
     http2_errors(error).any(|h2| h2.is_remote() && h2.reason() == Some(reason))
 }
 
-/// Whether it was an HTTP/2 connection.
+/// Whether the error comes from an HTTP/2 connection.
 pub fn is_http2(error: &(dyn Error + 'static)) -> bool {
     http2_errors(error).next().is_some()
 }
@@ -131,29 +130,30 @@ fn http2_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'
     ErrorChain::of(error).filter_map(|link| link.downcast_ref::<h2::Error>())
 }
 
-/// Whether the head of an HTTP/1.1 response could not be read.
+/// Whether the head of an HTTP/1.1 response could not be parsed.
 pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_parse)
 }
 
-/// Whether a proxy may have opened the tunnel, in words that only the lenient client understands.
+/// Whether a proxy may have opened a tunnel, but with a response that only the lenient client
+/// accepts.
 pub fn is_broken_tunnel(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<ProxyError>())
         .any(ProxyError::may_be_repaired)
 }
 
-/// Whether the trailer section of an HTTP/1.1 body could not be read: the last chunk was there, so
-/// the body is whole. Only trailers go through this parser inside of a body.
+/// Whether the trailer section of an HTTP/1.1 body could not be parsed. The body is complete then,
+/// since its last chunk was received. Within a body, only trailers go through this parser.
 pub fn is_broken_trailer(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error).any(|link| link.is::<httparse::Error>())
 }
 
-/// An error of no known type.
+/// Classifies a chain without any error of a known type, by the phase alone.
 fn unknown(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
-    // The clients only say that a request failed, and repeat its URL.
+    // The text of the clients' own errors is of no use: "error sending request for url (...)".
     let is_client = |link: &&(dyn Error + 'static)| {
         link.is::<reqwest::Error>() || link.is::<hyper_util::client::legacy::Error>()
     };
@@ -170,7 +170,7 @@ fn unknown(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchErr
     }
 }
 
-/// An error and everything under it.
+/// Iterates over an error and all the errors it wraps, outermost first.
 struct ErrorChain<'a>(Option<&'a (dyn Error + 'static)>);
 
 impl<'a> ErrorChain<'a> {
@@ -195,22 +195,22 @@ impl<'a> Iterator for ErrorChain<'a> {
     }
 }
 
-/// What the deciding error says.
+/// Returns the message of the error that decided the class.
 fn error_text(link: &(dyn Error + 'static)) -> String {
     let h2 = link.downcast_ref::<h2::Error>();
     match h2.and_then(|h2| Some((h2, h2.reason()?))) {
-        Some((h2, reason)) => http2_in_words(h2, reason),
+        Some((h2, reason)) => http2_text(h2, reason),
         None => chain_text(link),
     }
 }
 
-/// The names of the codes (RFC 9113 §7) are what people look for. h2 describes them as seen by the
-/// side that sends them, so that the server's "internal error" reads as if it were ours.
-fn http2_in_words(h2: &h2::Error, reason: h2::Reason) -> String {
-    let what = if h2.is_go_away() {
-        "connection"
+/// Describes an HTTP/2 error with the name of its code (RFC 9113 §7), which is what people search
+/// for. h2's own text takes the sender's view: the server's "internal error" would read as ours.
+fn http2_text(h2: &h2::Error, reason: h2::Reason) -> String {
+    let action = if h2.is_go_away() {
+        "closed the connection"
     } else {
-        "stream"
+        "reset the stream"
     };
     let name = match u32::from(reason) {
         0..=13 => format!("{reason:?}"),
@@ -218,17 +218,17 @@ fn http2_in_words(h2: &h2::Error, reason: h2::Reason) -> String {
     };
     match reason {
         h2::Reason::NO_ERROR if h2.is_go_away() => {
-            "the server ended the connection (GOAWAY)".to_owned()
+            "server closed the connection (GOAWAY)".to_owned()
         }
         h2::Reason::HTTP_1_1_REQUIRED => {
-            "the server takes this request over HTTP/1.1 only (HTTP_1_1_REQUIRED)".to_owned()
+            "server accepts this request over HTTP/1.1 only (HTTP_1_1_REQUIRED)".to_owned()
         }
-        _ if h2.is_library() => format!("the server broke the rules of HTTP/2 ({name})"),
-        _ => format!("the server ended the {what} early ({name})"),
+        _ if h2.is_library() => format!("server violated HTTP/2 ({name})"),
+        _ => format!("server {action} ({name})"),
     }
 }
 
-/// What one link of the chain says.
+/// The class of one error in the chain.
 enum ErrorClass {
     Dns {
         host: String,
@@ -242,9 +242,10 @@ enum ErrorClass {
     Proxy(TunnelRefusal),
     Refused,
     Unreachable,
-    /// This machine allows no more open files.
+    /// The limit on open files of this machine is reached.
     Exhausted,
     Reset,
+    /// The connection or stream ended early: truncated in the body, reset before it.
     Cut,
     Protocol,
 }
@@ -275,7 +276,7 @@ impl ErrorClass {
             return proxy.refusal().cloned().map(Self::Proxy);
         }
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
-            // It shows what it has of the system only so, and not as its source.
+            // h2 exposes a wrapped I/O error through `get_io` only, not through `source`.
             return match h2.get_io() {
                 Some(io) => of_io(io, phase).map(Self::of_connection),
                 None => of_http2(h2, phase),
@@ -287,7 +288,8 @@ impl ErrorClass {
         link.downcast_ref::<hyper::Error>().and_then(of_hyper)
     }
 
-    /// A connection that is lost is lost for all its streams; of a body, that leaves the begin.
+    /// Converts the class of a lost HTTP/2 connection to that of its streams: a body in transfer
+    /// is truncated, and its beginning can be kept.
     fn of_connection(self) -> Self {
         match self {
             Self::Reset => Self::Cut,
@@ -355,7 +357,7 @@ fn of_io(error: &io::Error, phase: FailurePhase) -> Option<ErrorClass> {
     let connecting = matches!(phase, FailurePhase::Connect);
     match error.kind() {
         Kind::ConnectionRefused if connecting => Some(ErrorClass::Refused),
-        // The system's own limit, before ours, counts as no way to the host.
+        // `TimedOut` is the system's own connect timeout, when it is shorter than ours.
         Kind::HostUnreachable
         | Kind::NetworkUnreachable
         | Kind::NetworkDown
@@ -366,8 +368,8 @@ fn of_io(error: &io::Error, phase: FailurePhase) -> Option<ErrorClass> {
         {
             Some(ErrorClass::Unreachable)
         }
-        // On a connection that stood, the same errors mean that it is lost; the request
-        // may have arrived.
+        // On an established connection the same errors mean that it is lost. The server may
+        // have received the request.
         Kind::ConnectionRefused
         | Kind::HostUnreachable
         | Kind::NetworkUnreachable
@@ -378,7 +380,7 @@ fn of_io(error: &io::Error, phase: FailurePhase) -> Option<ErrorClass> {
         }
         Kind::UnexpectedEof => Some(ErrorClass::Cut),
         Kind::InvalidData | Kind::InvalidInput => match phase {
-            // Framing that is no HTTP. Before the head, TLS errors come in this dress.
+            // Invalid framing. Before the body, these kinds wrap TLS errors.
             FailurePhase::Body { .. } => Some(ErrorClass::Protocol),
             FailurePhase::Connect | FailurePhase::Head => None,
         },
@@ -397,14 +399,14 @@ fn of_hyper(error: &hyper::Error) -> Option<ErrorClass> {
     lost.then_some(ErrorClass::Reset)
 }
 
-/// A server may end a stream or the whole connection early for reasons of its own, and that says
-/// nothing about the next try, whatever the code (RFC 9113 §5.4.2, §6.4, §6.8). What this side
-/// objects to is a frame that no server may send.
+/// Classifies an HTTP/2 error. A stream or connection that the server ends early is worth another
+/// attempt, whatever the code (RFC 9113 §5.4.2, §6.4, §6.8). An error raised by this side means
+/// that the server sent an invalid frame, which is final.
 fn of_http2(error: &h2::Error, phase: FailurePhase) -> Option<ErrorClass> {
     use h2::Reason;
     let in_body = matches!(phase, FailurePhase::Body { .. });
     Some(match error.reason()? {
-        // Its like is not answered over HTTP/2 at any time.
+        // The server never answers this request over HTTP/2.
         Reason::HTTP_1_1_REQUIRED if !in_body => ErrorClass::Protocol,
         Reason::NO_ERROR => ErrorClass::Cut,
         Reason::PROTOCOL_ERROR if ended_early(error, phase) => ErrorClass::Cut,
@@ -413,8 +415,8 @@ fn of_http2(error: &h2::Error, phase: FailurePhase) -> Option<ErrorClass> {
     })
 }
 
-/// Whether a stream ended before the length that was announced. h2 says the same when it goes on
-/// beyond that, which is told by what came.
+/// Whether a stream ended before its announced length. h2 reports the same error for a stream that
+/// exceeds it, so the number of received bytes decides.
 fn ended_early(error: &h2::Error, phase: FailurePhase) -> bool {
     let is_short = matches!(
         phase,
@@ -487,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_error_is_found_two_layers_deep_and_told_in_words() {
+    fn a_tls_error_is_found_two_layers_deep_and_its_message_has_a_hint() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let inner = io::Error::new(io::ErrorKind::InvalidData, tls);
         let error = classify(io::Error::other(inner), FailurePhase::Head);
@@ -496,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http2_stream_that_ends_early_is_cut_off_whatever_its_code() {
+    fn an_http2_stream_that_ends_early_is_truncated_whatever_its_code() {
         use h2::Reason;
         for code in 0..=13 {
             let error = || h2::Error::from(Reason::from(code));

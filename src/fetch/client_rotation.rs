@@ -1,9 +1,9 @@
-//! The client of reqwest, and when another one takes its place.
+//! Owns the reqwest clients and replaces them to drop idle connections.
 //!
-//! A client keeps its idle connections for [`IDLE_TIMEOUT`], and nothing can be said about their number:
-//! on a list of many hosts thousands pile up, at 32 to 60 KiB each. They go with their client.
-//! So a new one takes its place when many more are open than there are requests under way, and
-//! hosts that have something left to be fetched.
+//! A client keeps its idle connections for [`IDLE_TIMEOUT`], and their total can't be limited: on
+//! a list of many hosts thousands pile up, at 32 to 60 KiB each. Dropping the client closes them.
+//! It is replaced when far more connections are open than useful ones, that is, than there are
+//! requests in flight and hosts with URLs left to fetch.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -21,33 +21,33 @@ use super::proxy::ProxySet;
 use super::tls;
 use super::tunnel::{ProxyLayer, TunnelProbe};
 
-/// How long an idle connection is kept: under the 5 s after which common servers close
-/// theirs, so that a request seldom meets a connection that is just being closed.
+/// How long an idle connection is kept. Common servers close theirs after 5 s; staying below that
+/// means that few requests are sent on a connection that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Bytes of a head over HTTP/2, unpacked. hyper's own limit of 16 KiB is less than some sites
-/// send; over HTTP/1.1 it takes 400 KiB.
+/// Limit for the head of a response over HTTP/2, decompressed. Some sites send more than hyper's
+/// default of 16 KiB; over HTTP/1.1 hyper accepts 400 KiB.
 const MAX_HTTP2_HEAD_BYTES: u32 = 128 * 1024;
-/// By how much the client's own clock over connecting is later than ours.
+/// How much later the client's own connect timeout fires than ours, which has to be first.
 const CLOCK_SLACK: Duration = Duration::from_millis(50);
-/// Connections that may be open beyond those that are of use: nobody has too little memory for so
-/// few.
+/// Idle connections that may be open beyond [`MAX_OPEN_PER_USEFUL`]: few enough for any machine's
+/// memory.
 const SPARE_CONNECTIONS: usize = 128;
-/// How many may be open for one that is of use.
+/// Connections that may be open per useful one.
 const MAX_OPEN_PER_USEFUL: usize = 2;
 
-/// How a request is sent, where that is not as usual.
+/// Deviations from the usual way to send a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientVariant {
-    /// Over HTTP/1.1, whatever else the server offers.
+    /// Use HTTP/1.1, whatever else the server offers.
     pub http1: bool,
-    /// By the client that repairs response heads; it speaks HTTP/1.1, over new connections.
+    /// Use the client that repairs response heads; it speaks HTTP/1.1, on a new connection each.
     pub lenient: bool,
-    /// Over a connection that nothing was sent over before.
+    /// Use a connection on which nothing has been sent before.
     pub fresh: bool,
 }
 
 impl ClientVariant {
-    /// Clients of reqwest.
+    /// Number of reqwest clients: one per combination of `http1` and `fresh`.
     const COUNT: usize = 4;
 
     fn index(self) -> usize {
@@ -55,11 +55,11 @@ impl ClientVariant {
     }
 }
 
-/// The clients that send what comes now.
+/// The current clients, each replaced when too many of its connections are idle.
 #[derive(Debug)]
 pub struct RotatingClient {
-    maker: ClientFactory,
-    /// The usual one is there from the start, the others when they are first needed.
+    factory: ClientFactory,
+    /// The default variant is built at the start, the others when they are first needed.
     now: [Mutex<Option<ClientGeneration>>; ClientVariant::COUNT],
     lenient: OnceLock<LenientClient>,
 }
@@ -70,7 +70,7 @@ struct ClientGeneration {
     made: ConnectionCount,
 }
 
-/// All that a client is made of. Names that were looked up and TLS sessions outlive it.
+/// Builds clients. They share the DNS cache and the TLS sessions.
 struct ClientFactory {
     options: HttpOptions,
     idle_per_host: usize,
@@ -78,14 +78,14 @@ struct ClientFactory {
     resolver: Arc<Resolver>,
     tls: ClientConfig,
     proxies: Option<Arc<ProxySet>>,
-    inquirer: Arc<TunnelProbe>,
+    probe: Arc<TunnelProbe>,
 }
 
 impl RotatingClient {
-    /// A client that keeps `idle_per_host` idle connections for each host.
+    /// Creates a client that keeps `idle_per_host` idle connections per host.
     ///
     /// # Errors
-    /// When certificates can't be read or options do not go together.
+    /// When certificates can't be read or options conflict.
     pub fn new(
         options: &HttpOptions,
         idle_per_host: usize,
@@ -95,69 +95,71 @@ impl RotatingClient {
             .bypass_cache_when(current_is_retry)
             .within(options.connect_timeout)
             .only_public(options.deny_private);
-        let maker = ClientFactory {
+        let factory = ClientFactory {
             options: options.clone(),
             idle_per_host,
             descriptors: descriptors.clone(),
             resolver: Arc::new(resolver),
             tls: tls::config(options)?,
             proxies: ProxySet::new(options)?,
-            inquirer: Arc::new(TunnelProbe::new(options.connect_timeout)),
+            probe: Arc::new(TunnelProbe::new(options.connect_timeout)),
         };
         let clients = Self {
-            maker,
+            factory,
             now: Default::default(),
             lenient: OnceLock::new(),
         };
-        // Options that do not go together are an error now, not at the first request.
+        // Reports conflicting options now, not at the first request.
         clients.client(ClientVariant::default(), 0)?;
         Ok(clients)
     }
 
-    /// The client that repairs response heads.
+    /// Returns the client that repairs response heads.
     pub fn lenient(&self) -> &LenientClient {
-        self.lenient.get_or_init(|| self.maker.make_lenient())
+        self.lenient.get_or_init(|| self.factory.make_lenient())
     }
 
-    /// The client for a request, while so many connections are of use.
+    /// Returns the client for a request. `useful` is the number of connections that are in use or
+    /// will be used again.
     ///
     /// # Errors
-    /// When it is needed for the first time and can't be made.
+    /// When it is needed for the first time and can't be built.
     pub fn client(
         &self,
         variant: ClientVariant,
-        of_use: usize,
+        useful: usize,
     ) -> Result<reqwest::Client, TransportError> {
         let Some(now) = self.now.get(variant.index()) else {
-            return Ok(self.maker.build(variant)?.client);
+            return Ok(self.factory.build(variant)?.client);
         };
         let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
         let now = match &mut *now {
             Some(now) => now,
-            none => none.insert(self.maker.build(variant)?),
+            none => none.insert(self.factory.build(variant)?),
         };
-        let most = SPARE_CONNECTIONS + of_use.saturating_mul(MAX_OPEN_PER_USEFUL);
+        let most = SPARE_CONNECTIONS + useful.saturating_mul(MAX_OPEN_PER_USEFUL);
         if now.made.load(Relaxed) > most {
             self.rotate_if_crowded(variant, now, most);
         }
         Ok(now.client.clone())
     }
 
-    /// So many were made that too many may be open. Where that can't be seen, they are.
+    /// Replaces the client if more than `most` connections are open, or if their number is
+    /// unknown.
     fn rotate_if_crowded(&self, variant: ClientVariant, now: &mut ClientGeneration, most: usize) {
-        let open = self.maker.descriptors.open_connections();
+        let open = self.factory.descriptors.open_connections();
         if let Some(open) = open.filter(|open| *open <= most) {
             now.made.store(open, Relaxed);
             return;
         }
-        match self.maker.build(variant) {
+        match self.factory.build(variant) {
             Ok(next) => {
-                tracing::debug!(open, most, "a new client, so that idle connections go");
+                tracing::debug!(open, most, "client replaced to drop idle connections");
                 *now = next;
             }
-            // It was made once; the old one does as well.
+            // Unlikely, since one was built before. The old one keeps working.
             Err(error) => {
-                tracing::debug!("no new client: {error}");
+                tracing::debug!("cannot replace the client: {error}");
                 now.made.store(0, Relaxed);
             }
         }
@@ -166,7 +168,7 @@ impl RotatingClient {
 
 impl fmt::Debug for ClientFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Maker");
+        let mut shown = f.debug_struct("ClientFactory");
         shown
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -178,7 +180,7 @@ impl ClientFactory {
         let made = ConnectionCount::new(AtomicUsize::new(0));
         let mut builder = self.builder(&made, variant.http1);
         if variant.fresh {
-            // Without room for idle connections the pool is not asked for one either.
+            // A pool that keeps no idle connections never reuses one.
             builder = builder.pool_max_idle_per_host(0);
         }
         let client = builder.build().map_err(client_error)?;
@@ -199,8 +201,8 @@ impl ClientFactory {
         )
     }
 
-    /// For one address after another. It is also a clock around our layer, which has its own and
-    /// is to be first.
+    /// The timeout that the client's connector divides among the addresses of a name. The client
+    /// also applies it around our layer, whose own timeout has to fire first.
     fn connector_limit(&self) -> Duration {
         self.options.connect_timeout.saturating_add(CLOCK_SLACK)
     }
@@ -251,10 +253,10 @@ impl ClientFactory {
 
     fn proxy_layer(&self) -> ProxyLayer {
         let (resolver, mut tls) = (Arc::clone(&self.resolver), self.tls.clone());
-        // CONNECT over HTTP/2 is another thing.
+        // CONNECT over HTTP/2 works differently (RFC 9113 §8.5) and is not supported.
         tls.alpn_protocols = vec!["http/1.1".into()];
         ProxyLayer {
-            inquirer: Arc::clone(&self.inquirer),
+            probe: Arc::clone(&self.probe),
             builder: Arc::new(move || {
                 reqwest::Client::builder()
                     .redirect(reqwest::redirect::Policy::none())

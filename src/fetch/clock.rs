@@ -1,20 +1,22 @@
-//! The clock over connecting. One for the real connection and for the simulated one
-//! that never comes.
+//! The connect timeout, shared by real connections and simulated ones that hang.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// DNS, TCP and TLS together took too long.
+/// DNS, TCP and TLS together exceeded the connect timeout.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("not connected within {limit:?}")]
+#[error("no connection within {limit:?}")]
 pub struct ConnectTimedOut {
     pub limit: Duration,
-    /// The proxy on the way: it may be what is silent.
+    /// The proxy that was used, if any: it may be the one that does not respond.
     pub proxy: Option<Arc<str>>,
 }
 
-/// Waits for `connecting`, but no longer than `limit`.
+/// Runs `connecting` for at most `limit`.
+///
+/// # Errors
+/// When it takes longer.
 pub async fn within<T>(
     limit: Duration,
     connecting: impl Future<Output = T>,

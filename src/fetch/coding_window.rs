@@ -1,5 +1,5 @@
-//! The windows of content codings: how far back a stream may point, and so what its decoder has to
-//! remember.
+//! Window sizes of content codings: how far back a stream may refer, and thus how much of its
+//! output a decoder keeps in memory.
 
 use super::decode::ContentCoding;
 
@@ -7,19 +7,19 @@ use super::decode::ContentCoding;
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 /// log2 of the largest brotli window that RFC 7932 allows.
 const MAX_BROTLI_WINDOW_LOG: u32 = 24;
-/// The first byte of a brotli stream with a large window, in its lower seven bits: a
-/// code that RFC 7932 §9.1 leaves out.
+/// The lower seven bits of the first byte of a brotli stream with a large window: a code that
+/// RFC 7932 §9.1 does not define.
 const BROTLI_LARGE_WINDOW_BYTE: u8 = 0x11;
 
-/// Whether a brotli stream has a window that RFC 7932 does not know.
+/// Whether a brotli stream uses a large window, which RFC 7932 does not define.
 pub fn is_large_brotli(input: &[u8]) -> bool {
     input
         .first()
         .is_some_and(|byte| byte & 0x7f == BROTLI_LARGE_WINDOW_BYTE)
 }
 
-/// The window that a stream announces at its beginning, in bytes; where that is not at hand, the
-/// largest there is.
+/// Returns the window that a stream announces in its first bytes, in bytes. If `input` is too
+/// short to tell, this is the largest allowed window.
 pub fn announced(coding: ContentCoding, input: &[u8]) -> u64 {
     match (coding, input) {
         (ContentCoding::Gzip | ContentCoding::Deflate, _) => 32 << 10,
@@ -33,7 +33,8 @@ pub fn announced(coding: ContentCoding, input: &[u8]) -> u64 {
     }
 }
 
-/// RFC 8878 §3.1.1.1: the window, or the whole content where that is a single segment.
+/// Parses a zstd frame header (RFC 8878 §3.1.1.1): the window, or the content size of a
+/// single-segment frame.
 fn zstd_window(descriptor: u8, rest: &[u8]) -> Option<u64> {
     if descriptor & 0x20 == 0 {
         let window = rest.first()?;
@@ -50,7 +51,7 @@ fn zstd_window(descriptor: u8, rest: &[u8]) -> Option<u64> {
     Some(if length == 2 { size + 256 } else { size })
 }
 
-/// RFC 7932 §9.1, where bits are read from the lowest.
+/// Parses the window size of a brotli stream (RFC 7932 §9.1), which is read from the lowest bit.
 fn brotli_window_log(first: u8) -> u32 {
     let (short, long) = (u32::from(first >> 1 & 7), u32::from(first >> 4 & 7));
     match (first & 1, short, long) {

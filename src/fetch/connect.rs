@@ -1,5 +1,5 @@
-//! Around connecting: a layer under reqwest's connection pool that puts the clock over it
-//! and notes that it happened.
+//! A layer below reqwest's connection pool. It waits for a file descriptor, applies the connect
+//! timeout and records that a connection was made.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -20,49 +20,49 @@ use super::tunnel::proxy_of_route;
 use crate::model::WireState;
 
 tokio::task_local! {
-    /// The request being sent by this task, for the layers under the pool.
+    /// The request that this task is sending, for the layers below the pool.
     pub static CALL: RequestContext;
 }
 
-/// What the layers under the pool need to know of a request: they see neither its URL
-/// nor its attempt.
+/// What the layers below the pool need to know about a request. They see neither its URL nor its
+/// attempt.
 #[derive(Clone)]
 pub struct RequestContext {
     pub wire: Arc<WireState>,
     pub port: Option<u16>,
-    /// Whether the job has failed before, and waited since.
+    /// Whether the job has failed before and waited since.
     pub is_retry: bool,
 }
 
-/// The port of this machine that a connection goes out from: which of those of the pool it is.
+/// Returns the local port of a connection, which identifies it within the pool.
 pub fn local_port(connected: &Connected) -> Option<u16> {
     http_info(connected).map(|info| info.local_addr().port())
 }
 
-/// The port of the request that this task is connecting for.
+/// Returns the port in the URL of the request for which this task is connecting.
 pub fn current_port() -> Option<u16> {
     CALL.try_with(|call| call.port).ok().flatten()
 }
 
-/// Whether the request that this task is connecting for is a retry.
+/// Whether the request for which this task is connecting is a retry.
 pub fn current_is_retry() -> bool {
     CALL.try_with(|call| call.is_retry).unwrap_or(false)
 }
 
-/// The layer.
+/// A tower layer around the client's connector.
 #[derive(Clone)]
 pub struct ConnectLayer {
-    /// For DNS, TCP and TLS together.
+    /// Timeout for DNS, TCP and TLS together.
     pub limit: Duration,
-    /// Where connections wait for room among the open files.
+    /// Limits connections to the available file descriptors.
     pub descriptors: FdBudget,
-    /// What is told which address was connected to.
+    /// Learns which addresses could be connected to.
     pub resolver: Arc<Resolver>,
-    /// Where connections are counted.
+    /// Counts the connections.
     pub made: ConnectionCount,
 }
 
-/// Connections that were made, or tried.
+/// Number of connections made, including failed attempts.
 pub type ConnectionCount = Arc<AtomicUsize>;
 
 impl<S> Layer<S> for ConnectLayer {
@@ -76,20 +76,20 @@ impl<S> Layer<S> for ConnectLayer {
             }),
             call: None,
             waiting: None,
-            room: None,
+            permit: None,
         }
     }
 }
 
-/// A connector under [`ConnectLayer`]. Most of it is shared, because the client clones its connector
-/// several times for each request, and few requests connect.
+/// A connector wrapped by [`ConnectLayer`]. Most of it is shared, because the client clones its
+/// connector several times per request, and few requests connect.
 pub struct ConnectService<S> {
     under: Arc<ConnectInner<S>>,
-    /// The request that this clone connects for.
+    /// The request for which this clone connects.
     call: Option<RequestContext>,
-    /// For the descriptor of its connection.
+    /// The wait for the file descriptor of the connection.
     waiting: Option<FdWait>,
-    room: Option<FdPermit>,
+    permit: Option<FdPermit>,
 }
 
 struct ConnectInner<S> {
@@ -105,7 +105,7 @@ impl<S> Clone for ConnectService<S> {
             under: Arc::clone(&self.under),
             call: None,
             waiting: None,
-            room: None,
+            permit: None,
         }
     }
 }
@@ -113,7 +113,7 @@ impl<S> Clone for ConnectService<S> {
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S> ConnectService<S> {
-    /// A connection is begun: it needs room first.
+    /// Starts a connection, which first waits for a file descriptor.
     fn begin(&mut self) -> FdWait {
         self.call = CALL.try_with(RequestContext::clone).ok();
         if let Some(call) = &self.call {
@@ -136,10 +136,10 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    /// Once there is room among the open files. The clocks over connecting, the client's own
-    /// included, run only from the call on: waiting for room is not the host's fault.
+    /// Ready once a file descriptor is available. Both connect timeouts, ours and the client's,
+    /// start later, with `call`: the host is not to blame for this wait.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if self.room.is_some() {
+        if self.permit.is_some() {
             return Poll::Ready(Ok(()));
         }
         let mut waiting = match self.waiting.take() {
@@ -151,35 +151,35 @@ where
                 self.waiting = Some(waiting);
                 Poll::Pending
             }
-            Poll::Ready(Ok(room)) => {
-                self.room = Some(room);
+            Poll::Ready(Ok(permit)) => {
+                self.permit = Some(permit);
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(none)) => {
+            Poll::Ready(Err(error)) => {
                 connect_ended(self.call.take(), false);
-                Poll::Ready(Err(none.into()))
+                Poll::Ready(Err(error.into()))
             }
         }
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let room = self.room.take();
+        let permit = self.permit.take();
         let call = self.call.take();
         let under = Arc::clone(&self.under);
         under.watch.made.fetch_add(1, Relaxed);
         let connecting = async move {
-            let _room = room;
+            let _permit = permit;
             under.connect(request).await
         };
         Box::pin(async move {
-            // The pool may finish a connection in a task of its own when another one
-            // came free first: the future takes what it needs along.
+            // If another connection becomes free first, the pool finishes this one in a
+            // separate task, so the future must carry its own context.
             let connected = match &call {
                 Some(this) => CALL.scope(this.clone(), connecting).await,
                 None => connecting.await,
             };
-            // Also when it failed: the request may be under way on another connection
-            // that came free, and then its own clock has to run.
+            // `connect_ended` is called after a failure, too: the request may be in flight on
+            // another connection that became free, and its response timeout has to run then.
             if let (Some(call), Ok(connection)) = (&call, &connected)
                 && let Some(port) = local_port(&connection.connected())
             {
@@ -191,14 +191,14 @@ where
     }
 }
 
-fn connect_ended(call: Option<RequestContext>, well: bool) {
+fn connect_ended(call: Option<RequestContext>, succeeded: bool) {
     if let Some(call) = call {
-        call.wire.mark_connect_ended(Instant::now(), well);
+        call.wire.mark_connect_ended(Instant::now(), succeeded);
     }
 }
 
 impl<S> ConnectInner<S> {
-    /// Connects within the time there is for it.
+    /// Connects within the connect timeout.
     async fn connect<R>(&self, request: R) -> Result<S::Response, BoxError>
     where
         S: Service<R, Error = BoxError> + Clone,
@@ -222,7 +222,7 @@ impl<S> ConnectInner<S> {
                 Ok(connection)
             }
             Ok(Err(error)) if !is_out_of_time(&*error) => Err(error),
-            // The whole time is over, or the shares of all addresses of the name are.
+            // Either the whole timeout has passed, or the shares of all addresses of the name.
             Ok(Err(_)) | Err(_) => {
                 resolver.timed_out(&offers);
                 let (limit, proxy) = (*limit, proxy_of_route());
@@ -232,7 +232,7 @@ impl<S> ConnectInner<S> {
     }
 }
 
-/// The two ends of a connection: this machine's, and that of the host or of the proxy.
+/// Returns the local and the remote address of a connection; the latter may be a proxy's.
 fn http_info(connected: &Connected) -> Option<HttpInfo> {
     let mut extras = http::Extensions::new();
     connected.get_extras(&mut extras);

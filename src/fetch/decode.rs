@@ -1,8 +1,8 @@
-//! Content codings: gzip, deflate, br and zstd, in bounded memory.
+//! Decodes gzip, deflate, br and zstd in bounded memory.
 //!
-//! The decoders are pulled: one piece of output at a time, so that a small input that
-//! unpacks to gigabytes never stands in memory. Windows are limited as RFC 9659 §3 asks:
-//! zstd to 8 MiB; brotli's large windows (up to 1 GiB, no part of RFC 7932) are refused.
+//! Callers pull one piece of output at a time, so a small input that expands to gigabytes is never
+//! in memory as a whole. zstd windows are limited to 8 MiB (RFC 9659 §3); brotli's large windows
+//! (up to 1 GiB, not part of RFC 7932) are rejected.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,21 +18,22 @@ use http::{HeaderMap, header};
 use super::coding_window;
 use crate::model::{Cause, FetchError, ResponseHead};
 
-/// Largest piece of decoded output, in bytes.
+/// Maximum piece of decoded output, in bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// Codings on one body at most. Two are already rare; each more multiplies what a small
-/// body can unpack to.
+/// Maximum number of codings on one body. Two are already rare, and each one multiplies the size
+/// to which a small body can expand.
 const MAX_CODINGS: usize = 2;
-/// What a coding under another one may unpack to, in bytes. The last one is limited by
-/// `--max-size`; without this a bomb could go off below it.
+/// Maximum size to which an intermediate coding may expand, in bytes. `--max-size` limits the
+/// output of the last coding only, and a decompression bomb could be below it.
 const MAX_INTERMEDIATE_BYTES: u64 = 256 << 20;
-/// Characters of the name of a coding that are shown.
-const MAX_NAME_BYTES: usize = 40;
-/// Bytes that a brotli decoder is given at once: normally its output fits into one piece then.
+/// Maximum number of characters of a coding's name in a message.
+const MAX_NAME_CHARS: usize = 40;
+/// Maximum input for one call of a brotli decoder, in bytes. Its output then usually fits into one
+/// piece.
 const BROTLI_CHUNK_BYTES: usize = 4 * 1024;
 
-/// The codings of a body in the order they were applied; `None` when one of them is
-/// unknown here, so that the body has to be taken as it came.
+/// Returns the content codings of a body in the order they were applied, or `None` if one of them
+/// is unknown and the body can't be decoded.
 #[must_use]
 pub fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
     let mut found = Vec::new();
@@ -51,11 +52,11 @@ pub fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
     Some(found)
 }
 
-/// The codings of a transfer in the order in which they were applied, without the chunks that the
-/// client takes it out of.
+/// Returns the transfer codings in the order they were applied, without the chunked framing, which
+/// the client removes.
 ///
 /// # Errors
-/// `protocol` for one that can't be undone: what would be passed on is not the body.
+/// `protocol` for a coding that can't be decoded: the bytes are not the body then.
 pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
     let mut names = Vec::new();
     for value in head.headers.get_all(header::TRANSFER_ENCODING) {
@@ -64,14 +65,15 @@ pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, Fetch
         names.extend(listed.filter(|name| !name.is_empty()));
     }
     if head.is_chunked() {
-        // An application and a proxy before it may both say so; the chunks are there once.
+        // An application and a proxy in front of it may both add `chunked`, yet only one of
+        // them sends chunks.
         while names.last().is_some_and(|name| name == "chunked") {
             names.pop();
         }
     }
     let mut found = Vec::new();
     for name in names {
-        // Parameters belong to no coding that is known here (RFC 9112 §7).
+        // None of the supported codings has parameters (RFC 9112 §7).
         match name.split(';').next().unwrap_or_default().trim_end() {
             "identity" => {}
             "gzip" | "x-gzip" => found.push(ContentCoding::Gzip),
@@ -83,24 +85,24 @@ pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, Fetch
 }
 
 fn unknown_transfer(name: &str) -> FetchError {
-    let shown: String = name.chars().take(MAX_NAME_BYTES).collect();
+    let shown: String = name.chars().take(MAX_NAME_CHARS).collect();
     let shown = crate::model::escape_control(&shown);
     let text = if name.starts_with("chunked") {
-        format!("Transfer-Encoding has {shown} in a place where the chunks can't be taken apart")
+        format!("invalid Transfer-Encoding {shown}: chunked must come last, without parameters")
     } else {
-        format!("Transfer-Encoding: {shown} is not understood")
+        format!("unsupported Transfer-Encoding: {shown}")
     };
     FetchError::Protocol {
         cause: Cause::from_text(text),
     }
 }
 
-/// A content or transfer coding that can be undone.
+/// A content or transfer coding that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentCoding {
     /// RFC 1952.
     Gzip,
-    /// The zlib format (RFC 1950), or the raw deflate some servers send instead.
+    /// The zlib format (RFC 1950), or the raw deflate that some servers send instead.
     Deflate,
     /// RFC 7932.
     Brotli,
@@ -109,7 +111,7 @@ pub enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// The name in `Content-Encoding`.
+    /// Returns the name used in `Content-Encoding`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -121,24 +123,24 @@ impl ContentCoding {
     }
 }
 
-/// Undoes the codings of one body.
+/// Decodes the codings of one body.
 pub struct Decoder {
-    /// Outermost coding first: the last one applied.
+    /// The last applied, outermost coding first.
     stages: Vec<DecodeStage>,
-    /// The largest output piece, used again and again.
+    /// Reusable buffer for one piece of output.
     buffer: Vec<u8>,
 }
 
 impl Decoder {
-    /// A decoder for a body of these codings.
+    /// Creates a decoder for a body with these codings, given in the order they were applied.
     ///
     /// # Errors
-    /// `decode` when there are more than two.
+    /// `decode` when there are more than two codings.
     pub fn new(codings: &[ContentCoding]) -> Result<Self, FetchError> {
         if codings.len() > MAX_CODINGS {
             return Err(FetchError::Decode {
-                coding: format!("{} times coded", codings.len()),
-                cause: Cause::from_text(format!("at most {MAX_CODINGS} codings are undone")),
+                coding: format!("{}-fold encoded", codings.len()),
+                cause: Cause::from_text(format!("at most {MAX_CODINGS} codings are supported")),
             });
         }
         Ok(Self {
@@ -151,17 +153,18 @@ impl Decoder {
         })
     }
 
-    /// Gives in the next bytes from the wire.
+    /// Adds the next bytes from the wire.
     pub fn feed(&mut self, wire: Bytes) {
         if let Some(first) = self.stages.first_mut() {
             first.input.push_back(wire);
         }
     }
 
-    /// The wire has ended. `cut` is what it means when a coding has not: nothing else said where
-    /// the body ends, so it was cut off, on its way here or on that to a proxy that put another
-    /// coding around it. `None`: the protocol says that this was all, so what the server has is
-    /// broken.
+    /// Marks the end of the input. If a coding has not ended by then, the error depends on what
+    /// marks the end of the body. If only the end of the connection does, the body was truncated,
+    /// on its way here or to a proxy that added another coding: `cut` is the error to return. If
+    /// the protocol marks the end, `cut` is `None` and the error is `decode`: the server's own
+    /// data is corrupt.
     pub fn finish_input(&mut self, cut: Option<FetchError>) {
         if let Some(first) = self.stages.first_mut() {
             first.input_ended = true;
@@ -169,11 +172,11 @@ impl Decoder {
         }
     }
 
-    /// The next decoded piece; `None` when more has to be fed first, or all is done.
+    /// Returns the next decoded piece, or `None` if more input is needed or everything is decoded.
     ///
     /// # Errors
-    /// `decode` when the body is not what its coding says; what [`end`](Self::finish_input) was given
-    /// when it is cut off.
+    /// `decode` when the body does not match its coding. When the body is truncated, the error
+    /// passed to [`finish_input`](Self::finish_input).
     pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Some(last) = self.stages.len().checked_sub(1) else {
             return Ok(None);
@@ -181,18 +184,18 @@ impl Decoder {
         self.pull(last)
     }
 
-    /// How much of what they decoded the codecs may still refer to, in bytes: it stands in memory.
+    /// Returns how much memory the decoders' windows take, in bytes.
     #[must_use]
     pub fn window_bytes(&self) -> u64 {
-        self.stages.iter().map(DecodeStage::remembered).sum()
+        self.stages.iter().map(DecodeStage::used_window).sum()
     }
 
-    /// Whether the next piece can make them remember far more.
+    /// Whether decoding the next piece can increase [`window_bytes`](Self::window_bytes).
     #[must_use]
     pub fn may_grow_window(&self) -> bool {
         self.stages
             .iter()
-            .any(|stage| stage.remembered() < stage.window)
+            .any(|stage| stage.used_window() < stage.window)
     }
 
     fn pull(&mut self, stage: usize) -> Result<Option<Bytes>, FetchError> {
@@ -227,31 +230,31 @@ impl Decoder {
     }
 }
 
-/// One coding being undone.
+/// The decoder of one coding.
 struct DecodeStage {
     coding: ContentCoding,
     codec: Option<Box<dyn DecodeV2 + Send>>,
     input: VecDeque<Bytes>,
     input_ended: bool,
-    /// The end of a member, with nothing after it so far.
+    /// Whether a member has ended and nothing has followed it yet.
     member_ended: bool,
-    /// Whether any byte came at all: an empty body is fine in every coding.
+    /// Whether any input has arrived. An empty body is valid in every coding.
     begun: bool,
-    /// The last call filled its buffer, so more may be inside the codec.
+    /// Whether the last call filled its buffer, so that the codec may hold more output.
     may_hold_more: bool,
     finished: bool,
-    /// Something that is no member stood behind one: nothing that follows is looked at, wherever
-    /// the pieces begin in which it comes.
+    /// Whether a member was followed by something other than a member. Everything after it is
+    /// ignored, however the input is split into pieces.
     in_padding: bool,
-    /// The first bytes of all, as many as a magic number has.
+    /// The first input bytes, at most [`MAGIC_BYTES`].
     head: Vec<u8>,
-    /// What it means when the input ends before the coding does, if that is no mistake in it.
+    /// The error if the input ends before the coding does; `None` for `decode`.
     cut: Option<FetchError>,
-    /// Bytes that came from the stage below.
+    /// Bytes received from the stage below.
     taken: u64,
-    /// Bytes that came out.
+    /// Decoded bytes.
     made: u64,
-    /// As many of them can be referred to.
+    /// Size of the window, in bytes.
     window: u64,
 }
 
@@ -271,16 +274,17 @@ impl DecodeStage {
             cut: None,
             taken: 0,
             made: 0,
-            // Until it is announced.
+            // The maximum, until the stream announces its own.
             window: coding_window::announced(coding, &[]),
         }
     }
 
-    /// Takes a piece from the stage below.
+    /// Adds a piece decoded by the stage below.
     fn take(&mut self, piece: Bytes) -> Result<(), FetchError> {
         self.taken += piece.len() as u64;
         if self.taken > MAX_INTERMEDIATE_BYTES {
-            return Err(self.error(io::Error::other("the coding over it unpacks to too much")));
+            let message = "intermediate coding expands beyond its limit of 256 MiB";
+            return Err(self.error(io::Error::other(message)));
         }
         self.input.push_back(piece);
         Ok(())
@@ -290,22 +294,23 @@ impl DecodeStage {
         self.finished
     }
 
-    /// zstd takes the memory of its whole window at once, and what it gives back may stay with
-    /// the process. Brotli fills its window before it gives anything out.
-    fn remembered(&self) -> u64 {
-        let whole = match self.coding {
+    /// Returns how many bytes the codec's window takes. zstd allocates its whole window at once,
+    /// and the process may keep the memory after it is freed. Brotli fills its window before it
+    /// returns any output.
+    fn used_window(&self) -> u64 {
+        let is_whole = match self.coding {
             ContentCoding::Zstd => self.codec.is_some(),
             ContentCoding::Brotli => self.may_hold_more,
             ContentCoding::Gzip | ContentCoding::Deflate => true,
         };
-        if whole {
+        if is_whole {
             self.window
         } else {
             self.made.min(self.window)
         }
     }
 
-    /// Decodes what is there into one piece, if it makes one.
+    /// Decodes the pending input into one piece, if it yields any output.
     fn run(&mut self, buffer: &mut [u8]) -> Result<Option<Bytes>, FetchError> {
         loop {
             while self.input.front().is_some_and(Bytes::is_empty) {
@@ -325,22 +330,19 @@ impl DecodeStage {
         }
     }
 
-    /// All input is used up: fine in mid-stream, and at the end only if the coding's own
-    /// end has been seen.
+    /// Checks that input may end here, once all of it is consumed: at the end of the body only
+    /// after the coding's own end.
     fn check_end(&mut self) -> Result<(), FetchError> {
         if !self.input_ended {
             return Ok(());
         }
         if self.begun && !self.member_ended {
-            // The codecs say nothing of the first bytes until a whole header is there.
+            // The codecs accept any first bytes until the header is complete.
             let is_cut = may_begin(self.coding, &self.head);
             if let Some(cut) = self.cut.take().filter(|_| is_cut) {
                 return Err(cut);
             }
-            return Err(self.error(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "it is cut off",
-            )));
+            return Err(self.error(io::Error::new(io::ErrorKind::UnexpectedEof, "truncated")));
         }
         self.finished = true;
         Ok(())
@@ -363,7 +365,7 @@ impl DecodeStage {
         };
         let all = input.clone();
         if self.coding == ContentCoding::Brotli {
-            // In small steps it is known better how much it remembers.
+            // Small steps keep the size of its window predictable.
             input.truncate(BROTLI_CHUNK_BYTES);
         }
         let mut from = PartialBuffer::new(&*input);
@@ -376,7 +378,7 @@ impl DecodeStage {
         if used == 0 && written == 0 && !member_ended && !input.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "it makes no progress",
+                "decoder makes no progress",
             ));
         }
         if self.head.len() < MAGIC_BYTES {
@@ -389,8 +391,8 @@ impl DecodeStage {
         Ok(written)
     }
 
-    /// Makes the codec ready for what comes: a first member, or one more. Tells whether
-    /// there is anything to decode.
+    /// Prepares the codec for a first or further member. Returns whether there is anything to
+    /// decode.
     fn start(&mut self, input: &[u8]) -> io::Result<bool> {
         let Some(first) = input.first() else {
             return Ok(true);
@@ -404,8 +406,8 @@ impl DecodeStage {
         if !self.member_ended {
             return Ok(true);
         }
-        // RFC 1952 §2.2 and RFC 8878 §3.1 allow several members; zero padding after a
-        // gzip member is common and harmless. The other codings have one stream.
+        // RFC 1952 §2.2 and RFC 8878 §3.1 allow several members; zero padding after a gzip member
+        // is common and harmless. The other codings have a single stream.
         match (self.coding, *first) {
             (ContentCoding::Gzip, 0x1f) | (ContentCoding::Zstd, _) if !self.in_padding => {
                 self.member_ended = false;
@@ -422,7 +424,7 @@ impl DecodeStage {
             }
             (ContentCoding::Deflate | ContentCoding::Brotli, _) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "something follows its end",
+                "trailing data after the end",
             )),
         }
     }
@@ -437,7 +439,7 @@ fn new_codec(coding: ContentCoding, input: &[u8]) -> io::Result<Box<dyn DecodeV2
             if coding_window::is_large_brotli(input) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "a window of more than 16 MiB",
+                    "window larger than 16 MiB",
                 ));
             }
             Box::new(BrotliDecoder::new())
@@ -450,11 +452,11 @@ fn new_codec(coding: ContentCoding, input: &[u8]) -> io::Result<Box<dyn DecodeV2
     })
 }
 
-/// Bytes of the longest magic number.
+/// Length of the longest magic number, in bytes.
 const MAGIC_BYTES: usize = 4;
 
-/// Whether a stream of this coding may begin so (RFC 1952 §2.3.1, RFC 8878 §3.1). Where there is
-/// no magic number it may.
+/// Whether a stream of this coding may begin with these bytes (RFC 1952 §2.3.1, RFC 8878 §3.1).
+/// Always true for codings without a magic number.
 fn may_begin(coding: ContentCoding, head: &[u8]) -> bool {
     let is = |magic: &[u8]| head.iter().zip(magic).all(|(one, other)| one == other);
     match coding {
@@ -468,8 +470,8 @@ fn may_begin(coding: ContentCoding, head: &[u8]) -> bool {
     }
 }
 
-/// RFC 1950 §2.2: method 8 in the low bits, and the first two bytes a multiple of 31.
-/// With one byte at hand the method has to do.
+/// Whether a deflate body has a zlib header (RFC 1950 §2.2): method 8 in the low bits, and the
+/// first two bytes a multiple of 31. If only one byte is available, the method alone decides.
 fn is_zlib(input: &[u8]) -> bool {
     match input {
         [cmf, flg, ..] => cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0,
@@ -550,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_those_that_the_streams_announce() {
+    fn windows_are_read_from_the_stream_header() {
         for (level, log) in [(10, 10), (16, 16), (17, 17), (18, 18), (22, 22), (24, 24)] {
             let params = BrotliParams::default().window_size(level);
             let wire = encode(&mut BrotliEncoder::new(params), b"x");
@@ -564,7 +566,7 @@ mod tests {
             wire[5] = byte;
             assert_eq!(coding_window::announced(ContentCoding::Zstd, &wire), bytes);
         }
-        // A single segment says how long it is instead.
+        // A single-segment frame has a content size instead of a window.
         let magic = [0x28, 0xb5, 0x2f, 0xfd];
         for (header, bytes) in [
             (&[0x20, 7][..], 7),
@@ -582,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_no_more_than_the_window() {
+    fn memory_in_use_never_exceeds_the_window() {
         let body = vec![b'x'; 300_000];
         for (coding, most) in [
             (ContentCoding::Gzip, 32 << 10),
@@ -617,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn codings_on_top_of_each_other_are_undone_in_reverse() {
+    fn stacked_codings_are_decoded_in_reverse_order() {
         let body = sample();
         let wire = encoded(ContentCoding::Brotli, &encoded(ContentCoding::Gzip, &body));
         assert!(decode(&[ContentCoding::Gzip, ContentCoding::Brotli], &wire, 100).unwrap() == body);
@@ -625,7 +627,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_cut_anywhere_is_an_error_and_an_empty_body_is_none() {
+    fn a_stream_truncated_anywhere_is_an_error_and_an_empty_body_is_not() {
         let body = sample();
         for coding in ALL {
             let wire = encoded(coding, &body);
@@ -639,7 +641,7 @@ mod tests {
         }
     }
 
-    /// What a body comes to that ends with its connection.
+    /// Decodes a body whose end is marked only by the end of the connection.
     fn cut_off(codings: &[ContentCoding], wire: &[u8], pieces: usize) -> Result<(), ErrorKind> {
         let mut decoder = Decoder::new(codings).unwrap();
         for chunk in wire.chunks(pieces) {
@@ -655,7 +657,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ends_with_its_connection_is_cut_off_wherever_that_is() {
+    fn a_stream_that_the_end_of_the_connection_cuts_anywhere_is_truncated() {
         let body = &sample()[..2000];
         let raw = encode(&mut DeflateEncoder::new(level()), body);
         let wires = ALL.map(|coding| (coding, encoded(coding, body)));
@@ -665,13 +667,13 @@ mod tests {
                 assert_eq!(kind, Err(ErrorKind::Truncated), "{coding:?} cut at {cut}");
             }
             assert_eq!(cut_off(&[coding], &wire, 100), Ok(()));
-            // As curl has it, too.
+            // curl accepts this, too.
             assert_eq!(cut_off(&[coding], b"", 1), Ok(()));
         }
     }
 
     #[test]
-    fn a_body_in_two_codings_is_cut_off_wherever_it_ends_with_its_connection() {
+    fn a_body_in_two_codings_that_the_end_of_the_connection_cuts_is_truncated() {
         let body = &sample()[..400];
         for (inner, outer) in ALL
             .into_iter()
@@ -681,22 +683,22 @@ mod tests {
             let wire = encoded(outer, &coded);
             for cut in 1..wire.len() {
                 let kind = cut_off(&[inner, outer], &wire[..cut], 1 + cut % 7);
-                let told = format!("{outer:?} of {inner:?} cut at {cut}");
-                assert_eq!(kind, Err(ErrorKind::Truncated), "{told}");
+                let case = format!("{outer:?} of {inner:?} cut at {cut}");
+                assert_eq!(kind, Err(ErrorKind::Truncated), "{case}");
             }
             let half = encoded(outer, &coded[..coded.len() / 2]);
             let kind = cut_off(&[inner, outer], &half, 7);
-            let told = format!("{outer:?} of half a {inner:?}");
-            assert_eq!(kind, Err(ErrorKind::Truncated), "{told}");
-            // Where the protocol marks the end, that is how the server has it.
+            let case = format!("{outer:?} of half a {inner:?}");
+            assert_eq!(kind, Err(ErrorKind::Truncated), "{case}");
+            // If the protocol marks the end, the server's own data is corrupt.
             let error = decode(&[inner, outer], &half, 7).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Decode, "{told}");
+            assert_eq!(error.kind(), ErrorKind::Decode, "{case}");
             assert_eq!(cut_off(&[inner, outer], &wire, 7), Ok(()));
         }
     }
 
     #[test]
-    fn between_members_a_body_may_end_and_inside_one_it_is_cut_off() {
+    fn a_body_may_end_between_members_but_not_inside_one() {
         for coding in [ContentCoding::Gzip, ContentCoding::Zstd] {
             let one = encoded(coding, b"one");
             let two = [one.clone(), encoded(coding, b"two")].concat();
@@ -709,7 +711,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_corrupt_is_not_cut_off() {
+    fn corrupt_input_is_a_decode_error_and_not_truncated() {
         for text in [&b"<"[..], b"oops", b"\x1foops", b"gateway timeout"] {
             for coding in [ContentCoding::Gzip, ContentCoding::Zstd] {
                 let kind = cut_off(&[coding], text, 1);
@@ -726,7 +728,7 @@ mod tests {
     }
 
     #[test]
-    fn codings_of_a_transfer_are_undone_or_refused() {
+    fn transfer_codings_are_supported_or_rejected() {
         let of = |lines: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in lines {
@@ -772,7 +774,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_falsely_labelled_is_an_error() {
+    fn a_mislabelled_body_is_an_error() {
         for coding in ALL {
             assert!(
                 decode(&[coding], b"<html>plain text</html>", 5).is_err(),
@@ -781,9 +783,9 @@ mod tests {
         }
     }
 
-    /// Else it would hang on where a packet ends whether a body is whole.
+    /// Otherwise packet boundaries would decide whether a body is complete.
     #[test]
-    fn what_stands_behind_a_gzip_member_is_ignored_wherever_pieces_end() {
+    fn junk_after_a_gzip_member_is_ignored_however_the_input_is_split() {
         for junk in [b"junk\x1f\x8b and more".as_slice(), b"\0\0\x1f\0"] {
             let mut wire = encoded(ContentCoding::Gzip, b"hello");
             wire.extend_from_slice(junk);
@@ -808,7 +810,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_beyond_the_limits_are_refused() {
+    fn windows_beyond_the_limits_are_rejected() {
         // A large-window brotli stream begins with the bits 0010001.
         let error = decode(&[ContentCoding::Brotli], &[0x11, 0x1e, 0, 0], 4).unwrap_err();
         assert!(error.to_string().contains("16 MiB"), "{error}");
@@ -818,7 +820,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_comes_out_piece_by_piece() {
+    fn a_decompression_bomb_is_decoded_piece_by_piece() {
         let zeros = vec![0; 50_000_000];
         let wire = encoded(ContentCoding::Zstd, &zeros);
         assert!(wire.len() < 10_000);
@@ -831,7 +833,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_below_another_coding_ends() {
+    fn a_decompression_bomb_below_another_coding_is_rejected() {
         let zeros = vec![0; 300 << 20];
         let wire = encoded(ContentCoding::Zstd, &encoded(ContentCoding::Zstd, &zeros));
         assert_eq!(
@@ -843,9 +845,9 @@ mod tests {
             .unwrap()
             .len(),
             zeros.len(),
-            "what is small in between is fine"
+            "a small intermediate body is accepted"
         );
-        // One coding says gzip, but what comes out below never makes sense to it.
+        // The inner coding is one huge skippable frame, which yields no output.
         let skippable = [
             &[0x50, 0x2a, 0x4d, 0x18][..],
             &(300u32 << 20).to_le_bytes(),
@@ -859,11 +861,11 @@ mod tests {
             wire.len(),
         )
         .unwrap_err();
-        assert!(error.to_string().contains("unpacks to too much"), "{error}");
+        assert!(error.to_string().contains("expands beyond"), "{error}");
     }
 
     #[test]
-    fn unknown_codings_are_told_from_none() {
+    fn unknown_codings_differ_from_none() {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_ENCODING, value.parse().unwrap());

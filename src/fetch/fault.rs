@@ -1,8 +1,8 @@
-//! Simulated faults, put in the way of a real transport.
+//! Injects simulated faults in front of a real transport.
 //!
-//! A fault is made of what the real one is made of: a hang is a future that never ends
-//! and is ended by the real clock, a cut body is found by the real length check, a
-//! refused connection is an `io::Error` that goes through the real classification.
+//! Faults exercise the real error path: a hang is a future that never completes until the real
+//! timeout fires, a truncated body is found by the real length check, and a refused connection is
+//! an `io::Error` that goes through the real classification.
 
 use std::future::pending;
 use std::io;
@@ -20,7 +20,7 @@ use super::tunnel::ProxyError;
 use super::{RawResponse, ResponseBody, Transport};
 use crate::model::{Attempt, Cause, FetchError, ResponseHead, WireState};
 
-/// A transport with faults put in its way.
+/// A transport with injected faults.
 #[derive(Debug)]
 pub struct FaultyTransport<T> {
     inner: T,
@@ -29,7 +29,8 @@ pub struct FaultyTransport<T> {
 }
 
 impl<T: Transport> FaultyTransport<T> {
-    /// Puts the faults of `plan` in the way of `inner`.
+    /// Wraps `inner` and injects the faults of `plan`. Simulated connect timeouts take
+    /// `connect_timeout`.
     pub fn new(inner: T, plan: FaultPlan, connect_timeout: Duration) -> Self {
         Self {
             inner,
@@ -42,19 +43,20 @@ impl<T: Transport> FaultyTransport<T> {
         &self,
         attempt: &Attempt,
         wire: &Arc<WireState>,
-        harm: Option<BodyFault>,
+        fault: Option<BodyFault>,
     ) -> Result<RawResponse<FaultyBody<T::Body>>, FetchError> {
         let mut response = self.inner.open(attempt, wire).await?;
-        // Only a body that would have been taken can be harmed: a 404 stays a 404, and a
-        // 204 and the answer to a HEAD have none.
+        // Only a body that would be read can be faulty: a 404 stays a 404, and a 204 or the
+        // response to a HEAD has none.
         let takes_body = response.head.status.is_success()
             && response.head.status != StatusCode::NO_CONTENT
             && !attempt.is_head_only();
-        let harm = harm.filter(|_| takes_body);
-        if let Some(harm) = harm {
+        let fault = fault.filter(|_| takes_body);
+        if let Some(fault) = fault {
             wire.mark_simulated();
-            if harm == BodyFault::Garble {
-                // Unlike a content coding it is undone whatever the file is called.
+            if fault == BodyFault::Garble {
+                // A transfer coding is always decoded. A content coding may be kept, depending on
+                // the name of the file.
                 let coding = HeaderValue::from_static("gzip, chunked");
                 Arc::make_mut(&mut response.head.headers).insert(header::TRANSFER_ENCODING, coding);
             }
@@ -64,7 +66,7 @@ impl<T: Transport> FaultyTransport<T> {
             head: response.head,
             body: FaultyBody::Real {
                 inner: response.body,
-                harm,
+                fault,
                 expected,
                 passed: 0,
             },
@@ -84,14 +86,14 @@ impl<T: Transport> Transport for FaultyTransport<T> {
         let Some(fault) = self.plan.draw(url, attempt.number) else {
             return self.forward(attempt, wire, None).await;
         };
-        let harm = match fault {
+        let body_fault = match fault {
             Fault::Stalled => Some(BodyFault::Stall),
             Fault::Truncated => Some(BodyFault::Cut),
             Fault::Decode => Some(BodyFault::Garble),
             _ => None,
         };
-        if harm.is_some() {
-            return self.forward(attempt, wire, harm).await;
+        if body_fault.is_some() {
+            return self.forward(attempt, wire, body_fault).await;
         }
         wire.mark_simulated();
         match fault {
@@ -123,7 +125,7 @@ impl<T: Transport> Transport for FaultyTransport<T> {
             Fault::Proxy => Err(classify(ProxyError::simulated(), FailurePhase::Connect)),
             Fault::Status(status, wait) => Ok(synthetic_response(status, wait.map(retry_after))),
             Fault::Protocol => Err(broken_protocol()),
-            // Without a Location it fails at once; one that leads on could end well.
+            // Without a Location it fails at once. Following one could succeed.
             Fault::Redirect => Ok(synthetic_response(StatusCode::FOUND, None)),
             Fault::Timeout | Fault::Stalled | Fault::Truncated | Fault::Decode => pending().await,
         }
@@ -139,24 +141,21 @@ fn expired_certificate() -> FetchError {
 }
 
 fn broken_protocol() -> FetchError {
-    let no_http = std::io::Error::new(
-        std::io::ErrorKind::InvalidData,
-        "what the server sent is no HTTP",
-    );
-    classify(no_http, FailurePhase::Head)
+    let invalid = std::io::Error::new(std::io::ErrorKind::InvalidData, "server did not speak HTTP");
+    classify(invalid, FailurePhase::Head)
 }
 
 fn of_io(kind: io::ErrorKind) -> FetchError {
     classify(io::Error::from(kind), FailurePhase::Connect)
 }
 
-/// The header counts whole seconds; a part of one is rounded up.
+/// Returns a `Retry-After` header. It has whole seconds, so fractions are rounded up.
 fn retry_after(wait: Duration) -> (header::HeaderName, HeaderValue) {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     (header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// A response without a body that no server sent.
+/// Returns a simulated response without a body.
 fn synthetic_response<B>(
     status: StatusCode,
     extra: Option<(header::HeaderName, HeaderValue)>,
@@ -175,29 +174,29 @@ fn synthetic_response<B>(
     }
 }
 
-/// What is done to a body.
+/// A fault of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFault {
     /// It ends in the middle.
     Cut,
-    /// It stops in the middle and does not end.
+    /// It stops in the middle while the connection stays open.
     Stall,
-    /// Its bytes are not what its coding says.
+    /// Its bytes do not match its coding.
     Garble,
 }
 
-/// The body of a response, perhaps harmed.
+/// A response body with an optional fault.
 #[derive(Debug)]
 pub enum FaultyBody<B> {
     /// No body.
     Empty,
     /// A real body.
     Real {
-        /// The real one.
+        /// The body of the real response.
         inner: B,
-        /// What is done to it.
-        harm: Option<BodyFault>,
-        /// Its announced length.
+        /// The injected fault.
+        fault: Option<BodyFault>,
+        /// The announced length, in bytes.
         expected: Option<u64>,
         /// Bytes passed on so far.
         passed: u64,
@@ -208,22 +207,22 @@ impl<B: ResponseBody> ResponseBody for FaultyBody<B> {
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Self::Real {
             inner,
-            harm,
+            fault,
             expected,
             passed,
         } = self
         else {
             return Ok(None);
         };
-        let Some(harm) = harm else {
+        let Some(fault) = fault else {
             return inner.chunk().await;
         };
         let middle = expected.unwrap_or(0) / 2;
-        if *harm != BodyFault::Garble && *passed > middle {
-            return apply_mid_body(*harm, *passed, *expected).await;
+        if *fault != BodyFault::Garble && *passed > middle {
+            return apply_mid_body(*fault, *passed, *expected).await;
         }
         let chunk = inner.chunk().await?;
-        match (*harm, chunk) {
+        match (*fault, chunk) {
             (BodyFault::Garble, Some(chunk)) => {
                 let garbled = garble(&chunk, *passed == 0);
                 *passed += chunk.len() as u64;
@@ -231,29 +230,30 @@ impl<B: ResponseBody> ResponseBody for FaultyBody<B> {
             }
             (BodyFault::Garble, None) if *passed == 0 => Err(FetchError::Decode {
                 coding: "gzip".to_owned(),
-                cause: Cause::from_text("the body is empty"),
+                cause: Cause::from_text("empty body"),
             }),
             (BodyFault::Garble, None) => Ok(None),
             (_, Some(chunk)) => {
-                // At least a byte passes, and at least one is missing.
-                let room = usize::try_from(middle + 1 - *passed).unwrap_or(usize::MAX);
-                let part = chunk.slice(..chunk.len().min(room));
+                // At least one byte is passed on, and at least one is missing.
+                let left = usize::try_from(middle + 1 - *passed).unwrap_or(usize::MAX);
+                let part = chunk.slice(..chunk.len().min(left));
                 *passed += part.len() as u64;
                 Ok(Some(part))
             }
-            (_, None) => apply_mid_body(*harm, *passed, None).await,
+            (_, None) => apply_mid_body(*fault, *passed, None).await,
         }
     }
 }
 
-/// What happens in the middle of a harmed body. With a length announced the end says
-/// all: the real check finds it. Without one there is nothing to check.
+/// Applies a fault in the middle of a body. If a length was announced, ending the body is enough
+/// for the real length check to find it. Otherwise there is nothing to check, and the error is
+/// returned here.
 async fn apply_mid_body(
-    harm: BodyFault,
+    fault: BodyFault,
     passed: u64,
     expected: Option<u64>,
 ) -> Result<Option<Bytes>, FetchError> {
-    match (harm, expected) {
+    match (fault, expected) {
         (BodyFault::Stall, _) => pending().await,
         (_, Some(expected)) if passed < expected => Ok(None),
         _ => Err(FetchError::Truncated {
@@ -263,7 +263,7 @@ async fn apply_mid_body(
     }
 }
 
-/// Turns the first byte around, so that no coding's magic number fits any more.
+/// Inverts the first byte of the body, so that it matches no coding's magic number.
 fn garble(chunk: &Bytes, first: bool) -> Bytes {
     let mut bytes = BytesMut::from(&**chunk);
     if let (true, Some(byte)) = (first, bytes.first_mut()) {

@@ -1,4 +1,4 @@
-//! The plan of simulated faults, and the little language it is written in:
+//! The plan of simulated faults, and the parser of its specification:
 //!
 //! `SPEC = item {"," item}`, `item = KIND ["(" DUR ")"] "=" NUM "%" ["@" HOST [":" PORT]]`.
 
@@ -11,9 +11,9 @@ use url::Url;
 
 use crate::model::SpecError;
 
-/// Wait of `slow` when none is given.
+/// Delay of `slow` without a duration.
 const DEFAULT_SLOW_DELAY: Duration = Duration::from_secs(1);
-/// What `--simulate-failure` without a SPEC means, in percent.
+/// The faults of `--simulate-failure` without a SPEC, in percent.
 const TRANSIENT_MIX: [(Fault, f64); 7] = [
     (Fault::Dns, 2.0),
     (Fault::Refused, 4.0),
@@ -24,38 +24,38 @@ const TRANSIENT_MIX: [(Fault, f64); 7] = [
     (Fault::Status(StatusCode::SERVICE_UNAVAILABLE, None), 6.0),
 ];
 
-/// A fault that can be rehearsed.
+/// A fault that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The name can't be resolved for now.
+    /// Temporary failure to resolve the name.
     Dns,
     /// The port is closed.
     Refused,
-    /// No route.
+    /// There is no route to the host.
     Unreachable,
     /// Connecting hangs.
     ConnectTimeout,
-    /// A certificate that has expired.
+    /// The certificate has expired.
     Tls,
-    /// A proxy that makes no tunnel for now.
+    /// The proxy temporarily fails to open a tunnel.
     Proxy,
-    /// The head never comes.
+    /// The response head never arrives.
     Timeout,
-    /// The body stops in the middle, the connection stays.
+    /// The body stops in the middle while the connection stays open.
     Stalled,
     /// The connection is reset.
     Reset,
     /// The body ends early.
     Truncated,
-    /// A response that breaks the protocol.
+    /// The response violates the protocol.
     Protocol,
-    /// A redirect to itself.
+    /// A redirect without a `Location`.
     Redirect,
-    /// A body that is not what its coding says.
+    /// The body does not match its coding.
     Decode,
-    /// The request is held up for this long, then goes out.
+    /// The request is sent after this delay.
     Slow(Duration),
-    /// A status, perhaps with `Retry-After`.
+    /// A status, optionally with `Retry-After`.
     Status(StatusCode, Option<Duration>),
 }
 
@@ -76,7 +76,7 @@ const NAMES: [(&str, Fault); 14] = [
     ("slow", Fault::Slow(DEFAULT_SLOW_DELAY)),
 ];
 
-/// Which host an item is for.
+/// The host, and optionally the port, that a rule is limited to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FaultTarget {
     host: String,
@@ -84,7 +84,7 @@ struct FaultTarget {
 }
 
 impl FaultTarget {
-    /// Whether every request for `other` is one for this target too.
+    /// Whether this target matches every request that `other` matches.
     fn covers(&self, other: &Self) -> bool {
         self.host == other.host && (self.port.is_none() || self.port == other.port)
     }
@@ -106,7 +106,7 @@ struct FaultRule {
 }
 
 impl FaultRule {
-    /// Whether it applies to every request that the other one is for.
+    /// Whether this rule applies to every request to which `other` applies.
     fn overlaps(&self, other: &Self) -> bool {
         match (&self.target, &other.target) {
             (None, None) => true,
@@ -116,9 +116,8 @@ impl FaultRule {
     }
 }
 
-/// Which faults happen, and how often. One draw per request, by a hash of seed, URL and
-/// the number of the request: the same list and seed give the same faults whatever the
-/// scheduling.
+/// Which faults to inject, and how often. There is one draw per request, by a hash of seed, URL
+/// and request number, so the same list and seed yield the same faults in any order of requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan {
     items: Vec<FaultRule>,
@@ -126,7 +125,7 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// The default plan: 30 % of faults that pass, no hangs.
+    /// Returns the default plan: 30 % transient faults, no hangs.
     #[must_use]
     pub fn transient(seed: u64) -> Self {
         let items = TRANSIENT_MIX
@@ -140,10 +139,10 @@ impl FaultPlan {
         Self { items, seed }
     }
 
-    /// Reads a SPEC.
+    /// Parses a SPEC.
     ///
     /// # Errors
-    /// [`SpecError`], which shows where and what would be right.
+    /// [`SpecError`], which marks the wrong part and says what is expected there.
     pub fn parse(text: &str, seed: u64) -> Result<Self, SpecError> {
         let mut items: Vec<FaultRule> = Vec::new();
         let mut sums = Sums::default();
@@ -153,7 +152,7 @@ impl FaultPlan {
             items.push(item);
             let most = sums.add(&items);
             if most > 100.0 + 1e-9 {
-                let message = format!("with this the faults add up to {most} %, more than 100 %");
+                let message = format!("fault percentages add up to {most} %, more than 100 %");
                 return Err(SpecError::new(text, start, part.len(), message));
             }
             start += part.len() + 1;
@@ -161,7 +160,7 @@ impl FaultPlan {
         Ok(Self { items, seed })
     }
 
-    /// The fault of this request, if it gets one. `ordinal` counts the requests of a job.
+    /// Draws the fault of a request, if it gets one. `ordinal` counts the requests of a job.
     #[must_use]
     pub fn draw(&self, url: &Url, ordinal: u32) -> Option<Fault> {
         let is_special = |item: &&FaultRule| {
@@ -169,7 +168,7 @@ impl FaultPlan {
                 .as_ref()
                 .is_some_and(|target| target.matches(url))
         };
-        // Items for a host replace the general ones there.
+        // Rules for a host replace the general rules for its requests.
         let special = self.items.iter().any(|item| is_special(&item));
         let mut point = self.draw_point(url, ordinal);
         for item in &self.items {
@@ -188,7 +187,7 @@ impl FaultPlan {
         None
     }
 
-    /// How often a request for `url` gets a fault, in percent.
+    /// Returns how often a request for `url` gets a fault, in percent.
     #[cfg(test)]
     pub fn percent_for(&self, url: &Url) -> f64 {
         let own = |item: &&FaultRule| {
@@ -208,23 +207,23 @@ impl FaultPlan {
         items.map(|item| item.percent).sum()
     }
 
-    /// Where in 0..100 this request falls.
+    /// Returns the number in 0..100 drawn for a request.
     fn draw_point(&self, url: &Url, ordinal: u32) -> f64 {
         let mut hash = SipHasher13::new_with_keys(self.seed, 0);
         hash.write(url.as_str().as_bytes());
         hash.write_u32(ordinal);
-        // 53 bits are what an f64 holds exactly.
+        // An f64 represents 53 bits exactly.
         (hash.finish() >> 11) as f64 / (1u64 << 53) as f64 * 100.0
     }
 }
 
-/// The sums of percentages that requests can meet: for each item, with all others that apply
-/// to the same requests. They are kept as items come, since there may be thousands.
+/// For each rule, the sum of the percentages of all rules that apply to the same requests. Updated
+/// rule by rule: there may be thousands.
 #[derive(Default)]
 struct Sums(Vec<f64>);
 
 impl Sums {
-    /// Takes in the last item; gives the largest sum.
+    /// Adds the last rule of `items`. Returns the largest sum.
     fn add(&mut self, items: &[FaultRule]) -> f64 {
         let Some(last) = items.last() else {
             return 0.0;
@@ -240,7 +239,7 @@ impl Sums {
     }
 }
 
-/// Reads one item.
+/// Parses one item of a SPEC.
 struct SpecParser<'a> {
     spec: &'a str,
     part: &'a str,
@@ -249,15 +248,12 @@ struct SpecParser<'a> {
 impl<'a> SpecParser<'a> {
     fn item(&self) -> Result<FaultRule, SpecError> {
         if self.part.trim().is_empty() {
-            return Err(self.error(
-                self.part,
-                "an item is missing here, such as reset=10%".to_owned(),
-            ));
+            return Err(self.error(self.part, "missing item, such as reset=10%".to_owned()));
         }
         let (left, right) = self.part.split_once('=').unwrap_or((self.part, ""));
         let fault = self.fault(left.trim())?;
         if right.trim().is_empty() {
-            let hint = format!("how often? {}=10%, for example", left.trim());
+            let hint = format!("missing percentage, such as {}=10%", left.trim());
             return Err(self.error(self.part, hint));
         }
         let (amount, target) = match right.split_once('@') {
@@ -276,7 +272,10 @@ impl<'a> SpecParser<'a> {
             None => (text, None),
             Some((name, rest)) => {
                 let inner = rest.strip_suffix(')').ok_or_else(|| {
-                    self.error(text, "the bracket is not closed: 429(2s)=10%".to_owned())
+                    self.error(
+                        text,
+                        "unclosed bracket; use a form like 429(2s)=10%".to_owned(),
+                    )
                 })?;
                 (name, Some(self.duration(inner)?))
             }
@@ -309,9 +308,9 @@ impl<'a> SpecParser<'a> {
             {
                 Some(code) => match StatusCode::from_u16(code) {
                     Ok(status) => Ok(Fault::Status(status, None)),
-                    Err(_) => Err(self.error(name, "no such status".to_owned())),
+                    Err(_) => Err(self.error(name, "unknown status".to_owned())),
                 },
-                None => Err(self.error(name, "a status is a fault from 400 to 599".to_owned())),
+                None => Err(self.error(name, "expected a status from 400 to 599".to_owned())),
             };
         }
         let close = NAMES
@@ -324,7 +323,7 @@ impl<'a> SpecParser<'a> {
             None => {
                 let names: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
                 format!(
-                    "unknown fault {name}; known are {} and statuses 400–599",
+                    "unknown fault {name}; use {} or a status from 400 to 599",
                     names.join(", ")
                 )
             }
@@ -338,17 +337,17 @@ impl<'a> SpecParser<'a> {
 
     fn percent(&self, text: &'a str) -> Result<f64, SpecError> {
         let Some(number) = text.strip_suffix('%') else {
-            let hint = format!("a percentage is needed: {text}%");
+            let hint = format!("missing percent sign: {text}%");
             return Err(self.error(text, hint));
         };
         match number.trim().parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-            _ => Err(self.error(text, "a percentage from 0% to 100% is needed".to_owned())),
+            _ => Err(self.error(text, "expected a percentage from 0% to 100%".to_owned())),
         }
     }
 
     fn target(&self, text: &'a str) -> Result<FaultTarget, SpecError> {
-        // The URL parser knows what a host is: names, IPv4, [IPv6], upper case.
+        // Lets the URL parser handle names, IPv4, [IPv6] and upper case.
         let parsed = Url::parse(&format!("http://{text}/")).ok().filter(|url| {
             let is_host_alone = url.query().is_none() && url.fragment().is_none();
             url.username().is_empty() && url.path() == "/" && is_host_alone
@@ -357,15 +356,15 @@ impl<'a> SpecParser<'a> {
         let no_host = text.is_empty()
             || text.starts_with('*')
             || text.ends_with(':')
-            // It takes line ends and tabs away, in the middle of a port, too.
+            // The URL parser would remove line ends and tabs, even inside a port.
             || text.contains(char::is_whitespace);
         let (Some(host), false) = (host, no_host) else {
             return Err(self.error(
                 text,
-                "a host is needed: @example.com or @example.com:8080".to_owned(),
+                "expected a host: @example.com or @example.com:8080".to_owned(),
             ));
         };
-        // The default port of http vanishes in parsing, so the port is read from the text.
+        // Parsing drops the default port of http, so the port is taken from the text.
         let port = text
             .rsplit_once(':')
             .filter(|(_, port)| !port.ends_with(']'))
@@ -376,7 +375,7 @@ impl<'a> SpecParser<'a> {
         })
     }
 
-    /// An error at `place`, which is a part of the item (or the item itself).
+    /// Returns an error that marks `place`, which is the item or a part of it.
     fn error(&self, place: &str, message: String) -> SpecError {
         SpecError::at(self.spec, place, message)
     }
@@ -396,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_and_every_form_is_read() {
+    fn every_kind_and_every_form_is_parsed() {
         for (name, fault) in NAMES {
             assert_eq!(
                 plan(&format!("{name}=100%")).draw(&url("http://a/"), 1),
@@ -417,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn items_for_a_host_replace_the_general_ones_there() {
+    fn rules_for_a_host_replace_the_general_rules() {
         let plan = plan("reset=100%,dns=0%@a.test,tls=100%@b.test:8080");
         assert_eq!(plan.draw(&url("http://a.test/"), 1), None);
         assert_eq!(plan.draw(&url("http://b.test:8080/"), 1), Some(Fault::Tls));
@@ -425,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_spec_shows_where_and_what_would_be_right() {
+    fn an_invalid_spec_is_marked_and_explained() {
         let mut page = Vec::new();
         for (spec, marked) in [
             ("resets=10%", "resets"),
@@ -460,11 +459,11 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_items_are_read_in_no_time() {
+    fn thousands_of_items_are_parsed_quickly() {
         let spec = vec!["dns=0%"; 5000].join(",");
         let start = std::time::Instant::now();
         assert_eq!(plan(&spec).draw(&url("http://a/"), 1), None);
-        // Some tenths of a second without optimization; hours before.
+        // Takes some tenths of a second in a debug build; a naive algorithm takes hours.
         assert!(start.elapsed() < Duration::from_secs(20));
     }
 
@@ -479,7 +478,7 @@ mod tests {
 
     #[test]
     fn the_draws_of_a_seed_never_change() {
-        // A change here changes what every script that rehearses gets.
+        // A change here would change the outcome of every script that simulates faults.
         let plan = FaultPlan::parse("reset=50%", 7).unwrap();
         let draws: String = (0..16)
             .map(|n| plan.draw(&url(&format!("http://a/{n}")), n + 1))
@@ -490,7 +489,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_spec_makes_it_panic(spec in "[a-z0-9%=@():,. é]{0,40}") {
+        fn no_spec_causes_a_panic(spec in "[a-z0-9%=@():,. é]{0,40}") {
             if let Err(error) = FaultPlan::parse(&spec, 0) {
                 let _ = error.to_string();
             }

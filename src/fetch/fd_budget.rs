@@ -1,9 +1,9 @@
-//! Room for another connection among the open files of this process.
+//! Keeps the number of connections within the limit on open files.
 //!
-//! Each connection takes a descriptor, those that idle in the pool included, and their
-//! number is nowhere to be seen. The system gives the lowest descriptor that is free, so the
-//! highest it ever gave is a bound that costs nothing to know; only when that is near the
-//! limit are the open ones counted.
+//! Each connection takes a file descriptor, including idle ones in the pool, and the client does
+//! not expose how many it has. The system assigns the lowest free descriptor, so the highest one
+//! assigned so far is an upper bound on the number of open ones, and costs nothing to know. They
+//! are counted only when this bound is near the limit.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,41 +11,40 @@ use std::time::{Duration, Instant};
 
 use crate::model::{DESCRIPTOR_TIMEOUT, WireState, allowed_descriptors, is_out_of_descriptors};
 
-/// Descriptors left for everything else: files, name look-ups, a second attempt at
-/// connecting over the other address family.
+/// Descriptors reserved for everything else: files, DNS lookups, a second connection attempt over
+/// the other address family.
 const HEADROOM: usize = 64;
-/// Time between two looks when there is no room.
+/// Interval between checks while waiting for a descriptor.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// A connection that has waited this long may take half of the headroom, too: files that were
-/// opened since the first connection stay open.
+/// Wait after which a connection may also take half of the headroom: files that were opened since
+/// the first connection stay open.
 const HEADROOM_AFTER: Duration = Duration::from_millis(100);
-/// One that has waited this long may take nearly all that is left.
+/// Wait after which a connection may take everything but [`RESERVE`].
 const ALL_AFTER: Duration = Duration::from_secs(5);
-/// Descriptors that connections leave even then, as long as one of them is open: the bodies that
-/// come over it may need them to be saved. A lone connection may take the last one, because nothing
-/// would ever come free for it.
+/// Descriptors that connections never take while one of them is open, because saving its body may
+/// need them. A lone connection may take the last descriptor: no other one would ever be freed.
 const RESERVE: usize = 2;
-/// A count of the open descriptors holds for so long: it looks at every one of them.
+/// How long a count of the open descriptors is reused. Counting looks at every one of them.
 const COUNT_TTL: Duration = Duration::from_millis(10);
 
-/// No descriptor came free for a connection in time.
+/// No descriptor became free for a connection in time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("no open file was to be had for a connection within {} s", limit.as_secs())]
+#[error("no free file descriptor within {} s", limit.as_secs())]
 pub struct FdWaitError {
-    /// The limit that passed.
+    /// The limit on the wait.
     limit: Duration,
 }
 
-/// Requests that fit into what the system allows this process beside the files it has open
-/// now; `None`: it sets no limit.
+/// Returns how many concurrent requests the limit on open files allows, in addition to the files
+/// that are open now. `None` if there is no limit.
 #[must_use]
 pub fn max_requests() -> Option<usize> {
     let (allowed, open) = (allowed_descriptors()?, count_open());
     Some(most_open(allowed, open).saturating_sub(open).max(1))
 }
 
-/// Descriptors that may be open when another connection is made. There is always room for
-/// one, or nothing would ever happen.
+/// Returns how many descriptors may be open, including that of the next connection. At least one
+/// connection is always possible, or the run would make no progress.
 fn most_open(allowed: usize, open: usize) -> usize {
     (allowed - headroom(allowed)).max((open + 1).min(allowed))
 }
@@ -54,41 +53,41 @@ fn headroom(allowed: usize) -> usize {
     HEADROOM.min(allowed / 4)
 }
 
-/// From this share of them on, connections are not kept for later.
+/// The share of used descriptors above which connections are no longer kept alive.
 const SCARCE_SHARE: (usize, usize) = (3, 4);
 
-/// Counts connections that are being made, and lets new ones wait while there is no room.
+/// Limits connections to the available descriptors: new ones wait until one is free.
 #[derive(Debug, Clone)]
 pub struct FdBudget {
-    /// What the system allows, seen when the first connection is to be made: until then
-    /// output files, threads and signals take theirs.
+    /// Determined at the first connection, when output files, threads and signals already have
+    /// their descriptors.
     limits: Arc<OnceLock<FdLimits>>,
-    /// Longest wait for room.
+    /// Maximum wait for a descriptor.
     timeout: Duration,
-    /// Connections being made; each may not have its descriptor yet.
+    /// Connections being made, which may not have their descriptors yet.
     coming: Arc<AtomicUsize>,
-    /// Those that wait for room.
+    /// Connections waiting for a descriptor.
     waiting: Arc<AtomicUsize>,
-    /// The highest descriptor that was ever the lowest free one.
+    /// The highest descriptor seen to be the lowest free one.
     highest: Arc<AtomicUsize>,
-    /// The open descriptors when they were last counted.
+    /// Number of open descriptors, and when they were counted.
     counted: Arc<Mutex<Option<(Instant, usize)>>>,
-    /// Connections made since.
+    /// Connections made since that count.
     made: Arc<AtomicUsize>,
 }
 
 /// The descriptors of this process.
 #[derive(Debug, Clone, Copy)]
 struct FdLimits {
-    /// May be open when another connection is made; `None`: the system sets no limit.
+    /// How many may be open, with that of the next connection; `None` if there is no limit.
     most: Option<usize>,
-    /// Of the headroom beyond that, half.
+    /// Half of `spare`.
     half: usize,
-    /// Of the headroom beyond that, without the reserve.
+    /// The headroom beyond `most`, without [`RESERVE`].
     spare: usize,
-    /// Were open when the first connection was made.
+    /// How many were open at the first connection.
     others: usize,
-    /// Sockets among them.
+    /// How many of these were sockets.
     sockets: usize,
 }
 
@@ -108,7 +107,7 @@ impl FdLimits {
     }
 }
 
-/// The right to make one connection. What was made of it is known once it is dropped.
+/// The right to make one connection. Dropping it counts the connection as made.
 #[derive(Debug)]
 pub struct FdPermit {
     made: Arc<AtomicUsize>,
@@ -121,12 +120,12 @@ impl Drop for FdPermit {
     }
 }
 
-/// One more in a count, as long as it lives.
+/// Increments a counter for as long as it lives.
 #[derive(Debug)]
 struct CountGuard(Arc<AtomicUsize>);
 
 impl FdBudget {
-    /// For the limit of this process as it is now.
+    /// Creates a budget. The limit of this process is read at the first connection.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -144,24 +143,24 @@ impl FdBudget {
         *self.limits.get_or_init(FdLimits::of_system)
     }
 
-    /// Waits until there is room for a connection.
+    /// Waits until a descriptor is available for a connection.
     ///
     /// # Errors
-    /// When there was none for a minute.
+    /// When none becomes available within [`DESCRIPTOR_TIMEOUT`].
     pub async fn acquire(&self, wire: Option<&WireState>) -> Result<FdPermit, FdWaitError> {
-        let waits = |waits| {
+        let set_waiting = |is_waiting| {
             if let Some(wire) = wire {
-                wire.set_waiting_for_fd(waits);
+                wire.set_waiting_for_fd(is_waiting);
             }
         };
-        waits(false);
-        if let Some(room) = self.take(0) {
-            return Ok(room);
+        set_waiting(false);
+        if let Some(permit) = self.try_acquire(0) {
+            return Ok(permit);
         }
         let start = Instant::now();
         let _waiting = CountGuard::new(&self.waiting);
-        waits(true);
-        tracing::debug!("no room for another connection among the open files (ulimit -n)");
+        set_waiting(true);
+        tracing::debug!("waiting for a free file descriptor (ulimit -n)");
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             let waited = start.elapsed();
@@ -170,36 +169,36 @@ impl FdBudget {
                 limits if waited < ALL_AFTER => limits.half,
                 limits => limits.spare,
             };
-            if let Some(room) = self.take(spare) {
-                waits(false);
-                return Ok(room);
+            if let Some(permit) = self.try_acquire(spare) {
+                set_waiting(false);
+                return Ok(permit);
             }
             if waited >= self.timeout {
-                waits(false);
+                set_waiting(false);
                 let limit = self.timeout;
                 return Err(FdWaitError { limit });
             }
         }
     }
 
-    /// Waits a moment for a descriptor that a connection was to have, and did not get.
-    pub async fn look_again(wire: &WireState) {
+    /// Waits for [`POLL_INTERVAL`] after the system had no descriptor for a connection.
+    pub async fn wait_before_resend(wire: &WireState) {
         wire.set_waiting_for_fd(true);
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 
-    /// Room for one connection, if there is any; `spare` descriptors of the headroom count.
-    fn take(&self, spare: usize) -> Option<FdPermit> {
+    /// Returns a permit if a descriptor is available. The connection may use up to `spare`
+    /// descriptors of the headroom.
+    fn try_acquire(&self, spare: usize) -> Option<FdPermit> {
         let coming = CountGuard::new(&self.coming);
-        self.has_room(spare).then(|| FdPermit {
+        self.has_free(spare).then(|| FdPermit {
             made: Arc::clone(&self.made),
             _coming: coming,
         })
     }
 
-    /// Whether so few are left that a connection had better be closed after its request
-    /// than kept for another one: idle connections take descriptors, too, and one of many
-    /// hosts is seldom used again.
+    /// Whether so few descriptors are left that connections should be closed after their request.
+    /// Idle connections take descriptors, too, and with many hosts few of them are used again.
     #[must_use]
     pub fn is_scarce(&self) -> bool {
         let (part, whole) = SCARCE_SHARE;
@@ -211,33 +210,32 @@ impl FdBudget {
         })
     }
 
-    /// Connections that are open now, about; `None` where that can't be seen.
+    /// Returns the approximate number of open connections, or `None` if the system does not tell.
     #[must_use]
     pub fn open_connections(&self) -> Option<usize> {
         let others = self.limits().others;
         (others > 0).then(|| self.count().saturating_sub(others))
     }
 
-    fn has_room(&self, spare: usize) -> bool {
+    fn has_free(&self, spare: usize) -> bool {
         let Some(most) = self.limits().most else {
             return true;
         };
         let most = most + spare;
-        // When the system gives none, or does not say, connecting will tell why.
+        // If no descriptor is free, let the connection fail with the system's own error.
         let lowest = lowest_free().unwrap_or(most);
         let highest = self.highest.fetch_max(lowest, Relaxed).max(lowest);
         let coming = self.coming.load(Relaxed);
         highest + coming <= most || self.count() + coming <= most || (coming == 1 && self.is_lone())
     }
 
-    /// Whether no connection is open that could make room for another one when it ends, and there is
-    /// a descriptor all the same.
+    /// Whether a descriptor is free and no connection is open that could free one by ending.
     fn is_lone(&self) -> bool {
         let before = self.limits().sockets;
         lowest_free().is_some() && open_sockets().nth(before).is_none()
     }
 
-    /// The open descriptors, as they were a moment ago, and those that came since.
+    /// Returns the number of open descriptors: a recent count plus the connections made since.
     fn count(&self) -> usize {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         match *counted {
@@ -265,7 +263,7 @@ impl Drop for CountGuard {
     }
 }
 
-/// The descriptor that would be given next; `None` when none is left.
+/// Returns the descriptor that the system would assign next, or `None` if none is left.
 #[cfg(unix)]
 fn lowest_free() -> Option<usize> {
     use std::os::fd::AsRawFd;
@@ -273,9 +271,9 @@ fn lowest_free() -> Option<usize> {
     usize::try_from(copy.as_raw_fd()).ok()
 }
 
-/// The open descriptors of this process that count against its limit, without the one for
-/// looking. One beyond the limit was inherited, and does not. Where they can't be seen, none: then
-/// connecting fails when there are too many.
+/// Counts the open descriptors of this process, without that of the directory it reads. Inherited
+/// descriptors above the limit do not count against it. Returns 0 if they can't be listed;
+/// connecting then fails when there are too many.
 #[cfg(unix)]
 fn count_open() -> usize {
     let allowed = allowed_descriptors().unwrap_or(usize::MAX);
@@ -299,7 +297,7 @@ fn number(name: &std::ffi::OsStr) -> Option<usize> {
     name.to_str()?.parse().ok()
 }
 
-/// The open sockets of this process, as far as they can be seen.
+/// Lists the open sockets of this process, as far as the system shows them.
 #[cfg(unix)]
 fn open_sockets() -> impl Iterator<Item = ()> {
     use std::os::unix::fs::FileTypeExt;
@@ -308,7 +306,7 @@ fn open_sockets() -> impl Iterator<Item = ()> {
     kinds.filter(|meta| meta.file_type().is_socket()).map(drop)
 }
 
-/// Other systems have no such limit.
+/// Systems other than Unix have no such limit.
 #[cfg(not(unix))]
 fn lowest_free() -> Option<usize> {
     Some(0)
@@ -346,39 +344,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_room_a_connection_waits_for_another_to_end() {
-        // Other tests open and close files meanwhile.
+    async fn a_connection_waits_until_another_one_ends() {
+        // The margin is large because other tests open and close files at the same time.
         let descriptors = FdBudget::with_most(count_open() + 500, DESCRIPTOR_TIMEOUT);
         let wire = WireState::new(Instant::now());
-        let mut rooms = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..400 {
-            rooms.push(descriptors.acquire(Some(&wire)).await.unwrap());
+            permits.push(descriptors.acquire(Some(&wire)).await.unwrap());
         }
         assert!(!wire.is_waiting_for_fd());
         let more = async {
             for _ in 0..200 {
-                rooms.push(descriptors.acquire(Some(&wire)).await.unwrap());
+                permits.push(descriptors.acquire(Some(&wire)).await.unwrap());
             }
         };
         let full = tokio::time::timeout(POLL_INTERVAL * 4, more).await;
         assert!(full.is_err(), "600 connections in 500 descriptors");
         assert!(wire.is_waiting_for_fd());
-        rooms.clear();
+        permits.clear();
         descriptors.acquire(Some(&wire)).await.unwrap();
         assert!(!wire.is_waiting_for_fd());
         assert_eq!(descriptors.coming.load(Relaxed), 0);
     }
 
     #[test]
-    fn a_hole_among_the_open_files_does_not_pass_for_room() {
+    fn a_gap_in_the_open_descriptors_does_not_count_as_available() {
         let files: Vec<_> = (0..200)
             .map(|_| std::fs::File::open("/dev/null").unwrap())
             .collect();
         let descriptors = FdBudget::with_most(count_open() - 50, DESCRIPTOR_TIMEOUT);
-        assert!(!descriptors.has_room(0), "200 files too many");
+        assert!(!descriptors.has_free(0), "200 files too many");
         drop(files);
         std::thread::sleep(COUNT_TTL);
-        assert!(descriptors.has_room(0));
+        assert!(descriptors.has_free(0));
     }
 
     #[tokio::test]
@@ -387,15 +385,15 @@ mod tests {
         let wire = WireState::new(Instant::now());
         let waited =
             tokio::time::timeout(Duration::from_secs(30), descriptors.acquire(Some(&wire)));
-        let error = waited.await.expect("it has an end").unwrap_err();
-        assert!(error.to_string().starts_with("no open file was to be had"));
+        let error = waited.await.expect("the wait ends").unwrap_err();
+        assert!(error.to_string().starts_with("no free file descriptor"));
         assert!(!wire.is_waiting_for_fd());
         assert_eq!(descriptors.waiting.load(Relaxed), 0);
     }
 
-    /// What is opened between the start and the first connection does not count against it.
+    /// Files opened before the first connection do not count as connections.
     #[tokio::test]
-    async fn the_limit_is_that_of_the_first_connection() {
+    async fn the_limit_is_read_at_the_first_connection() {
         let descriptors = FdBudget::new();
         assert!(descriptors.limits.get().is_none());
         descriptors.acquire(None).await.unwrap();
@@ -403,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn some_descriptors_are_left_for_the_rest_and_there_is_always_room_for_one() {
+    fn headroom_is_kept_and_one_connection_is_always_possible() {
         assert_eq!((headroom(1024), headroom(100), headroom(3)), (64, 25, 0));
         assert_eq!(most_open(1024, 12), 960);
         assert_eq!((most_open(16, 12), most_open(16, 16)), (13, 16));

@@ -1,4 +1,4 @@
-//! What hosts need to be asked differently, as was found out by asking them.
+//! Remembers which hosts deviate from the usual, as learned from earlier requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,22 +8,22 @@ use url::Url;
 
 use crate::model::HostKey;
 
-/// Hosts that are remembered. When there are more, all are forgotten: each is found out again
-/// with one more request.
+/// Maximum number of remembered hosts. Beyond it all are forgotten; relearning a habit costs one
+/// request per host.
 const MAX_HOSTS: usize = 4096;
 
-/// What a host needs.
+/// How a host deviates from the usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HostHabit {
-    /// It answers over HTTP/1.1 only, although it offers HTTP/2.
+    /// It requires HTTP/1.1, although it offers HTTP/2.
     pub http1: bool,
-    /// Its response heads break the rules.
+    /// Its response heads are invalid and need repair.
     pub lenient: bool,
-    /// It closes connections after a response and does not say so.
+    /// It closes connections after a response without announcing it.
     pub closes: bool,
 }
 
-/// What hosts need. Most lists have no such host, and then nothing is looked up.
+/// The habits of all hosts. Most lists have no such host, and then reading takes no lock.
 #[derive(Debug, Default)]
 pub struct HostHabits {
     has_any: AtomicBool,
@@ -31,7 +31,7 @@ pub struct HostHabits {
 }
 
 impl HostHabits {
-    /// What the host of this URL needs.
+    /// Returns the habits of the host of this URL.
     pub fn of(&self, url: &Url) -> HostHabit {
         if !self.has_any.load(Relaxed) {
             return HostHabit::default();
@@ -43,7 +43,7 @@ impl HostHabits {
             .unwrap_or_default()
     }
 
-    /// Remembers what the host of this URL needs, too.
+    /// Adds `habit` to the habits of the host of this URL.
     pub fn add(&self, url: &Url, habit: HostHabit) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let key = HostKey::from(HostKey::key_str(url));
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_host_needs_adds_up_and_is_bounded() {
+    fn habits_add_up_and_their_number_is_bounded() {
         let url = |n: usize| Url::parse(&format!("http://h{n}.test/")).unwrap();
         let habits = HostHabits::default();
         assert_eq!(habits.of(&url(0)), HostHabit::default());

@@ -1,5 +1,5 @@
-//! The transport over reqwest: a client that does nothing by itself. No redirects, no
-//! retries, no decoding, no time-outs but the one over connecting.
+//! The transport over reqwest, with the client's own features turned off: no redirects, retries,
+//! decoding or timeouts, except for the connect timeout.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::model::{
     Unprocessed, WireState,
 };
 
-/// What the client can decode.
+/// The content codings that the engine can decode.
 const ACCEPT_ENCODING: &str = "gzip, br, zstd, deflate";
 
-/// What the body of a line is when nobody says: the same as that of `-d`.
+/// The default `Content-Type` of a body from the list, the same as for `-d`.
 const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// The transport over reqwest.
@@ -44,20 +44,20 @@ pub struct HttpTransport {
     keeps_requests: bool,
     only_public: bool,
     /// Headers for the origins of the list.
-    home: HeaderMap,
-    /// Headers for other origins.
-    abroad: HeaderMap,
+    origin_headers: HeaderMap,
+    /// Headers for other origins, reached by a redirect.
+    cross_origin_headers: HeaderMap,
 }
 
 impl HttpTransport {
-    /// A transport with its connection pool, which keeps `idle_per_host` idle connections.
+    /// Creates a transport whose connection pool keeps `idle_per_host` idle connections per host.
     ///
     /// # Errors
-    /// When certificates can't be read or options do not go together.
+    /// When certificates can't be read or options conflict.
     pub fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
         let descriptors = FdBudget::new();
         let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
-        let (home, abroad) = header_sets(&options);
+        let (origin_headers, cross_origin_headers) = header_sets(&options);
         Ok(Self {
             clients,
             habits: HostHabits::default(),
@@ -66,8 +66,8 @@ impl HttpTransport {
             body: options.body,
             keeps_requests: options.keep_requests,
             only_public: options.deny_private,
-            home,
-            abroad,
+            origin_headers,
+            cross_origin_headers,
         })
     }
 
@@ -75,7 +75,7 @@ impl HttpTransport {
         let mut request = reqwest::Request::new(attempt.method.clone(), attempt.url().clone());
         *request.headers_mut() = self.headers(attempt);
         if variant.lenient || self.descriptors.is_scarce() {
-            // On HTTP/2, where it means nothing, hyper takes it out.
+            // hyper removes it over HTTP/2, where it has no meaning.
             let close = HeaderValue::from_static("close");
             let headers = request.headers_mut();
             headers.entry(header::CONNECTION).or_insert(close);
@@ -94,8 +94,8 @@ impl HttpTransport {
                 }
             }
             Some(_) => {
-                // The redirect turned it into a GET: what describes the body goes too
-                // (RFC 9110 §15.4.4).
+                // A redirect turned the request into a GET, so the headers that describe the body
+                // are removed, too (RFC 9110 §15.4.4).
                 request.headers_mut().remove(header::CONTENT_TYPE);
                 request.headers_mut().remove(header::CONTENT_LENGTH);
             }
@@ -105,16 +105,20 @@ impl HttpTransport {
     }
 
     fn headers(&self, attempt: &Attempt) -> HeaderMap {
-        let at_home = attempt.may_send_credentials();
-        let mut headers = if at_home { &self.home } else { &self.abroad }.clone();
+        let is_trusted = attempt.may_send_credentials();
+        let mut headers = if is_trusted {
+            self.origin_headers.clone()
+        } else {
+            self.cross_origin_headers.clone()
+        };
         let job = &attempt.job;
-        if at_home && let Some(value) = job.credentials.as_deref().and_then(basic_auth) {
+        if is_trusted && let Some(value) = job.credentials.as_deref().and_then(basic_auth) {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(wish) = &job.wish {
-            ask_for_plain_bytes(&mut headers, &wish.headers);
-            let may_go = |name: &HeaderName| at_home || CROSS_ORIGIN_SAFE.contains(name);
-            for name in wish.headers.keys().filter(|name| may_go(name)) {
+            request_identity_for_range(&mut headers, &wish.headers);
+            let may_send = |name: &HeaderName| is_trusted || CROSS_ORIGIN_SAFE.contains(name);
+            for name in wish.headers.keys().filter(|name| may_send(name)) {
                 headers.remove(name);
                 for value in wish.headers.get_all(name) {
                     headers.append(name, value.clone());
@@ -127,12 +131,12 @@ impl HttpTransport {
         headers
     }
 
-    /// What the body of a request is: as its line says, else as the run does. It goes
-    /// along wherever the body goes.
+    /// Returns the `Content-Type` of a request's body: that of its input line, else that of the
+    /// run. It is sent wherever the body is sent, to other origins, too.
     fn content_type(&self, attempt: &Attempt) -> Option<HeaderValue> {
         let wish = attempt.job.wish.as_ref();
         wish.and_then(|wish| wish.headers.get(header::CONTENT_TYPE))
-            .or_else(|| self.home.get(header::CONTENT_TYPE))
+            .or_else(|| self.origin_headers.get(header::CONTENT_TYPE))
             .cloned()
             .or_else(|| wish?.body.as_ref().map(|_| FORM_URLENCODED))
     }
@@ -142,7 +146,8 @@ impl HttpTransport {
         ClientVariant {
             http1: habit.http1,
             lenient: habit.lenient || attempt.route == SendMode::Lenient,
-            // What may not be sent twice must not meet a connection that is just being closed.
+            // A request that must not be sent twice must not use a connection that the server
+            // may be closing.
             fresh: attempt.route == SendMode::Fresh
                 || (habit.closes && !attempt.method.is_idempotent()),
         }
@@ -175,7 +180,7 @@ impl HttpTransport {
         sent.map_err(|error| self.failed(Arc::new(error), variant, attempt, wire))
     }
 
-    /// A request got no response.
+    /// Classifies the error of a request without a response, and records what it reveals.
     fn failed(
         &self,
         error: Arc<dyn Error + Send + Sync>,
@@ -192,8 +197,8 @@ impl HttpTransport {
         classify_shared(error, phase)
     }
 
-    /// Sends a request that there was no descriptor for: a file took the one that was free, and
-    /// closes it soon. No byte has left, so it is no other attempt.
+    /// Sends a request again that failed for lack of a file descriptor: a file took the last free
+    /// one and soon closes it. No byte was sent, so this is not another attempt.
     async fn send_when_free(
         &self,
         mut error: FetchError,
@@ -202,17 +207,17 @@ impl HttpTransport {
         wire: &Arc<WireState>,
     ) -> Result<reqwest::Response, FetchError> {
         while is_exhausted(&error) && wire.started().elapsed() < DESCRIPTOR_TIMEOUT {
-            FdBudget::look_again(wire).await;
+            FdBudget::wait_before_resend(wire).await;
             let sent = self.send(self.request(attempt, variant), variant, attempt, wire);
             match sent.await {
                 Ok(response) => return Ok(response),
-                Err(again) => error = again,
+                Err(next) => error = next,
             }
         }
         Err(error)
     }
 
-    /// What a request that got no response tells about how to send it, or the next ones.
+    /// Records what a request without a response reveals about how to send this and later ones.
     fn note_failure(
         &self,
         error: &(dyn Error + 'static),
@@ -220,7 +225,7 @@ impl HttpTransport {
         attempt: &Attempt,
         wire: &WireState,
     ) {
-        let learn = |habit| self.habits.add(attempt.url(), habit);
+        let add_habit = |habit| self.habits.add(attempt.url(), habit);
         if was_throttled(error) {
             wire.mark_throttled();
         }
@@ -228,7 +233,7 @@ impl HttpTransport {
             wire.mark_unprocessed(Unprocessed::TurnedAway);
         } else if self.may_use_http1 && wants_http1(error) {
             let http1 = true;
-            learn(HostHabit {
+            add_habit(HostHabit {
                 http1,
                 ..HostHabit::default()
             });
@@ -238,19 +243,19 @@ impl HttpTransport {
                 return wire.mark_unprocessed(Unprocessed::StaleShared);
             }
             let closes = true;
-            learn(HostHabit {
+            add_habit(HostHabit {
                 closes,
                 ..HostHabit::default()
             });
             wire.mark_unprocessed(Unprocessed::Stale);
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             let lenient = true;
-            learn(HostHabit {
+            add_habit(HostHabit {
                 lenient,
                 ..HostHabit::default()
             });
             wire.mark_unprocessed(match is_connect(error) {
-                // Nothing was sent to the host, so any method may be sent again.
+                // Nothing was sent to the host, so any method may be resent.
                 true => Unprocessed::TurnedAway,
                 false => Unprocessed::BrokenHead,
             });
@@ -258,7 +263,7 @@ impl HttpTransport {
     }
 }
 
-/// Whether this machine had nothing left to connect with.
+/// Whether the limit on open files of this machine was reached.
 fn is_exhausted(error: &FetchError) -> bool {
     matches!(
         error,
@@ -269,7 +274,7 @@ fn is_exhausted(error: &FetchError) -> bool {
     )
 }
 
-/// Whether a request failed on a connection that others had gone over before.
+/// Whether a request failed on a connection that had been used before.
 fn was_reused(error: &(dyn Error + 'static), wire: &WireState) -> bool {
     match local_port_of(error) {
         Some(port) => !wire.has_made(port),
@@ -277,7 +282,8 @@ fn was_reused(error: &(dyn Error + 'static), wire: &WireState) -> bool {
     }
 }
 
-/// A body whose end is said by a flawed line could be cut off, or still be in chunks.
+/// Rejects a response whose body length is given by an invalid header line: the body could be
+/// truncated, or still be chunked.
 fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), FetchError> {
     let status = response.status();
     let has_body = attempt.method != Method::HEAD && status != StatusCode::NO_CONTENT;
@@ -285,22 +291,23 @@ fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), F
         None => Ok(()),
         Some(line) => Err(FetchError::Protocol {
             cause: Cause::from_text(format!(
-                "the header line \"{line}\" does not say where the body ends"
+                "header line \"{line}\" does not say where the body ends"
             )),
         }),
     }
 }
 
-/// A range counts the bytes of what is sent, so a coding would make others of them.
-fn ask_for_plain_bytes(headers: &mut HeaderMap, own: &HeaderMap) {
+/// Asks for an uncompressed body if the user set a range: it counts encoded bytes, so a content
+/// coding would change what it means.
+fn request_identity_for_range(headers: &mut HeaderMap, own: &HeaderMap) {
     if own.contains_key(header::RANGE) {
         let plain = HeaderValue::from_static("identity");
         headers.insert(header::ACCEPT_ENCODING, plain);
     }
 }
 
-/// Cookies that were set on the way take the place of the user's own of the same name; those that
-/// were taken away go.
+/// Adds cookies that the redirect chain has set, which replace the user's own of the same name,
+/// and removes those that it has deleted.
 fn add_cookies(headers: &mut HeaderMap, set: Option<&[u8]>, removed: &[Box<[u8]>]) {
     if set.is_none() && removed.is_empty() {
         return;
@@ -311,7 +318,7 @@ fn add_cookies(headers: &mut HeaderMap, set: Option<&[u8]>, removed: &[Box<[u8]>
         pairs.filter(|pair| !pair.is_empty()).collect()
     };
     let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(Box::from);
-    // What came as a header value can go as one.
+    // Never fails: the cookies were received in header values.
     let set = set.and_then(|set| HeaderValue::from_bytes(set).ok());
     let set = set.as_ref().map(pairs).unwrap_or_default();
     let gone: Vec<Box<[u8]>> = set
@@ -331,14 +338,14 @@ fn add_cookies(headers: &mut HeaderMap, set: Option<&[u8]>, removed: &[Box<[u8]>
     }
 }
 
-/// Asks for the rest of what is here, if it is still the same (RFC 9110 §13.1.5), or for what
-/// has changed (§13.1.2, §13.1.3).
+/// Makes the request conditional: to resume a partial body if it is unchanged (RFC 9110 §13.1.5),
+/// or to fetch a saved one only if it changed (§13.1.2, §13.1.3).
 fn add_conditions(headers: &mut HeaderMap, attempt: &Attempt) {
     if let Some(part) = attempt.resumable_part() {
         if let Ok(range) = HeaderValue::try_from(format!("bytes={}-", part.length)) {
             headers.insert(header::RANGE, range);
             headers.insert(header::IF_RANGE, part.version.validator.clone());
-            // The bytes of a coding can't be counted against those of the part.
+            // The length of the part counts decoded bytes, so the range must, too.
             let plain = HeaderValue::from_static("identity");
             headers.insert(header::ACCEPT_ENCODING, plain);
         }
@@ -361,7 +368,7 @@ impl Transport for HttpTransport {
         wire: &Arc<WireState>,
     ) -> Result<RawResponse<HttpBody>, FetchError> {
         if self.only_public {
-            // Every hop comes by here. Names are checked where they are resolved.
+            // Covers every hop of a redirect chain. Names are checked when they are resolved.
             check_literal(attempt.url()).map_err(NonPublicAddress::into_error)?;
         }
         let variant = self.variant(attempt);
@@ -392,8 +399,8 @@ impl Transport for HttpTransport {
     }
 }
 
-/// Headers of the user's that say what is wanted, and not who wants it: another origin gets them,
-/// too. A range that is left out would turn ten bytes into a whole file.
+/// The user's headers that are also sent to other origins, since they describe what is requested
+/// and not the user. Without the range, a redirect would turn ten bytes into a whole file.
 const CROSS_ORIGIN_SAFE: [HeaderName; 6] = [
     header::ACCEPT,
     header::ACCEPT_LANGUAGE,
@@ -403,6 +410,7 @@ const CROSS_ORIGIN_SAFE: [HeaderName; 6] = [
     header::USER_AGENT,
 ];
 
+/// Returns the headers for the origins of the list and those for other origins.
 fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
     let mut base = HeaderMap::new();
     base.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
@@ -415,28 +423,28 @@ fn header_sets(options: &HttpOptions) -> (HeaderMap, HeaderMap) {
     if !options.user_agent.is_empty() {
         base.insert(header::USER_AGENT, options.user_agent.clone());
     }
-    ask_for_plain_bytes(&mut base, &options.headers);
-    let mut abroad = base.clone();
+    request_identity_for_range(&mut base, &options.headers);
+    let mut cross_origin = base.clone();
     for name in CROSS_ORIGIN_SAFE {
         let values = options.headers.get_all(&name);
         if options.headers.contains_key(&name) {
-            abroad.remove(&name);
+            cross_origin.remove(&name);
         }
         for value in values {
-            abroad.append(&name, value.clone());
+            cross_origin.append(&name, value.clone());
         }
     }
-    let mut home = base;
+    let mut origin = base;
     if let Some(value) = options.user.as_ref().and_then(basic_auth) {
-        home.insert(header::AUTHORIZATION, value);
+        origin.insert(header::AUTHORIZATION, value);
     }
     for name in options.headers.keys() {
-        home.remove(name);
+        origin.remove(name);
     }
     for (name, value) in &options.headers {
-        home.append(name, value.clone());
+        origin.append(name, value.clone());
     }
-    (home, abroad)
+    (origin, cross_origin)
 }
 
 #[cfg(test)]
@@ -445,7 +453,7 @@ mod tests {
     use crate::model::Credentials;
 
     #[test]
-    fn other_origins_get_nothing_that_is_the_users() {
+    fn other_origins_do_not_get_the_users_private_headers() {
         let mut headers = HeaderMap::new();
         headers.insert("x-secret", HeaderValue::from_static("1"));
         headers.insert(header::COOKIE, HeaderValue::from_static("a=b"));
@@ -461,13 +469,13 @@ mod tests {
             }),
             ..HttpOptions::default()
         };
-        let (home, abroad) = header_sets(&options);
+        let (origin, cross_origin) = header_sets(&options);
         assert_eq!(
-            home.get(header::AUTHORIZATION).unwrap(),
+            origin.get(header::AUTHORIZATION).unwrap(),
             "Basic bWU6c2VjcmV0"
         );
-        assert!(home.contains_key("x-secret") && home.contains_key(header::COOKIE));
-        let mut names: Vec<_> = abroad.keys().map(HeaderName::as_str).collect();
+        assert!(origin.contains_key("x-secret") && origin.contains_key(header::COOKIE));
+        let mut names: Vec<_> = cross_origin.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
             names,
@@ -480,12 +488,15 @@ mod tests {
                 "user-agent"
             ]
         );
-        assert_eq!(abroad.get(header::USER_AGENT).unwrap(), "mine");
-        assert_eq!(abroad.get(header::ACCEPT_ENCODING).unwrap(), "identity");
+        assert_eq!(cross_origin.get(header::USER_AGENT).unwrap(), "mine");
+        assert_eq!(
+            cross_origin.get(header::ACCEPT_ENCODING).unwrap(),
+            "identity"
+        );
     }
 
     #[test]
-    fn a_cookie_that_was_set_replaces_the_users_own_of_that_name() {
+    fn a_cookie_set_by_the_chain_replaces_the_users_own_of_that_name() {
         for (own, expected) in [
             (&[][..], "a=1; b=2"),
             (&["x=0"], "x=0; a=1; b=2"),

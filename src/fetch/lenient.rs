@@ -1,8 +1,8 @@
-//! The client for hosts whose response heads break the rules: it repairs them before they are
-//! parsed.
+//! A client that repairs invalid response heads before they are parsed.
 //!
-//! reqwest lets nothing come between its connection and the parser, so this client
-//! uses the libraries below it. Each connection is for one response, so a head is what comes first.
+//! reqwest does not allow changing the bytes between its connections and the parser, so this client
+//! uses the libraries below it. A connection is used for one response only, so it always starts
+//! with a head.
 
 use std::future::Future;
 use std::io;
@@ -30,14 +30,14 @@ use super::connect::{BoxError, ConnectLayer, ConnectService};
 use super::dns::Resolver;
 use super::proxy::{ProxySet, basic_auth, credentials};
 use super::repair::HeadRepairer;
-use super::tunnel::{ProxyConnect, ProxyLayer, note_answer};
+use super::tunnel::{ProxyConnect, ProxyLayer, note_status};
 
-/// Header lines of a head that are taken; the parser's usual limit is 100.
+/// Maximum number of header lines in a head; the parser's default is 100.
 const MAX_HEADER_LINES: usize = 1000;
-/// Bytes that are read at once while a head comes.
+/// Size of a read while receiving a head, in bytes.
 const READ_BYTES: usize = 8192;
 
-/// The client.
+/// A client for hosts with invalid response heads.
 #[derive(Debug)]
 pub struct LenientClient {
     client: legacy::Client<ProxyConnect<ConnectService<RepairConnector>>, reqwest::Body>,
@@ -57,7 +57,7 @@ impl LenientClient {
     /// Sends a request.
     ///
     /// # Errors
-    /// When no head comes back.
+    /// When no response head is received.
     pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, BoxError> {
         let forwarding = self.proxies.as_deref();
         let forwarding = forwarding.and_then(|proxies| proxies.forwarding(request.url()));
@@ -73,19 +73,19 @@ impl LenientClient {
     }
 }
 
-/// Of a response: a header line that should say where its body ends, and does so wrongly.
+/// An invalid header line of a response that was meant to say where the body ends.
 #[derive(Debug, Clone, Default)]
 pub struct FlawedLength(Arc<OnceLock<String>>);
 
 impl FlawedLength {
-    /// The line of this response, if it has such a one.
+    /// Returns the line of this response, if it has one.
     pub fn in_response(response: &reqwest::Response) -> Option<&str> {
         let flaw = response.extensions().get::<Self>()?;
         flaw.0.get().map(String::as_str)
     }
 }
 
-/// Makes connections over HTTP/1.1 whose response heads are repaired.
+/// Makes HTTP/1.1 connections that repair response heads.
 #[derive(Clone)]
 pub struct RepairConnector {
     http: HttpConnector<NameService>,
@@ -95,7 +95,7 @@ pub struct RepairConnector {
 }
 
 impl RepairConnector {
-    /// `limit` is divided among the addresses of a name.
+    /// Creates a connector. `limit` is the timeout that the addresses of a name share.
     pub fn new(
         resolver: Arc<Resolver>,
         limit: Duration,
@@ -154,7 +154,8 @@ impl RepairConnector {
         }
     }
 
-    /// Where a SOCKS proxy is to connect to: `socks4` and `socks5` leave it no name to look up.
+    /// Returns the target for a SOCKS proxy. With `socks4` and `socks5`, its name is resolved here
+    /// and not by the proxy.
     async fn socks_target(&self, url: &Url, proxy: &Url) -> Result<Uri, BoxError> {
         let mut to = url.clone();
         if let Some(name) = url
@@ -169,7 +170,8 @@ impl RepairConnector {
         Ok(format!("{scheme}://{host}:{port}/").parse()?)
     }
 
-    /// Connects by `under`, and where the scheme says so speaks TLS with the host that is `named`.
+    /// Connects to `to` with the connector `under`. If its scheme is https, adds TLS with the host
+    /// of `named`.
     async fn secure<T>(&self, under: T, to: Uri, named: Uri) -> Result<RepairedStream, BoxError>
     where
         T: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
@@ -202,7 +204,7 @@ impl Service<Uri> for RepairConnector {
     }
 }
 
-/// Connects to a proxy whose answer to CONNECT is repaired.
+/// Connects to a proxy and repairs its response to CONNECT.
 #[derive(Clone)]
 struct TunnelConnector(RepairConnector);
 
@@ -228,7 +230,7 @@ impl Service<Uri> for TunnelConnector {
     }
 }
 
-/// The run's resolver, as the connector wants it.
+/// Adapts the run's resolver to the connector.
 #[derive(Clone)]
 struct NameService(Arc<Resolver>);
 
@@ -244,7 +246,7 @@ impl Service<Name> for NameService {
     fn call(&mut self, name: Name) -> Resolving {
         match name.as_str().parse() {
             Ok(name) => self.0.resolve(name),
-            Err(_) => Box::pin(async move { Err(format!("{name} is no host name").into()) }),
+            Err(_) => Box::pin(async move { Err(format!("invalid host name {name}").into()) }),
         }
     }
 }
@@ -255,23 +257,24 @@ impl<T: Read + Write + Connection + Send + Unpin> DuplexStream for T {}
 /// A connection whose first response head is repaired while it is read.
 pub struct RepairedStream {
     under: Box<dyn DuplexStream>,
-    /// Requests go to a proxy that passes them on, and wants whole URLs.
+    /// Whether requests are sent to a forwarding proxy, which needs absolute URLs.
     is_forwarded: bool,
     repairer: HeadRepairer,
-    /// Repaired bytes that are still to be read.
+    /// Repaired bytes that have not been read yet.
     ready: Bytes,
     flaw: FlawedLength,
 }
 
 impl RepairedStream {
-    /// Reads on in a head. Where the connection ends inside of one, so it does for the parser.
+    /// Reads more of a head. Returns 0 if the connection ends inside of it, which the parser then
+    /// reports.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [0; READ_BYTES];
         let mut read = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.under).poll_read(cx, read.unfilled()))?;
         self.ready = self.repairer.push(read.filled()).into();
         if let Some(status) = self.repairer.status() {
-            note_answer(status);
+            note_status(status);
         }
         if let Some(line) = self.repairer.flawed_length() {
             let _ = self.flaw.0.set(line);

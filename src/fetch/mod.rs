@@ -1,5 +1,5 @@
-//! One request, one raw response. No redirects, no decoding, no length check, no stall
-//! clock: those stand above, so that a simulated fault meets the real ones.
+//! Sends one request and returns one raw response. No redirects, decoding, length check or
+//! stall clock: the engine does that, so simulated faults face the real checks.
 
 mod classify;
 mod client_rotation;
@@ -41,34 +41,34 @@ pub use http::HttpTransport;
 pub use options::{HttpOptions, HttpVersion, Proxy, ProxyUrl, TransportError, is_framing_header};
 pub use tls::config as tls_config;
 
-/// The raw body of a response, as it comes over the wire.
+/// The raw body of a response, as received from the wire.
 pub trait ResponseBody: Send {
-    /// The next bytes, or `None` at the end. May be dropped while it waits and called
-    /// again: nothing is lost by that.
+    /// Returns the next bytes, or `None` at the end. Cancel-safe: dropping the future loses no
+    /// data.
     ///
     /// # Errors
-    /// When the connection fails or what comes is no HTTP.
+    /// When the connection fails or the server sends invalid HTTP.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, FetchError>> + Send;
 }
 
-/// A response whose head has come.
+/// A response whose head has been received.
 #[derive(Debug)]
 pub struct RawResponse<B> {
     /// The head as sent.
     pub head: ResponseHead,
-    /// The body, to be read.
+    /// The unread body.
     pub body: B,
 }
 
-/// Sends one request and gives its raw response.
+/// Sends one request and returns its raw response.
 pub trait Transport: Send + Sync + 'static {
-    /// The body of its responses.
+    /// The type of response bodies.
     type Body: ResponseBody;
 
-    /// Sends the request of `attempt`; what is noticed under way goes into `wire`.
+    /// Sends the request of `attempt` and records the state of its connection in `wire`.
     ///
     /// # Errors
-    /// When no head comes back.
+    /// When no response head is received.
     fn open(
         &self,
         attempt: &Attempt,

@@ -1,4 +1,4 @@
-//! How requests are made: what can be set about the transport.
+//! Options of the HTTP transport.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,54 +10,54 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::dns::ResolveRule;
 use crate::model::Credentials;
 
-/// Headers that say where the request ends. The client knows that, and a wrong one would break
-/// the connection, or smuggle a second request behind the first.
+/// Headers that say where the request ends. The client sets them itself: a wrong one would break
+/// the connection, or smuggle a second request after the first.
 const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
-/// Whether this header is the client's alone to set.
+/// Whether only the client may set this header.
 #[must_use]
 pub fn is_framing_header(name: &HeaderName) -> bool {
     FRAMING_HEADERS.contains(name)
 }
 
-/// Which HTTP versions are spoken.
+/// Which HTTP versions are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpVersion {
-    /// HTTP/2 where TLS negotiates it (ALPN), else HTTP/1.1.
+    /// HTTP/2 if TLS negotiates it (ALPN), else HTTP/1.1.
     #[default]
     Auto,
     /// HTTP/1.1 only.
     Http1,
-    /// HTTP/2 only, without asking first, over plain TCP too.
+    /// HTTP/2 only, without negotiation, even without TLS.
     Http2PriorKnowledge,
 }
 
-/// Where a SOCKS proxy is that names no port (RFC 1928 §3).
+/// Default port of a SOCKS proxy (RFC 1928 §3).
 const SOCKS_PORT: u16 = 1080;
 
-/// The URL of a proxy. Its `Debug` shows no credentials.
+/// The URL of a proxy. `Debug` hides its credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(pub(super) url::Url);
 
 impl ProxyUrl {
-    /// Parses `[scheme://][user:password@]host[:port]`; without a scheme it is http, as
-    /// curl has it.
+    /// Parses `[scheme://][user:password@]host[:port]`. The default scheme is `http`, as in curl.
     ///
     /// # Errors
-    /// When it is no URL of a known proxy scheme. The message does not repeat it.
+    /// When it is not a URL with a supported proxy scheme. The message does not repeat the URL,
+    /// which may contain a password.
     pub fn parse(text: &str) -> Result<Self, String> {
         let with_scheme = if text.contains("://") {
             text.to_owned()
         } else {
             format!("http://{text}")
         };
-        // Parsing would delete it, and join what stands on both sides.
+        // The URL parser would silently remove it.
         if text.trim().contains(['\t', '\r', '\n']) {
-            return Err("it has a tab or line end inside".to_owned());
+            return Err("contains a tab or line end".to_owned());
         }
         let mut url = url::Url::parse(&with_scheme).map_err(|error| error.to_string())?;
         if url.scheme().starts_with("socks") && url.port().is_none() {
-            // It fails only for URLs without a host.
+            // Fails only for URLs without a host.
             let _ = url.set_port(Some(SOCKS_PORT));
         }
         match url.scheme() {
@@ -65,15 +65,15 @@ impl ProxyUrl {
                 Ok(Self(url))
             }
             scheme => Err(format!(
-                "{scheme} is no proxy scheme; known are http, https, socks4, socks4a, socks5 and socks5h"
+                "unsupported proxy scheme {scheme}; use http, https, socks4, socks4a, socks5 or socks5h"
             )),
         }
     }
 
-    /// The same with these credentials, instead of any that stand in it.
+    /// Replaces the credentials of the URL.
     #[must_use]
     pub fn with_credentials(mut self, user: &Credentials) -> Self {
-        // A % would be taken for the begin of an encoded byte.
+        // `set_username` leaves a % as it is, as the start of an encoded byte.
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         // Both fail only for URLs without a host, and every proxy has one.
         let _ = self.0.set_username(&encoded(&user.user));
@@ -93,57 +93,58 @@ impl std::fmt::Debug for ProxyUrl {
     }
 }
 
-/// Through which proxy requests go.
+/// Which proxy to use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Proxy {
-    /// As `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in small letters
-    /// or in capitals. `NO_PROXY` has names, which stand for all below them, too, addresses,
-    /// networks (`10.0.0.0/8`) and `*` for all; with a port an entry is for that port alone.
+    /// As set by `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in lower or upper case.
+    /// `NO_PROXY` lists names, which include their subdomains, addresses, networks
+    /// (`10.0.0.0/8`), and `*` for all hosts. An entry with a port applies to that port only.
     #[default]
     Environment,
-    /// Through none.
+    /// No proxy.
     Direct,
-    /// All through this one.
+    /// This proxy for all requests.
     Url(ProxyUrl),
 }
 
-/// How requests are made.
+/// Options of the HTTP transport.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// The body of every request.
+    /// Body of every request. Default: none.
     pub body: Option<Bytes>,
     /// Headers of every request to the origins of the list. Other origins, reached by a redirect,
-    /// get only those that say what is wanted: `accept`, `accept-language`, `if-range`, `range`,
-    /// `referer` and `user-agent`.
+    /// get only those that describe what is requested: `accept`, `accept-language`, `if-range`,
+    /// `range`, `referer` and `user-agent`.
     pub headers: HeaderMap,
-    /// `User-Agent`.
+    /// `User-Agent`. Default: `fetchall/VERSION`.
     pub user_agent: HeaderValue,
-    /// Basic credentials for the origins of the list; userinfo in a URL beats them.
+    /// Basic credentials for the origins of the list. Userinfo in a URL takes precedence.
     pub user: Option<Credentials>,
-    /// Through which proxy requests go.
+    /// Proxy to use. Default: that of the environment.
     pub proxy: Proxy,
-    /// Accept any certificate, without a look at it or at the signatures made with its key.
+    /// Accept any certificate. Neither the certificate nor signatures made with its key are
+    /// checked.
     pub insecure: bool,
-    /// Authorities to trust instead of the system's, in PEM. A server's own certificate may be
-    /// among them: it is trusted when a server shows exactly it, and name and dates fit.
+    /// PEM file of certificate authorities to trust instead of the system's. It may also contain
+    /// a server's own certificate, which is trusted if its name and dates are valid.
     pub cacert: Option<PathBuf>,
-    /// Addresses that beat the name system.
+    /// Addresses that override DNS.
     pub resolve: Vec<ResolveRule>,
-    /// Connect to addresses of the public internet only, whatever names, redirects and
-    /// [`resolve`](Self::resolve) lead to; everything else fails as `denied`. It goes with no
-    /// proxy: those of the environment are passed over.
+    /// Connect to public addresses only, whatever names, redirects and
+    /// [`resolve`](Self::resolve) lead to; everything else fails as `denied`. Proxies of the
+    /// environment are ignored, and [`Proxy::Url`] is an error.
     pub deny_private: bool,
-    /// Ask for compressed bodies.
+    /// Request compressed bodies. Default: true.
     pub compression: bool,
-    /// Responses carry the headers they were asked for with.
+    /// Attach the headers of the request to its response.
     pub keep_requests: bool,
-    /// HTTP versions.
+    /// HTTP versions to use.
     pub version: HttpVersion,
-    /// Limit for DNS, TCP and TLS together.
+    /// Timeout for DNS, TCP and TLS together. Default: 10 s.
     pub connect_timeout: Duration,
-    /// How long an HTTP/2 connection may be silent while a request waits on it, until it is
-    /// asked whether it is still there; and then how long until it has to answer. Without
-    /// that, every further try would wait on the same dead connection.
+    /// How long an HTTP/2 connection with pending requests may be silent before a ping is sent,
+    /// and how long to wait for the reply. Without pings, every retry would wait on the same dead
+    /// connection. Default: 10 s.
     pub ping: Duration,
 }
 
@@ -168,33 +169,34 @@ impl Default for HttpOptions {
     }
 }
 
-/// The client can't be made of these options.
+/// The HTTP client can't be built from these options.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The file of `--cacert`.
+    /// The file of [`cacert`](HttpOptions::cacert) is unusable.
     #[error("cannot use the certificates in {}: {cause}", path.display())]
     CaCert {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         cause: String,
     },
-    /// The names are resolved by the proxy, out of reach of the guard.
+    /// [`deny_private`](HttpOptions::deny_private) is combined with a proxy, which resolves names
+    /// itself.
     #[error(
-        "--deny-private does not go with --proxy: the proxy connects, and to which address can't \
+        "--deny-private cannot be combined with --proxy: the proxy connects, so addresses cannot \
          be checked here"
     )]
     UnguardedProxy,
-    /// A variable of the environment names no proxy that could be used. Its value may hold a
-    /// password.
-    #[error("the proxy in {name} can't be used: {cause}")]
+    /// An environment variable contains an invalid proxy. The message omits the value, which may
+    /// contain a password.
+    #[error("invalid proxy in {name}: {cause}")]
     EnvironmentProxy {
         /// The variable.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         cause: String,
     },
-    /// Anything else.
+    /// Any other reason.
     #[error("cannot set up the HTTP client: {0}")]
     Client(String),
 }
@@ -204,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_needs_a_known_scheme_and_shows_no_password() {
+    fn a_proxy_needs_a_supported_scheme_and_its_password_is_hidden() {
         let proxy = ProxyUrl::parse("socks5h://me:secret@127.0.0.1:1080").unwrap();
         assert!(!format!("{proxy:?}").contains("secret"));
         assert!(ProxyUrl::parse("127.0.0.1:3128").is_ok());

@@ -1,4 +1,4 @@
-//! Through which proxy a request goes: that of the options, or those that the environment names.
+//! Selects the proxy for a request: that of the options, or those of the environment.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ pub struct ProxySet {
 }
 
 impl ProxySet {
-    /// Those that the options name; none if requests go out directly.
+    /// Returns the proxies that the options select, or `None` if requests are sent directly.
     ///
     /// # Errors
-    /// When a proxy does not go with the other options, or can't be used. One of the environment
-    /// that can't be used would be passed over otherwise, and requests would go out directly.
+    /// When a proxy conflicts with other options, or is invalid. An invalid one in the environment
+    /// is not ignored, because requests would then be sent directly.
     pub fn new(options: &HttpOptions) -> Result<Option<Arc<Self>>, TransportError> {
         let proxies = match &options.proxy {
             Proxy::Direct => return Ok(None),
-            // A proxy resolves the names itself, or is an inner address: nothing could be
+            // A proxy resolves names itself, and its own address may be private: nothing could be
             // checked.
             Proxy::Url(_) if options.deny_private => return Err(TransportError::UnguardedProxy),
             Proxy::Environment if options.deny_private => return Ok(None),
@@ -39,7 +39,7 @@ impl ProxySet {
                 https: Some(url.clone()),
                 exceptions: NoProxyList::default(),
             },
-            Proxy::Environment => Self::named_by(|name| {
+            Proxy::Environment => Self::from_variables(|name| {
                 let value = std::env::var_os(name)?;
                 Some(value.to_string_lossy().into_owned())
             })?,
@@ -48,12 +48,13 @@ impl ProxySet {
         Ok(is_named.then(|| Arc::new(proxies)))
     }
 
-    /// Those of an environment.
-    fn named_by(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TransportError> {
+    /// Returns the proxies of an environment.
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TransportError> {
         let first = |name: &str| {
             [name.to_owned(), name.to_lowercase()]
                 .into_iter()
-                // For a CGI program it is a header of the request, which anybody may send.
+                // In a CGI program HTTP_PROXY contains the request header `Proxy`, which any
+                // client can set.
                 .filter(|name| name != "HTTP_PROXY" || variable("REQUEST_METHOD").is_none())
                 .find_map(|name| {
                     let value = variable(&name).filter(|value| !value.is_empty())?;
@@ -76,7 +77,7 @@ impl ProxySet {
         })
     }
 
-    /// The proxy for a URL.
+    /// Returns the proxy for a URL.
     fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = match url.scheme() {
             "https" => &self.https,
@@ -86,28 +87,28 @@ impl ProxySet {
         Some(&proxy.0)
     }
 
-    /// As the client wants to have it. It is asked where a connection is made, which is when the
-    /// connection's route becomes known.
+    /// Converts to the client's type. The client calls the closure when it makes a connection,
+    /// which is when its route becomes known.
     pub fn for_client(self: &Arc<Self>) -> reqwest::Proxy {
         let proxies = Arc::clone(self);
         reqwest::Proxy::custom(move |url| proxies.route(url).cloned())
     }
 
-    /// The proxy for the connection that this task makes.
+    /// Returns the proxy for the connection that this task makes, and notes the route.
     pub fn route(&self, url: &Url) -> Option<&Url> {
         let proxy = self.of(url)?;
         tunnel::note_route(url, proxy);
         Some(proxy)
     }
 
-    /// The proxy that gets the request for a URL itself, to pass it on.
+    /// Returns the proxy that forwards the request for a URL, instead of opening a tunnel.
     pub fn forwarding(&self, url: &Url) -> Option<&Url> {
         let proxy = self.of(url).filter(|_| url.scheme() == "http")?;
         proxy.scheme().starts_with("http").then_some(proxy)
     }
 }
 
-/// The credentials in the URL of a proxy.
+/// Returns the credentials in the URL of a proxy.
 pub fn credentials(proxy: &Url) -> Option<Credentials> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let password = proxy.password();
@@ -117,7 +118,7 @@ pub fn credentials(proxy: &Url) -> Option<Credentials> {
     })
 }
 
-/// Credentials as a header has them (RFC 7617).
+/// Returns the value of an `Authorization` header (RFC 7617).
 pub fn basic_auth(credentials: &Credentials) -> Option<HeaderValue> {
     let plain = format!("{}:{}", credentials.user, credentials.password);
     let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
@@ -126,9 +127,9 @@ pub fn basic_auth(credentials: &Credentials) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What `NO_PROXY` excepts, by curl's rules: a name stands for itself and all below it, whether it
-/// begins with a dot or not; an address may be a network; `*` alone stands for all. As elsewhere,
-/// an entry with a port is for that port alone.
+/// The hosts listed in `NO_PROXY`, by curl's rules: a name includes its subdomains, with or without
+/// a leading dot; an address may be a network; `*` alone matches all. In addition, as in other
+/// clients, an entry with a port applies to that port only.
 #[derive(Debug, Default)]
 struct NoProxyList(Vec<NoProxyEntry>);
 
@@ -164,7 +165,7 @@ impl NoProxyList {
 
 impl NoProxyEntry {
     fn parse(entry: &str) -> Option<Self> {
-        // An IPv6 address is not a name with a port.
+        // Checked first, so that an IPv6 address is not split into a name and a port.
         if let Some(network) = network(entry) {
             let hosts = NoProxyHosts::Network(network);
             return Some(Self { hosts, port: None });
@@ -191,7 +192,7 @@ impl NoProxyHosts {
         }
         let name = text.trim_start_matches('*').trim_start_matches('.');
         let name = name.trim_end_matches('.');
-        // As it stands in a URL: in small letters, and in ASCII.
+        // Normalizes the name as in a URL: lower case and ASCII.
         match Host::parse(name) {
             Ok(Host::Domain(name)) => Some(Self::Below(name)),
             Ok(Host::Ipv4(address)) => Some(Self::Network(IpAddr::from(address).into())),
@@ -218,7 +219,7 @@ impl NoProxyHosts {
     }
 }
 
-/// An address, or a network as `10.0.0.0/8`.
+/// Parses an address, or a network like `10.0.0.0/8`.
 fn network(text: &str) -> Option<IpNet> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or(address).ok()
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_read_as_curl_does_and_with_ports() {
+    fn no_proxy_follows_curl_and_accepts_ports() {
         for (list, covered, others) in [
             (
                 "*",
@@ -300,10 +301,10 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_a_proxy_for_each_scheme() {
+    fn the_environment_sets_a_proxy_per_scheme() {
         let proxies = |variables: &[(&str, &str)]| {
             let variables = variables.to_vec();
-            ProxySet::named_by(|name| {
+            ProxySet::from_variables(|name| {
                 let found = variables.iter().find(|(known, _)| *known == name)?;
                 Some(found.1.to_owned())
             })

@@ -1,4 +1,4 @@
-//! A body as it comes from the client, and whether it has come to its end.
+//! The body of a real response, with a check that an HTTP/2 stream really ended.
 
 use std::sync::Arc;
 
@@ -12,19 +12,18 @@ use crate::model::{FetchError, ResponseHead, WireState};
 /// The body of a real response.
 #[derive(Debug)]
 pub struct HttpBody {
-    /// Until its end.
+    /// `None` once the body has ended.
     response: Option<reqwest::Response>,
     received: u64,
     expected: Option<u64>,
-    /// HTTP/2 marks the end of every body. The client takes a stream that was reset with
-    /// NO_ERROR for ended, too, which is right for the request (RFC 9113 §8.1), not for the
-    /// response.
+    /// HTTP/2 marks the end of every body. The client also treats a stream reset with NO_ERROR as
+    /// ended, which is right for the request (RFC 9113 §8.1) but not for the response.
     has_marked_end: bool,
     wire: Arc<WireState>,
 }
 
 impl HttpBody {
-    /// The body that comes after `head`.
+    /// Creates the body of the response with this `head`.
     pub fn new(response: reqwest::Response, head: &ResponseHead, wire: Arc<WireState>) -> Self {
         Self {
             received: 0,
@@ -56,7 +55,7 @@ impl ResponseBody for HttpBody {
             return Ok(None);
         };
         let chunk = match response.chunk().await {
-            // Trailers say nothing that is used here, and curl and browsers take odd ones.
+            // Trailers are not used, and curl and browsers tolerate invalid ones.
             Err(error) if is_broken_trailer(&error) => Ok(None),
             chunk => chunk,
         };

@@ -1,43 +1,44 @@
-//! Response heads as servers send them, made into heads that an HTTP parser takes: what curl and
-//! browsers tolerate is put right, or left out where it says nothing.
+//! Repairs invalid response heads, so that the HTTP parser accepts what curl and browsers tolerate.
+//! Lines that can't be repaired are dropped.
 
 use http::{HeaderName, StatusCode, header};
 use percent_encoding::percent_encode_byte;
 
 use crate::model::{elide_middle, escape_control};
 
-/// Bytes of a head that are gathered, as many as the parser takes. What is longer goes to it as it
-/// came, to be refused.
+/// Maximum buffered head, in bytes: the limit of the parser. A longer head is passed on unchanged,
+/// so that the parser rejects it.
 const MAX_HEAD_BYTES: usize = 400 * 1024;
-/// Bytes of the protocol's name and version.
+/// Length of the protocol's name and version, in bytes.
 const VERSION_BYTES: usize = b"HTTP/1.1".len();
-/// Where a repaired head has its status.
+/// Position of the status in a repaired head.
 const STATUS: std::ops::Range<usize> = VERSION_BYTES + 1..VERSION_BYTES + 4;
-/// Characters of a header line that are repeated in a message.
+/// Maximum number of characters of a header line in a message.
 const MAX_LINE_CHARS: usize = 80;
 
-/// Takes the bytes of a connection until the final head is complete, and gives them back repaired.
+/// Buffers the bytes of a connection until the final head is complete, and returns them repaired.
 #[derive(Debug, Default)]
 pub struct HeadRepairer {
-    /// What has come of the head.
+    /// The received part of the head.
     raw: Vec<u8>,
-    /// Where to search on for its end.
+    /// Where to continue the search for its end.
     searched: usize,
-    /// Bytes that came since the last head, blank lines before this one included.
+    /// Bytes received since the last head, including blank lines before this one.
     gathered: usize,
-    /// Nothing more has to be repaired.
+    /// Whether the rest is passed on unchanged.
     is_done: bool,
-    /// The head answers a CONNECT.
+    /// Whether the head is the response to a CONNECT.
     is_for_tunnel: bool,
-    /// The status of the final head.
+    /// The status of the last head.
     status: Option<StatusCode>,
-    /// A line of the final head that should say where the body ends, and does so wrongly.
+    /// An invalid line of the final head that was meant to say where the body ends.
     flawed_length: Option<String>,
 }
 
 impl HeadRepairer {
-    /// One for the answer of a proxy to CONNECT, which is reduced to its final status line. Any 2xx
-    /// opens the tunnel (RFC 9110 §9.3.6) and becomes a 200, since the client accepts no other.
+    /// Creates a repairer for a proxy's response to CONNECT, which it reduces to the final status
+    /// line. Any 2xx opens the tunnel (RFC 9110 §9.3.6) and becomes a 200, because the client
+    /// accepts no other.
     pub fn for_tunnel() -> Self {
         Self {
             is_for_tunnel: true,
@@ -45,8 +46,8 @@ impl HeadRepairer {
         }
     }
 
-    /// Takes bytes as they came; gives those that are ready for the parser. None are while a head
-    /// is incomplete.
+    /// Adds received bytes. Returns those that are ready for the parser: none while a head is
+    /// incomplete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.gathered += bytes.len();
         self.raw.extend_from_slice(bytes);
@@ -58,13 +59,13 @@ impl HeadRepairer {
                     self.is_done = !is_interim(&repaired);
                     self.status = StatusCode::from_bytes(status_of(&repaired)).ok();
                     match self.is_for_tunnel {
-                        true => ready.extend(self.tunnel_answer(&repaired)),
+                        true => ready.extend(self.tunnel_response(&repaired)),
                         false => ready.extend(repaired),
                     }
                     self.flawed_length = flaw.filter(|_| self.is_done);
                     self.gathered = self.raw.len();
                 }
-                // Neither HTTP/1 nor a head within the limits: the parser has words for it.
+                // Not HTTP/1, or too long: left to the parser, which reports it.
                 None if !may_be_head(&self.raw) || self.gathered > MAX_HEAD_BYTES => {
                     self.is_done = true;
                 }
@@ -75,22 +76,22 @@ impl HeadRepairer {
         ready
     }
 
-    /// Whether what comes from now on is the body.
+    /// Whether all further bytes belong to the body.
     pub fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// The line of the final head that should say where the body ends, and does so wrongly.
+    /// Takes the invalid line of the final head that was meant to say where the body ends.
     pub fn flawed_length(&mut self) -> Option<String> {
         self.flawed_length.take()
     }
 
-    /// The status of the final head, once it came.
+    /// Returns the status of the final head, once it is complete.
     pub fn status(&self) -> Option<StatusCode> {
         self.status.filter(|_| self.is_done)
     }
 
-    fn tunnel_answer(&self, head: &[u8]) -> Vec<u8> {
+    fn tunnel_response(&self, head: &[u8]) -> Vec<u8> {
         match self.status {
             Some(_) if !self.is_done => Vec::new(),
             Some(status) if status.is_success() => b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
@@ -108,7 +109,7 @@ impl HeadRepairer {
             self.raw.drain(..blank);
         }
         let end = end_of_head(&self.raw, self.searched);
-        // The end may be divided between this piece and the next.
+        // The blank line may be split between this piece and the next.
         self.searched = self.raw.len().saturating_sub(2);
         let rest = self.raw.split_off(end?);
         self.searched = 0;
@@ -116,7 +117,8 @@ impl HeadRepairer {
     }
 }
 
-/// Where the first blank line from here on ends. Line feeds alone end lines, too (RFC 9112 §2.2).
+/// Returns the end of the first blank line after `from`. A bare line feed also ends a line (RFC 9112
+/// §2.2).
 fn end_of_head(raw: &[u8], from: usize) -> Option<usize> {
     let ends = memchr::memchr_iter(b'\n', raw.get(from..)?).map(|at| from + at + 1);
     ends.into_iter().find(|end| {
@@ -131,19 +133,19 @@ fn may_be_head(raw: &[u8]) -> bool {
         .all(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
-/// The status of a repaired head.
+/// Returns the status of a repaired head.
 fn status_of(head: &[u8]) -> &[u8] {
     head.get(STATUS).unwrap_or_default()
 }
 
-/// Whether another head follows: all of class 1xx but 101, which the parser rejects.
+/// Whether another head follows: after all 1xx except 101, which the parser rejects.
 fn is_interim(head: &[u8]) -> bool {
     let status = status_of(head);
     status.starts_with(b"1") && status != b"101"
 }
 
-/// The head as the parser takes it, and a flawed line that should say where the body ends.
-/// A NUL is rejected everywhere: such a head stays as it is.
+/// Repairs a head. Also returns an invalid line that was meant to say where the body ends. A head
+/// with a NUL is returned unchanged, because curl and browsers reject it, too.
 fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
     if head.contains(&0) {
         return (head.to_vec(), None);
@@ -169,8 +171,8 @@ fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
     (head, flaw)
 }
 
-/// The status line as RFC 9112 §4 has it. Servers write the protocol in lower case, several blanks,
-/// or letters directly behind the status.
+/// Repairs a status line (RFC 9112 §4). Some servers send the protocol in lower case, several
+/// spaces, or letters directly after the status.
 fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
     let mut line = without_controls(line);
     let Some((version, rest)) = line.split_at_mut_checked(VERSION_BYTES) else {
@@ -178,8 +180,8 @@ fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
     };
     version.make_ascii_uppercase();
     if version == b"HTTP/1.0" && has_transfer_coding {
-        // Only HTTP/1.1 has transfer codings, and the parser insists. That the connection ends
-        // with this response holds either way.
+        // Only HTTP/1.1 has transfer codings, and the parser enforces that. The connection ends
+        // with this response in any case.
         version.copy_from_slice(b"HTTP/1.1");
     }
     let digits = rest.trim_ascii_start();
@@ -200,7 +202,7 @@ fn without_line_end(line: &[u8]) -> &[u8] {
     line.get(..end.map_or(0, |end| end + 1)).unwrap_or_default()
 }
 
-/// Each header line with what is folded below it (RFC 9112 §5.2).
+/// Joins each header line with its folded continuation lines (RFC 9112 §5.2).
 fn unfolded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let mut whole: Vec<Vec<u8>> = Vec::new();
     for line in lines.filter(|line| !line.is_empty()) {
@@ -215,14 +217,14 @@ fn unfolded<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     whole
 }
 
-/// What becomes of a header line.
+/// The result of repairing a header line.
 #[derive(Debug, PartialEq, Eq)]
 enum RepairedLine<'a> {
-    /// It has a name and a value, which are sound.
+    /// A valid name and value.
     Header(&'a [u8], Vec<u8>),
-    /// It should say where the body ends, and does so wrongly.
+    /// An invalid line that was meant to say where the body ends.
     FlawedLength,
-    /// It says nothing that could be used.
+    /// An unusable line, which is dropped.
     Nothing,
 }
 
@@ -255,14 +257,14 @@ impl<'a> RepairedLine<'a> {
     }
 }
 
-/// Whether a line that is no header was probably meant to say where the body ends.
+/// Whether an invalid header line was probably meant to say where the body ends.
 fn is_like_length(line: &[u8]) -> bool {
     let letters = line.iter().filter(|byte| byte.is_ascii_alphabetic());
     let letters: Vec<_> = letters.map(u8::to_ascii_lowercase).collect();
     letters.starts_with(b"contentlength") || letters.starts_with(b"transferencoding")
 }
 
-/// A length, also said several times.
+/// Whether a value is a length, or a list of lengths.
 fn is_length(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').all(|length| {
         let length = length.trim_ascii();
@@ -274,7 +276,7 @@ fn is_plain(byte: &u8) -> bool {
     *byte == b'\t' || !byte.is_ascii_control()
 }
 
-/// The value without control bytes. In a URL they are encoded, as browsers do.
+/// Returns the value without control bytes. In a URL they are percent-encoded, as in browsers.
 fn repaired_value(name: &HeaderName, value: &[u8]) -> Vec<u8> {
     if name != header::LOCATION {
         return without_controls(value);
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn flawed_lines_are_put_right_or_left_out() {
+    fn invalid_lines_are_repaired_or_dropped() {
         for (lines, expected) in [
             ("X-A: 1\r\nX-B:2", "X-A: 1|X-B: 2"),
             ("X-A : 1", "X-A: 1"),
@@ -345,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_line_is_put_right_where_its_status_can_be_told() {
+    fn a_status_line_is_repaired_if_its_status_is_unambiguous() {
         for (line, expected) in [
             ("HTTP/1.1 200 OK", "HTTP/1.1 200 OK"),
             ("HTTP/1.0 200 OK", "HTTP/1.0 200 OK"),
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flawed_length_is_told_and_nothing_else_is() {
+    fn a_flawed_length_is_reported_and_dropped() {
         for line in [
             "Content-Length: 5x",
             "Content-Length : 5x",
@@ -395,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_come_one_after_another_in_any_pieces() {
+    fn consecutive_heads_are_repaired_however_they_are_split() {
         let interim = "HTTP/1.1 103 Early Hints\r\nContent-Length: x\r\nLink: a\r\n\r\n";
         let sent =
             format!("\r\n\n{interim}\r\nHTTP/1.1 200 OK\nContent Length: 2\nX : 1\n\nX : 2\n\n");
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_connect_is_its_final_status_line() {
+    fn a_response_to_connect_is_reduced_to_its_final_status_line() {
         for (sent, expected, status) in [
             (
                 "HTTP/1.1 200 Connected\r\nX A: 1\r\n\r\n",
@@ -448,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_or_too_long_goes_on_as_it_came() {
+    fn bytes_that_are_no_head_or_too_long_are_passed_on_unchanged() {
         for sent in [
             "ICY 200 OK\r\n",
             "HTTP/2",
@@ -469,10 +471,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the lines are, the parser takes what was made of them, and no line that is
-        /// sound is lost.
+        /// The parser accepts any repaired head, and no valid line is lost.
         #[test]
-        fn a_repaired_head_is_sound(
+        fn a_repaired_head_is_valid(
             lines in proptest::collection::vec("[ \t]?[ -~\u{1}\r\u{7f}]{0,20}", 0..8),
             end in prop_oneof![Just("\r\n"), Just("\n")],
         ) {

@@ -1,4 +1,4 @@
-//! Which certificates of servers are accepted.
+//! Verifies server certificates against the system's authorities or those of a file.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use rustls_platform_verifier::Verifier;
 use webpki::RawPublicKeyEntity;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
-/// Every scheme a server may sign with. SHA-1 is what old servers have.
+/// Every scheme with which a server may sign. Old servers still use SHA-1.
 const EVERY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -36,9 +36,9 @@ const EVERY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::RSA_PKCS1_SHA1,
 ];
 
-/// Accepts everything (`--insecure`). Signatures are not looked at either: to check one, the
-/// certificate has to be parsed, and its key has to be one that is still considered safe. A server
-/// need not even own the key of the certificate it shows.
+/// Accepts any certificate (`--insecure`). Signatures are not checked either, because that requires
+/// parsing the certificate and a key that rustls considers safe. So a server need not even own the
+/// key of the certificate it presents.
 #[derive(Debug)]
 pub struct AnyCertificate;
 
@@ -77,7 +77,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Accepts what a source of trust vouches for.
+/// Accepts certificates that a trust source vouches for.
 #[derive(Debug)]
 pub struct SourceVerifier {
     provider: Arc<CryptoProvider>,
@@ -86,14 +86,14 @@ pub struct SourceVerifier {
 
 #[derive(Debug)]
 enum TrustSource {
-    /// The authorities of the system; `None` where it has none. They are read when the first
-    /// server shows its certificate: that takes milliseconds, and many lists have no use for it.
+    /// The authorities of the system; `None` if it has none. They are loaded when the first server
+    /// presents its certificate: that takes milliseconds, and many lists never need them.
     System(OnceLock<Option<Verifier>>),
     File(FileCertificates),
 }
 
-/// The certificates of a file. Those of authorities are trusted with what they have signed, and
-/// each is trusted when a server shows exactly it.
+/// The certificates of a file. Each is trusted when a server presents exactly that certificate;
+/// those of authorities also vouch for the certificates they have signed.
 #[derive(Debug)]
 pub struct FileCertificates {
     authorities: Option<Arc<WebPkiServerVerifier>>,
@@ -101,10 +101,10 @@ pub struct FileCertificates {
 }
 
 impl FileCertificates {
-    /// Of those certificates that can be used.
+    /// Collects the usable certificates.
     ///
     /// # Errors
-    /// When none can.
+    /// When none is usable.
     pub fn new(
         certificates: impl Iterator<Item = CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
@@ -113,19 +113,19 @@ impl FileCertificates {
         let mut usable = Vec::new();
         for certificate in certificates {
             let parsed = X509Certificate::from_der(&certificate).ok();
-            // Else whoever has the key of a server could sign for every other host.
+            // Otherwise the owner of one server's key could sign for every other host.
             let may_sign = parsed.as_ref().is_none_or(|(_, parsed)| may_sign(parsed));
             let is_root = may_sign && roots.add(certificate.clone()).is_ok();
             if is_root || parsed.is_some() {
                 usable.push(certificate);
             } else {
-                tracing::warn!("a certificate of the file can't be read, and is left out");
+                tracing::warn!("invalid certificate in the CA file, skipped");
             }
         }
         if usable.is_empty() {
-            return Err("it holds no certificate in PEM that can be used");
+            return Err("contains no usable PEM certificate");
         }
-        // Without roots there is no such verifier.
+        // Building it fails without any root.
         let authorities =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
                 .build()
@@ -155,7 +155,8 @@ impl FileCertificates {
         authorities
             .verify_server_cert(certificate, intermediates, name, &[], now)
             .map_err(|error| match &error {
-                // A wrong signature: the authority has the name of one of the file, not its key.
+                // A bad signature means that the issuer has the name of an authority in the
+                // file, but another key.
                 Error::InvalidCertificate(
                     CertificateError::UnknownIssuer | CertificateError::BadSignature,
                 ) => not_in_file(),
@@ -169,7 +170,7 @@ impl FileCertificates {
     }
 }
 
-/// Whether it is the certificate of an authority. Before version 3 of X.509 none says so.
+/// Whether a certificate may sign others. Before version 3 of X.509, certificates do not say.
 fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     match (certificate.basic_constraints(), certificate.key_usage()) {
         _ if certificate.version() != X509Version::V3 => true,
@@ -179,12 +180,10 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-/// What no certificate of the file vouches for. The hints for a run without such a file would
-/// name the flag that was given.
+/// No certificate of the file vouches for the server's. A type of its own, because the hint for an
+/// unknown authority would suggest the flag that is already set.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the certificate is none of those in the file of --cacert, and not signed by an authority in it"
-)]
+#[error("certificate is neither in the --cacert file nor signed by a CA in it")]
 pub struct NotInFileError;
 
 fn not_in_file() -> Error {
@@ -193,7 +192,7 @@ fn not_in_file() -> Error {
 }
 
 impl SourceVerifier {
-    /// What the system trusts.
+    /// Trusts the authorities of the system.
     pub fn by_system(provider: Arc<CryptoProvider>) -> Self {
         Self {
             provider,
@@ -201,7 +200,7 @@ impl SourceVerifier {
         }
     }
 
-    /// What a file trusts.
+    /// Trusts the certificates of a file.
     pub fn by_file(provider: Arc<CryptoProvider>, file: FileCertificates) -> Self {
         Self {
             provider,
@@ -209,8 +208,8 @@ impl SourceVerifier {
         }
     }
 
-    /// The key of a certificate that is trusted as it stands, though it can't be parsed as X.509
-    /// version 3.
+    /// Returns the key of a certificate that is pinned in the file, if rustls can't parse it as
+    /// X.509 version 3.
     fn pinned_key(
         &self,
         certificate: &CertificateDer<'_>,
@@ -242,7 +241,7 @@ impl ServerCertVerifier for SourceVerifier {
             TrustSource::System(verifier) => verifier,
         };
         let verifier = verifier.get_or_init(|| Verifier::new(Arc::clone(&self.provider)).ok());
-        // Without one nothing is trusted.
+        // Without a verifier, nothing is trusted.
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         verifier.as_ref().ok_or(unknown)?.verify_server_cert(
             end_entity,
@@ -263,7 +262,8 @@ impl ServerCertVerifier for SourceVerifier {
         let Some(key) = self.pinned_key(cert) else {
             return verify_tls12_signature(message, cert, dss, algorithms);
         };
-        // rustls has this for TLS 1.3 alone. A scheme of TLS 1.2 does not name the curve.
+        // rustls offers this for TLS 1.3 only. A TLS 1.2 scheme does not name the curve, so all
+        // algorithms of the scheme are tried.
         let unreadable = |_| Error::InvalidCertificate(CertificateError::BadEncoding);
         let key = RawPublicKeyEntity::try_from(&key).map_err(unreadable)?;
         let fits = algorithms
@@ -301,8 +301,8 @@ impl ServerCertVerifier for SourceVerifier {
     }
 }
 
-/// Checks dates and name of a certificate that is trusted as it stands. Who signed it, with what,
-/// and whether it is the certificate of an authority does not matter: it is known byte by byte.
+/// Checks dates and name of a pinned certificate. Its issuer, signature and CA flag do not matter,
+/// because it is known byte by byte.
 fn check_pinned(
     certificate: &CertificateDer<'_>,
     name: &ServerName<'_>,
@@ -337,8 +337,8 @@ fn check_pinned(
     }
 }
 
-/// Checks the name where rustls can't: before version 3 of X.509 there was only the common name,
-/// and many that people make for themselves have no other still.
+/// Checks the name where rustls can't. Before version 3 of X.509 there was only the common name,
+/// and many self-made certificates still have no other.
 fn check_name(certificate: &X509Certificate<'_>, name: &ServerName<'_>) -> Result<(), Error> {
     let names = names(certificate);
     let expected = name.to_str();
@@ -375,8 +375,8 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
-/// Whether a certificate for `pattern` is one for `host`. A `*` stands for one whole label, the
-/// first, and never for a part of an address.
+/// Whether a certificate for `pattern` is valid for `host`. A `*` matches exactly one label, the
+/// first, and never a part of an address.
 fn covers(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;

@@ -1,5 +1,5 @@
-//! What becomes of a connection through a proxy: a layer around the connector that tells a proxy
-//! which refuses from a host that can't be reached.
+//! A layer around the connector that explains failed proxy connections: it tells a proxy that
+//! rejects the tunnel from a proxy or host that is unreachable.
 
 use std::error::Error;
 use std::fmt;
@@ -18,41 +18,41 @@ use url::Url;
 
 use super::connect::BoxError;
 
-/// The types of these errors have no public path, but they are those of public services.
+/// These error types have no public path, but are associated types of public services.
 type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
 type SocksError = <SocksV5<HttpConnector> as Service<Uri>>::Error;
 
 tokio::task_local! {
-    /// Where the connection that is being made goes through, once that is known.
+    /// The route of the connection that this task is making, once it is known.
     static ROUTE: Arc<OnceLock<ProxyRoute>>;
 }
 
-/// The way of a connection.
+/// The route of a connection through a proxy.
 #[derive(Debug)]
 struct ProxyRoute {
     target: Url,
     proxy: Url,
-    /// The status of the proxy's answer to CONNECT, where the connector could read it.
-    answer: OnceLock<StatusCode>,
+    /// The status of the proxy's response to CONNECT, if the connector could read it.
+    status: OnceLock<StatusCode>,
 }
 
-/// Notes that the connection which this task makes goes through `proxy`.
+/// Records that the connection of this task uses `proxy`.
 pub fn note_route(target: &Url, proxy: &Url) {
     let _ = ROUTE.try_with(|route| {
         route.get_or_init(|| ProxyRoute {
             target: target.clone(),
             proxy: proxy.clone(),
-            answer: OnceLock::new(),
+            status: OnceLock::new(),
         });
     });
 }
 
-/// Notes the status of the proxy's answer to the CONNECT of this task.
-pub fn note_answer(status: StatusCode) {
-    let _ = ROUTE.try_with(|route| route.get().map(|route| route.answer.set(status)));
+/// Records the status of the proxy's response to the CONNECT of this task.
+pub fn note_status(status: StatusCode) {
+    let _ = ROUTE.try_with(|route| route.get().map(|route| route.status.set(status)));
 }
 
-/// The proxy that the connection which this task makes goes through.
+/// Returns the proxy that the connection of this task uses.
 pub fn proxy_of_route() -> Option<Arc<str>> {
     let proxy = ROUTE.try_with(|route| route.get().map(|route| shown(&route.proxy)));
     proxy.ok().flatten().map(Arc::from)
@@ -68,21 +68,21 @@ pub struct ProxyError {
     error: BoxError,
 }
 
-/// A proxy made no connection to the host.
+/// A proxy that was reached did not connect to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TunnelRefusal {
-    /// The status it said, where it said one.
+    /// The status of its response, if any.
     pub status: Option<StatusCode>,
-    /// Whether it would say the same again.
+    /// Whether another attempt would get the same response.
     pub is_final: bool,
-    /// What it said, in words.
+    /// The message.
     pub text: String,
 }
 
 impl ProxyError {
-    /// What a proxy says that is out of order for a while.
+    /// Returns the error of a proxy that is temporarily out of order.
     pub fn simulated() -> Self {
-        let proxy = "a simulated proxy";
+        let proxy = "simulated proxy";
         let refusal = TunnelRefusal::of_status(StatusCode::SERVICE_UNAVAILABLE, proxy, false);
         Self {
             proxy: proxy.to_owned(),
@@ -93,18 +93,18 @@ impl ProxyError {
         }
     }
 
-    /// How the proxy refused, if it did.
+    /// Returns how the proxy rejected the tunnel, if it did.
     pub fn refusal(&self) -> Option<&TunnelRefusal> {
         self.refusal.as_ref()
     }
 
-    /// Whether the proxy's answer to CONNECT may have opened the tunnel all the same: it broke the
-    /// rules, or has a 2xx that is not 200.
+    /// Whether the proxy may have opened the tunnel nevertheless: its response to CONNECT was
+    /// invalid, or had a 2xx status other than 200.
     pub fn may_be_repaired(&self) -> bool {
         self.may_be_repaired
     }
 
-    /// The proxy, when it was the proxy that could not be connected to.
+    /// Returns the proxy if it was the proxy itself that could not be reached.
     pub fn unreached(&self) -> Option<&str> {
         self.is_at_proxy.then_some(&*self.proxy)
     }
@@ -114,14 +114,14 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.refusal {
             Some(refusal) => f.write_str(&refusal.text),
-            None => write!(f, "no connection through the proxy {}", self.proxy),
+            None => write!(f, "cannot connect through proxy {}", self.proxy),
         }
     }
 }
 
 impl Error for ProxyError {
-    /// A refusal is the whole cause. What lies under an error of SOCKS is shown here, because it
-    /// does not show it itself.
+    /// Returns no source for a rejected tunnel, whose message is complete. Unwraps SOCKS errors,
+    /// because they do not expose their own source.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         if self.refusal.is_some() {
             return None;
@@ -133,7 +133,7 @@ impl Error for ProxyError {
     }
 }
 
-/// The first error of this type in a chain.
+/// Returns the first error of this type in a chain.
 fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -145,16 +145,16 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
     None
 }
 
-/// What an error says about the proxy.
+/// What an error reveals about the proxy.
 #[derive(Debug)]
 enum ProbeFinding {
-    /// It refused, and why is known.
-    Refused(TunnelRefusal),
-    /// It refused with a status that the error does not tell.
+    /// It rejected the tunnel for a known reason.
+    Rejected(TunnelRefusal),
+    /// It rejected the tunnel with a status that the error does not expose.
     HiddenStatus,
-    /// There was no connection to it.
+    /// It could not be reached.
     NotReached,
-    /// Nothing: the trouble is beyond it.
+    /// Nothing: the connection failed after the proxy.
     Nothing,
 }
 
@@ -166,40 +166,40 @@ impl ProbeFinding {
             return match tunnel {
                 TunnelError::ProxyAuthRequired => {
                     let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-                    Self::Refused(TunnelRefusal::of_status(status, &proxy, has_credentials))
+                    Self::Rejected(TunnelRefusal::of_status(status, &proxy, has_credentials))
                 }
                 TunnelError::TunnelUnsuccessful => Self::HiddenStatus,
                 TunnelError::ConnectFailed(_) => Self::NotReached,
-                TunnelError::ProxyHeadersTooLong => Self::Refused(TunnelRefusal::passing(format!(
-                    "{proxy} answered with too long a head"
-                ))),
-                _ => Self::Refused(TunnelRefusal::passing(format!(
-                    "{proxy} closed the connection instead of an answer"
+                TunnelError::ProxyHeadersTooLong => Self::Rejected(TunnelRefusal::transient(
+                    format!("{proxy} sent an oversized response head"),
+                )),
+                _ => Self::Rejected(TunnelRefusal::transient(format!(
+                    "{proxy} closed the connection without a response"
                 ))),
             };
         }
         if let Some(socks) = find::<SocksError>(error) {
             return match socks {
                 SocksError::Inner(_) => Self::NotReached,
-                SocksError::V5(said) => Self::Refused(TunnelRefusal::of_socks(
-                    &said.to_string(),
+                SocksError::V5(message) => Self::Rejected(TunnelRefusal::of_socks(
+                    &message.to_string(),
                     &proxy,
                     has_credentials,
                 )),
-                SocksError::V4(said) => Self::Refused(TunnelRefusal::of_socks(
-                    &said.to_string(),
+                SocksError::V4(message) => Self::Rejected(TunnelRefusal::of_socks(
+                    &message.to_string(),
                     &proxy,
                     has_credentials,
                 )),
-                SocksError::Io(_) => Self::Refused(TunnelRefusal::passing(format!(
-                    "{proxy} closed the connection instead of an answer"
+                SocksError::Io(_) => Self::Rejected(TunnelRefusal::transient(format!(
+                    "{proxy} closed the connection without a response"
                 ))),
-                _ => Self::Refused(TunnelRefusal::passing(format!(
-                    "{proxy} gave an answer that this version of SOCKS does not have"
+                _ => Self::Rejected(TunnelRefusal::transient(format!(
+                    "{proxy} sent a response that is invalid in this version of SOCKS"
                 ))),
             };
         }
-        // A request for http goes to an HTTP proxy itself.
+        // Requests for http are sent to the HTTP proxy itself, without a tunnel.
         let is_forwarded =
             route.target.scheme() == "http" && route.proxy.scheme().starts_with("http");
         if is_forwarded {
@@ -211,28 +211,28 @@ impl ProbeFinding {
 }
 
 impl TunnelRefusal {
-    /// The proxy said this status to CONNECT.
+    /// The proxy responded to CONNECT with this status.
     fn of_status(status: StatusCode, proxy: &str, has_credentials: bool) -> Self {
-        let is_passing = matches!(status.as_u16(), 408 | 425 | 429);
+        let is_transient = matches!(status.as_u16(), 408 | 425 | 429);
         let reason = status.canonical_reason().unwrap_or_default();
-        let mut text = format!("{proxy} says {} {reason}", status.as_u16());
+        let mut text = format!("{proxy} responded {} {reason}", status.as_u16());
         text.truncate(text.trim_end().len());
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             text.push_str(if has_credentials {
-                "; it does not accept the user and password it was given (-U)"
+                "; user and password not accepted (-U)"
             } else {
-                "; give it user and password (-U USER:@FILE)"
+                "; user and password required (-U USER:@FILE)"
             });
         }
         Self {
             status: Some(status),
-            is_final: status.is_client_error() && !is_passing,
+            is_final: status.is_client_error() && !is_transient,
             text,
         }
     }
 
-    /// Worth another try.
-    fn passing(text: String) -> Self {
+    /// A failure that is worth another attempt.
+    fn transient(text: String) -> Self {
         Self {
             status: None,
             is_final: false,
@@ -240,40 +240,39 @@ impl TunnelRefusal {
         }
     }
 
-    /// What a SOCKS proxy said. Its codes can't be named here, so they are told by their text.
-    fn of_socks(said: &str, proxy: &str, has_credentials: bool) -> Self {
-        let (is_final, said) = match (said, has_credentials) {
+    /// A SOCKS proxy reported an error. The types of its codes are private, so their text is
+    /// matched.
+    fn of_socks(message: &str, proxy: &str, has_credentials: bool) -> Self {
+        let (is_final, message) = match (message, has_credentials) {
             ("server does not support user/pass authentication", true) => {
-                (true, "it takes no user and password (-U)")
+                (true, "user and password not supported (-U)")
             }
             ("server does not support user/pass authentication", false) => {
-                (true, "it wants user and password (-U USER:@FILE)")
+                (true, "user and password required (-U USER:@FILE)")
             }
             ("server implements authentication incorrectly", true) => (
                 true,
-                "it wants another authentication than user and password (-U)",
+                "authentication other than user and password required (-U)",
             ),
             ("server implements authentication incorrectly", false) => {
-                (true, "it wants an authentication that was not offered")
+                (true, "required authentication was not offered")
             }
-            ("credentials not accepted", _) => {
-                (true, "it does not accept this user and password (-U)")
-            }
-            ("connection not allowed", _) => (true, said),
+            ("credentials not accepted", _) => (true, "user and password not accepted (-U)"),
+            ("connection not allowed", _) => (true, message),
             ("server ident service did not recognise client identifier", _) => {
-                (true, "identd on this machine names another user")
+                (true, "identd on this machine reports another user")
             }
-            _ => (false, said),
+            _ => (false, message),
         };
         Self {
             status: None,
             is_final,
-            text: format!("{proxy} says: {said}"),
+            text: format!("{proxy} reported: {message}"),
         }
     }
 }
 
-/// A proxy without its credentials.
+/// Returns host and port of a proxy, without its credentials.
 fn shown(proxy: &Url) -> String {
     let host = proxy.host_str().unwrap_or_default();
     match proxy.port_or_known_default() {
@@ -282,7 +281,7 @@ fn shown(proxy: &Url) -> String {
     }
 }
 
-/// Asks a proxy for a tunnel by a request of its own, whose response has a status that can be seen.
+/// Sends a separate CONNECT to a proxy, to learn the status that the connector's error hides.
 #[derive(Debug)]
 pub struct TunnelProbe {
     client: OnceLock<Option<reqwest::Client>>,
@@ -290,7 +289,7 @@ pub struct TunnelProbe {
 }
 
 impl TunnelProbe {
-    /// One that waits no longer than `limit`.
+    /// Creates a probe that waits for at most `limit`.
     pub fn new(limit: Duration) -> Self {
         Self {
             client: OnceLock::new(),
@@ -298,8 +297,8 @@ impl TunnelProbe {
         }
     }
 
-    /// The status with which the proxy answers a CONNECT to this target, if it can be read.
-    /// `builder` makes the client, at the first question.
+    /// Returns the status of the proxy's response to a CONNECT for this target, if it can be read.
+    /// `builder` builds the client when it is first needed.
     async fn status(
         &self,
         route: &ProxyRoute,
@@ -312,7 +311,7 @@ impl TunnelProbe {
         let port = route.target.port_or_known_default()?;
         let host = route.target.host_str()?;
         let url = Url::parse(&format!("http://{host}:{port}/")).ok()?;
-        // The port of http would be left out, and has to be there.
+        // `None` for port 80: the URL drops the default port, which CONNECT needs.
         url.port()?;
         let request = client.as_ref()?.request(Method::CONNECT, url).send();
         let response = tokio::time::timeout(self.limit, request).await.ok()?.ok()?;
@@ -320,11 +319,11 @@ impl TunnelProbe {
     }
 }
 
-/// The layer.
+/// A tower layer around the client's connector.
 #[derive(Clone)]
 pub struct ProxyLayer {
-    pub inquirer: Arc<TunnelProbe>,
-    /// Makes the client of the inquirer, without its proxy.
+    pub probe: Arc<TunnelProbe>,
+    /// Returns a builder for the client of the probe, without its proxy.
     pub builder: Arc<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
 }
 
@@ -334,18 +333,18 @@ impl ProxyLayer {
         let finding = ProbeFinding::of(&*error, route);
         let mut may_be_repaired = false;
         let refusal = match &finding {
-            ProbeFinding::Refused(refusal) => Some(refusal.clone()),
+            ProbeFinding::Rejected(refusal) => Some(refusal.clone()),
             ProbeFinding::HiddenStatus => {
-                let status = match route.answer.get() {
+                let status = match route.status.get() {
                     Some(status) => Some(*status),
-                    None => self.inquirer.status(route, &*self.builder).await,
+                    None => self.probe.status(route, &*self.builder).await,
                 };
-                let refused = status.filter(|status| !status.is_success());
-                may_be_repaired = refused.is_none();
+                let rejected = status.filter(|status| !status.is_success());
+                may_be_repaired = rejected.is_none();
                 let has_credentials = !route.proxy.username().is_empty();
-                Some(match refused {
+                Some(match rejected {
                     Some(status) => TunnelRefusal::of_status(status, &proxy, has_credentials),
-                    None => TunnelRefusal::passing(format!("{proxy} made no tunnel")),
+                    None => TunnelRefusal::transient(format!("{proxy} opened no tunnel")),
                 })
             }
             ProbeFinding::NotReached | ProbeFinding::Nothing => None,
@@ -371,7 +370,7 @@ impl<S> Layer<S> for ProxyLayer {
     }
 }
 
-/// A connector under [`ProxyLayer`].
+/// A connector wrapped by [`ProxyLayer`].
 #[derive(Clone)]
 pub struct ProxyConnect<S> {
     inner: S,
@@ -394,7 +393,7 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let route = Arc::new(OnceLock::new());
-        // The route is noted in the call, or in the future that comes of it.
+        // The route is recorded during the call, or by the future it returns.
         let connecting = ROUTE.sync_scope(Arc::clone(&route), || self.inner.call(request));
         let layer = self.layer.clone();
         Box::pin(async move {

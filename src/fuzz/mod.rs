@@ -1,9 +1,9 @@
-//! Fuzzing on stable Rust: inputs made out of a corpus by a seed, one after another, each
-//! looked at by a target that stands in the room of what it tries. It knows nothing of ours.
+//! Fuzzing on stable Rust: inputs are derived from a corpus by a seed and passed to a target, which
+//! is defined in the module that it tests. Depends on no other module.
 //!
-//! `cargo test` runs some thousands. `FETCHALL_FUZZ=10000000 cargo test --release --lib fuzz
-//! -- --nocapture --test-threads=1` runs as many for each target and says what came of them;
-//! `FETCHALL_FUZZ_SEED` makes them others, `FETCHALL_FUZZ_ONLY=NUMBER` runs one alone.
+//! `cargo test` runs some thousands of inputs. `FETCHALL_FUZZ=10000000 cargo test --release --lib
+//! fuzz -- --nocapture --test-threads=1` runs that many per target and prints a tally of the
+//! outcomes. `FETCHALL_FUZZ_SEED` changes the seed, `FETCHALL_FUZZ_ONLY=NUMBER` runs a single input.
 
 mod mutate;
 
@@ -16,23 +16,23 @@ use std::time::{Duration, Instant};
 
 use mutate::Mutator;
 
-/// No input may take longer. The slowest take some milliseconds in a debug build; the rest
-/// is for a machine that has other things to do.
-const LONGEST: Duration = Duration::from_secs(20);
-/// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(200);
-/// Inputs that are made when nobody says another seed.
+/// Time limit for one input. The slowest take some milliseconds in a debug build; the rest is
+/// margin for a busy machine.
+const MAX_INPUT_TIME: Duration = Duration::from_secs(20);
+/// How often the time limit is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// The default seed.
 const SEED: u64 = 20_261_125;
 
-/// What is tried, and with what.
+/// The corpus and the number of inputs of a target.
 pub struct FuzzCampaign {
-    /// Folder of the corpus below `fixtures/fuzz`.
+    /// Directory of the corpus below `fixtures/fuzz`.
     pub corpus: &'static str,
-    /// What means something there.
+    /// Byte sequences with a meaning in the tested format.
     pub tokens: &'static [&'static [u8]],
-    /// How many inputs when nobody says.
+    /// Default number of inputs.
     pub inputs: u64,
-    /// When somebody does: one for so many of them, where each takes long.
+    /// Divisor of the number set by `FETCHALL_FUZZ`, for targets with slow inputs.
     pub one_of: u64,
 }
 
@@ -40,21 +40,21 @@ pub struct FuzzCampaign {
 pub struct FuzzInput<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
-    /// Name of the corpus file that it was made of.
+    /// Name of the corpus file from which it was derived.
     pub name: &'a str,
-    /// Which one it is.
+    /// Number of the input.
     pub number: u64,
 }
 
-/// What an input came to, in a word for the tally; or what is wrong.
+/// The outcome of an input, as a label for the tally; or a description of what is wrong.
 pub type FuzzVerdict = Result<&'static str, String>;
 
 impl FuzzCampaign {
-    /// Runs the inputs.
+    /// Passes the inputs to `target`.
     ///
     /// # Panics
-    /// When the target does, finds something wrong or takes too long; with what is needed to
-    /// do it again.
+    /// When the target panics, reports an error or takes too long. The message says how to
+    /// reproduce it.
     pub fn run(self, target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict + Send + 'static) {
         let seed = number_of("FETCHALL_FUZZ_SEED").unwrap_or(SEED);
         let count = number_of("FETCHALL_FUZZ").map_or(self.inputs, |all| all / self.one_of);
@@ -72,7 +72,7 @@ impl FuzzCampaign {
         let start = Instant::now();
         let worker = std::thread::spawn(move || {
             let tally = loops.run(numbers, target);
-            // The other side only listens for the end.
+            // Fails only if the receiver has panicked.
             let _ = ended.send(());
             tally
         });
@@ -100,17 +100,17 @@ fn number_of(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap())
 }
 
-/// Waits for the end, or for an input that has none.
+/// Waits for the end of the campaign. Panics when an input exceeds its time limit.
 fn watch(at: &AtomicU64, end: &mpsc::Receiver<()>, mutator: &Mutator) {
     let (mut seen, mut since) = (u64::MAX, Instant::now());
-    while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+    while end.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         let now = at.load(Ordering::Relaxed);
         if now != seen {
             (seen, since) = (now, Instant::now());
         }
         assert!(
-            since.elapsed() < LONGEST,
-            "it takes longer than {LONGEST:?}: {}",
+            since.elapsed() < MAX_INPUT_TIME,
+            "takes longer than {MAX_INPUT_TIME:?}: {}",
             mutator.described(now)
         );
     }
@@ -144,7 +144,7 @@ impl FuzzLoop {
                     continue;
                 }
                 Ok(Err(wrong)) => wrong,
-                Err(_) => "it panicked, see above".to_owned(),
+                Err(_) => "panicked, see above".to_owned(),
             };
             return Err(format!("{wrong}\n{}", self.mutator.described(number)));
         }
@@ -152,18 +152,18 @@ impl FuzzLoop {
     }
 }
 
-/// Fails with words unless it holds.
+/// Returns an error with the given message unless the condition holds.
 macro_rules! hold {
-    ($condition:expr, $($words:tt)+) => {
+    ($condition:expr, $($message:tt)+) => {
         if !$condition {
-            return Err(format!($($words)+));
+            return Err(format!($($message)+));
         }
     };
 }
 pub(crate) use hold;
 
 #[test]
-fn the_same_number_makes_the_same_input_and_others_make_others() {
+fn seed_and_number_determine_the_input() {
     let of = |seed| {
         let mutator = Mutator::new("retry-after", &[b"token"], seed);
         let make = |number| {
@@ -181,7 +181,7 @@ fn the_same_number_makes_the_same_input_and_others_make_others() {
 
 #[test]
 #[should_panic(expected = "of seed")]
-fn what_is_wrong_is_told_with_its_input() {
+fn a_failure_is_reported_with_its_input() {
     let fuzz = FuzzCampaign {
         corpus: "retry-after",
         tokens: &[],

@@ -1,21 +1,21 @@
-//! Inputs out of a corpus: an entry and one to several changes, all told by seed and number.
+//! Derives inputs from a corpus: an entry with one or more changes, determined by seed and number.
 
 use std::fs;
 use std::path::Path;
 
 use fastrand::Rng;
 
-/// An input grows no further by single changes.
-const LONG: usize = 8 * 1024;
-/// One in so many explodes.
-const EXPLODES: u64 = 2000;
-/// To this length.
-const EXPLODED: usize = 100 * 1024;
+/// Length to which an input is truncated before a change, in bytes.
+const MAX_CHANGED_BYTES: usize = 8 * 1024;
+/// One of this many inputs is inflated by repeating a piece of it.
+const INFLATED_ONE_OF: u64 = 2000;
+/// Maximum size added by that repetition, in bytes.
+const MAX_INFLATED_BYTES: usize = 100 * 1024;
 
-/// Bytes that mean something somewhere.
+/// Bytes with a meaning in some format.
 const BYTES: &[u8] =
     b"\0\x01\t\n\r\x1b \"#%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~\x7f\x80\xbf\xc0\xed\xef\xff";
-/// Numbers at which something gives way.
+/// Numbers at the limits of parsers and types.
 const NUMBERS: [&str; 22] = [
     "0",
     "-0",
@@ -41,21 +41,21 @@ const NUMBERS: [&str; 22] = [
     "99999999999999999999999999999999999999999",
 ];
 
-/// Makes inputs.
+/// Generates inputs.
 pub struct Mutator {
     seed: u64,
-    /// Names and contents, in the order of their names.
+    /// Names and contents, sorted by name.
     corpus: Vec<(String, Vec<u8>)>,
     tokens: &'static [&'static [u8]],
 }
 
 impl Mutator {
-    pub fn new(folder: &str, tokens: &'static [&'static [u8]], seed: u64) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+    pub fn new(dir: &str, tokens: &'static [&'static [u8]], seed: u64) -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures/fuzz")
-            .join(folder);
-        let mut corpus: Vec<_> = fs::read_dir(&folder)
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .join(dir);
+        let mut corpus: Vec<_> = fs::read_dir(&dir)
+            .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
             .map(|entry| {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -63,7 +63,7 @@ impl Mutator {
             })
             .collect();
         corpus.sort();
-        assert!(!corpus.is_empty(), "{} is empty", folder.display());
+        assert!(!corpus.is_empty(), "{} is empty", dir.display());
         Self {
             seed,
             corpus,
@@ -71,8 +71,8 @@ impl Mutator {
         }
     }
 
-    /// The input of this number; gives the name of the entry it was made of. The first ones
-    /// are the corpus as it is.
+    /// Writes the input with this number to `out`. Returns the name of the corpus entry from which
+    /// it was derived. The first inputs are the unchanged corpus.
     pub fn make(&self, number: u64, out: &mut Vec<u8>) -> &str {
         let mut rng = Rng::with_seed(mixed(self.seed ^ mixed(number)));
         let unchanged = usize::try_from(number).unwrap_or(usize::MAX);
@@ -86,35 +86,33 @@ impl Mutator {
         out.clear();
         out.extend_from_slice(bytes);
         if unchanged >= self.corpus.len() {
-            // Few changes get deep, many get far.
+            // Few changes keep the input valid enough to reach deep code, many explore more.
             let most = 1 << rng.u32(..5).min(rng.u32(..5));
             for _ in 0..rng.u32(1..=most) {
                 self.change(out, &mut rng);
             }
-            if rng.u64(..EXPLODES) == 0 {
-                explode(out, &mut rng);
+            if rng.u64(..INFLATED_ONE_OF) == 0 {
+                inflate(out, &mut rng);
             }
         }
         name
     }
 
-    /// How an input is made again, and what it is.
+    /// Describes an input and how to reproduce it.
     pub fn described(&self, number: u64) -> String {
         let mut bytes = Vec::new();
         let name = self.make(number, &mut bytes);
         let seed = self.seed;
         let text = bytes.escape_ascii();
         format!(
-            "input {number} of seed {seed}, made of {name}, {} bytes; again: \
+            "input {number} of seed {seed}, derived from {name}, {} bytes; reproduce with \
              FETCHALL_FUZZ_SEED={seed} FETCHALL_FUZZ_ONLY={number}\n\"{text}\"",
             bytes.len()
         )
     }
 
     fn change(&self, out: &mut Vec<u8>, rng: &mut Rng) {
-        if out.len() > LONG {
-            out.truncate(LONG);
-        }
+        out.truncate(MAX_CHANGED_BYTES);
         match rng.u32(..16) {
             0 => {
                 if let Some(byte) = one_of(out, rng) {
@@ -161,7 +159,7 @@ impl Mutator {
         }
     }
 
-    /// A piece of another entry comes in.
+    /// Replaces a range with a piece of another entry.
     fn splice(&self, out: &mut Vec<u8>, rng: &mut Rng) {
         let (_, other) = &self.corpus[rng.usize(..self.corpus.len())];
         let piece = &other[range_in(other.len(), rng)];
@@ -170,7 +168,7 @@ impl Mutator {
     }
 }
 
-/// So that neighbours have nothing in common (the last steps of splitmix64).
+/// Hashes a number, so that consecutive ones yield unrelated seeds (the last steps of splitmix64).
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -183,7 +181,7 @@ fn one_of<'a>(out: &'a mut [u8], rng: &mut Rng) -> Option<&'a mut u8> {
     out.get_mut(at)
 }
 
-/// Anywhere, or where a word begins or ends.
+/// Returns a random position, half of the time at the start or end of a word.
 fn place_in(out: &[u8], rng: &mut Rng) -> usize {
     let at = rng.usize(..=out.len());
     if rng.bool() {
@@ -195,14 +193,14 @@ fn place_in(out: &[u8], rng: &mut Rng) -> usize {
     end.map_or(out.len(), |end| at + end + 1)
 }
 
-/// Short ranges more often than long ones.
+/// Returns a random range. Short ones are more likely than long ones.
 fn range_in(length: usize, rng: &mut Rng) -> std::ops::Range<usize> {
     let from = rng.usize(..=length);
     let most = (length - from).min(1 << rng.u32(..10));
     from..from + rng.usize(..=most)
 }
 
-/// A number becomes another one.
+/// Replaces a number with another one.
 fn change_number(out: &mut Vec<u8>, rng: &mut Rng) {
     let start = rng.usize(..=out.len());
     let is_digit = |byte: &u8| byte.is_ascii_digit();
@@ -223,13 +221,13 @@ fn swap_pieces(out: &mut [u8], rng: &mut Rng) {
     left[from.start..from.start + length].swap_with_slice(&mut right[to.start..to.start + length]);
 }
 
-/// A piece is repeated until it is long.
-fn explode(out: &mut Vec<u8>, rng: &mut Rng) {
+/// Repeats a piece of the input many times.
+fn inflate(out: &mut Vec<u8>, rng: &mut Rng) {
     let range = range_in(out.len(), rng);
     let piece = out[range.clone()].to_vec();
     if piece.is_empty() {
         return;
     }
-    let times = rng.usize(1..=EXPLODED / piece.len());
+    let times = rng.usize(1..=MAX_INFLATED_BYTES / piece.len());
     out.splice(range.start..range.start, piece.repeat(times));
 }

@@ -1,4 +1,4 @@
-//! Turns of hosts, as the micro-benchmarks see them.
+//! Entry point of the micro-benchmarks into the host queue.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -7,8 +7,8 @@ use super::queue::{HostQueue, Turn};
 use super::{PerHostLimit, RetryPolicy, ScheduleOptions, rules};
 use crate::model::{Feedback, HostVerdict};
 
-/// Queues so many items for each host, in turn, and lets them all run, one after another; gives
-/// the number of those that ran.
+/// Queues `items` items per host, round-robin, runs them all one after another, and returns how
+/// many ran.
 pub fn take_turns(hosts: usize, items: usize) -> usize {
     let options = ScheduleOptions {
         per_host: PerHostLimit::Fixed(NonZeroUsize::MIN.saturating_add(9)),

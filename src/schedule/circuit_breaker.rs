@@ -1,4 +1,4 @@
-//! The circuit of a host: open while it can't be reached.
+//! The circuit breaker of a host: open while the host is unreachable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use super::retry::doubled;
 use crate::model::{FetchError, deadline_after};
 
-/// Failures in a row that open the circuit. A connection that was waited for in vain
-/// counts for all of them: it took long, and every further one would.
+/// Consecutive failed connections that open the circuit. A single timeout opens it as well: it
+/// took long, and so would every further one.
 const FAILURES_TO_OPEN: u32 = 3;
 
-/// A host that was given up is not probed again before this.
+/// Minimum time before a host that was given up is probed again.
 const MIN_DOWN_TIME: Duration = Duration::from_secs(1);
 
-/// How a host that can't be reached is asked again.
+/// How an unreachable host is probed.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbePolicy {
     /// Probes before the host is given up.
     pub probes: u32,
-    /// Wait before the first probe; it doubles with each.
+    /// Wait before the first probe; doubles with each.
     pub delay: Duration,
-    /// Longest wait before a probe, and after it was given up.
+    /// Maximum wait before a probe, and the wait after the host was given up.
     pub max_delay: Duration,
 }
 
@@ -30,33 +30,33 @@ impl ProbePolicy {
     }
 }
 
-/// The circuit of a host.
+/// The circuit breaker of a host.
 #[derive(Debug, Clone, Default)]
 pub enum CircuitBreaker {
-    /// It can be reached, as far as is known.
+    /// Reachable, as far as is known.
     #[default]
     Closed,
-    /// Not reached lately, but not often enough to say anything.
-    Doubtful {
-        /// Failures in a row.
+    /// Recent connections failed, but too few to open the circuit.
+    Suspect {
+        /// Consecutive failures.
         failures: u32,
     },
-    /// It can't be reached; one request probes it from `probe_at` on.
+    /// Unreachable; one request probes it from `probe_at` on.
     Open {
-        /// Failures in a row.
+        /// Consecutive failures.
         failures: u32,
-        /// Probes that failed.
+        /// Failed probes.
         probes: u32,
-        /// When the circuit opened: what started before says nothing new.
+        /// When the circuit opened. Requests that started before are ignored.
         since: Instant,
         /// When the next probe may go out.
         probe_at: Instant,
     },
-    /// It was given up: its jobs fail. From `until` on one request probes it again.
-    Down {
-        /// Failures in a row; none when it was given up for having refused for too long.
+    /// Given up: its jobs fail. From `until` on one request probes it again.
+    GivenUp {
+        /// Consecutive failures; 0 if it was given up because it throttled for too long.
         failures: u32,
-        /// What its jobs fail with.
+        /// The error its jobs fail with.
         error: FetchError,
         /// When it may be probed again.
         until: Instant,
@@ -64,8 +64,8 @@ pub enum CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// A connection could not be made for a request that started at `started`. Tells
-    /// whether the circuit changed.
+    /// Records a failed connection of a request that started at `started`. Returns whether the
+    /// circuit changed.
     pub fn record_failure(
         &mut self,
         error: &FetchError,
@@ -74,18 +74,18 @@ impl CircuitBreaker {
         probing: &ProbePolicy,
     ) -> bool {
         match *self {
-            Self::Closed | Self::Doubtful { .. } => {
+            Self::Closed | Self::Suspect { .. } => {
                 let before = match *self {
-                    Self::Doubtful { failures } => failures,
+                    Self::Suspect { failures } => failures,
                     _ => 0,
                 };
                 let failures = before + 1;
-                let in_vain = matches!(
+                let timed_out = matches!(
                     error,
                     FetchError::ConnectTimeout { .. } | FetchError::Timeout { .. }
                 );
-                if failures < FAILURES_TO_OPEN && !in_vain {
-                    *self = Self::Doubtful { failures };
+                if failures < FAILURES_TO_OPEN && !timed_out {
+                    *self = Self::Suspect { failures };
                     return false;
                 }
                 self.next_probe(failures, 0, error, now, probing);
@@ -103,7 +103,7 @@ impl CircuitBreaker {
                 self.next_probe(failures + 1, probes + 1, error, now, probing);
                 true
             }
-            Self::Down {
+            Self::GivenUp {
                 failures, until, ..
             } => {
                 if started < until {
@@ -132,14 +132,14 @@ impl CircuitBreaker {
             }
         } else {
             let why = match failures {
-                1 => "the host is down: a connection to it failed".to_owned(),
-                _ => format!("the host is down: {failures} connections in a row failed"),
+                1 => "host down: connection failed".to_owned(),
+                _ => format!("host down: {failures} consecutive connections failed"),
             };
-            down(failures, error, why, now, probing)
+            given_up(failures, error, why, now, probing)
         };
     }
 
-    /// The host refused for too long: its jobs fail like those of one that is down.
+    /// Gives up on a host that throttled for too long: its jobs fail as if it were down.
     pub fn give_up(
         &mut self,
         error: &FetchError,
@@ -147,18 +147,18 @@ impl CircuitBreaker {
         now: Instant,
         probing: &ProbePolicy,
     ) {
-        *self = down(0, error, why, now, probing);
+        *self = given_up(0, error, why, now, probing);
     }
 
-    /// The host was reached. Tells whether that closed the circuit.
+    /// Records a successful connection. Returns whether that closed the circuit.
     pub fn record_success(&mut self) -> bool {
-        let was_open = matches!(self, Self::Open { .. } | Self::Down { .. });
+        let was_open = matches!(self, Self::Open { .. } | Self::GivenUp { .. });
         *self = Self::Closed;
         was_open
     }
 
-    /// The host refused a request that started at `started`. Tells whether it stays given up
-    /// for having refused: then that changes nothing.
+    /// Records a throttled response to a request that started at `started`. Returns true if the
+    /// host stays given up for throttling, so that the response has no further effect.
     pub fn is_still_throttled(
         &mut self,
         started: Instant,
@@ -166,7 +166,7 @@ impl CircuitBreaker {
         probing: &ProbePolicy,
     ) -> bool {
         match self {
-            Self::Down {
+            Self::GivenUp {
                 failures: 0, until, ..
             } => {
                 if started >= *until {
@@ -178,13 +178,13 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether the last that is known of the host is that it could be reached.
+    /// Whether the host is reachable, as far as is known.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
-    /// When the next probe may go out, if that is not now.
+    /// Returns when the next probe may start, if that is later than now.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Instant> {
         match self {
@@ -193,29 +193,29 @@ impl CircuitBreaker {
         }
     }
 
-    /// What the jobs of the host fail with now.
+    /// Returns the error that the host's jobs fail with now, if it is given up.
     #[must_use]
     pub fn rejection(&self, now: Instant) -> Option<&FetchError> {
         match self {
-            Self::Down { error, until, .. } if now < *until => Some(error),
+            Self::GivenUp { error, until, .. } if now < *until => Some(error),
             _ => None,
         }
     }
 }
 
-fn down(
+fn given_up(
     failures: u32,
     error: &FetchError,
     why: String,
     now: Instant,
     probing: &ProbePolicy,
 ) -> CircuitBreaker {
-    // What a host was given up for before is not piled up.
+    // Unwrap the error of an earlier give-up, so that messages do not nest.
     let error = match error {
         FetchError::HostGivenUp { error, .. } => Arc::clone(error),
         error => Arc::new(error.clone()),
     };
-    CircuitBreaker::Down {
+    CircuitBreaker::GivenUp {
         failures,
         error: FetchError::HostGivenUp {
             error,
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_three_failures_or_one_that_took_long() {
+    fn it_opens_after_three_failures_or_one_timeout() {
         let now = Instant::now();
         let mut circuit = CircuitBreaker::default();
         assert!(!circuit.record_failure(&refused(), now, now, &PROBING));
@@ -262,12 +262,12 @@ mod tests {
         let mut circuit = CircuitBreaker::default();
         for _ in 0..9 {
             assert!(!circuit.record_failure(&refused(), now, now, &PROBING));
-            assert!(!circuit.record_success(), "it was never open");
+            assert!(!circuit.record_success(), "it never opened");
         }
     }
 
     #[test]
-    fn the_waits_between_probes_grow_up_to_their_bound_and_then_it_is_down() {
+    fn the_waits_between_probes_grow_to_their_limit_and_then_the_host_is_given_up() {
         let mut now = Instant::now();
         let mut circuit = CircuitBreaker::default();
         let timed_out = FetchError::ConnectTimeout {
@@ -279,7 +279,7 @@ mod tests {
             let probe_at = circuit.wait(now).unwrap();
             assert_eq!(probe_at - now, SECOND * wait);
             assert!(circuit.rejection(now).is_none());
-            // What was under way when it opened says nothing new.
+            // Requests in flight when it opened are ignored.
             let before = now - SECOND;
             assert!(!circuit.record_failure(&timed_out, before, now, &PROBING));
             now = probe_at;
@@ -288,7 +288,7 @@ mod tests {
         assert!(circuit.rejection(now).is_some() && circuit.wait(now).is_none());
         assert!(
             circuit.rejection(now + SECOND * 5).is_none(),
-            "a probe may go out"
+            "a probe may start"
         );
         assert!(circuit.record_success() && circuit.is_closed());
     }

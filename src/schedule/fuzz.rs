@@ -1,4 +1,4 @@
-//! What servers say about when to come back, and worse.
+//! Fuzzes the delays that servers request: `Retry-After` and rate-limit headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use super::retry_after::{parse_retry_after, parse_seconds};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::FetchError;
 
-/// The clock of this machine may say anything.
+/// Returns a local clock that may be wrong.
 fn clock(number: u64) -> SystemTime {
     let seconds = match number % 5 {
         0 => 784_111_777,
@@ -22,43 +22,43 @@ fn clock(number: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// Whatever a server asked for, the wait is within its limits, or there is none.
-fn check_wait(asked: Duration, number: u64) -> Result<(), String> {
+/// Checks that the wait for a requested delay respects the limits, or that there is none.
+fn check_wait(delay: Duration, number: u64) -> Result<(), String> {
     let error = FetchError::Status {
         status: StatusCode::TOO_MANY_REQUESTS,
-        retry_after: Some(asked),
+        retry_after: Some(delay),
         note: None,
     };
     let policy = RetryPolicy::default();
-    let situation = FailureContext {
+    let context = FailureContext {
         error: &error,
         idempotent: number & 1 == 1,
         retries_used: (number % 7) as u32,
         holds: (number % 11) as u32,
-        refusals: (number % 64) as u32,
-        limits_by_503: number & 2 == 2,
+        throttles: (number % 64) as u32,
+        throttles_with_503: number & 2 == 2,
         is_throttled: number & 4 == 4,
         waited: Duration::from_secs(number % 2000),
         jitter: (number % 100) as f64 / 100.0,
     };
-    match policy.decide(&situation) {
+    match policy.decide(&context) {
         RetryDecision::Poll(wait) => return Err(format!("a poll after 429, in {wait:?}")),
         RetryDecision::Hold(wait) | RetryDecision::Retry(wait) | RetryDecision::BackOff(wait) => {
-            hold!(wait >= asked, "{wait:?} for {asked:?}");
+            hold!(wait >= delay, "{wait:?} for {delay:?}");
             hold!(
                 wait <= policy.retry_after_max.max(policy.max_delay)
-                    && situation.waited + wait <= policy.max_wait,
+                    && context.waited + wait <= policy.max_wait,
                 "{wait:?} after {:?}",
-                situation.waited
+                context.waited
             );
         }
         RetryDecision::GiveUp { note } => {
             let note = note.unwrap_or_default();
-            hold!(note.contains("--"), "no word of a limit: {note}");
+            hold!(note.contains("--"), "the note names no limit: {note}");
             hold!(
-                asked > policy.retry_after_max
-                    || situation.waited + asked.max(policy.max_delay) > policy.max_wait,
-                "{asked:?} is given up"
+                delay > policy.retry_after_max
+                    || context.waited + delay.max(policy.max_delay) > policy.max_wait,
+                "{delay:?} is given up"
             );
         }
     }
@@ -66,7 +66,7 @@ fn check_wait(asked: Duration, number: u64) -> Result<(), String> {
 }
 
 fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
-    // As the engine has it: a value that is no visible ASCII is none.
+    // Like the engine, ignore values that are not visible ASCII.
     let Ok(header) = HeaderValue::from_bytes(input.bytes) else {
         return Ok("no header");
     };
@@ -74,7 +74,7 @@ fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
         return Ok("no text");
     };
     let now = clock(input.number);
-    let asked = parse_retry_after(text, now);
+    let delay = parse_retry_after(text, now);
     let trimmed = text.trim();
     let date = httpdate::parse_http_date(trimmed);
     if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -84,60 +84,60 @@ fn try_retry_after(input: &FuzzInput<'_>) -> FuzzVerdict {
                 .saturating_add(u64::from(digit - b'0'))
         });
         hold!(
-            asked == Some(Duration::from_secs(plain)),
-            "{text}: {asked:?}"
+            delay == Some(Duration::from_secs(plain)),
+            "{text}: {delay:?}"
         );
         check_wait(Duration::from_secs(plain), input.number)?;
         return Ok("seconds");
     }
     let Ok(date) = date else {
-        let Some(asked) = asked else {
+        let Some(delay) = delay else {
             return Ok("neither");
         };
-        check_wait(asked, input.number)?;
+        check_wait(delay, input.number)?;
         if text.contains(',') {
-            // Each of several, unless it is the year of a date.
+            // Each of several values, unless it is the year of a date.
             let seconds = text
                 .split(',')
                 .filter_map(|part| parse_seconds(part.trim()));
             let longest = seconds.max().unwrap_or_default();
             hold!(
-                asked >= longest,
-                "{text}: {asked:?} is less than {longest:?}"
+                delay >= longest,
+                "{text}: {delay:?} is less than {longest:?}"
             );
             return Ok("several, or another date");
         }
         return Ok(match parse_seconds(trimmed) {
             Some(seconds) => {
-                hold!(seconds == asked, "{text}: {asked:?}");
+                hold!(seconds == delay, "{text}: {delay:?}");
                 hold!(!trimmed.contains(['e', '-', '+']), "{text} is no number");
                 "seconds with a fraction"
             }
             None => "another date",
         });
     };
-    let Some(asked) = asked else {
+    let Some(delay) = delay else {
         return Err(format!("{text} is a date, and was not taken"));
     };
     let written = httpdate::fmt_http_date(date);
     hold!(
-        parse_retry_after(&written, now) == Some(asked),
+        parse_retry_after(&written, now) == Some(delay),
         "{text} is another time than {written}"
     );
     hold!(
         parse_retry_after(text, date) == Some(Duration::ZERO),
         "{text} is not over when it is {written}"
     );
-    check_wait(asked, input.number)?;
-    if asked.is_zero() {
+    check_wait(delay, input.number)?;
+    if delay.is_zero() {
         hold!(date <= now, "{text} is not over at {now:?}");
         return Ok("date in the past");
     }
-    hold!(now + asked == date, "{text}: {asked:?} from {now:?}");
+    hold!(now + delay == date, "{text}: {delay:?} from {now:?}");
     Ok("date to come")
 }
 
-/// Lines of headers, as they come.
+/// Parses header lines, skipping invalid ones.
 fn headers(bytes: &[u8]) -> HeaderMap {
     let lines = bytes.split(|byte| *byte == b'\n');
     let headers = lines.filter_map(|line| {
@@ -152,16 +152,19 @@ fn headers(bytes: &[u8]) -> HeaderMap {
 fn try_rate_limits(input: &FuzzInput<'_>) -> FuzzVerdict {
     let headers = headers(input.bytes);
     let now = clock(input.number);
-    let asked = exhausted_for(&headers, now);
-    hold!(exhausted_for(&headers, now) == asked, "not twice the same");
+    let delay = exhausted_for(&headers, now);
+    hold!(exhausted_for(&headers, now) == delay, "the result changes");
     let is_about_rates = |name: &HeaderName| name.as_str().contains("rate");
-    match asked {
-        Some(asked) => {
-            hold!(headers.keys().any(is_about_rates), "{asked:?} of nothing");
-            check_wait(asked, input.number)?;
-            Ok(if asked.is_zero() { "now" } else { "to wait" })
+    match delay {
+        Some(delay) => {
+            hold!(
+                headers.keys().any(is_about_rates),
+                "{delay:?} without a header"
+            );
+            check_wait(delay, input.number)?;
+            Ok(if delay.is_zero() { "now" } else { "a delay" })
         }
-        None if headers.keys().any(is_about_rates) => Ok("no wait"),
+        None if headers.keys().any(is_about_rates) => Ok("no delay"),
         None => Ok("no such header"),
     }
 }

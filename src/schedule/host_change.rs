@@ -1,57 +1,57 @@
-//! What the scheduler changed about a host, and why, in words for people.
+//! Changes that the scheduler made to a host, and their log messages.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::model::format_duration;
 
-/// Why a limit was changed.
+/// Why a concurrency limit was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitReason {
-    /// More at the same time bring more.
+    /// Higher concurrency improved the throughput.
     Gain,
-    /// It has not refused again since it was cut down.
-    NoRefusal,
-    /// More at the same time brought nothing, but did no harm either.
-    NotLess,
-    /// More at the same time brought hardly more.
+    /// No failure since the limit was cut.
+    Recovering,
+    /// Doubling neither helped nor hurt; a last increase is tried.
+    NeitherGainNorLoss,
+    /// Higher concurrency hardly improved the throughput.
     NoGain,
-    /// Fewer bring as much, and answers had become slow.
-    AsGoodWithFewer,
-    /// It refused with this status.
-    Refused(u16),
-    /// It could not be reached.
-    NotConnected,
-    /// It refuses some requests however few it gets.
-    RefusesAnyway,
+    /// Lower concurrency kept the throughput, with less latency.
+    LessLatency,
+    /// The host throttled a request with this status; `None`: with ENHANCE_YOUR_CALM (HTTP/2).
+    Throttled(Option<u16>),
+    /// A connection failed.
+    ConnectFailed,
+    /// The host's 503s turned out not to depend on the load.
+    LoadIndependent,
 }
 
-/// What the scheduler changed about a host.
+/// A change that the scheduler made to a host.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostChange {
-    /// How many requests it gets at the same time.
+    /// The concurrency limit changed.
     Limit {
-        /// Before.
+        /// The limit until now.
         from: usize,
-        /// From now on.
+        /// The limit from now on.
         to: usize,
-        /// Why.
+        /// Reason of the change.
         why: LimitReason,
     },
-    /// How many requests a second it gets; `None`: as many as it answers.
+    /// The pace changed, in requests per second; `None`: no longer paced.
     Pace(Option<f64>),
-    /// Nothing is sent to it for this long.
+    /// The host is on hold: nothing is sent to it for this long.
     Held(Duration),
-    /// It can't be reached; the next probe goes out after this long.
+    /// The circuit opened, or a probe failed.
     CircuitOpen {
-        /// Failures in a row.
+        /// Consecutive failures.
         failures: u32,
-        /// Until the next probe.
+        /// Time until the next probe.
         probe_in: Duration,
     },
-    /// It was reached again.
+    /// The host was reached again.
     CircuitClosed,
-    /// Its jobs fail without another try.
+    /// The host was given up: its jobs fail without another attempt.
     GivenUp,
 }
 
@@ -59,26 +59,26 @@ impl fmt::Display for HostChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limit { from, to, why } => {
-                write!(f, "{to} at the same time instead of {from}: {why}")
+                write!(f, "concurrency {from} -> {to}: {why}")
             }
             Self::Pace(Some(pace)) if *pace < 1.0 => {
-                write!(f, "asked every {:.1} s from now on", 1.0 / pace)
+                write!(f, "paced to one request per {:.1} s", 1.0 / pace)
             }
-            Self::Pace(Some(pace)) => write!(f, "asked {pace:.1} times a second from now on"),
-            Self::Pace(None) => f.write_str("asked as fast as it answers again"),
-            Self::Held(wait) => write!(f, "not asked for {}", format_duration(rounded(*wait))),
+            Self::Pace(Some(pace)) => write!(f, "paced to {pace:.1} requests/s"),
+            Self::Pace(None) => f.write_str("pacing off"),
+            Self::Held(wait) => write!(f, "on hold for {}", format_duration(rounded(*wait))),
             Self::CircuitOpen { failures, probe_in } => write!(
                 f,
-                "not reached {failures} times in a row; one request probes it in {}",
+                "circuit open after {failures} failed connections; next probe in {}",
                 format_duration(*probe_in)
             ),
-            Self::CircuitClosed => f.write_str("reached again"),
-            Self::GivenUp => f.write_str("given up; its URLs fail without another try"),
+            Self::CircuitClosed => f.write_str("circuit closed"),
+            Self::GivenUp => f.write_str("given up; its remaining URLs fail"),
         }
     }
 }
 
-/// To the millisecond: a second that began a moment ago is a second.
+/// Rounds to the millisecond, so that a hold of 1 s that began a moment ago is not shown as 999 ms.
 fn rounded(wait: Duration) -> Duration {
     (wait + Duration::from_micros(500)).max(wait)
 }
@@ -86,14 +86,17 @@ fn rounded(wait: Duration) -> Duration {
 impl fmt::Display for LimitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gain => f.write_str("more bring more"),
-            Self::NoRefusal => f.write_str("it has not refused again"),
-            Self::NotLess => f.write_str("twice as many brought no less; looking beyond, once"),
-            Self::NoGain => f.write_str("more brought hardly more"),
-            Self::AsGoodWithFewer => f.write_str("fewer bring as much, and sooner"),
-            Self::Refused(status) => write!(f, "it answered {status}"),
-            Self::NotConnected => f.write_str("it could not be reached"),
-            Self::RefusesAnyway => f.write_str("it refuses some whatever their number"),
+            Self::Gain => f.write_str("throughput improved"),
+            Self::Recovering => f.write_str("recovering"),
+            Self::NeitherGainNorLoss => {
+                f.write_str("doubling neither helped nor hurt; trying once more")
+            }
+            Self::NoGain => f.write_str("no throughput gain"),
+            Self::LessLatency => f.write_str("same throughput, lower latency"),
+            Self::Throttled(Some(status)) => write!(f, "got {status}"),
+            Self::Throttled(None) => f.write_str("got ENHANCE_YOUR_CALM"),
+            Self::ConnectFailed => f.write_str("connection failed"),
+            Self::LoadIndependent => f.write_str("503s do not depend on load"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of one host, and what follows: whether another request may start now.
+//! Collects what is known of one host, and decides whether another request to it may start now.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -13,77 +13,79 @@ use super::spacing::Spacing;
 use super::tally::Tally;
 use super::throttle_trial::{Trial, TrialFinding};
 
-/// How long something that was learned of a host is kept after its last request.
+/// How long learned state of a host is kept after its last request.
 const HOST_MEMORY: Duration = Duration::from_secs(60);
-/// What cuts a limit short counts as having been the limit from this share of it on.
+/// From this share of the limit on, the running requests count as bound by the limit.
 const LIMITED_SHARE: f64 = 0.75;
 
-/// A wait this long is that for the next minute, or hour, and not a rough guess.
+/// A requested delay of at least this length tells when a quota renews (the next minute, or hour);
+/// a shorter one is a rough guess.
 const LONG_HOLD: Duration = Duration::from_secs(5);
-/// Refusals in a row, each with a wait that is too long, after which a host is given up.
+/// Consecutive throttled rounds after which a host is given up if it requests a delay above
+/// `retry_after_max`.
 const MAX_EXCESSIVE_HOLDS: u32 = 3;
-/// How long a host that nothing special is known of is kept: its connections are, too.
+/// How long a host without learned state is kept: about as long as its idle connections.
 const IDLE_HOST_MEMORY: Duration = Duration::from_secs(4);
-/// A hold that becomes longer by less is not told of again.
+/// A hold that is extended by less is not reported again.
 const MIN_REPORTED_EXTENSION: Duration = Duration::from_secs(1);
 
-/// What holds for every host.
+/// Settings that apply to every host.
 #[derive(Debug, Clone, Copy)]
 pub struct HostPolicy {
-    /// Requests to one host at the same time.
+    /// Concurrent requests per host.
     pub per_host: PerHostLimit,
-    /// Requests in all at the same time.
+    /// Concurrent requests over all hosts.
     pub total: NonZeroUsize,
-    /// Shortest time between two starts to one host.
+    /// Minimum time between two starts per host.
     pub host_interval: Duration,
-    /// How a host that can't be reached is asked again.
+    /// How an unreachable host is probed.
     pub probing: ProbePolicy,
-    /// Longest `Retry-After` that is waited for.
+    /// Maximum `Retry-After` that is honoured.
     pub retry_after_max: Duration,
-    /// A host that refuses is given up when it has held its jobs for longer than this
-    /// without a single answer.
+    /// A throttling host is given up once its holds add up to more than this without a single
+    /// accepted request.
     pub max_wait: Duration,
 }
 
 /// Whether another request may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Yes.
-    Open,
+    /// Now.
+    Now,
     /// Not before this time.
     At(Instant),
-    /// Not before one that runs has ended.
+    /// Not before a running one has ended.
     Full,
     /// Never: the host was given up, and its jobs fail.
-    Shut,
+    Rejected,
 }
 
-/// What goes on at a host when a request ends.
+/// The load of a host when a request ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Requests that run, that one included.
+    /// Running requests, including the one that ends.
     pub running: usize,
-    /// Those that wait.
+    /// Queued requests.
     pub queued: usize,
-    /// A limit above this would be at the expense of other hosts.
+    /// The highest limit that is not at the expense of other hosts.
     pub may_grow_to: usize,
 }
 
-/// What has to be known of a request when it ends: the host as it was at its start.
+/// The state of a host when a request started. Needed to judge the request when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartSnapshot {
-    /// When it started.
+    /// When the request started.
     pub at: Instant,
-    /// Refusals in a row before it.
-    pub refusals: u32,
-    /// Whether its bare 503s are known to speak of the pace, as a 429 does.
-    pub limits_by_503: bool,
-    /// Whether no connection to the host was known to stand.
+    /// Consecutive throttled rounds before it.
+    pub throttles: u32,
+    /// Whether 503s without `Retry-After` are known to be throttling, like a 429.
+    pub throttles_with_503: bool,
+    /// Whether the host had not been connected yet.
     pub cold: bool,
     epoch: u32,
 }
 
-/// What is known of one host.
+/// The learned state of one host.
 #[derive(Debug, Clone)]
 pub struct HostControl {
     limit: ConcurrencyLimit,
@@ -93,20 +95,20 @@ pub struct HostControl {
     circuit: CircuitBreaker,
     trial: Trial,
     tally: Tally,
-    /// Rounds refused in a row, less two for each answer since.
-    refusals: u32,
-    /// Time it has held its jobs since its last answer.
+    /// Consecutive throttled rounds, less two for each accepted request since.
+    throttles: u32,
+    /// Total of its holds since the last accepted request.
     held: Duration,
-    /// Whether a connection is known to stand, or to have stood. Before that one request
-    /// goes alone: to an HTTP/2 host the others can share its connection, and one is
-    /// enough to find a host that is down.
+    /// Whether a connection has succeeded. Before that, one request goes alone: the others can
+    /// share its connection if the host speaks HTTP/2, and one is enough to find a host that is
+    /// down.
     warm: bool,
     pace_cut: Option<Instant>,
     touched: Instant,
 }
 
 impl HostControl {
-    /// Nothing is known.
+    /// Creates the state of a host of which nothing is known.
     #[must_use]
     pub fn new(rules: &HostPolicy, now: Instant) -> Self {
         Self {
@@ -117,7 +119,7 @@ impl HostControl {
             circuit: CircuitBreaker::default(),
             trial: Trial::default(),
             tally: Tally::new(now),
-            refusals: 0,
+            throttles: 0,
             held: Duration::ZERO,
             warm: false,
             pace_cut: None,
@@ -125,11 +127,11 @@ impl HostControl {
         }
     }
 
-    /// Whether another request may start beside `running` ones.
+    /// Decides whether another request may start in addition to `running` ones.
     #[must_use]
     pub fn admit(&self, running: usize, now: Instant) -> Admission {
         if self.circuit.rejection(now).is_some() {
-            return Admission::Shut;
+            return Admission::Rejected;
         }
         let most = if self.warm { self.limit.current() } else { 1 };
         if running >= most {
@@ -137,11 +139,11 @@ impl HostControl {
         }
         match self.earliest_start(now) {
             Some(at) => Admission::At(at),
-            None => Admission::Open,
+            None => Admission::Now,
         }
     }
 
-    /// When a request may start at the earliest, apart from those that run.
+    /// Returns when a request may start at the earliest, leaving concurrency aside; `None`: now.
     #[must_use]
     pub fn earliest_start(&self, now: Instant) -> Option<Instant> {
         [
@@ -155,13 +157,13 @@ impl HostControl {
         .max()
     }
 
-    /// What the jobs of the host fail with, once it was given up.
+    /// Returns the error that the host's jobs fail with, if it was given up.
     #[must_use]
     pub fn rejection(&self, now: Instant) -> Option<&FetchError> {
         self.circuit.rejection(now)
     }
 
-    /// A request starts.
+    /// Records the start of a request.
     pub fn record_start(
         &mut self,
         now: Instant,
@@ -179,23 +181,23 @@ impl HostControl {
         }
         StartSnapshot {
             at: now,
-            refusals: if self.trial.is_unrelated() {
+            throttles: if self.trial.is_unrelated() {
                 0
             } else {
-                self.refusals
+                self.throttles
             },
-            limits_by_503: self.trial.is_confirmed(),
+            throttles_with_503: self.trial.is_confirmed(),
             cold: !self.warm,
             epoch: self.limit.epoch(),
         }
     }
 
-    /// A connection stands.
+    /// Records that a connection succeeded.
     pub fn mark_connected(&mut self) {
         self.warm = true;
     }
 
-    /// A request ended under this load.
+    /// Records the end of a request under this load.
     pub fn record_result(
         &mut self,
         start: &StartSnapshot,
@@ -216,7 +218,7 @@ impl HostControl {
                 self.reached(changes);
                 let good = matches!(feedback.verdict, HostVerdict::Answered);
                 if good {
-                    self.refusals = self.refusals.saturating_sub(2);
+                    self.throttles = self.throttles.saturating_sub(2);
                     self.held = Duration::ZERO;
                     self.tally.add(now);
                 }
@@ -229,7 +231,7 @@ impl HostControl {
                     now,
                 );
                 measured.into_iter().for_each(&mut *changes);
-                self.update_trial(start, false, 503, now, changes);
+                self.update_trial(start, false, Some(503), now, changes);
             }
             HostVerdict::Refused { error, surely_pace } => {
                 if self
@@ -239,8 +241,8 @@ impl HostControl {
                     return;
                 }
                 self.reached(changes);
-                self.refusals = self.refusals.max(start.refusals + 1);
-                let status = error.status().map_or(0, |status| status.as_u16());
+                self.throttles = self.throttles.max(start.throttles + 1);
+                let status = error.status().map(|status| status.as_u16());
                 if *surely_pace {
                     let hold = feedback.hold.unwrap_or(now);
                     self.throttle(start, status, hold, now, changes);
@@ -250,7 +252,7 @@ impl HostControl {
                 self.give_up_if_too_long(error, rules, now, changes);
             }
             HostVerdict::NotConnected(error) => {
-                let cut = self.limit.halve(start.at, now, LimitReason::NotConnected);
+                let cut = self.limit.halve(start.at, now, LimitReason::ConnectFailed);
                 cut.into_iter().for_each(&mut *changes);
                 if self
                     .circuit
@@ -285,12 +287,12 @@ impl HostControl {
         }
     }
 
-    /// Counts an answer in the trial of bare refusals, and does what follows.
+    /// Feeds a response to the throttle trial, and carries out its finding.
     fn update_trial(
         &mut self,
         start: &StartSnapshot,
-        is_refusal: bool,
-        status: u16,
+        is_throttled: bool,
+        status: Option<u16>,
         now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
@@ -299,11 +301,11 @@ impl HostControl {
         }
         match self
             .trial
-            .record_response(is_refusal, self.limit.current(), now)
+            .record_response(is_throttled, self.limit.current(), now)
         {
             TrialFinding::Nothing => {}
-            TrialFinding::AskLess => self.throttle(start, status, now, now, changes),
-            TrialFinding::NotOurPace { limit } => {
+            TrialFinding::Throttle => self.throttle(start, status, now, now, changes),
+            TrialFinding::Unrelated { limit } => {
                 if self.pace.take().is_some() {
                     changes(HostChange::Pace(None));
                 }
@@ -313,37 +315,38 @@ impl HostControl {
         }
     }
 
-    /// Fewer at the same time, and at a slower pace from `hold` on. Refusals of requests
-    /// that were under way together count once.
+    /// Lowers the concurrency, and paces the host from `hold` on. Requests that were in flight
+    /// together count once.
     fn throttle(
         &mut self,
         start: &StartSnapshot,
-        status: u16,
+        status: Option<u16>,
         hold: Instant,
         now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
         let cut = self
             .limit
-            .halve(start.at, now, LimitReason::Refused(status));
+            .halve(start.at, now, LimitReason::Throttled(status));
         cut.into_iter().for_each(&mut *changes);
         if self.pace_cut.is_some_and(|cut| start.at <= cut) {
             return;
         }
         self.pace_cut = Some(now);
         let held = hold.saturating_duration_since(now);
-        let (let_through, asked_for) = self.tally.recent(now);
-        if let_through == 0 {
-            // It lets nobody through: what helps is waiting, not a pace.
+        let (accepted, elapsed) = self.tally.recent(now);
+        if accepted == 0 {
+            // Nothing was accepted, so there is no pace to learn: only waiting helps.
             return;
         }
         let (all, since) = self.tally.since_throttle(now);
         let with_hold = per_second(all, since + held);
         if held >= LONG_HOLD {
-            // Who knows so exactly when there is more knows how much there is.
+            // The host enforces a quota per period, and the counts cover a whole period: what it
+            // accepted in that time is its rate.
             self.pace = Some(HostPace::from_known_rate(with_hold));
         } else if let Some(pace) = &mut self.pace {
-            pace.cut(per_second(let_through, asked_for), asked_for);
+            pace.cut(per_second(accepted, elapsed), elapsed);
         } else {
             self.pace = Some(HostPace::from_accepted_rate(with_hold));
         }
@@ -353,8 +356,8 @@ impl HostControl {
         ));
     }
 
-    /// A host that says again and again, and nothing else, that it wants to be left alone
-    /// for longer than anybody waits need not be told by every URL.
+    /// Gives up on a host that keeps asking for more than `--retry-after-max`, for all its URLs at
+    /// once.
     fn give_up_if_too_long(
         &mut self,
         error: &FetchError,
@@ -362,11 +365,11 @@ impl HostControl {
         now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
-        let asked = error.retry_after().unwrap_or_default();
-        if asked > rules.retry_after_max && self.refusals >= MAX_EXCESSIVE_HOLDS {
+        let requested = error.retry_after().unwrap_or_default();
+        if requested > rules.retry_after_max && self.throttles >= MAX_EXCESSIVE_HOLDS {
             let why = format!(
-                "the host asks to wait {}, longer than --retry-after-max {}",
-                format_duration(asked),
+                "requested delay {} exceeds --retry-after-max {}",
+                format_duration(requested),
                 format_duration(rules.retry_after_max)
             );
             self.give_up(error, why, rules, now, changes);
@@ -401,7 +404,7 @@ impl HostControl {
         }
         self.hold = Some(until);
         self.limit.reset_round();
-        // Each refusal of those that were under way together makes it a little longer.
+        // Each throttled request of those in flight together extends the hold a little.
         if held_till == now || until - held_till > MIN_REPORTED_EXTENSION {
             changes(HostChange::Held(until - now));
         }
@@ -411,18 +414,18 @@ impl HostControl {
         self.held = self.held.saturating_add(until - held_till);
         if self.held > rules.max_wait {
             let why = format!(
-                "the host lets nothing through, and to wait longer would be beyond --max-wait {}",
+                "host rejects every request; waiting longer would exceed --max-wait {}",
                 format_duration(rules.max_wait)
             );
             self.give_up(error, why, rules, now, changes);
         }
     }
 
-    /// Until when the host must be remembered though nothing of it is queued or runs.
+    /// Returns until when the host must be remembered although it has no items.
     #[must_use]
     pub fn retain_until(&self, now: Instant) -> Option<Instant> {
         let learned = self.pace.is_some()
-            || self.refusals > 0
+            || self.throttles > 0
             || !self.circuit.is_closed()
             || !self.trial.is_over();
         let linger = if learned {

@@ -9,17 +9,17 @@ use super::Scheduler;
 use super::host_control::StartSnapshot;
 use super::queue::{HostQueue, Ticket};
 
-/// The right to run one attempt. Dropped without a word (panic, abort) it gives its
-/// slot back, and the job counts as left.
+/// The right to run one attempt. Dropping a lease (panic, abort) releases its slot; the job counts
+/// as left.
 #[derive(Debug)]
 pub struct Lease {
     scheduler: Arc<Scheduler>,
-    /// Where the slot is; gone once it was given back.
+    /// The slot; `None` once it was released.
     ticket: Option<Ticket>,
     attempt: Option<Box<Attempt>>,
-    /// What the attempt weighs, as long as this is answerable for it.
+    /// Heap bytes of the attempt that the scheduler counts for this lease.
     weight: usize,
-    aside: bool,
+    is_uncounted: bool,
 }
 
 impl Lease {
@@ -29,30 +29,30 @@ impl Lease {
             weight: attempt.heap_bytes(),
             ticket: Some(ticket),
             attempt: Some(attempt),
-            aside: false,
+            is_uncounted: false,
         }
     }
 
-    /// Takes the attempt out, to run it. It is put back by [`park`](Self::park) or
-    /// [`requeue`](Self::requeue).
+    /// Takes the attempt out to run it. [`park`](Self::park) and [`requeue`](Self::requeue) return
+    /// it to the queue.
     pub fn take(&mut self) -> Option<Box<Attempt>> {
         self.attempt.take()
     }
 
-    /// What was known of the host when this attempt started.
+    /// Returns what was known of the host when this attempt started.
     #[must_use]
     pub fn start(&self) -> Option<StartSnapshot> {
         self.ticket.map(|ticket| ticket.start)
     }
 
-    /// Whether it goes to its host alone, until a connection is known to stand:
-    /// [`connected`](Self::connected).
+    /// Whether the attempt runs alone at its host until
+    /// [`mark_connected`](Self::mark_connected): no connection to the host is known yet.
     #[must_use]
     pub fn is_first_connection(&self) -> bool {
         self.start().is_some_and(|start| start.cold)
     }
 
-    /// A connection stands; others may follow.
+    /// Marks the host as connected, so that other attempts may follow.
     pub fn mark_connected(&mut self) {
         self.resume_counting();
         if let Some(ticket) = self.ticket {
@@ -61,23 +61,24 @@ impl Lease {
         }
     }
 
-    /// Stops to count against the total: it only waits for a host that may never answer.
+    /// Stops counting against the total limit, while the attempt waits for a host that may never
+    /// answer.
     pub fn stop_counting(&mut self) {
-        if !self.aside {
-            self.aside = true;
-            self.scheduler.update(|queue, _| queue.set_aside());
+        if !self.is_uncounted {
+            self.is_uncounted = true;
+            self.scheduler.update(|queue, _| queue.stop_counting());
         }
     }
 
-    /// Counts against the total again.
+    /// Counts against the total limit again.
     pub fn resume_counting(&mut self) {
-        if std::mem::take(&mut self.aside) {
-            self.scheduler.update(|queue, _| queue.count_again());
+        if std::mem::take(&mut self.is_uncounted) {
+            self.scheduler.update(|queue, _| queue.resume_counting());
         }
     }
 
-    /// The attempt waits until `until` and then goes to the front of its host, which need not be
-    /// the one it has failed at.
+    /// Releases the slot and parks the attempt until `until`. It is then queued ahead of the new
+    /// attempts at its host, which need not be the host that it failed at.
     pub fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
         self.update_weight(&attempt);
         self.give_back(feedback, |queue, _| {
@@ -86,7 +87,8 @@ impl Lease {
         });
     }
 
-    /// The attempt goes on at another host (or the same), at the front of its queue.
+    /// Releases the slot and queues the attempt ahead of the new ones at its host, which need not
+    /// be the host that it came from.
     pub fn requeue(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
         self.update_weight(&attempt);
         self.give_back(feedback, |queue, now| {
@@ -95,12 +97,12 @@ impl Lease {
         });
     }
 
-    /// The job is settled.
+    /// Releases the slot: the job is settled.
     pub fn release(mut self, feedback: &Feedback) {
         self.give_back(feedback, |_, _| {});
     }
 
-    /// The attempt goes back, with what came to it on its way.
+    /// Accounts for the heap bytes that the attempt gained while it ran.
     fn update_weight(&mut self, attempt: &Attempt) {
         let before = std::mem::take(&mut self.weight);
         let after = attempt.heap_bytes();
@@ -109,7 +111,7 @@ impl Lease {
         }
     }
 
-    /// Gives the slot back after `change` has put the attempt where it goes next.
+    /// Releases the slot, after `change` has put the attempt where it goes next.
     fn give_back(
         &mut self,
         feedback: &Feedback,
@@ -118,16 +120,16 @@ impl Lease {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        let aside = std::mem::take(&mut self.aside);
+        let is_uncounted = std::mem::take(&mut self.is_uncounted);
         let weight = std::mem::take(&mut self.weight);
         if weight > 0 {
             self.scheduler.weigh(0, weight);
         }
-        // Nobody else is woken for the freed slot: the worker that frees it asks for its
-        // next lease at once, and wakes another one while there is more to do.
+        // No worker is woken for the freed slot: the one that frees it asks for its next lease at
+        // once, and wakes another worker if there is more to do.
         self.scheduler.update_no_wake(|queue, now| {
-            if aside {
-                queue.count_again();
+            if is_uncounted {
+                queue.resume_counting();
             }
             change(queue, now);
             queue.release(&ticket, feedback, now);
@@ -139,7 +141,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.ticket.is_some() {
             self.give_back(&Feedback::from_verdict(HostVerdict::Nothing), |_, _| {});
-            // This worker may never come back.
+            // This worker may be gone, so wake another one for the slot.
             self.scheduler.work.notify_one();
         }
     }

@@ -1,49 +1,50 @@
-//! How many requests a host gets at the same time, found by trying.
+//! The concurrency limit of a host, fixed or found by measuring.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::host_change::{HostChange, LimitReason};
 
-/// Requests at the same time that a host starts with.
+/// Initial concurrency limit of a host.
 const INITIAL_LIMIT: usize = 4;
-/// While doubling, a round has at least so many answers, or the noise decides.
+/// Minimum responses per measured round; fewer would be dominated by noise.
 const MIN_ROUND_RESPONSES: u32 = 8;
-/// And lasts so long at least.
+/// Minimum duration of a round.
 const MIN_ROUND_TIME: Duration = Duration::from_millis(5);
-/// A limit that is steady, or tried, is measured over so many rounds of requests.
+/// Rounds over which a steady limit, or one being tried, is measured.
 const ROUNDS_PER_SAMPLE: u32 = 4;
-/// Rounds between two tries; four times as many after each that failed.
+/// Samples between two trials of another limit; four times as many after each failed trial.
 const ROUNDS_BETWEEN_TRIES: u32 = 4;
-/// And at most.
+/// Upper bound of that number.
 const MAX_ROUNDS_BETWEEN_TRIES: u32 = 64;
-/// While doubling: the share of the added requests that has to show as goodput, to go on
-/// at once, and after having looked longer.
+/// Minimum gain to double again after one round. For gains see [`share_gained`].
 const MIN_GAIN_AT_ONCE: f64 = 0.5;
+/// Minimum gain to double again after three rounds.
 const MIN_GAIN_ON_RECHECK: f64 = 0.25;
-/// And to look once more beyond, and to stay there.
+/// Minimum gain of a doubling to try one larger limit before reverting it.
 const MIN_GAIN_TO_LOOK_BEYOND: f64 = -0.1;
+/// Minimum gain to keep that larger limit.
 const MIN_GAIN_BEYOND: f64 = 0.2;
-/// While trying a little more: the same.
+/// Minimum gain to keep a slightly larger limit.
 const MIN_GAIN_OF_TRY: f64 = 0.15;
-/// A try this much worse ends early.
+/// A trial ends early if its goodput falls below this share of the former goodput.
 const ABORT_GOODPUT_RATIO: f64 = 0.8;
-/// And one whose first answers let no more than this share of the goodput expect.
+/// A trial ends early if its first latencies predict less than this share of the former goodput.
 const ABORT_FORECAST_RATIO: f64 = 0.75;
-/// Fewer are kept when they do as well as this.
+/// A smaller limit is kept if its goodput is at least this share of the former one.
 const KEEP_SMALLER_RATIO: f64 = 0.985;
-/// Fewer are tried when answers take this many times as long as they did once.
+/// A smaller limit is tried if the mean latency exceeds the lowest one by this factor.
 const SHRINK_LATENCY_RATIO: f64 = 1.5;
 
-/// How many requests a host gets at the same time.
+/// How the concurrency limit of a host is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerHostLimit {
-    /// Always so many.
+    /// A fixed limit.
     Fixed(NonZeroUsize),
-    /// Found by trying: few at first, more while that brings more, fewer when the host
-    /// refuses.
+    /// Found by measuring: starts at 4, grows while throughput improves, and is halved on 429, 503
+    /// or a failed connection.
     Auto {
-        /// Never more than this; `None`: as many as there are requests in all.
+        /// Upper bound; `None`: the overall concurrency.
         max: Option<NonZeroUsize>,
     },
 }
@@ -55,7 +56,7 @@ impl Default for PerHostLimit {
 }
 
 impl PerHostLimit {
-    /// The most it can come to when `total` requests run at the same time.
+    /// Returns the highest possible limit if `total` requests may run over all hosts.
     #[must_use]
     pub fn max(self, total: NonZeroUsize) -> NonZeroUsize {
         match self {
@@ -65,43 +66,45 @@ impl PerHostLimit {
     }
 }
 
-/// The limit of one host.
+/// The concurrency limit of one host.
 ///
-/// It measures goodput: good answers a second, while it is this limit that keeps others
-/// waiting. It doubles while that pays, and from then on tries now and then whether a little
-/// more brings more, or a little less as much. A refusal halves it.
+/// Measures goodput (successful responses per second) while this limit is what keeps requests
+/// waiting. Doubles while that improves goodput; after that, tries a slightly larger or smaller
+/// limit from time to time. Throttling or a failed connection halves it.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit {
     limit: usize,
     max: usize,
     fixed: bool,
-    /// Requests are measured by the limit they started under.
+    /// Increases with each change of the limit. Requests started under another limit are not
+    /// measured.
     epoch: u32,
     phase: LimitPhase,
     round: Round,
-    /// The quickest round's mean time of an answer, in seconds.
-    quickest: Option<f64>,
+    /// The lowest mean latency of any round, in seconds.
+    lowest_mean: Option<f64>,
     last_cut: Option<Instant>,
-    patience: u32,
+    /// Samples between two trials of another limit; grows with each failed trial.
+    rounds_between_tries: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum LimitPhase {
-    /// Twice what it was before, if there was anything before.
+    /// Doubled; with the sample before, unless this is the first limit.
     Doubling(Option<LimitSample>),
-    /// Half as many more, once, because twice as many brought nothing, but cost nothing
-    /// either: some servers change gear. What it was before both.
+    /// Raised by half once more, because doubling neither helped nor hurt: some servers scale up
+    /// only at a higher load. With the sample before the doubling.
     Beyond(LimitSample),
-    /// On the way back to where a refusal cut it down from.
+    /// Growing back to the limit before a cut.
     Recovering(usize),
-    /// The limit is believed in; after so many more rounds something else is tried.
+    /// Settled; another limit is tried after this many samples.
     Steady(u32),
-    /// Another limit is being tried.
+    /// Trying another limit; with the sample before.
     Trying(LimitSample),
 }
 
 impl LimitPhase {
-    /// What it goes back to when that was better.
+    /// Returns the sample to revert to.
     fn before(self) -> Option<LimitSample> {
         match self {
             Self::Doubling(before) => before,
@@ -111,29 +114,30 @@ impl LimitPhase {
     }
 }
 
-/// A limit and what came of it.
+/// A limit and its measured performance.
 #[derive(Debug, Clone, Copy)]
 struct LimitSample {
     limit: usize,
     goodput: f64,
-    /// The mean time of an answer, in seconds.
+    /// Mean latency, in seconds.
     mean: f64,
 }
 
-/// Answers to requests of one epoch.
+/// Responses to requests of one epoch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
-    /// Answers before it began.
+    /// Responses before the round began.
     skipped: usize,
     since: Option<Instant>,
-    answers: u32,
+    responses: u32,
+    /// Successful ones among them.
     good: u32,
-    /// What the answers took, all together.
+    /// Total latency, in seconds.
     seconds: f64,
 }
 
 impl ConcurrencyLimit {
-    /// The limit of a host that nothing is known of; never above `max`.
+    /// Creates the limit of a new host.
     #[must_use]
     pub fn new(per_host: PerHostLimit, total: NonZeroUsize) -> Self {
         let max = per_host.max(total).get();
@@ -145,26 +149,26 @@ impl ConcurrencyLimit {
             epoch: 0,
             phase: LimitPhase::Doubling(None),
             round: Round::default(),
-            quickest: None,
+            lowest_mean: None,
             last_cut: None,
-            patience: ROUNDS_BETWEEN_TRIES,
+            rounds_between_tries: ROUNDS_BETWEEN_TRIES,
         }
     }
 
-    /// Requests at the same time.
+    /// Returns the current limit.
     #[must_use]
     pub fn current(&self) -> usize {
         self.limit
     }
 
-    /// Requests that start now belong to this epoch.
+    /// Returns the epoch of requests that start now.
     #[must_use]
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// A request of `epoch` was answered now, after `latency`, well or not. `bound` says
-    /// whether it was this limit that kept others waiting. It grows up to `most`.
+    /// Records a response, successful (`good`) or not, to a request of `epoch`. `bound`: whether
+    /// this limit is what keeps other requests waiting. The limit grows to at most `most`.
     pub fn record_response(
         &mut self,
         epoch: u32,
@@ -182,7 +186,8 @@ impl ConcurrencyLimit {
             return None;
         }
         let Some(since) = self.round.since else {
-            // The first generation met fewer others than the limit allows.
+            // The first requests of an epoch ran with lower concurrency than the limit: not
+            // measured.
             self.round.skipped += 1;
             self.round.seconds += latency.as_secs_f64();
             if self.round.skipped < self.limit {
@@ -193,12 +198,12 @@ impl ConcurrencyLimit {
             self.round.since = Some(now);
             return self.abort_if_slower(mean);
         };
-        self.round.answers += 1;
+        self.round.responses += 1;
         self.round.good += u32::from(good);
         self.round.seconds += latency.as_secs_f64();
-        // Answers that take equally long come in bursts, one of each place: a part of a
-        // burst would be measured wrongly.
-        let is_whole = (self.round.answers as usize).is_multiple_of(self.limit);
+        // With equal latencies, responses arrive in bursts of one per slot. Measuring part of a
+        // burst would distort the goodput.
+        let is_whole = (self.round.responses as usize).is_multiple_of(self.limit);
         let time = now.saturating_duration_since(since);
         if !is_whole || time < MIN_ROUND_TIME {
             return None;
@@ -207,10 +212,10 @@ impl ConcurrencyLimit {
         self.judge(goodput, most.min(self.max), now)
     }
 
-    /// A try whose first answers took so long that it can't be worth it ends at once.
+    /// Reverts a trial whose first latencies show that it cannot pay off.
     fn abort_if_slower(&mut self, mean: f64) -> Option<HostChange> {
         let before = self.phase.before()?;
-        // By Little's law: as many at the same time as come in a second, times what each takes.
+        // Little's law: throughput = concurrency / latency.
         let expected = self.limit as f64 / mean.max(1e-9);
         let was = before.limit as f64 / before.mean.max(1e-9);
         if expected < was * ABORT_FORECAST_RATIO {
@@ -220,13 +225,13 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// What was measured so far does not count: something else kept others waiting.
+    /// Discards the current round: something other than this limit kept requests waiting.
     pub fn reset_round(&mut self) {
         self.round = Round::default();
     }
 
-    /// The host refused a request that started at `started`, or could not be reached.
-    /// Requests that were under way together count once.
+    /// Halves the limit after a request that started at `started` was throttled or could not
+    /// connect. Requests that were in flight together count once.
     pub fn halve(
         &mut self,
         started: Instant,
@@ -237,8 +242,8 @@ impl ConcurrencyLimit {
             return None;
         }
         self.last_cut = Some(now);
-        self.patience = ROUNDS_BETWEEN_TRIES;
-        // What is being tried, or came from doubling, is not believed in yet.
+        self.rounds_between_tries = ROUNDS_BETWEEN_TRIES;
+        // A limit under test is unproven, so recovery goes only to the one before it.
         let to = self
             .phase
             .before()
@@ -248,13 +253,13 @@ impl ConcurrencyLimit {
         self.set((self.limit / 2).max(1), why)
     }
 
-    /// Back to what it was before it was cut for nothing, and on from there.
+    /// Restores the limit before cuts that turned out to be unwarranted, and grows from there.
     pub fn restore(&mut self, limit: usize) -> Option<HostChange> {
         if self.fixed {
             return None;
         }
         self.phase = LimitPhase::Doubling(None);
-        self.set(limit.clamp(1, self.max), LimitReason::RefusesAnyway)
+        self.set(limit.clamp(1, self.max), LimitReason::LoadIndependent)
     }
 
     fn judge(&mut self, goodput: f64, most: usize, now: Instant) -> Option<HostChange> {
@@ -269,12 +274,12 @@ impl ConcurrencyLimit {
         let size = u32::try_from(self.limit)
             .unwrap_or(u32::MAX)
             .max(MIN_ROUND_RESPONSES);
-        let rounds = self.round.answers / size;
+        let rounds = self.round.responses / size;
         if rounds == 0 {
             return None;
         }
         let mean = self.round.mean();
-        self.quickest = Some(self.quickest.map_or(mean, |quickest| quickest.min(mean)));
+        self.lowest_mean = Some(self.lowest_mean.map_or(mean, |lowest| lowest.min(mean)));
         match self.phase {
             LimitPhase::Recovering(_) => None,
             LimitPhase::Doubling(None) => self.double(goodput, most),
@@ -317,7 +322,10 @@ impl ConcurrencyLimit {
             self.double(goodput, most)
         } else if looked_long && share >= MIN_GAIN_TO_LOOK_BEYOND && self.limit < most {
             self.phase = LimitPhase::Beyond(before);
-            self.set((self.limit * 3 / 2).min(most), LimitReason::NotLess)
+            self.set(
+                (self.limit * 3 / 2).min(most),
+                LimitReason::NeitherGainNorLoss,
+            )
         } else if looked_long {
             self.revert(before)
         } else {
@@ -331,12 +339,12 @@ impl ConcurrencyLimit {
             (share >= MIN_GAIN_OF_TRY, LimitReason::Gain)
         } else {
             let as_good = goodput >= before.goodput * KEEP_SMALLER_RATIO;
-            (as_good, LimitReason::AsGoodWithFewer)
+            (as_good, LimitReason::LessLatency)
         };
         if !is_worth_it {
             return self.revert(before);
         }
-        self.patience = ROUNDS_BETWEEN_TRIES;
+        self.rounds_between_tries = ROUNDS_BETWEEN_TRIES;
         self.phase = LimitPhase::Steady(1);
         self.round = Round::default();
         Some(HostChange::Limit {
@@ -348,7 +356,7 @@ impl ConcurrencyLimit {
 
     fn double(&mut self, goodput: f64, most: usize) -> Option<HostChange> {
         if self.limit >= most {
-            self.phase = LimitPhase::Steady(self.patience);
+            self.phase = LimitPhase::Steady(self.rounds_between_tries);
             self.round = Round::default();
             return None;
         }
@@ -362,23 +370,23 @@ impl ConcurrencyLimit {
         self.set((limit * 2).min(most), LimitReason::Gain)
     }
 
-    /// One more with every round of answers, as TCP does (RFC 5681 §3.1).
+    /// Adds one per round of responses, like TCP's congestion avoidance (RFC 5681 §3.1).
     fn recover(&mut self, to: usize) -> Option<HostChange> {
         if self.limit >= to {
-            self.phase = LimitPhase::Steady(self.patience);
+            self.phase = LimitPhase::Steady(self.rounds_between_tries);
             self.round = Round::default();
             return None;
         }
-        self.set(self.limit + 1, LimitReason::NoRefusal)
+        self.set(self.limit + 1, LimitReason::Recovering)
     }
 
-    /// A quarter more, or a quarter less when answers have become slow. What is tried is
-    /// told when it has proved good.
+    /// Tries a quarter more, or a quarter less if latency has grown. The change is reported only if
+    /// it is kept.
     fn try_another(&mut self, goodput: f64, most: usize) -> Option<HostChange> {
         let limit = self.limit;
         let slow = self
-            .quickest
-            .is_some_and(|quickest| self.round.mean() > quickest * SHRINK_LATENCY_RATIO);
+            .lowest_mean
+            .is_some_and(|lowest| self.round.mean() > lowest * SHRINK_LATENCY_RATIO);
         let step = (limit / 4).max(1);
         let to = if slow && limit > 1 {
             limit - step
@@ -386,7 +394,7 @@ impl ConcurrencyLimit {
             (limit + step).min(most).max(limit)
         };
         if to == limit {
-            self.phase = LimitPhase::Steady(self.patience);
+            self.phase = LimitPhase::Steady(self.rounds_between_tries);
             self.round = Round::default();
             return None;
         }
@@ -400,19 +408,20 @@ impl ConcurrencyLimit {
         None
     }
 
-    /// What was tried brings too little.
+    /// Reverts a limit that gained too little.
     fn revert(&mut self, before: LimitSample) -> Option<HostChange> {
         let doubled = !matches!(self.phase, LimitPhase::Trying(_));
         if !doubled {
-            self.patience = (self.patience * 4).min(MAX_ROUNDS_BETWEEN_TRIES);
+            self.rounds_between_tries =
+                (self.rounds_between_tries * 4).min(MAX_ROUNDS_BETWEEN_TRIES);
         }
-        // A small try was not told of when it began.
+        // The start of a small trial was not reported, so its end is not either.
         self.settle_at(before.limit, LimitReason::NoGain)
             .filter(|_| doubled)
     }
 
     fn settle_at(&mut self, limit: usize, why: LimitReason) -> Option<HostChange> {
-        self.phase = LimitPhase::Steady(self.patience);
+        self.phase = LimitPhase::Steady(self.rounds_between_tries);
         self.set(limit, why)
     }
 
@@ -427,12 +436,12 @@ impl ConcurrencyLimit {
 
 impl Round {
     fn mean(&self) -> f64 {
-        self.seconds / f64::from(self.answers.max(1))
+        self.seconds / f64::from(self.responses.max(1))
     }
 }
 
-/// How much of the requests that were added shows as goodput: 1 when twice as many bring
-/// twice as much, 0 when they bring nothing.
+/// Returns the relative goodput gained per relative concurrency added: 1 if doubling the limit
+/// doubles the goodput, 0 if it gains nothing.
 fn share_gained(before: LimitSample, limit: usize, goodput: f64) -> f64 {
     let added = limit as f64 / before.limit.max(1) as f64 - 1.0;
     (goodput / before.goodput.max(1e-9) - 1.0) / added.max(1e-9)

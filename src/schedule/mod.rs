@@ -1,8 +1,8 @@
-//! Whose turn it is. [`HostQueue`] decides, purely; this shell waits.
+//! Decides which request runs next. [`HostQueue`] is pure; [`Scheduler`] adds locking and waiting.
 //!
-//! What is known of a host stands in its [`HostControl`](host_control::HostControl): how many requests
-//! it gets at the same time ([`limit`]), how many a second ([`pace`]), until when it is
-//! held, and whether it can be reached at all ([`circuit_breaker`]).
+//! What is known about a host is in its [`HostControl`](host_control::HostControl): its concurrency
+//! limit ([`limit`]), its pace in requests per second ([`pace`]), until when it is on hold, and
+//! whether it is reachable ([`circuit_breaker`]).
 
 pub mod bench_api;
 mod circuit_breaker;
@@ -48,15 +48,15 @@ pub use retry_on::RetryRules;
 /// Limits of the scheduler.
 #[derive(Debug, Clone)]
 pub struct ScheduleOptions {
-    /// Requests to one host at the same time.
+    /// Concurrent requests per host.
     pub per_host: PerHostLimit,
-    /// Shortest time between the starts of two requests to one host.
+    /// Minimum time between request starts per host. Zero by default.
     pub host_interval: Duration,
-    /// Requests a second, more than 0, all hosts together; `None`: as many as it comes to.
+    /// Overall request rate, in requests per second, above 0. `None`: no limit.
     pub rate: Option<f64>,
-    /// Jobs held in memory so that idle capacity finds work on other hosts, those that run
-    /// and those that wait for a retry included; 0.3 KiB each, 1.3 KiB when each is of
-    /// another host.
+    /// Maximum jobs in memory, running and parked ones included. 32,768 by default. A large
+    /// look-ahead finds work on other hosts when one is slow. A job takes 0.3 KiB, or 1.3 KiB if
+    /// each is for another host.
     pub look_ahead: NonZeroUsize,
 }
 
@@ -71,51 +71,51 @@ impl Default for ScheduleOptions {
     }
 }
 
-/// Bytes of URLs, bodies and headers of jobs that are read ahead: a list of usual lines has less,
-/// and one of long lines is read no further.
+/// Maximum bytes of URLs, bodies and headers in the look-ahead. Only lists with long lines reach
+/// it.
 const MAX_AHEAD_BYTES: usize = 32 << 20;
 
-/// The scheduler was stopped; the attempt was not taken.
+/// The scheduler has stopped and did not take the attempt.
 #[derive(Debug)]
 pub struct SchedulerStopped;
 
-/// What is to be done next.
+/// What a worker does next.
 #[derive(Debug)]
 pub enum NextAction {
-    /// An attempt may run.
+    /// Run an attempt.
     Run(Lease),
-    /// The job of this attempt fails: its host was given up.
+    /// Fail the job of this attempt: its host was given up.
     Fail(Box<Attempt>, FetchError),
 }
 
-/// Hands out leases, one for each attempt that may run now.
+/// Hands out leases, one per attempt that may run now.
 #[derive(Debug)]
 pub struct Scheduler {
     state: Mutex<SchedulerState>,
     live: Arc<LiveStats>,
     look_ahead: usize,
-    /// Something became runnable, or the end came.
+    /// Notified when something becomes runnable, or nothing more will.
     work: Notify,
-    /// The feed may push again.
+    /// Notified when the feed may push again.
     room: Notify,
-    /// The earliest timer changed.
+    /// Notified when the earliest timer changes.
     timer: Notify,
 }
 
 #[derive(Debug)]
 struct SchedulerState {
     queue: HostQueue<Box<Attempt>>,
-    /// Bytes of the attempts, those under way included.
+    /// Heap bytes of all attempts, running ones included.
     weight: usize,
     stopped: bool,
     feed_waits: bool,
-    /// What the one who keeps the time waits for.
+    /// The time until which `run_timers` sleeps.
     timer: Option<Instant>,
 }
 
 impl Scheduler {
-    /// A scheduler with nothing in it, for `total` requests at the same time. The probes
-    /// of a host that is down are as many, and as far apart, as the retries of a job.
+    /// Creates an empty scheduler for `total` concurrent requests. A host that is down gets as many
+    /// probes, and with the same backoff, as a job gets retries.
     #[must_use]
     pub fn new(
         options: &ScheduleOptions,
@@ -143,13 +143,13 @@ impl Scheduler {
         })
     }
 
-    /// A panic while the lock was held can't leave the queue half changed (its methods
-    /// don't call out), so a poisoned lock is used on.
+    /// Locks the state, ignoring poisoning: the queue's methods do not call out, so a panic cannot
+    /// leave it half changed.
     fn lock(&self) -> MutexGuard<'_, SchedulerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the queue, and tells everybody whom that concerns.
+    /// Changes the queue and notifies everything that waits for the change.
     fn update<R>(&self, change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R) -> R {
         let (result, has_turn) = self.update_no_wake(change);
         if has_turn {
@@ -158,8 +158,8 @@ impl Scheduler {
         result
     }
 
-    /// The same, but wakes no worker, because one is about to ask by itself. Tells whether
-    /// there is something to do for it.
+    /// Like [`update`](Self::update), but wakes no worker, because the caller is about to call
+    /// `next`. Also returns whether there may be work.
     fn update_no_wake<R>(
         &self,
         change: impl FnOnce(&mut HostQueue<Box<Attempt>>, Instant) -> R,
@@ -188,7 +188,7 @@ impl Scheduler {
         (result, has_turn)
     }
 
-    /// Whether the next one that is pushed has to wait.
+    /// Whether the look-ahead is full, so that the next push waits.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.is_full_of(&self.lock())
@@ -198,8 +198,8 @@ impl Scheduler {
         state.queue.len() >= self.look_ahead || state.weight >= MAX_AHEAD_BYTES
     }
 
-    /// Whether what is read ahead has become so heavy on its way, by long redirects, that nothing
-    /// may be added to it.
+    /// Whether long redirects have grown the look-ahead to twice its byte limit, so that no further
+    /// ones may be followed.
     #[must_use]
     pub fn is_overweight(&self) -> bool {
         self.lock().weight >= MAX_AHEAD_BYTES * 2
@@ -228,7 +228,7 @@ impl Scheduler {
                 }
                 !state.feed_waits
             };
-            // Only the feed pushes: nobody takes the room in between.
+            // Only the feed pushes, so the room cannot be taken in between.
             if has_room {
                 self.update(|queue, now| {
                     let host = queue.intern_host(HostKey::key_str(attempt.url()));
@@ -240,8 +240,8 @@ impl Scheduler {
         }
     }
 
-    /// Takes back an attempt that was given out to fail: it waits until `until`, and then goes to
-    /// the front of its host.
+    /// Parks an attempt that was handed out as [`NextAction::Fail`] until `until`. It is then
+    /// queued ahead of the new attempts at its host.
     pub fn park(&self, attempt: Box<Attempt>, until: Instant) {
         self.weigh(attempt.heap_bytes(), 0);
         self.update(|queue, _| {
@@ -250,23 +250,23 @@ impl Scheduler {
         });
     }
 
-    /// No attempt will be pushed any more.
+    /// Marks the input as ended: nothing will be pushed any more.
     pub fn input_ended(&self) {
         self.lock().queue.input_ended();
         self.work.notify_one();
     }
 
-    /// No lease is handed out any more. What runs may end.
+    /// Stops handing out leases. Running attempts may finish.
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.work.notify_waiters();
         self.room.notify_one();
     }
 
-    /// What to do next; waits for it. `None` when there will be nothing.
+    /// Waits for the next action; `None` when there will be no more.
     pub async fn next(self: &Arc<Self>) -> Option<NextAction> {
         loop {
-            // Made before the look, so that a notification in between is not lost.
+            // Created before the check, so that a notification in between is not lost.
             let work = self.work.notified();
             if self.lock().stopped {
                 return None;
@@ -289,9 +289,8 @@ impl Scheduler {
         }
     }
 
-    /// Brings parked attempts and waiting hosts back when their time has come. Runs beside
-    /// the workers and never ends: one sleeper for all of them, so that a timer does not
-    /// wake every idle worker.
+    /// Returns parked attempts and waiting hosts to the queue when they are due. Never ends. One
+    /// task does this for all workers, so that a timer does not wake every idle worker.
     pub async fn run_timers(&self) {
         loop {
             let changed = self.timer.notified();
@@ -314,7 +313,7 @@ impl Scheduler {
 }
 
 impl SchedulerState {
-    /// Whether the one who keeps the time would sleep too long.
+    /// Updates the next timer and returns whether `run_timers` has to wake up earlier for it.
     fn timer_changed(&mut self, now: Instant) -> bool {
         let next = self.queue.next_timer(now);
         let sooner = match (next, self.timer) {
@@ -352,7 +351,7 @@ fn stragglers(queue: &HostQueue<Box<Attempt>>) -> Vec<Straggler> {
     waiting.collect()
 }
 
-/// Who waits, for those who look.
+/// Publishes which hosts are on hold, for the progress display.
 fn publish_holds(live: &LiveStats, changes: &[(HostKey, HostChange)], now: Instant) {
     for (host, change) in changes {
         match change {

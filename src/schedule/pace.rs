@@ -1,89 +1,88 @@
-//! The learned pace of a host: how many requests a second it lets through.
+//! The learned pace of a host: how many requests per second it accepts.
 
 use std::time::{Duration, Instant};
 
 use super::spacing::Spacing;
 
-/// Starts may come so much too early to make up for late ones (timers are rough), but no
-/// more than a quarter of the interval.
+/// How much earlier a start may come to make up for late ones (timers are imprecise); at most a
+/// quarter of the interval.
 const MAX_CATCH_UP: Duration = Duration::from_millis(5);
-/// While nothing is known of the right pace, it doubles in this time, in seconds.
+/// Time in which the pace doubles while the right one is unknown, in seconds.
 const DOUBLING_SECONDS: f64 = 0.7;
-/// After a cut the pace is back at its plateau after this time, in seconds.
+/// Minimum time for the pace to return to its plateau after a cut, in seconds.
 const RECOVERY_SECONDS: f64 = 10.0;
-/// Or after so many starts, whichever is later.
+/// Minimum starts for the pace to return to its plateau after a cut.
 const RECOVERY_STARTS: f64 = 20.0;
-/// And after as long again it is so much above it.
+/// Gain over the plateau after twice the recovery time.
 const PROBE_GAIN: f64 = 0.25;
-/// A plateau lies so far under what seems right.
+/// The plateau, as a share of the pace that seems right.
 const PLATEAU_RATIO: f64 = 0.95;
-/// And a cut goes down to so much of it.
+/// The pace right after a cut, as a share of the pace that seems right.
 const CUT_RATIO: f64 = 0.9;
-/// After so many starts in a row that would have come no sooner without it a pace is
-/// dropped.
+/// Consecutive starts not delayed by the pace after which it is dropped.
 const STARTS_TO_DROP: u32 = 100;
-/// What a pace that doubles in that time lets through in two seconds, a second, as a share of
-/// what it has come to (0.44), and a little for the noise.
+/// Mean accepted rate over the last two seconds of a doubling pace, as a share of its current
+/// value: 0.44 in theory, plus a margin for noise.
 const DOUBLING_PASSED_SHARE: f64 = 0.48;
-/// Then so much of it is right.
-const FIRST_REFUSAL_RATIO: f64 = 0.75;
-/// Otherwise it went on for a while beyond what was right.
+/// The right pace as a share of a doubling pace that was throttled at once when it became too high.
+const FIRST_THROTTLE_RATIO: f64 = 0.75;
+/// The right pace as a share of the accepted rate if the doubling overshot for a while.
 const OVERSHOOT_RATIO: f64 = 0.85;
-/// A refusal that comes sooner than this after the last one...
-const REPEATED_REFUSAL_TIME: Duration = Duration::from_millis(1750);
-/// ...says that the pace was too high by more than can be seen.
-const REPEATED_REFUSAL_RATIO: f64 = 0.92;
-/// A pace that was wrong by more than this says little about the right one.
+/// A cut that comes sooner than this after the last one shows that the pace is still too high.
+const REPEATED_THROTTLE_TIME: Duration = Duration::from_millis(1750);
+/// The right pace as a share of the accepted rate after such an early cut.
+const REPEATED_THROTTLE_RATIO: f64 = 0.92;
+/// Below this share of the throttled pace, the estimate of the right one is not trusted.
 const MAX_TRUSTED_ERROR: f64 = 0.5;
-/// One refusal says no more than that so much of the pace is right.
+/// Maximum effect of one cut: the estimate keeps at least this share of the throttled pace.
 const MIN_CUT_RATIO: f64 = 0.25;
-/// A pace this fast limits nothing, per second.
+/// A pace this fast limits nothing and is dropped, in starts per second.
 const MAX_STARTS_PER_SECOND: f64 = 10_000.0;
-/// Slowest pace, per second. Below it the waits between refusals say more.
+/// Minimum pace, in starts per second. Below it, holds limit the host better than a pace.
 const MIN_STARTS_PER_SECOND: f64 = 0.05;
 
 /// The learned pace of a host.
 ///
-/// After its first refusal a host is asked at the pace it let through, and that doubles
-/// again and again, until it refuses again. From then on something is known about where the
-/// right pace lies, and it moves as CUBIC moves its window (RFC 9438 §4.2): quickly back
-/// to a plateau just under what was refused, slowly past it, then faster and faster. So a
-/// host with a fixed limit refuses seldom, and one that has more to give is soon used.
+/// When a host throttles for the first time, its pace is the rate it accepted; the pace then
+/// doubles continuously until the host throttles again. From then on it follows CUBIC's window
+/// growth (RFC 9438 §4.2): quickly back to a plateau just below the throttled rate, slowly past
+/// it, then faster and faster. So a host with a fixed limit throttles rarely, and one that can
+/// take more is soon used to the full.
 #[derive(Debug, Clone)]
 pub struct HostPace {
     per_second: f64,
-    course: PacePhase,
+    phase: PacePhase,
     spacing: Spacing,
     last: Option<Instant>,
-    /// Starts in a row that came later than it wanted.
-    free: u32,
+    /// Consecutive starts that the pace did not delay.
+    undelayed: u32,
 }
 
 #[derive(Debug, Clone)]
 enum PacePhase {
-    /// It has not been refused yet.
+    /// Not throttled yet at this pace: doubling.
     Seeking,
-    /// `age` seconds after a cut to `depth` (a share of 1) below the plateau.
+    /// `age` seconds after a cut to `depth` (as a share of the plateau) below the plateau.
     Around { plateau: f64, depth: f64, age: f64 },
 }
 
 impl HostPace {
-    /// The pace after the first refusal: the host let `accepted` requests a second
-    /// through, the wait it asked for included.
+    /// Creates the pace of a host that throttled for the first time. `accepted`: requests per
+    /// second that it accepted until then, its requested delay included.
     #[must_use]
     pub fn from_accepted_rate(accepted: f64) -> Self {
         let mut pace = Self {
             per_second: accepted.max(MIN_STARTS_PER_SECOND),
-            course: PacePhase::Seeking,
+            phase: PacePhase::Seeking,
             spacing: Spacing::new(Duration::ZERO, MAX_CATCH_UP),
             last: None,
-            free: 0,
+            undelayed: 0,
         };
         pace.space();
         pace
     }
 
-    /// The pace of a host that lets `right` requests a second through, as far as is known.
+    /// Creates the pace of a host that is known to accept `right` requests per second.
     #[must_use]
     pub fn from_known_rate(right: f64) -> Self {
         let mut pace = Self::from_accepted_rate(right);
@@ -91,40 +90,40 @@ impl HostPace {
         pace
     }
 
-    /// Requests a second.
+    /// Returns the pace in requests per second.
     #[must_use]
     pub fn per_second(&self) -> f64 {
         self.per_second
     }
 
-    /// When the next request may start, if that is not now.
+    /// Returns when the next request may start, if that is later than now.
     #[must_use]
     pub fn next_start(&self, now: Instant) -> Option<Instant> {
         self.spacing.next_start(now)
     }
 
-    /// A request starts. Tells whether the pace still limits anything.
+    /// Records a start. Returns false when the pace no longer limits the host and can be dropped.
     #[must_use]
     pub fn record_start(&mut self, now: Instant) -> bool {
-        // Time counts only while the host is asked at this pace: who pauses learns nothing.
+        // The pace grows only while it is being used: a pause shows nothing about the host.
         let gap = self.last.map(|last| now.saturating_duration_since(last));
         let interval = self.spacing.interval();
         match gap {
             Some(gap) if gap <= interval * 2 + slack(interval) => {
                 self.grow(gap.as_secs_f64());
-                self.free = 0;
+                self.undelayed = 0;
             }
-            _ => self.free += 1,
+            _ => self.undelayed += 1,
         }
         self.last = Some(now);
         self.space();
         self.spacing.record_start(now);
-        self.free < STARTS_TO_DROP && self.per_second < MAX_STARTS_PER_SECOND
+        self.undelayed < STARTS_TO_DROP && self.per_second < MAX_STARTS_PER_SECOND
     }
 
     fn grow(&mut self, seconds: f64) {
-        match &mut self.course {
-            // Twice what was not refused is enough for one start.
+        match &mut self.phase {
+            // At most doubles per start, however long the interval was.
             PacePhase::Seeking => self.per_second *= (seconds / DOUBLING_SECONDS).min(1.0).exp2(),
             PacePhase::Around {
                 plateau,
@@ -140,39 +139,40 @@ impl HostPace {
         }
     }
 
-    /// The host refused although it was asked at this pace, `after` this time; meanwhile
-    /// it let `accepted` requests a second through.
+    /// Lowers the pace because the host throttled again, `after` this time since the last cut. In
+    /// that time it accepted `accepted` requests per second.
     pub fn cut(&mut self, accepted: f64, after: Duration) {
-        let refused = self.per_second;
-        let right = match self.course {
-            // Not more than the doubling itself accounts for: it was refused at once when
-            // it became too much.
-            PacePhase::Seeking if accepted < refused * DOUBLING_PASSED_SHARE => {
-                refused * FIRST_REFUSAL_RATIO
+        let throttled = self.per_second;
+        let right = match self.phase {
+            // The accepted rate is what the doubling explains: the host throttled as soon as the
+            // pace became too high.
+            PacePhase::Seeking if accepted < throttled * DOUBLING_PASSED_SHARE => {
+                throttled * FIRST_THROTTLE_RATIO
             }
-            PacePhase::Seeking => accepted.min(refused) * OVERSHOOT_RATIO,
-            // Some allow a burst, or a number in each second of the clock: what they let
-            // through in a short time is more than what they do in a long one.
-            PacePhase::Around { .. } if after < REPEATED_REFUSAL_TIME => {
-                accepted.min(refused) * REPEATED_REFUSAL_RATIO
+            PacePhase::Seeking => accepted.min(throttled) * OVERSHOOT_RATIO,
+            // Some hosts allow bursts, or a quota per clock second, so the rate accepted in a short
+            // time is higher than the sustainable one.
+            PacePhase::Around { .. } if after < REPEATED_THROTTLE_TIME => {
+                accepted.min(throttled) * REPEATED_THROTTLE_RATIO
             }
-            PacePhase::Around { .. } => accepted.min(refused),
+            PacePhase::Around { .. } => accepted.min(throttled),
         };
-        let right = right.max(refused * MIN_CUT_RATIO);
-        // So far off, the right pace may lie anywhere in between.
-        let likely = if right < refused * MAX_TRUSTED_ERROR {
-            (right * refused).sqrt()
+        let right = right.max(throttled * MIN_CUT_RATIO);
+        // With such a large error the right pace may be anywhere between the two: take their
+        // geometric mean.
+        let likely = if right < throttled * MAX_TRUSTED_ERROR {
+            (right * throttled).sqrt()
         } else {
             right
         };
         self.enter_cubic(right, likely);
     }
 
-    /// From a little under what is right back to what is likely.
+    /// Starts a cubic curve from just below the `right` pace up to just below the `likely` one.
     fn enter_cubic(&mut self, right: f64, likely: f64) {
         self.per_second = (right * CUT_RATIO).max(MIN_STARTS_PER_SECOND);
         let plateau = (likely * PLATEAU_RATIO).max(self.per_second);
-        self.course = PacePhase::Around {
+        self.phase = PacePhase::Around {
             plateau,
             depth: 1.0 - self.per_second / plateau,
             age: 0.0,
@@ -194,12 +194,12 @@ fn slack(interval: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// Starts requests as fast as the pace lets them, for so long; gives their number.
+    /// Starts requests as fast as the pace allows for some seconds; returns how many.
     fn run(pace: &mut HostPace, now: &mut Instant, seconds: u64) -> u32 {
         let end = *now + Duration::from_secs(seconds);
         let mut starts = 0;
         while *now < end {
-            assert!(pace.record_start(*now), "it limits");
+            assert!(pace.record_start(*now), "the pace still limits");
             starts += 1;
             *now = pace.next_start(*now).unwrap_or(*now);
         }
@@ -207,16 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn after_the_first_refusal_it_doubles_again_and_again() {
+    fn after_the_first_throttle_it_keeps_doubling() {
         let mut now = Instant::now();
         let mut pace = HostPace::from_accepted_rate(10.0);
         run(&mut pace, &mut now, 3);
-        // A little more than four times.
+        // A little more than four doublings.
         assert!((170.0..=200.0).contains(&pace.per_second()), "{pace:?}");
     }
 
     #[test]
-    fn a_slow_one_at_most_doubles_from_one_start_to_the_next() {
+    fn a_slow_pace_at_most_doubles_from_one_start_to_the_next() {
         let mut now = Instant::now();
         let mut pace = HostPace::from_accepted_rate(0.1);
         for _ in 0..5 {
@@ -229,10 +229,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_cut_it_comes_back_to_just_under_what_was_right_and_stays_there_for_long() {
+    fn after_a_cut_it_returns_to_just_below_the_right_pace_and_stays_there() {
         let mut now = Instant::now();
         let mut pace = HostPace::from_accepted_rate(100.0);
-        pace.cut(100.0, REPEATED_REFUSAL_TIME);
+        pace.cut(100.0, REPEATED_THROTTLE_TIME);
         assert!((76.0..=77.0).contains(&pace.per_second()), "{pace:?}");
         run(&mut pace, &mut now, 10);
         assert!((80.0..=81.0).contains(&pace.per_second()), "{pace:?}");
@@ -241,12 +241,12 @@ mod tests {
         run(&mut pace, &mut now, 30);
         assert!(
             pace.per_second() > 200.0,
-            "then it looks for more: {pace:?}"
+            "then it probes for more: {pace:?}"
         );
     }
 
     #[test]
-    fn who_pauses_learns_nothing() {
+    fn a_pause_does_not_change_the_pace() {
         let mut now = Instant::now();
         let mut pace = HostPace::from_accepted_rate(10.0);
         for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! The queue of every host, and the decision whose turn it is: pure, the clock passed in.
+//! The queues of all hosts, and the decision which host is next. Pure: the clock is passed in.
 
 mod host;
 
@@ -16,57 +16,60 @@ use super::timers::Timers;
 use host::TURN_QUANTUM_US;
 use host::{HostPlacement, QueuedHost, TurnKey};
 
-/// Starts may come so much too early to make up for late ones, when a total rate is set.
+/// With an overall rate: how much earlier a start may come to make up for late ones.
 const RATE_SLACK: Duration = Duration::from_millis(5);
-/// Hosts that are looked at for one that has less than its share.
+/// Maximum hosts scanned for one that is below its fair share.
 const MAX_HOSTS_SCANNED: usize = 16;
-/// Hosts kept only for what was learned of them.
+/// Maximum idle hosts, kept only for what was learned of them.
 const MAX_IDLE_HOSTS: usize = 65_536;
 
-/// A host in the queue. Valid while something of that host is queued, parked or running.
+/// Identifies a host in the queue. Valid while an item of that host is queued, parked or running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HostId(usize);
 
-/// The right to run one item, given back with [`HostQueue::release`].
+/// The right to run one item, returned with [`HostQueue::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    /// The host it runs at.
+    /// The host of the item.
     pub host: HostId,
-    /// The host as it was.
+    /// The state of the host at the start.
     pub start: StartSnapshot,
-    /// What the host was charged for it in advance.
+    /// Slot time charged to the host in advance, in microseconds.
     charged: u64,
 }
 
-/// What to do next.
+/// What to do next. Returned by [`HostQueue::next`].
 #[derive(Debug)]
 pub enum Turn<T> {
-    /// Run this one; its slot is taken until [`HostQueue::release`].
+    /// Run this item; it takes a slot until [`HostQueue::release`].
     Run(Ticket, T),
-    /// This one fails without being run: its host was given up. It has left the queue.
+    /// Fail this item without running it: its host was given up. It has left the queue.
     Fail(T, FetchError),
-    /// Nothing can run before this time, unless something else happens first.
+    /// Nothing can run before this time, unless another event comes first.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "one sleeper waits for all, by `next_timer`")
+        expect(
+            dead_code,
+            reason = "`run_timers` sleeps for all workers, by `next_timer`"
+        )
     )]
     WaitUntil(Instant),
     /// Everything queued waits for a slot.
     WaitForSlot,
-    /// Nothing is queued, but the input goes on.
+    /// Nothing is queued, but more input may come.
     WaitForInput,
-    /// Nothing is left, and nothing will come.
+    /// Nothing is left and the input has ended.
     Done,
 }
 
-/// The queue of every host.
+/// The queues of all hosts.
 ///
-/// Hosts that can run something take turns, one item each, and come the sooner the less slot
-/// time they have used: start-time fair queueing (Goyal, Vin and Cheng 1996), with the time
-/// its items usually take charged to a host in advance, and counted in steps of [`TURN_QUANTUM_US`]. So a
-/// quick host does not wait for its turn behind a hundred slow ones. An item is queued, parked or running; each of these
-/// gives it to exactly one of the others. Whether a host can run something, its [`HostControl`]
-/// says.
+/// Hosts that can run an item take turns, one item each; the host that has used the least slot time
+/// is next. This is start-time fair queueing (Goyal, Vin and Cheng 1996): a host is charged the
+/// usual duration of its items in advance, and slot time is compared in steps of
+/// [`TURN_QUANTUM_US`]. So a fast host does not wait behind a hundred slow ones. An item is in
+/// exactly one state: queued, parked or running. The [`HostControl`] of a host decides whether it
+/// can run an item.
 #[derive(Debug)]
 pub struct HostQueue<T> {
     rules: HostPolicy,
@@ -74,9 +77,9 @@ pub struct HostQueue<T> {
     ids: HashMap<HostKey, usize>,
     hosts: Vec<Option<QueuedHost<T>>>,
     free: Vec<usize>,
-    /// Hosts that can run something, in the order of their turns.
+    /// Hosts that can run an item, in the order of their turns.
     ring: BTreeSet<TurnKey>,
-    /// Where the turns have come to, in microseconds of slot time.
+    /// The virtual time of the fair queue, in microseconds of slot time.
     clock: u64,
     sequence: u64,
     /// Hosts whose items fail.
@@ -85,19 +88,19 @@ pub struct HostQueue<T> {
     queued: usize,
     parked: usize,
     running: usize,
-    /// Hosts with something running.
+    /// Hosts with a running item.
     active: usize,
-    /// Of those that run: not counted against the total.
-    aside: usize,
+    /// Running items that do not count against the total limit.
+    uncounted: usize,
     idle: usize,
-    /// Hosts of which something was started, those that are idle included.
+    /// Hosts with at least one start so far, idle ones included.
     started: usize,
     ended: bool,
     changes: Vec<(HostKey, HostChange)>,
 }
 
 impl<T> HostQueue<T> {
-    /// An empty queue. `rate`: the shortest mean time between two starts of any host.
+    /// Creates an empty queue. `rate`: the minimum mean time between two starts, over all hosts.
     #[must_use]
     pub fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
         Self {
@@ -115,7 +118,7 @@ impl<T> HostQueue<T> {
             parked: 0,
             running: 0,
             active: 0,
-            aside: 0,
+            uncounted: 0,
             idle: 0,
             started: 0,
             ended: false,
@@ -123,25 +126,25 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// Items in it: queued, parked or running.
+    /// Returns the number of items: queued, parked or running.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queued + self.parked + self.running
     }
 
-    /// Whether nothing is queued, parked or running.
+    /// Whether the queue has no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Items that wait for their time.
+    /// Returns the number of parked items.
     #[must_use]
     pub fn parked(&self) -> usize {
         self.parked
     }
 
-    /// Hosts of which something was started, and something is left.
+    /// Returns the number of hosts that had a start and still have items.
     #[must_use]
     pub fn active_hosts(&self) -> usize {
         self.started.saturating_sub(self.idle)
@@ -153,7 +156,7 @@ impl<T> HostQueue<T> {
         self.ended && self.len() <= MAX_STRAGGLERS
     }
 
-    /// The items that do not run, with the time a parked one waits for.
+    /// Returns the items that are not running; parked ones with the time they wait for.
     pub fn waiting(&self) -> impl Iterator<Item = (&T, Option<Instant>)> {
         let hosts = self.hosts.iter().flatten();
         let queued = hosts.flat_map(|host| host.returned.iter().chain(&host.fresh));
@@ -163,7 +166,7 @@ impl<T> HostQueue<T> {
             .chain(queued.map(|item| (item, None)))
     }
 
-    /// Whether `next` has probably something to give now; it tells for sure.
+    /// Whether [`next`](Self::next) may have work now. An estimate: only `next` knows.
     #[must_use]
     pub fn may_have_work(&self, now: Instant) -> bool {
         let can_run = !self.ring.is_empty() && self.has_slot() && self.rate_wait(now).is_none();
@@ -171,32 +174,32 @@ impl<T> HostQueue<T> {
     }
 
     fn has_slot(&self) -> bool {
-        self.running - self.aside < self.rules.total.get()
+        self.running - self.uncounted < self.rules.total.get()
     }
 
     fn rate_wait(&self, now: Instant) -> Option<Instant> {
         self.rate.as_ref().and_then(|rate| rate.next_start(now))
     }
 
-    /// When something may have changed by time alone.
+    /// Returns the next time at which the passing of time alone may make an item runnable.
     #[must_use]
     pub fn next_timer(&self, now: Instant) -> Option<Instant> {
         let rate = self.rate_wait(now).filter(|_| !self.ring.is_empty());
         self.timers.first().into_iter().chain(rate).min()
     }
 
-    /// What was changed about hosts since the last call.
+    /// Returns the changes to hosts since the last call.
     pub fn take_changes(&mut self) -> Vec<(HostKey, HostChange)> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Nothing new will be pushed.
+    /// Marks the input as ended: nothing new will be pushed.
     pub fn input_ended(&mut self) {
         self.ended = true;
     }
 
-    /// The host of this key, made known if it is not. The id must be used (`push`,
-    /// `push_returned`) before the queue is asked for another turn.
+    /// Returns the host with this key, adding it if it is new. The id must be used (`push`,
+    /// `push_returned`, `park`) before the next call to `next`.
     pub fn intern_host(&mut self, key: &str) -> HostId {
         if let Some(id) = self.ids.get(key) {
             return HostId(*id);
@@ -221,7 +224,7 @@ impl<T> HostQueue<T> {
         self.hosts.get_mut(id)?.as_mut()
     }
 
-    /// Queues an item behind those of its host.
+    /// Queues a new item behind those of its host.
     pub fn push(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.fresh.push_back(item);
@@ -230,7 +233,7 @@ impl<T> HostQueue<T> {
         self.reschedule_host(host.0, now);
     }
 
-    /// Queues an item before the fresh ones of its host.
+    /// Queues an item that ran before, ahead of the new items of its host.
     pub fn push_returned(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.returned.push_back(item);
@@ -239,7 +242,7 @@ impl<T> HostQueue<T> {
         self.reschedule_host(host.0, now);
     }
 
-    /// Keeps an item aside until `until`. Its slot is freed by `release`, not by this.
+    /// Parks an item until `until`. This does not free its slot; `release` does.
     pub fn park(&mut self, host: HostId, item: T, until: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.timers += 1;
@@ -248,7 +251,7 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// A connection for a running item stands: its host is there.
+    /// Marks the host of a running item as connected.
     pub fn connected(&mut self, ticket: &Ticket, now: Instant) {
         let id = ticket.host.0;
         if let Some(control) = self.host_mut(id).and_then(|host| host.control.as_mut()) {
@@ -257,23 +260,23 @@ impl<T> HostQueue<T> {
         self.reschedule_host(id, now);
     }
 
-    /// A running item does not count against the total until `count_again`.
-    pub fn set_aside(&mut self) {
-        self.aside += 1;
+    /// Stops counting a running item against the total limit, until `resume_counting`.
+    pub fn stop_counting(&mut self) {
+        self.uncounted += 1;
     }
 
-    /// See [`set_aside`](Self::set_aside).
-    pub fn count_again(&mut self) {
-        self.aside -= 1;
+    /// Reverts [`stop_counting`](Self::stop_counting).
+    pub fn resume_counting(&mut self) {
+        self.uncounted -= 1;
     }
 
-    /// The item that ran gives its slot back, with what it taught about its host.
+    /// Releases the slot of an item that ran, with feedback about its host.
     pub fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
         let id = ticket.host.0;
         let rules = self.rules;
         self.sequence += 1;
         let sequence = self.sequence;
-        // Where all slots are taken, more for this host are fewer for others.
+        // If all slots are taken, this host can only grow at the expense of others.
         let (may_grow_to, has_slot) = (self.fair_share(), self.has_slot());
         let mut learned = Vec::new();
         let mut ended = 0;
@@ -287,7 +290,7 @@ impl<T> HostQueue<T> {
             host.charge(u64::try_from(took).unwrap_or(u64::MAX), ticket.charged);
             host.observe_connections(&feedback.verdict);
             if host.running <= host.connections {
-                host.wish = sequence;
+                host.turn_number = sequence;
             }
             host.running -= 1;
             ended = usize::from(host.running == 0);
@@ -318,7 +321,8 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// What waits for its time at a host that was given up waits for nothing.
+    /// Queues the parked items of a host that was given up: they fail, so there is nothing to wait
+    /// for.
     fn unpark_host(&mut self, id: usize) {
         let items = self.timers.take_items_of(id);
         self.parked -= items.len();
@@ -329,7 +333,7 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// Brings back what waited for a time that has come.
+    /// Queues parked items that are due, and reconsiders hosts whose wait is over.
     pub fn unpark_due(&mut self, now: Instant) {
         while let Some((id, item)) = self.timers.take_due(now) {
             if item.is_some() {
@@ -346,7 +350,7 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// Whose turn it is.
+    /// Decides what to do next.
     pub fn next(&mut self, now: Instant) -> Turn<T> {
         self.unpark_due(now);
         if let Some((item, error)) = self.next_failing(now) {
@@ -362,14 +366,15 @@ impl<T> HostQueue<T> {
         self.idle_turn(now)
     }
 
-    /// Slots for each host that has or wants some, were they dealt out evenly. Most of
-    /// those that want more have some, so the larger number is about that of both.
+    /// Returns the slots per host if they were divided evenly among the hosts that use or want one.
+    /// Most hosts in the ring also have running items, so the larger of both counts approximates
+    /// their union.
     fn fair_share(&self) -> usize {
         (self.rules.total.get() / self.active.max(self.ring.len()).max(1)).max(1)
     }
 
-    /// The next host in the ring. One that has its share lets others go first: the slow
-    /// ones keep their slots for longer, and would soon have them all.
+    /// Takes the next host from the ring. A host at its fair share lets others go first: slow hosts
+    /// keep their slots longer, and would soon have them all.
     fn next_in_ring(&mut self) -> Option<usize> {
         let share = self.fair_share();
         let has_less = |tag: &&TurnKey| {
@@ -384,7 +389,7 @@ impl<T> HostQueue<T> {
         Some(next.host)
     }
 
-    /// Puts a host whose time was counted where it belongs now.
+    /// Moves a host to its new place in the ring after its slot time was charged.
     fn move_in_ring(&mut self, id: usize) {
         let Some(host) = self.host_mut(id) else {
             return;
@@ -424,8 +429,8 @@ impl<T> HostQueue<T> {
         let mut learned = Vec::new();
         let host = self.host_mut(id)?;
         host.place = HostPlacement::Nowhere;
-        let open = host.gate(now) == Admission::Open;
-        let Some(item) = open.then(|| host.pop()).flatten() else {
+        let is_admitted = host.gate(now) == Admission::Now;
+        let Some(item) = is_admitted.then(|| host.pop()).flatten() else {
             self.reschedule_host(id, now);
             return None;
         };
@@ -467,8 +472,8 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// Puts a host where it belongs: into the ring if it can run something, among the
-    /// failing if it was given up, and under a timer if it has to wait.
+    /// Places a host with queued items: in the ring if it can run one, among the failing if it was
+    /// given up, on a timer if it has to wait.
     fn reschedule_host(&mut self, id: usize, now: Instant) {
         let (clock, sequence) = (self.clock, self.sequence + 1);
         let Some(host) = self.host_mut(id) else {
@@ -486,18 +491,18 @@ impl<T> HostQueue<T> {
         }
         match host.gate(now) {
             Admission::Full => {}
-            Admission::Open => {
+            Admission::Now => {
                 if host.running == 0 {
-                    // Who comes back after a pause has saved nothing up.
+                    // An idle host earns no credit for the time it used no slots.
                     host.spent = host.spent.max(clock);
                 }
-                host.wish = sequence;
+                host.turn_number = sequence;
                 let tag = host.turn_key(id);
                 host.place = HostPlacement::Ring(tag);
                 self.sequence = sequence;
                 self.ring.insert(tag);
             }
-            Admission::Shut => {
+            Admission::Rejected => {
                 host.place = HostPlacement::Failing;
                 self.failing.push_back(id);
             }
@@ -516,8 +521,9 @@ impl<T> HostQueue<T> {
         }
     }
 
-    /// A list of millions of hosts must not keep them all; but what was learned of a host
-    /// is kept for a while, and no start comes too early because it was forgotten.
+    /// Drops a host without items, so that lists with millions of hosts fit in memory. What was
+    /// learned of it is kept for a while, and always as long as a hold or interval delays its next
+    /// start.
     fn forget_if_unused(&mut self, id: usize, now: Instant) {
         let many = self.idle >= MAX_IDLE_HOSTS;
         let Some(host) = self.host_mut(id).filter(|host| host.is_unused()) else {

@@ -1,9 +1,8 @@
-//! The headers by which a server tells how much it still allows.
+//! Reads rate-limit headers.
 //!
-//! None of them is a standard: `RateLimit` is a draft of the IETF (httpapi-ratelimit-headers)
-//! whose form has changed, the others are habits of large services. So only one thing is
-//! read from them, and only when it is said without doubt: nothing is left, and more comes
-//! after so long.
+//! None of them is standardised: `RateLimit` is an IETF draft (httpapi-ratelimit-headers) whose
+//! syntax has changed, the others are conventions of large services. So only one thing is read, and
+//! only if it is unambiguous: the quota is exhausted and renews after some time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::retry_after::parse_seconds;
 
-/// Names of the headers with what is left, and with when more comes.
+/// Names of the headers with the remaining quota, and with the time of its renewal.
 const PAIRS: [(&str, &[&str]); 4] = [
     ("ratelimit-remaining", &["ratelimit-reset"]),
     (
@@ -22,19 +21,18 @@ const PAIRS: [(&str, &[&str]); 4] = [
     ("rate-limit-remaining", &["rate-limit-reset"]),
 ];
 
-/// From here on a number is no wait but a point in time, in seconds since 1970.
+/// From this value on a number is not a delay but a Unix time in seconds.
 const EPOCH_SECONDS: Duration = Duration::from_secs(1_000_000_000);
-/// And from here on in milliseconds.
+/// From this value on a number is a Unix time in milliseconds.
 const EPOCH_MILLIS: Duration = Duration::from_secs(1_000_000_000_000);
-/// Less than this is left for no request. The headers count, but their numbers are written as
-/// seconds are, and are read so.
+/// A remaining quota below one request is exhausted. Counts are parsed as seconds, because they
+/// have the same syntax.
 const ONE: Duration = Duration::from_secs(1);
 
-/// When the headers say that nothing is left of what the server allows: how long until
-/// there is more.
+/// Returns the time until the quota renews, if the headers say that it is exhausted.
 #[must_use]
 pub fn exhausted_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    // Most servers send none of them: one look at each name is cheaper than a dozen searches.
+    // Most servers send none of them: one scan of the names is cheaper than a dozen lookups.
     if !headers.keys().any(is_about_rates) {
         return None;
     }
@@ -47,8 +45,9 @@ pub fn exhausted_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     })
 }
 
-/// A proxy with limits of its own adds its numbers to those of the server. Numbers at the same
-/// position belong together, unless nothing is left of any.
+/// Returns the longest delay of exhausted quotas. A proxy with limits of its own adds its numbers
+/// to those of the server. Numbers at the same position belong together, unless all quotas are
+/// exhausted.
 fn longest_wait(left: &[Duration], resets: &[Duration], now: SystemTime) -> Option<Duration> {
     let all_gone = left.iter().all(|left| *left < ONE);
     if !all_gone && left.len() != resets.len() {
@@ -60,16 +59,15 @@ fn longest_wait(left: &[Duration], resets: &[Duration], now: SystemTime) -> Opti
     gone.filter_map(|(reset, _)| until(*reset, now)).max()
 }
 
-/// Whether a header can be one of those above.
+/// Whether a header may be a rate-limit header.
 fn is_about_rates(name: &HeaderName) -> bool {
     let name = name.as_str();
     let name = name.strip_prefix("x-").unwrap_or(name);
     name.starts_with("rate")
 }
 
-/// `RateLimit: limit=100, remaining=0, reset=30` (to draft 07) and
-/// `RateLimit: "default";r=0;t=30` (from draft 08 on). Of several policies the longest
-/// wait counts.
+/// Parses `RateLimit: limit=100, remaining=0, reset=30` (up to draft 07) and `RateLimit:
+/// "default";r=0;t=30` (from draft 08 on). The longest delay of several policies counts.
 fn combined(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all("ratelimit").iter();
     lines.filter_map(|line| policies(line.to_str().ok()?)).max()
@@ -99,7 +97,7 @@ fn exhausted_delay<'a>(
     (of(remaining)? < ONE).then(|| of(reset))?
 }
 
-/// The numbers of a header, of all its lines; `None` where one of them is none.
+/// Parses the numbers in all lines of a header; `None` if one of them is invalid.
 fn numbers(headers: &HeaderMap, name: &str) -> Option<Vec<Duration>> {
     let mut numbers = Vec::new();
     for line in headers.get_all(name) {
@@ -174,7 +172,7 @@ mod tests {
                 ("x-ratelimit-reset-after", "8.5")
             ]),
             Some(Duration::from_millis(8500)),
-            "the clocks need not agree for this one"
+            "a delay does not depend on synchronised clocks"
         );
         assert_eq!(
             read(&[("ratelimit", "limit=100, remaining=0, reset=30")]),
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_proxies_have_joined_is_told_apart() {
+    fn numbers_added_by_proxies_are_separated() {
         let x_limits = |left, reset| {
             read(&[
                 ("x-ratelimit-remaining", left),
@@ -200,8 +198,8 @@ mod tests {
         };
         assert_eq!(x_limits("0, 0", "2, 2"), seconds(2));
         assert_eq!(x_limits("0, 0", "2,3.5"), Some(Duration::from_millis(3500)));
-        assert_eq!(x_limits("9, 0", "3600, 1"), seconds(1), "its own");
-        assert_eq!(x_limits("0, 0", "7"), seconds(7), "of all of them");
+        assert_eq!(x_limits("9, 0", "3600, 1"), seconds(1), "its own delay");
+        assert_eq!(x_limits("0, 0", "7"), seconds(7), "one delay for all");
         assert_eq!(x_limits("0", "2, 7"), seconds(7));
         let lines = [
             ("ratelimit-remaining", "0"),
@@ -209,11 +207,11 @@ mod tests {
             ("ratelimit-reset", "8"),
             ("ratelimit-reset", "60"),
         ];
-        assert_eq!(read(&lines), seconds(8), "in lines of their own");
+        assert_eq!(read(&lines), seconds(8), "on separate lines");
     }
 
     #[test]
-    fn what_is_left_or_unclear_means_nothing() {
+    fn a_remaining_quota_or_an_unclear_header_means_no_delay() {
         for headers in [
             &[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "5")][..],
             &[("x-ratelimit-remaining", "0")],

@@ -1,11 +1,11 @@
-//! `Retry-After`, as servers and the proxies before them write it.
+//! Parses `Retry-After`, as servers and the proxies in front of them write it.
 
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header};
 
-/// The wait that `Retry-After` asks for (RFC 9110 §10.2.3). Where a proxy has added one of its
-/// own, the longest counts: before that has passed, one of them would refuse again.
+/// Returns the delay that `Retry-After` requests (RFC 9110 §10.2.3). If a proxy has added its own,
+/// the longest counts: earlier, one of the two would throttle again.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let lines = headers.get_all(header::RETRY_AFTER).iter();
@@ -13,15 +13,15 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     lines.filter_map(|line| parse_retry_after(line, now)).max()
 }
 
-/// One line of it: seconds, or a date, or several of these. A date in the past means now;
-/// anything else is ignored.
+/// Parses one header line: seconds, a date, or a list of these, of which the longest counts. A date
+/// in the past means now; anything else is ignored.
 #[must_use]
 pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     let mut longest = None;
     let mut parts = line.split(',').map(str::trim).peekable();
     while let Some(part) = parts.next() {
         let wait = parse_seconds(part).or_else(|| {
-            // The comma may be the one within a date.
+            // The comma may be part of a date.
             let date = parse_date(part).or_else(|| {
                 let date = parse_date(&format!("{part}, {}", parts.peek()?))?;
                 parts.next();
@@ -34,8 +34,8 @@ pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     longest
 }
 
-/// Seconds, perhaps with a fraction, which is rounded up to the millisecond. What exceeds the range
-/// of a [`Duration`] saturates. There is no sign and no exponent.
+/// Parses seconds, optionally with a fraction, which is rounded up to the millisecond. Values
+/// beyond the range of [`Duration`] saturate. Signs and exponents are not accepted.
 #[must_use]
 pub fn parse_seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -54,7 +54,7 @@ pub fn parse_seconds(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds).saturating_add(part))
 }
 
-/// An HTTP date, also with another name for GMT, or with another offset.
+/// Parses an HTTP date. Other names for GMT and numeric offsets are accepted as well.
 fn parse_date(text: &str) -> Option<SystemTime> {
     let (time, zone) = text.rsplit_once(' ')?;
     let is_gmt = ["GMT", "UTC", "UT", "Z", "+0000", "-0000", "+00:00"]
@@ -67,7 +67,7 @@ fn parse_date(text: &str) -> Option<SystemTime> {
     };
     date.or_else(|| {
         let is_offset = zone.starts_with(['+', '-']);
-        // A name of a zone that it does not know would count as GMT.
+        // Reject unknown zone names: the parser would read them as GMT.
         (is_gmt || is_offset).then_some(())?;
         let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
         let zone = if is_gmt { "+0000" } else { zone };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_may_call_gmt_by_another_name() {
+    fn dates_may_use_other_names_for_gmt() {
         for line in [
             "Sun, 06 Nov 1994 08:50:37 GMT",
             "Sun, 06 Nov 1994 08:50:37 UTC",
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_ignored() {
+    fn other_values_are_ignored() {
         for junk in [
             "",
             " ",

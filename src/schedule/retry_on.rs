@@ -1,24 +1,24 @@
-//! `--retry-on LIST`: what is retried besides the usual, and what is not, as a pure value.
+//! `--retry-on LIST`: failures that are retried in addition to the default ones, and exceptions.
 //!
 //! `LIST = item {"," item}`, `item = ["!"] (STATUS | CLASS | KIND)`, such as `404,5xx,tls,!500`.
 
 use crate::model::{ErrorKind, FetchError, SpecError};
 
-/// Kinds that no retry can help, and why.
+/// Kinds that are never retried, and why.
 const NOT_RETRYABLE: [(ErrorKind, &str); 3] = [
     (
         ErrorKind::InvalidUrl,
-        "nothing is sent for a line that is no URL",
+        "nothing is sent for an invalid input line",
     ),
-    (ErrorKind::Denied, "a guard would deny it again"),
+    (ErrorKind::Denied, "it would be denied again"),
     (
         ErrorKind::Save,
-        "what is wrong is on this machine; the same command again fetches what is missing",
+        "the cause is on this machine; fix it, then rerun the command to fetch the rest",
     ),
 ];
 
-/// Which failures are retried besides the usual ones, and which are not. Of several items that
-/// fit a failure the last one counts.
+/// Failures that are retried in addition to the default ones, and exceptions. If several items
+/// match a failure, the last one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetryRules {
     items: Vec<RetryItem>,
@@ -33,7 +33,7 @@ struct RetryItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RetriedFailure {
     Status(u16),
-    /// The first digit: 5 is 5xx.
+    /// The first digit: 5 means 5xx.
     Class(u16),
     Kind(ErrorKind),
 }
@@ -41,10 +41,10 @@ enum RetriedFailure {
 impl RetriedFailure {
     fn includes(self, kind: ErrorKind, status: Option<u16>) -> bool {
         match self {
-            // That of the server, or that of a proxy which refused the way to it.
+            // The status of the server, or of a proxy that rejected the tunnel to it.
             Self::Status(code) => status == Some(code),
             Self::Class(first) => status.is_some_and(|code| code / 100 == first),
-            // A 202 is asked again for another reason: it has not failed.
+            // A 202 is polled, not retried: it is not a failure.
             Self::Kind(ErrorKind::Status) => kind == ErrorKind::Status && status != Some(202),
             Self::Kind(own) => own == kind,
         }
@@ -52,10 +52,10 @@ impl RetriedFailure {
 }
 
 impl RetryRules {
-    /// Reads a LIST.
+    /// Parses a LIST.
     ///
     /// # Errors
-    /// [`SpecError`], which shows where and what would be right.
+    /// Returns a [`SpecError`] that marks the invalid item.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         let items = text.split(',').map(|part| item(text, part));
         Ok(Self {
@@ -63,27 +63,27 @@ impl RetryRules {
         })
     }
 
-    /// The items of another list after those of this one.
+    /// Appends the items of another list.
     #[must_use]
     pub fn followed_by(mut self, other: Self) -> Self {
         self.items.extend(other.items);
         self
     }
 
-    /// Whether this failure is worth another try in this run.
+    /// Whether this failure is retried in this run.
     #[must_use]
     pub fn is_retried(&self, error: &FetchError) -> bool {
         self.listed(error).unwrap_or_else(|| error.is_transient())
     }
 
-    /// What the list says about this failure, if it names it.
+    /// Returns whether the list adds or excludes this failure; `None` if no item matches it.
     #[must_use]
     pub fn listed(&self, error: &FetchError) -> Option<bool> {
         let status = error.status().or_else(|| error.proxy_status());
         self.find(error.kind(), status.map(|status| status.as_u16()))
     }
 
-    /// What the list says about 202 Accepted.
+    /// Returns whether the list adds or excludes 202 Accepted; `None` if no item names it.
     #[must_use]
     pub fn listed_accepted(&self) -> Option<bool> {
         self.find(ErrorKind::Status, Some(202))
@@ -100,7 +100,7 @@ impl RetryRules {
 fn item(list: &str, part: &str) -> Result<RetryItem, SpecError> {
     let text = part.trim();
     if text.is_empty() {
-        let message = "an item is missing here, such as 404, 5xx or tls".to_owned();
+        let message = "missing item, such as 404, 5xx or tls".to_owned();
         return Err(SpecError::at(list, part, message));
     }
     let (name, is_retried) = match text.strip_prefix('!') {
@@ -108,7 +108,7 @@ fn item(list: &str, part: &str) -> Result<RetryItem, SpecError> {
         None => (text, true),
     };
     if name.is_empty() {
-        let message = "what is taken out is missing here, such as !500".to_owned();
+        let message = "missing item after !, such as !500".to_owned();
         return Err(SpecError::at(list, text, message));
     }
     let at = |message| SpecError::at(list, name, message);
@@ -135,7 +135,9 @@ fn failure(name: &str) -> Result<RetriedFailure, String> {
         return status(name.parse().unwrap_or_default());
     }
     match lower.strip_suffix("xx").map(str::as_bytes) {
-        Some(b"1" | b"2") => Err(format!("{lower} is no failure; 4xx and 5xx are")),
+        Some(b"1" | b"2") => Err(format!(
+            "{lower} is not a failure; use 4xx or 5xx, for example"
+        )),
         Some([digit @ b'3'..=b'9']) => Ok(RetriedFailure::Class(u16::from(digit - b'0'))),
         _ => Err(unknown(name, &lower)),
     }
@@ -145,18 +147,18 @@ fn status(code: u16) -> Result<RetriedFailure, String> {
     match code {
         202 | 300 | 304..=306 | 309..=999 => Ok(RetriedFailure::Status(code)),
         200..=299 => Err(format!(
-            "{code} is no failure; of these only 202 can be asked again"
+            "{code} is not a failure; of the 2xx statuses only 202 can be retried"
         )),
         301..=399 => Err(format!(
-            "{code} is followed; the kind redirect is for those that can't be"
+            "{code} is followed as a redirect; use the kind redirect for those that fail"
         )),
-        _ => Err(format!("{code} is no final status")),
+        _ => Err(format!("{code:03} is not a final status")),
     }
 }
 
 fn unknown(name: &str, lower: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
-        return format!("no status {name}; write 404, or 5xx for all from 500 to 599");
+        return format!("invalid status {name}; use 404, or 5xx for 500 to 599");
     }
     let names = || ErrorKind::ALL.iter().map(|kind| kind.as_str());
     let nearest = names()
@@ -168,7 +170,7 @@ fn unknown(name: &str, lower: &str) -> String {
         None => {
             let names: Vec<_> = names().collect();
             format!(
-                "unknown kind {name}; known are {}, statuses, and classes such as 5xx",
+                "unknown kind {name}; expected a status, a class such as 5xx, or a kind: {}",
                 names.join(", ")
             )
         }
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_classes_and_kinds_are_added_and_taken_out() {
+    fn statuses_classes_and_kinds_are_added_and_excluded() {
         let rules = rules("404, tls ,!500,!timeout,4XX,!410");
         let tls = FetchError::Tls {
             cause: Cause::from_text("x"),
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_item_that_fits_counts() {
+    fn the_last_matching_item_counts() {
         assert!(rules("!5xx,503").is_retried(&status(503)));
         assert!(!rules("503,!5xx").is_retried(&status(503)));
         assert!(!rules("status,!status").is_retried(&status(503)));
@@ -232,9 +234,9 @@ mod tests {
         assert_eq!(both, rules("404,!404,tls"));
     }
 
-    /// It is no failure, so what is said of failures does not mean it.
+    /// A 202 is not a failure, so items about failures do not match it.
     #[test]
-    fn a_202_is_meant_only_by_its_number() {
+    fn a_202_is_matched_only_by_its_number() {
         for (list, says) in [
             ("202", Some(true)),
             ("!202", Some(false)),
@@ -245,7 +247,7 @@ mod tests {
         }
     }
 
-    /// `HostGivenUp` has the kind and status of what it was given up for.
+    /// `HostGivenUp` has the kind and status of its underlying error.
     #[test]
     fn a_host_given_up_is_judged_by_its_error() {
         let error = FetchError::HostGivenUp {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_list_shows_where_and_what_would_be_right() {
+    fn an_invalid_list_shows_where_and_how_to_fix_it() {
         let mut page = Vec::new();
         for (list, marked) in [
             ("404,tsl", "tsl"),
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_can_be_taken_out_and_all_but_three_be_added() {
+    fn every_kind_can_be_excluded_and_all_but_three_be_added() {
         for kind in ErrorKind::ALL {
             assert_eq!(
                 rules(&format!("!{kind}")).find(*kind, Some(500)),
@@ -321,9 +323,9 @@ mod tests {
     }
 
     proptest! {
-        /// Every status and every kind, against the plainest reading of the list.
+        /// Checks every status and every kind against the simplest reading of the list.
         #[test]
-        fn what_a_list_names_is_as_it_says_and_all_else_as_usual(
+        fn a_list_changes_what_it_names_and_nothing_else(
             list in prop::collection::vec((any_item(), any::<bool>()), 1..8)
         ) {
             let text: Vec<_> = list

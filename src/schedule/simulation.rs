@@ -1,5 +1,5 @@
-//! The scheduler against servers that exist only as formulas, on a clock that jumps: what
-//! limits, paces and holds come to over minutes, in milliseconds and the same every time.
+//! Simulates the scheduler against servers given by formulas, on a virtual clock: shows in
+//! milliseconds, and repeatably, how limits, paces and holds develop over minutes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,7 +15,7 @@ use super::queue::{HostQueue, Ticket, Turn};
 use super::retry::{FailureContext, RetryDecision, RetryPolicy};
 use crate::model::{Feedback, FetchError, HostVerdict};
 
-/// What a server says to one request, and after how many seconds.
+/// The response of a server to one request. `latency` in seconds.
 struct SimulatedReply {
     latency: f64,
     status: u16,
@@ -30,10 +30,10 @@ fn ok(latency: f64) -> SimulatedReply {
     }
 }
 
-/// Called with the time of the request in seconds, and the requests under way with it.
+/// Called with the time of the request in seconds, and the number of requests in flight.
 type SimulatedServer = Box<dyn FnMut(f64, usize) -> SimulatedReply>;
 
-/// How late a timer is, in seconds: tokio's are a millisecond rough.
+/// How late a timer fires, in seconds: tokio's are accurate to a millisecond.
 const LATE: f64 = 0.001;
 
 struct Simulation {
@@ -47,9 +47,9 @@ struct Simulation {
 struct SimulationResult {
     seconds: f64,
     requests: u32,
-    refused: u32,
+    throttled: u32,
     failed: u32,
-    told: Vec<String>,
+    changes: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,13 +101,13 @@ impl Simulation {
         let mut outcome = SimulationResult {
             seconds: 0.0,
             requests: 0,
-            refused: 0,
+            throttled: 0,
             failed: 0,
-            told: Vec::new(),
+            changes: Vec::new(),
         };
         loop {
             for (_, change) in queue.take_changes() {
-                outcome.told.push(format!("{now:.2} {change}"));
+                outcome.changes.push(format!("{now:.2} {change}"));
             }
             let wake = match queue.next(at(now)) {
                 Turn::Run(ticket, job) => {
@@ -115,7 +115,7 @@ impl Simulation {
                     in_flight += 1;
                     let reply = server(now, in_flight);
                     queue.connected(&ticket, at(now));
-                    // Nanoseconds, so that they can be compared.
+                    // Whole nanoseconds, because floats have no total order.
                     let end = ((now + reply.latency) * 1e9) as u64;
                     ends.push(Reverse((end, running.len())));
                     running.push(Some(SimulatedRun {
@@ -171,7 +171,7 @@ impl Simulation {
             };
             return queue.release(&ended.ticket, &feedback, at);
         }
-        outcome.refused += 1;
+        outcome.throttled += 1;
         let retry_after = ended.reply.retry_after.map(Duration::from_secs);
         let error = FetchError::Status {
             status,
@@ -184,8 +184,8 @@ impl Simulation {
             idempotent: true,
             retries_used: job.retries_used,
             holds: job.holds,
-            refusals: ended.ticket.start.refusals,
-            limits_by_503: ended.ticket.start.limits_by_503,
+            throttles: ended.ticket.start.throttles,
+            throttles_with_503: ended.ticket.start.throttles_with_503,
             is_throttled: false,
             waited: job.waited,
             jitter,
@@ -235,14 +235,14 @@ fn auto(jobs: u32) -> Simulation {
     }
 }
 
-/// How a server refuses.
+/// How a server throttles.
 #[derive(Debug, Clone, Copy)]
-struct RefusalStyle {
+struct ThrottleStyle {
     status: u16,
     retry_after: Option<u64>,
 }
 
-impl RefusalStyle {
+impl ThrottleStyle {
     fn reply(self, latency: f64) -> SimulatedReply {
         SimulatedReply {
             latency,
@@ -252,21 +252,21 @@ impl RefusalStyle {
     }
 }
 
-const ASKS: RefusalStyle = RefusalStyle {
+const WITH_DELAY: ThrottleStyle = ThrottleStyle {
     status: 429,
     retry_after: Some(1),
 };
-const BARE: RefusalStyle = RefusalStyle {
+const BARE: ThrottleStyle = ThrottleStyle {
     status: 429,
     retry_after: None,
 };
-const BARE_503: RefusalStyle = RefusalStyle {
+const BARE_503: ThrottleStyle = ThrottleStyle {
     status: 503,
     retry_after: None,
 };
 
-/// So many in each second of the server's clock, which is `phase` ahead.
-fn window(per_second: u32, phase: f64, latency: f64, refusal: RefusalStyle) -> SimulatedServer {
+/// Allows `per_second` requests per second of the server's clock, which is `phase` ahead.
+fn window(per_second: u32, phase: f64, latency: f64, throttle: ThrottleStyle) -> SimulatedServer {
     let (mut second, mut count) = (0, 0);
     Box::new(move |now, _| {
         let this = (now + phase) as u64;
@@ -277,13 +277,13 @@ fn window(per_second: u32, phase: f64, latency: f64, refusal: RefusalStyle) -> S
         if count <= per_second {
             ok(latency)
         } else {
-            refusal.reply(latency)
+            throttle.reply(latency)
         }
     })
 }
 
-/// A bucket of `burst` tokens that fills at a rate.
-fn bucket(per_second: f64, burst: f64, latency: f64, refusal: RefusalStyle) -> SimulatedServer {
+/// A token bucket of `burst` tokens, refilled with `per_second`.
+fn bucket(per_second: f64, burst: f64, latency: f64, throttle: ThrottleStyle) -> SimulatedServer {
     let (mut last, mut tokens) = (0.0, burst);
     Box::new(move |now, _| {
         tokens = (tokens + (now - last) * per_second).min(burst);
@@ -292,46 +292,46 @@ fn bucket(per_second: f64, burst: f64, latency: f64, refusal: RefusalStyle) -> S
             tokens -= 1.0;
             ok(latency)
         } else {
-            refusal.reply(latency)
+            throttle.reply(latency)
         }
     })
 }
 
-/// Fails unless everything was fetched in `ratio` times the ideal, with at most this
-/// share of the requests refused.
-fn check(name: &str, outcome: &SimulationResult, ideal: f64, ratio: f64, refused: f64) {
+/// Fails unless everything was fetched within `ratio` times the ideal time, with at most this share
+/// of requests throttled.
+fn check(name: &str, outcome: &SimulationResult, ideal: f64, ratio: f64, throttled: f64) {
     let got = outcome.seconds / ideal;
-    let share = f64::from(outcome.refused) / f64::from(outcome.requests);
-    println!("{name}: ratio {got:.3}, {:.1} % refused", share * 100.0);
-    let told = || outcome.told.join("\n  ");
-    assert_eq!(outcome.failed, 0, "{name}:\n  {}", told());
-    assert!(got <= ratio, "{name}: {got:.3} > {ratio}\n  {}", told());
-    assert!(share <= refused, "{name}: {share:.3}\n  {}", told());
+    let share = f64::from(outcome.throttled) / f64::from(outcome.requests);
+    println!("{name}: ratio {got:.3}, {:.1} % throttled", share * 100.0);
+    let changes = || outcome.changes.join("\n  ");
+    assert_eq!(outcome.failed, 0, "{name}:\n  {}", changes());
+    assert!(got <= ratio, "{name}: {got:.3} > {ratio}\n  {}", changes());
+    assert!(share <= throttled, "{name}: {share:.3}\n  {}", changes());
 }
 
 #[test]
-fn a_rate_limit_that_says_when_is_met_and_used() {
+fn a_rate_limit_with_retry_after_is_met_and_used() {
     for step in 0..10 {
         let phase = f64::from(step) / 10.0;
-        let outcome = auto(2000).run(window(100, phase, 0.005, ASKS));
+        let outcome = auto(2000).run(window(100, phase, 0.005, WITH_DELAY));
         check(&format!("window {phase}"), &outcome, 20.0, 1.25, 0.05);
         let latency = 0.001 + phase / 100.0;
-        let outcome = auto(2000).run(bucket(100.0, 20.0, latency, ASKS));
+        let outcome = auto(2000).run(bucket(100.0, 20.0, latency, WITH_DELAY));
         check(&format!("bucket {latency}"), &outcome, 20.0, 1.25, 0.05);
-        let outcome = auto(2000).run(bucket(100.0, 100.0, latency, ASKS));
+        let outcome = auto(2000).run(bucket(100.0, 100.0, latency, WITH_DELAY));
         check(&format!("burst {latency}"), &outcome, 20.0, 1.25, 0.05);
     }
-    let outcome = auto(2000).run(window(100, 0.4, 0.1, ASKS));
+    let outcome = auto(2000).run(window(100, 0.4, 0.1, WITH_DELAY));
     check("far window", &outcome, 20.0, 1.5, 0.08);
-    let outcome = auto(200).run(bucket(5.0, 5.0, 0.05, ASKS));
+    let outcome = auto(200).run(bucket(5.0, 5.0, 0.05, WITH_DELAY));
     check("slow", &outcome, 40.0, 1.2, 0.1);
-    let outcome = auto(100).run(bucket(1.0, 10.0, 0.05, ASKS));
+    let outcome = auto(100).run(bucket(1.0, 10.0, 0.05, WITH_DELAY));
     check("very slow", &outcome, 100.0, 1.2, 0.3);
 }
 
-/// So many in each minute, and a minute's wait for what is more.
+/// A quota per minute, with a `Retry-After` until the next one.
 #[test]
-fn a_limit_of_a_few_a_minute_is_learned_too() {
+fn a_limit_of_a_few_requests_per_minute_is_learned() {
     for per_minute in [10, 30, 60] {
         let (mut since, mut count) = (0.0, 0);
         let server: SimulatedServer = Box::new(move |now, _| {
@@ -357,34 +357,34 @@ fn a_limit_of_a_few_a_minute_is_learned_too() {
 }
 
 #[test]
-fn a_rate_limit_that_does_not_say_when_is_met_too() {
-    // A bare 503 may mean anything: what it means has to be found out first.
-    for (refusal, ratio) in [(BARE, 1.5), (BARE_503, 2.5)] {
+fn a_rate_limit_without_retry_after_is_met() {
+    // A bare 503 is ambiguous: its meaning has to be found out first.
+    for (throttle, ratio) in [(BARE, 1.5), (BARE_503, 2.5)] {
         for step in 0..10 {
             let phase = f64::from(step) / 10.0;
-            let outcome = auto(2000).run(window(100, phase, 0.005, refusal));
+            let outcome = auto(2000).run(window(100, phase, 0.005, throttle));
             check(
-                &format!("{refusal:?} window {phase}"),
+                &format!("{throttle:?} window {phase}"),
                 &outcome,
                 20.0,
                 ratio,
                 0.1,
             );
             let latency = 0.001 + phase / 100.0;
-            let outcome = auto(2000).run(bucket(100.0, 20.0, latency, refusal));
+            let outcome = auto(2000).run(bucket(100.0, 20.0, latency, throttle));
             check(
-                &format!("{refusal:?} bucket {latency}"),
+                &format!("{throttle:?} bucket {latency}"),
                 &outcome,
                 20.0,
                 ratio,
                 0.3,
             );
         }
-        // A bare 503 uses up retries until it is known to speak of the pace.
+        // A bare 503 uses up retries until it is known to be throttling.
         let mut patient = auto(200);
         patient.retry.retries = 5;
-        let outcome = patient.run(bucket(5.0, 5.0, 0.005, refusal));
-        check(&format!("{refusal:?} slow"), &outcome, 40.0, ratio, 0.4);
+        let outcome = patient.run(bucket(5.0, 5.0, 0.005, throttle));
+        check(&format!("{throttle:?} slow"), &outcome, 40.0, ratio, 0.4);
     }
 }
 
@@ -421,14 +421,14 @@ fn the_best_concurrency_is_found() {
 }
 
 #[test]
-fn noise_does_not_keep_a_host_from_being_used() {
+fn noisy_latency_does_not_prevent_full_use_of_a_host() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
-        // From half to one and a half times the mean, whatever the number.
+        // Latency from half to one and a half times the mean, whatever the concurrency.
         let outcome = auto(6000).run(Box::new(move |_, _| ok(0.02 * (0.5 + random.f64()))));
         let ideal = 6000.0 / 64.0 * 0.02;
         check(&format!("even {seed}"), &outcome, ideal, 1.5, 0.0);
-        // A long tail, and a server that can do 800 a second, not more.
+        // A long tail, and a server with a maximum of 800 requests per second.
         let mut random = fastrand::Rng::with_seed(seed);
         let outcome = auto(6000).run(Box::new(move |_, n| {
             let tail = 0.5 - 0.5 * random.f64().max(1e-9).ln();
@@ -439,12 +439,12 @@ fn noise_does_not_keep_a_host_from_being_used() {
 }
 
 #[test]
-fn a_server_that_fails_at_random_is_not_mistaken_for_one_that_limits() {
+fn a_server_that_fails_at_random_is_not_mistaken_for_a_throttling_one() {
     for (seed, share, ratio) in (0..10).flat_map(|seed| [(seed, 0.3, 1.5), (seed, 0.6, 10.0)]) {
         let mut flaky = auto(5000);
         flaky.retry = RetryPolicy {
             retries: 40,
-            // Short, so that the waits of the unluckiest do not decide.
+            // Short, so that the longest backoffs do not dominate the result.
             max_delay: Duration::from_secs(1),
             ..RetryPolicy::default()
         };
@@ -468,6 +468,6 @@ fn a_server_that_fails_at_random_is_not_mistaken_for_one_that_limits() {
 
 #[test]
 fn the_same_run_takes_the_same_time() {
-    let run = || auto(500).run(window(100, 0.3, 0.005, BARE)).told;
+    let run = || auto(500).run(window(100, 0.3, 0.005, BARE)).changes;
     assert_eq!(run(), run());
 }

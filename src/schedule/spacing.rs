@@ -1,14 +1,14 @@
-//! Starts that keep a distance in time.
+//! Keeps a minimum time between starts.
 
 use std::time::{Duration, Instant};
 
 use crate::model::deadline_after;
 
-/// Starts that keep a distance in time.
+/// Keeps a minimum time between starts.
 ///
-/// With no slack two starts are never nearer to each other than the interval. With some,
-/// a start that came late (timers are a millisecond rough, and a worker may be busy) lets
-/// the next ones come that much earlier, so that the rate holds on average.
+/// Without slack, two starts are never closer than the interval. With slack, a late start (timers
+/// are accurate to a millisecond, and a worker may be busy) lets the next ones come up to that much
+/// earlier, so that the rate is met on average.
 #[derive(Debug, Clone)]
 pub struct Spacing {
     interval: Duration,
@@ -17,7 +17,7 @@ pub struct Spacing {
 }
 
 impl Spacing {
-    /// Nothing started yet.
+    /// Creates a spacing before its first start.
     #[must_use]
     pub fn new(interval: Duration, slack: Duration) -> Self {
         Self {
@@ -27,29 +27,29 @@ impl Spacing {
         }
     }
 
-    /// Another interval, and slack, from the next start on.
+    /// Sets the interval and slack, from the next start on.
     pub fn set(&mut self, interval: Duration, slack: Duration) {
         self.interval = interval;
         self.slack = slack;
     }
 
-    /// The interval.
+    /// Returns the interval.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// When the next start may be, if that is not now.
+    /// Returns when the next start may be, if that is later than now.
     #[must_use]
     pub fn next_start(&self, now: Instant) -> Option<Instant> {
         self.next.filter(|next| *next > now)
     }
 
-    /// Something starts.
+    /// Records a start.
     pub fn record_start(&mut self, now: Instant) {
         let from = match self.next {
             Some(next) if next + self.slack >= now => next.min(now),
-            // After a pause nothing is made up for.
+            // A start later than the slack is not made up for.
             _ => now,
         };
         self.next = Some(deadline_after(from, self.interval));
@@ -63,7 +63,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// When `n` starts come about, when each comes up to `late` (in ms) after it may.
+    /// Returns the times of starts that come `late` milliseconds after they may.
     fn starts(spacing: &mut Spacing, late: &[u64]) -> Vec<Instant> {
         let mut now = Instant::now();
         let mut starts = Vec::new();

@@ -1,17 +1,18 @@
-//! How many requests a host let through lately.
+//! Counts the requests that a host accepted recently.
 
 use std::time::{Duration, Instant};
 
-/// Time a bucket stands for.
+/// Time span of a bucket.
 const BUCKET_WIDTH: Duration = Duration::from_millis(250);
 /// Buckets kept.
 const BUCKETS: u64 = 8;
 
-/// Fewer than these in the buckets say little: then all since the last refusal count.
+/// Minimum count in the buckets for a meaningful rate; below it, everything since the last
+/// throttling counts.
 const MIN_COUNT: u32 = 8;
 
-/// How many requests a host let through lately: since its last refusal, and where they are
-/// enough, only those of the last two seconds.
+/// Counts the requests that a host accepted: in the last two seconds if those are enough, else
+/// since it last throttled.
 #[derive(Debug, Clone)]
 pub struct Tally {
     since: Instant,
@@ -21,7 +22,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts from `now` on.
+    /// Creates a tally that counts from `now` on.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -32,7 +33,7 @@ impl Tally {
         }
     }
 
-    /// The number of the bucket at `now`; those that have passed since are emptied.
+    /// Moves on to the bucket of `now` and empties those in between.
     fn advance(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since).as_millis();
         let bucket = u64::try_from(elapsed / BUCKET_WIDTH.as_millis()).unwrap_or(u64::MAX);
@@ -48,8 +49,8 @@ impl Tally {
         self.bucket = self.bucket.max(bucket);
     }
 
-    /// A request was let through. One that comes before the time that is counted (it was
-    /// under way when its host was held) does not count.
+    /// Counts an accepted request. One that was accepted before the tally starts, because it was in
+    /// flight when its host was put on hold, does not count.
     pub fn add(&mut self, now: Instant) {
         if now < self.since {
             return;
@@ -61,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// Requests let through lately, and in what time.
+    /// Returns the number of recently accepted requests, and the time span that they cover.
     #[must_use]
     pub fn recent(&mut self, now: Instant) -> (u32, Duration) {
         self.advance(now);
@@ -78,7 +79,7 @@ impl Tally {
         )
     }
 
-    /// Requests let through since the last refusal, and how long ago that was.
+    /// Returns the number of requests accepted since the last throttling, and the time since then.
     #[must_use]
     pub fn since_throttle(&self, now: Instant) -> (u32, Duration) {
         (self.all, now.saturating_duration_since(self.since))
@@ -92,7 +93,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn what_is_longer_ago_than_two_seconds_does_not_count() {
+    fn older_requests_than_two_seconds_do_not_count() {
         let start = Instant::now();
         let mut tally = Tally::new(start);
         for ms in (0..10_000).step_by(10) {
@@ -103,13 +104,13 @@ mod tests {
         let rate = f64::from(count) / time.as_secs_f64();
         assert!((99.0..=101.0).contains(&rate), "{rate}");
         assert!(time <= BUCKET_WIDTH * 8);
-        // Where there is nothing of late, all of it counts.
+        // Without recent requests, all of them count.
         let later = now + Duration::from_secs(90);
         assert_eq!(tally.recent(later), (1000, Duration::from_secs(100)));
     }
 
     #[test]
-    fn a_short_time_is_counted_as_what_it_is() {
+    fn a_short_time_span_is_not_rounded_up_to_the_window() {
         let start = Instant::now();
         let mut tally = Tally::new(start);
         for ms in [1, 2, 3, 300] {

@@ -1,48 +1,49 @@
-//! Whether a bare 503 speaks of our pace. Some servers limit with it, in others something
-//! is broken: the way to tell is to ask for less and look whether fewer come.
+//! Finds out whether a host throttles with bare 503s (those without `Retry-After`). Some servers
+//! do, others are just broken. To tell them apart, a trial lowers the load and checks whether fewer
+//! 503s come back.
 
 use std::time::Instant;
 
-/// Answers after which a trial can be judged at the earliest.
+/// Minimum responses before a trial is judged.
 const MIN_RESPONSES: u32 = 16;
-/// Up to this share of refusals the lower pace has helped.
+/// Lowering the load has helped for certain if the throttled share is below this: the trial ends.
 const MAX_THROTTLED_SHARE: f64 = 0.1;
-/// Or when this many times as many of those that are sent are let through as before.
+/// Lowering the load helps if the accepted share has grown by this factor.
 const MIN_PASS_RATE_GAIN: f64 = 1.3;
-/// Or when about as many a second are let through although fewer are sent.
+/// Lowering the load also helps if goodput kept this share of its former value, although fewer
+/// requests were sent.
 const MIN_GOODPUT_RATIO: f64 = 0.8;
-/// Or when the refusals are down to this part of what they were.
+/// Lowering the load also helps if the throttled share has fallen to this part of its former value.
 const MAX_THROTTLED_RATIO: f64 = 0.5;
-/// While more than this share is refused nothing can be told: the pace may be many times
-/// too high.
+/// Above this throttled share nothing can be concluded: the load may be many times too high.
 const MAX_CONCLUSIVE_SHARE: f64 = 0.5;
-/// Once it is known not to be our pace, that is not doubted for so many answers; then for
-/// four times as many, and so on.
+/// Responses for which the finding "unrelated to load" holds; four times as many after each further
+/// such finding.
 const UNRELATED_RESPONSES: u32 = 2048;
-/// And for so many at most.
+/// Upper bound of that number.
 const MAX_UNRELATED_RESPONSES: u32 = 1 << 16;
-/// Unless of so many...
+/// While the finding holds, responses after which the throttled share is rechecked.
 const RECHECK_RESPONSES: u32 = 64;
-/// ...a share is refused that is larger by this.
+/// A throttled share that has grown by this much ends the finding early.
 const RECHECK_INCREASE: f64 = 0.3;
-/// Trials that have to help until it is certain: one may do so by chance.
+/// Successful trials until throttling is confirmed: a single one may be chance.
 const TRIALS_TO_CONFIRM: u32 = 2;
-/// After so many cuts the first and the last are compared, too...
+/// From this many cuts on, the samples after the first and the last cut are compared as well.
 const CUTS_TO_COMPARE: u32 = 4;
-/// ...and if so much less is let through, and about as many are refused, asking less only
-/// costs.
+/// The cuts were in vain if goodput fell below this share of the goodput after the first cut...
 const MIN_GOODPUT_LOSS: f64 = 0.4;
+/// ...while the throttled share stayed above this part of its former value.
 const UNCHANGED_THROTTLING_RATIO: f64 = 0.7;
 
-/// What follows from an answer.
+/// What follows from a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialFinding {
-    /// Nothing yet, or nothing any more.
+    /// Nothing to do.
     Nothing,
-    /// The host is to be asked less, and looked at again.
-    AskLess,
-    /// It refuses anyway: everything back to what it was at the given limit.
-    NotOurPace {
+    /// Lower the load and measure again.
+    Throttle,
+    /// The 503s are unrelated to the load: restore the given limit.
+    Unrelated {
         /// The limit before the first cut.
         limit: usize,
     },
@@ -52,157 +53,157 @@ pub enum TrialFinding {
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
     state: TrialState,
-    /// For how many answers the next finding holds that it is not our pace.
-    blind: u32,
-    /// Trials in which asking less has helped, since one in which it did not.
+    /// Responses for which the next finding "unrelated to load" will hold.
+    unrelated_responses: u32,
+    /// Trials in which lowering the load helped, since the last one in which it did not.
     helped: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum TrialState {
-    /// None is on.
+    /// No trial is running.
     None,
-    /// The host is asked less than before, and its answers are counted.
-    On {
+    /// The load was lowered, and responses are counted.
+    Running {
         /// The limit before the first cut.
         limit: usize,
-        /// Answers since the last cut.
-        answers: u32,
-        /// Refusals among them.
-        refused: u32,
-        /// When the last cut was.
+        /// Responses since the last cut.
+        responses: u32,
+        /// Throttled ones among them.
+        throttled: u32,
+        /// Time of the last cut.
         since: Instant,
-        /// What was seen before the last cut, when something was.
+        /// The sample before the last cut, if there is one.
         before: Option<TrialSample>,
-        /// What was seen after the first cut.
+        /// The sample after the first cut.
         first: Option<TrialSample>,
         /// Cuts so far.
         cuts: u32,
     },
-    /// It is known that asking less does not help.
-    Blind {
-        /// For so many more answers.
+    /// Lowering the load is known not to help.
+    Unrelated {
+        /// Responses until the finding expires.
         left: u32,
-        /// Refusals of late.
-        refused: u32,
-        /// The share of refusals that is usual.
+        /// Throttled responses since the last recheck.
+        throttled: u32,
+        /// The usual throttled share.
         usual: f64,
     },
 }
 
-/// What was seen between two cuts.
+/// What was measured between two cuts.
 #[derive(Debug, Clone, Copy)]
 struct TrialSample {
-    /// The share of refusals.
-    refused: f64,
-    /// Requests let through a second.
-    let_through: f64,
+    /// Share of throttled responses.
+    throttled: f64,
+    /// Accepted requests per second.
+    goodput: f64,
 }
 
 impl Default for Trial {
     fn default() -> Self {
         Self {
             state: TrialState::None,
-            blind: UNRELATED_RESPONSES,
+            unrelated_responses: UNRELATED_RESPONSES,
             helped: 0,
         }
     }
 }
 
 impl Trial {
-    /// Whether bare refusals are known not to speak of our pace.
+    /// Whether bare 503s are known to be unrelated to the load.
     #[must_use]
     pub fn is_unrelated(&self) -> bool {
-        matches!(self.state, TrialState::Blind { .. })
+        matches!(self.state, TrialState::Unrelated { .. })
     }
 
-    /// Whether they are known to speak of it.
+    /// Whether bare 503s are known to be throttling.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         self.helped >= TRIALS_TO_CONFIRM
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether there is no trial and no result to remember.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, TrialState::None) && self.helped == 0
     }
 
-    /// An answer to a request that was sent after the last cut came: a bare refusal, or
-    /// anything else. `limit` is the host's limit now.
+    /// Records a response to a request sent after the last cut. `is_throttled`: it is a bare 503.
+    /// `limit`: the host's current concurrency limit.
     pub fn record_response(
         &mut self,
-        is_refusal: bool,
+        is_throttled: bool,
         limit: usize,
         now: Instant,
     ) -> TrialFinding {
         match &mut self.state {
-            TrialState::None if is_refusal => self.begin(limit, now),
+            TrialState::None if is_throttled => self.begin(limit, now),
             TrialState::None => TrialFinding::Nothing,
-            TrialState::Blind {
+            TrialState::Unrelated {
                 left,
-                refused,
+                throttled,
                 usual,
             } => {
                 *left -= 1;
-                *refused += u32::from(is_refusal);
+                *throttled += u32::from(is_throttled);
                 let worse = *left % RECHECK_RESPONSES == 0
-                    && f64::from(std::mem::take(refused)) / f64::from(RECHECK_RESPONSES)
+                    && f64::from(std::mem::take(throttled)) / f64::from(RECHECK_RESPONSES)
                         > *usual + RECHECK_INCREASE;
                 if *left == 0 || worse {
                     self.state = TrialState::None;
                 }
                 TrialFinding::Nothing
             }
-            TrialState::On {
+            TrialState::Running {
                 limit,
-                answers,
-                refused,
+                responses,
+                throttled,
                 since,
                 before,
                 first,
                 cuts,
             } => {
-                *answers += 1;
-                *refused += u32::from(is_refusal);
-                // Enough answers to see a refusal or four if nothing has changed.
-                let enough = before.map_or(0, |before| (4.0 / before.refused).ceil() as u32);
-                if *answers < enough.max(MIN_RESPONSES) {
+                *responses += 1;
+                *throttled += u32::from(is_throttled);
+                // Enough responses for about four throttled ones if nothing has changed.
+                let enough = before.map_or(0, |before| (4.0 / before.throttled).ceil() as u32);
+                if *responses < enough.max(MIN_RESPONSES) {
                     return TrialFinding::Nothing;
                 }
                 let time = now.saturating_duration_since(*since).as_secs_f64();
                 let seen = TrialSample {
-                    refused: f64::from(*refused) / f64::from(*answers),
-                    let_through: f64::from(*answers - *refused) / time.max(1e-3),
+                    throttled: f64::from(*throttled) / f64::from(*responses),
+                    goodput: f64::from(*responses - *throttled) / time.max(1e-3),
                 };
                 let first = first.get_or_insert(seen);
                 let in_vain = *cuts >= CUTS_TO_COMPARE
-                    && seen.let_through < first.let_through * MIN_GOODPUT_LOSS
-                    && seen.refused > first.refused * UNCHANGED_THROTTLING_RATIO;
+                    && seen.goodput < first.goodput * MIN_GOODPUT_LOSS
+                    && seen.throttled > first.throttled * UNCHANGED_THROTTLING_RATIO;
                 *cuts += 1;
                 if *cuts >= CUTS_TO_COMPARE {
-                    // By chance, then.
+                    // Needing this many cuts shows that earlier successes were chance.
                     self.helped = 0;
                 }
                 let before = before.replace(seen);
                 let limit = *limit;
-                (*answers, *refused, *since) = (0, 0, now);
+                (*responses, *throttled, *since) = (0, 0, now);
                 self.judge(limit, seen, before, in_vain)
             }
         }
     }
 
     fn begin(&mut self, limit: usize, now: Instant) -> TrialFinding {
-        self.state = TrialState::On {
+        self.state = TrialState::Running {
             limit,
-            answers: 0,
-            refused: 0,
+            responses: 0,
+            throttled: 0,
             since: now,
             before: None,
             first: None,
             cuts: 1,
         };
-        TrialFinding::AskLess
+        TrialFinding::Throttle
     }
 
     fn judge(
@@ -212,27 +213,27 @@ impl Trial {
         before: Option<TrialSample>,
         in_vain: bool,
     ) -> TrialFinding {
-        if seen.refused < MAX_THROTTLED_SHARE {
+        if seen.throttled < MAX_THROTTLED_SHARE {
             self.state = TrialState::None;
             self.helped += u32::from(before.is_some());
             return TrialFinding::Nothing;
         }
         let helps = |before: TrialSample| {
-            before.refused.max(seen.refused) > MAX_CONCLUSIVE_SHARE
-                || seen.refused <= before.refused * MAX_THROTTLED_RATIO
-                || 1.0 - seen.refused >= (1.0 - before.refused) * MIN_PASS_RATE_GAIN
-                || seen.let_through >= before.let_through * MIN_GOODPUT_RATIO
+            before.throttled.max(seen.throttled) > MAX_CONCLUSIVE_SHARE
+                || seen.throttled <= before.throttled * MAX_THROTTLED_RATIO
+                || 1.0 - seen.throttled >= (1.0 - before.throttled) * MIN_PASS_RATE_GAIN
+                || seen.goodput >= before.goodput * MIN_GOODPUT_RATIO
         };
         if !in_vain && before.is_none_or(helps) {
-            return TrialFinding::AskLess;
+            return TrialFinding::Throttle;
         }
         self.helped = 0;
-        self.state = TrialState::Blind {
-            left: self.blind,
-            refused: 0,
-            usual: seen.refused,
+        self.state = TrialState::Unrelated {
+            left: self.unrelated_responses,
+            throttled: 0,
+            usual: seen.throttled,
         };
-        self.blind = (self.blind * 4).min(MAX_UNRELATED_RESPONSES);
-        TrialFinding::NotOurPace { limit }
+        self.unrelated_responses = (self.unrelated_responses * 4).min(MAX_UNRELATED_RESPONSES);
+        TrialFinding::Unrelated { limit }
     }
 }

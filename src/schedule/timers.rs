@@ -1,10 +1,10 @@
-//! What waits for its time.
+//! Timers of parked items and of waiting hosts.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// What waits for its time: parked items, and hosts that are to be looked at again.
+/// A queue of timers: parked items, and hosts to reconsider.
 #[derive(Debug)]
 pub struct Timers<T> {
     heap: BinaryHeap<Timer<T>>,
@@ -14,7 +14,7 @@ pub struct Timers<T> {
 #[derive(Debug)]
 struct Timer<T> {
     at: Instant,
-    /// Ties are broken by age.
+    /// Breaks ties: the older timer goes first.
     sequence: u64,
     host: usize,
     item: Option<T>,
@@ -30,12 +30,12 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T> Timers<T> {
-    /// When the first of them ends.
+    /// Returns when the first timer is due.
     pub fn first(&self) -> Option<Instant> {
         self.heap.peek().map(|timer| timer.at)
     }
 
-    /// Adds one for a host, with or without an item of it.
+    /// Adds a timer for a host, with an item to park, or without one to just reconsider the host.
     pub fn add(&mut self, at: Instant, host: usize, item: Option<T>) {
         self.sequence += 1;
         self.heap.push(Timer {
@@ -46,14 +46,14 @@ impl<T> Timers<T> {
         });
     }
 
-    /// The items, with their times.
+    /// Returns the parked items and when they are due.
     pub fn items(&self) -> impl Iterator<Item = (&T, Instant)> {
         self.heap
             .iter()
             .filter_map(|timer| timer.item.as_ref().map(|item| (item, timer.at)))
     }
 
-    /// Takes the first one whose time has come.
+    /// Takes the first timer if it is due: its host, and its item if it has one.
     pub fn take_due(&mut self, now: Instant) -> Option<(usize, Option<T>)> {
         if self.first()? > now {
             return None;
@@ -62,7 +62,7 @@ impl<T> Timers<T> {
         Some((timer.host, timer.item))
     }
 
-    /// Takes all items of a host out, the earliest first.
+    /// Takes all parked items of a host, the earliest first.
     pub fn take_items_of(&mut self, host: usize) -> Vec<T> {
         let (mut of_host, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.heap)
             .into_iter()
@@ -74,7 +74,7 @@ impl<T> Timers<T> {
 }
 
 impl<T> Ord for Timer<T> {
-    /// Reversed: the heap gives its greatest, and the earliest is wanted.
+    /// Reversed: `BinaryHeap` is a max-heap, and the earliest timer must come first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.sequence).cmp(&(self.at, self.sequence))
     }

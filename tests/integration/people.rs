@@ -39,12 +39,12 @@ fn verbose_tells_of_retries_and_very_verbose_of_every_request() {
         .args(["-v", "--retries=1", &server.url("/")])
         .expect_exit(1);
     let lines = done.stderr.lines();
-    let again: Vec<_> = lines.filter(|line| line.contains("again in")).collect();
-    let again: Vec<_> = again
+    let retries: Vec<_> = lines.filter(|line| line.contains("retrying in")).collect();
+    let retries: Vec<_> = retries
         .iter()
         .map(|line| &line[line.find(" 503 ").unwrap() + 1..])
         .collect();
-    insta::assert_snapshot!("retry", times(&placeholders(&again.join("\n"), &[])));
+    insta::assert_snapshot!("retry", times(&placeholders(&retries.join("\n"), &[])));
     assert!(!done.stderr.contains("attempt ended"));
     let done = Run::new()
         .args(["-vv", "--retries=1", &server.url("/")])

@@ -79,7 +79,7 @@ fn results_and_log_lines_pass_above_the_bar() {
     let (_, text) = terminal.end();
     assert!(!text.contains("in flight") && !text.contains('━'), "{text}");
     assert!(text.contains("42 URLs: 42 fetched, 0 failed"), "{text}");
-    assert!(text.contains("again in"), "the log line stands: {text}");
+    assert!(text.contains("retrying in"), "the log line is kept: {text}");
 }
 
 #[test]

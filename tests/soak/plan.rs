@@ -82,7 +82,7 @@ impl Plan {
         let kind = record.error.as_ref().map(|error| error.kind);
         let end = faults::named(path).map_or(End::Fetched(0), |fault| fault.end);
         // A connection that was left to the next request may die under any of them.
-        let died = matches!(end, End::Passing(_)) && kind == Some(ErrorKind::Reset);
+        let died = matches!(end, End::Transient(_)) && kind == Some(ErrorKind::Reset);
         // What never ends comes at a pace, and on busy processors at a slower one.
         let starved = path.starts_with("/endless")
             && matches!(kind, Some(ErrorKind::Timeout | ErrorKind::Stalled));
@@ -97,7 +97,7 @@ impl Plan {
             let end = behaviour(line).map(|fault| fault.end);
             let silent = matches!(
                 end,
-                Some(End::Passing(ErrorKind::Timeout | ErrorKind::Stalled))
+                Some(End::Transient(ErrorKind::Timeout | ErrorKind::Stalled))
             );
             if silent { 2 * (RETRIES + 1) } else { 0 }
         };

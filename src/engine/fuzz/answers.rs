@@ -1,4 +1,4 @@
-//! Any bytes as an answer on a real connection: through the real client and every check.
+//! Fuzzes responses on a real connection: arbitrary bytes pass the real client and every check.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,24 +14,24 @@ use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::WireState;
 use crate::store::DiscardStore;
 
-/// The server gives a connection up after it. Nobody should ever wait for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Socket timeout of the server, so that a bug cannot hang the test. Never reached normally.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers each request with the bytes that come, and closes.
+/// Answers each request with the next bytes from the channel, then closes the connection.
 fn serve(listener: &TcpListener, answers: &mpsc::Receiver<Vec<u8>>, requests: &AtomicU64) {
     while let Ok(answer) = answers.recv() {
         let Ok((stream, _)) = listener.accept() else {
             return;
         };
         requests.fetch_add(1, Ordering::Relaxed);
-        // A client that has seen enough closes first: that is no matter here.
+        // An error is fine: a client that has seen enough closes first.
         let _ = reply(stream, &answer);
     }
 }
 
 fn reply(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
+    stream.set_write_timeout(Some(SOCKET_TIMEOUT))?;
     stream.set_nodelay(true)?;
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
@@ -43,7 +43,7 @@ fn reply(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
     }
     stream.write_all(answer)?;
     stream.shutdown(Shutdown::Write)?;
-    // Closed while bytes wait, it would be a reset, which may overtake the answer.
+    // Closing with unread bytes would send a reset, which may overtake the response.
     while stream.read(&mut buffer)? > 0 {}
     Ok(())
 }
@@ -79,7 +79,7 @@ fn answers() {
         corpus: "answers",
         tokens: TOKENS,
         inputs: 1000,
-        // A connection for each: some ten thousand a second are no more than the system makes.
+        // Each input takes a connection, and the system manages some 10,000 per second.
         one_of: 20,
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! Answers out of a can: heads as the parser of the real transport gives them, and bodies
-//! of any bytes. No socket, so that there can be many.
+//! Fuzzes responses without a socket, to be fast: heads as the real transport's parser returns
+//! them, and bodies of arbitrary bytes.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
 use crate::store::DiscardStore;
 
-/// Gives the one answer that lies there.
+/// Returns the response that was put there.
 #[derive(Default)]
 struct CannedTransport(Arc<Mutex<Option<CannedAnswer>>>);
 
@@ -44,7 +44,7 @@ impl Transport for CannedTransport {
     }
 }
 
-/// The head, and how long it is; `None` when there is none.
+/// Parses the head and returns it with its length; `None` if it is invalid or incomplete.
 fn parse(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; 100];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -88,16 +88,16 @@ impl HeadBench {
         let outcome = self
             .runtime
             .block_on(run(&self.engine, &attempt, &wire, &mut seen));
-        hold!(seen.is_some(), "the head is not told");
+        hold!(seen.is_some(), "the head is not reported");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
-        if let Ok(AttemptOutcome::Whole(..)) = outcome {
+        if let Ok(AttemptOutcome::Downloaded(..)) = outcome {
             check_whole(&attempt, &head, body)?;
         }
         Ok(came)
     }
 }
 
-/// What was taken for whole is no less than was announced, and no more than is allowed.
+/// Checks that a body accepted as complete is as long as announced and within the size limit.
 fn check_whole(attempt: &Attempt, head: &ResponseHead, body: &[u8]) -> Result<(), String> {
     let has_body = !attempt.is_head_only() && head.status != StatusCode::NO_CONTENT;
     if !has_body {

@@ -1,4 +1,4 @@
-//! What the engine makes of any answer: canned ones, and bytes on a real connection.
+//! Fuzzes how the engine handles responses: canned ones, and bytes on a real connection.
 
 mod answers;
 mod heads;
@@ -20,9 +20,9 @@ use crate::model::{
 use crate::schedule::{RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::DiscardStore;
 
-/// Largest body that is taken, in bytes.
+/// Maximum body size, in bytes.
 const MAX_SIZE: u64 = 200_000;
-/// As much of the body is here already, where it is a part that is continued.
+/// Bytes of the partial body, in inputs that resume one.
 const HERE: u64 = 5;
 
 fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
@@ -55,7 +55,8 @@ fn engine<T: Transport>(transport: T) -> Engine<T, DiscardStore> {
     }
 }
 
-/// An attempt as the name of its input says: after a part, or after an earlier run.
+/// Creates the attempt that the input's name selects: resuming a partial body, or after an earlier
+/// run.
 fn attempt(url: &str, name: &str) -> Attempt {
     let url = Url::parse(url).unwrap();
     let place = InputPosition {
@@ -64,7 +65,7 @@ fn attempt(url: &str, name: &str) -> Attempt {
         line: 1,
     };
     let mut wish = LineOptions::default();
-    // A connection for each.
+    // One connection per attempt.
     wish.headers
         .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     let job = Job {
@@ -110,7 +111,7 @@ fn attempt(url: &str, name: &str) -> Attempt {
     attempt
 }
 
-/// One of the ways to end that there are; in a word.
+/// Checks that an outcome is allowed and returns its name.
 fn look<F>(
     attempt: &Attempt,
     status: Option<u16>,
@@ -118,7 +119,7 @@ fn look<F>(
 ) -> Result<&'static str, String> {
     let is_part = attempt.resumable_part().is_some();
     match outcome {
-        Ok(AttemptOutcome::Whole(..)) => {
+        Ok(AttemptOutcome::Downloaded(..)) => {
             let fine = status
                 .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
             hold!(fine, "whole with {status:?}");
@@ -131,14 +132,14 @@ fn look<F>(
             );
             Ok("unchanged")
         }
-        Ok(AttemptOutcome::Complete(_) | AttemptOutcome::StartOver) => {
+        Ok(AttemptOutcome::AlreadyComplete(_) | AttemptOutcome::Restart) => {
             hold!(
                 is_part && matches!(status, Some(206 | 416)),
                 "about a part with {status:?}"
             );
             Ok("about the part")
         }
-        Ok(AttemptOutcome::Piece) => {
+        Ok(AttemptOutcome::PartialProgress) => {
             hold!(is_part && status == Some(206), "a piece with {status:?}");
             Ok("a piece")
         }
@@ -161,26 +162,26 @@ fn look<F>(
             );
             Ok("redirected")
         }
-        Ok(AttemptOutcome::HeadRefused) => {
+        Ok(AttemptOutcome::HeadRejected) => {
             hold!(
                 attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
-                "HEAD is refused with {status:?}"
+                "HEAD is rejected with {status:?}"
             );
-            Ok("HEAD refused")
+            Ok("HEAD rejected")
         }
         Err(error) => {
             let message = error.to_string();
             hold!(!message.is_empty() && message.len() < 10_000, "{message:?}");
             hold!(
                 error.retry_after().is_none() || matches!(error, FetchError::Status { .. }),
-                "{message} asks to wait"
+                "{message} requests a delay"
             );
             failed(error.kind(), status)
         }
     }
 }
 
-/// Of all kinds those that an answer can have.
+/// Checks that a response can cause an error of this kind and returns its name.
 fn failed(kind: ErrorKind, status: Option<u16>) -> Result<&'static str, String> {
     Ok(match kind {
         ErrorKind::Reset if status.is_none() => "reset in the head",
@@ -190,14 +191,14 @@ fn failed(kind: ErrorKind, status: Option<u16>) -> Result<&'static str, String> 
         ErrorKind::Protocol => "protocol, body",
         ErrorKind::Redirect if status.is_some() => "redirect",
         ErrorKind::Status if status.is_some_and(|status| !(200..300).contains(&status)) => "status",
-        ErrorKind::Status if status == Some(202) => "still being made",
+        ErrorKind::Status if status == Some(202) => "still processing",
         ErrorKind::Decode if status.is_some() => "decode",
         ErrorKind::TooLarge if status.is_some() => "too large",
         other => return Err(format!("{other} with {status:?}")),
     })
 }
 
-/// What means something in an answer.
+/// Tokens with a meaning in a response.
 const TOKENS: &[&[u8]] = &[
     b"HTTP/1.1 ",
     b"HTTP/1.0 ",

@@ -1,30 +1,30 @@
-//! Answers that are still good. Bounded and pure: the clock is passed in.
+//! A bounded cache of lookup results. Pure: the clock is passed in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::types::{HostName, LookupResult};
 
-/// Most names remembered: up to 270 new ones a second all stay for their minute. Full,
-/// with four addresses for each, it takes 9 MiB.
+/// Maximum number of cached names: enough to keep 270 new names per second for
+/// [`ADDRESS_TTL`]. A full cache with four addresses per name takes 9 MiB.
 const MAX_NAMES: usize = 16_384;
-/// How long addresses are good. `getaddrinfo` does not tell the TTL; a minute is what
-/// Firefox and Chromium assume then.
+/// How long addresses are cached. `getaddrinfo` does not report the TTL; Firefox and Chromium
+/// assume one minute then.
 const ADDRESS_TTL: Duration = Duration::from_secs(60);
-/// How long "no such name" is good: long enough for the lines of a list that stand
-/// together, and gone when somebody has set the name up and tries again.
+/// How long "no such name" is cached: long enough for adjacent lines of a list, and short enough
+/// not to be in the way of a rerun after the name was created.
 const NEGATIVE_TTL: Duration = Duration::from_secs(10);
-/// How long the lack of an answer is good: for the requests that would ask in the same
-/// moment. It may be gone in the next.
+/// How long a failed lookup is cached: long enough for requests made at the same moment, since the
+/// failure may be gone in the next.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 
-/// Answers by name.
+/// Lookup results by name.
 #[derive(Debug, Default)]
 pub struct DnsCache {
     entries: HashMap<HostName, CacheEntry>,
-    /// The names by the number of their entry, so the oldest first.
+    /// Names by the number of their entry, oldest first.
     by_age: BTreeMap<u64, HostName>,
-    /// The numbers by the end of their time.
+    /// Numbers of the entries by the time at which they expire.
     by_end: BTreeSet<(Instant, u64)>,
     next_number: u64,
 }
@@ -32,28 +32,28 @@ pub struct DnsCache {
 #[derive(Debug)]
 struct CacheEntry {
     answer: LookupResult,
-    /// The first moment at which the answer is no longer good.
+    /// When the entry expires.
     end: Instant,
     number: u64,
 }
 
 impl DnsCache {
-    /// The answer for a name, if one is known that is good at `now`.
+    /// Returns the result for a name if it is cached and has not expired at `now`.
     pub fn get(&self, host: &HostName, now: Instant) -> Option<&LookupResult> {
         let entry = self.entries.get(host)?;
         (now < entry.end).then_some(&entry.answer)
     }
 
-    /// Remembers an answer that came at `now`. What is no longer good goes, and where
-    /// that makes no room, the oldest.
+    /// Stores a result obtained at `now`. Removes expired entries, and the oldest one if the cache
+    /// is still full.
     pub fn put(&mut self, host: HostName, answer: LookupResult, now: Instant) {
         self.remove(&host);
-        self.remove_ended(now);
+        self.remove_expired(now);
         if self.entries.len() >= MAX_NAMES {
             self.remove_oldest();
         }
         let entry = CacheEntry {
-            end: now + good_for(&answer),
+            end: now + time_to_live(&answer),
             number: self.next_number,
             answer,
         };
@@ -63,8 +63,8 @@ impl DnsCache {
         self.entries.insert(host, entry);
     }
 
-    /// Every entry goes but once, so all in all this costs what putting them in did.
-    fn remove_ended(&mut self, now: Instant) {
+    /// Amortized O(log n) per entry, since each is removed only once.
+    fn remove_expired(&mut self, now: Instant) {
         while let Some(&(end, number)) = self.by_end.first()
             && end <= now
         {
@@ -91,7 +91,7 @@ impl DnsCache {
     }
 }
 
-fn good_for(answer: &LookupResult) -> Duration {
+fn time_to_live(answer: &LookupResult) -> Duration {
     match answer {
         Ok(_) => ADDRESS_TTL,
         Err(failed) if failed.not_found => NEGATIVE_TTL,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_good_for_as_long_as_its_kind() {
+    fn each_kind_of_result_has_its_time_to_live() {
         let start = Instant::now();
         let cases = [
             (addrs(), 60),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_answer_takes_the_place_of_the_old() {
+    fn a_new_result_replaces_the_old_one() {
         let start = Instant::now();
         let mut cache = DnsCache::default();
         let failed: LookupResult = Err(ResolveError::temporary("0.test"));
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn when_it_is_full_the_oldest_makes_room() {
+    fn the_oldest_entry_is_removed_from_a_full_cache() {
         let now = Instant::now();
         let mut cache = full(now);
-        // Asked for again, it is as new as the newest.
+        // Storing a name again makes it the newest.
         cache.put(host(0), addrs(), now + MOMENT);
         cache.put(host(MAX_NAMES), addrs(), now + MOMENT);
         assert_sound(&cache);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_goes_before_the_oldest() {
+    fn expired_entries_are_removed_before_the_oldest() {
         let start = Instant::now();
         let mut cache = full(start);
         let young = host(MAX_NAMES - 1);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_beyond_its_time_once_another_name_comes() {
+    fn storing_a_name_removes_all_expired_entries() {
         let start = Instant::now();
         let mut cache = full(start);
         cache.put(host(MAX_NAMES), addrs(), start + ADDRESS_TTL);

@@ -1,6 +1,6 @@
-//! Look-ups on threads of their own, one at a time for each name, whoever asks; what came
-//! of them is told to those who ask soon after. Not on the runtime's blocking pool: a
-//! runtime that is dropped waits for what runs there, and a resolver may hang.
+//! Resolves names on dedicated threads, with one lookup per name at a time and a cache of the
+//! results. Not on tokio's blocking pool: runtime shutdown waits for that, and getaddrinfo may
+//! hang.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -14,31 +14,32 @@ use tokio::sync::watch;
 use super::cache::DnsCache;
 use super::types::{HostName, LookupResult, ResolveError};
 
-/// Look-ups at the same time, without the slow ones: each takes a thread while the
-/// system's resolver works. With 20 ms for each that makes 1,500 names a second.
+/// Maximum number of concurrent lookups, slow ones excluded. Each blocks a thread while the
+/// system's resolver works. At 20 ms per lookup this allows 1,500 names per second.
 const MAX_LOOKUPS: usize = 32;
-/// From when on a look-up is slow. It only waits, so another may run beside it: glibc
-/// waits 10 s for a silent name server (5 s, twice), the default of `--connect-timeout`,
-/// and 32 such names are not to cost the other hosts that. Who answers does so sooner.
+/// Time after which a lookup counts as slow and no longer counts against [`MAX_LOOKUPS`]. glibc
+/// waits 10 s for a name server that does not respond (twice 5 s), as long as the default of
+/// `--connect-timeout`; 32 such names must not delay the other hosts. Servers that do respond are
+/// faster than this.
 const SLOW_LOOKUP: Duration = Duration::from_secs(1);
-/// Most threads, whatever they wait for; each takes some 20 KiB. Silent names, with 10 s
-/// for each, hold up the others when there are more than 25 of them a second.
+/// Maximum number of threads, some 20 KiB each. Names without a response, at 10 s each, delay
+/// others only if there are more than 25 of them per second.
 const MAX_THREADS: usize = 256;
-/// How long a thread stays without work: over the gaps between the new names of a list.
-/// Starting another costs little, and who uses the library is to be left with none.
+/// How long an idle thread is kept: long enough for the gaps between the new names of a list.
+/// Starting a thread is cheap, and users of the library should not be left with idle ones.
 const THREAD_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Answers for one name. May block, and may panic.
+/// Resolves one name. May block, and may panic.
 pub type LookupFn = Box<dyn Fn(&str) -> LookupResult + Send + Sync>;
 
-/// Which of the remembered answers are good enough for who asks.
+/// Which cached results a request accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CachePolicy {
-    /// All of them, also that nobody could tell a moment ago.
+    /// All of them, including failures.
     All,
-    /// Only what the name system said. For a retry: with full jitter its wait may be
-    /// shorter than the time for which a failure is remembered, and the retry would be
-    /// used up on the very failure that it is to get over.
+    /// Only answers, including "no such name". For retries: with full jitter the backoff may be
+    /// shorter than the time for which a failure is cached, and the retry would be spent on the
+    /// failure that it is meant to overcome.
     Answers,
 }
 
@@ -51,7 +52,7 @@ impl CachePolicy {
     }
 }
 
-/// Everybody's look-ups. When it is dropped its threads end as soon as they can.
+/// The lookups of all requests. Dropping it ends its threads once their lookups return.
 pub struct LookupPool {
     shared: Arc<PoolShared>,
 }
@@ -85,26 +86,27 @@ impl LookupPool {
         }
     }
 
-    /// Asks for a name. The wish counts from this call on, and until the future is dropped.
+    /// Resolves a name. The lookup is queued by this call, before the future is polled, and
+    /// removed from the queue if the future is dropped.
     pub fn lookup(
         &self,
         host: &str,
-        trust: CachePolicy,
+        policy: CachePolicy,
     ) -> impl Future<Output = LookupResult> + Send + use<> {
-        self.ask_at(host, trust, Instant::now())
+        self.lookup_at(host, policy, Instant::now())
     }
 
-    fn ask_at(
+    fn lookup_at(
         &self,
         host: &str,
-        trust: CachePolicy,
+        policy: CachePolicy,
         now: Instant,
     ) -> impl Future<Output = LookupResult> + Send + use<> {
-        let asked = self.shared.ask(HostName::new(host), trust, now);
+        let start = self.shared.start(HostName::new(host), policy, now);
         async move {
-            match asked {
+            match start {
                 LookupStart::Known(answer) => answer,
-                LookupStart::Waits(asker) => asker.answer().await,
+                LookupStart::Waits(waiter) => waiter.answer().await,
             }
         }
     }
@@ -117,7 +119,7 @@ impl Drop for LookupPool {
     }
 }
 
-/// Starts a thread that works for these look-ups.
+/// Starts a thread that runs lookups.
 type ThreadSpawner = Box<dyn Fn(Arc<PoolShared>) -> io::Result<()> + Send + Sync>;
 
 fn start_thread(shared: Arc<PoolShared>) -> io::Result<()> {
@@ -125,44 +127,44 @@ fn start_thread(shared: Arc<PoolShared>) -> io::Result<()> {
     builder.spawn(move || shared.worker_loop()).map(drop)
 }
 
-/// What the askers and the threads share.
+/// The state shared by waiters and threads.
 struct PoolShared {
     look_up: LookupFn,
     start_thread: ThreadSpawner,
-    /// How long a look-up counts as one of the `MAX_LOOKUPS`.
+    /// See [`SLOW_LOOKUP`].
     slow: Duration,
-    /// How long a thread stays without work.
+    /// See [`THREAD_IDLE_TIMEOUT`].
     idle: Duration,
     state: Mutex<PoolState>,
-    /// Told when a name is queued for a thread that waits.
+    /// Notified when a name is queued for a waiting thread.
     work: Condvar,
 }
 
 #[derive(Default)]
 struct PoolState {
     cache: DnsCache,
-    /// The names that are looked up or queued.
-    flights: HashMap<HostName, PendingLookup>,
-    /// The names that no thread has taken yet, in the order in which they were asked for.
+    /// The names that are queued or being resolved.
+    pending: HashMap<HostName, PendingLookup>,
+    /// The names that no thread has taken yet, in the order of their requests.
     queue: VecDeque<HostName>,
-    /// When the look-ups began that are not slow yet, the oldest first. Two of the same
-    /// moment are as good as each other.
+    /// When the lookups that are not slow yet began, oldest first. Lookups that began at the same
+    /// moment are interchangeable.
     counted: VecDeque<Instant>,
-    /// Threads there are. Without any the queue is empty.
+    /// Number of threads. If it is 0, the queue is empty.
     threads: usize,
-    /// Those of them that are in no look-up: they wait, or are on their way to the queue.
+    /// Number of threads that run no lookup: they wait or are about to take one.
     idle: usize,
-    /// One of these wakes up when the oldest of `counted` turns slow, or earlier.
+    /// Whether an idle thread will wake up when the oldest of `counted` becomes slow, or earlier.
     watched: bool,
-    /// Nobody can ask any more.
+    /// Whether the pool has been dropped.
     closed: bool,
 }
 
-/// A name on its way: whoever wants it holds a receiver.
+/// The channel for the result of a queued or running lookup. Each waiter has a receiver.
 type PendingLookup = watch::Sender<Option<LookupResult>>;
 
 impl PoolState {
-    /// The next name, if one is queued and may be looked up from `now` on.
+    /// Takes the next queued name, if another lookup may begin at `now`.
     fn pop_ready(&mut self, now: Instant, slow: Duration) -> Option<HostName> {
         while let Some(began) = self.counted.front()
             && now.duration_since(*began) >= slow
@@ -178,22 +180,23 @@ impl PoolState {
         Some(host)
     }
 
-    /// A look-up is over.
-    fn give_back(&mut self, began: Instant) {
+    /// Marks the thread of a finished lookup as idle.
+    fn release(&mut self, began: Instant) {
         if let Ok(place) = self.counted.binary_search(&began) {
             self.counted.remove(place);
         }
         self.idle += 1;
     }
 
-    /// Whether too few are idle for what is queued. One more is wanted than may look names
-    /// up now: it waits for a look-up to turn slow, when nothing else may happen for long.
+    /// Whether the queue needs another thread. One more is wanted than lookups may begin now: it
+    /// waits for a lookup to become slow, because no other event may happen for long.
     fn needs_thread(&self) -> bool {
         let wanted = self.queue.len().min(MAX_LOOKUPS - self.counted.len() + 1);
         self.idle < wanted && self.threads < MAX_THREADS
     }
 
-    /// Until when an idle thread has to watch the queue; `None` when no watch is needed.
+    /// Returns when an idle thread has to check the queue again: when the oldest lookup becomes
+    /// slow. `None` if no thread is needed for that.
     fn end_of_watch(&self, slow: Duration) -> Option<Instant> {
         let needed = !self.queue.is_empty() && !self.watched;
         let oldest = self.counted.front().filter(|_| needed)?;
@@ -203,19 +206,19 @@ impl PoolState {
 
 impl PoolShared {
     fn lock(&self) -> MutexGuard<'_, PoolState> {
-        // No code of others runs under this lock, so a panic leaves nothing half done.
+        // No foreign code runs under this lock, so a panic can't leave the state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(self: &Arc<Self>, host: HostName, trust: CachePolicy, now: Instant) -> LookupStart {
+    fn start(self: &Arc<Self>, host: HostName, policy: CachePolicy, now: Instant) -> LookupStart {
         let mut state = self.lock();
         if let Some(answer) = state.cache.get(&host, now)
-            && trust.accepts(answer)
+            && policy.accepts(answer)
         {
             return LookupStart::Known(answer.clone());
         }
-        let waiting = match state.flights.get(&host) {
-            Some(flight) => Ok(flight.subscribe()),
+        let waiting = match state.pending.get(&host) {
+            Some(pending) => Ok(pending.subscribe()),
             None => self.enqueue(&mut state, host.clone()),
         };
         match waiting {
@@ -230,7 +233,7 @@ impl PoolShared {
         }
     }
 
-    /// Queues a name, with a thread that is going to take it.
+    /// Queues a name and makes sure that a thread will take it.
     fn enqueue(
         self: &Arc<Self>,
         state: &mut PoolState,
@@ -242,15 +245,16 @@ impl PoolShared {
         {
             state.queue.pop_back();
             let error = crate::model::chain_text(&error);
-            let reason = format!("no thread to look it up: {error}");
+            let reason = format!("cannot start a resolver thread: {error}");
             return Err(ResolveError::without_answer(host.as_str(), reason));
         }
-        let (flight, answer) = watch::channel(None);
-        state.flights.insert(host, flight);
+        let (pending, answer) = watch::channel(None);
+        state.pending.insert(host, pending);
         Ok(answer)
     }
 
-    /// Gets a thread to see to the queue. Without a new one, those that run come to it.
+    /// Wakes or starts a thread for the queue. If none can be started, the running threads take
+    /// the name later.
     fn ensure_thread(self: &Arc<Self>, state: &mut PoolState) -> io::Result<()> {
         if state.needs_thread() {
             let started = (self.start_thread)(Arc::clone(self));
@@ -263,28 +267,28 @@ impl PoolShared {
         Ok(())
     }
 
-    /// The life of a thread.
+    /// Runs lookups until the thread is to end.
     fn worker_loop(self: &Arc<Self>) {
         while let Some((host, began)) = self.next() {
             let look_up = || (self.look_up)(host.as_str());
-            // Nothing that a panic could leave half done is seen by anybody afterwards.
+            // Unwind safe: no state that a panic could leave inconsistent is used afterwards.
             let answer = catch_unwind(AssertUnwindSafe(look_up)).unwrap_or_else(|_| {
-                let reason = "the look-up broke down".to_owned();
+                let reason = "resolver thread panicked".to_owned();
                 Err(ResolveError::without_answer(host.as_str(), reason))
             });
             self.finish_lookup(host, began, answer);
         }
     }
 
-    /// The next name for this thread, and the moment at which its look-up begins; `None`
-    /// when the thread is to end.
+    /// Waits for the next name. Returns it with the time at which its lookup begins, or `None` if
+    /// the thread is to end.
     fn next(self: &Arc<Self>) -> Option<(HostName, Instant)> {
         let mut state = self.lock();
         let mut now = Instant::now();
         let leave_at = now + self.idle;
         loop {
             if let Some(host) = state.pop_ready(now, self.slow) {
-                // Who watches sees to the rest of the queue.
+                // If a thread is watching, it takes care of the rest of the queue.
                 if !state.queue.is_empty() && !state.watched {
                     let _ = self.ensure_thread(&mut state);
                 }
@@ -309,44 +313,43 @@ impl PoolShared {
 
     fn finish_lookup(&self, host: HostName, began: Instant, answer: LookupResult) {
         let mut state = self.lock();
-        state.give_back(began);
-        let flight = state.flights.remove(&host);
+        state.release(began);
+        let pending = state.pending.remove(&host);
         state.cache.put(host, answer.clone(), Instant::now());
         drop(state);
-        if let Some(flight) = flight {
-            // Nobody may be left to hear it.
-            let _ = flight.send(Some(answer));
+        if let Some(pending) = pending {
+            // Fails if all waiters are gone.
+            let _ = pending.send(Some(answer));
         }
     }
 }
 
-/// What asking for a name comes to.
+/// The outcome of requesting a lookup.
 enum LookupStart {
     Known(LookupResult),
     Waits(LookupWaiter),
 }
 
-/// Somebody who waits for a name.
+/// A request waiting for a lookup.
 struct LookupWaiter {
-    // Dropped before `leave`, which then sees whether anybody else listens.
+    // Declared before `leave`, so that it is dropped first: `leave` checks for other receivers.
     answer: watch::Receiver<Option<LookupResult>>,
     leave: WaiterGuard,
 }
 
 impl LookupWaiter {
-    /// The clock over connecting ends the wait for a look-up that never comes back.
+    /// Waits for the result. The connect timeout ends the wait for a lookup that hangs.
     async fn answer(mut self) -> LookupResult {
-        let told = match self.answer.wait_for(Option::is_some).await {
+        let answer = match self.answer.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),
             Err(_) => None,
         };
-        // A flight always lands; should one be lost, that is no reason to panic.
-        told.unwrap_or_else(|| Err(ResolveError::temporary(self.leave.host.as_str())))
+        // `None` is unexpected, since every lookup sends its result, but no reason to panic.
+        answer.unwrap_or_else(|| Err(ResolveError::temporary(self.leave.host.as_str())))
     }
 }
 
-/// On drop: takes a name that nobody wants any more out of the queue. A look-up that
-/// runs goes on.
+/// On drop, removes a name without other waiters from the queue. A running lookup continues.
 struct WaiterGuard {
     shared: Arc<PoolShared>,
     host: HostName,
@@ -356,7 +359,7 @@ impl Drop for WaiterGuard {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if !state
-            .flights
+            .pending
             .get(&self.host)
             .is_some_and(PendingLookup::is_closed)
         {
@@ -365,7 +368,7 @@ impl Drop for WaiterGuard {
         let queued = state.queue.iter().position(|host| *host == self.host);
         if let Some(place) = queued {
             state.queue.remove(place);
-            state.flights.remove(&self.host);
+            state.pending.remove(&self.host);
         }
     }
 }
@@ -383,10 +386,10 @@ mod tests {
     use super::*;
 
     const ADDR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    /// Longest wait for another thread, whatever else the machine does.
+    /// Maximum wait for another thread, even on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A resolver that answers when it is told to.
+    /// A resolver that returns when the test allows it.
     #[derive(Default)]
     struct ResolverScript {
         inner: Mutex<ScriptInner>,
@@ -395,12 +398,12 @@ mod tests {
 
     #[derive(Default)]
     struct ScriptInner {
-        asked: Vec<String>,
+        requested: Vec<String>,
         running: usize,
         most_running: usize,
-        /// Look-ups that may still return.
+        /// Number of lookups that may still return.
         permits: usize,
-        /// Whether those of `silent` names may.
+        /// Whether lookups of `silent` names may return.
         silence_over: bool,
     }
 
@@ -417,7 +420,7 @@ mod tests {
             self.with_times(start_thread, PATIENCE, idle)
         }
 
-        /// For look-ups that never return: slow ones soon stop to count.
+        /// For lookups that never return: they soon count as slow.
         fn with_slow(self: &Arc<Self>, slow: Duration) -> LookupPool {
             self.with_times(Box::new(start_thread), slow, PATIENCE)
         }
@@ -435,7 +438,7 @@ mod tests {
 
         fn look_up(&self, host: &str) -> LookupResult {
             let mut inner = self.inner.lock().unwrap();
-            inner.asked.push(host.to_owned());
+            inner.requested.push(host.to_owned());
             inner.running += 1;
             inner.most_running = inner.most_running.max(inner.running);
             self.changed.notify_all();
@@ -454,7 +457,7 @@ mod tests {
                 "unsure.test" => Err(ResolveError::temporary(host)),
                 "panic.test" => {
                     drop(inner);
-                    panic!("a resolver that breaks down")
+                    panic!("a resolver that panics")
                 }
                 _ => Ok(vec![ADDR]),
             }
@@ -470,35 +473,35 @@ mod tests {
             self.changed.notify_all();
         }
 
-        /// Waits until so many look-ups have begun.
-        fn begun(&self, count: usize) {
+        /// Waits until `count` lookups have begun.
+        fn wait_begun(&self, count: usize) {
             let inner = self.inner.lock().unwrap();
-            let fewer = |inner: &mut ScriptInner| inner.asked.len() < count;
+            let fewer = |inner: &mut ScriptInner| inner.requested.len() < count;
             let (inner, waited) = self
                 .changed
                 .wait_timeout_while(inner, PATIENCE, fewer)
                 .unwrap();
-            assert!(!waited.timed_out(), "only {:?} were asked", inner.asked);
+            assert!(!waited.timed_out(), "only {:?} begun", inner.requested);
         }
 
-        fn asked(&self) -> Vec<String> {
-            self.inner.lock().unwrap().asked.clone()
+        fn requested(&self) -> Vec<String> {
+            self.inner.lock().unwrap().requested.clone()
         }
     }
 
     impl LookupPool {
-        /// Asks as a first attempt does.
-        fn ask_first(&self, host: &str) -> impl Future<Output = LookupResult> + use<> {
+        /// Looks a name up as a first attempt does.
+        fn lookup_first(&self, host: &str) -> impl Future<Output = LookupResult> + use<> {
             self.lookup(host, CachePolicy::All)
         }
 
-        fn ask_silent(&self, count: usize) -> Vec<impl Future<Output = LookupResult> + use<>> {
+        fn lookup_silent(&self, count: usize) -> Vec<impl Future<Output = LookupResult> + use<>> {
             let names = (0..count).map(|n| format!("silent-{n}.test"));
-            names.map(|name| self.ask_first(&name)).collect()
+            names.map(|name| self.lookup_first(&name)).collect()
         }
     }
 
-    /// What a future ends with; one that never ends fails the test instead of holding it up.
+    /// Runs a future. One that never completes fails the test instead of blocking it.
     fn block_on<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -509,7 +512,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Waits until the state is as wanted; not for anything that a look-up brings about.
+    /// Waits until the state is as wanted. Not for states that only a lookup can cause.
     fn until(lookups: &LookupPool, what: &str, wanted: fn(&PoolState) -> bool) {
         let start = Instant::now();
         while !wanted(&lookups.shared.lock()) {
@@ -518,38 +521,38 @@ mod tests {
         }
     }
 
-    /// Waits until no thread is left after the last who could ask has gone.
-    fn no_thread_stays(script: &Arc<ResolverScript>, lookups: LookupPool) {
+    /// Drops the pool and waits until its threads have ended.
+    fn assert_threads_end(script: &Arc<ResolverScript>, lookups: LookupPool) {
         drop(lookups);
-        // The look-up function goes with the last thread that has a share in it.
+        // The last thread drops the lookup function, which owns a reference to the script.
         let start = Instant::now();
         while Arc::strong_count(script) > 1 {
-            assert!(start.elapsed() < PATIENCE, "a thread stays");
+            assert!(start.elapsed() < PATIENCE, "a thread does not end");
             std::thread::yield_now();
         }
     }
 
     #[test]
-    fn a_hundred_askers_share_one_look_up() {
+    fn a_hundred_waiters_share_one_lookup() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
-        let askers: Vec<_> = (0..100).map(|_| lookups.ask_first("a.test")).collect();
+        let waiters: Vec<_> = (0..100).map(|_| lookups.lookup_first("a.test")).collect();
         script.allow(1);
-        for answer in block_on(join_all(askers)) {
+        for answer in block_on(join_all(waiters)) {
             assert_eq!(answer, Ok(vec![ADDR]));
         }
-        assert_eq!(script.asked(), ["a.test"]);
+        assert_eq!(script.requested(), ["a.test"]);
     }
 
     #[test]
-    fn a_failure_is_the_same_for_all_who_waited() {
+    fn all_waiters_get_the_same_failure() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
-        let askers: Vec<_> = (0..3)
-            .map(|_| lookups.ask_first("no-such-name.test"))
+        let waiters: Vec<_> = (0..3)
+            .map(|_| lookups.lookup_first("no-such-name.test"))
             .collect();
         script.allow(1);
-        for answer in block_on(join_all(askers)) {
+        for answer in block_on(join_all(waiters)) {
             let failed = answer.unwrap_err();
             assert!(failed.not_found);
             assert_eq!(failed.host, "no-such-name.test");
@@ -560,29 +563,32 @@ mod tests {
     fn case_makes_no_difference() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
-        let askers = ["A.test", "a.TEST"].map(|host| lookups.ask_first(host));
+        let waiters = ["A.test", "a.TEST"].map(|host| lookups.lookup_first(host));
         script.allow(1);
-        block_on(join_all(askers));
-        assert_eq!(script.asked(), ["a.test"]);
+        block_on(join_all(waiters));
+        assert_eq!(script.requested(), ["a.test"]);
     }
 
     #[test]
-    fn no_more_than_the_limit_run_at_once() {
+    fn the_number_of_concurrent_lookups_is_limited() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
         let names: Vec<_> = (0..3 * MAX_LOOKUPS).map(|n| format!("{n}.test")).collect();
-        let askers: Vec<_> = names.iter().map(|name| lookups.ask_first(name)).collect();
-        // All the threads are in a look-up, and none may return.
-        script.begun(MAX_LOOKUPS);
+        let waiters: Vec<_> = names
+            .iter()
+            .map(|name| lookups.lookup_first(name))
+            .collect();
+        // All threads are in a lookup, and none may return.
+        script.wait_begun(MAX_LOOKUPS);
         assert_eq!(lookups.shared.lock().queue.len(), 2 * MAX_LOOKUPS);
         script.allow(names.len());
-        assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
+        assert!(block_on(join_all(waiters)).iter().all(Result::is_ok));
         assert_eq!(script.inner.lock().unwrap().most_running, MAX_LOOKUPS);
-        assert_eq!(script.asked().len(), names.len());
+        assert_eq!(script.requested().len(), names.len());
     }
 
     #[test]
-    fn a_look_up_counts_until_it_is_slow_or_over() {
+    fn a_lookup_counts_until_it_is_slow_or_finished() {
         let (start, slow) = (Instant::now(), Duration::from_secs(1));
         let mut state = PoolState {
             queue: (0..MAX_LOOKUPS + 3)
@@ -598,42 +604,43 @@ mod tests {
         }
         assert_eq!(state.pop_ready(start + slow - moment, slow), None);
         assert_eq!(state.end_of_watch(slow), Some(start + slow));
-        // The first is slow.
+        // The first lookup is slow now.
         assert!(state.pop_ready(start + slow, slow).is_some());
         assert_eq!(state.pop_ready(start + slow, slow), None);
-        // It makes no more room when it is over; another does.
-        state.give_back(start);
+        // A slow lookup frees no slot when it finishes; another one does.
+        state.release(start);
         assert_eq!(state.pop_ready(start + slow, slow), None);
-        state.give_back(start + moment);
+        state.release(start + moment);
         assert!(state.pop_ready(start + slow, slow).is_some());
         assert_eq!(state.pop_ready(start + slow, slow), None);
     }
 
     #[test]
-    fn silent_names_hold_up_no_other() {
+    fn names_without_a_response_do_not_delay_others() {
         for slow in [Duration::ZERO, Duration::from_millis(10)] {
             let script = Arc::new(ResolverScript::default());
             let lookups = script.with_slow(slow);
-            // They fill all the places twice before its turn comes, and nothing new does.
-            let silent = lookups.ask_silent(2 * MAX_LOOKUPS);
-            let other = lookups.ask_first("a.test");
+            // They take all slots twice before `other` is next, and no later request wakes a
+            // thread.
+            let silent = lookups.lookup_silent(2 * MAX_LOOKUPS);
+            let other = lookups.lookup_first("a.test");
             script.allow(1);
             assert_eq!(block_on(other), Ok(vec![ADDR]));
-            script.begun(silent.len() + 1);
+            script.wait_begun(silent.len() + 1);
             assert_eq!(script.inner.lock().unwrap().running, silent.len());
             script.end_silence();
             assert!(block_on(join_all(silent)).iter().all(Result::is_ok));
-            no_thread_stays(&script, lookups);
+            assert_threads_end(&script, lookups);
         }
     }
 
     #[test]
-    fn one_thread_watches_for_a_look_up_that_turns_slow() {
+    fn one_thread_watches_for_a_lookup_that_becomes_slow() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
-        let silent = lookups.ask_silent(MAX_LOOKUPS + 8);
-        script.begun(MAX_LOOKUPS);
-        until(&lookups, "nobody watches", |state| state.watched);
+        let silent = lookups.lookup_silent(MAX_LOOKUPS + 8);
+        script.wait_begun(MAX_LOOKUPS);
+        until(&lookups, "no thread watches", |state| state.watched);
         let state = lookups.shared.lock();
         assert_eq!((state.threads, state.idle), (MAX_LOOKUPS + 1, 1));
         drop(state);
@@ -642,117 +649,117 @@ mod tests {
     }
 
     #[test]
-    fn the_threads_have_a_bound_whatever_they_wait_for() {
+    fn the_number_of_threads_is_limited() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.with_slow(Duration::ZERO);
-        let silent = lookups.ask_silent(MAX_THREADS + 8);
-        script.begun(MAX_THREADS);
+        let silent = lookups.lookup_silent(MAX_THREADS + 8);
+        script.wait_begun(MAX_THREADS);
         let state = lookups.shared.lock();
         assert_eq!((state.threads, state.queue.len()), (MAX_THREADS, 8));
         drop(state);
         script.end_silence();
         assert!(block_on(join_all(silent)).iter().all(Result::is_ok));
         assert_eq!(script.inner.lock().unwrap().most_running, MAX_THREADS);
-        no_thread_stays(&script, lookups);
+        assert_threads_end(&script, lookups);
     }
 
     #[test]
-    fn a_thread_that_waits_is_taken_before_a_new_one() {
+    fn an_idle_thread_is_used_before_starting_another() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
         script.allow(2);
-        block_on(lookups.ask_first("a.test")).unwrap();
+        block_on(lookups.lookup_first("a.test")).unwrap();
         until(&lookups, "the thread does not wait for work", |state| {
             state.idle == 1
         });
-        let second = lookups.ask_first("b.test");
+        let second = lookups.lookup_first("b.test");
         assert_eq!(lookups.shared.lock().threads, 1);
         block_on(second).unwrap();
     }
 
     #[test]
-    fn a_name_nobody_waits_for_any_more_leaves_the_queue() {
+    fn a_name_without_waiters_leaves_the_queue() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
         let running: Vec<_> = (0..MAX_LOOKUPS)
-            .map(|n| lookups.ask_first(&format!("{n}.test")))
+            .map(|n| lookups.lookup_first(&format!("{n}.test")))
             .collect();
-        script.begun(MAX_LOOKUPS);
+        script.wait_begun(MAX_LOOKUPS);
         let (unwanted, wanted) = (
-            lookups.ask_first("unwanted.test"),
-            lookups.ask_first("wanted.test"),
+            lookups.lookup_first("unwanted.test"),
+            lookups.lookup_first("wanted.test"),
         );
-        let also_wanted = lookups.ask_first("wanted.test");
+        let also_wanted = lookups.lookup_first("wanted.test");
         drop((unwanted, wanted));
         {
             let state = lookups.shared.lock();
             assert_eq!(state.queue, [HostName::new("wanted.test")]);
-            assert_eq!(state.flights.len(), MAX_LOOKUPS + 1);
+            assert_eq!(state.pending.len(), MAX_LOOKUPS + 1);
         }
         script.allow(MAX_LOOKUPS + 1);
         block_on(join_all(running));
         block_on(also_wanted).unwrap();
-        assert!(!script.asked().contains(&"unwanted.test".to_owned()));
+        assert!(!script.requested().contains(&"unwanted.test".to_owned()));
     }
 
     #[test]
-    fn a_look_up_that_runs_outlives_its_askers() {
+    fn a_running_lookup_outlives_its_waiters() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
-        let mut asker = Box::pin(lookups.ask_first("a.test"));
-        script.begun(1);
-        let polled = asker.poll_unpin(&mut Context::from_waker(Waker::noop()));
+        let mut waiter = Box::pin(lookups.lookup_first("a.test"));
+        script.wait_begun(1);
+        let polled = waiter.poll_unpin(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());
-        drop(asker);
+        drop(waiter);
         script.allow(1);
-        until(&lookups, "the look-up did not end", |state| {
-            state.flights.is_empty()
+        until(&lookups, "the lookup did not end", |state| {
+            state.pending.is_empty()
         });
-        block_on(lookups.ask_first("a.test")).unwrap();
-        assert_eq!(script.asked(), ["a.test"]);
+        block_on(lookups.lookup_first("a.test")).unwrap();
+        assert_eq!(script.requested(), ["a.test"]);
     }
 
     #[test]
-    fn an_answer_is_told_again_until_its_time_is_over() {
+    fn a_result_is_cached_until_it_expires() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
         script.allow(2);
         let start = Instant::now();
         for host in ["unsure.test", "UNSURE.test"] {
-            block_on(lookups.ask_at(host, CachePolicy::All, start)).unwrap_err();
+            block_on(lookups.lookup_at(host, CachePolicy::All, start)).unwrap_err();
         }
-        assert_eq!(script.asked().len(), 1);
+        assert_eq!(script.requested().len(), 1);
         let later = Instant::now() + Duration::from_secs(1);
-        block_on(lookups.ask_at("unsure.test", CachePolicy::All, later)).unwrap_err();
-        assert_eq!(script.asked().len(), 2);
+        block_on(lookups.lookup_at("unsure.test", CachePolicy::All, later)).unwrap_err();
+        assert_eq!(script.requested().len(), 2);
     }
 
     #[test]
-    fn a_panic_is_a_temporary_failure_and_costs_no_thread() {
+    fn a_panic_is_a_temporary_failure_and_the_thread_survives() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
         script.allow(2);
-        let failed = block_on(lookups.ask_first("panic.test")).unwrap_err();
+        let failed = block_on(lookups.lookup_first("panic.test")).unwrap_err();
         assert!(!failed.not_found);
-        assert_eq!(failed.to_string(), "the look-up broke down");
+        assert_eq!(failed.to_string(), "resolver thread panicked");
         until(&lookups, "the thread is gone", |state| state.idle == 1);
-        block_on(lookups.ask_first("a.test")).unwrap();
+        block_on(lookups.lookup_first("a.test")).unwrap();
     }
 
     #[test]
-    fn without_a_single_thread_the_name_fails_for_now() {
+    fn without_any_thread_a_lookup_fails_temporarily() {
         let script = Arc::new(ResolverScript::default());
         let none = Box::new(|_| Err(io::ErrorKind::WouldBlock.into()));
         let lookups = script.with_threads(none, PATIENCE);
-        let failed = block_on(lookups.ask_first("a.test")).unwrap_err();
+        let failed = block_on(lookups.lookup_first("a.test")).unwrap_err();
         assert!(!failed.not_found);
-        assert!(failed.to_string().starts_with("no thread to look it up: "));
+        assert!(failed.to_string().starts_with("cannot start a resolver"));
         let state = lookups.shared.lock();
-        assert!(state.queue.is_empty() && state.flights.is_empty() && state.threads == 0);
+        assert!(state.queue.is_empty() && state.pending.is_empty() && state.threads == 0);
     }
 
     #[test]
-    fn with_one_thread_and_no_second_the_names_wait() {
+    fn names_wait_when_no_second_thread_can_be_started() {
         let script = Arc::new(ResolverScript::default());
         let started = AtomicBool::new(false);
         let only_one = Box::new(move |shared| match started.swap(true, Relaxed) {
@@ -760,19 +767,19 @@ mod tests {
             false => start_thread(shared),
         });
         let lookups = script.with_threads(only_one, PATIENCE);
-        let askers = ["a.test", "b.test", "c.test"].map(|host| lookups.ask_first(host));
+        let waiters = ["a.test", "b.test", "c.test"].map(|host| lookups.lookup_first(host));
         assert_eq!(lookups.shared.lock().threads, 1);
         script.allow(3);
-        assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
+        assert!(block_on(join_all(waiters)).iter().all(Result::is_ok));
     }
 
     #[test]
-    fn a_thread_without_work_ends_and_another_takes_its_place() {
+    fn an_idle_thread_ends_and_another_replaces_it() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.with_threads(Box::new(start_thread), Duration::ZERO);
         script.allow(2);
         for host in ["a.test", "b.test"] {
-            block_on(lookups.ask_first(host)).unwrap();
+            block_on(lookups.lookup_first(host)).unwrap();
             until(&lookups, "the thread does not end", |state| {
                 state.threads == 0
             });
@@ -780,26 +787,26 @@ mod tests {
     }
 
     #[test]
-    fn the_threads_go_with_the_last_who_could_ask() {
+    fn threads_end_when_the_pool_is_dropped() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.with_threads(Box::new(start_thread), 10 * PATIENCE);
         script.allow(1);
-        block_on(lookups.ask_first("a.test")).unwrap();
+        block_on(lookups.lookup_first("a.test")).unwrap();
         until(&lookups, "the thread does not wait for work", |state| {
             state.idle == 1
         });
-        no_thread_stays(&script, lookups);
+        assert_threads_end(&script, lookups);
     }
 
     #[test]
-    fn who_has_asked_is_answered_although_nobody_else_can_ask() {
+    fn waiters_get_their_results_after_the_pool_is_dropped() {
         let script = Arc::new(ResolverScript::default());
         let lookups = script.lookups();
-        let askers: Vec<_> = (0..MAX_LOOKUPS + 1)
-            .map(|n| lookups.ask_first(&format!("{n}.test")))
+        let waiters: Vec<_> = (0..MAX_LOOKUPS + 1)
+            .map(|n| lookups.lookup_first(&format!("{n}.test")))
             .collect();
         drop(lookups);
         script.allow(MAX_LOOKUPS + 1);
-        assert!(block_on(join_all(askers)).iter().all(Result::is_ok));
+        assert!(block_on(join_all(waiters)).iter().all(Result::is_ok));
     }
 }

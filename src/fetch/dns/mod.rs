@@ -1,5 +1,5 @@
-//! From host names to addresses, with errors that tell "no such name" from "not now":
-//! the rules of `--resolve` first, then what is remembered, then the system.
+//! Resolves host names: by the rules of `--resolve` first, then from the cache, then by the
+//! system. Errors distinguish "no such name" from temporary failures.
 
 mod cache;
 mod lookup_pool;
@@ -22,27 +22,27 @@ pub use types::ResolveError;
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolveRule {
-    /// The name; `None` for any (`*`).
+    /// The host name; `None` for any (`*`).
     pub host: Option<String>,
-    /// The port of the URL it is for.
+    /// The port in the URL.
     pub port: u16,
-    /// The addresses to connect to instead.
+    /// The addresses to connect to instead of those of the host.
     pub addrs: Vec<IpAddr>,
 }
 
-/// The system's resolver, after the rules of `--resolve`.
+/// Resolves by the rules of `--resolve`, else by the system.
 pub struct Resolver {
     rules: Arc<[ResolveRule]>,
     lookups: LookupPool,
-    /// The port of the request that is being connected, when it is known.
+    /// Returns the port of the request that is connecting, if known.
     port: fn() -> Option<u16>,
-    /// Whether that request is to ask again where nobody could tell a moment ago.
-    anew: fn() -> bool,
-    /// Whether addresses that are not public are left out.
+    /// Whether that request ignores cached failures.
+    bypass_cache: fn() -> bool,
+    /// Whether non-public addresses are removed.
     only_public: bool,
     /// Which address of a name is tried first.
     preferred: Arc<PreferredAddresses>,
-    /// The time for connecting to one of them.
+    /// The timeout that all addresses of a name share.
     limit: Duration,
 }
 
@@ -56,36 +56,38 @@ impl Resolver {
             rules: rules.into(),
             lookups: LookupPool::new(look_up),
             port,
-            anew: || false,
+            bypass_cache: || false,
             only_public: false,
             preferred: Arc::default(),
             limit: Duration::MAX,
         }
     }
 
-    /// Gives out as many addresses of a name as can be tried within this time.
+    /// Limits the addresses of a name to those that can be tried within this time.
     pub fn within(self, limit: Duration) -> Self {
         Self { limit, ..self }
     }
 
-    /// One of the addresses that were given out was connected to: it comes first next time.
+    /// Reports that one of the offered addresses connected. It is tried first next time.
     pub fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         self.preferred.connected(offers, addr);
     }
 
-    /// None of the addresses that were given out was connected to in time.
+    /// Reports that none of the offered addresses connected in time.
     pub fn timed_out(&self, offers: &AddressOffers) {
         self.preferred.timed_out(offers);
     }
 
-    /// Asks again for a name that nobody could tell a moment ago, for the requests of
-    /// which `anew` is true.
-    pub fn bypass_cache_when(self, anew: fn() -> bool) -> Self {
-        Self { anew, ..self }
+    /// Ignores cached failures for the requests for which `bypass_cache` returns true.
+    pub fn bypass_cache_when(self, bypass_cache: fn() -> bool) -> Self {
+        Self {
+            bypass_cache,
+            ..self
+        }
     }
 
-    /// Leaves out addresses that are not public, wherever they come from. Those that are left
-    /// are connected to and nothing else, so a name that changes its mind gains nothing.
+    /// Removes non-public addresses, whatever their source. Only the remaining ones are connected
+    /// to, so DNS rebinding (a name that later resolves to a private address) has no effect.
     pub fn only_public(self, only_public: bool) -> Self {
         Self {
             only_public,
@@ -107,32 +109,32 @@ impl Resolver {
 }
 
 impl Resolve for Resolver {
-    fn resolve(&self, asked: Name) -> Resolving {
-        let host = asked.as_str();
-        let guard = AddressFilter {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str();
+        let filter = AddressFilter {
             name: self.only_public.then(|| host.to_owned()),
         };
         let (preferred, limit, name) = (Arc::clone(&self.preferred), self.limit, host.to_owned());
-        let give = move |addrs| {
-            let addrs = guard.check(addrs)?;
+        let offer = move |addrs| {
+            let addrs = filter.check(addrs)?;
             Ok(to_socket_addrs(preferred.offer(&name, addrs, limit)))
         };
         if let Some(addrs) = self.rule(host).or_else(|| localhost_addrs(host)) {
-            return Box::pin(async move { give(addrs) });
+            return Box::pin(async move { offer(addrs) });
         }
-        let trust = if (self.anew)() {
+        let policy = if (self.bypass_cache)() {
             CachePolicy::Answers
         } else {
             CachePolicy::All
         };
-        let answer = self.lookups.lookup(host, trust);
-        Box::pin(async move { give(answer.await?) })
+        let answer = self.lookups.lookup(host, policy);
+        Box::pin(async move { offer(answer.await?) })
     }
 }
 
 /// Which addresses of a name may be connected to.
 struct AddressFilter {
-    /// The name, when only public ones may.
+    /// The name for the message, if only public addresses are allowed.
     name: Option<String>,
 }
 
@@ -145,15 +147,16 @@ impl AddressFilter {
     }
 }
 
-/// RFC 6761 §6.3: names below `localhost` are this machine, and no name server is asked.
-/// Few systems' resolvers know it. `localhost` itself is left to them.
+/// Returns the loopback addresses for names below `localhost`, which must not be sent to DNS
+/// servers (RFC 6761 §6.3). Few system resolvers implement this. `localhost` itself is left to
+/// them.
 fn localhost_addrs(host: &str) -> Option<Vec<IpAddr>> {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     name.ends_with(".localhost")
         .then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
 }
 
-/// Port 0 stands for the port of the URL.
+/// Port 0 means the port of the URL.
 fn to_socket_addrs(addrs: Vec<IpAddr>) -> Addrs {
     Box::new(addrs.into_iter().map(|addr| SocketAddr::new(addr, 0)))
 }
@@ -164,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// The addresses that a resolver gives for a name.
+    /// Returns the addresses that a resolver offers for a name.
     async fn resolve(resolver: &Resolver, host: &str) -> Vec<String> {
         let addrs = resolver.resolve(host.parse().unwrap()).await.unwrap();
         addrs.map(|addr| addr.to_string()).collect()
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_fits_name_and_port_wins() {
+    fn the_first_rule_that_matches_name_and_port_wins() {
         let rules = vec![
             rule(Some("a.test"), 80, "127.0.0.1"),
             rule(None, 80, "127.0.0.2"),
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rules_beat_what_a_look_up_found() {
+    async fn rules_override_a_cached_lookup() {
         static PORT: AtomicU16 = AtomicU16::new(80);
         let found = Box::new(|_: &str| Ok(vec!["192.0.2.1".parse().unwrap()]));
         let rules = vec![rule(Some("a.test"), 81, "127.0.0.1")];
@@ -203,9 +206,9 @@ mod tests {
         assert_eq!(resolve(&resolver, "a.test").await, ["192.0.2.1:0"]);
     }
 
-    /// The first wait before a retry is shorter than the failure is remembered.
+    /// The first backoff can be shorter than the time for which a failure is cached.
     #[tokio::test]
-    async fn a_retry_asks_again_where_nobody_could_tell() {
+    async fn a_retry_ignores_a_cached_failure() {
         static ASKED: AtomicU16 = AtomicU16::new(0);
         let look_up = |host: &str| match ASKED.fetch_add(1, Relaxed) {
             0 => Err(ResolveError::temporary(host)),
@@ -221,10 +224,10 @@ mod tests {
         assert_eq!(ASKED.load(Relaxed), 2);
     }
 
-    /// Of addresses of both kinds the public ones are left, at every look-up anew: a name that
-    /// turns to an inner address later is refused then.
+    /// Every lookup is filtered, so a name that later resolves to a private address is rejected
+    /// then.
     #[tokio::test]
-    async fn with_the_guard_only_public_addresses_come_out() {
+    async fn only_public_removes_non_public_addresses() {
         static ASKED: AtomicU16 = AtomicU16::new(0);
         let look_up = |host: &str| {
             let texts: &[&str] = match host {
@@ -245,7 +248,7 @@ mod tests {
         let public = ["8.8.8.8:0", "[2606:4700::1]:0"];
         assert_eq!(resolve(&resolver, "mixed.test").await, public);
         assert_eq!(resolve(&resolver, "turns.test").await, ["8.8.8.8:0"]);
-        // As when what is remembered has run out.
+        // A new resolver, as if the cached result had expired.
         let resolver =
             Resolver::with_lookup(Box::new(look_up), rules, || Some(80)).only_public(true);
         for (host, addr) in [
@@ -254,11 +257,9 @@ mod tests {
             ("a.localhost", "127.0.0.1"),
         ] {
             let error = resolver.resolve(host.parse().unwrap()).await.err().unwrap();
-            let told = error
-                .downcast_ref::<NonPublicAddress>()
-                .unwrap()
-                .to_string();
-            assert!(told.starts_with(&format!("{host} is {addr} (")), "{told}");
+            let error = error.downcast_ref::<NonPublicAddress>().unwrap();
+            let start = format!("{host} resolves to {addr} (");
+            assert!(error.to_string().starts_with(&start), "{error}");
         }
         let missing = resolver.resolve("none.test".parse().unwrap()).await;
         assert!(missing.err().unwrap().is::<ResolveError>());
@@ -273,14 +274,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_of_the_type_that_is_looked_for() {
+    async fn a_failure_has_the_type_that_classification_expects() {
         let look_up = Box::new(|host: &str| match host {
             "unsure.test" => Err(ResolveError::temporary(host)),
             _ => Err(ResolveError::not_found(host)),
         });
         let resolver = Resolver::with_lookup(look_up, Vec::new(), || None);
         for (host, not_found) in [("unsure.test", false), ("no-such-name.test", true)] {
-            // Twice: from the look-up, and remembered.
+            // Twice: from the lookup, and from the cache.
             for _ in 0..2 {
                 let resolving = resolver.resolve(host.parse().unwrap());
                 let error = resolving.await.err().unwrap();
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn names_below_localhost_are_this_machine() {
+    fn names_below_localhost_are_loopback() {
         assert!(
             localhost_addrs("a.LOCALHOST").is_some() && localhost_addrs("a.b.localhost.").is_some()
         );

@@ -1,5 +1,4 @@
-//! Which address of a name is tried first: the one that was connected to last, where that is
-//! not the first one anyway. It outlives what is remembered of a look-up.
+//! Remembers which address of a name worked last, to try it first. Entries outlive the DNS cache.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,36 +7,36 @@ use std::time::Duration;
 
 use super::types::HostName;
 
-/// Names with a preferred address; some 100 bytes each. Most names need none: the first of
-/// their addresses works.
+/// Maximum number of names with a preferred address, some 100 bytes each. Most names need none,
+/// because their first address works.
 const MAX_NAMES: usize = 16_384;
-/// The connector divides its time among the addresses of each family. With a smaller share than
-/// this a healthy address that lost a packet would fail, too.
+/// Minimum share of the connect timeout per address. The connector divides its timeout among the
+/// addresses of each family; with a smaller share, one lost packet would fail a healthy address.
 const MIN_SHARE: Duration = Duration::from_secs(1);
-/// Addresses of each family that are tried in any case.
+/// Number of addresses per family that are tried even if their share is smaller.
 const MIN_ADDRS: usize = 4;
 
 tokio::task_local! {
-    /// The addresses that were given out for the connection this task is making.
+    /// The addresses offered for the connection that this task is making.
     pub static OFFERS: AddressOffers;
 }
 
-/// The addresses that were given out for one connection: of the host, and with a SOCKS proxy
-/// also of that.
+/// The addresses offered for one connection: those of the host and, with a SOCKS proxy, also those
+/// of the proxy.
 pub type AddressOffers = Arc<Mutex<Vec<AddressOffer>>>;
 
-/// The addresses that were given out for a name.
+/// The addresses offered for a name.
 #[derive(Debug)]
 pub struct AddressOffer {
     host: HostName,
-    /// The first one as the system has them.
+    /// The first address in the order of the system.
     first: IpAddr,
     given: Vec<IpAddr>,
-    /// The first one that was left out.
+    /// The first address that was omitted.
     next: Option<IpAddr>,
 }
 
-/// The preferred addresses.
+/// The preferred addresses by name.
 #[derive(Debug, Default)]
 pub struct PreferredAddresses {
     by_host: Mutex<HashMap<HostName, IpAddr>>,
@@ -48,19 +47,20 @@ impl PreferredAddresses {
         self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The addresses of a name in the order in which they are to be tried within `limit`.
+    /// Returns the addresses of a name in the order in which to try them, as many as can be tried
+    /// within `limit`.
     pub fn offer(&self, host: &str, mut addrs: Vec<IpAddr>, limit: Duration) -> Vec<IpAddr> {
         let (Some(first), true) = (addrs.first().copied(), addrs.len() > 1) else {
             return addrs;
         };
         let host = HostName::new(host);
-        // Turned, not moved to the front: what failed before it then comes last.
+        // Rotates instead of moving one address, so that those that failed before it come last.
         if let Some(preferred) = self.lock().get(&host)
             && let Some(at) = addrs.iter().position(|addr| addr == preferred)
         {
             addrs.rotate_left(at);
         }
-        let next = leave_out(&mut addrs, max_addrs(limit));
+        let next = truncate_families(&mut addrs, max_addrs(limit));
         let _ = OFFERS.try_with(|offers| {
             let offer = AddressOffer {
                 host,
@@ -73,7 +73,7 @@ impl PreferredAddresses {
         addrs
     }
 
-    /// One of the addresses was connected to.
+    /// Prefers `addr` from now on: it could be connected to.
     pub fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         for offer in lock(offers).iter() {
             if offer.given.contains(&addr) {
@@ -82,7 +82,7 @@ impl PreferredAddresses {
         }
     }
 
-    /// None of them was connected to in time. Those that were left out come first next time.
+    /// Prefers the omitted addresses from now on: none of the offered ones connected in time.
     pub fn timed_out(&self, offers: &AddressOffers) {
         for offer in lock(offers).iter() {
             if offer.next.is_some() {
@@ -111,14 +111,14 @@ fn lock(offers: &AddressOffers) -> MutexGuard<'_, Vec<AddressOffer>> {
     offers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Addresses of one family that have a fair share of the time.
+/// Returns how many addresses per family get a sufficient share of `limit`.
 fn max_addrs(limit: Duration) -> usize {
     let shares = limit.as_nanos() / MIN_SHARE.as_nanos();
     usize::try_from(shares).unwrap_or(usize::MAX).max(MIN_ADDRS)
 }
 
-/// Leaves out what is more than `max` of a family; gives the first of them.
-fn leave_out(addrs: &mut Vec<IpAddr>, max: usize) -> Option<IpAddr> {
+/// Removes addresses beyond `max` per family. Returns the first removed one.
+fn truncate_families(addrs: &mut Vec<IpAddr>, max: usize) -> Option<IpAddr> {
     let (mut v4, mut v6, mut next) = (0, 0, None);
     addrs.retain(|addr| {
         let count = if addr.is_ipv4() { &mut v4 } else { &mut v6 };
@@ -141,7 +141,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// What is given out, and what is told of it afterwards.
+    /// Returns the offered addresses, and reports the outcome with `then`.
     async fn offer(
         preferred: &PreferredAddresses,
         all: &[IpAddr],
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_connected_to_last_comes_first() {
+    async fn the_address_that_connected_last_is_tried_first() {
         let preferred = PreferredAddresses::default();
         let all = addrs(&["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"]);
         let third = all[2];
@@ -164,15 +164,15 @@ mod tests {
         })
         .await;
         assert_eq!(given, all);
-        let turned = addrs(&["10.0.0.3", "::1", "10.0.0.1", "10.0.0.2"]);
+        let rotated = addrs(&["10.0.0.3", "::1", "10.0.0.1", "10.0.0.2"]);
         let keep = |_: &AddressOffers| {};
-        assert_eq!(offer(&preferred, &all, keep).await, turned);
-        // After another look-up the system may have them in another order, or others.
+        assert_eq!(offer(&preferred, &all, keep).await, rotated);
+        // Another lookup may return another order, or other addresses.
         let other = addrs(&["10.0.0.2", "10.0.0.3"]);
         assert_eq!(offer(&preferred, &other, keep).await[0], third);
         let gone = addrs(&["10.0.0.8", "10.0.0.9"]);
         assert_eq!(offer(&preferred, &gone, keep).await, gone);
-        // The first one works again: nothing is remembered.
+        // The first address works again, so there is no preference.
         let first = all[0];
         offer(&preferred, &all, |offers| {
             preferred.connected(offers, first)
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_of_somebody_else_says_nothing() {
+    async fn an_address_that_was_not_offered_is_ignored() {
         let preferred = PreferredAddresses::default();
         let all = addrs(&["10.0.0.1", "10.0.0.2"]);
         let proxy = "10.9.9.9".parse().unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_addresses_some_are_tried_and_others_next_time() {
+    async fn of_many_addresses_the_omitted_ones_are_tried_next_time() {
         let preferred = PreferredAddresses::default();
         let all: Vec<IpAddr> = (1..=25)
             .flat_map(|n| {
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn every_address_has_a_fair_share() {
+    fn every_address_gets_a_sufficient_share() {
         assert_eq!(max_addrs(Duration::from_secs(10)), 10);
         assert_eq!(max_addrs(Duration::from_millis(300)), 4);
         assert!(max_addrs(Duration::MAX) > 1_000_000);
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_preferences_is_bounded() {
         let preferred = PreferredAddresses::default();
         let addr = Some([10, 0, 0, 1].into());
         for n in 0..MAX_NAMES + 10 {

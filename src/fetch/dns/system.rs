@@ -1,13 +1,13 @@
-//! The system's resolver: `getaddrinfo`, which knows `/etc/hosts`, `resolv.conf` and
-//! whatever else the machine is set up with, and blocks its thread until it knows.
+//! The system's resolver: `getaddrinfo`, which reads `/etc/hosts`, `resolv.conf` and any other
+//! configuration of the machine, and blocks its thread.
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 
 use super::types::{LookupResult, ResolveError};
 
-/// Asks the system for the addresses of a name. Takes as long as the system likes.
+/// Resolves a name. Blocks without a time limit of its own.
 pub fn look_up(host: &str) -> LookupResult {
-    // Without a socket type every address comes once for each of them.
+    // Without a socket type, every address is returned once per socket type.
     let hints = AddrInfoHints {
         socktype: SockType::Stream.into(),
         ..AddrInfoHints::default()
@@ -19,7 +19,7 @@ pub fn look_up(host: &str) -> LookupResult {
 
 fn failure(host: &str, error: LookupError) -> ResolveError {
     match error.kind() {
-        // EAI_NONAME and EAI_NODATA are answers; everything else is the lack of one.
+        // EAI_NONAME and EAI_NODATA are answers; any other error means that there was none.
         LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::not_found(host),
         _ => {
             let reason = crate::model::chain_text(&std::io::Error::from(error));
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn localhost_is_known_without_a_network() {
+    fn localhost_resolves_without_a_network() {
         let addrs = look_up("localhost").unwrap();
         assert!(!addrs.is_empty() && addrs.iter().all(IpAddr::is_loopback));
     }

@@ -1,10 +1,10 @@
-//! The words of this folder: the name that is looked up, and what that ends with.
+//! Types shared by the resolver's modules: the name of a host and the result of its lookup.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a look-up ends with: addresses in the order in which they are to be tried
-/// (RFC 6724), as the system gave them.
+/// The result of a lookup: addresses in the order in which to try them (RFC 6724), as sorted by
+/// the system.
 pub type LookupResult = Result<Vec<IpAddr>, ResolveError>;
 
 /// A name that could not be resolved.
@@ -12,18 +12,19 @@ pub type LookupResult = Result<Vec<IpAddr>, ResolveError>;
 #[error("{reason}")]
 pub struct ResolveError {
     pub host: String,
-    /// The name system says that there is no such name.
+    /// Whether DNS answered that the name does not exist.
     pub not_found: bool,
     reason: String,
 }
 
 impl ResolveError {
-    /// The name system could not tell: what a rehearsal simulates.
+    /// A temporary failure. Also what `--simulate-failure` injects.
     pub fn temporary(host: &str) -> Self {
         Self::without_answer(host, "temporary failure in name resolution".to_owned())
     }
 
-    /// There is no such name, or it has no address: an answer like any other.
+    /// The name does not exist or has no address. This is an answer, so it is cached longer than
+    /// a failure.
     pub fn not_found(host: &str) -> Self {
         Self {
             host: host.to_owned(),
@@ -32,7 +33,7 @@ impl ResolveError {
         }
     }
 
-    /// No answer came, which says nothing about the name.
+    /// No answer was received, so it is unknown whether the name exists.
     pub fn without_answer(host: &str, reason: String) -> Self {
         Self {
             host: host.to_owned(),
@@ -42,7 +43,7 @@ impl ResolveError {
     }
 }
 
-/// A host name, as names are compared: without regard to case (RFC 4343).
+/// A host name in lower case, since names are case-insensitive (RFC 4343).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(Arc<str>);
 

@@ -1,4 +1,4 @@
-//! Errors in errors in errors, as no library makes them, and what they are classified as.
+//! Fuzzes error classification with deeply nested errors that no library produces.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::model::{ErrorKind, FetchError};
 
 type BoxedError = Box<dyn Error + Send + Sync>;
 
-/// An error of a type that nobody knows.
+/// An error of an unknown type.
 #[derive(Debug)]
 struct OpaqueError(Option<BoxedError>);
 
@@ -54,7 +54,7 @@ const IO: [io::ErrorKind; 20] = [
     io::ErrorKind::Other,
 ];
 
-/// The innermost error, and what it is by itself, where that is beyond doubt.
+/// Returns the innermost error, and its expected kind if it has an unambiguous one.
 fn leaf(kind: u8, detail: u8, phase: FailurePhase) -> (BoxedError, Option<ErrorKind>) {
     let connecting = matches!(phase, FailurePhase::Connect);
     let host = format!("h{detail}.test");
@@ -77,7 +77,7 @@ fn leaf(kind: u8, detail: u8, phase: FailurePhase) -> (BoxedError, Option<ErrorK
         }
         3 => {
             let error = h2::Error::from(h2::Reason::from(u32::from(detail % 16)));
-            // HTTP_1_1_REQUIRED says that the next try would be answered the same.
+            // HTTP_1_1_REQUIRED is final: another attempt would get the same response.
             let kind = match (detail % 16, phase) {
                 (_, FailurePhase::Body { .. }) => ErrorKind::Truncated,
                 (13, _) => ErrorKind::Protocol,
@@ -103,7 +103,7 @@ fn leaf(kind: u8, detail: u8, phase: FailurePhase) -> (BoxedError, Option<ErrorK
         6 => {
             let error = io::Error::from_raw_os_error(i32::from(detail));
             let of_code = match detail {
-                // ENFILE, EMFILE: whenever they come.
+                // ENFILE, EMFILE: in every phase.
                 23 | 24 => Some(ErrorKind::Unreachable),
                 // ECONNRESET, EPIPE
                 104 | 32 => Some(ErrorKind::Reset),
@@ -131,7 +131,7 @@ fn leaf(kind: u8, detail: u8, phase: FailurePhase) -> (BoxedError, Option<ErrorK
     }
 }
 
-/// One more error around it.
+/// Wraps an error in another one.
 fn wrapped(inner: BoxedError, how: u8) -> BoxedError {
     match how % 4 {
         0 => Box::new(OpaqueError(Some(inner))),
@@ -140,7 +140,7 @@ fn wrapped(inner: BoxedError, how: u8) -> BoxedError {
     }
 }
 
-/// The outermost error: `classify` takes one that is no box.
+/// Builds a chain. Its outermost error is a concrete type, because `classify` takes no box.
 fn build(links: &[u8], phase: FailurePhase) -> (OpaqueError, Option<ErrorKind>) {
     let kind = links.first().copied().unwrap_or_default();
     let detail = links.get(1).copied().unwrap_or_default();
@@ -164,16 +164,16 @@ fn try_chain(input: &FuzzInput<'_>) -> FuzzVerdict {
     };
     let phase = [FailurePhase::Connect, FailurePhase::Head, body][usize::from(*first) % 3];
     let (error, known) = build(links, phase);
-    // They are asked before, about the same errors.
+    // The transport calls these before it classifies the same errors.
     let _ = (connection_died(&error), was_turned_away(&error));
-    let once_more = OpaqueError(Some(Box::new(build(links, phase).0)));
+    let with_another_layer = OpaqueError(Some(Box::new(build(links, phase).0)));
     let found = classify(error, phase);
-    let again = classify(once_more, phase);
+    let other = classify(with_another_layer, phase);
     hold!(
-        found.kind() == again.kind() && found.is_transient() == again.is_transient(),
-        "a layer makes {} of {}",
-        again.kind(),
-        found.kind()
+        found.kind() == other.kind() && found.is_transient() == other.is_transient(),
+        "another layer turns {} into {}",
+        found.kind(),
+        other.kind()
     );
     let allowed = match found.kind() {
         ErrorKind::Reset
@@ -203,20 +203,20 @@ fn try_chain(input: &FuzzInput<'_>) -> FuzzVerdict {
     for kind in [ErrorKind::Dns, ErrorKind::Tls, ErrorKind::ConnectTimeout] {
         hold!(
             found.kind() != kind || of_leaf(kind),
-            "{kind} out of nothing"
+            "{kind} without such an error in the chain"
         );
     }
     let message = found.to_string();
     hold!(!message.is_empty() && message.len() < 20_000, "{message:?}");
     let Some(known) = known else {
-        return Ok("by a layer, or not at all");
+        return Ok("classified by an outer error, or unknown");
     };
     hold!(
         found.kind() == known,
         "{known} became {}: {message}",
         found.kind()
     );
-    Ok("by the innermost")
+    Ok("classified by the innermost error")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Coded bodies that are broken, and worse.
+//! Fuzzes the decoder with corrupt and hostile bodies.
 
 use std::io::Read;
 
@@ -8,12 +8,12 @@ use super::super::decode::{ContentCoding, Decoder};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{ErrorKind, FetchError};
 
-/// So much is decoded of one: few bytes unpack to gigabytes, and a limit stands above.
-const MOST: usize = 256 * 1024;
-/// What one piece of output may take.
-const PIECE: usize = 32 * 1024;
-/// What a decoder may refer to: RFC 7932 §9.1 allows 16 MiB, and nothing here more.
-const WINDOW: u64 = 16 << 20;
+/// Maximum decoded size of one input, in bytes: a few bytes can expand to gigabytes.
+const MAX_DECODED: usize = 256 * 1024;
+/// Maximum piece of output, in bytes.
+const MAX_PIECE: usize = 32 * 1024;
+/// Maximum window of a decoder, in bytes: that of brotli (RFC 7932 §9.1).
+const MAX_WINDOW: u64 = 16 << 20;
 
 fn coding(name: &str) -> Vec<ContentCoding> {
     let extensions = name.split('.').skip(1);
@@ -27,7 +27,7 @@ fn coding(name: &str) -> Vec<ContentCoding> {
         .collect()
 }
 
-/// What comes out; `None` when it is too much.
+/// Decodes a body. `None` if it is larger than [`MAX_DECODED`].
 fn decode(
     codings: &[ContentCoding],
     bytes: &[u8],
@@ -36,7 +36,7 @@ fn decode(
     decode_ending(codings, bytes, piece, None)
 }
 
-/// The same; `cut` is what it means when the bytes end before the coding.
+/// Like [`decode`]; `cut` is the error if the bytes end before the coding.
 fn decode_ending(
     codings: &[ContentCoding],
     bytes: &[u8],
@@ -53,10 +53,10 @@ fn decode_ending(
             None => decoder.finish_input(cut.take()),
         }
         while let Some(piece) = decoder.next()? {
-            assert!(!piece.is_empty() && piece.len() <= PIECE);
-            assert!(decoder.window_bytes() <= WINDOW * codings.len() as u64);
+            assert!(!piece.is_empty() && piece.len() <= MAX_PIECE);
+            assert!(decoder.window_bytes() <= MAX_WINDOW * codings.len() as u64);
             out.extend_from_slice(&piece);
-            if out.len() > MOST {
+            if out.len() > MAX_DECODED {
                 return Ok(None);
             }
         }
@@ -66,20 +66,20 @@ fn decode_ending(
     }
 }
 
-/// What another decoder makes of it; `None` when it refuses.
-fn otherwise(coding: ContentCoding, bytes: &[u8]) -> Option<Vec<u8>> {
+/// Decodes a body with a reference implementation. `None` if that reports an error.
+fn decode_by_reference(coding: ContentCoding, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match coding {
         ContentCoding::Gzip => flate2::read::MultiGzDecoder::new(bytes)
-            .take(MOST as u64 + 1)
+            .take(MAX_DECODED as u64 + 1)
             .read_to_end(&mut out),
         ContentCoding::Deflate => flate2::read::ZlibDecoder::new(bytes)
-            .take(MOST as u64 + 1)
+            .take(MAX_DECODED as u64 + 1)
             .read_to_end(&mut out),
         ContentCoding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(bytes).ok()?;
             decoder.window_log_max(23).ok()?;
-            decoder.take(MOST as u64 + 1).read_to_end(&mut out)
+            decoder.take(MAX_DECODED as u64 + 1).read_to_end(&mut out)
         }
         ContentCoding::Brotli => return None,
     }
@@ -93,44 +93,46 @@ fn try_coded(input: &FuzzInput<'_>) -> FuzzVerdict {
     let piece = [1, 2, 13, 400][(input.number % 4) as usize];
     let in_pieces = decode(&codings, input.bytes, piece);
     match (&whole, &in_pieces) {
-        (Ok(None), _) | (_, Ok(None)) => return Ok("too much"),
-        (Ok(one), Ok(two)) => hold!(one == two, "in pieces something else"),
+        (Ok(None), _) | (_, Ok(None)) => return Ok("too large"),
+        (Ok(one), Ok(two)) => hold!(one == two, "another result in pieces"),
         (Err(one), Err(two)) => {
             let is_decode = |error: &FetchError| error.kind() == ErrorKind::Decode;
             hold!(is_decode(one) && is_decode(two), "{one}, {two}");
-            hold!(!one.is_transient(), "{one} would be tried again");
+            hold!(!one.is_transient(), "{one} would be retried");
         }
         (one, two) => {
-            let told =
+            let shown =
                 |one: &Result<_, FetchError>| one.as_ref().map(drop).map_err(ToString::to_string);
-            return Err(format!("whole {:?}, in pieces {:?}", told(one), told(two)));
+            let (one, two) = (shown(one), shown(two));
+            return Err(format!("as a whole {one:?}, in pieces {two:?}"));
         }
     }
     try_cut(&codings, input, &whole)?;
     if let [coding] = codings[..] {
-        let other = otherwise(coding, input.bytes).filter(|other| other.len() <= MOST);
-        match (&whole, other) {
-            (Ok(Some(ours)), Some(other)) => {
-                hold!(*ours == other, "another decoder finds something else")
+        let reference = decode_by_reference(coding, input.bytes)
+            .filter(|reference| reference.len() <= MAX_DECODED);
+        match (&whole, reference) {
+            (Ok(Some(ours)), Some(reference)) => {
+                hold!(*ours == reference, "differs from the reference")
             }
             (Err(error), Some(_))
                 if coding != ContentCoding::Deflate && !input.bytes.is_empty() =>
             {
-                return Err(format!("only we refuse it: {error}"));
+                return Err(format!("accepted by the reference: {error}"));
             }
             _ => {}
         }
     }
     Ok(match whole {
-        Ok(Some(out)) if out.is_empty() => "nothing in it",
+        Ok(Some(out)) if out.is_empty() => "empty",
         Ok(_) => "decoded",
-        Err(_) => "refused",
+        Err(_) => "rejected",
     })
 }
 
-/// The same bytes on a connection that ends with them: what is whole stays whole, what is corrupt
-/// stays an error. A beginning of one that is whole is cut off, or whole where a member ends; it
-/// is never corrupt.
+/// Checks the same bytes when only the end of the connection marks their end: a complete body stays
+/// complete, and a corrupt one stays an error. The beginning of a complete body is truncated, or
+/// complete if a member ends there, but never corrupt.
 fn try_cut(
     codings: &[ContentCoding],
     input: &FuzzInput<'_>,
@@ -144,12 +146,12 @@ fn try_cut(
     };
     let ending = decode_ending(codings, input.bytes, 400, cut());
     match (whole, &ending) {
-        (Ok(one), Ok(two)) => hold!(one == two, "without an end something else"),
+        (Ok(one), Ok(two)) => hold!(one == two, "another result without a marked end"),
         (Err(_), Err(error)) => {
             let kinds = [ErrorKind::Decode, ErrorKind::Truncated];
             hold!(kinds.contains(&error.kind()), "{error}");
         }
-        _ => return Err("whole or not by how the end is told".to_owned()),
+        _ => return Err("accepted or not depending on how the end is marked".to_owned()),
     }
     if whole.is_ok() && codings.len() == 1 && !input.bytes.is_empty() {
         let at = (input.number as usize).wrapping_mul(31) % input.bytes.len();

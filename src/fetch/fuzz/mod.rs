@@ -1,4 +1,4 @@
-//! What the rules of this room make of anything.
+//! Fuzz targets for error classification, decoding and fault specifications.
 
 mod chains;
 mod coded;

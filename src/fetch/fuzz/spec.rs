@@ -1,11 +1,11 @@
-//! SPECs of `--simulate-failure` as nobody means them.
+//! Fuzzes the parser of `--simulate-failure` SPECs.
 
 use url::Url;
 
 use super::super::fault_plan::FaultPlan;
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 
-/// Requests whose faults are drawn.
+/// URLs of the requests whose faults are drawn.
 const URLS: [&str; 6] = [
     "http://a/",
     "http://a:8080/",
@@ -17,24 +17,24 @@ const URLS: [&str; 6] = [
 
 fn try_spec(input: &FuzzInput<'_>) -> FuzzVerdict {
     let Ok(text) = std::str::from_utf8(input.bytes) else {
-        // Arguments that are no UTF-8 end before.
-        return Ok("no text");
+        // Arguments that are not UTF-8 are rejected earlier.
+        return Ok("not UTF-8");
     };
     let seed = input.number;
     match FaultPlan::parse(text, seed) {
         Ok(plan) => {
             hold!(
                 FaultPlan::parse(text, seed).as_ref() == Ok(&plan),
-                "not twice the same plan"
+                "a different plan for the same SPEC"
             );
             for url in URLS.map(|url| Url::parse(url).unwrap()) {
                 let most = plan.percent_for(&url);
                 hold!((0.0..=100.0 + 1e-6).contains(&most), "{most} % at {url}");
                 for ordinal in [0, 1, u32::MAX] {
                     let drawn = plan.draw(&url, ordinal);
-                    hold!(drawn == plan.draw(&url, ordinal), "not twice the same");
-                    hold!(drawn.is_none() || most > 0.0, "{drawn:?} of 0 %");
-                    hold!(drawn.is_some() || most < 100.0, "none of 100 %");
+                    hold!(drawn == plan.draw(&url, ordinal), "a different draw");
+                    hold!(drawn.is_none() || most > 0.0, "{drawn:?} at 0 %");
+                    hold!(drawn.is_some() || most < 100.0, "no fault at 100 %");
                 }
             }
             Ok("a plan")
@@ -57,9 +57,9 @@ fn try_spec(input: &FuzzInput<'_>) -> FuzzVerdict {
                 marks.chars().all(is_mark)
                     && marks.ends_with('^')
                     && marks.chars().count() <= shown.chars().count() + 1,
-                "the marks are elsewhere: {message:?}"
+                "misplaced marks: {message:?}"
             );
-            Ok("refused")
+            Ok("rejected")
         }
     }
 }

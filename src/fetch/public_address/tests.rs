@@ -6,8 +6,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Every block of the registries of special-purpose addresses (IPv4 and IPv6), of multicast,
-/// and of what nobody holds, with whether it is public for us.
+/// Every block of the registries of special-purpose addresses (IPv4 and IPv6), multicast and
+/// unassigned blocks, and whether we treat it as public.
 const BLOCKS: &[(&str, u32, bool)] = &[
     ("0.0.0.0", 8, false),
     ("0.0.0.0", 32, false),
@@ -19,7 +19,8 @@ const BLOCKS: &[(&str, u32, bool)] = &[
     ("192.0.0.0", 24, false),
     ("192.0.0.0", 29, false),
     ("192.0.0.8", 32, false),
-    // Globally reachable by the registry: PCP and TURN anycast, which the nearest NAT answers.
+    // Globally reachable according to the registry: PCP and TURN anycast, which the nearest NAT
+    // answers.
     ("192.0.0.9", 32, false),
     ("192.0.0.10", 32, false),
     ("192.0.0.170", 31, false),
@@ -43,7 +44,7 @@ const BLOCKS: &[(&str, u32, bool)] = &[
     ("100:0:0:1::", 64, false),
     ("2001::", 23, false),
     ("2001::", 32, false),
-    // Globally reachable by the registry, and nobody's web server.
+    // Globally reachable according to the registry, but never a web server.
     ("2001:1::1", 128, false),
     ("2001:1::2", 128, false),
     ("2001:1::3", 128, false),
@@ -61,7 +62,7 @@ const BLOCKS: &[(&str, u32, bool)] = &[
     ("fe80::", 10, false),
     ("fec0::", 10, false),
     ("ff00::", 8, false),
-    // Assigned to nobody.
+    // Unassigned.
     ("::", 8, false),
     ("200::", 7, false),
     ("400::", 6, false),
@@ -78,7 +79,7 @@ const BLOCKS: &[(&str, u32, bool)] = &[
     ("fe00::", 9, false),
 ];
 
-/// First and last address of a block.
+/// Returns the first and the last address of a block.
 fn ends(block: IpAddr, prefix: u32) -> [IpAddr; 2] {
     match block {
         IpAddr::V4(first) => {
@@ -93,7 +94,7 @@ fn ends(block: IpAddr, prefix: u32) -> [IpAddr; 2] {
 }
 
 #[test]
-fn every_block_of_the_registries_is_public_or_not_from_end_to_end() {
+fn every_registered_block_is_classified_from_its_first_to_its_last_address() {
     for (block, prefix, public) in BLOCKS {
         for addr in ends(ip(block), *prefix) {
             assert_eq!(is_public(addr), *public, "{addr} of {block}/{prefix}");
@@ -101,9 +102,9 @@ fn every_block_of_the_registries_is_public_or_not_from_end_to_end() {
     }
 }
 
-/// The neighbours of the blocks, outside of all of them.
+/// Tests addresses next to the blocks and outside of all of them.
 #[test]
-fn what_lies_beside_the_blocks_is_public() {
+fn addresses_next_to_the_blocks_are_public() {
     for addr in [
         "1.0.0.0",
         "9.255.255.255",
@@ -147,7 +148,7 @@ fn what_lies_beside_the_blocks_is_public() {
 }
 
 #[test]
-fn metadata_services_are_refused_and_named() {
+fn metadata_services_are_rejected_and_named() {
     for addr in [
         "169.254.169.254",
         "fd00:ec2::254",
@@ -161,7 +162,7 @@ fn metadata_services_are_refused_and_named() {
             "{addr}"
         );
     }
-    // Others stand in ranges that are refused whole.
+    // Other services are in ranges that are rejected as a whole.
     for addr in [
         "169.254.170.2",
         "100.100.100.200",
@@ -193,7 +194,7 @@ fn the_ipv4_host_behind_an_ipv6_address_decides() {
         for addr in [mapped, nat64, by_6to4] {
             assert_eq!(is_public(addr.into()), public, "{addr}");
         }
-        // These are no hosts of the public internet, whatever they hold.
+        // These are never public, whatever address they embed.
         let compatible = Ipv6Addr::new(0, 0, 0, 0, 0, 0, high, low);
         let translated = Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, high, low);
         let local_nat64 = Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, high, low);
@@ -205,7 +206,7 @@ fn the_ipv4_host_behind_an_ipv6_address_decides() {
 }
 
 #[test]
-fn a_literal_is_refused_however_it_is_spelt() {
+fn a_literal_is_rejected_however_it_is_spelled() {
     for host in [
         "127.0.0.1",
         "127.1",
@@ -241,17 +242,21 @@ fn a_literal_is_refused_however_it_is_spelt() {
 #[test]
 fn the_message_names_the_address_its_range_and_the_flag() {
     let addrs = vec![ip("10.0.0.7"), ip("::1"), ip("fe80::1")];
-    let error = only_public("a.test", addrs).unwrap_err().into_error();
+    let error = only_public("a.test", addrs).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "refused by a guard: a.test is 10.0.0.7 (private, RFC 1918) and 2 other addresses of \
-         that sort; with --deny-private only public addresses are connected to"
+        "a.test resolves to 10.0.0.7 (private, RFC 1918) and 2 other non-public addresses; \
+         --deny-private allows public addresses only"
     );
+    let text = error.to_string();
+    let error = error.into_error();
+    assert!(error.to_string().ends_with(&text), "{error}");
+    assert_eq!(error.kind(), crate::model::ErrorKind::Denied);
     assert!(!error.is_transient());
     assert_eq!(only_public("a.test", Vec::new()), Ok(Vec::new()));
 }
 
-/// The IPv4 rule once more, by octets.
+/// The IPv4 rule a second time, by octets.
 fn is_public_by_octets(addr: Ipv4Addr) -> bool {
     !matches!(
         addr.octets(),
@@ -269,7 +274,7 @@ fn is_public_by_octets(addr: Ipv4Addr) -> bool {
     )
 }
 
-/// Addresses of which many lie in or beside a special block.
+/// Addresses, many of them in or next to a special block.
 fn near_blocks() -> impl Strategy<Value = IpAddr> {
     let near = (0..BLOCKS.len(), any::<u128>(), 0..2_u32).prop_map(|(block, noise, out)| {
         let (block, prefix, _) = BLOCKS[block];
@@ -308,7 +313,7 @@ proptest! {
         prop_assert!(!(special && is_public(addr)), "{}", addr);
         if let IpAddr::V4(addr) = addr {
             prop_assert_eq!(is_public(addr.into()), is_public_by_octets(addr));
-            // What it is connected to is the same host.
+            // Both forms connect to the same host.
             let mapped = IpAddr::from(addr.to_ipv6_mapped());
             prop_assert_eq!(is_public(mapped), is_public(mapped.to_canonical()));
         }
@@ -318,9 +323,9 @@ proptest! {
         }
     }
 
-    /// A URL's literal gets the verdict of its address, and a name never hides one.
+    /// The check of a URL agrees with that of its address.
     #[test]
-    fn literals_in_urls_get_the_verdict_of_their_address(addr in near_blocks()) {
+    fn literals_in_urls_are_classified_like_their_address(addr in near_blocks()) {
         let host = match addr {
             IpAddr::V4(addr) => format!("{:#x}", addr.to_bits()),
             IpAddr::V6(addr) => format!("[{addr}]"),
@@ -330,7 +335,7 @@ proptest! {
     }
 
     #[test]
-    fn a_host_that_is_no_literal_is_no_address_for_the_connector_either(
+    fn a_host_name_is_never_an_address_for_the_connector(
         host in "[0-9a-fx.:%\\[\\]]{1,20}"
     ) {
         if let Ok(url) = url::Url::parse(&format!("http://{host}/"))

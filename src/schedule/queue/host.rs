@@ -1,4 +1,4 @@
-//! One host in the queue: its items, and where it stands.
+//! One host in the queue: its items and its place in the order of turns.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -6,58 +6,59 @@ use std::time::Instant;
 use crate::model::{HostKey, HostVerdict};
 use crate::schedule::host_control::{Admission, HostControl};
 
-/// Slot time in microseconds within which hosts are taken as even. Among them go first those
-/// that have a connection to spare: where requests are quick, a host gets some in a row, and
-/// thousands of hosts need no more connections than there are requests at the same time.
+/// Slot time, in microseconds, within which hosts count as equal. Among equal hosts those with an
+/// idle connection go first. So with fast requests a host gets several in a row, and thousands of
+/// hosts need no more connections than there are concurrent requests.
 pub const TURN_QUANTUM_US: u64 = 250_000;
 
-/// An item counts for at least so much, however quick it was: no more than so many in a row.
+/// Minimum slot time charged per item, in microseconds: limits a host to 128 items per quantum.
 const MIN_TURN_US: u64 = TURN_QUANTUM_US / 128;
 
-/// The place of a host in the order of turns.
+/// The sort key of a host in the order of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TurnKey {
-    /// The slot time it has used, in whole [`TURN_QUANTUM_US`]s.
+    /// Slot time used, rounded down to a multiple of [`TURN_QUANTUM_US`].
     pub spent: u64,
-    /// Whether it needs another connection, as far as that can be told.
+    /// Whether its next request probably needs a new connection.
     pub connects: bool,
-    /// The age of its wish; the other way round for a host that has a connection to spare: the one
-    /// whose turn was last goes on.
+    /// The number of its request for a turn, so that the oldest goes first; inverted for hosts with
+    /// an idle connection, so that the host of the last turn continues.
     pub age: u64,
-    /// The host.
+    /// Index of the host.
     pub host: usize,
 }
 
 #[derive(Debug)]
 pub struct QueuedHost<T> {
     pub key: HostKey,
-    /// Items that had their turn before: retries whose time has come, and redirects that
-    /// lead here. They take turns with those that did not, and come first: what was begun
-    /// ends soon, but a URL that is refused again and again does not keep the others out.
+    /// Items that ran before: retries that are due, and redirects to this host. They alternate with
+    /// new items and go first. So started jobs finish soon, but a URL that is throttled again and
+    /// again cannot block the others.
     pub returned: VecDeque<T>,
+    /// New items.
     pub fresh: VecDeque<T>,
-    /// Whether the last turn was one of the returned.
+    /// Whether the last item was a returned one.
     pub fresh_next: bool,
     pub running: usize,
-    /// The number of its wish to have a turn, or of its last end.
-    pub wish: u64,
-    /// The most that ran together and had an answer: so many connections it may have.
+    /// Sequence number of its request for a turn, or of its last release.
+    pub turn_number: u64,
+    /// Most items that ran at once and got a response: an estimate of its open connections.
     pub connections: usize,
-    /// Slot time it has used, on the clock of the turns.
+    /// Slot time used, in microseconds of the queue's virtual time.
     pub spent: u64,
-    /// What an item of it usually takes.
+    /// Usual duration of its items in microseconds (moving average).
     pub usual: u64,
-    /// Timers that name this host; it can't be forgotten before they have passed.
+    /// Timers that refer to this host; it is kept until they have fired.
     pub timers: usize,
-    /// The next of them that is there to look at the host again.
+    /// The earliest timer set to reconsider the host itself.
     pub wake: Option<Instant>,
     pub place: HostPlacement,
     pub is_idle: bool,
-    /// There from the first start on: a list may name millions of hosts.
+    /// Created at the first start, because a list may name millions of hosts.
     pub control: Option<Box<HostControl>>,
 }
 
-/// Where a host stands.
+/// Where a host is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostPlacement {
     Nowhere,
@@ -73,7 +74,7 @@ impl<T> QueuedHost<T> {
             fresh: VecDeque::new(),
             fresh_next: false,
             running: 0,
-            wish: 0,
+            turn_number: 0,
             connections: 0,
             spent: 0,
             usual: 0,
@@ -101,7 +102,7 @@ impl<T> QueuedHost<T> {
         }
     }
 
-    /// An item took so long; `charged` was counted in advance.
+    /// Charges the duration of an item, less what was charged in advance. Both in microseconds.
     pub fn charge(&mut self, took: u64, charged: u64) {
         let counts = took.max(MIN_TURN_US);
         self.spent = self.spent.saturating_add(counts).saturating_sub(charged);
@@ -111,7 +112,7 @@ impl<T> QueuedHost<T> {
         };
     }
 
-    /// What an item that ends tells of the connections.
+    /// Updates the estimate of open connections when an item ends.
     pub fn observe_connections(&mut self, verdict: &HostVerdict) {
         self.connections = match verdict {
             HostVerdict::Answered | HostVerdict::Refused { .. } => {
@@ -125,23 +126,27 @@ impl<T> QueuedHost<T> {
     pub fn gate(&self, now: Instant) -> Admission {
         match &self.control {
             Some(control) => control.admit(self.running, now),
-            None if self.running == 0 => Admission::Open,
+            None if self.running == 0 => Admission::Now,
             None => Admission::Full,
         }
     }
 
-    /// Its place in the order of turns.
+    /// Returns its sort key in the order of turns.
     pub fn turn_key(&self, host: usize) -> TurnKey {
         let connects = self.running >= self.connections;
         TurnKey {
             spent: self.spent - self.spent % TURN_QUANTUM_US,
             connects,
-            age: if connects { self.wish } else { !self.wish },
+            age: if connects {
+                self.turn_number
+            } else {
+                !self.turn_number
+            },
             host,
         }
     }
 
-    /// Whether nothing of it is queued or running. Something may be parked.
+    /// Whether it has no queued or running items. Items may be parked.
     pub fn is_unused(&self) -> bool {
         self.running == 0 && self.place == HostPlacement::Nowhere && self.queued() == 0
     }

@@ -169,7 +169,7 @@ fn all_of_them_at_once_add_up_and_each_ends_as_it_does_alone() {
         let kind = record.error.as_ref().map(|error| error.kind);
         let end = faults::named(path).map_or(End::Fetched(0), |fault| fault.end);
         // A connection that was left to the next request may die under any of them.
-        let died = matches!(end, End::Passing(_)) && kind == Some(ErrorKind::Reset);
+        let died = matches!(end, End::Transient(_)) && kind == Some(ErrorKind::Reset);
         assert!(end.fits(kind) || died, "{path}: {record:?}");
         assert!(
             record.attempts >= end.attempts(RETRIES),

@@ -1,4 +1,4 @@
-//! Chromium without a window, driven over the WebDriver protocol (W3C) of its chromedriver.
+//! Headless Chromium, driven through chromedriver with the W3C WebDriver protocol.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,10 +10,10 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Says that the browser must be there, so that a test of it is not passed over.
+/// Environment variable that makes a missing browser a failure instead of skipping the test.
 const NEEDED: &str = "FETCHALL_NEEDS_CHROMIUM";
-/// A browser on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Timeout for a command of the browser, even on a busy machine.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A browser with one tab.
 pub struct Browser {
@@ -21,15 +21,16 @@ pub struct Browser {
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
     session: String,
-    /// Its profile, and whatever else it writes.
+    /// Directory for its profile and all other files it writes.
     home: TempDir,
 }
 
 impl Browser {
-    /// Starts one; `None`, and a word on stderr, where there is none and none is needed.
+    /// Starts a browser. Returns `None`, with a note on stderr, if there is none and none is
+    /// required.
     pub fn start() -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
-        // Both put files where this says, and not all of them are taken away again.
+        // Chromium and chromedriver leave temporary files behind.
         let spawned = Command::new("chromedriver")
             .env("TMPDIR", home.path())
             .arg("--port=0")
@@ -39,15 +40,15 @@ impl Browser {
         let mut driver = match spawned {
             Ok(driver) => driver,
             Err(error) if std::env::var_os(NEEDED).is_none() => {
-                eprintln!(
-                    "not tested in a browser: chromedriver: {error} (Debian: chromium-driver)"
-                );
+                eprintln!("skipped: cannot run chromedriver: {error} (Debian: chromium-driver)");
                 return None;
             }
-            Err(error) => panic!("{NEEDED} is set, and there is no chromedriver: {error}"),
+            Err(error) => panic!("cannot run chromedriver: {error} ({NEEDED} is set)"),
         };
         let port = port_of(&mut driver);
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(COMMAND_TIMEOUT);
         let mut browser = Self {
             driver,
             client: client.build().unwrap(),
@@ -62,7 +63,7 @@ impl Browser {
         let profile = format!("--user-data-dir={}", profile.display());
         let args = [
             "--headless=new",
-            // It runs as root in a container of the tests, where its sandbox can't.
+            // The sandbox does not work for root in the container of the tests.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
@@ -99,19 +100,20 @@ impl Browser {
         self.post("/url", &json!({ "url": url }));
     }
 
-    /// What a function with this body returns.
+    /// Runs a script as the body of a function. Returns its result.
     pub fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// What the page, or the browser for it, has complained of.
+    /// Returns the errors and warnings in the log of the browser.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.post("/se/log", &json!({"type": "browser"}));
         let entries = log.as_array().unwrap().iter();
         entries.map(ToString::to_string).collect()
     }
 
-    /// A window of this width, in light or dark, on a phone if it is narrow.
+    /// Sets the width of the window and the color scheme (`light` or `dark`). Emulates a phone
+    /// below 600 pixels.
     pub fn look(&self, width: u32, scheme: &str) {
         let device = json!({"width": width, "height": 900, "deviceScaleFactor": 1,
             "mobile": width < 600});
@@ -127,7 +129,7 @@ impl Browser {
         )
     }
 
-    /// Presses keys, one after another, wherever the focus is.
+    /// Presses keys, one after another, in the focused element.
     pub fn press(&self, keys: &[&str]) {
         for key in keys {
             for kind in ["rawKeyDown", "char", "keyUp"] {
@@ -147,7 +149,7 @@ impl Browser {
         }
     }
 
-    /// A picture of the whole page, as PNG.
+    /// Takes a screenshot of the whole page, as PNG.
     pub fn picture(&self) -> Vec<u8> {
         let params = json!({"captureBeyondViewport": true});
         let picture = self.command("Page.captureScreenshot", &params);
@@ -166,7 +168,7 @@ impl Drop for Browser {
     }
 }
 
-/// `ChromeDriver was started successfully on port 1234.`
+/// Reads the port from `ChromeDriver was started successfully on port 1234.`
 fn port_of(driver: &mut Child) -> u16 {
     let stdout = driver.stdout.take().unwrap();
     let mut lines = BufReader::new(stdout).lines();
@@ -175,7 +177,7 @@ fn port_of(driver: &mut Child) -> u16 {
         let (_, port) = line.split_once("successfully on port ")?;
         port.trim_end_matches('.').parse().ok()
     });
-    // What else it says must not end it by a closed pipe.
+    // Later output must not end chromedriver by a closed pipe.
     std::thread::spawn(move || lines.for_each(drop));
     said.unwrap()
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: a server that sends any frame it likes (RFC 9113 §4.1).
+//! An HTTP/2 server that can send any frames (RFC 9113 §4.1).
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Server;
 
-/// Types of frames (RFC 9113 §6).
+/// Frame types (RFC 9113 §6).
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
@@ -17,15 +17,15 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
-/// Flags of frames.
+/// Frame flags.
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
-/// `:status: 200` as HPACK has it (RFC 7541, appendix A).
+/// `:status: 200` in HPACK (RFC 7541, appendix A).
 pub const STATUS_200: &[u8] = &[0x88];
 
-/// The bytes of a frame.
+/// Encodes a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap();
     let mut frame = length.to_be_bytes()[1..].to_vec();
@@ -35,7 +35,8 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header by a literal name and value that is not kept (RFC 7541 §6.2.2); both short.
+/// Encodes a header with literal name and value, without indexing (RFC 7541 §6.2.2). Both must be
+/// shorter than 127 bytes.
 pub fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut block = vec![0];
     for text in [name, value] {
@@ -45,8 +46,8 @@ pub fn literal(name: &str, value: &str) -> Vec<u8> {
     block
 }
 
-/// The way to a client. Pings are answered on the side, so that the client knows that somebody
-/// is there.
+/// The connection to a client. The server answers pings by itself, so that the client sees the
+/// connection as alive.
 #[derive(Clone)]
 pub struct Peer(Arc<Mutex<TcpStream>>);
 
@@ -64,12 +65,12 @@ impl Peer {
         self.0.lock().unwrap().write_all(bytes)
     }
 
-    /// A head of 200 without a length.
+    /// Sends a head with status 200 and without a length.
     pub fn head(&self, stream: u32) -> io::Result<()> {
         self.send(HEADERS, END_HEADERS, stream, STATUS_200)
     }
 
-    /// A whole answer of five bytes.
+    /// Sends a whole response with a body of five bytes.
     pub fn answer(&self, stream: u32) -> io::Result<()> {
         self.head(stream)?;
         self.send(DATA, END_STREAM, stream, b"hello")
@@ -79,13 +80,13 @@ impl Peer {
         self.send(RST_STREAM, 0, stream, &code.to_be_bytes())
     }
 
-    /// Says that nothing after this stream is looked at.
+    /// Sends GOAWAY: streams after `last` will not be processed.
     pub fn go_away(&self, last: u32, code: u32) -> io::Result<()> {
         let payload = [last.to_be_bytes(), code.to_be_bytes()].concat();
         self.send(GOAWAY, 0, 0, &payload)
     }
 
-    /// Sends these frames again and again, and nothing else, until the client has had enough.
+    /// Sends these frames in an endless loop, and nothing else, until the client disconnects.
     pub fn flood(&self, frames: &[u8]) -> io::Result<()> {
         let block = frames.repeat(16 * 1024 / frames.len() + 1);
         let mut stream = self.0.lock().unwrap();
@@ -94,7 +95,7 @@ impl Peer {
         }
     }
 
-    /// Says nothing any more, as if the machine were gone.
+    /// Stops responding, even to pings, as if the machine were gone.
     pub fn fall_silent(&self) -> io::Result<()> {
         let mut stream = self.0.lock().unwrap();
         io::copy(&mut *stream, &mut io::sink()).map(drop)
@@ -105,7 +106,7 @@ impl Peer {
     }
 }
 
-/// A server that does `act` with each request: its stream, and how many came before it.
+/// Starts a server that calls `act` with the stream and the number of each request, from 0.
 pub fn http2(act: impl Fn(&Peer, u32, usize) -> io::Result<()> + Send + Sync + 'static) -> Server {
     let act = Arc::new(act);
     let seen = Arc::new(Mutex::new(0));
@@ -130,7 +131,7 @@ pub fn http2(act: impl Fn(&Peer, u32, usize) -> io::Result<()> + Send + Sync + '
                         *seen - 1
                     };
                     let (act, peer) = (Arc::clone(&act), peer.clone());
-                    // Reading goes on meanwhile.
+                    // The loop continues to read meanwhile.
                     std::thread::spawn(move || act(&peer, u32::from_be_bytes(id), number));
                 }
                 _ => {}

@@ -1,9 +1,9 @@
-//! How much memory a run takes.
+//! Measures the memory of a run.
 
-/// The most memory that a process had resident so far, in KiB; 0 when it is over, and where
-/// the system does not tell.
+/// Returns the peak resident memory of a process, in KiB. 0 if the process has ended, and on
+/// systems without `/proc`.
 pub fn peak(process: u32) -> u64 {
-    // Until a child has become another program, what it has is the memory of this one.
+    // Between fork and exec, a child has the memory of this process.
     let program = |process: u32| std::fs::read_link(format!("/proc/{process}/exe")).ok();
     let this = std::process::id();
     if process != this && program(process) == program(this) {

@@ -1,12 +1,12 @@
-//! A mock server, for what a well-formed server shows. What is broken, slow or counted in bytes
-//! on the wire is for the raw one.
+//! Helpers for wiremock, which mocks well-formed servers. For broken or slow responses, and to
+//! count bytes on the wire, use the raw [`Server`](super::Server).
 
 use wiremock::matchers::{any, method, path};
 use wiremock::{Match, Mock, MockBuilder, MockServer, Request, ResponseTemplate};
 
 use super::{Done, Run};
 
-/// The program runs beside the mock server's own thread.
+/// Runs the program, which must end with this exit code, without blocking the mock server.
 pub fn go(run: Run, code: i32) -> Done {
     tokio::task::block_in_place(|| run.expect_exit(code))
 }
@@ -19,7 +19,7 @@ pub fn status(code: u16) -> ResponseTemplate {
     ResponseTemplate::new(code)
 }
 
-/// 200 with this body.
+/// Returns a 200 with this body.
 pub fn page(body: impl AsRef<[u8]>) -> ResponseTemplate {
     status(200).set_body_bytes(body.as_ref())
 }
@@ -28,7 +28,8 @@ pub fn redirect(to: impl AsRef<str>) -> ResponseTemplate {
     status(302).insert_header("location", to.as_ref())
 }
 
-/// Answers the first requests with these, one after the other, and all others with `last`.
+/// Starts a server that answers the first requests with `first`, in order, and all others with
+/// `last`.
 pub async fn site(first: Vec<ResponseTemplate>, last: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
     for answer in first {
@@ -42,8 +43,8 @@ pub async fn site(first: Vec<ResponseTemplate>, last: ResponseTemplate) -> MockS
     server
 }
 
-/// A request with exactly this line of this header. `header` of wiremock takes a comma for the
-/// end of a value, and there is one in every date.
+/// Matches a request with exactly this one line of this header. wiremock's own `header` splits
+/// values at commas, and every date contains one.
 pub struct HeaderLine(pub &'static str, pub &'static str);
 
 impl Match for HeaderLine {
@@ -53,7 +54,7 @@ impl Match for HeaderLine {
     }
 }
 
-/// A request without this header.
+/// Matches a request without this header.
 pub struct Without(pub &'static str);
 
 impl Match for Without {
@@ -62,7 +63,7 @@ impl Match for Without {
     }
 }
 
-/// The paths that were asked for, as they came.
+/// Returns the requested paths, in order of arrival.
 pub async fn asked(server: &MockServer) -> Vec<String> {
     let requests = server.received_requests().await.unwrap();
     let paths = requests.iter().map(|request| request.url.path().to_owned());

@@ -1,4 +1,4 @@
-//! Helpers: the program under test, and servers to run it against.
+//! Test helpers: a runner for the program, and servers to run it against.
 
 mod browser;
 pub mod faults;

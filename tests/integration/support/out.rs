@@ -1,4 +1,4 @@
-//! An output folder.
+//! An output directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::{Run, binary};
 
-/// An output folder; it is not there until a run creates it.
+/// An output directory. It does not exist until a run creates it.
 pub struct Out(TempDir);
 
-/// A run that goes on while the test does. It is killed when it is dropped.
+/// A program running in the background. It is killed when dropped.
 pub struct Background(pub Child);
 
 impl Out {
@@ -24,24 +24,24 @@ impl Out {
         self.0.path().join("out")
     }
 
-    /// A place beside it.
+    /// Returns a path next to the output directory.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// A run that saves there.
+    /// Prepares a run that saves to this directory.
     pub fn run(&self) -> Run {
         Run::new().args(["-o", self.path().to_str().unwrap()])
     }
 
-    /// Such a run beside the test.
+    /// Starts such a run in the background.
     pub fn start(&self, args: &[&str]) -> Background {
         let mut command = binary();
         command.args(["--json", "-o"]).arg(self.path()).args(args);
         Background::start(command)
     }
 
-    /// The bytes in the file of a record.
+    /// Reads the file of a record.
     pub fn body(&self, record: &Record) -> Vec<u8> {
         fs::read(self.file(record)).unwrap()
     }
@@ -58,7 +58,7 @@ impl Out {
         records(&fs::read_to_string(self.journal_path()).unwrap_or_default())
     }
 
-    /// The names of what is not final yet, apart from the lock.
+    /// Returns the names of unfinished files, without the lock, sorted.
     pub fn unfinished(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path().join(".fetchall")).unwrap();
         let mut names: Vec<_> = entries
@@ -70,7 +70,7 @@ impl Out {
     }
 }
 
-/// The records of a journal without a torn line.
+/// Parses the records of a journal. Panics on a torn line.
 pub fn records(journal: &str) -> Vec<Record> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     journal.lines().map(parse).collect()

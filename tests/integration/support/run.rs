@@ -1,4 +1,4 @@
-//! The program under test.
+//! Runs the program under test.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,11 +10,10 @@ use tempfile::TempDir;
 
 use super::peak;
 
-/// Longest a run may take before the test gives up on it. Far above what any takes, on
-/// a machine that does other things too.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time after which a run is killed: far more than any takes, even on a busy machine.
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The program, with nothing of this machine's environment that would change what it does.
+/// Returns the program, without any environment variables that would change its behaviour.
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fetchall"));
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
@@ -25,7 +24,7 @@ pub fn binary() -> Command {
             command.env_remove(name);
         }
     }
-    // Neither the settings of whoever runs the tests nor those of the machine.
+    // Neither the user's nor the machine's configuration file applies.
     command
         .env("XDG_CONFIG_HOME", "/nonexistent")
         .env("FETCHALL_NO_CONFIG", "1");
@@ -35,7 +34,7 @@ pub fn binary() -> Command {
     command
 }
 
-/// A run of the program, put together and then started with [`go`](Self::go).
+/// A builder for a run of the program, started with [`go`](Self::go).
 #[derive(Default)]
 pub struct Run {
     args: Vec<String>,
@@ -47,25 +46,25 @@ pub struct Run {
     open_files: Option<usize>,
 }
 
-/// What came of a run.
+/// The result of a run.
 pub struct Done {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
     pub records: Vec<Record>,
-    /// How long it took.
+    /// Duration of the run.
     pub took: Duration,
-    /// The most memory it had resident, in KiB, as far as it was seen: 0 where it can't be.
+    /// Peak resident memory, in KiB, as seen by polling; 0 if unknown.
     pub peak: u64,
 }
 
 impl Run {
-    /// With `--json`, and waits between tries that a test can sit out.
+    /// Creates a run with `--json` and a short backoff.
     pub fn new() -> Self {
         Self::default().args(["--retry-delay=1ms"])
     }
 
-    /// Text lines instead of records.
+    /// Prints text lines instead of records.
     pub fn text(mut self) -> Self {
         self.text = true;
         self
@@ -81,16 +80,16 @@ impl Run {
         self
     }
 
-    /// With a file of these settings.
+    /// Uses a configuration file with these settings.
     pub fn settings(mut self, toml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("settings.toml");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings.toml");
         std::fs::write(&path, toml).unwrap();
-        self.settings = Some(folder);
+        self.settings = Some(dir);
         self.arg("--config").arg(path.to_str().unwrap())
     }
 
-    /// A list on stdin.
+    /// Passes a list on stdin.
     pub fn urls<I: IntoIterator<Item = impl Into<String>>>(mut self, urls: I) -> Self {
         for url in urls {
             self.stdin.extend_from_slice(url.into().as_bytes());
@@ -104,7 +103,7 @@ impl Run {
         self
     }
 
-    /// With nothing in its environment but what [`env`](Self::env) puts there.
+    /// Clears the environment, except for variables set with [`env`](Self::env).
     pub fn without_environment(mut self) -> Self {
         self.bare = true;
         self
@@ -115,7 +114,7 @@ impl Run {
         self
     }
 
-    /// As a process that may have no more open files.
+    /// Limits the number of open files.
     pub fn open_files(mut self, most: usize) -> Self {
         self.open_files = Some(most);
         self
@@ -141,7 +140,7 @@ impl Run {
         let start = Instant::now();
         let mut child = command.spawn().unwrap();
         let (mut stdin, list) = (child.stdin.take().unwrap(), self.stdin);
-        // It may end without having read all of its list.
+        // The program may end without reading its whole list.
         let writing = thread::spawn(move || drop(stdin.write_all(&list)));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
@@ -166,7 +165,7 @@ impl Run {
         }
     }
 
-    /// Runs it; it must end with this exit code.
+    /// Runs the program, which must end with this exit code.
     pub fn expect_exit(self, code: i32) -> Done {
         let done = self.go();
         assert_eq!(
@@ -181,19 +180,19 @@ impl Run {
 }
 
 impl Done {
-    /// The one record there is.
+    /// Returns the only record.
     pub fn record(&self) -> &Record {
         assert_eq!(self.records.len(), 1, "{}{}", self.stdout, self.stderr);
         &self.records[0]
     }
 
-    /// The record of the URL that ends so.
+    /// Returns the record of the URL with this end.
     pub fn of(&self, end: &str) -> &Record {
         let found = self.records.iter().find(|record| record.url.ends_with(end));
         found.unwrap_or_else(|| panic!("no record of {end} in {}", self.stdout))
     }
 
-    /// Kind of error and number of attempts of the one record.
+    /// Returns the error kind and the number of attempts of the only record.
     pub fn failure(&self) -> (ErrorKind, u32) {
         let record = self.record();
         let error = record
@@ -203,7 +202,7 @@ impl Done {
         (error.kind, record.attempts)
     }
 
-    /// How many were there already.
+    /// Returns the number of skipped records.
     pub fn skipped(&self) -> usize {
         let skipped = |record: &&Record| record.outcome == OutcomeName::Skipped;
         self.records.iter().filter(skipped).count()
@@ -214,7 +213,8 @@ impl Done {
     }
 }
 
-/// The same program and environment, without its arguments, from a shell with a limit on open files.
+/// Returns a command that runs a program with the same environment, but without its arguments, in
+/// a shell with a limit on open files.
 pub fn limited(program: &Command, most: usize) -> Command {
     let mut shell = Command::new("/bin/sh");
     let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
@@ -236,15 +236,15 @@ fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     })
 }
 
-/// Waits for the end of a run, and watches its memory.
+/// Waits for the end of a run. Returns its status and its peak memory.
 fn wait(child: &mut Child, start: Instant) -> (ExitStatus, u64) {
-    let mut most = 0;
+    let mut max = 0;
     loop {
-        most = most.max(peak(child.id()));
+        max = max.max(peak(child.id()));
         if let Some(status) = child.try_wait().unwrap() {
-            return (status, most);
+            return (status, max);
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > RUN_TIMEOUT {
             let _ = child.kill();
         }
         thread::sleep(Duration::from_millis(2));

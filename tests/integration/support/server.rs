@@ -1,4 +1,4 @@
-//! A raw TCP server: a thread for each connection, every byte in the test's hands.
+//! A raw TCP server with a thread per connection. The test controls every byte.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server on a free port of loopback. It stops accepting when it is dropped.
+/// A server on a loopback port. It stops accepting connections when dropped.
 pub struct Server {
     pub addr: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -15,7 +15,7 @@ pub struct Server {
     stopped: Arc<AtomicBool>,
 }
 
-/// One connection, in the hands of the test.
+/// One connection, controlled by the test.
 pub struct Connection {
     pub stream: TcpStream,
     buffer: Vec<u8>,
@@ -23,15 +23,15 @@ pub struct Connection {
 }
 
 impl Server {
-    /// Every connection goes to `serve`, on a thread of its own. An error there (the
-    /// client has gone) just ends the connection.
+    /// Starts a server on a free port. Each connection is passed to `serve` on its own thread. An
+    /// error, such as when the client disconnects, ends the connection.
     pub fn start(
         serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         Self::at("127.0.0.1:0", serve)
     }
 
-    /// The same at an address of the test's choice.
+    /// Like [`start`](Self::start), at a given address.
     pub fn at(
         addr: &str,
         serve: impl Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
@@ -69,7 +69,7 @@ impl Server {
         server
     }
 
-    /// A server that answers every request by its head.
+    /// Starts a server that answers each request with `answer` of its head.
     pub fn http(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::start(move |connection| {
             while let Some(request) = connection.request()? {
@@ -84,12 +84,12 @@ impl Server {
         format!("http://{}{path}", self.addr)
     }
 
-    /// The heads of all requests so far, with their bodies.
+    /// Returns all requests so far, with their bodies.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The paths that were asked for, in order of the alphabet.
+    /// Returns the requested paths, sorted.
     pub fn asked(&self) -> Vec<String> {
         let requests = self.requests();
         let mut paths: Vec<_> = requests
@@ -114,8 +114,8 @@ impl Drop for Server {
 }
 
 impl Connection {
-    /// The next request, body included when its length is announced; `None` when the
-    /// client is done.
+    /// Reads the next request, with its body if it has a length. `None` if the client has closed
+    /// the connection.
     pub fn request(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(length) = whole_request(&self.buffer) {
@@ -137,15 +137,15 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
-    /// Keeps the connection open and says nothing, until the client goes.
+    /// Keeps the connection open without sending anything, until the client closes it.
     pub fn hang(&mut self) -> io::Result<()> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).map(drop)
     }
 
-    /// Ends the connection with a reset instead of a proper close.
+    /// Makes the connection end with a reset instead of a proper close.
     pub fn reset(&mut self) -> io::Result<()> {
-        // What was sent should arrive before the reset tears it down.
+        // Lets data arrive that was sent before the reset.
         thread::sleep(Duration::from_millis(50));
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
@@ -161,7 +161,7 @@ fn whole_request(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= end + length).then_some(end + length)
 }
 
-/// A response with a length.
+/// Returns a response with a length.
 pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut wire = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
     for header in headers {
@@ -174,8 +174,8 @@ pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// Answers each request with the next of these, the last one again and again. The connection
-/// ends after each.
+/// Starts a server that answers each request with the next reply, and repeats the last one. Each
+/// connection ends after one response.
 pub fn scripted(replies: Vec<Vec<u8>>) -> Server {
     let next = AtomicUsize::new(0);
     Server::start(move |connection| {
@@ -185,7 +185,7 @@ pub fn scripted(replies: Vec<Vec<u8>>) -> Server {
     })
 }
 
-/// `/missing` is a 404; any other page says its path.
+/// Starts a server where `/missing` is a 404 and the body of any other page is its path.
 pub fn pages() -> Server {
     Server::http(|request| match path(request) {
         "/missing" => response("404 Not Found", &[], b"no"),
@@ -193,28 +193,28 @@ pub fn pages() -> Server {
     })
 }
 
-/// The path of a request.
+/// Returns the path of a request.
 pub fn path(request: &str) -> &str {
     request.split(' ').nth(1).unwrap_or_default()
 }
 
-/// A header of a request.
+/// Returns the value of a header of a request.
 pub fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
     let mut headers = request.lines().filter_map(|line| line.split_once(": "));
     let found = headers.find(|(found, _)| found.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value)
 }
 
-/// Waits until it is so; what it waits for takes far less on any machine.
-pub fn until(what: &str, is_so: impl Fn() -> bool) {
+/// Waits until the condition holds. Panics after 30 s, far more than any condition takes.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
-    while !is_so() {
+    while !condition() {
         assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// An address where nothing listens.
+/// Returns an address without a listener.
 pub fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -222,13 +222,13 @@ pub fn closed_port() -> SocketAddr {
         .unwrap()
 }
 
-/// An address where connecting never comes to an end, as long as the guard lives: a
-/// listener whose queue is full drops every further SYN.
+/// Returns an address where connecting hangs for as long as the guard lives: a listener whose
+/// queue is full drops every further SYN.
 pub fn black_hole() -> (SocketAddr, impl Drop) {
     black_hole_at("127.0.0.1:0".parse().unwrap())
 }
 
-/// The same at an address of the test's choice.
+/// Like [`black_hole`], at a given address.
 pub fn black_hole_at(at: SocketAddr) -> (SocketAddr, impl Drop) {
     use socket2::{Domain, Socket, Type};
     struct Guard(#[expect(dead_code, reason = "kept open")] Vec<Socket>);

@@ -1,4 +1,4 @@
-"""A mail server (aiosmtpd) for the tests: prints its port, then each message as a line of JSON.
+"""A mail server (aiosmtpd) for the tests. Prints its port, then each message as a line of JSON.
 
 smtp.py tls|starttls|plain CERTIFICATE KEY USER PASSWORD
 """

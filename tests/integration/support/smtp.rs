@@ -1,5 +1,5 @@
-//! A real mail server, Python's aiosmtpd. `FETCHALL_PYTHON` names a Python that has it; with
-//! `FETCHALL_NEEDS_SMTP` set, it is a failure when there is none.
+//! A mail server: Python's aiosmtpd. `FETCHALL_PYTHON` is a Python that has it (default:
+//! `python3`). If it is missing, tests are skipped, or fail with `FETCHALL_NEEDS_SMTP` set.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -11,12 +11,12 @@ use tempfile::NamedTempFile;
 
 use super::{Authority, Background};
 
-/// The user that the server knows, and its password.
+/// The user name and password that the server accepts.
 pub const USER: (&str, &str) = ("ann@example.com", "s3cret pass:word");
 
 const PROGRAM: &str = include_str!("smtp.py");
 
-/// A mail server. What it got is known once the program that sent it has ended.
+/// A mail server.
 pub struct MailServer {
     pub port: u16,
     pub authority: NamedTempFile,
@@ -26,8 +26,8 @@ pub struct MailServer {
 }
 
 impl MailServer {
-    /// One that speaks TLS from the start (`tls`), from STARTTLS on (`starttls`), or not at all
-    /// (`plain`), and wants a password unless it is plain.
+    /// Starts a server in a mode: TLS from the start (`tls`), after STARTTLS (`starttls`), or never
+    /// (`plain`). All but `plain` require the password.
     pub fn start(mode: &str) -> Option<Self> {
         let python = python()?;
         let authority = Authority::new();
@@ -63,7 +63,7 @@ impl MailServer {
         })
     }
 
-    /// The messages it got, once there are so many.
+    /// Waits for `count` messages and returns all received ones.
     pub fn messages(&self, count: usize) -> Vec<Value> {
         for _ in 0..1000 {
             let messages = self.messages.lock().unwrap();
@@ -74,12 +74,12 @@ impl MailServer {
             thread::sleep(std::time::Duration::from_millis(10));
         }
         panic!(
-            "{count} messages were expected: {:?}",
+            "expected {count} messages: {:?}",
             self.messages.lock().unwrap()
         );
     }
 
-    /// Those it got so far.
+    /// Returns the number of messages received so far.
     pub fn messages_now(&self) -> usize {
         self.messages.lock().unwrap().len()
     }

@@ -1,10 +1,10 @@
-//! Messages as snapshots: what differs from run to run becomes a placeholder.
+//! Prepares messages for snapshots: replaces what differs between runs by placeholders.
 
 use std::fmt::Write;
 
-/// The text with each `(from, to)` replaced, then folders of `tempfile` by `TMP`, names of files
-/// on their way by `RANDOM`, the ports of loopback servers by `PORT` and numbers of system errors
-/// by `N`. Ports of less than four digits are those a test names itself.
+/// Replaces each `(from, to)`, then paths of `tempfile` by `TMP`, names of temporary files by
+/// `RANDOM`, ports of loopback servers by `PORT` and numbers of system errors by `N`. Ports of
+/// fewer than four digits are kept, because tests use fixed ones.
 pub fn placeholders(text: &str, replace: &[(&str, &str)]) -> String {
     let text = replace
         .iter()
@@ -24,7 +24,7 @@ pub fn placeholders(text: &str, replace: &[(&str, &str)]) -> String {
         })
 }
 
-/// The text with `TIME` for its durations and `N` for its rates: no two runs share them.
+/// Replaces durations by `TIME` and rates by `N`.
 pub fn times(text: &str) -> String {
     let word = |word: &str| {
         let is_figure = |char: char| char.is_ascii_digit() || char == '.';
@@ -49,12 +49,12 @@ pub fn times(text: &str) -> String {
         .collect()
 }
 
-/// Adds what was said after `title`: a page of such entries is one snapshot.
+/// Appends an entry with a title to a page. A page of entries is one snapshot.
 pub fn entry(page: &mut String, title: &str, said: &str) {
     writeln!(page, "## {title}\n{}\n", said.trim_end()).unwrap();
 }
 
-/// Replaces each `start` and the bytes of what follows it that `tail` counts, if there are any.
+/// Replaces each `start` together with the bytes after it that `tail` counts, unless that is 0.
 fn replace_tail(text: &str, start: &str, to: &str, tail: impl Fn(&str) -> usize) -> String {
     let mut parts = text.split(start);
     let mut out = parts.next().unwrap_or_default().to_owned();

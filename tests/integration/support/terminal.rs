@@ -1,4 +1,4 @@
-//! A terminal that a test can read: what is on its screen after everything that was written to it.
+//! A pseudo-terminal whose screen a test can read.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,10 +15,10 @@ use super::Background;
 
 /// Rows of the screen.
 const ROWS: u16 = 24;
-/// Longest that is waited for something to be on the screen.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum wait for a text to appear on the screen.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A program on a terminal.
+/// A program running on a terminal.
 pub struct Terminal {
     child: Background,
     screen: Arc<Mutex<Parser>>,
@@ -27,8 +27,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program whose stderr, and stdout if it is to be so, are a terminal of so many
-    /// columns.
+    /// Starts a program whose stderr, and stdout if `with_stdout`, are a terminal with this number
+    /// of columns.
     pub fn start(mut command: Command, columns: u16, with_stdout: bool) -> Self {
         let size = size(columns);
         let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
@@ -44,7 +44,7 @@ impl Terminal {
             command.stdout(Stdio::null());
         }
         let child = Background(command.spawn().unwrap());
-        // The command holds the terminal open, too.
+        // The command also holds the terminal open.
         drop(command);
         let screen = Arc::new(Mutex::new(Parser::new(cells(ROWS), cells(columns), 1000)));
         let reading = thread::spawn({
@@ -59,12 +59,12 @@ impl Terminal {
         }
     }
 
-    /// What is on the screen now.
+    /// Returns the current text of the screen.
     pub fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Waits until this stands somewhere on the screen; gives all of it.
+    /// Waits until the screen contains `what`. Returns the whole screen.
     pub fn wait_for(&self, what: &str) -> String {
         let start = Instant::now();
         loop {
@@ -73,14 +73,14 @@ impl Terminal {
                 return text;
             }
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < WAIT_TIMEOUT,
                 "no {what:?} on the screen:\n{text}"
             );
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Somebody pulls at the window.
+    /// Resizes the window.
     pub fn resize(&self, columns: u16) {
         let size = rustix::termios::Winsize {
             ws_row: ROWS,
@@ -93,7 +93,7 @@ impl Terminal {
         screen.screen_mut().set_size(cells(ROWS), cells(columns));
     }
 
-    /// Waits for the end of the program; gives how it ended, and what is on the screen then.
+    /// Waits for the end of the program. Returns its status and the final screen.
     pub fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.0.wait().unwrap();
         drop(self.slave);
@@ -116,7 +116,7 @@ fn size(columns: u16) -> Winsize {
     }
 }
 
-/// Until everybody who had the terminal open has closed it.
+/// Feeds output to the screen until all processes have closed the terminal.
 fn read(mut master: File, screen: &Mutex<Parser>) {
     let mut bytes = [0; 4096];
     while let Ok(length @ 1..) = master.read(&mut bytes) {

@@ -1,8 +1,8 @@
-//! Messages for a snapshot: what differs from run to run is replaced.
+//! Collects messages for a snapshot and replaces what differs between runs.
 
 use std::fmt::{self, Display, Formatter};
 
-/// Messages of one kind, each under what led to it.
+/// Messages for one snapshot, each below the cases that produce it.
 #[derive(Default)]
 pub struct Texts {
     listing: Vec<(Vec<String>, String)>,
@@ -14,12 +14,12 @@ impl Texts {
         Self::default()
     }
 
-    /// `placeholder` stands for this text in every message that is added from now on.
+    /// Replaces a text by `placeholder` in all messages added from now on.
     pub fn hide(&mut self, text: impl Display, placeholder: &'static str) {
         self.hidden.push((text.to_string(), placeholder));
     }
 
-    /// A message that is there already gets another line above it.
+    /// Adds a message. If it is already in the listing, only adds its case.
     pub fn add(&mut self, case: impl Display, message: &str) {
         let (case, message) = (
             self.shown(&case.to_string()),
@@ -57,12 +57,12 @@ impl Display for Texts {
     }
 }
 
-/// Without ports that the system chose, temporary names, and numbers of its errors.
+/// Replaces ports that the system chose, temporary names and numbers of system errors.
 pub fn same_everywhere(text: &str) -> String {
     hide_errors(&hide_ports(&hide_temporary_names(text)))
 }
 
-/// What was said on stderr, with the summary as far as it is the same each time.
+/// Returns stderr without the parts of the summary that differ between runs.
 pub fn said(stderr: &str) -> String {
     let mut lines = Vec::new();
     let mut is_summary = false;
@@ -70,7 +70,7 @@ pub fn said(stderr: &str) -> String {
         is_summary |= line.contains(" fetched, ");
         match line.split_once(" in ") {
             Some((bytes, rest)) if is_summary => {
-                // What follows are times, too, but for the retries.
+                // All that follows are times, except for the number of retries.
                 let rest = rest.split_once(';').map_or(rest, |(rest, _)| rest);
                 let retries = rest.find(", ").map_or("", |at| &rest[at..]);
                 lines.push(format!("{bytes} in TIME{retries}"));
@@ -82,7 +82,8 @@ pub fn said(stderr: &str) -> String {
     lines.join("\n")
 }
 
-/// What the log says about each `host`, or each `url`, without times and names.
+/// Returns the log messages with the field `about` (`host` or `url`), without times and without
+/// the fields.
 pub fn logged(stderr: &str, about: &str) -> String {
     let about = format!(" {about}=");
     let lines = stderr.lines().filter_map(|line| line.split_once(&about));
@@ -91,17 +92,18 @@ pub fn logged(stderr: &str, about: &str) -> String {
         .collect();
     texts.dedup();
     assert!(!texts.is_empty(), "nothing about{about}: {stderr}");
-    let words = |text: &str| {
+    let without_times = |text: &str| {
         let is_time = |word: &str| word.starts_with(char::is_numeric) && word.ends_with('s');
         let shown = text
             .split(' ')
             .map(|word| if is_time(word) { "TIME" } else { word });
         shown.collect::<Vec<_>>().join(" ")
     };
-    texts.into_iter().map(words).collect::<Vec<_>>().join("\n")
+    let texts: Vec<_> = texts.into_iter().map(without_times).collect();
+    texts.join("\n")
 }
 
-/// A port that the system chose has five digits.
+/// Replaces ports of five digits, which the system chose.
 fn hide_ports(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -115,7 +117,7 @@ fn hide_ports(text: &str) -> String {
     shown + rest
 }
 
-/// Systems number their errors differently.
+/// Replaces error numbers, which differ between systems.
 fn hide_errors(text: &str) -> String {
     let mut parts = text.split("(os error ");
     let mut shown = parts.next().unwrap_or_default().to_owned();
@@ -126,10 +128,10 @@ fn hide_errors(text: &str) -> String {
     shown
 }
 
-/// Those of `tempfile`: the folder of the system, and a dot with a random name in it.
+/// Replaces paths of `tempfile`: the temporary directory, `.tmp` and a random name.
 fn hide_temporary_names(text: &str) -> String {
-    let folder = std::env::temp_dir().display().to_string();
-    let start = format!("{}/.tmp", folder.trim_end_matches('/'));
+    let dir = std::env::temp_dir().display().to_string();
+    let start = format!("{}/.tmp", dir.trim_end_matches('/'));
     let mut parts = text.split(&start);
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {

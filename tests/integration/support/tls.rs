@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and a TLS server.
+//! A test certificate authority and a TLS server.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,13 +16,14 @@ use tempfile::NamedTempFile;
 
 use super::response;
 
-/// An authority that signs what it is told to.
+/// A certificate authority that signs any certificate.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // Two authorities of one name would be taken for one whose signature is wrong.
+        // With equal names, a certificate of one authority would look like one of the other with
+        // an invalid signature.
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test authority {}", NUMBER.fetch_add(1, Ordering::SeqCst));
         params.distinguished_name.push(DnType::CommonName, name);
@@ -31,14 +32,14 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    /// The file for `--cacert`.
+    /// Returns a file for `--cacert`.
     pub fn file(&self) -> NamedTempFile {
         let mut file = NamedTempFile::new().unwrap();
         file.write_all(self.0.pem().as_bytes()).unwrap();
         file
     }
 
-    /// The files of a certificate for `name`, and of its key.
+    /// Returns the files of a certificate for `name` and of its key.
     pub fn files(&self, name: &str) -> (NamedTempFile, NamedTempFile) {
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -51,7 +52,7 @@ impl Authority {
         (file(certificate.pem()), file(key.serialize_pem()))
     }
 
-    /// A server configuration with a certificate for `name`, changed by `change`.
+    /// Returns a server configuration with a certificate for `name`, modified by `change`.
     pub fn config(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         change(&mut params);
@@ -61,7 +62,7 @@ impl Authority {
     }
 }
 
-/// A server configuration with a certificate for `localhost` that nobody else has signed.
+/// Returns a server configuration with a self-signed certificate for `localhost`.
 pub fn self_signed(is_authority: bool) -> ServerConfig {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     if is_authority {
@@ -72,7 +73,7 @@ pub fn self_signed(is_authority: bool) -> ServerConfig {
     server_config(certificate.der().clone(), &key)
 }
 
-/// A certificate that has signed itself, and a server that shows it.
+/// Returns a self-signed certificate as PEM, and the configuration of a server that presents it.
 pub fn self_signed_pem(params: &CertificateParams) -> (String, ServerConfig) {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -82,12 +83,12 @@ pub fn self_signed_pem(params: &CertificateParams) -> (String, ServerConfig) {
     )
 }
 
-/// Every version of TLS that is spoken.
+/// Every supported version of TLS.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] =
     [&rustls::version::TLS12, &rustls::version::TLS13];
 
-/// A server that shows these bytes as its certificate, whatever they are, and signs with `key`, a
-/// PEM, or with one that nothing fits.
+/// Returns the configuration of a server that presents any bytes as its certificate and signs with
+/// `key` (PEM), or with an unrelated key.
 pub fn showing(
     certificate: Vec<u8>,
     key: Option<&str>,
@@ -118,10 +119,10 @@ fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerC
         .unwrap()
 }
 
-/// A TLS connection on the side of the server.
+/// The server side of a TLS connection.
 pub type TlsStream = StreamOwned<ServerConnection, TcpStream>;
 
-/// A server that answers one request on each TLS connection.
+/// A server that answers one request per TLS connection.
 pub struct TlsServer {
     pub addr: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -129,14 +130,14 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// Answers with a body of six bytes.
+    /// Starts a server that answers with a body of six bytes.
     pub fn start(config: ServerConfig) -> Self {
         Self::answering(config, |_| {
             response("200 OK", &["Connection: close"], b"secret")
         })
     }
 
-    /// Answers a request by its head.
+    /// Starts a server that answers each request with `answer` of its head.
     pub fn answering(
         config: ServerConfig,
         answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
@@ -148,7 +149,7 @@ impl TlsServer {
         })
     }
 
-    /// Does this with a request.
+    /// Starts a server that passes each request to `serve`.
     pub fn serving(
         config: ServerConfig,
         serve: impl Fn(&mut TlsStream, &str) -> io::Result<()> + Send + Sync + 'static,
@@ -170,7 +171,7 @@ impl TlsServer {
                 let mut tls = StreamOwned::new(connection, stream.unwrap());
                 let (requests, serve) = (Arc::clone(&requests), Arc::clone(&serve));
                 thread::spawn(move || {
-                    // The client may refuse the certificate.
+                    // The client may reject the certificate.
                     if let Some(head) = head(&mut tls) {
                         requests.lock().unwrap().push(head.clone());
                         let _ = serve(&mut tls, &head);
@@ -181,12 +182,12 @@ impl TlsServer {
         server
     }
 
-    /// A URL that names the server `localhost`.
+    /// Returns a URL with the host `localhost`.
     pub fn url(&self) -> String {
         format!("https://localhost:{}/", self.addr.port())
     }
 
-    /// The heads of all requests so far.
+    /// Returns the heads of all requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }

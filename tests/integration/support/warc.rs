@@ -1,4 +1,4 @@
-//! Reads WARC files, by the letter of the standard and with nothing of what writes them.
+//! A strict WARC reader that shares no code with the writer.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -7,7 +7,7 @@ use std::path::Path;
 use fetchall::PackPlace;
 use flate2::read::{GzDecoder, MultiGzDecoder};
 
-/// The records of a file, read from its begin to its end.
+/// All records of a file.
 pub struct Warc(pub Vec<WarcRecord>);
 
 /// One record.
@@ -18,7 +18,7 @@ pub struct WarcRecord {
 }
 
 impl Warc {
-    /// Every byte has to belong to a record.
+    /// Reads a file. Panics if any byte does not belong to a record.
     pub fn read(path: &Path) -> Self {
         let file = fs::read(path).unwrap();
         let mut text = Vec::new();
@@ -42,7 +42,7 @@ impl Warc {
         self.0.iter().filter(of_kind).collect()
     }
 
-    /// The one record of this kind whose target ends so.
+    /// Returns the only record of this kind whose target has this end.
     pub fn one(&self, kind: &str, end: &str) -> &WarcRecord {
         let mut found = self.of_kind(kind);
         found.retain(|record| record.target().ends_with(end));
@@ -52,8 +52,8 @@ impl Warc {
 }
 
 impl WarcRecord {
-    /// The record at a place, which has to be all that stands there; the rest of the file is
-    /// not looked at.
+    /// Reads the record at a place, which must contain exactly one record. Ignores the rest of the
+    /// file.
     pub fn alone(path: &Path, place: PackPlace) -> Self {
         let mut file = File::open(path).unwrap();
         file.seek(SeekFrom::Start(place.offset)).unwrap();
@@ -94,7 +94,7 @@ impl WarcRecord {
         self.field("WARC-Target-URI").unwrap_or_default()
     }
 
-    /// The head of the request or response in it.
+    /// Returns the head of the HTTP message in the record.
     pub fn http_head(&self) -> String {
         split_head(&self.block).0
     }
@@ -103,12 +103,12 @@ impl WarcRecord {
         field(&self.http_head(), name).map(str::to_owned)
     }
 
-    /// The body of the request or response in it.
+    /// Returns the body of the HTTP message in the record.
     pub fn payload(&self) -> &[u8] {
         split_head(&self.block).1
     }
 
-    /// The value of a line in a block of fields.
+    /// Returns the value of a field in a block of `application/warc-fields`.
     pub fn block_field(&self, name: &str) -> Option<String> {
         let text = String::from_utf8(self.block.clone()).unwrap();
         field(&text, name).map(str::to_owned)

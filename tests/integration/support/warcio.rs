@@ -1,12 +1,12 @@
-//! What Python's warcio finds in a pack.
+//! Checks packs with Python's warcio.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::warcio_tool::{python, warcio};
 
-/// All digests are right, and there are a request, a response and a metadata record for each of
-/// these targets, in any order.
+/// Checks that all digests are right, and that the pack contains exactly a request, a response and
+/// a metadata record for each of these targets, in any order.
 pub fn warcio_checks<'a>(pack: &Path, targets: impl IntoIterator<Item = &'a str>) {
     let Some(python) = python() else { return };
     warcio(&python, &["check"], pack);

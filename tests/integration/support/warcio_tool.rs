@@ -1,11 +1,12 @@
-//! Python's warcio, which knows nothing of us. `FETCHALL_PYTHON` names a Python that has it;
-//! with `FETCHALL_NEEDS_WARCIO` set, it is a failure when there is none.
+//! Runs Python's warcio, an independent WARC implementation. `FETCHALL_PYTHON` is a Python that has
+//! it (default: `python3`). If it is missing, tests are skipped, or fail with
+//! `FETCHALL_NEEDS_WARCIO` set.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// A Python that has it.
+/// Returns a Python that has warcio.
 pub fn python() -> Option<String> {
     let given = env::var("FETCHALL_PYTHON").ok();
     let python = given.unwrap_or_else(|| "python3".to_owned());
@@ -24,7 +25,7 @@ pub fn python() -> Option<String> {
     None
 }
 
-/// What it says of a file.
+/// Returns the output of a warcio command for a pack.
 pub fn warcio(python: &str, args: &[&str], pack: &Path) -> String {
     let output = Command::new(python)
         .args(["-m", "warcio.cli"])

@@ -1,4 +1,4 @@
-//! Coded bodies that are broken, falsely labelled, or unpack to far more than they are.
+//! Coded bodies that are corrupt, mislabelled, or decompression bombs.
 
 use std::io::{self, Write};
 use std::sync::LazyLock;
@@ -8,11 +8,11 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, FlushCompress};
 
 use super::Does::Acts;
-use super::End::{Fetched, Final, Passing};
+use super::End::{Fetched, Final, Transient};
 use super::{Does, Fault, flood};
 use crate::support::{Connection, response};
 
-/// 9000 bytes, as each coding has them.
+/// The same 9000 bytes in each coding.
 const GZIP: &[u8] = include_bytes!("../../../../fixtures/bodies/fetchall.gzip");
 const BR: &[u8] = include_bytes!("../../../../fixtures/bodies/fetchall.br");
 const ZSTD: &[u8] = include_bytes!("../../../../fixtures/bodies/fetchall.zstd");
@@ -22,7 +22,7 @@ const BR_BOMB: &[u8] = include_bytes!("../../../../fixtures/bodies/zeros-256MiB.
 
 const ZEROS: &[u8] = &[0; 1 << 20];
 
-/// What takes long to make, and must not look like a server that is slow.
+/// Bodies that take long to create, made in advance so that the server does not seem slow.
 struct Bombs {
     gzip: Vec<u8>,
     nested: Vec<u8>,
@@ -40,7 +40,7 @@ static BOMBS: LazyLock<Bombs> = LazyLock::new(|| {
     }
 });
 
-/// Makes ready what takes long.
+/// Creates the bodies that take long.
 pub fn prepare() {
     LazyLock::force(&BOMBS);
 }
@@ -51,8 +51,8 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// A piece of a raw deflate stream that ends at a byte and leaves the stream open, so that it
-/// can stand there again and again.
+/// Returns a piece of a raw deflate stream that ends at a byte boundary and leaves the stream open,
+/// so that it can be repeated.
 fn open_deflate(body: &[u8]) -> Vec<u8> {
     let mut packer = flate2::Compress::new(Compression::default(), false);
     let mut piece = Vec::with_capacity(64 * 1024);
@@ -66,17 +66,17 @@ fn coded(connection: &mut Connection, coding: &str, body: &[u8]) -> io::Result<(
     connection.send(&response("200 OK", &[&coding], body))
 }
 
-/// The head of a coded body without a length.
+/// Sends the head of a coded body without a length.
 fn open(connection: &mut Connection, coding: &str) -> io::Result<()> {
     connection.send(format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n").as_bytes())
 }
 
-/// All but the last bytes, and a length that says so.
+/// Sends a body without its last bytes, and with a length that matches.
 fn cut(connection: &mut Connection, coding: &str, body: &[u8]) -> io::Result<()> {
     coded(connection, coding, &body[..body.len() - 4])
 }
 
-/// All but the last bytes, and only the end of the connection says that there is no more.
+/// Sends a body without its last bytes, whose end is marked only by the end of the connection.
 fn cut_with_the_connection(
     connection: &mut Connection,
     coding: &str,
@@ -86,7 +86,7 @@ fn cut_with_the_connection(
     connection.send(&body[..body.len() - 4])
 }
 
-/// A body with these transfer codings: in one chunk, or up to the end of the connection.
+/// Sends a body with these transfer codings, in one chunk or up to the end of the connection.
 fn transferred(connection: &mut Connection, codings: &str, body: &[u8]) -> io::Result<()> {
     let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {codings}\r\n\r\n");
     connection.send(head.as_bytes())?;
@@ -97,7 +97,7 @@ fn transferred(connection: &mut Connection, codings: &str, body: &[u8]) -> io::R
     connection.send(&[body, b"\r\n0\r\n\r\n"].concat())
 }
 
-/// With some bytes in the middle turned around.
+/// Sends a body with some inverted bytes in the middle.
 fn garbled(connection: &mut Connection, coding: &str, body: &[u8]) -> io::Result<()> {
     let mut body = body.to_vec();
     let middle = body.len() / 2;
@@ -211,27 +211,27 @@ pub const FAULTS: &[Fault] = &[
             let wire = response("200 OK", &["Content-Encoding: gzip"], GZIP);
             connection.send(&wire[..wire.len() - 4])
         }),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "gzip-cut-with-the-connection",
         does: Acts(|connection, _| cut_with_the_connection(connection, "gzip", GZIP)),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "br-cut-with-the-connection",
         does: Acts(|connection, _| cut_with_the_connection(connection, "br", BR)),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "zstd-cut-with-the-connection",
         does: Acts(|connection, _| cut_with_the_connection(connection, "zstd", ZSTD)),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "deflate-cut-with-the-connection",
         does: Acts(|connection, _| cut_with_the_connection(connection, "deflate", DEFLATE)),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "plain-labelled-gzip-up-to-the-end",
@@ -261,7 +261,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "transfer-gzip-cut-with-the-connection",
         does: Acts(|connection, _| transferred(connection, "gzip", &GZIP[..GZIP.len() - 4])),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "transfer-chunked-below-gzip",

@@ -1,9 +1,9 @@
-//! Connections that end, break or fall silent.
+//! Connections that close, break or stall.
 
 use fetchall::ErrorKind::{Reset, Stalled, Timeout, TooLarge, Truncated};
 
 use super::Does::{Acts, Ends};
-use super::End::{Final, Passing};
+use super::End::{Final, Transient};
 use super::{Fault, flood, trickle};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
@@ -12,22 +12,22 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "close-before-the-head",
         does: Ends(b""),
-        end: Passing(Reset),
+        end: Transient(Reset),
     },
     Fault {
         name: "close-in-the-head",
         does: Ends(b"HTTP/1.1 200 OK\r\nX-Half: "),
-        end: Passing(Reset),
+        end: Transient(Reset),
     },
     Fault {
         name: "close-in-the-body",
         does: Ends(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nhalf"),
-        end: Passing(Truncated),
+        end: Transient(Truncated),
     },
     Fault {
         name: "reset-before-the-head",
         does: Acts(|connection, _| connection.reset()),
-        end: Passing(Reset),
+        end: Transient(Reset),
     },
     Fault {
         name: "reset-in-the-head",
@@ -35,7 +35,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(b"HTTP/1.1 200 OK\r\nX-Half: ")?;
             connection.reset()
         }),
-        end: Passing(Reset),
+        end: Transient(Reset),
     },
     Fault {
         name: "reset-in-the-body",
@@ -44,12 +44,12 @@ pub const FAULTS: &[Fault] = &[
             connection.send(b"half")?;
             connection.reset()
         }),
-        end: Passing(Reset),
+        end: Transient(Reset),
     },
     Fault {
         name: "no-head",
         does: Acts(|connection, _| connection.hang()),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "stall-in-the-head",
@@ -57,7 +57,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(b"HTTP/1.1 200 OK\r\nX-Half: ")?;
             connection.hang()
         }),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "trickling-status-line",
@@ -65,7 +65,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(b"HTTP/1.1 200 ")?;
             trickle(connection, b'O')
         }),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "trickling-head",
@@ -73,7 +73,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")?;
             trickle(connection, b'x')
         }),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "stall-before-the-body",
@@ -81,7 +81,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(HEAD)?;
             connection.hang()
         }),
-        end: Passing(Stalled),
+        end: Transient(Stalled),
     },
     Fault {
         name: "stall-in-the-body",
@@ -90,7 +90,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(&[b'x'; 50_000])?;
             connection.hang()
         }),
-        end: Passing(Stalled),
+        end: Transient(Stalled),
     },
     Fault {
         name: "trickling-body",
@@ -98,7 +98,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(HEAD)?;
             trickle(connection, b'x')
         }),
-        end: Passing(Stalled),
+        end: Transient(Stalled),
     },
     Fault {
         name: "trickling-chunks",
@@ -109,7 +109,7 @@ pub const FAULTS: &[Fault] = &[
                 std::thread::sleep(super::DRIP);
             }
         }),
-        end: Passing(Stalled),
+        end: Transient(Stalled),
     },
     Fault {
         name: "trickling-chunk-size",
@@ -117,7 +117,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
             trickle(connection, b'0')
         }),
-        end: Passing(Stalled),
+        end: Transient(Stalled),
     },
     Fault {
         name: "endless-body",

@@ -1,15 +1,15 @@
-//! Bodies whose length or chunks are wrong.
+//! Bodies with a wrong length or invalid chunks.
 
 use fetchall::ErrorKind::{Protocol, Stalled, Status, TooLarge, Truncated};
 
 use super::Does::{Acts, Answers, Ends};
-use super::End::{Fetched, Final, Passing};
+use super::End::{Fetched, Final, Transient};
 use super::{Fault, flood, pour};
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A response whose bytes follow its body: a whole response, that must not become the answer
-/// to the next request on the connection.
+/// A response followed by another one, which must not become the response to the next request on
+/// the connection.
 macro_rules! poisoned {
     ($head:literal) => {
         concat!(
@@ -39,27 +39,27 @@ pub const FAULTS: &[Fault] = &[
     ends(
         "truncated-length",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     ends(
         "truncated-to-nothing",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     ends(
         "truncated-in-a-chunk",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf",
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     ends(
         "truncated-between-chunks",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     ends(
         "truncated-in-the-last-chunk",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     ends(
         "negative-length",
@@ -116,14 +116,14 @@ pub const FAULTS: &[Fault] = &[
         does: Answers(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nxx"),
         end: Fetched(2),
     },
-    // RFC 9112 §6.3: the chunks count, and nothing behind them is to be trusted.
+    // RFC 9112 §6.3: the chunks take precedence, and the connection must not be reused.
     ends(
         "length-and-chunks",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
           5\r\nhello\r\n0\r\n\r\n",
         Fetched(5),
     ),
-    // RFC 9112 §6.1: what is passed on would still be coded.
+    // RFC 9112 §6.1: the body would still be coded.
     ends(
         "unknown-transfer-coding",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own\r\n\r\nhello",
@@ -178,7 +178,7 @@ pub const FAULTS: &[Fault] = &[
             connection.send(CHUNKED)?;
             pour(connection, b"0")
         }),
-        end: Passing(Stalled),
+        end: Transient(Stalled),
     },
     Fault {
         name: "endless-chunk-extension",

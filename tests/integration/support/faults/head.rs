@@ -1,11 +1,11 @@
-//! Heads that never end, are too large, or are none.
+//! Response heads that are endless, too large or invalid.
 
 use std::io::Write;
 
 use fetchall::ErrorKind::{Protocol, Status, Timeout};
 
 use super::Does::{Acts, Answers, Ends};
-use super::End::{Fetched, Final, Passing};
+use super::End::{Fetched, Final, Transient};
 use super::{Fault, flood, pour, trickle};
 use crate::support::Connection;
 
@@ -102,7 +102,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "endless-continue",
         does: Acts(|connection, _| pour(connection, b"HTTP/1.1 100 Continue\r\n\r\n")),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "endless-early-hints",
@@ -110,7 +110,7 @@ pub const FAULTS: &[Fault] = &[
             let hint = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
             pour(connection, hint)
         }),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "trickling-continue",
@@ -120,7 +120,7 @@ pub const FAULTS: &[Fault] = &[
                 std::thread::sleep(super::DRIP);
             }
         }),
-        end: Passing(Timeout),
+        end: Transient(Timeout),
     },
     Fault {
         name: "unasked-switch-of-protocols",

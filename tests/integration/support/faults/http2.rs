@@ -1,4 +1,4 @@
-//! What a server can do over HTTP/2 that it can't over HTTP/1.
+//! Faults that only an HTTP/2 server can have.
 
 use std::io;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use fetchall::ErrorKind::{Protocol, Reset, Stalled, Timeout, TooLarge, Truncated};
 use h2::Reason;
 
-use super::End::{self, Fetched, Final, Passing, Silence, Throttled};
+use super::End::{self, Fetched, Final, Silence, Throttled, Transient};
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PUSH_PROMISE, Peer, RST_STREAM,
     SETTINGS, STATUS_200, WINDOW_UPDATE, frame, literal,
 };
 
-/// A behaviour: what the server does with a request.
+/// A fault: what the server does with a request.
 pub struct Http2Fault {
     pub name: &'static str,
     pub act: fn(&Peer, u32) -> io::Result<()>,
@@ -23,11 +23,11 @@ const fn fault(name: &'static str, act: fn(&Peer, u32) -> io::Result<()>, end: E
     Http2Fault { name, act, end }
 }
 
-/// The reasons that a stream can be reset for (RFC 9113 §7), and one that is none.
+/// The defined error codes (RFC 9113 §7), and an undefined one.
 pub const REASONS: [u32; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0xdead_beef];
 
-/// An entry of 4000 bytes for the dynamic table, and one byte for each time it is used again:
-/// 64 MB in a block of 16 kB.
+/// Returns a block that adds an entry of 4000 bytes to the dynamic table and refers to it with one
+/// byte each time: 64 MB in a block of 16 kB.
 fn header_bomb() -> Vec<u8> {
     let mut block = STATUS_200.to_vec();
     // Literal with indexing and a new name (RFC 7541 §6.2.1), whose value is 4000 bytes long.
@@ -49,25 +49,25 @@ fn data_slowly(peer: &Peer, stream: u32, payload: &[u8]) -> io::Result<()> {
 
 pub const FAULTS: &[Http2Fault] = &[
     fault("good", |peer, stream| peer.answer(stream), Fetched(5)),
-    fault("no-head", |_, _| Ok(()), Passing(Timeout)),
+    fault("no-head", |_, _| Ok(()), Transient(Timeout)),
     fault(
         "never-ending-stream",
         |peer, stream| {
             peer.head(stream)?;
             peer.send(DATA, 0, stream, &[b'x'; 5000])
         },
-        Passing(Stalled),
+        Transient(Stalled),
     ),
     fault(
         "trickling-body",
         |peer, stream| data_slowly(peer, stream, b"x"),
-        Passing(Stalled),
+        Transient(Stalled),
     ),
     fault(
         "endless-body",
         |peer, stream| {
             peer.head(stream)?;
-            // No more than the client's window for the stream, but it is over its limit by then.
+            // Within the client's stream window (2 MiB), but above its size limit (1 MiB).
             let block = frame(DATA, 0, stream, &[b'x'; 16_000]);
             for _ in 0..131 {
                 peer.send_raw(&block)?;
@@ -79,7 +79,7 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "close-before-the-head",
         |peer, _| peer.close(),
-        Passing(Reset),
+        Transient(Reset),
     ),
     fault(
         "close-in-the-body",
@@ -89,7 +89,7 @@ pub const FAULTS: &[Http2Fault] = &[
             std::thread::sleep(Duration::from_millis(20));
             peer.close()
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "reset-without-error-in-the-body",
@@ -98,7 +98,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"half")?;
             peer.reset_stream(stream, 0)
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "reset-without-error-after-the-body",
@@ -115,7 +115,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"half")?;
             peer.reset_stream(stream, Reason::CANCEL.into())
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "refused-in-the-body",
@@ -124,7 +124,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"half")?;
             peer.reset_stream(stream, Reason::REFUSED_STREAM.into())
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "shorter-than-announced",
@@ -133,7 +133,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(HEADERS, END_HEADERS, stream, &block)?;
             peer.send(DATA, END_STREAM, stream, b"half")
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "shorter-than-announced-in-two-frames",
@@ -143,7 +143,7 @@ pub const FAULTS: &[Http2Fault] = &[
             peer.send(DATA, 0, stream, b"half")?;
             peer.send(DATA, END_STREAM, stream, b"")
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "longer-than-announced",
@@ -151,7 +151,7 @@ pub const FAULTS: &[Http2Fault] = &[
             let block = [STATUS_200, &literal("content-length", "4")].concat();
             peer.send(HEADERS, END_HEADERS, stream, &block)?;
             peer.send(DATA, 0, stream, b"half")?;
-            // Else the client may see the error before it has passed on the bytes.
+            // Otherwise the client may see the error before it has passed on the bytes.
             std::thread::sleep(Duration::from_millis(50));
             peer.send(DATA, END_STREAM, stream, b"more")
         },
@@ -186,12 +186,12 @@ pub const FAULTS: &[Http2Fault] = &[
             std::thread::sleep(Duration::from_millis(20));
             peer.close()
         },
-        Passing(Truncated),
+        Transient(Truncated),
     ),
     fault(
         "go-away-with-an-error",
         |peer, _| peer.go_away(0, Reason::INTERNAL_ERROR.into()),
-        Passing(Reset),
+        Transient(Reset),
     ),
     fault(
         "go-away-calm-down-in-the-body",
@@ -220,7 +220,7 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "flood-of-resets",
         |peer, stream| peer.flood(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 7])),
-        Passing(Reset),
+        Transient(Reset),
     ),
     fault(
         "flood-of-resets-of-streams-that-are-not",
@@ -239,7 +239,7 @@ pub const FAULTS: &[Http2Fault] = &[
         "flood-of-padding",
         |peer, stream| {
             peer.head(stream)?;
-            // PADDED, and all of it is padding.
+            // PADDED, and the whole payload is padding.
             let payload = [&[200][..], &[0; 200]].concat();
             peer.flood(&frame(DATA, 8, stream, &payload))
         },
@@ -269,7 +269,7 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "flood-of-early-hints",
         |peer, stream| {
-            // `:status: 103` by a literal value; index 8 is the name.
+            // `:status: 103` as a literal value with the name from index 8.
             peer.flood(&frame(
                 HEADERS,
                 END_HEADERS,
@@ -304,7 +304,7 @@ pub const FAULTS: &[Http2Fault] = &[
     fault(
         "header-that-never-ends",
         |peer, stream| {
-            // A value of 2^28 bytes is announced.
+            // Announces a value of 2^28 bytes.
             let start = [STATUS_200, &[0, 1, b'a', 0x7f, 0x81, 0xff, 0xff, 0x7f]].concat();
             peer.send(HEADERS, 0, stream, &start)?;
             peer.flood(&frame(CONTINUATION, 0, stream, &[b'x'; 16_000]))
@@ -346,7 +346,8 @@ pub const FAULTS: &[Http2Fault] = &[
         "more-than-the-window",
         |peer, stream| {
             peer.head(stream)?;
-            // An empty window for what is never read: the limit of the test is above both.
+            // Ignores flow control, but the client reaches its size limit (1 MiB) before its
+            // stream window (2 MiB) is full.
             let block = frame(DATA, 0, stream, &[0; 16_000]);
             peer.flood(&block)
         },

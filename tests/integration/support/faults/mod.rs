@@ -1,5 +1,5 @@
-//! A server that misbehaves as the path asks: `/reset-in-the-head/17` meets the behaviour of
-//! that name, whatever stands behind it. Every behaviour knows what has to come of it.
+//! A server that misbehaves as the path requests: `/reset-in-the-head/17` triggers the fault of that
+//! name; the rest of the path is free. Each fault defines the expected outcome.
 
 mod coding;
 mod connection;
@@ -15,9 +15,9 @@ use fetchall::ErrorKind;
 
 use super::{Connection, Server, path, response};
 
-/// A behaviour.
+/// A fault of the server.
 pub struct Fault {
-    /// The first step of the path.
+    /// The first segment of the path.
     pub name: &'static str,
     pub does: Does,
     pub end: End,
@@ -26,52 +26,52 @@ pub struct Fault {
 /// What the server does with a request.
 #[derive(Clone, Copy)]
 pub enum Does {
-    /// Sends this and closes.
+    /// Sends these bytes and closes the connection.
     Ends(&'static [u8]),
-    /// Sends this and waits for the next request on the connection.
+    /// Sends these bytes and waits for the next request on the connection.
     Answers(&'static [u8]),
-    /// Does this with the path and closes.
+    /// Calls this with the path and closes the connection.
     Acts(fn(&mut Connection, &str) -> io::Result<()>),
 }
 
-/// What has to come of it.
+/// The expected outcome.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
-    /// A body of so many bytes, at the first try.
+    /// A body of this size, at the first attempt.
     Fetched(u64),
-    /// Fetched at another path of the same server, after one redirect.
+    /// Fetched from another path of the same server, after one redirect.
     Elsewhere,
-    /// This kind, once and for all.
+    /// An error of this kind, without a retry.
     Final(ErrorKind),
-    /// This kind, once so many requests have been made because of redirects.
+    /// An error of this kind, after this number of requests because of redirects.
     After(u32, ErrorKind),
-    /// This kind, as often as it is tried.
-    Passing(ErrorKind),
-    /// The same from a server that says that it is asked too much: the first two times are free.
+    /// An error of this kind, in every attempt.
+    Transient(ErrorKind),
+    /// Like `Transient`, from a server that throttles: the first two retries are free.
     Throttled(ErrorKind),
-    /// `timeout` as often as it is tried, or `reset` when no answer to a ping came before.
+    /// `timeout` in every attempt, or `reset` if a ping times out earlier.
     Silence,
 }
 
 impl End {
-    /// How many requests count as attempts with so many retries.
+    /// Returns the expected number of attempts with this number of retries.
     pub fn attempts(self, retries: u32) -> u32 {
         match self {
             Self::Fetched(_) | Self::Final(_) => 1,
             Self::Elsewhere => 2,
             Self::After(requests, _) => requests,
-            Self::Passing(_) | Self::Silence => retries + 1,
+            Self::Transient(_) | Self::Silence => retries + 1,
             Self::Throttled(_) => retries + 3,
         }
     }
 
-    /// Whether this kind of error, or none, is the right one.
+    /// Whether this kind of error, or none, is expected.
     pub fn fits(self, kind: Option<ErrorKind>) -> bool {
         match self {
             Self::Fetched(_) | Self::Elsewhere => kind.is_none(),
             Self::Final(right)
             | Self::After(_, right)
-            | Self::Passing(right)
+            | Self::Transient(right)
             | Self::Throttled(right) => kind == Some(right),
             Self::Silence => matches!(kind, Some(ErrorKind::Reset | ErrorKind::Timeout)),
         }
@@ -84,21 +84,20 @@ pub use framing::FAULTS as FRAMINGS;
 pub use head::FAULTS as HEADS;
 pub use redirect::FAULTS as REDIRECTS;
 
-/// Every behaviour there is.
+/// Iterates over all faults.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [CONNECTIONS, HEADS, FRAMINGS, CODINGS, REDIRECTS]
         .into_iter()
         .flatten()
 }
 
-/// The behaviour that a path asks for.
+/// Returns the fault that a path requests.
 pub fn named(path: &str) -> Option<&'static Fault> {
     let name = path.split('/').nth(1)?;
     all().find(|fault| fault.name == name)
 }
 
-/// A server with all of them. Any other path is a page that says its path, and has it as
-/// its tag.
+/// Starts a server with all faults. Any other path is a page with its path as body and `ETag`.
 pub fn server() -> Server {
     coding::prepare();
     Server::start(serve)
@@ -120,10 +119,10 @@ fn serve(connection: &mut Connection) -> io::Result<()> {
     Ok(())
 }
 
-/// How fast what trickles does: a KiB takes 20 s.
+/// Delay between the bytes of a trickling response: 1 KiB takes 20 s.
 const DRIP: Duration = Duration::from_millis(20);
 
-/// Sends a byte at a time, until the client has had enough.
+/// Sends one byte at a time, until the client disconnects.
 fn trickle(connection: &mut Connection, byte: u8) -> io::Result<()> {
     loop {
         connection.send(&[byte])?;
@@ -131,7 +130,7 @@ fn trickle(connection: &mut Connection, byte: u8) -> io::Result<()> {
     }
 }
 
-/// Sends this again and again, as fast as it is taken, until the client has had enough.
+/// Sends these bytes in an endless loop at full speed, until the client disconnects.
 fn flood(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
     let block = bytes.repeat(64 * 1024 / bytes.len() + 1);
     loop {
@@ -139,8 +138,8 @@ fn flood(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The same for what is slow to read: a megabyte at once, and then steadily. As fast as it is
-/// taken it would keep a program that is not optimised from anything else.
+/// Like [`flood`], for data that is slow to parse: 1 MiB at once, then at a steady rate. At full
+/// speed it would keep a debug build from doing anything else.
 fn pour(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
     connection.send(&bytes.repeat((1 << 20) / bytes.len()))?;
     let block = bytes.repeat(4096 / bytes.len());

@@ -1,4 +1,4 @@
-//! Redirects that lead nowhere, or in circles.
+//! Redirects to invalid targets, and redirect loops.
 
 use fetchall::ErrorKind::Redirect;
 
@@ -7,7 +7,7 @@ use super::End::{After, Elsewhere, Final};
 use super::{End, Fault};
 use crate::support::response;
 
-/// A 302 with these headers and no body.
+/// Returns a 302 with these headers and no body.
 macro_rules! to {
     ($headers:literal) => {
         concat!(
