@@ -1,5 +1,5 @@
-//! The options of a run: those of the engine and of every stage. A default is written
-//! once, next to what it is for.
+//! The options of a run: those of the engine and of every stage. Each options type defines its own
+//! defaults.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,95 +11,97 @@ use crate::model::Record;
 use crate::report::{Screen, Template, TimelineStyle};
 use crate::schedule::{RetryPolicy, ScheduleOptions};
 
-/// Everything that can be set about a run.
+/// All options of a run.
 #[derive(Debug, Default)]
 pub struct Config {
-    /// What to read.
+    /// The inputs and their format.
     pub input: InputOptions,
-    /// How many at once, and the limits of an attempt.
+    /// Concurrency, and the limits of an attempt.
     pub engine: EngineOptions,
-    /// Limits for each host.
+    /// Limits per host.
     pub schedule: ScheduleOptions,
-    /// When to try again.
+    /// What to retry, and after which backoff.
     pub retry: RetryPolicy,
     /// How requests are made.
     pub http: HttpOptions,
-    /// Faults to rehearse.
+    /// Faults to inject; `None`: no faults.
     pub faults: Option<FaultPlan>,
-    /// Where bodies are saved, and what is remembered of the runs before.
+    /// Where bodies are saved, and how earlier runs are resumed.
     pub save: SaveOptions,
     /// Where results go.
     pub report: ReportOptions,
 }
 
-/// Where bodies are saved, and what is remembered of the runs before.
+/// Where bodies are saved, and how earlier runs are resumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SaveOptions {
-    /// The folder that gets a file for each body, and the journal `fetchall.jsonl`.
+    /// The directory for one file per body, and for the journal `fetchall.jsonl`.
     pub dir: Option<PathBuf>,
-    /// The WARC file that gets all bodies; its name ends in `.warc` or `.warc.gz`.
+    /// The WARC file for all bodies; its name ends in `.warc` or `.warc.gz`.
     pub pack: Option<PathBuf>,
-    /// The journal of a run that saves no bodies, or packs them: then it is the name of the pack
-    /// with `.jsonl` behind it unless another one is named.
+    /// The journal of a run that saves no bodies, or of a pack. The default for a pack is its name
+    /// with `.jsonl` appended.
     pub journal: Option<PathBuf>,
-    /// Ask the servers what has changed of what earlier runs have saved.
+    /// Whether to send conditional requests for what earlier runs have saved, instead of skipping
+    /// it.
     pub refresh: bool,
-    /// Bodies and journal survive a power cut before a URL counts as done.
+    /// Whether bodies and journal are flushed to disk before a URL counts as done.
     pub sync: bool,
 }
 
-/// How results are written.
+/// Format of the results.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ResultFormat {
-    /// Aligned lines for people.
+    /// Aligned lines of text.
     #[default]
     Text,
-    /// The same in colour.
+    /// Aligned lines of text, in colour.
     ColorText,
-    /// A JSON record a line.
+    /// JSON Lines: one record per line.
     Json,
-    /// A table: a row of names, then a row for each URL.
+    /// CSV: a header row, then one row per URL.
     Csv,
-    /// As a template says.
+    /// Text rendered from a template.
     Template(Template),
 }
 
-/// Takes records one by one: [`ReportOptions::on_record`].
+/// Called with each record: [`ReportOptions::on_record`].
 pub type RecordCallback = Box<dyn FnMut(&Record) + Send>;
 
 /// Where results go.
 #[derive(Default)]
 pub struct ReportOptions {
-    /// The stream results are written to, and how; `None`: nowhere.
+    /// The format of the results and the stream they are written to; `None`: not written.
     pub results: Option<(ResultFormat, Box<dyn Write + Send>)>,
-    /// A NUL stands after each result, instead of a line feed.
+    /// Whether results are terminated with NUL instead of a line feed.
     pub print0: bool,
-    /// Called with every record, on the thread that writes the results. The run goes on
-    /// only as fast as it comes back.
+    /// Called with each record, on the thread that writes the results. A slow callback slows down
+    /// the run.
     pub on_record: Option<RecordCallback>,
-    /// Results in input order. At most [`order_window`](Self::order_window) are held back.
+    /// Whether results are written in input order. At most [`order_window`](Self::order_window)
+    /// are held back.
     pub ordered: bool,
-    /// Bodies in the records.
+    /// Whether records include the body.
     pub body: bool,
-    /// Where people are told what is going on, apart from results: stderr, for the program.
+    /// The stream for warnings and other notices; stderr in the program.
     pub notices: Option<Box<dyn Write + Send>>,
-    /// The file that gets the failing lines.
+    /// The file for the input lines that failed.
     pub failed: Option<PathBuf>,
-    /// A NUL stands after each of them, as in the list they are from.
+    /// Whether those lines are terminated with NUL, as in a NUL-separated input.
     pub failed_with_nul: bool,
-    /// The run as a picture after it has ended, and where that goes.
+    /// The style of the timeline that is drawn after the run, and the stream for it.
     pub timeline: Option<(TimelineStyle, Box<dyn Write + Send>)>,
-    /// The page for a browser that tells of the run.
+    /// The file for the HTML report.
     pub page: Option<PathBuf>,
-    /// Where progress is shown, if it is.
+    /// The progress display.
     pub screen: Option<Screen>,
-    /// Results go to the terminal that progress is shown on.
+    /// Whether results go to the terminal that shows the progress.
     pub shares_screen: bool,
 }
 
 impl ReportOptions {
-    /// Records that `ordered` holds back at most before reading pauses: fewer when each
-    /// may carry megabytes.
+    /// Returns the maximum number of records that `ordered` holds back before reading pauses. It is
+    /// lower with `body`, where each record may take megabytes.
     #[must_use]
     pub fn order_window(&self) -> usize {
         if self.body { 1_000 } else { 100_000 }

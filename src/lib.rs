@@ -1,13 +1,14 @@
-//! Fetches every URL of a list at once, says exactly what became of each one, and never
-//! loses count. The program of the same name is a thin shell around this library.
+//! Fetches a list of URLs concurrently, with an exact result for every line. The program of the
+//! same name is a thin layer on top of this library.
 //!
-//! Two ways in:
-//! - [`Fetcher::fetch_all`]: a handful of URLs, their pages in the same order, every failure a
-//!   typed [`FetchError`]; [`Fetcher::stream`]: each as it settles.
-//! - [`Fetcher::run`]: a list of any length as a stream, a [`Record`] for every line, a
-//!   [`Summary`] that adds up.
+//! A [`Fetcher`] has three methods:
+//! - [`fetch_all`](Fetcher::fetch_all) takes a handful of URLs and returns their pages in the same
+//!   order, with a typed [`FetchError`] for each failure.
+//! - [`stream`](Fetcher::stream) yields each result as it settles.
+//! - [`run`](Fetcher::run) streams lists of any length, produces a [`Record`] for every line, and
+//!   returns a [`Summary`] whose counts add up.
 //!
-//! Who knows Python's asyncio and is new to tokio starts with the [`guide`].
+//! If you know Python's asyncio and are new to tokio, start with the [`guide`].
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -31,29 +32,29 @@
 //! # }
 //! ```
 //!
-//! # The house
+//! # Architecture
 //!
-//! Five stages stand in a row on one model. A stage knows the model and nothing of the
-//! other four; the engine walks a job through them, and `run` joins the pieces.
+//! Five stages share one data model. A stage depends on the model and on no other stage; the
+//! engine passes each job through them, and `run` connects everything.
 //!
 //! ```text
 //!   input ──▶ schedule ──▶ fetch ──▶ store ──▶ report
-//!   lines →   whose turn,  one       body →    record → journal, stdout,
-//!   jobs      and when     request   file      progress
+//!   lines →   which job    one       body →    record → journal, stdout,
+//!   jobs      runs, when   request   file      progress
 //!                 ▲           │
-//!                 └── parked ─┘     a retry or a redirect is data that goes back
+//!                 └── parked ─┘     retries and redirects go back as data
 //!
-//!   floor 7  main.rs                      parse, run, exit code
-//!   floor 6  demo  cli                    a practice server, the command line
-//!   floor 5  run                          what joins everything
-//!   floor 4  config                       the options of engine and stages
-//!   floor 3  engine                       feed, workers, one attempt, shutdown
-//!   floor 2  input schedule fetch store report notify     none imports another
-//!   floor 1  model                        the words everyone speaks
+//!   layer 6  demo                         the practice server
+//!   layer 5  run                          connects everything; the Fetcher
+//!   layer 4  config                       the options of engine and stages
+//!   layer 3  engine                       feed, workers, one attempt, shutdown
+//!   layer 2  input schedule fetch store report notify     none depends on another
+//!   layer 1  model                        shared data types
 //! ```
 //!
-//! `tests/architecture.rs` reads the sources and fails when a file looks up, or sideways.
-//! The library never ends the process, prints nothing and keeps no global state.
+//! The program adds `cli` (options, environment, config files, signals) and `main.rs` on top.
+//! `tests/architecture.rs` fails when a module depends on one of the same or a higher layer. The
+//! library never exits the process, prints nothing and keeps no global state.
 
 mod config;
 pub mod demo;
@@ -69,8 +70,7 @@ mod run;
 mod schedule;
 mod store;
 
-/// What the micro-benchmarks of this package measure. No part of the library: it may change with
-/// every version.
+/// Functions for the micro-benchmarks of this package. Not part of the public API.
 #[doc(hidden)]
 pub mod pieces {
     pub use crate::input::bench_api::count_jobs;

@@ -1,4 +1,4 @@
-//! The program: read the command line, run, say how it went.
+//! The program: parses the command line, runs, and reports the outcome.
 
 mod cli;
 
@@ -14,52 +14,56 @@ use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, S
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
-const EXIT_BROKEN: u8 = 3;
+const EXIT_RUN_FAILED: u8 = 3;
 const EXIT_PIPE_CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
-    // A mistake in this program ends the run with an error of its own; the default
-    // message with its backtrace helps nobody who only wanted to fetch.
+    // A panic is reported below as an internal error, instead of with a backtrace.
     std::panic::set_hook(Box::new(|_| {}));
     cli::raise_descriptor_limit();
-    // Before anything slow: until then SIGUSR1 ends the process.
+    // Before anything slow: until then, SIGUSR1 would end the process.
     let early = EarlySignals::catch();
     let (cli, origins) = match cli::read(std::env::args_os()) {
         Ok(CliAction::Run(cli, origins)) => (*cli, origins),
         Ok(CliAction::Print(text)) => return print(&text),
-        Err(refused) => return refuse(&refused),
+        Err(error) => return reject(&error),
     };
     if let Some(needed) = cli::lacking_descriptors(&cli, &early) {
-        let text = format!(
-            "too few open files are allowed: this run needs at least {needed}; raise ulimit -n"
-        );
-        return fail_with(&text, EXIT_BROKEN);
+        let text =
+            format!("open-file limit too low: this run needs at least {needed}; raise ulimit -n");
+        return fail_with(&text, EXIT_RUN_FAILED);
     }
     let runtime = match cli::runtime(cli.concurrency) {
         Ok(runtime) => runtime,
-        Err(error) => return fail_with(&format!("no runtime: {error}"), EXIT_BROKEN),
+        Err(error) => {
+            return fail_with(
+                &format!("cannot start the runtime: {error}"),
+                EXIT_RUN_FAILED,
+            );
+        }
     };
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
     let code = std::panic::catch_unwind(run)
-        .unwrap_or_else(|_| fail_with("internal error; please report it", EXIT_BROKEN));
-    // Whatever still runs must not keep the process from ending.
+        .unwrap_or_else(|_| fail_with("internal error; please report it", EXIT_RUN_FAILED));
+    // Tasks that are still running must not keep the process from exiting.
     runtime.shutdown_background();
     code
 }
 
-/// A text that was asked for is the result of the call.
+/// Prints the result of an action such as `--print-config`.
 fn print(text: &str) -> ExitCode {
     match cli::print(text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_PIPE_CLOSED),
-        Err(error) => fail_with(&format!("cannot write to stdout: {error}"), EXIT_BROKEN),
+        Err(error) => fail_with(&format!("cannot write to stdout: {error}"), EXIT_RUN_FAILED),
     }
 }
 
-fn refuse(refused: &CliError) -> ExitCode {
-    match refused {
+/// Prints why the command line was rejected, or the help if it was requested.
+fn reject(error: &CliError) -> ExitCode {
+    match error {
         CliError::Usage(error) => {
-            // With nobody there to read it nothing else can be done.
+            // Ignored if the stream is closed.
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
         }
@@ -68,58 +72,66 @@ fn refuse(refused: &CliError) -> ExitCode {
 }
 
 async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> ExitCode {
-    let people = Console {
+    let console = Console {
         quiet: cli.quiet,
         origins,
     };
-    let mut afterwards = match RunNotifier::from_cli(&cli) {
-        Ok(afterwards) => afterwards,
-        Err(error) => return fail_with(&people.origins.describe(&error), EXIT_USAGE),
+    let mut notifier = match RunNotifier::from_cli(&cli) {
+        Ok(notifier) => notifier,
+        Err(error) => return fail_with(&console.origins.describe(&error), EXIT_USAGE),
     };
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let summary_json = cli.summary_json.clone();
     let mut config = match Config::try_from(cli) {
         Ok(config) => config,
-        Err(error) => return fail_with(&people.origins.describe(&error), EXIT_USAGE),
+        Err(error) => return fail_with(&console.origins.describe(&error), EXIT_USAGE),
     };
     for warning in cli::warnings(&config) {
-        let warning = people.origins.redactions.apply(warning);
-        people.say(&format!("fetchall: warning: {warning}"));
+        let warning = console.origins.redactions.apply(warning);
+        console.print(&format!("fetchall: warning: {warning}"));
     }
     if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
-        people.say(&format!(
-            "no more than {most} requests at the same time: this process may have no more open files (ulimit -n)"
+        console.print(&format!(
+            "limited to {most} concurrent requests by the open-file limit (ulimit -n)"
         ));
     }
     if cli::is_only_for_reading(&io::stdout()) {
         return fail_with(
-            "cannot write the results: stdout is open for reading alone",
-            EXIT_BROKEN,
+            "cannot write the results: stdout is open for reading only",
+            EXIT_RUN_FAILED,
         );
     }
-    // Not before: reading a body from a terminal ends by Ctrl-C like anything else.
+    // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
     let screen = config.report.screen.clone();
-    let shown = screen
+    let status_screen = screen
         .clone()
         .unwrap_or_else(|| Screen::new(ProgressStyle::None));
-    let signals = match Signals::listen(early, shown) {
+    let signals = match Signals::listen(early, status_screen) {
         Ok(signals) => signals,
         Err(error) => {
-            return fail_with(&format!("cannot listen for signals: {error}"), EXIT_BROKEN);
+            return fail_with(
+                &format!("cannot listen for signals: {error}"),
+                EXIT_RUN_FAILED,
+            );
         }
     };
-    if let Some(screen) = config.report.screen.as_ref().filter(|_| !people.quiet) {
+    if let Some(screen) = config.report.screen.as_ref().filter(|_| !console.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
     }
-    // Kept until the run has ended.
+    // The server runs until this is dropped.
     let _server = if demo {
         match PracticeServer::start().await {
             Ok(server) => {
                 server.practise(&mut config);
-                people.say(&introduction(&server));
+                console.print(&introduction(&server));
                 Some(server)
             }
-            Err(error) => return fail_with(&format!("no practice server: {error}"), EXIT_BROKEN),
+            Err(error) => {
+                return fail_with(
+                    &format!("cannot start the practice server: {error}"),
+                    EXIT_RUN_FAILED,
+                );
+            }
         }
     } else {
         None
@@ -132,28 +144,28 @@ async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> Exit
         if let Err(error) = &end
             && !error.problem.is_closed_pipe()
         {
-            fail_with(&explain(&error.problem, &people.origins), EXIT_BROKEN);
+            fail_with(&explain(&error.problem, &console.origins), EXIT_RUN_FAILED);
         }
         return ExitCode::from(exit_code(&end, &signals));
     }
-    if let Err(error) = afterwards.open(summary_json.as_deref()) {
-        return fail_with(&explain(&error.into(), &people.origins), EXIT_BROKEN);
+    if let Err(error) = notifier.open(summary_json.as_deref()) {
+        return fail_with(&explain(&error.into(), &console.origins), EXIT_RUN_FAILED);
     }
-    afterwards.attach_to(&mut config);
+    notifier.attach_to(&mut config);
     let stop = async {
         signals.next().await;
-        people.say_aside(screen.as_ref(), STOPPING);
+        console.print_above(screen.as_ref(), STOPPING);
     };
     let end = fetchall::program::run_until(config, stop, signals.next()).await;
-    let code = people.finish_run(&end, &signals, &afterwards).await;
-    if demo && is_whole_demo(&end) {
-        people.say(EPILOGUE);
+    let code = console.finish_run(&end, &signals, &notifier).await;
+    if demo && is_regular_demo(&end) {
+        console.print(EPILOGUE);
     }
     ExitCode::from(code)
 }
 
-/// Whether the demo went as its epilogue tells: not interrupted, no faults added.
-fn is_whole_demo(end: &Result<Summary, RunError>) -> bool {
+/// Whether the demo went as its epilogue describes: not interrupted, and without injected faults.
+fn is_regular_demo(end: &Result<Summary, RunError>) -> bool {
     matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
 }
 
@@ -167,47 +179,47 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
             Problem::Report(_)
             | Problem::Save(_)
             | Problem::EndedEarly(_)
-            | Problem::Internal(_) => EXIT_BROKEN,
+            | Problem::Internal(_) => EXIT_RUN_FAILED,
         },
     })
 }
 
-/// The exit code when the summary could not be written either.
+/// Returns the exit code if the summary could not be written either.
 fn worse(code: u8) -> u8 {
     match code {
-        0 | EXIT_FAILED | EXIT_USAGE => EXIT_BROKEN,
+        0 | EXIT_FAILED | EXIT_USAGE => EXIT_RUN_FAILED,
         code => code,
     }
 }
 
-/// What is said on stderr, and to whom else.
+/// Prints messages for the user on stderr, unless `-q` is given.
 struct Console {
     quiet: bool,
     origins: SettingOrigins,
 }
 
 impl Console {
-    /// Says something while the run goes on, without tearing the progress display.
-    fn say_aside(&self, screen: Option<&Screen>, text: &str) {
+    /// Prints a message during the run, without tearing the progress display.
+    fn print_above(&self, screen: Option<&Screen>, text: &str) {
         match screen {
-            Some(screen) => screen.suspend(|| self.say(text)),
-            None => self.say(text),
+            Some(screen) => screen.suspend(|| self.print(text)),
+            None => self.print(text),
         }
     }
 
-    fn say(&self, text: &str) {
+    fn print(&self, text: &str) {
         if !self.quiet {
-            // With stderr closed there is nobody to tell.
+            // Ignored if stderr is closed.
             let _ = writeln!(io::stderr(), "{}", cli::redact(text));
         }
     }
 
-    /// Says how the run ended, and has it told; gives its exit code.
+    /// Prints the outcome of the run and sends the notifications. Returns the exit code.
     async fn finish_run(
         &self,
         end: &Result<Summary, RunError>,
         signals: &Signals,
-        afterwards: &RunNotifier,
+        notifier: &RunNotifier,
     ) -> u8 {
         let (summary, problem) = match end {
             Ok(summary) => (summary, None),
@@ -215,7 +227,7 @@ impl Console {
         };
         let pipe_closed = problem.is_some_and(Problem::is_closed_pipe);
         if let Some(problem) = problem.filter(|_| !pipe_closed) {
-            fail_with(&explain(problem, &self.origins), EXIT_BROKEN);
+            fail_with(&explain(problem, &self.origins), EXIT_RUN_FAILED);
         }
         let mut code = exit_code(end, signals);
         let interrupt = async {
@@ -223,38 +235,38 @@ impl Console {
                 signals.next().await;
             }
         };
-        if let Err(error) = afterwards.write(summary, code, interrupt).await {
-            fail_with(&explain(&error.into(), &self.origins), EXIT_BROKEN);
+        if let Err(error) = notifier.write(summary, code, interrupt).await {
+            fail_with(&explain(&error.into(), &self.origins), EXIT_RUN_FAILED);
             code = worse(code);
         }
-        // Nothing was done yet when the inputs could not even be opened.
+        // If an input could not even be opened, there is nothing to summarize.
         if problem.is_none() || pipe_closed || summary.input > 0 {
-            self.say(&fetchall::program::render_summary(summary));
+            self.print(&fetchall::program::render_summary(summary));
             tokio::select! {
-                () = afterwards.notify_all(summary, code) => {}
-                () = signals.next() => self.say("interrupted; not told any further"),
+                () = notifier.notify_all(summary, code) => {}
+                () = signals.next() => self.print("interrupted; remaining notifications skipped"),
             }
         }
         signals.exit_code().unwrap_or(code)
     }
 }
 
-/// Says on stderr what went wrong.
+/// Prints an error on stderr. Returns the exit code.
 fn fail_with(text: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "fetchall: {}", cli::redact(text));
     ExitCode::from(code)
 }
 
-/// The problem, with a hint where there is one.
+/// Returns the message of a problem, with a hint and the source of the setting where there are any.
 fn explain(problem: &Problem, origins: &SettingOrigins) -> String {
     let text = problem.to_string();
     let explained = match problem {
         Problem::Input(error) => match error.likely_url() {
-            Some(url) => format!("{text}; did you mean {url}"),
+            Some(url) => format!("{text}; did you mean {url}?"),
             None => with_next_step(text, problem),
         },
         _ => match origins.origin_of_path(&text) {
-            Some(who) => format!("{}; {who}", with_next_step(text, problem)),
+            Some(origin) => format!("{}; {origin}", with_next_step(text, problem)),
             None => with_next_step(text, problem),
         },
     };
@@ -269,20 +281,19 @@ fn with_next_step(text: String, problem: &Problem) -> String {
 }
 
 fn introduction(server: &PracticeServer) -> String {
-    let mut text = String::from("a practice server was started on this machine; its pages:\n");
+    let mut text = String::from("started a practice server on this machine with these pages:\n");
     for (url, what) in server.pages() {
         text.push_str(&format!("  {url:<40} {what}\n"));
     }
-    text.push_str("fetchall fetches all of them at once; each line below comes as soon as its URL is settled:\n");
+    text.push_str("fetching all of them concurrently; each line appears as its URL completes:\n");
     text
 }
 
-const STOPPING: &str =
-    "stopping: what is in flight has 10 seconds to end; once more ends it at once";
+const STOPPING: &str = "stopping: requests in flight get 10 s; interrupt again to quit now";
 
 const EPILOGUE: &str = "
-three of these pages fail whatever is done, so the exit code is 1, as a script would want it. Try next:
-  fetchall --demo --json                 the same as records for machines
-  fetchall --demo --ordered -v           in the order of the list, with a word on every retry
-  fetchall --demo --simulate-failure     30 % of all requests fail: what do the retries save?
-  fetchall your-list.txt                 the real thing";
+three of these pages always fail, so the exit code is 1. Try next:
+  fetchall --demo --json                 print JSON records
+  fetchall --demo --ordered -v           print in input order and log every retry
+  fetchall --demo --simulate-failure     inject faults into 30 % of all requests
+  fetchall your-list.txt                 fetch your own list";

@@ -1,8 +1,8 @@
-//! Files of settings: TOML with the long names of options.
+//! Config files: TOML with the long option names as keys.
 //!
-//! Only those that the user or the administrator of the machine has written are looked for.
-//! None in the current folder: that may have been downloaded, and could then choose a proxy,
-//! accept any certificate, or name the place where bodies are saved.
+//! Only files of the user and of the system are looked up, never one in the current directory:
+//! that may have been downloaded, and could then choose a proxy, disable certificate verification
+//! or redirect where bodies are saved.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,47 +21,47 @@ use super::options::{
 };
 use super::redact;
 
-/// The name of the file in the usual places.
+/// File name of the default config files.
 pub const CONFIG_FILE_NAME: &str = "fetchall.toml";
 
-/// Where files are looked for, the first one first: it beats the next.
+/// Returns the paths of the default config files, those with precedence first.
 pub fn default_paths(get: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    // A relative path would lead into the current folder after all; the XDG specification says
-    // that such a one is to be passed over.
-    let folder = |name| get(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    // A relative path would lead to the current directory after all. The XDG Base Directory
+    // Specification says to ignore it.
+    let directory = |name| get(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let own = if cfg!(windows) {
-        folder("APPDATA")
+        directory("APPDATA")
     } else {
-        folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))
+        directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")))
     };
-    let mut places: Vec<_> = own
+    let mut paths: Vec<_> = own
         .map(|dir| dir.join("fetchall").join(CONFIG_FILE_NAME))
         .into_iter()
         .collect();
     if cfg!(unix) {
-        places.push(Path::new("/etc").join(CONFIG_FILE_NAME));
+        paths.push(Path::new("/etc").join(CONFIG_FILE_NAME));
     }
-    places
+    paths
 }
 
-/// The settings of a file that must be there.
+/// Reads the settings from a file that must exist.
 ///
 /// # Errors
-/// When it can't be read, or holds what is no setting.
+/// When it cannot be read or contains an invalid setting.
 pub fn read(path: &Path, command: &Command) -> Result<Vec<SettingEntry>, SettingError> {
     let text = fs_util::read_text(path).map_err(|error| {
         SettingError(format!(
-            "cannot read the settings in {}: {error}",
+            "cannot read the config file {}: {error}",
             redact::name(&path.to_string_lossy())
         ))
     })?;
     parse(&text, path, command)
 }
 
-/// The settings of a file that need not be there.
+/// Reads the settings from a file that may be absent.
 ///
 /// # Errors
-/// As [`read`]; not when the file is absent, or in a folder that nothing is known of.
+/// As [`read`], except when the file does not exist or its directory is not accessible.
 pub fn read_optional(
     path: &Path,
     command: &Command,
@@ -73,23 +73,23 @@ pub fn read_optional(
         }
         _ => read(path, command).map(Some).map_err(|error| {
             SettingError(format!(
-                "{error}; mend it, or pass all such files over with --no-config"
+                "{error}; fix it, or skip config files with --no-config"
             ))
         }),
     }
 }
 
-/// A key with its value, and the bytes where they begin.
+/// A key with its value and its byte offset in the file.
 struct TomlEntry<'t> {
     key: String,
     at: usize,
     value: &'t DeValue<'t>,
 }
 
-/// The settings that a text holds; `path` names it in errors.
+/// Parses the settings in `text`. Errors name `path`.
 ///
 /// # Errors
-/// The first thing in it that is no setting, with its line.
+/// The first invalid setting, with its line.
 pub fn parse(
     text: &str,
     path: &Path,
@@ -122,7 +122,8 @@ pub fn parse(
     entries.iter().map(given).collect()
 }
 
-/// `http1.1 = true` is a table in TOML, but an option here.
+/// Collects the entries of a table. `http1.1 = true`, which TOML reads as a nested table, becomes
+/// one entry with the key `http1.1`.
 fn flatten<'t>(prefix: &str, table: &'t DeTable<'t>, entries: &mut Vec<TomlEntry<'t>>) {
     for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
@@ -144,16 +145,16 @@ fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
         return if is_setting(arg) {
             Ok(arg)
         } else {
-            Err("it can only stand on the command line".to_owned())
+            Err("only allowed on the command line".to_owned())
         };
     }
     if let Some(hint) = flag_hints::flag(&format!("--{key}")) {
-        return Err(format!("there is no such option; {hint}"));
+        return Err(format!("unknown option; {hint}"));
     }
     Err(match nearest(key, settings(command).map(long)) {
-        Some(meant) => format!("there is no such option; did you mean {meant}?"),
+        Some(meant) => format!("unknown option; did you mean {meant}?"),
         None => {
-            "there is no such option; keys are the long names of fetchall --help, without hyphens in front"
+            "unknown option; keys are the long names in fetchall --help, without the leading hyphens"
                 .to_owned()
         }
     })
@@ -168,7 +169,7 @@ fn value(arg: &Arg, value: &DeValue<'_>) -> Result<SettingValue, String> {
                 SettingValue::Off
             })
         }
-        (OptionArity::Switch, _) => Err("true or false is needed".to_owned()),
+        (OptionArity::Switch, _) => Err("expected true or false".to_owned()),
         (OptionArity::Count, DeValue::Integer(number)) => times(number.as_str()),
         (OptionArity::Count, _) => times(""),
         (OptionArity::Many, DeValue::Array(values)) => {
@@ -180,7 +181,7 @@ fn value(arg: &Arg, value: &DeValue<'_>) -> Result<SettingValue, String> {
                 SettingValue::Texts(texts)
             })
         }
-        (_, DeValue::Array(_)) => Err("one value is needed, not a list".to_owned()),
+        (_, DeValue::Array(_)) => Err("expected one value, not a list".to_owned()),
         (OptionArity::One | OptionArity::Many | OptionArity::Perhaps, value) => {
             Ok(SettingValue::Texts(vec![scalar(value)?]))
         }
@@ -192,8 +193,8 @@ fn scalar(value: &DeValue<'_>) -> Result<OsString, String> {
         DeValue::String(text) => Ok(text.as_ref().into()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().into()),
         DeValue::Float(number) => Ok(number.as_str().into()),
-        DeValue::Boolean(_) => Err("a value is needed, not true or false".to_owned()),
-        _ => Err("a text in quotes or a number is needed".to_owned()),
+        DeValue::Boolean(_) => Err("expected a value, not true or false".to_owned()),
+        _ => Err("expected a quoted string or a number".to_owned()),
     }
 }
 
@@ -202,8 +203,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_looked_for_at_the_user_and_the_machine_and_nowhere_else() {
-        let places = |xdg: Option<&'static str>, home: Option<&'static str>| {
+    fn only_files_of_the_user_and_the_system_are_looked_up() {
+        let paths = |xdg: Option<&'static str>, home: Option<&'static str>| {
             default_paths(move |name| match name {
                 "XDG_CONFIG_HOME" => xdg.map(OsString::from),
                 "HOME" => home.map(OsString::from),
@@ -213,14 +214,14 @@ mod tests {
         let system = PathBuf::from("/etc/fetchall.toml");
         let own = |path: &str| vec![PathBuf::from(path), system.clone()];
         assert_eq!(
-            places(Some("/x"), Some("/home/a")),
+            paths(Some("/x"), Some("/home/a")),
             own("/x/fetchall/fetchall.toml")
         );
         let at_home = own("/home/a/.config/fetchall/fetchall.toml");
-        assert_eq!(places(None, Some("/home/a")), at_home);
-        assert_eq!(places(Some(""), Some("/home/a")), at_home);
-        assert_eq!(places(Some("relative"), Some("/home/a")), at_home);
-        assert_eq!(places(None, Some(".")), vec![system.clone()]);
-        assert_eq!(places(None, None), vec![system.clone()]);
+        assert_eq!(paths(None, Some("/home/a")), at_home);
+        assert_eq!(paths(Some(""), Some("/home/a")), at_home);
+        assert_eq!(paths(Some("relative"), Some("/home/a")), at_home);
+        assert_eq!(paths(None, Some(".")), vec![system.clone()]);
+        assert_eq!(paths(None, None), vec![system.clone()]);
     }
 }

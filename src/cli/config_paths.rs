@@ -1,4 +1,4 @@
-//! `-o`: names that can't be folders, or are hardly meant as one.
+//! `-o`: rejects names that cannot be directories, or most likely are not meant as one.
 
 use std::io::ErrorKind::NotADirectory;
 use std::path::{Path, is_separator};
@@ -6,18 +6,21 @@ use std::path::{Path, is_separator};
 use super::convert::UsageError;
 use super::redact;
 
-/// Extensions of files, with what writes such a file. A folder may be called after a host, so only
-/// what files are commonly called is here.
+/// Common file extensions, with the option that writes such a file. The list is short on purpose:
+/// a directory may be named after a host.
 const FILES: [(&[&str], &str); 5] = [
     (
         &["json", "jsonl", "ndjson"],
-        "for records in a file write --json > FILE",
+        "to write records to a file, use --json > FILE",
     ),
-    (&["csv", "tsv"], "for a table in a file write --csv > FILE"),
-    (&["warc"], "for all bodies in one file write --pack FILE"),
+    (
+        &["csv", "tsv"],
+        "to write a table to a file, use --csv > FILE",
+    ),
+    (&["warc"], "to save all bodies in one file, use --pack FILE"),
     (
         &["html", "htm"],
-        "--report FILE writes a page about the run",
+        "to write an HTML report, use --report FILE",
     ),
     (
         &[
@@ -25,33 +28,35 @@ const FILES: [(&[&str], &str); 5] = [
             "jpg", "jpeg", "gif", "svg", "webp", "mp3", "mp4", "iso", "deb", "whl", "parquet",
             "yaml", "yml", "css", "js", "rss", "docx", "xlsx",
         ],
-        "its files get names that their URLs make (--dry-run)",
+        "file names follow from the URLs (--dry-run shows them)",
     ),
 ];
 
-/// Whether bodies can be saved below a folder of this name. A name that ends in a slash is one
-/// whatever it is called.
+/// Checks that `path` can be the output directory, and is meant as one. A name that ends in a slash
+/// always is.
 pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
     let wrong = match (path.to_str(), path.metadata()) {
         (Some("-"), _) => {
-            "-o names a folder that bodies are saved to; --json --body prints them".to_owned()
+            "expected a directory to save bodies in; to print bodies, use --json --body".to_owned()
         }
         (Some("/dev/null"), _) => {
-            "-o names a folder that bodies are saved to; without it they are not kept".to_owned()
+            "expected a directory to save bodies in; without -o, bodies are discarded".to_owned()
         }
         (_, Ok(found)) if found.is_dir() => return Ok(()),
-        (_, Ok(_)) => "it is a file, and -o needs a folder; name another place".to_owned(),
+        (_, Ok(_)) => "is a file, not a directory; choose another location".to_owned(),
         (_, Err(error)) if error.kind() == NotADirectory => match file_above(path) {
             Some(file) => format!(
-                "{} is a file, not a folder; name another place",
+                "{} is a file, not a directory; choose another location",
                 redact::name(&file.to_string_lossy())
             ),
-            None => "a part of its path is a file, not a folder; name another place".to_owned(),
+            None => {
+                "part of its path is a file, not a directory; choose another location".to_owned()
+            }
         },
         (Some(text), Err(_)) if !text.ends_with(is_separator) => match instead(path) {
             Some(instead) => format!(
-                "-o names a folder that bodies are saved to; {instead}; for a folder of this \
-                 name write {text}/"
+                "expected a directory to save bodies in; {instead}; for a directory of this name, \
+                 write {text}/"
             ),
             None => return Ok(()),
         },
@@ -63,14 +68,14 @@ pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
     })
 }
 
-/// The part of a path that is a file where a folder is needed.
+/// Returns the ancestor of a path that is a file instead of a directory.
 fn file_above(path: &Path) -> Option<&Path> {
-    // Without the slash at its end, with which no file is found.
+    // `as_path` drops a trailing slash, with which no file would be found.
     let mut parts = path.components().as_path().ancestors();
     parts.find(|part| part.is_file())
 }
 
-/// Whether a path begins as a URL does. `./http:/x` is a path all the same.
+/// Whether a path starts like a URL. `./http:/x` does not.
 pub fn is_url(path: &Path) -> bool {
     let scheme = path.to_str().and_then(|text| text.split_once("://"));
     scheme.is_some_and(|(scheme, _)| {
@@ -81,7 +86,7 @@ pub fn is_url(path: &Path) -> bool {
     })
 }
 
-/// What to write instead, if it is called like a file.
+/// Returns what to use instead, if the path is named like a file.
 fn instead(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let name = name
@@ -107,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_like_a_file_is_hardly_meant_as_a_folder() {
+    fn a_name_like_that_of_a_file_is_rejected() {
         let place = tempfile::tempdir().unwrap();
         let check = |name: &str| {
             let path = place.path().join(name);

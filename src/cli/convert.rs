@@ -1,4 +1,4 @@
-//! From the options to a [`Config`].
+//! Builds the [`Config`] of the library from the command line.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -23,15 +23,15 @@ use super::{
     Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
 };
 
-/// Largest body with `--body` when `--max-size` is not given, in bytes.
+/// Default of `--max-size` with `--body`, in bytes.
 const DEFAULT_MAX_BODY_BYTES: u64 = 8 << 20;
 
-/// Options that are each fine, but not together or not here.
+/// Invalid options, as far as clap cannot detect that.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// Nothing to fetch.
     #[error(
-        "no input: name a file or a URL, or pipe a list in\nto see what fetchall does: fetchall --demo"
+        "no input: name a file or a URL, or pipe in a list\nto try it without a network: fetchall --demo"
     )]
     NoInput,
     /// `--simulate-failure`.
@@ -40,26 +40,26 @@ pub enum UsageError {
     /// `--retry-on`.
     #[error("--retry-on: {0}")]
     RetryOn(SpecError),
-    /// What would be written is an input.
-    #[error("--{option} {}: it is also an input, and would be lost; name another file", path.display())]
+    /// An output file is also an input.
+    #[error("--{option} {}: would overwrite an input; name another file", path.display())]
     WritesInput { option: &'static str, path: PathBuf },
-    /// The list would grow while it is read.
-    #[error("{}: it is an input, and this run would write to it while it is read; copy it first", .0.display())]
+    /// An input would grow while it is read.
+    #[error("{}: is an input that this run would append to; copy it first", .0.display())]
     SavedIsInput(PathBuf),
-    /// What would be written is written already.
-    #[error("--{option} {}: {by} goes to the same file; name another one", path.display())]
+    /// An output file is used for something else already.
+    #[error("--{option} {}: {by} writes to the same file; name another", path.display())]
     WritesOutput {
         option: &'static str,
         path: PathBuf,
         by: &'static str,
     },
-    /// What would be written is no result.
-    #[error("--{option} -: stdout is for results alone; name a file")]
+    /// An output other than the results would go to stdout.
+    #[error("--{option} -: stdout carries results only; name a file")]
     WritesStdout { option: &'static str },
-    /// The file of `-d @FILE`.
-    #[error("cannot read the body from {name}: {cause}")]
+    /// `-d @FILE`, and the file cannot be read.
+    #[error("cannot read the request body from {name}: {cause}")]
     Data { name: String, cause: io::Error },
-    /// An option that may hold a secret.
+    /// An option whose value may hold a secret.
     #[error("{option}: {message}")]
     Secret {
         option: &'static str,
@@ -68,39 +68,38 @@ pub enum UsageError {
     /// `-w`.
     #[error("--format: {0}")]
     Template(String),
-    /// The file of `-w @FILE`.
+    /// `-w @FILE`, and the file cannot be read.
     #[error("--format: cannot read the template from {name}: {cause}")]
     TemplateFile { name: String, cause: io::Error },
-    /// Something else is connected to it.
-    #[error("stdin can't be read: it is open for writing alone")]
+    /// stdin is not readable.
+    #[error("cannot read stdin: it is open for writing only")]
     StdinForWriting,
     /// `-` twice.
-    #[error("stdin can be read only once; write one of the lists to a file")]
+    #[error("stdin can be read only once; put one of the lists in a file")]
     StdinTwice,
-    /// An option that reads stdin, and a list or another option that does.
-    #[error("--{option}: it reads stdin, and {other} would come from there, too; name {instead}")]
+    /// An option reads stdin, and so does a list or another option.
+    #[error("--{option}: cannot read stdin, which {other} reads, too; name {instead}")]
     StdinIsTaken {
         option: &'static str,
         other: &'static str,
         instead: &'static str,
     },
-    /// What would be written has a URL for a name.
+    /// An output path is a URL.
     #[error(
-        "--{option} {}: it is a URL, and this names a place on this machine; a URL to fetch stands \
-         on its own: fetchall URL --{option} NAME",
+        "--{option} {}: expected a path, not a URL; to fetch the URL: fetchall URL --{option} PATH",
         path.display()
     )]
     WritesUrl { option: &'static str, path: PathBuf },
-    /// `-o`, and what it names can't be a folder.
+    /// `-o` with a path that cannot be a directory, or is most likely not meant as one.
     #[error("--output-dir {}: {wrong}", path.display())]
     OutputDir { path: PathBuf, wrong: String },
-    /// An input that is not there, and most likely something else.
+    /// An input that does not exist, and is most likely a mistake.
     #[error("{0}")]
     Input(String),
 }
 
 impl UsageError {
-    /// The option whose value is wrong: as clap knows it, and its long name.
+    /// Returns the clap id and the long name of the option whose value is invalid.
     pub fn option(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Spec(_) => Some(("simulate_failure", "simulate-failure")),
@@ -132,7 +131,7 @@ impl UsageError {
     }
 }
 
-/// How clap knows an option.
+/// Returns the clap id of an option, given by its long name.
 fn id(option: &str) -> Option<&'static str> {
     Some(match option {
         "cacert" => "cacert",
@@ -181,7 +180,7 @@ impl TryFrom<Cli> for Config {
 
 fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     if cli.demo {
-        // The practice server names them once it runs.
+        // The practice server sets them once it runs.
         return Ok(Vec::new());
     }
     if cli.inputs.is_empty() && io::stdin().is_terminal() {
@@ -208,7 +207,7 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     Ok(sources)
 }
 
-/// Whether an input is a file, which is open while it is read.
+/// Whether an input is a file.
 pub fn is_file(input: &OsStr) -> bool {
     matches!(source(input), Source::File(_))
 }
@@ -232,7 +231,7 @@ fn format(format: InputFormatArg) -> InputFormat {
     }
 }
 
-/// Bytes of a body that goes along with every request: it is kept in memory.
+/// Maximum size of a request body, which is kept in memory.
 const MAX_DATA_BYTES: u64 = 256 << 20;
 
 fn within(body: Vec<u8>) -> io::Result<Bytes> {
@@ -307,11 +306,12 @@ fn retry_rules(cli: &Cli) -> Result<RetryRules, UsageError> {
         .unwrap_or_else(|| Ok(RetryRules::default()))
 }
 
-/// The error for a value whose parts can't be shown.
+/// Returns the error for an invalid value that must not be repeated, if it seems to hold a
+/// password.
 fn not_shown(option: &'static str, value: &str) -> Option<UsageError> {
     redact::has_userinfo(value).then(|| UsageError::Secret {
         option,
-        message: "it can't be read, and is not shown: it seems to hold a password".to_owned(),
+        message: "invalid value (not shown: it seems to contain a password)".to_owned(),
     })
 }
 
@@ -373,7 +373,7 @@ fn proxy(cli: &Cli) -> Result<Proxy, UsageError> {
     })
 }
 
-/// What is wrong with an option whose value may be a secret.
+/// Turns a message into the error of an option whose value may be a secret.
 fn secret(option: &'static str) -> impl FnOnce(String) -> UsageError {
     move |message| UsageError::Secret { option, message }
 }
@@ -463,7 +463,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    /// The help has to name the defaults, so they stand there a second time.
+    /// The command line repeats the defaults, so that the help can show them.
     #[test]
     fn the_defaults_of_the_command_line_are_those_of_the_library() {
         let cli = Cli::parse_from(["fetchall", "http://a/"]);

@@ -1,4 +1,4 @@
-//! Settings in the environment: `FETCHALL_` and the long name of an option.
+//! Settings from the environment: variables named `FETCHALL_` and the long name of an option.
 
 use std::ffi::{OsStr, OsString};
 
@@ -12,10 +12,10 @@ use super::options::{
 use super::redact;
 use super::secrets::{self, SMTP_VARIABLE, USER_VARIABLE};
 
-/// What the environment sets; an empty variable counts as absent.
+/// Reads the settings from the environment. An empty variable counts as absent.
 ///
 /// # Errors
-/// When a switch is neither on nor off.
+/// When a variable has an invalid value for a switch or a count.
 pub fn read(
     command: &Command,
     get: impl Fn(&str) -> Option<OsString>,
@@ -27,7 +27,7 @@ pub fn read(
             continue;
         };
         let value = if name == USER_VARIABLE {
-            // It is taken as it is: a password may begin with an @.
+            // Taken literally: a password may start with an @.
             SettingValue::Elsewhere
         } else {
             value(arg, text).map_err(|message| SettingError(format!("{name}: {message}")))?
@@ -46,14 +46,17 @@ fn value(arg: &Arg, text: OsString) -> Result<SettingValue, String> {
         (OptionArity::Switch | OptionArity::Perhaps | OptionArity::Count, Some(false)) => {
             Ok(SettingValue::Off)
         }
-        (OptionArity::Switch, None) => Err("1, true, 0 or false is needed".to_owned()),
+        (OptionArity::Switch, None) => Err(SWITCH_FORM.to_owned()),
         (OptionArity::Count, None) => times(&text.to_string_lossy()),
         (OptionArity::One | OptionArity::Perhaps, _) => Ok(SettingValue::Texts(vec![text])),
         (OptionArity::Many, _) => Ok(SettingValue::Texts(lines(&text))),
     }
 }
 
-/// Whether a text turns a switch on or off, if it does.
+/// What a variable of a switch must hold.
+pub const SWITCH_FORM: &str = "expected 1, true, 0 or false";
+
+/// Parses the value of a switch; `None` if it is invalid.
 pub fn switch(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
@@ -62,16 +65,17 @@ pub fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// How often an option counts as given.
+/// Parses how often an option counts as given.
 pub fn times(text: &str) -> Result<SettingValue, String> {
     match text.parse() {
         Ok(0) => Ok(SettingValue::Off),
         Ok(times @ 1..=9) => Ok(SettingValue::Times(times)),
-        _ => Err("a whole number from 0 to 9 is needed".to_owned()),
+        _ => Err("expected a number from 0 to 9".to_owned()),
     }
 }
 
-/// What can be given several times stands in lines: no header holds a line break.
+/// Splits the value of a repeatable option into lines. A line break cannot be part of a value: no
+/// header may contain one.
 fn lines(text: &OsStr) -> Vec<OsString> {
     match text.to_str() {
         Some(text) => {
@@ -82,7 +86,7 @@ fn lines(text: &OsStr) -> Vec<OsString> {
     }
 }
 
-/// What the variables of settings begin with.
+/// Prefix of the variables that are settings.
 const PREFIX: &str = "FETCHALL_";
 
 /// Whether a variable looks like a setting.
@@ -91,8 +95,8 @@ pub fn is_ours(name: &OsStr) -> bool {
     name.starts_with(PREFIX) && !name.starts_with(RUN_PREFIX)
 }
 
-/// Variables that look like settings but set nothing, each with what was probably meant. An empty one
-/// would set nothing anyway.
+/// Returns a message for each unknown variable with the prefix of settings, with what was probably
+/// meant. Empty variables are skipped, as they never set anything.
 pub fn unknown_variables(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -104,23 +108,23 @@ pub fn unknown_variables(
         .filter(|name| !known.contains(name))
         .map(|name| {
             let meant = meant(&name, &known, command);
-            format!("{} sets no option{meant}", redact::name(&name))
+            format!("unknown variable {}{meant}", redact::name(&name))
         })
         .collect();
     found.sort();
     found
 }
 
-/// The variables that this program reads.
+/// Returns the names of the `FETCHALL_` variables that are read.
 fn known(command: &Command) -> Vec<String> {
     let others = ["FETCHALL_CONFIG", "FETCHALL_NO_CONFIG", SMTP_VARIABLE];
     let settings = settings(command).map(variable);
     settings.chain(others.map(str::to_owned)).collect()
 }
 
-/// What a command that is started here must not inherit: for each variable that may hold a secret,
-/// what it gets instead, if anything. Of ours it keeps those that are known to hold none: one that
-/// is misspelt may be a password. Of proxies it keeps host and port.
+/// Returns the variables that a child process must not inherit, because they may hold a secret,
+/// each with a replacement if there is one. Of the `FETCHALL_` variables only those known to be
+/// harmless are inherited: a misspelt one may hold a password. Proxies keep their host and port.
 pub fn hidden(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -145,13 +149,13 @@ pub fn hidden(
         .collect()
 }
 
-/// What a variable that sets nothing was probably meant to be, after a semicolon.
+/// Returns what an unknown variable was probably meant to be, after a semicolon.
 fn meant(name: &str, known: &[String], command: &Command) -> String {
-    // What all of them begin with would make all of them alike.
+    // The common prefix would make all names look similar.
     let bare = |name: &'_ str| name.trim_start_matches(PREFIX).to_owned();
     let option = bare(name).to_ascii_lowercase().replace('_', "-");
     if option.is_empty() {
-        return "; the long name of an option follows the last _".to_owned();
+        return "; add the long name of an option after the _".to_owned();
     }
     let is_long = |arg: &&Arg| long(arg).replace('.', "-") == option.replace('.', "-");
     // Case matters for one letter: `-x` and `-X` are two options, and `-J` does not exist.
@@ -166,7 +170,7 @@ fn meant(name: &str, known: &[String], command: &Command) -> String {
         return format!("; did you mean {}?", variable(arg));
     }
     if command.get_arguments().any(|arg| is_long(&arg)) {
-        return "; it can only stand on the command line".to_owned();
+        return "; only allowed on the command line".to_owned();
     }
     if let Some(hint) = flag_hints::flag(&format!("--{option}")) {
         return format!("; {hint}");
@@ -184,8 +188,8 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn variables_that_set_nothing_are_told_with_what_was_meant() {
-        let told = |name: &str| {
+    fn unknown_variables_are_reported_with_what_was_meant() {
+        let reported = |name: &str| {
             let variable = (name.into(), "1".into());
             unknown_variables(&Cli::command(), std::iter::once(variable))
         };
@@ -196,10 +200,10 @@ mod tests {
             ),
             ("FETCHALL_PERHOST", "; did you mean FETCHALL_PER_HOST?"),
             ("FETCHALL_USR", "; did you mean FETCHALL_USER?"),
-            ("FETCHALL_DEMO", "; it can only stand on the command line"),
+            ("FETCHALL_DEMO", "; only allowed on the command line"),
             (
                 "FETCHALL_TIMEOUT",
-                "; -m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
+                "; -m DUR limits a whole attempt; --connect-timeout and --stall-timeout limit its phases",
             ),
             ("FETCHALL_HTTP1.1", "; did you mean FETCHALL_HTTP1_1?"),
             (
@@ -210,13 +214,10 @@ mod tests {
             ("FETCHALL_j", "; did you mean FETCHALL_CONCURRENCY?"),
             ("FETCHALL_x", "; did you mean FETCHALL_PROXY?"),
             ("FETCHALL_X", "; did you mean FETCHALL_REQUEST?"),
-            (
-                "FETCHALL_",
-                "; the long name of an option follows the last _",
-            ),
+            ("FETCHALL_", "; add the long name of an option after the _"),
             ("FETCHALL_FROBNICATE", ""),
         ] {
-            assert_eq!(told(name), [format!("{name} sets no option{meant}")]);
+            assert_eq!(reported(name), [format!("unknown variable {name}{meant}")]);
         }
         let empty = ("FETCHALL_CONCURENCY".into(), "".into());
         assert!(unknown_variables(&Cli::command(), std::iter::once(empty)).is_empty());
@@ -227,7 +228,7 @@ mod tests {
             "PATH",
             "fetchall_x",
         ] {
-            assert!(told(name).is_empty(), "{name}");
+            assert!(reported(name).is_empty(), "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `--explain`: what a kind of error means, and what to do about it.
+//! `--explain`: what an error kind or status means, and what to do about it.
 
 use clap::ArgMatches;
 use fetchall::{ErrorKind, FetchError};
@@ -9,16 +9,17 @@ use super::redact;
 use super::terminal::wants_color;
 use super::{ColorArg, STYLES};
 
-/// A section for each kind of error, and below `status` one for each status worth words.
+/// One section per error kind; the section `status` has a subsection per documented status.
 const PAGES: &str = include_str!("../../docs/errors.md");
 
-/// Columns of a line.
+/// Maximum line length, in columns.
 const PAGE_WIDTH: usize = 80;
 
-/// The page of a kind or status, or of all; styled where stdout shows styles.
+/// Returns the page of an error kind or status, or the list of all kinds. Styled if stdout is a
+/// terminal.
 ///
 /// # Errors
-/// What is no kind: with the one that was probably meant, and all there are.
+/// When `kind` is unknown. The message suggests the most similar kind and lists all of them.
 pub fn page(kind: Option<&str>, line: &ArgMatches) -> Result<String, String> {
     let when = line
         .get_one::<ColorArg>("color")
@@ -48,13 +49,13 @@ fn of(kind: &str) -> Result<String, String> {
         None => String::new(),
     };
     Err(format!(
-        "{}: it is no kind of error{meant}\nkinds are {}, or a status such as 429",
+        "{}: unknown error kind{meant}\nexpected a status such as 429, or one of {}",
         redact::value(kind).escape_debug(),
         kinds.join(", ")
     ))
 }
 
-/// Of `404` or `404 Not Found`.
+/// Parses `404` or `404 Not Found`.
 fn status(text: &str) -> Option<StatusCode> {
     let number = text.split(' ').next()?.parse().ok()?;
     StatusCode::from_u16(number).ok().filter(|_| number < 600)
@@ -62,21 +63,22 @@ fn status(text: &str) -> Option<StatusCode> {
 
 fn status_page(status: StatusCode) -> String {
     let number = status.as_str();
-    let reason = status
-        .canonical_reason()
-        .unwrap_or("a status without a name");
+    let reason = status.canonical_reason().unwrap_or("unregistered status");
     let words = section(PAGES, "## ", "status").and_then(|all| section(all, "### ", number));
     let words = words.unwrap_or(match status.as_u16() {
-        100..=199 => "An interim answer; fetchall waits for the one that follows.",
+        100..=199 => "An interim response; fetchall waits for the final one.",
         202 => {
-            "Not an error without Retry-After: the URL was fetched. With it, what was asked for is still being made: a GET or HEAD is sent again then, which uses up no retry, and fails (status) once --max-wait is over."
+            "Not an error without Retry-After: the URL was fetched. With Retry-After the content is not ready yet: a GET or HEAD is repeated after that delay. That uses up no retry, and fails (status) once --max-wait is over."
         }
         200..=299 => "Not an error: the URL was fetched.",
-        300..=399 => {
-            "A redirect. It is followed if it names where to; as a final answer it has failed\n(status), but for 304 with --refresh."
+        304 => {
+            "The page has not changed. Not an error with --refresh; otherwise a failure (status)."
         }
-        400..=499 => "The server finds fault with the request: look at the URL, the method and the headers.",
-        _ => "The server, or a proxy before it, has failed.",
+        300..=399 => {
+            "A redirect. It is followed if it has a valid Location; as a final response it is a failure (status)."
+        }
+        400..=499 => "The server rejected the request: check the URL, method and headers.",
+        _ => "The server, or a proxy in front of it, failed.",
     });
     let mut page = format!("## {number} {reason}\n\n{}\n", words.trim());
     if status.is_client_error() || status.is_server_error() {
@@ -88,9 +90,9 @@ fn status_page(status: StatusCode) -> String {
         let again = if error.is_transient() {
             "yes, up to `--retries` times"
         } else if status == StatusCode::FORBIDDEN {
-            "if it says when (Retry-After), or `--retry-on` names it"
+            "only with Retry-After, or if `--retry-on` includes it"
         } else {
-            "no, unless `--retry-on` names it"
+            "no, unless `--retry-on` includes it"
         };
         page.push_str(&format!(
             "\n- **Retried**: {again}.\n- **Rehearse**: `fetchall urls.txt --simulate-failure={number}=30%`\n- **More**: `fetchall --explain status`\n"
@@ -99,7 +101,7 @@ fn status_page(status: StatusCode) -> String {
     page
 }
 
-/// The text below a heading, up to the next one of its level or above.
+/// Returns the text below a heading, up to the next one with the same `mark`.
 fn section<'t>(text: &'t str, mark: &str, name: &str) -> Option<&'t str> {
     let heading = format!("\n{mark}{name}\n");
     let (_, rest) = text.split_once(&heading)?;
@@ -107,22 +109,22 @@ fn section<'t>(text: &'t str, mark: &str, name: &str) -> Option<&'t str> {
     rest.get(..end)
 }
 
-/// Every kind with its first sentence.
+/// Lists every kind with its first sentence.
 fn list() -> String {
-    let mut page = String::from("## Kinds of errors\n\n");
+    let mut page = String::from("## Error kinds\n\n");
     for kind in ErrorKind::ALL {
         let section = section(PAGES, "## ", kind.as_str()).unwrap_or_default();
         let first = section.trim().lines().next().unwrap_or_default();
         page.push_str(&format!("  {kind:<16} {first}\n"));
     }
     page.push_str(
-        "\nOne of them: `fetchall --explain KIND`; also a status: `fetchall --explain 429`\n",
+        "\nDetails: `fetchall --explain KIND`, or a status such as `fetchall --explain 429`\n",
     );
     page
 }
 
-/// Markdown as people read it on a terminal, or in a pipe. Commands stay in one line, to be
-/// copied, and so do rows of a table, which are indented.
+/// Renders Markdown as plain or styled text. Commands are not wrapped, so that they can be copied;
+/// neither are indented lines, which are table rows.
 fn plain(page: &str, styled: bool) -> String {
     let style = STYLES.get_header();
     let bold = |text: &str| {
@@ -157,8 +159,8 @@ fn plain(page: &str, styled: bool) -> String {
     text
 }
 
-/// Breaks a line between words where it gets too long; what goes on is indented if a label of
-/// `before` letters stands in front of it.
+/// Wraps a line at [`PAGE_WIDTH`]. `before` is the length of the label in front of it; with a
+/// label, continuation lines are indented.
 fn wrapped(line: &str, before: usize) -> String {
     let mut text = String::new();
     let mut column = before;
@@ -216,7 +218,10 @@ mod tests {
         for text in statuses {
             let status = status(text).unwrap();
             assert!(status.as_u16() >= 400, "{text}");
-            assert!(!status_page(status).contains("finds fault"), "{text}");
+            assert!(
+                !status_page(status).contains("rejected the request:"),
+                "{text}"
+            );
         }
     }
 

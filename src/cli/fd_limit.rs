@@ -1,9 +1,9 @@
-//! Limits of the system on this process.
+//! The system's limit on open files.
 
 use std::num::NonZeroUsize;
 
-/// Raises the number of open files allowed from the soft limit, often 1,024, to the hard
-/// one: every connection takes a descriptor. What can't be raised stays as it is.
+/// Raises the soft limit on open files, often 1,024, to the hard limit: every connection takes a
+/// descriptor. If that fails, the limit stays as it is.
 #[cfg(unix)]
 pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,11 +15,11 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// Other systems have no such limit.
+/// Does nothing: other systems have no such limit.
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit() {}
 
-/// Lowers `concurrency` to what the open files allow; tells that number if it had to.
+/// Lowers `concurrency` to what the limit on open files allows. Returns that number if it had to.
 pub fn bound_by_descriptors(concurrency: &mut NonZeroUsize) -> Option<NonZeroUsize> {
     let most = fetchall::program::max_requests().and_then(NonZeroUsize::new)?;
     if *concurrency <= most {

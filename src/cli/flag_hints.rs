@@ -1,4 +1,4 @@
-//! What people type who know other programs, and what they find here instead.
+//! Hints for flags of other programs, misspelt names, and failures that have a usual fix.
 
 use std::error::Error;
 use std::io;
@@ -12,10 +12,10 @@ use fetchall::program::escape_control;
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, print_config, redact};
 
-/// How close a name must be to be suggested, as `strsim` measures it.
+/// Jaro-Winkler similarity above which a name is suggested.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// The name that was probably meant.
+/// Returns the name most similar to `text`, if any is similar enough.
 pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let text = text.to_lowercase().replace('_', "-");
     names
@@ -23,12 +23,12 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
             let plain = name.to_lowercase().replace('_', "-");
             (strsim::jaro_winkler(&text, &plain), name)
         })
-        .filter(|(likeness, _)| *likeness > MIN_SIMILARITY)
+        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, name)| name)
 }
 
-/// Flags of curl, wget and others that are none here.
+/// Flags of curl, wget and others that fetchall does not have, with what to use instead.
 const FLAGS: [(&[&str], &str); 50] = [
     (
         &[
@@ -48,27 +48,27 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--remote-header-name",
             "--content-disposition",
         ],
-        "-o DIR saves each body below DIR, under a name that its URL makes",
+        "-o DIR saves each body below DIR, named after its URL",
     ),
     (
         &["-P"],
-        "-j N is the number of requests at the same time; -o DIR saves each body below DIR",
+        "-j N sets the number of concurrent requests; -o DIR saves each body below DIR",
     ),
     (
         &["-s", "--silent", "--no-verbose"],
-        "-q says nothing on stderr but errors of the run",
+        "-q prints only errors of the run to stderr",
     ),
     (
         &["-S", "--show-error"],
-        "errors are shown anyway, also with -q those of the run",
+        "errors are shown by default; -q keeps only those of the run",
     ),
     (
         &["-L", "--location", "--follow", "--follow-redirects"],
-        "redirects are followed anyway; --max-redirects 0 turns that off",
+        "redirects are followed by default; --max-redirects 0 disables that",
     ),
     (
         &["-f", "--fail"],
-        "a status other than 2xx counts as failed anyway, and the exit code is 1",
+        "a status other than 2xx fails by default, with exit code 1",
     ),
     (
         &[
@@ -85,24 +85,24 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--max-threads",
             "--max-workers",
         ],
-        "all URLs are fetched at the same time anyway; -j N says how many at most",
+        "URLs are fetched concurrently by default; -j N sets the limit",
     ),
     (
         &["-i", "--input", "--input-file", "--list", "--file"],
-        "a list is an argument: fetchall FILE; --json tells of each response",
+        "lists are arguments: fetchall FILE; --json shows details of each response",
     ),
     (
         &["--max-connection-per-server", "--max-host-connections"],
-        "--per-host N limits the requests to one host",
+        "--per-host N limits the concurrent requests to one host",
     ),
     (
         &["--include", "--show-headers"],
-        "--json tells status, type and validators of each response",
+        "--json shows the status, type and validators of each response",
     ),
-    (&["--url", "--urls"], "a URL is an argument: fetchall URL"),
+    (&["--url", "--urls"], "URLs are arguments: fetchall URL"),
     (
         &["-t", "--tries", "--max-tries", "--retry"],
-        "--retries N is the number of tries after the first",
+        "--retries N sets the number of retries after the first attempt",
     ),
     (
         &[
@@ -110,27 +110,27 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--retry-all-errors",
             "--retry-connrefused",
         ],
-        "--retry-on LIST names what is retried besides the usual: 404,5xx,tls",
+        "--retry-on LIST adds to what is retried: 404,5xx,tls",
     ),
     (
         &["--wait", "--delay"],
-        "--host-interval DUR keeps the requests to a host apart",
+        "--host-interval DUR sets the minimum time between requests to a host",
     ),
     (
         &["-T", "--timeout", "--read-timeout", "--dns-timeout"],
-        "-m DUR limits one try; --connect-timeout and --stall-timeout limit its parts",
+        "-m DUR limits a whole attempt; --connect-timeout and --stall-timeout limit its phases",
     ),
     (
         &["--retry-max-time"],
-        "--max-wait DUR limits all waits of a URL, --stop-after the run",
+        "--max-wait DUR limits the total retry wait of a URL, --stop-after the run",
     ),
     (
         &["-y", "-Y", "--speed-time", "--speed-limit"],
-        "--stall-timeout DUR ends what brings less than 1 KiB in that time",
+        "--stall-timeout DUR ends a response that brings less than 1 KiB in that time",
     ),
     (
         &["--fail-early", "--fail-fast"],
-        "--max-failures 0 ends the run once a URL has failed",
+        "--max-failures 0 stops the run after the first failure",
     ),
     (&["--upload-file"], "-X PUT -d @FILE sends a file"),
     (
@@ -141,7 +141,7 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--resume",
             "--no-clobber",
         ],
-        "with -o DIR the same command again goes on where it ended",
+        "with -o DIR, rerun the same command to resume",
     ),
     (
         &[
@@ -151,16 +151,16 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--time-cond",
             "--etag-compare",
         ],
-        "--refresh asks the servers what has changed",
+        "--refresh re-fetches only what changed",
     ),
     (
         &["-r", "--range"],
-        "-H 'Range: bytes=0-10' asks for a part of each body; no links are followed: pipe the \
-         URLs that you want into fetchall",
+        "-H 'Range: bytes=0-10' requests a part of each body; fetchall does not crawl: pipe the \
+         URLs you want into it",
     ),
     (
         &["--recursive", "--mirror", "-p", "--page-requisites"],
-        "nothing is crawled: pipe the URLs that you want into fetchall",
+        "fetchall does not crawl: pipe the URLs you want into it",
     ),
     (&["-e", "--referer"], "-H 'Referer: URL' sends one"),
     (
@@ -169,7 +169,7 @@ const FLAGS: [(&[&str], &str); 50] = [
     ),
     (
         &["-F", "--form"],
-        "-d DATA sends a form, and -d @FILE a file; no parts are put together",
+        "-d DATA sends a form, -d @FILE a file; multipart forms are not supported",
     ),
     (
         &[
@@ -181,11 +181,11 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--body-data",
             "--body-file",
         ],
-        "-d DATA sends it as it is, and -d @FILE a file",
+        "-d DATA sends the data unchanged, -d @FILE a file",
     ),
     (
         &["--data-urlencode"],
-        "-d DATA sends a form as it is: encode its values first",
+        "-d DATA sends a form unchanged: encode its values first",
     ),
     (
         &["-G", "--get"],
@@ -201,11 +201,11 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--http-password",
             "--http-passwd",
         ],
-        "-u USER:@FILE sends credentials, and -H @FILE a header such as Authorization",
+        "-u USER:@FILE sends credentials, -H @FILE a header such as Authorization",
     ),
     (
         &["--noproxy", "--no-proxy"],
-        "-x '' uses no proxy, and NO_PROXY names hosts that need none",
+        "-x '' disables proxies; NO_PROXY lists hosts to reach without one",
     ),
     (
         &[
@@ -215,7 +215,7 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--all-proxy",
             "--http-proxy",
         ],
-        "-x SCHEME://HOST:PORT names the proxy, such as -x socks5h://127.0.0.1:1080",
+        "-x SCHEME://HOST:PORT sets the proxy, such as -x socks5h://127.0.0.1:1080",
     ),
     (
         &[
@@ -224,12 +224,12 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--no-progress",
             "--no-progress-meter",
         ],
-        "--progress bar|plain|none says what is shown",
+        "--progress bar|plain|none sets the progress display",
     ),
-    (&["--keep-order"], "--ordered keeps the order of the list"),
+    (&["--keep-order"], "--ordered prints results in input order"),
     (
         &["--jsonl", "--ndjson", "--output-format"],
-        "--json prints a record for each URL, --csv a table, -w what its template says",
+        "--json prints a record per URL, --csv a table, -w a template",
     ),
     (
         &[
@@ -238,22 +238,22 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--no-follow",
             "--no-location",
         ],
-        "--max-redirects 0 follows none",
+        "--max-redirects 0 disables redirects",
     ),
-    (&["--method"], "-X METHOD is the method of every request"),
-    (&["--spider"], "-I asks for the head only"),
+    (&["--method"], "-X METHOD sets the request method"),
+    (&["--spider"], "-I sends HEAD requests"),
     (&["-K"], "--config FILE reads settings in TOML"),
     (
         &["--compressed"],
-        "compressed bodies are asked for anyway; --no-compression turns that off",
+        "compression is requested by default; --no-compression disables that",
     ),
     (
         &["--limit-rate"],
-        "--rate N/s limits requests; bytes are not limited",
+        "--rate N/s limits requests; there is no bandwidth limit",
     ),
     (
         &["--max-filesize", "--quota"],
-        "--max-size SIZE limits a body",
+        "--max-size SIZE limits each body",
     ),
     (
         &[
@@ -261,22 +261,22 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--check-certificate",
             "--no-verify",
         ],
-        "-k accepts any certificate",
+        "-k skips certificate verification",
     ),
     (
         &["--ca-certificate", "--capath"],
-        "--cacert FILE names the authorities to trust",
+        "--cacert FILE sets the CA certificates to trust",
     ),
     (
         &["--http2", "--http1.0"],
-        "HTTP/2 is used where a server has it; --http1.1 turns that off",
+        "HTTP/2 is used where the server supports it; --http1.1 disables that",
     ),
-    (&["--http3"], "there is no HTTP/3"),
+    (&["--http3"], "HTTP/3 is not supported"),
     (
         &["-D", "--dump-header", "--server-response"],
-        "--json tells status, type and validators of each response",
+        "--json shows the status, type and validators of each response",
     ),
-    (&["--debug", "--trace", "-d2"], "-vv tells of every request"),
+    (&["--debug", "--trace", "-d2"], "-vv logs every request"),
     (
         &["--completions", "--completion"],
         "--generate bash prints completions",
@@ -284,7 +284,7 @@ const FLAGS: [(&[&str], &str); 50] = [
     (&["--man", "--manual"], "--generate man prints the man page"),
 ];
 
-/// Words that are commands of other programs.
+/// Subcommands of other programs, with what to use instead.
 const WORDS: [(&[&str], &str); 6] = [
     (&["help"], "fetchall --help"),
     (&["version"], "fetchall --version"),
@@ -302,24 +302,24 @@ fn of<'t>(table: &[(&[&str], &'t str)], word: &str) -> Option<&'t str> {
     found.map(|(_, text)| *text)
 }
 
-/// What there is instead of a flag of other programs.
+/// Returns what to use instead of a flag of another program.
 pub fn flag(flag: &str) -> Option<&'static str> {
     of(&FLAGS, flag)
 }
 
-/// What a word stands for that would be a command of another program.
+/// Returns what to use instead of a subcommand of another program.
 pub fn command(word: &str) -> Option<&'static str> {
     of(&WORDS, word)
 }
 
-/// Says what there is instead of a flag of other programs, and leaves secrets out.
+/// Adds a hint to a usage error where there is one, and removes secrets.
 pub fn add(error: clap::Error) -> clap::Error {
     let mut error = redacted(error);
     match error.kind() {
         ErrorKind::UnknownArgument => {}
         ErrorKind::ArgumentConflict => {
-            tip(&mut error, "leave one of them out");
-            // It would name one of the two.
+            tip(&mut error, "use only one of them");
+            // The usage line would show only one of the two.
             error.remove(ContextKind::Usage);
             return error;
         }
@@ -328,16 +328,16 @@ pub fn add(error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg).cloned() else {
         return error;
     };
-    // It repeats the argument.
+    // clap's suggestion repeats the argument.
     error.remove(ContextKind::Suggested);
     match self::flag(flag.split('=').next().unwrap_or_default()) {
         Some(hint) => {
             tip(&mut error, hint);
-            // What it found by likeness is another flag.
+            // The flag that clap found by similarity is a different one.
             error.remove(ContextKind::SuggestedArg);
             error.remove(ContextKind::Usage);
         }
-        // "To pass it as a value" is no help where values are files and URLs.
+        // Replaces clap's tip "to pass it as a value", which does not help with files and URLs.
         None if error.get(ContextKind::SuggestedArg).is_none() => {
             tip(&mut error, "fetchall -h lists the options");
         }
@@ -346,7 +346,7 @@ pub fn add(error: clap::Error) -> clap::Error {
     error
 }
 
-/// The error without the secrets of what it repeats, and with control characters written out.
+/// Returns the error with secrets in the repeated arguments masked and control characters escaped.
 pub fn redacted(error: clap::Error) -> clap::Error {
     let option = match error.get(ContextKind::InvalidArg) {
         // `--notify-url <URL>`
@@ -381,14 +381,14 @@ pub fn redacted(error: clap::Error) -> clap::Error {
     error
 }
 
-/// The cause may repeat a part of the value, and only those of options that are meant for secrets,
-/// and of methods, are known not to: it goes where the value holds one.
+/// Drops the cause of the error if the value holds a secret, since a cause may repeat a part of
+/// the value. Only the parsers of secret options and of methods are known not to.
 fn without_leaky_cause(error: clap::Error, option: &str) -> clap::Error {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
         return error;
     };
-    let is_discreet = option == "request" || SECRET_OPTIONS.contains(&option);
-    if is_discreet || print_config::masked(option, value) == *value {
+    let never_repeats_value = option == "request" || SECRET_OPTIONS.contains(&option);
+    if never_repeats_value || print_config::masked(option, value) == *value {
         return error;
     }
     let mut bare = clap::Error::new(error.kind()).with_cmd(&Cli::command());
@@ -403,7 +403,7 @@ fn tip(error: &mut clap::Error, text: &'static str) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }
 
-/// What can be done about a problem of the run, where its cause tells.
+/// Returns what to do about a problem of the run, where its cause makes that clear.
 pub fn next_step(problem: &Problem) -> Option<&'static str> {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let writes = match problem {
@@ -412,21 +412,21 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
         Problem::Transport(_) | Problem::EndedEarly(_) | Problem::Internal(_) => return None,
     };
     match (writes, kind_below(problem)?) {
-        (true, NotFound) => Some("create its folder first"),
+        (true, NotFound) => Some("create its directory first"),
         (true, NotADirectory) => {
-            Some("a part of its path is a file, not a folder; name another place")
+            Some("part of its path is a file, not a directory; choose another location")
         }
-        (true, IsADirectory) => Some("it is a folder; name a file"),
-        (true, PermissionDenied) => Some("choose a place where you may write"),
+        (true, IsADirectory) => Some("name a file, not a directory"),
+        (true, PermissionDenied) => Some("choose a location you can write to"),
         (false, IsADirectory) => Some("name the files in it"),
         (false, PermissionDenied) => {
-            Some("ask its owner, or read it as who may: sudo cat FILE | fetchall")
+            Some("ask its owner, or pipe it in with enough rights: sudo cat FILE | fetchall")
         }
         _ => None,
     }
 }
 
-/// What the system said.
+/// Returns the kind of the I/O error in the error's chain.
 fn kind_below(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -446,14 +446,14 @@ mod tests {
     use super::super::options;
     use super::*;
 
-    /// The flags that a text names.
+    /// Returns the flags that a text mentions.
     fn flags(text: &str) -> impl Iterator<Item = &str> {
         text.split([' ', ';', ',', ':', '.'])
             .filter(|word| word.starts_with('-') && word.len() > 1)
     }
 
     #[test]
-    fn hints_are_for_flags_that_are_not_there_and_name_those_that_are() {
+    fn hints_are_for_unknown_flags_and_mention_known_ones() {
         let mut command = Cli::command();
         command.build();
         let knows = |flag: &str| {
@@ -464,7 +464,7 @@ mod tests {
         };
         for (foreign, hint) in FLAGS {
             for flag in foreign {
-                assert!(!knows(flag), "{flag} is there");
+                assert!(!knows(flag), "{flag} exists");
             }
             for flag in flags(hint) {
                 let flag = if flag == "-vv" { "-v" } else { flag };
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_near_is_suggested_and_nothing_else() {
+    fn only_similar_names_are_suggested() {
         let names = || ["concurrency", "per-host", "retries"].into_iter();
         assert_eq!(nearest("concurency", names()), Some("concurrency"));
         assert_eq!(nearest("per_host", names()), Some("per-host"));

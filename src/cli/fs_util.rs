@@ -1,31 +1,30 @@
-//! Small files, and whether two names mean one file.
+//! Reads small files, and tells whether two names mean the same file.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-/// Most that is read of a small file: a device that never ends would take all memory.
+/// Maximum size of a small file: reading an endless device would use up all memory.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The text of a file of headers, a password or settings.
+/// Reads a text file of headers, a password or settings, without its byte order mark.
 ///
 /// # Errors
-/// When it can't be read, is too large, or no text.
+/// When the file cannot be read, exceeds 1 MiB, or is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?
         .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+        return Err(io::Error::other("larger than 1 MiB"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    // Editors of some systems put a mark in front.
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))?;
+    // Some editors write a byte order mark.
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// A regular file, told apart from all others: also by hard links, and when it is only
-/// known as an open stream.
+/// Identity of a regular file, the same for all its hard links and for open streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -42,20 +41,20 @@ impl FileId {
         })
     }
 
-    /// The file of this path, if it is a regular one.
+    /// Returns the identity of the file at `path`, if it is a regular one.
     pub fn of_path(path: &Path) -> Option<Self> {
         Self::of_metadata(&std::fs::metadata(path).ok()?)
     }
 
-    /// The file behind a stream, if it is a regular one.
+    /// Returns the identity of the file behind a stream, if it is a regular one.
     pub fn of_stream(stream: &impl std::os::fd::AsFd) -> Option<Self> {
         let file = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?);
         Self::of_metadata(&file.metadata().ok()?)
     }
 }
 
-/// Whether a path leads to what is open as stdin, under whatever name. Of devices only a terminal
-/// has something that one reader takes from another: `/dev/null` has not.
+/// Whether `path` is what is open as stdin, whatever its name. Among devices, only a terminal
+/// counts: readers of `/dev/null` take nothing from each other.
 #[cfg(unix)]
 pub fn is_stdin(path: &Path) -> bool {
     use std::os::fd::AsFd as _;
@@ -72,19 +71,19 @@ pub fn is_stdin(path: &Path) -> bool {
     !is_device && (stdin.dev(), stdin.ino()) == (named.dev(), named.ino())
 }
 
-/// Not known here.
+/// Returns `false`: not implemented on this system.
 #[cfg(not(unix))]
 pub fn is_stdin(_: &Path) -> bool {
     false
 }
 
-/// Whether a stream is there, but can't be read; the standard library takes it for an empty one.
+/// Whether a stream is open but not readable. The standard library reads it as empty.
 #[cfg(unix)]
 pub fn is_only_for_writing(stream: &impl std::os::fd::AsFd) -> bool {
     access(stream) == Some(rustix::fs::OFlags::WRONLY)
 }
 
-/// Whether a stream is there, but can't be written to; the standard library says nothing of that.
+/// Whether a stream is open but not writable. The standard library ignores the errors of that.
 #[cfg(unix)]
 pub fn is_only_for_reading(stream: &impl std::os::fd::AsFd) -> bool {
     access(stream) == Some(rustix::fs::OFlags::RDONLY)
@@ -96,13 +95,13 @@ fn access(stream: &impl std::os::fd::AsFd) -> Option<rustix::fs::OFlags> {
     Some(flags & rustix::fs::OFlags::ACCMODE)
 }
 
-/// Not known here.
+/// Returns `false`: not implemented on this system.
 #[cfg(not(unix))]
 pub fn is_only_for_writing<T>(_: &T) -> bool {
     false
 }
 
-/// Not known here.
+/// Returns `false`: not implemented on this system.
 #[cfg(not(unix))]
 pub fn is_only_for_reading<T>(_: &T) -> bool {
     false
@@ -110,12 +109,12 @@ pub fn is_only_for_reading<T>(_: &T) -> bool {
 
 #[cfg(not(unix))]
 impl FileId {
-    /// Not known here.
+    /// Returns `None`: not implemented on this system.
     pub fn of_path(_: &Path) -> Option<Self> {
         None
     }
 
-    /// Not known here.
+    /// Returns `None`: not implemented on this system.
     pub fn of_stream<T>(_: &T) -> Option<Self> {
         None
     }

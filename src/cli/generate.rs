@@ -9,10 +9,10 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::{Cli, help, options};
 
-/// What can be generated.
+/// What `--generate` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GenerateArg {
-    /// A page for man.
+    /// Man page.
     Man,
     /// Completions for bash.
     Bash,
@@ -24,7 +24,7 @@ pub enum GenerateArg {
     Powershell,
 }
 
-/// The man page or the completions.
+/// Renders the man page or the completions.
 pub fn text(what: GenerateArg) -> String {
     match what {
         GenerateArg::Man => man(),
@@ -42,7 +42,7 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// What shells are told of an argument: which of them are names of files and folders.
+/// Tells shells which arguments are names of files or directories.
 fn completed(arg: Arg) -> Arg {
     let hint = match arg.get_id().as_str() {
         "output_dir" => ValueHint::DirPath,
@@ -55,11 +55,11 @@ fn completed(arg: Arg) -> Arg {
 }
 
 fn man() -> String {
-    // All options in a row would fill a screen before the first of them is explained.
+    // The default synopsis lists all options, which would fill a screen.
     let command = Cli::command().override_usage("fetchall [OPTIONS] [INPUT]...");
     let man = Man::new(command).manual("User Commands");
     let mut page = Vec::new();
-    // Nothing that is written to memory fails.
+    // Writing to memory cannot fail.
     let _ = sections(&man, &mut page);
     String::from_utf8_lossy(&page).into_owned()
 }
@@ -96,7 +96,7 @@ fn sections(man: &Man, page: &mut Vec<u8>) -> io::Result<()> {
     roff.to_writer(page)
 }
 
-/// What can be set in files and the environment: all but a few.
+/// Describes which options can be set in config files and the environment.
 fn settable() -> String {
     let command = Cli::command();
     let others: Vec<_> = command
@@ -105,8 +105,8 @@ fn settable() -> String {
         .filter_map(|arg| Some(format!("--{}", arg.get_long()?)))
         .collect();
     format!(
-        "Every option but {} can be set in a file, under its long name, and in the environment: \
-         FETCHALL_ and that name in capitals, with _ for hyphens and dots.",
+        "Every option except {} can be set in a config file, under its long name, and in the \
+         environment, as FETCHALL_ and that name in capitals, with _ for hyphens and dots.",
         others.join(", ")
     )
 }

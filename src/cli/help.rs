@@ -1,24 +1,21 @@
-//! What stands below the options in the help and in the man page.
+//! The help and man page sections below the options.
 
 use clap::builder::StyledStr;
 
 use super::STYLES;
 
-/// Commands, and what they do; the first ones stand in the short help, too.
+/// Commands and what they do. The first [`SHORT_HELP_EXAMPLES`] are also in the short help.
 pub const EXAMPLES: [(&str, &str); 11] = [
     ("fetchall urls.txt", "fetch every URL of a list"),
-    (
-        "fetchall urls.txt -o pages",
-        "save each body; again: what is missing",
-    ),
+    ("fetchall urls.txt -o pages", "save bodies; rerun to resume"),
     (
         "fetchall https://example.com/ --json",
-        "one URL, its record as JSON",
+        "one URL, as a JSON record",
     ),
-    ("fetchall --demo", "see it at work, without a network"),
+    ("fetchall --demo", "try it without a network"),
     (
         "fetchall files.csv.gz",
-        "a table with url, size and sha256, packed",
+        "a compressed table with url, size and sha256",
     ),
     (
         "grep -o 'https*://[^\"]*' page.html | fetchall",
@@ -26,87 +23,78 @@ pub const EXAMPLES: [(&str, &str); 11] = [
     ),
     (
         "fetchall urls.txt --failed again.txt",
-        "keep the failing lines; feed them back later",
+        "keep the failed lines for a rerun",
     ),
     (
         "fetchall urls.txt --simulate-failure",
-        "rehearse: 30 % of all requests fail",
+        "inject faults into 30 % of all requests",
     ),
     (
         "fetchall urls.txt --timeline --report run.html",
-        "see how it went, in the terminal and in a browser",
+        "draw a timeline and write an HTML report",
     ),
     (
         "fetchall --explain truncated",
         "what an error means, and what to do",
     ),
-    (
-        "fetchall --print-config",
-        "every setting, and where it comes from",
-    ),
+    ("fetchall --print-config", "every setting and its source"),
 ];
-/// Examples in the short help.
+/// Number of examples in the short help.
 const SHORT_HELP_EXAMPLES: usize = 4;
 
 pub const EXIT_CODES: [(&str, &str); 6] = [
-    (
-        "0",
-        "all fetched, or skipped since an earlier run had done it",
-    ),
-    ("1", "some failed, or were left"),
-    ("2", "usage, or an input that can't be read"),
-    (
-        "3",
-        "the run itself broke: an output that can't be written, a full disk",
-    ),
-    ("130, 143", "interrupted by Ctrl-C, by SIGTERM"),
+    ("0", "all fetched, or already done by an earlier run"),
+    ("1", "some failed or were left"),
+    ("2", "usage error or unreadable input"),
+    ("3", "the run failed: unwritable output, full disk"),
+    ("130, 143", "interrupted by Ctrl-C or SIGTERM"),
     ("141", "stdout was closed"),
 ];
 
 pub const ENVIRONMENT: [(&str, &str); 7] = [
     (
         "FETCHALL_<OPTION>",
-        "sets an option, such as FETCHALL_CONCURRENCY=16; a switch by 1 or true, and off by 0 or false; several values stand in lines; an empty one counts as absent",
+        "sets an option, such as FETCHALL_CONCURRENCY=16; switches take 1, true, 0 or false; separate several values with line breaks; an empty variable is ignored",
     ),
     (
         "FETCHALL_USER",
-        "USER:PASSWORD for -u, taken as it is and never shown",
+        "USER:PASSWORD for -u, taken literally (no :@FILE) and never shown",
     ),
     (
         "FETCHALL_CONFIG, FETCHALL_NO_CONFIG",
-        "as --config and --no-config",
+        "same as --config and --no-config",
     ),
     (
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
-        "proxies, without -x",
+        "proxies, unless -x is given",
     ),
-    ("NO_COLOR", "no colour, if not empty"),
-    ("RUST_LOG", "which log lines are shown, as -v"),
+    ("NO_COLOR", "disables colour if not empty"),
+    ("RUST_LOG", "log filter; overrides -v"),
     (
         "XDG_CONFIG_HOME",
-        "the user's folder of configurations, else ~/.config",
+        "the user's config directory [default: ~/.config]",
     ),
 ];
 
 pub const FILES: [(&str, &str); 3] = [
     (
         "~/.config/fetchall/fetchall.toml",
-        "settings of the user: the long names of options, such as concurrency = 16, header = [\"A: b\"], json = true",
+        "user settings, with long option names as keys: concurrency = 16, header = [\"A: b\"], json = true",
     ),
     (
         "/etc/fetchall.toml",
-        "settings of the machine, below those of the user",
+        "system settings; user settings override them",
     ),
     (
         "DIR/fetchall.jsonl",
-        "the journal of -o DIR; what is on its way is below DIR/.fetchall",
+        "the journal of -o DIR; unfinished files are below DIR/.fetchall",
     ),
 ];
 
-/// What beats what.
-pub const PRECEDENCE: &str = "An option beats the environment, the environment a file, and a file the default. What can't be used together with an option that is given gives way to it.";
+/// How the sources of settings override each other.
+pub const PRECEDENCE: &str = "Precedence: command line, environment, config files, defaults. A setting that conflicts with an option on the command line is ignored.";
 
-/// What follows the short help: few lines, none longer than 80 columns.
+/// The end of the short help, in lines of at most 80 columns.
 pub fn short() -> StyledStr {
     let mut text = String::new();
     heading(&mut text, "Examples:");
@@ -114,12 +102,12 @@ pub fn short() -> StyledStr {
         text.push_str(&format!("  {example:<38} {what}\n"));
     }
     text.push_str(
-        "\nExit codes: 0 all fetched, 1 some failed, 2 usage, 3 the run broke. More: --help",
+        "\nExit codes: 0 all fetched, 1 some failed, 2 usage, 3 run failed. More: --help",
     );
     text.into()
 }
 
-/// What follows the long help.
+/// The end of the long help.
 pub fn long() -> StyledStr {
     let mut text = String::new();
     heading(&mut text, "Examples:");
@@ -142,7 +130,7 @@ pub fn long() -> StyledStr {
     text.into()
 }
 
-/// As clap writes its own.
+/// Appends a heading in the style of clap's.
 fn heading(text: &mut String, title: &str) {
     let style = STYLES.get_header();
     text.push_str(&format!("{style}{title}{style:#}\n"));

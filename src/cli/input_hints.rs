@@ -1,4 +1,4 @@
-//! Inputs that are neither there nor URLs: what was meant?
+//! Hints for inputs that are neither existing files nor URLs: what was probably meant.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -9,27 +9,27 @@ use url::Url;
 
 use super::flag_hints;
 
-/// How close the name of a file must be to be suggested, as `strsim` measures it.
+/// Jaro-Winkler similarity above which a file name is suggested.
 const MIN_SIMILARITY: f64 = 0.93;
-/// Files looked at for such a name.
+/// Maximum number of directory entries that are compared.
 const MAX_FILES_COMPARED: usize = 10_000;
 
-/// What is wrong with an input, where there is a good guess. `spec_is_missing`:
-/// `--simulate-failure` has none.
+/// Returns the error for an input that is most likely a mistake. `spec_is_missing` is whether
+/// `--simulate-failure` was given without a SPEC.
 pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
     let text = input.to_str()?;
     if text == "-" || text.contains("://") || text.contains('@') || Path::new(text).exists() {
-        // What may hold a password is not repeated.
+        // A text with an @ may hold a password, so it is not repeated.
         return None;
     }
     if let Some(meant) = flag_hints::command(text) {
         return Some(format!(
-            "{text}: there is no such file, and fetchall has no subcommands; you may mean {meant}"
+            "{text}: no such file, and fetchall has no subcommands; did you mean {meant}?"
         ));
     }
     if spec_is_missing && FaultPlan::parse(text, 0).is_ok() {
         return Some(format!(
-            "{text}: there is no such file; a SPEC needs its =: '--simulate-failure={text}'"
+            "{text}: no such file; a SPEC needs an equals sign: '--simulate-failure={text}'"
         ));
     }
     for scheme in ["https", "http"] {
@@ -40,7 +40,7 @@ pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
         if let Some(rest) = rest.filter(|rest| rest.contains('.') || rest.starts_with("localhost"))
         {
             return Some(format!(
-                "cannot read {}: there is no such file; did you mean {scheme}://{}?",
+                "cannot read {}: no such file; did you mean {scheme}://{}?",
                 text.escape_debug(),
                 rest.escape_debug()
             ));
@@ -48,33 +48,35 @@ pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
     }
     if let Some(meant) = near_address(text).or_else(|| near_file(Path::new(text))) {
         return Some(format!(
-            "cannot read {}: there is no such file; did you mean {meant}?",
+            "cannot read {}: no such file; did you mean {meant}?",
             text.escape_debug()
         ));
     }
-    // What follows may be a secret.
+    // The rest may be a secret, so it is not repeated.
     if text.starts_with(['{', '[']) {
         return Some(
-            "there is no file whose name is JSON; -d DATA sends a body (--json takes none: it \
-             prints records)"
+            "an input looks like JSON, not like a file or URL; -d DATA sends a request body \
+             (--json takes no value: it prints records)"
                 .to_owned(),
         );
     }
     let name = header_name(text)?;
     Some(format!(
-        "{name}: …: there is no such file; did you mean -H '{name}: …'?"
+        "{name}: …: no such file; did you mean -H '{name}: …'?"
     ))
 }
 
-/// The name of a header that lacks its `-H`. One letter is a drive of Windows.
+/// Returns the name if the text looks like a header without its `-H`. A name of one letter is a
+/// Windows drive.
 fn header_name(text: &str) -> Option<&str> {
     let (name, _) = text.split_once(':')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (name.len() > 1 && name.bytes().all(is_name)).then_some(name)
 }
 
-/// The URL of an address without a scheme, on this machine or the same network: `localhost:8080`,
-/// `192.168.0.1/x`, `:8080`, `web:8080`. There it is seldom TLS, as it is for names with dots.
+/// Returns the URL for an address without a scheme that is on this machine or the local network:
+/// `localhost:8080`, `192.168.0.1/x`, `:8080`, `web:8080`. Those seldom use TLS, unlike names with
+/// dots.
 fn near_address(text: &str) -> Option<String> {
     let host = text.split(['/', '?', '#']).next()?;
     let is_port = |port: &&str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -100,7 +102,7 @@ fn near_address(text: &str) -> Option<String> {
     (is_near && Url::parse(&url).is_ok()).then(|| url.escape_debug().to_string())
 }
 
-/// A file beside it whose name is nearly the same.
+/// Returns the file in the same directory whose name is most similar, if any is similar enough.
 fn near_file(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -110,7 +112,7 @@ fn near_file(path: &Path) -> Option<String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let (_, found) = names
         .map(|other| (strsim::jaro_winkler(name, &other), other))
-        .filter(|(likeness, _)| *likeness > MIN_SIMILARITY)
+        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
     let found = path.with_file_name(found);
     Some(found.display().to_string().escape_debug().to_string())
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_without_a_scheme_are_told_with_one() {
+    fn addresses_without_a_scheme_get_one() {
         for (text, meant) in [
             ("localhost", Some("http://localhost")),
             ("localhost:8080", Some("http://localhost:8080")),
@@ -145,16 +147,16 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_behind_an_option_is_told_without_its_value() {
+    fn hints_at_a_missing_option_do_not_repeat_the_value() {
         let mut page = Vec::new();
         for text in ["Authorization: Bearer s3cret", "Authorization:s3cret"] {
-            let told = of(OsStr::new(text), false).unwrap();
-            assert!(!told.contains("s3cret"), "{told}");
-            page.push(told);
+            let message = of(OsStr::new(text), false).unwrap();
+            assert!(!message.contains("s3cret"), "{message}");
+            page.push(message);
         }
-        let told = of(OsStr::new("{\"password\":\"s3cret\"}"), false).unwrap();
-        assert!(!told.contains("s3cret"), "{told}");
-        page.push(told);
+        let message = of(OsStr::new("{\"password\":\"s3cret\"}"), false).unwrap();
+        assert!(!message.contains("s3cret"), "{message}");
+        page.push(message);
         insta::assert_snapshot!("belongs_behind_an_option", page.join("\n"));
     }
 }

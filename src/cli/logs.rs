@@ -3,7 +3,8 @@
 use fetchall::program::Screen;
 use tracing_subscriber::EnvFilter;
 
-/// Starts to log; `verbose` counts the `-v`. The lines never tear the progress display.
+/// Starts logging; `verbose` is the number of `-v`. Lines go through `screen`, so that they never
+/// tear the progress display.
 pub fn start(verbose: u8, screen: Screen) {
     let level = match verbose {
         0 => "off",
@@ -15,9 +16,9 @@ pub fn start(verbose: u8, screen: Screen) {
         .with_env_filter(filter)
         .with_writer(move || screen.clone())
         .with_ansi(false)
-        // It would say so on stderr, and panic when that takes nothing either.
+        // Internal errors would be logged to stderr, with a panic if that fails, too.
         .log_internal_errors(false)
         .with_target(false);
-    // Only a second call could fail, and there is none.
+    // Fails only if a subscriber is installed already, and this runs once.
     let _ = lines.try_init();
 }

@@ -1,4 +1,5 @@
-//! From the command line to a configuration.
+//! The command line: turns arguments, environment and config files into a [`fetchall::program::Config`], and
+//! has what only the program needs (signals, notifications, redaction of messages).
 
 mod advice;
 mod config_file;
@@ -61,7 +62,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// When something is done of its own accord.
+/// When results are coloured: `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorArg {
     /// On a terminal, unless NO_COLOR is set.
@@ -72,25 +73,25 @@ pub enum ColorArg {
     Never,
 }
 
-/// How lists are written.
+/// Format of the input: `--input-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InputFormatArg {
-    /// As the extension says.
+    /// By extension, else text.
     Auto,
-    /// A URL a line.
+    /// One URL per line.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
-    /// Cells between commas, under a header row.
+    /// Comma-separated, with a header row.
     Csv,
-    /// Cells between tabs, under a header row.
+    /// Tab-separated, with a header row.
     Tsv,
 }
 
-/// What is shown while the run goes on.
+/// Progress display: `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressArg {
-    /// A bar on a terminal; a line every half a minute elsewhere.
+    /// A bar on a terminal; elsewhere a line every 30 s.
     Auto,
     /// A bar, if stderr is a terminal.
     Bar,
@@ -100,32 +101,30 @@ pub enum ProgressArg {
     None,
 }
 
-/// Fetch every URL of a list at once, say exactly what became of each one, and never
-/// lose count.
+/// Fetch a list of URLs concurrently, with an exact result for every line.
 #[derive(Debug, Parser)]
 #[command(version, about, styles = STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
 pub struct Cli {
-    /// Lists to fetch: files, `-` for stdin, or URLs. Without any: stdin.
+    /// Files of URLs, `-` for stdin, or URLs [default: stdin].
     ///
-    /// A list has a URL a line; blank lines and comments (lines that start with #, and
-    /// what follows a URL and " #") are skipped. A line that is no URL becomes a failed
-    /// record, and the rest goes on. Lists can say more than that (--input-format), and
-    /// be packed by gzip or zstd.
+    /// One URL per line. Blank lines, lines that start with # and a " #" comment after a URL are
+    /// skipped. A line that is not a URL becomes a failed record; the run continues. Lists can also
+    /// be JSON Lines, CSV or TSV (--input-format), and compressed with gzip or zstd.
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
-    /// How lists are written.
+    /// Format of the input.
     ///
-    /// auto: as the extension says (.jsonl, .ndjson, .json, .csv, .tsv; .gz and .zst are looked
-    /// through), else as text.
+    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
+    /// else text.
     ///
-    /// jsonl is an object a line, with url, and as needed file, sha256, size, method, headers
-    /// (name: text, or an array of texts) and body or body_base64. Records of fetchall can be
-    /// read again: of them the body is not taken. csv and tsv have a header row, with a column
-    /// url, and as needed file, sha256, size, method and body. A body that is not of the size
-    /// and sha256 expected has failed (checksum).
+    /// jsonl: one object per line with url and optionally file, sha256, size, method, headers (an
+    /// object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
+    /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
+    /// optionally file, sha256, size, method and body. A body whose size or sha256 differs fails
+    /// (checksum).
     #[arg(
         long,
         value_name = "FORMAT",
@@ -133,10 +132,10 @@ pub struct Cli {
         help_heading = "List"
     )]
     pub input_format: InputFormatArg,
-    /// A NUL ends each URL of the lists.
+    /// Input is NUL-separated, as from find -print0.
     ///
-    /// Of the files and of stdin, as find -print0 and sort -z have it: there are no comments then, and
-    /// --failed writes its file in the same way.
+    /// Applies to files and to stdin. There are no comments then, and --failed writes NUL-separated
+    /// lines, too.
     #[arg(
         short = '0',
         long,
@@ -145,126 +144,127 @@ pub struct Cli {
     )]
     pub null: bool,
 
-    /// Requests at the same time.
+    /// Maximum concurrent requests.
     ///
-    /// At most 10000. From 8 on, a connection that is not there after 1 s does not count; so
-    /// there can be up to 64 more.
+    /// Up to 10000. With 8 or more, a connection still pending after 1 s is not counted, so up to 64
+    /// more may be open.
     #[arg(
         short = 'j',
         long,
         value_name = "N",
         default_value = "64", value_parser = value_parsers::concurrency,
-        help_heading = "How many"
+        help_heading = "Concurrency and rate"
     )]
     pub concurrency: NonZeroUsize,
-    /// Requests to one host: N, auto[:MAX].
+    /// Concurrency per host: N, auto[:MAX].
     ///
-    /// So many at the same time; a host is a scheme, name and port. With auto a host starts with 4 and gets more while that brings more, and half as many
-    /// when it answers 429 or 503 or can't be reached; MAX bounds it, else -j does.
+    /// A host is a scheme, name and port. auto starts at 4, grows while throughput improves, and is
+    /// halved on 429, 503 or a failed connection. MAX caps it; without MAX, -j does.
     #[arg(
         long,
         value_name = "N",
         default_value = "auto", value_parser = value_parsers::per_host,
-        help_heading = "How many"
+        help_heading = "Concurrency and rate"
     )]
     pub per_host: PerHostLimit,
-    /// Time between two requests to a host.
+    /// Minimum gap between requests to a host.
     ///
-    /// It is measured between their starts.
-    #[arg(long, value_name = "DUR", default_value = "0", value_parser = value_parsers::duration, help_heading = "How many")]
+    /// Measured from start to start.
+    #[arg(long, value_name = "DUR", default_value = "0", value_parser = value_parsers::duration, help_heading = "Concurrency and rate")]
     pub host_interval: Duration,
-    /// Requests in all: 50/s, 100/m, 1000/h.
+    /// Overall request rate: 50/s, 100/m, 1000/h.
     ///
-    /// Retries and redirects count, too [default: as many as it comes to].
-    #[arg(long, value_name = "N/s", value_parser = value_parsers::rate, help_heading = "How many")]
+    /// Retries and redirects count as requests [default: unlimited].
+    #[arg(long, value_name = "N/s", value_parser = value_parsers::rate, help_heading = "Concurrency and rate")]
     pub rate: Option<f64>,
-    /// Start nothing new after this time.
+    /// Stop starting requests after this time.
     ///
-    /// What is in flight has 10 s to end, and the rest counts as left [default: never].
-    #[arg(long, value_name = "DUR", value_parser = value_parsers::positive_duration, help_heading = "How many")]
+    /// Requests in flight get 10 s to finish; everything else counts as left [default: never].
+    #[arg(long, value_name = "DUR", value_parser = value_parsers::positive_duration, help_heading = "Concurrency and rate")]
     pub stop_after: Option<Duration>,
-    /// End the run once more URLs failed: 20, or 5%.
+    /// Stop the run after more failures: 20, or 5%.
     ///
-    /// It ends as with --stop-after; N% is of those settled, of a hundred at least [default:
-    /// never].
-    #[arg(long, value_name = "N", value_parser = value_parsers::max_failures, help_heading = "How many")]
+    /// Stops as --stop-after does. N% is a share of the URLs finished so far, or of 100 while fewer
+    /// have finished [default: never].
+    #[arg(long, value_name = "N", value_parser = value_parsers::max_failures, help_heading = "Concurrency and rate")]
     pub max_failures: Option<MaxFailures>,
-    /// URLs read ahead for other hosts.
+    /// URLs read ahead to keep hosts busy.
     ///
-    /// So many are held to find work on other hosts. Those that run and wait are included; each takes 0.3 to 1.3 KiB. No more than 32 MiB of
-    /// lines are read ahead.
+    /// While one host is at its limit, URLs of others are taken from this buffer. It includes URLs
+    /// in flight and waiting; each takes 0.3 to 1.3 KiB. At most 32 MiB of input lines are
+    /// buffered.
     #[arg(
         long,
         value_name = "N",
         default_value = "32768", value_parser = value_parsers::at_least_one,
-        help_heading = "How many"
+        help_heading = "Concurrency and rate"
     )]
     pub look_ahead: NonZeroUsize,
 
-    /// Further tries after the first.
+    /// Retries after the first attempt.
     ///
-    /// With 0 there is none, not even when a server says when. What no server has heard, and a
-    /// HEAD that it refuses, is sent again all the same.
+    /// 0 disables them, even when a server sends Retry-After. A request that no server processed,
+    /// and a HEAD that the server does not support, are still sent again.
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = value_parsers::parse_integer::<u32>, help_heading = "Retry")]
     pub retries: u32,
-    /// Longest first wait between tries.
+    /// Initial backoff limit.
     ///
-    /// It doubles each time; the real one is drawn below it.
+    /// Doubles with each retry; the actual wait is random below it (full jitter).
     #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_delay: Duration,
-    /// Longest wait between tries.
+    /// Maximum backoff.
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_max_delay: Duration,
-    /// Longest Retry-After waited for.
+    /// Longest Retry-After honoured.
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub retry_after_max: Duration,
-    /// Longest wait of one URL in all.
+    /// Maximum total retry wait per URL.
     ///
-    /// So long a URL waits for its retries, and a host that lets nothing through holds its URLs.
+    /// Also limits how long a host that rejects every request can hold its URLs.
     #[arg(long, value_name = "DUR", default_value = "15m", value_parser = value_parsers::duration, help_heading = "Retry")]
     pub max_wait: Duration,
-    /// Also retry 404,5xx,tls; !500 takes out.
+    /// Also retry 404,5xx,tls; !500 excludes.
     ///
-    /// LIST has statuses, classes such as 5xx and kinds of errors (--explain lists them), with
-    /// commas between; it can be given several times, and where several fit a failure the last
-    /// one decides. What is added is retried --retries times; a Retry-After with it makes only that URL
-    /// wait. 202: asked again also without Retry-After; !202: taken as it is.
+    /// LIST is comma-separated: statuses, classes such as 5xx, and error kinds (see --explain). It
+    /// can be given several times; the last match decides. Retries added here are limited by
+    /// --retries, and a Retry-After delays only that URL. 202 also retries a 202 without
+    /// Retry-After; !202 accepts every 202.
     #[arg(long, value_name = "LIST", help_heading = "Retry")]
     pub retry_on: Vec<String>,
 
-    /// Limit for DNS, TCP and TLS.
+    /// Timeout for DNS, TCP and TLS.
     ///
-    /// It is one for all three together.
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = value_parsers::positive_duration, help_heading = "Time and size")]
+    /// One limit for all three together.
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = value_parsers::positive_duration, help_heading = "Timeouts and limits")]
     pub connect_timeout: Duration,
-    /// Limit for a silent server.
+    /// Timeout for a stalled response.
     ///
-    /// The response must begin within it, and then bring 1 KiB in each such time; 0: no limit.
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = value_parsers::duration, help_heading = "Time and size")]
+    /// The head must arrive within it, then at least 1 KiB of body per such window; 0: no limit.
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = value_parsers::duration, help_heading = "Timeouts and limits")]
     pub stall_timeout: Duration,
-    /// Limit for one try as a whole.
+    /// Timeout for one whole attempt.
     ///
-    /// Connecting and the whole body are included [default: none].
-    #[arg(short = 'm', long, value_name = "DUR", value_parser = value_parsers::duration, help_heading = "Time and size")]
+    /// Includes connecting and the whole body [default: none].
+    #[arg(short = 'm', long, value_name = "DUR", value_parser = value_parsers::duration, help_heading = "Timeouts and limits")]
     pub max_time: Option<Duration>,
-    /// Largest body [default: 1GiB, with --body 8MiB].
+    /// Body size limit [default: 1GiB, 8MiB with --body].
     ///
-    /// It is measured after decoding; 0: no limit.
-    #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, help_heading = "Time and size")]
+    /// Measured after decoding; 0: no limit.
+    #[arg(long, value_name = "SIZE", value_parser = value_parsers::size, help_heading = "Timeouts and limits")]
     pub max_size: Option<u64>,
-    /// Redirects followed for one URL.
+    /// Maximum redirects per URL.
     #[arg(
         long,
         value_name = "N",
         default_value_t = 10, value_parser = value_parsers::parse_integer::<u32>,
-        help_heading = "Time and size"
+        help_heading = "Timeouts and limits"
     )]
     pub max_redirects: u32,
 
-    /// Method of every request.
+    /// Request method.
     ///
-    /// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS in any case; others as they stand. A line of
-    /// a list can have its own [default: GET, with -d POST].
+    /// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS in any case, others exactly as given. An
+    /// input line can have its own [default: GET, with -d POST].
     #[arg(
         short = 'X',
         long = "request",
@@ -272,16 +272,18 @@ pub struct Cli {
         help_heading = "Request"
     )]
     pub method: Option<Method>,
-    /// Body of every request; @FILE and @- read it.
+    /// Request body; @FILE and @- read it.
     ///
-    /// @FILE reads it from a file, @- from stdin. Without a Content-Type it is sent as a form.
+    /// @FILE reads it from a file, @- from stdin. Without a Content-Type header it is sent as a
+    /// form.
     #[arg(short = 'd', long, value_name = "DATA", help_heading = "Request")]
     pub data: Option<String>,
-    /// Header of every request: 'A: b' or @FILE.
+    /// Request header 'Name: value', or @FILE.
     ///
-    /// It is NAME: VALUE, and can be given several times; @FILE has one in each line. In the file blank lines and lines that start with # are skipped. Other users of the machine
-    /// see what stands on a command line, and not what stands in a file of yours. Content-Length and
-    /// Transfer-Encoding follow from the body and can't be set.
+    /// Can be given several times. @FILE has one header per line; blank lines and lines that start
+    /// with # are skipped. Other users of the machine can see a command line, but not a file that
+    /// only you can read. Content-Length and Transfer-Encoding follow from the body and cannot be
+    /// set.
     #[arg(
         short = 'H',
         long = "header",
@@ -294,23 +296,23 @@ pub struct Cli {
     pub user_agent: Option<HeaderValue>,
     /// Basic credentials: USER:PASSWORD or USER:@FILE.
     ///
-    /// They are for the hosts of the list only. With USER:@FILE the password is the first line of
-    /// the file [default: what FETCHALL_USER holds].
+    /// Sent only to the origins in the list, not to redirect targets elsewhere. With USER:@FILE the
+    /// password is the first line of the file [default: the value of FETCHALL_USER].
     #[arg(short = 'u', long, value_name = "USER", help_heading = "Request")]
     pub user: Option<String>,
-    /// Ask for the head only.
+    /// Send HEAD requests.
     ///
-    /// Where that is answered 405 or 501, GET is sent once more, and its body is not read.
+    /// Where the answer is 405 or 501, GET is sent once instead, and its body is not read.
     #[arg(short = 'I', long, conflicts_with_all = ["method", "data"], help_heading = "Request")]
     pub head: bool,
-    /// Proxy for everything; '' for none.
+    /// Proxy for all requests; '' for none.
     ///
-    /// Its scheme is http, https, socks4, socks4a, socks5 or socks5h [default: as HTTP_PROXY,
-    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY say; entries of NO_PROXY are names, addresses, networks,
-    /// any of them with a port, or *].
+    /// Schemes: http, https, socks4, socks4a, socks5 and socks5h [default: from HTTP_PROXY,
+    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY; NO_PROXY takes names, addresses and networks, each
+    /// optionally with a port, or *].
     #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
     pub proxy: Option<String>,
-    /// Credentials for the proxy of -x, as with -u.
+    /// Credentials for the -x proxy, as with -u.
     ///
     /// With USER:@FILE the password is the first line of the file.
     #[arg(
@@ -321,275 +323,287 @@ pub struct Cli {
         help_heading = "Request"
     )]
     pub proxy_user: Option<String>,
-    /// Accept any certificate.
+    /// Skip TLS certificate verification.
     ///
-    /// Neither its signatures are checked nor whether the server has its key: anybody in between
-    /// can read and change everything.
+    /// Signatures are not checked either, nor whether the server holds the key: anyone on the
+    /// network path can read and change everything.
     #[arg(short = 'k', long, help_heading = "Request")]
     pub insecure: bool,
-    /// Certificate authorities to trust, in PEM.
+    /// CA certificates to trust (PEM).
     ///
-    /// They are trusted instead of the system's. A server's own certificate may be among them: it
-    /// is trusted when the server shows exactly it, has its key, and name and dates fit.
+    /// Replaces the system's. A server's own certificate may be among them: it is trusted if the
+    /// server presents exactly that certificate, holds its key, and name and dates match.
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     pub cacert: Option<PathBuf>,
-    /// Addresses to connect to: HOST:PORT:ADDR[,ADDR].
+    /// Override DNS: HOST:PORT:ADDR[,ADDR].
     ///
-    /// They are taken for this host (* for any) and port instead of looking its name up; can be
-    /// given several times.
+    /// Connects to these addresses for this host (* for any) and port instead of resolving the
+    /// name. Can be given several times.
     #[arg(long, value_name = "RULE", value_parser = value_parsers::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
     /// Connect to public addresses only.
     ///
     /// Loopback, private, link-local, metadata and all other special addresses fail as denied,
-    /// also those of redirects and of --resolve. Names are checked after they are resolved, and exactly the addresses that were checked
-    /// are connected to. Proxies of the environment are not used with it.
+    /// including those of redirects and of --resolve. Names are checked after resolution, and
+    /// connections go to exactly the checked addresses. Proxies from the environment are ignored.
     #[arg(long, conflicts_with = "demo", help_heading = "Request")]
     pub deny_private: bool,
-    /// Do not ask for compressed bodies.
+    /// Do not request compressed responses.
     #[arg(long, help_heading = "Request")]
     pub no_compression: bool,
-    /// Keep content codings: bodies as they came.
+    /// Keep content codings; do not decode bodies.
     ///
-    /// Without it gzip, br, zstd and deflate are undone, except where they are the file's own: that of a .tar.gz, by name or type.
-    /// What a body still has is content_encoding in its record.
+    /// By default gzip, br, zstd and deflate are decoded, except where the coding belongs to the
+    /// file, as with a .tar.gz (by name or type). A coding that is kept is in the record, as
+    /// content_encoding.
     #[arg(long, help_heading = "Request")]
     pub raw: bool,
-    /// HTTP/1.1 only.
+    /// Use HTTP/1.1 only.
     #[arg(
         long = "http1.1",
         conflicts_with = "http2_prior_knowledge",
         help_heading = "Request"
     )]
     pub http1: bool,
-    /// HTTP/2 without asking first, over plain TCP too.
+    /// HTTP/2 without negotiation, even without TLS.
     #[arg(long, help_heading = "Request")]
     pub http2_prior_knowledge: bool,
 
-    /// Save each body below this folder; again: the rest.
+    /// Save bodies below this directory; rerun to resume.
     ///
-    /// A body is saved to a file under the name of its host, and is there as a whole or not at
-    /// all. The same command again fetches what is missing. DIR/fetchall.jsonl is the journal, with a record for each URL; what it says is fetched, and
-    /// is still there with its size, is skipped. What is on its way is below DIR/.fetchall. A folder
-    /// that is to be called like a file needs a slash at its end: out.json/.
-    #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Save")]
+    /// Each body becomes a file below a directory named after its host, complete or not at all.
+    /// DIR/fetchall.jsonl is the journal, with a record per URL: when the command is rerun, a URL
+    /// that was fetched and whose file still has its size is skipped. Unfinished files are below
+    /// DIR/.fetchall. To use a directory with a name like out.json, add a slash: out.json/.
+    #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Saving")]
     pub output_dir: Option<PathBuf>,
     /// Save all bodies in one WARC file (.warc, .warc.gz).
     ///
-    /// For many small ones that is much quicker than a file for each. The same command again
-    /// fetches what is missing. It is WARC 1.1. Its journal is FILE.jsonl, with the place of each record.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Save")]
+    /// Much faster than one file each when bodies are small. Rerun the command to resume. The
+    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
-    /// Remember what is done; the same again does the rest.
+    /// Journal completed URLs; rerun to resume.
     ///
-    /// It is the journal of a run that saves no files.
+    /// For runs that do not save files.
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with = "output_dir",
-        help_heading = "Save"
+        help_heading = "Saving"
     )]
     pub journal: Option<PathBuf>,
-    /// Ask what has changed of what was saved.
+    /// Re-fetch saved URLs only if they changed.
     ///
-    /// Servers are asked for what earlier runs have saved, with the validators they gave.
-    #[arg(long, requires = "saving", help_heading = "Save")]
+    /// Sends conditional requests (If-None-Match, If-Modified-Since).
+    #[arg(long, requires = "saving", help_heading = "Saving")]
     pub refresh: bool,
-    /// Print the file of each URL, and fetch nothing.
+    /// Print the target file of each URL; fetch nothing.
     ///
-    /// A line has FILE and URL, with a tab between them.
-    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Save")]
+    /// Each line is FILE, a tab, and the URL.
+    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Saving")]
     pub dry_run: bool,
-    /// Make all survive a power cut (slower).
+    /// Flush to disk before a URL counts as done (slower).
     ///
-    /// Body, folder and journal are on the disk before a URL counts as done.
-    #[arg(long, requires = "remembering", help_heading = "Save")]
+    /// Covers the body, its directory and the journal, so that all survive a power failure.
+    #[arg(long, requires = "remembering", help_heading = "Saving")]
     pub sync: bool,
-    /// Hash every body, for the records.
-    #[arg(long, help_heading = "Save")]
+    /// Add the SHA-256 of each body to its record.
+    #[arg(long, help_heading = "Saving")]
     pub sha256: bool,
 
-    /// A JSON record for each URL, not a text line.
-    #[arg(long, help_heading = "Results")]
+    /// Print one JSON record per URL.
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
-    /// A table, with a row for each URL.
+    /// Print CSV, one row per URL.
     ///
-    /// Its first row has the names of the fields, which are those of the records. A cell that begins
-    /// with =, +, -, @ (full-width ones, too), a tab or a line end gets an apostrophe in front: a
-    /// spreadsheet would take it for a formula.
-    #[arg(long, help_heading = "Results")]
+    /// The first row has the field names, which are those of the records. A cell that starts with
+    /// =, +, -, @ (also full-width), a tab or a line break gets a leading apostrophe, so that no
+    /// spreadsheet takes it for a formula.
+    #[arg(long, help_heading = "Output")]
     pub csv: bool,
-    /// Results as a template says, such as '%{url}\n'.
+    /// Output template, such as '%{url}\n'.
     ///
-    /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line, input,
-    /// url, ok, outcome, status, error (its kind), message, attempts, resends, final_url, redirects, http,
-    /// content_type, content_encoding, bytes, file, sha256, etag, last_modified, at, started_ms, ttfb_ms, elapsed_ms,
-    /// total_ms and the others; json is the whole record, result the status or else the kind of error,
-    /// origin the scheme, host and port. Names of curl are known, too: http_code, url_effective,
-    /// size_download, time_total, time_starttransfer, num_redirects, errormsg. What is not known is
-    /// empty. %% is a percent sign; \n, \t, \r, \0 and \\ are what they are in C.
-    #[arg(short = 'w', long, value_name = "TEMPLATE", help_heading = "Results")]
+    /// @FILE reads the template from a file. %{NAME} is a field of the record (see --json): line,
+    /// input, url, ok, outcome, status, error (its kind), message, attempts, resends, final_url,
+    /// redirects, http, content_type, content_encoding, bytes, file, sha256, etag, last_modified,
+    /// at, started_ms, ttfb_ms, elapsed_ms, total_ms and the others. json is the whole record,
+    /// result the status or else the error kind, origin the scheme, host and port. Some curl names
+    /// work, too: http_code, url_effective, size_download, time_total, time_starttransfer,
+    /// num_redirects, errormsg. An unknown value is empty. %% is a percent sign; \n, \t, \r, \0 and
+    /// \\ are what they are in C.
+    #[arg(short = 'w', long, value_name = "TEMPLATE", help_heading = "Output")]
     pub format: Option<String>,
-    /// End each result by a NUL.
+    /// Terminate results with NUL.
     ///
     /// Instead of a line feed: for xargs -0 and sort -z.
-    #[arg(long, conflicts_with = "csv", help_heading = "Results")]
+    #[arg(long, conflicts_with = "csv", help_heading = "Output")]
     pub print0: bool,
-    /// The body in each record (with --json).
+    /// Include bodies in records (with --json).
     ///
-    /// It stands there as text when it is UTF-8, else in base64.
-    #[arg(long, requires = "json", help_heading = "Results")]
+    /// As text if the body is UTF-8, else as base64.
+    #[arg(long, requires = "json", help_heading = "Output")]
     pub body: bool,
-    /// Results in the order of the input.
-    #[arg(long, help_heading = "Results")]
+    /// Print results in input order.
+    #[arg(long, help_heading = "Output")]
     pub ordered: bool,
     /// Write the summary as JSON to a file.
     ///
-    /// When the run has ended, however it did: its counts, failures by kind and by status.
-    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    /// Written however the run ends: the counts, and the failures by kind and by status.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub summary_json: Option<PathBuf>,
-    /// Copy the failing input lines there, to be fed back.
+    /// Write failed input lines here, for a rerun.
     ///
-    /// If one of the inputs is JSON lines or a table, all are kept as JSON lines: call it
-    /// FILE.jsonl.
-    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    /// If any input is JSON Lines, CSV or TSV, all are written as JSON Lines: name it FILE.jsonl.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub failed: Option<PathBuf>,
 
-    /// Nothing on stderr but errors of the run.
-    #[arg(short = 'q', long, conflicts_with = "verbose", help_heading = "People")]
+    /// Print only errors of the run to stderr.
+    #[arg(
+        short = 'q',
+        long,
+        conflicts_with = "verbose",
+        help_heading = "Display and diagnostics"
+    )]
     pub quiet: bool,
-    /// Tell of retries and waits; twice: every request.
+    /// Log retries and holds; -vv: every request.
     ///
-    /// The lines go to stderr. RUST_LOG is obeyed.
-    #[arg(short = 'v', long, action = ArgAction::Count, help_heading = "People")]
+    /// Log lines go to stderr. RUST_LOG is honoured.
+    #[arg(short = 'v', long, action = ArgAction::Count, help_heading = "Display and diagnostics")]
     pub verbose: u8,
-    /// How progress is shown.
+    /// Progress display.
     ///
-    /// On stderr. With CI set there is no bar, and on a dumb terminal lines every few seconds. SIGUSR1
-    /// prints how the run stands, also with -q.
+    /// On stderr. auto shows no bar if CI is set, and a line every few seconds on a dumb terminal.
+    /// SIGUSR1 prints the current status, also with -q.
     #[arg(
         long,
         value_name = "HOW",
         default_value = "auto",
-        help_heading = "People"
+        help_heading = "Display and diagnostics"
     )]
     pub progress: ProgressArg,
-    /// Colour in the results.
+    /// Colour the results.
     #[arg(
         long,
         value_name = "WHEN",
         default_value = "auto",
-        help_heading = "People"
+        help_heading = "Display and diagnostics"
     )]
     pub color: ColorArg,
-    /// Draw the run when it has ended.
+    /// Print a timeline at the end.
     ///
-    /// A row for each URL, time along the width. Queue, connecting, waiting for the first byte and the
-    /// body are told apart, and tries after a failed one stand apart. Of a long run: the slowest, some
-    /// that failed, and a sample of the others.
-    #[arg(long, help_heading = "People")]
+    /// One row per URL, with time on the horizontal axis. Queueing, connecting, waiting for the
+    /// first byte and receiving the body look different, and retries are separate. A long run shows
+    /// the slowest URLs, some that failed, and a sample of the others.
+    #[arg(long, help_heading = "Display and diagnostics")]
     pub timeline: bool,
-    /// Write a page for a browser about the run.
+    /// Write an HTML report.
     ///
-    /// Counts, latency, throughput, a waterfall, each host, each failure with its cause. It is one file
-    /// that loads nothing from anywhere, of some megabytes at most: of more than 10,000 failures the
-    /// others are counted by cause.
-    #[arg(long, value_name = "FILE.html", help_heading = "People")]
+    /// Counts, latency, throughput, a waterfall, each host, and each failure with its cause. One
+    /// self-contained file of a few megabytes at most: beyond 10,000 failures, the others are
+    /// counted by cause.
+    #[arg(
+        long,
+        value_name = "FILE.html",
+        help_heading = "Display and diagnostics"
+    )]
     pub report: Option<PathBuf>,
-    /// What an error means: dns, truncated, 429...
+    /// Explain an error or status: dns, 429...
     ///
-    /// What it means, whether it is tried again, what to do next, and how to rehearse it; without
-    /// KIND all are listed.
-    #[arg(long, value_name = "KIND", num_args = 0..=1, help_heading = "People")]
+    /// What it means, whether it is retried, what to do next, and how to rehearse it. Without KIND,
+    /// lists all kinds.
+    #[arg(long, value_name = "KIND", num_args = 0..=1, help_heading = "Display and diagnostics")]
     pub explain: Option<Option<String>>,
-    /// Take settings from this file alone.
+    /// Read only this config file.
     ///
-    /// TOML with the long names of options [default: fetchall.toml in the user's folder of
-    /// configurations, then /etc/fetchall.toml].
+    /// TOML with the long option names as keys [default: fetchall.toml in the user's config
+    /// directory, then /etc/fetchall.toml].
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with = "no_config",
-        help_heading = "People"
+        help_heading = "Display and diagnostics"
     )]
     pub config: Option<PathBuf>,
-    /// Take settings from no file.
-    #[arg(long, help_heading = "People")]
+    /// Ignore config files.
+    #[arg(long, help_heading = "Display and diagnostics")]
     pub no_config: bool,
-    /// Print every setting and where it comes from.
+    /// Print effective settings and their sources.
     ///
     /// Secrets are masked; nothing is fetched.
-    #[arg(long, help_heading = "People")]
+    #[arg(long, help_heading = "Display and diagnostics")]
     pub print_config: bool,
-    /// Print a man page or completions for a shell.
-    #[arg(long, value_name = "WHAT", help_heading = "People")]
+    /// Print a man page or shell completions.
+    #[arg(long, value_name = "WHAT", help_heading = "Display and diagnostics")]
     pub generate: Option<generate::GenerateArg>,
 
-    /// Put faults in the way, such as reset=10%.
+    /// Inject faults, such as reset=10%.
     ///
-    /// Quotes are for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
+    /// Without SPEC, 30 % of all requests hit transient faults. SPEC is a list of
+    /// KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable, connect_timeout, tls,
+    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, slow, or a status
+    /// from 400 to 599. The same list and seed give the same faults.
     ///
-    /// Without SPEC 30 % of all requests meet faults that pass. SPEC is a list of KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable,
-    /// connect_timeout, tls, proxy, timeout, stalled, reset, truncated, protocol, redirect, decode,
-    /// slow, or a status from 400 to 599. The same list and seed give the same faults.
-    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Practice")]
+    /// Quote it for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
+    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Testing")]
     pub simulate_failure: Option<Option<String>>,
-    /// Seed of faults and of waits between tries.
+    /// Random seed for faults and retry jitter.
     ///
-    /// [default: 0 for the simulated faults, chance for the waits]
-    #[arg(long, value_name = "N", value_parser = value_parsers::parse_integer::<u64>, help_heading = "Practice")]
+    /// [default: 0 for injected faults, random for the jitter]
+    #[arg(long, value_name = "N", value_parser = value_parsers::parse_integer::<u64>, help_heading = "Testing")]
     pub seed: Option<u64>,
     /// Run against a built-in practice server.
     ///
-    /// No network is needed.
-    #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Practice")]
+    /// Needs no network.
+    #[arg(long, conflicts_with_all = ["inputs", "proxy", "resolve"], help_heading = "Testing")]
     pub demo: bool,
 
-    /// Mail the summary there.
+    /// Email the summary to these addresses.
     ///
-    /// When the run has ended: with what failed, and with the report if there is one and it is small; several addresses stand
-    /// between commas. Without --smtp it is simulated: three seconds, and a word on stderr. An
-    /// e-mail that can't be sent is a warning, and the exit code is that of the run.
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = value_parsers::address, help_heading = "When done")]
+    /// Sent when the run has ended, with the failures, and with the --report file if it is small.
+    /// Separate addresses with commas. Without --smtp, sending is simulated: it takes three seconds
+    /// and prints a message. A failed delivery is a warning and does not change the exit code.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = value_parsers::address, help_heading = "Notifications")]
     pub email_to: Vec<String>,
     /// Mail server, as smtps://USER@HOST[:PORT].
     ///
-    /// smtps:// is TLS from the start (port 465), smtp:// STARTTLS (port 587). The password stands in
-    /// FETCHALL_SMTP_PASSWORD or in a file. --cacert names the authority of a private server.
-    /// smtp://HOST:PORT?tls=none is not encrypted, and no password goes that way but to this machine.
+    /// smtps:// is implicit TLS (port 465), smtp:// is STARTTLS (port 587). The password comes from
+    /// FETCHALL_SMTP_PASSWORD or a file. Use --cacert for a server with a private CA.
+    /// smtp://HOST:PORT?tls=none is unencrypted; a password is sent that way only to this machine.
     #[arg(
         long,
         value_name = "URL",
         requires = "email_to",
-        help_heading = "When done"
+        help_heading = "Notifications"
     )]
     pub smtp: Option<String>,
-    /// File with the password.
+    /// File with the SMTP password.
     ///
-    /// In its first line [default: what FETCHALL_SMTP_PASSWORD holds].
+    /// The password is its first line [default: the value of FETCHALL_SMTP_PASSWORD].
     #[arg(
         long,
         value_name = "FILE",
         requires = "smtp",
-        help_heading = "When done"
+        help_heading = "Notifications"
     )]
     pub smtp_password_file: Option<PathBuf>,
-    /// The address mail comes from.
+    /// Sender address.
     ///
     /// [default: the user of --smtp, or fetchall@ its host]
-    #[arg(long, value_name = "ADDR", requires = "smtp", value_parser = value_parsers::address, help_heading = "When done")]
+    #[arg(long, value_name = "ADDR", requires = "smtp", value_parser = value_parsers::address, help_heading = "Notifications")]
     pub email_from: Option<String>,
-    /// Run a command then.
+    /// Run a shell command when done.
     ///
-    /// When the run has ended, in the shell, with the summary as JSON on its stdin, and FETCHALL_RUN_OUTCOME (ok, failed,
-    /// interrupted (by a signal or a closed stdout) or broken), FETCHALL_RUN_EXIT_CODE and the counts FETCHALL_RUN_INPUT, _FETCHED,
-    /// _FAILED, _SKIPPED and _LEFT in its environment; settings that may hold a secret, such as
-    /// FETCHALL_USER, are not, and proxies are there without user and password. What it prints goes to stderr; it has 60 s. That it fails is a warning.
-    #[arg(long, value_name = "CMD", help_heading = "When done")]
+    /// It gets the JSON summary on stdin. Its environment has FETCHALL_RUN_OUTCOME (ok, failed,
+    /// broken, or after a signal or a closed stdout interrupted), FETCHALL_RUN_EXIT_CODE and the
+    /// counts FETCHALL_RUN_INPUT, _FETCHED, _FAILED, _SKIPPED and _LEFT. Variables that may hold a
+    /// secret, such as FETCHALL_USER, are removed, and proxies lose their credentials. Its output
+    /// goes to stderr. It is killed after 60 s; a failure is a warning.
+    #[arg(long, value_name = "CMD", help_heading = "Notifications")]
     pub notify_cmd: Option<String>,
-    /// POST the summary as JSON there.
+    /// POST the JSON summary to this URL.
     ///
-    /// When the run has ended. Anything but a 2xx is a warning.
-    #[arg(long, value_name = "URL", value_parser = value_parsers::http_url, help_heading = "When done")]
+    /// Sent when the run has ended. Any status other than 2xx is a warning.
+    #[arg(long, value_name = "URL", value_parser = value_parsers::http_url, help_heading = "Notifications")]
     pub notify_url: Option<Url>,
 }

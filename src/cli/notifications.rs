@@ -1,4 +1,4 @@
-//! Whom the end of a run is told to: by e-mail, by a command, by a POST. What goes wrong with that
+//! What happens after a run: the summary file, email, a command, a POST. A notification that fails
 //! is a warning; the exit code is that of the run.
 
 use std::ffi::OsString;
@@ -21,20 +21,20 @@ use super::Cli;
 use super::convert::UsageError;
 use super::{environment, redact, secrets};
 
-/// Failures that an e-mail tells of.
+/// Maximum number of failures listed in an email.
 const MAX_FAILURES: usize = 50;
-/// Bytes of a report that goes along: mail servers refuse far more.
+/// Maximum size of a report that is attached: mail servers reject much larger messages.
 const MAX_ATTACHED_BYTES: u64 = 5 << 20;
-/// Limit for a command.
+/// Time limit for `--notify-cmd`.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the variables begin with that a command is told of a run by: they are no settings.
+/// Prefix of the variables that describe the run to a command. They are not settings.
 pub const RUN_PREFIX: &str = "FETCHALL_RUN_";
 
-/// The first failures of a run.
+/// The first [`MAX_FAILURES`] failures of a run.
 type SharedFailures = Arc<Mutex<Vec<FailedUrl>>>;
 
-/// Whom the end of a run is told to.
+/// Writes the summary file and sends the notifications of a run.
 pub struct RunNotifier {
     email: Option<(Email, Delivery)>,
     lists: Option<String>,
@@ -48,10 +48,10 @@ pub struct RunNotifier {
 }
 
 impl RunNotifier {
-    /// As the command line says.
+    /// Creates the notifier from the command line.
     ///
     /// # Errors
-    /// [`UsageError`] when a mail server is not one, or its password can't be read.
+    /// [`UsageError`] when the mail server is invalid or its password cannot be read.
     pub fn from_cli(cli: &Cli) -> Result<Self, UsageError> {
         let email = Email {
             from: cli.email_from.clone(),
@@ -72,12 +72,12 @@ impl RunNotifier {
         })
     }
 
-    /// Opens the file for the summary, if there is to be one: that it can't be written is to be
-    /// known before the run. Here and not in the library, because the exit code stands in it, and
-    /// because a run that could not even begin has to replace the summary of the one before.
+    /// Opens the file for the summary, if requested, so that a failure shows before the run. The
+    /// library does not do it, because the summary includes the exit code, and because a run that
+    /// fails to start must also replace the summary of the previous one.
     ///
     /// # Errors
-    /// When nothing can be written there.
+    /// When the file cannot be created.
     pub fn open(&mut self, path: Option<&Path>) -> Result<(), ReportError> {
         if let Some(path) = path {
             let file = AtomicFile::create(path).map_err(|source| unwritten(path, source))?;
@@ -86,11 +86,11 @@ impl RunNotifier {
         Ok(())
     }
 
-    /// Writes the summary to its file, if there is one. A pipe there is waited for until
-    /// `interrupt`.
+    /// Writes the summary file, if requested. If it is a pipe, waits for its reader until
+    /// `interrupt` completes.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When it cannot be written.
     pub async fn write(
         &self,
         summary: &Summary,
@@ -118,7 +118,7 @@ impl RunNotifier {
             .map_err(|source| unwritten(path, source))
     }
 
-    /// Looks at the run as far as that is needed to tell of it.
+    /// Takes the TLS settings from `config`, and collects failures of the run for the email.
     pub fn attach_to(&mut self, config: &mut Config) {
         self.http.cacert.clone_from(&config.http.cacert);
         self.http.insecure = config.http.insecure;
@@ -126,10 +126,10 @@ impl RunNotifier {
             return;
         }
         let failures = Arc::clone(&self.failures);
-        config.report.on_record = Some(Box::new(move |record| keep(&failures, record)));
+        config.report.on_record = Some(Box::new(move |record| add_failure(&failures, record)));
     }
 
-    /// Tells everybody. `code` is the exit code of the run.
+    /// Sends all notifications. `code` is the exit code of the run.
     pub async fn notify_all(&self, summary: &Summary, code: u8) {
         if let Some((email, delivery)) = &self.email {
             self.mail(email, delivery, summary).await;
@@ -176,12 +176,12 @@ impl RunNotifier {
         );
     }
 
-    /// The report, if there is one and it is small.
+    /// Returns the report as an attachment, if it exists and is at most [`MAX_ATTACHED_BYTES`].
     fn attachments(&self) -> Vec<Attachment> {
         let Some(path) = &self.report else {
             return Vec::new();
         };
-        // A pipe would be waited for, and has been read already.
+        // Reading a pipe would block; its content is gone already.
         let is_fit = |file: fs::Metadata| file.is_file() && file.len() <= MAX_ATTACHED_BYTES;
         let is_small = fs::metadata(path).is_ok_and(is_fit);
         let html = is_small.then(|| fs::read(path).ok()).flatten();
@@ -193,8 +193,8 @@ impl RunNotifier {
     }
 }
 
-/// What the run has read, as far as a subject has room for it. URLs of the command line are not
-/// named: they may hold a password.
+/// Returns a short name of the inputs for the subject line. URLs on the command line are left out:
+/// they may hold a password.
 fn lists(cli: &Cli) -> Option<String> {
     if cli.demo {
         return Some("--demo".to_owned());
@@ -244,7 +244,7 @@ fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {
     Ok(Delivery::Smtp(server.trusting(cli.cacert.clone())))
 }
 
-fn keep(failures: &SharedFailures, record: &Record) {
+fn add_failure(failures: &SharedFailures, record: &Record) {
     let Some(error) = record
         .error
         .as_ref()
@@ -265,7 +265,8 @@ fn keep(failures: &SharedFailures, record: &Record) {
     }
 }
 
-/// What a command is told beside the summary on its stdin; secrets of the run are taken from it.
+/// Returns the changes to the environment of `--notify-cmd`: the outcome of the run is added, and
+/// variables that may hold a secret are removed or replaced.
 fn variables(summary: &Summary, code: u8) -> Vec<(String, Option<String>)> {
     let outcome = match code {
         0 => "ok",
@@ -282,15 +283,16 @@ fn variables(summary: &Summary, code: u8) -> Vec<(String, Option<String>)> {
         ("SKIPPED", summary.skipped.to_string()),
         ("LEFT", summary.left.to_string()),
     ];
-    let told = all.map(|(name, value)| (format!("{RUN_PREFIX}{name}"), Some(value)));
+    let added = all.map(|(name, value)| (format!("{RUN_PREFIX}{name}"), Some(value)));
     let hidden = environment::hidden(&Cli::command(), std::env::vars_os());
-    hidden.into_iter().chain(told).collect()
+    hidden.into_iter().chain(added).collect()
 }
 
-/// Also with `-q`: a word that reached nobody must not be missed in silence.
-fn warn<E: std::fmt::Display>(option: &str, done: Result<(), E>) {
-    if let Err(error) = done {
-        // With stderr closed there is nobody to tell.
+/// Prints a warning if a notification failed. Also with `-q`: otherwise its absence would go
+/// unnoticed.
+fn warn<E: std::fmt::Display>(option: &str, sent: Result<(), E>) {
+    if let Err(error) = sent {
+        // Ignored if stderr is closed.
         let message = redact::message(&error.to_string());
         let _ = writeln!(io::stderr(), "fetchall: warning: {option}: {message}");
     }

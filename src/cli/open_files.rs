@@ -1,4 +1,4 @@
-//! How many open files a run needs, and whether it may have them.
+//! Checks before a run that the limit on open files suffices for it.
 
 #[cfg(unix)]
 use std::io;
@@ -7,24 +7,24 @@ use std::io;
 use super::convert::is_file;
 use super::{Cli, EarlySignals};
 
-/// Descriptors of the runtime, some of them opened without a way to say that it failed, and those of
-/// the thread that hears signals.
+/// Descriptors of the runtime, some of which are opened where a failure cannot be reported, and
+/// those of the signal thread.
 #[cfg(unix)]
 const RUNTIME_DESCRIPTORS: usize = 4 + 4;
-/// A folder has itself open, that of unfinished files, its lock and its journal.
+/// The output directory, that of unfinished files, the lock and the journal.
 #[cfg(unix)]
 const FOLDER_DESCRIPTORS: usize = 4;
-/// A pack has itself open, and its journal.
+/// The pack and its journal.
 #[cfg(unix)]
 const PACK_DESCRIPTORS: usize = 2;
-/// For one body that is saved while the next one comes: its file, and the folder of that.
+/// One body being saved while the next one arrives: its file and the directory of that.
 #[cfg(unix)]
 const SAVING_DESCRIPTORS: usize = 2;
-/// The practice server: where it listens, and its end of a connection.
+/// The practice server: its listener and its end of a connection.
 #[cfg(unix)]
 const DEMO_DESCRIPTORS: usize = 2;
 
-/// The limit on open files that this run needs at least, if the one of this process is lower.
+/// Returns the limit on open files that this run needs at least, if the current one is lower.
 #[cfg(unix)]
 pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
     let needed = early.missing_descriptors() + needed_descriptors(cli);
@@ -33,7 +33,7 @@ pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
     (missing > 0).then(|| usize::try_from(allowed).unwrap_or_default() + missing)
 }
 
-/// How many more descriptors can be opened, up to `most`.
+/// Counts how many more descriptors can be opened, up to `most`.
 #[cfg(unix)]
 pub fn free_descriptors(most: usize) -> usize {
     use std::os::fd::AsFd;
@@ -41,13 +41,13 @@ pub fn free_descriptors(most: usize) -> usize {
     copies.collect::<Vec<_>>().len()
 }
 
-/// Other systems have no such limit.
+/// Returns `None`: other systems have no such limit.
 #[cfg(not(unix))]
 pub fn lacking_descriptors(_: &Cli, _: &EarlySignals) -> Option<usize> {
     None
 }
 
-/// What a run has open at the same time, with a single connection.
+/// The descriptors that a run has open at once, with a single connection.
 #[cfg(unix)]
 fn needed_descriptors(cli: &Cli) -> usize {
     let lists = cli.inputs.iter().filter(|input| is_file(input)).count();

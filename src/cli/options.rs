@@ -1,4 +1,5 @@
-//! The options that can be set elsewhere than on the command line: which, and what they take.
+//! The options that can also be set in the environment and in config files, and the values they
+//! take.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,8 +10,8 @@ use clap::{Arg, ArgAction, ArgGroup, Command};
 
 use super::redact;
 
-/// What a call asks for itself. A practice server that somebody else has set would only
-/// surprise.
+/// Options that are only allowed on the command line, because they are about a single call: a
+/// `demo` that a config file switches on would be a bad surprise.
 const NOT_SETTINGS: [&str; 9] = [
     "inputs",
     "help",
@@ -23,18 +24,18 @@ const NOT_SETTINGS: [&str; 9] = [
     "demo",
 ];
 
-/// What an option takes.
+/// How many values an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionArity {
-    /// Nothing: it is on or off.
+    /// None: it is on or off.
     Switch,
-    /// Nothing: how often it stands there counts.
+    /// None: the number of times it is given counts.
     Count,
-    /// A value, or nothing.
+    /// An optional value.
     Perhaps,
-    /// A value.
+    /// One value.
     One,
-    /// A value each time it stands there.
+    /// One value each time it is given.
     Many,
 }
 
@@ -52,12 +53,12 @@ impl OptionArity {
     }
 }
 
-/// Where a value comes from that does not stand on the command line.
+/// Source of a value that is not from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingOrigin {
-    /// A variable of the environment.
+    /// An environment variable.
     Variable(String),
-    /// A line of a file, counted from 1.
+    /// A line of a config file, counted from 1.
     File { path: Arc<Path>, line: usize },
 }
 
@@ -72,13 +73,14 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// A setting that can't be taken: where it stands, and what is wrong with it.
+/// Error of an invalid setting, with its source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingError(pub String);
 
 impl SettingOrigin {
-    /// What is wrong with the value of an option. A variable is named after its option.
+    /// Returns the error for the value of an option, with its source. A variable already names the
+    /// option.
     pub fn error(&self, option: &str, message: impl fmt::Display) -> SettingError {
         SettingError(match self {
             Self::Variable(name) => format!("{name}: {message}"),
@@ -87,23 +89,23 @@ impl SettingOrigin {
     }
 }
 
-/// What an option is set to.
+/// Value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingValue {
     Off,
     On,
     Times(u8),
     Texts(Vec<OsString>),
-    /// It is read where it is needed, and goes through no command line: `FETCHALL_USER`.
+    /// Read where it is needed instead of being passed through clap: `FETCHALL_USER`.
     Elsewhere,
 }
 
-/// An option that is set.
+/// An option that is set in the environment or a config file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingEntry {
-    /// As clap knows it.
+    /// Its clap id.
     pub id: String,
-    /// As people know it, without the hyphens.
+    /// Its long name, without the hyphens.
     pub long: String,
     pub value: SettingValue,
     pub origin: SettingOrigin,
@@ -119,12 +121,12 @@ impl SettingEntry {
         }
     }
 
-    /// Whether it does anything: what is off gets into nobody's way.
+    /// Whether it has an effect. A setting that is off conflicts with nothing.
     pub fn is_on(&self) -> bool {
         self.value != SettingValue::Off
     }
 
-    /// How it would stand on the command line.
+    /// Returns the equivalent command-line arguments.
     pub fn arguments(&self) -> Vec<OsString> {
         let flag = OsString::from(format!("--{}", self.long));
         match &self.value {
@@ -134,7 +136,7 @@ impl SettingEntry {
             SettingValue::Texts(texts) => {
                 let with = |text| {
                     let mut argument = flag.clone();
-                    // A value that begins with a hyphen stays a value that way.
+                    // With `=`, a value that starts with a hyphen is not taken for an option.
                     argument.push("=");
                     argument.push(text);
                     argument
@@ -145,7 +147,7 @@ impl SettingEntry {
     }
 }
 
-/// The long name, without the hyphens; every option has one.
+/// Returns the long name, without the hyphens. Every option has one.
 pub fn long(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_default()
 }
@@ -154,23 +156,23 @@ pub fn is_setting(arg: &Arg) -> bool {
     !NOT_SETTINGS.contains(&arg.get_id().as_str())
 }
 
-/// What can be set in files and in the environment.
+/// Returns the options that can be set in config files and in the environment.
 pub fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| is_setting(arg))
 }
 
-/// The variable of the environment that sets an option.
+/// Returns the environment variable that sets an option.
 pub fn variable(arg: &Arg) -> String {
     variable_of(long(arg))
 }
 
-/// The same, for its long name.
+/// Returns the environment variable that sets the option with this long name.
 pub fn variable_of(long: &str) -> String {
     let name = long.to_ascii_uppercase();
     format!("FETCHALL_{}", name.replace(['-', '.'], "_"))
 }
 
-/// Whether two options can't be used together, whichever of them says so.
+/// Whether two options conflict, no matter which of them declares it.
 pub fn are_exclusive(command: &Command, one: &str, other: &str) -> bool {
     one != other
         && (conflicts_with(command, one, other)
@@ -188,9 +190,9 @@ fn conflicts_with(command: &Command, one: &str, other: &str) -> bool {
     })
 }
 
-/// Whether a group has both, and allows one of them.
+/// Whether a group contains both, and allows only one of its options.
 fn is_choice(group: &ArgGroup, one: &str, other: &str) -> bool {
-    // It takes itself by value to be changed for no reason but to count what is given.
+    // clap's `is_multiple` takes `&mut self`, although it only reads.
     let several = group.clone().is_multiple();
     let has = |id: &str| group.get_args().any(|arg| arg == id);
     !several && has(one) && has(other)

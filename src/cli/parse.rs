@@ -1,4 +1,4 @@
-//! From the arguments to what is asked for.
+//! Decides what the program should do: start a run, print a text, or reject the command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,24 +13,24 @@ use super::setting_origins::SettingOrigins;
 use super::settings::{MergedSettings, merge};
 use super::{Cli, config_file, environment, explain, flag_hints, generate, print_config};
 
-/// What the command line asks for.
+/// What the command line requests.
 pub enum CliAction {
-    /// A run, and where its settings come from.
+    /// Start a run; with the sources of its settings.
     Run(Box<Cli>, SettingOrigins),
-    /// A text on stdout.
+    /// Print a text on stdout.
     Print(String),
 }
 
-/// Why nothing is done.
+/// Why the program exits before doing anything.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The command line is not understood, or asks for help.
+    /// The command line is invalid, or requests help.
     #[error(transparent)]
     Usage(Box<clap::Error>),
-    /// A variable or a file holds what is no setting.
+    /// A variable or a config file has an invalid setting.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// `--explain` of what is no kind of error.
+    /// `--explain` with an unknown error kind.
     #[error("--explain {0}")]
     Explain(String),
 }
@@ -41,10 +41,10 @@ impl From<clap::Error> for CliError {
     }
 }
 
-/// Reads the command line, and what is set elsewhere.
+/// Parses the command line and merges it with the settings from the environment and config files.
 ///
 /// # Errors
-/// What is wrong, or a request for help.
+/// [`CliError`] when one of them is invalid, or the command line requests help.
 pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError> {
     let args: Vec<_> = args.collect();
     let mut command = Cli::command();
@@ -59,17 +59,17 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError>
     }
     let variables = environment::read(&command, |name| std::env::var_os(name))?;
     let files = files(&line)?;
-    // Also of a variable: it may be stdin, which is read but once.
-    let named = files.paths.first().filter(|_| files.must_be_there).cloned();
-    let mut places = Vec::new();
+    // Also if FETCHALL_CONFIG named it: it may be stdin, which can be read only once.
+    let named = files.paths.first().filter(|_| files.must_exist).cloned();
+    let mut looked_up = Vec::new();
     let mut sources = vec![variables];
     for path in files.paths {
-        let given = if files.must_be_there {
+        let given = if files.must_exist {
             Some(config_file::read(&path, &command)?)
         } else {
             config_file::read_optional(&path, &command)?
         };
-        places.push((path, given.is_some()));
+        looked_up.push((path, given.is_some()));
         sources.extend(given);
     }
     let settled = if is_whole && sources.iter().all(Vec::is_empty) {
@@ -79,7 +79,7 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError>
     };
     if settled.matches.get_flag("print_config") {
         return Ok(CliAction::Print(print_config::text(
-            &command, &settled, &places,
+            &command, &settled, &looked_up,
         )));
     }
     let mut cli = Cli::from_arg_matches(&settled.matches)?;
@@ -91,8 +91,8 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError>
     Ok(CliAction::Run(Box::new(cli), origins))
 }
 
-/// What stands on the command line itself, and whether it is all right by itself: an option it
-/// needs may be set elsewhere.
+/// Parses the command line alone. Returns also whether it is complete: an option that another one
+/// requires may be set elsewhere.
 fn command_line(
     command: &mut clap::Command,
     args: &[OsString],
@@ -109,18 +109,18 @@ fn command_line(
 
 struct ConfigPaths {
     paths: Vec<PathBuf>,
-    must_be_there: bool,
+    must_exist: bool,
 }
 
 fn files(line: &ArgMatches) -> Result<ConfigPaths, SettingError> {
     let variable = |name| std::env::var_os(name).filter(|text| !text.is_empty());
     let named = |path: &Path| ConfigPaths {
         paths: vec![path.to_owned()],
-        must_be_there: true,
+        must_exist: true,
     };
     let none = ConfigPaths {
         paths: Vec::new(),
-        must_be_there: false,
+        must_exist: false,
     };
     if line.get_flag("no_config") {
         return Ok(none);
@@ -133,9 +133,10 @@ fn files(line: &ArgMatches) -> Result<ConfigPaths, SettingError> {
             Some(true) => return Ok(none),
             Some(false) => {}
             None => {
-                return Err(SettingError(
-                    "FETCHALL_NO_CONFIG: 1, true, 0 or false is needed".to_owned(),
-                ));
+                return Err(SettingError(format!(
+                    "FETCHALL_NO_CONFIG: {}",
+                    environment::SWITCH_FORM
+                )));
             }
         }
     }
@@ -143,7 +144,7 @@ fn files(line: &ArgMatches) -> Result<ConfigPaths, SettingError> {
         Some(path) => named(Path::new(&path)),
         None => ConfigPaths {
             paths: config_file::default_paths(|name| std::env::var_os(name)),
-            must_be_there: false,
+            must_exist: false,
         },
     })
 }

@@ -1,4 +1,5 @@
-//! Files that would be read and written at the same time, or read or written twice.
+//! Rejects options under which one file would be read and written at once, or stdin or a file used
+//! twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::config_paths::is_url;
 use super::convert::UsageError;
 use super::fs_util::{FileId, is_stdin};
 
-/// The options that read stdin, under whatever name.
+/// Returns the long names of the options that read stdin, also if they name it `/dev/stdin`.
 pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
     fn file(text: &str) -> Option<&Path> {
         text.strip_prefix('@').map(Path::new)
@@ -53,7 +54,7 @@ pub fn is_stdin_list(source: &Source) -> bool {
     }
 }
 
-/// Whether stdin has one reader: what one reads of it, another does not get.
+/// Checks that stdin has at most one reader: each would get only what the others left.
 pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), UsageError> {
     let Some((option, others)) = takers.split_first() else {
         return Ok(());
@@ -74,9 +75,10 @@ pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), Us
     }
 }
 
-/// A URL instead of a path would create folders that are named after its parts, such as its password.
+/// Rejects URLs where paths are expected: the directories created for one would be named after its
+/// parts, such as a password.
 pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
-    let places = [
+    let outputs = [
         ("output-dir", &cli.output_dir),
         ("pack", &cli.pack),
         ("journal", &cli.journal),
@@ -84,7 +86,7 @@ pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
     ];
-    for (option, path) in places {
+    for (option, path) in outputs {
         if let Some(path) = path.as_ref().filter(|path| is_url(path)) {
             let path = path.clone();
             return Err(UsageError::WritesUrl { option, path });
@@ -93,8 +95,7 @@ pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// Files that are written: none of them may be anything that is still to be read, or that
-/// something else is written to.
+/// Checks that no output file is also an input, or an output of something else.
 pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     let written = [
         ("failed", &cli.failed),
@@ -109,7 +110,7 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     seen.extend(
         saved
             .iter()
-            .map(|path| ("what is saved", FileId::of_path(path), Some(path))),
+            .map(|path| ("the saved output", FileId::of_path(path), Some(path))),
     );
     let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
     let data = data.and_then(|path| FileId::of_path(Path::new(path)));
@@ -143,7 +144,7 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// What grows while it is read has no end.
+/// Checks that no input is a file that this run appends to: reading it would never end.
 pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     if cli.journal.as_deref() == Some(Path::new("-")) {
         return Err(UsageError::WritesStdout { option: "journal" });
@@ -156,7 +157,7 @@ pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// The journal and the pack, where there are any.
+/// Returns the paths of the journal and the pack, as far as the options name or imply them.
 fn saved(cli: &Cli) -> Vec<PathBuf> {
     let journal = cli
         .output_dir

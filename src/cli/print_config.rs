@@ -1,5 +1,5 @@
-//! `--print-config`: every setting, and where it comes from. What is printed can be read as a
-//! file of settings, but for the secrets.
+//! `--print-config`: every setting and its source. The output is a valid config file, except that
+//! secrets are masked.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -15,14 +15,15 @@ use super::redact::{self, MASK};
 use super::settings::{MergedSettings, UnusedSetting};
 use super::{environment, secrets, value_parsers};
 
-/// Where the origins begin, if the values let them.
+/// Column of the sources, unless a value is longer.
 const VALUE_COLUMN: usize = 32;
 
-/// The settings, with the files that were looked for and whether they are there.
+/// Renders the settings. `files` are the config files that were tried, each with whether it was
+/// read.
 pub fn text(command: &Command, settled: &MergedSettings, files: &[(PathBuf, bool)]) -> String {
     let mut text = String::new();
-    for (path, is_there) in files {
-        let found = if *is_there { "read" } else { "not there" };
+    for (path, was_read) in files {
+        let found = if *was_read { "read" } else { "not found" };
         let shown = redact::name(&path.to_string_lossy());
         text.push_str(&format!("# {shown} ({found})\n"));
     }
@@ -38,11 +39,11 @@ pub fn text(command: &Command, settled: &MergedSettings, files: &[(PathBuf, bool
             .iter()
             .filter(|one| one.given.id == *arg.get_id())
         {
-            text.push_str(&passed_over(arg, unused));
+            text.push_str(&unused_line(arg, unused));
         }
     }
-    for told in environment::unknown_variables(command, std::env::vars_os()) {
-        text.push_str(&format!("\n# {}\n", redact::message(&told)));
+    for unknown in environment::unknown_variables(command, std::env::vars_os()) {
+        text.push_str(&format!("\n# {}\n", redact::message(&unknown)));
     }
     text
 }
@@ -65,7 +66,7 @@ fn aligned(setting: &str, origin: &str) -> String {
     format!("{setting:<VALUE_COLUMN$} # {}\n", redact::name(origin))
 }
 
-/// A dot would make a table of it.
+/// Returns the TOML key of an option. A dot has to be quoted, or it would mean a table.
 fn key(arg: &Arg) -> String {
     let long = long(arg);
     if long.contains('.') {
@@ -75,16 +76,16 @@ fn key(arg: &Arg) -> String {
     }
 }
 
-/// The default, as the help tells it where it is no value.
+/// Returns the default as the help describes it, for options without a default value.
 fn default(arg: &Arg) -> String {
     let help = arg.get_long_help().or_else(|| arg.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
-    let told = help
+    let described = help
         .split_once("[default: ")
         .and_then(|(_, rest)| rest.split_once(']'));
-    match told {
-        Some((told, _)) => {
-            let words: Vec<_> = told.split_whitespace().collect();
+    match described {
+        Some((text, _)) => {
+            let words: Vec<_> = text.split_whitespace().collect();
             format!("default: {}", words.join(" "))
         }
         None => "default".to_owned(),
@@ -111,8 +112,8 @@ fn value(arg: &Arg, settled: &MergedSettings) -> Option<String> {
     }
 }
 
-/// A setting that something else was stronger than.
-fn passed_over(arg: &Arg, unused: &UnusedSetting) -> String {
+/// Renders a setting that is not used, as a comment.
+fn unused_line(arg: &Arg, unused: &UnusedSetting) -> String {
     let given = &unused.given;
     let value = match &given.value {
         SettingValue::Off => "false".to_owned(),
@@ -136,7 +137,8 @@ fn shown(arg: &Arg, raw: &OsStr) -> String {
     if is_number { text } else { quoted(&text) }
 }
 
-/// The value of an option without what may be a secret in it: a user name may be a token.
+/// Returns the value of an option with everything masked that may be a secret. A user name may be
+/// a token, too.
 pub fn masked(option: &str, text: &str) -> String {
     match option {
         "user" | "proxy-user" => MASK.to_owned(),
@@ -147,16 +149,16 @@ pub fn masked(option: &str, text: &str) -> String {
             _ => MASK.to_owned(),
         },
         "notify-cmd" => command(text),
-        // Where one part is wrong, such as a host that was forgotten, the password may be any other.
+        // If one part is wrong, such as a missing host, any other part may be the password.
         "notify-url" if value_parsers::http_url(text).is_err() => MASK.to_owned(),
         "proxy" if value_parsers::proxy(text).is_err() => MASK.to_owned(),
         "smtp" if SmtpServer::parse(text).is_err() => MASK.to_owned(),
-        // The path of such a URL is often all that guards it.
+        // A secret path is often the only protection of such a URL.
         "notify-url" | "proxy" => {
             secrets::without_path(&secrets::without_userinfo(text, MASK), MASK)
         }
         "smtp" => secrets::without_userinfo(text, MASK),
-        // No method has a blank: a header or a whole request may follow.
+        // A method contains no whitespace: what follows may be a header or a whole request.
         "request" => {
             let text = redact::value(text);
             match text.split_once(char::is_whitespace) {
@@ -168,8 +170,8 @@ pub fn masked(option: &str, text: &str) -> String {
     }
 }
 
-/// The program of a command, if it begins with one: a variable may be set in front of it, and what
-/// follows may be a token.
+/// Returns the program of a command and masks its arguments, which may be tokens. Masks everything
+/// if the command starts with something else, such as the assignment of a variable.
 fn command(text: &str) -> String {
     let (program, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
     let is_program = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
@@ -180,7 +182,7 @@ fn command(text: &str) -> String {
     }
 }
 
-/// A text as TOML has it.
+/// Returns a text as a TOML string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -219,7 +221,7 @@ mod tests {
             ("proxy", "me:s3@cret@proxy:3128", "***@proxy:3128"),
             ("proxy", "proxy:3128", "proxy:3128"),
             ("smtp", "smtps://me@mail:465", "smtps://***@mail:465"),
-            // It can't be used, and what of it is the password is anybody's guess.
+            // Invalid, so that any part of it may be the password.
             ("smtp", "smtps://me:s3cret@mail:465", "***"),
             ("smtp", "me:s3cret", "***"),
             ("proxy", "me:s3cret", "***"),
@@ -260,7 +262,7 @@ mod tests {
         }
     }
 
-    /// An option that is on the list is not forgotten here.
+    /// Every option in [`secrets::SECRET_OPTIONS`] has an arm in [`masked`].
     #[test]
     fn every_secret_option_is_masked() {
         let values = [
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_those_of_toml() {
+    fn texts_are_quoted_as_toml_strings() {
         assert_eq!(
             quoted("a\"b\\c\u{1b}\n\u{9b}"),
             "\"a\\\"b\\\\c\\u001B\\u000A\\u009B\""

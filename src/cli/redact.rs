@@ -1,6 +1,5 @@
-//! What messages of the program may show. A password typed into the wrong option is still a
-//! password, and names of files hold what others chose: so they pass through here before they are
-//! printed.
+//! Masks secrets and escapes control characters in messages before they are printed. A password
+//! may be typed into the wrong option, and file names may come from others.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -15,13 +14,13 @@ use super::{print_config, secrets};
 
 /// Replaces a secret.
 pub const MASK: &str = "***";
-/// An `@`, and how it is written in URLs, in URLs inside of URLs, in JSON, and in the widths that
-/// an input method writes.
+/// An `@`, and its forms in URLs, in nested URLs, in JSON, and in the widths that input methods
+/// produce.
 const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\u0040", "＠", "﹫"];
-/// A colon, in the same ways.
+/// A colon, in the same forms.
 const COLONS: [&str; 6] = [":", "%3a", "%253a", "\\u003a", "：", "﹕"];
 
-/// The value without what looks like `USER:PASSWORD@`.
+/// Returns the value with everything masked that looks like `USER:PASSWORD@`.
 pub fn value(text: &str) -> Cow<'_, str> {
     let masked = userinfo(text).and_then(|range| {
         let (before, after) = (text.get(..range.start)?, text.get(range.end..)?);
@@ -30,18 +29,19 @@ pub fn value(text: &str) -> Cow<'_, str> {
     masked.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-/// The name of a file or a key as messages show it: in one line, too.
+/// Returns the name of a file or a key as messages show it: masked, and on one line.
 pub fn name(text: &str) -> String {
     escape_control(&value(text)).into_owned()
 }
 
-/// Whether a value holds what looks like `USER:PASSWORD@`.
+/// Whether a value contains something that looks like `USER:PASSWORD@`.
 pub fn has_userinfo(text: &str) -> bool {
     userinfo(text).is_some()
 }
 
-/// Where userinfo is: from behind the scheme, or the slash before the user, to the last `@`, since a
-/// password may hold any character. The user may be an e-mail address, or a token without password.
+/// Returns the range of the userinfo: from after the scheme, or the slash before the user, to the
+/// last `@`, since a password may contain any character. The user may be an email address, or a
+/// token without a password.
 fn userinfo(text: &str) -> Option<Range<usize>> {
     let text = text.to_ascii_lowercase();
     let end = AT_SIGNS.iter().filter_map(|at| text.rfind(at)).max()?;
@@ -56,7 +56,7 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
         return (start < end).then_some(start..end);
     }
     let before_colon = before_end.get(..colon)?;
-    // Of `5%@HOST:80,dns=5%@HOST` it is a port.
+    // In `5%@HOST:80,dns=5%@HOST`, a port follows the colon.
     let port = after_colon
         .split(',')
         .next()
@@ -71,14 +71,14 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
     (start < colon || !after_colon.is_empty()).then_some(start..end)
 }
 
-/// The message with its userinfo masked, word by word, and its control characters written out; the
-/// line breaks of its own stay.
+/// Returns the message with userinfo masked, word by word, and control characters escaped. Line
+/// breaks are kept.
 pub fn message(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive([' ', '\n', '"', '\'']) {
         let end = word.len() - usize::from(word.ends_with([' ', '\n', '"', '\'']));
         let (word, separator) = word.split_at(end);
-        // The forms that messages explain.
+        // Messages explain these forms.
         let is_form = word.contains("://USER@HOST") || word.starts_with("USER:@FILE");
         let word = if is_form { word.into() } else { value(word) };
         shown.push_str(&escape_control(&word));
@@ -87,7 +87,7 @@ pub fn message(text: &str) -> String {
     shown
 }
 
-/// A stream of messages, each written at once.
+/// Redacts the messages written to a stream. Each write must be a whole message.
 pub struct RedactingWriter<W>(pub W);
 
 impl<W: Write> Write for RedactingWriter<W> {
@@ -106,12 +106,12 @@ impl<W: Write> Write for RedactingWriter<W> {
     }
 }
 
-/// The values of a call that differ from what may be shown of them.
+/// The option values of a call that may not be shown as they are, with what to show instead.
 #[derive(Debug, Default)]
 pub struct Redactions(Vec<(String, String)>);
 
 impl Redactions {
-    /// Those of all values that a command line holds, with what was put into it.
+    /// Collects the values of all options, including merged settings.
     pub fn of(command: &Command, matches: &ArgMatches) -> Self {
         let mut all = Self::default();
         let has_value = |arg: &&Arg| arg.get_action().takes_values();
@@ -124,13 +124,13 @@ impl Redactions {
         all
     }
 
-    /// Notes the value of an option, by its long name.
+    /// Adds the value of an option, given by its long name.
     fn add(&mut self, option: &str, raw: &OsStr) {
         let text = raw.to_string_lossy();
-        // The name of a file stands in messages without its @.
+        // Messages show the name of a file without its @.
         let text = text.strip_prefix('@').unwrap_or(&text);
         let masked = if secrets::SECRET_OPTIONS.contains(&option) {
-            // Their errors do not repeat them; a short one might be part of any word.
+            // Their errors do not repeat the value, and a short value may occur in any word.
             value(text).into_owned()
         } else {
             print_config::masked(option, text)
@@ -141,7 +141,7 @@ impl Redactions {
         }
     }
 
-    /// The message without the values that may not be shown.
+    /// Returns the message with the values replaced.
     pub fn apply(&self, message: String) -> String {
         let replace = |text: String, (raw, shown): &(String, String)| text.replace(raw, shown);
         self.0.iter().fold(message, replace)
@@ -154,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_looks_like_userinfo_is_masked_and_paths_and_typos_stay() {
+    fn userinfo_is_masked_while_paths_and_typos_stay() {
         for (text, shown) in [
             ("u:PW@h", "***@h"),
             ("http://u:PW@h/x", "http://***@h/x"),
@@ -197,20 +197,17 @@ mod tests {
                 "a\\u{1b}[31m\\u{9b}b\\u{202e}",
             ),
             (
-                "the form is smtps://USER@HOST[:PORT]",
-                "the form is smtps://USER@HOST[:PORT]",
+                "expected smtps://USER@HOST[:PORT]",
+                "expected smtps://USER@HOST[:PORT]",
             ),
-            (
-                "leave --user out: USER:@FILE",
-                "leave --user out: USER:@FILE",
-            ),
+            ("remove --user: USER:@FILE", "remove --user: USER:@FILE"),
         ] {
             assert_eq!(message(text), shown);
         }
     }
 
     #[test]
-    fn known_values_are_masked_also_with_blanks_in_them() {
+    fn known_values_are_masked_even_if_they_contain_blanks() {
         let mut redactions = Redactions::default();
         redactions.add("cacert", OsStr::new("/x/u:P W@h"));
         redactions.add("header", OsStr::new("@/x/u:A B@h"));

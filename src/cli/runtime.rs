@@ -5,16 +5,15 @@ use std::num::NonZeroUsize;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Up to so many requests at the same time one thread drives all of them. Several hand tasks
-/// to each other, which costs a quarter to a third more CPU for each URL; that pays only where
-/// one processor is not enough. (Reading lists, writing results and saving bodies have threads
-/// of their own.)
+/// Up to this concurrency, one thread drives all requests. With several, work stealing costs 25 to
+/// 33 % more CPU per URL, which pays off only where one core is not enough. (Reading lists, writing
+/// results and saving bodies have their own threads.)
 const SINGLE_THREAD_BELOW: usize = 256;
 
-/// A runtime for so many requests at the same time: one thread, or one for each processor.
+/// Builds a runtime for this many concurrent requests: with one thread, or with one per core.
 ///
 /// # Errors
-/// When the system gives no more threads.
+/// When the system cannot create a runtime, for want of threads or descriptors.
 pub fn runtime(concurrency: NonZeroUsize) -> io::Result<Runtime> {
     let mut builder = if concurrency.get() <= SINGLE_THREAD_BELOW {
         Builder::new_current_thread()

@@ -1,9 +1,9 @@
-//! Options whose values may be secrets. A command line is seen by everybody on the machine,
-//! so each of them can come from a file or the environment instead. No message repeats a
-//! value, as those of clap do: that is why they are read here.
+//! Options whose values may be secrets. Every user of the machine can see a command line, so each
+//! of them can also come from a file or the environment. They are parsed here instead of by clap,
+//! whose messages repeat the value.
 //!
-//! Who else may read such a file is not asked. ssh does so for keys, but a password file is
-//! as often a pipe of the shell or a mount of a container, with modes that nobody chose.
+//! The permissions of such a file are not checked. ssh does that for keys, but a password file is
+//! often a shell pipe or a container mount, whose mode the user did not choose.
 
 use std::env::VarError;
 use std::ffi::OsString;
@@ -16,13 +16,13 @@ use super::fs_util::read_text;
 use super::options::variable_of;
 use super::value_parsers;
 
-/// Where `-u` may come from instead.
+/// Alternative to `-u`.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
-/// Where the password for a mail server may come from.
+/// Password for the mail server.
 pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
-/// Options, by their long names, whose values may hold a secret. `shown::masked` says which part of
-/// them may be seen, commands that are started get none of their variables, and what reads their
-/// values never repeats them.
+/// Long names of the options whose values may hold a secret. `print_config::masked` decides which
+/// part may be shown, child processes do not inherit their variables, and their parsers never
+/// repeat the value.
 pub const SECRET_OPTIONS: [&str; 8] = [
     "user",
     "proxy-user",
@@ -34,15 +34,15 @@ pub const SECRET_OPTIONS: [&str; 8] = [
     "notify-cmd",
 ];
 
-/// The variables of the environment that may hold a secret.
+/// Returns the environment variables that may hold a secret.
 pub fn variables() -> impl Iterator<Item = String> {
     let options = SECRET_OPTIONS.into_iter().map(variable_of);
     options.chain([SMTP_VARIABLE.to_owned()])
 }
 
-/// The headers of one `-H`: `NAME: VALUE`, or `@FILE` with one in each line.
+/// Parses the value of one `-H`: `NAME: VALUE`, or `@FILE` with one header per line.
 pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    // No name of a header begins with it (RFC 9110 §5.6.2).
+    // No header name starts with an @ (RFC 9110 §5.6.2).
     let Some(path) = text.strip_prefix('@') else {
         return value_parsers::header(text).map(|header| vec![header]);
     };
@@ -58,13 +58,13 @@ pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     Ok(headers)
 }
 
-/// `USER:PASSWORD`, or `USER:@FILE` with the password in the first line of the file.
+/// Parses `USER:PASSWORD`, or `USER:@FILE` with the password in the first line of the file.
 pub fn credentials(text: &str) -> Result<Credentials, String> {
     let Some((user, path)) = text.split_once(":@") else {
         return Ok(plain_credentials(text));
     };
     if user.contains(':') {
-        // It stands within the password.
+        // The :@ is a part of the password.
         return Ok(plain_credentials(text));
     }
     Ok(Credentials {
@@ -73,50 +73,52 @@ pub fn credentials(text: &str) -> Result<Credentials, String> {
     })
 }
 
-/// The password for a mail server: of the file that was named, or of the environment.
+/// Reads the password for the mail server from the file, else from the environment.
 pub fn smtp_password(path: Option<&Path>) -> Result<Option<String>, String> {
     let Some(path) = path else {
         return match std::env::var(SMTP_VARIABLE) {
             Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),
             Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(format!("{SMTP_VARIABLE} is no UTF-8")),
+            Err(VarError::NotUnicode(_)) => Err(format!("{SMTP_VARIABLE} is not UTF-8")),
         };
     };
     let shown = path.display();
     let text = read_text(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
-        _ => Err(format!("{shown} has no password in its first line")),
+        _ => Err(format!(
+            "{shown}: the first line is empty; expected a password"
+        )),
     }
 }
 
-/// The first line of a file. Its name is not repeated: it may be a password that begins
-/// with an `@`.
+/// Reads the first line of a file. Messages do not repeat its name, which may be a password that
+/// starts with an `@`.
 fn password(path: &str) -> Result<String, String> {
     let hint = format!(
-        "what follows :@ is the name of a file; a password that begins with @ goes into one, or \
-         into {USER_VARIABLE}"
+        "after :@ comes a file name; put a password that starts with @ into a file or \
+         {USER_VARIABLE}"
     );
     let text = read_text(path)
-        .map_err(|error| format!("cannot read the password file: {error} ({hint})"))?;
+        .map_err(|error| format!("cannot read the password file: {error}; {hint}"))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err("the first line of the password file is empty".to_owned()),
+        _ => Err("password file: the first line is empty; expected a password".to_owned()),
     }
 }
 
-/// What stands in the environment, if anything. It is taken as it is, so that a password may
-/// begin with an `@`.
+/// Parses the value of `FETCHALL_USER`. It is taken literally, so that a password may start with
+/// an `@`.
 pub fn from_environment(value: Option<OsString>) -> Result<Option<Credentials>, String> {
     match value.map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(text)) if text.is_empty() => Ok(None),
         Some(Ok(text)) => Ok(Some(plain_credentials(&text))),
-        Some(Err(_)) => Err("it is not UTF-8".to_owned()),
+        Some(Err(_)) => Err("not UTF-8".to_owned()),
     }
 }
 
-/// A URL, or an address without a scheme, with a mask instead of user and password.
+/// Returns a URL, or an address without a scheme, with its user and password masked.
 pub fn without_userinfo(url: &str, mask: &str) -> String {
     let (scheme, rest) = match url.find("://") {
         Some(at) => url.split_at(at + 3),
@@ -128,7 +130,7 @@ pub fn without_userinfo(url: &str, mask: &str) -> String {
     }
 }
 
-/// A proxy without user and password; nothing where it is no proxy that could be read.
+/// Returns a proxy without its user and password; `None` if it is invalid.
 pub fn proxy_without_userinfo(text: &str) -> Option<String> {
     value_parsers::proxy(text).ok()?;
     let (scheme, rest) = match text.find("://") {
@@ -139,7 +141,7 @@ pub fn proxy_without_userinfo(text: &str) -> Option<String> {
     Some(format!("{scheme}{host}"))
 }
 
-/// A URL with a mask instead of what follows its host.
+/// Returns a URL with everything after its host masked.
 pub fn without_path(url: &str, mask: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let path = url
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_headers_has_one_a_line() {
+    fn a_header_file_has_one_header_per_line() {
         let (_file, path) =
             file(b"\xef\xbb\xbf# for the tests\r\nX-Token:  abc \r\n\r\n  \nCookie: a=b; c=d");
         let headers = headers(&format!("@{path}")).unwrap();
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_of_headers_is_told_without_its_content() {
+    fn errors_of_a_header_file_do_not_repeat_its_content() {
         let (_file, path) = file(b"A: b\ns3cret-without-colon\n");
         let error = headers(&format!("@{path}")).unwrap_err();
         assert!(error.contains(&path), "{error}");
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_stands_in_the_option_or_in_the_first_line_of_a_file() {
+    fn a_password_comes_from_the_option_or_the_first_line_of_a_file() {
         let (_file, path) = file(b"@pass:word with blanks \r\nnot this\n");
         let from_file = credentials(&format!("me:@{path}")).unwrap();
         assert_eq!(from_file.user, "me");
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_file_that_is_none_is_told_without_its_name() {
+    fn errors_of_a_password_file_do_not_repeat_its_name() {
         let error = credentials("me:@s3cret").unwrap_err();
         assert!(error.contains(USER_VARIABLE), "{error}");
         assert!(!error.contains("s3cret"), "{error}");
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_taken_as_it_is() {
+    fn the_environment_is_taken_literally() {
         let read = |text: &str| from_environment(Some(text.into())).unwrap();
         let user = read("me:@pass").unwrap();
         assert_eq!((&*user.user, &*user.password), ("me", "@pass"));

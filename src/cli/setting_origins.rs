@@ -1,13 +1,13 @@
-//! Where a value came from that turns out to be wrong only later.
+//! Names the source of a setting that turns out to be wrong only after parsing.
 
 use super::convert::UsageError;
 use super::options::{SettingEntry, SettingOrigin, SettingValue};
 use super::redact::Redactions;
 
-/// Options whose values are places that only the run finds out about.
-const PLACES: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];
+/// Options whose values are paths that are first used during the run.
+const PATH_OPTIONS: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];
 
-/// The settings that do not stand on the command line, and what may not be shown of any.
+/// The settings that are not from the command line, and the values that messages must mask.
 #[derive(Debug, Default)]
 pub struct SettingOrigins {
     pub given: Vec<SettingEntry>,
@@ -20,7 +20,7 @@ impl SettingOrigins {
         given.map(|given| &given.origin)
     }
 
-    /// The error, with the place of the value if that is not the command line.
+    /// Returns the error message, with the source of the value if that is not the command line.
     pub fn describe(&self, error: &UsageError) -> String {
         let text = error.to_string();
         let Some((origin, long)) = error
@@ -37,7 +37,8 @@ impl SettingOrigins {
             .apply(origin.error(long, message).to_string())
     }
 
-    /// Who set the place that a problem of the run speaks of, if not the command line.
+    /// Returns which setting named the path that `problem` mentions, unless it was the command
+    /// line.
     pub fn origin_of_path(&self, problem: &str) -> Option<String> {
         let names = |given: &&SettingEntry| match &given.value {
             SettingValue::Texts(texts) => texts
@@ -45,11 +46,11 @@ impl SettingOrigins {
                 .any(|text| !text.is_empty() && problem.contains(&*text.to_string_lossy())),
             _ => false,
         };
-        let mut places = self.given.iter().filter(|one| PLACES.contains(&&*one.id));
-        let given = places.find(names)?;
+        let is_path = |given: &&SettingEntry| PATH_OPTIONS.contains(&&*given.id);
+        let given = self.given.iter().filter(is_path).find(names)?;
         Some(match &given.origin {
-            SettingOrigin::Variable(name) => format!("{name} says so"),
-            file => format!("{file} says so ({})", given.long),
+            SettingOrigin::Variable(name) => format!("set by {name}"),
+            file => format!("set by {file} ({})", given.long),
         })
     }
 }

@@ -1,7 +1,8 @@
-//! One command line out of several sources: what stands there beats the environment, the
-//! environment the files, and the files the defaults.
+//! Merges the command line with the settings from the environment and config files. Precedence:
+//! command line, environment, files, defaults.
 //!
-//! All values go through the same parsers, since they are put into one command line.
+//! The settings are turned into arguments of one command line, so that all values go through the
+//! same parsers.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -14,26 +15,26 @@ use super::flag_hints;
 use super::options::{SettingEntry, SettingError, SettingOrigin, are_exclusive};
 use super::parse::CliError;
 
-/// A setting that is not used, and why.
+/// A setting that is not used, with the reason.
 #[derive(Debug)]
 pub struct UnusedSetting {
     pub given: SettingEntry,
     pub why: String,
 }
 
-/// What all sources together come to.
+/// Result of merging all sources.
 #[derive(Debug)]
 pub struct MergedSettings {
     pub matches: ArgMatches,
-    /// What was added to the command line.
+    /// The settings that were added to the command line.
     pub used: Vec<SettingEntry>,
     pub unused: Vec<UnusedSetting>,
 }
 
-/// Puts the sources, the first one beating the next, under the command line `line`.
+/// Merges the command line `line` with `sources`, which are in order of precedence.
 ///
 /// # Errors
-/// When a source contradicts itself, or a value is none that its option takes.
+/// When a source contradicts itself, or a value is invalid.
 pub fn merge(
     command: &mut Command,
     args: &[OsString],
@@ -41,33 +42,33 @@ pub fn merge(
     mut sources: Vec<Vec<SettingEntry>>,
 ) -> Result<MergedSettings, CliError> {
     for source in &sources {
-        contradiction(command, source)?;
+        check_consistency(command, source)?;
     }
-    let mut resting = Vec::new();
+    let mut dropped = Vec::new();
     loop {
         let (mut used, mut unused) = merge_layers(command, line, &sources);
         let (matches, needy) = parse(command, args, line, &mut used)?;
         let Some(first) = needy.into_iter().next() else {
-            unused.extend(resting);
+            unused.extend(dropped);
             return Ok(MergedSettings {
                 matches,
                 used,
                 unused,
             });
         };
-        // What gave way to it need not do so any more, and may be what others need.
+        // Settings that it overrode apply again, and may be what others require: merge again.
         for source in &mut sources {
             source.retain(|given| *given != first);
         }
-        resting.push(UnusedSetting {
+        dropped.push(UnusedSetting {
             given: first,
-            why: "needs an option that is not given".to_owned(),
+            why: "requires an option that is not set".to_owned(),
         });
     }
 }
 
-/// The settings that are used, and those that give way to the command line or to a source
-/// before theirs.
+/// Returns the settings that are used, and those overridden by a conflicting option of the command
+/// line or of a source with precedence.
 fn merge_layers(
     command: &Command,
     line: &ArgMatches,
@@ -75,7 +76,7 @@ fn merge_layers(
 ) -> (Vec<SettingEntry>, Vec<UnusedSetting>) {
     let mut used: Vec<SettingEntry> = Vec::new();
     let mut unused = Vec::new();
-    // Those that are on, with the name of who set them.
+    // Ids of the options that are on, with the name to show for each.
     let mut on = given_on(command, line);
     let mut decided: Vec<String> = on.iter().map(|(id, _)| id.clone()).collect();
     for given in sources.iter().flatten().cloned() {
@@ -85,8 +86,8 @@ fn merge_layers(
         decided.push(given.id.clone());
         let mut stronger = on.iter().filter(|_| given.is_on());
         match stronger.find(|(id, _)| are_exclusive(command, id, &given.id)) {
-            Some((_, who)) => {
-                let why = format!("gives way to {who}");
+            Some((_, by)) => {
+                let why = format!("overridden by {by}");
                 unused.push(UnusedSetting { given, why });
             }
             None => {
@@ -100,7 +101,7 @@ fn merge_layers(
     (used, unused)
 }
 
-/// What stands on the command line, with its name there.
+/// Returns the ids of the options on the command line, with their names.
 fn given_on(command: &Command, line: &ArgMatches) -> Vec<(String, String)> {
     let is_given = |id: &str| line.value_source(id) == Some(ValueSource::CommandLine);
     let given = command.get_arguments().filter_map(|arg| {
@@ -113,8 +114,8 @@ fn given_on(command: &Command, line: &ArgMatches) -> Vec<(String, String)> {
     given.collect()
 }
 
-/// Two settings of one source that can't be used together are a mistake in it.
-fn contradiction(command: &Command, source: &[SettingEntry]) -> Result<(), SettingError> {
+/// Checks that no two settings of one source conflict: that is a mistake in it.
+fn check_consistency(command: &Command, source: &[SettingEntry]) -> Result<(), SettingError> {
     for (index, one) in source.iter().enumerate() {
         let rest = source.iter().skip(index + 1);
         let mut others = rest.filter(|other| one.is_on() && other.is_on());
@@ -123,15 +124,16 @@ fn contradiction(command: &Command, source: &[SettingEntry]) -> Result<(), Setti
                 SettingOrigin::Variable(name) => name.clone(),
                 SettingOrigin::File { line, .. } => format!("{} (line {line})", other.long),
             };
-            let message = format!("it can't be used together with {with}; take one of them out");
+            let message = format!("conflicts with {with}; remove one of them");
             return Err(one.origin.error(&one.long, message));
         }
     }
     Ok(())
 }
 
-/// Parses all of it. What needs an option that nobody has given is taken out of `used` and
-/// handed back: `sync = true` in a file is meant for runs that save.
+/// Parses the command line with all settings. Settings that require an option that is not set
+/// anywhere are moved from `used` to the result: `sync = true` in a file is meant for runs that
+/// save.
 fn parse(
     command: &mut Command,
     args: &[OsString],
@@ -143,8 +145,8 @@ fn parse(
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {}
         Err(error) => return Err(attribute_error(command, used, error)),
     }
-    // clap does not tell which of them it was. What an option needs may itself come from here,
-    // so they are added one by one until none can be added any more.
+    // clap does not say which setting it was. A required option may itself come from a setting, so
+    // they are added one by one until no more can be added.
     let mut needy = std::mem::take(used);
     loop {
         let before = needy.len();
@@ -186,7 +188,7 @@ fn attempt(
     command.try_get_matches_from_mut(all)
 }
 
-/// Names the setting whose value is wrong. If it is none of them, clap has the word.
+/// Names the setting whose value is invalid. If none is, returns clap's error.
 fn attribute_error(command: &mut Command, used: &[SettingEntry], error: clap::Error) -> CliError {
     for given in used {
         let alone = std::slice::from_ref(given);
@@ -200,7 +202,7 @@ fn attribute_error(command: &mut Command, used: &[SettingEntry], error: clap::Er
     error.into()
 }
 
-/// Which option of the command line it was that needs another one.
+/// Names the option of the command line that requires another one.
 fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> CliError {
     let Some(ContextValue::Strings(needed)) = error.get(ContextKind::InvalidArg) else {
         return error.into();
@@ -218,7 +220,7 @@ fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> CliE
         if needs.is_some_and(|needs| needs.iter().all(|one| needed.contains(one))) {
             let needed: Vec<_> = needed.iter().map(|one| choices(one)).collect();
             return CliError::Setting(SettingError(format!(
-                "{name} needs {}; give it as well, or leave {name} out",
+                "{name} requires {}; add it, or remove {name}",
                 needed.join(" and ")
             )));
         }
@@ -226,14 +228,14 @@ fn missing(command: &mut Command, line: &ArgMatches, error: clap::Error) -> CliE
     error.into()
 }
 
-/// An option as it may stand on the command line, by its long name.
+/// Returns an option of the command line as arguments, with its long name.
 fn to_args(line: &ArgMatches, id: &str, name: &str) -> Vec<OsString> {
     let flag = OsString::from(name);
     let values: Vec<_> = match line.get_raw(id) {
         Some(raw) => raw.collect(),
         None => return vec![flag],
     };
-    // A switch has a value, too: whether it is on.
+    // clap stores a value for a switch, too: whether it is on.
     let takes_none = line.try_get_one::<bool>(id).is_ok() || line.try_get_one::<u8>(id).is_ok();
     if takes_none || values.is_empty() {
         return vec![flag];
@@ -247,7 +249,7 @@ fn to_args(line: &ArgMatches, id: &str, name: &str) -> Vec<OsString> {
     values.into_iter().map(with).collect()
 }
 
-/// `<--output-dir <DIR>|--pack <FILE>>` as people say it.
+/// Turns clap's `<--output-dir <DIR>|--pack <FILE>>` into `--output-dir <DIR> or --pack <FILE>`.
 fn choices(needed: &str) -> String {
     let inner = needed
         .strip_prefix('<')
@@ -256,7 +258,7 @@ fn choices(needed: &str) -> String {
     inner.replace(">|", "> or ").replace("|--", " or --")
 }
 
-/// What is wrong with the value of an option, without where it stands and without its secrets.
+/// Returns what is wrong with the value of an option, without its source and secrets.
 fn cause(error: &clap::Error) -> String {
     if let Some(source) = error.source() {
         return match error.get(ContextKind::InvalidValue) {
@@ -275,20 +277,20 @@ fn cause(error: &clap::Error) -> String {
     );
     if valid.is_empty() {
         return match error.kind() {
-            // Its cause is not told where it may repeat a secret.
-            ErrorKind::ValueValidation => format!("\"{value}\" is no value for it"),
-            _ => "a value is needed".to_owned(),
+            // The cause was removed because it may repeat a secret.
+            ErrorKind::ValueValidation => format!("invalid value \"{value}\""),
+            _ => "expected a value".to_owned(),
         };
     }
     let meant = match text(ContextKind::SuggestedValue) {
         meant if meant.is_empty() => meant,
         meant => format!("; did you mean {meant}?"),
     };
-    format!("\"{value}\" is not one of {valid}{meant}")
+    format!("invalid value \"{value}\"; expected one of {valid}{meant}")
 }
 
 impl MergedSettings {
-    /// A command line to which nothing was added.
+    /// Returns the command line alone, without settings from elsewhere.
     pub fn of(line: ArgMatches) -> Self {
         Self {
             matches: line,
@@ -297,7 +299,7 @@ impl MergedSettings {
         }
     }
 
-    /// Where the value of an option comes from, if from elsewhere than the command line.
+    /// Returns the source of an option's value, unless that is the command line or the default.
     pub fn origin(&self, id: &str) -> Option<&SettingOrigin> {
         let given = self.used.iter().find(|given| given.id == id);
         given.map(|given| &given.origin)
@@ -336,7 +338,7 @@ mod tests {
         assert_eq!(settled.origin("json").unwrap().to_string(), "/own:2");
     }
 
-    /// Whatever option is added can be set everywhere, under a name of its own.
+    /// Holds for options that are added later, too.
     #[test]
     fn every_setting_has_a_key_and_a_variable_of_its_own() {
         let command = command();

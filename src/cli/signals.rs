@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, and SIGUSR1, which asks how the run stands.
+//! Signals: Ctrl-C and SIGTERM stop the run, SIGUSR1 prints its status.
 
 use std::io;
 #[cfg(unix)]
@@ -17,59 +17,61 @@ use tokio::sync::Semaphore;
 #[cfg(unix)]
 use super::open_files::free_descriptors;
 
-/// Exit code of an interrupt: 128 plus the number of the signal.
+/// Exit code after an interrupt: 128 plus the number of the signal.
 const INTERRUPTED: u8 = 130;
 #[cfg(unix)]
 const TERMINATED: u8 = 143;
-/// Descriptors that it takes to catch signals, and those of them that stay.
+/// Descriptors that are needed while the first signal handler is installed, and those that stay
+/// open after that.
 #[cfg(unix)]
 const CATCHING_DESCRIPTORS: usize = 6;
 #[cfg(unix)]
 const CAUGHT_DESCRIPTORS: usize = 2;
-/// After the second signal the run has this long to end in order. It needs far less,
+/// Time from the second signal until the process exits on its own. An orderly end takes far less,
 /// unless a write hangs that nothing can interrupt.
-const LAST_RESORT: Duration = Duration::from_secs(2);
+const FORCED_EXIT_DELAY: Duration = Duration::from_secs(2);
 
-/// The signals that are caught from the first moment of the process on. The default of SIGUSR1 is
-/// to end it, and whoever asks how a run stands can't know how far its start has come. Ctrl-C and
-/// SIGTERM keep their default until [`Signals::listen`]: until then there is nothing to end in
-/// order, and a body that is read from a terminal ends by Ctrl-C like anything else.
+/// The signals that are caught from the start of the process: SIGUSR1, whose default action would
+/// end it while it is still starting. Ctrl-C and SIGTERM keep their default action until
+/// [`Signals::listen`]: before, there is nothing to shut down, and Ctrl-C has to end the reading of
+/// a request body from a terminal.
 ///
-/// They are caught, not ignored: a program that is started from here would inherit the latter.
+/// It is caught, not ignored: child processes inherit ignored signals.
 #[derive(Debug)]
 pub struct EarlySignals {
     /// SIGUSR1.
     #[cfg(unix)]
-    asked: io::Result<Signal>,
+    status_requests: io::Result<Signal>,
 }
 
 impl EarlySignals {
-    /// Catches them. What keeps it from doing so is told by [`Signals::listen`]: without a run it
-    /// does not matter.
+    /// Starts to catch them. [`Signals::listen`] reports a failure, which does not matter without a
+    /// run.
     #[cfg(unix)]
     pub fn catch() -> Self {
-        let asked = || {
-            // What is caught stays caught, also when nothing drives this runtime any more.
+        let catch = || {
+            // The handler stays installed after this runtime is dropped.
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let _entered = runtime.enter();
-            let asked = signal(SignalKind::user_defined1())?;
-            // A file that may grow no more (ulimit -f) is an error of writing then, with a name.
+            let status_requests = signal(SignalKind::user_defined1())?;
+            // With SIGXFSZ caught, a file at its size limit (ulimit -f) is a write error that can
+            // name the file.
             let too_large = rustix::process::Signal::XFSZ.as_raw();
             let _ = signal(SignalKind::from_raw(too_large));
-            Ok(asked)
+            Ok(status_requests)
         };
-        // Without a descriptor for it the library panics.
-        let asked = match free_descriptors(CATCHING_DESCRIPTORS) {
-            CATCHING_DESCRIPTORS => asked(),
+        // tokio panics when it gets no descriptor for this.
+        let status_requests = match free_descriptors(CATCHING_DESCRIPTORS) {
+            CATCHING_DESCRIPTORS => catch(),
             _ => Err(io::Error::other("too many open files")),
         };
-        Self { asked }
+        Self { status_requests }
     }
 
-    /// Descriptors that hearing of them takes, and that there were none for.
+    /// Returns how many descriptors catching the signals needs but could not get.
     #[cfg(unix)]
     pub fn missing_descriptors(&self) -> usize {
-        match self.asked {
+        match self.status_requests {
             Ok(_) => 0,
             Err(_) => CAUGHT_DESCRIPTORS,
         }
@@ -82,25 +84,25 @@ impl EarlySignals {
     }
 }
 
-/// The signals that end a run.
+/// The signals that end a run: Ctrl-C and SIGTERM.
 #[derive(Debug, Clone)]
 pub struct Signals {
     code: Arc<AtomicU8>,
-    /// A permit for each signal that nobody has answered yet.
-    came: Arc<Semaphore>,
+    /// One permit per signal that [`next`](Self::next) has not returned yet.
+    pending: Arc<Semaphore>,
 }
 
 impl Signals {
-    /// Starts to listen; from now on they no longer end the process by themselves, and SIGUSR1
-    /// prints how the run on `screen` stands. They are heard on a thread of their own, so that
-    /// they are heard even when everything else hangs in a write to a pipe that nobody reads.
+    /// Starts to listen. From now on these signals no longer end the process by themselves, and
+    /// SIGUSR1 prints the status of the run on `screen`. The listener has its own thread, so that
+    /// signals work even while the rest of the program hangs in a write to an unread pipe.
     ///
     /// # Errors
-    /// When the system does not let us listen.
+    /// When the thread or the signal handlers cannot be set up.
     pub fn listen(early: EarlySignals, screen: Screen) -> io::Result<Self> {
         let signals = Self {
             code: Arc::default(),
-            came: Arc::new(Semaphore::new(0)),
+            pending: Arc::new(Semaphore::new(0)),
         };
         let (ready, listening) = mpsc::channel();
         let this = signals.clone();
@@ -108,8 +110,8 @@ impl Signals {
             .name("signals".into())
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime.block_on(this.hear(&ready, &screen, early)),
-                    // The receiver waits for just this.
+                    Ok(runtime) => runtime.block_on(this.handle_signals(&ready, &screen, early)),
+                    // The receiver is still waiting for this.
                     Err(error) => drop(ready.send(Err(error))),
                 },
             )?;
@@ -118,7 +120,7 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    async fn hear(
+    async fn handle_signals(
         &self,
         ready: &mpsc::Sender<io::Result<()>>,
         screen: &Screen,
@@ -126,8 +128,8 @@ impl Signals {
     ) {
         let streams = signal(SignalKind::interrupt())
             .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)))
-            .and_then(|(one, other)| Ok((one, other, early.asked?)));
-        let (mut interrupt, mut terminate, mut asked) = match streams {
+            .and_then(|(one, other)| Ok((one, other, early.status_requests?)));
+        let (mut interrupt, mut terminate, mut status_requests) = match streams {
             Ok(streams) => streams,
             Err(error) => return drop(ready.send(Err(error))),
         };
@@ -137,35 +139,40 @@ impl Signals {
             let code = tokio::select! {
                 _ = interrupt.recv() => INTERRUPTED,
                 _ = terminate.recv() => TERMINATED,
-                _ = asked.recv() => {
-                    tell(screen);
+                _ = status_requests.recv() => {
+                    print_status(screen);
                     continue;
                 }
             };
             count += 1;
-            self.note(code, count);
+            self.record(code, count);
         }
     }
 
     #[cfg(not(unix))]
-    async fn hear(&self, ready: &mpsc::Sender<io::Result<()>>, _: &Screen, _: EarlySignals) {
+    async fn handle_signals(
+        &self,
+        ready: &mpsc::Sender<io::Result<()>>,
+        _: &Screen,
+        _: EarlySignals,
+    ) {
         drop(ready.send(Ok(())));
         let mut count = 0;
         while tokio::signal::ctrl_c().await.is_ok() {
             count += 1;
-            self.note(INTERRUPTED, count);
+            self.record(INTERRUPTED, count);
         }
     }
 
-    fn note(&self, code: u8, count: u32) {
-        // The first one names the exit code.
+    fn record(&self, code: u8, count: u32) {
+        // The first signal decides the exit code.
         let _ = self.code.compare_exchange(0, code, Relaxed, Relaxed);
-        self.came.add_permits(1);
+        self.pending.add_permits(1);
         if count == 2 {
             let code = self.code.load(Relaxed);
-            // Not being able to start it only means to wait for the orderly end.
+            // Without the thread, the process just waits for the orderly end.
             let _ = std::thread::Builder::new().spawn(move || {
-                std::thread::sleep(LAST_RESORT);
+                std::thread::sleep(FORCED_EXIT_DELAY);
                 std::process::exit(i32::from(code));
             });
         }
@@ -174,28 +181,28 @@ impl Signals {
     /// Waits for the next signal.
     pub async fn next(&self) {
         // The semaphore is never closed, so this can't fail.
-        if let Ok(permit) = self.came.acquire().await {
+        if let Ok(permit) = self.pending.acquire().await {
             permit.forget();
         }
     }
 
-    /// The exit code, when a signal came.
+    /// Returns the exit code of the first signal, if one was received.
     pub fn exit_code(&self) -> Option<u8> {
         Some(self.code.load(Relaxed)).filter(|code| *code != 0)
     }
 }
 
-/// Says how the run stands. On a thread of its own: a terminal that takes nothing must not keep
-/// the other signals from being heard.
+/// Prints the status of the run. Uses its own thread, since a blocked terminal must not delay the
+/// handling of the other signals.
 #[cfg(unix)]
-fn tell(screen: &Screen) {
+fn print_status(screen: &Screen) {
     let screen = screen.clone();
-    let told = std::thread::Builder::new().spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         if let Some(line) = screen.snapshot() {
-            // With stderr closed there is nobody to tell.
+            // Ignored if stderr is closed.
             let _ = screen.suspend(|| writeln!(io::stderr(), "{line}"));
         }
     });
-    // No thread to be had: asking again costs nothing.
-    drop(told);
+    // If no thread could be started, the user can send the signal again.
+    drop(thread);
 }

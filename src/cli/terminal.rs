@@ -1,4 +1,4 @@
-//! What the terminal can show.
+//! What the terminal supports: colour, width, UTF-8.
 
 use std::io::{self, IsTerminal};
 
@@ -7,10 +7,11 @@ use terminal_size::{Width, terminal_size_of};
 
 use super::ColorArg;
 
-/// Columns where nobody says how many there are.
+/// Width in columns if neither the terminal nor `COLUMNS` gives one.
 const DEFAULT_WIDTH: usize = 80;
 
-/// <https://no-color.org>: set and not empty means no colour.
+/// Whether to write colour to `stream`. A non-empty NO_COLOR disables it, see
+/// <https://no-color.org>.
 pub fn wants_color(when: ColorArg, stream: &impl IsTerminal) -> bool {
     match when {
         ColorArg::Always => true,
@@ -19,7 +20,7 @@ pub fn wants_color(when: ColorArg, stream: &impl IsTerminal) -> bool {
     }
 }
 
-/// For a picture on stderr.
+/// The style of a timeline on stderr.
 pub fn timeline_style(color: ColorArg) -> TimelineStyle {
     let stderr = io::stderr();
     let columns = std::env::var("COLUMNS").ok();
@@ -40,8 +41,8 @@ fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// The first of these that is set says how text is encoded (POSIX.1-2024, 8.2). Windows has
-/// none, and its terminals show everything.
+/// Whether the terminal shows UTF-8: the first of these variables that is set names the encoding
+/// (POSIX.1-2024, 8.2). Windows sets none of them, and its terminals do.
 fn speaks_utf8() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()

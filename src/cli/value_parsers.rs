@@ -1,4 +1,4 @@
-//! From the text of an option to its value.
+//! Parsers of option values.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -13,12 +13,12 @@ use url::{ParseError, Url};
 
 pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
-        .map_err(|_| "a whole number from 1 is needed".to_owned())
+        .map_err(|_| "expected a positive integer".to_owned())
 }
 
 pub fn parse_integer<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse()
-        .map_err(|_| "a whole number from 0 is needed".to_owned())
+        .map_err(|_| "expected a non-negative integer".to_owned())
 }
 
 pub fn method(text: &str) -> Result<Method, String> {
@@ -27,23 +27,23 @@ pub fn method(text: &str) -> Result<Method, String> {
 
 pub fn user_agent(text: &str) -> Result<HeaderValue, String> {
     text.parse()
-        .map_err(|_| "it holds characters no header may hold, such as a line break".to_owned())
+        .map_err(|_| "contains characters not allowed in a header, such as a line break".to_owned())
 }
 
-/// Each worker takes some kilobytes, and each request a descriptor: more than this many
-/// at the same time is a slip of the keyboard.
+/// Maximum of `-j`. Each worker takes a few kilobytes and each request a descriptor, so that a
+/// larger number is most likely a typo.
 const MAX_CONCURRENCY: usize = 10_000;
 
 pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     match at_least_one(text)? {
         n if n.get() <= MAX_CONCURRENCY => Ok(n),
-        _ => Err(format!("at most {MAX_CONCURRENCY} are possible")),
+        _ => Err(format!("the maximum is {MAX_CONCURRENCY}")),
     }
 }
 
-/// `N`, `auto` or `auto:MAX`.
+/// Parses `N`, `auto` or `auto:MAX`.
 pub fn per_host(text: &str) -> Result<PerHostLimit, String> {
-    let form = |_| "a whole number from 1, auto, or auto:MAX is needed".to_owned();
+    let form = |_| "expected a positive integer, auto or auto:MAX".to_owned();
     match text.strip_prefix("auto") {
         Some("") => Ok(PerHostLimit::Auto { max: None }),
         Some(max) => max
@@ -56,7 +56,7 @@ pub fn per_host(text: &str) -> Result<PerHostLimit, String> {
     }
 }
 
-/// `N/s`, `N/m` or `N/h`; a bare number is per second.
+/// Parses `N/s`, `N/m` or `N/h` into requests per second; a bare number is per second.
 pub fn rate(text: &str) -> Result<f64, String> {
     let (number, seconds) = match text.split_once('/') {
         None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
@@ -66,13 +66,13 @@ pub fn rate(text: &str) -> Result<f64, String> {
     };
     match number.trim().parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate / seconds),
-        _ => Err("no rate; write 50/s, 0.5/s, 100/m or 1000/h".to_owned()),
+        _ => Err("invalid rate; use 50/s, 0.5/s, 100/m or 1000/h".to_owned()),
     }
 }
 
-/// `N` or `N%`.
+/// Parses `N` or `N%`.
 pub fn max_failures(text: &str) -> Result<MaxFailures, String> {
-    let form = || "a whole number, or a percentage from 0% to 100%, is needed".to_owned();
+    let form = || "expected a non-negative integer or a percentage from 0% to 100%".to_owned();
     match text.strip_suffix('%') {
         None => text.parse().map(MaxFailures::Number).map_err(|_| form()),
         Some(percent) => match percent.trim().parse() {
@@ -88,19 +88,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 pub fn positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("it must be longer than 0".to_owned()),
+        Duration::ZERO => Err("must be greater than 0".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// Bytes; 0 means no limit.
+/// Parses a size into bytes; 0 means no limit.
 pub fn size(text: &str) -> Result<u64, String> {
     let size: ByteSize = text
         .parse()
-        .map_err(|_| "no size; write 500KB, 10MiB or 1GiB".to_owned())?;
+        .map_err(|_| "invalid size; use 500KB, 10MiB or 1GiB".to_owned())?;
     match size.as_u64() {
         0 => Ok(u64::MAX),
-        u64::MAX => Err("larger than any body".to_owned()),
+        u64::MAX => Err("size too large; 0 means no limit".to_owned()),
         size => Ok(size),
     }
 }
@@ -108,56 +108,55 @@ pub fn size(text: &str) -> Result<u64, String> {
 pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     if text.contains(['\r', '\n']) {
         return Err(
-            "it holds a line break; a header is one line, and several are given one by one"
-                .to_owned(),
+            "a header cannot contain a line break; give several headers one by one".to_owned(),
         );
     }
     let (name, value) = text
         .split_once(':')
-        .ok_or("a header is NAME: VALUE, with a colon")?;
+        .ok_or("invalid header: missing colon; use NAME: VALUE")?;
     let name: HeaderName = name
         .trim()
         .parse()
-        .map_err(|_| "what stands before the colon is no header name".to_owned())?;
+        .map_err(|_| "invalid header name before the colon".to_owned())?;
     if is_framing_header(&name) {
         return Err(format!(
-            "{name} can't be set: it follows from the body (--data)"
+            "header {name} cannot be set: it follows from the body (--data)"
         ));
     }
     let mut value: HeaderValue = value
         .trim()
         .parse()
-        .map_err(|_| format!("the value of {name} holds characters no header may hold"))?;
-    // Tokens stand in all kinds of headers.
+        .map_err(|_| format!("header {name} contains characters not allowed in a header"))?;
+    // Any header may hold a token.
     value.set_sensitive(true);
     Ok((name, value))
 }
 
 pub fn proxy(text: &str) -> Result<Proxy, String> {
     match text {
-        // As curl has it: no proxy, whatever the environment says.
+        // As in curl: no proxy, whatever the environment says.
         "" => Ok(Proxy::Direct),
-        // It would be a host: 16 is 0.0.0.16. With aria2c it is a number of connections.
+        // A number would be the host 0.0.0.16; aria2c's -x is a number of connections.
         text if text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
-            "a number is no proxy; the form is SCHEME://HOST:PORT (--per-host {text} limits the \
-             requests to one host)"
+            "expected SCHEME://HOST:PORT, not a number; --per-host {text} limits the requests to \
+             one host"
         )),
         text => ProxyUrl::parse(text)
             .map(Proxy::Url)
-            .map_err(|message| format!("{message}; the form is SCHEME://HOST:PORT")),
+            .map_err(|message| format!("{message}; use SCHEME://HOST:PORT")),
     }
 }
 
-/// `HOST:PORT:ADDR[,ADDR]`, IPv6 addresses bare or in brackets.
+/// Parses `HOST:PORT:ADDR[,ADDR]`, with IPv6 addresses bare or in brackets.
 pub fn resolve(text: &str) -> Result<ResolveRule, String> {
-    let form = "the form is HOST:PORT:ADDR[,ADDR]";
+    let form = "expected HOST:PORT:ADDR[,ADDR]";
     let mut parts = text.splitn(3, ':');
     let (Some(host), Some(port), Some(addrs)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(form.to_owned());
     };
     let port = port
         .parse()
-        .map_err(|_| format!("{port:?} is no port; {form}"))?;
+        .map_err(|_| format!("invalid port {port:?}; {form}"))?;
     let addrs = addrs.split(',').map(ip_addr).collect::<Result<_, _>>()?;
     match host {
         "" => Err(form.to_owned()),
@@ -180,11 +179,11 @@ fn ip_addr(text: &str) -> Result<IpAddr, String> {
         .and_then(|text| text.strip_suffix(']'))
         .unwrap_or(text);
     bare.parse()
-        .map_err(|_| format!("{text:?} is no IP address"))
+        .map_err(|_| format!("invalid IP address {text:?}"))
 }
 
-/// Something before and something after the last `@`; the mail server knows the rest. What has a
-/// colon is a URL, or a user with a password.
+/// Parses an email address: text before and after the last `@`; the mail server checks the rest.
+/// A text with a colon is a URL, or a user with a password.
 pub fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once('@') {
         Some((user, host))
@@ -192,22 +191,25 @@ pub fn address(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err("no e-mail address; write ann@example.com".to_owned()),
+        _ => Err("invalid email address; use ann@example.com".to_owned()),
     }
 }
 
-/// The URL of a server that is told something.
+/// Parses an http or https URL.
 pub fn http_url(text: &str) -> Result<Url, String> {
-    // Parsing would delete it, and join what stands on both sides.
+    // `Url::parse` would delete it and join the text on both sides.
     if text.trim().contains(['\t', '\r', '\n']) {
-        return Err("it has a tab or line end inside".to_owned());
+        return Err("contains a tab or line break".to_owned());
     }
-    let none = "it is no URL that begins with http:// or https://";
+    let form = "expected a URL that starts with http:// or https://";
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        // Only with the slashes it is a scheme for sure; else it may be a user name.
-        Ok(url) if text.contains("://") => Err(format!("{:?} is not http or https", url.scheme())),
-        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => Err(none.to_owned()),
+        // Without the slashes it may be a user name instead of a scheme.
+        Ok(url) if text.contains("://") => Err(format!(
+            "unsupported scheme {}; use http or https",
+            url.scheme()
+        )),
+        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => Err(form.to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_has_no_line_end_inside() {
+    fn a_url_contains_no_line_break() {
         assert!(http_url("http://a/x\n").is_ok());
         assert!(http_url("http://a/\nx").is_err() && http_url("http://a/\tx").is_err());
     }
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_limited_by_number_or_share() {
+    fn failures_are_limited_by_number_or_percentage() {
         assert_eq!(max_failures("0"), Ok(MaxFailures::Number(0)));
         assert_eq!(max_failures("5%"), Ok(MaxFailures::Percent(5.0)));
         assert_eq!(max_failures("0.1 %"), Ok(MaxFailures::Percent(0.1)));

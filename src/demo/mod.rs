@@ -1,4 +1,4 @@
-//! A practice server on loopback: every way a server can behave, without a network.
+//! A practice server on loopback that shows how servers can behave, without a network.
 
 mod replies;
 
@@ -18,35 +18,35 @@ use crate::model::is_out_of_descriptors;
 use crate::run::{Fetcher, FetcherBuilder};
 use replies::{DemoResponse, DemoState};
 
-/// Longest request head that is read, in bytes.
+/// Maximum size of a request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Time between two tries to accept a connection while there is no descriptor for it.
+/// Time between attempts to accept a connection while no descriptor is free.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What the server offers: host, path, and what happens there. Each host name stands for
-/// a machine of its own, so that one that asks to wait does not hold the others.
+/// The pages: host, path and behaviour. Each has its own host name, so that a `Retry-After` of one
+/// does not hold the others.
 const PAGES: [(&str, &str, &str); 18] = [
-    ("quick", "/1", "answers at once"),
-    ("quick", "/2", "answers at once"),
-    ("quick", "/3", "answers at once"),
-    ("slow", "/1", "answers after one second"),
-    ("slow", "/2", "answers after one second"),
-    ("slow", "/3", "answers after one second"),
-    ("slow", "/4", "answers after one second"),
-    ("slow", "/5", "answers after one second"),
-    ("slower", "/", "answers after two seconds"),
-    ("flaky", "/page", "answers 503 twice, then 200"),
-    ("limited", "/a", "answers 429 with Retry-After: 1, then 200"),
-    ("limited", "/b", "waits with its host and uses up no retry"),
-    ("missing", "/page", "answers 404: final, no retry"),
-    ("broken", "/page", "answers 500 whatever is done"),
-    ("cut", "/page", "ends in the middle of the body"),
+    ("quick", "/1", "responds immediately"),
+    ("quick", "/2", "responds immediately"),
+    ("quick", "/3", "responds immediately"),
+    ("slow", "/1", "responds after one second"),
+    ("slow", "/2", "responds after one second"),
+    ("slow", "/3", "responds after one second"),
+    ("slow", "/4", "responds after one second"),
+    ("slow", "/5", "responds after one second"),
+    ("slower", "/", "responds after two seconds"),
+    ("flaky", "/page", "returns 503 twice, then 200"),
+    ("limited", "/a", "returns 429 with Retry-After: 1, then 200"),
+    ("limited", "/b", "on hold with its host; uses up no retry"),
+    ("missing", "/page", "returns 404: not retried"),
+    ("broken", "/page", "always returns 500"),
+    ("cut", "/page", "closes in the middle of the body"),
     ("moved", "/old", "redirects to quick"),
     ("big", "/file", "sends 5 MB"),
     ("packed", "/page", "sends gzip"),
 ];
 
-/// A server to practise with, on a free port of 127.0.0.1. It ends when it is dropped.
+/// A practice server on a free port of 127.0.0.1. It stops when dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -61,15 +61,15 @@ const PAGES: [(&str, &str, &str); 18] = [
 #[derive(Debug)]
 pub struct PracticeServer {
     addr: SocketAddr,
-    /// The accepting task, with every connection under it; aborted on drop.
+    /// The accept loop, which owns the tasks of all connections; aborted on drop.
     _tasks: JoinSet<()>,
 }
 
 impl PracticeServer {
-    /// Starts it on the current runtime.
+    /// Starts the server on the current tokio runtime.
     ///
     /// # Errors
-    /// When there is no free port on loopback.
+    /// When no port on loopback can be bound.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
@@ -81,26 +81,26 @@ impl PracticeServer {
         })
     }
 
-    /// The URL of a page: `host` is one of the names in [`pages`](Self::pages).
+    /// Returns the URL of a page. `host` is one of the names in [`pages`](Self::pages).
     #[must_use]
     pub fn url(&self, host: &str, path: &str) -> String {
         format!("http://{host}.localhost:{}{path}", self.addr.port())
     }
 
-    /// Every page, with what happens there.
+    /// Returns the URL and a description of every page.
     pub fn pages(&self) -> impl Iterator<Item = (String, &'static str)> + '_ {
         PAGES
             .iter()
             .map(|(host, path, what)| (self.url(host, path), *what))
     }
 
-    /// A builder of fetchers that find this server under all its names, and nothing else: no
-    /// proxy, no name system.
+    /// Returns a builder of fetchers that resolve every host name to this server, without DNS or
+    /// proxy.
     pub fn fetcher(&self) -> FetcherBuilder {
         Fetcher::builder().proxy(Proxy::Direct).resolve(self.rule())
     }
 
-    /// A configuration that does the same.
+    /// Returns a configuration that does the same.
     #[doc(hidden)]
     #[must_use]
     pub fn config(&self) -> Config {
@@ -109,7 +109,7 @@ impl PracticeServer {
         config
     }
 
-    /// Puts every page into `config` as input, and makes it find the server.
+    /// Sets every page as input of `config`, and resolves every host name to this server.
     #[doc(hidden)]
     pub fn practise(&self, config: &mut Config) {
         config.input.sources = self.pages().map(|(url, _)| Source::Url(url)).collect();
@@ -135,7 +135,7 @@ async fn accept(listener: TcpListener, state: Arc<DemoState>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // It has to wait for another connection to end.
+            // Another connection has to close first.
             Err(error) if is_out_of_descriptors(&error) => {
                 tokio::time::sleep(ACCEPT_INTERVAL).await;
                 continue;
@@ -144,14 +144,14 @@ async fn accept(listener: TcpListener, state: Arc<DemoState>) {
         };
         let state = Arc::clone(&state);
         connections.spawn(async move {
-            // A client that goes away is no concern of the server.
+            // Errors mean that the client is gone, which is fine.
             let _ = serve(stream, &state).await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Answers one request after another, until one reply ends the connection.
+/// Handles the requests of a connection in sequence, until a response closes it.
 async fn serve(mut stream: TcpStream, state: &DemoState) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
@@ -167,18 +167,18 @@ async fn serve(mut stream: TcpStream, state: &DemoState) -> io::Result<()> {
     }
 }
 
-/// What the server looks at in a request.
+/// The parts of a request that matter to the server.
 struct DemoRequest {
     /// The first label of the host name.
     host: String,
-    /// `:PORT` of the server, or nothing.
+    /// The `:PORT` of the Host header, or empty.
     port: String,
     path: String,
     head_only: bool,
 }
 
-/// The next request; `None` when the client is done or sends no HTTP. Bodies of requests
-/// are skipped when their length is announced.
+/// Reads the next request; `None` when the client is done or does not send HTTP. Skips request
+/// bodies that have a Content-Length.
 async fn read_request(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
@@ -199,7 +199,7 @@ async fn read_request(
     }
 }
 
-/// A whole head, and the length of the request with its body.
+/// Parses a complete head. Returns it with the length of the request including its body.
 fn parse(bytes: &[u8]) -> Option<(DemoRequest, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);

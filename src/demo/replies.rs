@@ -1,4 +1,4 @@
-//! What each host of the practice server answers.
+//! The responses of each host of the practice server.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,31 +10,31 @@ use flate2::write::GzEncoder;
 
 use super::DemoRequest;
 
-/// How long `limited` refuses after its first request.
+/// How long `limited` returns 429 after its first request.
 const RATE_LIMIT_TIME: Duration = Duration::from_secs(1);
-/// How often `flaky` fails before it works.
+/// Number of times that `flaky` fails before it works.
 const FLAKY_FAILURES: u32 = 2;
-/// Body of `big`, in bytes.
+/// Size of the body of `big`.
 const BIG_BODY_BYTES: usize = 5_000_000;
 
-/// An answer, as it goes over the wire.
+/// A response in its wire format.
 pub struct DemoResponse {
-    /// Before anything is sent.
+    /// Time to wait before sending it.
     pub delay: Duration,
     /// Head and body.
     pub wire: Vec<u8>,
-    /// Whether the connection ends after it.
+    /// Whether to close the connection after it.
     pub close: bool,
 }
 
-/// What the server remembers between requests.
+/// State between requests: the number of visits and the time of the first, by key.
 #[derive(Debug, Default)]
 pub struct DemoState {
     seen: Mutex<HashMap<String, (u32, Instant)>>,
 }
 
 impl DemoState {
-    /// How often this host and path was asked for before, and when first.
+    /// Counts a visit. Returns the number of visits before this one, and the time of the first.
     fn visit(&self, key: String) -> (u32, Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = seen.entry(key).or_insert_with(|| (0, Instant::now()));
@@ -43,7 +43,7 @@ impl DemoState {
         before
     }
 
-    /// The answer to a request.
+    /// Returns the response to a request.
     pub fn reply(&self, request: &DemoRequest) -> DemoResponse {
         let page = format!("<p>{} {}</p>\n", request.host, request.path).into_bytes();
         let ok = |body: &[u8]| DemoResponseBuilder::new("200 OK", body);
@@ -83,7 +83,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// An answer being put together.
+/// Builds a [`DemoResponse`].
 struct DemoResponseBuilder {
     status: &'static str,
     headers: Vec<String>,
@@ -113,7 +113,7 @@ impl DemoResponseBuilder {
         self
     }
 
-    /// Half of the body is sent, all of it announced.
+    /// Sends only half of the body, with the Content-Length of all of it.
     fn cut(mut self) -> Self {
         self.cut = true;
         self

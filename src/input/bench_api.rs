@@ -1,4 +1,4 @@
-//! Reading lists, as the micro-benchmarks see it.
+//! Reading of lists for the micro-benchmarks.
 
 use std::io::{self, Cursor};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::compressed::InputStream;
 use super::list::{EntryOrigin, ListRules, ListStep, open_list};
 use crate::model::ListEntry;
 
-/// Reads a list to its end; gives the number of its jobs.
+/// Reads a list to its end and returns the number of its jobs.
 ///
 /// # Errors
-/// When it is none of this format.
+/// If the list does not have this format.
 pub fn count_jobs(format: InputFormat, bytes: Vec<u8>) -> io::Result<usize> {
     let stream = InputStream::new(Box::new(Cursor::new(bytes)));
     let mut list = open_list(format, stream, ListRules::default());

@@ -1,5 +1,5 @@
-//! The bytes of a list, unpacked where it is packed: gzip and zstd, told by how they begin
-//! and not by a name, since a pipe has none.
+//! Decompresses lists: gzip and zstd, detected by their first bytes and not by a file name, since a
+//! pipe has none.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -8,27 +8,27 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::decoded::DecodedInput;
 
-/// Where bytes come from: a file, a pipe.
+/// The source of bytes: a file or a pipe.
 pub type RawReader = Box<dyn Read + Send>;
 
-/// Size of the buffer that lists are read through, in bytes.
+/// Size of the buffer for decoded text, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Size of the buffer in front of a decoder, in bytes.
+/// Size of the buffer before the decompressor, in bytes.
 const COMPRESSED_BUFFER_BYTES: usize = 32 * 1024;
-/// log2 of the largest zstd window: 128 MiB, the most that `zstd -d` takes by itself. The
-/// user chose the list; the bound is against slips.
+/// log2 of the largest zstd window: 128 MiB, the default limit of `zstd -d`. The user chose the
+/// list, so the limit is against mistakes, not attacks.
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Bytes that tell how a list is packed, and how its text is coded.
+/// Number of bytes that are enough to detect the compression and the text encoding.
 pub const MAGIC_BYTES: usize = 4;
 
-/// A list as it is read: unpacked, as UTF-8, with a count of the bytes of its file.
+/// A list as a stream of decompressed UTF-8, with a count of the bytes read from its file.
 pub struct InputStream {
     pub reader: BufReader<DecodedInput>,
 }
 
 impl InputStream {
-    /// Reads nothing yet: that may wait for somebody who writes.
+    /// Creates the stream without reading anything: a pipe may not have a writer yet.
     pub fn new(raw: RawReader) -> Self {
         Self {
             reader: BufReader::with_capacity(
@@ -38,14 +38,14 @@ impl InputStream {
         }
     }
 
-    /// The same list, when NULs end its entries.
+    /// Sets that NULs end the entries of this list.
     pub fn with_nuls(mut self) -> Self {
         self.reader.get_mut().set_nuls();
         self
     }
 
-    /// Bytes of the file taken so far, without `unused` ones that were taken and wait; of a packed
-    /// one, a little more than that.
+    /// Returns the number of bytes consumed from the file. Subtracts `unused` decoded bytes that are
+    /// still buffered; for a compressed file they are included, so the result is a little higher.
     pub fn position(&self, unused: usize) -> u64 {
         let decoded = self.reader.get_ref();
         let unused = (self.reader.buffer().len() + unused) as u64 * decoded.width();
@@ -58,13 +58,13 @@ impl InputStream {
     }
 }
 
-/// What comes out of a list that may be packed. Which it is, its first bytes say.
+/// Reads a list that may be compressed, as its first bytes indicate.
 pub enum Decompressor {
     Unread(RawReader),
     Plain(CountingReader),
     Gzip(Box<MultiGzDecoder<CountingReader>>),
     Zstd(Box<ZstdDecoder<'static, CountingReader>>),
-    /// Its beginning could not be read.
+    /// The first read failed.
     Broken,
 }
 
@@ -98,7 +98,7 @@ impl Read for Decompressor {
                 Self::Plain(plain) => return plain.read(buffer),
                 Self::Gzip(gzip) => return gzip.read(buffer).map_err(|e| damaged("gzip", e)),
                 Self::Zstd(zstd) => return zstd.read(buffer).map_err(|e| damaged("zstd", e)),
-                Self::Broken => return Err(io::Error::other("its beginning could not be read")),
+                Self::Broken => return Err(io::Error::other("an earlier read failed")),
                 Self::Unread(_) => {
                     if let Self::Unread(raw) = std::mem::replace(self, Self::Broken) {
                         *self = Self::begin(raw)?;
@@ -109,13 +109,13 @@ impl Read for Decompressor {
     }
 }
 
-/// Errors of the decoders say little by themselves ("incomplete frame"). What the system
-/// says is left as it is.
+/// Adds context to errors of the decompressors, which are terse ("incomplete frame"). Errors of the
+/// operating system are returned unchanged.
 fn damaged(format: &str, error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() {
         return error;
     }
-    let text = format!("its {format} data is damaged or cut off: {error}");
+    let text = format!("corrupt or truncated {format} data: {error}");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -127,8 +127,8 @@ enum ListCompression {
 }
 
 impl ListCompression {
-    /// RFC 1952 §2.3.1 (deflate is the only method there is); RFC 8878 §3.1.1, and §3.1.2
-    /// for a skippable frame in front, as pzstd writes it.
+    /// Detects the compression by magic numbers: RFC 1952 §2.3.1 (deflate is the only method); RFC
+    /// 8878 §3.1.1, and §3.1.2 for a leading skippable frame, as written by pzstd.
     fn of(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, 8, ..] => Self::Gzip,
@@ -137,7 +137,7 @@ impl ListCompression {
         }
     }
 
-    /// Whether more bytes could tell more.
+    /// Whether more bytes are needed to decide.
     fn is_open(head: &[u8]) -> bool {
         match head {
             [] => true,
@@ -154,8 +154,8 @@ impl ListCompression {
     }
 }
 
-/// The first bytes, as many as it takes: a pipe that brings one short line and then waits
-/// is not waited for.
+/// Reads the first bytes, only as many as are needed, so that a pipe with one short line does not
+/// block.
 pub fn read_head(
     raw: &mut impl Read,
     is_open: fn(&[u8]) -> bool,
@@ -171,7 +171,7 @@ pub fn read_head(
     Ok((head, length))
 }
 
-/// Reads on after a signal.
+/// Retries reads that a signal interrupted.
 struct InterruptRetry(RawReader);
 
 impl Read for InterruptRetry {
@@ -185,7 +185,7 @@ impl Read for InterruptRetry {
     }
 }
 
-/// Counts what is taken out of it.
+/// Counts the bytes read from it.
 pub struct CountingReader {
     inner: BufReader<Chain<Cursor<Vec<u8>>, InterruptRetry>>,
     taken: u64,
@@ -210,7 +210,7 @@ impl BufRead for CountingReader {
     }
 }
 
-/// Packed lists for the tests of this room.
+/// Compresses lists, for the tests of this module.
 #[cfg(test)]
 pub mod packed {
     use std::io::Write;
@@ -223,7 +223,7 @@ pub mod packed {
 
     pub fn zstd(bytes: &[u8]) -> Vec<u8> {
         let mut packer = zstd::Encoder::new(Vec::new(), 1).unwrap();
-        // As the program zstd does.
+        // Like the program zstd.
         packer.include_checksum(true).unwrap();
         packer.write_all(bytes).unwrap();
         packer.finish().unwrap()
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Brings one piece of its content with each read, as a pipe does.
+    /// Returns one piece of its content per read, like a pipe.
     struct PieceReader(Vec<Vec<u8>>);
 
     impl Read for PieceReader {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_frames_after_one_another_are_one_list() {
+    fn concatenated_members_or_frames_are_one_list() {
         for pack in [packed::gzip, packed::zstd] {
             let mut bytes = pack(b"http://a/\n");
             bytes.extend(pack(b"http://b/\n"));
@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_skippable_frame_may_stand_in_front() {
+    fn a_leading_skippable_frame_is_accepted() {
         let mut bytes = b"\x50\x2a\x4d\x18\x04\0\0\0abcd".to_vec();
         bytes.extend(packed::zstd(b"http://a/\n"));
         assert_eq!(unpack(vec![bytes]).unwrap().0, b"http://a/\n");
     }
 
     #[test]
-    fn what_is_cut_off_or_damaged_is_an_error_that_says_so() {
+    fn truncated_or_corrupt_data_is_an_error() {
         let text = b"http://a/\n".repeat(1000);
         for (name, pack) in [
             ("gzip", packed::gzip as fn(&[u8]) -> _),
@@ -299,16 +299,16 @@ mod tests {
             for bytes in [cut, garbled] {
                 let error = unpack(vec![bytes]).map(drop).unwrap_err().to_string();
                 assert!(
-                    error.starts_with(&format!("its {name} data is damaged")),
+                    error.starts_with(&format!("corrupt or truncated {name} data: ")),
                     "{error}"
                 );
             }
         }
     }
 
-    /// A window larger than ours is refused, not allocated.
+    /// A window above the limit is rejected, not allocated.
     #[test]
-    fn a_huge_window_is_refused() {
+    fn a_huge_window_is_rejected() {
         let mut packer = zstd::Encoder::new(Vec::new(), 1).unwrap();
         packer.window_log(30).unwrap();
         packer.include_contentsize(false).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_line_is_not_kept_waiting_for_more() {
+    fn a_short_line_does_not_block() {
         for line in ["h", "x\n", "(", "P\n"] {
             let mut raw = PieceReader(vec![line.as_bytes().to_vec(), b"!".to_vec()]);
             let (head, length) = read_head(&mut raw, ListCompression::is_open).unwrap();
@@ -334,11 +334,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_come_out_as_they_are_or_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), magic in 0..4usize, cut in 1..7usize) {
+        fn any_bytes_are_returned_unchanged_or_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), magic in 0..4usize, cut in 1..7usize) {
             let magic: &[u8] = [b"".as_slice(), b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"][magic];
             let mut list = magic.to_vec();
             list.extend(bytes);
-            // The coding of its text is another matter.
+            // Excludes byte order marks and UTF-16, which are decoded.
             prop_assume!(!matches!(list[..], [0 | 0xef | 0xfe | 0xff, ..] | [_, 0, ..]));
             let pieces = list.chunks(cut).map(<[u8]>::to_vec).collect();
             let found = unpack(pieces);
@@ -350,8 +350,8 @@ mod tests {
         }
 
         #[test]
-        fn what_was_packed_comes_out_again(bytes in prop::collection::vec(any::<u8>(), 0..3000), cut in 1..999usize) {
-            // As above.
+        fn compressed_bytes_are_restored(bytes in prop::collection::vec(any::<u8>(), 0..3000), cut in 1..999usize) {
+            // Excludes byte order marks and UTF-16, as above.
             prop_assume!(!matches!(bytes[..], [0 | 0xef | 0xfe | 0xff, ..] | [_, 0, ..]));
             for pack in [packed::gzip, packed::zstd] {
                 let pieces = pack(&bytes).chunks(cut).map(<[u8]>::to_vec).collect();

@@ -1,5 +1,5 @@
-//! CSV (RFC 4180) and TSV: a header row names the columns, every further row is an entry.
-//! Rows that are all empty are no input; there are no comments.
+//! CSV (RFC 4180) and TSV: a header row names the columns, and every further row is an entry.
+//! Rows with only empty cells are skipped; there are no comments.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,16 +16,16 @@ use super::rows::{CsvRow, RowStream};
 use super::url::{display_line, parse_url, shown_url};
 use crate::model::ListEntry;
 
-/// Columns that are named when the right one is missing.
+/// Maximum number of columns listed in the error about a missing `url` column.
 const MAX_NAMED_COLUMNS: usize = 10;
 
-/// The columns that say something; others are passed over.
+/// The known columns; others are ignored.
 const COLUMNS: [&str; 6] = ["url", "file", "sha256", "size", "method", "body"];
-/// What only JSON lines say. Columns of these names must not get a meaning when a row is
+/// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
 /// kept as a JSON line.
 const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
 
-/// A list of rows.
+/// A list in CSV or TSV.
 pub struct CsvList {
     rows: RowStream,
     delimiter: CellDelimiter,
@@ -86,8 +86,9 @@ impl InputList for CsvList {
 
 /// The names of the columns.
 struct CsvHeader {
-    /// Those that say something in the one way they are written, others as they stand.
+    /// Names of the columns: known ones in lower case, others as written.
     names: Vec<String>,
+    /// Index of the `url` column.
     url: usize,
 }
 
@@ -95,38 +96,35 @@ impl CsvHeader {
     fn of(row: &CsvRow<'_>) -> io::Result<Self> {
         let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         if let Some(flaw) = row.flaw {
-            return Err(wrong(format!(
-                "its header row is broken: {}",
-                row.explain(flaw)
-            )));
+            return Err(wrong(format!("invalid header row: {}", row.explain(flaw))));
         }
         let names: Vec<_> = row.cells().map(|cell| column(&cell)).collect();
         for known in COLUMNS {
             if names.iter().filter(|name| *name == known).count() > 1 {
-                return Err(wrong(format!("several of its columns are called {known}")));
+                return Err(wrong(format!("duplicate column {known}")));
             }
         }
         match names.iter().position(|name| name == "url") {
             Some(url) => Ok(Self { names, url }),
             None => Err(wrong(format!(
-                "its first row must name the columns, one of them url; it says: {}",
+                "header row has no url column; it reads: {}",
                 names_shown(&names)
             ))),
         }
     }
 
-    /// Whether a row can be told apart by these columns: spreadsheets add empty cells.
+    /// Whether a row has these columns. Extra empty cells are allowed, since spreadsheets add them.
     fn fits(&self, row: &CsvRow<'_>) -> bool {
         let mut further = row.cells().skip(self.names.len());
         row.count() >= self.names.len() && further.all(|cell| cell.trim_ascii().is_empty())
     }
 
-    /// Whether a cell that may be secret stands where the URL is looked for.
+    /// Whether the `body` column, which may be secret, comes before the `url` column.
     fn has_body_before_url(&self) -> bool {
         self.names.iter().take(self.url).any(|name| name == "body")
     }
 
-    /// Whether all that says something is UTF-8.
+    /// Whether all cells in known columns are UTF-8.
     fn is_text(&self, row: &CsvRow<'_>) -> bool {
         let mut cells = self.names.iter().zip(row.cells());
         cells.all(|(name, cell)| {
@@ -144,7 +142,8 @@ fn column(cell: &[u8]) -> String {
     known.map_or_else(|| name.into_owned(), |known| (*known).to_owned())
 }
 
-/// The first columns. Without a header row they are the first URL, with all it may hold.
+/// Lists the first column names for an error, with passwords masked: if the header row is missing,
+/// they are those of the first URL.
 fn names_shown(names: &[String]) -> String {
     let some = names.iter().take(MAX_NAMED_COLUMNS);
     let mut text = some
@@ -164,14 +163,14 @@ fn entry(
     rules: ListRules,
 ) -> ListEntry {
     let place = origin.line(row.line);
-    match said(row, header, rules) {
-        Ok(said) => job(place, said, Some(as_json(row, header))),
+    match parse_cells(row, header, rules) {
+        Ok(parsed) => job(place, parsed, Some(as_json(row, header))),
         Err(reason) => invalid(place, shown_row(row, header), as_json(row, header), reason),
     }
 }
 
-/// A row that breaks the rules. Which of its cells is the URL may not be known: then it is the one
-/// that would be, if quotes meant nothing, and only when it is one.
+/// Creates the entry for a malformed row. If its cells are not known, the URL is looked for by
+/// splitting at the delimiter alone, and used only if it is valid.
 fn broken(
     row: &CsvRow<'_>,
     flaw: RowFlaw,
@@ -193,7 +192,11 @@ fn broken(
     invalid(origin.line(row.line), url, raw.into_bytes().into(), reason)
 }
 
-fn said(row: &CsvRow<'_>, header: &CsvHeader, rules: ListRules) -> Result<ParsedLine, String> {
+fn parse_cells(
+    row: &CsvRow<'_>,
+    header: &CsvHeader,
+    rules: ListRules,
+) -> Result<ParsedLine, String> {
     if !header.fits(row) {
         return Err(row.explain_count(header.names.len()));
     }
@@ -202,7 +205,7 @@ fn said(row: &CsvRow<'_>, header: &CsvHeader, rules: ListRules) -> Result<Parsed
         if !COLUMNS.contains(&name.as_str()) {
             continue;
         }
-        let whole = std::str::from_utf8(&cell).map_err(|_| format!("its {name} is not UTF-8"))?;
+        let whole = std::str::from_utf8(&cell).map_err(|_| format!("{name} is not UTF-8"))?;
         let text = whole.trim_ascii();
         if text.is_empty() {
             continue;
@@ -219,7 +222,7 @@ fn said(row: &CsvRow<'_>, header: &CsvHeader, rules: ListRules) -> Result<Parsed
     draft.build(rules)
 }
 
-/// Digits only: Rust takes a plus sign, too.
+/// Parses digits only; Rust's `parse` also accepts a plus sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
@@ -235,7 +238,7 @@ fn shown_row(row: &CsvRow<'_>, header: &CsvHeader) -> String {
     }
 }
 
-/// What a field of a JSON line says.
+/// A cell as the value of a JSON field.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum CsvField<'a> {
@@ -243,14 +246,15 @@ enum CsvField<'a> {
     Text(Cow<'a, str>),
 }
 
-/// A row as a JSON line, which can be read again without its header. A row that does not
-/// fit the header can't be either, so it is kept as its cells; so is one that is no UTF-8
-/// where it counts, or it would come back as a URL that nobody wrote.
+/// Returns a row as a JSON line, which can be read again without the header.
+///
+/// A row that does not fit the header is kept as an array of cells, and stays invalid; so is one
+/// that is not UTF-8 in a known column, which would otherwise come back as a different URL.
 fn as_json(row: &CsvRow<'_>, header: &CsvHeader) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
     let json = if header.fits(row) && header.is_text(row) {
         let fields = header.names.iter().zip(&cells);
-        // A blank cell says nothing, but a blank field would.
+        // A blank cell means no value, but a blank JSON field would be one.
         let fields = fields.filter(|(name, cell)| {
             !cell.trim_ascii().is_empty() && !JSON_ONLY.contains(&name.as_str())
         });
@@ -263,7 +267,7 @@ fn as_json(row: &CsvRow<'_>, header: &CsvHeader) -> Box<[u8]> {
             .collect();
         serde_json::to_vec(&json!({ "cells": cells }))
     };
-    // Text and numbers are always JSON.
+    // Serializing strings and numbers cannot fail.
     json.unwrap_or_default().into()
 }
 
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_have_the_number_of_the_line_they_begin_on() {
+    fn rows_have_the_number_of_their_first_line() {
         let list = "url,file\n\nhttp://a/,\"x\n\ny\"\n,\nhttp://b/,\n\n\nhttp://c/,";
         for list in [list.to_owned(), list.replace('\n', "\r\n")] {
             let lines: Vec<_> = urls(&list).into_iter().map(|(line, _)| line).collect();
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_rows_are_no_input_and_empty_cells_are_absent() {
+    fn empty_rows_are_skipped_and_empty_cells_are_absent() {
         let found = read("url,file,size\n\n,,\n  \nhttp://a/,,\n");
         assert!(matches!(&found[..], [ListEntry::Job(job)] if job.wish.is_none()));
         assert!(read("").is_empty() && read("url").is_empty() && read("\n\n").is_empty());
@@ -363,7 +367,7 @@ mod tests {
         let bad = whole::bad(InputFormat::Tsv, list, ListRules::default());
         assert!(
             bad.1
-                .ends_with("3 cells and the header 2 (a tab ends a cell, also between quotes)"),
+                .ends_with("3 cells, header has 2 (a tab ends a cell, even inside quotes)"),
             "{}",
             bad.1
         );
@@ -385,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn invalid_rows_have_a_reason() {
         let mut page = Vec::new();
         for row in [
             "example.com,,",
@@ -405,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_kept_as_a_json_line_that_says_the_same() {
+    fn a_row_is_kept_as_an_equivalent_json_line() {
         let list =
             "URL,File,size,body,id,outcome,headers\nhttp://me:pw@a/, x ,007,\" b\n\",7,fetched,x\n";
         let job = whole::job(InputFormat::Csv, list);
@@ -415,18 +419,18 @@ mod tests {
         assert_eq!(again.wish, job.wish);
         assert!(raw.contains(r#""id":"7""#), "{raw}");
 
-        // One that failed for what it is fails again.
+        // An invalid row is still invalid when read again.
         for row in ["http://a/,x,y", "http://a/,many", ",5"] {
             let (_, _, raw) = bad(&format!("url,size\n{row}\n"));
             let (_, reason, _) =
                 whole::bad(InputFormat::JsonLines, raw.as_bytes(), ListRules::default());
-            assert!(reason.starts_with("not a URL to fetch"), "{raw}");
+            assert!(reason.starts_with("invalid input: "), "{raw}");
             assert!(row.split(',').all(|cell| raw.contains(cell)), "{raw}");
         }
     }
 
     #[test]
-    fn an_endless_row_is_one_failed_row_and_its_lines_are_read_again() {
+    fn a_row_that_is_too_long_fails_alone_and_its_lines_are_read_again() {
         let start = "url,file\nhttp://a/,\"";
         let mut list = start.as_bytes().to_vec();
         list.resize(2 * MAX_ROW_BYTES, b'\n');
@@ -461,12 +465,12 @@ mod tests {
     #[test]
     fn a_broken_row_fails_alone_and_the_line_after_its_first_is_read() {
         for (rows, expected) in [
-            // Not closed at all.
+            // Never closed.
             (
                 "http://a/,\"x\nhttp://b/,y\n",
                 [(2, true), (3, false)].as_slice(),
             ),
-            // Closed by a later row, with text behind it.
+            // Closed by a later row, with text after it.
             (
                 "http://a/,\"x\nhttp://b/,\"y\"\nhttp://c/,z\n",
                 &[(2, true), (3, false), (4, false)],
@@ -475,10 +479,10 @@ mod tests {
                 "http://a/,\"x\rhttp://b/,\"y\"\rhttp://c/,z\r",
                 &[(2, true), (3, false), (4, false)],
             ),
-            // Text behind a quote on the same line.
+            // Text after a quote on the same line.
             ("http://a/,\"x\"y\r\nhttp://b/,z", &[(2, true), (3, false)]),
             ("http://a/,x\nhttp://b/,\"", &[(2, false), (3, true)]),
-            // What is proper may go over lines, before and behind.
+            // Well-formed rows may span lines, before and after a malformed one.
             (
                 "http://a/,\"x\ny\"\nhttp://b/,\"z\nhttp://c/,\"a\n\nb\"\n",
                 &[(2, false), (4, true), (5, false)],
@@ -505,14 +509,14 @@ mod tests {
                         ListStep::End => break,
                     }
                 }
-                // A line end in the name of a file makes it none, but a row it is.
+                // A line break makes the file name invalid, but the row is still well-formed.
                 assert_eq!(found, expected, "{rows:?} in pieces of {piece}");
             }
         }
     }
 
     #[test]
-    fn of_a_broken_row_the_url_is_shown_where_it_can_be_told() {
+    fn a_malformed_row_shows_its_url_if_that_can_be_found() {
         for (header, row, url) in [
             ("url,name", "http://me:s3cret@a/,\"x", "http://a/"),
             ("name,url", "\"old title,http://me:s3cret@a/", "http://a/"),
@@ -532,7 +536,7 @@ mod tests {
         }
     }
 
-    /// As the rows are written: quoted where it must be.
+    /// A cell as written in CSV, quoted if necessary.
     fn written(cell: &str) -> String {
         if cell.contains(['"', ',', '\n', '\r']) || cell.is_empty() {
             format!("\"{}\"", cell.replace('"', "\"\""))
@@ -541,7 +545,7 @@ mod tests {
         }
     }
 
-    /// Brings a few bytes with each read, as a slow pipe does.
+    /// Returns a few bytes per read, like a slow pipe.
     struct SlowReader(io::Cursor<Vec<u8>>, usize);
 
     impl io::Read for SlowReader {
@@ -551,9 +555,9 @@ mod tests {
         }
     }
 
-    /// A reader that takes a shell's `printf` and `cat` gets it alone.
+    /// `(printf MARK; cat list.csv) | fetchall` delivers the mark in a read of its own.
     #[test]
-    fn a_byte_order_mark_may_come_alone_or_in_parts() {
+    fn a_byte_order_mark_may_arrive_alone_or_in_parts() {
         let list = "\u{feff}url,size\nhttp://a/,5\n";
         let marks = list.as_bytes();
         for split in 1..6 {
@@ -573,7 +577,7 @@ mod tests {
                 "split at {split}"
             );
         }
-        // What only begins like one belongs to the first name.
+        // Bytes that only start like a mark belong to the first name.
         let error = whole::read(InputFormat::Csv, b"\xef\xbburl\n", ListRules::default());
         assert!(error.unwrap_err().to_string().ends_with("\u{fffd}url"));
         let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", ListRules::default());
@@ -581,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_too_long_however_it_is_read() {
+    fn a_row_with_too_many_cells_fails_alone() {
         let cells = ",x".repeat(MAX_CELLS);
         let list = format!("url\n\"http://a/\"{cells}\nhttp://b/\n");
         let found = read(&list);
@@ -593,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_row_asks_for_the_same_again() {
+    fn a_row_kept_as_json_makes_the_same_request() {
         let list = "url,file,body,method\nhttp://a/\u{a0},x\u{a0}, ,\u{20}\n";
         let [ListEntry::Job(job)] = &read(list)[..] else {
             panic!("no job");
@@ -618,7 +622,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_makes_one_entry_and_its_cells_come_out_whole(
+        fn every_row_makes_one_entry_with_its_cells_unchanged(
             rows in prop::collection::vec(("[ -~\n\r]{0,20}", "[ -~\n\r]{0,20}"), 0..30),
             crlf in any::<bool>(),
         ) {
@@ -640,7 +644,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_do_not_panic_and_are_counted_as_they_are_read(bytes in prop::collection::vec(prop::sample::select(b"ab\",\n\r\t\xff ".to_vec()), 0..300), tsv in any::<bool>()) {
+        fn any_bytes_do_not_panic_and_counting_agrees_with_reading(bytes in prop::collection::vec(prop::sample::select(b"ab\",\n\r\t\xff ".to_vec()), 0..300), tsv in any::<bool>()) {
             let format = if tsv { InputFormat::Tsv } else { InputFormat::Csv };
             let mut list = b"url\tx,url\n".to_vec();
             list.extend(bytes);

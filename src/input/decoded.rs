@@ -1,26 +1,26 @@
-//! The text of a list: UTF-8, or UTF-16 behind a byte order mark (of Excel's "Unicode Text", and
-//! of PowerShell's `>`), which is made UTF-8 of.
+//! Decodes lists to UTF-8. UTF-16 is accepted with a byte order mark, as written by Excel's
+//! "Unicode Text" and PowerShell's `>`.
 
 use std::io::{self, Read};
 
 use super::compressed::{Decompressor, MAGIC_BYTES, read_head};
 
-/// Bytes of UTF-16 that are decoded at a time.
+/// Bytes of UTF-16 decoded at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// It stands for what is no UTF-16: never part of UTF-8, so that the line it is on is none either.
+/// Replaces invalid UTF-16. It never occurs in UTF-8, so the line becomes invalid, too.
 const INVALID_UTF8_BYTE: u8 = 0xff;
 
-/// What comes out of a list, as UTF-8 and without its byte order mark.
+/// Reads a list as UTF-8, without its byte order mark.
 pub struct DecodedInput {
     pub unpacked: Decompressor,
     state: DecodeState,
-    /// Whether NULs are part of the list: then they tell nothing of its coding.
+    /// Whether NULs separate entries; then they do not indicate UTF-16.
     has_nuls: bool,
 }
 
 enum DecodeState {
     Unread,
-    /// As it comes, after what was looked at.
+    /// Unchanged, after the bytes read for detection.
     Plain(PendingBytes),
     Utf16(Box<Utf16Decoder>),
 }
@@ -34,12 +34,12 @@ impl DecodedInput {
         }
     }
 
-    /// NULs end the entries of this list.
+    /// Sets that NULs end the entries of this list.
     pub fn set_nuls(&mut self) {
         self.has_nuls = true;
     }
 
-    /// Bytes of the list that one byte of text is made of.
+    /// Returns roughly how many bytes of the list one byte of text was decoded from.
     pub fn width(&self) -> u64 {
         match self.state {
             DecodeState::Utf16(_) => 2,
@@ -82,26 +82,25 @@ impl Read for DecodedInput {
     }
 }
 
-/// Whether more bytes could tell more. The second one may be waited for: no line that is one
-/// ends before it.
+/// Whether more bytes are needed to detect a byte order mark. Waiting for the second byte is fine:
+/// no valid line is shorter.
 fn is_open(head: &[u8]) -> bool {
     matches!(head, [] | [_] | [0xef, 0xbb])
 }
 
-/// The same where NULs mean UTF-16 without its mark.
+/// Like [`is_open`], and detects UTF-16 without a mark by its NULs.
 fn is_open_for_text(head: &[u8]) -> bool {
     let seems_utf16 = matches!(head, [1..=255, 0, ..] | [0, 1..=255, ..]);
     is_open(head) || (seems_utf16 && head.len() < MAGIC_BYTES)
 }
 
 fn unmarked(coding: &str) -> io::Error {
-    let text = format!(
-        "it is {coding} without a byte order mark; this makes UTF-8 of it: iconv -f {coding} -t UTF-8 FILE"
-    );
+    let text =
+        format!("{coding} without a byte order mark; convert it: iconv -f {coding} -t UTF-8 FILE");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Bytes that wait to be taken.
+/// Decoded bytes not yet read.
 #[derive(Default)]
 struct PendingBytes {
     bytes: Vec<u8>,
@@ -128,13 +127,14 @@ impl PendingBytes {
     }
 }
 
-/// A decoder of UTF-16.
+/// An incremental UTF-16 decoder.
 struct Utf16Decoder {
+    /// Converts two bytes to a code unit, by byte order.
     unit: fn([u8; 2]) -> u16,
     piece: Vec<u8>,
-    /// Half a unit.
+    /// The first byte of an incomplete code unit.
     odd: Option<u8>,
-    /// The first half of a character.
+    /// A high surrogate whose low surrogate has not arrived.
     high: Option<u16>,
     ready: PendingBytes,
 }
@@ -182,7 +182,7 @@ impl Utf16Decoder {
                 None => self.odd = Some(first),
             }
         }
-        // The other half may come with the next piece.
+        // The low surrogate may come with the next piece.
         self.high = units.pop_if(|last| matches!(last, 0xd800..=0xdbff));
         for c in char::decode_utf16(units) {
             match c {
@@ -203,7 +203,7 @@ mod tests {
     use crate::input::compressed::packed;
     use proptest::prelude::*;
 
-    /// Brings a few bytes with each read, as a slow pipe does.
+    /// Returns a few bytes per read, like a slow pipe.
     struct ShortReader(io::Cursor<Vec<u8>>, usize);
 
     impl Read for ShortReader {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_without_its_mark_is_named() {
+    fn utf_16_without_a_mark_is_an_error_with_the_command_to_convert_it() {
         for (bytes, name) in [
             (utf16("http://a/\n", u16::to_le_bytes), "UTF-16LE"),
             (utf16("http://a/\n", u16::to_be_bytes), "UTF-16BE"),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_is_no_text() {
+    fn an_incomplete_character_is_invalid() {
         for bytes in [
             b"\xff\xfea\0\0\xd8".as_slice(),
             b"\xff\xfea\0\0\xd8b\0",
@@ -262,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn utf_16_comes_out_as_it_was_written(text in "\\PC{1,40}", big in any::<bool>(), piece in 1..9usize) {
+        fn utf_16_is_decoded(text in "\\PC{1,40}", big in any::<bool>(), piece in 1..9usize) {
             let bytes = if big { u16::to_be_bytes } else { u16::to_le_bytes };
             let marked = utf16(&format!("\u{feff}{text}"), bytes);
             for list in [marked.clone(), packed::gzip(&marked), packed::zstd(&marked)] {
@@ -272,7 +272,7 @@ mod tests {
         }
 
         #[test]
-        fn text_comes_out_as_it_is_without_its_mark(text in "\\PC{0,20}", piece in 1..9usize) {
+        fn text_is_returned_without_its_mark(text in "\\PC{0,20}", piece in 1..9usize) {
             for list in [text.clone(), format!("\u{feff}{text}")] {
                 prop_assume!(!list.starts_with("\u{feff}\u{feff}"));
                 let expected = list.strip_prefix('\u{feff}').unwrap_or(&list);

@@ -1,4 +1,4 @@
-//! Lists that nobody would write: what holds for every entry, and for the list as a whole.
+//! Fuzzes lists: checks what must hold for every entry and for the list as a whole.
 
 use std::io::{self, Read};
 use std::path::{Component, Path};
@@ -13,11 +13,11 @@ use super::list::{EntryOrigin, ListRules, ListStep, open_list};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{InvalidLine, Job, ListEntry, RelPath};
 
-/// More steps of one list are not looked at: few bytes unpack to many blank lines.
+/// Maximum steps per list: a few bytes may decompress to many blank lines.
 const STEPS: usize = 30_000;
-/// It stands in the corpus where it must not be shown.
+/// The corpus contains it in places where it must not be shown.
 const SECRET: &[u8] = b"s3cr3tZ";
-/// In these places it is one.
+/// In these contexts it is a secret.
 const SECRETS: [&[u8]; 4] = [
     b":s3cr3tZ@",
     b"\"headers\":{\"authorization\":\"s3cr3tZ\"",
@@ -25,7 +25,7 @@ const SECRETS: [&[u8]; 4] = [
     b"\"body_base64\":\"s3cr3tZ\"",
 ];
 
-/// Brings so many bytes at a time.
+/// Returns at most this many bytes per read.
 struct ChunkedReader(io::Cursor<Vec<u8>>, usize);
 
 impl Read for ChunkedReader {
@@ -37,7 +37,7 @@ impl Read for ChunkedReader {
 
 struct FoundEntries {
     entries: Vec<ListEntry>,
-    /// `None`: it was too long to be looked at as a whole.
+    /// The error, if any; outer `None` if the list was too long to be read to its end.
     error: Option<Option<String>>,
 }
 
@@ -67,7 +67,7 @@ fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: ListRules) -> Fo
     FoundEntries { entries, error }
 }
 
-/// How many there are when they are only counted.
+/// Counts the entries without parsing them; `None` if that fails.
 fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
     let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), usize::MAX);
     let mut list = open_list(
@@ -85,12 +85,12 @@ fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What of an entry must be the same however it is read.
-fn told(entry: &ListEntry) -> String {
+/// Formats what must be the same for an entry, however it is read.
+fn comparable(entry: &ListEntry) -> String {
     match entry {
         ListEntry::Job(job) => {
             let raw = job.raw.as_ref().map(|raw| raw.escape_ascii().to_string());
-            format!("{:?} {raw:?} {}", job.place, asked(job))
+            format!("{:?} {raw:?} {}", job.place, request_text(job))
         }
         ListEntry::Invalid(bad) => {
             let raw = bad.raw.escape_ascii();
@@ -99,8 +99,8 @@ fn told(entry: &ListEntry) -> String {
     }
 }
 
-/// What a job asks for, secrets included.
-fn asked(job: &Job) -> String {
+/// Formats the request of a job, including secrets.
+fn request_text(job: &Job) -> String {
     let credentials = job.credentials.as_ref();
     let credentials = credentials.map(|both| (&both.user, &both.password));
     let wish = job.wish.as_deref().cloned().unwrap_or_default();
@@ -126,7 +126,7 @@ fn same(found: &FoundEntries, other: &FoundEntries, how: &str) -> Result<(), Str
         other.entries.len()
     );
     if error.is_some() {
-        // How far a decoder got before what it could not read depends on what it was given.
+        // How far a decoder gets before an error depends on the size of its reads.
         return Ok(());
     }
     hold!(
@@ -136,7 +136,7 @@ fn same(found: &FoundEntries, other: &FoundEntries, how: &str) -> Result<(), Str
         other.entries.len()
     );
     for (one, two) in found.entries.iter().zip(&other.entries) {
-        let (one, two) = (told(one), told(two));
+        let (one, two) = (comparable(one), comparable(two));
         hold!(one == two, "{how}: {one}\nbut {two}");
     }
     Ok(())
@@ -169,13 +169,14 @@ fn look_at_job(job: &Job) -> Result<(), String> {
     Ok(())
 }
 
-/// A method is no secret, whatever it is.
+/// Whether the secret may be in a method or header, which `Debug` shows.
 fn has_method(job: &Job) -> bool {
     let wish = job.wish.as_ref();
     wish.is_some_and(|wish| wish.method.is_some() || !wish.headers.is_empty())
 }
 
-/// Written down anew: it stays below, whatever the system takes for a separator.
+/// Checks independently that a path stays below its directory on every system, whatever its
+/// separators.
 fn look_at_file(file: &RelPath) -> Result<(), String> {
     let text = file.as_str();
     let is_normal = |part: Component<'_>| matches!(part, Component::Normal(_));
@@ -216,7 +217,7 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
         .iter()
         .map(|place| find_iter(&bad.raw, place).count())
         .sum();
-    // In a path or a query it is none: the line is bad for another reason than its URL.
+    // In a path or query it is not a secret; the line is invalid for another reason.
     let in_path = Url::parse(&bad.shown).is_ok_and(|url| {
         url.username().is_empty() && count(url[Position::BeforePath..].as_bytes()) > 0
     });
@@ -230,10 +231,10 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
     Ok(())
 }
 
-/// What `--failed FILE` would hold of all of them is the same list again.
+/// Checks that the lines for `--failed FILE` give the same entries when read again.
 fn feed_back(found: &FoundEntries, rules: ListRules) -> Result<(), String> {
     let is_job = |entry: &ListEntry| matches!(entry, ListEntry::Job(_));
-    // What could not be fetched at all may be the beginning of another kind of file.
+    // Starts at the first job: an invalid line may look like the start of another format.
     let Some(first) = found.entries.iter().position(is_job) else {
         return Ok(());
     };
@@ -265,10 +266,14 @@ fn feed_back(found: &FoundEntries, rules: ListRules) -> Result<(), String> {
     );
     for (one, two) in entries.iter().zip(&again.entries) {
         let (one, two) = match (one, two) {
-            (ListEntry::Job(one), ListEntry::Job(two)) => (asked(one), asked(two)),
-            (ListEntry::Job(one), ListEntry::Invalid(bad)) => (asked(one), bad.error.to_string()),
+            (ListEntry::Job(one), ListEntry::Job(two)) => (request_text(one), request_text(two)),
+            (ListEntry::Job(one), ListEntry::Invalid(bad)) => {
+                (request_text(one), bad.error.to_string())
+            }
             (ListEntry::Invalid(_), ListEntry::Invalid(_)) => continue,
-            (ListEntry::Invalid(bad), ListEntry::Job(two)) => (bad.error.to_string(), asked(two)),
+            (ListEntry::Invalid(bad), ListEntry::Job(two)) => {
+                (bad.error.to_string(), request_text(two))
+            }
         };
         hold!(one == two, "fed back: {one}\nbecomes {two}");
     }
@@ -285,8 +290,8 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let found = read(format, input.bytes, usize::MAX, rules);
     let piece = [1, 7, 4096][(input.number % 3) as usize];
     let in_pieces = read(format, input.bytes, piece, rules);
-    // libzstd takes a frame that stands in another one's head for one of its own when the
-    // pieces end between them: of what is damaged it need not find the same.
+    // With reads that end there, libzstd may take a frame within another frame's header for a
+    // separate one, so errors in corrupt data may differ.
     let failed = |found: &FoundEntries| matches!(found.error, Some(Some(_)));
     let is_damaged = failed(&found) || failed(&in_pieces);
     if !(is_damaged && input.name.ends_with("zst")) {
@@ -321,7 +326,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
         if input.number.is_multiple_of(16) && !is_packed {
             let pack = [packed::gzip, packed::zstd][(input.number >> 4 & 1) as usize];
             let unpacked = read(format, &pack(input.bytes), piece, rules);
-            // What begins as a packed list does was one already.
+            // A list that starts like a compressed one was compressed already.
             if !matches!(input.bytes, [0x1f | 0x28 | 0x50..=0x5f, ..]) {
                 same(&found, &unpacked, "packed")?;
             }
@@ -412,14 +417,14 @@ const TOKENS: &[&[u8]] = &[
     b"\x28\xb5\x2f\xfd",
 ];
 
-/// A list of lines that are known, a byte choosing each: what is well formed must be fetched,
-/// whatever stands before it.
+/// A list of known lines, each chosen by one byte. Well-formed lines must become jobs, whatever
+/// precedes them.
 struct WrittenList {
     format: InputFormat,
     end: &'static str,
     text: String,
     line: u64,
-    /// The line of each entry, and its URL if it is a job.
+    /// Line number of each entry, and its URL if it is a job.
     expected: Vec<(u64, Option<String>)>,
 }
 
@@ -480,7 +485,7 @@ impl WrittenList {
         self.put(&line);
     }
 
-    /// As bytes, in one of the codings that are read.
+    /// The text in one of the supported encodings.
     fn coded(&self, number: u64) -> Vec<u8> {
         let marked = format!("\u{feff}{}", self.text);
         match number / 9 % 4 {

@@ -1,12 +1,12 @@
-//! The values of a JSON line, read so that only what a line can use is kept: in 16 MiB there is
-//! room for millions of values that it can't, and as a tree they would take a hundred times that.
+//! The values of a JSON line. Values of unexpected types are validated but not stored: 16 MiB may
+//! contain millions of them, which would take a hundred times that as a tree.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Headers of one line, each value counted: as many as a response may have.
+/// Maximum number of header values of a line: the same as for a response.
 const MAX_HEADERS: usize = 1000;
 
 /// The value of a field.
@@ -14,23 +14,23 @@ const MAX_HEADERS: usize = 1000;
 pub enum JsonField {
     /// A string.
     Text(String),
-    /// A whole number from 0.
+    /// A non-negative integer.
     Number(u64),
-    /// Anything else; its content is not kept.
+    /// Any other value, not stored.
     Other,
 }
 
 /// The headers of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JsonHeaders {
-    /// Each name with its values; of a name that comes twice the last counts.
+    /// Names with their values; of a duplicate name the last one counts.
     Fields(BTreeMap<String, Vec<String>>),
-    /// They can't be used, for this reason.
+    /// Invalid headers, with the reason.
     Unusable(String),
 }
 
 impl JsonField {
-    /// The text, if it is one.
+    /// Returns the text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -38,7 +38,7 @@ impl JsonField {
         }
     }
 
-    /// The number, if it is one.
+    /// Returns the number of a non-negative integer.
     pub fn as_number(&self) -> Option<u64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -112,7 +112,7 @@ struct HeadersVisitor;
 impl HeadersVisitor {
     fn unusable<E>() -> Result<JsonHeaders, E> {
         Ok(JsonHeaders::Unusable(
-            "its headers are no object".to_owned(),
+            "headers must be an object".to_owned(),
         ))
     }
 }
@@ -161,22 +161,22 @@ impl<'de> Visitor<'de> for HeadersVisitor {
             let HeaderValues(values) = fields.next_value()?;
             let Some(values) = values else {
                 IgnoredAny.visit_map(fields)?;
-                let why = "its headers are no strings, or arrays of them";
+                let why = "header values must be strings or arrays of strings";
                 return Ok(JsonHeaders::Unusable(why.to_owned()));
             };
             count += values.len();
             headers.insert(name, values);
         }
         if count > MAX_HEADERS {
-            let why = format!("it has more than {MAX_HEADERS} headers");
+            let why = format!("more than {MAX_HEADERS} headers");
             return Ok(JsonHeaders::Unusable(why));
         }
         Ok(JsonHeaders::Fields(headers))
     }
 }
 
-/// The values of one header; `None`: they are no strings. No more are kept than are needed to see
-/// that there are too many.
+/// The values of one header, or `None` if they are not strings. At most one more than allowed is
+/// stored, enough to detect that there are too many.
 struct HeaderValues(Option<Vec<String>>);
 
 impl<'de> Deserialize<'de> for HeaderValues {
@@ -191,7 +191,7 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     type Value = HeaderValues;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, or an array of them")
+        f.write_str("a string or an array of strings")
     }
 
     fn visit_str<E>(self, text: &str) -> Result<HeaderValues, E> {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_line_cannot_use_nothing_is_kept() {
+    fn values_of_other_types_are_not_stored() {
         for (text, field) in [
             ("\"a\\u0062\"", JsonField::Text("ab".to_owned())),
             ("7", JsonField::Number(7)),
@@ -293,9 +293,9 @@ mod tests {
     }
 
     #[test]
-    fn other_values_are_told_and_the_rest_of_the_line_is_still_json() {
+    fn invalid_headers_have_a_reason_and_the_rest_is_still_parsed() {
         for text in ["\"a\"", "1", "-1", "1.5", "true", "[{\"a\":1}]"] {
-            assert_eq!(why(text), "its headers are no object", "{text}");
+            assert_eq!(why(text), "headers must be an object", "{text}");
         }
         for text in [
             r#"{"a":1,"b":{"c":[]}}"#,
@@ -303,13 +303,17 @@ mod tests {
             r#"{"a":null}"#,
             r#"{"a":{"b":"c"}}"#,
         ] {
-            assert!(why(text).contains("no strings"), "{text}: {}", why(text));
+            assert!(
+                why(text).contains("must be strings"),
+                "{text}: {}",
+                why(text)
+            );
         }
         assert!(serde_json::from_str::<JsonHeaders>(r#"{"a":1,"b":}"#).is_err());
     }
 
     #[test]
-    fn a_line_has_so_many_headers_and_no_more() {
+    fn the_number_of_headers_is_limited() {
         let one = |n: usize| format!("{{\"a\":[{}]}}", vec!["\"\""; n].join(","));
         let names = |n: usize| {
             let fields: Vec<_> = (0..n).map(|n| format!("\"a{n}\":\"\"")).collect();
@@ -318,7 +322,7 @@ mod tests {
         for make in [&one as &dyn Fn(usize) -> String, &names] {
             assert!(matches!(headers(&make(1000)), JsonHeaders::Fields(_)));
             for n in [1001, 1002, 100_000] {
-                assert_eq!(why(&make(n)), "it has more than 1000 headers");
+                assert_eq!(why(&make(n)), "more than 1000 headers");
             }
         }
     }

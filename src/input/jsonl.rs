@@ -1,5 +1,5 @@
-//! JSON lines: an object a line. Blank lines and `#` comments are no input, as in a text
-//! list: no JSON begins with `#`.
+//! JSON Lines: one object per line. Blank lines and `#` comments are skipped, as in text lists; no
+//! JSON starts with `#`.
 
 use std::io;
 
@@ -15,17 +15,16 @@ use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::url::{display_line, shown_cut, shown_url};
 use crate::model::{InputPosition, ListEntry};
 
-/// Longest line, in bytes. A line may hold a body, and is held in memory with it.
+/// Longest line, in bytes. A line may contain a request body and is held in memory.
 const MAX_LINE_BYTES: usize = 16 << 20;
-/// As much of a longer line as is kept for `--failed`, in bytes.
+/// Bytes of a longer line that are kept for `--failed`.
 const RETAINED_BYTES: usize = 64 * 1024;
 
-const ARRAY_HINT: &str =
-    "it is one JSON array, not an object a line; this makes lines of it: jq -c '.[]' FILE";
+const ARRAY_HINT: &str = "input is a JSON array, not JSON Lines; convert it: jq -c '.[]' FILE";
 const PRETTY_PRINT_HINT: &str =
-    "its JSON goes over several lines, not an object a line; this makes lines of it: jq -c . FILE";
+    "JSON spans several lines, not JSON Lines; convert it: jq -c . FILE";
 
-/// A list of JSON lines.
+/// A list in JSON Lines.
 pub struct JsonlList {
     lines: LineReader,
     rules: ListRules,
@@ -79,7 +78,7 @@ impl InputList for JsonlList {
     }
 }
 
-/// JSON that is no JSON lines is told once, not line by line.
+/// Rejects JSON that is not JSON Lines as a whole, instead of line by line.
 fn check_first(line: &[u8]) -> io::Result<()> {
     let problem = match line {
         [b'[', ..] => ARRAY_HINT,
@@ -89,7 +88,7 @@ fn check_first(line: &[u8]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
-/// What a line may say. Other fields are passed over.
+/// The known fields of a line. Other fields are ignored.
 #[derive(Deserialize)]
 struct JsonlObject {
     url: Option<JsonField>,
@@ -100,16 +99,16 @@ struct JsonlObject {
     headers: Option<JsonHeaders>,
     body: Option<JsonField>,
     body_base64: Option<JsonField>,
-    /// Only records of ours have it: in them a body is the one that was fetched.
+    /// Only in fetchall's own records, where `body` is the response body.
     outcome: Option<IgnoredAny>,
-    /// In a record: its line had a request of its own.
+    /// In a record: the request was not a plain GET.
     request: Option<IgnoredAny>,
 }
 
 fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEntry {
     if line.too_long {
         let kept = line.bytes().get(..RETAINED_BYTES).unwrap_or(line.bytes());
-        let reason = format!("longer than {} MiB", MAX_LINE_BYTES >> 20);
+        let reason = format!("line exceeds {} MiB", MAX_LINE_BYTES >> 20);
         return invalid(place, shown_cut(kept), kept.into(), reason);
     }
     let mut object = match object(line.bytes()) {
@@ -118,8 +117,8 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEnt
             return invalid(place, display_line(line.bytes()), line.into_bytes(), reason);
         }
     };
-    match said(&mut object, rules) {
-        Ok(said) => job(place, said, Some(line.into_bytes())),
+    match parse_fields(&mut object, rules) {
+        Ok(parsed) => job(place, parsed, Some(line.into_bytes())),
         Err(reason) => {
             let url = object.url.as_ref().and_then(JsonField::as_str);
             let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
@@ -131,18 +130,18 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEnt
 fn object(line: &[u8]) -> Result<JsonlObject, String> {
     let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
     if !text.trim_start().starts_with('{') {
-        return Err("not a JSON object".to_owned());
+        return Err("expected a JSON object".to_owned());
     }
     serde_json::from_str(text).map_err(|error| {
-        // It was given one line only.
+        // The text is a single line, so only the column matters.
         let text = error
             .to_string()
             .replace(" at line 1 column ", " at column ");
-        format!("not JSON as it should be: {text}")
+        format!("invalid JSON: {text}")
     })
 }
 
-fn said(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine, String> {
+fn parse_fields(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine, String> {
     let mut draft = LineBuilder::default();
     if let Some(url) = &object.url {
         draft.url(text("url", url)?)?;
@@ -179,22 +178,22 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), Stri
         return match object.request {
             None => Ok(()),
             Some(_) => Err(
-                "a record does not hold the request its line had; --failed FILE keeps such lines"
+                "a record does not contain its original request; rerun from --failed FILE instead"
                     .to_owned(),
             ),
         };
     }
-    // Taken out: a body may have megabytes, and is not to be in memory twice.
+    // Moved out of the object: a body may have megabytes and must not be in memory twice.
     match (object.body.take(), object.body_base64.take()) {
         (None, None) => {}
         (Some(JsonField::Text(body)), None) => draft.body(body),
-        (Some(_), None) => return Err("its body is no string".to_owned()),
+        (Some(_), None) => return Err("body must be a string".to_owned()),
         (None, Some(coded)) => {
             let engine = base64::engine::general_purpose::STANDARD;
             let body = engine.decode(text("body_base64", &coded)?);
             draft.body(body.map_err(|error| format!("invalid body_base64: {error}"))?);
         }
-        (Some(_), Some(_)) => return Err("it has both body and body_base64".to_owned()),
+        (Some(_), Some(_)) => return Err("body and body_base64 are mutually exclusive".to_owned()),
     }
     Ok(())
 }
@@ -202,7 +201,7 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), Stri
 fn text<'a>(field: &str, value: &'a JsonField) -> Result<&'a str, String> {
     value
         .as_str()
-        .ok_or_else(|| format!("its {field} is no string"))
+        .ok_or_else(|| format!("{field} must be a string"))
 }
 
 #[cfg(test)]
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_is_wished() {
+    fn all_fields_of_a_line_are_used() {
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let line = format!(
             r#"{{"url":" http://me:pw@a/x#y ","file":"d/x","sha256":"{hash}","size":3,"method":"post",
@@ -239,7 +238,7 @@ mod tests {
         assert_eq!(
             &***job.raw.as_ref().unwrap(),
             line.as_bytes(),
-            "kept as it was"
+            "kept unchanged"
         );
         let wish = job.wish.unwrap();
         assert_eq!(wish.file.as_ref().unwrap().as_str(), "d/x");
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_and_comments_are_no_input() {
+    fn blank_lines_and_comments_are_skipped() {
         let list =
             b"\xef\xbb\xbf# of today\r\n\n{\"url\":\"http://a/\"}\r\n  \n#{\"url\":\"http://b/\"}";
         let found = whole::read(FORMAT, list, ListRules::default()).unwrap();
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn invalid_lines_have_a_reason() {
         let mut page = Vec::new();
         for line in [
             "nonsense",
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_lines_is_told_once() {
+    fn other_json_is_one_error_for_the_whole_list() {
         let mut page = Vec::new();
         for list in [
             "[{\"url\":\"http://a/\"}]",
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn of_our_own_records_the_url_is_taken_and_never_the_body() {
+    fn fetchalls_own_records_give_the_url_but_not_the_body() {
         let record = r#"{"line":1,"input":"-","url":"http://a/","ok":true,"outcome":"fetched","status":200,"attempts":1,"redirects":0,"bytes":5,"file":"a/x","body":"hello","at":""}"#;
         let found = wish(record);
         assert!(!found.overrides_request() && found.size.is_none());
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_its_own_needs_a_file_where_files_are_saved() {
+    fn a_line_with_its_own_request_must_set_file_if_files_are_saved() {
         let rules = ListRules {
             saves_files: true,
             ..ListRules::default()
@@ -363,10 +362,8 @@ mod tests {
             r#"{"url":"http://a/","body":""}"#,
         ] {
             let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules);
-            assert!(reason.ends_with(
-                "a line with a method, headers or a body of its own must name its file"
-            ));
-            assert!(wish(line).overrides_request(), "fine elsewhere");
+            assert!(reason.ends_with("a line with its own method, headers or body must set file"));
+            assert!(wish(line).overrides_request(), "valid without -o");
         }
         let named = r#"{"url":"http://a/","body":"x","file":"y"}"#;
         let found = whole::read(FORMAT, named.as_bytes(), rules).unwrap();
@@ -374,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_one_failed_line_and_the_rest_goes_on() {
+    fn a_line_that_is_too_long_fails_alone() {
         let mut list = br#"{"url":"http://a/","body":""#.to_vec();
         list.resize(2 * MAX_LINE_BYTES, b'x');
         list.extend_from_slice(b"\n{\"url\":\"http://a/\"}\n");
@@ -425,7 +422,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_line_makes_one_entry_unless_it_is_blank_or_a_comment(pieces in prop::collection::vec(piece(), 0..60)) {
-            // Told apart from arrays, spread objects and packed lists by its first line.
+            // With this first line it is not taken for an array, a multi-line object or a
+            // compressed list.
             let mut list = b"{}\n".to_vec();
             list.extend(pieces.concat());
             let lines = list.split(|byte| matches!(byte, b'\r' | b'\n'));

@@ -1,4 +1,4 @@
-//! From what a line says to a job. Every format that says more than a URL ends here.
+//! Builds jobs from the fields of a line. Shared by all formats with more than a URL.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
@@ -10,14 +10,14 @@ use crate::model::{
     FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, RelPath, parse_method,
 };
 
-/// Headers that say where the request ends. The client knows that, and a wrong one would
-/// break the connection.
+/// Headers that frame the request. The client sets them itself; a wrong value would break the
+/// connection.
 const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
-/// A line that can be fetched: from where, and what else it asks for.
+/// A valid line: its URL, and its own options, if any.
 pub type ParsedLine = (ParsedUrl, Option<Box<LineOptions>>);
 
-/// Something to fetch. `raw` is what is kept for `--failed FILE`, where that is not the URL.
+/// Creates a job. `raw` is the line for `--failed FILE`, if that differs from the URL.
 pub fn job(place: InputPosition, (parsed, wish): ParsedLine, raw: Option<Box<[u8]>>) -> ListEntry {
     let (url, credentials) = parsed;
     ListEntry::Job(Job {
@@ -29,7 +29,7 @@ pub fn job(place: InputPosition, (parsed, wish): ParsedLine, raw: Option<Box<[u8
     })
 }
 
-/// Something that can't be fetched.
+/// Creates an invalid entry.
 pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: String) -> ListEntry {
     ListEntry::Invalid(InvalidLine {
         place,
@@ -39,20 +39,20 @@ pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: Stri
     })
 }
 
-/// A line that is only a URL, as a JSON line. Blanks beyond ASCII belong to a URL, here as
-/// everywhere: it must be the same one in every format.
+/// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
+/// part of the URL in every format.
 pub fn url_as_json(url: &str) -> Box<[u8]> {
     json!({ "url": url }).to_string().into_bytes().into()
 }
 
-/// A line that can't be fetched, as a JSON line: it must not become the URL that it, or what was
-/// kept of it, looks like.
+/// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read
+/// again, even if the part of it that was kept looks like a URL.
 pub fn bad_as_json(line: &[u8]) -> Box<[u8]> {
     let line = String::from_utf8_lossy(line.trim_ascii());
     json!({ "line": line }).to_string().into_bytes().into()
 }
 
-/// A line as it is put together, field by field. Errors are in words, and say which field.
+/// Builds a line field by field. Errors are messages that name the field.
 #[derive(Default)]
 pub struct LineBuilder {
     url: Option<ParsedUrl>,
@@ -67,7 +67,7 @@ impl LineBuilder {
 
     pub fn file(&mut self, text: &str) -> Result<(), String> {
         let file = RelPath::parse(text);
-        self.wish.file = Some(file.map_err(|why| format!("its file can't be used: {why}"))?);
+        self.wish.file = Some(file.map_err(|why| format!("invalid file: {why}"))?);
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl LineBuilder {
     }
 
     pub fn size(&mut self, size: Option<u64>) -> Result<(), String> {
-        let size = size.ok_or("its size is no whole number of bytes")?;
+        let size = size.ok_or("size must be a whole number of bytes")?;
         self.wish.size = Some(size);
         Ok(())
     }
@@ -90,22 +90,20 @@ impl LineBuilder {
     }
 
     pub fn header(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let name: HeaderName = name
-            .parse()
-            .map_err(|_| "one of its headers has a name that none can have")?;
+        let name: HeaderName = name.parse().map_err(|_| "invalid header name")?;
         if FRAMING_HEADERS.contains(&name) {
-            return Err(format!("its header {name} is not for a line to set"));
+            return Err(format!("header {name} cannot be set per line"));
         }
         let mut value: HeaderValue = value
             .trim_matches([' ', '\t'])
             .parse()
-            .map_err(|_| format!("its header {name} holds characters no header may hold"))?;
-        // Tokens stand in all kinds of headers.
+            .map_err(|_| format!("invalid characters in header {name}"))?;
+        // Any header may contain a secret token.
         value.set_sensitive(true);
         self.wish
             .headers
             .try_append(name, value)
-            .map_err(|_| "it has too many headers")?;
+            .map_err(|_| "too many headers")?;
         Ok(())
     }
 
@@ -114,12 +112,10 @@ impl LineBuilder {
     }
 
     pub fn build(self, rules: ListRules) -> Result<ParsedLine, String> {
-        let url = self.url.ok_or("it has no url")?;
+        let url = self.url.ok_or("missing url")?;
         let wish = self.wish;
         if rules.saves_files && wish.overrides_request() && wish.file.is_none() {
-            return Err(
-                "a line with a method, headers or a body of its own must name its file".to_owned(),
-            );
+            return Err("a line with its own method, headers or body must set file".to_owned());
         }
         Ok((
             url,

@@ -1,4 +1,4 @@
-//! The lines of a list, for the formats that have one entry a line.
+//! Reads a list line by line, for the formats with one entry per line.
 
 use std::io::{self, BufRead};
 
@@ -6,15 +6,15 @@ use memchr::{memchr, memchr2};
 
 use super::compressed::InputStream;
 
-/// Room for a line that is kept when the next one is shorter, in bytes.
+/// Buffer capacity kept between lines, in bytes.
 const RETAINED_BYTES: usize = 1 << 20;
 
-/// What ends a line.
+/// The terminator of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
-    /// LF, CR, or both.
+    /// LF, CR, or CRLF.
     Line,
-    /// NUL, and nothing else.
+    /// NUL only.
     Nul,
 }
 
@@ -30,20 +30,22 @@ impl LineEnd {
 /// One line of a list, without its line end.
 pub struct InputLine<'a> {
     buffer: &'a mut Vec<u8>,
-    /// From 1.
+    /// Line number, from 1.
     pub number: u64,
-    /// Whether the line went on past the limit; the rest was dropped.
+    /// Whether the line exceeds the limit; the rest was dropped.
     pub too_long: bool,
     end: LineEnd,
 }
 
 impl InputLine<'_> {
-    /// Its bytes; of a line that is too long, as many as it takes for it to be too long once more.
+    /// Returns the bytes of the line. A line that is too long is cut to one byte above the limit,
+    /// so that it is still too long when read again.
     pub fn bytes(&self) -> &[u8] {
         self.buffer
     }
 
-    /// Its bytes, to be kept: a long line is not copied, so that it is in memory once.
+    /// Returns the bytes of the line as owned memory. A long line is not copied, so that it is in
+    /// memory only once.
     pub fn into_bytes(self) -> Box<[u8]> {
         if self.buffer.len() > RETAINED_BYTES {
             std::mem::take(self.buffer).into()
@@ -52,13 +54,12 @@ impl InputLine<'_> {
         }
     }
 
-    /// Whether it is one of lines, and not of what stands between NULs: then blank ones and
-    /// comments are no input.
+    /// Whether blank lines and comments are skipped: in line-based input, not in NUL-separated.
     pub fn has_comments(&self) -> bool {
         self.end == LineEnd::Line
     }
 
-    /// Whether the line is no input: blank, or a comment.
+    /// Whether the line is skipped: blank or a comment; with NULs, only if empty.
     pub fn is_comment(&self) -> bool {
         if !self.has_comments() {
             return self.buffer.is_empty();
@@ -67,7 +68,7 @@ impl InputLine<'_> {
     }
 }
 
-/// The lines of an input, read into one buffer that is used again and again.
+/// Reads the lines of an input into one reused buffer.
 pub struct LineReader {
     stream: InputStream,
     end: LineEnd,
@@ -75,7 +76,8 @@ pub struct LineReader {
     limit: usize,
     buffer: Vec<u8>,
     number: u64,
-    /// The line before ended with a CR, and what followed was not there yet: an LF belongs to it.
+    /// Whether the last line ended with a CR at the end of the data read so far: a following LF
+    /// belongs to it.
     after_cr: bool,
 }
 
@@ -91,7 +93,7 @@ impl LineReader {
         }
     }
 
-    /// The next line, or `None` at the end.
+    /// Reads the next line; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
         self.buffer.clear();
         self.buffer.shrink_to(RETAINED_BYTES);
@@ -105,10 +107,10 @@ impl LineReader {
             is_begun = true;
             let end = self.end.find(piece);
             let line = piece.get(..end.unwrap_or(piece.len())).unwrap_or(piece);
-            // One byte more than allowed, so that a line of just the limit is told from a
-            // longer one.
-            let room = (self.limit + 1).saturating_sub(self.buffer.len());
-            let kept = line.get(..room).unwrap_or(line);
+            // One byte above the limit, to distinguish a line of exactly the limit from a longer
+            // one.
+            let most = (self.limit + 1).saturating_sub(self.buffer.len());
+            let kept = line.get(..most).unwrap_or(line);
             self.buffer.extend_from_slice(kept);
             let is_last = piece.is_empty();
             let taken = line.len();
@@ -130,8 +132,8 @@ impl LineReader {
         }))
     }
 
-    /// Takes the line end that is there, but does not wait for the second half of one: the line
-    /// is known already.
+    /// Consumes the line terminator, but does not read on for the LF of a CRLF: that may block,
+    /// and the line is complete.
     fn take_end(&mut self) {
         let rest = self.stream.reader.buffer();
         let is_cr = self.end == LineEnd::Line && rest.first() == Some(&b'\r');
@@ -153,12 +155,12 @@ impl LineReader {
         Ok(())
     }
 
-    /// Whether a whole line is in memory already, so that reading on can't block.
+    /// Whether a complete line is in memory, so that reading it cannot block.
     pub fn has_line_ready(&self) -> bool {
         self.end.find(self.stream.reader.buffer()).is_some()
     }
 
-    /// Bytes of the file taken so far.
+    /// Returns the number of bytes consumed from the file.
     pub fn position(&self) -> u64 {
         self.stream.position(0)
     }
@@ -170,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Read;
 
-    /// Brings a few bytes with each read, as a slow pipe does.
+    /// Returns a few bytes per read, like a slow pipe.
     struct TricklingReader(io::Cursor<Vec<u8>>, usize);
 
     impl Read for TricklingReader {
@@ -204,12 +206,12 @@ mod tests {
         assert_eq!(read("a\r\nb\0c", LineEnd::Nul, 1).len(), 2);
     }
 
-    /// Brings its pieces with a read each, and fails the test when more is asked for.
+    /// Returns one piece per read, and fails the test if read beyond the last.
     struct ExactReader(Vec<&'static [u8]>);
 
     impl Read for ExactReader {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            assert!(!self.0.is_empty(), "it waits for more");
+            assert!(!self.0.is_empty(), "reads beyond the last piece");
             let read = self.0[0].read(buffer)?;
             self.0.retain(|piece| !piece.is_empty());
             Ok(read)
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_half_of_a_line_end_is_not_waited_for_and_is_no_line() {
+    fn the_lf_of_a_crlf_is_not_waited_for_and_is_not_a_line() {
         let pieces = ExactReader(vec![b"aaaa\r", b"\n", b"bbbb\r", b"\ncccc\n"]);
         let mut lines = LineReader::new(InputStream::new(Box::new(pieces)), LineEnd::Line, 100);
         let mut next = || {
@@ -230,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_are_those_of_the_text_in_whatever_pieces(text in "[ab\r\n]{0,30}", piece in 1..9usize) {
+        fn lines_do_not_depend_on_the_size_of_reads(text in "[ab\r\n]{0,30}", piece in 1..9usize) {
             let same = text.replace("\r\n", "\n").replace('\r', "\n");
             let expected: Vec<_> = same.lines().map(str::to_owned).collect();
             let found = read(&text, LineEnd::Line, piece);

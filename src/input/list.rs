@@ -1,4 +1,4 @@
-//! What every list format can do.
+//! The trait of list formats.
 
 use std::io;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use super::row::CellDelimiter;
 use super::text::TextList;
 use crate::model::{InputPosition, ListEntry};
 
-/// What holds for the lines of all inputs of a run.
+/// Rules for the lines of all inputs of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ListRules {
-    /// Bodies are saved to files.
+    /// Whether bodies are saved to files.
     pub saves_files: bool,
-    /// What is kept of a line for `--failed FILE` is a JSON line, whatever the line was:
-    /// so that lines of several formats can be read again from one file.
+    /// Whether lines for `--failed FILE` are kept as JSON lines, whatever their format, so that
+    /// one file can hold lines of several formats.
     pub as_json: bool,
 }
 
-/// Where the next entry of a run stands.
+/// The input and number of the next entry.
 pub struct EntryOrigin<'a> {
     pub input: &'a Arc<str>,
     pub number: u64,
@@ -40,36 +40,36 @@ impl EntryOrigin<'_> {
 
 /// One step through a list.
 pub enum ListStep<T> {
-    /// It brought something.
+    /// An entry.
     Found(T),
-    /// It was no input: a blank line, a comment. A step of its own, for the next one may
-    /// have to wait.
+    /// A blank line, a comment, or a header row. Returned separately, because reading on may
+    /// block.
     Nothing,
     End,
 }
 
-/// A list in one of its formats.
+/// A list in one of the formats.
 ///
-/// An error of either step is one of reading, or says that the list as a whole is not
-/// what it should be.
+/// Errors of either step concern the list as a whole: it cannot be read, or it has the wrong
+/// format.
 pub trait InputList: Send {
-    /// Takes the next line, or row.
+    /// Reads the next line or row.
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>>;
 
-    /// Passes over the next line, or row, when it is only counted.
+    /// Skips the next line or row, for counting.
     fn skip(&mut self) -> io::Result<ListStep<()>>;
 
-    /// Whether a whole line or row is in memory already, so that a step can't block.
+    /// Whether a complete line or row is in memory, so that a step cannot block.
     fn is_ready(&self) -> bool;
 
-    /// Bytes of the file taken so far.
+    /// Returns the number of bytes consumed from the file.
     fn position(&self) -> u64;
 }
 
-/// The list that a stream is in this format.
+/// Opens a stream as a list of this format.
 pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> Box<dyn InputList> {
     match format {
-        // By now `auto` was told by the name, and a stream has none.
+        // `auto` has been resolved by the file name; what is left has none.
         InputFormat::Auto | InputFormat::Text => {
             Box::new(TextList::new(stream, LineEnd::Line, rules))
         }
@@ -83,12 +83,12 @@ pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> 
     }
 }
 
-/// Whole lists, for the tests of the formats.
+/// Helpers that read whole lists, for the tests of the formats.
 #[cfg(test)]
 pub mod whole {
     use super::*;
 
-    /// Every entry of a list, or why it can't be read.
+    /// Reads all entries of a list.
     pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<Vec<ListEntry>> {
         let mut list = open_list(
             format,
@@ -110,7 +110,7 @@ pub mod whole {
         }
     }
 
-    /// As many as [`read`] finds, when they are only counted.
+    /// Counts the entries of a list with [`InputList::skip`].
     pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
         let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));
         let mut list = open_list(format, stream, ListRules::default());
@@ -124,7 +124,7 @@ pub mod whole {
         }
     }
 
-    /// The one job of a list.
+    /// Returns the last entry of a list, which must be a job.
     pub fn job(format: InputFormat, list: &str) -> crate::model::Job {
         match read(format, list.as_bytes(), ListRules::default())
             .unwrap()
@@ -135,7 +135,7 @@ pub mod whole {
         }
     }
 
-    /// The last entry of a list, which is bad: how it is shown, why, and what is kept.
+    /// Returns the last entry of a list, which must be invalid: displayed line, reason, raw line.
     pub fn bad(format: InputFormat, list: &[u8], rules: ListRules) -> (String, String, String) {
         match read(format, list, rules).unwrap().pop() {
             Some(ListEntry::Invalid(bad)) => {

@@ -1,4 +1,4 @@
-//! The reading thread.
+//! The reader thread.
 
 use std::io;
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use super::source::{InputContent, OpenInput};
 use super::{Batch, InputError, UrlIterator, text};
 use crate::model::{LineBudget, ListEntry, LiveStats};
 
-/// Entries in one batch at most. A batch is sent early when the input has no whole line
-/// ready, so that a slow pipe is not held up.
+/// Maximum number of entries in a batch. A batch is sent earlier if the input has no complete
+/// line ready, so that lines of a slow pipe are not delayed.
 const BATCH_ENTRIES: usize = 256;
-/// And bytes of their lines, beyond which no more are added.
+/// Bytes of lines after which no more are added to a batch.
 const BATCH_BYTES: usize = 1 << 20;
-/// Bytes of a line from which on it takes its share of the budget. What lighter ones take is
-/// bounded by how many of them are read ahead.
+/// Bytes from which a line counts against the budget of heavy lines. Lighter ones are bounded by
+/// the number of jobs read ahead.
 const HEAVY_BYTES: usize = 64 * 1024;
-/// Bytes that all heavy lines may take together, wherever they are: as much as is read ahead.
+/// Maximum total bytes of heavy lines in the run: the same as the look-ahead in bytes.
 const MAX_HEAVY_BYTES: usize = 32 << 20;
 
 /// Why reading an input stopped.
 enum ReadStop {
-    /// Nobody takes batches any more: the run is ending.
+    /// The receiver was dropped: the run is ending.
     Unwanted,
     Broken(io::Error),
 }
 
-/// The reading thread.
+/// The state of the reader thread.
 pub struct InputReader {
     sender: mpsc::Sender<Batch>,
     live: Arc<LiveStats>,
@@ -36,9 +36,9 @@ pub struct InputReader {
     heavy: Arc<LineBudget>,
     next_number: u64,
     batch: Vec<ListEntry>,
-    /// Bytes of its lines.
+    /// Bytes of the lines in `batch`.
     weight: usize,
-    /// Set when an input was given up before its end.
+    /// Whether an input was not read to its end.
     unread: bool,
 }
 
@@ -65,13 +65,13 @@ impl InputReader {
                     Err(ReadStop::Unwanted) => {
                         wanted = false;
                         if matches!(input.content, InputContent::Url(..)) {
-                            // It was the whole input, and it is counted.
+                            // The argument was the whole input and is counted already.
                             continue;
                         }
                     }
                     Err(ReadStop::Broken(cause)) => {
                         let error = InputError::new(&input.name, cause);
-                        // If nobody listens, the run is over and knows it.
+                        // If the receiver is gone, the run is over anyway.
                         let _ = self.send();
                         let _ = self.sender.blocking_send(Err(error));
                         return;
@@ -80,7 +80,7 @@ impl InputReader {
             }
             self.count_remaining(&mut input);
         }
-        // What was read is counted, whether anybody still takes it or not.
+        // Sending also counts the entries, even if the receiver is gone.
         let _ = self.send();
         if !self.unread {
             self.live.mark_list_ended();
@@ -94,7 +94,7 @@ impl InputReader {
                 let origin = self.origin(&input.name);
                 let entry = text::parse_argument(url, origin.line(*number), self.rules);
                 self.push(entry)?;
-                // What comes next sends it along: a full batch, a list, or the end.
+                // Otherwise sent later: with a full batch, before a list, or at the end.
                 if self.is_full() { self.send() } else { Ok(()) }
             }
             InputContent::Urls(urls) => self.read_urls(&input.name, urls),
@@ -102,7 +102,7 @@ impl InputReader {
         }
     }
 
-    /// Each is sent at once: the next one may wait for what becomes of those before it.
+    /// Sends each URL at once, because producing the next one may depend on earlier results.
     fn read_urls(&mut self, name: &Arc<str>, urls: &mut UrlIterator) -> Result<(), ReadStop> {
         self.send()?;
         for (number, url) in (1..).zip(&mut urls.0) {
@@ -114,9 +114,9 @@ impl InputReader {
     }
 
     fn read_list(&mut self, name: &Arc<str>, list: &mut dyn InputList) -> Result<(), ReadStop> {
-        // Reading may wait for long; the arguments before it need not.
+        // Reading may block for long; arguments before the list must not wait for it.
         self.send()?;
-        let mut told = 0;
+        let mut counted = 0;
         loop {
             let step = list.next(&self.origin(name)).map_err(ReadStop::Broken)?;
             let ended = matches!(step, ListStep::End);
@@ -125,8 +125,8 @@ impl InputReader {
             }
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
-                self.live.add_list_bytes(position.saturating_sub(told));
-                told = position;
+                self.live.add_list_bytes(position.saturating_sub(counted));
+                counted = position;
                 self.send()?;
             }
             if ended {
@@ -143,8 +143,8 @@ impl InputReader {
     }
 
     fn push(&mut self, mut entry: ListEntry) -> Result<(), ReadStop> {
-        // Where any line may name a file, every file is asked for by its line: it is told by
-        // the wish, which lines that can't name one have not.
+        // If any input can set `file`, names are claimed per line, not only by URL. Options on the
+        // job mark that, also for lines that set none.
         if let ListEntry::Job(job) = &mut entry
             && self.rules.saves_files
             && self.rules.as_json
@@ -156,7 +156,7 @@ impl InputReader {
             ListEntry::Invalid(line) => line.raw.len(),
         };
         if weight >= HEAVY_BYTES {
-            self.hold(&mut entry, weight)?;
+            self.reserve(&mut entry, weight)?;
         }
         self.next_number += 1;
         self.weight += weight;
@@ -164,9 +164,9 @@ impl InputReader {
         Ok(())
     }
 
-    /// Waits until a heavy line has its place beside others. Those before it are sent: they may be
-    /// the ones that are waited for.
-    fn hold(&mut self, entry: &mut ListEntry, weight: usize) -> Result<(), ReadStop> {
+    /// Waits until the budget admits a heavy line. The batch is sent first: its lines may be the
+    /// ones that have to be released.
+    fn reserve(&mut self, entry: &mut ListEntry, weight: usize) -> Result<(), ReadStop> {
         let line = match entry {
             ListEntry::Job(job) => job.raw.as_mut(),
             ListEntry::Invalid(line) => Some(&mut line.raw),
@@ -201,8 +201,8 @@ impl InputReader {
             .map_err(|_| ReadStop::Unwanted)
     }
 
-    /// After an early end: how many lines a regular file still holds, so that what is
-    /// left can be told exactly. A pipe is not waited for.
+    /// Counts the remaining lines of an input after the run ended early, so that the number of
+    /// jobs left is exact. Only for regular files and arguments: a pipe might block.
     fn count_remaining(&mut self, input: &mut OpenInput) {
         let list = match &mut input.content {
             InputContent::Url(..) => return self.live.add_listed(1),

@@ -1,25 +1,25 @@
-//! Where a row of a table ends, and which cells it has.
+//! Scans one row of CSV or TSV for its end and its cells.
 //!
-//! The readers of others take whatever comes for a row: behind a quote that is never closed, the
-//! rest of the list is one cell. Here such a row is told from those that keep to RFC 4180.
+//! Common CSV readers accept any input: after an unclosed quote, the rest of the list becomes one
+//! cell. This one detects rows that violate RFC 4180.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memchr3};
 
-/// Longest row, in bytes. A row may hold a body, and is held in memory with it.
+/// Longest row, in bytes. A row may contain a request body and is held in memory.
 pub const MAX_ROW_BYTES: usize = 16 << 20;
-/// Most cells of a row.
+/// Maximum number of cells in a row.
 pub const MAX_CELLS: usize = 4096;
 
-/// What stands between the cells of a row.
+/// The delimiter between cells, with its quoting rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CellDelimiter {
-    /// A comma: what holds one, or a line end, or a quote, stands in quotes.
+    /// A comma. Cells with a comma, a line break or a quote are quoted.
     Comma,
-    /// A tab. It always ends a cell, and a line end a row; a pair of quotes around a whole cell
-    /// is taken off.
+    /// A tab. It always ends a cell, and a line break always ends a row, even inside quotes; a pair
+    /// of quotes around a whole cell is removed.
     Tab,
 }
 
@@ -32,7 +32,7 @@ impl CellDelimiter {
     }
 }
 
-/// What is wrong with a row.
+/// Why a row is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowFlaw {
     NotClosed,
@@ -43,18 +43,18 @@ pub enum RowFlaw {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowState {
-    /// A cell begins.
+    /// At the start of a cell.
     Start,
     /// In a cell without quotes.
     Plain,
     Quoted,
-    /// Behind the second quote of a cell.
+    /// After the closing quote of a cell.
     Closed,
 }
 
 enum RowStep {
     On,
-    /// What comes next is not there yet.
+    /// More bytes are needed.
     More,
     Ended,
     Broken(RowFlaw),
@@ -63,7 +63,7 @@ enum RowStep {
 #[derive(Debug)]
 struct RowCell {
     text: Range<usize>,
-    /// Whether quotes are written twice in it.
+    /// Whether it contains doubled quotes, each meaning one quote.
     is_doubled: bool,
 }
 
@@ -82,12 +82,12 @@ impl RowCell {
     }
 }
 
-/// A row as far as it was looked at. More of its bytes may come later: nothing is looked at twice.
+/// An incremental scan of a row: when more bytes arrive, it continues where it stopped.
 #[derive(Debug)]
 pub struct RowScan {
     delimiter: CellDelimiter,
     state: RowState,
-    /// How far it was looked at.
+    /// Number of bytes scanned.
     at: usize,
     start: usize,
     is_doubled: bool,
@@ -106,14 +106,14 @@ impl RowScan {
         }
     }
 
-    /// Begins another row.
+    /// Starts another row.
     pub fn clear(&mut self) {
         self.state = RowState::Start;
         self.at = 0;
         self.cells.clear();
     }
 
-    /// The length of a row that has ended, without its line end.
+    /// Returns the length of a complete row, without its line break.
     pub fn length(&self) -> usize {
         self.at
     }
@@ -122,23 +122,24 @@ impl RowScan {
         self.delimiter
     }
 
-    /// How many cells there are.
+    /// Returns the number of cells.
     pub fn count(&self) -> usize {
         self.cells.len()
     }
 
-    /// The cells of `row`, without their quotes.
+    /// Returns the cells of `row`, without their quotes.
     pub fn cells<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
         self.cells.iter().map(|cell| cell.text(row))
     }
 
-    /// The cell of this number, if it ends within `row`.
+    /// Returns a cell by its index, if it ends within `row`.
     pub fn cell<'a>(&self, row: &'a [u8], number: usize) -> Option<Cow<'a, [u8]>> {
         let cell = self.cells.get(number)?;
         (cell.text.end <= row.len()).then(|| cell.text(row))
     }
 
-    /// Looks on at a row of which so much is there; `None` when it takes more to tell.
+    /// Continues the scan with all bytes available so far, from the start of the row. Returns
+    /// `None` if more are needed.
     pub fn advance(&mut self, row: &[u8]) -> Option<Result<(), RowFlaw>> {
         loop {
             let step = match self.state {
@@ -164,10 +165,10 @@ impl RowScan {
         }
     }
 
-    /// The list ends with this row.
+    /// Completes the scan of a row that ends with the input.
     pub fn finish(&mut self, row: &[u8]) -> Result<(), RowFlaw> {
         match self.state {
-            // Its last byte is a quote that might have been the first of two.
+            // The last byte is a quote that might have been the first of a doubled one.
             RowState::Quoted if self.at < row.len() => self.push(row, self.at),
             RowState::Quoted => return Err(RowFlaw::NotClosed),
             RowState::Start => {
@@ -231,9 +232,9 @@ impl RowScan {
 
     fn close(&mut self, row: &[u8]) -> RowStep {
         let rest = row.get(self.at..).unwrap_or_default();
-        // Blanks are no text.
-        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
-        self.at += blanks.count();
+        // Whitespace after the closing quote is tolerated.
+        let spaces = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        self.at += spaces.count();
         match row.get(self.at) {
             None => RowStep::More,
             Some(b',' | b'\n' | b'\r') => self.end_cell(row),
@@ -241,14 +242,14 @@ impl RowScan {
         }
     }
 
-    /// At the byte that ends a cell.
+    /// Handles the byte that ends a cell.
     fn end_cell(&mut self, row: &[u8]) -> RowStep {
         if row.get(self.at) != Some(&self.delimiter.byte()) {
             return RowStep::Ended;
         }
         self.at += 1;
         self.state = RowState::Start;
-        // Behind the last delimiter is a cell, too, even if nothing comes.
+        // After the last delimiter there is one more cell, possibly empty.
         RowStep::On
     }
 
@@ -265,27 +266,27 @@ impl RowScan {
         self.cells.push(cell);
     }
 
-    /// What is wrong, in words.
+    /// Returns the message for a flaw.
     pub fn explain(&self, flaw: RowFlaw) -> String {
         let number = self.cells.len();
         let mib = MAX_ROW_BYTES >> 20;
         match flaw {
-            RowFlaw::NotClosed => format!("the quote before its cell {} is not closed", number + 1),
+            RowFlaw::NotClosed => format!("unclosed quote in cell {}", number + 1),
             RowFlaw::TooLong if self.state == RowState::Quoted => {
                 let number = number + 1;
-                format!("the quote before its cell {number} is not closed within {mib} MiB")
+                format!("unclosed quote in cell {number}: row exceeds {mib} MiB")
             }
             RowFlaw::TextBehind => format!(
-                "text follows the closing quote of its cell {number} (a quote in a quoted cell is written twice)"
+                "text after the closing quote of cell {number} (write a quote inside quotes twice)"
             ),
-            RowFlaw::TooLong => format!("longer than {mib} MiB"),
-            RowFlaw::TooManyCells => format!("more than {MAX_CELLS} cells"),
+            RowFlaw::TooLong => format!("row exceeds {mib} MiB"),
+            RowFlaw::TooManyCells => format!("row exceeds {MAX_CELLS} cells"),
         }
     }
 }
 
-/// What a pair of quotes around a whole cell holds, and whether it has quotes written twice. Where
-/// it has others, the outer two are no pair: `"a" and "b"`.
+/// Returns the text inside a pair of quotes around a whole cell, and whether it contains doubled
+/// quotes. With single quotes inside, the outer two are not a pair: `"a" and "b"`.
 fn unquoted(row: &[u8], cell: &Range<usize>) -> Option<(Range<usize>, bool)> {
     let [b'"', inner @ .., b'"'] = row.get(cell.clone())? else {
         return None;
@@ -305,7 +306,7 @@ fn unquoted(row: &[u8], cell: &Range<usize>) -> Option<(Range<usize>, bool)> {
 mod tests {
     use super::*;
 
-    /// The cells of the first row, whatever pieces it comes in; or what is wrong with it.
+    /// The cells of the first row, or its flaw; must not depend on the size of reads.
     fn cells(delimiter: CellDelimiter, row: &str) -> Result<Vec<String>, RowFlaw> {
         let row = row.as_bytes();
         let mut found = Vec::new();
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_of_csv_hold_cells_together() {
+    fn csv_cells_may_be_quoted() {
         let csv = |row| cells(CellDelimiter::Comma, row);
         for (row, expected) in [
             ("a,b\n", vec!["a", "b"]),
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn in_tsv_only_a_pair_around_a_whole_cell_is_taken_off() {
+    fn in_tsv_only_a_pair_of_quotes_around_a_whole_cell_is_removed() {
         let tsv = |row| cells(CellDelimiter::Tab, row).unwrap();
         for (row, expected) in [
             ("\"a\tb\"\nc", vec!["\"a", "b\""]),
@@ -369,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_its_bounds() {
+    fn cells_and_bytes_of_a_row_are_limited() {
         let mut scan = RowScan::new(CellDelimiter::Comma);
         let row = vec![b','; MAX_CELLS + 10];
         assert_eq!(scan.advance(&row), Some(Err(RowFlaw::TooManyCells)));
@@ -378,6 +379,6 @@ mod tests {
         assert_eq!(scan.advance(&row), None);
         row.push(b'x');
         assert_eq!(scan.advance(&row), Some(Err(RowFlaw::TooLong)));
-        assert_eq!(scan.explain(RowFlaw::TooLong), "longer than 16 MiB");
+        assert_eq!(scan.explain(RowFlaw::TooLong), "row exceeds 16 MiB");
     }
 }

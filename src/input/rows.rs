@@ -1,5 +1,5 @@
-//! The rows of a table, one after another. A row that is broken ends with its first line, however
-//! far it had to be read to know that: the lines behind it are still there, and are read again.
+//! Reads the rows of a table. A malformed row ends with its first line, however far it had to be
+//! read to detect that; reading continues with the next line.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead};
@@ -9,50 +9,50 @@ use memchr::{memchr2, memchr2_iter};
 use super::compressed::InputStream;
 use super::row::{CellDelimiter, RowFlaw, RowScan};
 
-/// Room that is kept when there is little to read, in bytes.
+/// Buffer capacity kept when rows are short, in bytes.
 const RETAINED_BYTES: usize = 1 << 20;
-/// As much of a broken row as is looked at, in bytes.
+/// Maximum bytes kept of a malformed row.
 const MAX_BROKEN_BYTES: usize = 64 * 1024;
 
 /// One row.
 pub struct CsvRow<'a> {
-    /// Its text; of a broken one, its first line, or the beginning of that.
+    /// Its text; for a malformed row, its first line or the beginning of that.
     pub text: &'a [u8],
-    /// The line it begins on, from 1.
+    /// Number of its first line, from 1.
     pub line: u64,
     pub flaw: Option<RowFlaw>,
     scan: &'a RowScan,
 }
 
 impl<'a> CsvRow<'a> {
-    /// Its cells, without their quotes.
+    /// Returns its cells, without their quotes.
     pub fn cells(&self) -> impl Iterator<Item = Cow<'a, [u8]>> {
         self.scan.cells(self.text)
     }
 
-    /// How many cells it has.
+    /// Returns the number of its cells.
     pub fn count(&self) -> usize {
         self.scan.count()
     }
 
-    /// A cell, if it is known where it ends.
+    /// Returns a cell by its index, if its end is known.
     pub fn cell(&self, number: usize) -> Option<Cow<'a, [u8]>> {
         self.scan.cell(self.text, number)
     }
 
-    /// That it has another number of cells than the header, in words.
+    /// Returns the message for a row with another number of cells than the header.
     pub fn explain_count(&self, names: usize) -> String {
         let count = self.count();
         let cells = if count == 1 { "cell" } else { "cells" };
         let hint = match self.scan.delimiter() {
             _ if count < names => "",
-            CellDelimiter::Comma => " (a cell with a comma in it needs quotes)",
-            CellDelimiter::Tab => " (a tab ends a cell, also between quotes)",
+            CellDelimiter::Comma => " (quote cells that contain a comma)",
+            CellDelimiter::Tab => " (a tab ends a cell, even inside quotes)",
         };
-        format!("the row has {count} {cells} and the header {names}{hint}")
+        format!("row has {count} {cells}, header has {names}{hint}")
     }
 
-    /// What is wrong with it, in words.
+    /// Returns the message for a flaw.
     pub fn explain(&self, flaw: RowFlaw) -> String {
         self.scan.explain(flaw)
     }
@@ -62,18 +62,18 @@ impl<'a> CsvRow<'a> {
     }
 }
 
-/// The rows of a stream.
+/// Reads the rows of a stream.
 pub struct RowStream {
     stream: InputStream,
     scan: RowScan,
-    /// What was read: as much as it takes to know where a row ends, so little more than the
-    /// longest row.
+    /// Bytes read: just enough to find the end of a row, so not much more than the longest row.
     window: Vec<u8>,
-    /// What of that was passed.
+    /// Bytes of `window` that were consumed.
     passed: usize,
-    /// The line that comes next, from 1.
+    /// Number of the next line, from 1.
     line: u64,
-    /// The line before ended with a CR, and what followed was not there yet: an LF belongs to it.
+    /// Whether the last line ended with a CR at the end of the data read so far: a following LF
+    /// belongs to it.
     after_cr: bool,
     is_at_end: bool,
 }
@@ -91,8 +91,8 @@ impl RowStream {
         }
     }
 
-    /// What `look` makes of the next row; `None` at the end.
-    pub fn next<T>(&mut self, look: impl FnOnce(&CsvRow<'_>) -> T) -> io::Result<Option<T>> {
+    /// Reads the next row and returns the result of `use_row` for it; `None` at the end.
+    pub fn next<T>(&mut self, use_row: impl FnOnce(&CsvRow<'_>) -> T) -> io::Result<Option<T>> {
         if !self.skip_line_ends()? {
             return Ok(None);
         }
@@ -108,19 +108,19 @@ impl RowStream {
             flaw,
             scan: &self.scan,
         };
-        let found = look(&row);
+        let found = use_row(&row);
         self.line += line_ends(row.text);
         self.pass(length);
         self.skip_rest_of_line()?;
         Ok(Some(found))
     }
 
-    /// Whether a whole row is in memory already, so that reading on can't block.
+    /// Whether a complete row is in memory, so that reading it cannot block.
     pub fn is_ready(&self) -> bool {
         has_row(self.rest(), self.scan.delimiter())
     }
 
-    /// Bytes of the file taken so far.
+    /// Returns the number of bytes consumed from the file.
     pub fn position(&self) -> u64 {
         self.stream.position(self.rest().len())
     }
@@ -143,8 +143,8 @@ impl RowStream {
         }
     }
 
-    /// How much there is of the first line of a broken row: what is wrong with it may be known
-    /// before its end.
+    /// Reads the first line of a malformed row and returns its length, cut at a maximum. The flaw
+    /// may have been found before the end of that line.
     fn read_first_line(&mut self) -> io::Result<usize> {
         loop {
             let rest = self.rest();
@@ -160,7 +160,7 @@ impl RowStream {
         }
     }
 
-    /// Passes over what stands between rows; false at the end.
+    /// Skips line breaks between rows; returns false at the end of the input.
     fn skip_line_ends(&mut self) -> io::Result<bool> {
         loop {
             match self.rest().first().copied() {
@@ -176,7 +176,7 @@ impl RowStream {
         }
     }
 
-    /// The first line of a broken row may be longer than what is read of it.
+    /// Skips the rest of the line: that of a malformed row may be longer than the part kept.
     fn skip_rest_of_line(&mut self) -> io::Result<()> {
         loop {
             let rest = self.rest();
@@ -194,8 +194,8 @@ impl RowStream {
         }
     }
 
-    /// Takes the line end that is there, but does not wait for the second half of one: the row
-    /// is known already.
+    /// Consumes the line break, but does not read on for the LF of a CRLF: that may block, and the
+    /// row is complete.
     fn take_line_end(&mut self) {
         let (length, is_open) = match self.rest() {
             [b'\r', b'\n', ..] => (2, false),
@@ -216,7 +216,7 @@ impl RowStream {
         }
     }
 
-    /// Reads more; false at the end.
+    /// Reads more; returns false at the end of the input.
     fn fill(&mut self) -> io::Result<bool> {
         if self.is_at_end {
             return Ok(false);
@@ -229,7 +229,7 @@ impl RowStream {
         }
         let piece = self.stream.reader.fill_buf()?;
         if self.window.capacity() - length < piece.len() {
-            // Less than twice as much: it has megabytes when a quote is not closed.
+            // Grow by a quarter instead of doubling: with an unclosed quote it has megabytes.
             self.window.reserve_exact(piece.len().max(length / 4));
         }
         self.window.extend_from_slice(piece);
@@ -240,7 +240,7 @@ impl RowStream {
     }
 }
 
-/// Lines that end within a row.
+/// Counts the line breaks within a row.
 fn line_ends(row: &[u8]) -> u64 {
     let ends = memchr2_iter(b'\n', b'\r', row);
     let lines = ends.filter(|at| {
@@ -250,9 +250,9 @@ fn line_ends(row: &[u8]) -> u64 {
     lines.count() as u64
 }
 
-/// Whether a whole row stands there: a line end outside of quotes, after something else. A
-/// quote that has no business where it is may be misjudged; then the rows read so far are
-/// handed on a moment too early, or too late.
+/// Whether the buffer contains a complete row: a line break outside quotes, after other bytes. A
+/// misplaced quote may be misjudged; then the rows read so far are passed on a moment too early or
+/// too late.
 fn has_row(buffer: &[u8], delimiter: CellDelimiter) -> bool {
     let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let start = buffer.iter().position(|byte| !is_line_end(byte));
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_ready_once_its_line_end_is_there() {
+    fn a_row_is_ready_once_its_line_break_arrived() {
         for (buffer, ready) in [
             ("", false),
             ("\r\n\n", false),

@@ -1,4 +1,4 @@
-//! Opening what is to be read.
+//! Opening of inputs.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,22 +13,23 @@ use super::{InputError, InputFormat, Source, UrlIterator};
 pub struct OpenInput {
     pub name: Arc<str>,
     pub content: InputContent,
-    /// Length in bytes where it is known: of regular files and of arguments.
+    /// Length in bytes, if known: for regular files and arguments.
     pub length: Option<u64>,
 }
 
-/// What an input holds.
+/// The content of an input.
 pub enum InputContent {
     List(Box<dyn InputList>),
-    /// Exactly one entry, whatever it is: an argument is never a comment. With its number
-    /// among the arguments, which stands for its line.
+    /// A URL argument: always one entry, never a comment. Its number among the arguments serves
+    /// as its line number.
     Url(String, u64),
-    /// As many as come, each as one of those.
+    /// Generated URLs, each parsed like an argument and numbered from 1.
     Urls(UrlIterator),
 }
 
 impl OpenInput {
-    /// `argument` counts the URLs among the sources, this one included.
+    /// Opens a source. `argument` is the number of URLs among the sources so far, including this
+    /// one.
     pub fn open(
         source: Source,
         argument: u64,
@@ -69,7 +70,7 @@ impl OpenInput {
 fn open_file(path: PathBuf) -> io::Result<(RawReader, Option<u64>)> {
     let meta = std::fs::metadata(&path)?;
     if meta.is_dir() {
-        // Opening a folder works on Unix; reading it fails later, after the run began.
+        // On Unix a directory can be opened; reading it would fail later, during the run.
         return Err(io::ErrorKind::IsADirectory.into());
     }
     if is_fifo(&meta) {
@@ -79,8 +80,8 @@ fn open_file(path: PathBuf) -> io::Result<(RawReader, Option<u64>)> {
     Ok((Box::new(file), meta.is_file().then_some(meta.len())))
 }
 
-/// A named pipe, opened by the thread that reads it: opening waits until somebody
-/// writes, and nobody may.
+/// A named pipe, opened on first read by the reader thread: opening blocks until there is a
+/// writer, possibly forever.
 enum Fifo {
     Closed(PathBuf),
     Open(File),

@@ -1,5 +1,5 @@
-//! The text list: a URL a line; blank lines and `#` comments, also behind a URL, are no input. Or a
-//! URL before each NUL, as `find -print0` has it; then only what is empty is no input.
+//! Text lists: one URL per line, with blank lines and `#` comments, also after a URL. Or one URL
+//! before each NUL, as in `find -print0`, where only empty entries are skipped.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::url::{UrlParser, display_line, parse_url, shown_among, shown_cut, shown_url};
 use crate::model::{InputPosition, ListEntry};
 
-/// Longest line, in bytes. Servers refuse URLs far shorter than this (RFC 9110 §4.1
-/// asks for at least 8000 octets to be supported); a longer line is not held in memory.
+/// Longest line, in bytes; a longer one is not held in memory. Servers reject far shorter URLs
+/// (RFC 9110 §4.1 recommends support for at least 8000 octets).
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// A text list.
@@ -60,7 +60,7 @@ impl InputList for TextList {
     }
 }
 
-/// A job, or a line that can't be fetched.
+/// Parses a line into a job or an invalid entry.
 fn entry(
     line: &InputLine<'_>,
     place: InputPosition,
@@ -76,7 +76,7 @@ fn entry(
         }
     };
     if line.too_long {
-        let reason = format!("longer than {MAX_LINE_BYTES} bytes");
+        let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
         return invalid(place, shown_cut(bytes), raw(bad_as_json), reason);
     }
     let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) else {
@@ -84,7 +84,7 @@ fn entry(
         return invalid(place, display_line(bytes), raw(bad_as_json), reason);
     };
     if text.starts_with('{') && text.contains("\"url\"") {
-        let reason = "it looks like JSON; --input-format jsonl reads such lists".to_owned();
+        let reason = "looks like JSON; try --input-format jsonl".to_owned();
         return invalid(place, display_line(bytes), raw(bad_as_json), reason);
     }
     let url = if line.has_comments() && has_gap(text) {
@@ -93,7 +93,7 @@ fn entry(
         text
     };
     if has_gap(url)
-        && let Some(reason) = foreign(url, line.has_comments())
+        && let Some(reason) = whitespace_reason(url, line.has_comments())
     {
         return invalid(place, shown_among(url), raw(bad_as_json), reason);
     }
@@ -113,53 +113,49 @@ fn entry(
     }
 }
 
-/// Whether there may be a blank, a line end or a NUL inside. Most lines have none, and looking at
-/// all bytes without a branch for each is several times as quick as looking for the first one.
+/// Whether the text contains whitespace or control characters. Most lines have none, and checking
+/// all bytes without branching is several times as fast as searching for the first one.
 fn has_gap(text: &str) -> bool {
     text.bytes()
         .fold(false, |found, byte| found | (byte <= b' '))
 }
 
-/// What stands before ` #`: a `#` without a blank before it belongs to the URL.
+/// Strips a comment that starts with ` #`. A `#` without a space before it belongs to the URL.
 fn without_comment(text: &str) -> &str {
-    let blank = text.bytes().position(|byte| byte.is_ascii_whitespace());
-    let url = blank.and_then(|at| {
+    let space = text.bytes().position(|byte| byte.is_ascii_whitespace());
+    let url = space.and_then(|at| {
         let (url, rest) = text.split_at(at);
         rest.trim_ascii_start().starts_with('#').then_some(url)
     });
     url.unwrap_or(text)
 }
 
-/// Why a line is more, or something else, than a URL.
-fn foreign(text: &str, is_line: bool) -> Option<String> {
+/// Returns the message for whitespace or NULs within a line, with a hint at its likely format.
+fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
     let byte = text
         .bytes()
         .find(|byte| *byte == 0 || byte.is_ascii_whitespace())?;
     let reason = match byte {
         0 => {
-            "it holds NUL bytes, as UTF-16 without a byte order mark does; this makes UTF-8 of it: iconv -f UTF-16LE -t UTF-8 FILE"
+            "line contains NUL bytes, like UTF-16 without a byte order mark; convert the list: iconv -f UTF-16LE -t UTF-8 FILE"
         }
-        b'\n' | b'\r' => {
-            "it has a line end inside, and a URL has none; with -0 only a NUL ends an entry"
-        }
-        b'\t' if is_line => {
-            "it has a tab inside, and a URL has none; --input-format tsv reads columns"
-        }
-        b'\t' => "it has a tab inside, and a URL has none",
+        b'\n' | b'\r' => "URL contains a line break; with -0 only a NUL ends an entry",
+        b'\t' if is_line => "line contains a tab; use --input-format tsv for columns",
+        b'\t' => "URL contains a tab",
         _ if is_line => {
-            "it has a blank inside, and a URL has none; write %20 for it, # before a comment, or read columns by --input-format tsv"
+            "line contains a space; write it as %20 in a URL, put # before a comment, or use --input-format tsv for columns"
         }
-        _ => "it has a blank inside, and a URL has none; write %20 for it",
+        _ => "URL contains a space; write it as %20",
     };
     Some(reason.to_owned())
 }
 
-/// An argument: one entry, whatever it holds. Blanks in it belong to its URL, as they do where
-/// people paste one into a browser.
+/// Parses a URL argument, always as one entry. Spaces within it are part of the URL, as in the
+/// address bar of a browser.
 pub fn parse_argument(text: &str, place: InputPosition, rules: ListRules) -> ListEntry {
     let url = text.trim_ascii();
     let parsed = if url.is_empty() {
-        Err("it is empty".to_owned())
+        Err("empty URL".to_owned())
     } else {
         parse_url(url)
     };
@@ -169,7 +165,7 @@ pub fn parse_argument(text: &str, place: InputPosition, rules: ListRules) -> Lis
                 if rules.as_json {
                     url_as_json(url)
                 } else {
-                    // As a line of a list, which has no blanks.
+                    // As a line of a list, where a space is not allowed.
                     url.replace(' ', "%20").into_bytes().into()
                 }
             };
@@ -208,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_blank_lines_crlf_bom_and_blanks_are_tolerated() {
+    fn comments_blank_lines_crlf_bom_and_surrounding_whitespace_are_accepted() {
         let list = b"\xef\xbb\xbfhttp://a/\r\n\r\n  # no\n\t http://b/x \n\nhttp://c/";
         let urls: Vec<_> = parsed(list)
             .into_iter()
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_holds_one_url_and_maybe_a_comment() {
+    fn a_line_has_one_url_and_optionally_a_comment() {
         for (line, url) in [
             ("http://a/x  # the new one", "http://a/x"),
             (" http://a/x\t#", "http://a/x"),
@@ -229,7 +225,7 @@ mod tests {
         ] {
             let job = job(line);
             assert_eq!(job.url.as_str(), url);
-            assert_eq!(&**job.raw.unwrap(), line.as_bytes(), "kept as it was");
+            assert_eq!(&**job.raw.unwrap(), line.as_bytes(), "kept unchanged");
         }
         let mut page = Vec::new();
         for line in [
@@ -262,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_before_a_nul_has_no_line_end_inside() {
+    fn a_nul_separated_entry_must_not_contain_a_line_break() {
         let list = b"http://a/1\nhttp://a/2\0http://a/3\n\0http://a/4\r\0http://a/5 # x\0";
         let found = whole::read(InputFormat::Nul, list, ListRules::default()).unwrap();
         let found: Vec<_> = found
@@ -281,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_fed_back_as_the_entry_it_was() {
+    fn a_failed_argument_is_the_same_entry_when_read_again() {
         for (text, is_job) in [
             ("http://me:p w@a/b c", true),
             ("http://a/b\nhttp://c/", false),
@@ -343,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_taken_out_of_the_url_and_never_shown() {
+    fn a_password_is_stripped_from_the_url_and_never_shown() {
         let job = job("http://me:s%40cret@host/x#top");
         assert_eq!(job.url.as_str(), "http://host/x");
         let credentials = job.credentials.as_ref().unwrap();
@@ -369,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_lists_that_say_more_a_line_is_kept_as_json() {
+    fn next_to_lists_of_other_formats_a_line_is_kept_as_json() {
         let rules = ListRules {
             as_json: true,
             ..ListRules::default()
@@ -388,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_kept_as_json_is_the_same_url_or_still_none() {
+    fn a_line_kept_as_json_is_the_same_url_or_still_invalid() {
         let rules = ListRules {
             as_json: true,
             ..ListRules::default()
@@ -408,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_of_json_shows_no_secrets_either() {
+    fn a_fragment_of_json_shows_no_secrets() {
         for line in [
             r#""headers":{"authorization":"Bearer s3cret"}}"#,
             r#"[{"url":"http://a/","body":"s3cret"}]"#,
@@ -433,8 +429,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_stays_so_when_it_is_fed_back() {
-        // What is cut off may be blanks alone.
+    fn a_line_that_is_too_long_is_still_invalid_when_read_again() {
+        // The part that is cut off may be only spaces.
         for begin in ["http://a/", "\u{feff}http://a/"] {
             let line = format!("{begin}{}\r\n", " ".repeat(MAX_LINE_BYTES));
             for as_json in [false, true] {
@@ -458,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_one_failed_line_and_the_rest_goes_on() {
+    fn a_line_that_is_too_long_fails_alone() {
         let mut list = vec![b'x'; 3 * MAX_LINE_BYTES];
         list.extend_from_slice(b"\nhttp://a/\n");
         let found = parsed(&list);
@@ -467,7 +463,7 @@ mod tests {
         assert!(matches!(&found[1], ListEntry::Job(_)));
     }
 
-    /// Not what begins as packed lists do, or as UTF-16.
+    /// Bytes that do not start like a compressed list or UTF-16.
     fn text() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..2000).prop_filter("packed", |list| {
             !matches!(
@@ -487,7 +483,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_make_one_entry_a_line_at_most_and_no_panic(list in text()) {
+        fn any_bytes_give_at_most_one_entry_per_line_and_no_panic(list in text()) {
             let lines = list.split(|byte| matches!(byte, b'\r' | b'\n')).count();
             let found = parsed(&list).len();
             prop_assert!(found <= lines);

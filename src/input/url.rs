@@ -1,4 +1,4 @@
-//! From text to a URL that can be fetched.
+//! Parsing of URLs, and of lines that are not URLs for display.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,12 +10,13 @@ use crate::model::{
     Credentials, escape_control, mask_inner_passwords, mask_userinfo, may_hold_userinfo,
 };
 
-const NO_SCHEME: &str = "no scheme; URLs start with http:// or https://";
-/// As much of a bad line as is shown.
+const NO_SCHEME: &str = "missing scheme; URLs start with http:// or https://";
+/// Maximum characters of an invalid line in output.
 const MAX_SHOWN_CHARS: usize = 2048;
-/// As much of a scheme.
+/// Maximum bytes of a scheme in a message.
 const MAX_SCHEME_BYTES: usize = 40;
-/// How fields begin whose values may be secret: a bad line of JSON is shown only up to them.
+/// Beginnings of JSON fields with possibly secret values: an invalid line is shown only up to the
+/// first of them.
 const SECRET_FIELDS: [&str; 7] = [
     "\"headers\"",
     "\"body",
@@ -26,26 +27,26 @@ const SECRET_FIELDS: [&str; 7] = [
     "\"token",
 ];
 
-/// A URL without userinfo and fragment, and the userinfo.
+/// A URL without userinfo and fragment, and the userinfo separately.
 pub type ParsedUrl = (Url, Option<Box<Credentials>>);
 
-/// Parses one URL after another. In most lists many of one origin follow each other: what was
-/// found out of it is kept, for that is most of the work.
+/// Parses URLs, caching the last origin: in most lists many URLs in a row have the same origin,
+/// and parsing it is most of the work.
 #[derive(Default)]
 pub struct UrlParser {
-    /// The origin of the URL before, as it was written there; empty if it was not plain.
+    /// The origin of the last URL, as written; empty if it was not plain.
     written: String,
-    /// And as a URL, once it came twice.
+    /// The parsed origin, once it has occurred twice.
     origin: Option<Url>,
 }
 
 impl UrlParser {
-    /// The same as [`parse_url`].
+    /// Like [`parse_url`], with the same results.
     pub fn parse(&mut self, text: &str) -> Result<ParsedUrl, String> {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
-        // What must not be there is found by the other way.
+        // The full parser rejects what is not allowed.
         if path.bytes().any(|byte| byte <= b' ') || may_hold_userinfo(path) {
             return parse_url(text);
         }
@@ -65,9 +66,9 @@ impl UrlParser {
     }
 }
 
-/// Takes a URL apart into its origin and what follows, when both are so plain that they mean
-/// the same apart: no userinfo, nothing that a parser removes or takes for a slash, and no
-/// second slash, which would begin another host.
+/// Splits a URL into its origin and the rest, if both can be parsed separately: no userinfo,
+/// nothing that the parser removes or treats as a slash, and no second slash, which would start
+/// another host.
 fn split_origin(text: &str) -> Option<(&str, &str)> {
     let scheme = ["http://", "https://"];
     let host = scheme.iter().find_map(|scheme| text.strip_prefix(scheme))?;
@@ -78,8 +79,10 @@ fn split_origin(text: &str) -> Option<(&str, &str)> {
     (host.bytes().all(is_plain) && starts_plainly).then(|| text.split_at(text.len() - path.len()))
 }
 
-/// Parses by the WHATWG rules, takes out userinfo and fragment. What these rules delete without a
-/// word makes it no URL: what stood on both sides of it would become one.
+/// Parses a URL by the WHATWG rules and strips userinfo and fragment.
+///
+/// Characters that these rules silently delete, such as tabs, are an error: deleting them would
+/// join the text on both sides.
 pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     check_deleted(text)?;
     let mut url = Url::parse(text).map_err(|error| describe_error(text, error))?;
@@ -88,9 +91,9 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
             return Err(NO_SCHEME.to_owned());
         }
         return Err(match with_scheme(text) {
-            Some(better) => format!("no scheme; did you mean {better}"),
+            Some(better) => format!("missing scheme; did you mean {better}?"),
             None => format!(
-                "the scheme is {}; only http and https are fetched",
+                "unsupported scheme {}; use http or https",
                 url.scheme().get(..MAX_SCHEME_BYTES).unwrap_or(url.scheme())
             ),
         });
@@ -99,11 +102,11 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let url = without_fragment(url)?;
     let is_doubled = matches!(url.host_str(), Some("http" | "https"));
     if is_doubled && url.path().starts_with("//") {
-        return Err("it has two schemes, and one is enough".to_owned());
+        return Err("URL has two schemes; remove one".to_owned());
     }
-    // A URL is shown, and names a file; a password must not.
+    // The URL is used in output and in file names, where a password must not appear.
     if matches!(mask_inner_passwords(&url), Cow::Owned(_)) {
-        return Err("it holds a second URL, with a password; write one URL a line".to_owned());
+        return Err("URL contains a second one with a password; use one URL per line".to_owned());
     }
     Ok((url, credentials))
 }
@@ -117,21 +120,21 @@ fn check_deleted(text: &str) -> Result<(), String> {
         let what = if *byte == b'\t' {
             "a tab"
         } else {
-            "a line end"
+            "a line break"
         };
-        return Err(format!("it has {what} inside, and a URL has none"));
+        return Err(format!("URL contains {what}"));
     }
     let ends = [bytes.first(), bytes.last()];
     if ends.iter().flatten().any(|byte| **byte < b' ') {
-        return Err("it begins or ends with a control character".to_owned());
+        return Err("URL starts or ends with a control character".to_owned());
     }
     Ok(())
 }
 
-/// Without its fragment, which is not sent.
+/// Removes the fragment, which is never sent.
 fn without_fragment(mut url: Url) -> Result<Url, String> {
     url.set_fragment(None);
-    // The URL standard allows hosts such as `{host}` that no request can be sent to.
+    // The URL standard allows hosts such as `{host}`, for which no request can be built.
     if let Err(error) = url.as_str().parse::<http::Uri>() {
         return Err(error.to_string());
     }
@@ -156,15 +159,15 @@ fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
 fn describe_error(text: &str, error: url::ParseError) -> String {
     if error == url::ParseError::RelativeUrlWithoutBase {
         return match with_scheme(text) {
-            Some(better) => format!("no scheme; did you mean {better}"),
+            Some(better) => format!("missing scheme; did you mean {better}?"),
             None => NO_SCHEME.to_owned(),
         };
     }
     error.to_string()
 }
 
-/// The line with a scheme in front, where that makes a likely URL: a name with a dot, an address,
-/// or localhost. (`example.com:8080/x` parses, as a URL of scheme `example.com`.)
+/// Returns the line with a scheme prepended, if that makes a likely URL: a name with a dot, an IP
+/// address, or localhost. (`example.com:8080/x` parses as a URL with scheme `example.com`.)
 pub fn with_scheme(text: &str) -> Option<String> {
     let rest = text.strip_prefix("//").unwrap_or(text);
     let name = rest.split(['/', ':', '?', '#']).next()?;
@@ -175,13 +178,13 @@ pub fn with_scheme(text: &str) -> Option<String> {
         Some(_) => "http",
     };
     let url = format!("{scheme}://{rest}");
-    // A line with userinfo is not repeated in a message, nor a piece of JSON, which may hold more.
+    // Messages must not repeat lines with userinfo or JSON, which may contain secrets.
     let likely = likely && text.len() <= MAX_SHOWN_CHARS;
     (likely && !rest.contains(['@', '"']) && Url::parse(&url).is_ok()).then_some(url)
 }
 
-/// The port, or nothing for it, where this machine or an address is named: there TLS is the
-/// exception.
+/// Returns the port (empty if there is none) if the host is an IP address or this machine, where
+/// TLS is the exception.
 fn near_port(rest: &str) -> Option<&str> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
@@ -194,10 +197,10 @@ fn near_port(rest: &str) -> Option<&str> {
     is_near.then_some(port)
 }
 
-/// A bad line as it may be shown: no password, no control characters, not endless.
+/// Returns an invalid line for output: without passwords and control characters, and shortened.
 pub fn display_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.trim_ascii());
-    // Wherever it stands: JSON that goes over several lines has it at the front of one.
+    // Anywhere in the line: in JSON that spans several lines a field may start one.
     let folded = text.to_ascii_lowercase();
     let cut = SECRET_FIELDS
         .iter()
@@ -212,7 +215,7 @@ pub fn display_line(bytes: &[u8]) -> String {
     shown
 }
 
-/// The beginning of it, made harmless.
+/// Escapes control characters and shortens the text.
 fn shortened(text: &str) -> String {
     let mut shown: String = escape_control(text).chars().take(MAX_SHOWN_CHARS).collect();
     if shown.len() < text.len() && text.len() > MAX_SHOWN_CHARS {
@@ -221,8 +224,8 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// The beginning of a bad line as it may be shown: the end of a password that begins in it may
-/// be missing.
+/// Returns the beginning of an invalid line for output. It may be cut within a password, before the
+/// `@` that would mark one.
 pub fn shown_cut(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.contains('@') {
@@ -242,7 +245,7 @@ pub fn shown_cut(bytes: &[u8]) -> String {
     }
 }
 
-/// The URL of a line that is bad for another reason, as it may be shown.
+/// Returns the URL of a line that is invalid for another reason, for output.
 pub fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
         Ok((url, _)) => shortened(url.as_str()),
@@ -250,8 +253,8 @@ pub fn shown_url(text: &str) -> String {
     }
 }
 
-/// The URL among the words of a line. What else is there is not shown: it may be another one with
-/// a password, or options of another program.
+/// Returns the first URL among the words of a line, for output. The other words are left out: they
+/// may be options of another program, or a URL with a password.
 pub fn shown_among(text: &str) -> String {
     let mut words = text.split_ascii_whitespace();
     match words.find_map(|word| parse_url(word).ok()) {
@@ -282,14 +285,14 @@ mod tests {
             "http:/a",
             "ftp://a",
         ]);
-        // Whatever a parser could take for something else, and what it must encode.
+        // Characters that a parser may treat specially or must encode.
         let path = "(/[/\\\\a-z.%:@?#\\t\\r \\[\\]{}|<\"^`ü\u{7f}\u{1}-]{0,8})?";
         (origin, path).prop_map(|(origin, path)| format!("{origin}{path}"))
     }
 
     proptest! {
         #[test]
-        fn one_after_another_they_are_what_each_is_alone(
+        fn the_cached_origin_does_not_change_results(
             lines in prop::collection::vec(line(), 1..20)
         ) {
             let mut parser = UrlParser::default();
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_deletes_makes_it_no_url() {
+    fn characters_that_the_standard_deletes_are_an_error() {
         let mut page = Vec::new();
         for text in [
             "http://a/b\tc",
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_holds_a_password_elsewhere_is_none() {
+    fn a_url_with_a_nested_password_is_an_error() {
         for text in [
             "http://http://me:s3cret@a/",
             "HTTPS://http://me:s3cret@a/",
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_line_that_is_cut_no_password_is_shown() {
+    fn a_cut_line_shows_no_password() {
         for (text, expected) in [
             ("http://me:s3cret", "http://me:…"),
             ("{\"url\":\"http://me:s3/cret", "{\"url\":\"http://me:…"),
@@ -365,9 +368,9 @@ mod tests {
         }
     }
 
-    /// Lines of some formats have up to 16 MiB.
+    /// Some formats allow lines of 16 MiB.
     #[test]
-    fn what_is_told_of_a_long_line_is_short() {
+    fn messages_about_a_long_line_are_short() {
         let long = "x".repeat(100_000);
         for line in [
             format!("{long}://a/"),

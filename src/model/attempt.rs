@@ -1,4 +1,4 @@
-//! One try at a job. The attempt is what gets parked.
+//! Attempts at a job: the state that is queued, parked and retried.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -8,61 +8,61 @@ use url::Url;
 
 use super::{AttemptTrace, ChainCookies, Job, PartialBody, Revalidation, mask_inner_passwords};
 
-/// Where redirects have led so far.
+/// The current position in a redirect chain.
 #[derive(Debug, Clone)]
 pub struct Hop {
     /// The URL of this hop.
     pub url: Url,
-    /// The URLs asked before it, the job's own first.
+    /// The URLs requested before it, starting with the job's own.
     pub visited: Vec<Url>,
-    /// A fingerprint of each request that was answered by a redirect: method, URL and cookies.
+    /// A fingerprint (method, URL and cookies) of each request that was redirected.
     pub requests: Vec<u64>,
-    /// The cookies that were set since the job's own URL was asked.
+    /// The cookies set in this chain.
     pub cookies: ChainCookies,
-    /// Whether a redirect has ever led away from the job's own origin. From then on
-    /// credentials and the user's own headers stay at home, even when a later hop
-    /// comes back: the way back was chosen by somebody else.
+    /// Whether a redirect has left the job's origin. From then on credentials and the user's
+    /// own headers are not sent, even if a later hop returns to it: another origin chose that
+    /// URL.
     pub left_origin: bool,
 }
 
-/// How a request has to be sent because of what became of it just before.
+/// How to send a request, depending on how the previous one failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SendMode {
-    /// As usual: over a connection of the pool, where there is one.
+    /// Over a pooled connection, if there is one.
     #[default]
     Usual,
-    /// Over a new connection, since the last one turned out to be dead, or was the wrong one.
+    /// Over a new connection, because the last one was dead or led to the wrong server.
     Fresh,
     /// With the client that repairs response heads.
     Lenient,
 }
 
-/// What the attempts before have cost their job.
+/// What the earlier attempts of a job have used up.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptHistory {
     /// Retries used up, of `--retries`.
     pub retries_used: u32,
-    /// Waits for its host that used up no retry.
+    /// Waits for a host on hold; these use up no retry.
     pub holds: u32,
-    /// How often it was sent again because nobody had heard it; that is no attempt.
+    /// Free resends of the current attempt: the server had not processed the request.
     pub resends: u32,
-    /// Requests of the job that were sent again free of charge, all together.
+    /// Free resends of the job, all attempts together.
     pub total_resends: u32,
-    /// Whether a server refused HEAD. From then on GET is sent in its place, by retries, too.
+    /// Whether a server rejected HEAD. From then on GET is sent instead, also by retries.
     pub head_refused: bool,
-    /// Time the job was made to wait so far, counted against `--max-wait`.
+    /// Total time waited so far, counted against `--max-wait`.
     pub waited: Duration,
     /// When the first attempt started.
     pub first_start: Option<Instant>,
-    /// Since when the next one could start, from the start of the run. Known only where somebody
-    /// asked for it, as the tries are.
+    /// When the next attempt became ready to start, since the start of the run. Known only if
+    /// attempts are traced.
     pub ready: Duration,
-    /// When the attempts did what.
+    /// The timing of the attempts, if traced.
     pub tries: Vec<AttemptTrace>,
 }
 
-/// What a first attempt has before it.
-static NOTHING: AttemptHistory = AttemptHistory {
+/// The history of a first attempt.
+static NO_HISTORY: AttemptHistory = AttemptHistory {
     retries_used: 0,
     holds: 0,
     resends: 0,
@@ -74,36 +74,36 @@ static NOTHING: AttemptHistory = AttemptHistory {
     tries: Vec::new(),
 };
 
-/// One try at a job: which hop, which number, what it has cost so far.
+/// An attempt at a job, with the state of its redirects and retries.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// The job it is for.
+    /// The job.
     pub job: Job,
-    /// The method: that of the run, until a redirect turns a POST into a GET.
+    /// The method: the job's own, until a redirect turns a POST into a GET.
     pub method: Method,
-    /// Whether there is a body that goes along (only while the method is kept).
+    /// Whether to send the request body; a redirect that changes the method drops it.
     pub with_body: bool,
     /// Set once a redirect was followed.
     pub hop: Option<Box<Hop>>,
-    /// How it has to be sent.
+    /// How to send the request.
     pub route: SendMode,
-    /// Requests handed to the transport for this job so far, those that were sent again free of
-    /// charge apart.
+    /// Requests sent for this job so far, without free resends.
     pub number: u32,
-    /// Whether it comes after one that failed.
+    /// Whether this is a retry after a failed attempt.
     pub again: bool,
-    /// Set once an attempt went back: nearly none of those that are read ahead has it.
+    /// Set once an attempt was requeued. Boxed, because nearly no job that is only read ahead has
+    /// one.
     before: Option<Box<AttemptHistory>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
-    /// What is here already of the body; only the rest is asked for.
+    /// A partial body to resume; only the rest is requested.
     pub part: Option<Box<PartialBody>>,
-    /// What is here of an earlier run; it is asked for only if it changed.
+    /// The result of an earlier run, for a conditional request.
     pub known: Option<Box<Revalidation>>,
 }
 
 impl Attempt {
-    /// The first attempt at a job.
+    /// Creates the first attempt at a job.
     #[must_use]
     pub fn new(job: Job, method: Method, with_body: bool) -> Self {
         Self {
@@ -121,38 +121,38 @@ impl Attempt {
         }
     }
 
-    /// What the attempts before it have cost.
+    /// Returns what the earlier attempts have used up.
     #[must_use]
     pub fn history(&self) -> &AttemptHistory {
-        self.before.as_deref().unwrap_or(&NOTHING)
+        self.before.as_deref().unwrap_or(&NO_HISTORY)
     }
 
-    /// Says since when it could start.
+    /// Sets when the attempt became ready to start, since the start of the run.
     pub fn set_ready_at(&mut self, since: Duration) {
         self.before.get_or_insert_default().ready = since;
     }
 
-    /// When its attempts did what; they are gone then.
+    /// Takes the timing of the attempts.
     pub fn take_traces(&mut self) -> Vec<AttemptTrace> {
         let before = self.before.as_mut();
         before.map_or_else(Vec::new, |before| std::mem::take(&mut before.tries))
     }
 
-    /// To say what one that started then has cost, before it goes back.
+    /// Returns the history for the attempt that started at `start` to add what it used up.
     pub fn history_mut(&mut self, start: Instant) -> &mut AttemptHistory {
         let before = self.before.get_or_insert_default();
         before.first_start.get_or_insert(start);
         before
     }
 
-    /// The URL of this attempt: the job's own, or the one a redirect led to.
+    /// Returns the URL to request: the job's own, or that of the current hop.
     #[must_use]
     pub fn url(&self) -> &Url {
         self.hop.as_ref().map_or(&self.job.url, |hop| &hop.url)
     }
 
-    /// The same as it may be shown. A redirect may lead to a URL with another one inside that has a
-    /// password; a job's own is refused then.
+    /// Returns the URL for output. A redirect may lead to a URL that contains another one with a
+    /// password, which is masked; in a job's own URL that is rejected as invalid.
     #[must_use]
     pub fn shown_url(&self) -> Cow<'_, str> {
         match &self.hop {
@@ -161,15 +161,15 @@ impl Attempt {
         }
     }
 
-    /// The job's own URL is asked next, with a chain of redirects of its own: where the last one
-    /// led may be a mirror that is down, or a signature that was good once.
+    /// Resets the attempt to the job's own URL with a fresh redirect chain: the last one may have
+    /// led to a mirror that is down, or to a signed URL that is valid only once.
     pub fn restart(&mut self, method: Method, with_body: bool) {
         self.hop = None;
         self.method = method;
         self.with_body = with_body;
     }
 
-    /// Bytes that it keeps of what lists and servers may make as long as they like.
+    /// Returns the bytes held in strings whose length lists and servers control.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let length = |url: &Url| url.as_str().len();
@@ -179,7 +179,7 @@ impl Attempt {
         hops + self.job.weight()
     }
 
-    /// Redirects followed so far.
+    /// Returns the number of redirects followed so far.
     #[must_use]
     pub fn redirect_count(&self) -> u32 {
         self.hop.as_ref().map_or(0, |hop| {
@@ -187,48 +187,49 @@ impl Attempt {
         })
     }
 
-    /// Whether it asks for a page as it is: only that can be continued, or be unchanged.
+    /// Whether it is a GET for the whole content: only such a request can be resumed or made
+    /// conditional.
     #[must_use]
     pub fn is_plain_get(&self) -> bool {
         self.method == Method::GET && !self.with_body && !self.is_head_only()
     }
 
-    /// Whether only the head of the response is wanted: after HEAD, or the GET in its place.
+    /// Whether only the response head is wanted: for HEAD, or the GET that replaces it.
     #[must_use]
     pub fn is_head_only(&self) -> bool {
         self.method == Method::HEAD || (self.history().head_refused && self.method == Method::GET)
     }
 
-    /// Puts GET in the place of a HEAD that a server has refused.
+    /// Replaces HEAD by GET if a server rejected HEAD.
     pub fn replace_refused_head(&mut self) {
         if self.history().head_refused && self.method == Method::HEAD {
             self.method = Method::GET;
         }
     }
 
-    /// The part that this attempt asks to be continued. Every hop is asked: which of them sends
-    /// the body is not known before.
+    /// Returns the partial body to resume. The range is requested from every hop, since it is not
+    /// known beforehand which of them sends the body.
     #[must_use]
     pub fn resumable_part(&self) -> Option<&PartialBody> {
         self.part.as_deref()
     }
 
-    /// What this attempt asks to be sent only if it changed. Every hop is asked, since the
-    /// validators are those of the URL of the list, whichever hop sent them. What is to be
-    /// continued is asked for first.
+    /// Returns the validators for a conditional request. They are sent to every hop, since they
+    /// belong to the URL in the list, whichever hop sent them. Resuming a partial body takes
+    /// precedence.
     #[must_use]
     pub fn revalidation(&self) -> Option<&Revalidation> {
         let known = self.known.as_deref()?;
         (self.is_plain_get() && self.part.is_none()).then_some(known)
     }
 
-    /// The cookies that the redirects before have set.
+    /// Returns the cookies set by earlier hops of the chain.
     #[must_use]
     pub fn cookies(&self) -> Option<&ChainCookies> {
         self.hop.as_ref().map(|hop| &hop.cookies)
     }
 
-    /// Whether credentials and the user's own headers may go along.
+    /// Whether credentials and the user's own headers may be sent.
     #[must_use]
     pub fn may_send_credentials(&self) -> bool {
         self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
@@ -240,8 +241,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_ahead_is_small() {
-        // 32,768 of them are read ahead.
+    fn an_attempt_is_small() {
+        // Up to 32,768 are read ahead.
         let size = size_of::<Attempt>();
         assert!(size <= 216, "{size} bytes");
     }

@@ -1,12 +1,12 @@
-//! The memory that heavy lines of lists may take.
+//! The memory budget for heavy input lines.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that heavy lines may take together, wherever they are: read ahead, running, parked, or
-/// waiting to be reported. Each takes its share when it is read, and its [`RawLine`] gives that
-/// back when it is dropped.
+/// Limits the total bytes of heavy lines anywhere in the run: read ahead, running, parked, or
+/// waiting to be reported. A line reserves its bytes when it is read; dropping its [`RawLine`]
+/// releases them.
 #[derive(Debug)]
 pub struct LineBudget {
     limit: usize,
@@ -15,7 +15,8 @@ pub struct LineBudget {
 }
 
 impl LineBudget {
-    /// A budget of `limit` bytes. A line that is heavier than that has to be alone.
+    /// Creates a budget of `limit` bytes. A line above that limit is admitted only while no other
+    /// heavy line is in memory.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -33,7 +34,7 @@ impl LineBudget {
         used == 0 || used.saturating_add(bytes) <= self.limit
     }
 
-    /// Takes a share if there is room for it.
+    /// Reserves `bytes` if the budget allows it now.
     #[must_use]
     pub fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<LineReservation> {
         let mut used = self.lock();
@@ -46,15 +47,15 @@ impl LineBudget {
         })
     }
 
-    /// Takes a share; blocks until there is room for it. That ends: every line is settled, or
-    /// dropped with the run.
+    /// Reserves `bytes`; blocks until the budget allows it. The wait ends, because every line is
+    /// settled or dropped with the run.
     #[must_use]
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> LineReservation {
         let used = self.lock();
-        let room = self
+        let used = self
             .freed
             .wait_while(used, |used| !self.has_room(*used, bytes));
-        *room.unwrap_or_else(PoisonError::into_inner) += bytes;
+        *used.unwrap_or_else(PoisonError::into_inner) += bytes;
         LineReservation {
             budget: Arc::clone(self),
             bytes,
@@ -62,7 +63,7 @@ impl LineBudget {
     }
 }
 
-/// A share of a [`LineBudget`], given back when it is dropped.
+/// Reserved bytes of a [`LineBudget`], released on drop.
 #[derive(Debug)]
 pub struct LineReservation {
     budget: Arc<LineBudget>,
@@ -76,22 +77,22 @@ impl Drop for LineReservation {
     }
 }
 
-/// A line for `--failed FILE`: as it was, or as a JSON line that says the same. It may hold a
-/// password, so it goes nowhere else, and `Debug` does not show it.
+/// A line for `--failed FILE`: the original, or an equivalent JSON line. It may contain a
+/// password, so it is written nowhere else, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct RawLine {
     bytes: Box<[u8]>,
-    /// What the whole line takes, where that is much.
+    /// The reservation of the whole entry, if it is heavy.
     reservation: Option<Arc<LineReservation>>,
 }
 
 impl RawLine {
-    /// Keeps the share of its line for as long as the line is somewhere.
+    /// Attaches the reservation, to be released with the last copy of the line.
     pub fn hold(&mut self, reservation: LineReservation) {
         self.reservation = Some(Arc::new(reservation));
     }
 
-    /// Whether its line is so heavy that others may wait for it to go.
+    /// Whether the line has a reservation, so that reading may be waiting for its release.
     #[must_use]
     pub fn is_heavy(&self) -> bool {
         self.reservation.is_some()
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_comes_back_and_a_line_above_the_limit_is_alone() {
+    fn dropping_releases_bytes_and_a_line_above_the_limit_is_alone() {
         let budget = LineBudget::new(10);
         let big = budget.reserve(25);
         assert!(budget.try_reserve(1).is_none());
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_a_line_holds_the_share_too() {
+    fn a_copy_of_a_line_keeps_the_reservation() {
         let budget = LineBudget::new(10);
         let mut line = RawLine::from(Box::from(b"x".as_slice()));
         line.hold(budget.reserve(10));

@@ -1,38 +1,36 @@
-//! A map for millions: from hashes to small numbers, 16 bytes an entry.
+//! A map for millions of entries, from hashes to small numbers, with 16 bytes per entry.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// Bits of an entry below its key.
+/// Low bits of an entry that store its value; the key is above them.
 const VALUE_BITS: u32 = 48;
 const VALUE: u128 = (1 << VALUE_BITS) - 1;
-/// Entries that are gathered at least before they are sorted in; few in tests, where it is to
-/// happen often.
+/// Minimum number of new entries before a merge. Small in tests, so that merges are frequent.
 const MIN_CAPACITY: usize = if cfg!(test) { 4 } else { 1 << 14 };
-/// And the part of all entries: each one is moved about so many times in all, and so much
-/// memory is taken on top.
+/// A merge also waits until the new entries are this fraction of the sorted ones. That bounds both
+/// the cost (each entry is moved about 64 times in total) and the extra memory (1/64).
 const MERGE_FRACTION: usize = 64;
 
-/// A hash of 80 bits, the upper ones. The chance that any two of ten million things meet there
-/// is 4 in 10^11, and the key of the hash is one of this process: nobody can make a list for it.
+/// An 80-bit hash, stored in the upper bits. The chance of any collision among ten million keys is
+/// 4 in 10^11. The hash is keyed at random for each process, so no list can be crafted to collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HashKey(u128);
 
 impl HashKey {
-    /// 64 bits of it: enough to tell apart the few things that were found to have another key in
-    /// common.
+    /// Returns 64 bits of the hash: enough to tell apart the few entries that share another key.
     #[must_use]
     pub fn short(self) -> u64 {
         (self.0 >> 64) as u64
     }
 }
 
-/// Hashes under a key of this process.
+/// Computes [`HashKey`]s with a random key of this process.
 #[derive(Debug, Default)]
 pub struct KeyHasher(RandomState, RandomState);
 
 impl KeyHasher {
-    /// The key of something.
+    /// Returns the key of a value.
     #[must_use]
     pub fn of(&self, what: &impl Hash) -> HashKey {
         let half = |state: &RandomState| u128::from(state.hash_one(what));
@@ -40,25 +38,26 @@ impl KeyHasher {
     }
 }
 
-/// A map from keys to numbers below 2^48, for many that come one after another. They stand in
-/// order, without room to grow, and new ones are sorted in from time to time: a table of hashes
-/// takes two or three times as much, and again as much while it grows.
+/// A map from keys to numbers below 2^48, built by many insertions in a row.
+///
+/// Entries are in a sorted vector without spare capacity, and new ones are merged in from time to
+/// time. A hash table takes two to three times the memory, and twice that while it grows.
 #[derive(Debug, Default)]
 pub struct CompactMap {
-    /// In the order of keys.
+    /// Merged entries, sorted by key.
     sorted: Vec<u128>,
-    /// What came since, by key.
+    /// Entries since the last merge, by key.
     fresh: BTreeMap<u128, u64>,
 }
 
 impl CompactMap {
-    /// Whether it holds nothing.
+    /// Whether the map is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty() && self.fresh.is_empty()
     }
 
-    /// Gives the key this number, in place of the one that it had.
+    /// Sets the number of a key, replacing any earlier one.
     pub fn put(&mut self, key: HashKey, value: u64) {
         self.fresh.insert(key.0, value);
         if self.fresh.len() >= MIN_CAPACITY.max(self.sorted.len() / MERGE_FRACTION) {
@@ -66,7 +65,7 @@ impl CompactMap {
         }
     }
 
-    /// The number of a key.
+    /// Returns the number of a key.
     #[must_use]
     pub fn get(&self, key: HashKey) -> Option<u64> {
         if let Some(value) = self.fresh.get(&key.0) {
@@ -77,15 +76,15 @@ impl CompactMap {
         (found == key).then_some(value)
     }
 
-    /// Sorts in what came: of the numbers of one key the last one stays.
+    /// Merges the new entries into the sorted ones. The latest number of a key wins.
     pub fn merge(&mut self) {
         let mut new = Vec::<u128>::with_capacity(self.fresh.len());
-        // Where each of them belongs among those that are there.
+        // The index in `sorted` at which each of them is inserted.
         let mut places = Vec::with_capacity(self.fresh.len());
         let mut place = 0;
         for (key, value) in std::mem::take(&mut self.fresh) {
             let key = HashKey(key);
-            place = behind_from(&self.sorted, place, key);
+            place = upper_bound_from(&self.sorted, place, key);
             let before = place
                 .checked_sub(1)
                 .and_then(|last| self.sorted.get_mut(last));
@@ -100,7 +99,7 @@ impl CompactMap {
         self.insert(&new, &places);
     }
 
-    /// Makes room and puts every new one in its place, from the back, so that nothing is moved
+    /// Inserts each new entry at its index, starting from the back so that no entry is moved
     /// twice.
     fn insert(&mut self, new: &[u128], places: &[usize]) {
         let mut end = self.sorted.len();
@@ -115,7 +114,7 @@ impl CompactMap {
         }
     }
 
-    /// Bytes that it takes.
+    /// Returns the size of the sorted entries in bytes.
     #[cfg(test)]
     pub fn size(&self) -> usize {
         assert!(self.fresh.is_empty());
@@ -131,15 +130,15 @@ fn parts(entry: u128) -> (HashKey, u64) {
     (HashKey(entry & !VALUE), (entry & VALUE) as u64)
 }
 
-/// Where those of this key and of smaller ones end.
+/// Returns the index after the last entry whose key is not greater than `key`.
 fn upper_bound(sorted: &[u128], key: HashKey) -> usize {
     let last = key.0 | VALUE;
     sorted.partition_point(|entry| *entry <= last)
 }
 
-/// The same from a place on, when it is not far: what is next to each other is read faster than
-/// what is far away.
-fn behind_from(sorted: &[u128], from: usize, key: HashKey) -> usize {
+/// [`upper_bound`] by galloping search from index `from`: fast if the result is near, because
+/// neighbouring entries are in the cache.
+fn upper_bound_from(sorted: &[u128], from: usize, key: HashKey) -> usize {
     let rest = sorted.get(from..).unwrap_or_default();
     let last = key.0 | VALUE;
     let mut reach = 1;
@@ -157,7 +156,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn an_entry_takes_16_bytes_however_many_come() {
+    fn an_entry_takes_16_bytes() {
         let (mut table, keys) = (CompactMap::default(), KeyHasher::default());
         for number in 0..10_000u64 {
             table.put(keys.of(&number), number);

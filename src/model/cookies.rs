@@ -1,5 +1,5 @@
-//! Cookies along the redirects of one URL (RFC 6265). They live as long as that chain, and no
-//! other URL ever sees them.
+//! Cookies within the redirect chain of one URL (RFC 6265). They are dropped at the end of the
+//! chain and never sent for another URL of the list.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use cookie_store::{CookieError, CookieStore, RawCookie, StoreAction};
 use http::{HeaderMap, header};
 use url::Url;
 
-/// Bytes of a `Set-Cookie` line that is taken (RFC 6265 §6.1 asks for at least 4096).
+/// Longest accepted `Set-Cookie` value, in bytes (RFC 6265 §6.1 asks for at least 4096).
 const MAX_COOKIE_BYTES: usize = 4096;
-/// Cookies that are kept for one chain (RFC 6265 §6.1 asks for at least 50 for a domain).
+/// Maximum number of cookies in one chain (RFC 6265 §6.1 asks for at least 50 per domain).
 const MAX_COOKIES: usize = 50;
 
-/// The cookies that a chain of redirects has set so far. Its `Debug` shows none.
+/// The cookies that a redirect chain has set so far. `Debug` does not show them.
 #[derive(Clone, Default)]
 pub struct ChainCookies {
-    /// None until one is set: few redirects do.
+    /// `None` until the first cookie: few redirects set any.
     store: Option<Box<CookieStore>>,
-    /// What goes to the URL that comes next, as a `Cookie` header.
+    /// The `Cookie` header for the next URL.
     header: Option<Box<[u8]>>,
-    /// Names of cookies that a server has taken away, and that may be the user's own.
+    /// Names of cookies that a server expired, possibly the user's own.
     removed: Vec<Box<[u8]>>,
-    /// Bytes of the lines that were taken.
+    /// Total bytes of the accepted `Set-Cookie` values.
     bytes: usize,
 }
 
@@ -32,13 +32,14 @@ impl fmt::Debug for ChainCookies {
 }
 
 impl ChainCookies {
-    /// The cookies after a response of `from` that leads to `to`.
+    /// Returns the cookies after a response from `from` that redirects to `to`.
     #[must_use]
     pub fn after(&self, from: &Url, headers: &HeaderMap, to: &Url) -> Self {
         let mut cookies = self.clone();
         for line in headers.get_all(header::SET_COOKIE) {
             if line.len() <= MAX_COOKIE_BYTES {
-                // Any charset may come, and goes back byte for byte.
+                // Cookies may be in any charset and are returned byte for byte, so each byte
+                // becomes one character.
                 let text: String = line.as_bytes().iter().copied().map(char::from).collect();
                 cookies.set(text, from);
             }
@@ -47,19 +48,19 @@ impl ChainCookies {
         cookies
     }
 
-    /// The `Cookie` header for the URL that comes next.
+    /// Returns the `Cookie` header for the next URL.
     #[must_use]
     pub fn header(&self) -> Option<&[u8]> {
         self.header.as_deref()
     }
 
-    /// Names of cookies that a server has taken away.
+    /// Returns the names of cookies that a server expired.
     #[must_use]
     pub fn removed(&self) -> &[Box<[u8]>] {
         &self.removed
     }
 
-    /// Bytes that a server has made it keep.
+    /// Returns the bytes held by the cookies that servers have set.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.bytes + self.header.as_ref().map_or(0, |header| header.len())
@@ -74,7 +75,7 @@ impl ChainCookies {
             if cookie.domain() != from.host_str() {
                 return;
             }
-            // RFC 6265 §5.3, step 5: then it is for that host alone.
+            // RFC 6265 §5.3, step 5: the cookie becomes host-only.
             cookie.unset_domain();
         }
         let store = self.store.get_or_insert_default();
@@ -91,16 +92,16 @@ impl ChainCookies {
                 self.removed.push(name);
             }
             Ok(_) => self.bytes += length,
-            // It is for another domain, for one.
+            // Not acceptable, for example because it is for another domain.
             Err(_) => {}
         }
     }
 
-    /// Longer paths first (RFC 6265 §5.4); then by name, so that the same cookies always make
-    /// the same header.
+    /// Returns the `Cookie` header for `url`. Longer paths come first (RFC 6265 §5.4), then the
+    /// order is by path and name, so that the same cookies always make the same header.
     fn header_for(&self, url: &Url) -> Option<String> {
         let mut cookies = self.store.as_ref()?.matches(url);
-        // The store takes loopback for secure without TLS; no server there asked for that.
+        // The store treats loopback as secure even without TLS; `Secure` means TLS here.
         cookies.retain(|cookie| cookie.secure() != Some(true) || url.scheme() == "https");
         cookies.sort_by_key(|cookie| {
             let path = String::from(&cookie.path);
@@ -114,16 +115,16 @@ impl ChainCookies {
     }
 }
 
-/// The bytes that a text was made of, one for each character.
+/// Converts text back to bytes, one for each character.
 fn bytes_of(text: &str) -> Box<[u8]> {
-    // None of them is above 255.
+    // No character is above 255: each was made from a byte.
     text.chars()
         .map(|c| u8::try_from(c).unwrap_or(b'?'))
         .collect()
 }
 
-/// Whether it asks to be sent to every site below a suffix under which anybody can have one, such
-/// as `co.uk`.
+/// Whether the cookie's domain is a public suffix such as `co.uk`, which would send it to
+/// unrelated sites.
 fn is_for_public_suffix(cookie: &RawCookie<'_>) -> bool {
     let Some(domain) = cookie.domain() else {
         return false;
@@ -141,7 +142,7 @@ mod tests {
         Url::parse(text).unwrap()
     }
 
-    /// The header for `to` after `from` has set these.
+    /// The `Cookie` header for `to` after `from` has sent these `Set-Cookie` values.
     fn sent(from: &str, lines: &[&str], to: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         for line in lines {
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_goes_where_rfc_6265_lets_it_go() {
+    fn a_cookie_is_sent_where_rfc_6265_allows_it() {
         const FROM: &str = "https://www.example.com/a/b";
         for (line, to, is_sent) in [
             ("k=v", "https://www.example.com/a/c", true),
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_can_make_it_keep_is_bounded() {
+    fn cookies_of_a_server_take_bounded_memory() {
         let mut headers = HeaderMap::new();
         for n in 0..1000 {
             let line = format!("c{n}={}; Path=/", "x".repeat(4000));
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_any_charset_go_back_as_they_came() {
+    fn cookies_in_any_charset_are_returned_byte_for_byte() {
         let mut headers = HeaderMap::new();
         let lines: [&[u8]; 2] = [b"a=caf\xe9; Path=/", "b=caf\u{e9}; Path=/".as_bytes()];
         for line in lines {

@@ -1,4 +1,4 @@
-//! The hash of a body.
+//! SHA-256 of bodies.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A SHA-256 (FIPS 180-4), written as 64 hexadecimal digits.
+/// A SHA-256 hash (FIPS 180-4), formatted and parsed as 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
 impl Sha256 {
-    /// The hash of these bytes.
+    /// Returns the hash of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut context = Sha256Context::default();
@@ -20,7 +20,7 @@ impl Sha256 {
     }
 }
 
-/// A SHA-256 being computed.
+/// A SHA-256 hash being computed incrementally.
 #[derive(Clone)]
 pub struct Sha256Context(Context);
 
@@ -31,12 +31,12 @@ impl Default for Sha256Context {
 }
 
 impl Sha256Context {
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The hash of all bytes that were taken.
+    /// Returns the hash of all bytes passed to [`update`](Self::update).
     #[must_use]
     pub fn finish(self) -> Sha256 {
         let digest = self.0.finish();
@@ -58,7 +58,7 @@ impl FromStr for Sha256 {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const SHA256_FORM: &str = "a SHA-256 is written as 64 hexadecimal digits";
+        const SHA256_FORM: &str = "expected 64 hexadecimal digits";
         if text.len() != 64 || !text.is_ascii() {
             return Err(SHA256_FORM);
         }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_written_and_read_as_64_digits() {
+    fn a_hash_is_formatted_and_parsed_as_64_digits() {
         let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let hash: Sha256 = text.parse().unwrap();
         assert_eq!(hash.to_string(), text);

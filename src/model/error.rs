@@ -1,4 +1,4 @@
-//! Why a URL was not fetched: one closed enum, with a stable name for every kind.
+//! The errors of a URL: one closed enum, with a stable name for every kind.
 
 use std::error::Error;
 use std::fmt;
@@ -13,8 +13,8 @@ use super::kind::ErrorKind;
 use super::text::format_duration;
 use super::tls_text::tls_text;
 
-/// What lies under a [`FetchError`]: the text of the causes that matter, down to the
-/// last, and the error itself. Shared, so that one probe can fail many jobs.
+/// The cause of a [`FetchError`]: the message of the relevant errors down to the root
+/// cause, and the error itself. Cheap to clone, so that one failed probe can fail many jobs.
 #[derive(Debug, Clone)]
 pub struct Cause {
     text: Arc<str>,
@@ -22,7 +22,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause told in words only.
+    /// A cause that is only text.
     #[must_use]
     pub fn from_text(text: impl Into<Arc<str>>) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl Cause {
         }
     }
 
-    /// A cause with the error it was read from; `text` is what people see.
+    /// A cause with the underlying error; users see `text`.
     #[must_use]
     pub fn new(text: impl Into<Arc<str>>, error: Arc<dyn Error + Send + Sync>) -> Self {
         Self {
@@ -40,32 +40,34 @@ impl Cause {
         }
     }
 
-    /// The cause of an error as it stands, with everything under it.
+    /// The cause made of an error and all its sources.
     #[must_use]
     pub fn from_error(error: impl Error + Send + Sync + 'static) -> Self {
         Self::new(chain_text(&error), Arc::new(error))
     }
 }
 
-/// An error and its sources in one line, outermost first; a source that only repeats
-/// what was said is left out.
+/// Formats an error and its sources in one line, outermost first. A source that only repeats
+/// an outer message is left out.
 pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
-    let mut text = said(error);
+    let mut text = link_text(error);
     let mut next = error.source();
     while let Some(source) = next {
-        let said = said(source);
-        if !text.contains(&said) {
+        let inner = link_text(source);
+        if !text.contains(&inner) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&inner);
         }
         next = source.source();
     }
     text
 }
 
-/// What one error says. One of TLS comes inside of an `io::Error`, and says it as Rust code; of a
-/// connection that ended without a word of TLS, rustls says which page programmers should read.
-fn said(error: &(dyn Error + 'static)) -> String {
+/// The message of a single error, without its sources.
+///
+/// A TLS error is wrapped in an `io::Error` and displays as Rust code, so [`tls_text`] words it.
+/// For a connection closed without a TLS `close_notify`, rustls displays a link to its manual.
+fn link_text(error: &(dyn Error + 'static)) -> String {
     let mut inner = error;
     loop {
         if let Some(tls) = inner.downcast_ref() {
@@ -75,7 +77,7 @@ fn said(error: &(dyn Error + 'static)) -> String {
         if let Some(io) = io.filter(|io| io.kind() == io::ErrorKind::UnexpectedEof)
             && io.to_string().contains("://")
         {
-            return "the other side closed the connection".to_owned();
+            return "the peer closed the connection".to_owned();
         }
         match io.and_then(io::Error::get_ref) {
             Some(below) => inner = below,
@@ -84,8 +86,8 @@ fn said(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Operating systems write `Connection refused`; inside a sentence it is lower case.
-/// An acronym (`TLS`, `HTTP`) is left alone.
+/// Lowercases the first letter: operating systems write `Connection refused`, but here it
+/// continues a sentence. An acronym (`TLS`, `HTTP`) stays as it is.
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
@@ -113,11 +115,11 @@ impl Error for Cause {
 pub enum TimeLimit {
     /// No response head within `--stall-timeout`.
     Head(Duration),
-    /// The attempt as a whole took longer than `-m/--max-time`.
+    /// The whole attempt took longer than `-m/--max-time`.
     Attempt(Duration),
-    /// The decoders of other bodies held all the memory there is for windows.
+    /// The decoders of other bodies held all the memory reserved for windows.
     Decoder(Duration),
-    /// Other large bodies had all the files there are for gathering one.
+    /// Other large bodies held all the spool files.
     Gathering(Duration),
 }
 
@@ -132,168 +134,170 @@ impl fmt::Display for TimeLimit {
             Self::Attempt(limit) => {
                 write!(
                     f,
-                    "not done within {} (--max-time)",
+                    "attempt exceeded {} (--max-time)",
                     format_duration(*limit)
                 )
             }
             Self::Gathering(limit) => write!(
                 f,
-                "no file to gather the body in within {}: other large bodies have them",
+                "no spool file for the body within {}: other large bodies use them all",
                 format_duration(*limit)
             ),
             Self::Decoder(limit) => write!(
                 f,
-                "no memory to decode the body within {}: other coded bodies hold it",
+                "no memory to decode the body within {}: other compressed bodies use it all",
                 format_duration(*limit)
             ),
         }
     }
 }
 
-/// What is wrong with a redirect.
+/// Why a redirect cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectProblem {
-    /// The server sends the client round in a circle.
-    #[error("redirected in a loop: {0} was asked three times, with the same cookies")]
+    /// The same request, cookies included, would be sent for the fourth time.
+    #[error("redirect loop: {0} already requested 3 times with the same cookies")]
     Loop(String),
-    /// More hops than `--max-redirects`.
-    #[error("redirected more often than {0} times (--max-redirects)")]
+    /// More redirects than `--max-redirects`.
+    #[error("more than {0} redirects (--max-redirects)")]
     TooMany(u32),
-    /// No `Location`, or one that is no URL.
-    #[error("{status} without a usable Location")]
+    /// The `Location` header is missing or not a URL.
+    #[error("{status} without a valid Location")]
     NoLocation {
-        /// The status that asked for the redirect.
+        /// The status of the redirect.
         status: StatusCode,
     },
-    /// Following it would hand the body of the request to somebody else.
-    #[error("{status} to another host would send the body of the request there")]
+    /// Following it would send the request body to another host.
+    #[error("{status} would resend the request body to another host")]
     BodyAbroad {
-        /// The status that asked for it.
+        /// The status of the redirect.
         status: StatusCode,
     },
-    /// One of so many bytes, while those that wait are long enough already.
-    #[error("redirected to a URL of {0} bytes, while those that wait have 64 MiB already")]
+    /// The new URL, of this many bytes, does not fit into the memory for queued redirects.
+    #[error("redirect URL of {0} bytes rejected: queued URLs already take 64 MiB")]
     TooLong(usize),
-    /// A `Location` that is neither http nor https.
-    #[error("redirected to a {0}: URL; only http and https are fetched")]
+    /// The `Location` has a scheme other than http and https.
+    #[error("redirect to unsupported scheme {0}; only http and https are fetched")]
     Scheme(String),
 }
 
 /// Why a URL was not fetched.
 ///
-/// The `Display` text is the whole message: what failed and why, down to the last
-/// cause, lower case, with the flag to turn where there is one. [`kind`](Self::kind) is
-/// the stable name in records and summaries.
+/// The `Display` text is the whole message: what failed and why, down to the root cause, in
+/// lower case, with the relevant flag if there is one. [`kind`](Self::kind) is the stable name
+/// in records and summaries.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
-    /// The line is no http(s) URL.
-    #[error("not a URL to fetch: {reason}")]
+    /// The input line is not a valid request: the URL, the row, or the line's own method,
+    /// headers, file or checksum.
+    #[error("invalid input: {reason}")]
     InvalidUrl {
-        /// What is wrong with it, with a hint where one can be given.
+        /// What is wrong, with a hint if there is one.
         reason: String,
     },
     /// The host name could not be resolved.
     #[error("could not resolve {host}: {cause}")]
     Dns {
-        /// The name.
+        /// The host name.
         host: String,
-        /// True when the name system said that there is no such name (final); false
-        /// when it could not tell now (worth a retry).
+        /// True if the resolver reported that the name does not exist (final); false if it
+        /// could not tell (worth a retry).
         not_found: bool,
-        /// What the resolver said.
+        /// The resolver's error.
         #[source]
         cause: Cause,
     },
-    /// The host answered that nothing listens there.
+    /// The host refused the TCP connection: nothing listens on the port.
     #[error("could not connect: {cause}")]
     Refused {
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         cause: Cause,
     },
     /// No route, network down, or no permission to connect.
     #[error("could not connect: {cause}")]
     Unreachable {
-        /// Whether it was this machine that had nothing left to connect with: no open
-        /// file, no port. That says nothing about the host.
+        /// True if this machine ran out of file descriptors or local ports, which does not
+        /// count against the host.
         exhausted: bool,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         cause: Cause,
     },
     /// DNS, TCP and TLS together took longer than `--connect-timeout`.
     #[error(
-        "not connected within {} (--connect-timeout){}",
-        format_duration(*limit),
-        proxy.as_deref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default()
+        "no connection{} within {} (--connect-timeout)",
+        proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default(),
+        format_duration(*limit)
     )]
     ConnectTimeout {
-        /// The limit that passed.
+        /// The exceeded limit.
         limit: Duration,
-        /// The proxy on the way, by host and port: it may be what is silent.
+        /// Host and port of the proxy, if one was used: it may be the cause.
         proxy: Option<Arc<str>>,
     },
     /// The TLS handshake failed: certificate, host name, protocol version.
-    #[error("no secure connection: {cause}")]
+    #[error("TLS failed: {cause}")]
     Tls {
-        /// What the TLS library said.
+        /// The TLS library's error.
         #[source]
         cause: Cause,
     },
-    /// A proxy was reached, and made no connection to the host.
-    #[error("the proxy refused: {cause}")]
+    /// The proxy was reached but did not connect to the host.
+    #[error("proxy error: {cause}")]
     Proxy {
-        /// The status it said to CONNECT, where it said one.
+        /// The status of its response to CONNECT, if it sent one.
         status: Option<StatusCode>,
-        /// Whether it would say the same again: it wants other credentials, or has a rule.
+        /// True if a retry would fail the same way: it requires other credentials, or a rule
+        /// forbids the host.
         is_final: bool,
-        /// What it said.
+        /// What the proxy reported.
         #[source]
         cause: Cause,
     },
-    /// No head in time, or the attempt took too long.
+    /// The response head did not arrive in time, or the attempt took too long.
     #[error("{limit}")]
     Timeout {
-        /// Which limit passed.
+        /// The exceeded limit.
         limit: TimeLimit,
     },
-    /// The body came too slowly.
+    /// The body arrived too slowly.
     #[error(
-        "the body stalled: {received} bytes in {} (--stall-timeout)",
+        "body stalled: {received} bytes in {} (--stall-timeout)",
         format_duration(*window)
     )]
     Stalled {
-        /// Length of the window that was too quiet.
+        /// Length of the measured window.
         window: Duration,
-        /// Bytes that came in it.
+        /// Bytes received within it.
         received: u64,
     },
     /// The connection was closed or reset before the response was complete.
     #[error("connection lost: {cause}")]
     Reset {
-        /// What the system or the HTTP library said.
+        /// The error of the operating system or the HTTP library.
         #[source]
         cause: Cause,
     },
-    /// The body ended before its announced end.
-    #[error("the body was cut off: {}", cut_text(*received, *expected))]
+    /// The body ended early.
+    #[error("body truncated: {}", truncation_text(*received, *expected))]
     Truncated {
-        /// Bytes that came.
+        /// Bytes received.
         received: u64,
-        /// Bytes announced, when a length was.
+        /// The announced length in bytes, if there was one.
         expected: Option<u64>,
     },
-    /// What the server sent is not HTTP as it should be.
-    #[error("broken response: {cause}")]
+    /// The response is not valid HTTP.
+    #[error("invalid HTTP response: {cause}")]
     Protocol {
         /// What is wrong with it.
         #[source]
         cause: Cause,
     },
-    /// A redirect that can't be followed.
+    /// The redirect cannot be followed.
     #[error("{problem}")]
     Redirect {
-        /// What is wrong with it.
+        /// Why.
         problem: RedirectProblem,
     },
     /// A final status other than 2xx.
@@ -301,52 +305,52 @@ pub enum FetchError {
     Status {
         /// The status.
         status: StatusCode,
-        /// The wait the server asked for.
+        /// The delay that the server requested with `Retry-After`.
         retry_after: Option<Duration>,
-        /// Why the server's wish to be asked later was not met.
+        /// Why the requested delay was not honoured.
         note: Option<Arc<str>>,
     },
-    /// The body does not decode as its `Content-Encoding` says.
+    /// The body is not valid for its `Content-Encoding`.
     #[error("could not decode the {coding} body: {cause}")]
     Decode {
         /// The content coding.
         coding: String,
-        /// What the decoder said.
+        /// The decoder's error.
         #[source]
         cause: Cause,
     },
     /// The body is larger than `--max-size`.
     #[error(
-        "the body is larger than {} (--max-size){}",
+        "body exceeds {} (--max-size){}",
         ByteSize(*limit),
-        announced.map(|size| format!(": {size} bytes were announced")).unwrap_or_default()
+        announced.map(|size| format!("; {size} bytes announced")).unwrap_or_default()
     )]
     TooLarge {
-        /// The limit, in bytes.
+        /// The limit in bytes.
         limit: u64,
-        /// The announced size, when it was refused at the head.
+        /// The announced length in bytes, if the head already exceeded the limit.
         announced: Option<u64>,
     },
-    /// The body is not the one the list expects.
-    #[error("wrong content: {0}")]
+    /// The body does not match the size or checksum in the list.
+    #[error("content mismatch: {0}")]
     Checksum(Cause),
-    /// A guard forbids this address.
-    #[error("refused by a guard: {0}")]
+    /// The address is not allowed, or the file belongs to another line.
+    #[error("denied: {0}")]
     Denied(Cause),
     /// The body could not be saved.
     #[error("could not save: {cause}")]
     Save {
-        /// What the system said, of which file.
+        /// The file and the operating system's error.
         #[source]
         cause: Cause,
-        /// Whether nothing else can be saved either: the disk is full, or broken.
+        /// True if nothing else can be saved either: the disk is full or broken.
         ends_run: bool,
     },
-    /// Given up without another try, because of what its host did to others. Of the kind
-    /// of the error that decided it.
+    /// Failed without another attempt because the whole host was given up. Has the kind of the
+    /// error that decided that.
     #[error("{error}; {why}")]
     HostGivenUp {
-        /// What the last try at the host failed with.
+        /// The error of the last attempt at the host.
         #[source]
         error: Arc<FetchError>,
         /// Why the host was given up.
@@ -354,18 +358,18 @@ pub enum FetchError {
     },
 }
 
-fn cut_text(received: u64, expected: Option<u64>) -> String {
+fn truncation_text(received: u64, expected: Option<u64>) -> String {
     match expected {
-        Some(expected) => format!("{received} of {expected} bytes came"),
-        None => format!("{received} bytes came, without the end of the body"),
+        Some(expected) => format!("received {received} of {expected} bytes"),
+        None => format!("received {received} bytes, but no end of body"),
     }
 }
 
 fn status_text(status: StatusCode) -> String {
     match status.canonical_reason() {
-        // Only a proxy says it, to a request that it would pass on.
+        // Only a proxy sends it, for a plain http request that it forwards.
         Some(reason) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            format!("407 {reason}; the proxy got no user and password, or wrong ones (-U)")
+            format!("407 {reason}; missing or wrong proxy user and password (-U)")
         }
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
@@ -373,7 +377,7 @@ fn status_text(status: StatusCode) -> String {
 }
 
 impl FetchError {
-    /// The stable name of this kind of error.
+    /// Returns the kind of this error: its stable name.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -400,10 +404,11 @@ impl FetchError {
         }
     }
 
-    /// Whether the same request may well succeed later. The statuses are those that
-    /// servers and their proxies use for passing trouble (RFC 9110 §15, RFC 6585 §4,
-    /// RFC 8470 §5.2; 520–524 are a large CDN's "origin in trouble"). A 403 or 202 that says when
-    /// to come back means a rate limit, or a file that is still being made.
+    /// Whether the same request may well succeed later.
+    ///
+    /// The statuses are those that servers and proxies use for temporary failures (RFC 9110 §15,
+    /// RFC 6585 §4, RFC 8470 §5.2; 520–524 are a large CDN's codes for an origin in trouble).
+    /// With `Retry-After`, a 403 means a rate limit, and a 202 that the content is not ready yet.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -438,7 +443,7 @@ impl FetchError {
         }
     }
 
-    /// The wait the server asked for.
+    /// Returns the delay that the server requested with `Retry-After`.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -447,7 +452,7 @@ impl FetchError {
         }
     }
 
-    /// The status that failed the job, when one did.
+    /// Returns the status that failed the job, if one did.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -457,8 +462,8 @@ impl FetchError {
         }
     }
 
-    /// The status that a proxy refused the connection with, when it said one. It is none of the
-    /// host's.
+    /// Returns the status of a proxy's response to CONNECT, if it sent one. It is not a status of
+    /// the host.
     #[must_use]
     pub fn proxy_status(&self) -> Option<StatusCode> {
         match self {
@@ -468,8 +473,8 @@ impl FetchError {
         }
     }
 
-    /// Whether this error means that no byte of the request left this machine, so that
-    /// even a method that is not idempotent may be sent again (RFC 9110 §9.2.2).
+    /// Whether no byte of the request was sent, so that even a non-idempotent method may be
+    /// retried (RFC 9110 §9.2.2).
     #[must_use]
     pub fn is_before_request(&self) -> bool {
         matches!(
@@ -488,7 +493,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_goes_down_to_the_last_cause_and_says_nothing_twice() {
+    fn a_message_includes_the_root_cause_and_repeats_nothing() {
         let io = std::io::Error::from_raw_os_error(111);
         let error = FetchError::Refused {
             cause: Cause::from_error(io),
@@ -497,20 +502,20 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_tls_is_told_in_words_wherever_it_is() {
+    fn a_wrapped_tls_error_is_worded_for_users() {
         let expired = rustls::CertificateError::Expired;
         let inner = io::Error::other(rustls::Error::InvalidCertificate(expired));
         insta::assert_snapshot!("tls_in_words", chain_text(&io::Error::other(inner)));
     }
 
     #[test]
-    fn no_page_for_programmers_is_told() {
+    fn the_link_to_the_rustls_manual_is_replaced() {
         let text = "peer closed connection: https://docs.rs/rustls/latest/rustls/manual/";
         let rustls = io::Error::new(io::ErrorKind::UnexpectedEof, text);
         let closed = chain_text(&io::Error::other(rustls));
-        assert_eq!(closed, "the other side closed the connection");
-        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off");
-        assert_eq!(chain_text(&cut), "it is cut off");
+        assert_eq!(closed, "the peer closed the connection");
+        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "truncated");
+        assert_eq!(chain_text(&cut), "truncated");
     }
 
     #[test]
@@ -529,7 +534,7 @@ mod tests {
                 note: None,
             };
             let transient = transient.contains(&code) || matches!(code, 202 | 403);
-            assert_eq!(error.is_transient(), transient, "{code} that says when");
+            assert_eq!(error.is_transient(), transient, "{code} with Retry-After");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine says while it runs.
+//! Events that the engine sends to the reporters.
 
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,28 +8,28 @@ use bytes::Bytes;
 
 use super::{AttemptTrace, InputPosition, Outcome, RawLine, Record, write_json};
 
-/// Bytes that most records need as JSON.
+/// Initial capacity for a record as JSON; most records fit.
 const TYPICAL_RECORD_BYTES: usize = 512;
 
-/// A job that reached its end, for whatever reason.
+/// A job that reached its end: fetched, failed or skipped.
 #[derive(Debug)]
 pub struct SettledJob {
-    /// Where its line stood.
+    /// The position of its line.
     pub place: InputPosition,
-    /// What became of it, as it is written.
+    /// Its record, as written to outputs.
     pub record: Record,
-    /// What became of it, as a type.
+    /// Its typed outcome.
     pub outcome: Outcome,
-    /// The line for `--failed FILE`, where it differs from the record's `url`.
+    /// The line for `--failed FILE`, if it differs from the record's `url`.
     pub raw: Option<Box<RawLine>>,
-    /// When its attempts did what, where somebody asked for that.
+    /// The timing of its attempts; empty unless tracing is enabled.
     pub tries: Vec<AttemptTrace>,
-    /// The record as JSON, once somebody has asked for it.
+    /// The record as JSON, made on first use.
     json: OnceCell<Vec<u8>>,
 }
 
 impl SettledJob {
-    /// A job that reached its end.
+    /// Creates a settled job without traces.
     #[must_use]
     pub fn new(
         place: InputPosition,
@@ -47,16 +47,16 @@ impl SettledJob {
         }
     }
 
-    /// With what its attempts did when.
+    /// Sets the timing of its attempts.
     #[must_use]
     pub fn with_traces(self, tries: Vec<AttemptTrace>) -> Self {
         Self { tries, ..self }
     }
 
-    /// The record as a line of JSON, without a line end: made once for all who want it.
+    /// Returns the record as JSON without a line end. It is made once for all reporters.
     ///
     /// # Errors
-    /// Never, for records.
+    /// Errors of the serializer; serializing a record does not fail in practice.
     pub fn json(&self) -> serde_json::Result<&[u8]> {
         if self.json.get().is_none() {
             let mut json = Vec::with_capacity(TYPICAL_RECORD_BYTES);
@@ -66,42 +66,44 @@ impl SettledJob {
         Ok(self.json.get().map(Vec::as_slice).unwrap_or_default())
     }
 
-    /// Forgets the record as JSON. To be called where it was made, after everybody had it.
+    /// Frees the JSON of the record. Call it on the thread that made the JSON, after the last
+    /// reporter has used it: freeing another thread's memory takes a lock of the allocator.
     pub fn forget_json(&mut self) {
         self.json = OnceCell::new();
     }
 
-    /// Drops a line that others may wait for. To be called once everybody had it.
+    /// Drops the raw line if it is heavy, so that reading can go on. Call it after the last
+    /// reporter has used it.
     pub fn forget_heavy_line(&mut self) {
         self.raw.take_if(|line| line.is_heavy());
     }
 
-    /// Puts the body into the record.
+    /// Adds the body to the record.
     pub fn attach_body(&mut self, body: &Bytes) {
         self.record.attach_body(body);
         self.json = OnceCell::new();
     }
 }
 
-/// What the engine says to the reporters.
+/// An event from the engine to the reporters.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EngineEvent {
-    /// A job reached its end. Comes exactly once for each job that is not left.
+    /// A job reached its end. Sent exactly once for each job that is not left.
     Settled(Box<SettledJob>),
-    /// What earlier runs have done of the list, as far as it was read before the first wait.
+    /// The run resumes earlier ones. Counts the entries read before the feed first had to wait.
     Continuing {
-        /// Jobs that are skipped.
+        /// Jobs skipped because an earlier run fetched them.
         done: u64,
-        /// Jobs that were looked at.
+        /// Jobs read so far.
         of: u64,
-        /// Whether these are all of the list.
+        /// Whether that is the whole list.
         is_all: bool,
     },
 }
 
-/// Events that were reported, on their way back to be dropped where they were made: memory that
-/// one thread gives back for another goes through a lock of the allocator, and both wait for it.
+/// Reported events, returned to the thread that made them to be dropped there: freeing memory of
+/// another thread takes a lock of the allocator, on which both threads wait.
 #[derive(Debug, Clone, Default)]
 pub struct EventReturnQueue(Arc<ReturnedEvents>);
 
@@ -111,11 +113,12 @@ struct ReturnedEvents {
     events: Mutex<Vec<EngineEvent>>,
 }
 
-/// So many events may be on their way back; nobody needs to be there to drop them.
+/// Maximum number of events waiting in the queue: it is unknown when, or if, the other thread
+/// takes them.
 const MAX_RETURNED_EVENTS: usize = 256;
 
 impl EventReturnQueue {
-    /// Gives events back; they stay here when too many are on their way already.
+    /// Returns events to their thread, and empties `spent`. Drops them here if the queue is full.
     pub fn give_back(&self, spent: &mut Vec<EngineEvent>) {
         {
             let mut events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +132,7 @@ impl EventReturnQueue {
         spent.clear();
     }
 
-    /// Drops here what has come back.
+    /// Drops all returned events on the calling thread.
     pub fn drop_returned(&self) {
         if !self.0.are_some.swap(false, Ordering::Acquire) {
             return;

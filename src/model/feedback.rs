@@ -1,22 +1,22 @@
-//! What an attempt taught about its host.
+//! Feedback from attempts to host control.
 
 use std::time::{Duration, Instant};
 
 use super::FetchError;
 
-/// What an attempt taught about its host, handed back with the slot.
+/// What an attempt reveals about its host, reported when its slot is released.
 #[derive(Debug, Clone)]
 pub struct Feedback {
-    /// How the host took it.
+    /// How the host responded.
     pub verdict: HostVerdict,
-    /// The host is not to be asked again before this time.
+    /// No request may start at the host before this time.
     pub hold: Option<Instant>,
-    /// How long it took, without connecting.
+    /// Duration of the attempt without connecting.
     pub latency: Duration,
 }
 
 impl Feedback {
-    /// A verdict, and nothing else.
+    /// Creates feedback with a verdict only.
     #[must_use]
     pub fn from_verdict(verdict: HostVerdict) -> Self {
         Self {
@@ -27,23 +27,23 @@ impl Feedback {
     }
 }
 
-/// How a host took an attempt.
+/// How a host responded to an attempt.
 #[derive(Debug, Clone)]
 pub enum HostVerdict {
-    /// It answered, whatever the answer was.
+    /// It responded, with any status except those below.
     Answered,
-    /// It said that it is asked too much.
+    /// It throttled the request.
     Refused {
-        /// What the attempt failed with.
+        /// The error of the attempt.
         error: FetchError,
-        /// Whether it surely speaks of our pace: a 429, or a 503 or 403 that says when to come
-        /// back. A bare 503 may have any reason.
+        /// Whether the cause is certainly the request rate: a 429, or a 503 or 403 with
+        /// `Retry-After`. A bare 503 may have any cause.
         surely_pace: bool,
     },
-    /// No connection came about.
+    /// The connection failed.
     NotConnected(FetchError),
-    /// It was reached, but no good answer came: late, lost, cut off, a server error.
+    /// It was reached but failed: late, connection lost, body truncated, server error.
     Troubled,
-    /// Nothing is to be learned: cut off from this side, or simulated.
+    /// Inconclusive: aborted on this side, or simulated.
     Nothing,
 }

@@ -1,4 +1,4 @@
-//! Where in the journal earlier runs have written down what they did with a job.
+//! An index of the journal: for each job, the position of the record that counts.
 
 #[cfg(test)]
 mod tests;
@@ -6,74 +6,75 @@ mod tests;
 use super::compact_map::{CompactMap, HashKey, KeyHasher};
 use super::{PackPlace, Record, RelPath, Sha256};
 
-/// What is known of a page that is asked for again, as long as it waits for its turn.
+/// What an earlier run recorded about a page, kept while a job to re-fetch it is queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriorFetch {
     /// Length of the body.
     pub bytes: u64,
-    /// Its place in a pack, when it went into one.
+    /// Its position in a pack, if any.
     pub pack: Option<PackPlace>,
     /// Its `Content-Type`, unless that is very long.
     pub content_type: Option<String>,
-    /// Its hash.
+    /// Hash of the body, if computed.
     pub sha256: Option<Sha256>,
 }
 
-/// The record of the job that was last fetched to a place.
+/// The position of the record that counts for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalPlace {
-    /// Where in the journal its line begins.
+    /// Offset of its line in the journal, in bytes.
     pub offset: u64,
-    /// Whether a later try failed, of whatever line with this URL and request: a record of a
+    /// Whether a later attempt failed, for any line with this URL and request: the record of a
     /// failure names no file.
     pub failed_since: bool,
 }
 
-/// Which record of the journal counts. A body that has a file counts as long as no other job has
-/// written that file since; one without a file counts for its URL and request. There may be
-/// millions, so only hashes and places in the journal are kept: 16 bytes for each job, and 16 for
-/// each page that failed. All else is read again from the journal.
+/// Index of the records that count.
+///
+/// A body with a file counts until another job writes that file; one without a file counts for its
+/// URL and request. There may be millions of records, so only hashes and journal offsets are kept:
+/// 16 bytes per job, and 16 per failed page. The rest is read from the journal again when needed.
 #[derive(Debug, Default)]
 pub struct History {
     keys: KeyHasher,
-    /// Where the last record of a body is, by its file, or by its URL and request.
+    /// Offset of the last record of a body, by its file, or by URL and request.
     done: CompactMap,
-    /// Where the last record of a failure is, by page.
+    /// Offset of the last record of a failure, by page.
     failures: CompactMap,
-    /// Where the last record is that says that a body is no longer in the pack.
+    /// Offset of the last record that reports a body as lost from the pack.
     lost: CompactMap,
     pack_end: Option<u64>,
     pack_limit: Option<u64>,
     beyond_limit: usize,
 }
 
-/// What a body is known by.
+/// The identity of a body.
 #[derive(Hash)]
 enum BodyName<'a> {
-    /// Some disks don't tell upper from lower case, so they are not told apart here.
+    /// Lower case, because some file systems ignore case.
     File(String),
     Page(&'a str, Option<&'a str>),
     Packed(&'a str, Option<&'a str>, PackPlace),
 }
 
 impl History {
-    /// Takes in the record of an earlier run that begins at this place of the journal. It counts
-    /// from [`complete`](Self::finish_loading) on.
+    /// Adds a record of an earlier run with its offset in the journal. Call
+    /// [`finish_loading`](Self::finish_loading) after the last one.
     pub fn add(&mut self, record: &Record, offset: u64) {
         let (url, request) = (record.url.as_str(), record.request.as_deref());
         if let (false, Some(file)) = (record.ok, &record.file) {
-            // What was in that file is no longer there.
+            // The earlier body in that file is gone.
             let key = self.key(url, Some(file), request);
             if self.done.get(key).is_some() {
                 self.done.put(key, offset);
             }
         } else if !record.ok {
-            // A failure names no file: it is one of the page, whatever file that goes to.
+            // A failure without a file is recorded for the page, whatever file its body goes to.
             let page = self.keys.of(&BodyName::Page(url, request));
             self.failures.put(page, offset);
             if let Some(place) = record.pack {
                 let body = self.keys.of(&BodyName::Packed(url, request, place));
-                // All may be added twice; then the last one is known already.
+                // In a second pass over the journal the last one is known already.
                 if self.lost.get(body) < Some(offset) {
                     self.lost.put(body, offset);
                 }
@@ -84,7 +85,7 @@ impl History {
         }
     }
 
-    /// Whether a body is not known to be gone from its pack.
+    /// Whether a body is in its pack, as far as known; true without a pack.
     fn is_there(&mut self, record: &Record, offset: u64) -> bool {
         let Some(place) = record.pack else {
             return true;
@@ -101,21 +102,21 @@ impl History {
         true
     }
 
-    /// All records are in.
+    /// Completes the index after the last record.
     pub fn finish_loading(&mut self) {
         self.done.merge();
         self.failures.merge();
         self.lost.merge();
     }
 
-    /// Whether a record said that a body is no longer in the pack: all have to be added once more
-    /// then, to [`anew`](Self::anew), because that concerns those before it.
+    /// Whether a record reported a body as lost from the pack. That invalidates earlier records, so
+    /// all have to be added again, to [`anew`](Self::anew).
     #[must_use]
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }
 
-    /// An empty one that passes over what stands beyond this length of the pack.
+    /// Creates an empty index that ignores bodies beyond this length of the pack.
     #[must_use]
     pub fn up_to(pack_length: u64) -> Self {
         Self {
@@ -124,7 +125,7 @@ impl History {
         }
     }
 
-    /// An empty one that knows already what was lost.
+    /// Returns an empty index that keeps the lost bodies, for a second pass.
     #[must_use]
     pub fn anew(self) -> Self {
         Self {
@@ -135,27 +136,29 @@ impl History {
         }
     }
 
-    /// Whether nothing is known to be fetched.
+    /// Whether no job is recorded as fetched.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.done.is_empty()
     }
 
-    /// Where the last record ends that is known to stand in a pack.
+    /// Returns the end of the last body in the pack, as an offset in bytes.
     #[must_use]
     pub fn pack_end(&self) -> Option<u64> {
         self.pack_end
     }
 
-    /// How many bodies were passed over because they stand beyond the limit.
+    /// Returns how many bodies were ignored because they are beyond the limit.
     #[must_use]
     pub fn beyond_limit(&self) -> usize {
         self.beyond_limit
     }
 
-    /// The record that counts for the job with this URL, this file (where bodies are saved to
-    /// files) and this request (where it is no plain GET). It may be that of another job which
-    /// has written the file since, so whoever reads it has to look.
+    /// Returns the record that counts for the job with this URL, file (if bodies are saved to
+    /// files) and request (if it is not a plain GET).
+    ///
+    /// It may belong to another job that has written the file since, so the caller has to compare
+    /// the record with the job.
     #[must_use]
     pub fn get(
         &self,
@@ -182,7 +185,7 @@ impl History {
         })
     }
 
-    /// Bytes that it takes.
+    /// Returns the size of the index in bytes.
     #[cfg(test)]
     fn size(&self) -> usize {
         self.done.size() + self.failures.size() + self.lost.size()

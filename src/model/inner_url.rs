@@ -1,25 +1,27 @@
-//! URLs inside of URLs, as proxies and archives have them in a path or query. Only the outermost
-//! one is taken apart, so a password of an inner one would be shown, and would name a file.
+//! Masks passwords in URLs nested in the path or query of a URL, as proxies and archives use
+//! them. Only the outer URL is parsed, so the password of an inner one would end up in output and
+//! in file names.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-/// A query is encoded once for each URL that it stands in. More layers than this make no sense
-/// to anybody.
+/// Maximum layers of percent-encoding that are decoded: one for each URL that another is nested
+/// in. More do not occur in practice.
 const MAX_LAYERS: usize = 4;
 
-/// Names of schemes that people write twice: `http://ftp://me:word@host/` is a URL of host `ftp`.
+/// Schemes that are easily written twice: in `http://ftp://me:word@host/` the host is `ftp`.
 const SCHEMES: [&str; 8] = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss", "git"];
 
-/// Schemes that browsers read with any number of slashes, of none, too.
+/// Schemes that browsers accept with any number of slashes, including none.
 const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
 
-/// The URL as it may be shown: `***` stands for a path, or for the value in a query, that holds
-/// another URL with a password, percent-encoded or not. Borrowed if nothing is masked.
+/// Returns the URL with `***` for a path or query value that contains another URL with a
+/// password, percent-encoded or not. Borrowed if nothing is masked.
 ///
-/// Two slashes alone begin no URL: paths have them, and names such as `a:b@2x.png` behind.
+/// Two slashes without a scheme do not start a URL: paths have them, too, followed by names such
+/// as `a:b@2x.png`.
 #[must_use]
 pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     if !may_hold_userinfo(&url[Position::BeforePath..]) {
@@ -55,14 +57,15 @@ pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether there can be an `@` in it, in any of its layers. Most URLs have none.
+/// Whether the text may contain an `@` in any layer of encoding. A quick check: most URLs have
+/// none.
 #[must_use]
 pub fn may_hold_userinfo(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.any(|byte| matches!(byte, b'@' | b'%')) && (text.contains('@') || text.contains("40"))
 }
 
-/// Whether a URL with a password stands in it, in any of its layers.
+/// Whether the text contains a URL with a password, in any layer of encoding.
 fn holds_password(text: &str) -> bool {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_LAYERS {
@@ -94,7 +97,7 @@ fn layer_holds_password(mut text: &str) -> bool {
         if holds_userinfo(authority, behind) {
             return true;
         }
-        // A URL that begins within this authority holds no more than it does.
+        // A URL nested within this authority was covered by the check above.
         text = behind;
     }
     false
@@ -104,8 +107,8 @@ fn split_authority(text: &str) -> (&str, &str) {
     text.split_at(text.find(['/', '\\', '?', '#']).unwrap_or(text.len()))
 }
 
-/// Whether `me:word@` begins the authority. A slash in the password, which should not be there,
-/// ends the authority early; then the text after the colon is no port number.
+/// Whether the authority starts with `me:word@`. An unencoded slash in the password ends the
+/// authority early; then the text after the colon is not a port number.
 fn holds_userinfo(authority: &str, behind: &str) -> bool {
     if let Some((userinfo, _)) = authority.rsplit_once('@') {
         let password = userinfo.split_once(':').map(|(_, password)| password);
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_password_is_shown() {
+    fn urls_without_an_inner_password_are_unchanged() {
         for url in [
             "http://a/x",
             "http://a/@me:x",

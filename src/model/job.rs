@@ -1,4 +1,4 @@
-//! One input line, and where it stood.
+//! Input lines: jobs, invalid lines, and their positions.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,28 +10,28 @@ use url::{Position, Url};
 
 use super::{FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
-/// What a header takes beyond its name and value, in bytes: its place in a map that may be half
-/// empty, and two allocations.
+/// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
+/// be half empty, and two allocations.
 const HEADER_BYTES: usize = 256;
 
-/// Where an input line stood.
+/// The position of an input line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputPosition {
-    /// Dense number over all inputs of the run, from 0: the order of `--ordered`.
+    /// Number among all entries of the run, from 0 and without gaps: the order of `--ordered`.
     pub number: u64,
     /// Name of the input: a path, `-` for stdin, `argument` for a URL on the command line.
     pub input: Arc<str>,
-    /// Line in that input, from 1, blank lines and comments included.
+    /// Line number in that input, from 1, blank lines and comments included.
     pub line: u64,
 }
 
-/// User name and password that stood in a URL. They are used for that origin only,
-/// and `Debug` does not show them.
+/// User name and password from a URL. They are sent to that origin only, and `Debug` does not
+/// show them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// Percent-decoded user name.
     pub user: String,
-    /// Percent-decoded password, empty when there was none.
+    /// Percent-decoded password, empty if there was none.
     pub password: String,
 }
 
@@ -41,23 +41,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// One input line that is to be fetched.
+/// An input line to fetch.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Where the line stood.
+    /// The position of the line.
     pub place: InputPosition,
-    /// What to fetch, without userinfo and without fragment.
+    /// The URL to fetch, without userinfo and fragment.
     pub url: Url,
     /// The userinfo of the URL.
     pub credentials: Option<Box<Credentials>>,
-    /// The line for `--failed FILE`, kept only where it differs from `url`.
+    /// The line for `--failed FILE`, kept only if it differs from `url`.
     pub raw: Option<Box<RawLine>>,
-    /// What else the line asks for.
+    /// The options set by the line itself.
     pub wish: Option<Box<LineOptions>>,
 }
 
 impl Job {
-    /// Bytes that it keeps of its line, which may be as long as it likes.
+    /// Returns the bytes held in strings and buffers whose length the line determines.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.url.as_str().len()
@@ -66,27 +66,27 @@ impl Job {
     }
 }
 
-/// What a line asks for beyond its URL: in lists that can say more than that. Its `Debug`
-/// shows no body; the values of its headers are sensitive.
+/// Options that a line sets beyond its URL, in formats with more than one field. `Debug` does not
+/// show the body; header values are marked as sensitive.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct LineOptions {
-    /// Where the body is saved, below the output folder.
+    /// The file for the body, below the output directory.
     pub file: Option<RelPath>,
-    /// The method, instead of that of the run.
+    /// The method; overrides that of the run.
     pub method: Option<Method>,
-    /// Headers; each takes the place of those of the run with its name.
+    /// Headers; each replaces the run's headers of the same name.
     pub headers: HeaderMap,
-    /// The body of the request, instead of that of the run.
+    /// The request body; overrides that of the run.
     pub body: Option<Bytes>,
-    /// Length of the decoded body that is expected, in bytes.
+    /// Expected length of the decoded body, in bytes.
     pub size: Option<u64>,
-    /// Hash of the decoded body that is expected.
+    /// Expected hash of the decoded body.
     pub sha256: Option<Sha256>,
 }
 
 impl fmt::Debug for LineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wish")
+        f.debug_struct("LineOptions")
             .field("file", &self.file)
             .field("method", &self.method)
             .field("headers", &self.headers)
@@ -98,13 +98,13 @@ impl fmt::Debug for LineOptions {
 }
 
 impl LineOptions {
-    /// Whether the request is another one than the URL and the options of the run make.
+    /// Whether the line changes the request: method, headers or body.
     #[must_use]
     pub fn overrides_request(&self) -> bool {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
-    /// Bytes of its body and headers.
+    /// Returns the estimated memory of its method, headers and body, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -120,23 +120,24 @@ impl LineOptions {
 }
 
 impl Job {
-    /// Where the line says that its body goes.
+    /// Returns the file for the body, if the line names one.
     #[must_use]
     pub fn file_override(&self) -> Option<&RelPath> {
         self.wish.as_ref()?.file.as_ref()
     }
 
-    /// The user name that its URL says, if it says one.
+    /// Returns the user name in the URL, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         let credentials = self.credentials.as_deref()?;
         Some(credentials.user.as_str()).filter(|user| !user.is_empty())
     }
 
-    /// What tells its request apart from others to the same URL: the same for the same user name,
-    /// method, headers of the line and body in every run, and it gives none of them away that
-    /// can't be guessed. `None` for a plain GET. `method` and `body` are those that are sent,
-    /// whether the line or the run says so.
+    /// Returns a hash that distinguishes requests to the same URL: of the user name, the method,
+    /// the line's own headers and the body. `None` for a plain GET.
+    ///
+    /// It is stable across runs, and reveals nothing that cannot be guessed. `method` and `body`
+    /// are the values sent, whether set by the line or by the run.
     #[must_use]
     pub fn request_digest(&self, method: &Method, body: Option<Sha256>) -> Option<String> {
         let none = HeaderMap::new();
@@ -145,21 +146,21 @@ impl Job {
             return None;
         }
         let mut hash = Sha256Context::default();
-        // With its length in front, no part can pass for the end of another.
+        // The length prefix keeps different parts from hashing alike when concatenated.
         let mut add = |part: &[u8]| {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         };
         let method = Some(method).filter(|method| **method != Method::GET);
         add(method.map_or("", Method::as_str).as_bytes());
-        // A map of headers has no order of its own; several values of one name have.
+        // A header map has no order across names; the values of one name keep theirs.
         let mut headers: Vec<_> = headers.iter().collect();
         headers.sort_by_key(|(name, _)| name.as_str());
         for (name, value) in headers {
             add(name.as_str().as_bytes());
             add(value.as_bytes());
         }
-        // No header has such a name.
+        // "" and "@" cannot be header names.
         if let Some(Sha256(body)) = body {
             add(b"");
             add(&body);
@@ -174,12 +175,12 @@ impl Job {
     }
 }
 
-/// A line that is no http(s) URL: settled as failed before anything is sent.
+/// An invalid input line: settled as failed before anything is sent.
 #[derive(Debug, Clone)]
 pub struct InvalidLine {
-    /// Where the line stood.
+    /// The position of the line.
     pub place: InputPosition,
-    /// The line as it may be shown: no password, no invalid UTF-8.
+    /// The line for output: without passwords and invalid UTF-8.
     pub shown: String,
     /// The line for `--failed FILE`.
     pub raw: Box<RawLine>,
@@ -187,22 +188,22 @@ pub struct InvalidLine {
     pub error: FetchError,
 }
 
-/// What one line of a list turned out to be.
+/// An entry of a list.
 #[derive(Debug, Clone)]
 pub enum ListEntry {
-    /// Something to fetch.
+    /// A valid line to fetch.
     Job(Job),
-    /// Something that can't be fetched.
+    /// A line that cannot be fetched.
     Invalid(InvalidLine),
 }
 
-/// Scheme, host and port: what limits, holds and connections are kept by.
+/// Scheme, host and port: the key for limits, holds and connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostKey(Box<str>);
 
 impl HostKey {
-    /// The key as it stands at the front of a URL without userinfo, so that finding a
-    /// known host allocates nothing.
+    /// Returns the key as a slice of a URL without userinfo, so that looking up a known host does
+    /// not allocate.
     #[must_use]
     pub fn key_str(url: &Url) -> &str {
         &url[..Position::BeforePath]
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_apart_by_method_headers_body_and_user() {
+    fn the_digest_depends_on_method_headers_body_and_user() {
         let (get, post) = (&Method::GET, &Method::POST);
         let body = |text: &str| Some(Sha256::of(text.as_bytes()));
         let plain = || job(None, LineOptions::default());
@@ -281,7 +282,7 @@ mod tests {
         assert!(digests.iter().all(|digest| digest.len() == 16));
     }
 
-    /// Where the body goes and what it should be is no part of the request, nor is a password.
+    /// The file, the expected size and hash, and the password are not part of the digest.
     #[test]
     fn a_plain_get_needs_no_digest() {
         let wish = LineOptions {
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_the_same_in_every_run_and_whatever_the_order_of_headers() {
+    fn the_digest_is_stable_and_ignores_the_order_of_headers() {
         let names = ["accept", "x-a", "cookie", "x-b"];
         let digest = |names: &mut dyn Iterator<Item = &'static str>| {
             let mut wish = LineOptions::default();

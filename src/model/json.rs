@@ -1,4 +1,4 @@
-//! JSON that a terminal or a viewer of logs shows as it is.
+//! JSON that is safe to display in terminals and log viewers.
 
 use std::io::Write as _;
 
@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use super::text::is_control;
 
-/// Appends a value as JSON, with all [control characters](is_control) of its texts escaped and not
-/// only those that JSON escapes anyway: the value stays the same.
+/// Appends a value as JSON with all [control characters](is_control) escaped, not only those that
+/// JSON requires to be. The JSON value is the same.
 ///
 /// # Errors
-/// As [`serde_json::to_writer`].
+/// The errors of [`serde_json::to_writer`].
 pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
     let start = out.len();
     serde_json::to_writer(&mut *out, value)?;
     let written = out.get(start..).unwrap_or_default();
-    // Nearly all records are plain, and a look at the whole costs least.
+    // Nearly all records are plain ASCII, and one check of the whole text is cheapest.
     if written.is_ascii() && memchr::memchr(0x7f, written).is_none() {
         return Ok(());
     }
-    // What is left of them stands in strings.
+    // The remaining control characters are inside strings, where an escape is valid.
     let written = out.split_off(start);
     let text = String::from_utf8_lossy(&written);
     let mut rest = &*text;
@@ -27,7 +27,7 @@ pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Resu
         let (plain, after) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
         let mut after = after.chars();
-        // None of them is beyond U+FFFF.
+        // No control character is above U+FFFF, so four digits suffice.
         let control = after.next().map_or(0, u32::from);
         write!(out, "\\u{control:04x}").map_err(serde_json::Error::io)?;
         rest = after.as_str();

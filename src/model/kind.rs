@@ -1,4 +1,4 @@
-//! The stable names of the kinds of errors.
+//! The error kinds and their stable names.
 
 use std::fmt;
 
@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// The stable names of the kinds of [`FetchError`](super::FetchError), as they stand in
-        /// records.
+        /// The kind of a [`FetchError`](super::FetchError), by its stable name in records.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum ErrorKind { $($(#[$doc])* $variant,)* }
 
         impl ErrorKind {
-            /// Every kind, in the order of the documentation.
+            /// All kinds, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The name in records and documentation.
@@ -26,41 +25,41 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The line is no http(s) URL.
+    /// The input line is not a valid request.
     InvalidUrl = "invalid_url",
     /// The host name could not be resolved.
     Dns = "dns",
-    /// Nothing listens at that port.
+    /// Nothing listens on that port.
     Refused = "refused",
-    /// No way to that host.
+    /// The host is unreachable.
     Unreachable = "unreachable",
-    /// No connection in time.
+    /// No connection within the timeout.
     ConnectTimeout = "connect_timeout",
-    /// No secure connection.
+    /// TLS failed.
     Tls = "tls",
-    /// A proxy made no connection to the host.
+    /// The proxy did not connect to the host.
     Proxy = "proxy",
-    /// No head in time, or the attempt took too long.
+    /// No response within the timeout, or the attempt took too long.
     Timeout = "timeout",
-    /// The body came too slowly.
+    /// The body arrived too slowly.
     Stalled = "stalled",
     /// The connection was lost.
     Reset = "reset",
-    /// The body was cut off.
+    /// The body ended early.
     Truncated = "truncated",
-    /// Not HTTP as it should be.
+    /// The response is not valid HTTP.
     Protocol = "protocol",
-    /// A redirect that can't be followed.
+    /// The redirect cannot be followed.
     Redirect = "redirect",
     /// A final status other than 2xx.
     Status = "status",
-    /// The body does not decode.
+    /// The body cannot be decoded.
     Decode = "decode",
     /// The body is too large.
     TooLarge = "too_large",
-    /// The body is not the expected one.
+    /// The body does not match the list.
     Checksum = "checksum",
-    /// A guard forbids the address.
+    /// The address or the file is not allowed.
     Denied = "denied",
     /// The body could not be saved.
     Save = "save",

@@ -1,4 +1,4 @@
-//! Shared counters: how the run stands right now.
+//! Shared counters with the current state of a run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{ErrorKind, HostKey, MAX_STRAGGLERS, Outcome, Straggler, StragglerPhase, WireState};
 
-/// How the run stands right now. Workers count, the progress display reads: drawing
-/// costs one relaxed addition per event, not a message.
+/// The current state of a run. Workers update the counters and the progress display reads them,
+/// so that progress costs one relaxed atomic addition per event instead of a message.
 #[derive(Debug, Default)]
 pub struct LiveStats {
     listed: AtomicU64,
@@ -24,58 +24,58 @@ pub struct LiveStats {
     retries: AtomicU64,
     bytes: AtomicU64,
     busy_us: AtomicU64,
-    /// There only when somebody looks at it: it costs a lock for every attempt.
+    /// Set only if a display needs it: it costs a lock for every attempt.
     watched: OnceLock<Mutex<WatchState>>,
 }
 
-/// What is under way, and what waits, by name.
+/// Requests in flight and waiting jobs, by URL, and hosts on hold.
 #[derive(Debug, Default)]
 struct WatchState {
     running: BTreeMap<u64, (String, Arc<WireState>)>,
     next: u64,
     waiting: Vec<Straggler>,
-    /// Hosts that are asked nothing until then.
+    /// Hosts on hold, with the end of the hold.
     held: BTreeMap<HostKey, Instant>,
 }
 
-/// Hosts that are not asked for now.
+/// The hosts currently on hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeldHosts {
-    /// Those that wait longest, the last one first.
+    /// The hosts whose holds end last, the latest first.
     pub longest: Vec<(HostKey, Instant)>,
-    /// All of them.
+    /// Number of all hosts on hold.
     pub count: usize,
 }
 
-/// A request that has been under way for less is not worth naming.
+/// Minimum age of a request in flight before it is listed as slow.
 const MIN_NOTABLE_AGE: Duration = Duration::from_secs(1);
-/// Requests under way that are named while many are.
+/// Maximum number of slow requests listed before the end of the run.
 const MAX_SLOW_REQUESTS: usize = 3;
-/// Hosts kept that are held. Those that come later are not named.
+/// Maximum number of hosts on hold that are remembered; further ones are not shown.
 const MAX_HELD_HOSTS: usize = 10_000;
 
 impl LiveStats {
-    /// `jobs` lines more were read from the list.
+    /// Adds `jobs` entries read from the list.
     pub fn add_listed(&self, jobs: u64) {
         self.listed.fetch_add(jobs, Relaxed);
     }
 
-    /// `bytes` more of the list were read.
+    /// Adds `bytes` read from the list.
     pub fn add_list_bytes(&self, bytes: u64) {
         self.list_bytes_read.fetch_add(bytes, Relaxed);
     }
 
-    /// The list is this long in bytes. Not called for a pipe, whose length nobody knows.
+    /// Sets the length of the list in bytes. Not called for a pipe, whose length is unknown.
     pub fn set_list_length(&self, bytes: u64) {
         self.list_bytes_total.store(bytes, Relaxed);
     }
 
-    /// The list was read to its end.
+    /// Marks that the list was read to its end.
     pub fn mark_list_ended(&self) {
         self.list_ended.store(true, Relaxed);
     }
 
-    /// Whether the length of the list is known, so that it has an end.
+    /// Whether the length of the list in bytes is known.
     #[must_use]
     pub fn is_list_length_known(&self) -> bool {
         self.list_bytes_total.load(Relaxed) > 0
@@ -87,14 +87,14 @@ impl LiveStats {
         self.list_ended.load(Relaxed)
     }
 
-    /// Jobs read so far.
+    /// Returns the number of jobs read so far.
     #[must_use]
     pub fn listed(&self) -> u64 {
         self.listed.load(Relaxed)
     }
 
-    /// Jobs in all: exact once the list has ended, before that estimated from the part
-    /// of the bytes read so far, `None` for a pipe that still runs.
+    /// Returns the number of jobs in the list: exact once the list has ended; before that an
+    /// estimate from the bytes read so far, or `None` for a pipe.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         let listed = self.listed();
@@ -110,7 +110,8 @@ impl LiveStats {
         Some(u64::try_from(estimate).unwrap_or(u64::MAX).max(listed))
     }
 
-    /// Somebody wants to know the names of what runs and waits. Said before the first attempt.
+    /// Enables tracking of requests, waiting jobs and held hosts by name. Must be called before the
+    /// first attempt.
     pub fn enable_watch(&self) {
         self.watched.get_or_init(Mutex::default);
     }
@@ -120,15 +121,15 @@ impl LiveStats {
         Some(watched.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Those that wait, told when they are few and the list has ended.
+    /// Sets the waiting jobs. Called once few are left and the list has ended.
     pub fn set_waiting(&self, waiting: impl FnOnce() -> Vec<Straggler>) {
         if let Some(mut watched) = self.watched() {
             watched.waiting = waiting();
         }
     }
 
-    /// The requests that have been under way for longest, if that is a second; and once little
-    /// is left, all that keeps the run from ending.
+    /// Returns the oldest requests in flight, if they are at least a second old; near the end of
+    /// the run, also the jobs that are waiting.
     #[must_use]
     pub fn stragglers(&self, now: Instant) -> Vec<Straggler> {
         let unsettled = self.listed().saturating_sub(self.settled());
@@ -152,7 +153,7 @@ impl LiveStats {
         oldest_first.chain(waiting).take(most).collect()
     }
 
-    /// A host is asked nothing until then.
+    /// Puts a host on hold until `until`.
     pub fn hold_host(&self, host: &HostKey, until: Instant) {
         if let Some(mut watched) = self.watched() {
             let held = &mut watched.held;
@@ -162,14 +163,14 @@ impl LiveStats {
         }
     }
 
-    /// A host waits no longer.
+    /// Ends the hold of a host.
     pub fn release_host(&self, host: &HostKey) {
         if let Some(mut watched) = self.watched() {
             watched.held.remove(host);
         }
     }
 
-    /// The hosts that are not asked for now, up to `most` of them by name.
+    /// Returns the hosts on hold, up to `most` of them by name.
     #[must_use]
     pub fn held_hosts(&self, now: Instant, most: usize) -> HeldHosts {
         let Some(mut watched) = self.watched() else {
@@ -189,7 +190,8 @@ impl LiveStats {
         }
     }
 
-    /// An attempt starts. Its end wants the number that this gives.
+    /// Counts an attempt that starts. Pass the returned number to
+    /// [`end_request`](Self::end_request).
     #[must_use]
     pub fn begin_request(&self, url: &str, wire: &Arc<WireState>) -> u64 {
         self.in_flight.fetch_add(1, Relaxed);
@@ -203,7 +205,7 @@ impl LiveStats {
         number
     }
 
-    /// The attempt of this number ended after `busy`.
+    /// Counts the end of an attempt, after `busy`.
     pub fn end_request(&self, number: u64, busy: Duration) {
         if let Some(mut watched) = self.watched() {
             watched.running.remove(&number);
@@ -213,12 +215,12 @@ impl LiveStats {
         self.busy_us.fetch_add(us, Relaxed);
     }
 
-    /// Bytes of bodies came.
+    /// Adds received body bytes, after decoding.
     pub fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// A job reached its end.
+    /// Counts a settled job.
     pub fn count_outcome(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Fetched(_) => count_one(&self.fetched),
@@ -230,60 +232,60 @@ impl LiveStats {
         }
     }
 
-    /// An attempt starts after one that failed.
+    /// Counts a retry: an attempt after a failed one.
     pub fn count_retry(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    /// So many attempts are parked now.
+    /// Sets the number of parked attempts.
     pub fn set_parked(&self, parked: usize) {
         self.parked.store(parked as u64, Relaxed);
     }
 
-    /// So many hosts have been begun and have something left to be fetched.
+    /// Sets the number of hosts that have been contacted and have jobs left.
     pub fn set_active_hosts(&self, hosts: usize) {
         self.hosts.store(hosts, Relaxed);
     }
 
-    /// Connections that are of use, about: one for each request, and for each host that has been
-    /// begun and has something left.
+    /// Returns roughly how many connections the run can use: the number of requests in flight, or
+    /// of active hosts if that is more.
     #[must_use]
     pub fn useful_connections(&self) -> usize {
         let requests = usize::try_from(self.in_flight()).unwrap_or(usize::MAX);
         self.hosts.load(Relaxed).max(requests)
     }
 
-    /// Attempts that wait for their time.
+    /// Returns the number of parked attempts.
     #[must_use]
     pub fn parked(&self) -> u64 {
         self.parked.load(Relaxed)
     }
 
-    /// Requests under way: those that run, not those that wait.
+    /// Returns the number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Relaxed)
     }
 
-    /// Jobs fetched so far.
+    /// Returns the number of jobs fetched so far.
     #[must_use]
     pub fn fetched(&self) -> u64 {
         self.fetched.load(Relaxed)
     }
 
-    /// Jobs failed so far, all kinds together.
+    /// Returns the number of jobs failed so far, of all kinds.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.iter().map(|count| count.load(Relaxed)).sum()
     }
 
-    /// Jobs that reached their end so far.
+    /// Returns the number of jobs settled so far.
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.fetched() + self.failed() + self.skipped.load(Relaxed)
     }
 
-    /// Failures by kind, the kinds that did not happen left out.
+    /// Returns the failures by kind, without kinds that did not occur.
     pub fn failures(&self) -> impl Iterator<Item = (ErrorKind, u64)> + '_ {
         ErrorKind::ALL
             .iter()
@@ -292,19 +294,19 @@ impl LiveStats {
             .filter(|(_, count)| *count > 0)
     }
 
-    /// Decoded bytes of bodies so far, those of failed attempts included.
+    /// Returns the decoded body bytes received so far, including those of failed attempts.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// Attempts after a failed one; redirect hops are none.
+    /// Returns the number of retries; redirect hops do not count.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// Time all attempts took together.
+    /// Returns the total duration of all attempts.
     #[must_use]
     pub fn busy_time(&self) -> Duration {
         Duration::from_micros(self.busy_us.load(Relaxed))

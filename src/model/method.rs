@@ -1,9 +1,9 @@
-//! The method of a request, as people write it.
+//! Parsing of request methods.
 
 use http::Method;
 
-/// Methods that are meant whatever their case (as the `fetch` of browsers has it); any other is
-/// taken as it stands, for methods are told apart by case (RFC 9110 §9.1).
+/// Methods accepted in any case, much as browsers' `fetch` does. Any other method is used as
+/// written, because methods are case-sensitive (RFC 9110 §9.1).
 const COMMON: [Method; 7] = [
     Method::DELETE,
     Method::GET,
@@ -14,20 +14,20 @@ const COMMON: [Method; 7] = [
     Method::PUT,
 ];
 
-/// Reads a method: `get` is `GET`.
+/// Parses a method: `get` is `GET`.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it.
+/// A message that says what is wrong.
 pub fn parse_method(text: &str) -> Result<Method, String> {
     let is_it = |method: &Method| method.as_str().eq_ignore_ascii_case(text);
     if let Some(common) = COMMON.into_iter().find(is_it) {
         return Ok(common);
     }
     if is_it(&Method::CONNECT) {
-        return Err("CONNECT asks for a tunnel; nothing is fetched by it".to_owned());
+        return Err("CONNECT opens a tunnel and cannot fetch".to_owned());
     }
     text.parse()
-        .map_err(|_| "no method; write GET, HEAD, POST or PUT, for example".to_owned())
+        .map_err(|_| "expected a method such as GET, HEAD, POST or PUT".to_owned())
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn common_methods_are_the_same_in_any_case_and_others_are_not() {
+    fn common_methods_ignore_case_and_others_do_not() {
         for (text, method) in [
             ("get", "GET"),
             ("Head", "HEAD"),

@@ -1,4 +1,4 @@
-//! The words everyone speaks. Imports nothing of the other rooms, decides nothing.
+//! Shared data types. Depends on no other module and decides nothing.
 
 mod attempt;
 mod budget;

@@ -1,35 +1,35 @@
-//! The limit on open files (`ulimit -n`). Where it is reached, whatever opens one waits: connections
-//! and files of ours are closed all the time.
+//! The limit on open files (`ulimit -n`). Once it is reached, opening a file waits: connections
+//! and files of this process are closed all the time.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-/// What can be done about it.
-pub const OPEN_FILES_HINT: &str = "this machine allows no more: raise ulimit -n, or lower -j";
-/// Longest wait for a descriptor. Requests end by clocks of their own and idle connections after
-/// seconds, so this passes only where long bodies hold all descriptors.
+/// The next step for users whose limit is reached.
+pub const OPEN_FILES_HINT: &str = "raise ulimit -n or lower -j";
+/// Maximum wait for a file descriptor. Requests have their own timeouts and idle connections close
+/// within seconds, so it is reached only if long bodies hold all descriptors.
 pub const DESCRIPTOR_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time between two tries to open a file: it holds up a thread, and is over soon.
+/// Interval between attempts to open a file. Short, because the wait blocks a thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// No more open files, for the system and for the process. std has no kind for them; the numbers
-/// are the same on every Unix.
+/// Too many open files, in the system (`ENFILE`) and in the process (`EMFILE`). std has no kind
+/// for them; the numbers are the same on every Unix.
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// Whether this process, or the system, may have no more open files.
+/// Whether the error means that the process or the system has too many open files.
 #[must_use]
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     cfg!(unix) && matches!(os_code(error), Some(ENFILE | EMFILE))
 }
 
-/// What the system said, also where a library has put a path around it.
+/// Returns the operating system's error code, also if a library wrapped the error to add a path.
 fn os_code(error: &io::Error) -> Option<i32> {
     let below = || error.get_ref()?.source()?.downcast_ref::<io::Error>();
     error.raw_os_error().or_else(|| below()?.raw_os_error())
 }
 
-/// How many files this process may have open; `None`: the system sets no limit.
+/// Returns how many files this process may have open; `None` means no limit.
 #[cfg(unix)]
 #[must_use]
 pub fn allowed_descriptors() -> Option<usize> {
@@ -37,18 +37,18 @@ pub fn allowed_descriptors() -> Option<usize> {
     usize::try_from(getrlimit(Resource::Nofile).current?).ok()
 }
 
-/// Other systems have no such limit.
+/// Returns `None`: systems other than Unix have no such limit.
 #[cfg(not(unix))]
 #[must_use]
 pub fn allowed_descriptors() -> Option<usize> {
     None
 }
 
-/// Opens a file, and waits for a descriptor where there is none. Blocks its thread, so not for one
-/// that serves connections.
+/// Opens a file; waits for a free descriptor if there is none. Blocks the thread, so it must not
+/// be called on a thread that drives connections.
 ///
 /// # Errors
-/// Those of `open`; that there are too many open files only after a minute.
+/// Errors of `open`; "too many open files" only after [`DESCRIPTOR_TIMEOUT`].
 pub fn open_when_free<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     open_within(DESCRIPTOR_TIMEOUT, open)
 }
@@ -70,19 +70,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_lack_of_descriptors_is_waited_for_and_not_for_ever() {
+    fn only_a_lack_of_descriptors_is_waited_for_and_not_forever() {
         let limit = RETRY_INTERVAL * 4;
-        let mut tries = 0;
+        let mut attempts = 0;
         let mut fail = |code| {
-            tries = 0;
+            attempts = 0;
             let failed: io::Result<()> = open_within(limit, || {
-                tries += 1;
+                attempts += 1;
                 Err(io::Error::from_raw_os_error(code))
             });
-            (failed.unwrap_err().raw_os_error(), tries)
+            (failed.unwrap_err().raw_os_error(), attempts)
         };
-        let (error, tries) = fail(EMFILE);
-        assert!(error == Some(EMFILE) && tries > 1, "{tries}");
+        let (error, attempts) = fail(EMFILE);
+        assert!(error == Some(EMFILE) && attempts > 1, "{attempts}");
         assert_eq!(fail(2), (Some(2), 1));
 
         let mut codes = vec![ENFILE, EMFILE];

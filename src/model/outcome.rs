@@ -1,4 +1,4 @@
-//! What became of a job.
+//! Outcomes of jobs.
 
 use std::fmt;
 
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 
 use super::{FetchError, ResponseHead, SavedBody};
 
-/// A job that was fetched: a final 2xx whose whole body came.
+/// The result of a fetched job: a final 2xx with a complete body.
 #[derive(Debug, Clone)]
 pub struct FetchSuccess {
-    /// The head of the final response, for those who get the body, too: what others want of it
-    /// stands in the record, and a server may send 400 KiB.
+    /// The head of the final response, only if the caller also gets the body. For others the
+    /// record has what they need, and a head may take 400 KiB.
     pub head: Option<ResponseHead>,
-    /// Where the bytes went.
+    /// Where the body was stored.
     pub saved: SavedBody,
 }
 
-/// What became of a job.
+/// The outcome of a settled job.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// Fetched, whole.
+    /// Fetched, with a complete body.
     Fetched(Box<FetchSuccess>),
-    /// Not fetched, and why.
+    /// Failed with this error.
     Failed(FetchError),
-    /// Nothing was to be done: an earlier run had fetched it.
+    /// Skipped because an earlier run fetched it.
     Skipped,
 }
 
-/// What became of a job, as it stands in records.
+/// The name of an [`Outcome`] in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeName {
-    /// Fetched, whole.
+    /// Fetched, with a complete body.
     Fetched,
-    /// Not fetched.
+    /// Failed.
     Failed,
-    /// Nothing was to be done.
+    /// Skipped because an earlier run fetched it.
     Skipped,
 }
 
 impl OutcomeName {
-    /// As it stands in records.
+    /// Returns the name in records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl fmt::Display for OutcomeName {
 }
 
 impl Outcome {
-    /// The name in records.
+    /// Returns the name in records.
     #[must_use]
     pub fn name(&self) -> OutcomeName {
         match self {

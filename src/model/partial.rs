@@ -1,51 +1,50 @@
-//! What is here already of a body that was cut off.
+//! Bodies and responses that earlier attempts or runs left: for range and conditional requests.
 
 use http::HeaderValue;
 use url::Url;
 
 use super::PriorFetch;
 
-/// What tells one version of a body from another, so that bytes of two are never glued
-/// together.
+/// Identifies one version of a body, so that bytes of two versions are never joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyVersion {
-    /// The URL of the list that it is for, wherever redirects led from there.
+    /// The URL in the list, before any redirects.
     pub job_url: Url,
-    /// The URL that sent it. A validator says nothing about another one (RFC 9110 §8.8), so
-    /// there the total length has to fit, too.
+    /// The URL that sent the body. A validator holds for one URL only (RFC 9110 §8.8), so for
+    /// any other URL the total length has to match, too.
     pub url: Url,
-    /// A strong validator, as it stands in `If-Range` (RFC 9110 §13.1.5).
+    /// A strong validator, as sent in `If-Range` (RFC 9110 §13.1.5).
     pub validator: HeaderValue,
-    /// Length of the whole body, in bytes, where it is known.
+    /// Length of the whole body in bytes, if known.
     pub total: Option<u64>,
 }
 
 impl BodyVersion {
-    /// Whether the validator is an `ETag`, and not a `Last-Modified`: that has no quotes.
+    /// Whether the validator is an `ETag`. `Last-Modified`, the other validator, has no quotes.
     #[must_use]
     pub fn is_tagged(&self) -> bool {
         self.validator.as_bytes().starts_with(b"\"")
     }
 }
 
-/// The beginning of a body, kept by a store.
+/// The first bytes of a body, kept by a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartialBody {
-    /// What the store calls it.
+    /// The store's identifier for it.
     pub id: u64,
-    /// Which version it is of.
+    /// The version that the bytes belong to.
     pub version: BodyVersion,
-    /// So many bytes are here, from the first on.
+    /// Number of bytes kept, counted from the start of the body.
     pub length: u64,
 }
 
-/// What is known of a page from a run before, to be asked for only if it changed.
+/// The validators of a page that an earlier run fetched, for a conditional request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revalidation {
     /// Its `ETag`, weak or strong.
     pub etag: Option<HeaderValue>,
     /// Its `Last-Modified`.
     pub last_modified: Option<HeaderValue>,
-    /// What was written down of it.
+    /// The earlier run's record of the page.
     pub past: PriorFetch,
 }

@@ -1,53 +1,53 @@
-//! A path below the output folder.
+//! A path below the output directory.
 
 use std::fmt;
 
 use super::Sha256;
 
-/// Names at the top of the output folder that are ours: whatever their case, since some
-/// disks don't tell it.
-const OURS: [&str; 2] = [".fetchall", "fetchall.jsonl"];
-/// Longest name of a file or folder on common file systems, in bytes.
+/// Names at the top of the output directory that are reserved, in any case: some file systems
+/// ignore case.
+const RESERVED: [&str; 2] = [".fetchall", "fetchall.jsonl"];
+/// Longest file or directory name on common file systems, in bytes.
 const MAX_NAME: usize = 255;
-/// Longest path below the output folder, in bytes. Systems allow 4096, the way to that
-/// folder included.
+/// Longest path below the output directory, in bytes. Systems allow 4096 bytes, including the
+/// path of the output directory.
 const MAX_PATH: usize = 2048;
 
-/// A path below the output folder, `/` between its names on every system. It stays below: no
-/// name is empty, `.` or `..`.
+/// A path below the output directory, with `/` as separator on every system. It cannot lead out
+/// of it: no component is empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(Box<str>);
 
 impl RelPath {
-    /// Takes a path that somebody chose.
+    /// Parses a path from a list.
     ///
     /// # Errors
-    /// In words, when it is empty, leads out of its folder, is one of our own files, or is
-    /// none that the common systems can store.
+    /// A message if the path is empty, leads out of the output directory, is reserved, or cannot
+    /// be stored on the common file systems.
     pub fn parse(text: &str) -> Result<Self, String> {
         check(text)?;
         Ok(Self(text.into()))
     }
 
-    /// A path made of nothing but a hash: for what must have one, whatever it is.
+    /// Returns a path made of a hash only: the fallback if no readable name is possible.
     #[must_use]
     pub fn from_hash(hash: &Sha256) -> Self {
         Self(format!("+{hash}/{hash}+").into())
     }
 
-    /// Whether a name at the top of the output folder is one of our own files.
+    /// Whether a name at the top of the output directory is reserved for fetchall's own files.
     #[must_use]
     pub fn is_reserved(top: &str) -> bool {
-        OURS.iter().any(|ours| ours.eq_ignore_ascii_case(top))
+        RESERVED.iter().any(|name| name.eq_ignore_ascii_case(top))
     }
 
-    /// The path, `/` between its names.
+    /// Returns the path, with `/` as separator.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The folder it is in (empty: the output folder itself), and its last name.
+    /// Splits the path into its parent directory (empty: the output directory) and its file name.
     #[must_use]
     pub fn split(&self) -> (&str, &str) {
         self.0.rsplit_once('/').unwrap_or(("", &self.0))
@@ -57,7 +57,7 @@ impl RelPath {
 impl TryFrom<String> for RelPath {
     type Error = String;
 
-    /// As [`RelPath::parse`], without a copy.
+    /// Like [`RelPath::parse`], without a copy.
     fn try_from(text: String) -> Result<Self, Self::Error> {
         check(&text)?;
         Ok(Self(text.into()))
@@ -66,38 +66,38 @@ impl TryFrom<String> for RelPath {
 
 fn check(text: &str) -> Result<(), String> {
     if text.is_empty() {
-        return Err("it is empty".to_owned());
+        return Err("must not be empty".to_owned());
     }
     if text.len() > MAX_PATH {
-        return Err(format!("it is longer than {MAX_PATH} bytes"));
+        return Err(format!("longer than {MAX_PATH} bytes"));
     }
     if text.starts_with('/') || text.get(1..2) == Some(":") {
-        return Err("it is not relative to the output folder".to_owned());
+        return Err("must be relative to the output directory".to_owned());
     }
     let is_bad = |c: &char| c.is_control() || *c == '\\';
-    // Most are ASCII; bytes are looked through faster than characters.
+    // Most paths are ASCII, and scanning bytes is faster than decoding characters.
     let seems_bad = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'\\';
     if text.bytes().any(seems_bad)
         && let Some(c) = text.chars().find(is_bad)
     {
-        return Err(format!("it contains {c:?}"));
+        return Err(format!("contains {c:?}"));
     }
     for name in text.split('/') {
         match name {
-            "" => return Err("it contains an empty name".to_owned()),
-            // Windows takes dots and blanks at the end of a name away: `.. ` leads out there.
+            "" => return Err("contains an empty name".to_owned()),
+            // Windows strips trailing dots and spaces from names, so `.. ` would lead out.
             _ if name.trim_matches(['.', ' ']).is_empty() => {
-                return Err(format!("it contains {name:?}"));
+                return Err(format!("contains {name:?}"));
             }
             _ if name.len() > MAX_NAME => {
-                return Err(format!("a name in it is longer than {MAX_NAME} bytes"));
+                return Err(format!("contains a name longer than {MAX_NAME} bytes"));
             }
             _ => {}
         }
     }
     let top = text.split('/').next().unwrap_or_default();
     if RelPath::is_reserved(top) {
-        return Err(format!("{top} is used by fetchall itself"));
+        return Err(format!("{top} is reserved by fetchall"));
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_leads_out_or_can_not_be_stored_is_refused() {
+    fn paths_that_lead_out_or_cannot_be_stored_are_rejected() {
         for good in ["a", "a/b.html", "..a/b..", "x/.fetchall", "ü/ß", "a b"] {
             assert_eq!(RelPath::parse(good).unwrap().as_str(), good);
         }
@@ -152,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_a_folder_and_a_name() {
+    fn a_path_splits_into_directory_and_name() {
         let split = |text| {
             let path = RelPath::parse(text).unwrap();
-            let (folder, name) = path.split();
-            (folder.to_owned(), name.to_owned())
+            let (directory, name) = path.split();
+            (directory.to_owned(), name.to_owned())
         };
         assert_eq!(split("a/b/c"), ("a/b".to_owned(), "c".to_owned()));
         assert_eq!(split("c"), (String::new(), "c".to_owned()));

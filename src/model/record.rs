@@ -1,4 +1,4 @@
-//! The JSON line: one per settled job, schema 1. Later versions only add fields.
+//! The JSON record: one line per settled job, schema 1. Later versions only add fields.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{ErrorKind, FetchError, InputPosition, OutcomeName, PackPlace, Sha256};
 
-/// Why a job failed, as records say it.
+/// The error of a failed job, as in records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordError {
-    /// The stable name.
+    /// The kind, by its stable name.
     pub kind: ErrorKind,
-    /// The message for people.
+    /// The message for users.
     pub message: String,
-    /// Whether a later try may well succeed.
+    /// Whether a later attempt may well succeed.
     pub transient: bool,
 }
 
@@ -29,25 +29,25 @@ impl From<&FetchError> for RecordError {
     }
 }
 
-/// What became of a page since the run before.
+/// How a page changed since the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentChange {
-    /// It was not there before.
+    /// The last run did not have it.
     New,
-    /// It is another one.
+    /// Its content changed.
     Changed,
-    /// It is the same.
+    /// Its content is the same.
     Unchanged,
-    /// It was there before, and is no more (404, 410).
+    /// The last run had it; the server now says 404 or 410.
     Gone,
 }
 
 impl ContentChange {
-    /// Every one, in the order of the summary.
+    /// All variants, in the order of the summary.
     pub const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Unchanged, Self::Gone];
 
-    /// The name in records.
+    /// Returns the name in records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,16 +59,16 @@ impl ContentChange {
     }
 }
 
-/// What became of one input line. Absent means unknown; nothing is ever made up.
+/// The result of one input line. An absent field means unknown; no value is ever made up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Line in its input, from 1, comments included.
+    /// Line number in its input, from 1, comments included.
     pub line: u64,
     /// Name of the input.
     pub input: Arc<str>,
-    /// The URL as it was parsed, without userinfo and fragment; for an invalid line, the line.
+    /// The URL as parsed, without userinfo and fragment; for an invalid line, the line itself.
     pub url: String,
-    /// Whether it was fetched, or had been.
+    /// Whether it was fetched, by this run or an earlier one.
     pub ok: bool,
     /// Fetched, failed or skipped.
     pub outcome: OutcomeName,
@@ -78,12 +78,12 @@ pub struct Record {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordError>,
-    /// Requests sent: first tries, retries and redirect hops; not those in `resends`.
+    /// Requests sent: first attempts, retries and redirect hops, but not `resends`.
     pub attempts: u32,
-    /// Requests sent again free of charge, where there were any.
+    /// Free resends: requests repeated without using up a retry.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub resends: u32,
-    /// The URL that answered last.
+    /// The URL of the last response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_url: Option<String>,
     /// Redirects followed.
@@ -94,29 +94,29 @@ pub struct Record {
     /// `Content-Type` of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// The content coding that the body still has: that of a packed file, one that is not known
-    /// here, or all of them with `--raw`.
+    /// The content coding that the body still has: that of a compressed file, an unsupported one,
+    /// or any with `--raw`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_encoding: Option<String>,
     /// Length of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The file of the body, relative to the output folder.
+    /// The file of the body, relative to the output directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Where in the pack the response stands; of a record that says it was lost, where it stood.
+    /// Position of the response in the pack; of a lost response, its former position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PackPlace>,
     /// Hash of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
-    /// The deciding attempt began at this byte of the body: what is before came earlier.
+    /// The byte offset at which the final attempt resumed the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<u64>,
-    /// What became of the page since the run before, with `--refresh`.
+    /// How the page changed since the last run, with `--refresh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<ContentChange>,
-    /// Tells apart requests to one URL, where the line has a request of its own.
+    /// Hash that distinguishes requests to the same URL, if the request is not a plain GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// `ETag` of the final response.
@@ -125,28 +125,28 @@ pub struct Record {
     /// `Last-Modified` of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
-    /// When the job reached its end, UTC, RFC 3339 with milliseconds.
+    /// When the job was settled: UTC, RFC 3339 with milliseconds.
     pub at: String,
-    /// When the deciding attempt started, in ms since the run began.
+    /// When the final attempt started, in ms since the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<u64>,
-    /// Time to the head of the deciding attempt, connecting included, in ms.
+    /// Time to the response head of the final attempt, including connecting, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttfb_ms: Option<u64>,
-    /// Duration of the deciding attempt, in ms.
+    /// Duration of the final attempt, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// From the start of the first attempt to the end of the last, waits included, in
-    /// ms; present when there were several.
+    /// Time from the start of the first attempt to the end of the last, including waits, in ms;
+    /// present if there were several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_ms: Option<u64>,
-    /// Present and true when any attempt met a simulated fault.
+    /// Present and true if any attempt met a simulated fault.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
-    /// The body as text, with `--body` and when it is UTF-8.
+    /// The body as text, with `--body`, if it is UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body in base64 (RFC 4648 §4), with `--body` and when it is not UTF-8.
+    /// The body in base64 (RFC 4648 §4), with `--body`, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
 }
@@ -156,7 +156,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Record {
-    /// A record that says nothing yet but which line it is of: failed, nothing sent.
+    /// Creates the record of a line for which nothing was sent: failed, all else unknown.
     #[must_use]
     pub fn for_line(place: &InputPosition, url: String) -> Self {
         Self {
@@ -194,7 +194,7 @@ impl Record {
         }
     }
 
-    /// Puts the body into the record: as text when it is UTF-8, else in base64.
+    /// Adds the body to the record: as text if it is UTF-8, otherwise in base64.
     pub fn attach_body(&mut self, body: &Bytes) {
         match std::str::from_utf8(body) {
             Ok(text) => self.body = Some(text.to_owned()),

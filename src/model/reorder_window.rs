@@ -1,23 +1,24 @@
-//! A credit between the feed and a reporter that holds records back.
+//! Credits that bound how many records `--ordered` holds back.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// How many jobs may be read before the oldest of them has been written. `--ordered`
-/// holds finished records back until their turn comes; the window keeps what is held
-/// back finite: the feed takes a credit for each job, the reporter gives it back.
+/// Limits how many jobs may be read before the oldest of them is written.
+///
+/// `--ordered` holds finished records back until their turn. To bound their number, the feed takes
+/// a credit for each job and the reporter returns it.
 #[derive(Debug, Clone)]
 pub struct ReorderWindow(Arc<Semaphore>);
 
 impl ReorderWindow {
-    /// A window of `size` jobs.
+    /// Creates a window of `size` jobs.
     #[must_use]
     pub fn new(size: usize) -> Self {
         Self(Arc::new(Semaphore::new(size.min(Semaphore::MAX_PERMITS))))
     }
 
-    /// Takes one credit; waits while there is none.
+    /// Takes one credit; waits until one is available.
     pub async fn acquire(&self) {
         // The semaphore is never closed, so this can't fail.
         if let Ok(permit) = self.0.acquire().await {
@@ -25,7 +26,7 @@ impl ReorderWindow {
         }
     }
 
-    /// Gives one credit back.
+    /// Returns one credit.
     pub fn release(&self) {
         self.0.add_permits(1);
     }

@@ -1,4 +1,4 @@
-//! The head of a response.
+//! Response heads.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,38 +12,38 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// The protocol version it came over.
     pub version: Version,
-    /// All headers, `Content-Encoding` and `Content-Length` included. Shared: the record and a
-    /// pack both want them.
+    /// All headers, including `Content-Encoding` and `Content-Length`. Shared by the record and
+    /// the pack.
     pub headers: Arc<HeaderMap>,
-    /// The request it answers, where that is kept.
+    /// The request that it answers, if kept.
     pub asked: Option<Arc<SentRequest>>,
-    /// The content coding that the body is left with; `None`: it is decoded, or had none.
+    /// The content coding that the body still has; `None` if it is decoded or never had one.
     pub kept_coding: Option<KeptCoding>,
 }
 
-/// A content coding that is not undone.
+/// A content coding that was not decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCoding {
-    /// As `Content-Encoding` has it.
+    /// The value of `Content-Encoding`.
     pub value: HeaderValue,
-    /// Whether it is the coding of the file itself, so that the bytes are the file's: that of a
-    /// `.tar.gz`.
+    /// Whether the coding is part of the file itself, as with a `.tar.gz`.
     pub is_own: bool,
 }
 
-/// A request as it was sent.
+/// A request as sent.
 #[derive(Debug, Clone)]
 pub struct SentRequest {
-    /// When.
+    /// When it was sent.
     pub at: SystemTime,
-    /// All headers but those that the connection adds (`Host`, `Content-Length`).
+    /// All headers except those that the connection adds (`Host`, `Content-Length`).
     pub headers: HeaderMap,
 }
 
 impl ResponseHead {
-    /// The announced length of the body on the wire, in bytes. Beside a transfer coding
-    /// it does not count (RFC 9112 §6.3): servers that compress on the fly forget to take
-    /// it out. `identity` is none.
+    /// Returns the announced length of the body on the wire, in bytes.
+    ///
+    /// It is ignored if there is a transfer coding other than `identity` (RFC 9112 §6.3): servers
+    /// that compress on the fly forget to remove `Content-Length`.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -53,8 +53,8 @@ impl ResponseHead {
         self.header_str(header::CONTENT_LENGTH)?.trim().parse().ok()
     }
 
-    /// Whether the body comes in chunks over HTTP/1.1: only where that is the last transfer
-    /// coding, named without parameters, does the client take it out of them.
+    /// Whether the body is chunked (HTTP/1.1). The client decodes chunks only if `chunked` is the
+    /// last transfer coding and has no parameters.
     #[must_use]
     pub fn is_chunked(&self) -> bool {
         let lines = self.headers.get_all(header::TRANSFER_ENCODING);
@@ -63,20 +63,20 @@ impl ResponseHead {
             .is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
     }
 
-    /// Whether the protocol says where the body ends. If not, the end of the connection does,
-    /// and nothing tells a body that is whole from one that was cut off.
+    /// Whether the protocol marks the end of the body. If not, the body ends with the connection,
+    /// and a truncated body looks like a complete one.
     #[must_use]
     pub fn marks_end(&self) -> bool {
         self.version >= Version::HTTP_2 || self.is_chunked() || self.content_length().is_some()
     }
 
-    /// A header as text; `None` when it is missing or not visible ASCII.
+    /// Returns a header as text; `None` if it is missing or not visible ASCII.
     #[must_use]
     pub fn header_str(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The protocol version as records write it: `1.1`, `2`.
+    /// Returns the protocol version as in records: `1.1`, `2`.
     #[must_use]
     pub fn version_text(&self) -> Option<&'static str> {
         match self.version {
@@ -89,8 +89,8 @@ impl ResponseHead {
         }
     }
 }
-/// Whether a `Transfer-Encoding` names no coding but `identity`: such a body ends where its
-/// `Content-Length` says.
+
+/// Whether a `Transfer-Encoding` has no coding but `identity`, so that `Content-Length` applies.
 fn is_identity(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').all(|name| {
         let name = name.split(|byte| *byte == b';').next().unwrap_or_default();

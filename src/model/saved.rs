@@ -1,38 +1,38 @@
-//! Where the bytes of a body went.
+//! Locations of saved bodies.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{RelPath, Sha256};
 
-/// Where the bytes of a body went.
+/// The result of storing a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavedBody {
     /// Length of the whole decoded body.
     pub bytes: u64,
-    /// Hash of the whole decoded body, when it was computed.
+    /// Hash of the whole decoded body, if computed.
     pub sha256: Option<Sha256>,
-    /// The body itself, when it was kept in memory.
+    /// The body itself, if kept in memory.
     pub body: Option<Bytes>,
-    /// Its file, when it has one.
+    /// Its file, if any.
     pub file: Option<RelPath>,
-    /// Its place in a pack, when it went into one.
+    /// Its position in a pack, if any.
     pub pack: Option<PackPlace>,
-    /// Whether its file held just these bytes before.
+    /// Whether the file already had exactly these bytes.
     pub is_same: bool,
 }
 
-/// Where in a pack a response stands: enough to read it alone.
+/// The position of a response in a pack: enough to read that response alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PackPlace {
-    /// Where the record begins, in bytes from the start of the file.
+    /// Offset of its record from the start of the file, in bytes.
     pub offset: u64,
-    /// Its length in the file, in bytes.
+    /// Length of its record in the file, in bytes.
     pub length: u64,
 }
 
 impl PackPlace {
-    /// Where it ends.
+    /// Returns the offset of the first byte after it.
     #[must_use]
     pub fn end(self) -> u64 {
         self.offset.saturating_add(self.length)

@@ -1,42 +1,42 @@
-//! What a run is still waiting for when nearly everything is done.
+//! The jobs a run is still waiting for when nearly everything is done.
 
 use std::time::{Duration, Instant};
 
 use super::{WireState, elide_middle, escape_control, format_duration};
 
-/// Stragglers that are named at most.
+/// Maximum number of stragglers shown.
 pub const MAX_STRAGGLERS: usize = 5;
-/// Characters of a URL that are shown.
+/// Maximum characters of a URL in [`Straggler::line`].
 const MAX_URL_CHARS: usize = 60;
-/// Columns that what it does usually takes.
-const PHASE_WIDTH: usize = 18;
+/// Width of the phase column in [`Straggler::columns`]: enough for most phases.
+const PHASE_WIDTH: usize = 20;
 
 /// A job that keeps the run from ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Straggler {
     /// Its URL, without userinfo.
     pub url: String,
-    /// What it is doing.
+    /// What it is waiting for.
     pub phase: StragglerPhase,
 }
 
-/// What a job is doing.
+/// The phase of an unfinished job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StragglerPhase {
-    /// Its connection is being made, for so long.
+    /// Connecting for this long.
     Connecting(Duration),
-    /// The request was sent, and nothing has come back for so long.
+    /// The request was sent this long ago, and no response has arrived.
     Waiting(Duration),
-    /// The body is coming, for so long.
+    /// Receiving the body for this long.
     Body(Duration),
-    /// It is asked again at this time.
+    /// Retried at this time.
     Parked(Instant),
-    /// It waits until its host may be asked.
+    /// Waiting until its host accepts another request.
     Queued,
 }
 
 impl StragglerPhase {
-    /// The phase of a request that is under way.
+    /// Returns the phase of a request in flight.
     #[must_use]
     pub fn of(wire: &WireState, now: Instant) -> Self {
         let since = |from: Duration| now.saturating_duration_since(wire.started() + from);
@@ -47,35 +47,35 @@ impl StragglerPhase {
         }
     }
 
-    /// It in words.
+    /// Formats the phase: `no response for 7s`.
     #[must_use]
     pub fn text(self, now: Instant) -> String {
-        // Whole seconds: more would only flicker.
+        // Whole seconds: fractions would only flicker.
         let seconds = |time: Duration| format_duration(Duration::from_secs(time.as_secs()));
         match self {
             Self::Connecting(time) => format!("connecting for {}", seconds(time)),
-            Self::Waiting(time) => format!("no answer for {}", seconds(time)),
-            Self::Body(time) => format!("body coming for {}", seconds(time)),
+            Self::Waiting(time) => format!("no response for {}", seconds(time)),
+            Self::Body(time) => format!("receiving for {}", seconds(time)),
             Self::Parked(until) => {
                 let left = until.saturating_duration_since(now) + Duration::from_millis(999);
-                format!("asked again in {}", seconds(left))
+                format!("retry in {}", seconds(left))
             }
-            Self::Queued => "waits for its host".to_owned(),
+            Self::Queued => "queued".to_owned(),
         }
     }
 }
 
 impl Straggler {
-    /// It in two columns of no more than `width`: what it does, and its URL.
+    /// Formats phase and URL as two columns, at most `width` characters in total.
     #[must_use]
     pub fn columns(&self, now: Instant, width: usize) -> String {
         let phase = self.phase.text(now);
-        let room = width.saturating_sub(PHASE_WIDTH + 1);
-        let url = elide_middle(&escape_control(&self.url), room);
+        let url_width = width.saturating_sub(PHASE_WIDTH + 1);
+        let url = elide_middle(&escape_control(&self.url), url_width);
         format!("{phase:<PHASE_WIDTH$} {url}")
     }
 
-    /// It in a line of text.
+    /// Formats URL and phase as one line of text.
     #[must_use]
     pub fn line(&self, now: Instant) -> String {
         format!(
@@ -104,24 +104,21 @@ mod tests {
         );
         assert_eq!(
             line(StragglerPhase::Waiting(second * 61)),
-            "http://a/x: no answer for 1m 1s"
+            "http://a/x: no response for 1m 1s"
         );
         assert_eq!(
             line(StragglerPhase::Body(second * 2)),
-            "http://a/x: body coming for 2s"
+            "http://a/x: receiving for 2s"
         );
         assert_eq!(
             line(StragglerPhase::Parked(now + second * 5)),
-            "http://a/x: asked again in 5s"
+            "http://a/x: retry in 5s"
         );
-        assert_eq!(
-            line(StragglerPhase::Queued),
-            "http://a/x: waits for its host"
-        );
+        assert_eq!(line(StragglerPhase::Queued), "http://a/x: queued");
     }
 
     #[test]
-    fn in_columns_the_url_gets_the_room_that_there_is() {
+    fn the_url_column_takes_the_remaining_width() {
         let now = Instant::now();
         let straggler = Straggler {
             url: "http://a.test/a/long/path".to_owned(),
@@ -129,9 +126,9 @@ mod tests {
         };
         assert_eq!(
             straggler.columns(now, 80),
-            "no answer for 7s   http://a.test/a/long/path"
+            "no response for 7s   http://a.test/a/long/path"
         );
-        assert_eq!(straggler.columns(now, 30), "no answer for 7s   http:…/path");
+        assert_eq!(straggler.columns(now, 30), "no response for 7s   http…path");
     }
 
     #[test]
@@ -143,7 +140,7 @@ mod tests {
         assert_eq!(
             at(1),
             StragglerPhase::Waiting(second),
-            "over a connection that stood"
+            "over a reused connection"
         );
         wire.mark_connecting();
         assert_eq!(at(2), StragglerPhase::Connecting(second * 2));

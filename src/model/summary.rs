@@ -8,55 +8,62 @@ use serde::Serialize;
 
 use super::{ContentChange, ErrorKind, Outcome, format_duration};
 
-/// What ended a run before everything was settled.
+/// Why a run ended before everything was settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EndReason {
-    /// Whoever started it: a signal, for the program.
+    /// The caller stopped it; in the program, by a signal.
     Shutdown,
-    /// It was to take no longer than this (`--stop-after`).
+    /// This time limit was reached (`--stop-after`).
     StopAfter(Duration),
-    /// More failed than this allows (`--max-failures`).
+    /// This limit on failures was exceeded (`--max-failures`).
     MaxFailures(MaxFailures),
-    /// Nothing could be saved any more.
+    /// Saving failed: the disk is full or broken.
     Disk,
-    /// Nobody reads the results any more (`| head -1`).
+    /// The reader of the results closed the pipe (`| head -1`).
     ResultsClosed,
 }
 
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shutdown => f.write_str("it was interrupted"),
-            Self::Disk => f.write_str("nothing can be saved any more"),
-            Self::ResultsClosed => f.write_str("stdout was closed"),
+            Self::Shutdown => f.write_str("interrupted"),
+            Self::Disk => f.write_str("saving failed"),
+            Self::ResultsClosed => f.write_str("stdout closed"),
             Self::StopAfter(time) => {
-                write!(f, "{} have passed (--stop-after)", format_duration(*time))
+                write!(
+                    f,
+                    "time limit {} reached (--stop-after)",
+                    format_duration(*time)
+                )
             }
             Self::MaxFailures(MaxFailures::Number(most)) => {
-                write!(f, "more than {most} failed (--max-failures)")
+                let urls = if *most == 1 { "URL" } else { "URLs" };
+                write!(f, "more than {most} {urls} failed (--max-failures)")
             }
             Self::MaxFailures(MaxFailures::Percent(most)) => {
-                write!(f, "more than {most} % failed (--max-failures)")
+                write!(f, "more than {most} % of URLs failed (--max-failures)")
             }
         }
     }
 }
 
-/// How many may fail before the run is ended.
+/// The limit on failures: exceeding it ends the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaxFailures {
-    /// So many.
+    /// At most this many URLs.
     Number(u64),
-    /// So many of a hundred that were settled. Of a run with a hundred and more, the first
-    /// hundred are waited for: two of the first three say little.
+    /// At most this percentage of the settled URLs. Until 100 URLs are settled (or the whole
+    /// list, if shorter), the percentage is taken of that number: two failures out of the first
+    /// three mean little.
     Percent(f64),
 }
 
-/// Settled jobs from which on a share says something.
+/// Settled jobs below which a percentage means little.
 const MIN_OUTCOMES_FOR_PERCENT: u64 = 100;
 
 impl MaxFailures {
-    /// Whether `failed` of `settled` are too many, in a run of `total` where that is known.
+    /// Whether `failed` of `settled` jobs exceed the limit; `total` is the length of the list, if
+    /// known.
     #[must_use]
     pub fn is_exceeded(self, failed: u64, settled: u64, total: Option<u64>) -> bool {
         match self {
@@ -76,17 +83,17 @@ impl MaxFailures {
 /// The counts of a run: `input = fetched + failed + skipped + left`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
-    /// Lines that stood in the list, comments and blank lines not counted.
+    /// Input lines, without comments and blank lines.
     pub input: u64,
-    /// Final 2xx, whole body.
+    /// Jobs with a final 2xx and a complete body.
     pub fetched: u64,
-    /// Not fetched, with a reason.
+    /// Jobs that failed, with a reason.
     pub failed: u64,
-    /// Nothing to do.
+    /// Jobs that an earlier run had done.
     pub skipped: u64,
-    /// Without a record, because the run was ended early.
+    /// Jobs without a record because the run ended early.
     pub left: u64,
-    /// Whether the list was read to its end. If not, it may hold more than `input`.
+    /// Whether the list was read to its end. If not, it may have more lines than `input`.
     pub list_ended: bool,
     /// Failures by kind.
     pub by_kind: BTreeMap<ErrorKind, u64>,
@@ -94,19 +101,19 @@ pub struct Summary {
     pub by_status: BTreeMap<u16, u64>,
     /// Decoded bytes of the fetched bodies.
     pub bytes: u64,
-    /// Attempts after a failed one; redirect hops are none.
+    /// Attempts after a failed one; redirect hops do not count.
     pub retries: u64,
-    /// How long the run took.
+    /// Duration of the run.
     pub wall: Duration,
-    /// Time all requests took together: what they would have cost one after another.
+    /// Sum of the durations of all requests: the time they would have taken sequentially.
     pub one_by_one: Duration,
-    /// What became of the pages since the run before, with `--refresh`.
+    /// Pages by how they changed since the last run, with `--refresh`.
     pub changes: BTreeMap<ContentChange, u64>,
-    /// What ended the run early, if something did.
+    /// Why the run ended early, if it did.
     pub ended_by: Option<EndReason>,
-    /// When the run began, in RFC 3339, as records have it.
+    /// When the run started, in RFC 3339 as in records.
     pub at: Option<String>,
-    /// When it ended.
+    /// When the run ended, in RFC 3339.
     pub ended_at: Option<String>,
 }
 
@@ -129,15 +136,15 @@ impl Summary {
         }
     }
 
-    /// Counts what became of a page since the run before.
+    /// Counts how a page changed since the last run.
     pub fn count_change(&mut self, change: Option<ContentChange>) {
         if let Some(change) = change {
             *self.changes.entry(change).or_default() += 1;
         }
     }
 
-    /// It as JSON, in one line: the counts, and what they are made of. Later versions only add
-    /// fields; what is not known is absent, as the exit code is to all but a program.
+    /// Formats the summary as one line of JSON. Later versions only add fields; unknown values
+    /// are absent, such as the exit code for library callers.
     #[must_use]
     pub fn to_json(&self, exit_code: Option<u8>) -> String {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -161,11 +168,11 @@ impl Summary {
             at: self.at.as_deref(),
             ended_at: self.ended_at.as_deref(),
         };
-        // Numbers and texts can always be written.
+        // Serializing numbers and strings cannot fail.
         serde_json::to_string(&written).unwrap_or_default()
     }
 
-    /// Jobs with a record.
+    /// Returns the number of jobs with a record.
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.fetched + self.failed + self.skipped
@@ -178,7 +185,7 @@ impl Summary {
     }
 }
 
-/// A summary as it is written.
+/// The JSON form of a [`Summary`].
 #[derive(Serialize)]
 struct SummaryJson<'a> {
     schema: u32,
@@ -211,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_json_it_has_its_counts_first_and_nothing_unknown() {
+    fn json_has_the_counts_first_and_omits_unknown_values() {
         let summary = Summary {
             input: 4,
             fetched: 2,
@@ -238,14 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_failures_is_judged_when_it_says_something() {
+    fn a_percentage_of_failures_is_judged_against_at_least_100_jobs() {
         let five = MaxFailures::Percent(5.0);
         assert!(!five.is_exceeded(2, 3, None), "too early");
         assert!(!five.is_exceeded(5, 5, Some(10_000)));
-        assert!(
-            five.is_exceeded(6, 6, Some(10_000)),
-            "of a hundred it is too many"
-        );
+        assert!(five.is_exceeded(6, 6, Some(10_000)), "6 of at least 100");
         assert!(!five.is_exceeded(50, 1000, Some(10_000)));
         assert!(five.is_exceeded(51, 1000, Some(10_000)));
         assert!(five.is_exceeded(1, 2, Some(10)), "a short list");

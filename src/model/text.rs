@@ -1,11 +1,11 @@
-//! Text for people: durations, and strings from outside made harmless.
+//! Text for users: durations, and untrusted strings made safe to display.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 const YEAR: u64 = 365 * 24 * 3600;
 
-/// A duration as people write it: `250ms`, `1.5s`, `2m`, `1h 5m`.
+/// Formats a duration: `250ms`, `1.5s`, `2m`, `1h 5m`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
@@ -21,14 +21,13 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Reads a duration as people write it: `500ms`, `2m`, `1h30m`, `1.5s`; a bare number is
-/// seconds.
+/// Parses a duration: `500ms`, `2m`, `1h30m`, `1.5s`; a bare number is seconds.
 ///
 /// # Errors
-/// A sentence that says what would be right.
+/// A message with valid examples.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let example = || format!("{text:?} is no duration; write 500ms, 30s, 2m or 1h30m");
+    let example = || format!("invalid duration {text:?}; use 500ms, 30s, 2m or 1h30m");
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| example());
     }
@@ -36,17 +35,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| example())
 }
 
-/// Whether a character does something to the text around it instead of being shown: controls,
-/// those of C1 (U+0080–U+009F) included, which some terminals obey, and bidirectional controls
-/// (UAX #9 §2), which make a name read as another one.
+/// Whether a character affects the text around it instead of being displayed: control characters,
+/// including C1 (U+0080–U+009F), which some terminals obey, and bidirectional controls
+/// (UAX #9 §2), which can make one name look like another.
 #[must_use]
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text from outside with its [control characters](is_control) written out, so that no terminal
-/// acts on them.
+/// Escapes the [control characters](is_control) of untrusted text, so that no terminal acts on
+/// them.
 #[must_use]
 pub fn escape_control(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
@@ -64,8 +63,8 @@ pub fn escape_control(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Cuts the middle out of what has more than `most` characters: of a URL, the host and the end
-/// tell the most.
+/// Shortens text to at most `most` characters by eliding the middle: the host and the end of a
+/// URL are the most telling parts.
 #[must_use]
 pub fn elide_middle(text: &str, most: usize) -> String {
     let length = text.chars().count();
@@ -79,13 +78,13 @@ pub fn elide_middle(text: &str, most: usize) -> String {
     format!("{start}…{end}")
 }
 
-/// What stands for the `@` behind a password: in a URL, in JSON, percent-encoded, and in the
-/// widths that an input method writes (the URL standard folds them).
+/// The spellings of the `@` that ends a password: in a URL, in JSON, percent-encoded once or
+/// twice, and the wide and small forms that the URL standard maps to `@`.
 const ATS: [&str; 6] = ["@", "\\u0040", "%40", "%2540", "\u{ff20}", "\u{fe6b}"];
 
-/// A line that is no URL, with anything that could be a password taken out: everything
-/// from the scheme to the last `@`, also where it is [written in another way](ATS). Too much is
-/// better than too little here.
+/// Masks anything that could be a password in a line that is not a valid URL: everything between
+/// the scheme and the last `@`, in any of its [spellings](ATS). Masking too much is safer than
+/// masking too little.
 #[must_use]
 pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
     let at = ATS.iter().filter_map(|at| line.rfind(at)).max();
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_url_loses_its_middle() {
+    fn the_middle_of_a_long_url_is_elided() {
         let url = format!("http://example.com/{}/end", "x".repeat(100));
         let short = elide_middle(&url, 60);
         assert_eq!(short.chars().count(), 60);
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_as_people_write_them() {
+    fn durations_are_formatted() {
         for (ms, text) in [
             (0, "0ms"),
             (250, "250ms"),
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
+    fn durations_are_parsed() {
         for (text, ms) in [
             ("0", 0),
             ("2", 2000),
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_lose_their_power() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             escape_control("a\u{1b}[31mb\u{9b}c"),
             "a\\u{1b}[31mb\\u{9b}c"
@@ -173,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_stands_before_it_nothing_is_masked() {
+    fn a_leading_at_masks_nothing() {
         assert_eq!(mask_userinfo("@SUM(A1)"), "@SUM(A1)");
     }
 
     #[test]
-    fn no_part_of_a_password_stays() {
+    fn no_part_of_a_password_remains() {
         for line in [
             "htp://user:se@cret@host/x",
             "user:secret@host",

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// Longer than any run. A wait beyond it is one without an end.
+/// Longer than any run; a longer wait counts as endless. Keeps `Instant` from overflowing.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// The moment after a wait, however long that is.
+/// Returns `start + wait`, capped at 30 years so that it cannot overflow.
 #[must_use]
 pub fn deadline_after(start: Instant, wait: Duration) -> Instant {
     start + wait.min(FAR_FUTURE)
 }
 
-/// Tokio's clock, so that tests can stop it.
+/// Returns the current time of tokio's clock, which tests can pause.
 #[must_use]
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()

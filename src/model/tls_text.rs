@@ -1,5 +1,5 @@
-//! What rustls says, in words. It shows most of its errors as they stand in its source, and some
-//! with the bytes of what they are about.
+//! Formats rustls errors for users. Their own `Display` often shows the Rust name of the variant,
+//! sometimes with raw bytes.
 
 use std::fmt::Debug;
 
@@ -13,16 +13,16 @@ use rustls::{
 use super::error::chain_text;
 use super::text::escape_control;
 
-const NO_VERSION: &str = "the server speaks no version of TLS that is safe: 1.2 and 1.3 are";
+const NO_VERSION: &str = "server supports no safe TLS version (1.2 or 1.3)";
 const SUITES: &str = "AES-GCM and ChaCha20 with ECDHE (no CBC, no RSA key exchange)";
 const GROUPS: &str = "X25519, P-256 and P-384";
-const NO_SIGNATURE: &str = "the server has no signature algorithm in common with this client";
-const NO_ALPN: &str = "the server speaks no HTTP version that it was offered";
+const NO_SIGNATURE: &str = "server and client have no signature algorithm in common";
+const NO_ALPN: &str = "server supports none of the offered HTTP versions";
 
-/// Names of a certificate that are told.
+/// Maximum number of a certificate's names in a message.
 const SHOWN_NAMES: usize = 3;
 
-/// What it says.
+/// Returns the message for a TLS error.
 pub fn tls_text(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(certificate) => of_certificate(certificate),
@@ -31,20 +31,19 @@ pub fn tls_text(error: &Error) -> String {
         Error::PeerMisbehaved(why) => of_misbehaved(why),
         Error::InvalidMessage(why) => of_message(why),
         Error::PeerSentOversizedRecord => {
-            "what the server sent is not TLS: a record is too large".to_owned()
+            "server did not speak TLS: a record is too large".to_owned()
         }
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            "the server sent a message that has no place in the handshake".to_owned()
+            "server sent an unexpected handshake message".to_owned()
         }
-        Error::NoCertificatesPresented => "the server showed no certificate".to_owned(),
-        Error::UnsupportedNameType => "no certificate can be for such a host name".to_owned(),
+        Error::NoCertificatesPresented => "server sent no certificate".to_owned(),
+        Error::UnsupportedNameType => "no certificate can match such a host name".to_owned(),
         Error::DecryptError => {
-            "what the server sent can't be decrypted: it was damaged on the way, or is not TLS"
-                .to_owned()
+            "cannot decrypt the server's data: damaged in transit, or not TLS".to_owned()
         }
         Error::NoApplicationProtocol => NO_ALPN.to_owned(),
-        Error::FailedToGetCurrentTime => "the clock of this machine can't be read".to_owned(),
-        Error::FailedToGetRandomBytes => "this machine gives no random numbers".to_owned(),
+        Error::FailedToGetCurrentTime => "cannot read the local clock".to_owned(),
+        Error::FailedToGetRandomBytes => "cannot get random numbers from the system".to_owned(),
         Error::General(text) => escape_control(text).into_owned(),
         Error::Other(OtherError(inner)) => chain_text(&**inner),
         other => spelled_out(other),
@@ -53,73 +52,68 @@ pub fn tls_text(error: &Error) -> String {
 
 fn of_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => {
-            "the certificate has signed itself, or its authority is not known here".to_owned()
-        }
-        CertificateError::Expired => "the certificate has expired".to_owned(),
+        CertificateError::UnknownIssuer => "self-signed certificate or unknown CA".to_owned(),
+        CertificateError::Expired => "certificate has expired".to_owned(),
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the certificate has expired{}", day(", on ", *not_after))
+            format!("certificate expired{}", day(" on ", *not_after))
         }
-        CertificateError::NotValidYet => not_yet(String::new()),
+        CertificateError::NotValidYet => not_yet(""),
         CertificateError::NotValidYetContext { not_before, .. } => {
-            not_yet(day(", but from ", *not_before))
+            not_yet(&day(" before ", *not_before))
         }
-        CertificateError::NotValidForName => "the certificate is for another host".to_owned(),
+        CertificateError::NotValidForName => "certificate is for a different host name".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => of_name(presented),
-        CertificateError::Revoked => "the certificate was revoked".to_owned(),
-        CertificateError::BadEncoding => "the certificate can't be read".to_owned(),
+        CertificateError::Revoked => "certificate has been revoked".to_owned(),
+        CertificateError::BadEncoding => "cannot parse the certificate".to_owned(),
         CertificateError::BadSignature => {
-            "a signature does not fit the key that it should be made with, or the key is too short \
-             to be safe"
-                .to_owned()
+            "a signature does not match its key, or the key is too short to be safe".to_owned()
         }
         CertificateError::UnhandledCriticalExtension => {
-            "the certificate has a critical extension that is not known here".to_owned()
+            "certificate has an unknown critical extension".to_owned()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "a certificate is signed in a way that is no longer safe (SHA-1, MD5, a short key), or \
-             not known here"
-                .to_owned()
+            "a certificate has an unknown or unsafe signature (SHA-1, MD5, a short key)".to_owned()
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the certificate is not one for servers".to_owned()
+            "not a server certificate".to_owned()
         }
         CertificateError::Other(OtherError(inner)) => of_other(&**inner),
-        other => format!("the certificate is refused: {}", spelled_out(other)),
+        other => format!("certificate rejected: {}", spelled_out(other)),
     }
 }
 
-/// What webpki says, and rustls has no error of its own for.
+/// Formats the webpki errors that rustls has no variant for.
 fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     match error.downcast_ref::<webpki::Error>() {
         Some(webpki::Error::CaUsedAsEndEntity) => {
-            "the certificate has signed itself, as that of an authority".to_owned()
+            "self-signed certificate, marked as a CA's".to_owned()
         }
         Some(webpki::Error::UnsupportedCertVersion) => {
-            "the certificate is not of version 3 of X.509".to_owned()
+            "certificate is not X.509 version 3".to_owned()
         }
-        Some(other) => format!("the certificate is refused: {}", spelled_out(other)),
+        Some(other) => format!("certificate rejected: {}", spelled_out(other)),
         None => chain_text(error),
     }
 }
 
-/// The flag that helps. With `--insecure` no certificate is refused, and with `--cacert` a verifier
-/// has errors of its own where that would be the hint: none names a flag that was given.
+/// Returns the next step, with the flag that helps.
+///
+/// It never names a flag that was already given: `--insecure` rejects no certificate, and with
+/// `--cacert` the verifier returns its own errors instead of those that would hint at `--cacert`.
 pub fn tls_hint(error: &Error) -> Option<&'static str> {
     let Error::InvalidCertificate(certificate) = error else {
         return None;
     };
     match certificate {
-        CertificateError::UnknownIssuer => Some(
-            "--cacert FILE trusts it, or the authority that signed it; without the package \
-             ca-certificates none is known",
-        ),
+        CertificateError::UnknownIssuer => {
+            Some("trust it with --cacert FILE; without the package ca-certificates no CA is known")
+        }
         CertificateError::Other(OtherError(inner)) => match inner.downcast_ref()? {
             webpki::Error::CaUsedAsEndEntity => {
-                Some("--cacert FILE trusts exactly the one in the file, and -k accepts any")
+                Some("--cacert FILE trusts exactly the certificate in FILE, -k skips verification")
             }
-            _ => Some("-k accepts any"),
+            _ => Some("-k skips verification"),
         },
         CertificateError::BadEncoding
         | CertificateError::BadSignature
@@ -127,16 +121,17 @@ pub fn tls_hint(error: &Error) -> Option<&'static str> {
         | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
         | CertificateError::InvalidPurpose
-        | CertificateError::InvalidPurposeContext { .. } => Some("-k accepts any"),
+        | CertificateError::InvalidPurposeContext { .. } => Some("-k skips verification"),
         _ => None,
     }
 }
 
-fn not_yet(from: String) -> String {
-    format!("the certificate is not valid yet, if the clock of this machine is right{from}")
+fn not_yet(before: &str) -> String {
+    let when = if before.is_empty() { " yet" } else { before };
+    format!("certificate is not valid{when} (or the local clock is wrong)")
 }
 
-/// The day of a point in time, as far as it has one.
+/// Formats the date of `time` after `before`; empty if it is out of range.
 fn day(before: &str, time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds)
@@ -147,9 +142,7 @@ fn day(before: &str, time: UnixTime) -> String {
 fn of_name(presented: &[String]) -> String {
     let names: Vec<_> = presented.iter().map(|name| bare(name)).collect();
     if names.is_empty() {
-        return "the certificate is for no host: it has no alternative name, which is where \
-                clients look"
-            .to_owned();
+        return "certificate names no host: it has no subject alternative name".to_owned();
     }
     let shown: Vec<_> = names
         .iter()
@@ -161,12 +154,12 @@ fn of_name(presented: &[String]) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "the certificate is for another host: {}{more}",
+        "certificate is for a different host name: {}{more}",
         shown.join(", ")
     )
 }
 
-/// A name as people write it; webpki has `DnsName("a.test")`.
+/// Strips the Rust syntax from a name: webpki writes `DnsName("a.test")`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
     inner.trim_end_matches(')').trim_matches('"')
@@ -176,30 +169,30 @@ fn of_alert(alert: AlertDescription) -> String {
     use AlertDescription as Alert;
     match alert {
         Alert::ProtocolVersion => NO_VERSION.to_owned(),
-        // Servers say no more when there is no cipher suite they like.
+        // Servers send nothing more specific if they accept none of the cipher suites.
         Alert::HandshakeFailure | Alert::InsufficientSecurity => format!(
-            "the server ended the handshake ({}): most often it has no cipher suite or key-exchange \
-             group in common with this client, which has {SUITES}, over {GROUPS}; or it wants a \
-             certificate of the client",
+            "server aborted the handshake ({}): usually no cipher suite or key-exchange group in \
+             common with this client, which supports {SUITES}, over {GROUPS}; or the server \
+             requires a client certificate",
             named(alert)
         ),
         Alert::NoApplicationProtocol => NO_ALPN.to_owned(),
-        Alert::UnrecognisedName => "the server does not know this host name".to_owned(),
+        Alert::UnrecognisedName => "server does not recognize this host name".to_owned(),
         Alert::CertificateRequired | Alert::NoCertificate => {
-            "the server wants to see a certificate of the client".to_owned()
+            "server requires a client certificate".to_owned()
         }
-        Alert::AccessDenied => "the server denies access".to_owned(),
-        Alert::InternalError => "the server has failed (alert internal error)".to_owned(),
-        _ => format!("the server ended the connection ({})", named(alert)),
+        Alert::AccessDenied => "server denied access".to_owned(),
+        Alert::InternalError => "server failed (alert internal error)".to_owned(),
+        _ => format!("server closed the connection ({})", named(alert)),
     }
 }
 
 fn no_suite() -> String {
-    format!("the server has no cipher suite in common with this client, which has {SUITES}")
+    format!("no cipher suite in common with the server; this client supports {SUITES}")
 }
 
 fn no_group() -> String {
-    format!("the server has no key-exchange group in common with this client, which has {GROUPS}")
+    format!("no key-exchange group in common with the server; this client supports {GROUPS}")
 }
 
 fn named(alert: AlertDescription) -> String {
@@ -215,7 +208,7 @@ fn of_incompatible(why: &PeerIncompatible) -> String {
         PeerIncompatible::NoSignatureSchemesInCommon
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => NO_SIGNATURE.to_owned(),
         other => format!(
-            "the server wants a kind of TLS that is not had here: {}",
+            "server requires an unsupported TLS feature: {}",
             spelled_out(other)
         ),
     }
@@ -229,19 +222,19 @@ fn of_misbehaved(why: &PeerMisbehaved) -> String {
         | PeerMisbehaved::IllegalHelloRetryRequestWithUnofferedNamedGroup => no_group(),
         PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme => NO_SIGNATURE.to_owned(),
         PeerMisbehaved::SelectedUnofferedApplicationProtocol => NO_ALPN.to_owned(),
-        other => format!("the server broke the rules of TLS: {}", spelled_out(other)),
+        other => format!("server violated the TLS protocol: {}", spelled_out(other)),
     }
 }
 
 fn of_message(why: &InvalidMessage) -> String {
     match why {
         InvalidMessage::UnsupportedCurveType => no_group(),
-        other => format!("what the server sent is not TLS: {}", spelled_out(other)),
+        other => format!("server did not speak TLS: {}", spelled_out(other)),
     }
 }
 
-/// The name of a variant as words: `NoKxGroupsInCommon` is "no kx groups in common". What it
-/// holds is left out.
+/// Turns the name of a variant into words: `NoKxGroupsInCommon` becomes "no kx groups in common".
+/// The values of its fields are left out.
 fn spelled_out(error: &dyn Debug) -> String {
     let name = format!("{error:?}");
     let is_letter = |c: &char| c.is_ascii_alphanumeric();
@@ -267,13 +260,15 @@ mod tests {
     #[error("something else")]
     struct PlainError;
 
-    /// What no message may hold: it is how Rust shows a value.
+    /// Fails if a message contains the syntax of a Rust value.
     fn shows_no_value(text: &str) {
         for mark in ["(", "{", "Error", "::"] {
             let is_plain = |found: &str| {
                 found.starts_with("(no CBC")
                     || found.starts_with("(SHA-1")
                     || found.starts_with("(alert ")
+                    || found.starts_with("(1.2 or 1.3)")
+                    || found.starts_with("(or the local clock")
             };
             if let Some(at) = text.find(mark) {
                 assert!(is_plain(&text[at..]), "{mark} in {text}");
@@ -283,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_is_told_tls_text() {
+    fn no_message_contains_a_rust_value() {
         let date = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let certificates = [
             CertificateError::BadEncoding,
@@ -344,10 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_lacks_is_named() {
+    fn the_missing_tls_feature_is_named() {
         use PeerIncompatible as Peer;
         for (error, named) in [
-            (Peer::ServerDoesNotSupportTls12Or13.into(), "version of TLS"),
+            (Peer::ServerDoesNotSupportTls12Or13.into(), "TLS version"),
             (Peer::NoCipherSuitesInCommon.into(), "cipher suite"),
             (Peer::NoKxGroupsInCommon.into(), "key-exchange group"),
             (
@@ -360,7 +355,7 @@ mod tests {
             ),
             (
                 Error::AlertReceived(AlertDescription::ProtocolVersion),
-                "version of TLS",
+                "TLS version",
             ),
             (
                 Error::AlertReceived(AlertDescription::DecodeError),
@@ -373,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_and_names_are_those_of_the_certificate() {
+    fn messages_contain_the_dates_and_names_of_the_certificate() {
         let not_after = UnixTime::since_unix_epoch(Duration::from_secs(1_000_000_000));
         let expired = CertificateError::ExpiredContext {
             time: not_after,
@@ -381,13 +376,13 @@ mod tests {
         };
         assert_eq!(
             of_certificate(&expired),
-            "the certificate has expired, on 2001-09-09"
+            "certificate expired on 2001-09-09"
         );
         let names = ["a.test", "b.test", "c.test", "d.test", "e.test"];
         let names = names.map(|name| format!("DnsName(\"{name}\")"));
         assert_eq!(
             of_name(&names),
-            "the certificate is for another host: a.test, b.test, c.test and 2 more"
+            "certificate is for a different host name: a.test, b.test, c.test and 2 more"
         );
     }
 }

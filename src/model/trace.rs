@@ -1,28 +1,28 @@
-//! When the attempts of a job did what: for timelines and reports.
+//! The timing of a job's attempts, for timelines and reports.
 
 use std::time::Duration;
 
 use super::ErrorKind;
 
-/// Tries that are kept of one job: the first, and the last ones. A host that says "later" a
-/// hundred times is not drawn a hundred times.
+/// Maximum number of attempts kept per job: the first and the latest. A job that is throttled a
+/// hundred times must not fill the report.
 const MAX_TRACES: usize = 16;
 
-/// When one attempt did what. All times are since the run began.
+/// The timing of one attempt. All times are since the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptTrace {
-    /// When it could have started: its line was read, its wait was over, or its redirect had
-    /// come.
+    /// When it became ready to start: its line was read, its wait was over, or the redirect to it
+    /// arrived.
     pub ready: Duration,
-    /// When the request was begun.
+    /// When the request started.
     pub start: Duration,
-    /// When making a connection for it came to its end; `None` where one stood already.
+    /// When connecting ended; `None` for a reused connection.
     pub connected: Option<Duration>,
-    /// When the head of the response was there, if one came.
+    /// When the response head arrived, if it did.
     pub head: Option<Duration>,
     /// When it ended.
     pub end: Duration,
-    /// The status of its response, if one came.
+    /// The status of the response, if there was one.
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: TraceOutcome,
@@ -31,37 +31,37 @@ pub struct AttemptTrace {
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceOutcome {
-    /// Its job was fetched.
+    /// The job was fetched.
     Fetched,
-    /// A redirect led elsewhere.
+    /// A redirect is followed.
     Redirected,
-    /// The request is sent again free of charge: it did not arrive, or HEAD was refused.
+    /// The request is resent for free: the server did not process it, or it rejected HEAD.
     Resent,
-    /// The job goes on without anything having failed: with the next piece of a body, from its
-    /// beginning, or once the server has made what was asked for.
+    /// The job continues without a failure: with the next part of the body, with the body from
+    /// its start, or after a 202 once the content is ready.
     GoesOn,
     /// It failed.
     Failed(ErrorKind),
 }
 
 impl AttemptTrace {
-    /// Time in a queue, until it was begun.
+    /// Returns the time in the queue, from ready to start.
     #[must_use]
     pub fn queued(&self) -> Duration {
         self.start.saturating_sub(self.ready)
     }
 
-    /// Time under way.
+    /// Returns the duration, from start to end.
     #[must_use]
     pub fn took(&self) -> Duration {
         self.end.saturating_sub(self.start)
     }
 }
 
-/// Adds a try to those of its job.
+/// Adds an attempt to those of its job. Beyond a maximum, the second oldest is dropped.
 pub fn add_try(tries: &mut Vec<AttemptTrace>, one: AttemptTrace) {
     if tries.len() >= MAX_TRACES {
-        // The first one says when it began.
+        // Keep the first: it has the start of the job.
         tries.remove(1);
     }
     tries.push(one);
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_tries_the_first_and_the_last_are_kept() {
+    fn of_many_attempts_the_first_and_the_latest_are_kept() {
         let at = |second| AttemptTrace {
             ready: Duration::from_secs(second),
             start: Duration::from_secs(second),

@@ -1,25 +1,24 @@
-//! What the transport noticed while one request was under way.
+//! Connection state of one request, written by the transport, read by the timeouts.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// Why a request that failed may be sent again without being charged as an attempt.
+/// Why a failed request may be resent without counting as an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unprocessed {
-    /// The connection, an old one, was closed just as it was used again. Nothing says
-    /// that the server has trouble (RFC 9112 §9.3.1 allows to send an idempotent request
-    /// again).
+    /// A reused connection was closed as the request was sent. That does not indicate a server
+    /// failure (RFC 9112 §9.3.1 allows resending an idempotent request).
     Stale,
-    /// The same with an HTTP/2 connection that other requests went over, too.
+    /// As [`Stale`](Self::Stale), with an HTTP/2 connection that carried other requests, too.
     StaleShared,
-    /// The server says that it did not process this request: it winds an HTTP/2 connection
-    /// down, or refuses the stream (RFC 9113 §6.8, §8.7).
+    /// The server reports that it did not process this request: GOAWAY, or a rejected stream
+    /// (RFC 9113 §6.8, §8.7).
     TurnedAway,
-    /// The server wants the request over HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
+    /// The server requires HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
-    /// The head of the response breaks the rules; the lenient client can repair it.
+    /// The response head is malformed; the lenient client can repair it.
     BrokenHead,
 }
 
@@ -33,8 +32,8 @@ impl Unprocessed {
     ];
 }
 
-/// What the transport noticed while one request was under way: shared between the
-/// transport, which writes it, and the clocks above, which read it.
+/// Connection state of one request. The transport writes it; the engine's timeouts and the
+/// progress display read it.
 #[derive(Debug)]
 pub struct WireState {
     start: Instant,
@@ -45,14 +44,14 @@ pub struct WireState {
     head_ns: AtomicU64,
     progress: Notify,
     simulated: AtomicBool,
-    no_room: AtomicBool,
+    waits_for_fd: AtomicBool,
     made_port: AtomicU16,
     throttled: AtomicBool,
     unheard: AtomicU8,
 }
 
 impl WireState {
-    /// Nothing noticed yet.
+    /// Creates the state of a request that starts at `start`.
     #[must_use]
     pub fn new(start: Instant) -> Self {
         Self {
@@ -64,14 +63,14 @@ impl WireState {
             head_ns: AtomicU64::new(0),
             progress: Notify::new(),
             simulated: AtomicBool::new(false),
-            no_room: AtomicBool::new(false),
+            waits_for_fd: AtomicBool::new(false),
             made_port: AtomicU16::new(0),
             throttled: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
         }
     }
 
-    /// While so many connections are of use to this run.
+    /// Sets how many connections the run could use when the request started.
     #[must_use]
     pub fn with_useful_connections(self, connections: usize) -> Self {
         Self {
@@ -80,13 +79,13 @@ impl WireState {
         }
     }
 
-    /// Connections that are of use to the run as it stood when the request was begun.
+    /// Returns how many connections the run could use when the request started.
     #[must_use]
     pub fn connections_of_use(&self) -> usize {
         self.of_use
     }
 
-    /// When the request was begun.
+    /// Returns when the request started.
     #[must_use]
     pub fn started(&self) -> Instant {
         self.start
@@ -97,99 +96,97 @@ impl WireState {
         u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
-    /// A connection is being made for this request. An earlier one has not come about.
+    /// Marks that the transport starts a connection for this request, possibly after a failed one.
     pub fn mark_connecting(&self) {
         self.connect_ended_ns.store(0, Relaxed);
         self.connects.fetch_add(1, Relaxed);
     }
 
-    /// Connecting came to its end at `now`, well or not.
-    pub fn mark_connect_ended(&self, now: Instant, well: bool) {
+    /// Marks that connecting ended at `now`, successfully or not.
+    pub fn mark_connect_ended(&self, now: Instant, succeeded: bool) {
         self.connect_ended_ns.store(self.since_start(now), Relaxed);
-        if well {
+        if succeeded {
             self.connected.store(true, Relaxed);
             self.progress.notify_one();
         }
     }
 
-    /// A connection was made for this request, from this port of this machine. Whether the request
-    /// goes over it is not said: the client may take another one that comes free first.
+    /// Marks that a connection from this local port was opened for this request. The client may
+    /// still use another connection that becomes free first.
     pub fn mark_made(&self, local_port: u16) {
         self.made_port.store(local_port, Relaxed);
     }
 
-    /// Whether the connection from this port of this machine is the one that was made for this
-    /// request.
+    /// Whether the connection from this local port is the one opened for this request.
     #[must_use]
     pub fn has_made(&self, local_port: u16) -> bool {
         self.made_port.load(Relaxed) == local_port
     }
 
-    /// The server said, below HTTP, that it is asked too much (ENHANCE_YOUR_CALM, RFC 9113 §7).
+    /// Marks that the server throttled us at the HTTP/2 level (ENHANCE_YOUR_CALM, RFC 9113 §7).
     pub fn mark_throttled(&self) {
         self.throttled.store(true, Relaxed);
     }
 
-    /// Whether the server said, below HTTP, that it is asked too much.
+    /// Whether the server throttled us at the HTTP/2 level.
     #[must_use]
     pub fn is_throttled(&self) -> bool {
         self.throttled.load(Relaxed)
     }
 
-    /// The head of the response came.
+    /// Marks that the response head arrived at `now`.
     pub fn mark_head_received(&self, now: Instant) {
         self.head_ns.store(self.since_start(now), Relaxed);
         self.connected.store(true, Relaxed);
         self.progress.notify_one();
     }
 
-    /// Waits until a connection to the server stands, as far as can be told: one was made
-    /// for this request, or a response came; or a fault is simulated, which says nothing
-    /// about the server. One task can wait for it.
+    /// Waits until the request has a connection: one was opened for it, or a response arrived
+    /// over a reused one. Also returns for a simulated fault, which needs no connection. Only one
+    /// task may wait.
     pub async fn wait_connected(&self) {
         while !self.connected.load(Relaxed) && !self.is_simulated() {
             self.progress.notified().await;
         }
     }
 
-    /// Waits for the head of the response. One task can wait for it.
+    /// Waits for the response head. Only one task may wait.
     pub async fn wait_head(&self) {
         while self.head_ns.load(Relaxed) == 0 {
             self.progress.notified().await;
         }
     }
 
-    /// Whether a connection was made, or begun, for this request; if not, it went over
-    /// one that stood already.
+    /// Whether a connection was opened, or started, for this request. If not, it reused one.
     #[must_use]
     pub fn opened_connection(&self) -> bool {
         self.connects.load(Relaxed) > 0
     }
 
-    /// How long connecting took, once it has ended.
+    /// Returns the time from the start until connecting ended, once it has.
     #[must_use]
     pub fn connect_time(&self) -> Option<Duration> {
         time(&self.connect_ended_ns)
     }
 
-    /// How long it took until the head came, once it has come.
+    /// Returns the time from the start until the response head arrived, once it has.
     #[must_use]
     pub fn head_time(&self) -> Option<Duration> {
         time(&self.head_ns)
     }
 
-    /// Connecting has to wait for room on this machine, or no longer.
+    /// Sets whether connecting waits for a free file descriptor.
     pub fn set_waiting_for_fd(&self, waits: bool) {
-        self.no_room.store(waits, Relaxed);
+        self.waits_for_fd.store(waits, Relaxed);
     }
 
-    /// Whether connecting waits for room on this machine: not the server's fault.
+    /// Whether connecting waits for a free file descriptor, which is not the server's fault.
     #[must_use]
     pub fn is_waiting_for_fd(&self) -> bool {
-        self.no_room.load(Relaxed)
+        self.waits_for_fd.load(Relaxed)
     }
 
-    /// Whether a connection is being made, and nothing has come of it yet.
+    /// Whether a connection is pending: opened, but neither connected nor failed yet.
     #[must_use]
     pub fn is_connecting(&self) -> bool {
         self.opened_connection()
@@ -198,25 +195,24 @@ impl WireState {
             && self.head_time().is_none()
     }
 
-    /// A simulated fault was put in the way.
+    /// Marks that the request met a simulated fault.
     pub fn mark_simulated(&self) {
         self.simulated.store(true, Relaxed);
         self.progress.notify_one();
     }
 
-    /// Whether a simulated fault was put in the way.
+    /// Whether the request met a simulated fault.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.simulated.load(Relaxed)
     }
 
-    /// The request failed in a way that lets it be sent again without being charged.
+    /// Marks that the request failed in a way that allows a free resend.
     pub fn mark_unprocessed(&self, how: Unprocessed) {
         self.unheard.store(how as u8 + 1, Relaxed);
     }
 
-    /// Whether, and how, the request failed in a way that lets it be sent again without being
-    /// charged.
+    /// Returns why the request may be resent for free, if it may.
     #[must_use]
     pub fn unheard(&self) -> Option<Unprocessed> {
         let index = self.unheard.load(Relaxed).checked_sub(1)?;

@@ -1,4 +1,4 @@
-//! `--notify-cmd`: a command of the user's, told of the run on its stdin.
+//! `--notify-cmd`: runs a shell command with the summary on its stdin.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -7,36 +7,36 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// Why a command did not do its work. The command itself is not repeated: a token may stand in it.
+/// Why a command failed. The command itself is not repeated, since it may contain a token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// There is no shell.
+    /// The shell cannot be started.
     #[error("cannot run the command: {cause}")]
     Start {
-        /// Why.
+        /// The cause.
         cause: io::Error,
     },
-    /// It failed.
-    #[error("the command failed: {status}")]
+    /// The command failed.
+    #[error("command failed: {status}")]
     Failed {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// It did not end.
-    #[error("the command was not done within {} s, and was ended", limit.as_secs())]
+    /// The command exceeded its time limit.
+    #[error("command timed out after {} s and was killed", limit.as_secs())]
     TimedOut {
         /// The limit.
         limit: Duration,
     },
 }
 
-/// Runs a command in the shell, with `input` on its stdin and these variables; those without a
-/// value are taken out of its environment. What it prints goes to stderr: stdout is for results.
+/// Runs a shell command with `input` on its stdin. `variables` are set in its environment; those
+/// without a value are removed from it. Its output goes to stderr, as stdout carries results.
 ///
 /// # Errors
-/// [`CommandError`] when it can't be started, fails, or is not done within `limit`. Then, and when
-/// the future is dropped, it and what it has started are ended.
+/// [`CommandError`] when it cannot be started, fails, or takes longer than `limit`. On a timeout,
+/// and when the future is dropped, the command and its child processes are killed.
 pub async fn run_command(
     command: &str,
     input: &str,
@@ -61,7 +61,7 @@ pub async fn run_command(
     let group = ProcessGroup(child.id());
     let work = async {
         if let Some(mut stdin) = stdin {
-            // It need not read it.
+            // The command does not have to read its stdin.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         child.wait().await
@@ -77,12 +77,13 @@ pub async fn run_command(
     }
 }
 
-/// A command with all that it has started. They are ended when nobody waits for it any more:
-/// Ctrl-C of a terminal does not reach them, and dropping the command would end its shell alone.
+/// Kills a command and its child processes on drop: Ctrl-C in a terminal does not reach them, and
+/// dropping the `Child` would only kill the shell.
 struct ProcessGroup(Option<u32>);
 
 impl ProcessGroup {
-    /// The command has ended by itself; what it leaves running is meant to run.
+    /// Keeps child processes running, after the command has ended by itself: it left them on
+    /// purpose.
     fn disarm(mut self) {
         self.0 = None;
     }
@@ -97,7 +98,7 @@ impl Drop for ProcessGroup {
 #[cfg(unix)]
 fn shell(command: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    // A group of its own, so that what it starts ends with it.
+    // In its own process group, so that its child processes can be killed with it.
     shell.arg("-c").arg(command).process_group(0);
     shell
 }
@@ -124,7 +125,7 @@ fn to_stderr() -> io::Result<Stdio> {
 fn end_group(group: Option<u32>) {
     let group = group.and_then(|id| i32::try_from(id).ok());
     if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-        // It may have ended just now.
+        // Fails if the group has just ended.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
@@ -140,7 +141,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn it_gets_its_input_and_its_variables() {
+    async fn a_command_gets_its_input_and_variables() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("told");
         let command = format!(
@@ -158,11 +159,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_fails_or_reads_nothing_is_told_apart() {
+    async fn a_command_that_fails_is_told_from_one_that_reads_nothing() {
         let large = "x".repeat(1 << 20);
         run_command("true", &large, &[], LONG).await.unwrap();
         let failed = run_command("exit 3", "", &[], LONG).await.unwrap_err();
-        assert_eq!(failed.to_string(), "the command failed: exit status: 3");
+        assert_eq!(failed.to_string(), "command failed: exit status: 3");
         let unknown = run_command("no-such-program 2>/dev/null", "", &[], LONG)
             .await
             .unwrap_err();
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_hangs_is_ended_with_all_it_has_started() {
+    async fn a_command_that_hangs_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("later");
         let command = format!("(sleep 2; touch {}) & sleep 600", file.display());
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_not_waited_for_is_ended_and_one_that_ended_leaves_what_it_will() {
+    async fn a_dropped_command_is_killed_and_one_that_ended_keeps_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let (not, yes) = (dir.path().join("not"), dir.path().join("yes"));
         let command = format!("sleep 1; touch {}", not.display());

@@ -1,4 +1,4 @@
-//! E-mail. Without a mail server it is simulated, and says so.
+//! Email. Without a mail server, sending is simulated and a message says so.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,55 +9,55 @@ use indicatif::HumanCount;
 use super::smtp::{MailError, SmtpServer};
 use crate::model::Summary;
 
-/// How long the simulated sending takes.
+/// Duration of a simulated delivery.
 const SIMULATED_SEND_TIME: Duration = Duration::from_secs(3);
 
-/// How an e-mail leaves.
+/// How an email is delivered.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// Not at all: the time it would take passes, and that is said.
+    /// Simulated: takes three seconds and prints a message.
     #[default]
     Simulated,
-    /// Through a server.
+    /// Sent through a mail server.
     Smtp(SmtpServer),
 }
 
-/// An e-mail.
+/// An email.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Email {
-    /// The address it comes from; `None`: that of the user of the server, or `fetchall` on it.
+    /// The sender address; `None`: the user of the mail server, or `fetchall` at its host.
     pub from: Option<String>,
-    /// The addresses it goes to. Each gets one of its own, so that one that is refused keeps it
-    /// from nobody else.
+    /// The recipients. Each is sent a separate message, so that a rejected address does not affect
+    /// the others.
     pub to: Vec<String>,
-    /// Its subject.
+    /// The subject.
     pub subject: String,
-    /// Its text.
+    /// The plain text body.
     pub text: String,
-    /// The same as HTML.
+    /// The HTML body.
     pub html: Option<String>,
-    /// Files that go along.
+    /// Attached files.
     pub attachments: Vec<Attachment>,
 }
 
-/// A file that goes along with an e-mail.
+/// A file attached to an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Its name, without a folder.
+    /// The file name, without a directory.
     pub name: String,
-    /// What it holds: an HTML page.
+    /// The content: an HTML page.
     pub html: Vec<u8>,
 }
 
-/// A URL that failed, as an e-mail tells of it.
+/// A failed URL in an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedUrl {
-    /// Its status, or the kind of its error.
+    /// Its status, or else its error kind.
     pub label: String,
     /// The URL.
     pub url: String,
-    /// Why it failed.
+    /// The error message.
     pub message: String,
 }
 
@@ -71,11 +71,11 @@ struct EmailTemplate<'a> {
 }
 
 impl Email {
-    /// The e-mail about a run: `text` is its summary for people, `lists` what it has read, and
-    /// `failures` are the first of them.
+    /// Creates the email about a run. `text` is the rendered summary, `lists` names the inputs, and
+    /// `failures` are the first failures of the run.
     ///
     /// # Errors
-    /// Never, for texts that fit in memory.
+    /// When the HTML template cannot be rendered, which does not happen in practice.
     pub fn about(
         summary: &Summary,
         text: &str,
@@ -114,7 +114,7 @@ impl Email {
     }
 }
 
-/// How it went, in the few words that a list of e-mails shows.
+/// Returns the subject: the outcome, short enough for the list view of a mail program.
 fn subject(summary: &Summary, lists: Option<&str>) -> String {
     let noun = if summary.input == 1 { "URL" } else { "URLs" };
     let all = format!("{} {noun}", HumanCount(summary.input));
@@ -137,13 +137,13 @@ fn subject(summary: &Summary, lists: Option<&str>) -> String {
     text
 }
 
-/// Sends an e-mail, or pretends to: takes three seconds, then writes `Email Sent!`.
+/// Simulates sending an email: waits three seconds, then writes `Email Sent!`.
 ///
-/// This is the slow job of the exercises; it waits without keeping anybody else from
-/// working.
+/// The guide uses it as the example of a slow job. It waits asynchronously, so that other tasks
+/// continue.
 ///
 /// # Errors
-/// When `out` can't be written to.
+/// When `out` cannot be written to.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -160,11 +160,11 @@ pub async fn send_email(out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     out.flush()
 }
 
-/// Delivers an e-mail; what there is to say about it goes to `out`.
+/// Delivers an email, and writes a confirmation to `out`.
 ///
 /// # Errors
-/// [`MailError`] when it could not be delivered to everybody; that is told of the first one, and the
-/// others have got it. [`MailError::Output`] when `out` can't be written to.
+/// [`MailError`] when it could not be delivered to at least one recipient. The others have received
+/// it. [`MailError::Output`] when `out` cannot be written to.
 pub async fn deliver(
     email: &Email,
     delivery: &Delivery,
@@ -174,13 +174,13 @@ pub async fn deliver(
     let to = crate::model::escape_control(&to);
     match delivery {
         Delivery::Simulated => {
-            writeln!(out, "simulated e-mail to {to}; give --smtp URL to send it")?;
+            writeln!(out, "simulated email to {to}; use --smtp URL to send it")?;
             out.flush()?;
             send_email(out).await?;
         }
         Delivery::Smtp(server) => {
             server.send(email).await?;
-            writeln!(out, "e-mail sent to {to}")?;
+            writeln!(out, "email sent to {to}")?;
         }
     }
     Ok(())
@@ -193,7 +193,7 @@ mod tests {
     use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
-    async fn it_takes_three_seconds_and_says_that_it_is_simulated() {
+    async fn a_simulated_email_takes_three_seconds_and_says_so() {
         let start = Instant::now();
         let email = Email {
             to: vec!["ann@example.com".into()],
@@ -206,12 +206,12 @@ mod tests {
         assert_eq!(start.elapsed(), SIMULATED_SEND_TIME);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "simulated e-mail to ann@example.com; give --smtp URL to send it\nEmail Sent!\n"
+            "simulated email to ann@example.com; use --smtp URL to send it\nEmail Sent!\n"
         );
     }
 
     #[test]
-    fn it_tells_the_summary_and_the_failures_as_text_and_as_html() {
+    fn an_email_has_the_summary_and_the_failures_as_text_and_as_html() {
         let failed = FailedUrl {
             label: "404".into(),
             url: "http://a/<b>".into(),
@@ -238,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_says_how_it_went() {
-        let told = |input, fetched, skipped, left, ended_by| {
+    fn the_subject_has_the_outcome() {
+        let subject_of = |input, fetched, skipped, left, ended_by| {
             let summary = Summary {
                 input,
                 fetched,
@@ -251,9 +251,9 @@ mod tests {
             subject(&summary, None)
         };
         let page = [
-            told(1, 1, 0, 0, None),
-            told(10, 2, 8, 0, None),
-            told(10, 2, 0, 8, Some(EndReason::Shutdown)),
+            subject_of(1, 1, 0, 0, None),
+            subject_of(10, 2, 8, 0, None),
+            subject_of(10, 2, 0, 8, Some(EndReason::Shutdown)),
         ];
         insta::assert_snapshot!("subjects", page.join("\n"));
     }

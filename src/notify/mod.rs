@@ -1,4 +1,4 @@
-//! Telling somebody that the run is over. Runs after everything else.
+//! Notifications after a run: email, a command, a POST.
 
 mod command;
 mod mail;
@@ -13,8 +13,8 @@ pub use mail::{Attachment, Delivery, Email, FailedUrl, deliver, send_email};
 pub use smtp::{MailError, SmtpServer};
 pub use webhook::{WebhookError, post_json};
 
-/// Whether it is a certificate, or something else about TLS, that an error comes from. Errors of
-/// TLS travel inside those of reading and writing, which do not name them as their source.
+/// Whether an error is caused by TLS, such as an invalid certificate. `io::Error` wraps TLS errors
+/// without naming them as its source, so both chains are searched.
 fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     if error.is::<rustls::Error>() {
         return true;

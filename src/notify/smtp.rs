@@ -1,4 +1,4 @@
-//! Sending through a mail server (RFC 5321), over TLS.
+//! Sends email through a mail server (RFC 5321), over TLS.
 
 use std::error::Error as _;
 use std::fmt;
@@ -21,30 +21,30 @@ use url::{Host, Url};
 use super::{Email, is_of_tls};
 use crate::model::{chain_text, escape_control, is_control};
 
-/// Limit for a delivery as a whole, to all recipients together.
+/// Time limit for a whole delivery, to all recipients together.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
-/// Where TLS comes first (RFC 8314 §3.3).
+/// Port for submission with implicit TLS (RFC 8314 §3.3).
 const SUBMISSIONS: u16 = 465;
-/// Where TLS is asked for by STARTTLS (RFC 6409 §3.1).
+/// Port for submission with STARTTLS (RFC 6409 §3.1).
 const SUBMISSION: u16 = 587;
-/// Most characters that a server's answer is repeated with.
+/// Maximum number of characters of a server's reply in a message.
 const MAX_REPLY_CHARS: usize = 500;
-/// What is wrong with a password on the command line.
-const PASSWORD_HINT: &str = "a password does not belong on a command line, which everybody on this \
-     machine can see: put it into FETCHALL_SMTP_PASSWORD or --smtp-password-file";
+/// The error for a password on the command line.
+const PASSWORD_HINT: &str = "do not put a password on the command line, where every user can see \
+     it: use FETCHALL_SMTP_PASSWORD or --smtp-password-file";
 
-/// How much of the talk with a server is encrypted.
+/// How the connection to the server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encryption {
-    /// From the first byte.
+    /// Implicit TLS, from the first byte.
     Tls,
-    /// From STARTTLS on; without it nothing is sent.
+    /// STARTTLS; if the server does not offer it, nothing is sent.
     StartTls,
-    /// Not at all: it was asked for.
+    /// Unencrypted, on request.
     None,
 }
 
-/// A mail server, and who uses it. Its `Debug` shows no password.
+/// A mail server with the credentials for it. Its `Debug` output shows no password.
 #[derive(Clone)]
 pub struct SmtpServer {
     host: String,
@@ -66,76 +66,76 @@ impl fmt::Debug for SmtpServer {
     }
 }
 
-/// Why an e-mail was not sent.
+/// Why an email was not sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {
-    /// An address that is none.
-    #[error("{address:?} is no e-mail address: {cause}")]
+    /// An address is invalid.
+    #[error("invalid email address {address:?}: {cause}")]
     Address {
-        /// As it was given.
+        /// The address as given.
         address: String,
-        /// What is wrong with it.
+        /// The cause.
         cause: lettre::address::AddressError,
     },
-    /// The message can't be put together.
-    #[error("the e-mail can't be put together: {}", chain_text(.0))]
+    /// The message cannot be built.
+    #[error("cannot build the email: {}", chain_text(.0))]
     Message(#[from] lettre::error::Error),
-    /// The file of certificate authorities.
+    /// The file with the CA certificates cannot be used.
     #[error("cannot use the certificates in {}: {cause}", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         cause: String,
     },
-    /// The server is not reached, not trusted, or refuses.
+    /// The server is unreachable or not trusted, or it rejected the message.
     #[error(
-        "cannot send the e-mail to {to} through {server}: {}{}",
+        "cannot send the email to {to} through {server}: {}{}",
         why(cause),
         hint(cause)
     )]
     Smtp {
-        /// Whom it was for.
+        /// The recipient.
         to: String,
         /// Host and port.
         server: String,
-        /// What happened.
+        /// The cause.
         #[source]
         cause: SmtpError,
     },
-    /// It took too long.
-    #[error("cannot send the e-mail to {to} through {server}: not done within {} s", limit.as_secs())]
+    /// The delivery exceeded its time limit.
+    #[error("cannot send the email to {to} through {server}: timed out after {} s", limit.as_secs())]
     TimedOut {
-        /// Whom it was for.
+        /// The recipient.
         to: String,
         /// Host and port.
         server: String,
         /// The limit.
         limit: Duration,
     },
-    /// It was not sent to several.
-    #[error("{first}; it was not sent to {others} either")]
+    /// Several recipients did not receive it.
+    #[error("{first}; also not sent to {others}")]
     Several {
-        /// Why not to the first of them.
+        /// The error of the first of them.
         #[source]
         first: Box<MailError>,
-        /// Whom else it was for.
+        /// The other recipients.
         others: String,
     },
-    /// Nobody can be told.
-    #[error("cannot say so: {0}")]
+    /// The confirmation cannot be written.
+    #[error("cannot write the confirmation: {0}")]
     Output(#[from] io::Error),
 }
 
-/// What happened, down to the last cause. What a server says is text of a stranger: it may have
-/// no effect on a terminal, nor fill it.
+/// Returns the cause of an error, down to the last one. The reply of a server is untrusted text, so
+/// control characters are escaped and its length is limited.
 fn why(error: &SmtpError) -> String {
     let said = |source| chain_text(source).lines().collect::<Vec<_>>().join(" ");
     let said = error.source().map(said);
     let text = match (error.status(), said) {
-        (Some(code), Some(said)) => format!("it answered {code} {said}"),
-        (Some(code), None) => format!("it answered {code}"),
+        (Some(code), Some(said)) => format!("server replied {code} {said}"),
+        (Some(code), None) => format!("server replied {code}"),
         (None, Some(said)) => said,
         (None, None) => chain_text(error),
     };
@@ -145,56 +145,56 @@ fn why(error: &SmtpError) -> String {
         .collect()
 }
 
-/// What can be done about it.
+/// Returns what to do about an error, after a semicolon.
 fn hint(error: &SmtpError) -> &'static str {
     let code = error.status().map(|code| code.to_string());
     match code.as_deref() {
-        // RFC 4954 §6.
+        // Authentication required or failed (RFC 4954 §6).
         Some("530" | "534" | "535") => {
-            "; the user stands in --smtp smtps://USER@HOST, the password in FETCHALL_SMTP_PASSWORD or the \
-             file of --smtp-password-file"
+            "; set the user in --smtp smtps://USER@HOST, the password in FETCHALL_SMTP_PASSWORD or \
+             --smtp-password-file"
         }
-        _ if is_of_tls(error) => "; --cacert names the authority of a private mail server",
+        _ if is_of_tls(error) => "; for a mail server with a private CA, use --cacert FILE",
         _ => "",
     }
 }
 
 impl SmtpServer {
-    /// Reads `smtps://USER@HOST[:PORT]` (TLS from the start, port 465) or
-    /// `smtp://USER@HOST[:PORT]` (STARTTLS, port 587; with `?tls=none` no encryption, and no
-    /// password but for this machine).
+    /// Parses `smtps://USER@HOST[:PORT]` (implicit TLS, port 465) or `smtp://USER@HOST[:PORT]`
+    /// (STARTTLS, port 587; with `?tls=none` unencrypted, and then with a password only on
+    /// loopback).
     ///
     /// # Errors
-    /// A sentence that says what would be right. It repeats no password.
+    /// A message with the expected form. It never repeats a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let form = "the form is smtps://USER@HOST[:PORT] or smtp://USER@HOST[:PORT]";
-        // Parsing would delete it, and join what stands on both sides.
+        let form = "expected smtps://USER@HOST[:PORT] or smtp://USER@HOST[:PORT]";
+        // `Url::parse` would delete it and join the text on both sides.
         if text.trim().contains(['\t', '\r', '\n']) {
-            return Err(format!("it has a tab or line end inside; {form}"));
+            return Err(format!("contains a tab or line break; {form}"));
         }
         let url = Url::parse(text).map_err(|error| format!("{error}; {form}"))?;
         let mut encryption = match url.scheme() {
             "smtps" => Encryption::Tls,
             "smtp" => Encryption::StartTls,
-            // Only with the slashes it is a scheme for sure; else it may be a user name.
+            // Without the slashes it may be a user name instead of a scheme.
             other if text.contains("://") => {
-                return Err(format!("{other:?} is no scheme of mail servers; {form}"));
+                return Err(format!("unsupported scheme {other}; {form}"));
             }
             _ => return Err(form.to_owned()),
         };
         match url.query() {
             None | Some("tls=required") => {}
             Some("tls=none") if encryption == Encryption::StartTls => encryption = Encryption::None,
-            // What else stands there may be a password.
-            Some(_) => return Err(format!("what follows its ? means nothing here; {form}")),
+            // Not repeated: it may be a password.
+            Some(_) => return Err(format!("unexpected text after the ?; {form}")),
         }
         if url.password().is_some() {
             return Err(PASSWORD_HINT.to_owned());
         }
         let host = url.host_str().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| format!("it names no host; {form}"))?;
+        let host = host.ok_or_else(|| format!("missing host; {form}"))?;
         if !matches!(url.path(), "" | "/") {
-            return Err(format!("a path means nothing here; {form}"));
+            return Err(format!("unexpected path; {form}"));
         }
         let usual = if encryption == Encryption::Tls {
             SUBMISSIONS
@@ -202,7 +202,7 @@ impl SmtpServer {
             SUBMISSION
         };
         let user = percent_decode_str(url.username()).decode_utf8();
-        let user = user.map_err(|_| "the user is no UTF-8".to_owned())?;
+        let user = user.map_err(|_| "the user is not UTF-8".to_owned())?;
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port().unwrap_or(usual),
@@ -214,17 +214,17 @@ impl SmtpServer {
         })
     }
 
-    /// With a password for its user.
+    /// Sets the password of the user.
     ///
     /// # Errors
-    /// When there is no user, or everybody on the way could read it.
+    /// When there is no user, or the password would be sent unencrypted over the network.
     pub fn with_password(self, password: String) -> Result<Self, String> {
         if self.user.is_none() {
-            return Err("there is a password but no user: smtps://USER@HOST".to_owned());
+            return Err("password without a user; use smtps://USER@HOST".to_owned());
         }
         if self.encryption == Encryption::None && !self.is_loopback() {
             return Err(
-                "a password is not sent without encryption, but to this machine: leave ?tls=none away"
+                "passwords are not sent unencrypted except to this machine; remove ?tls=none"
                     .to_owned(),
             );
         }
@@ -234,7 +234,7 @@ impl SmtpServer {
         })
     }
 
-    /// Only these authorities are trusted, instead of the system's.
+    /// Sets a PEM file with the CA certificates to trust instead of the system's.
     #[must_use]
     pub fn trusting(self, authorities: Option<PathBuf>) -> Self {
         Self {
@@ -243,7 +243,7 @@ impl SmtpServer {
         }
     }
 
-    /// With another limit than 30 s for all recipients together.
+    /// Sets the time limit for all recipients together; 30 s by default.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         Self { limit, ..self }
@@ -257,7 +257,7 @@ impl SmtpServer {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Who an e-mail is from when nobody says so.
+    /// Returns the default sender address.
     fn default_sender(&self) -> String {
         match &self.user {
             Some(user) if user.contains('@') => user.clone(),
@@ -268,11 +268,11 @@ impl SmtpServer {
         }
     }
 
-    /// Sends an e-mail to everybody it is for.
+    /// Sends an email to all its recipients.
     ///
     /// # Errors
-    /// Why it was not sent to the first who did not get it, and who else did not. The others
-    /// have got it all the same.
+    /// [`MailError`] of the first recipient that failed, with the names of the others that did. The
+    /// rest have received it.
     pub async fn send(&self, email: &Email) -> Result<(), MailError> {
         let usual = self.default_sender();
         let from = address(email.from.as_deref().unwrap_or(&usual))?;
@@ -354,7 +354,7 @@ impl SmtpServer {
         }
         let parameters = builder
             .build_rustls()
-            .map_err(|cause| self.failed("anybody".to_owned(), cause))?;
+            .map_err(|cause| self.failed("any recipient".to_owned(), cause))?;
         Ok(match self.encryption {
             Encryption::Tls => Tls::Wrapper(parameters),
             _ => Tls::Required(parameters),
@@ -369,7 +369,7 @@ fn address(text: &str) -> Result<Address, MailError> {
     })
 }
 
-/// The message: text and HTML for whoever shows which, and the files.
+/// Builds the message: text and HTML as alternatives, and the attachments.
 fn message(email: &Email, from: &Address, to: &[Address]) -> Result<Message, MailError> {
     let mailbox = |address: &Address| Mailbox::new(None, address.clone());
     let mut builder = Message::builder()
@@ -378,7 +378,7 @@ fn message(email: &Email, from: &Address, to: &[Address]) -> Result<Message, Mai
         .date_now()
         .message_id(None)
         .raw_header(HeaderValue::new(
-            // RFC 3834 §5: nobody's holiday is to answer it.
+            // RFC 3834 §5: suppresses automatic replies, such as out-of-office messages.
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),
         ));
@@ -400,7 +400,7 @@ fn message(email: &Email, from: &Address, to: &[Address]) -> Result<Message, Mai
     Ok(builder.multipart(whole)?)
 }
 
-/// No line of a header ends within it.
+/// Replaces control characters by spaces, so that no line break can start another header.
 fn single_line(text: &str) -> String {
     let blank = |c: char| if is_control(c) { ' ' } else { c };
     text.chars().map(blank).collect()
@@ -411,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_has_the_usual_ports_and_encryption() {
+    fn ports_and_encryption_follow_from_the_scheme() {
         let server = |text| SmtpServer::parse(text).unwrap();
         assert!(SmtpServer::parse("smtps://ann@mail\n.example.com").is_err());
         let implicit = server("smtps://ann%40example.com@mail.example.com");
@@ -430,10 +430,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_the_password() {
+    fn errors_do_not_repeat_the_password() {
         let error = |text: &str| SmtpServer::parse(text).unwrap_err();
-        let told = error("smtps://ann:s3cret@h");
-        assert!(!told.contains("s3cret"), "{told}");
+        let message = error("smtps://ann:s3cret@h");
+        assert!(!message.contains("s3cret"), "{message}");
         let page = [
             "mail.example.com",
             "http://mail.example.com",
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_can_t_be_slipped_in() {
+    fn a_header_cannot_be_injected() {
         let email = Email {
             subject: "all well\r\nBcc: eve@example.com".into(),
             text: "text".into(),

@@ -1,4 +1,4 @@
-//! `--notify-url`: a server of the user's, told of the run by a POST.
+//! `--notify-url`: posts the JSON summary to a URL.
 
 use std::time::Duration;
 
@@ -8,34 +8,34 @@ use url::Url;
 use super::is_of_tls;
 use crate::model::chain_text;
 
-/// Time between the two tries.
+/// Backoff before the second attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Why nobody was told.
+/// Why the POST failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebhookError {
-    /// It was not reached, or gave no answer.
+    /// No response was received.
     #[error("cannot post the summary to {url}: {}", chain_text(cause))]
     Send {
-        /// Where to, without what may be secret.
+        /// The origin of the URL; the rest may be secret.
         url: String,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: reqwest::Error,
     },
-    /// It answered that it would not.
-    #[error("cannot post the summary to {url}: it answered {status}")]
+    /// The status was not 2xx.
+    #[error("cannot post the summary to {url}: server returned {status}")]
     Status {
-        /// Where to, without what may be secret.
+        /// The origin of the URL; the rest may be secret.
         url: String,
-        /// What it answered.
+        /// The status.
         status: StatusCode,
     },
 }
 
 impl WebhookError {
-    /// Whether another try may work.
+    /// Whether a retry may succeed.
     fn is_transient(&self) -> bool {
         match self {
             Self::Send { cause, .. } => !is_of_tls(cause),
@@ -46,11 +46,11 @@ impl WebhookError {
     }
 }
 
-/// Posts a summary as JSON; once more when that fails for a reason that may pass. `client` follows
-/// no redirects, and has its time limit.
+/// Posts a summary as JSON, and retries a transient failure once. `client` must not follow
+/// redirects and must have a timeout.
 ///
 /// # Errors
-/// [`WebhookError`] when anything but a 2xx comes.
+/// [`WebhookError`] when the last attempt gets no 2xx status.
 pub async fn post_json(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError> {
     match post(client, url, json).await {
         Err(error) if error.is_transient() => {
@@ -62,17 +62,17 @@ pub async fn post_json(client: &Client, url: &Url, json: &str) -> Result<(), Web
 }
 
 async fn post(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError> {
-    // Who knows the path of such a URL may post there: it is as good as a password.
+    // The path is often the only credential of such a URL, so it is not shown.
     let shown = || format!("{}/…", url.origin().ascii_serialization());
     let request = client
         .post(url.clone())
         .header(header::CONTENT_TYPE, "application/json")
         .body(json.to_owned());
     match request.send().await {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(WebhookError::Status {
+        Ok(response) if response.status().is_success() => Ok(()),
+        Ok(response) => Err(WebhookError::Status {
             url: shown(),
-            status: answer.status(),
+            status: response.status(),
         }),
         Err(error) => Err(WebhookError::Send {
             url: shown(),

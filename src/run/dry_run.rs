@@ -1,4 +1,4 @@
-//! `--dry-run`: which file each URL goes to, without fetching anything.
+//! `--dry-run`: prints the target file of each URL without fetching anything.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::model::{ListEntry, Summary, escape_control, write_json};
 use crate::report::ReportError;
 use crate::store::file_of;
 
-/// A URL and its file.
+/// A URL and its target file, or the error of an invalid line.
 #[derive(Serialize)]
 struct DryRunLine<'a> {
     line: u64,
@@ -23,12 +23,11 @@ struct DryRunLine<'a> {
     error: Option<String>,
 }
 
-/// Writes the file of each URL to the results: `FILE<TAB>URL`, or JSON lines. Nothing is
-/// fetched, created or locked. Lines that can't be fetched count as failed, the others as
-/// skipped.
+/// Writes the target file of each URL to the results, as `FILE<TAB>URL` or JSON Lines. Nothing is
+/// fetched, created or locked. Invalid lines count as failed, all others as skipped.
 ///
 /// # Errors
-/// When the list can't be read, or the results not written.
+/// [`RunError`] when an input cannot be read or the results cannot be written.
 pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     let Some((format, mut out)) = config.report.results else {
         return Ok(Summary::default());

@@ -1,4 +1,4 @@
-//! How a run comes to its end: early or not, and what is said of it then.
+//! The end of a run: stopping early, the final counts, and the result.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use crate::engine::{EngineExit, RunClock, Shutdown};
 use crate::model::{EndReason, LiveStats, Summary, now};
 use crate::report::PumpEnd;
 
-/// How long an ended run waits until the rest of a list file has been counted.
+/// How long a stopped run waits for the rest of the input lines to be counted.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Ends the run early when the caller wishes it or its time has passed; waits until one of
-/// these, or the engine itself, has done so.
+/// Stops the run early when `stop` completes or `stop_after` has passed. Returns when one of these,
+/// or the engine itself, has stopped it.
 pub async fn ended_early(
     shutdown: &Shutdown,
     stop_after: Option<Duration>,
     stop: impl Future<Output = ()>,
 ) {
-    let passed = async {
+    let time_limit = async {
         match stop_after {
             Some(time) => tokio::time::sleep(time).await,
             None => std::future::pending().await,
@@ -26,12 +26,12 @@ pub async fn ended_early(
     };
     tokio::select! {
         () = stop => shutdown.end_early(EndReason::Shutdown),
-        () = passed => shutdown.end_early(EndReason::StopAfter(stop_after.unwrap_or_default())),
+        () = time_limit => shutdown.end_early(EndReason::StopAfter(stop_after.unwrap_or_default())),
         () = shutdown.ended_early() => {}
     }
 }
 
-/// Drives the work until it ends, or is ended some time after `stop`.
+/// Runs `work` to its end. After `stop`, aborts it when `grace` has passed or `abort` completes.
 pub async fn run_until_stopped<T>(
     work: impl Future<Output = T>,
     shutdown: &Shutdown,
@@ -39,24 +39,24 @@ pub async fn run_until_stopped<T>(
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> T {
-    let wishes = async {
+    let stopping = async {
         stop.await;
-        // Everything gets the same grace: the requests, and a reader of the results that
-        // does not read.
+        // The grace covers everything: requests in flight, and a reader of the results that has
+        // stopped reading.
         let _ = tokio::time::timeout(grace, abort).await;
         shutdown.abort();
         std::future::pending().await
     };
     tokio::select! {
-        // The work first: a wish that comes as it ends changes nothing any more.
+        // The work first: stopping has no effect once it has ended.
         biased;
         end = work => end,
-        end = wishes => end,
+        end = stopping => end,
     }
 }
 
-/// Waits a little until the reading thread knows how many lines there were. After a
-/// run that was not ended early it knows already.
+/// Waits up to [`COUNT_TIMEOUT`] for the reading thread to count the rest of the input lines. Only
+/// a run that was stopped early has to wait.
 pub async fn wait_for_count(live: &LiveStats) {
     let known = async {
         while !live.has_list_ended() {
@@ -68,6 +68,7 @@ pub async fn wait_for_count(live: &LiveStats) {
     }
 }
 
+/// Fills in the final counts, times and end reason.
 pub fn complete(summary: &mut Summary, live: &LiveStats, clock: &RunClock, shutdown: &Shutdown) {
     summary.input = live.listed();
     summary.list_ended = live.has_list_ended();
@@ -78,13 +79,13 @@ pub fn complete(summary: &mut Summary, live: &LiveStats, clock: &RunClock, shutd
     summary.at = Some(clock.rfc3339(clock.started()));
     summary.ended_at = Some(clock.rfc3339(end));
     summary.one_by_one = live.busy_time();
-    // A wish that came when everything was done has ended nothing.
+    // A stop after everything was done has ended nothing early.
     let is_early = summary.left > 0 || !summary.list_ended;
     summary.ended_by = shutdown.ended_by().filter(|_| is_early);
 }
 
-/// The worst of what happened: a failing output before an input that can't be read, as
-/// the exit codes have it.
+/// Returns the worst problem of the run, in the order of the exit codes: a failed output before an
+/// unreadable input.
 pub fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
     let is_early = pump.summary.ended_by.is_some();
     let is_cut = !pump.summary.list_ended && !is_early;
@@ -92,17 +93,15 @@ pub fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
     let problem = match (end.panic, pump.error, end.broken, end.input_error) {
         (Some(text), _, _, _) => Problem::Internal(text),
         (None, Some(error), None, _) => Problem::Report(error),
-        // What the reporters wait for, then, is the disk.
+        // With a failed disk, an error of the reporters is a consequence, except a closed stdout.
         (None, error, Some(broken), _) => match error.map(Problem::Report) {
             Some(closed) if closed.is_closed_pipe() => closed,
             _ => Problem::Save(SaveError::Disk(broken)),
         },
         (None, None, None, Some(error)) => Problem::Input(error),
-        (None, None, None, None) if is_cut => {
-            Problem::Internal("the list was not read to its end".to_owned())
-        }
+        (None, None, None, None) if is_cut => Problem::Internal("input not fully read".to_owned()),
         (None, None, None, None) if is_lossy => {
-            Problem::Internal("URLs were lost on their way".to_owned())
+            Problem::Internal("URLs lost in the pipeline".to_owned())
         }
         (None, None, None, None) => return Ok(pump.summary),
     };

@@ -1,4 +1,4 @@
-//! The one place that joins everything.
+//! Runs a [`Config`]: opens inputs and outputs and connects engine, stages and reporters.
 
 mod builder;
 mod dry_run;
@@ -43,15 +43,15 @@ use problem::is_closed_pipe;
 
 use saving::OpenedJournal;
 
-/// Fetches everything the configuration names.
+/// Fetches all URLs of the configured inputs.
 ///
-/// When `shutdown` completes, nothing new is started, what is in flight gets
-/// `config.engine.grace` to end, and the summary says what is left. Dropping the future
-/// ends everything at once. It needs a tokio runtime with I/O and time.
+/// When `shutdown` completes, no new requests are started, those in flight get
+/// `config.engine.grace` to finish, and the rest counts as left in the summary. Dropping the future
+/// aborts everything immediately. Requires a tokio runtime with I/O and time enabled.
 ///
 /// # Errors
-/// [`RunError`] when the run itself could not go on. URLs that failed are no error of
-/// the run; the summary counts them.
+/// [`RunError`] when the run itself cannot continue. Failed URLs are not an error of the run; the
+/// summary counts them.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -74,8 +74,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<S
     run_until(config, shutdown, std::future::pending()).await
 }
 
-/// As [`run`], with a second future that ends the run at once: what is in flight is cut
-/// off and counts as left, and the summary still comes.
+/// Fetches as [`run`] does, with a second future that aborts the run: requests in flight are
+/// dropped and count as left, and the summary is still returned.
 ///
 /// # Errors
 /// As [`run`].
@@ -87,10 +87,10 @@ pub async fn run_until(
     run_with(config, Vec::new(), stop, abort).await
 }
 
-/// The name of the results in errors.
+/// Name of the results in errors.
 const RESULTS: &str = "results";
 
-/// A reporter with the name it has in errors.
+/// A reporter with its name in errors.
 type ExtraReporter = (&'static str, Box<dyn Reporter>);
 
 async fn run_with(
@@ -108,7 +108,7 @@ async fn run_with(
 fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
     let mut http = config.http.clone();
     if let Some(window) = config.engine.stall_timeout {
-        // A dead connection is to be known as such before the requests on it are given up.
+        // A dead connection must be detected before its requests run into the stall timeout.
         http.ping = http.ping.min(window / 3);
     }
     let idle = config.schedule.per_host.max(config.engine.concurrency);
@@ -141,29 +141,29 @@ async fn run_over<T: Transport>(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     let keeps_bodies = config.report.body || !extra.is_empty();
-    // First what is read: for a list that is not there nothing is created.
+    // Inputs first: if one does not exist, nothing is created.
     let list = OpenedList::open(&mut config)?;
     let save = config.save.clone();
     if let Some(dir) = save.dir.clone() {
         let opened = run_blocking(move || saving::open_files(&dir, &save));
-        let (files, remembered) = opened.await?;
-        let run = PreparedRun::prepare(config, list, extra, Some(remembered))?;
+        let (files, journal) = opened.await?;
+        let run = PreparedRun::prepare(config, list, extra, Some(journal))?;
         return run.go(transport, files, stop, abort).await;
     }
     if let Some(path) = save.pack.clone() {
         let body = config.http.body.clone();
         let opened = run_blocking(move || saving::open_pack(&path, &save, body));
-        let (packed, remembered) = opened.await?;
-        let run = PreparedRun::prepare(config, list, extra, Some(remembered))?;
+        let (packed, journal) = opened.await?;
+        let run = PreparedRun::prepare(config, list, extra, Some(journal))?;
         return run.go(transport, packed, stop, abort).await;
     }
-    let remembered = match save.journal.clone() {
+    let journal = match save.journal.clone() {
         Some(path) => {
             Some(run_blocking(move || saving::open_standalone_journal(&path, &save)).await?)
         }
         None => None,
     };
-    let run = PreparedRun::prepare(config, list, extra, remembered)?;
+    let run = PreparedRun::prepare(config, list, extra, journal)?;
     if keeps_bodies {
         run.go(transport, MemoryStore, stop, abort).await
     } else {
@@ -171,7 +171,7 @@ async fn run_over<T: Transport>(
     }
 }
 
-/// Reading a journal of millions of lines takes seconds: not on a thread of the runtime.
+/// Runs blocking work off the runtime: reading a journal of millions of lines takes seconds.
 async fn run_blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
 ) -> Result<R, Problem> {
@@ -181,7 +181,7 @@ async fn run_blocking<R: Send + 'static>(
     }
 }
 
-/// The list, opened and being read.
+/// The inputs, opened and being read.
 struct OpenedList {
     live: Arc<LiveStats>,
     batches: mpsc::Receiver<Batch>,
@@ -210,12 +210,12 @@ struct PreparedRun {
 }
 
 impl PreparedRun {
-    /// Opens everything that can fail to open, before the first request.
+    /// Opens all outputs, so that one that cannot be opened fails before the first request.
     fn prepare(
         mut config: Config,
         list: OpenedList,
         extra: Vec<ExtraReporter>,
-        remembered: Option<OpenedJournal>,
+        journal: Option<OpenedJournal>,
     ) -> Result<Self, RunError> {
         let OpenedList { live, batches } = list;
         let shutdown = Shutdown::new();
@@ -229,14 +229,14 @@ impl PreparedRun {
         }
         let mut notices = notices(&mut config.report);
         let mut past = JournalReader::default();
-        if let Some(remembered) = remembered {
-            for warning in &remembered.warnings {
+        if let Some(opened) = journal {
+            for warning in &opened.warnings {
                 notices
                     .iter_mut()
                     .for_each(|notices| notices.write_notice(warning));
             }
-            pump.add_journal(remembered.what, Box::new(remembered.journal));
-            past = remembered.past;
+            pump.add_journal(opened.what, Box::new(opened.journal));
+            past = opened.past;
         }
         if let Some(notices) = notices {
             pump.add("notices", Box::new(notices));
@@ -332,7 +332,7 @@ impl PreparedRun {
     }
 }
 
-/// What people are told, without tearing the progress display.
+/// Creates the reporter of notices. It writes without tearing the progress display.
 fn notices(options: &mut ReportOptions) -> Option<NoticeReporter> {
     let stream = options.notices.take()?;
     Some(NoticeReporter::new(Output::new(
@@ -370,7 +370,7 @@ fn add_reporters(
         let screen = options.screen.clone().filter(|_| options.shares_screen);
         let end: &[u8] = match (options.print0, &format) {
             (true, _) => b"\0",
-            // A template says itself where a line ends.
+            // A template contains its own line ends.
             (false, ResultFormat::Template(_)) => b"",
             (false, _) => b"\n",
         };
@@ -392,7 +392,7 @@ fn add_reporters(
     Ok(())
 }
 
-/// Adds what writes to a file, under its name.
+/// Adds a reporter that writes to the file at `path`.
 fn add_file(
     pump: &mut Pump,
     path: &Path,
@@ -408,7 +408,7 @@ fn add_file(
     }
 }
 
-/// Looks at every event of a run: for callers inside the library.
+/// Passes every event of a run to a closure.
 struct EventTap<F>(F);
 
 impl<F: FnMut(&EngineEvent) + Send> Reporter for EventTap<F> {

@@ -1,4 +1,4 @@
-//! What can go wrong with a run as a whole.
+//! Errors of a run as a whole, as opposed to those of a URL.
 
 use super::{RESULTS, SaveError};
 use crate::fetch::TransportError;
@@ -6,36 +6,36 @@ use crate::input::InputError;
 use crate::model::{EndReason, Summary};
 use crate::report::ReportError;
 
-/// A run that did not go as it should. What was done until then is in the summary.
+/// Error of a run that could not continue. The summary has what was done until then.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct RunError {
-    /// The counts of what was done.
+    /// The counts until the run failed.
     pub summary: Box<Summary>,
-    /// What went wrong.
+    /// The cause.
     #[source]
     pub problem: Problem,
 }
 
-/// What can go wrong with a run as a whole.
+/// Cause of a [`RunError`].
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// An input can't be read.
+    /// An input cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The HTTP client can't be set up.
+    /// The HTTP client cannot be set up.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// Results can't be written.
+    /// Results cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// Bodies or the journal can't be saved.
+    /// Bodies or the journal cannot be saved.
     #[error(transparent)]
     Save(#[from] SaveError),
-    /// It ended before every URL had a result, where each needs one.
+    /// The run ended early, and left URLs without the result that each of them needs.
     #[error("the run ended early: {0}")]
     EndedEarly(EndReason),
-    /// A mistake in this program.
+    /// A bug in fetchall.
     #[error("internal error: {0}; please report it")]
     Internal(String),
 }
@@ -50,7 +50,8 @@ impl From<Problem> for RunError {
 }
 
 impl Problem {
-    /// Whether the reader of the results has gone (`| head -1`): no error, but an end.
+    /// Whether the reader of the results has closed the pipe (`| head -1`), which is not an error
+    /// but a regular end of the run.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Report(error) if is_closed_pipe(error))

@@ -1,4 +1,4 @@
-//! Where bodies go, and what the runs before have done.
+//! Opens the output directory, the pack and the journal, and reads what earlier runs have done.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,48 +13,48 @@ use crate::store::{
     FileStore, FilesOptions, FolderError, KnownEnd, OpenedPack, PackError, PackOptions, PackStore,
 };
 
-/// Something can't be saved: the run can't go on.
+/// Error of saving that ends the run.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// The output folder can't be used.
+    /// The output directory cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The journal can't be used.
+    /// The journal cannot be used.
     #[error("cannot use the journal {}: {cause}", path.display())]
     Journal {
         /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         cause: JournalError,
     },
-    /// The pack can't be used.
+    /// The pack cannot be used.
     #[error("cannot use the pack {}: {cause}", path.display())]
     Pack {
         /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         cause: PackError,
     },
-    /// The disk is full, or broken.
-    #[error("{0}; what was saved stays, and the same command goes on from there")]
+    /// The disk is full or fails.
+    #[error("{0}; saved data is kept, rerun to resume")]
     Disk(FetchError),
 }
 
-/// A journal, and what was found in it.
+/// A journal and its content.
 pub struct OpenedJournal {
     /// Its path, for errors.
     pub what: String,
-    /// To be appended to.
+    /// The journal, opened for appending.
     pub journal: Journal,
-    /// What the runs before did.
+    /// The results of earlier runs.
     pub past: JournalReader,
-    /// What people should know of it.
+    /// Warnings about damage in the journal or the pack.
     pub warnings: Vec<String>,
 }
 
-/// Opens the output folder and its journal.
+/// Opens the output directory and its journal.
 pub fn open_files(
     dir: &Path,
     options: &SaveOptions,
@@ -65,20 +65,20 @@ pub fn open_files(
         compare: options.refresh,
     };
     let files = FileStore::open(&files).map_err(|error| Problem::Save(error.into()))?;
-    let remembered = remember(files.journal_path(), files.open_journal(), options)?;
-    Ok((files, remembered))
+    let journal = read_journal(files.journal_path(), files.open_journal(), options)?;
+    Ok((files, journal))
 }
 
-/// Opens a journal that stands for itself.
+/// Opens the journal at `path`.
 pub fn open_standalone_journal(
     path: &Path,
     options: &SaveOptions,
 ) -> Result<OpenedJournal, Problem> {
-    remember(path.to_owned(), open_to_append(path), options)
+    read_journal(path.to_owned(), open_to_append(path), options)
 }
 
-/// A journal, opened to be read and appended to. What it is otherwise is looked at by whoever
-/// takes it; opening waits for nothing.
+/// Opens a journal for reading and appending, without blocking on a pipe. [`Journal::open`] checks
+/// that it is a regular file.
 fn open_to_append(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.read(true).append(true).create(true);
@@ -107,23 +107,26 @@ pub fn open_pack(
     let own = PackStore::journal_path(path);
     let journal = options.journal.as_deref().unwrap_or(&own);
     if !journal.exists() {
-        // A pack without its journal is left alone, and gets none.
+        // If there is a pack already, this fails before a journal is created for it.
         let opened = PackStore::open(pack, KnownEnd::NoJournal).map_err(failed)?;
         return Ok((opened.packed, open_standalone_journal(journal, options)?));
     }
-    let mut remembered = open_standalone_journal(journal, options)?;
+    let mut opened_journal = open_standalone_journal(journal, options)?;
     let unusable = |error: std::io::Error| {
         Problem::Save(SaveError::Journal {
             path: journal.to_owned(),
             cause: error.into(),
         })
     };
-    let opened = match PackStore::open(pack.clone(), known_end(&remembered.past)) {
+    let opened = match PackStore::open(pack.clone(), known_end(&opened_journal.past)) {
         Err(PackError::Short { length, .. }) => {
-            remembered.past = remembered.journal.read_up_to(length).map_err(unusable)?;
-            let opened = PackStore::open(pack, known_end(&remembered.past)).map_err(failed)?;
-            // Before anything else takes its place.
-            remembered
+            opened_journal.past = opened_journal
+                .journal
+                .read_up_to(length)
+                .map_err(unusable)?;
+            let opened = PackStore::open(pack, known_end(&opened_journal.past)).map_err(failed)?;
+            // Before new records are written to the offsets of the lost ones.
+            opened_journal
                 .journal
                 .mark_lost_beyond(length)
                 .map_err(unusable)?;
@@ -131,11 +134,11 @@ pub fn open_pack(
         }
         opened => opened.map_err(failed)?,
     };
-    let missing = remembered.past.beyond_limit();
-    remembered
+    let missing = opened_journal.past.beyond_limit();
+    opened_journal
         .warnings
         .extend(pack_warnings(path, &opened, missing));
-    Ok((opened.packed, remembered))
+    Ok((opened.packed, opened_journal))
 }
 
 fn known_end(past: &JournalReader) -> KnownEnd {
@@ -147,20 +150,20 @@ fn pack_warnings(path: &Path, opened: &OpenedPack, missing: usize) -> Vec<String
     let mut warnings = Vec::new();
     if opened.cut > 0 {
         warnings.push(format!(
-            "warning: {path}: {} bytes behind the last record that its journal knows were cut off (a run was killed?)",
+            "warning: {path}: discarded {} bytes after the last journaled record (was a run killed?)",
             opened.cut
         ));
     }
     if missing > 0 {
         warnings.push(format!(
-            "warning: {path}: {} bodies that its journal knows are not there (was it cut?) and are fetched again",
+            "warning: {path}: {} journaled bodies are missing (was it truncated?) and will be fetched again",
             missing
         ));
     }
     warnings
 }
 
-fn remember(
+fn read_journal(
     path: PathBuf,
     file: std::io::Result<File>,
     options: &SaveOptions,
@@ -184,16 +187,16 @@ fn warnings(path: &Path, found: &JournalContents) -> Vec<String> {
     let mut warnings = Vec::new();
     if found.torn {
         warnings.push(format!(
-            "warning: {path}: its last line was torn (a run was killed?) and is ignored; its URL is fetched again"
+            "warning: {path}: ignored an incomplete last line (was a run killed?); its URL is fetched again"
         ));
     }
     match (found.garbage, found.first_garbage) {
         (0, _) => {}
         (1, line) => warnings.push(format!(
-            "warning: {path}: line {line} is no record and is ignored"
+            "warning: {path}: line {line} is not a record; ignored"
         )),
         (n, line) => warnings.push(format!(
-            "warning: {path}: {n} lines are no records and are ignored; the first is line {line}"
+            "warning: {path}: {n} lines are not records; ignored, the first is line {line}"
         )),
     }
     warnings

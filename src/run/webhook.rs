@@ -1,4 +1,4 @@
-//! Telling a server of the user's about a run, with the certificates of the run.
+//! Posts the summary of a run to a URL, with the TLS settings of the run.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use url::Url;
 use crate::fetch::{HttpOptions, TransportError, tls_config};
 use crate::notify::{WebhookError, post_json};
 
-/// Limit for each of the two tries.
+/// Time limit of each of the two attempts.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why nobody was told of a run.
+/// Error of [`notify_url`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotifyError {
-    /// The client can't be set up.
+    /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] TransportError),
-    /// The server was not told.
+    /// The POST failed.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
 }
 
-/// Posts JSON to a server: with the certificates that `http` trusts, and nothing else of it.
-/// Redirects are not followed; what fails for a reason that may pass is tried once more.
+/// Posts JSON to `url`. Of `http`, only the TLS settings and the User-Agent are used. Redirects are
+/// not followed. A transient failure is retried once.
 ///
 /// # Errors
-/// When anything but a 2xx comes within 30 s.
+/// [`NotifyError`] when the last attempt gets no 2xx status within 30 s.
 pub async fn notify_url(url: &Url, json: &str, http: &HttpOptions) -> Result<(), NotifyError> {
     let client = Client::builder()
         .tls_backend_preconfigured(tls_config(http)?)

@@ -54,7 +54,7 @@ fn where_no_address_answers_the_whole_time_has_passed() {
         assert_eq!(error.kind, ErrorKind::ConnectTimeout, "{addrs}");
         assert_eq!(
             error.message,
-            "not connected within 600ms (--connect-timeout)"
+            "no connection within 600ms (--connect-timeout)"
         );
     }
 }

@@ -84,7 +84,7 @@ fn flags_beat_the_environment_the_environment_the_file_and_the_file_the_default(
     is("per-host", "per-host = 6", "FETCHALL_PER_HOST");
     is("concurrency", "concurrency = 3", &format!("{path}:5"));
     is("max-wait", "max-wait = \"15m\"", "default");
-    is("rate", "# rate =", "default: as many as it comes to");
+    is("rate", "# rate =", "default: unlimited");
     assert!(done.stdout.contains(&format!("# {path} (read)\n")));
 }
 
@@ -147,7 +147,7 @@ fn the_users_file_beats_that_of_the_machine_and_no_file_is_needed() {
     let done = print("HOME", &folder.path("nobody")).expect_exit(0);
     assert!(
         done.stdout
-            .contains("nobody/.config/fetchall/fetchall.toml (not there)")
+            .contains("nobody/.config/fetchall/fetchall.toml (not found)")
     );
 }
 
@@ -368,7 +368,7 @@ fn what_conflicts_with_a_flag_gives_way_to_it() {
         .find(|line| line.starts_with(&told))
         .unwrap();
     assert!(
-        line.ends_with("settings.toml:1, gives way to --body"),
+        line.ends_with("settings.toml:1, overridden by --body"),
         "{line}"
     );
     // The environment is above the file.
@@ -396,7 +396,7 @@ fn what_needs_another_option_rests_without_it() {
     let done = run().arg("--print-config").expect_exit(0);
     assert!(
         done.stdout
-            .contains("settings.toml:3, needs an option that is not given")
+            .contains("settings.toml:3, requires an option that is not set")
     );
     assert_eq!(shown(&done, "body").0, "body = false");
     let done = run().args(["--json", &server.url("/")]).expect_exit(0);
@@ -413,7 +413,7 @@ fn what_needs_another_option_rests_without_it() {
     assert_eq!(shown(&done, "sync").0, "sync = true");
     assert!(
         done.stdout
-            .contains("FETCHALL_BODY, needs an option that is not given")
+            .contains("FETCHALL_BODY, requires an option that is not set")
     );
     // What it needs may stand in the file, and it on the command line.
     let done = settings("json = true")
@@ -446,7 +446,7 @@ fn no_secret_is_printed() {
         .expect_exit(0);
     assert!(!done.stdout.contains(secret), "{}", done.stdout);
     assert!(
-        done.stdout.contains("gives way to --head"),
+        done.stdout.contains("overridden by --head"),
         "{}",
         done.stdout
     );
@@ -484,7 +484,7 @@ fn variables_that_set_nothing_are_told() {
         .expect_exit(0);
     let told = done.stdout.lines();
     let told: Vec<_> = told
-        .filter(|line| line.starts_with("# FETCHALL_"))
+        .filter(|line| line.starts_with("# unknown variable "))
         .collect();
     insta::assert_snapshot!("printed_variables_that_set_nothing", told.join("\n"));
 }

@@ -260,7 +260,7 @@ fn a_full_disk_counts_the_same_for_files_and_packs() {
         assert_eq!(kinds, [ErrorKind::Save], "{name}: {stderr}");
         let summary = fs::read_to_string(summary.path()).unwrap();
         let counts = r#""failed":1,"skipped":0,"left":4,"#;
-        for part in [counts, r#""ended_by":"nothing can be saved"#] {
+        for part in [counts, r#""ended_by":"saving failed"#] {
             assert!(summary.contains(part), "{name}: {summary}");
         }
     }

@@ -98,7 +98,7 @@ async fn failed_request_is_handled_by_its_type() {
         "The request failed: 500 Internal Server Error\n  the server is in trouble (500 Internal Server Error): try again later\n\
          The request failed: 404 Not Found\n  it is gone: take it off the list\n\
          The request failed: connection lost: connection reset\n  it may work next time (reset)\n\
-         The request failed: no secure connection: the certificate has expired\n  it will not work (tls)\n"
+         The request failed: TLS failed: certificate has expired\n  it will not work (tls)\n"
     );
 }
 

@@ -12,15 +12,15 @@ fn help_names_every_group_and_ends_with_examples() {
     let help = help("--help", "80");
     for heading in [
         "List:",
-        "How many:",
+        "Concurrency and rate:",
         "Retry:",
-        "Time and size:",
+        "Timeouts and limits:",
         "Request:",
-        "Save:",
-        "Results:",
-        "People:",
-        "Practice:",
-        "When done:",
+        "Saving:",
+        "Output:",
+        "Display and diagnostics:",
+        "Testing:",
+        "Notifications:",
         "Examples:",
         "Exit codes:",
         "Environment:",
@@ -212,14 +212,14 @@ fn a_list_that_an_option_would_read_is_told() {
     ] {
         let run = Run::new().text().args(args.iter().copied());
         let done = run.urls(["# http://127.0.0.1:1/"]).expect_exit(2);
-        let told = "it reads stdin, and the list would come from there, too; name a file or a URL";
-        assert!(done.stderr.contains(told), "{args:?}: {}", done.stderr);
+        let cause = "cannot read stdin, which the list reads, too; name a file or a URL";
+        assert!(done.stderr.contains(cause), "{args:?}: {}", done.stderr);
     }
     let run = Run::new().text().env("FETCHALL_NO_CONFIG", "0");
     let run = run.env("FETCHALL_CONFIG", "/dev/stdin").stdin("# a list");
     let done = run.expect_exit(2);
     assert!(
-        done.stderr.contains("--config: it reads stdin"),
+        done.stderr.contains("--config: cannot read stdin"),
         "{}",
         done.stderr
     );
@@ -227,7 +227,7 @@ fn a_list_that_an_option_would_read_is_told() {
     let done = Run::new().text().args(two).stdin("x").expect_exit(2);
     assert!(
         done.stderr
-            .contains("--data: it reads stdin, and another option"),
+            .contains("--data: cannot read stdin, which another option reads"),
         "{}",
         done.stderr
     );
@@ -280,7 +280,7 @@ fn a_url_is_no_place_to_write_to() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(
-            said.contains("it is a URL") && !said.contains("s3cret"),
+            said.contains("not a URL") && !said.contains("s3cret"),
             "{said}"
         );
     }

@@ -256,7 +256,7 @@ fn bad_lines_and_rows_are_failed_records_and_the_rest_goes_on() {
     let error = done.records[2].error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::InvalidUrl);
     assert!(
-        error.message.contains("its file can't be used"),
+        error.message.contains("invalid file: "),
         "{}",
         error.message
     );

@@ -139,7 +139,7 @@ fn the_password_comes_from_a_file_and_is_nowhere_to_be_seen() {
         let told = format!("{}{}", done.stdout, done.stderr);
         assert!(!told.contains(password), "{told}");
         let is_right = password == USER.1;
-        let lines = done.stderr.lines().filter(|line| line.contains("e-mail"));
+        let lines = done.stderr.lines().filter(|line| line.contains("email"));
         let lines: Vec<_> = lines.collect();
         let title = if is_right {
             "the right one"

@@ -146,7 +146,7 @@ fn names_in_warnings_come_out_harmless_and_without_passwords() {
     known.extend_from_slice(b"garbage\n");
     std::fs::write(&journal, known).unwrap();
     let said = run().expect_exit(1).stderr;
-    assert!(said.contains("line 2 is no record"), "{said}");
+    assert!(said.contains("line 2 is not a record"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
     assert_harmless(&said);
 }

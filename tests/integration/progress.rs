@@ -45,7 +45,7 @@ fn the_bar_shows_how_it_stands_and_leaves_nothing_behind() {
         .into_iter()
         .chain([other.url("/held")]);
     let terminal = Terminal::start(command(urls), 80, false);
-    let text = terminal.wait_for("no answer for");
+    let text = terminal.wait_for("no response for");
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].contains("3 of 5 done"), "{text}");
     assert!(lines[0].starts_with('━'), "{text}");
@@ -54,7 +54,7 @@ fn the_bar_shows_how_it_stands_and_leaves_nothing_behind() {
         "{text}"
     );
     assert!(text.contains("on hold: http://127.0.0.1:"), "{text}");
-    assert!(text.contains("asked again in"), "{text}");
+    assert!(text.contains("retry in"), "{text}");
     let (status, text) = terminal.end();
     assert_eq!(status.code(), Some(1));
     assert!(text.starts_with("5 URLs: 4 fetched, 1 failed\n"), "{text}");
@@ -70,7 +70,7 @@ fn results_and_log_lines_pass_above_the_bar() {
     let mut command = command(urls);
     command.arg("-v");
     let terminal = Terminal::start(command, 100, true);
-    let text = terminal.wait_for("no answer for");
+    let text = terminal.wait_for("no response for");
     // Below everything that has come so far.
     let bar = text.lines().position(|line| line.contains(" of 42 done"));
     let lines: Vec<_> = text.lines().collect();
@@ -87,7 +87,7 @@ fn a_window_that_gets_smaller_is_kept_clean() {
     let server = site();
     let urls = ["/1", "/slow-1", "/slow-2"].map(|path| server.url(path));
     let terminal = Terminal::start(command(urls), 120, false);
-    terminal.wait_for("no answer for");
+    terminal.wait_for("no response for");
     terminal.resize(45);
     thread::sleep(Duration::from_millis(300));
     let text = terminal.text();

@@ -236,7 +236,7 @@ fn a_proxy_that_says_nothing_to_connect_is_named() {
         let message = done.message();
         assert_eq!(done.failure(), (ErrorKind::ConnectTimeout, 1), "{message}");
         let expected =
-            format!("not connected within 200ms (--connect-timeout), through the proxy {addr}");
+            format!("no connection through the proxy {addr} within 200ms (--connect-timeout)");
         assert_eq!(message, expected);
     }
 }

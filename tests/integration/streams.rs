@@ -202,7 +202,7 @@ fn after_a_stdout_that_was_closed_everything_is_told_as_after_any_run() {
         assert_eq!((ended.mails, ended.posts), (1, 1), "{args:?}: {stderr}");
         let summary = &ended.summary;
         assert_eq!(summary["exit_code"], 141);
-        assert_eq!(summary["ended_by"], "stdout was closed");
+        assert_eq!(summary["ended_by"], "stdout closed");
         let count = |name: &str| summary[name].as_u64().unwrap();
         assert_eq!(count("fetched") + count("left"), 200, "{summary}");
         let first = format!("200 URLs: {} fetched, 0 failed, ", count("fetched"));

@@ -35,7 +35,7 @@ fn packed(url: &str, ok: bool, offset: u64) -> Record {
     }
 }
 
-/// Reads them as those of a journal, each at a place of its number times 10.
+/// Adds the records as those of a journal, each at 10 times its number.
 fn read(records: &[Record], pack_limit: Option<u64>) -> History {
     let mut history = pack_limit.map_or_else(History::default, History::up_to);
     for pass in 0..2 {
@@ -137,7 +137,7 @@ fn a_body_is_forgotten_when_the_place_it_has_now_is_said_to_be_lost() {
     assert_eq!((known.is_empty(), known.beyond_limit()), (true, 1));
 }
 
-/// Bytes that it takes for each of many records.
+/// Bytes of the index per record.
 fn size_of_each(record: impl Fn(u64, Record) -> Record) -> usize {
     const MANY: u64 = 10_000;
     let url = |number| format!("http://a/{number}");
@@ -175,14 +175,14 @@ fn a_url_takes_16_bytes_whatever_is_known_of_it() {
     assert_eq!(size_of_each(again), 0, "a URL, not a record");
 }
 
-/// The same by plain means: all records are looked through for every answer.
+/// A naive model: searches all records for every lookup.
 struct HistoryModel<'a> {
     records: &'a [Record],
     limit: Option<u64>,
 }
 
 impl HistoryModel<'_> {
-    /// Those of bodies that are there, each with its number.
+    /// Records of bodies that are available, each with its number.
     fn done(&self) -> impl Iterator<Item = (usize, &Record)> {
         let is_lost = move |number: usize, done: &Record| {
             done.pack.is_some()
@@ -211,7 +211,7 @@ impl HistoryModel<'_> {
                 record.file.is_none() && record.url == url && record.request.as_deref() == request
             }
         };
-        // A failure that names a file says that it holds something else by now.
+        // A failure that names a file means that the file has other content by now.
         let is_gone = |number: usize| {
             let mut later = self.records[number..].iter();
             file.is_some() && later.any(|later| !later.ok && later.file.as_deref() == file)
@@ -272,7 +272,7 @@ proptest! {
                 for request in each("request") {
                     let path = file.as_deref().map(|file| RelPath::parse(file).unwrap());
                     let place = known.get(&url, path.as_ref(), request.as_deref());
-                    // Whoever reads it sees that it is no record of a body.
+                    // The caller sees that the record is not of a body.
                     let is_body = |place: &JournalPlace| records[place.offset as usize / 10].ok;
                     prop_assert_eq!(
                         place.filter(is_body),
