@@ -81,10 +81,11 @@ pub mod pieces {
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
-/// Runs the code in the README as a test.
+/// The Rust code of these documents runs as a test, too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/library.md")]
+struct Documents;
 
 /// What only the program needs of the library: no part of its public interface, it may change with
 /// every version.

@@ -15,12 +15,12 @@ mod ahead;
 mod coding;
 /// Settings from files and the environment.
 mod config;
-/// The commands of docs/cookbook.md.
-mod cookbook;
 /// `--demo` and `--email-to`.
 mod demo;
 /// Disks that are full, in the way or not what they seem.
 mod disk;
+/// README.md and docs/: commands, options and links.
+mod documents;
 /// What the machine, the list and the names in it can do.
 mod environment;
 /// The programs under `examples/`, with their exact output.
