@@ -1,6 +1,7 @@
 //! The options of a run: those of the engine and of every stage. Each options type defines its own
 //! defaults.
 
+#[cfg(feature = "cli")]
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions};
 use crate::input::InputOptions;
 use crate::model::Record;
+#[cfg(feature = "cli")]
 use crate::report::{Screen, Template, TimelineStyle};
 use crate::schedule::{RetryPolicy, ScheduleOptions};
 
@@ -50,6 +52,7 @@ pub struct SaveOptions {
 }
 
 /// Format of the results.
+#[cfg(feature = "cli")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ResultFormat {
     /// Aligned lines of text.
@@ -72,8 +75,10 @@ pub type RecordCallback = Box<dyn FnMut(&Record) + Send>;
 #[derive(Default)]
 pub struct ReportOptions {
     /// The format of the results and the stream they are written to; `None`: not written.
+    #[cfg(feature = "cli")]
     pub results: Option<(ResultFormat, Box<dyn Write + Send>)>,
     /// Whether results are terminated with NUL instead of a line feed.
+    #[cfg(feature = "cli")]
     pub print0: bool,
     /// Called with each record, on the thread that writes the results. A slow callback slows down
     /// the run.
@@ -84,22 +89,38 @@ pub struct ReportOptions {
     /// Whether records include the body.
     pub body: bool,
     /// The stream for warnings and other notices; stderr in the program.
+    #[cfg(feature = "cli")]
     pub notices: Option<Box<dyn Write + Send>>,
     /// The file for the input lines that failed.
+    #[cfg(feature = "cli")]
     pub failed: Option<PathBuf>,
     /// Whether those lines are terminated with NUL, as in a NUL-separated input.
+    #[cfg(feature = "cli")]
     pub failed_with_nul: bool,
     /// The style of the timeline that is drawn after the run, and the stream for it.
+    #[cfg(feature = "cli")]
     pub timeline: Option<(TimelineStyle, Box<dyn Write + Send>)>,
     /// The file for the HTML report.
+    #[cfg(feature = "cli")]
     pub page: Option<PathBuf>,
     /// The progress display.
+    #[cfg(feature = "cli")]
     pub screen: Option<Screen>,
     /// Whether results go to the terminal that shows the progress.
+    #[cfg(feature = "cli")]
     pub shares_screen: bool,
 }
 
 impl ReportOptions {
+    /// Whether a report needs the timing of each attempt.
+    #[must_use]
+    pub fn needs_traces(&self) -> bool {
+        #[cfg(feature = "cli")]
+        return self.timeline.is_some() || self.page.is_some();
+        #[cfg(not(feature = "cli"))]
+        false
+    }
+
     /// Returns the maximum number of records that `ordered` holds back before reading pauses. It is
     /// lower with `body`, where each record may take megabytes.
     #[must_use]
@@ -111,10 +132,8 @@ impl ReportOptions {
 impl std::fmt::Debug for ReportOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReportOptions")
-            .field("format", &self.results.as_ref().map(|(format, _)| format))
             .field("ordered", &self.ordered)
             .field("body", &self.body)
-            .field("failed", &self.failed)
             .finish_non_exhaustive()
     }
 }

@@ -56,6 +56,15 @@
 //! `tests/architecture.rs` fails when a module depends on one of the same or a higher layer. The
 //! library never exits the process, prints nothing and keeps no global state.
 
+#![cfg_attr(
+    not(feature = "cli"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "parts of the shared modules serve only the program"
+    )
+)]
+
 mod config;
 pub mod demo;
 mod engine;
@@ -64,6 +73,7 @@ mod fetch;
 mod fuzz;
 mod input;
 mod model;
+#[cfg(feature = "cli")]
 mod notify;
 mod report;
 mod run;
@@ -89,6 +99,7 @@ struct Documents;
 
 /// What only the program needs of the library: no part of its public interface, it may change with
 /// every version.
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program {
     pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
@@ -115,6 +126,7 @@ pub use model::{
     Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
     Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
 };
+#[cfg(feature = "cli")]
 pub use notify::send_email;
 pub use report::{JournalError, ReportError};
 pub use run::{

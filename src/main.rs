@@ -175,10 +175,7 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
         Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
         Err(error) => match error.problem {
             Problem::Input(_) | Problem::Transport(_) => EXIT_USAGE,
-            Problem::Report(_)
-            | Problem::Save(_)
-            | Problem::EndedEarly(_)
-            | Problem::Internal(_) => EXIT_RUN_FAILED,
+            _ => EXIT_RUN_FAILED,
         },
     })
 }

@@ -1,5 +1,5 @@
-//! The house: who may know whom. Reads `src/` and fails when a file imports another room
-//! of its own floor, or anything above it.
+//! The layers of the architecture. Reads `src/` and fails when a file imports another module of its
+//! own layer, or anything above it.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every room with its floor. A room is a folder of `src/`, or a file in it.
-const FLOORS: [(&str, u8); 14] = [
+/// Every module with its layer. A module is a directory of `src/`, or a file in it.
+const LAYERS: [(&str, u8); 14] = [
     ("main", 7),
     ("cli", 6),
     ("demo", 6),
@@ -22,15 +22,15 @@ const FLOORS: [(&str, u8); 14] = [
     ("report", 2),
     ("notify", 2),
     ("model", 1),
-    // Of tests alone: it makes inputs, and the rooms have what tries them.
+    // Only for tests: it generates inputs, and the modules have the tests that use them.
     ("fuzz", 0),
 ];
 
-fn floor(room: &str) -> Option<u8> {
-    FLOORS
+fn layer(module: &str) -> Option<u8> {
+    LAYERS
         .iter()
-        .find(|(name, _)| *name == room)
-        .map(|(_, floor)| *floor)
+        .find(|(name, _)| *name == module)
+        .map(|(_, layer)| *layer)
 }
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
@@ -46,21 +46,21 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The rooms that a text names: `crate::room…`, `crate::{room…, room…}`.
-fn rooms_named(text: &str) -> BTreeSet<String> {
+/// The modules that a text names: `crate::module…`, `crate::{module…, module…}`.
+fn modules_named(text: &str) -> BTreeSet<String> {
     let code: String = text
         .lines()
         .map(|line| line.split("//").next().unwrap_or_default())
         .collect::<Vec<_>>()
         .join("\n");
-    let mut rooms = BTreeSet::new();
+    let mut modules = BTreeSet::new();
     for after in code.split("crate::").skip(1) {
         match after.strip_prefix('{') {
-            Some(group) => rooms.extend(first_idents(group)),
-            None => rooms.extend(ident(after)),
+            Some(group) => modules.extend(first_idents(group)),
+            None => modules.extend(ident(after)),
         }
     }
-    rooms
+    modules
 }
 
 fn ident(text: &str) -> Option<String> {
@@ -98,27 +98,27 @@ fn first_idents(group: &str) -> Vec<String> {
 /// What is wrong with the imports of one file, given its path below `src/`.
 fn complaints(file: &Path, text: &str) -> Vec<String> {
     let first = file.components().next().unwrap().as_os_str();
-    let room = Path::new(first).file_stem().unwrap().to_str().unwrap();
-    if room == "lib" {
+    let module = Path::new(first).file_stem().unwrap().to_str().unwrap();
+    if module == "lib" {
         return Vec::new();
     }
-    let Some(own) = floor(room) else {
+    let Some(own) = layer(module) else {
         return vec![format!(
-            "{}: the house has no room of this name",
+            "{}: LAYERS has no module of this name",
             file.display()
         )];
     };
-    rooms_named(text)
+    modules_named(text)
         .into_iter()
-        .filter(|named| named != room)
-        .filter_map(|named| match floor(&named) {
-            Some(floor) if floor < own => None,
-            Some(floor) => Some(format!(
-                "{}: floor {own} names crate::{named}, which is on floor {floor}",
+        .filter(|named| named != module)
+        .filter_map(|named| match layer(&named) {
+            Some(layer) if layer < own => None,
+            Some(layer) => Some(format!(
+                "{}: layer {own} names crate::{named}, which is on layer {layer}",
                 file.display()
             )),
             None => Some(format!(
-                "{}: names crate::{named}; import from the room that has it",
+                "{}: names crate::{named}; import from the module that has it",
                 file.display()
             )),
         })
@@ -126,7 +126,7 @@ fn complaints(file: &Path, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn nobody_looks_up_or_sideways() {
+fn no_module_imports_from_its_own_layer_or_above() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let files = sources(&src);
     assert!(files.len() > 30, "found only {} files", files.len());
@@ -148,12 +148,12 @@ fn the_program_uses_only_what_the_library_shows() {
     files.push(src.join("main.rs"));
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(rooms_named(&text).is_empty(), "{}", path.display());
+        assert!(modules_named(&text).is_empty(), "{}", path.display());
     }
 }
 
 #[test]
-fn a_breach_would_be_seen() {
+fn forbidden_imports_are_found() {
     let breach = |file: &str, text: &str| complaints(Path::new(file), text).len();
     assert_eq!(
         breach("fetch/http.rs", "use crate::model::{Attempt, WireState};"),
@@ -177,12 +177,12 @@ fn a_breach_would_be_seen() {
     assert_eq!(breach("demo/mod.rs", "use crate::Config;"), 1);
 }
 
-/// A name that means two things can't be searched for.
+/// A name with two meanings cannot be searched for.
 #[test]
 fn no_type_name_is_declared_twice() {
     let mut places = BTreeMap::<String, Vec<String>>::new();
     for (file, line, text) in code_lines() {
-        // An associated type is the trait's: it stands deeper, in every implementation.
+        // An associated type is indented, and repeated in every implementation of its trait.
         let indented = text.starts_with(' ');
         let mut words = text
             .split(|c: char| !c.is_alphanumeric() && c != '_')
@@ -205,9 +205,9 @@ fn no_type_name_is_declared_twice() {
     assert!(places.len() > 300, "{} types found", places.len());
 }
 
-/// Who reads `is_ready` expects an answer and no change.
+/// Readers expect `is_ready` to answer a question and to change nothing.
 #[test]
-fn what_is_called_a_question_returns_a_bool() {
+fn is_has_and_can_methods_return_a_bool() {
     let mut found = 0;
     let mut wrong = Vec::new();
     let lines: Vec<_> = code_lines().collect();

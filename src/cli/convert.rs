@@ -14,6 +14,7 @@ use fetchall::{FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules, SpecError
 use http::{HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
+use super::flag_hints::limit_option;
 use super::fs_util::is_only_for_writing;
 use super::path_conflicts::{
     check_no_urls, check_saved, check_stdin, check_written, is_stdin_list, takers_of_stdin,
@@ -280,6 +281,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     let engine = &mut config.engine;
     engine.concurrency = cli.concurrency;
     engine.stall_timeout = Some(cli.stall_timeout).filter(|limit| !limit.is_zero());
+    engine.error_hint = Some(limit_option);
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;

@@ -6,14 +6,34 @@ use std::io;
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use fetchall::Problem;
 use fetchall::program::escape_control;
+use fetchall::{FetchError, Problem, RedirectProblem, TimeLimit};
 
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, print_config, redact};
 
 /// Jaro-Winkler similarity above which a name is suggested.
 const MIN_SIMILARITY: f64 = 0.8;
+
+/// The option that set the limit which a failed URL exceeded.
+pub fn limit_option(error: &FetchError) -> Option<&'static str> {
+    match error {
+        FetchError::ConnectTimeout { .. } => Some("--connect-timeout"),
+        FetchError::Timeout {
+            limit: TimeLimit::Head(_),
+        }
+        | FetchError::Stalled { .. } => Some("--stall-timeout"),
+        FetchError::Timeout {
+            limit: TimeLimit::Attempt(_),
+        } => Some("--max-time"),
+        FetchError::TooLarge { .. } => Some("--max-size"),
+        FetchError::Redirect {
+            problem: RedirectProblem::TooMany(_),
+        } => Some("--max-redirects"),
+        FetchError::HostGivenUp { error, .. } => limit_option(error),
+        _ => None,
+    }
+}
 
 /// Returns the name most similar to `text`, if any is similar enough.
 pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
@@ -409,7 +429,7 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
     let writes = match problem {
         Problem::Input(_) => false,
         Problem::Report(_) | Problem::Save(_) => true,
-        Problem::Transport(_) | Problem::EndedEarly(_) | Problem::Internal(_) => return None,
+        _ => return None,
     };
     match (writes, kind_below(problem)?) {
         (true, NotFound) => Some("create its directory first"),

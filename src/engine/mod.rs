@@ -32,8 +32,8 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    EndReason, EngineEvent, EventReturnQueue, FetchError, LiveStats, MaxFailures, Outcome,
-    ReorderWindow, SettledJob, Sha256,
+    EndReason, EngineEvent, ErrorHint, EventReturnQueue, FetchError, LiveStats, MaxFailures,
+    Outcome, ReorderWindow, SettledJob, Sha256,
 };
 use crate::report::JournalReader;
 use crate::schedule::{RetryPolicy, Scheduler};
@@ -82,6 +82,8 @@ pub struct EngineOptions {
     /// Record the timing of each attempt, for timelines and reports. Takes another 0.2 KiB per
     /// job in the look-ahead.
     pub keep_tries: bool,
+    /// What is added to error messages in records, in parentheses. Nothing by default.
+    pub error_hint: Option<ErrorHint>,
 }
 
 impl Default for EngineOptions {
@@ -104,6 +106,7 @@ impl Default for EngineOptions {
             refresh: false,
             seed: None,
             keep_tries: false,
+            error_hint: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::{
 /// Settles an invalid input line.
 pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
     let record = Record {
-        error: Some(RecordError::from(&line.error)),
+        error: Some(RecordError::new(&line.error, None)),
         at: clock.rfc3339(now()),
         ..Record::for_line(&line.place, line.shown)
     };
@@ -65,7 +65,7 @@ pub fn given_up(
     let end = now();
     let traces = attempt.take_traces();
     let record = Record {
-        error: Some(RecordError::from(&error)),
+        error: Some(RecordError::new(&error, options.error_hint)),
         attempts: attempt.number,
         resends: attempt.history().total_resends,
         redirects: attempt.redirect_count(),
@@ -105,9 +105,10 @@ pub fn settled(
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let start = wire.started();
     let traces = attempt.take_traces();
+    let error = result.as_ref().err();
     let mut record = Record {
         ok: result.is_ok(),
-        error: result.as_ref().err().map(RecordError::from),
+        error: error.map(|error| RecordError::new(error, options.error_hint)),
         attempts: attempt.number,
         resends: attempt.history().total_resends,
         final_url: head.as_ref().map(|_| attempt.shown_url().into_owned()),

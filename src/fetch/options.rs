@@ -22,6 +22,7 @@ pub fn is_framing_header(name: &HeaderName) -> bool {
 
 /// Which HTTP versions are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum HttpVersion {
     /// HTTP/2 if TLS negotiates it (ALPN), else HTTP/1.1.
     #[default]
@@ -108,6 +109,7 @@ impl std::fmt::Debug for ProxyUrl {
 
 /// Which proxy to use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Proxy {
     /// As set by `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in lower or upper case.
     /// `NO_PROXY` lists names, which include their subdomains, addresses, networks
@@ -184,8 +186,9 @@ impl Default for HttpOptions {
 
 /// The HTTP client can't be built from these options.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TransportError {
-    /// The file of [`cacert`](HttpOptions::cacert) is unusable.
+    /// The file of CA certificates is unusable.
     #[error("cannot use the certificates in {}: {cause}", path.display())]
     CaCert {
         /// The file.
@@ -193,11 +196,10 @@ pub enum TransportError {
         /// The reason.
         cause: String,
     },
-    /// [`deny_private`](HttpOptions::deny_private) is combined with a proxy, which resolves names
-    /// itself.
+    /// Private addresses are denied, and a proxy, which resolves names itself, is set.
     #[error(
-        "--deny-private cannot be combined with --proxy: the proxy connects, so addresses cannot \
-         be checked here"
+        "denying private addresses does not work through a proxy: the proxy connects, so addresses \
+         cannot be checked here"
     )]
     UnguardedProxy,
     /// An environment variable contains an invalid proxy. The message omits the value, which may

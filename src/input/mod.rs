@@ -64,6 +64,7 @@ impl fmt::Debug for UrlIterator {
 
 /// The format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum InputFormat {
     /// By the file name extension, ignoring one of compression; text by default.
     #[default]

@@ -112,6 +112,7 @@ impl Error for Cause {
 
 /// Which time limit ended an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TimeLimit {
     /// No response head within `--stall-timeout`.
     Head(Duration),
@@ -126,17 +127,9 @@ pub enum TimeLimit {
 impl fmt::Display for TimeLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head(limit) => write!(
-                f,
-                "no response head within {} (--stall-timeout)",
-                format_duration(*limit)
-            ),
+            Self::Head(limit) => write!(f, "no response head within {}", format_duration(*limit)),
             Self::Attempt(limit) => {
-                write!(
-                    f,
-                    "attempt exceeded {} (--max-time)",
-                    format_duration(*limit)
-                )
+                write!(f, "attempt exceeded {}", format_duration(*limit))
             }
             Self::Gathering(limit) => write!(
                 f,
@@ -154,12 +147,13 @@ impl fmt::Display for TimeLimit {
 
 /// Why a redirect cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RedirectProblem {
     /// The same request, cookies included, would be sent for the fourth time.
     #[error("redirect loop: {0} already requested 3 times with the same cookies")]
     Loop(String),
     /// More redirects than `--max-redirects`.
-    #[error("more than {0} redirects (--max-redirects)")]
+    #[error("more than {0} redirects")]
     TooMany(u32),
     /// The `Location` header is missing or not a URL.
     #[error("{status} without a valid Location")]
@@ -187,6 +181,7 @@ pub enum RedirectProblem {
 /// lower case, with the relevant flag if there is one. [`kind`](Self::kind) is the stable name
 /// in records and summaries.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum FetchError {
     /// The input line is not a valid request: the URL, the row, or the line's own method,
     /// headers, file or checksum.
@@ -226,7 +221,7 @@ pub enum FetchError {
     },
     /// DNS, TCP and TLS together took longer than `--connect-timeout`.
     #[error(
-        "no connection{} within {} (--connect-timeout)",
+        "no connection{} within {}",
         proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default(),
         format_duration(*limit)
     )]
@@ -263,7 +258,7 @@ pub enum FetchError {
     },
     /// The body arrived too slowly.
     #[error(
-        "body stalled: {received} bytes in {} (--stall-timeout)",
+        "body stalled: {received} bytes in {}",
         format_duration(*window)
     )]
     Stalled {
@@ -321,7 +316,7 @@ pub enum FetchError {
     },
     /// The body is larger than `--max-size`.
     #[error(
-        "body exceeds {} (--max-size){}",
+        "body exceeds {}{}",
         ByteSize(*limit),
         announced.map(|size| format!("; {size} bytes announced")).unwrap_or_default()
     )]

@@ -9,6 +9,7 @@ macro_rules! kinds {
         /// The kind of a [`FetchError`](super::FetchError), by its stable name in records.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
         pub enum ErrorKind { $($(#[$doc])* $variant,)* }
 
         impl ErrorKind {

@@ -54,7 +54,7 @@ pub use open_files::{
 pub use outcome::{FetchSuccess, Outcome, OutcomeName};
 pub use partial::{BodyVersion, PartialBody, Revalidation};
 pub use path::RelPath;
-pub use record::{ContentChange, Record, RecordError};
+pub use record::{ContentChange, ErrorHint, Record, RecordError};
 pub use reorder_window::ReorderWindow;
 pub use response::{KeptCoding, ResponseHead, SentRequest};
 pub use saved::{PackPlace, SavedBody};

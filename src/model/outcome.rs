@@ -27,9 +27,10 @@ pub enum Outcome {
     Skipped,
 }
 
-/// The name of an [`Outcome`] in records.
+/// What became of a URL, as records name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OutcomeName {
     /// Fetched, with a complete body.
     Fetched,

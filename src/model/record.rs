@@ -10,6 +10,7 @@ use super::{ErrorKind, FetchError, InputPosition, OutcomeName, PackPlace, Sha256
 
 /// The error of a failed job, as in records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RecordError {
     /// The kind, by its stable name.
     pub kind: ErrorKind,
@@ -19,19 +20,29 @@ pub struct RecordError {
     pub transient: bool,
 }
 
-impl From<&FetchError> for RecordError {
-    fn from(error: &FetchError) -> Self {
+impl RecordError {
+    /// Describes an error. A hint, such as the option that set an exceeded limit, follows the
+    /// message in parentheses.
+    pub(crate) fn new(error: &FetchError, hint: Option<ErrorHint>) -> Self {
+        let mut message = error.to_string();
+        if let Some(hint) = hint.and_then(|hint| hint(error)) {
+            message.push_str(&format!(" ({hint})"));
+        }
         Self {
             kind: error.kind(),
-            message: error.to_string(),
+            message,
             transient: error.is_transient(),
         }
     }
 }
 
+/// What a program adds to the message of an error in a record, if anything.
+pub type ErrorHint = fn(&FetchError) -> Option<&'static str>;
+
 /// How a page changed since the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ContentChange {
     /// The last run did not have it.
     New,
@@ -61,6 +72,7 @@ impl ContentChange {
 
 /// The result of one input line. An absent field means unknown; no value is ever made up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// Line number in its input, from 1, comments included.
     pub line: u64,

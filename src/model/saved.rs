@@ -24,6 +24,7 @@ pub struct SavedBody {
 
 /// The position of a response in a pack: enough to read that response alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PackPlace {
     /// Offset of its record from the start of the file, in bytes.
     pub offset: u64,

@@ -10,6 +10,7 @@ use super::{ContentChange, ErrorKind, Outcome, format_duration};
 
 /// Why a run ended before everything was settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum EndReason {
     /// The caller stopped it; in the program, by a signal.
     Shutdown,
@@ -44,18 +45,14 @@ impl fmt::Display for EndReason {
             Self::Disk => f.write_str("saving failed"),
             Self::ResultsClosed => f.write_str("stdout closed"),
             Self::StopAfter(time) => {
-                write!(
-                    f,
-                    "time limit {} reached (--stop-after)",
-                    format_duration(*time)
-                )
+                write!(f, "time limit {} reached", format_duration(*time))
             }
             Self::MaxFailures(MaxFailures::Number(most)) => {
                 let urls = if *most == 1 { "URL" } else { "URLs" };
-                write!(f, "more than {most} {urls} failed (--max-failures)")
+                write!(f, "more than {most} {urls} failed")
             }
             Self::MaxFailures(MaxFailures::Percent(most)) => {
-                write!(f, "more than {most} % of URLs failed (--max-failures)")
+                write!(f, "more than {most} % of URLs failed")
             }
         }
     }
@@ -96,6 +93,7 @@ impl MaxFailures {
 
 /// The counts of a run: `input = fetched + failed + skipped + left`.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Input lines, without comments and blank lines.
     pub input: u64,

@@ -27,6 +27,7 @@ pub(super) const MAX_LINE_BYTES: usize = if cfg!(test) { 4096 } else { 1 << 20 }
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JournalError {
     /// Another process has it open.
     #[error("in use by another fetchall; wait for it, or name another journal")]

@@ -1,45 +1,73 @@
 //! Reporters turn engine events into output lines, files and a progress display; the pump feeds
 //! them.
 
+#[cfg(feature = "cli")]
 mod atomic_file;
+#[cfg(feature = "cli")]
 mod csv;
+#[cfg(feature = "cli")]
 mod failed;
+#[cfg(feature = "cli")]
 mod fields;
 #[cfg(test)]
 mod fuzz;
+#[cfg(feature = "cli")]
 mod html;
 mod journal;
+#[cfg(feature = "cli")]
 mod jsonl;
+#[cfg(feature = "cli")]
 mod notices;
+#[cfg(feature = "cli")]
 mod output;
+#[cfg(feature = "cli")]
 mod progress;
 mod pump;
 mod reorder;
+#[cfg(feature = "cli")]
 mod row_sampler;
+#[cfg(feature = "cli")]
 mod stream;
+#[cfg(feature = "cli")]
 mod summary;
+#[cfg(feature = "cli")]
 mod template;
+#[cfg(feature = "cli")]
 mod text;
+#[cfg(feature = "cli")]
 mod timeline;
 
 use std::io;
 
 use crate::model::{EngineEvent, Summary};
 
+#[cfg(feature = "cli")]
 pub use atomic_file::AtomicFile;
+#[cfg(feature = "cli")]
 pub use csv::CsvReporter;
+#[cfg(feature = "cli")]
 pub use failed::FailedLines;
+#[cfg(feature = "cli")]
 pub use html::HtmlReport;
 pub use journal::{Journal, JournalContents, JournalError, JournalReader, PastRecord};
+#[cfg(feature = "cli")]
 pub use jsonl::JsonlReporter;
+#[cfg(feature = "cli")]
 pub use notices::NoticeReporter;
+#[cfg(feature = "cli")]
 pub use output::Output;
+#[cfg(feature = "cli")]
 pub use progress::{Progress, ProgressStyle, Screen};
 pub use pump::{Pump, PumpEnd, ReportError};
+#[cfg(feature = "cli")]
 pub use stream::SharedEndingCheck;
+#[cfg(feature = "cli")]
 pub use summary::render as render_summary;
+#[cfg(feature = "cli")]
 pub use template::{Template, TemplateError, TemplateReporter};
+#[cfg(feature = "cli")]
 pub use text::TextReporter;
+#[cfg(feature = "cli")]
 pub use timeline::{Timeline, TimelineStyle};
 
 /// Receives the events of a run. All reporters run on one dedicated thread behind a bounded queue,

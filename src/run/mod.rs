@@ -1,48 +1,51 @@
 //! Runs a [`Config`]: opens inputs and outputs and connects engine, stages and reporters.
 
 mod builder;
+#[cfg(feature = "cli")]
 mod dry_run;
 mod end;
 mod fetcher;
 mod list;
 mod problem;
+#[cfg_attr(not(feature = "cli"), path = "no_reporters.rs")]
+mod reporters;
 mod saving;
 mod sink;
+#[cfg(feature = "cli")]
 mod webhook;
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
-use crate::config::{Config, ReportOptions, ResultFormat};
+use crate::config::{Config, ReportOptions};
 use crate::engine::{self, DecoderBudget, Engine, RunClock, Shutdown};
 use crate::fetch::{FaultyTransport, HttpTransport, Transport, TransportError};
 use crate::input::{self, Batch};
 use crate::model::{EndReason, EngineEvent, LiveStats, ReorderWindow, Sha256, Summary};
-use crate::report::{
-    CsvReporter, FailedLines, HtmlReport, JournalReader, JsonlReporter, NoticeReporter, Output,
-    Progress, Pump, ReportError, Reporter, SharedEndingCheck, TemplateReporter, TextReporter,
-    Timeline,
-};
+use crate::report::{JournalReader, Pump, ReportError, Reporter};
 use crate::schedule::Scheduler;
 use crate::store::{BodyStore, DiscardStore, MemoryStore};
 
 pub use builder::{BuildError, FetcherBuilder};
+#[cfg(feature = "cli")]
 pub use dry_run::dry_run;
 pub use fetcher::{FetchResult, FetchStream, FetchedPage, Fetcher, fetch_all};
 pub use list::List;
 pub use problem::{Problem, RunError};
 pub use saving::SaveError;
 pub use sink::Sink;
+#[cfg(feature = "cli")]
 pub use webhook::{NotifyError, notify_url};
 
 use end::{complete, ended_early, run_result, run_until_stopped, wait_for_count};
 use problem::is_closed_pipe;
+use reporters::RunDisplay;
 
 use saving::OpenedJournal;
 
+#[cfg(feature = "cli")]
 /// Fetches all URLs of the configured inputs.
 ///
 /// When `shutdown` completes, no new requests are started, those in flight get
@@ -74,6 +77,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<S
     run_until(config, shutdown, std::future::pending()).await
 }
 
+#[cfg(feature = "cli")]
 /// Fetches as [`run`] does, with a second future that aborts the run: requests in flight are
 /// dropped and count as left, and the summary is still returned.
 ///
@@ -93,6 +97,7 @@ const RESULTS: &str = "results";
 /// A reporter with its name in errors.
 type ExtraReporter = (&'static str, Box<dyn Reporter>);
 
+#[cfg(feature = "cli")]
 async fn run_with(
     mut config: Config,
     extra: Vec<ExtraReporter>,
@@ -227,27 +232,18 @@ impl PreparedRun {
         if let Some(window) = &window {
             pump.set_ordered(window.clone());
         }
-        let mut notices = notices(&mut config.report);
         let mut past = JournalReader::default();
+        let mut warnings = Vec::new();
         if let Some(opened) = journal {
-            for warning in &opened.warnings {
-                notices
-                    .iter_mut()
-                    .for_each(|notices| notices.write_notice(warning));
-            }
+            warnings = opened.warnings;
             pump.add_journal(opened.what, Box::new(opened.journal));
             past = opened.past;
         }
-        if let Some(notices) = notices {
-            pump.add("notices", Box::new(notices));
-        }
-        config.engine.keep_tries |=
-            config.report.timeline.is_some() || config.report.page.is_some();
-        let is_ending = Arc::new({
-            let shutdown = shutdown.clone();
-            move || shutdown.ended_by().is_some() || shutdown.abort_token().is_cancelled()
-        });
-        add_reporters(&mut pump, &mut config.report, is_ending).map_err(Problem::from)?;
+        reporters::add_notices(&mut pump, &mut config.report, &warnings);
+        config.engine.keep_tries |= config.report.needs_traces();
+        reporters::add_files(&mut pump, &config.report, &shutdown).map_err(Problem::from)?;
+        add_records(&mut pump, &mut config.report);
+        reporters::add_streams(&mut pump, &mut config.report);
         for (what, reporter) in extra {
             pump.add(what, reporter);
         }
@@ -281,12 +277,7 @@ impl PreparedRun {
                 source,
             })
         })?;
-        let progress = self
-            .config
-            .report
-            .screen
-            .as_ref()
-            .map(|screen| Progress::start(screen, Arc::clone(&self.live)));
+        let display = RunDisplay::start(&self.config.report, &self.live);
         let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
         let engine = Engine {
             scheduler: Scheduler::new(
@@ -314,9 +305,7 @@ impl PreparedRun {
             if end.input_error.is_none() {
                 wait_for_count(&live).await;
             }
-            if let Some(progress) = progress {
-                progress.stop();
-            }
+            display.stop();
             let complete = |summary: &mut Summary, error: Option<&ReportError>| {
                 if error.is_some_and(is_closed_pipe) {
                     shutdown.end_early(EndReason::ResultsClosed);
@@ -332,32 +321,8 @@ impl PreparedRun {
     }
 }
 
-/// Creates the reporter of notices. It writes without tearing the progress display.
-fn notices(options: &mut ReportOptions) -> Option<NoticeReporter> {
-    let stream = options.notices.take()?;
-    Some(NoticeReporter::new(Output::new(
-        stream,
-        options.screen.clone(),
-    )))
-}
-
-fn add_reporters(
-    pump: &mut Pump,
-    options: &mut ReportOptions,
-    is_ending: SharedEndingCheck,
-) -> Result<(), ReportError> {
-    if let Some(path) = &options.failed {
-        let end = if options.failed_with_nul { 0 } else { b'\n' };
-        add_file(pump, path, |path| {
-            let is_ending = Arc::clone(&is_ending);
-            Ok(Box::new(FailedLines::create(path, end, is_ending)?))
-        })?;
-    }
-    if let Some(path) = &options.page {
-        add_file(pump, path, |path| {
-            Ok(Box::new(HtmlReport::create(path, is_ending)?))
-        })?;
-    }
+/// Calls the callback of the caller with every record.
+fn add_records(pump: &mut Pump, options: &mut ReportOptions) {
     if let Some(mut on_record) = options.on_record.take() {
         let tap = EventTap(move |event: &EngineEvent| {
             if let EngineEvent::Settled(settled) = event {
@@ -365,46 +330,6 @@ fn add_reporters(
             }
         });
         pump.add("records", Box::new(tap));
-    }
-    if let Some((format, stream)) = options.results.take() {
-        let screen = options.screen.clone().filter(|_| options.shares_screen);
-        let end: &[u8] = match (options.print0, &format) {
-            (true, _) => b"\0",
-            // A template contains its own line ends.
-            (false, ResultFormat::Template(_)) => b"",
-            (false, _) => b"\n",
-        };
-        let output = Output::new(stream, screen).with_terminator(end);
-        match format {
-            ResultFormat::Text => pump.add(RESULTS, Box::new(TextReporter::new(output, false))),
-            ResultFormat::ColorText => pump.add(RESULTS, Box::new(TextReporter::new(output, true))),
-            ResultFormat::Json => pump.add(RESULTS, Box::new(JsonlReporter::new(output))),
-            ResultFormat::Csv => pump.add(RESULTS, Box::new(CsvReporter::new(output))),
-            ResultFormat::Template(template) => {
-                pump.add(RESULTS, Box::new(TemplateReporter::new(output, template)));
-            }
-        }
-    }
-    if let Some((style, stream)) = options.timeline.take() {
-        let output = Output::new(stream, options.screen.clone());
-        pump.add("timeline", Box::new(Timeline::new(output, style)));
-    }
-    Ok(())
-}
-
-/// Adds a reporter that writes to the file at `path`.
-fn add_file(
-    pump: &mut Pump,
-    path: &Path,
-    create: impl FnOnce(&Path) -> std::io::Result<Box<dyn Reporter>>,
-) -> Result<(), ReportError> {
-    let what = path.display().to_string();
-    match create(path) {
-        Ok(reporter) => {
-            pump.add(what, reporter);
-            Ok(())
-        }
-        Err(source) => Err(ReportError { what, source }),
     }
 }
 

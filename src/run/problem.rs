@@ -9,6 +9,7 @@ use crate::report::ReportError;
 /// Error of a run that could not continue. The summary has what was done until then.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
+#[non_exhaustive]
 pub struct RunError {
     /// The counts until the run failed.
     pub summary: Box<Summary>,
@@ -19,6 +20,7 @@ pub struct RunError {
 
 /// Cause of a [`RunError`].
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Problem {
     /// An input cannot be read.
     #[error(transparent)]

@@ -15,6 +15,7 @@ use crate::store::{
 
 /// Error of saving that ends the run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SaveError {
     /// The output directory cannot be used.
     #[error(transparent)]

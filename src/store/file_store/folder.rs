@@ -20,6 +20,7 @@ const LOCK_NAME: &str = "lock";
 
 /// Why an output directory cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FolderError {
     /// Another process is saving to it.
     #[error(

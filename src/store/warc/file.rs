@@ -38,6 +38,7 @@ pub enum KnownEnd {
 
 /// Why a pack cannot be opened. Messages do not include the path, which the caller adds.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PackError {
     /// Its name has neither of the two extensions.
     #[error("name must end in .warc or .warc.gz")]
