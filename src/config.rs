@@ -113,12 +113,10 @@ pub struct ReportOptions {
 
 impl ReportOptions {
     /// Whether a report needs the timing of each attempt.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub fn needs_traces(&self) -> bool {
-        #[cfg(feature = "cli")]
-        return self.timeline.is_some() || self.page.is_some();
-        #[cfg(not(feature = "cli"))]
-        false
+        self.timeline.is_some() || self.page.is_some()
     }
 
     /// Returns the maximum number of records that `ordered` holds back before reading pauses. It is

@@ -470,7 +470,8 @@ mod tests {
     fn the_defaults_of_the_command_line_are_those_of_the_library() {
         let cli = Cli::parse_from(["fetchall", "http://a/"]);
         let config = Config::try_from(cli).unwrap();
-        let library = Config::default();
+        let mut library = Config::default();
+        library.engine.error_hint = Some(limit_option);
         let text = |config: &Config| {
             let Config {
                 engine,

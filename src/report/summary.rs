@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use crate::model::{ContentChange, ErrorKind, Summary, format_duration};
+use crate::model::{ContentChange, EndReason, ErrorKind, Summary, format_duration};
 
 /// Maximum number of statuses listed, the most frequent first.
 const MAX_STATUSES: usize = 5;
@@ -49,7 +49,7 @@ pub fn render(summary: &Summary) -> String {
         text.push_str("; input not fully read");
     }
     if let Some(why) = summary.ended_by {
-        let _ = write!(text, "\nended early: {why}");
+        let _ = write!(text, "\nended early: {}", end_reason(why));
     }
     if !summary.changes.is_empty() {
         let parts = ContentChange::ALL.map(|change| {
@@ -81,6 +81,15 @@ pub fn render(summary: &Summary) -> String {
         let _ = write!(text, "; sequentially {sequential}: {speedup}");
     }
     text
+}
+
+/// Says why a run ended early, with the option that made it.
+pub fn end_reason(reason: EndReason) -> String {
+    match reason {
+        EndReason::StopAfter(_) => format!("{reason} (--stop-after)"),
+        EndReason::MaxFailures(_) => format!("{reason} (--max-failures)"),
+        EndReason::Shutdown | EndReason::Disk | EndReason::ResultsClosed => reason.to_string(),
+    }
 }
 
 /// Formats how many times as long the requests would have taken sequentially, each with the

@@ -7,7 +7,7 @@ mod end;
 mod fetcher;
 mod list;
 mod problem;
-#[cfg_attr(not(feature = "cli"), path = "no_reporters.rs")]
+#[cfg(feature = "cli")]
 mod reporters;
 mod saving;
 mod sink;
@@ -41,7 +41,6 @@ pub use webhook::{NotifyError, notify_url};
 
 use end::{complete, ended_early, run_result, run_until_stopped, wait_for_count};
 use problem::is_closed_pipe;
-use reporters::RunDisplay;
 
 use saving::OpenedJournal;
 
@@ -239,10 +238,16 @@ impl PreparedRun {
             pump.add_journal(opened.what, Box::new(opened.journal));
             past = opened.past;
         }
-        reporters::add_notices(&mut pump, &mut config.report, &warnings);
-        config.engine.keep_tries |= config.report.needs_traces();
-        reporters::add_files(&mut pump, &config.report, &shutdown).map_err(Problem::from)?;
+        #[cfg(not(feature = "cli"))]
+        warnings.iter().for_each(|text| tracing::warn!("{text}"));
+        #[cfg(feature = "cli")]
+        {
+            config.engine.keep_tries |= config.report.needs_traces();
+            reporters::add_notices(&mut pump, &mut config.report, &warnings);
+            reporters::add_files(&mut pump, &config.report, &shutdown).map_err(Problem::from)?;
+        }
         add_records(&mut pump, &mut config.report);
+        #[cfg(feature = "cli")]
         reporters::add_streams(&mut pump, &mut config.report);
         for (what, reporter) in extra {
             pump.add(what, reporter);
@@ -277,7 +282,8 @@ impl PreparedRun {
                 source,
             })
         })?;
-        let display = RunDisplay::start(&self.config.report, &self.live);
+        #[cfg(feature = "cli")]
+        let progress = reporters::start_progress(&self.config.report, &self.live);
         let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
         let engine = Engine {
             scheduler: Scheduler::new(
@@ -305,7 +311,10 @@ impl PreparedRun {
             if end.input_error.is_none() {
                 wait_for_count(&live).await;
             }
-            display.stop();
+            #[cfg(feature = "cli")]
+            if let Some(progress) = progress {
+                progress.stop();
+            }
             let complete = |summary: &mut Summary, error: Option<&ReportError>| {
                 if error.is_some_and(is_closed_pipe) {
                     shutdown.end_early(EndReason::ResultsClosed);

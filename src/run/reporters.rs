@@ -12,20 +12,10 @@ use crate::report::{
     ReportError, Reporter, SharedEndingCheck, TemplateReporter, TextReporter, Timeline,
 };
 
-/// The progress display of a run, if it has one.
-pub struct RunDisplay(Option<Progress>);
-
-impl RunDisplay {
-    pub fn start(options: &ReportOptions, live: &Arc<LiveStats>) -> Self {
-        let screen = options.screen.as_ref();
-        Self(screen.map(|screen| Progress::start(screen, Arc::clone(live))))
-    }
-
-    pub fn stop(self) {
-        if let Some(progress) = self.0 {
-            progress.stop();
-        }
-    }
+/// Starts the progress display, if the run has one.
+pub fn start_progress(options: &ReportOptions, live: &Arc<LiveStats>) -> Option<Progress> {
+    let screen = options.screen.as_ref()?;
+    Some(Progress::start(screen, Arc::clone(live)))
 }
 
 /// Adds the reporter of notices, and prints these warnings on it. It writes without tearing the

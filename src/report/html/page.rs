@@ -15,7 +15,7 @@ use crate::model::{
     ErrorKind, Sha256Context, Summary, elide_middle, escape_control, format_duration,
 };
 use crate::report::row_sampler::{JobRow, SampledRows};
-use crate::report::summary::{count, speedup};
+use crate::report::summary::{count, end_reason, speedup};
 use crate::report::timeline::duration;
 
 use super::charts::{
@@ -148,7 +148,7 @@ impl ReportPage {
             style_hash: hash_of(STYLE),
             script_hash: hash_of(SCRIPT),
             cards: cards(summary),
-            ended_by: summary.ended_by.map(|why| why.to_string()),
+            ended_by: summary.ended_by.map(end_reason),
             comparison: comparison(summary),
             shares: shares(summary),
             kinds: counts(&summary.by_kind),
