@@ -147,6 +147,11 @@ fn parse(
     }
     // clap does not say which setting it was. A required option may itself come from a setting, so
     // they are added one by one until no more can be added.
+    //
+    // Settings as defaults of clap's arguments would need no search, but clap applies `requires`
+    // to explicit values only: `sync = true` without a folder would be accepted, and `--body`
+    // rejected although the file has `json = true`. Nor can a default stand for an option that is
+    // given without its optional value, such as `simulate-failure = true`.
     let mut needy = std::mem::take(used);
     loop {
         let before = needy.len();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A SHA-256 hash (FIPS 180-4), formatted and parsed as 64 hexadecimal digits.
@@ -50,7 +51,7 @@ impl Sha256Context {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        HEXLOWER.encode_display(&self.0).fmt(f)
     }
 }
 
@@ -59,17 +60,14 @@ impl FromStr for Sha256 {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const SHA256_FORM: &str = "expected 64 hexadecimal digits";
-        if text.len() != 64 || !text.is_ascii() {
+        // Decoding panics if the lengths do not match.
+        if text.len() != 64 {
             return Err(SHA256_FORM);
         }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| SHA256_FORM)?;
-            if pair.starts_with('+') {
-                return Err(SHA256_FORM);
-            }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| SHA256_FORM)?;
-        }
+        HEXLOWER_PERMISSIVE
+            .decode_mut(text.as_bytes(), &mut bytes)
+            .map_err(|_| SHA256_FORM)?;
         Ok(Self(bytes))
     }
 }

@@ -30,6 +30,7 @@ mod text;
 mod time;
 mod tls_text;
 mod trace;
+mod wake_pacer;
 mod wire_state;
 
 pub use attempt::{Attempt, AttemptHistory, Hop, SendMode};
@@ -67,4 +68,5 @@ pub use text::{
 pub use time::{deadline_after, now};
 pub use tls_text::tls_hint;
 pub use trace::{AttemptTrace, TraceOutcome, add_try};
+pub use wake_pacer::WakePacer;
 pub use wire_state::{Unprocessed, WireState};

@@ -2,22 +2,21 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
 use super::reorder::ReorderBuffer;
-use crate::model::{EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWindow, Summary};
+use crate::model::{
+    EndReason, EngineEvent, EventReturnQueue, Outcome, ReorderWindow, Summary, WakePacer,
+};
 
 /// Maximum number of queued events.
 const QUEUE_EVENTS: usize = 256;
 /// The same if events carry bodies, which may have megabytes each.
 const QUEUE_BODIES: usize = 16;
-/// Minimum time between two wakeups. Waking a thread costs as much as writing several records, so
-/// at high rates records are processed in batches. A delay of 2 ms is not noticeable.
-const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 /// How long to wait for a stuck reporter once the run is to end immediately.
 const STUCK_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -135,18 +134,14 @@ impl Pump {
 
     fn run(mut self, mut events: mpsc::Receiver<EngineEvent>) -> (Vec<NamedReporter>, PumpEnd) {
         let mut batch = Vec::with_capacity(QUEUE_EVENTS);
-        let mut last = None::<Instant>;
+        let mut pacer = WakePacer::default();
         while events.blocking_recv_many(&mut batch, QUEUE_EVENTS) > 0 {
             self.append_journals(&batch);
             for event in batch.drain(..) {
                 self.take(event);
             }
             self.flush();
-            let elapsed = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
-            if elapsed < WAKE_INTERVAL && events.is_empty() && !events.is_closed() {
-                std::thread::sleep(WAKE_INTERVAL - elapsed);
-            }
-            last = Some(Instant::now());
+            pacer.rest_if(|| events.is_empty() && !events.is_closed());
         }
         let rest = self.order.as_mut().map(ReorderBuffer::drain);
         for event in rest.into_iter().flatten() {

@@ -4,14 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::retry::doubled;
+use super::tuning::circuit_breaker::*;
 use crate::model::{FetchError, deadline_after};
-
-/// Consecutive failed connections that open the circuit. A single timeout opens it as well: it
-/// took long, and so would every further one.
-const FAILURES_TO_OPEN: u32 = 3;
-
-/// Minimum time before a host that was given up is probed again.
-const MIN_DOWN_TIME: Duration = Duration::from_secs(1);
 
 /// How an unreachable host is probed.
 #[derive(Debug, Clone, Copy)]

@@ -12,22 +12,9 @@ use super::pace::HostPace;
 use super::spacing::Spacing;
 use super::tally::Tally;
 use super::throttle_trial::{Trial, TrialFinding};
-
-/// How long learned state of a host is kept after its last request.
-const HOST_MEMORY: Duration = Duration::from_secs(60);
-/// From this share of the limit on, the running requests count as bound by the limit.
-const LIMITED_SHARE: f64 = 0.75;
-
-/// A requested delay of at least this length tells when a quota renews (the next minute, or hour);
-/// a shorter one is a rough guess.
-const LONG_HOLD: Duration = Duration::from_secs(5);
-/// Consecutive throttled rounds after which a host is given up if it requests a delay above
-/// `retry_after_max`.
-const MAX_EXCESSIVE_HOLDS: u32 = 3;
-/// How long a host without learned state is kept: about as long as its idle connections.
-const IDLE_HOST_MEMORY: Duration = Duration::from_secs(4);
-/// A hold that is extended by less is not reported again.
-const MIN_REPORTED_EXTENSION: Duration = Duration::from_secs(1);
+use super::tuning::hold::{LONG_HOLD, MAX_EXCESSIVE_HOLDS, MIN_REPORTED_EXTENSION};
+use super::tuning::limit::LIMITED_SHARE;
+use super::tuning::memory::{HOST_MEMORY, IDLE_HOST_MEMORY};
 
 /// Settings that apply to every host.
 #[derive(Debug, Clone, Copy)]
@@ -404,7 +391,6 @@ impl HostControl {
         }
         self.hold = Some(until);
         self.limit.reset_round();
-        // Each throttled request of those in flight together extends the hold a little.
         if held_till == now || until - held_till > MIN_REPORTED_EXTENSION {
             changes(HostChange::Held(until - now));
         }

@@ -4,37 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::host_change::{HostChange, LimitReason};
-
-/// Initial concurrency limit of a host.
-const INITIAL_LIMIT: usize = 4;
-/// Minimum responses per measured round; fewer would be dominated by noise.
-const MIN_ROUND_RESPONSES: u32 = 8;
-/// Minimum duration of a round.
-const MIN_ROUND_TIME: Duration = Duration::from_millis(5);
-/// Rounds over which a steady limit, or one being tried, is measured.
-const ROUNDS_PER_SAMPLE: u32 = 4;
-/// Samples between two trials of another limit; four times as many after each failed trial.
-const ROUNDS_BETWEEN_TRIES: u32 = 4;
-/// Upper bound of that number.
-const MAX_ROUNDS_BETWEEN_TRIES: u32 = 64;
-/// Minimum gain to double again after one round. For gains see [`share_gained`].
-const MIN_GAIN_AT_ONCE: f64 = 0.5;
-/// Minimum gain to double again after three rounds.
-const MIN_GAIN_ON_RECHECK: f64 = 0.25;
-/// Minimum gain of a doubling to try one larger limit before reverting it.
-const MIN_GAIN_TO_LOOK_BEYOND: f64 = -0.1;
-/// Minimum gain to keep that larger limit.
-const MIN_GAIN_BEYOND: f64 = 0.2;
-/// Minimum gain to keep a slightly larger limit.
-const MIN_GAIN_OF_TRY: f64 = 0.15;
-/// A trial ends early if its goodput falls below this share of the former goodput.
-const ABORT_GOODPUT_RATIO: f64 = 0.8;
-/// A trial ends early if its first latencies predict less than this share of the former goodput.
-const ABORT_FORECAST_RATIO: f64 = 0.75;
-/// A smaller limit is kept if its goodput is at least this share of the former one.
-const KEEP_SMALLER_RATIO: f64 = 0.985;
-/// A smaller limit is tried if the mean latency exceeds the lowest one by this factor.
-const SHRINK_LATENCY_RATIO: f64 = 1.5;
+use super::tuning::limit::*;
 
 /// How the concurrency limit of a host is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

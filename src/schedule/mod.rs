@@ -2,7 +2,8 @@
 //!
 //! What is known about a host is in its [`HostControl`](host_control::HostControl): its concurrency
 //! limit ([`limit`]), its pace in requests per second ([`pace`]), until when it is on hold, and
-//! whether it is reachable ([`circuit_breaker`]).
+//! whether it is reachable ([`circuit_breaker`]). The numbers behind these decisions are in
+//! [`tuning`].
 
 pub mod bench_api;
 mod circuit_breaker;
@@ -22,6 +23,7 @@ mod spacing;
 mod tally;
 mod throttle_trial;
 mod timers;
+mod tuning;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

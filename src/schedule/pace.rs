@@ -3,43 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::spacing::Spacing;
-
-/// How much earlier a start may come to make up for late ones (timers are imprecise); at most a
-/// quarter of the interval.
-const MAX_CATCH_UP: Duration = Duration::from_millis(5);
-/// Time in which the pace doubles while the right one is unknown, in seconds.
-const DOUBLING_SECONDS: f64 = 0.7;
-/// Minimum time for the pace to return to its plateau after a cut, in seconds.
-const RECOVERY_SECONDS: f64 = 10.0;
-/// Minimum starts for the pace to return to its plateau after a cut.
-const RECOVERY_STARTS: f64 = 20.0;
-/// Gain over the plateau after twice the recovery time.
-const PROBE_GAIN: f64 = 0.25;
-/// The plateau, as a share of the pace that seems right.
-const PLATEAU_RATIO: f64 = 0.95;
-/// The pace right after a cut, as a share of the pace that seems right.
-const CUT_RATIO: f64 = 0.9;
-/// Consecutive starts not delayed by the pace after which it is dropped.
-const STARTS_TO_DROP: u32 = 100;
-/// Mean accepted rate over the last two seconds of a doubling pace, as a share of its current
-/// value: 0.44 in theory, plus a margin for noise.
-const DOUBLING_PASSED_SHARE: f64 = 0.48;
-/// The right pace as a share of a doubling pace that was throttled at once when it became too high.
-const FIRST_THROTTLE_RATIO: f64 = 0.75;
-/// The right pace as a share of the accepted rate if the doubling overshot for a while.
-const OVERSHOOT_RATIO: f64 = 0.85;
-/// A cut that comes sooner than this after the last one shows that the pace is still too high.
-const REPEATED_THROTTLE_TIME: Duration = Duration::from_millis(1750);
-/// The right pace as a share of the accepted rate after such an early cut.
-const REPEATED_THROTTLE_RATIO: f64 = 0.92;
-/// Below this share of the throttled pace, the estimate of the right one is not trusted.
-const MAX_TRUSTED_ERROR: f64 = 0.5;
-/// Maximum effect of one cut: the estimate keeps at least this share of the throttled pace.
-const MIN_CUT_RATIO: f64 = 0.25;
-/// A pace this fast limits nothing and is dropped, in starts per second.
-const MAX_STARTS_PER_SECOND: f64 = 10_000.0;
-/// Minimum pace, in starts per second. Below it, holds limit the host better than a pace.
-const MIN_STARTS_PER_SECOND: f64 = 0.05;
+use super::tuning::pace::*;
 
 /// The learned pace of a host.
 ///

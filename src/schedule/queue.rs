@@ -11,13 +11,12 @@ use super::host_change::HostChange;
 use super::host_control::{Admission, HostControl, HostPolicy, Load, StartSnapshot};
 use super::spacing::Spacing;
 use super::timers::Timers;
+use super::tuning::pace::MAX_CATCH_UP;
 
 #[cfg(doc)]
 use host::TURN_QUANTUM_US;
 use host::{HostPlacement, QueuedHost, TurnKey};
 
-/// With an overall rate: how much earlier a start may come to make up for late ones.
-const RATE_SLACK: Duration = Duration::from_millis(5);
 /// Maximum hosts scanned for one that is below its fair share.
 const MAX_HOSTS_SCANNED: usize = 16;
 /// Maximum idle hosts, kept only for what was learned of them.
@@ -105,7 +104,7 @@ impl<T> HostQueue<T> {
     pub fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
         Self {
             rules,
-            rate: rate.map(|interval| Spacing::new(interval, RATE_SLACK)),
+            rate: rate.map(|interval| Spacing::new(interval, MAX_CATCH_UP)),
             ids: HashMap::new(),
             hosts: Vec::new(),
             free: Vec::new(),

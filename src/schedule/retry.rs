@@ -5,23 +5,10 @@ use std::time::Duration;
 use crate::model::{ErrorKind, FetchError, format_duration};
 
 use super::retry_on::RetryRules;
+use super::tuning::hold::*;
 
 /// Maximum backoff exponent; every cap is reached long before.
 const MAX_DOUBLINGS: u32 = 30;
-
-/// Minimum hold after a throttled response; doubles with each further one.
-const MIN_HOLD: Duration = Duration::from_millis(100);
-/// Lower bound of the cap up to which holds double.
-const MIN_MAX_HOLD: Duration = Duration::from_secs(1);
-/// A 429 without `Retry-After` uses up a retry once its host has throttled this many rounds in a
-/// row: it may never stop.
-const FREE_THROTTLES: u32 = 2;
-/// A 429 without `Retry-After` also uses up a retry once its job has waited this often: the host may
-/// throttle only this URL.
-const FREE_HOLDS: u32 = 5;
-/// A 503 without `Retry-After` holds its host once that has throttled this many rounds in a row;
-/// fewer may concern only this URL.
-const THROTTLES_BEFORE_HOLD: u32 = 6;
 
 /// Settings for retries.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,14 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Time span of a bucket.
-const BUCKET_WIDTH: Duration = Duration::from_millis(250);
-/// Buckets kept.
-const BUCKETS: u64 = 8;
-
-/// Minimum count in the buckets for a meaningful rate; below it, everything since the last
-/// throttling counts.
-const MIN_COUNT: u32 = 8;
+use super::tuning::tally::*;
 
 /// Counts the requests that a host accepted: in the last two seconds if those are enough, else
 /// since it last throttled.

@@ -4,36 +4,7 @@
 
 use std::time::Instant;
 
-/// Minimum responses before a trial is judged.
-const MIN_RESPONSES: u32 = 16;
-/// Lowering the load has helped for certain if the throttled share is below this: the trial ends.
-const MAX_THROTTLED_SHARE: f64 = 0.1;
-/// Lowering the load helps if the accepted share has grown by this factor.
-const MIN_PASS_RATE_GAIN: f64 = 1.3;
-/// Lowering the load also helps if goodput kept this share of its former value, although fewer
-/// requests were sent.
-const MIN_GOODPUT_RATIO: f64 = 0.8;
-/// Lowering the load also helps if the throttled share has fallen to this part of its former value.
-const MAX_THROTTLED_RATIO: f64 = 0.5;
-/// Above this throttled share nothing can be concluded: the load may be many times too high.
-const MAX_CONCLUSIVE_SHARE: f64 = 0.5;
-/// Responses for which the finding "unrelated to load" holds; four times as many after each further
-/// such finding.
-const UNRELATED_RESPONSES: u32 = 2048;
-/// Upper bound of that number.
-const MAX_UNRELATED_RESPONSES: u32 = 1 << 16;
-/// While the finding holds, responses after which the throttled share is rechecked.
-const RECHECK_RESPONSES: u32 = 64;
-/// A throttled share that has grown by this much ends the finding early.
-const RECHECK_INCREASE: f64 = 0.3;
-/// Successful trials until throttling is confirmed: a single one may be chance.
-const TRIALS_TO_CONFIRM: u32 = 2;
-/// From this many cuts on, the samples after the first and the last cut are compared as well.
-const CUTS_TO_COMPARE: u32 = 4;
-/// The cuts were in vain if goodput fell below this share of the goodput after the first cut...
-const MIN_GOODPUT_LOSS: f64 = 0.4;
-/// ...while the throttled share stayed above this part of its former value.
-const UNCHANGED_THROTTLING_RATIO: f64 = 0.7;
+use super::tuning::throttle_trial::*;
 
 /// What follows from a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

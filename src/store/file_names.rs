@@ -31,6 +31,7 @@
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
+use data_encoding::BASE32_NOPAD;
 use percent_encoding::percent_decode_str;
 use url::{Host, Position, Url};
 
@@ -60,7 +61,7 @@ const MAX_STEM_BYTES: usize = 60;
 const MAX_QUERY_STEM_BYTES: usize = 36;
 /// Number of base32 letters of a hash, five bits each. The number for upper-case letters has at
 /// most 16 digits, so the two cannot be confused.
-const HASH_LETTERS: u32 = 25;
+const HASH_LETTERS: usize = 25;
 /// Bytes that most names add to the URL, so that one allocation is enough.
 const TYPICAL_EXTRA_BYTES: usize = 40;
 
@@ -385,17 +386,7 @@ fn whole_hash_of(url: &Url, user: Option<&str>) -> Sha256 {
 /// Appends the first bits of a hash in base32 (RFC 4648 §6), in lower case.
 fn push_hash(out: &mut String, hash: &Digest) {
     out.push(HASH_MARK);
-    let bits = hash
-        .as_ref()
-        .iter()
-        .take(16)
-        .fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
-    out.extend((1..=HASH_LETTERS).map(|place| {
-        let five = (bits >> (128 - 5 * place)) as u8 & 31;
-        char::from(if five < 26 {
-            b'a' + five
-        } else {
-            b'2' + five - 26
-        })
-    }));
+    let letters = BASE32_NOPAD.encode(hash.as_ref());
+    let first = letters.chars().take(HASH_LETTERS);
+    out.extend(first.map(|letter| letter.to_ascii_lowercase()));
 }

@@ -5,9 +5,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::model::WakePacer;
 
 /// Maximum number of orders per batch.
 const BATCH_ORDERS: usize = 256;
@@ -17,9 +19,6 @@ const QUEUE_KIB: usize = 4 * 1024;
 /// Maximum wait for space in the queue, and for a file to be opened. A disk that makes no progress
 /// for this long hangs.
 pub const DISK_TIMEOUT: Duration = Duration::from_secs(300);
-/// Minimum time between two wakeups. Waking a thread costs as much as writing a small file, and a
-/// delay of 2 ms is not noticeable.
-const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Carries out the orders of one thread.
 pub trait OrderHandler: Send + 'static {
@@ -150,7 +149,7 @@ fn run<H: OrderHandler>(
     stopped: &AtomicBool,
 ) {
     let mut batch = Vec::with_capacity(BATCH_ORDERS);
-    let mut last = None::<Instant>;
+    let mut pacer = WakePacer::default();
     while tasks.blocking_recv_many(&mut batch, BATCH_ORDERS) > 0 {
         let mut flushed = Vec::new();
         for task in batch.drain(..) {
@@ -171,11 +170,7 @@ fn run<H: OrderHandler>(
         for sender in flushed {
             let _ = sender.send(());
         }
-        let elapsed = last.map_or(WAKE_INTERVAL, |last| last.elapsed());
-        if elapsed < WAKE_INTERVAL && tasks.is_empty() && !tasks.is_closed() {
-            std::thread::sleep(WAKE_INTERVAL - elapsed);
-        }
-        last = Some(Instant::now());
+        pacer.rest_if(|| tasks.is_empty() && !tasks.is_closed());
     }
 }
 

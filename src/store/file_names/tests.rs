@@ -112,7 +112,7 @@ fn hashed_names_stay_partly_readable() {
             .strip_prefix(before)
             .and_then(|rest| rest.strip_suffix(after));
         let hash = hash.unwrap_or_else(|| panic!("{named} is not {file}"));
-        assert_eq!(hash.len(), HASH_LETTERS as usize, "{named}");
+        assert_eq!(hash.len(), HASH_LETTERS, "{named}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! deduplication tools compare it.
 
 use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
+use data_encoding::BASE32_NOPAD;
 
 /// The SHA-1 of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +19,7 @@ impl PayloadDigest {
     #[must_use]
     pub fn base32(&self) -> [u8; 32] {
         let mut text = [0; 32];
-        for (digits, five) in text.chunks_mut(8).zip(self.0.chunks(5)) {
-            let bits = five
-                .iter()
-                .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
-            for (place, digit) in digits.iter_mut().rev().enumerate() {
-                *digit = match (bits >> (5 * place)) as u8 & 31 {
-                    letter @ 0..26 => b'A' + letter,
-                    figure => b'2' + figure - 26,
-                };
-            }
-        }
+        BASE32_NOPAD.encode_mut(&self.0, &mut text);
         text
     }
 }

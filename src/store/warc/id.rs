@@ -2,13 +2,16 @@
 
 use std::io;
 
+use uuid::Builder;
+use uuid::fmt::Hyphenated;
+
 /// Number of ids whose random bytes are generated in one call.
 const BATCH_IDS: usize = 192;
 
 /// A version 4 UUID (RFC 9562 §5.4) as text. Its 122 random bits come from the system's generator:
 /// a generator with a 64-bit seed would make collisions between runs too likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordId([u8; 36]);
+pub struct RecordId([u8; Hyphenated::LENGTH]);
 
 impl RecordId {
     /// Generates `N` ids with one call to the system's generator.
@@ -23,20 +26,9 @@ impl RecordId {
     }
 
     fn from_random(bytes: [u8; 16]) -> Self {
-        let number = u128::from_be_bytes(bytes);
-        let version = 4 << 76 | number & !(0xf << 76);
-        let mut left = 0b10 << 62 | version & !(0b11 << 62);
-        let mut text = [b'-'; 36];
-        for (place, digit) in text.iter_mut().enumerate().rev() {
-            if matches!(place, 8 | 13 | 18 | 23) {
-                continue;
-            }
-            *digit = match (left & 15) as u8 {
-                figure @ 0..10 => b'0' + figure,
-                letter => b'a' + letter - 10,
-            };
-            left >>= 4;
-        }
+        let mut text = [0; Hyphenated::LENGTH];
+        let id = Builder::from_random_bytes(bytes).into_uuid();
+        id.hyphenated().encode_lower(&mut text);
         Self(text)
     }
 
