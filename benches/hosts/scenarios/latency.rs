@@ -55,7 +55,7 @@ pub fn step(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
 }
 
 /// Fixed limits, the adaptive limit compared with the best of them, and the peers with their
-/// defaults.
+/// own limits.
 struct Sweep {
     scenario: &'static str,
     latency: fn(usize) -> f64,
