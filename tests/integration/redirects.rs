@@ -285,7 +285,8 @@ async fn the_same_request_is_sent_three_times_and_then_it_is_a_loop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hop_of_a_refresh_is_asked_whether_it_has_changed() {
     let server = MockServer::start().await;
-    // The redirect leads to a different URL each time, and the validator applies to one of them.
+    // The redirect leads to a different URL each time. The second one accepts the validator of the
+    // first.
     get("/latest")
         .respond_with(redirect("/signed/1"))
         .up_to_n_times(1)
