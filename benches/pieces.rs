@@ -1,4 +1,4 @@
-//! The hot pieces, each alone: reading lists, turns of hosts, names of files, records as JSON.
+//! Micro-benchmarks: reading lists, the turns of hosts, file names, and records as JSON.
 //!
 //! ```console
 //! $ cargo bench --bench pieces
@@ -14,7 +14,7 @@ use url::Url;
 
 const LINES: usize = 10_000;
 
-/// A URL as they come: most hosts many times, some paths with a query.
+/// Returns a typical URL: most hosts appear many times, and some paths have a query.
 fn url(n: usize) -> String {
     let query = if n.is_multiple_of(4) {
         "?page=2&lang=en"

@@ -1,11 +1,11 @@
-//! A failing API request, simulated, and handled by matching on the typed error.
+//! Simulates a failing API request and handles it by matching on the typed error.
 
 use std::io::{self, Write};
 
 use fetchall::demo::PracticeServer;
 use fetchall::{FaultPlan, FetchError, FetcherBuilder};
 
-/// What a program can do about a failure depends on what failed.
+/// Says what to do about a failure, which depends on its kind.
 fn advice(error: &FetchError) -> String {
     match error {
         FetchError::Status { status, .. } if status.as_u16() == 404 => {
@@ -20,7 +20,7 @@ fn advice(error: &FetchError) -> String {
     }
 }
 
-/// One request with the faults of `spec` in its way.
+/// Sends one request with the faults of `spec`.
 pub async fn failed_request(
     builder: FetcherBuilder,
     url: String,

@@ -1,13 +1,15 @@
-//! Several URLs at once; the results come in the order of the URLs, whichever was first.
+//! Fetches several URLs at once. The results are in the order of the URLs, whichever finished
+//! first.
 //!
-//! With arguments it fetches those; without, pages of the built-in practice server.
+//! With arguments it fetches those URLs, without any it fetches pages of the built-in practice
+//! server.
 
 use std::io::{self, Write};
 
 use fetchall::demo::PracticeServer;
 use fetchall::{FetchError, FetchedPage, Fetcher};
 
-/// Fetches all of them at once and tells what became of each, in order.
+/// Fetches all URLs at once and prints the result of each, in order.
 pub async fn fetch_urls(
     fetcher: &Fetcher,
     urls: &[String],

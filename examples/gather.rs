@@ -1,4 +1,5 @@
-//! Two tasks of two seconds and one second, joined: done after two seconds, not three.
+//! Joins a task of two seconds and a task of one second: both are done after two seconds, not
+//! three.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::sleep;
 
-/// Where both tasks write: one at a time.
+/// The output of both tasks, which write to it one at a time.
 type Shared<W> = Arc<Mutex<W>>;
 
 async fn task<W: Write>(number: u32, seconds: u64, out: Shared<W>) -> io::Result<()> {
@@ -19,8 +20,8 @@ async fn task<W: Write>(number: u32, seconds: u64, out: Shared<W>) -> io::Result
 /// Runs both tasks at once.
 pub async fn gather<W: Write>(out: Shared<W>) -> io::Result<()> {
     let tasks = [task(1, 2, Arc::clone(&out)), task(2, 1, out)];
-    // Like asyncio.gather: both wait at the same time, the results stand in the order
-    // of the tasks.
+    // Like asyncio.gather: both tasks wait at the same time, and the results are in the order of
+    // the tasks.
     join_all(tasks).await.into_iter().collect()
 }
 

@@ -1,5 +1,5 @@
-//! Why a long list wants N workers under `join_all`, and not `join_all` over its URLs:
-//! both, measured, against a server that answers after 50 ms.
+//! Shows why a long list needs N workers under `join_all`, and not `join_all` over its URLs.
+//! Measures both against a server that responds after 50 ms.
 //!
 //! `cargo run --release --example long_list -- 10000`
 
@@ -13,10 +13,10 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Workers, and so requests at the same time.
+/// Number of workers, and so of concurrent requests.
 const WORKERS: usize = 64;
 
-/// How many connections the server has open now, and had at most.
+/// The number of connections that are open at the server, and its maximum.
 #[derive(Default)]
 struct Open {
     now: AtomicUsize,
@@ -38,7 +38,7 @@ async fn answer(mut stream: TcpStream, open: Arc<Open>) -> io::Result<()> {
 
 async fn serve(listener: TcpListener, open: Arc<Open>) {
     loop {
-        // With no descriptor left, accepting fails until one is free.
+        // Without a free descriptor, accepting fails.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
@@ -55,14 +55,15 @@ async fn fetch(client: reqwest::Client, url: String) -> Result<usize, reqwest::E
     Ok(client.get(url).send().await?.bytes().await?.len())
 }
 
-/// `join_all` over the URLs: everything starts at once. Gives the number of failures.
+/// `join_all` over the URLs: everything starts at once. Returns the number of failures.
 async fn all_at_once(client: &reqwest::Client, urls: &[String]) -> usize {
     let requests = urls.iter().map(|url| fetch(client.clone(), url.clone()));
     let results = join_all(requests).await;
     results.iter().filter(|result| result.is_err()).count()
 }
 
-/// `join_all` over workers, each of which takes the next URL when it is done with one.
+/// `join_all` over workers, each of which takes the next URL when it has finished one. Returns the
+/// number of failures.
 async fn by_workers(client: &reqwest::Client, urls: &[String]) -> usize {
     let next = AtomicUsize::new(0);
     let worker = || async {
@@ -75,8 +76,8 @@ async fn by_workers(client: &reqwest::Client, urls: &[String]) -> usize {
     join_all((0..WORKERS).map(|_| worker())).await.iter().sum()
 }
 
-/// Peak memory of this process so far, in MiB (Linux only). The file was opened before:
-/// afterwards there may be no descriptor left for it.
+/// Returns the peak memory of this process so far, in MiB (Linux only). The file is opened before
+/// the run, because no descriptor may be free afterwards.
 fn peak_memory(mut file: &File) -> Option<u64> {
     let mut status = String::new();
     file.seek(SeekFrom::Start(0)).ok()?;
@@ -109,7 +110,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(serve(listener, Arc::clone(&open)));
     let urls: Vec<_> = (0..count).map(|n| format!("{base}/{n}")).collect();
 
-    // The frugal way first: peak memory only ever grows.
+    // The workers run first, because peak memory never decreases.
     let client = reqwest::Client::builder().no_proxy().build()?;
     let start = Instant::now();
     let failed = by_workers(&client, &urls).await;

@@ -1,11 +1,11 @@
-//! Prints `Hello`, waits two seconds without blocking anybody, prints `World`.
+//! Prints `Hello`, waits two seconds without blocking the thread, prints `World`.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// Two lines, two seconds apart.
+/// Prints two lines, two seconds apart.
 pub async fn say_hello(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "Hello")?;
     sleep(Duration::from_secs(2)).await;

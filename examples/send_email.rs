@@ -1,4 +1,4 @@
-//! The slow job: an e-mail that takes three seconds and then says that it was sent.
+//! A slow job: a simulated e-mail that takes three seconds.
 
 use std::io;
 

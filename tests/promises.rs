@@ -1,11 +1,11 @@
-//! What `SECURITY.md` says is shown by a test that is there.
+//! Checks that every test named in `SECURITY.md` exists.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The tests that the page names: `module::…::name`.
+/// Returns the tests that the page names: `module::…::name`.
 fn named(page: &str) -> Vec<&str> {
     let code = page.split('`').skip(1).step_by(2);
     code.filter(|code| code.contains("::") && !code.contains(' '))
@@ -23,13 +23,13 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a test of this name stands in a file on the way that its modules tell.
+/// Whether a test of this name exists in a file whose path matches its modules.
 fn is_there(test: &str, sources: &[PathBuf]) -> bool {
     let (modules, name) = test.rsplit_once("::").unwrap();
     let lies_there = |path: &&PathBuf| {
         let path = path.with_extension("");
         let parts: Vec<_> = path.iter().filter_map(|part| part.to_str()).collect();
-        // `mod tests` may stand in the file itself.
+        // `mod tests` may be in the file itself.
         modules
             .split("::")
             .all(|module| module == "tests" || parts.contains(&module))
@@ -40,7 +40,7 @@ fn is_there(test: &str, sources: &[PathBuf]) -> bool {
         let Some((before, _)) = text.split_once(&declared) else {
             return false;
         };
-        // Ignored tests show nothing.
+        // An ignored test proves nothing.
         let attributes = before.rsplit("\n\n").next().unwrap_or_default();
         attributes.contains("test]") || attributes.contains("test(")
     })

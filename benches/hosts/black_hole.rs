@@ -1,17 +1,17 @@
-//! An address where connecting never comes to an end.
+//! An address where connecting hangs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A listener whose queue is full drops every further SYN, as long as this lives.
+/// A listener whose queue is full, so that every further SYN is dropped, until this is dropped.
 pub struct BlackHole {
     addr: SocketAddr,
     _sockets: Vec<Socket>,
 }
 
 impl BlackHole {
-    /// The nth of them: 127.2.0.n.
+    /// Creates the nth black hole: 127.2.0.n.
     pub fn new(n: u8) -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let any = SocketAddr::from((Ipv4Addr::new(127, 2, 0, n), 0));

@@ -1,15 +1,15 @@
-//! The lists that are fetched.
+//! The lists to fetch.
 
 use std::net::SocketAddr;
 
-/// What kind of host a URL belongs to.
+/// The kind of host that a URL belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Nothing is wrong with it; what the others cost it is measured.
+    /// A normal host. The benchmark measures what the others cost it.
     Healthy,
-    /// Slow, limited or failing.
+    /// A slow, rate-limiting or failing host.
     Troubled,
-    /// It never answers, and the server never hears of it.
+    /// A host that never responds. The server does not see its requests.
     Dead,
 }
 
@@ -25,7 +25,7 @@ impl Url {
     }
 }
 
-/// The same mixture in every run.
+/// Shuffles a list, in the same way in every run.
 pub fn shuffled(mut urls: Vec<Url>) -> Vec<Url> {
     fastrand::Rng::with_seed(7).shuffle(&mut urls);
     urls

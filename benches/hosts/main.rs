@@ -1,36 +1,35 @@
-//! What hosts that are slow, dead, limited or failing cost a run, and what they cost each
-//! other: the built program, and its peers where they are installed, against a server with
-//! many addresses of loopback (Linux).
+//! Measures what slow, dead, rate-limiting and failing hosts cost a run and each other. Runs the
+//! built program, and its installed peers, against a server with many loopback addresses (Linux).
 //!
 //! ```console
 //! $ cargo bench --bench hosts                  # everything: some eight minutes
-//! $ cargo bench --bench hosts -- rate knee     # what has one of these in its name
+//! $ cargo bench --bench hosts -- rate knee     # scenarios with one of these in their name
 //! ```
 //!
-//! A Markdown table goes to stdout, progress to stderr. The exit code is 1 when one of our
-//! own bounds is missed; the row says so. Times are of this machine as busy as it is.
+//! A Markdown table goes to stdout, progress to stderr. The exit code is 1 if fetchall misses a
+//! bound; the row says so. Times depend on the load of the machine.
 
 #![expect(clippy::expect_used, reason = "a measurement stops where it fails")]
 
 use std::env;
 use std::process::ExitCode;
 
-/// An address where connecting never comes to an end.
+/// An address where connecting hangs.
 mod black_hole;
 /// Programs that may be installed.
 #[path = "../support/installed.rs"]
 mod installed;
-/// The open files allowed, as the program raises them.
+/// The limit on open files, raised as the program raises it.
 #[path = "../../src/cli/fd_limit.rs"]
 #[expect(dead_code, reason = "the program needs more of it")]
 mod limits;
-/// The lists that are fetched.
+/// The lists to fetch.
 mod list;
-/// The programs that are measured.
+/// The programs to measure.
 mod program;
 /// One run of one program.
 mod run;
-/// What is measured, and what is asked of it.
+/// The scenarios and their bounds.
 mod scenarios;
 /// The server.
 mod server;
@@ -45,7 +44,7 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let (flags, names): (Vec<_>, Vec<_>) =
         env::args().skip(1).partition(|arg| arg.starts_with('-'));
-    // `cargo bench` says so; `cargo test --all-targets` must not take minutes here.
+    // `cargo bench` passes this flag; `cargo test --all-targets` must not spend minutes here.
     if !flags.iter().any(|flag| flag == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -73,7 +72,7 @@ fn is_wanted(scenario: &Scenario, names: &[String]) -> bool {
             .any(|name| scenario.name.contains(name.as_str()))
 }
 
-/// Prints the table, row by row; tells whether all bounds are kept.
+/// Prints the table, row by row. Returns whether all bounds are met.
 fn measure(scenarios: &[&Scenario]) -> bool {
     let (peers, missing) = Program::peers();
     let programs: Vec<_> = [Program::ours()].into_iter().chain(peers).collect();

@@ -1,4 +1,4 @@
-//! The programs that are measured: ours and its peers, and how each is told what to do.
+//! The programs to measure, fetchall and its peers, and their arguments.
 
 use std::fmt;
 use std::fs;
@@ -19,18 +19,18 @@ enum Tool {
     Aria2,
 }
 
-/// A program that is there, under the name it has in the table.
+/// An installed program, with its name in the table.
 pub struct Program {
     tool: Tool,
     label: String,
 }
 
-/// What a scenario asks for, in the words of each program.
+/// The settings of a scenario, which each program expresses in its own options.
 #[derive(Clone, Copy, Default)]
 pub struct Settings {
-    /// `--per-host`; no peer has such a limit.
+    /// `--per-host`; no peer has such an option.
     pub per_host: Option<&'static str>,
-    /// Tries after the first; `None`: as the program likes it.
+    /// Retries; `None`: the default of the program.
     pub retries: Option<u32>,
     pub connect_timeout: Option<Duration>,
 }
@@ -43,7 +43,7 @@ impl Program {
         }
     }
 
-    /// The peers that are installed, and the names of those that are not.
+    /// Returns the installed peers, and the names of those that are missing.
     pub fn peers() -> (Vec<Self>, Vec<&'static str>) {
         let mut there = Vec::new();
         let mut missing = Vec::new();
@@ -63,12 +63,12 @@ impl Program {
         self.tool == Tool::Fetchall
     }
 
-    /// How often a measurement is repeated.
+    /// Returns how often a measurement is repeated.
     pub fn rounds(&self) -> usize {
         if self.is_ours() { 3 } else { 1 }
     }
 
-    /// The program with its arguments and its list, which is written to the folder.
+    /// Returns the program with its arguments and its list, which is written to the directory.
     pub fn command(&self, settings: &Settings, urls: &[Url], folder: &Path) -> Command {
         let list = folder.join("list");
         fs::write(&list, self.list(urls)).expect("a list in the temporary folder");
@@ -129,8 +129,8 @@ fn fetchall(settings: &Settings) -> Command {
     command
 }
 
-/// Without `--parallel-immediate` it waits for one connection to a host before it opens
-/// another, in case that one can be shared.
+/// Without `--parallel-immediate`, curl waits for one connection to a host before it opens another,
+/// in case that one can be shared.
 fn curl(settings: &Settings) -> Command {
     let mut command = Command::new("curl");
     command
@@ -146,7 +146,7 @@ fn curl(settings: &Settings) -> Command {
     command
 }
 
-/// Its `--connect-timeout` alone does nothing (1.99).
+/// `--connect-timeout` alone has no effect (1.99).
 fn wget2(settings: &Settings) -> Command {
     let mut command = Command::new("wget2");
     command
@@ -162,7 +162,7 @@ fn wget2(settings: &Settings) -> Command {
     command
 }
 
-/// It can't throw bodies away: they go to the folder.
+/// aria2 cannot discard bodies, so they go to the directory.
 fn aria2(settings: &Settings, folder: &Path) -> Command {
     let mut command = Command::new("aria2c");
     command

@@ -1,4 +1,4 @@
-//! One run of one program, and what came of it.
+//! One run of one program, and its result.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,12 +13,12 @@ use crate::list::{Group, Url};
 use crate::program::{Program, Settings};
 use crate::server::{Server, Tally};
 
-/// How long a run may take of which nothing else is known.
+/// Maximum duration of a run without a known ideal.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// A list for a server, to be fetched by any of the programs.
+/// A list for a server, which any of the programs can fetch.
 pub struct Task {
     server: Server,
     urls: Vec<Url>,
@@ -26,23 +26,23 @@ pub struct Task {
     limit: Duration,
 }
 
-/// What came of a run.
+/// The result of a run.
 pub struct Ran {
-    /// From the start of the program to its end.
+    /// Time from the start of the program to its end.
     pub wall: Duration,
-    /// To the last URL of a healthy host: until its record came from ours, until it was
-    /// answered for a peer. The whole, when they are not all done.
+    /// Time to the last URL of a healthy host: to its record for fetchall, to its response for a
+    /// peer. The time of the whole run if some are missing.
     pub healthy: Duration,
-    /// To the record of the last but one in ten; the whole for a peer.
+    /// Time to the record at 90 %; the whole run for a peer.
     pub most: Duration,
-    /// URLs of hosts that answer, and how many of them were fetched.
+    /// The URLs of hosts that respond, and the number of them that were fetched.
     pub reachable: usize,
     pub fetched: usize,
-    /// What the server saw.
+    /// The requests that the server saw.
     pub tally: Tally,
-    /// Attempts at dead hosts, as ours tells them.
+    /// Attempts at dead hosts, as reported by fetchall.
     pub dead_attempts: u64,
-    /// Why it does not count.
+    /// Why the run does not count.
     pub complaint: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl Task {
         self
     }
 
-    /// How long it should take; it is killed when it takes several times as long.
+    /// Sets the expected duration. A run that takes several times as long is killed.
     pub fn ideal(mut self, ideal: Duration) -> Self {
         self.limit = ideal * 3 + PATIENCE;
         self
@@ -116,13 +116,13 @@ impl Task {
         self.urls.iter().filter(|url| wanted(url.group)).count()
     }
 
-    /// Takes from the records of ours what they know better than the server.
+    /// Takes from fetchall's records what they show better than the server does.
     fn told(&self, ran: &mut Ran, lines: &[(Duration, String)], status: Option<ExitStatus>) {
         ran.fetched = 0;
         let mut last_healthy = None;
         let mut settled = HashSet::new();
         for (at, line) in lines {
-            // The last line of a program that was killed may be torn.
+            // The last line of a killed program may be torn.
             let Ok(record) = serde_json::from_str::<Record>(line) else {
                 continue;
             };
@@ -150,7 +150,7 @@ impl Task {
 }
 
 impl Ran {
-    /// Requests beyond one for each URL.
+    /// Returns the number of requests beyond one per URL.
     pub fn wasted(&self) -> u64 {
         self.tally.requests.saturating_sub(self.reachable as u64)
     }
@@ -177,17 +177,17 @@ impl fmt::Display for Ran {
     }
 }
 
-/// Every line with the time it came.
+/// Returns every line with the time at which it arrived.
 fn read(lines: impl Read, start: Instant) -> Vec<(Duration, String)> {
     let lines = BufReader::new(lines).lines().map_while(Result::ok);
     lines.map(|line| (start.elapsed(), line)).collect()
 }
 
-/// A child that does not outlive this process' interest in it.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Running {
-    /// Waits for its end; kills it when that has not come in time.
+    /// Waits for the end, and kills the process if that takes too long.
     fn wait(&mut self, until: Instant) -> Option<ExitStatus> {
         while Instant::now() < until {
             if let Some(status) = self.0.try_wait().expect("a child of ours") {

@@ -1,7 +1,7 @@
-//! The server: raw HTTP/1.1 on loopback, each host a listener on an address of its own.
+//! The server: raw HTTP/1.1 on loopback. Each host is a listener on an address of its own.
 //!
-//! It parses no more than it must, and runs on one thread, so that the programs measured
-//! have the other cores. What a host does is a function of what arrives.
+//! It parses as little as possible and runs on one thread, so that the measured programs have the
+//! other cores. What a host does is a function of the requests that arrive.
 
 use std::collections::HashSet;
 use std::io;
@@ -18,20 +18,20 @@ use tokio::sync::oneshot;
 
 use crate::list::{Group, Url};
 
-/// How long a connection may be idle, as with many servers.
+/// How long a connection may be idle, as on many servers.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// A request, as the behaviour of a host sees it.
+/// A request, as seen by the behaviour of a host.
 pub struct Arrival {
-    /// Requests to this host before this one.
+    /// Number of earlier requests to this host.
     pub number: u64,
-    /// Requests to this host that are not answered yet, this one included.
+    /// Number of unanswered requests to this host, including this one.
     pub in_flight: usize,
-    /// When it came.
+    /// When the request arrived.
     pub at: Instant,
 }
 
-/// What is sent back.
+/// What is sent in response.
 #[derive(Clone, Copy)]
 pub enum Status {
     Ok,
@@ -53,7 +53,7 @@ impl Status {
     }
 }
 
-/// What is sent back, and how long it takes.
+/// A response, and its delay.
 pub struct Answer {
     pub after: Duration,
     pub status: Status,
@@ -61,7 +61,7 @@ pub struct Answer {
 
 type Behaviour = Box<dyn Fn(&Arrival) -> Answer + Send + Sync>;
 
-/// A host to be: its group, and what it does.
+/// A host that is not started yet: its group and its behaviour.
 pub struct Host {
     group: Group,
     behaviour: Behaviour,
@@ -77,16 +77,16 @@ struct Counts {
     last: Option<Instant>,
 }
 
-/// What hosts were asked and what they said.
+/// The requests to hosts, and their responses.
 #[derive(Default)]
 pub struct Tally {
     /// Requests that arrived.
     pub requests: u64,
-    /// Of these, how many were answered with a status other than 200.
+    /// Requests answered with a status other than 200.
     pub refused: u64,
     /// URLs answered with 200 at least once.
     pub fetched: usize,
-    /// The last answer with 200.
+    /// The time of the last response with 200.
     pub last: Option<Instant>,
 }
 
@@ -103,7 +103,7 @@ impl Host {
         }
     }
 
-    /// A host that answers everything after this time.
+    /// Returns a host that responds to everything after this time.
     pub fn steady(group: Group, after: Duration) -> Self {
         let status = Status::Ok;
         Self::new(group, move |_| Answer { after, status })
@@ -131,7 +131,8 @@ impl Host {
         }
     }
 
-    /// Before the answer is sent, or a client that ends with it could be faster.
+    /// Counts before the response is sent: a client that exits after it must not be faster than the
+    /// count.
     fn count(&self, status: Status, url: u32) {
         let mut counts = self.counts();
         if matches!(status, Status::Ok) {
@@ -143,7 +144,7 @@ impl Host {
     }
 }
 
-/// A request that is being answered; over when it is dropped, also by a lost connection.
+/// A request in progress. It ends when dropped, also if the connection is lost.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl<'a> InFlight<'a> {
@@ -159,7 +160,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// A server with its hosts. It stops when it is dropped.
+/// A server with its hosts. It stops when dropped.
 pub struct Server {
     hosts: Vec<(SocketAddr, Arc<Host>)>,
     stop: Option<oneshot::Sender<()>>,
@@ -187,7 +188,7 @@ impl Server {
         }
     }
 
-    /// So many URLs of each host of a group, host by host.
+    /// Returns this number of URLs for each host of a group, host by host.
     pub fn urls(&self, group: Group, of_each: u32) -> Vec<Url> {
         let hosts = self.hosts.iter().filter(|(_, host)| host.group == group);
         hosts
@@ -195,7 +196,7 @@ impl Server {
             .collect()
     }
 
-    /// What the hosts of these groups were asked.
+    /// Returns the requests to the hosts of these groups.
     pub fn tally(&self, wanted: impl Fn(Group) -> bool) -> Tally {
         let mut tally = Tally::default();
         for (_, host) in self.hosts.iter().filter(|(_, host)| wanted(host.group)) {
@@ -217,7 +218,7 @@ impl Drop for Server {
     }
 }
 
-/// 127.1.0.1, 127.1.0.2 and so on.
+/// Returns 127.1.0.1, 127.1.0.2 and so on.
 fn addresses() -> impl Iterator<Item = Ipv4Addr> {
     (0..=255).flat_map(|high| (1..=250).map(move |low| Ipv4Addr::new(127, 1, high, low)))
 }
@@ -238,12 +239,12 @@ fn serve(
 async fn accept(listener: TcpListener, host: Arc<Host>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors: some client keeps every connection it ever opened.
+            // No descriptors are left: some client keeps every connection open.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let host = Arc::clone(&host);
-        // An error there only says that the client has gone.
+        // An error only means that the client has disconnected.
         tokio::spawn(async move { converse(stream, &host).await });
     }
 }
@@ -265,7 +266,7 @@ async fn converse(mut stream: TcpStream, host: &Host) -> io::Result<()> {
     }
 }
 
-/// Which URL of its host a request names: `GET /17 HTTP/1.1` is the 17th.
+/// Returns the number of the URL in a request: `GET /17 HTTP/1.1` is the 17th.
 fn number(request: &[u8]) -> u32 {
     let digits = request.iter().skip("GET /".len());
     digits

@@ -1,4 +1,4 @@
-//! The table: a row for each program in each scenario.
+//! The table: a row per program and scenario.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub const HEAD: &str = "\
 | scenario | program | ideal | time | ratio | wasted | bound | note |
 |---|---|--:|--:|--:|--:|---|---|";
 
-/// What a program did in a scenario. Only ours can miss something.
+/// The result of a program in a scenario. Only fetchall can miss a bound.
 pub struct Row {
     scenario: &'static str,
     program: String,
@@ -25,7 +25,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The time is that of the whole run until another is given.
+    /// Creates a row with the time of the whole run, unless another one is set.
     pub fn of(scenario: &'static str, program: &Program, ran: &Ran) -> Self {
         let row = Self {
             scenario,
@@ -42,7 +42,7 @@ impl Row {
         row.counts(ran)
     }
 
-    /// Every URL of a host that answers has to be fetched, and the run has to end well.
+    /// Requires that every URL of a responding host was fetched and that the run ended well.
     fn counts(self, ran: &Ran) -> Self {
         let fetched = format!("fetched {} of {}", ran.fetched, ran.reachable);
         let complete = ran.fetched == ran.reachable;
@@ -57,7 +57,7 @@ impl Row {
         }
     }
 
-    /// The run that gave the ideal has to be as good as this one.
+    /// Requires the same of the run that gives the ideal.
     pub fn base(self, base: &Ran) -> Self {
         if base.is_whole() {
             self
@@ -66,7 +66,7 @@ impl Row {
         }
     }
 
-    /// What else the program is called in this row.
+    /// Adds a setting to the name of the program in this row.
     pub fn with(mut self, setting: &str) -> Self {
         self.program = format!("{} {setting}", self.program);
         self
@@ -82,13 +82,13 @@ impl Row {
         self
     }
 
-    /// The largest ratio of time to ideal that ours may have.
+    /// Sets the largest ratio of time to ideal that fetchall may have.
     pub fn at_most(mut self, bound: f64) -> Self {
         self.bound = self.ours.then_some(bound);
         self
     }
 
-    /// Says something; when it does not hold, ours has missed it.
+    /// Adds a note. If the condition does not hold, it is a missed bound for fetchall.
     pub fn require(mut self, holds: bool, what: impl Into<String>) -> Self {
         if holds || !self.ours {
             self.notes.push(what.into());
@@ -107,7 +107,7 @@ impl Row {
         self.time.as_secs_f64() / self.ideal.as_secs_f64()
     }
 
-    /// A program that did not do the work has none.
+    /// A program that did not complete the work has no ratio.
     fn ratio_shown(&self) -> String {
         if self.whole {
             format!("{:.2}", self.ratio())

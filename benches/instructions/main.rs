@@ -1,16 +1,16 @@
-//! Instructions of the built program for each URL, as valgrind's callgrind counts them: times are
-//! noisy, these are not (Linux).
+//! Counts the instructions of the built program per URL with valgrind's callgrind (Linux). Unlike
+//! times, they are hardly affected by noise.
 //!
 //! ```console
-//! $ cargo bench --bench instructions               # against what is recorded
-//! $ cargo bench --bench instructions -- --record   # writes it down
+//! $ cargo bench --bench instructions               # compares with the recorded counts
+//! $ cargo bench --bench instructions -- --record   # records the counts
 //! ```
 //!
-//! Each way to run the program fetches a short and a long list of bodies of a few bytes from a
-//! server in this process; the difference is that of the URLs, without start and end. The exit
-//! code is 1 when one takes more than [`TOLERANCE`] above what `baseline.csv` says. Other versions
-//! of Rust, of the C library or of a dependency give other figures: then the new ones are recorded
-//! in a change of its own.
+//! Each set of options fetches a short and a long list of bodies of a few bytes from a server in
+//! this process. The difference is the cost of the URLs, without the start and end of the program.
+//! The exit code is 1 if a count exceeds `baseline.csv` by more than [`TOLERANCE`]. Other versions
+//! of Rust, the C library or a dependency change the counts: record the new ones in a separate
+//! change.
 
 #![expect(clippy::expect_used, reason = "a measurement stops where it fails")]
 
@@ -27,18 +27,19 @@ use tempfile::TempDir;
 
 const SHORT: u64 = 500;
 const LONG: u64 = 2_500;
-/// In percent. Threads meet at other moments in each run, which makes for less than one.
+/// In percent. Threads interleave differently in each run, which changes the count by less than one
+/// percent.
 const TOLERANCE: u64 = 4;
 
 const USAGE: u8 = 2;
 
-/// A way to run the program.
+/// A set of options to measure.
 struct Way {
     name: &'static str,
-    /// Requests at the same time.
+    /// Concurrent requests.
     requests: u32,
     args: &'static [&'static str],
-    /// A flag with the name of something that does not exist yet.
+    /// An option whose value is a path that does not exist yet.
     out: Option<(&'static str, &'static str)>,
 }
 
@@ -76,7 +77,7 @@ const WAYS: [Way; 5] = [
 ];
 
 fn main() -> ExitCode {
-    // `cargo bench` says so; `cargo test --all-targets` must not take minutes here.
+    // `cargo bench` passes this flag; `cargo test --all-targets` must not spend minutes here.
     if !env::args().any(|arg| arg == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -126,7 +127,7 @@ fn recorded(way: &str) -> Option<u64> {
     lines.find(|(name, _)| *name == way)?.1.parse().ok()
 }
 
-/// Instructions of a whole run.
+/// Returns the instructions of a whole run.
 fn count(way: &Way, server: SocketAddr, urls: u64) -> u64 {
     let folder = TempDir::new().expect("a temporary folder");
     let (list, counts) = (folder.path().join("list"), folder.path().join("counts"));
@@ -168,13 +169,13 @@ fn count(way: &Way, server: SocketAddr, urls: u64) -> u64 {
     total.expect("a total")
 }
 
-/// Answers every request with a few bytes; ends with this process.
+/// Answers every request with a few bytes, until this process ends.
 fn serve() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            // An error there only says that the client has gone.
+            // An error only means that the client has disconnected.
             thread::spawn(move || answer(&stream));
         }
     });

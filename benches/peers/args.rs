@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct Args {
     /// How often each program runs, after one run that does not count
     #[arg(long, value_name = "N", default_value = "7")]
     pub rounds: NonZeroUsize,
-    /// A folder with HTML pages [default: the documentation of the installed Rust]
+    /// A directory with HTML pages [default: the documentation of the installed Rust]
     #[arg(long, value_name = "DIR")]
     pages: Option<PathBuf>,
     /// Said by `cargo bench`
@@ -23,12 +23,12 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether a scenario is to be run.
+    /// Whether a scenario is selected.
     pub fn wants(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|part| name.contains(part.as_str()))
     }
 
-    /// Where the pages are.
+    /// Returns the directory of the pages.
     pub fn pages(&self) -> PathBuf {
         self.pages.clone().unwrap_or_else(rust_documentation)
     }

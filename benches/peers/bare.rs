@@ -1,7 +1,7 @@
-//! The least that a program with the same HTTP client can take: a loop of requests on one
-//! thread, and a JSON line for each. It checks nothing, retries nothing, holds nobody back.
+//! The bare loop: the minimum for a program with the same HTTP client. It sends requests on one
+//! thread and prints a JSON line for each. It does not check, retry or limit anything.
 //!
-//! It runs as a process of its own: this one, started again.
+//! It runs in a separate process, which is this program started again.
 
 use std::cell::RefCell;
 use std::env;
@@ -14,19 +14,19 @@ use serde::Serialize;
 
 const ASKED: &str = "--bare";
 
-/// This program, as such a loop. The list is its last argument.
+/// Returns the command that runs the bare loop. Its last argument is the list.
 pub fn command(concurrency: u32) -> Command {
     let mut command = Command::new(env::current_exe().expect("the path of this program"));
     command.arg(ASKED).arg(concurrency.to_string());
     command
 }
 
-/// Whether this process is to be the loop.
+/// Whether this process was started as the bare loop.
 pub fn is_asked_for() -> bool {
     env::args().nth(1).is_some_and(|arg| arg == ASKED)
 }
 
-/// What such a process does.
+/// Runs the bare loop.
 pub fn main() {
     let mut args = env::args().skip(2);
     let mut next = || args.next().expect("an argument");

@@ -1,4 +1,4 @@
-//! Certificates for addresses, and an authority that clients trust beside those of the system.
+//! Certificates for addresses, and a CA that clients trust in addition to those of the system.
 
 use std::fs;
 use std::io;
@@ -7,16 +7,15 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// Where Debian and its like keep the authorities of the system.
+/// Where Debian and similar distributions store the CA certificates.
 const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// The authority alone. curl 7 reads the file for each connection: with those of the system it
-/// takes 22 ms of them each, and nobody would wait for it.
+/// The CA alone. curl 7 reads the file for each connection, which takes 22 ms if it also contains
+/// the CAs of the system.
 pub const ALONE: &str = "alone.pem";
-/// The file for clients as a user has it: some 150 authorities, and one more.
+/// The file that a typical user has: some 150 CAs, and this one.
 pub const WITH_SYSTEM: &str = "with-system.pem";
 
-/// Writes a certificate and its key for each address to the folder, [`ALONE`] and
-/// [`WITH_SYSTEM`].
+/// Writes to the directory a certificate and a key for each address, [`ALONE`] and [`WITH_SYSTEM`].
 pub fn write(folder: &Path, addresses: impl Iterator<Item = Ipv4Addr>) -> io::Result<()> {
     let authority = authority().map_err(io::Error::other)?;
     let mut all = fs::read(SYSTEM).unwrap_or_default();

@@ -1,21 +1,21 @@
-//! What fetching costs: the built program, the same client with nothing of ours, curl, oha, and
-//! aiohttp on uvloop, where they are installed, against nginx (Linux).
+//! Measures what fetching costs: the built program, the bare loop, and, if they are installed,
+//! curl, oha and aiohttp with uvloop, against nginx (Linux).
 //!
 //! ```console
 //! $ cargo bench --bench peers                  # everything: some ten minutes
-//! $ cargo bench --bench peers -- pages         # what has one of these in its name
+//! $ cargo bench --bench peers -- pages         # scenarios with one of these in their name
 //! $ CURL=/opt/curl/bin/curl PYTHON=venv/bin/python cargo bench --bench peers
 //! ```
 //!
-//! nginx runs beside the programs, on the same processors; its time counts for none of them.
-//! The programs take turns within a round, after one run each that does not count. What is
-//! quoted are medians over the rounds, and of the ratios within each; the least and the most
-//! stand in parentheses. CPU is user and system time of the program, as the kernel tells it.
-//! After each run the server's log must have as many answers and bytes as the list, and the
-//! output of a program that says something of each URL as many lines.
+//! nginx runs on the same processors as the programs; its time is not counted. The programs
+//! alternate within a round, after one run each that does not count. The tables quote medians over
+//! the rounds, and medians of the ratios within each round, with the least and the greatest in
+//! parentheses. CPU is the user and system time of the program, as reported by the kernel. After
+//! each run, the server's log must contain as many responses and bytes as the list, and a program
+//! that prints a line per URL must have printed as many lines.
 //!
-//! Markdown goes to stdout, progress to stderr. The exit code is 1 when one of our own bounds
-//! is missed; the row says so. Times are of this machine as busy as it is.
+//! Markdown goes to stdout, progress to stderr. The exit code is 1 if fetchall misses a bound; the
+//! row says so. Times depend on the load of the machine.
 
 #![expect(clippy::expect_used, reason = "a measurement stops where it fails")]
 
@@ -24,9 +24,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// What the command line says.
+/// The command line.
 mod args;
-/// The loop of the same client with nothing of ours.
+/// The bare loop.
 mod bare;
 /// Certificates for the server.
 mod certificates;
@@ -35,9 +35,9 @@ mod certificates;
 mod installed;
 /// The server.
 mod nginx;
-/// The programs that are measured.
+/// The programs to measure.
 mod programs;
-/// What is measured, and what is asked of it.
+/// The scenarios and their bounds.
 mod scenarios;
 /// The pages.
 mod site;
@@ -45,7 +45,7 @@ mod site;
 mod support;
 /// The tables.
 mod table;
-/// Runs of programs that take turns.
+/// Alternating runs of several programs.
 mod work;
 
 use args::Args;
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         bare::main();
         return ExitCode::SUCCESS;
     }
-    // `cargo bench` says so; `cargo test --all-targets` must not take minutes here.
+    // `cargo bench` passes this flag; `cargo test --all-targets` must not spend minutes here.
     if !env::args().any(|arg| arg == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the tables; tells whether all bounds are kept.
+/// Prints the tables. Returns whether all bounds are met.
 fn measure(bench: &mut Bench, scenarios: &[&Scenario]) -> bool {
     let mut all = Report::default();
     println!("{}\n\n{}", machine(), table::COSTS);
@@ -114,7 +114,7 @@ fn measure(bench: &mut Bench, scenarios: &[&Scenario]) -> bool {
     !all.is_missed()
 }
 
-/// What this was measured on.
+/// Describes the machine.
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));

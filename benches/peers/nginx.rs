@@ -1,4 +1,4 @@
-//! The server: nginx as it comes from a distribution, one process.
+//! The server: nginx as packaged by a distribution, with one process.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
@@ -15,36 +15,37 @@ use crate::certificates;
 use crate::support::launch;
 
 const PROGRAM: &str = "nginx";
-/// Debian has it where only root looks.
+/// Debian installs it in a directory that is only in root's PATH.
 const ELSEWHERE: &str = "/usr/sbin/nginx";
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
-/// What `/tiny/…` answers.
+/// The response to `/tiny/…`.
 pub const TINY: &str = "ok\n";
 const LOG: &str = "requests.log";
 
-/// A running server. It is ended when it is dropped.
+/// A running server. It stops when dropped.
 pub struct Nginx {
     child: Child,
     folder: TempDir,
     plain: u16,
     tls: u16,
-    /// How much of the log was read.
+    /// How much of the log has been read.
     read: u64,
 }
 
-/// What the server has answered.
+/// The responses of the server.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Answered {
     pub requests: u64,
-    /// Of bodies, as they are in files.
+    /// Bytes of the bodies, as in the files.
     pub bytes: u64,
-    /// Answers other than 200.
+    /// Responses other than 200.
     pub others: u64,
 }
 
 impl Nginx {
-    /// Serves a folder at `/`, and one of large files at `/large/`; over TLS at these addresses.
+    /// Serves a directory at `/`, and one with large files at `/large/`; over TLS at these
+    /// addresses.
     pub fn start(pages: &Path, large: &Path, tls: &[Ipv4Addr]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         certificates::write(folder.path(), tls.iter().copied())?;
@@ -91,19 +92,19 @@ impl Nginx {
         format!("https://{address}:{}/{path}", self.tls)
     }
 
-    /// A file of authorities that clients are to trust.
+    /// Returns a file with the CAs that clients have to trust.
     pub fn authorities(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Lets it run on these processors alone.
+    /// Restricts the server to these processors.
     pub fn pin(&self, processors: &str) -> io::Result<()> {
         let process = i32::try_from(self.child.id()).map_err(io::Error::other)?;
         launch::pin(Pid::from_raw(process), processors)
     }
 
-    /// What it has answered since it was asked last. The log is some tenths of a second behind;
-    /// so many requests are waited for.
+    /// Returns the responses since the last call. The log is some tenths of a second behind, so
+    /// this waits for the expected number of requests.
     pub fn answered(&mut self, expected: u64) -> io::Result<Answered> {
         let until = Instant::now() + PATIENCE;
         let mut answered = Answered::default();
@@ -141,7 +142,7 @@ impl Drop for Nginx {
     }
 }
 
-/// What the server calls itself.
+/// Returns the version of the server.
 pub fn version() -> String {
     let ask = |program| Command::new(program).arg("-v").output();
     let said = ask(PROGRAM).or_else(|_| ask(ELSEWHERE));
@@ -151,14 +152,15 @@ pub fn version() -> String {
     format!("nginx {}", version.unwrap_or_default())
 }
 
-/// Two that are free, for a moment at least.
+/// Returns two ports that are free at this moment.
 fn two_ports() -> io::Result<(u16, u16)> {
     let bind = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
     let (one, other) = (bind()?, bind()?);
     Ok((one.local_addr()?.port(), other.local_addr()?.port()))
 }
 
-/// A process that reads what is ours as we do; limits that none of the programs meets.
+/// Returns a configuration that runs with this user's permissions, and with limits that no program
+/// reaches.
 fn configuration(folder: &Path, pages: &Path, large: &Path, plain: u16, tls: u16) -> String {
     let user = User::from_uid(getuid()).ok().flatten();
     let user = user.map_or_else(|| "root".to_owned(), |user| user.name);

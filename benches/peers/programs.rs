@@ -1,4 +1,4 @@
-//! The programs that are measured: ours and its peers, and how each is told what to do.
+//! The programs to measure, fetchall and its peers, and their arguments.
 
 use std::env;
 use std::fmt;
@@ -9,38 +9,38 @@ use crate::bare;
 use crate::installed::{version, without_proxies};
 use crate::work::{CURL, Lists, PLAIN, Urls};
 
-/// Requests at the same time.
+/// Concurrent requests.
 pub const CONCURRENCY: u32 = 64;
 
-/// The first curl of which more is asked: it takes a quarter less than those before.
+/// The first curl with stricter bounds: it takes a quarter less time than its predecessors.
 const NEWER_CURL: u32 = 8;
 
-/// A program that is there, under the name it has in the tables.
+/// An installed program, with its name in the tables.
 #[derive(Clone)]
 pub struct Program {
     pub tool: Tool,
     pub label: String,
-    /// Further arguments.
+    /// Additional arguments.
     args: Vec<String>,
-    /// Processors it may run on.
+    /// The processors it may run on.
     pub processors: Option<&'static str>,
-    /// Whether it has a terminal as stderr.
+    /// Whether its stderr is a terminal.
     pub terminal: bool,
-    /// Runs one after another, which count as one.
+    /// Number of consecutive runs that count as one.
     pub times: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     Ours,
-    /// The same client without anything of ours.
+    /// The bare loop.
     Bare,
     Curl,
     Oha,
     Aiohttp,
 }
 
-/// What is there beside ours.
+/// The installed peers.
 pub struct Peers {
     curl: Option<String>,
     oha: Option<String>,
@@ -56,7 +56,7 @@ impl Peers {
         }
     }
 
-    /// How to install what is not there.
+    /// Returns how to install what is missing.
     pub fn missing(&self) -> Vec<&'static str> {
         let all = [
             (
@@ -73,7 +73,7 @@ impl Peers {
         missing.map(|(_, hint)| hint).collect()
     }
 
-    /// One of them, if it is there.
+    /// Returns a program, if it is installed.
     pub fn get(&self, tool: Tool) -> Option<Program> {
         let label = match tool {
             Tool::Ours => "fetchall".to_owned(),
@@ -92,12 +92,12 @@ impl Peers {
         })
     }
 
-    /// Those of these that are there.
+    /// Returns those of these programs that are installed.
     pub fn all(&self, tools: &[Tool]) -> Vec<Program> {
         tools.iter().filter_map(|tool| self.get(*tool)).collect()
     }
 
-    /// What is asked against curl: less of an old one than of a new one.
+    /// Returns the bound for a comparison with curl, which is looser for an old version.
     pub fn of_curl(&self, old: f64, new: f64) -> f64 {
         let version = self
             .curl
@@ -113,32 +113,32 @@ impl Peers {
 }
 
 impl Program {
-    /// With further arguments, and what the table says of them.
+    /// Adds arguments, and a label for the tables.
     pub fn with(mut self, label: &str, args: &[&str]) -> Self {
         self.label = format!("{} {label}", self.label);
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self
     }
 
-    /// On these processors alone.
+    /// Restricts the program to these processors.
     pub fn on(mut self, processors: &'static str) -> Self {
         self.processors = Some(processors);
         self
     }
 
-    /// With a terminal.
+    /// Connects stderr to a terminal.
     pub fn watched(mut self) -> Self {
         self.terminal = true;
         self
     }
 
-    /// So often in a row.
+    /// Runs the program this number of times in a row.
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
         self
     }
 
-    /// The command for a list.
+    /// Returns the command for a list.
     pub fn command(&self, lists: &Lists) -> Command {
         let mut command = match self.tool {
             Tool::Ours => ours(),
@@ -157,12 +157,12 @@ impl Program {
         command
     }
 
-    /// Whether it asks for URLs of the list at random, and some twice.
+    /// Whether it requests random URLs of the list, some of them twice.
     pub fn draws(&self) -> bool {
         self.tool == Tool::Oha
     }
 
-    /// Whether it says of each URL that all is well.
+    /// Whether it prints a line for each URL.
     pub fn tells(&self) -> bool {
         matches!(self.tool, Tool::Ours | Tool::Bare | Tool::Aiohttp)
     }
@@ -174,7 +174,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// Ours, with a record for each URL to a pipe.
+/// Returns fetchall, which prints a record for each URL.
 pub fn ours() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fetchall"));
     command
@@ -186,12 +186,12 @@ pub fn ours() -> Command {
     command
 }
 
-/// The curl that is meant.
+/// Returns the name of curl.
 pub fn curl() -> String {
     env::var("CURL").unwrap_or_else(|_| "curl".to_owned())
 }
 
-/// It says nothing of what it has done: words for each URL would cost it more.
+/// Prints nothing about the URLs, because that would cost curl more.
 fn curl_command() -> Command {
     let mut command = Command::new(curl());
     command

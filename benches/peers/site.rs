@@ -1,17 +1,17 @@
-//! What the server has, as lists of URLs.
+//! The content of the server, as lists of URLs.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// A page below the folder.
+/// A page below the directory.
 pub struct Page {
     pub path: String,
     pub size: u64,
 }
 
-/// So many pages of a folder, evenly out of all of them in the order of their paths: their sizes
-/// are spread as those of all.
+/// Returns this number of pages of a directory, evenly spaced in the order of their paths, so that
+/// their sizes are distributed like those of all pages.
 pub fn pages(folder: &Path, count: usize) -> io::Result<Vec<Page>> {
     let mut all = Vec::new();
     below(folder, folder, &mut all)?;
@@ -44,7 +44,7 @@ fn below(root: &Path, folder: &Path, found: &mut Vec<Page>) -> io::Result<()> {
     Ok(())
 }
 
-/// The path of a page in a URL; `None` for what is no page, or would have to be encoded.
+/// Returns the path of a page in a URL; `None` if it is not a page or would have to be encoded.
 fn page_name(root: &Path, path: &Path) -> Option<String> {
     let is_page = path.extension().is_some_and(|ext| ext == "html");
     let name = path.strip_prefix(root).ok()?.to_str()?;

@@ -1,4 +1,4 @@
-//! The tables: what each program took, and what that of ours is of that of others.
+//! The tables: the cost of each program, and the ratio of fetchall to the others.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ pub const LIMITS: &str = "\
 | work | what | is | must be |
 |---|---|--:|--:|";
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Default)]
 pub struct Report {
     pub costs: Vec<Cost>,
     pub ratios: Vec<Ratio>,
     pub limits: Vec<Limit>,
-    /// What has to be said beside it.
+    /// Notes below the tables.
     pub notes: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Report {
         self.notes.extend(other.notes);
     }
 
-    /// Whether something is not as it must be.
+    /// Whether a bound is missed or a run failed.
     pub fn is_missed(&self) -> bool {
         self.costs.iter().any(|one| one.complaint.is_some())
             || self.ratios.iter().any(Ratio::is_missed)
@@ -44,7 +44,7 @@ impl Report {
     }
 }
 
-/// What a program took: for a URL, or in all.
+/// The cost of a program, per URL or in total.
 pub struct Cost {
     work: String,
     program: String,
@@ -55,7 +55,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// In microseconds, medians of the runs; the memory is the most of all.
+    /// Returns medians of the runs in microseconds, and the largest peak memory.
     pub fn of(work: &str, program: &str, rans: &[Ran], urls: u64) -> Option<Self> {
         let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / urls as f64;
         Some(Self {
@@ -68,7 +68,7 @@ impl Cost {
         })
     }
 
-    /// A row for each program.
+    /// Returns a row for each program.
     pub fn all(work: &str, rounds: &Rounds) -> Vec<Self> {
         let cost = |(program, rans): &(_, Vec<_>)| {
             let program: &crate::programs::Program = program;
@@ -78,12 +78,12 @@ impl Cost {
     }
 }
 
-/// The most memory of several runs, in MiB.
+/// Returns the largest peak memory of several runs, in MiB.
 pub fn peak(rans: &[Ran]) -> f64 {
     mib(rans.iter().map(|ran| ran.peak).max().unwrap_or_default())
 }
 
-/// The median of the memory of several runs, in MiB.
+/// Returns the median peak memory of several runs, in MiB.
 pub fn usual_peak(rans: &[Ran]) -> f64 {
     mib(median(rans.iter().map(|ran| ran.peak)))
 }
@@ -103,7 +103,7 @@ impl fmt::Display for Cost {
     }
 }
 
-/// A time with as many digits as say something.
+/// A time, rounded to significant digits.
 struct Short(Spread);
 
 impl fmt::Display for Short {
@@ -117,7 +117,7 @@ impl fmt::Display for Short {
     }
 }
 
-/// What ours is of another, round by round.
+/// The ratio of fetchall to another program, round by round.
 pub struct Ratio {
     work: String,
     of: String,
@@ -150,7 +150,7 @@ impl Ratio {
     }
 
     fn is_missed(&self) -> bool {
-        // What could not be told does not hold.
+        // A bound on an unknown value is missed.
         let is_over = |value: Option<Spread>, most: Option<f64>| {
             most.is_some_and(|most| !value.is_some_and(|value| value.median <= most))
         };
@@ -176,7 +176,7 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// A figure of ours that has a bound of its own.
+/// A value of fetchall with an absolute bound.
 pub struct Limit {
     pub work: String,
     pub what: String,

@@ -1,4 +1,4 @@
-//! A list to be fetched, and runs of programs that take turns at it.
+//! A list to fetch, and alternating runs of several programs.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -13,32 +13,32 @@ use crate::programs::{Program, Tool};
 use crate::support::launch::{Launch, Ran};
 use crate::support::numbers::{Spread, mib};
 
-/// A list as each program wants it.
+/// A list in the format of each program.
 pub struct Lists {
     pub urls: Urls,
     pub count: u64,
-    /// Of all bodies.
+    /// Bytes of all bodies.
     pub bytes: u64,
-    /// The file with the authorities that programs are to trust.
+    /// The file with the CAs that programs trust.
     authorities: &'static str,
-    /// Where they are saved, if they are: it is emptied before each run.
+    /// The directory for saved bodies, if any. It is emptied before each run.
     output: Option<PathBuf>,
 }
 
 pub enum Urls {
-    /// In files of this folder: [`PLAIN`] and [`CURL`].
+    /// In files of this directory: [`PLAIN`] and [`CURL`].
     Listed(TempDir),
-    /// This with a number after it, from a pipe.
+    /// URLs that consist of `start` and a number, from a pipe.
     Numbered { start: String },
 }
 
-/// URLs, one a line.
+/// The file with one URL per line.
 pub const PLAIN: &str = "list";
-/// A configuration file of curl.
+/// The configuration file of curl.
 pub const CURL: &str = "curl";
 
-/// How far the sum of bodies drawn at random may be from what the list has: a few standard
-/// deviations of ten thousand pages, of which the largest are a thousand times the mean.
+/// How far the sum of randomly drawn bodies may differ from that of the list: a few standard
+/// deviations of ten thousand pages, the largest of which are a thousand times the mean.
 const DRAWN: f64 = 0.5;
 
 impl Lists {
@@ -46,7 +46,7 @@ impl Lists {
         Self::with_output(urls, bytes, None)
     }
 
-    /// With a folder where programs put the bodies, curl into one file.
+    /// Creates a list with a directory for the bodies. curl saves them to one file.
     pub fn saved(urls: &[String], bytes: u64, output: &Path) -> io::Result<Self> {
         Self::with_output(urls, bytes, Some(output.to_owned()))
     }
@@ -70,13 +70,13 @@ impl Lists {
         })
     }
 
-    /// With all that the system trusts.
+    /// Also trusts the CAs of the system.
     pub fn with_system(mut self) -> Self {
         self.authorities = certificates::WITH_SYSTEM;
         self
     }
 
-    /// So many URLs, which come over a pipe, with bodies of one length.
+    /// Creates a list of this number of URLs, from a pipe, with bodies of one length.
     pub fn numbered(start: String, count: u64, size: u64) -> Self {
         Self {
             urls: Urls::Numbered { start },
@@ -88,15 +88,15 @@ impl Lists {
     }
 }
 
-/// Runs of several programs that took turns: one of each in a round.
+/// Alternating runs of several programs: one of each per round.
 pub struct Rounds {
     pub rans: Vec<(Program, Vec<Ran>)>,
     pub urls: u64,
 }
 
 impl Rounds {
-    /// One run of each that does not count, and so many rounds that do: unless it went wrong,
-    /// which is said once.
+    /// Runs each program once without counting it, then for this number of rounds. A program that
+    /// fails is reported once and not run again.
     pub fn run(nginx: &mut Nginx, lists: &Lists, programs: &[Program], rounds: usize) -> Self {
         let mut rans: Vec<_> = programs
             .iter()
@@ -119,7 +119,7 @@ impl Rounds {
         }
     }
 
-    /// The runs of the first program that is meant.
+    /// Returns the runs of the first program that matches.
     pub fn of(&self, is_meant: impl Fn(&Program) -> bool) -> Option<&[Ran]> {
         let found = self.rans.iter().find(|(program, _)| is_meant(program));
         found.map(|(_, rans)| rans.as_slice())
@@ -130,8 +130,7 @@ impl Rounds {
     }
 }
 
-/// What the runs of one are of those of another, round by round; `None` when one of them went
-/// wrong.
+/// Returns the ratio of the runs of two programs, round by round; `None` if one of them failed.
 pub fn ratio(ours: &[Ran], theirs: &[Ran], of: fn(&Ran) -> f64) -> Option<Spread> {
     let is_fine = |ran: &Ran| ran.complaint.is_none();
     if !ours.iter().chain(theirs).all(is_fine) {
@@ -161,7 +160,7 @@ fn one(nginx: &mut Nginx, lists: &Lists, program: &Program) -> Ran {
     ran
 }
 
-/// How a program is run.
+/// Prepares the launch of a program.
 pub fn launch(command: Command, lists: &Lists, program: &Program) -> Launch {
     let mut launch = Launch::new(command).times(program.times);
     if let Some(processors) = program.processors {
@@ -181,7 +180,7 @@ pub fn launch(command: Command, lists: &Lists, program: &Program) -> Launch {
     launch
 }
 
-/// Says on stderr how a run went.
+/// Prints the result of a run on stderr.
 pub fn tell(program: &Program, ran: &Ran) {
     let (cpu, wall) = (ran.cpu, ran.wall);
     eprint!(
@@ -194,7 +193,8 @@ pub fn tell(program: &Program, ran: &Ran) {
     }
 }
 
-/// Whether all was asked for and came, as the server tells it, and the program where it does.
+/// Checks that everything was requested and received, according to the server, and to the program
+/// if it prints that.
 fn check(nginx: &mut Nginx, lists: &Lists, program: &Program, ran: &Ran) -> Option<String> {
     let times = u64::from(program.times);
     let (count, bytes) = (lists.count * times, lists.bytes * times);

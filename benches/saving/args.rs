@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct Args {
     /// Bodies in a run
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub urls: u32,
-    /// A folder on a disk
+    /// A directory on a disk
     #[arg(long, value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"))]
     pub dir: PathBuf,
     /// Length of the large body
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether a scenario is to be run.
+    /// Whether a scenario is selected.
     pub fn wants(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|part| name.contains(part.as_str()))
     }

@@ -1,6 +1,6 @@
-//! The least that a program with the same HTTP client can take for files: a loop of requests on
-//! one thread that writes each body and renames it. It checks nothing, retries nothing and
-//! remembers nothing.
+//! The bare loop that saves: the minimum for a program with the same HTTP client. It sends requests
+//! on one thread, writes each body and renames the file. It does not check, retry or remember
+//! anything.
 
 use std::env;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::program::CONCURRENCY;
 
 const ASKED: &str = "--bare";
 
-/// This program, as such a loop. The list is its last argument.
+/// Returns the command that runs the bare loop. Its last argument is the list.
 pub fn command(out: &Path) -> Command {
     let this = env::current_exe().expect("the path of this program");
     let mut command = Command::new(this);
@@ -23,12 +23,12 @@ pub fn command(out: &Path) -> Command {
     command
 }
 
-/// Whether this process is to be the loop.
+/// Whether this process was started as the bare loop.
 pub fn is_asked_for() -> bool {
     env::args().nth(1).is_some_and(|arg| arg == ASKED)
 }
 
-/// What such a process does.
+/// Runs the bare loop.
 pub fn main() {
     let mut args = env::args_os().skip(2).map(PathBuf::from);
     let mut next = || args.next().expect("an argument");

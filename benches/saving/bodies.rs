@@ -1,22 +1,22 @@
-//! The bodies, and where each belongs: the same for the server and for the floors.
+//! The bodies and their paths: the same for the server and for the lower bounds.
 
 /// Length of a body.
 pub const SIZE: usize = 12 * 1024;
 
 const FOLDERS: u32 = 100;
 
-/// The folder of the nth body. The next one belongs to another: a list that is sorted by
-/// folder would be kinder.
+/// Returns the directory of the nth body. Consecutive bodies are in different directories, which is
+/// harder than a list sorted by directory.
 pub fn folder(n: u32) -> String {
     format!("d{}", n % FOLDERS)
 }
 
-/// The path of the nth body, in URLs and below an output folder.
+/// Returns the path of the nth body, in URLs and below an output directory.
 pub fn path(n: u32) -> String {
     format!("{}/f{n}.html", folder(n))
 }
 
-/// Makes bodies that differ, at next to no cost.
+/// Creates bodies that differ, at almost no cost.
 #[derive(Clone)]
 pub struct Bodies(Vec<u8>);
 
@@ -26,7 +26,7 @@ impl Bodies {
         Self((0..SIZE).map(|_| random.alphanumeric() as u8).collect())
     }
 
-    /// The nth body.
+    /// Returns the nth body.
     pub fn get(&mut self, n: u32) -> &[u8] {
         for (to, from) in self.0.iter_mut().zip(n.to_be_bytes()) {
             *to = from;

@@ -1,5 +1,6 @@
-//! The loops that nothing can be cheaper than. They run as processes of their own, so that
-//! they are measured like the programs: this one, started again.
+//! Loops that write the bodies and do nothing else: the lower bounds. They run in separate
+//! processes, which are this program started again, so that they are measured like the other
+//! programs.
 
 use std::env;
 use std::fs::{self, File};
@@ -13,12 +14,12 @@ use crate::bodies::{self, Bodies};
 
 const ASKED: &str = "--floor";
 
-/// What is done with each body.
+/// What a loop does with each body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Floor {
-    /// A file is created, written, closed and renamed to where it belongs.
+    /// Creates, writes, closes and renames a file.
     Files,
-    /// It is hashed, and appended to one file.
+    /// Hashes the body, and appends it to one file.
     Pack,
 }
 
@@ -30,7 +31,7 @@ impl Floor {
         }
     }
 
-    /// This program, as a loop that puts so many bodies into a folder or file.
+    /// Returns the command of a loop that writes this number of bodies to a directory or file.
     pub fn command(self, urls: u32, out: &Path) -> Command {
         let this = env::current_exe().expect("the path of this program");
         let mut command = Command::new(this);
@@ -40,12 +41,12 @@ impl Floor {
     }
 }
 
-/// Whether this process is to be a floor.
+/// Whether this process was started as such a loop.
 pub fn is_asked_for() -> bool {
     env::args().nth(1).is_some_and(|arg| arg == ASKED)
 }
 
-/// What such a process does.
+/// Runs the loop.
 pub fn main() {
     let mut args = env::args().skip(2);
     let mut next = || args.next().expect("an argument");
@@ -63,7 +64,7 @@ fn files(urls: u32, out: &Path) -> io::Result<()> {
     fs::create_dir_all(&temp)?;
     for n in 0..urls {
         let folder = out.join(bodies::folder(n));
-        // The first body comes to each folder before the second one does.
+        // The first body of each directory comes before its second one.
         if !folder.exists() {
             fs::create_dir(folder)?;
         }

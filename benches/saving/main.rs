@@ -1,19 +1,21 @@
-//! What saving bodies costs: the built program, curl and wget2 where they are installed, and
-//! the floors, loops that do nothing but put the same bytes in the same place (Linux).
+//! Measures what saving bodies costs: the built program, the bare loop, curl and wget2 if they are
+//! installed, and the lower bounds, which are loops that only write the same bytes to the same
+//! place (Linux).
 //!
 //! ```console
 //! $ cargo bench --bench saving                 # everything: some two minutes
-//! $ cargo bench --bench saving -- tmpfs        # what has one of these in its name
+//! $ cargo bench --bench saving -- tmpfs        # scenarios with one of these in their name
 //! $ cargo bench --bench saving -- large --large 4GiB --dir /mnt/disk
 //! ```
 //!
-//! The bodies are 12 KiB, each in another of 100 folders than the one before, and come from a
-//! server in this process, which counts for none of the programs. They take turns within a
-//! round; what is quoted are medians of the rounds, and of the ratios within each. CPU is
-//! user and system time of the child, in ticks of 10 ms; nothing waits for the disk.
+//! The bodies are 12 KiB. They are in 100 directories, and consecutive ones are in different
+//! directories. They come from a server in this process, whose time is not counted. The programs
+//! alternate within a round. The tables quote medians over the rounds, and medians of the ratios
+//! within each round. CPU is the user and system time of the child, in ticks of 10 ms; nothing
+//! waits for the disk.
 //!
-//! Two Markdown tables go to stdout, progress to stderr. The exit code is 1 when one of our
-//! own bounds is missed; the row says so. Times are of this machine as busy as it is.
+//! Two Markdown tables go to stdout, progress to stderr. The exit code is 1 if fetchall misses a
+//! bound; the row says so. Times depend on the load of the machine.
 
 #![expect(clippy::expect_used, reason = "a measurement stops where it fails")]
 
@@ -22,26 +24,26 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// What the command line says.
+/// The command line.
 mod args;
-/// The loop of the same client with nothing of ours.
+/// The bare loop that saves.
 mod bare;
-/// The bodies, and where each belongs.
+/// The bodies and their paths.
 mod bodies;
-/// The loops that nothing can be cheaper than.
+/// The lower bounds.
 mod floor;
 /// Programs that may be installed.
 #[path = "../support/installed.rs"]
 mod installed;
-/// The programs that are measured.
+/// The programs to measure.
 mod program;
 /// One run of one program.
 mod run;
-/// What is measured, and what is asked of it.
+/// The scenarios and their bounds.
 mod scenarios;
 /// The server.
 mod server;
-/// Room on a disk.
+/// Space on a disk.
 mod space;
 /// The tables.
 mod table;
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         bare::main();
         return ExitCode::SUCCESS;
     }
-    // `cargo bench` says so; `cargo test --all-targets` must not take minutes here.
+    // `cargo bench` passes this flag; `cargo test --all-targets` must not spend minutes here.
     if !env::args().any(|arg| arg == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -83,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the tables; tells whether all bounds are kept.
+/// Prints the tables. Returns whether all bounds are met.
 fn measure(scenarios: &[&Scenario], args: &Args) -> bool {
     let (programs, missing) = Program::all();
     let mut all = Report::default();

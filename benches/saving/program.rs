@@ -1,5 +1,4 @@
-//! The programs that are measured: ours, its peers, and the floors; and how each is told
-//! what to do.
+//! The programs to measure, fetchall, its peers and the lower bounds, and their arguments.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -19,23 +18,23 @@ use crate::space::Area;
 
 pub const CONCURRENCY: u32 = 64;
 
-/// What is done.
+/// What a program does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
-    /// Ours, without saving.
+    /// fetchall, without saving.
     Plain,
-    /// Ours, a file for each body.
+    /// fetchall, with a file per body.
     Files,
-    /// Ours, all bodies in one file.
+    /// fetchall, with all bodies in one file.
     Pack,
     Curl,
     Wget2,
     Floor(Floor),
-    /// The same client without anything of ours, a file for each body.
+    /// The bare loop, with a file per body.
     Bare,
 }
 
-/// A program that is there, under the name it has in the tables.
+/// An installed program, with its name in the tables.
 pub struct Program {
     pub tool: Tool,
     label: String,
@@ -50,7 +49,8 @@ pub struct List<'a> {
 }
 
 impl Program {
-    /// What is there, in the order of the tables, and the names of what is not.
+    /// Returns the installed programs in the order of the tables, and the names of the missing
+    /// ones.
     pub fn all() -> (Vec<Self>, Vec<&'static str>) {
         let tools = [
             (Tool::Floor(Floor::Files), "floor"),
@@ -77,7 +77,7 @@ impl Program {
         matches!(self.tool, Tool::Plain | Tool::Files | Tool::Pack)
     }
 
-    /// Fetches a list in a new folder, and looks whether everything is there.
+    /// Fetches a list into a new directory, and checks that everything is there.
     pub fn run(&self, list: &List, area: &Area) -> Ran {
         let place = Place(area.folder());
         let mut ran = run(self.command(list, &place));
@@ -121,7 +121,7 @@ impl Program {
         lines
     }
 
-    /// Whether everything is where it belongs.
+    /// Checks that every body is in its place.
     fn check(&self, list: &List, place: &Place) -> Result<(), String> {
         let found = match self.tool {
             Tool::Plain => return Ok(()),
@@ -149,7 +149,7 @@ impl fmt::Display for Program {
 }
 
 impl Tool {
-    /// `None` when it is not there.
+    /// Returns the name in the tables; `None` if the program is not installed.
     fn label(self) -> Option<String> {
         let label = match self {
             Self::Plain => "fetchall".to_owned(),
@@ -171,13 +171,13 @@ impl List<'_> {
         u32::try_from(self.paths.len()).expect("not that many")
     }
 
-    /// Bytes in all.
+    /// Returns the bytes of all bodies.
     pub fn bytes(&self) -> u64 {
         self.paths.len() as u64 * self.size
     }
 }
 
-/// A folder for one run.
+/// A directory for one run.
 struct Place(TempDir);
 
 impl Place {
@@ -194,7 +194,7 @@ impl Place {
     }
 }
 
-/// Files of this length below a folder; what is hidden and what is small is not meant.
+/// Counts files of this length below a directory. Hidden and small files do not count.
 fn files_of(size: u64, folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
@@ -212,7 +212,7 @@ fn files_of(size: u64, folder: &Path) -> u64 {
         .sum()
 }
 
-/// Responses in a WARC file, each with a body of the common length.
+/// Counts the responses in a WARC file whose body has the common length.
 fn responses(pack: &Path) -> u64 {
     let mut all = Vec::with_capacity(SIZE);
     let read = fs::File::open(pack).and_then(|mut file| file.read_to_end(&mut all));
@@ -247,8 +247,8 @@ fn with_out(mut command: Command, flag: &str, out: &Path) -> Command {
     command
 }
 
-/// Without `--parallel-immediate` it waits for one connection to a host before it opens
-/// another, in case that one can be shared.
+/// Without `--parallel-immediate`, curl waits for one connection to a host before it opens another,
+/// in case that one can be shared.
 fn curl() -> Command {
     let mut command = Command::new("curl");
     command

@@ -1,4 +1,4 @@
-//! One run of one program, and what it took.
+//! One run of one program, and its cost.
 
 use std::fs;
 use std::path::Path;
@@ -6,20 +6,20 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a run may take.
+/// Maximum duration of a run.
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(1);
-/// What the kernel tells times in, on every architecture that Rust runs on.
+/// The kernel's unit for CPU times, on every architecture that Rust supports.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a run took.
+/// The cost of a run.
 pub struct Ran {
     /// User and system time.
     pub cpu: Duration,
     pub wall: Duration,
-    /// The most memory that was resident, in KiB: as of a moment before its end.
+    /// Peak resident memory in KiB, read shortly before the end.
     pub peak: u64,
-    /// Why it does not count.
+    /// Why the run does not count.
     pub complaint: Option<String>,
 }
 
@@ -49,14 +49,14 @@ pub fn run(mut command: Command) -> Ran {
     }
 }
 
-/// A child that does not outlive this process' interest in it.
+/// A child process that is killed when dropped.
 struct Running {
     child: Child,
     peak: u64,
 }
 
 impl Running {
-    /// Waits for its end; kills it when that has not come in time.
+    /// Waits for the end, and kills the process if that takes too long.
     fn wait(&mut self, until: Instant) -> Option<ExitStatus> {
         while Instant::now() < until {
             self.peak = peak_of(self.child.id()).unwrap_or(self.peak);
@@ -81,7 +81,7 @@ impl Drop for Running {
     }
 }
 
-/// `VmHWM` of a process; `None` when it is over.
+/// Returns `VmHWM` of a process; `None` if it has ended.
 fn peak_of(process: u32) -> Option<u64> {
     let path = Path::new("/proc").join(process.to_string()).join("status");
     let status = fs::read_to_string(path).ok()?;
@@ -89,10 +89,10 @@ fn peak_of(process: u32) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What the children that were waited for have used so far (`cutime` and `cstime` of proc(5)).
+/// Returns the CPU time of all children that were waited for (`cutime` and `cstime` in proc(5)).
 fn cpu_of_children() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").expect("proc, as on Linux");
-    // The second field, in parentheses, may hold anything.
+    // The second field, in parentheses, may contain anything.
     let (_, fields) = stat.rsplit_once(')').expect("the name of the program");
     let ticks: u32 = fields
         .split_whitespace()

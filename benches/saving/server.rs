@@ -1,7 +1,6 @@
 //! The server: raw HTTP/1.1 on loopback, on a thread of its own.
 //!
-//! It parses no more than it must: `GET /d17/f4217.html` is body 4217, `GET /large` the
-//! large one.
+//! It parses as little as possible: `GET /d17/f4217.html` is body 4217, `GET /large` the large one.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,10 +13,10 @@ use tokio::sync::oneshot;
 
 use crate::bodies::{Bodies, SIZE};
 
-/// What is sent of the large body at a time.
+/// The large body is sent in pieces of this size.
 static PIECE: [u8; 256 * 1024] = [b'x'; 256 * 1024];
 
-/// A server. It stops when it is dropped.
+/// A server. It stops when dropped.
 pub struct Server {
     addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -25,7 +24,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The length is that of the large body.
+    /// Starts a server. `large` is the length of the large body.
     pub fn start(large: u64) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -42,7 +41,7 @@ impl Server {
         }
     }
 
-    /// The URL of what is there under this path.
+    /// Returns the URL for a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.addr)
     }
@@ -66,7 +65,7 @@ fn serve(runtime: &Runtime, listener: TcpListener, large: u64, stopped: oneshot:
                     large,
                     reply: Vec::with_capacity(SIZE + 256),
                 };
-                // An error there only says that the client has gone.
+                // An error only means that the client has disconnected.
                 tokio::spawn(replies.converse(stream));
             }
         });
@@ -122,7 +121,7 @@ impl Replies {
     }
 }
 
-/// Which body a request names.
+/// Returns the number of the body in a request.
 fn number(request: &[u8]) -> Option<u32> {
     let at = memchr::memmem::find(request, b"/f")?;
     let digits = request.iter().skip(at + 2);

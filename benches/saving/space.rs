@@ -1,4 +1,4 @@
-//! Where runs put their files, and whether there is room.
+//! Where runs put their files, and whether there is enough space.
 
 use std::fs::File;
 use std::io;
@@ -8,14 +8,14 @@ use bytesize::ByteSize;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags, statvfs};
 use tempfile::TempDir;
 
-/// Where several runs put their files. It is removed when it is dropped.
+/// The directory for several runs. It is removed when dropped.
 pub struct Area {
     dir: TempDir,
     removes: bool,
 }
 
 impl Area {
-    /// What a run leaves is removed after it.
+    /// Removes the files of each run after it.
     pub fn removing(dir: &Path) -> Self {
         Self {
             dir: tempfile::tempdir_in(dir).expect("a folder of our own"),
@@ -23,25 +23,25 @@ impl Area {
         }
     }
 
-    /// What runs leave stays until all are over, and each has a part of the disk of its own:
-    /// for minutes after many files were removed, ext4 spends most of its time on looking for
-    /// a number for a new one among those just freed nearby.
+    /// Keeps the files of all runs until the end, in different parts of the disk. For minutes after
+    /// many files were removed, ext4 spends most of its time searching the recently freed inode
+    /// numbers nearby.
     pub fn keeping(dir: &Path) -> Self {
         let area = Self {
             removes: false,
             ..Self::removing(dir)
         };
-        // Other file systems know no such thing, nor do they need it.
+        // Other file systems do not support this, and do not need it.
         let _ = spread(area.dir.path());
         area
     }
 
-    /// A folder for one run.
+    /// Returns a directory for one run.
     pub fn folder(&self) -> TempDir {
         tempfile::tempdir_in(self.dir.path()).expect("a folder of our own")
     }
 
-    /// The run is over.
+    /// Ends a run.
     pub fn leave(&self, folder: TempDir) {
         if !self.removes {
             let _ = folder.keep();
@@ -49,17 +49,17 @@ impl Area {
     }
 }
 
-/// What is `chattr +T`: folders in this one need not be near each other.
+/// Does what `chattr +T` does: the subdirectories need not be near each other.
 fn spread(dir: &Path) -> io::Result<()> {
     let dir = File::open(dir)?;
     let flags = ioctl_getflags(&dir)? | IFlags::TOPDIR;
     Ok(ioctl_setflags(&dir, flags)?)
 }
 
-/// Left for others.
+/// Space to leave for other programs.
 const SPARE: u64 = 256 * 1024 * 1024;
 
-/// Why so many bytes had better not be written to a folder; `None` when they may.
+/// Returns why this number of bytes should not be written to a directory; `None` if they may be.
 pub fn lacks(dir: &Path, bytes: u64) -> Option<String> {
     let room = match statvfs(dir) {
         Ok(found) => found.f_bavail * found.f_frsize,

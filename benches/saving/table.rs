@@ -1,4 +1,4 @@
-//! The tables: what each program took, and what that is of what it was measured against.
+//! The tables: the cost of each program, and its ratio to what it is compared with.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub const RATIOS: &str = "\
 | where | what | CPU | wall | memory | bound |
 |---|---|--:|--:|--:|---|";
 
-/// What a scenario gives.
+/// The result of a scenario.
 #[derive(Default)]
 pub struct Report {
     pub costs: Vec<Cost>,
@@ -24,7 +24,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing could be measured.
+    /// Reports that nothing could be measured.
     pub fn skipped(scenario: &str, why: &str) -> Self {
         Self {
             skipped: vec![format!("{scenario} was skipped: {why}.")],
@@ -43,7 +43,7 @@ impl Report {
     }
 }
 
-/// What a program took.
+/// The cost of a program.
 pub struct Cost {
     scenario: &'static str,
     program: String,
@@ -55,7 +55,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Medians of several runs, for each of so many URLs; the memory is the most of all.
+    /// Returns medians of several runs per URL, and the largest peak memory.
     pub fn of(scenario: &'static str, program: &Program, rans: &[Ran], urls: u32) -> Self {
         let complaint = rans.iter().find_map(|ran| ran.complaint.as_ref());
         Self {
@@ -69,7 +69,7 @@ impl Cost {
         }
     }
 
-    /// What else has to be said.
+    /// Adds a note.
     pub fn note(mut self, note: &str) -> Self {
         let notes = [self.note.as_str(), note];
         self.note = notes
@@ -97,19 +97,19 @@ impl fmt::Display for Cost {
     }
 }
 
-/// What one thing is of another.
+/// The ratio of two costs.
 #[derive(Default)]
 pub struct Ratio {
     pub scenario: &'static str,
     pub what: String,
     pub cpu: Option<f64>,
     pub wall: Option<f64>,
-    /// How much more memory, in MiB.
+    /// Additional memory, in MiB.
     pub memory: Option<f64>,
     pub bound: Option<Bound>,
 }
 
-/// The most that ours may have.
+/// The maximum for fetchall.
 #[derive(Clone, Copy)]
 pub enum Bound {
     Cpu(f64),
@@ -126,7 +126,7 @@ impl Ratio {
             Some(Bound::Wall(most)) => (self.wall, most),
             Some(Bound::Memory(most)) => (self.memory, most),
         };
-        // What could not be told does not hold.
+        // A bound on an unknown value is missed.
         !value.is_some_and(|value| value <= most)
     }
 }
@@ -176,7 +176,7 @@ impl fmt::Display for Ran {
     }
 }
 
-/// The most memory of several runs, in KiB.
+/// Returns the largest peak memory of several runs, in KiB.
 pub fn peak(rans: &[Ran]) -> u64 {
     rans.iter().map(|ran| ran.peak).max().unwrap_or_default()
 }
@@ -185,7 +185,7 @@ pub fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
-/// The median of a few; of an even number, the lower one.
+/// Returns the median; the lower one of an even number of values.
 pub fn median<T: PartialOrd + Copy + Default>(values: impl Iterator<Item = T>) -> T {
     let mut values: Vec<_> = values.collect();
     values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));

@@ -1,8 +1,9 @@
-//! Programs that may be installed, and how they are kept from proxies.
+//! Detects installed programs, and keeps them from using proxies.
 
 use std::process::Command;
 
-/// The first word of `--version` that looks like one; `None` if there is no such program.
+/// Returns the first word of `--version` that looks like a version; `None` if there is no such
+/// program.
 pub fn version(name: &str) -> Option<String> {
     let output = Command::new(name).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -11,7 +12,7 @@ pub fn version(name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whatever the environment says, the server is on this machine.
+/// Removes proxy variables, because the server is on this machine.
 pub fn without_proxies(command: &mut Command) {
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(proxy).env_remove(proxy.to_lowercase());

@@ -1,9 +1,9 @@
-//! A program, run in a process of its own, and what it took.
+//! Runs a program in a separate process and measures it.
 //!
-//! The kernel tells what a child has used only as the sum over all children. So a launcher,
-//! which is this program started again, runs the one to be measured as its only child, and
-//! writes down what the kernel says of it: exactly, with its last moment, and without the
-//! memory of this process, which a child that forks has until it becomes another program.
+//! The kernel reports the usage of children only as a sum. Therefore a launcher, which is this
+//! program started again, runs the program as its only child, and writes down what the kernel
+//! reports. That is exact, includes the last moment of the program, and excludes the memory of this
+//! process, which a forked child has until it calls exec.
 
 use std::env;
 use std::fs::{self, File};
@@ -24,26 +24,26 @@ use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 
 const ASKED: &str = "--launch";
-/// What is not set, among the launcher's arguments.
+/// An unset value among the launcher's arguments.
 const NONE: &str = "-";
 const BROKEN: u8 = 70;
 
-/// What a run took.
+/// The cost of a run.
 #[derive(Clone, Default)]
 pub struct Ran {
     /// User and system time.
     pub cpu: Duration,
     pub wall: Duration,
-    /// The most memory that was resident, in KiB.
+    /// Peak resident memory, in KiB.
     pub peak: u64,
-    /// Lines that came to stdout, and how many of them have the mark in them.
+    /// The lines on stdout, and the number of them that contain the mark.
     pub lines: u64,
     pub marked: u64,
-    /// Why it does not count.
+    /// Why the run does not count.
     pub complaint: Option<String>,
 }
 
-/// What goes to stdin: written from a thread of its own, into a pipe.
+/// Writes stdin, on a thread of its own, into a pipe.
 type Feed = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
 /// How a program is run.
@@ -55,7 +55,7 @@ pub struct Launch {
     processors: Option<String>,
     terminal: bool,
     patience: Duration,
-    /// The exit codes that are none of a failure.
+    /// The exit codes that mean success.
     codes: &'static [i32],
 }
 
@@ -73,7 +73,7 @@ impl Launch {
         }
     }
 
-    /// What comes over stdin, a pipe. Without it, stdin is empty.
+    /// Sets what is written to stdin, a pipe. Without it, stdin is empty.
     pub fn feed(
         mut self,
         feed: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
@@ -82,31 +82,31 @@ impl Launch {
         self
     }
 
-    /// One after another, so often; the times are those of all.
+    /// Runs the program this number of times in a row; the times are totals.
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
         self
     }
 
-    /// On these processors alone (`0`, `0,1`).
+    /// Restricts the program to these processors (`0`, `0,1`).
     pub fn processors(mut self, list: &str) -> Self {
         self.processors = Some(list.to_owned());
         self
     }
 
-    /// With a terminal as stderr, which somebody looks at.
+    /// Makes stderr a terminal, which is read.
     pub fn terminal(mut self) -> Self {
         self.terminal = true;
         self
     }
 
-    /// These exit codes say that all is well.
+    /// Sets the exit codes that mean success.
     pub fn codes(mut self, codes: &'static [i32]) -> Self {
         self.codes = codes;
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     pub fn run(self) -> Ran {
         let result = NamedTempFile::new().expect("a temporary file");
         let mut launcher = Command::new(env::current_exe().expect("the path of this program"));
@@ -135,7 +135,7 @@ impl Launch {
         let mut child = Group(launcher.spawn().expect("a program that starts"));
         let stdin = child.0.stdin.take();
         let feeder = self.feed.zip(stdin).map(|(feed, mut stdin)| {
-            // It ends early when nobody reads on.
+            // Writing fails early if the program stops reading.
             thread::spawn(move || feed(&mut stdin))
         });
         let mut ran = Ran::default();
@@ -160,7 +160,7 @@ impl Launch {
 }
 
 impl Ran {
-    /// Takes what the launcher wrote.
+    /// Parses the result of the launcher.
     fn read(&mut self, result: &str, codes: &[i32]) {
         let numbers: Vec<u64> = result
             .split_whitespace()
@@ -179,8 +179,7 @@ impl Ran {
     }
 }
 
-/// Counts lines, and those with the mark, to the end of the output; `None` when that takes
-/// too long.
+/// Counts the lines of the output, and those that contain the mark; `None` if that takes too long.
 fn count(
     output: impl Read + Send + 'static,
     mark: &'static [u8],
@@ -204,7 +203,7 @@ fn count(
     end.recv_timeout(patience).ok()
 }
 
-/// A launcher with its child, which do not outlive this process' interest in them.
+/// A launcher with its child, both of which are killed when this is dropped.
 struct Group(Child);
 
 impl Drop for Group {
@@ -217,12 +216,12 @@ impl Drop for Group {
     }
 }
 
-/// Whether this process is to be a launcher.
+/// Whether this process was started as a launcher.
 pub fn is_asked_for() -> bool {
     env::args().nth(1).is_some_and(|arg| arg == ASKED)
 }
 
-/// What such a process does.
+/// Runs the launcher.
 pub fn main() -> ExitCode {
     let mut args = env::args_os().skip(2);
     let result = PathBuf::from(args.next().expect("a file for the result"));
@@ -259,7 +258,7 @@ fn launch(mut args: impl Iterator<Item = std::ffi::OsString>) -> io::Result<Stri
         code = code.max(status.code().unwrap_or(i32::MAX));
     }
     let wall = start.elapsed();
-    // The last end of the terminal on the side of the program.
+    // Closes the last descriptor on the program's side of the terminal.
     drop(command);
     if let Some(looker) = looker {
         let _ = looker.join();
@@ -274,7 +273,7 @@ fn micros(time: TimeVal) -> i64 {
     time.tv_sec() * 1_000_000 + time.tv_usec()
 }
 
-/// Lets a process run on these processors alone; zero is this one.
+/// Restricts a process to these processors; process 0 is this one.
 pub fn pin(process: Pid, processors: &str) -> io::Result<()> {
     let mut set = CpuSet::new();
     for number in processors.split(',') {
@@ -283,7 +282,7 @@ pub fn pin(process: Pid, processors: &str) -> io::Result<()> {
     Ok(sched_setaffinity(process, &set)?)
 }
 
-/// Gives a command a terminal as its stderr, and reads what comes there.
+/// Makes stderr of a command a terminal, and reads its output.
 fn look_at(command: &mut Command) -> io::Result<thread::JoinHandle<()>> {
     let size = Winsize {
         ws_row: 40,
@@ -296,7 +295,7 @@ fn look_at(command: &mut Command) -> io::Result<thread::JoinHandle<()>> {
     let mut screen = File::from(master);
     Ok(thread::spawn(move || {
         let mut seen = [0; 4096];
-        // It fails when the other side is closed.
+        // Reading fails when the other side is closed.
         while screen.read(&mut seen).is_ok_and(|read| read > 0) {}
     }))
 }

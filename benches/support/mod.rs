@@ -1,6 +1,6 @@
-//! What the benches share: how a program is run and measured, and numbers.
+//! What the benchmarks share: running and measuring programs, and statistics.
 
-/// A program, run in a process of its own, and what it took.
+/// Runs a program in a separate process and measures it.
 pub mod launch;
 /// Medians and spreads.
 pub mod numbers;

@@ -1,4 +1,4 @@
-//! An output folder that is run into again and again, and what has to hold there.
+//! An output directory that several runs use in turn, and its invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -14,15 +14,15 @@ use tempfile::TempDir;
 use crate::site::Site;
 use crate::support::binary;
 
-/// Longest a run may take that nobody stops, on a machine that does other things too.
+/// Maximum duration of a run that is not stopped, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An output folder, with the list that goes there.
+/// An output directory, with the list to fetch into it.
 pub struct Folder {
     dir: TempDir,
 }
 
-/// What a run left behind; it was checked.
+/// What a run left behind, after the checks.
 #[derive(Debug, Default)]
 pub struct Left {
     /// Pages with an `ok` record.
@@ -31,7 +31,7 @@ pub struct Left {
     pub unfinished: BTreeSet<String>,
 }
 
-/// A part that the next run can continue.
+/// A partial body that the next run can continue.
 #[derive(Debug)]
 pub struct ListedPart {
     pub page: usize,
@@ -40,11 +40,11 @@ pub struct ListedPart {
     pub validator: String,
 }
 
-/// How a run is ended before its work is done.
+/// How a run is ended early.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
     Kill,
-    /// One signal, and another one after this time.
+    /// A signal, and a second one after this time.
     Signal(Signal, Option<Duration>),
 }
 
@@ -75,7 +75,7 @@ impl Folder {
             .unwrap()
     }
 
-    /// A run that nobody stops; everything has to come out.
+    /// Runs without a stop; everything must be fetched.
     pub fn finish(&self, site: &Site) -> Left {
         let status = wait(self.start());
         assert_eq!(status.code(), Some(0), "{}", self.stderr());
@@ -84,12 +84,12 @@ impl Folder {
         left
     }
 
-    /// What the last run said.
+    /// Returns stderr of the last run.
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default()
     }
 
-    /// What holds at any moment: a file is whole, and what is journaled is there.
+    /// Checks what holds at any moment: a file is complete, and a journaled file exists.
     pub fn check(&self, site: &Site) -> Left {
         let mut files = BTreeMap::new();
         self.walk(&self.out(), &mut files, site);
@@ -114,14 +114,14 @@ impl Folder {
         left
     }
 
-    /// What holds after the last run.
+    /// Checks what holds after the last run.
     fn check_complete(&self, site: &Site, left: &Left) {
         assert_eq!(left.done.len(), site.pages().len());
         let nothing = BTreeSet::new();
         assert_eq!(left.unfinished, nothing, "nothing unfinished stays");
     }
 
-    /// All files but ours, by their pages.
+    /// Collects all files except fetchall's own, by page.
     fn walk(&self, dir: &Path, files: &mut BTreeMap<usize, PathBuf>, site: &Site) {
         for entry in fs::read_dir(dir).into_iter().flatten() {
             let path = entry.unwrap().path();
@@ -138,7 +138,7 @@ impl Folder {
         }
     }
 
-    /// The whole lines of the journal.
+    /// Returns the complete lines of the journal.
     pub fn records(&self) -> Vec<Record> {
         let journal = fs::read(self.out().join("fetchall.jsonl")).unwrap_or_default();
         let end = journal.iter().rposition(|byte| *byte == b'\n');
@@ -153,7 +153,7 @@ impl Folder {
             .collect()
     }
 
-    /// What is in the folder for unfinished files, apart from the lock.
+    /// Returns the files in the directory for unfinished files, except the lock.
     fn unfinished(&self) -> BTreeSet<String> {
         let entries = fs::read_dir(self.out().join(".fetchall"));
         let names = entries
@@ -163,8 +163,8 @@ impl Folder {
         names.filter(|name| name != "lock").collect()
     }
 
-    /// The parts that were written down, checked: each is there, and is the beginning of its
-    /// page. Nothing else is there.
+    /// Returns the listed partial bodies. Checks that each exists and is the start of its page, and
+    /// that there are no other files.
     pub fn listed_parts(&self, site: &Site) -> Vec<ListedPart> {
         let temp = self.out().join(".fetchall");
         let list = fs::read_to_string(temp.join("parts.jsonl")).unwrap_or_default();
@@ -194,7 +194,7 @@ fn listed_part(line: &str, site: &Site) -> ListedPart {
     }
 }
 
-/// Ends a run so, unless it has ended already.
+/// Ends a run in this way, unless it has already ended.
 pub fn end(mut child: Child, end: End) -> ExitStatus {
     match end {
         End::Kill => child.kill().unwrap(),
@@ -210,13 +210,13 @@ pub fn end(mut child: Child, end: End) -> ExitStatus {
 }
 
 fn send(child: &mut Child, signal: Signal) {
-    // Not yet waited for, so its number is still its own.
+    // The process has not been waited for, so its number is still its own.
     if child.try_wait().unwrap().is_none() {
         kill_process(Pid::from_child(child), signal).unwrap();
     }
 }
 
-/// Waits for the end of a run, but not for ever.
+/// Waits for the end of a run, with a timeout.
 fn wait(mut child: Child) -> ExitStatus {
     let start = Instant::now();
     loop {
@@ -232,7 +232,7 @@ fn wait(mut child: Child) -> ExitStatus {
     }
 }
 
-/// Whether it was really killed, and did not end by itself before.
+/// Whether the run was killed, and had not ended before.
 pub fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::KILL.as_raw())
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and `SIGTERM`: parts are kept and continued.
+//! Ctrl-C and `SIGTERM`: partial bodies are kept and continued.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use crate::folder::{End, Folder, end};
 use crate::site::{Line, Site};
 
-/// Pages of the site.
+/// Number of pages of the site.
 const PAGES: usize = 120;
 
-/// Waits until so much was asked for.
+/// Waits until this number of requests has arrived.
 fn in_flight(site: &Site, requests: usize) {
     let start = Instant::now();
     while site.asked() < requests {
@@ -23,7 +23,7 @@ fn in_flight(site: &Site, requests: usize) {
 fn an_aborted_run_keeps_its_parts_and_the_next_one_continues_them() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let site = Site::start(PAGES, code);
-        // What is in flight would take longer than anybody waits.
+        // The transfers in flight would take longer than the test waits.
         site.set_line(Line {
             cut: 0,
             held: 20,
@@ -32,7 +32,7 @@ fn an_aborted_run_keeps_its_parts_and_the_next_one_continues_them() {
         let folder = Folder::new(&site);
         let child = folder.start();
         in_flight(&site, PAGES / 4);
-        // What was sent last may come.
+        // Lets the bytes sent last arrive.
         std::thread::sleep(Duration::from_millis(300));
         let status = end(child, End::Signal(signal, Some(Duration::from_millis(100))));
         assert_eq!(status.code(), Some(code as i32), "{}", folder.stderr());

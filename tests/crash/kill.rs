@@ -8,12 +8,12 @@ use rustix::process::Signal;
 use crate::folder::{End, Folder, end, was_killed};
 use crate::site::{Line, Site};
 
-/// Pages of the site.
+/// Number of pages of the site.
 const PAGES: usize = 240;
-/// Kills, unless `FETCHALL_KILLS` says otherwise.
+/// Number of kills, unless `FETCHALL_KILLS` is set.
 const FEW: usize = 15;
-/// Share of kills, one in so many, that have to hit in the middle of the work. Far fewer than
-/// there are, and far more than if something were wrong with the moments.
+/// At least one kill in this number must hit in the middle of the work. That is far less than the
+/// usual share, and far more than the share if the moments were wrong.
 const IN_THE_MIDDLE: usize = 4;
 
 const BAD_LINE: Line = Line {
@@ -22,30 +22,30 @@ const BAD_LINE: Line = Line {
     delayed: 20,
 };
 
-/// A number from the environment.
+/// Reads a number from the environment.
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// What came of all the kills.
+/// The results of all kills.
 #[derive(Debug, Default)]
 struct Tally {
     kills: usize,
-    /// Before there was a journal, or with nothing in it.
+    /// Kills before a journal existed, or with an empty one.
     early: usize,
-    /// With some pages done, and some not.
+    /// Kills with some pages done and others not.
     in_the_middle: usize,
-    /// With unfinished files.
+    /// Kills that left unfinished files.
     with_rests: usize,
-    /// Ended by a signal that can be caught.
+    /// Runs ended by a signal that can be caught.
     interrupted: usize,
-    /// Folders that were worked on until all was there.
+    /// Directories that were run into until all pages were there.
     folders: usize,
     /// Requests for the rest of a body.
     continued: usize,
 }
 
-/// Runs into one folder that end early, until one does not.
+/// Runs into one directory, each ended early, until one completes.
 struct Hunt<'a> {
     site: &'a Site,
     folder: Folder,
@@ -54,7 +54,7 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
-    /// One run; whether everything was done.
+    /// Runs once. Returns whether everything is done.
     fn run(&mut self, rng: &mut fastrand::Rng, tally: &mut Tally) -> bool {
         let (wait, how) = (moment(self.usual, rng), manner(rng));
         let child = self.folder.start();
@@ -86,7 +86,7 @@ impl Hunt<'_> {
     }
 }
 
-/// From the first one, when there is nothing yet, to the last, when all is done.
+/// Draws a moment between the start, when nothing exists yet, and the end, when all is done.
 fn moment(usual: Duration, rng: &mut fastrand::Rng) -> Duration {
     let longest = match rng.u8(..8) {
         0 => Duration::from_millis(15),
@@ -96,7 +96,7 @@ fn moment(usual: Duration, rng: &mut fastrand::Rng) -> Duration {
     longest.mul_f64(rng.f64())
 }
 
-/// Some are interrupted, so that those killed later have parts to continue.
+/// Interrupts some runs, so that those killed later have partial bodies to continue.
 fn manner(rng: &mut fastrand::Rng) -> End {
     match rng.u8(..5) {
         0 => End::Signal(Signal::INT, Some(Duration::from_millis(rng.u64(..30)))),
@@ -137,7 +137,7 @@ fn killed_at_any_moment_it_leaves_whole_files_and_the_next_run_goes_on() {
     }
     println!("{tally:?}, a usual run takes {usual:?}");
     assert!(tally.in_the_middle >= wanted / IN_THE_MIDDLE, "{tally:?}");
-    // Of very few kills none may hit a file on its way.
+    // With very few kills, none may hit an unfinished file.
     let has_rests = tally.with_rests > 0 && tally.continued > 0;
     assert!(has_rests || wanted < FEW, "{tally:?}");
 }

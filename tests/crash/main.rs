@@ -1,9 +1,9 @@
-//! The program, stopped in the middle of its work again and again: what it leaves is whole, and
-//! the next run goes on from there.
+//! Stops the program in the middle of its work, many times: what it leaves is complete, and the
+//! next run continues from there.
 //!
-//! By default a few kills, so that `cargo test` stays quick. `FETCHALL_KILLS=300` does more of
-//! it, and `FETCHALL_SEED=…` draws as an earlier run did (the seed stands in the output of a test
-//! that fails; when a kill hits is up to the machine all the same).
+//! By default it kills a few runs, so that `cargo test` stays quick. `FETCHALL_KILLS=300` kills
+//! more. `FETCHALL_SEED=…` draws the same numbers as an earlier run; a failed test prints its seed.
+//! The exact moment of a kill still depends on the machine.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,15 +12,15 @@
 )]
 #![cfg(unix)]
 
-/// An output folder that is run into again and again, and what has to hold there.
+/// An output directory that several runs use in turn, and its invariants.
 mod folder;
-/// Ctrl-C and `SIGTERM`: parts are kept and continued.
+/// Ctrl-C and `SIGTERM`: partial bodies are kept and continued.
 mod interrupt;
 /// `SIGKILL` at any moment.
 mod kill;
-/// A site on a bad line.
+/// A site on an unreliable connection.
 mod site;
-/// Helpers: the program under test, and servers to run it against.
+/// The program under test, and servers to run it against.
 #[expect(
     dead_code,
     unused_imports,

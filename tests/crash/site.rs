@@ -1,5 +1,5 @@
-//! A site whose bodies follow from their numbers, on a bad line: transfers are cut, held and
-//! delayed at random bytes.
+//! A site on an unreliable connection: transfers are cut, held and delayed at random bytes. The
+//! body of a page is a function of its number.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -10,26 +10,26 @@ use flate2::write::GzEncoder;
 
 use crate::support::{Connection, Server, header, path};
 
-/// Long ago: a `Last-Modified` that is as good as a strong `ETag`.
+/// Old enough for `Last-Modified` to be a strong validator, like an `ETag`.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const CHUNK: usize = 16 * 1024;
 
-/// What kind of server a page is on.
+/// How the server delivers a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A strong `ETag`, a length, ranges.
+    /// With a strong `ETag`, a length and ranges.
     Tagged,
     /// The same without a length.
     Chunked,
-    /// `Last-Modified` only.
+    /// With `Last-Modified` only.
     Dated,
-    /// Compressed where the client takes it.
+    /// Compressed if the client accepts it.
     Gzip,
-    /// No validator.
+    /// Without a validator.
     Bare,
-    /// A strong `ETag`, but no ranges.
+    /// With a strong `ETag`, but without ranges.
     Deaf,
-    /// A redirect to such a page.
+    /// As a redirect to a page with a strong `ETag`.
     Moved,
 }
 
@@ -43,7 +43,7 @@ const KINDS: [Kind; 7] = [
     Kind::Moved,
 ];
 
-/// One page.
+/// A page.
 pub struct Page {
     kind: Kind,
     pub body: Vec<u8>,
@@ -51,18 +51,18 @@ pub struct Page {
     tag: String,
 }
 
-/// How bad the line is.
+/// How unreliable the connection is, in percent of the transfers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Line {
-    /// Transfers in a hundred that are cut.
+    /// Transfers that are cut.
     pub cut: u8,
-    /// Those that stop and say nothing more, until the client goes.
+    /// Transfers that stop without closing, until the client disconnects.
     pub held: u8,
-    /// Those that pause for a moment.
+    /// Transfers that pause for a moment.
     pub delayed: u8,
 }
 
-/// What was asked for.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub page: usize,
@@ -71,7 +71,7 @@ pub struct Asked {
     pub accept_encoding: Option<String>,
 }
 
-/// The site. It stops when it is dropped.
+/// The site. It stops when dropped.
 pub struct Site {
     server: Server,
     state: Arc<State>,
@@ -83,7 +83,7 @@ struct State {
     asked: Mutex<Vec<Asked>>,
 }
 
-/// What becomes of a transfer, and at which byte.
+/// What happens to a transfer, and at which byte.
 enum Fate {
     Whole,
     Cut(usize),
@@ -116,12 +116,12 @@ impl Site {
         self.server.url(&format!("/{folder}/p{page:03}"))
     }
 
-    /// The page with this URL or in this file.
+    /// Returns the page with this URL, or in this file.
     pub fn page_of(&self, path: &str) -> usize {
         number(path).unwrap_or_else(|| panic!("no page of this site: {path}"))
     }
 
-    /// What was asked for since this was called last.
+    /// Returns the requests since the last call.
     pub fn take_asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.asked.lock().unwrap())
     }
@@ -131,7 +131,7 @@ impl Site {
     }
 }
 
-/// The three digits behind the `p` with which the last name begins.
+/// Returns the three digits after the `p` at the start of the last path segment.
 fn number(path: &str) -> Option<usize> {
     let (_, name) = path.rsplit_once('/')?;
     name.strip_prefix('p')?.get(..3)?.parse().ok()
@@ -168,7 +168,7 @@ impl Page {
         }
     }
 
-    /// The wire of an answer, and where in it the body begins.
+    /// Returns the bytes of a response, and where its body starts.
     fn answer(&self, asked: &Asked) -> (Vec<u8>, usize) {
         let takes_gzip = asked
             .accept_encoding
@@ -201,7 +201,7 @@ impl Page {
         }
     }
 
-    /// Where the answer begins: at `Range`, if `If-Range` names this version.
+    /// Returns where the response starts: at `Range`, if `If-Range` names this version.
     fn start(&self, asked: &Asked) -> Option<usize> {
         let is_this = asked
             .if_range
@@ -297,7 +297,7 @@ impl State {
             return Fate::Whole;
         }
         let at = match kind {
-            // Everything but the word that it is everything.
+            // Everything except the last chunk.
             Kind::Chunked if rng.u8(..4) == 0 => end - 5,
             _ => rng.usize(start..end),
         };

@@ -6,7 +6,7 @@ use fetchall::ErrorKind;
 
 use crate::support::{Run, Server, black_hole_at, response};
 
-/// The same port of another address, where packets are dropped.
+/// Drops packets at the same port of another address.
 fn hole(host: [u8; 4], port: u16) -> impl Drop {
     black_hole_at(SocketAddr::from((host, port))).1
 }

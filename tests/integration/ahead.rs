@@ -4,10 +4,10 @@ use fetchall::{OutcomeName, Record};
 
 use crate::support::{Run, Server, response};
 
-/// In KiB: what is promised.
+/// The promised limit, in KiB.
 const PROMISED: u64 = 128 * 1024;
 
-/// Far more bytes than are read ahead. The lines are all of one host that takes its time.
+/// The lines have far more bytes than are read ahead. All are for one slow host.
 #[test]
 fn long_lines_are_read_ahead_only_so_far() {
     let server = Server::http(|_| {
@@ -26,7 +26,7 @@ fn long_lines_are_read_ahead_only_so_far() {
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
 
-/// Each waits for its retry with what is known of the part that is here.
+/// Each URL waits for its retry with what is known about its partial body.
 #[test]
 fn long_validators_are_not_kept() {
     let etag = format!("ETag: \"{}\"", "x".repeat(300_000));
@@ -45,7 +45,7 @@ fn long_validators_are_not_kept() {
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
 
-/// Each waits at a host that wants it to, with the URL that it was sent on to.
+/// Each URL waits at a host that throttles, with its long redirect target.
 #[test]
 fn long_redirects_are_not_followed_without_end() {
     let refuses = Server::http(|_| response("429 Slow", &["Retry-After: 100"], b""));
@@ -53,7 +53,7 @@ fn long_redirects_are_not_followed_without_end() {
     let sends_on =
         Server::http(move |_| response("302 Found", &[&format!("Location: {long}")], b""));
     let urls = (0..3_000).map(|n| sends_on.url(&format!("/{n}")));
-    // Some are refused by the one; the others fail because there are too many.
+    // Some fail at the host; the others fail because queued URLs take too much memory.
     let done = Run::new()
         .args(["--max-failures=40", "--stop-after=2m", "--retries=0"])
         .urls(urls)
@@ -68,7 +68,7 @@ fn long_redirects_are_not_followed_without_end() {
     insta::assert_snapshot!("redirects_that_are_too_long", error.message);
 }
 
-/// What is repeated of a head in a record is short.
+/// A record repeats only short headers.
 #[test]
 fn long_headers_are_not_repeated() {
     let etag = format!("ETag: \"{}\"", "x".repeat(300_000));
@@ -83,7 +83,8 @@ fn long_headers_are_not_repeated() {
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
 
-/// Bodies count wherever they are: being read, in the channel, read ahead, running, being reported.
+/// Bodies count wherever they are: in the reader, the channel, the look-ahead, the workers and the
+/// reporters.
 #[test]
 fn large_bodies_of_a_list_are_read_ahead_only_so_far() {
     let server = Server::start(|connection| {
@@ -113,7 +114,7 @@ fn large_bodies_of_a_list_are_read_ahead_only_so_far() {
     }
 }
 
-/// What an earlier run has found is read for every URL that is asked for again, and waits with it.
+/// The earlier result is read for every URL that is fetched again, and waits with it.
 #[test]
 fn long_heads_of_an_earlier_run_are_not_kept() {
     let server = Server::http(|_| {
@@ -156,8 +157,8 @@ fn long_heads_of_an_earlier_run_are_not_kept() {
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
 
-/// Each header takes some hundred bytes in memory, however short it is. The lines are all of one
-/// host that takes its time.
+/// Each header takes some hundred bytes in memory, however short it is. All lines are for one slow
+/// host.
 #[test]
 fn lines_of_many_short_headers_are_read_ahead_only_so_far() {
     let server = Server::http(|_| {
@@ -178,7 +179,7 @@ fn lines_of_many_short_headers_are_read_ahead_only_so_far() {
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
 }
 
-/// A line has room for millions of values, of which it can use none.
+/// A line may contain millions of values that it cannot use.
 #[test]
 fn values_that_a_line_cannot_use_are_not_kept() {
     let values = vec!["\"\""; 3_000_000].join(",");

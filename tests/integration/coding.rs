@@ -1,4 +1,4 @@
-//! Codings that are kept, undone, or cut off.
+//! Content codings that are kept, decoded, or truncated.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 
 const PAGE: &[u8] = b"a page, or a tar archive";
 
-/// What a server sends that labels `.gz` files as coded.
+/// A server that labels `.gz` files with a content coding.
 fn labels() -> Server {
     Server::http(|request| match path(request) {
         "/moved.tar.gz" => response("302 Found", &["Location: /blob"], b""),
@@ -127,7 +127,8 @@ fn a_coding_that_is_cut_off_with_its_connection_is_tried_again() {
     insta::assert_snapshot!("coding_that_is_cut_off", text);
 }
 
-/// Where only the end of the connection ends it, the coding itself tells whether it is whole.
+/// If only the end of the connection marks the end of the body, the coding shows whether it is
+/// complete.
 #[test]
 fn a_packed_file_that_is_cut_off_is_tried_again() {
     let mut whole = GzEncoder::new(Vec::new(), Compression::none());

@@ -6,7 +6,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use crate::support::{Done, Run, Server, entry, header, placeholders, response};
 
-/// A folder with files of settings.
+/// A directory with config files.
 struct Folder(TempDir);
 
 impl Folder {
@@ -30,7 +30,7 @@ fn settings(text: &str) -> Run {
     Run::new().text().settings(text)
 }
 
-/// The line of an option in what `--print-config` prints: its setting, and its origin.
+/// Returns the line of an option in the output of `--print-config`: its setting and its source.
 fn shown(done: &Done, option: &str) -> (String, String) {
     let is_it = |line: &&str| {
         let line = line.trim_start_matches("# ").trim_matches('"');
@@ -151,7 +151,7 @@ fn the_users_file_beats_that_of_the_machine_and_no_file_is_needed() {
     );
 }
 
-/// A folder that was downloaded must not choose a proxy.
+/// A downloaded directory must not choose a proxy.
 #[test]
 fn nothing_is_read_from_the_current_folder() {
     let folder = Folder::new();
@@ -260,7 +260,7 @@ fn a_file_that_is_named_must_be_there_and_be_one() {
             entry(&mut page, path, &done.stderr);
         }
     }
-    // It was not named, but it is there.
+    // The file is not named on the command line, but it exists.
     let config = Folder::new();
     config.file("fetchall/fetchall.toml", "nonsense");
     let done = Run::new()
@@ -324,7 +324,7 @@ fn switches_of_the_file_are_turned_off_by_the_environment() {
             .expect_exit(0);
         assert!(done.stdout.starts_with("200"), "{}", done.stdout);
     }
-    // And on; a header stands in each line.
+    // Each line has a header.
     let done = Run::new()
         .text()
         .env("FETCHALL_SIMULATE_FAILURE", "true")
@@ -371,7 +371,7 @@ fn what_conflicts_with_a_flag_gives_way_to_it() {
         line.ends_with("settings.toml:1, overridden by --body"),
         "{line}"
     );
-    // The environment is above the file.
+    // The environment overrides the file.
     let done = run()
         .env("FETCHALL_PACK", "x.warc")
         .arg("--print-config")
@@ -380,7 +380,7 @@ fn what_conflicts_with_a_flag_gives_way_to_it() {
     assert_eq!(shown(&done, "sync").0, "sync = true");
     run().arg(server.url("/")).expect_exit(0);
     assert!(pages.exists());
-    // --demo brings its own addresses.
+    // --demo uses its own addresses.
     let done = settings("proxy = 'http://127.0.0.1:1'\ndeny-private = true\n")
         .args(["--demo", "-q"])
         .expect_exit(1);
@@ -401,7 +401,7 @@ fn what_needs_another_option_rests_without_it() {
     assert_eq!(shown(&done, "body").0, "body = false");
     let done = run().args(["--json", &server.url("/")]).expect_exit(0);
     assert!(done.stdout.contains("\"body\":\"ok\""), "{}", done.stdout);
-    // What rests pushes nothing aside, nor what needs that.
+    // A setting without effect overrides nothing, nor does one that depends on it.
     let done = settings("output-dir = '/nonexistent/x'\nsync = true\n")
         .env("FETCHALL_BODY", "1")
         .arg("--print-config")
@@ -415,7 +415,7 @@ fn what_needs_another_option_rests_without_it() {
         done.stdout
             .contains("FETCHALL_BODY, requires an option that is not set")
     );
-    // What it needs may stand in the file, and it on the command line.
+    // The option it needs may be in the file, and the option itself on the command line.
     let done = settings("json = true")
         .args(["--body", &server.url("/")])
         .expect_exit(0);
@@ -450,7 +450,7 @@ fn no_secret_is_printed() {
         "{}",
         done.stdout
     );
-    // Errors repeat none either.
+    // Errors do not repeat secrets either.
     let done = settings(&text).arg("http://127.0.0.1:1/").expect_exit(2);
     assert!(!done.stderr.contains(secret), "{}", done.stderr);
 }
@@ -523,7 +523,7 @@ fn help_and_explanations_need_no_settings() {
     }
 }
 
-/// Names of files need not be UTF-8, and what follows `--` is no option.
+/// File names need not be UTF-8, and what follows `--` is not an option.
 #[test]
 fn other_arguments_are_passed_on_as_they_are() {
     use std::os::unix::ffi::OsStrExt;

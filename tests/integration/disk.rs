@@ -13,7 +13,7 @@ fn a_folder_that_can_not_be_one_is_an_error_before_anything_is_fetched() {
     let out = Out::new();
     fs::write(out.beside("file"), "mine").unwrap();
     let in_the_way = out.beside("file");
-    // Root may write anywhere but there.
+    // The only place where root cannot write.
     let no_place = Path::new("/proc/self/out").to_owned();
     let mut page = String::new();
     for (dir, code) in [
@@ -33,7 +33,7 @@ fn a_folder_that_can_not_be_one_is_an_error_before_anything_is_fetched() {
     assert_eq!(server.requests().len(), 0);
 }
 
-/// The folder of the host in a run's files; and everything in it is removed.
+/// Returns the directory of the host in a run's output, and removes its contents.
 fn without_its_folder(out: &Out, url: &str) -> std::path::PathBuf {
     let done = out.run().arg(url).expect_exit(0);
     let file = done.record().file.clone().unwrap();
@@ -71,7 +71,7 @@ fn a_file_where_a_folder_should_be_fails_only_that_url() {
     let server = pages();
     let out = Out::new();
     let done = out.run().urls([server.url("/a"), server.url("/a/b")]).go();
-    // One of the two can be saved: a name is a file or a folder.
+    // Only one of the two can be saved: a name is either a file or a directory.
     if done.code == Some(1) {
         let failed = done.records.iter().find(|record| !record.ok).unwrap();
         assert_eq!(failed.error.as_ref().unwrap().kind, ErrorKind::Save);
@@ -115,7 +115,7 @@ fn a_journal_or_folder_of_ours_that_leads_out_is_an_error_of_the_run() {
     assert_eq!(server.requests().len(), 0);
 }
 
-/// Runs into a disk that is too small, and then, with more room, again.
+/// Runs onto a disk that is too small, and again with more space.
 const FULL_DISK: &str = r#"
     mount -t tmpfs -o size=1m none "$DISK" || exit 77
     "$@"
@@ -127,7 +127,7 @@ const FULL_DISK: &str = r#"
     cp -r "$DISK" "$DISK.second"
 "#;
 
-/// All files below a folder, but for ours.
+/// Returns all files below a directory, except fetchall's own.
 fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -141,8 +141,8 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Runs the script with these URLs, in a world where it may mount; `None` where that is not
-/// allowed. Gives what both runs said.
+/// Runs the script with these URLs in a namespace that allows mounts. Returns the output of both
+/// runs, or `None` if such a namespace is not allowed.
 fn with_full_disk(out: &Out, urls: &[String]) -> Option<String> {
     fs::create_dir(out.path()).unwrap();
     let mut command = Command::new("unshare");
@@ -157,7 +157,7 @@ fn with_full_disk(out: &Out, urls: &[String]) -> Option<String> {
     command.arg(out.path()).args(urls).env("DISK", out.path());
     let output = command.output().ok()?;
     let stderr = String::from_utf8(output.stderr).unwrap();
-    // 1: unshare itself may not.
+    // 1: unshare itself is not allowed.
     if matches!(output.status.code(), Some(1 | 77)) {
         println!("skipped: this machine does not let a test mount a disk: {stderr}");
         return None;
@@ -168,7 +168,7 @@ fn with_full_disk(out: &Out, urls: &[String]) -> Option<String> {
 
 #[test]
 fn a_full_disk_ends_the_run_and_with_more_room_the_same_command_goes_on() {
-    // Small ones, and one that comes in pieces.
+    // Small bodies, and one that arrives in pieces.
     for size in [40_000, 700_000] {
         let server = Server::http(move |_| response("200 OK", &["ETag: \"a\""], &vec![b'x'; size]));
         let out = Out::new();
@@ -217,13 +217,13 @@ fn a_full_disk_ends_the_run_and_with_more_room_the_same_command_goes_on() {
     }
 }
 
-/// One run into a disk of 1 MiB.
+/// Runs once onto a disk of 1 MiB.
 const SMALL_DISK: &str = r#"
     mount -t tmpfs -o size=1m none "$DISK" || exit 77
     exec "$@"
 "#;
 
-/// What the disk takes no word of is told all the same, wherever bodies go.
+/// A URL whose record does not fit on the disk is still counted, for files as for packs.
 #[test]
 fn a_full_disk_counts_the_same_for_files_and_packs() {
     let server = Server::http(|_| response("200 OK", &[], &vec![b'x'; 3 << 20]));
@@ -256,7 +256,7 @@ fn a_full_disk_counts_the_same_for_files_and_packs() {
             .iter()
             .map(|record| record.error.as_ref().unwrap().kind)
             .collect();
-        // However many were on their way when a writer found it out.
+        // However many were in flight when a writer noticed.
         assert_eq!(kinds, [ErrorKind::Save], "{name}: {stderr}");
         let summary = fs::read_to_string(summary.path()).unwrap();
         let counts = r#""failed":1,"skipped":0,"left":4,"#;

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use crate::support::{Server, binary, path, placeholders, response, times};
 
-/// Set where the programs that the documents use must be there, so that the test is not skipped.
+/// Set where the programs used by the documents are required, so that the test is not skipped.
 const NEEDED: &str = "FETCHALL_NEEDS_COOKBOOK";
-/// What the commands use beside what every Unix has.
+/// Programs used by the commands that not every Unix has.
 const PROGRAMS: [&str; 3] = ["jq", "parallel", "curl"];
-/// The site that the documents fetch from.
+/// The site in the documents.
 const SITE: &str = "https://example.com";
 /// The name of its directory below `-o DIR`.
 const SITE_DIR: &str = "example.com";
-/// Options of other programs that the documents name.
+/// Options of other programs in the documents.
 const OTHER_OPTIONS: [&str; 12] = [
     "--bench",
     "--block",
@@ -33,7 +33,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md and everything below docs/, by name.
+/// Returns README.md and everything in docs/, by name.
 fn documents() -> Vec<(String, String)> {
     let mut paths = vec![root().join("README.md")];
     paths.extend(
@@ -65,7 +65,7 @@ fn site() -> Server {
             "/" => {
                 let links = ["/a.html", "/data.json", "/gone"]
                     .map(|path| format!("<a href=\"{here}{path}\">x</a>"));
-                // As long whatever the port is.
+                // Has the same length whatever the port is.
                 let page = format!(
                     "{:<200}",
                     format!("<title>Home</title>{}", links.join("\n"))
@@ -92,7 +92,7 @@ fn site() -> Server {
     })
 }
 
-/// A fenced block: what is written behind its fence, what it holds, and the text in front of it.
+/// A fenced block: the text after its fence, its content, and the text before it.
 struct Block<'a> {
     info: &'a str,
     text: &'a str,
@@ -108,16 +108,16 @@ fn blocks(document: &str) -> Vec<Block<'_>> {
         let end = block.find("\n```\n").unwrap();
         let text = &block[..end];
         blocks.push(Block { info, text, before });
-        // From the line end on: another fence may follow at once.
+        // Starts at the line end, because another fence may follow immediately.
         rest = &block[end + "\n```".len()..];
     }
     blocks
 }
 
-/// A command of a document, and what it prints where the next block shows that.
+/// A command of a document, and its output if the next block shows that.
 ///
-/// Behind the fence ` ```sh ` may be `exit-N`, the exit code of the command, and `any-order` where
-/// its lines come as the URLs settle.
+/// After the fence ` ```sh ` there may be `exit-N`, the exit code of the command, and `any-order`,
+/// if its lines come in the order in which the URLs settle.
 struct Recipe<'a> {
     script: &'a str,
     exit: i32,
@@ -158,7 +158,7 @@ fn recipes(document: &str) -> Vec<Recipe<'_>> {
     recipes
 }
 
-/// The list that the commands fetch: the first block of the cookbook.
+/// Returns the list that the commands fetch: the first block of the cookbook.
 fn list() -> String {
     let cookbook = std::fs::read_to_string(root().join("docs/cookbook.md")).unwrap();
     format!("{}\n", blocks(&cookbook)[0].text)
@@ -197,7 +197,7 @@ fn every_command_of_the_documents_runs_and_prints_what_is_shown() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// How what the command does differs from what the document says.
+/// Returns how the command's result differs from the document.
 fn problem(recipe: &Recipe<'_>) -> Option<String> {
     let server = site();
     let here = server.url("");
@@ -220,8 +220,8 @@ fn problem(recipe: &Recipe<'_>) -> Option<String> {
     None
 }
 
-/// Without what differs from run to run: times, the widths that they take, and how many times as
-/// long a sequential run would have been.
+/// Removes what differs from run to run: times, the column widths that depend on them, and the
+/// ratio to a sequential run.
 fn comparable(text: &str, any_order: bool) -> Vec<String> {
     let mut lines: Vec<String> = times(text)
         .trim_end()
@@ -255,7 +255,7 @@ fn every_option_in_the_documents_exists() {
     }
 }
 
-/// The long options that a text names.
+/// Returns the long options in a text.
 fn options(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || "-.".contains(char);
     text.split(move |char| !is_part(char))
@@ -321,7 +321,7 @@ fn every_name_in_the_architecture_is_in_the_code() {
     }
 }
 
-/// Everything below a directory.
+/// Returns the content of all files below a directory.
 fn code(dir: &Path) -> String {
     std::fs::read_dir(dir)
         .unwrap()
@@ -337,7 +337,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The anchor that a heading gets.
+/// Returns the anchor of a heading.
 fn slug(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     text.chars()
@@ -346,8 +346,8 @@ fn slug(heading: &str) -> String {
         .collect()
 }
 
-/// Runs it as a user with a shell would, in a directory of its own. Results and messages are in
-/// the order a terminal would show them in.
+/// Runs a script in a directory of its own, as a user with a shell would. Results and messages are
+/// in the order in which a terminal would show them.
 fn run(script: &str, dir: &Path) -> (Option<i32>, String) {
     let program = binary();
     let folder = Path::new(program.get_program()).parent().unwrap();

@@ -1,4 +1,4 @@
-//! What the machine, the list and the names in it can do.
+//! Environments, lists and names that could harm a run.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,9 +9,9 @@ use fetchall::{ErrorKind, Record};
 
 use crate::support::{Out, Run, Server, pages, path, placeholders, response};
 
-/// What a run may take with all that this program loads into memory by itself, in KiB.
+/// Maximum memory of a run that reads a huge list, the program itself included, in KiB.
 const FLAT: u64 = 64 * 1024;
-/// What a run with 64 requests at the same time may take, whatever servers do, in KiB.
+/// Maximum memory of a run with 64 concurrent requests, whatever servers do, in KiB.
 const MODEST: u64 = 128 * 1024;
 
 #[test]
@@ -98,7 +98,7 @@ fn international_names_go_out_in_ascii() {
         .urls([
             format!("http://bücher.example:{port}/"),
             format!("http://موقع.example:{port}/"),
-            // Full-width letters and an ideographic full stop are the same name.
+            // Full-width letters and an ideographic full stop form the same name.
             format!("http://ａ。example:{port}/"),
         ])
         .expect_exit(0);
@@ -196,7 +196,7 @@ fn encoded_dots_and_slashes_lead_nowhere() {
     }
 }
 
-/// The files below a folder.
+/// Collects the files below a directory.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -210,7 +210,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn what_servers_say_comes_out_harmless_everywhere() {
-    // Headers may hold bytes from 0x80 on; 0x9b begins an escape sequence in old terminals.
+    // Headers may contain bytes from 0x80 on; 0x9b starts an escape sequence in old terminals.
     let server = Server::http(|request| match path(request) {
         "/to" => response("302 \u{9b}31m", &["Location: http://\u{1b}"], b""),
         "/type" => response(
@@ -252,7 +252,7 @@ fn what_servers_say_comes_out_harmless_everywhere() {
     }
 }
 
-/// What every decoder would remember by itself comes to many times of what all of them may.
+/// The windows of separate decoders would take many times the shared budget.
 #[test]
 fn what_decoders_remember_is_bounded_for_all_of_them_together() {
     let body: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..))

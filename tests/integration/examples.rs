@@ -1,5 +1,5 @@
-//! The examples are included as they are and run on a stopped clock where no socket is
-//! involved: their exact output, and how long they would have taken.
+//! The examples are included unchanged. Without sockets they run on a paused clock: this tests
+//! their exact output, and how long they would have taken.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,7 +102,7 @@ async fn failed_request_is_handled_by_its_type() {
     );
 }
 
-/// The programs themselves print the same, to the byte. Cargo finds them built already.
+/// The built programs print exactly the same. Cargo builds them before the tests.
 #[test]
 fn the_programs_print_what_the_tests_say() {
     let programs = [

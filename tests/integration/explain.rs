@@ -34,7 +34,7 @@ fn color_makes_headings_of_it() {
     assert!(done.stdout.starts_with("\u{1b}["), "{:?}", done.stdout);
 }
 
-/// The rehearsal that a page names ends with its kind of error.
+/// The rehearsal in a section ends with the error kind of that section.
 #[test]
 fn what_rehearses_a_kind_gives_that_kind() {
     let server = pages();

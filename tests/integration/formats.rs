@@ -93,12 +93,12 @@ fn a_table_has_a_row_of_names_and_a_row_for_each_url() {
         bad.starts_with("3,-,\"a,\"\"b\"\"\",false,failed,,invalid_url,"),
         "{bad}"
     );
-    // A table without rows is one.
+    // A table without rows is valid.
     let done = Run::new().text().arg("--csv").expect_exit(0);
     assert!(done.stdout.starts_with("line,input,url,") && done.stdout.lines().count() == 1);
 }
 
-/// What was fetched can be checked against what is fetched now.
+/// Earlier results can be checked against the pages as they are now.
 #[test]
 fn a_table_of_results_is_a_list_again() {
     let server = site();
@@ -189,7 +189,7 @@ fn only_one_form_of_results_can_be_asked_for() {
     insta::assert_snapshot!("two_forms_of_results", page);
 }
 
-/// Who opens a table runs what stands in it as formulas.
+/// A spreadsheet would run such a cell as a formula.
 #[test]
 fn no_cell_of_a_table_is_a_formula() {
     let server = Server::http(|request| match path(request) {
@@ -218,13 +218,13 @@ fn no_cell_of_a_table_is_a_formula() {
     for (row, bad) in rows.iter().zip(bad).skip(1).take(6) {
         assert!(row.starts_with(&format!("'{bad},false")), "{row}");
     }
-    // It is a text already.
+    // This cell is already text.
     assert!(rows[7].starts_with("'=1,false"), "{}", rows[7]);
     assert!(rows[8].starts_with(&format!("{},false", server.url("/-1"))));
     assert!(rows[8].contains(",'=cmd|'/C calc'!A0,"), "{}", rows[8]);
     assert!(rows[9].contains(",'@SUM(A1),"), "{}", rows[9]);
     assert!(done.stdout.lines().nth(1).unwrap().starts_with("1,-,"));
-    // What is no table is not changed.
+    // Output other than tables is unchanged.
     let done = Run::new().urls(["=1+1"]).expect_exit(1);
     assert_eq!(done.record().url, "=1+1");
 }

@@ -19,7 +19,7 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
-/// Whether a program is there. Where all of them have to be, its absence is a failure.
+/// Whether a program is installed. If all programs are required, a missing one is a failure.
 fn is_there(program: &str) -> bool {
     let found = Command::new(program)
         .arg("--version")
@@ -34,7 +34,7 @@ fn is_there(program: &str) -> bool {
     found
 }
 
-/// What a shell prints that runs this script with these arguments.
+/// Returns what a shell prints when it runs this script with these arguments.
 fn said(shell: &str, script: &str, args: &[&Path]) -> String {
     let script = file(script);
     let output = Command::new(shell)
@@ -98,7 +98,7 @@ fn fish_completes_options_and_their_values() {
     assert_eq!(names, ["--concurrency", "plain", "zsh", "--resolve"]);
 }
 
-/// Its completions only work at a prompt, so there is one, on a terminal of its own.
+/// zsh completes only at a prompt, so the test runs it on a terminal.
 #[test]
 fn zsh_completes_options_and_their_values() {
     if !is_there("zsh") {
@@ -147,8 +147,8 @@ fn zsh_completes_options_and_their_values() {
     );
 }
 
-/// There is no PowerShell to load them into everywhere. `FETCHALL_BLESS=1` takes what is
-/// generated for what is right.
+/// PowerShell is not available everywhere to load the completions. `FETCHALL_BLESS=1` accepts the
+/// generated ones.
 #[test]
 fn completions_for_powershell_are_those_that_were_looked_at() {
     let golden: PathBuf = [

@@ -1,6 +1,6 @@
-/// What is limited although nobody asked for it.
+/// Limits that apply by default.
 mod defaults;
 /// `--deny-private`.
 mod deny_private;
-/// Passwords, tokens and cookies, and where they may be seen.
+/// Passwords, tokens and cookies, and where they may appear.
 mod secrets;

@@ -1,4 +1,4 @@
-//! Response heads that break the rules: what is taken all the same, and what is not.
+//! Malformed response heads: which are accepted, and which are not.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -43,7 +43,7 @@ fn a_header_line_that_is_no_http_is_passed_over() {
             .urls(urls)
             .expect_exit(0);
         assert!(done.records.iter().all(|record| record.bytes == Some(5)));
-        // Once as usual; then the host is known.
+        // Once over the usual client; from then on the host is known.
         assert_eq!(server.requests().len(), 11, "{line}");
     }
 }
@@ -194,7 +194,7 @@ fn a_flawed_line_that_says_where_the_body_ends_is_not_passed_over() {
     }
 }
 
-/// Where no coding is named, the length says where the body ends, however that is written.
+/// If no coding is named, the length marks the end of the body, in any spelling.
 #[test]
 fn a_body_beside_an_odd_form_of_identity_ends_at_its_length() {
     for line in [
@@ -226,7 +226,7 @@ fn a_body_beside_an_odd_form_of_identity_ends_at_its_length() {
     }
 }
 
-/// A redirect is not lost with its line, and leads where browsers go.
+/// A redirect is not lost with its malformed line, and leads where browsers go.
 #[test]
 fn control_bytes_in_a_location_are_encoded() {
     for (location, target) in [
@@ -250,7 +250,7 @@ fn control_bytes_in_a_location_are_encoded() {
     }
 }
 
-/// As a redirect of which the body is not read.
+/// The body of this redirect is not read.
 #[test]
 fn a_flawed_length_matters_only_where_there_is_a_body() {
     let server = Server::start(|connection| {
@@ -314,7 +314,7 @@ fn a_head_that_is_cut_off_is_a_lost_connection() {
     assert_eq!(done.failure(), (ErrorKind::Reset, 3), "{}", done.message());
 }
 
-/// The client that repairs heads asks as the other one does, and says that it asks only once.
+/// The client that repairs heads sends the same request, and closes the connection after it.
 #[test]
 fn the_same_is_asked_again_over_a_connection_that_ends() {
     let server = odd("X[0]: 1");
@@ -345,7 +345,7 @@ fn the_same_is_asked_again_over_a_connection_that_ends() {
     assert_eq!(sorted(lenient), sorted(&expected));
 }
 
-/// RFC 1928's predecessor, just enough of it.
+/// SOCKS 4, the predecessor of RFC 1928, as far as the test needs it.
 fn socks4(connection: &mut Connection, to: SocketAddr) -> std::io::Result<()> {
     let mut head = [0; 8];
     connection.stream.read_exact(&mut head)?;
@@ -360,7 +360,7 @@ fn socks4(connection: &mut Connection, to: SocketAddr) -> std::io::Result<()> {
     tunnel(connection, TcpStream::connect(to)?)
 }
 
-/// Whether the client that repairs heads finds its way.
+/// The client that repairs heads works over TLS and through proxies.
 #[test]
 fn flawed_heads_are_taken_over_tls_and_through_proxies() {
     let authority = Authority::new();
@@ -412,7 +412,7 @@ fn flawed_heads_are_taken_over_tls_and_through_proxies() {
     }
 }
 
-/// Passes requests on: whole URLs, and tunnels.
+/// Forwards requests for whole URLs, and tunnels.
 fn http_proxy(connection: &mut Connection, to: SocketAddr) -> std::io::Result<()> {
     let request = connection.request()?.unwrap_or_default();
     let mut origin = TcpStream::connect(to)?;

@@ -1,6 +1,6 @@
 use crate::support::{Run, Server, binary, entry, placeholders, response};
 
-/// The help, on a terminal of so many columns.
+/// Returns the help for a terminal with this number of columns.
 fn help(flag: &str, columns: &str) -> String {
     let output = binary().env("COLUMNS", columns).arg(flag).output().unwrap();
     assert!(output.status.success());
@@ -47,7 +47,7 @@ fn what_can_not_be_written_gets_a_next_step() {
     insta::assert_snapshot!("can_not_be_written", placeholders(&page, &[]));
 }
 
-/// `require_equals`: the next argument is no SPEC.
+/// `require_equals`: the next argument is not a SPEC.
 #[test]
 fn a_spec_after_a_blank_is_told_where_its_equals_sign_goes() {
     let done = Run::new()
@@ -61,8 +61,7 @@ fn a_spec_after_a_blank_is_told_where_its_equals_sign_goes() {
     );
 }
 
-/// What is looked for is found at a glance: each option has a line of its own, and few of them
-/// need a second one.
+/// The short help is easy to scan: each option has a line of its own, and few need a second one.
 #[test]
 fn the_short_help_fits_80_columns() {
     let help = help("-h", "80");
@@ -79,7 +78,7 @@ fn the_short_help_fits_80_columns() {
             "the text stands below its option: {option}"
         );
     }
-    // Lines that go on from the one before.
+    // Lines that continue the previous one.
     let further = lines.iter().filter(|line| line.starts_with("           "));
     assert!(further.count() <= options.len() / 6, "{help}");
     assert!(help.contains("Examples:") && help.contains("More: --help"));
@@ -182,7 +181,7 @@ fn words_that_are_commands_elsewhere_are_told_what_is_here() {
         entry(&mut page, word, &said);
     }
     insta::assert_snapshot!("commands_elsewhere", page);
-    // It may be a list.
+    // The name may be that of a list.
     std::fs::write(folder.path().join("help"), "").unwrap();
     let output = binary()
         .current_dir(folder.path())
@@ -192,7 +191,7 @@ fn words_that_are_commands_elsewhere_are_told_what_is_here() {
     assert!(output.status.success());
 }
 
-/// What an option reads of stdin is taken away from the list, under whatever name it does so.
+/// An option that reads stdin takes it from the list, under any name for stdin.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_list_that_an_option_would_read_is_told() {
@@ -235,7 +234,7 @@ fn a_list_that_an_option_would_read_is_told() {
     assert!(twice.stderr.contains("read only once"), "{}", twice.stderr);
 }
 
-/// With a list of its own nothing is taken away; nor is it by a device that holds nothing.
+/// If the list is a file, stdin is free; an empty device takes nothing either.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_body_from_stdin_goes_to_the_urls_of_a_file() {
@@ -256,7 +255,7 @@ fn a_body_from_stdin_goes_to_the_urls_of_a_file() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// A URL as the name of a folder would make one that is called like its password.
+/// A URL as a directory name would create a directory named after its password.
 #[test]
 fn a_url_is_no_place_to_write_to() {
     let folder = tempfile::tempdir().unwrap();
@@ -287,7 +286,7 @@ fn a_url_is_no_place_to_write_to() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// Nothing was made of the wrong name; a folder that is meant as one is.
+/// A wrong name creates nothing; an explicit directory does.
 #[test]
 fn a_folder_may_be_called_like_a_file_if_it_is_meant() {
     let server = Server::http(|_| response("200 OK", &[], b"ok"));
@@ -304,7 +303,7 @@ fn a_folder_may_be_called_like_a_file_if_it_is_meant() {
     go("-", 2);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     go("out.json/", 0);
-    // It is there now.
+    // The directory exists now.
     go("out.json", 0);
     go("example.com", 0);
     go("new/below/v1.2", 0);

@@ -30,7 +30,7 @@ fn many_of(server: &MockServer, n: usize) -> Vec<String> {
     (0..n).map(|n| format!("{}/{n}", server.uri())).collect()
 }
 
-/// A server that notes when each request came, and what it answers to the `n`th.
+/// A server that records when each request arrived, and what it answered to the `n`th.
 fn noting(
     answer: impl Fn(usize, &str) -> Vec<u8> + Send + Sync + 'static,
 ) -> (Server, Arc<Mutex<Vec<Instant>>>) {
@@ -76,7 +76,7 @@ async fn a_bare_429_holds_the_host_and_uses_up_no_retry_at_first() {
     let server = site(vec![status(429); 2], status(200)).await;
     let run = Run::new().args(["--retries=1", "-v"]);
     let done = go(run.urls(many_of(&server, 2)), 0);
-    // A second refusal may come before or after the host is held.
+    // A second 429 may arrive before or after the host is put on hold.
     let log = logged(&done.stderr, "host");
     let first: Vec<_> = log.lines().take(2).collect();
     insta::assert_snapshot!("host_that_answers_429", first.join("\n"));
@@ -122,7 +122,7 @@ fn host_interval_spaces_every_request_redirects_and_retries_included() {
         .urls(&urls)
         .expect_exit(0);
     assert_eq!(times.lock().unwrap().len(), 11);
-    // Ten gaps; the arrival of the first may come late by as much as a busy machine likes.
+    // Ten gaps; on a busy machine, the first request may arrive late by any amount.
     assert!(
         span(&times) >= Duration::from_millis(900),
         "{:?}",
@@ -132,7 +132,7 @@ fn host_interval_spaces_every_request_redirects_and_retries_included() {
 
 #[test]
 fn host_interval_holds_for_what_is_sent_again_for_free() {
-    // Every connection is closed as soon as it is used a second time.
+    // Every connection is closed as soon as it is reused.
     let starts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&starts);
     let server = Server::start(move |connection: &mut Connection| {
@@ -162,7 +162,7 @@ fn the_rate_is_that_of_all_hosts_together() {
     let urls: Vec<_> = servers.iter().flat_map(|server| many(server, 10)).collect();
     let start = Instant::now();
     Run::new().arg("--rate=30/s").urls(&urls).expect_exit(0);
-    // 29 gaps of a thirtieth of a second.
+    // 29 gaps of 1/30 s.
     assert!(start.elapsed() >= Duration::from_millis(960));
 }
 
@@ -194,7 +194,7 @@ fn a_dead_host_is_probed_and_then_its_urls_fail_fast() {
 
 #[test]
 fn a_host_that_comes_back_is_used_again() {
-    // Bound, so that nobody else gets the port, but not listening yet.
+    // Bound, so that no other process gets the port, but not listening yet.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     socket.bind(&any.into()).unwrap();
@@ -272,7 +272,7 @@ async fn too_many_failures_end_the_run() {
     let done = go(most(20).urls(many_of(&server, 20)), 1);
     assert_eq!(done.records.len(), 20, "as many as allowed");
     let done = go(most(19).urls(many_of(&server, 20)), 1);
-    // The last one was one too many, but there was nothing left to end.
+    // The last failure exceeds the limit, but nothing is left to end.
     insta::assert_snapshot!("one_failure_too_many_at_the_end", said(&done.stderr));
 }
 
@@ -310,7 +310,7 @@ fn progress_names_the_stragglers() {
         .arg("--progress=plain")
         .urls(&urls)
         .expect_exit(0);
-    // Lines come every three seconds. What the slow one waits for stands behind its URL.
+    // A progress line comes every three seconds. What the slow URL waits for follows the URL.
     let mut lines = done.stderr.lines();
     let told = lines.find_map(|line| line.split_once(&server.url("/slow")));
     let (before, after) = told.unwrap_or_else(|| panic!("{}", done.stderr));
@@ -336,7 +336,7 @@ fn a_host_gets_more_at_the_same_time_while_that_brings_more() {
         .urls(many(&server, 600))
         .expect_exit(0);
     let most = most.load(SeqCst);
-    // How far it goes depends on what else this machine does.
+    // How far the limit grows depends on the load of this machine.
     assert!((5..=16).contains(&most), "{most}: {}", done.stderr);
     let log = logged(&done.stderr, "host");
     insta::assert_snapshot!("host_that_gets_more", log.lines().next().unwrap());
@@ -361,7 +361,7 @@ fn few_open_files_are_enough_for_many_hosts() {
     let output = shell.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    // How many it may have depends on what is open already.
+    // The number of allowed hosts depends on the descriptors that are already open.
     let (before, rest) = stderr.split_once("limited to ").unwrap();
     let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
     let text = format!("{before}limited to N{rest}");
@@ -373,7 +373,7 @@ fn few_open_files_are_enough_for_many_hosts() {
     );
 }
 
-/// However few files may be open: it says how many it needs, or every URL is fetched.
+/// With any limit on open files, either every URL is fetched or the error names the needed limit.
 #[test]
 fn with_hardly_any_open_files_nothing_hangs_and_everything_adds_up() {
     let server = quick();
@@ -450,7 +450,7 @@ fn max_failures_holds_for_what_fails_fast_and_for_lines_that_are_no_urls() {
     let addr = closed_port();
     let urls: Vec<_> = (0..2000).map(|n| format!("http://{addr}/{n}")).collect();
     let junk: Vec<_> = (0..2000).map(|n| format!("junk {n}")).collect();
-    // Those of the four workers that were in hand when the limit was passed may come on top.
+    // Up to four more may fail: those in the four workers when the limit was exceeded.
     for (list, most) in [(urls, 15), (junk, 11)] {
         let done = Run::new()
             .args(["--max-failures=10", "--retries=0", "-j4"])
@@ -481,6 +481,6 @@ fn a_quick_host_behind_many_slow_ones_is_done_before_them() {
         .rposition(|record| record.url.starts_with(&quick.url("/")))
         .unwrap();
     let slow_before = last_quick - 49;
-    // Alternating with the slow ones it would be the last.
+    // With strict alternation, the quick host would finish last.
     assert!(slow_before < 50, "{slow_before} of 80 slow ones before");
 }

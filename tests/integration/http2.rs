@@ -79,7 +79,7 @@ async fn over_tls_when_both_want_it_and_not_with_http1_1() {
     let cacert = format!("--cacert={}", file.path().display());
     let done = go(Run::new().args([&cacert, &url]));
     assert_eq!(done.record().http.as_deref(), Some("2"), "{}", done.stdout);
-    // The server speaks nothing else, so the handshake itself fails.
+    // The server supports only HTTP/2, so the handshake fails.
     let done = go(Run::new().args([&cacert, &url, "--http1.1"]));
     assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
 }

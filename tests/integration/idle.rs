@@ -10,9 +10,9 @@ use crate::support::{Run, Server, response};
 const HOSTS: usize = 1200;
 const PAGES: usize = 3;
 
-/// A server for all of 127.0.0.0/8 that counts the connections that are open, and the most that
-/// ever were. Which the program has closed is asked of the system at each new one: the threads of
-/// this server may come to it much later on a busy machine.
+/// A server for all of 127.0.0.0/8 that counts the open connections and their maximum. For each new
+/// connection it asks the system which others the program has closed, because on a busy machine its
+/// own threads may notice that much later.
 fn counting() -> (Server, Arc<AtomicUsize>) {
     let (open, most) = (Mutex::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
@@ -33,7 +33,7 @@ fn counting() -> (Server, Arc<AtomicUsize>) {
     (server, most)
 }
 
-/// Whether the other side has not closed it.
+/// Whether the other side has not closed the connection.
 fn is_open(stream: &TcpStream) -> bool {
     let mut byte = [0];
     match recv(stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
@@ -51,8 +51,8 @@ fn url(server: &Server, host: usize, page: usize) -> String {
     )
 }
 
-/// However the list is sorted: a host is asked for a few pages in a row, and the connections of
-/// those that are done are closed.
+/// In any order of the list, a host gets a few requests in a row, and the connections of finished
+/// hosts are closed.
 #[test]
 fn many_hosts_need_few_connections() {
     let in_turn = |n: usize| (n % HOSTS, n / HOSTS);
@@ -65,10 +65,10 @@ fn many_hosts_need_few_connections() {
         });
         let done = Run::new().arg("-j16").urls(urls).expect_exit(0);
         assert_eq!(done.records.len(), HOSTS * PAGES);
-        // 128, twice those of 16 requests and hosts, and what is on its way when it is looked at.
+        // 128, twice the 16 running requests, and connections that are just opening or closing.
         let most = most.load(SeqCst);
         assert!(most < 250, "{most} were open at the same time");
-        // A new client begins without connections: those of the requests under way come again.
+        // A new client starts without connections, so hosts with running requests connect again.
         let made = server.connections();
         assert!(made < HOSTS * 5 / 4, "{made} for {HOSTS} hosts");
     }

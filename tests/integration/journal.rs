@@ -57,7 +57,7 @@ fn a_journal_that_is_none_is_left_alone() {
     assert_eq!(server.requests().len(), 0);
 }
 
-/// Never answers `/hang`.
+/// A server that never responds to `/hang`.
 fn hanging() -> Server {
     fn serve(connection: &mut Connection) -> std::io::Result<()> {
         while let Some(request) = connection.request()? {
@@ -145,8 +145,8 @@ fn lines(out: &Out) -> usize {
     journal.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// A table with room to grow, or one that keeps what nobody asks for, would take several times
-/// as much.
+/// A table with spare capacity, or with fields that are not needed, would take several times as
+/// much.
 #[test]
 fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
     const MANY: u64 = 200_000;
@@ -172,7 +172,8 @@ fn a_url_that_was_done_takes_hardly_more_than_16_bytes() {
     };
     let few = peak_after(10_000);
     let more = peak_after(MANY).saturating_sub(few);
-    // What is new is gathered before it is sorted in; the memory of both runs varies a little.
+    // New rows are collected before they are sorted in, and the memory of both runs varies a
+    // little.
     let bound = MANY * 16 / 1024 + 1536;
     assert!(more < bound, "{few} KiB and {more}, more than {bound}");
 }
@@ -218,7 +219,7 @@ fn a_skipped_record_says_what_the_run_that_fetched_it_said() {
     }
 }
 
-/// In KiB: what is promised.
+/// The promised limit, in KiB.
 const PROMISED: u64 = 128 * 1024;
 
 #[test]
@@ -230,7 +231,7 @@ fn a_journal_without_line_ends_takes_no_memory() {
         let run = Run::new().args(["--journal", journal.to_str().unwrap()]);
         run.arg(server.url("/a"))
     };
-    // Nothing but that: somebody else's. It takes no room on the disk.
+    // Only zeros, so the file is not a journal. It is sparse and takes no space on the disk.
     let file = fs::File::create(&journal).unwrap();
     file.set_len(300 << 20).unwrap();
     let done = run().expect_exit(3);
@@ -238,7 +239,7 @@ fn a_journal_without_line_ends_takes_no_memory() {
     assert!(done.peak < PROMISED, "{} KiB", done.peak);
     assert_eq!(fs::metadata(&journal).unwrap().len(), 300 << 20);
 
-    // Between records, and at the end.
+    // Zeros between records, and at the end.
     drop(file);
     fs::remove_file(&journal).unwrap();
     run().expect_exit(0);
@@ -258,7 +259,7 @@ fn a_journal_without_line_ends_takes_no_memory() {
     );
 }
 
-/// Creates a pipe.
+/// Creates a named pipe.
 fn pipe(path: &Path) {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -318,7 +319,7 @@ fn pipes_and_devices_are_no_journals_packs_or_locks() {
         ));
     }
     for (args, named) in refused {
-        // That -o needs a folder can be told before anything is opened.
+        // That -o needs a directory is checked before anything is opened.
         let code = if args == ["-o".to_owned(), at("pipe.warc")] {
             2
         } else {
@@ -332,7 +333,7 @@ fn pipes_and_devices_are_no_journals_packs_or_locks() {
     assert_eq!(server.requests().len(), 0);
 }
 
-/// Whoever changes it while a run goes on: nothing wrong comes of it.
+/// A change of the journal during the run causes no wrong result.
 #[test]
 fn what_the_journal_does_not_say_any_more_was_not_done() {
     let server = pages();
@@ -342,7 +343,7 @@ fn what_the_journal_does_not_say_any_more_was_not_done() {
     let urls: Vec<_> = (0..2000).map(|n| server.url(&format!("/{n}"))).collect();
     Run::new().args(args).urls(&urls).expect_exit(0);
     let whole = fs::read_to_string(&journal).unwrap();
-    // Of the same length, and each line in the place of another one.
+    // The same length, but with the lines in reverse order.
     let mut lines: Vec<_> = whole.lines().collect();
     lines.reverse();
     for changed in [&lines.join("\n"), ""] {
@@ -364,7 +365,7 @@ fn what_the_journal_does_not_say_any_more_was_not_done() {
         let found = records(&String::from_utf8(output.stdout).unwrap());
         assert_eq!(found.len(), 2001);
         for record in found {
-            // Each body is its path.
+            // The body of each page is its path.
             let length = record.url.len() - record.url.rfind('/').unwrap();
             assert!(record.ok && record.bytes == Some(length as u64));
         }

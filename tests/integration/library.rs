@@ -132,7 +132,7 @@ async fn run_writes_where_it_is_told_and_stops_when_it_is_told() {
     );
 }
 
-/// A stream that takes nothing and never comes back.
+/// A stream whose writes never return.
 struct Stuck;
 
 impl std::io::Write for Stuck {
@@ -163,7 +163,8 @@ async fn one_shutdown_is_enough_even_when_a_request_hangs_or_a_writer_is_stuck()
         }
         let start = std::time::Instant::now();
         let end = run(config, tokio::time::sleep(Duration::from_millis(200))).await;
-        // 0.2 s, 0.2 s of grace, 0.5 s of patience; the rest is room for a busy machine.
+        // 0.2 s until the shutdown, 0.2 s of grace, 0.5 s for the writer; the rest allows for a
+        // busy machine.
         assert!(
             start.elapsed() < Duration::from_secs(10),
             "{:?}",
@@ -187,7 +188,7 @@ async fn dropping_a_run_ends_it() {
             .await
             .is_err()
     );
-    // What it had sent by then may still be read, on a busy machine.
+    // On a busy machine, the server may still read requests sent before the drop.
     let mut before = None;
     while before != Some(server.requests().len()) {
         before = Some(server.requests().len());
@@ -227,7 +228,7 @@ async fn a_stream_gives_results_as_they_settle_and_asks_for_urls_as_they_are_tak
         order.push(settled.index);
     }
     assert!(order.len() > 8, "{order:?}");
-    // Nobody takes results: nothing more is asked for.
+    // While no results are taken, no more URLs are requested.
     let mut before = None;
     while before != Some(taken.load(SeqCst)) {
         before = Some(taken.load(SeqCst));

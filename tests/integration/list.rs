@@ -179,7 +179,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// URL, line and whether it was fetched, of every record.
+/// Returns URL, line and whether it was fetched, of every record.
 fn found(done: &crate::support::Done) -> Vec<(&str, u64, bool)> {
     let records = done.records.iter();
     records
@@ -224,7 +224,7 @@ fn the_format_of_a_list_is_told_by_its_name_or_the_flag() {
     let expected = expected.map(|(end, line)| [(end, line, true); 3]).concat();
     assert_eq!(found(&done), expected);
 
-    // The flag holds for all lists, and not for URLs.
+    // The option applies to all lists, and not to URLs.
     let done = Run::new()
         .args([
             "--input-format=csv",
@@ -299,7 +299,7 @@ fn a_packed_list_that_breaks_off_gives_what_it_held_and_then_an_error() {
     let server = quick();
     let lines: String = (0..20).map(|n| server.url(&format!("/{n}\n"))).collect();
     let mut packed = gzip(lines.as_bytes());
-    // A second member, cut off.
+    // A second member, truncated.
     packed.extend(&gzip(b"http://127.0.0.1:1/")[..12]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("urls.txt.gz");
@@ -324,7 +324,7 @@ fn a_pipe_of_any_format_gives_its_records_as_it_goes() {
     ] {
         let plain = |bytes: &[u8]| bytes.to_vec();
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-        // Each piece a member or frame of its own.
+        // Each piece is a separate member or frame.
         for pack in [plain, gzip, zstd] {
             let mut child = binary()
                 .args(["--json", "-q", "--input-format", format])
@@ -436,7 +436,7 @@ fn failing_lines_of_all_formats_can_be_fed_back_from_one_file() {
     );
 }
 
-/// A list as a file, and what the run over it left.
+/// Runs over a list in a file, and returns the result.
 fn of_file(name: &str, list: &[u8], more: &[&str]) -> crate::support::Done {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
@@ -490,7 +490,7 @@ fn in_tsv_quotes_hold_nothing_together() {
     );
 }
 
-/// A pipe that goes on for ever behind a quote that is never closed.
+/// A pipe that never ends, after a quote that is never closed.
 #[test]
 fn a_quote_that_never_closes_is_read_in_bounded_memory() {
     let server = quick();
@@ -537,7 +537,7 @@ fn a_tab_or_a_line_end_is_never_part_of_a_url() {
     assert_eq!(ok, [false, true]);
     let done = Run::new().arg(format!("{one}\n{two}")).expect_exit(1);
     assert_eq!(done.records.len(), 1);
-    // What was asked for is exactly what stands there.
+    // The requested paths are exactly those in the list.
     let mut paths: Vec<_> = server
         .requests()
         .iter()
@@ -584,7 +584,7 @@ fn utf_16_is_read_behind_its_mark_and_named_without_it() {
     insta::assert_snapshot!("utf_16_without_a_mark", placeholders(&page, &[]));
 }
 
-/// Paths have two slashes side by side, and names with `:` and `@` behind them.
+/// These paths contain two consecutive slashes, followed by names with `:` and `@`.
 #[test]
 fn an_at_sign_behind_two_slashes_is_no_second_url() {
     let server = quick();

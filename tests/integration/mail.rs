@@ -1,4 +1,4 @@
-//! Mail servers that do not do as they should, and runs that do not end as usual.
+//! Faulty mail servers, and runs that end abnormally.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::support::{Connection, MailServer, Run, Server, binary, placeholders, response, until};
 
-/// What a client has said to a server, line by line.
+/// The commands of a client to a server, line by line.
 type Said = Arc<Mutex<Vec<String>>>;
 
-/// A mail server without encryption that has these extensions, and takes whatever comes.
+/// A mail server without encryption that advertises these extensions and accepts everything.
 fn talking(extensions: &'static [&'static str]) -> (Server, Said) {
     let said = Said::default();
     let kept = Arc::clone(&said);
@@ -42,7 +42,7 @@ fn talk(connection: &mut Connection, extensions: &[&str], said: &Said) -> io::Re
             }
             "DATA" => "354 go on".to_owned(),
             "AUTH" => "334 VXNlcm5hbWU6".to_owned(),
-            // The user and the password, each in a line of its own.
+            // The user and the password, each on a line of its own.
             _ if answers == 0 && is_answer(&line) => {
                 answers += 1;
                 "334 UGFzc3dvcmQ6".to_owned()
@@ -56,7 +56,7 @@ fn talk(connection: &mut Connection, extensions: &[&str], said: &Said) -> io::Re
     Ok(())
 }
 
-/// No command, but the answer to a question: base64.
+/// Whether a line is a response to a challenge (base64) instead of a command.
 fn is_answer(line: &str) -> bool {
     !line.contains(' ') && !matches!(line, "QUIT" | "RSET" | "NOOP" | "DATA" | ".")
 }
@@ -254,7 +254,7 @@ fn ctrl_c_ends_the_wait_for_a_mail() {
     insta::assert_snapshot!("interrupted", placeholders(last, &[]));
 }
 
-/// Everything that the library for it says, too.
+/// The message includes the cause that the TLS library reports.
 #[test]
 fn a_certificate_that_is_not_trusted_is_told_with_the_next_step() {
     let Some(server) = MailServer::start("starttls") else {

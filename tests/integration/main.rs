@@ -9,91 +9,91 @@
 
 /// Names with several addresses.
 mod addresses;
-/// What waits does not take memory without end.
+/// Memory of what waits is bounded.
 mod ahead;
-/// Codings that are kept, undone, or cut off.
+/// Content codings that are kept, decoded, or truncated.
 mod coding;
 /// Settings from files and the environment.
 mod config;
 /// `--demo` and `--email-to`.
 mod demo;
-/// Disks that are full, in the way or not what they seem.
+/// Disks that are full, and paths that are occupied or not what they seem.
 mod disk;
 /// README.md and docs/: commands, options and links.
 mod documents;
-/// What the machine, the list and the names in it can do.
+/// Environments, lists and names that could harm a run.
 mod environment;
 /// The programs under `examples/`, with their exact output.
 mod examples;
 /// `--explain`.
 mod explain;
-/// Results as templates and tables; lists and results with NULs.
+/// Results as templates and tables; NUL-separated lists and results.
 mod formats;
 /// `--generate`: the man page, and completions in the real shells.
 mod generate;
-/// What a run may not do: inner addresses, sizes without end, secrets in the open.
+/// What a run must prevent: private addresses, unbounded sizes, exposed secrets.
 mod guards;
-/// Response heads that break the rules.
+/// Malformed response heads.
 mod heads;
-/// `-h`, `--help`, and what is said to who types something else.
+/// `-h`, `--help`, and messages about misspelt arguments.
 mod help;
-/// Hostile servers: what they do to a client, and what has to come of it.
+/// Hostile servers, and the expected outcome for each behaviour.
 mod hostile;
-/// Many hosts: limits, paces, circuits, the end of a run.
+/// Many hosts: limits, paces, circuit breakers, the end of a run.
 mod hosts;
 /// HTTP/2, over TLS and by prior knowledge.
 mod http2;
-/// Connections that nobody needs any more.
+/// Idle connections.
 mod idle;
-/// The journal: what is wrong with it, whose it is, when it is written.
+/// The journal: damaged ones, foreign ones, and when records are written.
 mod journal;
 /// The library without the program.
 mod library;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
-/// Mail servers that do not do as they should, and runs that do not end as usual.
+/// Faulty mail servers, and runs that end abnormally.
 mod mail;
-/// Lines, files and journals that get in each other's way.
+/// Lines, files and journals that conflict with each other.
 mod mixups;
 /// `--smtp`, `--notify-cmd`, `--notify-url`, `--summary-json`.
 mod notify;
-/// A process that may have few open files.
+/// Runs with a low limit on open files.
 mod open_files;
 /// `--pack`: all bodies in one WARC file.
 mod pack;
-/// What the program shows people while it runs.
+/// What the program shows to people while it runs.
 mod people;
-/// Progress, on a terminal and off.
+/// Progress, with and without a terminal.
 mod progress;
 /// HTTP and SOCKS proxies.
 mod proxy;
-/// Where redirects lead, and what goes along.
+/// Where redirects lead, and which headers follow them.
 mod redirects;
-/// `--refresh`: what has changed since the run before.
+/// `--refresh`: what has changed since the previous run.
 mod refresh;
 /// `--report`: the page for a browser.
 mod report;
 /// What is sent: methods, headers, credentials, redirects.
 mod requests;
-/// What is sent again and is no attempt.
+/// Resends, which do not count as attempts.
 mod resends;
 /// Text, records, order, files, exit codes.
 mod results;
-/// Bodies that are cut off and continued.
+/// Bodies that are truncated and continued.
 mod resume;
 /// Retries and `Retry-After`.
 mod retry;
-/// `-o`, and the same command again.
+/// `-o`, and running the same command again.
 mod saving;
 /// `--simulate-failure`.
 mod simulate;
 /// Signals and a closed stdout.
 mod stop;
-/// What is connected to the program, and does not do as usual.
+/// Pipes and closed streams at stdin, stdout and stderr.
 mod streams;
-/// Helpers: the program under test, and servers to run it against.
+/// The program under test, and servers to run it against.
 mod support;
 /// `--timeline`.
 mod timeline;
-/// Certificates, good and bad.
+/// Valid and invalid certificates.
 mod tls;

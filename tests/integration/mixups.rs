@@ -79,7 +79,7 @@ fn for_a_list_that_is_not_there_nothing_is_created() {
         .expect_exit(2);
 }
 
-/// A server would answer a POST with 412 (RFC 9110 §13.1.2).
+/// A server would reject such a POST with 412 (RFC 9110 §13.1.2).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_asks_only_for_pages_under_a_condition() {
     let server = MockServer::start().await;
@@ -119,7 +119,7 @@ fn a_journal_of_nothing_but_zeros_is_one_that_a_power_cut_has_emptied() {
     assert_eq!(out.journal().len(), 1);
 }
 
-/// JSON lines of paths and files.
+/// Returns JSON lines of paths and files.
 fn named(server: &Server, lines: &[(&str, &str)]) -> String {
     let line = |(path, file): &(&str, &str)| {
         format!(r#"{{"url":"{}","file":"{file}"}}"#, server.url(path))
@@ -150,7 +150,7 @@ fn files_that_change_places_are_fetched_each_time() {
                 assert_eq!(out.body(record), body.as_bytes());
             }
         }
-        // What stays in its place needs nothing, or is found to be the same.
+        // A URL whose file is unchanged is skipped, or found to be unchanged.
         for record in run(&one).records {
             match more {
                 [] => assert_eq!(record.outcome, OutcomeName::Skipped),
@@ -160,7 +160,7 @@ fn files_that_change_places_are_fetched_each_time() {
     }
 }
 
-/// Both have the same bytes, and that proves nothing.
+/// Both bodies have the same bytes, which proves nothing.
 #[test]
 fn a_page_that_was_not_known_is_new_whatever_its_file_held() {
     let server = Server::http(|_| response("200 OK", &[], b"the same"));
@@ -194,8 +194,8 @@ fn what_was_done_gives_way_to_a_line_before_it_that_writes_its_file() {
     }
 }
 
-/// A run that was killed after it had renamed a body, before it wrote the record: the journal has
-/// the record of the body before, and the file has its length.
+/// A run was killed after it renamed a body and before it wrote the record: the journal has the
+/// record of the previous body, and the file has its length.
 #[test]
 fn a_run_that_is_killed_leaves_no_word_of_what_a_file_held_before() {
     let server = Server::http(|request| response("200 OK", &[], path(request).as_bytes()));
@@ -241,7 +241,7 @@ fn a_request_that_fails_leaves_the_file_to_the_url_that_wrote_it() {
     assert_eq!(asked.iter().filter(|path| *path == "/a").count(), 1);
 }
 
-/// Says the request back: its method, its body and who asks.
+/// A server that responds with method, body and user of the request.
 fn echo() -> Server {
     Server::http(|request| {
         let (method, body) = (request.split(' ').next().unwrap(), request.lines().last());
@@ -285,7 +285,7 @@ fn another_request_is_another_job() {
     for saving in &saving {
         for request in &requests {
             if request[0] == "-I" && saving[0] != "--journal" {
-                // There is nothing to save then.
+                // Such a request saves no body.
                 continue;
             }
             for outcome in [OutcomeName::Fetched, OutcomeName::Skipped] {
@@ -294,8 +294,8 @@ fn another_request_is_another_job() {
                 assert_eq!(done.record().outcome, outcome, "{saving:?} {request:?}");
             }
         }
-        // Neither a password nor a header of the run makes it another one; and without files of
-        // their own all stay done.
+        // Neither a password nor a header of the run makes it another request. Without a file per
+        // URL, all requests stay done.
         let run = Run::new()
             .args(saving.clone())
             .args([of("ann:2"), "-HX: 1".into()]);
@@ -310,7 +310,7 @@ fn another_request_is_another_job() {
     }
 }
 
-/// Of one list, with passwords that are sent and not told.
+/// The users are in one list. Their passwords are sent, but appear nowhere.
 #[test]
 fn each_user_of_a_url_has_a_file() {
     let server = echo();

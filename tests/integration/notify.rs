@@ -16,7 +16,7 @@ fn site() -> Server {
     })
 }
 
-/// A run with three URLs, one gone and one that is markup.
+/// A run with three URLs: one is gone, and one contains markup.
 fn run(site: &Server) -> Run {
     Run::new()
         .args(["--email-to=bob@example.com"])
@@ -24,14 +24,14 @@ fn run(site: &Server) -> Run {
         .urls(["<script>alert(1)</script>"])
 }
 
-/// The parts of a message, decoded.
+/// Returns the parts of a message, decoded.
 fn text_of(message: &Value) -> String {
     let data = message["data"].as_str().unwrap();
-    // Soft line breaks of quoted-printable, and what it has to write otherwise.
+    // Decodes soft line breaks and `=` of quoted-printable.
     data.replace("=\r\n", "").replace("=3D", "=")
 }
 
-/// The warnings of a run, one a line.
+/// Returns the warnings of a run, one per line.
 fn warnings(done: &Done) -> String {
     let lines = done.stderr.lines();
     let lines: Vec<_> = lines.filter(|line| line.contains("warning: ")).collect();
@@ -193,7 +193,7 @@ fn what_is_wrong_with_a_server_is_told_before_the_run() {
     assert!(site.requests().is_empty());
 }
 
-/// Also with `-q`: nobody should wait for a mail that never left.
+/// Also with `-q`: otherwise the user would wait for a mail that was never sent.
 #[test]
 fn a_mail_that_can_t_be_sent_is_a_warning() {
     let site = site();
@@ -260,7 +260,7 @@ fn a_command_is_told_of_the_run() {
     insta::assert_snapshot!("command_failed", done.stderr);
 }
 
-/// The program runs beside the mock server's own thread.
+/// Runs the program while the mock server runs on its own thread.
 fn go(run: Run) -> Done {
     tokio::task::block_in_place(|| run.expect_exit(0))
 }
@@ -291,7 +291,7 @@ async fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
     assert!(!done.stderr.contains("warning"), "{}", done.stderr);
     assert_eq!(hook.received_requests().await.unwrap().len(), 2);
 
-    // A redirect is an answer that is not wanted; a password in the URL is not repeated.
+    // A redirect is not followed, and the warning does not repeat the password in the URL.
     let moved = MockServer::start().await;
     Mock::given(matchers::path("/hook"))
         .respond_with(ResponseTemplate::new(302).insert_header("location", "/else"))
@@ -304,7 +304,7 @@ async fn a_server_is_told_by_a_post_and_once_more_if_it_has_trouble() {
     insta::assert_snapshot!("post_redirected", warnings(&done));
     assert_eq!(moved.received_requests().await.unwrap().len(), 1);
 
-    // Whoever knows the path may post there.
+    // The path is a secret: with it, anyone may post to the hook.
     let url = format!("http://{}/t0ken", closed_port());
     let run = Run::new().args(["--notify-url", &url]);
     let done = go(run.env("RUST_LOG", "trace").arg(site.url("/1")));
@@ -333,7 +333,8 @@ fn the_summary_is_written_however_the_run_ended() {
         summary["at"].as_str() < summary["ended_at"].as_str(),
         "{summary}"
     );
-    // Also of a run that could not begin: else that of the one before would be taken for it.
+    // The summary is also written for a run that could not start. Otherwise the previous one would
+    // be taken for its summary.
     Run::new()
         .args(["--summary-json", file.to_str().unwrap()])
         .args(["--cacert=/dev/null", &site.url("/1")])
@@ -402,7 +403,7 @@ fn the_summary_is_written_however_the_run_ended() {
     insta::assert_snapshot!("summaries_that_can_not_be", placeholders(&page, &[]));
 }
 
-/// What a command starts in turn would have them, too, and `env` prints them.
+/// Programs started by the command would inherit them, and `env` prints them.
 #[test]
 fn a_command_gets_no_secret_of_the_run() {
     let site = site();
@@ -417,11 +418,11 @@ fn a_command_gets_no_secret_of_the_run() {
         ("FETCHALL_SMTP_PASSWORD", "s3cret".to_owned()),
         ("FETCHALL_NOTIFY_URL", hook.url("/s3cret")),
         ("FETCHALL_NOTIFY_CMD", "env; : s3cret".to_owned()),
-        // Neither does anything, but whoever set them meant it.
+        // These variables have no effect, but probably contain secrets.
         ("FETCHALL_PASSWORD", "s3cret".to_owned()),
         ("fetchall_cookie", "s3cret".to_owned()),
         ("FETCHALL_RUN_TOKEN", "s3cret".to_owned()),
-        // Its host was forgotten.
+        // The user forgot the host.
         ("ftp_proxy", "me:s3cret".to_owned()),
     ];
     let names = secrets.each_ref().map(|(name, _)| *name);
@@ -456,7 +457,7 @@ fn a_command_gets_no_secret_of_the_run() {
     assert_eq!(hook.requests().len(), 1);
 }
 
-/// A token may stand in it.
+/// The command may contain a token.
 #[test]
 fn a_command_that_fails_is_not_repeated() {
     let site = site();

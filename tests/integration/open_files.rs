@@ -4,10 +4,10 @@ use tempfile::TempDir;
 
 use crate::support::{Authority, Run, Server, TlsServer, response};
 
-/// More than a body that is written in one piece, to files and to packs.
+/// Longer than a body that is written in one piece, to files and to packs.
 const LARGE: usize = (1 << 20) + (1 << 19);
-/// What a run takes that never waits for a clock; the shortest of those is the 4 s after which idle
-/// connections are closed.
+/// Maximum duration of a run that waits for no timer. The shortest timer closes idle connections
+/// after 4 s.
 const QUICK: Duration = Duration::from_secs(30);
 
 fn body(path: &str) -> Vec<u8> {
@@ -15,7 +15,7 @@ fn body(path: &str) -> Vec<u8> {
     path.bytes().cycle().take(length).collect()
 }
 
-/// What a run saves to.
+/// The ways to save bodies.
 const SAVING: [&[&str]; 4] = [
     &[],
     &["-o", "out"],
@@ -23,7 +23,7 @@ const SAVING: [&[&str]; 4] = [
     &["--pack", "x.warc.gz"],
 ];
 
-/// A run of these URLs with files below a new folder.
+/// Prepares a run of these URLs that saves below a new directory.
 fn run(urls: &[String], saving: &[&str], folder: &TempDir) -> Run {
     let port = urls[0].rsplit(':').next().unwrap();
     let port = port.split('/').next().unwrap();
@@ -37,7 +37,7 @@ fn run(urls: &[String], saving: &[&str], folder: &TempDir) -> Run {
         .args(urls)
 }
 
-/// The limit that the program says it needs, where this one is too low.
+/// Returns the limit that the program says it needs, if this one is too low.
 fn needed(urls: &[String], saving: &[&str], limit: usize) -> Option<usize> {
     let folder = tempfile::tempdir().unwrap();
     let done = run(urls, saving, &folder).open_files(limit).go();
@@ -47,7 +47,8 @@ fn needed(urls: &[String], saving: &[&str], limit: usize) -> Option<usize> {
     rest.split(';').next()?.parse().ok()
 }
 
-/// The lowest limit that it takes. What it inherits from the test counts, and lies anywhere.
+/// Returns the lowest limit that works. It includes the descriptors inherited from the test, which
+/// may have any numbers.
 fn least(urls: &[String], saving: &[&str]) -> usize {
     let mut limit = 5;
     while let Some(more) = needed(urls, saving, limit) {
@@ -84,7 +85,7 @@ fn with_the_fewest_open_files_every_body_is_fetched_and_saved() {
         response("200 OK", &[], &body(path))
     });
     let port = server.addr.port();
-    // Each host has a folder of its own.
+    // Each host has a directory of its own.
     let urls = |n| ["small", "large"].map(|size| format!("http://host{n}.test:{port}/{size}"));
     all_is_fetched(&(0..6).flat_map(urls).collect::<Vec<_>>());
 }

@@ -6,22 +6,22 @@ use tempfile::TempDir;
 
 use crate::support::{Done, Run, Server, WarcRecord, response, warcio_checks};
 
-/// The same command again; `--refresh`.
+/// The same command again, also with `--refresh`.
 mod again;
-/// What stands in a pack.
+/// The content of a pack.
 mod content;
 /// A full disk.
 mod full;
-/// Killed at any time.
+/// Runs killed at any time.
 mod killed;
-/// Packs and journals that do not fit together.
+/// Packs and journals that do not match.
 mod mismatched;
-/// What is no pack to be written to.
+/// Files that are rejected as packs.
 mod refused;
 
 const NAMES: [&str; 2] = ["pages.warc.gz", "pages.warc"];
 
-/// A folder with a pack in it.
+/// A directory with a pack.
 struct Packing {
     dir: TempDir,
     name: &'static str,
@@ -33,7 +33,7 @@ impl Packing {
         Self { dir, name }
     }
 
-    /// A pack that a run has written.
+    /// A pack written by a run.
     fn of(name: &'static str, urls: &[String]) -> Self {
         let packing = Self::new(name);
         packing.run().urls(urls).expect_exit(0);
@@ -62,14 +62,15 @@ impl Packing {
         journal.lines().map(parse).collect()
     }
 
-    /// Reads the response of a record alone. It has to be that of its URL, and whole.
+    /// Reads the response of a record alone. It must belong to the URL of the record, and be
+    /// complete.
     fn response(&self, record: &Record) -> WarcRecord {
         let response = WarcRecord::alone(&self.path(), place(record));
         assert_eq!(response.field("WARC-Type"), Some("response"));
         response
     }
 
-    /// Every URL has its body in the pack, at the place its record says.
+    /// Checks that every URL has its body in the pack, at the place in its record.
     fn expect_all(&self, done: &Done, urls: &[String]) {
         assert_eq!(done.records.len(), urls.len());
         for record in &done.records {
@@ -82,7 +83,7 @@ impl Packing {
         warcio_checks(&self.path(), urls.iter().map(String::as_str));
     }
 
-    /// The names in the folder.
+    /// Returns the names in the directory.
     fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path()).unwrap();
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
@@ -98,14 +99,14 @@ fn place(record: &Record) -> PackPlace {
         .unwrap_or_else(|| panic!("no place: {record:?}"))
 }
 
-/// Bytes that don't compress, the same for the same seed.
+/// Returns incompressible bytes, the same for the same seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut noise = vec![0; length];
     fastrand::Rng::with_seed(seed).fill(&mut noise);
     noise
 }
 
-/// What is sent for a path: of any length up to 4 KiB, half of it text.
+/// Returns the body for a path: up to 4 KiB long, half of it text.
 fn body_of(path: &str) -> Vec<u8> {
     let seed = path
         .bytes()
@@ -120,7 +121,7 @@ fn path_of(request: &str) -> &str {
     request.split(' ').nth(1).unwrap()
 }
 
-/// Sends `body_of` each path.
+/// A server that sends `body_of` each path.
 fn pages() -> Server {
     Server::http(|request| response("200 OK", &[], &body_of(path_of(request))))
 }

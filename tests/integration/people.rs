@@ -72,7 +72,8 @@ fn quiet_beats_rust_log() {
     assert_eq!(done.stderr, "");
 }
 
-/// What terminals act on: an escape sequence, one that begins in C1, and a change of direction.
+/// What terminals act on: an escape sequence, one that starts with a C1 control, and a change of
+/// direction.
 const EVIL: &str = "a\u{1b}[2Jb\u{9b}31mc\u{202e}d\nfetchall: all is well";
 
 fn assert_harmless(said: &str) {
@@ -84,7 +85,7 @@ fn assert_harmless(said: &str) {
     assert!(!said.contains("\nfetchall: all"), "{said:?}");
 }
 
-/// Whoever chose the name of a file or of a variable is not always who reads the message.
+/// The reader of a message may not have chosen the names of its files and variables.
 #[test]
 fn names_in_messages_come_out_harmless() {
     let below = format!("Cargo.toml/{EVIL}");
@@ -132,7 +133,7 @@ fn names_in_messages_come_out_harmless() {
     assert_harmless(&printed.expect_exit(0).stdout);
 }
 
-/// Warnings of a run name files, too.
+/// Warnings of a run also contain file names.
 #[test]
 fn names_in_warnings_come_out_harmless_and_without_passwords() {
     let folder = tempfile::tempdir().unwrap();
@@ -151,7 +152,7 @@ fn names_in_warnings_come_out_harmless_and_without_passwords() {
     assert_harmless(&said);
 }
 
-/// In JSON they are escaped as JSON has it: the value is the same.
+/// In JSON, control characters are escaped as JSON requires: the value is the same.
 #[test]
 fn json_has_no_control_characters_and_the_same_values() {
     const NAME: &str = "li\u{9b}st\u{202e}.jsonl";

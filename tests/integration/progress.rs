@@ -9,7 +9,8 @@ use crate::support::{
     Background, Run, Server, Terminal, binary, path, placeholders, response, times, until,
 };
 
-/// Answers at once, but for `/slow…`, which take 2.5 s, and `/held`, whose host is held for 3 s.
+/// Responds at once, except to `/slow…`, which takes 2.5 s, and `/held`, whose host is on hold for
+/// 3 s.
 fn site() -> Server {
     let held = AtomicBool::new(false);
     Server::http(move |request| match path(request) {
@@ -71,7 +72,7 @@ fn results_and_log_lines_pass_above_the_bar() {
     command.arg("-v");
     let terminal = Terminal::start(command, 100, true);
     let text = terminal.wait_for("no response for");
-    // Below everything that has come so far.
+    // The bar is below all results so far.
     let bar = text.lines().position(|line| line.contains(" of 42 done"));
     let lines: Vec<_> = text.lines().collect();
     let last = lines.iter().rposition(|line| line.starts_with("200 "));
@@ -118,7 +119,7 @@ fn in_a_build_and_on_a_dumb_terminal_there_are_lines() {
     }
 }
 
-/// Also where nothing is drawn: for a run in the night that does not end.
+/// Also if no progress is drawn, as for a long run at night.
 #[test]
 fn sigusr1_asks_how_the_run_stands() {
     for args in [&[][..], &["-q"], &["--progress=none"]] {
@@ -140,7 +141,7 @@ fn sigusr1_asks_how_the_run_stands() {
             .stderr(Stdio::piped());
         let mut child = Background(command.spawn().unwrap());
         until("both are asked for", || server.requests().len() == 2);
-        // A request is named when it has been under way for a second.
+        // A request is named once it has been running for a second.
         thread::sleep(Duration::from_millis(1200));
         let id = nix::unistd::Pid::from_raw(child.0.id().try_into().unwrap());
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGUSR1).unwrap();

@@ -12,7 +12,7 @@ fn origin() -> Server {
     Server::http(|_| response("200 OK", &[], b"ok"))
 }
 
-/// A proxy that answers itself and keeps what it was asked.
+/// A proxy that responds itself and records its requests.
 fn proxy() -> Server {
     Server::http(|_| response("200 OK", &["Via: 1.1 test"], b"from the proxy"))
 }
@@ -53,7 +53,7 @@ fn the_environment_names_proxies_and_exceptions() {
     assert_eq!(done.record().bytes, Some(2));
 }
 
-/// Passes bytes both ways until one side is done.
+/// Forwards bytes both ways until one side closes.
 pub fn tunnel(client: &mut Connection, mut server: TcpStream) -> std::io::Result<()> {
     let (mut from, mut to) = (client.stream.try_clone()?, server.try_clone()?);
     thread::spawn(move || {
@@ -126,12 +126,12 @@ fn a_proxy_that_refuses_in_a_head_that_breaks_the_rules_is_told_with_its_status(
     assert_eq!(done.record().status, Some(403));
 }
 
-/// A proxy that says this to every CONNECT.
+/// A proxy that responds with this status to every CONNECT.
 fn refusing(status: &'static str) -> Server {
     Server::http(move |_| response(status, &["Proxy-Authenticate: Basic realm=\"x\""], b""))
 }
 
-/// One https URL through this proxy.
+/// Fetches one https URL through this proxy.
 fn through(proxy: &str, args: &[&str]) -> Done {
     Run::new()
         .args(["--retries=2", "-x", proxy, "https://far.invalid/"])
@@ -183,7 +183,7 @@ fn a_407_is_final_and_names_the_flag() {
     let done = through(&proxy.url(""), &["-U", "me:wrong"]);
     texts.add("https:// and -U me:wrong", done.message());
 
-    // What is not tunnelled gets the status as its own.
+    // A request without a tunnel gets the status as its own.
     let done = Run::new()
         .args(["-x", &proxy.url(""), "http://far.invalid/"])
         .expect_exit(1);
@@ -261,7 +261,7 @@ fn a_proxy_over_tls_is_asked_for_its_status_too() {
     assert!(asked.iter().all(knows), "{asked:?}");
     assert!(!message.contains("s3cret"), "{message}");
 
-    // A certificate of the proxy's that is not trusted is told to be that.
+    // The message says that the untrusted certificate is that of the proxy.
     let done = through(&proxy.url(), &[]);
     let message = done.message();
     assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{message}");
@@ -307,7 +307,8 @@ fn a_proxy_that_is_out_of_order_is_rehearsed() {
     insta::assert_snapshot!("proxy_that_is_rehearsed", done.message());
 }
 
-/// A SOCKS5 proxy that chooses this way to authenticate, and answers this to what comes then.
+/// A SOCKS5 proxy that selects this authentication method, and sends these bytes after the client's
+/// next message.
 fn socks_saying(method: u8, then: &'static [u8]) -> Server {
     Server::start(move |connection| {
         connection.stream.read_exact(&mut [0; 3])?;
@@ -406,7 +407,7 @@ fn no_proxy_excepts_addresses_and_ports() {
     }
 }
 
-/// RFC 1928, just enough of it: no authentication, CONNECT, any address.
+/// A SOCKS5 proxy (RFC 1928) as far as the tests need it: no authentication, CONNECT, any address.
 pub fn socks5(connection: &mut Connection, to: std::net::SocketAddr) -> std::io::Result<()> {
     let mut greeting = [0; 2];
     connection.stream.read_exact(&mut greeting)?;

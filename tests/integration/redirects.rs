@@ -1,4 +1,4 @@
-//! Chains of redirects: where a retry begins, what goes along, and when a chain is a loop.
+//! Redirect chains: where a retry starts, which headers follow, and when a chain is a loop.
 
 use fetchall::{ContentChange, ErrorKind};
 use wiremock::matchers::{header, method};
@@ -41,7 +41,7 @@ async fn a_retry_asks_the_url_of_the_list_and_not_the_node_that_is_down() {
 async fn a_node_that_cannot_be_reached_is_left_at_the_next_retry_even_when_it_was_given_up() {
     let server = MockServer::start().await;
     let dead = format!("http://{}/", crate::support::closed_port());
-    // The first of all URLs lead to a host that is given up soon.
+    // The first requests lead to a host that is soon given up.
     get("/lb")
         .respond_with(redirect(&dead))
         .up_to_n_times(40)
@@ -157,7 +157,7 @@ async fn a_cookie_that_a_redirect_sets_opens_the_wall_it_leads_back_to() {
         .respond_with(ResponseTemplate::new(200))
         .mount(&server)
         .await;
-    // To a page of its own, which sets it and sends back.
+    // `/login` sets the cookie and redirects back.
     get("/sso")
         .and(Without("cookie"))
         .respond_with(redirect("/login"))
@@ -174,7 +174,7 @@ async fn a_cookie_that_a_redirect_sets_opens_the_wall_it_leads_back_to() {
         let url = format!("{}{at}", server.uri());
         assert_eq!(go(Run::new().arg(url), 0).record().attempts, attempts);
     }
-    // Another URL does not get it, nor does the same one of another line.
+    // Neither another URL nor another line with the same URL gets the cookie.
     let urls = [
         format!("{}/wall", server.uri()),
         format!("{}/wall", server.uri()),
@@ -253,7 +253,7 @@ async fn the_same_request_is_sent_three_times_and_then_it_is_a_loop() {
         .await;
     let done = go(Run::new().arg(server.uri()), 1);
     assert_eq!(done.failure(), (ErrorKind::Redirect, 3));
-    // A page that needs a moment.
+    // A page that is ready only after two redirects to itself.
     let server = MockServer::start().await;
     get("/")
         .respond_with(redirect("/"))
@@ -265,7 +265,7 @@ async fn the_same_request_is_sent_three_times_and_then_it_is_a_loop() {
         .mount(&server)
         .await;
     assert_eq!(go(Run::new().arg(server.uri()), 0).record().attempts, 3);
-    // With another cookie each time it goes on up to --max-redirects.
+    // With a new cookie each time, the redirects are followed up to --max-redirects.
     let server = MockServer::start().await;
     for n in 0..10 {
         let next = redirect("/").insert_header("set-cookie", format!("n={n}"));
@@ -285,7 +285,8 @@ async fn the_same_request_is_sent_three_times_and_then_it_is_a_loop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hop_of_a_refresh_is_asked_whether_it_has_changed() {
     let server = MockServer::start().await;
-    // Where it leads is another place each time, and it says what the validator is of.
+    // The redirect leads to a different URL each time. The second one accepts the validator of the
+    // first.
     get("/latest")
         .respond_with(redirect("/signed/1"))
         .up_to_n_times(1)
@@ -345,7 +346,7 @@ async fn a_misdirected_request_is_asked_once_more_over_a_connection_of_its_own()
     );
 }
 
-/// A list that holds such a URL is told so; a server may redirect where it likes.
+/// A list with such a URL is rejected, but a server may redirect anywhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_to_a_url_with_a_password_inside_is_followed_and_does_not_show_it() {
     let server = MockServer::start().await;

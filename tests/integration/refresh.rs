@@ -9,7 +9,7 @@ use crate::support::{Done, Out, said};
 const TAG: &str = "W/\"a\"";
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// A site that is another one once the second night has come.
+/// A site whose pages change between the first and the second night.
 struct Site {
     server: MockServer,
     out: Out,
@@ -43,7 +43,7 @@ impl Site {
         .await;
     }
 
-    /// These pages, and those that are the same every night.
+    /// Serves these pages, and those that are the same every night.
     async fn night(&self, pages: Vec<(&str, ResponseTemplate)>) {
         self.server.reset().await;
         let pages = pages.into_iter();
@@ -69,7 +69,7 @@ impl Site {
         }
     }
 
-    /// One page of it is always missing.
+    /// Runs with one page that is always missing.
     fn run(&self, args: &[&str]) -> Done {
         self.run_to(1, args)
     }
@@ -179,7 +179,7 @@ async fn a_page_that_was_gone_and_is_there_again_is_asked_for() {
     site.second_night().await;
     site.run(&["--refresh"]);
     site.first_night().await;
-    // Not with --refresh: what failed last is fetched again.
+    // Not with --refresh: the URL that failed last is fetched again.
     let done = site.run_to(0, &[]);
     assert_eq!(done.of("/gone").outcome, OutcomeName::Fetched);
     assert_eq!(done.of("/tagged").outcome, OutcomeName::Skipped);

@@ -8,7 +8,8 @@ use crate::support::{
     Browser, Run, Server, binary, closed_port, entry, path, placeholders, response, until,
 };
 
-/// Two hosts' worth of everything: good, gone, moved, slow, refused, and a line that is markup.
+/// Pages of two hosts with every outcome: good, gone, moved, slow, refused, and a line that is
+/// markup.
 fn site() -> Server {
     Server::http(|request| match path(request) {
         "/slow" => {
@@ -56,7 +57,7 @@ fn the_report_is_one_file_that_loads_nothing() {
         assert!(!text.contains(name), "{name}");
     }
     assert!(text.contains("<title>fetchall: 5 of 37 URLs failed</title>"));
-    // Nothing else stays.
+    // No other file remains.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
@@ -85,7 +86,7 @@ fn in_a_browser_it_sorts_filters_and_shows_markup_as_text() {
     assert!(urls().contains(&MARKUP.to_owned()), "{:?}", urls());
     assert_eq!(urls().len(), 5);
 
-    // Sorted by URL, then the other way round.
+    // Sorts by URL, then in reverse.
     let click = "document.querySelectorAll('#failures-t th button')[1].click()";
     browser.run(click);
     let sorted = urls();
@@ -99,7 +100,7 @@ fn in_a_browser_it_sorts_filters_and_shows_markup_as_text() {
         .run("return document.querySelectorAll('#failures-t th')[1].getAttribute('aria-sort')");
     assert_eq!(order, "descending");
 
-    // By number: hosts by requests, the most first.
+    // Sorts hosts by number of requests, the largest first.
     browser.run("document.querySelectorAll('#hosts-t th button')[4].click()");
     let requests = browser.run(
         "return [...document.querySelectorAll('#hosts-t tbody tr')].map(row => Number(row.cells[4].dataset.v))",
@@ -112,7 +113,7 @@ fn in_a_browser_it_sorts_filters_and_shows_markup_as_text() {
         .collect();
     assert_eq!(requests, [36, 2]);
 
-    // Filtered by text, then by kind.
+    // Filters by text, then by kind.
     let filter = |text: &str, kind: &str| {
         browser.run(&format!(
             "const form = document.querySelector('form[data-of=failures-t]');
@@ -150,7 +151,7 @@ fn in_a_browser_it_works_by_keyboard_and_on_a_phone() {
             }
         }
     }
-    // The colours of text and ground are told apart (WCAG 2.2, 1.4.3: 4.5 to 1).
+    // The contrast of text and background suffices (WCAG 2.2, 1.4.3: 4.5 to 1).
     for scheme in ["light", "dark"] {
         browser.look(1280, scheme);
         let contrast = browser.run(CONTRAST).as_f64().unwrap();
@@ -163,7 +164,7 @@ fn in_a_browser_it_works_by_keyboard_and_on_a_phone() {
     assert_eq!(sorted, "descending");
 }
 
-/// The least contrast of any text that is shown.
+/// Returns the lowest contrast of any visible text.
 const CONTRAST: &str = "
     const rgb = (color) => color.match(/[\\d.]+/g).map(Number);
     const light = (color) => {
@@ -215,7 +216,7 @@ fn pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
 
-/// The options that write a file at the end, or while the run goes on.
+/// The options that write a file during the run or at its end.
 const WRITTEN: [&str; 3] = ["--report", "--summary-json", "--failed"];
 
 #[test]
@@ -228,7 +229,7 @@ fn what_is_written_for_others_goes_to_pipes_and_devices_too() {
             pipe(&pipe_path);
             let reader = std::thread::spawn({
                 let path = pipe_path.clone();
-                // Later than the run, which waits.
+                // The reader opens the pipe later than the run, which waits for it.
                 move || {
                     std::thread::sleep(Duration::from_millis(500));
                     std::fs::read_to_string(path).unwrap()
@@ -270,7 +271,7 @@ fn the_first_signal_ends_the_wait_for_a_reader() {
         let asked = server.requests().len();
         let child = command.spawn().unwrap();
         until("it asks", || server.requests().len() > asked);
-        // By now it waits for the reader.
+        // By now the run waits for the reader.
         std::thread::sleep(Duration::from_millis(500));
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         let start = Instant::now();
@@ -292,7 +293,7 @@ fn what_replaces_a_file_keeps_its_mode() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let file = dir.path().join("file");
     for option in WRITTEN {
-        // What made a program of it (setuid) is not for the new content.
+        // setuid is not kept, because the new content is not the old program.
         for old in [0o600, 0o640, 0o666, 0o4755] {
             std::fs::write(&file, "old").unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(old)).unwrap();

@@ -167,7 +167,8 @@ fn connections_are_used_again_also_after_errors_and_redirects() {
                 "/302" => response("302 Found", &["Location: /ok"], b"see there"),
                 _ => response("200 OK", &[], b"ok"),
             };
-            // The body comes later than the head, so somebody has to wait for it.
+            // The body arrives later than the head, so the client has to wait before it can reuse
+            // the connection.
             let (head, body) = answer.split_at(
                 answer
                     .windows(4)
@@ -186,8 +187,9 @@ fn connections_are_used_again_also_after_errors_and_redirects() {
         Run::new().arg("-j1").urls(vec![server.url(path); 20]).go();
         let requests = server.requests().len() - requests;
         let connections = server.connections() - connections;
-        // A connection may come back a moment after the next request has asked for one
-        // (hyper#4134), so some are opened in vain; without reuse there is one for each.
+        // A connection may return to the pool just after the next request has looked for one
+        // (hyper#4134), so some connections are opened in vain. Without reuse there would be one
+        // per request.
         assert!(
             connections * 2 <= requests,
             "{path}: {connections} for {requests} requests"
@@ -217,14 +219,14 @@ fn no_more_than_per_host_requests_are_on_their_way() {
     }
 }
 
-/// A list of JSON lines on stdin.
+/// Prepares a run with a list of JSON lines on stdin.
 fn lines<const N: usize>(lines: [String; N]) -> Run {
     Run::new()
         .arg("--input-format=jsonl")
         .stdin(lines.join("\n"))
 }
 
-/// A request for this, with nothing else for an answer than 200.
+/// Expects exactly one such request. Every other request fails.
 async fn expect_one(server: &MockServer, request: MockBuilder) {
     let request = request.respond_with(page("x")).expect(1);
     request.mount(server).await;
@@ -320,7 +322,7 @@ const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_is_checked_against_what_its_line_expects() {
-    // Without a length, which a mock server always gives.
+    // Without a length, which a mock server always sends.
     let chunked = Server::http(|_| {
         let mut wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         wire.extend_from_slice(b"5\r\nhello\r\n0\r\n\r\n");
@@ -347,7 +349,7 @@ async fn a_body_is_checked_against_what_its_line_expects() {
     let right = format!(r#""size":5,"sha256":"{HELLO}""#);
     let record = check("/", &right, 0).record().clone();
     assert_eq!(record.sha256.unwrap().to_string(), HELLO);
-    // The decoded one counts; and where there is no body, there is no check.
+    // The decoded size counts; without a body there is no check.
     check("/packed", r#""size":9000"#, 0);
     check("/chunked", &right, 0);
     check("/", r#""size":7,"method":"HEAD""#, 0);
@@ -409,7 +411,7 @@ async fn a_line_may_ask_for_a_part() {
     assert_eq!(go(lines([line]), 0).record().status, Some(206));
 }
 
-/// As in a list; any other method is told apart by its case.
+/// As in a list. The case of any other method is significant.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_common_method_is_the_same_in_any_case() {
     for (verb, sent) in [
@@ -419,7 +421,7 @@ async fn a_common_method_is_the_same_in_any_case() {
         ("purge", "purge"),
     ] {
         let server = MockServer::start().await;
-        // wiremock's own matcher of methods knows no case.
+        // wiremock's own method matcher ignores case.
         Mock::given(move |request: &Request| request.method.as_str() == sent)
             .respond_with(status(200))
             .expect(3)
@@ -436,7 +438,7 @@ async fn a_common_method_is_the_same_in_any_case() {
     }
 }
 
-/// They would say where the request ends, or begin a header that nobody asked for.
+/// Such a header would change the framing of the request, or start another header.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_of_a_run_neither_frame_the_request_nor_hold_a_line_break() {
     let server = MockServer::start().await;
@@ -474,7 +476,7 @@ async fn headers_of_a_run_neither_frame_the_request_nor_hold_a_line_break() {
             texts.add(format!("{from} {header:?}"), &done.stderr);
         }
     }
-    // In a file, and in a variable, a line end ends a header.
+    // In a file and in a variable, a line break ends a header.
     for header in [
         "X-A: 1\nX-B: 2",
         "X-A: 1\r\nX-B: 2",

@@ -1,5 +1,5 @@
-//! What is sent again without being charged as an attempt: over dead connections, and to servers
-//! that want HTTP/1.1.
+//! Resends, which do not count as attempts: over closed connections, and to servers that require
+//! HTTP/1.1.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::support::{Authority, Run, Server, path, response};
 
-/// A server that closes each connection so long after its first answer, and does not say so.
+/// A server that closes each connection after one response and this pause, without announcing it.
 fn closing(pause: Duration) -> Server {
     Server::start(move |connection| {
         connection.request()?;
@@ -50,7 +50,8 @@ fn a_server_that_takes_connections_and_says_nothing_fails_for_real() {
 
 #[test]
 fn each_attempt_has_its_own_free_resend() {
-    // Two answers for a connection; every second one is a 503, and its next request meets a close.
+    // Each connection serves two requests. The second response is a 503, and the request after it
+    // finds the connection closed.
     let server = Server::start(|connection| {
         let Some(first) = connection.request()? else {
             return Ok(());
@@ -73,7 +74,7 @@ fn each_attempt_has_its_own_free_resend() {
     assert_eq!((kind, page.attempts), (ErrorKind::Status, 4));
 }
 
-/// A TLS server that offers HTTP/2 and takes requests over HTTP/1.1 only.
+/// A TLS server that offers HTTP/2 but accepts requests only over HTTP/1.1.
 async fn http1_behind_http2() -> (String, Authority, Arc<[AtomicU32; 2]>) {
     let authority = Authority::new();
     let mut config = authority.config("localhost", |_| {});
@@ -152,7 +153,7 @@ fn a_post_goes_over_a_new_connection_where_the_host_closes_them() {
         .args(["-j1", "--retries=0", "--input-format=jsonl"])
         .stdin(lines)
         .go();
-    // At most the one by which it was found out.
+    // At most one: the request that detected it.
     let lost = done.records.iter().filter(|record| !record.ok).count();
     assert!(lost <= 1, "{}", done.stdout);
 }

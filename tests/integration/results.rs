@@ -367,7 +367,7 @@ fn usage_errors_repeat_no_secret() {
     }
 }
 
-/// The same values from elsewhere: it is named who has set them, and not what.
+/// The same values from other sources: the message names the source, not the value.
 #[test]
 fn settings_that_are_wrong_repeat_no_secret() {
     for (option, value) in [
@@ -399,7 +399,7 @@ fn settings_that_are_wrong_repeat_no_secret() {
             (run().settings(&text), "settings.toml:1: "),
         ] {
             if (option, who) == ("user", "FETCHALL_USER") {
-                // It is taken as it is.
+                // This value is valid.
                 continue;
             }
             let done = run.expect_exit(2);
@@ -409,8 +409,8 @@ fn settings_that_are_wrong_repeat_no_secret() {
     }
 }
 
-/// A password may be typed into any option: what looks like one is shown by none of them. What it
-/// is told apart by stays, so that the message helps.
+/// A password may be typed into any option, so no message shows what looks like one. The rest of
+/// the value is shown, so that the message helps.
 #[test]
 fn no_option_repeats_what_looks_like_a_password() {
     const ANY: [&str; 18] = [
@@ -433,7 +433,7 @@ fn no_option_repeats_what_looks_like_a_password() {
         "resolve",
         "summary-json",
     ];
-    // No folder can be made below a file.
+    // A directory cannot be created below a file.
     for value in [
         "Cargo.toml/u:s3cret@h",
         "Cargo.toml/u:s3 s3cret@h",

@@ -9,7 +9,7 @@ const OLD: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
 const NOW: &str = "Date: Sun, 06 Nov 1994 08:59:37 GMT";
 const CLOSE: &str = "Connection: close";
 
-/// A thousand bytes, no two windows of it alike.
+/// Returns a thousand bytes in which no two windows are equal.
 fn body(version: u32) -> Vec<u8> {
     let numbers = (0..250u32).flat_map(|n| {
         n.wrapping_mul(2_654_435_761)
@@ -24,7 +24,7 @@ fn whole(headers: &[&str]) -> Vec<u8> {
     response("200 OK", &headers, &body(1))
 }
 
-/// So many bytes of the body, and then the end of the connection.
+/// Returns a response that ends after this number of body bytes.
 fn cut(headers: &[&str], bytes: usize) -> Vec<u8> {
     let mut wire = whole(headers);
     wire.truncate(wire.len() - 1000 + bytes);
@@ -37,13 +37,13 @@ fn partial(range: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     response("206 Partial Content", &headers, body)
 }
 
-/// The bytes of the body from here on.
+/// Returns a response with the bytes of the body from here on.
 fn rest(from: usize, headers: &[&str]) -> Vec<u8> {
     let range = format!("bytes {from}-999/1000");
     partial(&range, headers, &body(1)[from..])
 }
 
-/// One URL against these replies; what was asked for, and what came of it.
+/// The result of one URL against these replies: the requests and the record.
 struct Case {
     out: Out,
     done: Done,
@@ -63,7 +63,7 @@ fn fetch(replies: Vec<Vec<u8>>) -> Case {
 }
 
 impl Case {
-    /// The file is this version, whole, and nothing else is left.
+    /// Checks that the file is this version and complete, and that nothing else is left.
     fn expect_body(&self, version: u32) -> &Self {
         let record = self.done.record();
         assert!(self.out.body(record) == body(version), "{record:?}");
@@ -73,7 +73,7 @@ impl Case {
         self
     }
 
-    /// `Range` of each request.
+    /// Returns the `Range` of each request.
     fn ranges(&self) -> Vec<Option<&str>> {
         let range = |request| header(request, "range");
         self.requests.iter().map(|request| range(request)).collect()
@@ -111,7 +111,7 @@ fn a_body_that_is_cut_again_goes_on_from_there() {
     assert_eq!(case.done.record().resumed_at, Some(700));
 }
 
-/// The head alone was flawed, and the same is asked again: with its range.
+/// Only the head was malformed, so the same request is sent again, with its range.
 #[test]
 fn a_flawed_head_of_the_rest_does_not_cost_what_is_here() {
     let flawed = || rest(400, &[TAG, "X[0]: 1"]);
@@ -129,7 +129,7 @@ fn what_has_no_strong_validator_is_started_over() {
         [].as_slice(),
         &["ETag: W/\"a\""],
         &[OLD],
-        // A second change in the same minute would not show.
+        // A second change in the same minute would be invisible.
         &[OLD, "Date: Sun, 06 Nov 1994 08:50:36 GMT"],
         &[TAG, "Accept-Ranges: none"],
     ] {
@@ -153,7 +153,7 @@ fn what_comes_compressed_is_started_over() {
     assert_eq!(case.ranges(), [None, None]);
 }
 
-/// Its coding is the file's: what comes is what is stored.
+/// The coding belongs to the file: the received bytes are the stored ones.
 #[test]
 fn a_packed_file_that_is_labelled_as_coded_is_continued() {
     let headers = [
@@ -173,14 +173,14 @@ fn an_answer_that_is_not_the_rest_of_this_version_is_not_glued_to_it() {
     let new = |range: &str, tag: &str| partial(range, &[tag], &body(2)[400..]);
     let changed = response("200 OK", &[CLOSE, "ETag: \"b\""], &body(2));
     for answer in [
-        // Another start, another total, another version, one that does not say.
+        // Another start, another total, another version, an unknown version.
         partial("bytes 399-998/1000", &[TAG], &body(2)[399..999]),
         partial("bytes 0-599/1000", &[TAG], &body(2)[..600]),
         new("bytes 400-999/1001", TAG),
         new("bytes 400-999/1000", "ETag: \"b\""),
         new("bytes 400-999/1000", "ETag: W/\"a\""),
         new("bytes 400-999/1000", "X-None: 1"),
-        // Other lengths than the range says.
+        // A length that differs from the range.
         new("bytes 400-899/1000", TAG),
         // Several ranges, or none.
         response(
@@ -189,7 +189,7 @@ fn an_answer_that_is_not_the_rest_of_this_version_is_not_glued_to_it() {
             b"--x\r\nContent-Range: bytes 400-999/1000\r\n\r\n\r\n--x--\r\n",
         ),
         response("206 Partial Content", &[CLOSE, TAG], &body(2)[400..]),
-        // It is shorter now.
+        // The body is shorter now.
         response(
             "416 Range Not Satisfiable",
             &[CLOSE, TAG, "Content-Range: bytes */300"],
@@ -280,7 +280,8 @@ fn a_part_is_kept_for_the_next_run_when_its_url_fails() {
     assert!(out.unfinished().is_empty());
 }
 
-/// `/old` leads to the URL that this says; every other URL is answered by the script.
+/// A server that redirects `/old` to the URL that `to` returns, and responds to every other URL
+/// from the script.
 fn redirecting(
     to: impl Fn(usize) -> &'static str + Send + Sync + 'static,
     replies: Vec<Vec<u8>>,
@@ -308,7 +309,7 @@ fn a_part_belongs_to_the_job_and_is_continued_wherever_its_redirects_end() {
             .map(|request| path(request).to_owned())
             .collect()
     };
-    // In one run and in the next one, at the same URL and at another one.
+    // Within one run and across two, at the same URL and at another one.
     for retries in ["--retries=1", "--retries=0"] {
         for to in [["/new", "/new"], ["/signed?1", "/signed?2"]] {
             let replies = vec![cut(&[TAG], 400), rest(400, &[TAG])];
@@ -394,7 +395,7 @@ fn a_user_who_asks_for_a_range_gets_it_and_nothing_is_continued() {
     assert_eq!(ranges, [Some("bytes=500-"); 2]);
 }
 
-/// What a server that does ranges answers.
+/// Returns the response of a server that supports ranges.
 fn honest(request: &str) -> Vec<u8> {
     let from = header(request, "range").and_then(|range| range.strip_prefix("bytes="));
     match from.and_then(|range| range.strip_suffix('-')) {
@@ -412,7 +413,7 @@ fn equal_lines_do_not_get_into_each_others_parts() {
     let number = AtomicUsize::new(0);
     let server = Server::start(move |connection| {
         let answer = honest(&connection.request()?.unwrap_or_default());
-        // Two of three are cut, some of them before their bodies begin.
+        // Two of three responses are truncated, some before the body starts.
         let missing = match number.fetch_add(1, Ordering::SeqCst) % 6 {
             0 | 3 => 0,
             n => n * 97,
@@ -457,7 +458,7 @@ fn simulated_cuts_are_continued_like_real_ones() {
     assert!(is_resumed, "some were cut in their bodies");
 }
 
-/// Many servers and caches bound the ranges they send.
+/// Many servers and caches limit the size of a range.
 #[test]
 fn pieces_that_bring_much_use_up_no_retry() {
     const PIECE: usize = 64 * 1024;

@@ -150,7 +150,7 @@ async fn a_202_that_says_when_is_no_body_to_save() {
     assert_eq!(out.journal().len(), 1);
     insta::assert_snapshot!("summary_without_retries", said(&done.stderr));
 
-    // It never comes: no file, and the next run asks again.
+    // The file never becomes ready: nothing is saved, and the next run requests it again.
     let server = site(vec![], still).await;
     let out = Out::new();
     let mut texts = Texts::new();
@@ -212,21 +212,21 @@ async fn a_refused_head_is_asked_once_more_with_get() {
             assert_eq!((record.status, record.bytes), (Some(200), Some(0)));
         }
     }
-    // Of a line, too; and what fails then is retried as GET.
+    // Also for the method of a line. A failure after that is retried as GET.
     let server = site(vec![status(405), status(503)], status(200)).await;
     let line = format!(r#"{{"url":"{}","method":"HEAD"}}"#, server.uri());
     let run = Run::new().args(["--input-format=jsonl"]).urls([line]);
     let done = go(run, 0);
     assert_eq!((done.record().attempts, done.record().resends), (2, 1));
     assert_eq!(methods(&server).await, ["HEAD", "GET", "GET"]);
-    // Once.
+    // Only once.
     let server = site(vec![], status(405)).await;
     let done = go(Run::new().args(["-I", &server.uri()]), 1);
     assert_eq!(done.failure(), (ErrorKind::Status, 1));
     assert_eq!(methods(&server).await, ["HEAD", "GET"]);
 }
 
-/// A gigabyte is announced, and the connection stays open.
+/// The server announces a gigabyte and keeps the connection open.
 #[test]
 fn the_body_of_the_get_that_stands_for_a_head_is_not_read() {
     let server = Server::start(|connection| {
@@ -260,7 +260,7 @@ fn the_body_of_the_get_that_stands_for_a_head_is_not_read() {
     }
 }
 
-/// Over HTTP/2 only its stream ends; the connection goes on.
+/// Over HTTP/2, only the stream ends; the connection stays open.
 #[test]
 fn over_http2_the_stream_of_such_a_get_is_reset() {
     let server = http2(|peer, stream, number| match number % 2 {

@@ -86,7 +86,7 @@ fn equal_lines_share_the_file_and_each_has_its_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_command_again_fetches_what_is_missing_and_says_so() {
     let server = MockServer::start().await;
-    // The third run misses two files.
+    // The third run lacks two files.
     for (path, answer, sent) in [
         ("/a", page("/a"), 2),
         ("/b", page("/b"), 2),
@@ -190,7 +190,7 @@ fn a_skipped_page_needs_no_server() {
         out.run().arg(server.url("/a")).expect_exit(0);
         server.url("/a")
     };
-    // With --ordered a skipped line keeps its place, too.
+    // With --ordered, a skipped line also keeps its place.
     let done = out
         .run()
         .args(["--ordered", "--retries=0"])
@@ -227,7 +227,7 @@ fn options_that_say_two_things_are_usage_errors() {
     assert!(!out.path().exists());
 }
 
-/// Sends so many MiB, made up as they go, a second before the end of them.
+/// Sends a body of this size without storing it, and pauses before the last MiB.
 #[cfg(target_os = "linux")]
 fn large(mib: usize) -> Server {
     Server::start(move |connection| {
@@ -241,13 +241,13 @@ fn large(mib: usize) -> Server {
         for _ in 0..mib - 1 {
             connection.send(&piece)?;
         }
-        // The most it ever took is still there to be read.
+        // The peak can still be read during this pause.
         std::thread::sleep(Duration::from_millis(500));
         connection.send(&piece)
     })
 }
 
-/// The most memory that a run took to save such a body, in KiB.
+/// Returns the peak memory of a run that saves such a body, in KiB.
 #[cfg(target_os = "linux")]
 fn memory_for(mib: usize) -> u64 {
     let server = large(mib);
@@ -272,7 +272,7 @@ fn memory_for(mib: usize) -> u64 {
 fn a_large_body_takes_hardly_more_memory_than_a_small_one() {
     let (small, large) = (memory_for(1), memory_for(128));
     assert!(small > 0, "the memory could not be read");
-    // What may wait to be written is 32 MiB.
+    // Up to 32 MiB may wait to be written.
     assert!(large < small + 60 * 1024, "{small} KiB, {large} KiB");
 }
 
@@ -284,7 +284,7 @@ fn a_body_that_replaces_one_keeps_its_mode() {
     let first = out.run().arg(server.url("/a")).expect_exit(0);
     let file = out.file(first.record());
     let usual = fs::metadata(&file).unwrap().permissions();
-    // What made a program of it (setuid) is not for a body.
+    // setuid is not kept, because the body is not the old program.
     for mode in [0o600, 0o640, 0o444, 0o4755, 0o2711] {
         fs::write(&file, "of another length").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();

@@ -8,8 +8,8 @@ fn pages() -> Server {
     Server::http(|_| response("200 OK", &["Content-Type: text/plain"], &[b'x'; 2000]))
 }
 
-/// Draws depend on the URL, and the port of a test server changes: with the server as a
-/// proxy the URLs are the same in every run.
+/// Faults are drawn by URL, and the port of a test server changes. With the server as a proxy, the
+/// URLs are the same in every run.
 fn fixed(server: &Server, urls: usize) -> Run {
     let urls = (0..urls).map(|n| format!("http://fixed.test/{n}"));
     Run::new().args(["-x", &server.url("")]).urls(urls)
@@ -95,7 +95,7 @@ fn a_simulated_retry_after_is_waited_for() {
     );
 }
 
-/// What became of each URL, apart from times.
+/// Returns the outcome of each URL, without times.
 fn outcomes(records: &[Record]) -> BTreeMap<u64, (Option<ErrorKind>, u32, bool)> {
     let outcome = |record: &Record| {
         let kind = record.error.as_ref().map(|error| error.kind);

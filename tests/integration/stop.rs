@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Server, Texts, binary, response, said};
 
-/// Answers `/now` at once and everything else after this time.
+/// A server that responds to `/now` at once and to everything else after this time.
 fn slow(time: Duration) -> Server {
     Server::http(move |request| {
         if !request.starts_with("GET /now") {
@@ -31,7 +31,7 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Waits until as many requests have come as run at the same time.
+/// Waits until as many requests have arrived as run concurrently.
 fn in_flight(server: &Server, requests: usize) {
     let start = Instant::now();
     while server.requests().len() < requests {
@@ -77,7 +77,7 @@ fn a_second_signal_ends_it_at_once_and_the_counts_still_add_up() {
     std::thread::sleep(Duration::from_millis(200));
     send(&child, Signal::INT);
     let (status, records, stderr) = output(child);
-    // The grace alone would be 10 s.
+    // The grace period alone would be 10 s.
     assert!(
         start.elapsed() < Duration::from_secs(8),
         "{:?}",
@@ -174,12 +174,12 @@ fn a_reader_that_does_not_read_cannot_keep_it_from_ending() {
         format!("{}\n", server.url("/x")).repeat(20_000),
     )
     .unwrap();
-    // Its stdout is a pipe that this test keeps open and never reads.
+    // The test keeps stdout, a pipe, open and never reads it.
     let mut child = start(&[list.path().to_str().unwrap().to_owned()]);
     let unread = child.stdout.take().unwrap();
     let mut before = 0;
     loop {
-        // Until nothing moves any more: the pipe is full, and everything behind it.
+        // Waits until the pipe and everything in front of it is full.
         std::thread::sleep(Duration::from_millis(500));
         let now = server.requests().len();
         if now > 0 && now == before {
@@ -255,8 +255,8 @@ fn a_pipe_full_of_log_lines_cannot_keep_it_from_ending() {
     drop(unread);
 }
 
-/// The default of SIGUSR1 is to end the process. Its settings come from a named pipe, so it stands
-/// still at the very beginning; then it is asked again and again until it ends.
+/// By default, SIGUSR1 ends a process. The settings come from a named pipe, so the program waits at
+/// the very start; from then on the test sends signals until it ends.
 #[test]
 fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
     let server = slow(Duration::ZERO);
@@ -275,7 +275,7 @@ fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
             .spawn()
             .unwrap();
         let start = Instant::now();
-        // Without waiting it opens only for a reader that is there.
+        // Non-blocking, this succeeds only once there is a reader.
         let writer = loop {
             let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
             match rustix::fs::open(&settings, flags, 0.into()) {
@@ -301,7 +301,7 @@ fn a_run_that_is_asked_how_it_stands_before_it_has_begun_goes_on() {
     }
 }
 
-/// What is started from here gets the defaults of signals, not what this program does with them.
+/// A command gets the default signal handlers, not those of fetchall.
 #[test]
 fn a_command_ends_by_signals_as_ever() {
     let server = slow(Duration::ZERO);

@@ -10,7 +10,7 @@ fn quick() -> Server {
     Server::http(|_| response("200 OK", &[], b"ok"))
 }
 
-/// A reader that pauses finds every record, and the counts are those of the records.
+/// A reader that pauses receives every record, and the counts match the records.
 #[test]
 fn a_pipe_that_does_not_block_loses_nothing() {
     let server = quick();
@@ -33,7 +33,7 @@ fn a_pipe_that_does_not_block_loses_nothing() {
     assert_eq!(records.lines().count(), 2000);
 }
 
-/// Log lines are for people; when nobody reads them, they are lost, and nothing else is.
+/// Log lines are for people. If stderr is not read, they are lost, and nothing else is.
 #[test]
 fn a_log_that_nobody_reads_ends_no_run() {
     let server = quick();
@@ -79,7 +79,7 @@ fn a_list_that_nobody_can_read_is_an_error() {
     insta::assert_snapshot!("stdin_for_writing", same_everywhere(&text));
 }
 
-/// `ulimit -f`: the signal that comes with it must not end the program without a word.
+/// `ulimit -f`: the signal at the limit must not end the program without a message.
 #[test]
 fn a_file_that_may_grow_no_more_is_an_error_with_its_name() {
     let server = Server::http(|_| response("200 OK", &[], &[b'x'; 9000]));
@@ -98,7 +98,7 @@ fn a_file_that_may_grow_no_more_is_an_error_with_its_name() {
     assert!(stderr.contains("out"), "{stderr}");
 }
 
-/// It would be passed over, and the request go out directly.
+/// Otherwise the proxy would be ignored, and the request sent directly.
 #[test]
 fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error() {
     let mut texts = Texts::new();
@@ -120,12 +120,12 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_an_error() {
     insta::assert_snapshot!("proxies_that_cannot_be_used", texts);
 }
 
-/// A run into a stdout that takes nothing after its first bytes, or nothing at all: what is to
-/// happen when the run has ended happens.
+/// The end of a run whose stdout accepts nothing, or nothing after its first bytes. Notifications
+/// are still sent.
 struct Ended {
     code: Option<i32>,
     stderr: String,
-    /// What the command of `--notify-cmd` was told.
+    /// What the command of `--notify-cmd` printed.
     told: String,
     summary: serde_json::Value,
     has_report: bool,
@@ -133,7 +133,7 @@ struct Ended {
     posts: usize,
 }
 
-/// `after` is what the shell does with stdout.
+/// Ends such a run. `after` is what the shell does with stdout.
 fn end(args: &[&str], after: &str) -> Ended {
     let server = Server::http(|request| {
         std::thread::sleep(Duration::from_millis(10));
@@ -221,7 +221,7 @@ fn also_with_q_after_which_only_the_summary_is_missing() {
     assert!(ended.has_report);
 }
 
-/// With both streams closed nobody can be told, but what else is to happen happens.
+/// With both streams closed, no message can be shown, but notifications are still sent.
 #[test]
 fn a_closed_stderr_keeps_nobody_else_from_being_told() {
     let ended = end(&["--json"], "2>&1 | true; exit ${PIPESTATUS[0]}");
@@ -251,7 +251,7 @@ fn results_that_go_nowhere_from_the_start_are_no_reason_to_stay_silent() {
     }
 }
 
-/// Also where there is no run, and nothing but a text that was asked for.
+/// Also for an option that only prints a text and starts no run.
 #[test]
 fn a_text_that_may_grow_no_more_is_an_error_with_words() {
     let dir = tempfile::tempdir().unwrap();

@@ -98,7 +98,7 @@ fn what_is_sent_again_is_drawn_as_that_and_what_had_no_request_is_counted() {
         connection.send(&response("200 OK", &[], b"ok"))?;
         connection.request().map(drop)
     });
-    // What is sent again goes over a connection that is not used a second time.
+    // A resend uses a new connection, which is not reused.
     let urls = (0..4).map(|n| server.url(&format!("/{n}")));
     let run = || {
         Run::new()
@@ -113,7 +113,7 @@ fn what_is_sent_again_is_drawn_as_that_and_what_had_no_request_is_counted() {
     let note = done.stderr.lines().find(|line| line.contains(" of 5 "));
     insta::assert_snapshot!("had_no_request", times(note.unwrap()));
 
-    // Of a host that is down three are asked; the others fail with them.
+    // At a dead host, three URLs are tried; the others fail with them.
     let dead = (0..60).map(|n| format!("http://127.0.0.1:1/{n}"));
     let done = run().arg("--retries=0").urls(dead).expect_exit(1);
     let unsent = done.records.iter().filter(|record| record.attempts == 0);

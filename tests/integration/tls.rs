@@ -12,7 +12,7 @@ use crate::support::{
     self_signed_pem, showing,
 };
 
-/// One https URL, trusting `authority`.
+/// Fetches one https URL, trusting `authority`.
 fn fetch(server: &TlsServer, authority: &Authority, args: &[&str]) -> Done {
     let file = authority.file();
     let cacert = format!("--cacert={}", file.path().display());
@@ -68,14 +68,14 @@ fn without_any_authority_http_works_and_https_says_why_not() {
     insta::assert_snapshot!("no_authority", same_everywhere(&error.message));
 }
 
-/// The certificate of a fixture, and its file.
+/// Returns the certificate of a fixture, and its PEM file.
 fn fixture(name: &str) -> (Vec<u8>, String) {
     let pem = std::fs::read_to_string(format!("fixtures/certificates/{name}")).unwrap();
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     (certificate.to_vec(), pem)
 }
 
-/// One https URL, trusting the certificates of this file.
+/// Fetches one https URL, trusting the certificates in this PEM.
 fn trusting(url: &str, pem: &str, args: &[&str]) -> Done {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pem).unwrap();
@@ -89,7 +89,7 @@ fn fetched(done: &Done, what: &str) {
     assert_eq!(done.record().bytes, Some(6), "{what}: {}", done.stdout);
 }
 
-/// It failed once, and advises nothing that was done already.
+/// Checks that it failed once, and that the message does not suggest what was already done.
 fn refused(done: &Done, what: &str, texts: &mut Texts) {
     let message = done.message();
     assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{what}: {message}");
@@ -107,8 +107,8 @@ fn k_accepts_whatever_a_server_shows() {
         ("nothing", Vec::new()),
     ] {
         for version in VERSIONS {
-            // The key is not that of the certificate: nothing can be checked with a key that
-            // can't be read.
+            // The key does not belong to the certificate: the key in an unreadable certificate
+            // cannot verify a signature.
             let server = TlsServer::start(showing(certificate.clone(), None, version));
             let done = Run::new().args(["-k", &server.url()]).go();
             fetched(&done, what);
@@ -137,7 +137,7 @@ fn cacert_with_the_servers_own_certificate_trusts_exactly_that_one() {
         let (pem, config) = self_signed_pem(&params);
         let server = TlsServer::start(config);
         fetched(&trusting(&server.url(), &pem, &[]), what);
-        // One that is the same but for its key.
+        // A certificate that differs only in its key.
         let (other, _) = self_signed_pem(&params);
         let done = trusting(&server.url(), &other, &[]);
         refused(&done, &format!("{what}, another key"), &mut texts);

@@ -1,9 +1,9 @@
-//! A long list against a server that misbehaves in every way there is: the counts add up, every
-//! URL ends as its behaviour demands, nothing hangs, and afterwards descriptors and memory are
-//! back where they were.
+//! A long list against a server with every kind of fault: the counts add up, every URL ends with
+//! the outcome of its fault, nothing hangs, and afterwards descriptors and memory are back where
+//! they were.
 //!
-//! By default a few thousand URLs, so that `cargo test` stays quick; `FETCHALL_SOAK=200000` takes
-//! so many.
+//! By default it fetches a few thousand URLs, so that `cargo test` stays quick.
+//! `FETCHALL_SOAK=200000` sets the number of URLs.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,11 +12,11 @@
 )]
 #![cfg(target_os = "linux")]
 
-/// The server, in a process of its own: what it takes is not what is looked at.
+/// The server, in a separate process, so that its memory is not measured.
 mod neighbour;
-/// What a list comes to.
+/// The list and its expected outcomes.
 mod plan;
-/// Helpers: the program under test, and servers to run it against.
+/// The program under test, and servers to run it against.
 #[expect(
     dead_code,
     unused_imports,
@@ -38,9 +38,9 @@ use neighbour::Neighbour;
 use plan::{Plan, STALL};
 use support::until;
 
-/// URLs by default, and before anything is measured.
+/// Number of URLs by default, and before the first measurement.
 const FEW: usize = 2000;
-/// How much more memory a long run may leave behind than a short one, in KiB: what an allocator
+/// How much more memory a long run may leave behind than a short one, in KiB. What an allocator
 /// keeps differs from run to run.
 const ROOM: u64 = 24 * 1024;
 const CONCURRENCY: usize = 512;
@@ -57,7 +57,7 @@ fn config(list: &std::path::Path) -> Config {
     config
 }
 
-/// Fetches a list, and looks at every record.
+/// Fetches a list, and checks every record.
 fn fetch(plan: &Plan) -> (Summary, Duration) {
     let seen = Arc::new(Mutex::new((BTreeMap::new(), Vec::new())));
     let mut config = config(plan.path());
@@ -68,7 +68,7 @@ fn fetch(plan: &Plan) -> (Summary, Duration) {
         problems.extend(plan_of.problem(record));
     }));
     let start = Instant::now();
-    // More than one thread, as a program with so many requests has.
+    // More than one thread, as the program has with this number of requests.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let running = run(config, std::future::pending::<()>());
     let most = plan.longest();
@@ -84,12 +84,12 @@ fn fetch(plan: &Plan) -> (Summary, Duration) {
     (end.unwrap(), start.elapsed())
 }
 
-/// Open descriptors of this process.
+/// Returns the number of open descriptors of this process.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Resident memory of this process, in KiB.
+/// Returns the resident memory of this process, in KiB.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -101,7 +101,7 @@ fn resident() -> u64 {
 fn everything_adds_up_and_nothing_stays_behind() {
     let urls = std::env::var("FETCHALL_SOAK").map_or(2 * FEW, |urls| urls.parse().unwrap());
     let server = Neighbour::start();
-    // What is loaded and allocated once for all.
+    // Loads and allocates what is needed only once.
     fetch(&Plan::new(&server, FEW));
     let before = (descriptors(), resident());
 

@@ -6,14 +6,14 @@ use crate::support::faults;
 
 const ASKED: &str = "FETCHALL_SOAK_SERVES";
 
-/// The server in another process; it ends when this is dropped.
+/// The server in another process, which ends when this is dropped.
 pub struct Neighbour {
     child: Child,
     origin: String,
 }
 
 impl Neighbour {
-    /// This program once more, as the server.
+    /// Starts this program again, as the server.
     pub fn start() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["neighbour::serves", "--exact", "--nocapture"])
@@ -28,7 +28,7 @@ impl Neighbour {
             .map(Result::unwrap)
             .find_map(|line| Some(line.strip_prefix("serves ")?.to_owned()))
             .unwrap();
-        // The test harness says when a test takes long, and dies if nobody listens.
+        // The test harness reports slow tests on stdout, and panics if that is closed.
         thread::spawn(move || lines.for_each(drop));
         Self { child, origin }
     }
@@ -45,7 +45,7 @@ impl Drop for Neighbour {
     }
 }
 
-/// Serves, when this process was started for it, until nobody holds its stdin any more.
+/// Serves, if this process was started for that, until its stdin is closed.
 #[test]
 fn serves() {
     if std::env::var_os(ASKED).is_none() {

@@ -1,4 +1,4 @@
-//! A list of every behaviour, again and again, and what has to come of it.
+//! A list of every fault, repeated, and the expected outcomes.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::support::faults::{self, End, Fault};
 pub const RETRIES: u32 = 1;
 /// How long a server may be silent.
 pub const STALL: Duration = Duration::from_secs(5);
-/// Time of a processor that a URL may cost, its server and an unoptimised program included: the
-/// endless ones send megabytes.
+/// Processor time per URL, including its server, in an unoptimized build: endless responses send
+/// megabytes.
 const WORK: Duration = Duration::from_millis(20);
-/// For the start and the end.
+/// Allows for the start and the end of a run.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// A list and its server.
@@ -29,10 +29,11 @@ pub struct Plan {
     pub urls: usize,
 }
 
-/// Floods come only every so many turns: an unoptimised program takes most of a second for some.
+/// Floods are in only one of this number of rounds, because an unoptimized build takes most of a
+/// second for some of them.
 const FLOODS: usize = 16;
 
-/// What stands in this line of a list; between two behaviours there is a good page.
+/// Returns the fault in this line of a list; between two faults there is a good page.
 fn behaviour(line: usize) -> Option<&'static Fault> {
     if line.is_multiple_of(2) {
         return None;
@@ -67,7 +68,7 @@ impl Plan {
         &self.list
     }
 
-    /// How many are fetched in the end.
+    /// Returns the expected number of fetched URLs.
     pub fn good(&self) -> u64 {
         let is_good = |line: &usize| {
             behaviour(*line)
@@ -76,22 +77,22 @@ impl Plan {
         (0..self.urls).filter(is_good).count() as u64
     }
 
-    /// What is wrong with a record.
+    /// Returns what is wrong with a record.
     pub fn problem(&self, record: &Record) -> Option<String> {
         let path = record.url.strip_prefix(&self.server)?;
         let kind = record.error.as_ref().map(|error| error.kind);
         let end = faults::named(path).map_or(End::Fetched(0), |fault| fault.end);
-        // A connection that was left to the next request may die under any of them.
+        // Bytes left on a connection may break the next request on it, whichever that is.
         let died = matches!(end, End::Transient(_)) && kind == Some(ErrorKind::Reset);
-        // What never ends comes at a pace, and on busy processors at a slower one.
+        // Endless responses are sent at a limited rate, which is lower on busy processors.
         let starved = path.starts_with("/endless")
             && matches!(kind, Some(ErrorKind::Timeout | ErrorKind::Stalled));
         let fits = (end.fits(kind) || died || starved) && record.attempts >= end.attempts(RETRIES);
         (!fits).then(|| format!("{path}: {kind:?} after {} attempts", record.attempts))
     }
 
-    /// The longest that it may take: every attempt that waits for a silent server waits twice as
-    /// long as it may, for its head and its body, and so many wait at the same time.
+    /// Returns the maximum duration: an attempt at a silent server waits up to twice the stall
+    /// timeout, for its head and for its body, while the other slots wait as well.
     pub fn longest(&self) -> Duration {
         let waits = |line: usize| {
             let end = behaviour(line).map(|fault| fault.end);

@@ -1,5 +1,5 @@
-//! 200 hosts, five of them black holes with a fifth of the URLs: the others are done as soon
-//! as they are without them.
+//! 200 hosts, five of them black holes with a fifth of the URLs: the others finish as early as
+//! without the black holes.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn rows(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     programs.iter().map(row).collect()
 }
 
-/// Peers get no retries here, or they would sit in their time-outs for longer still.
+/// Peers get no retries here, because they would spend even more time in timeouts.
 fn task(program: &Program, holes: &[BlackHole]) -> Task {
     let hosts = (0..HEALTHY_HOSTS).map(|_| Host::steady(Group::Healthy, LATENCY));
     let server = Server::start(hosts);

@@ -1,5 +1,5 @@
-//! A host where 30 % of the attempts fail with 503: everything is fetched in the end, and
-//! the other hosts do not notice.
+//! A host where 30 % of the attempts fail with 503: everything is fetched in the end, and other
+//! hosts are not affected.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SETTINGS: Settings = Settings {
     connect_timeout: None,
 };
 
-/// The healthy hosts, against the same run in which nothing fails.
+/// The healthy hosts, compared with the same run without failures.
 pub fn among_healthy(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let row = |program| {
         let pair = Pair::median(program, || among(steady()), || among(flaky()));
@@ -31,9 +31,9 @@ pub fn among_healthy(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     programs.iter().map(row).collect()
 }
 
-/// The flaky host itself, against what so many requests would take without waits. No bound:
-/// the few that fail five times in a row wait for as long as they are told to, so the note
-/// says when most were done.
+/// The flaky host itself, compared with the time of the same number of requests without waits. It
+/// has no bound: the few URLs that fail five times in a row wait for their backoff, so the note
+/// says when 90 % were done.
 pub fn alone(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let row = |program| {
         let base = task(vec![steady()], URLS_ALONE).run(program);
@@ -76,7 +76,7 @@ fn flaky() -> Host {
     })
 }
 
-/// A number from 0 to 1, the same in every run (the mix of splitmix64).
+/// Returns a number from 0 to 1, the same in every run (the mix of splitmix64).
 fn draw(number: u64) -> f64 {
     let mut z = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! One host that slows down when it is asked too much at once: finding out how much pays.
+//! A host whose latency grows with concurrency: does the adaptive limit find the best value?
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::server::{Answer, Arrival, Host, Server, Status};
 use crate::table::Row;
 
 const BASE_MS: f64 = 20.0;
-/// As many in flight cost nothing.
+/// Up to this number of concurrent requests, latency is constant.
 const KNEE: usize = 16;
-/// URLs for a fixed limit, which has nothing to find out, and for one that has.
+/// Number of URLs for a fixed limit, which has nothing to learn, and for the adaptive one.
 const FIXED_URLS: u32 = 2400;
 const ADAPTIVE_URLS: u32 = 6000;
-/// The step is worth finding only in the long run: beyond it twice as much goes through.
+/// Only a long run pays for finding the step, beyond which throughput doubles.
 const STEP_URLS: u32 = 12_000;
 const AUTO: &str = "auto";
 /// 95 % of the best throughput.
 const BOUND: f64 = 1.0 / 0.95;
 
-/// Latency doubles with every 16 in flight past the knee.
+/// Latency doubles with every 16 concurrent requests above the knee.
 pub fn knee(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let sweep = Sweep {
         scenario,
@@ -35,7 +35,8 @@ pub fn knee(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     sweep.rows(programs)
 }
 
-/// Latency doubles at once and then stays: past a valley there is more to be had.
+/// Latency doubles once and then stays constant: throughput drops above the knee, and then exceeds
+/// its earlier maximum.
 pub fn step(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let sweep = Sweep {
         scenario,
@@ -53,12 +54,13 @@ pub fn step(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     sweep.rows(ours)
 }
 
-/// Fixed limits, the adaptive one against the best of them, and the peers with theirs.
+/// Fixed limits, the adaptive limit compared with the best of them, and the peers with their
+/// own limits.
 struct Sweep {
     scenario: &'static str,
     latency: fn(usize) -> f64,
     fixed: &'static [&'static str],
-    /// For the adaptive one.
+    /// Number of URLs for the adaptive limit.
     urls: u32,
 }
 
@@ -100,7 +102,7 @@ impl Sweep {
         Task::new(server, urls).settings(settings).run(program)
     }
 
-    /// URLs a second of the best fixed limit.
+    /// Returns the throughput of the best fixed limit, in URLs per second.
     fn best(&self, runs: &[(&Program, Option<&str>, Ran)]) -> f64 {
         runs.iter()
             .filter(|(_, limit, _)| limit.is_some_and(|limit| self.fixed.contains(&limit)))

@@ -1,4 +1,4 @@
-//! What is measured, and what is asked of it.
+//! The scenarios and their bounds.
 
 mod black_holes;
 mod flaky;
@@ -13,7 +13,7 @@ use crate::program::Program;
 use crate::run::{Ran, Task};
 use crate::table::Row;
 
-/// A scenario with the rows it gives. Ours is the first of the programs.
+/// A scenario with its rows. fetchall is the first of the programs.
 pub struct Scenario {
     pub name: &'static str,
     pub rows: Rows,
@@ -45,19 +45,19 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Only ours: peers could do it, but would teach nothing new.
+/// Only fetchall: peers could do it, but would show nothing new.
 fn ours(programs: &[Program]) -> impl Iterator<Item = &Program> {
     programs.iter().filter(|program| program.is_ours())
 }
 
-/// A run, and the one before it without what makes the scenario.
+/// A run of the scenario, and a run without its difficulty.
 struct Pair {
     base: Ran,
     ran: Ran,
 }
 
 impl Pair {
-    /// Alternates both, and gives the pair with the median ratio; or one that went wrong.
+    /// Alternates both runs, and returns the pair with the median ratio, or one that failed.
     fn median(program: &Program, base: impl Fn() -> Task, task: impl Fn() -> Task) -> Self {
         let mut pairs: Vec<_> = (0..program.rounds())
             .map(|_| {
@@ -80,7 +80,7 @@ impl Pair {
         self.ran.healthy.as_secs_f64() / self.base.healthy.as_secs_f64()
     }
 
-    /// How long the healthy hosts took, against how long they take alone.
+    /// Compares the time of the healthy hosts with their time alone.
     fn row(&self, scenario: &'static str, program: &Program) -> Row {
         Row::of(scenario, program, &self.ran)
             .base(&self.base)

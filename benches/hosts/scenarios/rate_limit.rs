@@ -1,4 +1,4 @@
-//! One host that allows 100 requests a second and answers 429 above that.
+//! One host that allows 100 requests per second and answers 429 above that.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::table::Row;
 const URLS: u32 = 2000;
 const PER_SECOND: u32 = 100;
 const BURST: f64 = 20.0;
-/// A peer that heeds `Retry-After` asks for everything again each second.
+/// A peer that obeys `Retry-After` requests everything again each second.
 const RETRIES_OF_PEERS: u32 = 30;
 const RETRIES: u32 = 10;
 const LATENCY: Duration = ms(5);
 const IDEAL: Duration = Duration::from_secs((URLS / PER_SECOND) as u64);
 
-/// Whether a request that comes now is allowed.
+/// Returns whether a request that arrives now is allowed.
 type Limiter = Box<dyn FnMut(Instant) -> bool + Send>;
 
 /// A fixed window, with `Retry-After`.
@@ -28,7 +28,7 @@ pub fn window(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     programs.iter().map(row).collect()
 }
 
-/// A fixed window that does not say when to come back.
+/// A fixed window, without `Retry-After`.
 pub fn window_bare(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let row = |program| bare(scenario, program, fixed_window());
     ours(programs).map(row).collect()
@@ -40,7 +40,7 @@ pub fn bucket(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     ours(programs).map(row).collect()
 }
 
-/// A token bucket that does not say when to come back.
+/// A token bucket, without `Retry-After`.
 pub fn bucket_bare(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
     let row = |program| bare(scenario, program, token_bucket());
     ours(programs).map(row).collect()
@@ -58,7 +58,7 @@ fn bare(scenario: &'static str, program: &Program, limiter: Limiter) -> Row {
         .note(format!("{:.1} % are 429", share * 100.0))
 }
 
-/// The row, and how much of what was asked was refused.
+/// Returns the row, and the share of responses that were 429.
 fn row(scenario: &'static str, program: &Program, host: Host) -> (Row, f64) {
     let server = Server::start([host]);
     let urls = server.urls(Group::Healthy, URLS);
@@ -93,7 +93,7 @@ fn host(limiter: Limiter, refusal: Status) -> Host {
     })
 }
 
-/// So many in each second from the first request on.
+/// Allows this number of requests in each second, starting with the first request.
 fn fixed_window() -> Limiter {
     let mut first = None;
     let mut window = 0;
@@ -109,7 +109,7 @@ fn fixed_window() -> Limiter {
     })
 }
 
-/// The rate, and a burst after a pause.
+/// Allows the rate, and a burst after a pause.
 fn token_bucket() -> Limiter {
     let mut level = BURST;
     let mut last = None;

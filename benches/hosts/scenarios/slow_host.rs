@@ -1,4 +1,5 @@
-//! 200 hosts, one of them slow: the run takes what the others take, and that host's floor.
+//! 200 hosts, one of them slow: the run takes no longer than the other hosts alone plus the slow
+//! host's minimum.
 
 use super::ms;
 use crate::list::{Group, Url, shuffled};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 const QUICK_HOSTS: usize = 199;
 const QUICK: Duration = ms(20);
-/// The floor of the slow host: its four URLs fit in at the same time.
+/// The minimum for the slow host: its four URLs run concurrently.
 const SLOW: Duration = ms(5000);
 
 pub fn rows(scenario: &'static str, programs: &[Program]) -> Vec<Row> {

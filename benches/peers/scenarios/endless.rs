@@ -1,4 +1,5 @@
-//! Lists of any length in the same memory: from a pipe, a tenth of them against all.
+//! Memory is independent of the length of the list: lists from a pipe, compared with a tenth of
+//! them.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -12,12 +13,12 @@ use crate::work::{Lists, launch, tell};
 
 const TINY_URLS: u64 = 1_000_000;
 const LINES: u64 = 10_000_000;
-/// How often the long lists are run.
+/// Number of runs of the long lists.
 const TURNS: usize = 3;
 /// In MiB.
 const MOST: f64 = 24.0;
 const MORE: f64 = 2.0;
-/// What a URL of the long list may take of one of the short list: what is called flat.
+/// Maximum cost per URL of the long list, relative to the short list.
 const FLAT: f64 = 1.05;
 
 /// Tiny bodies.
@@ -32,7 +33,7 @@ pub fn tiny(bench: &mut Bench) -> Report {
     flat("tiny bodies", &ours, TINY_URLS, &few, &all)
 }
 
-/// Where bodies would go.
+/// The names of files for the bodies.
 pub fn names(bench: &mut Bench) -> Report {
     let ours = bench
         .ours()
@@ -40,7 +41,7 @@ pub fn names(bench: &mut Bench) -> Report {
     lines("names", &ours, "http://example.com/page/", &[0])
 }
 
-/// A host that refuses.
+/// A host that refuses connections.
 pub fn refused(bench: &mut Bench) -> Report {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -66,13 +67,13 @@ fn lines(work: &str, ours: &Program, start: &str, codes: &'static [i32]) -> Repo
         tell(ours, &ran);
         ran
     };
-    // In turns: the machine is not the same at all times.
+    // The runs alternate, because the load of the machine changes.
     let turn = |_| (run(LINES / 10), run(LINES));
     let (few, all): (Vec<_>, Vec<_>) = (0..TURNS).map(turn).unzip();
     flat(work, ours, LINES, &few, &all)
 }
 
-/// Looks at a tenth of a list against all of it.
+/// Compares a list with a tenth of it.
 fn flat(work: &str, ours: &Program, count: u64, few: &[Ran], all: &[Ran]) -> Report {
     let short = format!("{} × {work}", count / 10);
     let long = format!("{count} × {work}");

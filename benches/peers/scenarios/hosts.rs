@@ -1,4 +1,4 @@
-//! Many hosts, a few pages of each, in an order that comes back to a host when all had a turn.
+//! Many hosts with a few pages each, in an order that returns to a host only after all others.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ const TOOLS: [Tool; 3] = [Tool::Ours, Tool::Bare, Tool::Curl];
 /// In MiB.
 const MOST_MEMORY: f64 = 48.0;
 
-/// The addresses of the hosts; the first is localhost.
+/// Returns the addresses of the hosts; the first is localhost.
 pub fn addresses() -> Vec<Ipv4Addr> {
     let first = u32::from(Ipv4Addr::LOCALHOST);
     (first..first + HOSTS).map(Ipv4Addr::from).collect()
@@ -22,7 +22,7 @@ pub fn plain(bench: &mut Bench) -> Report {
     report(bench, "2,000 hosts", Nginx::url, 0.35)
 }
 
-/// With a handshake for each host.
+/// With a TLS handshake per host.
 pub fn tls(bench: &mut Bench) -> Report {
     report(bench, "2,000 hosts over TLS", Nginx::tls_url, 0.15)
 }

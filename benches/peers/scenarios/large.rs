@@ -1,4 +1,4 @@
-//! One body of 4 GiB, thrown away and saved to the disk: as fast as curl, in little memory.
+//! One body of 4 GiB, discarded and saved to disk: as fast as curl, in little memory.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ const MOST_MEMORY: f64 = 32.0;
 pub fn report(bench: &mut Bench) -> Report {
     let mut all = one(bench, "4 GiB, thrown away", false);
     let free = rustix::fs::statvfs(disk()).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
-    // What was removed may take a while to be free again.
+    // The space of removed files may take a while to become free.
     if free < LARGE * 3 {
         let path = large_path(bench);
         all.notes

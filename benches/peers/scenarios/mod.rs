@@ -1,4 +1,4 @@
-//! What is measured, and what is asked of it.
+//! The scenarios and their bounds.
 
 use std::fs;
 use std::io;
@@ -15,22 +15,22 @@ use crate::support::launch::Ran;
 use crate::table::{Cost, Limit, Ratio, Report};
 use crate::work::{Lists, Rounds};
 
-/// Lists of any length in the same memory.
+/// Memory is independent of the length of the list.
 mod endless;
-/// Many hosts, a few pages of each.
+/// Many hosts with a few pages each.
 mod hosts;
 /// One body of 4 GiB.
 mod large;
 /// Pages of one host.
 mod pages;
-/// Two processors against one.
+/// Two processors compared with one.
 mod processors;
-/// What a progress bar adds.
+/// The cost of a progress bar.
 mod progress;
-/// How long one URL takes from the start of the program.
+/// The time for one URL, including the start of the program.
 mod start;
 
-/// A scenario with what it gives.
+/// A scenario with its function.
 pub struct Scenario {
     pub name: &'static str,
     pub report: fn(&mut Bench) -> Report,
@@ -91,7 +91,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     },
 ];
 
-/// Everything a scenario needs.
+/// What a scenario needs.
 pub struct Bench {
     pub nginx: Nginx,
     pub peers: Peers,
@@ -100,9 +100,9 @@ pub struct Bench {
     rounds: usize,
 }
 
-/// Pages of a list.
+/// Number of pages in a list.
 const PAGES: usize = 10_000;
-/// Bytes of the large body. Its file has holes, and takes no room.
+/// Bytes of the large body. Its file is sparse and takes no space.
 const LARGE: u64 = 4 << 30;
 const LARGE_NAME: &str = "body.bin";
 
@@ -128,27 +128,27 @@ impl Bench {
         })
     }
 
-    /// Runs programs in turns.
+    /// Runs programs alternately.
     fn run(&mut self, lists: &Lists, programs: &[Program]) -> Rounds {
         Rounds::run(&mut self.nginx, lists, programs, self.rounds)
     }
 
-    /// Runs programs in turns, but not as often.
+    /// Runs programs alternately, in fewer rounds.
     fn run_few(&mut self, lists: &Lists, programs: &[Program]) -> Rounds {
         Rounds::run(&mut self.nginx, lists, programs, self.rounds.div_ceil(3))
     }
 
-    /// Ours.
+    /// Returns fetchall.
     fn ours(&self) -> Program {
         self.peers.get(Tool::Ours).expect("this was built with it")
     }
 
-    /// The pages, from one host.
+    /// Returns the pages, from one host.
     fn pages(&self) -> Lists {
         self.pages_of(|_, path| self.nginx.url(Ipv4Addr::LOCALHOST, path))
     }
 
-    /// The pages, each with the URL it is to have.
+    /// Returns the pages, each with the URL that `url` returns.
     fn pages_of(&self, url: impl Fn(usize, &str) -> String) -> Lists {
         let pages = self.pages.iter().enumerate();
         let urls: Vec<_> = pages
@@ -158,7 +158,7 @@ impl Bench {
         Lists::new(&urls, bytes).expect("a temporary file")
     }
 
-    /// Bodies of a few bytes, from one host.
+    /// Returns bodies of a few bytes, from one host.
     fn tiny(&self, count: u64) -> Lists {
         let url = |number| {
             self.nginx
@@ -175,7 +175,7 @@ fn large_file() -> io::Result<TempDir> {
     Ok(folder)
 }
 
-/// What is asked of ours against another program.
+/// The bounds for fetchall compared with another program.
 struct Asked {
     of: Tool,
     cpu: f64,
@@ -197,7 +197,7 @@ impl Asked {
     }
 }
 
-/// The rows for programs that have done the same.
+/// Returns the rows for programs that did the same work.
 fn compare(work: &str, rounds: &Rounds, asked: &[Asked]) -> Report {
     let ours = rounds.tool(Tool::Ours).unwrap_or_default();
     let ratio = |asked: &Asked| {
@@ -215,7 +215,7 @@ fn compare(work: &str, rounds: &Rounds, asked: &[Asked]) -> Report {
     }
 }
 
-/// A bound on memory.
+/// Returns a bound on memory.
 fn memory(work: &str, what: &str, is: f64, most: f64) -> Limit {
     Limit {
         work: work.to_owned(),
@@ -226,18 +226,18 @@ fn memory(work: &str, what: &str, is: f64, most: f64) -> Limit {
     }
 }
 
-/// The runs of a program with this in its name.
+/// Returns the runs of the program with this in its name.
 fn labelled<'a>(rounds: &'a Rounds, part: &str) -> &'a [Ran] {
     let is_meant = |program: &Program| program.label.contains(part);
     rounds.of(is_meant).unwrap_or_default()
 }
 
-/// A folder on the disk.
+/// Returns a directory on the disk.
 fn disk() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Where the large body is.
+/// Returns the path of the large body.
 fn large_path(bench: &Bench) -> PathBuf {
     bench.large.path().join(LARGE_NAME)
 }

@@ -1,4 +1,4 @@
-//! Two processors against one: the server has the second one in both cases.
+//! Two processors compared with one. The server has the second one in both cases.
 
 use super::{Bench, labelled};
 use crate::table::{Cost, Ratio, Report};

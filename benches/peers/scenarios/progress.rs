@@ -1,11 +1,11 @@
-//! What a progress bar adds, on a terminal that somebody looks at.
+//! The cost of a progress bar on a terminal that is read.
 
 use super::{Bench, labelled};
 use crate::table::{Cost, Ratio, Report};
 
 const WORK: &str = "50,000 tiny bodies, on a terminal";
 const URLS: u64 = 50_000;
-/// Of the time without a bar.
+/// Relative to the time without a bar.
 const MOST: f64 = 1.02;
 const WITH: &str = "--progress=bar";
 const WITHOUT: &str = "--progress=none";

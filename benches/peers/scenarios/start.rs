@@ -1,5 +1,5 @@
-//! How long one URL takes from the start of the program: that of its end, which comes after the
-//! first byte.
+//! The time for one URL, from the start of the program to its end, which is later than the first
+//! byte.
 
 use std::net::Ipv4Addr;
 
@@ -9,9 +9,9 @@ use crate::programs::Tool;
 use crate::table::{Cost, Ratio, Report};
 use crate::work::Lists;
 
-/// Runs that count as one.
+/// Number of consecutive runs that count as one.
 const TIMES: u32 = 20;
-/// Of curl's time.
+/// Relative to curl's time.
 const MOST: f64 = 2.0;
 
 pub fn plain(bench: &mut Bench) -> Report {

@@ -1,4 +1,4 @@
-//! One large body, to the disk: as fast as curl, in little more memory than a few small ones.
+//! One large body saved to disk: as fast as curl, in little more memory than a few small bodies.
 
 use super::{Rounds, first};
 use crate::args::Args;
@@ -7,9 +7,9 @@ use crate::server::Server;
 use crate::space::{self, Area};
 use crate::table::{Bound, Cost, Ratio, Report, mib, peak};
 
-/// Against curl. Both should wait for the same things; the rest is noise.
+/// Relative to curl. Both wait for the same operations; the rest is noise.
 const OF_CURL: f64 = 1.05;
-/// Beyond what a few small bodies take, in MiB.
+/// Additional memory compared with a few small bodies, in MiB.
 const MORE: f64 = 64.0;
 const FEW: u32 = 64;
 
@@ -20,7 +20,7 @@ pub fn report(scenario: &'static str, programs: &[Program], args: &Args) -> Repo
         paths: vec!["large".to_owned()],
         size: args.large.as_u64(),
     };
-    // What was removed may take a while to be free again.
+    // The space of removed files may take a while to become free.
     if let Some(why) = space::lacks(&args.dir, list.bytes() * 2) {
         return Report::skipped(scenario, &why);
     }

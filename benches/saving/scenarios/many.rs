@@ -1,4 +1,4 @@
-//! Many small bodies: what saving them adds, against what it has to take, and against peers.
+//! Many small bodies: what saving them adds, compared with the lower bound and with peers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::server::Server;
 use crate::space::{self, Area};
 use crate::table::{Bound, Cost, Ratio, Report};
 
-/// What saving may add, against the loop that does nothing else.
+/// What saving may add, relative to the loop that does nothing else.
 const OF_FLOOR: f64 = 1.3;
-/// What ours may take in all, against curl.
+/// The maximum cost of fetchall in total, relative to curl.
 const OF_CURL: f64 = 0.85;
 
 pub fn tmpfs(scenario: &'static str, programs: &[Program], args: &Args) -> Report {
@@ -68,7 +68,7 @@ struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// What saving adds to the fetch, against the floor.
+    /// Compares what saving adds to fetching with the lower bound.
     fn adds(&self, ours: Tool, floor: Floor, flag: &str) -> Option<Ratio> {
         self.rounds.of(ours)?;
         let ratio = |time: fn(&Ran) -> Duration| {
@@ -88,7 +88,7 @@ impl Pairs<'_> {
         })
     }
 
-    /// All that ours takes, against a peer.
+    /// Compares the total cost of fetchall with that of a peer.
     fn against(&self, ours: Tool, peer: Tool, what: &str, bound: Option<f64>) -> Option<Ratio> {
         self.rounds.of(ours)?;
         self.rounds.of(peer)?;

@@ -1,5 +1,5 @@
-//! The memory that saving takes does not grow with the list: the worst of the long runs,
-//! against the median of the short ones.
+//! Memory for saving does not grow with the list: compares the worst of the long runs with the
+//! median of the short ones.
 
 use super::{Rounds, first};
 use crate::args::Args;
@@ -8,7 +8,7 @@ use crate::server::Server;
 use crate::space::{self, Area};
 use crate::table::{Bound, Cost, Ratio, Report, median, mib, peak};
 
-/// The long list is so many times as long as the usual one, the short one so much shorter.
+/// The long list is longer than the usual one by this factor, and the short list shorter.
 const TIMES: u32 = 2;
 /// In MiB.
 const MORE: f64 = 16.0;

@@ -1,4 +1,4 @@
-//! What is measured, and what is asked of it.
+//! The scenarios and their bounds.
 
 mod large;
 mod many;
@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::space::Area;
 use crate::table::{Report, median};
 
-/// A scenario with what it gives.
+/// A scenario with its function.
 pub struct Scenario {
     pub name: &'static str,
     pub report: fn(&'static str, &[Program], &Args) -> Report,
@@ -37,7 +37,7 @@ pub const SCENARIOS: [Scenario; 4] = [
     },
 ];
 
-/// The first so many bodies.
+/// Returns a list of the first bodies, this number of them.
 fn first(urls: u32, server: &Server) -> List<'_> {
     List {
         server,
@@ -46,7 +46,7 @@ fn first(urls: u32, server: &Server) -> List<'_> {
     }
 }
 
-/// Runs of several programs that took turns: one of each in a round.
+/// Alternating runs of several programs: one of each per round.
 struct Rounds<'a>(Vec<(&'a Program, Vec<Ran>)>);
 
 impl<'a> Rounds<'a> {
@@ -70,8 +70,8 @@ impl<'a> Rounds<'a> {
         found.map(|(_, rans)| rans.as_slice())
     }
 
-    /// The median over the rounds of something that is told from one run of each of these
-    /// programs; `None` when one is not there or went wrong.
+    /// Returns the median over the rounds of a value computed from one run of each of these
+    /// programs; `None` if one is missing or failed.
     fn median<const N: usize>(
         &self,
         tools: [Tool; N],

@@ -17,7 +17,7 @@ fn an_announced_size_beyond_the_limit_is_refused_at_the_head() {
     insta::assert_snapshot!("announced_size", done.message());
 }
 
-/// Bodies in records are held in memory, so less is taken.
+/// Bodies in records are held in memory, so their limit is lower.
 #[test]
 fn with_bodies_in_records_the_limit_is_lower_and_holds_after_decoding() {
     let server = Server::start(|connection| {
@@ -29,7 +29,7 @@ fn with_bodies_in_records_the_limit_is_lower_and_holds_after_decoding() {
             b"\r\n".to_vec(),
         ]
         .concat();
-        // It never ends.
+        // The body never ends.
         loop {
             connection.send(&chunk)?;
         }
@@ -61,7 +61,7 @@ fn heads_are_limited_in_number_and_size() {
         response("200 OK", &fields, b"")
     };
     let large = response("200 OK", &[&format!("X: {}", "y".repeat(1 << 20))], b"");
-    // The length is a header, too.
+    // The length is also a header.
     for (reply, fails) in [(many(999), false), (many(1000), true), (large, true)] {
         let server = Server::http(move |_| reply.clone());
         let done = Run::new().urls([server.url("/")]).go();
@@ -72,7 +72,7 @@ fn heads_are_limited_in_number_and_size() {
     }
 }
 
-/// Waiting for these would take the test as long as they are.
+/// A test that reached these limits would take as long as they are.
 #[test]
 fn every_wait_has_a_limit_by_default() {
     let Config {

@@ -49,7 +49,7 @@ fn inner_addresses_are_denied_before_anything_is_sent_however_they_are_spelt() {
             "{}",
             error.message
         );
-        // How many addresses localhost has, differs from machine to machine.
+        // The number of addresses of localhost differs from machine to machine.
         if !record.url.contains("localhost") {
             entry(&mut page, &record.url, &error.message);
         }
@@ -57,7 +57,7 @@ fn inner_addresses_are_denied_before_anything_is_sent_however_they_are_spelt() {
     let shown = placeholders(&page, &[(&port.to_string(), "PORT")]);
     insta::assert_snapshot!("inner_addresses", shown);
     assert_eq!(server.connections(), 0);
-    // It is the flag that does it.
+    // Without the option, the URLs are fetched.
     Run::new()
         .urls([format!("http://0x7f.1:{port}/")])
         .expect_exit(0);
@@ -93,7 +93,7 @@ fn proxies_of_the_environment_are_not_used_and_one_on_the_command_line_is_refuse
     assert_eq!(done.failure(), (ErrorKind::Denied, 1));
     let done = run(&["--deny-private", "-x", &proxy.url("")]).expect_exit(2);
     insta::assert_snapshot!("with_proxy", placeholders(&done.stderr, &[]));
-    // An empty one means none.
+    // An empty value means no proxy.
     run(&["--deny-private", "-x", ""]).expect_exit(1);
     assert_eq!(proxy.connections(), 1);
 }
@@ -117,16 +117,16 @@ async fn the_library_has_the_same_guard() {
     assert_eq!(server.connections(), 0);
 }
 
-/// Set for the test below when it runs in its network.
+/// Set when the test below runs inside its network namespace.
 const INSIDE: &str = "FETCHALL_TEST_NETWORK";
-/// Addresses of the public kind, in a network that holds this machine alone.
+/// Assigns public addresses in a network that contains only this machine.
 const SETUP: &str = "ip link set lo up && ip addr add 8.8.8.8/32 dev lo \
                      && ip addr add 9.9.9.9/32 dev lo || exit 77; exec \"$0\" \"$@\"";
-/// How a test program says that a test has failed.
+/// The exit code of a test program with a failed test.
 const TEST_FAILED: i32 = 101;
 
-/// Public addresses can only be tried where none is really there: in a network namespace
-/// without a way out. Where the system lets nobody make one, this is passed over.
+/// Public addresses can only be tested where they lead nowhere: in an isolated network namespace.
+/// If the system does not allow one, the test is skipped.
 #[test]
 fn public_addresses_are_fetched_and_lead_to_no_inner_one() {
     const NAME: &str =
@@ -152,7 +152,7 @@ fn public_addresses_are_fetched_and_lead_to_no_inner_one() {
     }
 }
 
-/// Says to which address it was asked, or leads inside.
+/// Responds with the address that was connected to, or redirects to a private one.
 fn tell_or_lead(connection: &mut Connection) -> std::io::Result<()> {
     let here = connection.stream.local_addr()?;
     let port = here.port();
@@ -212,6 +212,6 @@ fn in_a_network_of_its_own() {
         assert_eq!(done.failure(), (ErrorKind::Denied, 2), "{host}");
         assert_eq!(done.record().redirects, 1);
     }
-    // One for each run: that to the public address.
+    // One connection per run: the one to the public address.
     assert_eq!(server.connections(), before + inner.len());
 }

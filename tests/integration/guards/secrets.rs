@@ -24,7 +24,7 @@ use crate::support::{
     Background, Connection, Done, Run, Server, binary, closed_port, header, path, until,
 };
 
-/// Every file below a folder, with its name.
+/// Returns every file below a directory.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -49,7 +49,7 @@ fn content(path: &Path) -> Vec<u8> {
     text
 }
 
-/// A place for what goes in, and one for what comes out.
+/// A directory for the inputs of a run, and one for its outputs.
 struct Places {
     inputs: TempDir,
     outputs: TempDir,
@@ -81,7 +81,8 @@ impl Places {
         path.to_str().unwrap().to_owned()
     }
 
-    /// A run that says all it can. What fails is kept among the inputs: it may hold secrets.
+    /// Prepares a run with all output enabled. `--failed` goes to the inputs, because it may
+    /// contain secrets.
     fn run(&self) -> Run {
         let failed = self.inputs.path().join("failed.jsonl");
         Run::new()
@@ -96,7 +97,7 @@ impl Places {
             .args(self.lists.clone())
     }
 
-    /// The secrets of a run in the arguments.
+    /// Passes the secrets of a run in arguments.
     fn in_arguments(&self) -> Vec<String> {
         let user = format!("ann:{USER}");
         let token = format!("X-Token: {TOKEN}");
@@ -106,7 +107,7 @@ impl Places {
             .into()
     }
 
-    /// The same in files.
+    /// Passes the same secrets in files.
     fn in_files(&self) -> Vec<String> {
         let user = format!("ann:@{}", self.input("password", &format!("{USER}\n")));
         let headers = format!("# two\r\nX-Token: {TOKEN}\r\n\r\nCookie: sid={COOKIE}\r\n");
@@ -114,7 +115,7 @@ impl Places {
         ["-u", &user, "-H", &headers].map(str::to_owned).into()
     }
 
-    /// Nothing that a run has said or left behind holds a secret.
+    /// Checks that nothing a run printed or left behind contains a secret.
     fn assert_silence(&self, done: &Done) {
         assert!(done.stderr.contains("TRACE"), "{}", done.stderr);
         assert_none_in("stdout", done.stdout.as_bytes());
@@ -128,10 +129,11 @@ impl Places {
     }
 }
 
-/// What the server was sent, so that silence elsewhere says something.
+/// Checks that the server received the secrets; otherwise their absence elsewhere would prove
+/// nothing.
 fn assert_sent(server: &Server) {
     let requests = server.requests();
-    // A proxy is asked for whole URLs.
+    // A proxy receives whole URLs.
     let proxied = |page: &str| server.url(page);
     let of = |page: &str| {
         let is_it = |request: &&String| path(request) == page || path(request) == proxied(page);
@@ -152,7 +154,7 @@ fn assert_sent(server: &Server) {
     assert_eq!(header(of("/own/missing"), "authorization"), Some(&*own));
     let bearer = format!("Bearer {BEARER}");
     assert_eq!(header(of("/json/missing"), "authorization"), Some(&*bearer));
-    // Credentials that a server hands out in a redirect are not even sent back.
+    // Credentials in a redirect are not sent to the server that named them either.
     let eve = basic(format!("eve:{LOCATION}"));
     assert!(!requests.iter().any(|request| request.contains(&eve)));
 }
@@ -170,7 +172,7 @@ fn the_search_finds_secrets_in_all_their_forms() {
     assert_eq!(found_in(b"nothing"), [""; 0]);
 }
 
-/// What the lists come to.
+/// The error kinds that the lists produce.
 const MET: [ErrorKind; 11] = [
     ErrorKind::InvalidUrl,
     ErrorKind::Refused,
@@ -203,9 +205,9 @@ fn no_secret_comes_out_of_a_saving_run() {
         };
         assert!(done.records.iter().any(met), "nothing was {kind}");
     }
-    // The journal is read again, and what is missing is continued.
+    // The second run reads the journal and continues what is missing.
     places.assert_silence(&run().args(["--refresh"]).expect_exit(1));
-    // The documented exception: it can be fed back.
+    // The documented exception: the file can be used as a list.
     let failed = fs::read(places.inputs.path().join("failed.jsonl")).unwrap();
     let mut kept = found_in(&failed);
     kept.sort_unstable();
@@ -264,7 +266,7 @@ fn credentials_of_the_environment_are_used_and_not_shown() {
         .expect_exit(1);
     places.assert_silence(&done);
     assert_sent(&server);
-    // The option beats it.
+    // The option takes precedence.
     let done = Run::new()
         .env("FETCHALL_USER", "nobody:nothing")
         .args(["-u", "me:mine", &server.url("/last")])
@@ -275,7 +277,7 @@ fn credentials_of_the_environment_are_used_and_not_shown() {
     assert_eq!(header(&last, "authorization"), Some(&*mine));
 }
 
-/// The URL of a proxy with its credentials.
+/// Returns the URL of a proxy with its credentials.
 fn with_credentials(scheme: &str, addr: SocketAddr) -> String {
     format!("{scheme}://pat:{}@{addr}", encoded(PROXY))
 }
@@ -310,7 +312,7 @@ fn credentials_of_a_proxy_are_sent_to_it_and_not_shown() {
     assert_sent(&proxy);
 }
 
-/// RFC 1929: user name and password in the open, and the proxy says no.
+/// RFC 1929: receives user name and password in plain text, and rejects them.
 fn refuse_socks(connection: &mut Connection, seen: &AtomicUsize) -> std::io::Result<()> {
     let mut greeting = [0; 2];
     connection.stream.read_exact(&mut greeting)?;
@@ -387,7 +389,7 @@ fn usage_errors_repeat_no_secret() {
     }
 }
 
-/// Other users of the machine see the command lines of everybody.
+/// Other users of the machine can see every command line.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_comes_from_files_and_the_environment_is_in_no_command_line() {
@@ -420,7 +422,7 @@ fn what_comes_from_files_and_the_environment_is_in_no_command_line() {
     assert_none_in("the command line", &line);
 }
 
-/// HTTP/2 says a lot when it is asked to say everything.
+/// HTTP/2 logs much at the most verbose level.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_comes_out_of_http2() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

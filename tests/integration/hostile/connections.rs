@@ -26,14 +26,14 @@ fn a_black_hole_is_a_connect_timeout() {
         .expect_exit(1);
     assert_eq!(done.failure(), (ErrorKind::ConnectTimeout, 2));
     insta::assert_snapshot!("not_connected", done.message());
-    // Two tries of 200 ms; the rest is room for a busy machine.
+    // Two attempts of 200 ms; the rest allows for a busy machine.
     assert!(done.took < SLACK);
 }
 
 #[test]
 fn a_name_that_does_not_exist_is_final() {
-    // RFC 6761: .invalid never exists. Without a network the name system may not be able
-    // to tell; that is a failure that may pass.
+    // RFC 6761: .invalid never exists. Without a network, the resolver may not be able to tell;
+    // that failure is transient.
     let done = Run::new()
         .args(["--retries=1", "http://no-such-name.invalid/"])
         .expect_exit(1);
@@ -41,7 +41,7 @@ fn a_name_that_does_not_exist_is_final() {
     assert_eq!(kind, ErrorKind::Dns);
     let transient = done.record().error.as_ref().unwrap().transient;
     assert_eq!(attempts, if transient { 2 } else { 1 });
-    // The cause is what the name system of this machine says.
+    // The cause comes from the resolver of this machine.
     let (text, _cause) = done.message().rsplit_once(": ").unwrap();
     assert!(text.contains("no-such-name.invalid"), "{text}");
     insta::assert_snapshot!("name_that_does_not_exist", text);
@@ -49,7 +49,7 @@ fn a_name_that_does_not_exist_is_final() {
 
 #[test]
 fn accept_and_close_is_a_reset() {
-    // Unlike the behaviours with a path, this one does not even read the request.
+    // Unlike the faults with a path, this server does not even read the request.
     let server = Server::start(|_| Ok(()));
     let done = tight().arg(server.url("/")).expect_exit(1);
     assert_eq!(done.failure(), (ErrorKind::Reset, 3));
@@ -93,7 +93,7 @@ fn a_connection_that_dies_just_as_it_is_used_again_costs_no_attempt() {
         .map(|one| one.attempts + one.resends)
         .sum();
     assert_eq!(sent, 9, "records say what was sent: {}", done.stdout);
-    // What is sent again goes over a connection of its own, which is not used a second time.
+    // A resend uses a new connection, which is not reused.
     assert_eq!(
         server.requests().len(),
         9,

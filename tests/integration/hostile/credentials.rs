@@ -87,7 +87,7 @@ fn nothing_of_a_line_goes_to_another_origin() {
     }
 }
 
-/// Everything that tells who somebody is, on the command line and in the line itself.
+/// Everything that identifies the user, on the command line and in the line itself.
 fn with_secrets(url: &str) -> Run {
     let url = url.replace("://", "://own:s3cret@");
     let headers = r#"{"Cookie":"s3cret","X-Line":"s3cret","Proxy-Authorization":"s3cret"}"#;
@@ -151,7 +151,7 @@ fn another_port_host_or_scheme_is_another_origin_also_on_the_way_back() {
         assert!(!done.stdout.contains("s3cret") && !done.stderr.contains("s3cret"));
         let mut seen = home.requests().split_off(before);
         let start = seen.remove(0);
-        // `own:s3cret` of the URL beats `-u`.
+        // `own:s3cret` in the URL takes precedence over `-u`.
         for part in ["Basic b3duOnMzY3JldA==", "cookie: s3cret", "x-run: s3cret"] {
             assert!(start.contains(part), "{part} in {start}");
         }

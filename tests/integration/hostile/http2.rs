@@ -11,11 +11,11 @@ use crate::support::frames::{
 };
 use crate::support::{Done, Out, Run, Server, logged};
 
-/// Longer than over HTTP/1: a client waits for the answer to a ping for two thirds of it, and
-/// the two must not be confused on a busy machine.
+/// Longer than over HTTP/1.1: a client waits for the response to a ping for two thirds of this
+/// time, and the two must be distinguishable on a busy machine.
 const STALL: Duration = Duration::from_millis(1200);
-/// The most memory a run may have resident, in KiB. Informational heads are kept until the
-/// request looks at them, which it does only when the connection pauses: 20 MB of them.
+/// Maximum resident memory of a run, in KiB. Informational heads are kept until the request
+/// processes them, which it does only when the connection pauses: 20 MB of them.
 const MEMORY: u64 = 100 * 1024;
 
 fn run() -> Run {
@@ -43,12 +43,13 @@ fn every_behaviour_ends_as_its_table_says() {
     });
 }
 
-/// What a stream comes to that is reset for this reason before the head, with what it costs.
+/// Returns the outcome of a stream that is reset for this reason before the head, and the number of
+/// attempts.
 fn reset_before_the_head(code: u32) -> (ErrorKind, u32) {
     match code {
-        // It goes on over HTTP/1.1, which prior knowledge rules out.
+        // The client would continue over HTTP/1.1, which prior knowledge rules out.
         13 => (ErrorKind::Protocol, 1),
-        // It is held back like a 429: the first two times are free.
+        // The host is held as after a 429: the first two retries are free.
         11 => (ErrorKind::Reset, RETRIES + 3),
         _ => (ErrorKind::Reset, RETRIES + 1),
     }
@@ -69,7 +70,7 @@ fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
         assert!(message.contains(&name), "{message}");
         assert!(!message.contains("unexpected"), "{message}");
         assert!(done.took < SLACK, "{:?}", done.took);
-        // One without an error in the body is in the table.
+        // A body without an error is in the table.
         if code == 0 {
             continue;
         }
@@ -103,7 +104,7 @@ fn a_stream_that_is_reset_in_the_body_is_continued_where_it_ended() {
             if number == 0 {
                 peer.send(HEADERS, END_HEADERS, stream, &whole.concat())?;
                 peer.send(DATA, 0, stream, b"0123")?;
-                // Else the client may see the reset before it has passed on the bytes.
+                // Otherwise the client may see the reset before it has passed on the bytes.
                 std::thread::sleep(Duration::from_millis(50));
                 return peer.reset_stream(stream, code);
             }
@@ -151,7 +152,7 @@ fn a_stream_that_is_refused_costs_nothing_up_to_ten_times() {
 
 #[test]
 fn pings_find_a_dead_connection_and_the_next_try_goes_over_another() {
-    // The second request meets silence; so does whatever else waits on that connection.
+    // The second request gets no response, nor does any other request on that connection.
     for (args, urls) in [("-j1", 3), ("-j8", 8)] {
         let server = http2(|peer, stream, number| match number {
             1 => peer.fall_silent(),
@@ -181,7 +182,7 @@ fn a_dead_connection_is_a_reset_and_not_waited_for_as_long_as_a_head() {
         .go();
     assert_eq!(done.failure(), (ErrorKind::Reset, 1), "{}", done.message());
     insta::assert_snapshot!("connection_that_is_dead", done.message());
-    // Two thirds of it; a slow server that answers pings has it all.
+    // Two thirds of it; a slow server that answers pings has all of it.
     assert!(done.record().elapsed_ms.unwrap() >= 4000, "{}", done.stdout);
 }
 
@@ -190,7 +191,7 @@ fn an_upload_that_is_not_taken_is_a_timeout_and_not_sent_twice() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![b'x'; 200_000]).unwrap();
     let body = format!("-d@{}", file.path().display());
-    // The window is 65,535 bytes, or nothing at all, and is never opened again.
+    // The window is 65,535 bytes or empty, and is never enlarged.
     for window in [None, Some([0, 4, 0, 0, 0, 0])] {
         let server = http2(move |peer, _, _| match window {
             Some(setting) => peer.send(SETTINGS, 0, 0, &setting),
@@ -209,8 +210,9 @@ fn an_upload_that_is_not_taken_is_a_timeout_and_not_sent_twice() {
 
 #[test]
 fn a_connection_that_goes_away_harms_only_what_it_says_it_did_not_look_at() {
-    // Ten at once; the fifth request makes the server go away. What came before is answered, and
-    // what comes after on the same connection is not: it would not be true that nobody looked.
+    // Ten requests at once; at the fifth, the server sends GOAWAY. Earlier requests are answered.
+    // Later ones on the same connection are not, because the server has announced that it will not
+    // process them.
     let gone = OnceLock::new();
     let server = http2(move |peer, stream, number| {
         if number == 4 {
@@ -245,7 +247,7 @@ fn a_server_that_winds_connections_down_costs_no_attempt_not_even_a_post() {
     );
     assert_eq!(server.connections(), 4);
 
-    // One that never stops doing so is given up.
+    // A server that never stops sending GOAWAY is given up.
     let server = http2(|peer, _, _| peer.go_away(0, 0));
     let done = run().args(["--retries=0", &server.url("/")]).expect_exit(1);
     assert_eq!(done.failure(), (ErrorKind::Reset, 1), "{}", done.message());

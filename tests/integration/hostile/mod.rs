@@ -1,15 +1,14 @@
-//! The behaviours of the fault servers, each on its own: its kind of error, its attempts, and
-//! that it costs neither time nor memory.
+//! The fault servers, each alone: error kind, attempts, and bounded time and memory.
 
-/// Connections that end, break or fall silent.
+/// Connections that close, break or stall.
 mod connections;
 /// Credentials stay with the origin they were meant for.
 mod credentials;
-/// What only HTTP/2 allows.
+/// Faults that only HTTP/2 allows.
 mod http2;
-/// Tables of behaviours over HTTP/1.
+/// Tables of faults over HTTP/1.1.
 mod tables;
-/// Certificates, handshakes and the end of connections over TLS.
+/// Certificates, handshakes and closed connections over TLS.
 mod tls;
 
 use std::sync::Mutex;
@@ -20,24 +19,24 @@ use std::time::Duration;
 use crate::support::faults::End;
 use crate::support::{Done, Run};
 
-/// `--stall-timeout` here: the longest that an attempt may take, once connected, whose server
-/// says nothing.
+/// The `--stall-timeout` of these tests: how long an attempt may wait for a silent server, once
+/// connected.
 const STALL: Duration = Duration::from_millis(300);
 const RETRIES: u32 = 2;
-/// The program is started and a connection made, on a machine that does other things too.
+/// Allows for starting the program and connecting, on a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
-/// The most memory a run may have resident, in KiB: a run without any trouble has 20 MiB, and
-/// the windows of the codings come on top.
+/// Maximum resident memory of a run, in KiB: a normal run takes 20 MiB, and decoder windows come on
+/// top.
 const MEMORY: u64 = 40 * 1024;
 
-/// A run with tight limits.
+/// Prepares a run with low limits.
 fn tight() -> Run {
     let stall = format!("--stall-timeout={}ms", STALL.as_millis());
     let retries = format!("--retries={RETRIES}");
     Run::new().args([&stall, &retries, "--max-size=4MiB"])
 }
 
-/// Whether a run of one URL came to this end, at no more cost than it may.
+/// Checks that a run of one URL had this outcome, within its limits of time and memory.
 fn look_at(end: End, done: &Done, stall: Duration, memory: u64) -> Result<(), String> {
     let attempts = end.attempts(RETRIES);
     if done.records.len() != 1 {
@@ -55,7 +54,7 @@ fn look_at(end: End, done: &Done, stall: Duration, memory: u64) -> Result<(), St
     {
         return Err(format!("{:?} bytes, expected {bytes}", record.bytes));
     }
-    // Half of it is for a server that is slow to be read.
+    // Twice the stall timeout, because a busy machine may read a response late.
     let most = 2 * stall * attempts + SLACK;
     if done.took > most {
         return Err(format!("it took {:?}, more than {most:?}", done.took));
@@ -66,7 +65,7 @@ fn look_at(end: End, done: &Done, stall: Duration, memory: u64) -> Result<(), St
     Ok(())
 }
 
-/// Looks at each of these, so many at the same time; all that is wrong with any is told.
+/// Checks each case, this number of them concurrently, and reports all failures together.
 fn check_all<T: Sync>(
     cases: &[T],
     at_once: usize,

@@ -7,10 +7,10 @@ use super::{MEMORY, RETRIES, SLACK, STALL, check_all, look_at, tight};
 use crate::support::faults::{self, End, Fault};
 use crate::support::{Run, Texts};
 
-/// The most memory that all of them at once may take, in KiB.
+/// Maximum memory of a run with all faults at once, in KiB.
 const MANY: u64 = 128 * 1024;
 
-/// Every behaviour of a table, one run for each, so many at the same time.
+/// Runs every fault of a table alone, this number of them concurrently.
 fn check(table: &[Fault], at_once: usize) {
     let server = faults::server();
     check_all(table, at_once, |fault| {
@@ -23,7 +23,7 @@ fn check(table: &[Fault], at_once: usize) {
 
 #[test]
 fn connections_that_end_break_or_fall_silent() {
-    // They wait most of the time.
+    // These runs wait most of the time.
     check(faults::CONNECTIONS, 4);
 }
 
@@ -65,8 +65,8 @@ fn a_path_means_one_behaviour() {
 #[test]
 fn whatever_follows_a_body_is_no_answer_to_the_next_request() {
     let server = faults::server();
-    // Beside each other on few connections, again and again: what is left on one of them would
-    // meet somebody.
+    // All faults share few connections, many times: bytes left on a connection would reach another
+    // request.
     for name in [
         "junk-after-the-body",
         "junk-after-the-chunks",
@@ -77,7 +77,7 @@ fn whatever_follows_a_body_is_no_answer_to_the_next_request() {
             0 => server.url(&format!("/{name}/{n}")),
             _ => server.url(&format!("/good/{n}")),
         });
-        // The good ones have to come, however busy the machine is.
+        // The good pages must arrive, however busy the machine is.
         let done = Run::new()
             .args(["-j2", "--body", "--retries=0", "--stall-timeout=20s"])
             .urls(urls)
@@ -155,7 +155,7 @@ fn all_of_them_at_once_add_up_and_each_ends_as_it_does_alone() {
     let urls = faults::all().map(|fault| server.url(&format!("/{}/18", fault.name)));
     let good = (0..100).map(|n| server.url(&format!("/good/{n}")));
     let urls: Vec<_> = urls.chain(good).collect();
-    // Longer, because all of them share the processors with their server.
+    // Longer, because all requests share the processors with their server.
     let limits = [
         "-j512",
         "--per-host=512",
@@ -168,7 +168,7 @@ fn all_of_them_at_once_add_up_and_each_ends_as_it_does_alone() {
         let path = record.url.split(&server.addr.to_string()).nth(1).unwrap();
         let kind = record.error.as_ref().map(|error| error.kind);
         let end = faults::named(path).map_or(End::Fetched(0), |fault| fault.end);
-        // A connection that was left to the next request may die under any of them.
+        // Bytes left on a connection may break the next request on it, whichever that is.
         let died = matches!(end, End::Transient(_)) && kind == Some(ErrorKind::Reset);
         assert!(end.fits(kind) || died, "{path}: {record:?}");
         assert!(

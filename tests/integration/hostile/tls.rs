@@ -8,7 +8,7 @@ use rustls::server::ServerConfig;
 use super::{MEMORY, RETRIES, SLACK, STALL, tight};
 use crate::support::{Authority, Connection, Done, Server, Texts, TlsServer, self_signed};
 
-/// One https URL, trusting `authority`.
+/// Fetches one https URL, trusting `authority`.
 fn fetch(url: &str, authority: &Authority, args: &[&str]) -> Done {
     let file = authority.file();
     let cacert = format!("--cacert={}", file.path().display());
@@ -22,7 +22,7 @@ fn fetch(url: &str, authority: &Authority, args: &[&str]) -> Done {
     done
 }
 
-/// It failed once, and says why.
+/// Checks that it failed once, with a reason.
 fn no_tls(done: &Done, what: &str, texts: &mut Texts) {
     let message = done.message();
     assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{what}: {message}");
@@ -63,12 +63,12 @@ fn bad_certificates_are_tls_errors_with_the_reason_and_never_retried() {
     insta::assert_snapshot!("bad_certificates", texts);
 }
 
-/// Takes the first message of the client, or a part of it.
+/// Receives the first message of the client, or a part of it.
 fn hello(connection: &mut Connection) -> std::io::Result<()> {
     connection.stream.read(&mut [0; 4000]).map(drop)
 }
 
-/// What a server says instead of a handshake, once the client has said hello.
+/// Runs against a server that sends these bytes instead of a handshake, after the ClientHello.
 fn says(bytes: &'static [u8]) -> Done {
     let server = Server::start(move |connection| {
         hello(connection)?;
@@ -119,7 +119,7 @@ fn what_is_no_handshake_is_a_tls_error_with_the_reason_and_never_retried() {
     ] {
         let done = says(bytes);
         no_tls(&done, what, &mut texts);
-        // Neither of them would change anything.
+        // Neither option would change anything.
         let message = done.message();
         assert!(
             !message.contains("-k") && !message.contains("--cacert"),
@@ -157,7 +157,7 @@ fn a_handshake_that_ends_is_a_reset_and_one_that_hangs_a_connect_timeout() {
     assert_eq!(done.failure(), (ErrorKind::ConnectTimeout, RETRIES + 1));
     let endless = Server::start(|connection| {
         loop {
-            // Empty handshake messages, each a HelloRequest of its own record.
+            // Empty handshake messages: HelloRequests, each in its own record.
             connection.send(b"\x16\x03\x03\x00\x04\x00\x00\x00\x00")?;
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -167,7 +167,7 @@ fn a_handshake_that_ends_is_a_reset_and_one_that_hangs_a_connect_timeout() {
     assert_eq!(done.failure(), (ErrorKind::Tls, 1), "{}", done.message());
 }
 
-/// A server that ends the connection without saying so, after these bytes.
+/// A server that closes the connection after these bytes without close_notify.
 fn unclean(config: ServerConfig, wire: &'static [u8]) -> TlsServer {
     TlsServer::serving(config, move |tls, _| {
         tls.write_all(wire)?;
@@ -195,7 +195,7 @@ fn an_unclean_end_is_fine_when_all_that_was_announced_came_else_it_is_truncated(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
             Some(ErrorKind::Truncated),
         ),
-        // Only TLS can tell that the end of the connection is not the end of the body.
+        // Only TLS shows that the end of the connection is not the end of the body.
         (b"HTTP/1.1 200 OK\r\n\r\nhello", Some(ErrorKind::Truncated)),
         (b"HTTP/1.1 200 OK\r\nX-", Some(ErrorKind::Reset)),
     ] {

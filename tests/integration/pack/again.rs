@@ -43,7 +43,7 @@ fn a_longer_list_adds_to_a_pack() {
     }
 }
 
-/// A page that can change, and says what it is.
+/// A page that can change, with a validator.
 fn changing() -> (Server, Arc<AtomicBool>) {
     let changed = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&changed);
@@ -101,7 +101,7 @@ fn a_changed_page_is_added_and_its_new_place_counts() {
     }
 }
 
-/// A server that knows no validators sends everything again.
+/// A server without validators sends everything again.
 #[test]
 fn what_comes_again_just_as_it_was_is_not_added() {
     let server = Server::http(|request| {

@@ -14,7 +14,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     coder.finish().unwrap()
 }
 
-/// Bodies of all sorts.
+/// Bodies of all kinds.
 fn sorts() -> Server {
     Server::http(|request| match path_of(request) {
         "/empty" => response("200 OK", &[], b""),
@@ -29,7 +29,7 @@ fn sorts() -> Server {
     })
 }
 
-/// Looks like the end of a record and the begin of the next.
+/// A body that looks like the end of one record and the start of the next.
 fn blank() -> &'static [u8] {
     b"\r\n\r\nWARC/1.1\r\n\r\n"
 }
@@ -153,7 +153,7 @@ fn a_request_stands_there_as_it_was_sent() {
     let sent = &server.requests()[0];
     let lines = |head: &str| -> BTreeSet<_> { head.lines().map(str::to_lowercase).collect() };
     assert!(sent.contains("x-mine: yes") && stands.contains("tester/1"));
-    // Tokens stand in all kinds of headers: those of the user are masked, whatever they are.
+    // Any header of the user may contain a token, so all of them are masked.
     assert_eq!(
         lines(&stands),
         lines(&sent.replace("x-mine: yes", "x-mine: ***"))
@@ -179,7 +179,7 @@ fn no_secret_gets_into_a_pack() {
         assert!(head("/a").contains("cookie: ***\r\n"));
         assert!(head("/b").contains("authorization: ***\r\n"));
         let text = format!("{:?}", warc.0.iter().map(shown).collect::<Vec<_>>());
-        // The last is "me:s3cret" in base64.
+        // The last one is "me:s3cret" in base64.
         for secret in ["s3cret", "bWU6czNjcmV0"] {
             assert!(!text.contains(secret), "{text}");
         }
@@ -310,7 +310,7 @@ fn what_was_cut_in_the_middle_is_fetched_from_its_begin() {
 
 #[test]
 fn a_large_body_comes_through_and_leaves_no_file_behind() {
-    // Compressing takes its time in a program that was built for tests.
+    // Compression is slow in an unoptimized build.
     for (name, length) in [(NAMES[0], 3 << 20), (NAMES[1], 20 << 20)] {
         let server = Server::http(move |_| response("200 OK", &[], &noise(4, length)));
         let packing = Packing::new(name);

@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 use super::{noise, path_of};
 use crate::support::{Server, Texts, WarcRecord, records, response, warcio_checks};
 
-/// Runs twice in a folder of 1 MiB, half of which is taken the first time. What was there after
-/// each run goes to the folders 1 and 2 beside.
+/// Runs twice in a directory of 1 MiB, half of which is occupied during the first run. Copies the
+/// content after each run to the directories 1 and 2.
 const SCRIPT: &str = r#"
 set -e
 mount -t tmpfs -o size=1m none "$DISK"
@@ -21,7 +21,7 @@ for run in 1 2; do
 done
 "#;
 
-/// A folder that only a namespace of its own sees as a small disk.
+/// Mounts a small disk in a separate mount namespace.
 fn in_private(script: &str, disk: &Path, out: &Path, command: &[&str]) -> Option<Output> {
     let may = Command::new("unshare").args(["-rm", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
@@ -50,7 +50,7 @@ fn server() -> Server {
     Server::http(|request| response("200 OK", &[], &page(path_of(request))))
 }
 
-/// What two runs left: their exit codes, what they said, and their packs.
+/// The result of two runs: exit codes, output and packs.
 struct Left {
     out: tempfile::TempDir,
     name: &'static str,
@@ -85,7 +85,7 @@ impl Left {
         self.text(&format!("{run}.err"))
     }
 
-    /// What the journal says was fetched is in the pack, and nothing else. How much it is.
+    /// Checks that the pack contains exactly what the journal reports as fetched. Returns its size.
     fn intact(&self, run: u8) -> usize {
         let dir = self.out.path().join(run.to_string());
         let pack = dir.join(self.name);
@@ -107,7 +107,7 @@ impl Left {
     }
 }
 
-/// What was said of the pack, whatever its name.
+/// Returns the message about the pack, without its name.
 fn why(said: &str, name: &str) -> String {
     let about_pack = said.lines().filter(|line| line.contains(name));
     let mut texts = Texts::new();

@@ -12,7 +12,7 @@ use crate::support::{Server, Warc, WarcRecord, binary, response, warcio_checks};
 
 const PAGES: usize = 200;
 
-/// Every fiftieth page is large enough to wait in a file, and changes nothing else.
+/// Every fiftieth page is large enough to wait in a file; the content is the same otherwise.
 fn page(path: &str) -> Vec<u8> {
     let number: u64 = path[1..].parse().unwrap();
     match number % 50 {
@@ -25,7 +25,8 @@ fn server() -> Server {
     Server::http(|request| response("200 OK", &[], &page(path_of(request))))
 }
 
-/// Kills a run once so many more requests came, and a little later. Whether it was still running.
+/// Kills a run after this number of further requests, and a short delay. Returns whether it was
+/// still running.
 fn run_and_kill(
     packing: &Packing,
     list: &File,
@@ -48,7 +49,7 @@ fn run_and_kill(
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_micros(rng.u64(..8000)));
-    // SIGKILL; it may have ended by itself.
+    // SIGKILL; the run may have ended by itself.
     let _ = child.kill();
     child.wait().unwrap().signal().is_some()
 }
@@ -67,7 +68,7 @@ fn list_of(urls: &[String]) -> File {
     list
 }
 
-/// Kills run after run, then lets one come to its end.
+/// Kills several runs, then lets one complete.
 fn kill_often(name: &'static str, seed: u64, flags: &[&str]) -> (Packing, Server) {
     let server = server();
     let urls = urls(&server, PAGES);
@@ -85,7 +86,7 @@ fn kill_often(name: &'static str, seed: u64, flags: &[&str]) -> (Packing, Server
     (packing, server)
 }
 
-/// Each URL was noted as fetched once, and is where that says.
+/// Checks that each URL was recorded as fetched once, and is at the recorded place.
 fn expect_pages(packing: &Packing, records: &[fetchall::Record], urls: &[String]) {
     let journaled = packing.journaled();
     let fetched: BTreeSet<_> = journaled.iter().map(|record| &record.url).collect();
@@ -105,7 +106,7 @@ fn a_pack_survives_being_killed_again_and_again() {
     for (seed, name) in (1..).zip(NAMES) {
         let (packing, server) = kill_often(name, seed, &[]);
         let urls = urls(&server, PAGES);
-        // Bodies that came, but were not noted, are cut off and come once more.
+        // Bodies without a record are cut off and fetched again.
         let warc = Warc::read(&packing.path());
         assert_eq!(warc.of_kind("response").len(), PAGES);
         warcio_checks(&packing.path(), urls.iter().map(String::as_str));
@@ -117,7 +118,7 @@ fn a_pack_survives_being_killed_again_and_again() {
 fn a_synced_pack_does_too() {
     let (packing, _server) = kill_often(NAMES[0], 3, &["--sync"]);
     let warc = Warc::read(&packing.path());
-    // Bodies that came, but were not noted, may stay when a later one was noted first.
+    // Bodies without a record may stay if a later body was recorded first.
     let targets: BTreeSet<_> = warc
         .of_kind("response")
         .into_iter()

@@ -3,7 +3,7 @@ use std::fs::{self, File};
 use super::{NAMES, Packing, pages, place, urls};
 use crate::support::{Done, Run, Texts, said};
 
-/// Without the bytes: which bodies are fetched again depends on the order they first came in.
+/// Without byte counts: which bodies are fetched again depends on the order of the first run.
 fn told(done: &Done) -> String {
     let told = said(&done.stderr);
     let lines = told.lines().filter(|line| !line.ends_with(" in TIME"));
@@ -11,7 +11,7 @@ fn told(done: &Done) -> String {
 }
 
 impl Packing {
-    /// The ends of the groups in the pack, in order.
+    /// Returns the ends of the groups in the pack, in order.
     fn ends(&self) -> Vec<u64> {
         self.journaled().iter().map(|r| place(r).end()).collect()
     }
@@ -41,7 +41,7 @@ fn what_a_killed_run_left_behind_the_last_record_is_cut_off() {
     for name in NAMES {
         let packing = Packing::of(name, &urls);
         let before = packing.bytes();
-        // The begin of a record, or zeros after a power failure.
+        // The start of a record, or zeros after a power failure.
         for torn in [&before[..200], &[0; 200]] {
             packing.append(torn);
             let done = packing.run().urls(&urls).expect_exit(0);
@@ -116,7 +116,7 @@ fn what_is_not_there_is_remembered_when_others_took_its_place() {
     for name in NAMES {
         let packing = Packing::of(name, &urls[..4]);
         packing.cut(0);
-        // None of those that were lost, but as much as they took.
+        // None of the lost URLs, but the same number of bytes.
         packing.run().urls(&urls[4..]).expect_exit(0);
         packing.run().urls(&urls[4..]).expect_exit(0);
         let done = packing.run().urls(&urls).expect_exit(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{NAMES, Packing, noise, pages, path_of, urls};
 use crate::support::{Run, Server, Texts, binary, closed_port, response};
 
-/// It is left alone, and people are told why, in the words of this snapshot.
+/// Checks that the file is unchanged, and that the message matches this snapshot.
 fn refused(pack: &Path, args: &[&str], why: &str) {
     let url = format!("http://{}/", closed_port());
     let pack = pack.to_str().unwrap();
@@ -45,7 +45,7 @@ fn a_pack_with_the_journal_of_another() {
     });
     for name in NAMES {
         let packing = Packing::of(name, &[server.url("/long")]);
-        // It ends where in the other pack no record does.
+        // The other pack has no record that ends at this offset.
         let other = Packing::of(name, &[server.url("/short")]);
         fs::copy(other.journal(), packing.journal()).unwrap();
         let before = packing.bytes();

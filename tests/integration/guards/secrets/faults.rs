@@ -8,11 +8,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::search::{BEARER, LINE, LOCATION, encoded};
 use crate::support::{Connection, path, response};
 
-/// How a TLS client begins (RFC 8446 §5.1).
+/// The first byte of a TLS handshake (RFC 8446 §5.1).
 const TLS_HANDSHAKE: [u8; 1] = [22];
 
-/// Fails in every way a server can. What it was sent it says in none of its own words but the
-/// junk, which is no HTTP.
+/// Fails in every way a server can. Its own responses repeat nothing that it received, except the
+/// junk that is not HTTP.
 pub fn fail(connection: &mut Connection) -> std::io::Result<()> {
     let mut first = [0];
     if connection.stream.peek(&mut first)? == 1 && first == TLS_HANDSHAKE {
@@ -46,7 +46,7 @@ pub fn fail(connection: &mut Connection) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a server of another mind would like the client to send elsewhere.
+/// Returns where a malicious server redirects the client.
 fn lead_away(page: &str, here: SocketAddr) -> Option<String> {
     let me = format!("eve:{LOCATION}");
     Some(match page {
@@ -99,7 +99,7 @@ const PAGES: [&str; 20] = [
     "missing?a=b",
 ];
 
-/// A list with everything that can be wrong, with and without userinfo.
+/// Returns a list with every kind of error, with and without userinfo.
 pub fn text_list(addr: SocketAddr) -> String {
     let line = encoded(LINE);
     let mut list = String::new();
@@ -122,7 +122,7 @@ pub fn text_list(addr: SocketAddr) -> String {
     list
 }
 
-/// Lines with headers of their own, whole and broken.
+/// Returns lines with headers of their own, valid and malformed.
 pub fn json_list(addr: SocketAddr) -> String {
     let headers = format!(r#""headers":{{"Authorization":"Bearer {BEARER}"}}"#);
     let mut list = String::new();
@@ -137,7 +137,7 @@ pub fn json_list(addr: SocketAddr) -> String {
     list
 }
 
-/// The same over HTTP/2, in short; the values of all headers that come are handed over.
+/// The same over HTTP/2, in short. Passes on the values of all received headers.
 pub async fn serve_http2(stream: TcpStream, heard: UnboundedSender<String>) {
     let here = stream.local_addr().unwrap();
     let Ok(mut connection) = h2::server::handshake(stream).await else {

@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-/// With characters that have another form in URLs and in base64.
+/// With characters that differ in URLs and in base64.
 pub const USER: &str = "us3r/pass%41+word";
 pub const TOKEN: &str = "t0ken-of-the-header";
 pub const COOKIE: &str = "c00kie-of-the-session";
@@ -12,12 +12,12 @@ pub const BEARER: &str = "b3arer-of-a-json-line";
 pub const LOCATION: &str = "r3direct-from-the-server";
 const SECRETS: [&str; 7] = [USER, TOKEN, COOKIE, PROXY, LINE, BEARER, LOCATION];
 
-/// Percent-encoded, as it stands in a URL.
+/// Percent-encodes a secret, as in a URL.
 pub fn encoded(secret: &str) -> String {
     percent_encode(secret.as_bytes(), NON_ALPHANUMERIC).to_string()
 }
 
-/// The forms in which a secret could be written somewhere.
+/// Returns the forms in which a secret could be written.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let for_urls = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let mut forms = vec![secret.to_owned(), encoded(secret), for_urls];
@@ -25,7 +25,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut userinfo = url::Url::parse("http://a/").unwrap();
     userinfo.set_password(Some(secret)).unwrap();
     forms.push(userinfo.password().unwrap().to_owned());
-    // Within a longer text base64 has three forms, by what stands before.
+    // Within a longer text, base64 has three forms, depending on the position.
     for before in 0..3 {
         let text = [&b"xx"[..before], secret.as_bytes()].concat();
         let whole = text.len() / 3 * 4;
@@ -37,7 +37,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     forms.into_iter().map(String::into_bytes).collect()
 }
 
-/// The secrets that occur in a text.
+/// Returns the secrets that occur in a text.
 pub fn found_in(text: &[u8]) -> Vec<&'static str> {
     let holds = |form: &Vec<u8>| memchr::memmem::find(text, form).is_some();
     let occurs = |secret: &&str| forms(secret).iter().any(holds);
