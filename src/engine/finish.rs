@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 
-use super::attempt::{self, AttemptOutcome};
+use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
 use super::file_claims::Claims;
 use super::request::digest_of;
 use super::{Engine, RunClock, failure, host_feedback, record};
@@ -140,7 +140,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
     mut ended: FinishedAttempt,
-    result: Result<AttemptOutcome<S::File>, FetchError>,
+    result: Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError>,
 ) {
     let mut feedback = host_feedback::feedback(
         &ended.wire,
@@ -149,12 +149,12 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
         engine.retry.retry_after_max,
     );
     match result {
-        Ok(AttemptOutcome::Downloaded(file, sha256)) => {
+        Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256))) => {
             ended.forget_unused_part();
             let commit = |done| file.commit(with_hash(sha256, done));
             commit_body(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(AttemptOutcome::AlreadyComplete(sha256)) => {
+        Ok(AttemptOutcome::Body(ReceivedBody::Part(sha256))) => {
             if let Some(part) = ended.attempt.part.clone() {
                 let attempt = ended.attempt.clone();
                 let commit = |done| async move {
@@ -164,22 +164,22 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
                 commit_body(engine, lease, ended, &feedback, commit).await;
             }
         }
-        Ok(AttemptOutcome::Unchanged) => {
+        Ok(AttemptOutcome::Body(ReceivedBody::Saved)) => {
             let saved = unchanged_body(engine, &ended.attempt);
             let commit = |done: SaveCallback| async { done(Ok(saved)) };
             commit_body(engine, lease, ended, &feedback, commit).await;
         }
-        Ok(AttemptOutcome::PartialProgress) => {
+        Ok(AttemptOutcome::Continue(NextRequest::NextPiece)) => {
             ended.return_part(engine, true);
             ended.continue_now(engine).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::Restart) => {
+        Ok(AttemptOutcome::Continue(NextRequest::Restart)) => {
             ended.return_part(engine, false);
             ended.continue_now(engine);
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::Redirected(redirect)) => {
+        Ok(AttemptOutcome::Continue(NextRequest::Redirect(redirect))) => {
             ended.return_part(engine, true);
             if engine.exceeds_url_budget(&redirect) {
                 let problem = RedirectProblem::TooLong(redirect.length());
@@ -191,7 +191,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
             ended.continue_as(engine, TraceOutcome::Redirected).resends = 0;
             lease.requeue(ended.attempt, &feedback);
         }
-        Ok(AttemptOutcome::HeadRejected) => {
+        Ok(AttemptOutcome::Continue(NextRequest::GetForHead)) => {
             let before = ended.count_resend(engine);
             before.head_refused = true;
             before.resends = 0;
@@ -200,7 +200,7 @@ pub async fn dispatch<T: Transport, S: BodyStore>(
         Err(error) => {
             let resend = ended.free_resend(&error);
             // A free resend is no verdict on the partial body: keep it.
-            ended.return_part(engine, resend.is_some() || !attempt::discards_body(&error));
+            ended.return_part(engine, resend.is_some() || !discards_body(&error));
             let Some(route) = resend else {
                 return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
             };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::attempt::AttemptOutcome;
+use super::attempt_outcome::AttemptOutcome;
 use crate::model::{
     Feedback, FetchError, HostVerdict, ResponseHead, TimeLimit, WireState, deadline_after, now,
 };
@@ -10,10 +10,10 @@ use crate::schedule::exhausted_for;
 
 /// Returns what an attempt that ends now says about its host. A delay that the server requests
 /// becomes a hold unless it exceeds `longest`.
-pub fn feedback<F>(
+pub fn feedback<B>(
     wire: &WireState,
     head: Option<&ResponseHead>,
-    result: &Result<AttemptOutcome<F>, FetchError>,
+    result: &Result<AttemptOutcome<B>, FetchError>,
     longest: Duration,
 ) -> Feedback {
     let now = now();

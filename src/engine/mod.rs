@@ -2,6 +2,7 @@
 //! `join_all` drain it, each running one attempt at a time.
 
 mod attempt;
+mod attempt_outcome;
 mod body;
 mod clock;
 mod coding;
