@@ -7,13 +7,14 @@ mod body;
 mod clock;
 mod coding;
 mod decoder_budget;
-mod failure;
 mod feed;
 mod file_claims;
 mod finish;
+mod finished_attempt;
 #[cfg(test)]
 mod fuzz;
 mod host_feedback;
+mod next_step;
 mod record;
 mod redirect;
 mod request;

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::EngineOptions;
 use super::clock::{RunClock, millis};
-use super::finish::FinishedAttempt;
+use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
 use crate::model::{
     Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
