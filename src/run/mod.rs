@@ -275,12 +275,7 @@ impl PreparedRun {
         abort: impl Future<Output = ()>,
     ) -> Result<Summary, RunError> {
         let spent = self.pump.spent();
-        let (events, pump) = self.pump.start().map_err(|source| {
-            Problem::from(ReportError {
-                what: "the results".to_owned(),
-                source,
-            })
-        })?;
+        let (events, pump) = self.pump.start().map_err(results_problem)?;
         let progress = self
             .config
             .report
@@ -330,6 +325,14 @@ impl PreparedRun {
         let (end, end_of_pump) = run_until_stopped(work, &shutdown, grace, early, abort).await;
         run_result(end, end_of_pump)
     }
+}
+
+/// Returns the problem of results that cannot be reported.
+fn results_problem(source: std::io::Error) -> Problem {
+    Problem::from(ReportError {
+        what: "the results".to_owned(),
+        source,
+    })
 }
 
 /// Creates the reporter of notices. It writes without tearing the progress display.
