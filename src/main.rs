@@ -42,8 +42,8 @@ fn main() -> ExitCode {
         }
     };
     let run = AssertUnwindSafe(|| runtime.block_on(program(cli, origins, early)));
-    let code = std::panic::catch_unwind(run)
-        .unwrap_or_else(|_| fail_with("internal error", EXIT_RUN_FAILED));
+    let (Ok(code) | Err(code)) = std::panic::catch_unwind(run)
+        .unwrap_or_else(|_| Err(fail_with("internal error", EXIT_RUN_FAILED)));
     // Tasks that are still running must not keep the process from exiting.
     runtime.shutdown_background();
     code
@@ -70,85 +70,40 @@ fn reject(error: &CliError) -> ExitCode {
     }
 }
 
-async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> ExitCode {
+/// Runs what the command line asks for. Returns the exit code; as an error if the run could not
+/// start, which is reported by then.
+async fn program(
+    cli: Cli,
+    origins: SettingOrigins,
+    early: EarlySignals,
+) -> Result<ExitCode, ExitCode> {
     let console = Console {
         quiet: cli.quiet,
         origins,
     };
-    let mut notifier = match RunNotifier::from_cli(&cli) {
-        Ok(notifier) => notifier,
-        Err(error) => return fail_with(&console.origins.describe(&error), EXIT_USAGE),
-    };
+    let mut notifier = RunNotifier::from_cli(&cli)
+        .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
     let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
     let summary_json = cli.summary_json.clone();
-    let mut config = match Config::try_from(cli) {
-        Ok(config) => config,
-        Err(error) => return fail_with(&console.origins.describe(&error), EXIT_USAGE),
-    };
-    for warning in cli::warnings(&config) {
-        let warning = console.origins.redactions.apply(warning);
-        console.print(&format!("fetchall: warning: {warning}"));
-    }
-    if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
-        console.print(&format!(
-            "limited to {most} concurrent requests by the open-file limit (ulimit -n)"
-        ));
-    }
-    if cli::is_only_for_reading(&io::stdout()) {
-        return fail_with(
-            "cannot write the results: stdout is open for reading only",
-            EXIT_RUN_FAILED,
-        );
-    }
+    let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
     let screen = config.report.screen.clone();
-    let status_screen = screen
-        .clone()
-        .unwrap_or_else(|| Screen::new(ProgressStyle::None));
-    let signals = match Signals::listen(early, status_screen) {
-        Ok(signals) => signals,
-        Err(error) => {
-            return fail_with(
-                &format!("cannot listen for signals: {error}"),
-                EXIT_RUN_FAILED,
-            );
-        }
-    };
-    if let Some(screen) = config.report.screen.as_ref().filter(|_| !console.quiet) {
+    let signals = listen(early, screen.clone())?;
+    if let Some(screen) = screen.as_ref().filter(|_| !console.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
     }
     // The server runs until this is dropped.
     let _server = if demo {
-        match PracticeServer::start().await {
-            Ok(server) => {
-                server.practise(&mut config);
-                console.print(&introduction(&server));
-                Some(server)
-            }
-            Err(error) => {
-                return fail_with(
-                    &format!("cannot start the practice server: {error}"),
-                    EXIT_RUN_FAILED,
-                );
-            }
-        }
+        Some(start_demo(&mut config, &console).await?)
     } else {
         None
     };
     if dry_run {
-        let end = tokio::select! {
-            end = fetchall::program::dry_run(config) => end,
-            () = signals.next() => Ok(Summary::default()),
-        };
-        if let Err(error) = &end
-            && !error.problem.is_closed_pipe()
-        {
-            fail_with(&explain(&error.problem, &console.origins), EXIT_RUN_FAILED);
-        }
-        return ExitCode::from(exit_code(&end, &signals));
+        return Ok(list_files(config, &signals, &console).await);
     }
     if let Err(error) = notifier.open(summary_json.as_deref()) {
-        return fail_with(&explain(&error.into(), &console.origins), EXIT_RUN_FAILED);
+        let text = explain(&error.into(), &console.origins);
+        return Err(fail_with(&text, EXIT_RUN_FAILED));
     }
     notifier.attach_to(&mut config);
     let stop = async {
@@ -160,7 +115,61 @@ async fn program(cli: Cli, origins: SettingOrigins, early: EarlySignals) -> Exit
     if demo && is_regular_demo(&end) {
         console.print(EPILOGUE);
     }
-    ExitCode::from(code)
+    Ok(ExitCode::from(code))
+}
+
+/// Returns the configuration of the run, and prints the warnings about it.
+fn configure(cli: Cli, console: &Console) -> Result<Config, ExitCode> {
+    let mut config = Config::try_from(cli)
+        .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
+    for warning in cli::warnings(&config) {
+        let warning = console.origins.redactions.apply(warning);
+        console.print(&format!("fetchall: warning: {warning}"));
+    }
+    if let Some(most) = cli::bound_by_descriptors(&mut config.engine.concurrency) {
+        console.print(&format!(
+            "limited to {most} concurrent requests by the open-file limit (ulimit -n)"
+        ));
+    }
+    if cli::is_only_for_reading(&io::stdout()) {
+        let text = "cannot write the results: stdout is open for reading only";
+        return Err(fail_with(text, EXIT_RUN_FAILED));
+    }
+    Ok(config)
+}
+
+/// Listens for signals. The status of the run is shown on `screen`.
+fn listen(early: EarlySignals, screen: Option<Screen>) -> Result<Signals, ExitCode> {
+    let screen = screen.unwrap_or_else(|| Screen::new(ProgressStyle::None));
+    Signals::listen(early, screen).map_err(|error| {
+        let text = format!("cannot listen for signals: {error}");
+        fail_with(&text, EXIT_RUN_FAILED)
+    })
+}
+
+/// Starts the practice server, whose pages become the list.
+async fn start_demo(config: &mut Config, console: &Console) -> Result<PracticeServer, ExitCode> {
+    let server = PracticeServer::start().await.map_err(|error| {
+        let text = format!("cannot start the practice server: {error}");
+        fail_with(&text, EXIT_RUN_FAILED)
+    })?;
+    server.practise(config);
+    console.print(&introduction(&server));
+    Ok(server)
+}
+
+/// Prints the file of each URL, and fetches nothing.
+async fn list_files(config: Config, signals: &Signals, console: &Console) -> ExitCode {
+    let end = tokio::select! {
+        end = fetchall::program::dry_run(config) => end,
+        () = signals.next() => Ok(Summary::default()),
+    };
+    if let Err(error) = &end
+        && !error.problem.is_closed_pipe()
+    {
+        fail_with(&explain(&error.problem, &console.origins), EXIT_RUN_FAILED);
+    }
+    ExitCode::from(exit_code(&end, signals))
 }
 
 /// Whether the demo went as its epilogue describes: not interrupted, and without injected faults.

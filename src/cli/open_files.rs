@@ -1,10 +1,9 @@
 //! Checks before a run that the limit on open files suffices for it.
 
 #[cfg(unix)]
-use std::io;
-
-#[cfg(unix)]
 use super::convert::is_file;
+#[cfg(unix)]
+use super::fd_limit::free_descriptors;
 use super::{Cli, EarlySignals};
 
 /// Descriptors of the runtime, some of which are opened where a failure cannot be reported, and
@@ -31,14 +30,6 @@ pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
     let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let missing = needed - free_descriptors(needed);
     (missing > 0).then(|| usize::try_from(allowed).unwrap_or_default() + missing)
-}
-
-/// Counts how many more descriptors can be opened, up to `most`.
-#[cfg(unix)]
-pub fn free_descriptors(most: usize) -> usize {
-    use std::os::fd::AsFd;
-    let copies = (0..most).map_while(|_| io::stdin().as_fd().try_clone_to_owned().ok());
-    copies.collect::<Vec<_>>().len()
 }
 
 /// Returns `None`: other systems have no such limit.

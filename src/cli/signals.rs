@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 #[cfg(unix)]
-use super::open_files::free_descriptors;
+use super::fd_limit::free_descriptors;
 
 /// Exit code after an interrupt: 128 plus the number of the signal.
 const INTERRUPTED: u8 = 130;

@@ -10,16 +10,19 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode, header};
 use tokio::time::timeout;
 
-use super::body::{BodySink, PartialContent, StallClock, WireBody, take_body};
+use super::attempt_outcome::{
+    AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
+};
+use super::body::{BodySink, StallClock, WireBody, take_body};
 use super::coding;
-use super::redirect::{self, Redirect};
-use super::resume::{self, RangeResponse};
+use super::redirect;
+use super::resume::{self, RangeMismatch};
 use super::verify::BodyVerifier;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    Attempt, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, Sha256, TimeLimit,
-    WireState, deadline_after, now,
+    Attempt, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit, WireState,
+    deadline_after, now,
 };
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter};
@@ -32,42 +35,13 @@ const DRAIN_BYTES: u64 = 64 * 1024;
 /// Maximum time spent reading an unwanted body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How an attempt ended, unless with an error.
-pub enum AttemptOutcome<F> {
-    /// The whole body was received; it is not committed yet.
-    Downloaded(F, Option<Sha256>),
-    /// The partial body is already complete.
-    AlreadyComplete(Option<Sha256>),
-    /// The saved body is still current (304).
-    Unchanged,
-    /// The partial body cannot be resumed: fetch again from the beginning.
-    Restart,
-    /// One more piece of the body was received: request the next one.
-    PartialProgress,
-    /// The response is a redirect.
-    Redirected(Redirect),
-    /// The server does not support HEAD: send GET instead.
-    HeadRejected,
-}
-
-/// What to do after a response head, unless it is an error.
-enum HeadAction {
-    /// Read the body: all of it, or the rest of a partial one.
-    ReadBody(Option<PartialContent>),
-    AlreadyComplete(Box<PartialBody>),
-    Unchanged,
-    Restart,
-    Redirected(Redirect),
-    HeadRejected,
-}
-
 /// Runs one attempt within `--max-time`. `seen` receives the response head.
 pub async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
     seen: &mut Option<ResponseHead>,
-) -> Result<AttemptOutcome<S::File>, FetchError> {
+) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let (outcome, rest) = match engine.options.max_time {
         None => request(engine, attempt, wire, seen).await,
         Some(limit) => {
@@ -90,7 +64,10 @@ async fn request<T: Transport, S: BodyStore>(
     attempt: &Attempt,
     wire: &Arc<WireState>,
     seen: &mut Option<ResponseHead>,
-) -> (Result<AttemptOutcome<S::File>, FetchError>, Option<T::Body>) {
+) -> (
+    Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError>,
+    Option<T::Body>,
+) {
     let options = &engine.options;
     // Pinned on the stack: the future is large, and each call would move it.
     let opening = pin!(engine.transport.open(attempt, wire));
@@ -104,17 +81,19 @@ async fn request<T: Transport, S: BodyStore>(
     let action = classify_head(attempt, &head, options, &engine.retry.rules);
     let head = seen.insert(head);
     let outcome = match action {
-        Ok(HeadAction::ReadBody(rest)) => {
+        Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
             return (save_body(engine, attempt, head, body, rest).await, None);
         }
-        Ok(HeadAction::AlreadyComplete(part)) => match verify_part(engine, attempt, &part).await {
-            Ok(expectation) => expectation.finish().map(AttemptOutcome::AlreadyComplete),
-            Err(error) => Err(error),
-        },
-        Ok(HeadAction::Unchanged) => Ok(AttemptOutcome::Unchanged),
-        Ok(HeadAction::Restart) => Ok(AttemptOutcome::Restart),
-        Ok(HeadAction::Redirected(redirect)) => Ok(AttemptOutcome::Redirected(redirect)),
-        Ok(HeadAction::HeadRejected) => Ok(AttemptOutcome::HeadRejected),
+        Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
+            let verified = verify_part(engine, attempt, part).await;
+            verified
+                .and_then(BodyVerifier::finish)
+                .map(|sha256| AttemptOutcome::Body(ReceivedBody::Part(sha256)))
+        }
+        Ok(AttemptOutcome::Body(BodySource::Saved)) => {
+            Ok(AttemptOutcome::Body(ReceivedBody::Saved))
+        }
+        Ok(AttemptOutcome::Continue(next)) => Ok(AttemptOutcome::Continue(next)),
         Err(error) => Err(error),
     };
     (outcome, Some(body))
@@ -127,7 +106,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: T::Body,
     rest: Option<PartialContent>,
-) -> Result<AttemptOutcome<S::File>, FetchError> {
+) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let options = &engine.options;
     let part = attempt.resumable_part().filter(|_| rest.is_some());
     let version = version(attempt, head, part.zip(rest), options);
@@ -137,7 +116,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         let is_head = attempt.is_head_only();
         let expectation = BodyVerifier::new(attempt, options.sha256);
         let sha256 = if is_head { None } else { expectation.finish()? };
-        return Ok(AttemptOutcome::Downloaded(file, sha256));
+        return Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256)));
     }
     let mut sink = BodySink {
         file,
@@ -164,14 +143,14 @@ async fn save_body<T: Transport, S: BodyStore>(
         && rest.length >= MIN_PIECE_BYTES
     {
         // Dropping the sink keeps the bytes received so far as a partial body.
-        return Ok(AttemptOutcome::PartialProgress);
+        return Ok(AttemptOutcome::Continue(NextRequest::NextPiece));
     }
     let whole = taken.and_then(|()| sink.check_complete(rest));
     let BodySink {
         file, expectation, ..
     } = sink;
     match whole.and_then(|()| expectation.finish()) {
-        Ok(sha256) => Ok(AttemptOutcome::Downloaded(file, sha256)),
+        Ok(sha256) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256))),
         Err(error) => {
             if discards_body(&error) {
                 file.discard();
@@ -231,19 +210,6 @@ fn unreadable_part(error: &std::io::Error) -> FetchError {
     }
 }
 
-/// Whether an error makes the received bytes worthless. A body that was merely cut off is kept
-/// by its store, if it can be resumed.
-pub fn discards_body(error: &FetchError) -> bool {
-    matches!(
-        error,
-        FetchError::Decode { .. }
-            | FetchError::TooLarge { .. }
-            | FetchError::Checksum(_)
-            | FetchError::Protocol { .. }
-            | FetchError::Save { .. }
-    )
-}
-
 /// Waits for the head. Time spent connecting does not count: it has its own timeout.
 async fn head_in_time<R>(
     mut opening: Pin<&mut impl Future<Output = Result<R, FetchError>>>,
@@ -273,37 +239,36 @@ async fn head_in_time<R>(
     }
 }
 
-/// Decides from the head what to do next: read the body, follow a redirect, or fail.
-fn classify_head(
-    attempt: &Attempt,
+/// Decides from the head where the body is taken from, or which request to send instead.
+fn classify_head<'a>(
+    attempt: &'a Attempt,
     head: &ResponseHead,
     options: &EngineOptions,
     rules: &RetryRules,
-) -> Result<HeadAction, FetchError> {
+) -> Result<AttemptOutcome<BodySource<'a>>, FetchError> {
     if let Some(part) = attempt.resumable_part() {
         match resume::classify_response(part, attempt.url(), head) {
-            RangeResponse::Rest { length, total } => {
-                check_size(options.max_size, Some(total))?;
-                BodyVerifier::new(attempt, false).check_announced(Some(total))?;
-                return Ok(HeadAction::ReadBody(Some(PartialContent { length, total })));
+            Ok(Some(source)) => {
+                if let BodySource::Response(Some(rest)) = &source {
+                    check_size(options.max_size, Some(rest.total))?;
+                    BodyVerifier::new(attempt, false).check_announced(Some(rest.total))?;
+                }
+                return Ok(AttemptOutcome::Body(source));
             }
-            RangeResponse::Complete => {
-                return Ok(HeadAction::AlreadyComplete(Box::new(part.clone())));
-            }
-            RangeResponse::Mismatch => return Ok(HeadAction::Restart),
-            RangeResponse::Other => {}
+            Ok(None) => {}
+            Err(RangeMismatch) => return Ok(AttemptOutcome::Continue(NextRequest::Restart)),
         }
     }
     if redirect::is_redirect(head.status) {
         return redirect::follow(attempt, head, options.max_redirects)
-            .map(HeadAction::Redirected)
+            .map(|to| AttemptOutcome::Continue(NextRequest::Redirect(to)))
             .map_err(|problem| FetchError::Redirect { problem });
     }
     if head.status == StatusCode::NOT_MODIFIED && attempt.revalidation().is_some() {
-        return Ok(HeadAction::Unchanged);
+        return Ok(AttemptOutcome::Body(BodySource::Saved));
     }
     if attempt.method == Method::HEAD && rejects_method(head.status) {
-        return Ok(HeadAction::HeadRejected);
+        return Ok(AttemptOutcome::Continue(NextRequest::GetForHead));
     }
     if let Some(error) = failed_status(attempt, head, rules) {
         return Err(error);
@@ -318,7 +283,7 @@ fn classify_head(
         check_size(options.max_size, length)?;
         BodyVerifier::new(attempt, false).check_announced(length)?;
     }
-    Ok(HeadAction::ReadBody(None))
+    Ok(AttemptOutcome::Body(BodySource::Response(None)))
 }
 
 fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::sleep;
 
+use super::attempt_outcome::PartialContent;
 use super::coding;
 use super::decoder_budget::{DecoderBudget, DecoderReservation};
 use super::verify::BodyVerifier;
@@ -26,15 +27,6 @@ const CODING_COST: u64 = 1 << 20;
 /// body that waits for decoder memory also holds what the client has read: chunks that grow to
 /// 400 KiB the longer it reads, and faster under load.
 const GATHER_BYTES: u64 = 32 << 10;
-
-/// The range that a 206 response delivers.
-#[derive(Clone, Copy)]
-pub struct PartialContent {
-    /// Bytes in this response.
-    pub length: u64,
-    /// Length of the whole body in bytes.
-    pub total: u64,
-}
 
 /// Reads a body from the wire, decodes it, and writes it to the sink.
 pub async fn take_body<B: ResponseBody, F: BodyWriter>(

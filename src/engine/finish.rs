@@ -1,212 +1,217 @@
-//! What happens after an attempt: commits its body, requeues it for the next request, or passes it
-//! on to `failure`.
+//! Carries out what follows an attempt. `next_step` decides; this commits, requeues, parks or fails.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use http::StatusCode;
-
-use super::attempt::{self, AttemptOutcome};
+use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
 use super::file_claims::Claims;
-use super::request::digest_of;
-use super::{Engine, RunClock, failure, host_feedback, record};
+use super::finished_attempt::FinishedAttempt;
+use super::next_step::{DelayedRetry, NextStep, StepContext, next_step, wait_after_rejection};
+use super::request::{digest_of, start_over};
+use super::{Engine, host_feedback, record};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, AttemptHistory, AttemptTrace, Feedback, FetchError, Job, RedirectProblem,
-    ResponseHead, SavedBody, SendMode, Sha256, TraceOutcome, Unprocessed, WireState, add_try, now,
+    Attempt, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode, Sha256, TraceOutcome,
+    deadline_after, format_duration, now,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
 use crate::store::{BodyStore, BodyWriter, SaveCallback};
 
-/// Maximum resends of one request that are not counted as attempts: a busy HTTP/2 server may
-/// close one connection after another (nginx after `keepalive_requests`).
-const MAX_FREE_RESENDS: u32 = 10;
-
-/// An attempt that ended, with what was observed of it.
-pub struct FinishedAttempt {
-    /// The attempt.
-    pub attempt: Box<Attempt>,
-    /// The head of its response, if one was received.
-    pub head: Option<ResponseHead>,
-    /// The state of its connection.
-    pub wire: Arc<WireState>,
-}
-
-impl FinishedAttempt {
-    /// Drops the partial body if the response brought the whole body instead of the rest.
-    fn forget_unused_part(&mut self) {
-        let status = self.head.as_ref().map(|head| head.status);
-        if status != Some(StatusCode::PARTIAL_CONTENT) {
-            self.attempt.part = None;
-        }
-    }
-
-    /// Returns the attempt's partial body to the store, or removes it if it is useless.
-    fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_useful: bool) {
-        match self.attempt.part.take() {
-            Some(part) if is_useful => engine.store.return_part(&self.attempt, &part),
-            Some(part) => engine.store.remove_part(&self.attempt, &part),
-            None => {}
-        }
-    }
-
-    /// Prepares the next request of the job, which may start now: nothing has failed.
-    fn continue_now<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
-        self.continue_as(engine, TraceOutcome::GoesOn)
-    }
-
-    fn continue_as<T, S>(
-        &mut self,
-        engine: &Engine<T, S>,
-        outcome: TraceOutcome,
-    ) -> &mut AttemptHistory {
-        let now = now();
-        self.begin_retry(engine, outcome, now, now)
-    }
-
-    /// Prepares a resend of the same request that does not count as an attempt.
-    fn count_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
-        self.attempt.number -= 1;
-        let before = self.continue_as(engine, TraceOutcome::Resent);
-        before.total_resends += 1;
-        before
-    }
-
-    /// Prepares the next attempt, which may start at `again`.
-    pub fn begin_retry<T, S>(
-        &mut self,
-        engine: &Engine<T, S>,
-        outcome: TraceOutcome,
-        end: Instant,
-        again: Instant,
-    ) -> &mut AttemptHistory {
-        if engine.options.keep_tries {
-            self.record_trace(outcome, end, &engine.clock);
-            self.attempt.set_ready_at(engine.clock.since_start(again));
-        }
-        self.attempt.history_mut(self.wire.started())
-    }
-
-    /// Records the timing of this attempt.
-    pub fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
-        let wire = &self.wire;
-        let began = clock.since_start(wire.started());
-        let end = clock.since_start(end);
-        let connected = wire
-            .opened_connection()
-            .then(|| wire.connect_time().map_or(end, |took| began + took));
-        let one = AttemptTrace {
-            ready: self.attempt.history().ready,
-            start: began,
-            connected,
-            head: wire.head_time().map(|took| began + took),
-            end,
-            status: self.head.as_ref().map(|head| head.status.as_u16()),
-            outcome,
-        };
-        let before = self.attempt.history_mut(wire.started());
-        add_try(&mut before.tries, one);
-    }
-
-    /// Returns how to resend the request without counting an attempt, if that is allowed.
-    fn free_resend(&self, error: &FetchError) -> Option<SendMode> {
-        if self.attempt.history().resends >= MAX_FREE_RESENDS {
-            return None;
-        }
-        let (route, idempotent) = (self.attempt.route, self.attempt.method.is_idempotent());
-        match self.wire.unheard() {
-            Some(Unprocessed::Stale) if idempotent => Some(SendMode::Fresh),
-            // The pool has dropped the dead connection, so a usual request gets another one.
-            Some(Unprocessed::StaleShared) if idempotent && self.attempt.history().resends == 0 => {
-                Some(SendMode::Usual)
-            }
-            Some(Unprocessed::BrokenHead) if idempotent => Some(SendMode::Lenient),
-            Some(Unprocessed::TurnedAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
-            Some(_) => None,
-            // Any method: a 421 means that the server did not process the request, only that
-            // this connection cannot serve it (RFC 9110 §15.5.20).
-            None if error.status() == Some(StatusCode::MISDIRECTED_REQUEST) => {
-                (route != SendMode::Fresh).then_some(SendMode::Fresh)
-            }
-            None => None,
-        }
-    }
-}
-
 /// Carries out what follows from the outcome of an attempt.
-pub async fn dispatch<T: Transport, S: BodyStore>(
+pub async fn finish<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
     mut ended: FinishedAttempt,
-    result: Result<AttemptOutcome<S::File>, FetchError>,
+    result: Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError>,
 ) {
-    let mut feedback = host_feedback::feedback(
-        &ended.wire,
-        ended.head.as_ref(),
-        &result,
-        engine.retry.retry_after_max,
+    let longest = engine.retry.retry_after_max;
+    let head = ended.head.as_ref();
+    let mut feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
+    let result = result.and_then(|outcome| check_url_budget(engine, outcome));
+    let context = StepContext {
+        ended: &ended,
+        host: lease.start(),
+        policy: &engine.retry,
+        seed: engine.options.seed,
+    };
+    let step = next_step(result, &context);
+    if !matches!(step, NextStep::Commit(_)) {
+        ended.return_part(engine, step.keeps_part());
+    }
+    match step {
+        NextStep::Commit(body) => commit_received(engine, lease, ended, body, &feedback).await,
+        NextStep::Continue(next) => {
+            begin_request(engine, &mut ended, next);
+            lease.requeue(ended.attempt, &feedback);
+        }
+        NextStep::Resend(route) => {
+            ended.attempt.route = route;
+            ended.begin_resend(engine).resends += 1;
+            lease.requeue(ended.attempt, &feedback);
+        }
+        NextStep::Retry(retry) => park_retry(engine, lease, ended, &retry, &mut feedback),
+        NextStep::Poll(wait) => park_poll(engine, lease, ended, wait, &feedback),
+        NextStep::Fail(error) => {
+            let (options, clock) = (&engine.options, &engine.clock);
+            let settled = record::settled(ended, Err(error), now(), options, clock);
+            // The record comes before the slot: an abort between the two must not lose the record.
+            engine.settle(settled).await;
+            lease.release(&feedback);
+        }
+    }
+}
+
+/// Fails an outcome that is a redirect for whose URL the look-ahead has no room.
+fn check_url_budget<T, S, B>(
+    engine: &Engine<T, S>,
+    outcome: AttemptOutcome<B>,
+) -> Result<AttemptOutcome<B>, FetchError> {
+    match outcome {
+        AttemptOutcome::Continue(NextRequest::Redirect(redirect))
+            if engine.exceeds_url_budget(&redirect) =>
+        {
+            let problem = RedirectProblem::TooLong(redirect.length());
+            Err(FetchError::Redirect { problem })
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+/// Prepares the attempt for the job's next request.
+fn begin_request<T, S>(engine: &Engine<T, S>, ended: &mut FinishedAttempt, next: NextRequest) {
+    match next {
+        NextRequest::Restart => {
+            ended.begin_next(engine, TraceOutcome::GoesOn);
+        }
+        NextRequest::NextPiece => ended.begin_next(engine, TraceOutcome::GoesOn).resends = 0,
+        NextRequest::Redirect(redirect) => {
+            redirect.apply_to(&mut ended.attempt);
+            ended.attempt.route = SendMode::Usual;
+            ended.begin_next(engine, TraceOutcome::Redirected).resends = 0;
+        }
+        NextRequest::GetForHead => {
+            let before = ended.begin_resend(engine);
+            before.head_refused = true;
+            before.resends = 0;
+        }
+    }
+}
+
+/// Parks a failed attempt for a retry.
+fn park_retry<T, S>(
+    engine: &Engine<T, S>,
+    lease: Lease,
+    mut ended: FinishedAttempt,
+    retry: &DelayedRetry,
+    feedback: &mut Feedback,
+) {
+    let (error, wait) = (&retry.error, retry.wait);
+    let end = now();
+    let until = deadline_after(end, wait);
+    let before = ended.begin_retry(engine, TraceOutcome::Failed(error.kind()), end, until);
+    before.retries_used += u32::from(retry.is_counted);
+    before.holds += u32::from(!retry.is_counted);
+    before.resends = 0;
+    before.waited = before.waited.saturating_add(wait);
+    let attempt = &mut ended.attempt;
+    attempt.again = true;
+    attempt.route = SendMode::Usual;
+    tracing::info!(
+        url = &*attempt.shown_url(),
+        "{error}; {} in {}",
+        if retry.holds_host {
+            "host on hold, retrying"
+        } else {
+            "retrying"
+        },
+        format_duration(wait)
     );
-    match result {
-        Ok(AttemptOutcome::Downloaded(file, sha256)) => {
+    if retry.holds_host {
+        feedback.hold = Some(until);
+    }
+    start_over(attempt, &engine.options);
+    lease.park(ended.attempt, until, feedback);
+}
+
+/// Parks an attempt whose response was a 202: nothing has failed, the resource is not ready yet.
+/// The same request is repeated at the current URL, even after redirects: going back to the input
+/// URL could start the work anew.
+fn park_poll<T, S>(
+    engine: &Engine<T, S>,
+    lease: Lease,
+    mut ended: FinishedAttempt,
+    wait: Duration,
+    feedback: &Feedback,
+) {
+    let end = now();
+    let until = deadline_after(end, wait);
+    let before = ended.begin_retry(engine, TraceOutcome::GoesOn, end, until);
+    before.resends = 0;
+    before.waited = before.waited.saturating_add(wait);
+    tracing::info!(
+        url = &*ended.attempt.shown_url(),
+        "202 Accepted; still processing, polling again in {}",
+        format_duration(wait)
+    );
+    lease.park(ended.attempt, until, feedback);
+}
+
+/// Handles an attempt that is not sent because its host was given up: parks it for a retry, or
+/// fails the job.
+pub async fn reject<T: Transport, S: BodyStore>(
+    engine: &Engine<T, S>,
+    mut attempt: Box<Attempt>,
+    error: FetchError,
+) {
+    let wait = wait_after_rejection(&attempt, &error, &engine.retry, engine.options.seed);
+    let wait = wait.filter(|_| start_over(&mut attempt, &engine.options));
+    let Some(wait) = wait else {
+        let settled = record::given_up(attempt, error, &engine.options, &engine.clock);
+        return engine.settle_unsent(settled).await;
+    };
+    let now = now();
+    let until = deadline_after(now, wait);
+    if engine.options.keep_tries {
+        attempt.set_ready_at(engine.clock.since_start(until));
+    }
+    let before = attempt.history_mut(now);
+    before.retries_used += 1;
+    before.waited = before.waited.saturating_add(wait);
+    attempt.again = true;
+    attempt.route = SendMode::Usual;
+    engine.scheduler.park(attempt, until);
+}
+
+/// Commits a complete body.
+async fn commit_received<T: Transport, S: BodyStore>(
+    engine: &Arc<Engine<T, S>>,
+    lease: Lease,
+    mut ended: FinishedAttempt,
+    body: ReceivedBody<S::File>,
+    feedback: &Feedback,
+) {
+    match body {
+        ReceivedBody::New(file, sha256) => {
             ended.forget_unused_part();
             let commit = |done| file.commit(with_hash(sha256, done));
-            commit_body(engine, lease, ended, &feedback, commit).await;
+            commit_body(engine, lease, ended, feedback, commit).await;
         }
-        Ok(AttemptOutcome::AlreadyComplete(sha256)) => {
+        ReceivedBody::Part(sha256) => {
             if let Some(part) = ended.attempt.part.clone() {
                 let attempt = ended.attempt.clone();
                 let commit = |done| async move {
                     let done = with_hash(sha256, done);
                     engine.store.commit_part(&attempt, &part, done).await;
                 };
-                commit_body(engine, lease, ended, &feedback, commit).await;
+                commit_body(engine, lease, ended, feedback, commit).await;
             }
         }
-        Ok(AttemptOutcome::Unchanged) => {
+        ReceivedBody::Saved => {
             let saved = unchanged_body(engine, &ended.attempt);
             let commit = |done: SaveCallback| async { done(Ok(saved)) };
-            commit_body(engine, lease, ended, &feedback, commit).await;
-        }
-        Ok(AttemptOutcome::PartialProgress) => {
-            ended.return_part(engine, true);
-            ended.continue_now(engine).resends = 0;
-            lease.requeue(ended.attempt, &feedback);
-        }
-        Ok(AttemptOutcome::Restart) => {
-            ended.return_part(engine, false);
-            ended.continue_now(engine);
-            lease.requeue(ended.attempt, &feedback);
-        }
-        Ok(AttemptOutcome::Redirected(redirect)) => {
-            ended.return_part(engine, true);
-            if engine.exceeds_url_budget(&redirect) {
-                let problem = RedirectProblem::TooLong(redirect.length());
-                let error = FetchError::Redirect { problem };
-                return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
-            }
-            redirect.apply_to(&mut ended.attempt);
-            ended.attempt.route = SendMode::Usual;
-            ended.continue_as(engine, TraceOutcome::Redirected).resends = 0;
-            lease.requeue(ended.attempt, &feedback);
-        }
-        Ok(AttemptOutcome::HeadRejected) => {
-            let before = ended.count_resend(engine);
-            before.head_refused = true;
-            before.resends = 0;
-            lease.requeue(ended.attempt, &feedback);
-        }
-        Err(error) => {
-            let resend = ended.free_resend(&error);
-            // A free resend is no verdict on the partial body: keep it.
-            ended.return_part(engine, resend.is_some() || !attempt::discards_body(&error));
-            let Some(route) = resend else {
-                return failure::handle_failure(engine, lease, ended, error, &mut feedback).await;
-            };
-            ended.attempt.route = route;
-            ended.count_resend(engine).resends += 1;
-            lease.requeue(ended.attempt, &feedback);
+            commit_body(engine, lease, ended, feedback, commit).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::attempt::AttemptOutcome;
+use super::attempt_outcome::AttemptOutcome;
 use crate::model::{
     Feedback, FetchError, HostVerdict, ResponseHead, TimeLimit, WireState, deadline_after, now,
 };
@@ -10,10 +10,10 @@ use crate::schedule::exhausted_for;
 
 /// Returns what an attempt that ends now says about its host. A delay that the server requests
 /// becomes a hold unless it exceeds `longest`.
-pub fn feedback<F>(
+pub fn feedback<B>(
     wire: &WireState,
     head: Option<&ResponseHead>,
-    result: &Result<AttemptOutcome<F>, FetchError>,
+    result: &Result<AttemptOutcome<B>, FetchError>,
     longest: Duration,
 ) -> Feedback {
     let now = now();
@@ -77,18 +77,8 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         | FetchError::Proxy {
             is_final: false, ..
         } => HostVerdict::NotConnected(error.clone()),
-        FetchError::Timeout {
-            limit: TimeLimit::Attempt(_),
-        } if wire.is_waiting_for_fd() => HostVerdict::Nothing,
-        // Other bodies hold the memory or the files; this host is not the cause.
-        FetchError::Timeout {
-            limit: TimeLimit::Decoder(_) | TimeLimit::Gathering(_),
-        } => HostVerdict::Nothing,
-        FetchError::Timeout {
-            limit: TimeLimit::Attempt(_),
-        } if wire.is_connecting() => HostVerdict::NotConnected(error.clone()),
-        FetchError::Timeout { .. }
-        | FetchError::Stalled { .. }
+        FetchError::Timeout { limit } => of_timeout(limit, error, wire),
+        FetchError::Stalled { .. }
         | FetchError::Reset { .. }
         | FetchError::Truncated { .. }
         | FetchError::Protocol { .. }
@@ -106,6 +96,16 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         | FetchError::Conflict(_)
         | FetchError::Save { .. }
         | FetchError::HostGivenUp { .. } => HostVerdict::Nothing,
+    }
+}
+
+fn of_timeout(limit: &TimeLimit, error: &FetchError, wire: &WireState) -> HostVerdict {
+    match limit {
+        // Other bodies hold the memory or the files; this host is not the cause.
+        TimeLimit::Decoder(_) | TimeLimit::Gathering(_) => HostVerdict::Nothing,
+        TimeLimit::Attempt(_) if wire.is_waiting_for_fd() => HostVerdict::Nothing,
+        TimeLimit::Attempt(_) if wire.is_connecting() => HostVerdict::NotConnected(error.clone()),
+        TimeLimit::Attempt(_) | TimeLimit::Head(_) => HostVerdict::Troubled,
     }
 }
 

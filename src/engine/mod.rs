@@ -2,17 +2,19 @@
 //! `join_all` drain it, each running one attempt at a time.
 
 mod attempt;
+mod attempt_outcome;
 mod body;
 mod clock;
 mod coding;
 mod decoder_budget;
-mod failure;
 mod feed;
 mod file_claims;
 mod finish;
+mod finished_attempt;
 #[cfg(test)]
 mod fuzz;
 mod host_feedback;
+mod next_step;
 mod record;
 mod redirect;
 mod request;

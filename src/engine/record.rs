@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::EngineOptions;
 use super::clock::{RunClock, millis};
-use super::finish::FinishedAttempt;
+use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
 use crate::model::{
     Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
@@ -106,6 +106,7 @@ pub fn settled(
     let start = wire.started();
     let traces = attempt.take_traces();
     let error = result.as_ref().err();
+    let resumed = attempt.part.as_ref().filter(|_| result.is_ok());
     let mut record = Record {
         ok: result.is_ok(),
         error: error.map(|error| RecordError::new(error, options.error_hint)),
@@ -117,47 +118,45 @@ pub fn settled(
         started_ms: Some(clock.elapsed_ms(start)),
         ttfb_ms: wire.head_time().map(millis),
         elapsed_ms: Some(since(start)),
-        total_ms: attempt
-            .history()
-            .first_start
-            .filter(|_| attempt.number + attempt.history().total_resends > 1)
-            .map(since),
-        resumed_at: attempt.part.as_ref().map(|part| part.length),
+        total_ms: first_start(&attempt).map(since),
+        resumed_at: resumed.map(|part| part.length),
         change: content_change(&attempt, &result, options.refresh),
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
-    match &result {
-        Ok(saved) => fill_location(&mut record, saved),
-        Err(_) => record.resumed_at = None,
-    }
-    if let Some(head) = head
-        .as_ref()
-        .filter(|head| head.status.is_success() && record.ok)
-    {
-        let kept = head.kept_coding.as_ref().map(|kept| &kept.value);
-        let kept = kept.filter(|value| value.len() <= MAX_HEADER_BYTES);
-        record.content_encoding = kept.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+    if let Ok(saved) = &result {
+        fill_location(&mut record, saved);
     }
     if let Some(head) = &head {
         let (part, known) = (attempt.part.as_deref(), attempt.known.as_deref());
         fill_response(&mut record, head, part, known);
     }
-    let outcome = match (result, head) {
+    let outcome = outcome_of(result, head);
+    if let Outcome::Failed(error) = &outcome {
+        let of_proxy = error.proxy_status().map(|status| status.as_u16());
+        record.status = record.status.or(of_proxy);
+    }
+    record.outcome = outcome.name();
+    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
+}
+
+/// Returns when the first request of a job started that has sent several.
+fn first_start(attempt: &Attempt) -> Option<Instant> {
+    let before = attempt.history();
+    let requests = attempt.number + before.total_resends;
+    before.first_start.filter(|_| requests > 1)
+}
+
+fn outcome_of(result: Result<SavedBody, FetchError>, head: Option<ResponseHead>) -> Outcome {
+    match (result, head) {
         (Ok(saved), Some(head)) => {
             let head = saved.body.is_some().then_some(head);
             Outcome::Fetched(Box::new(FetchSuccess { head, saved }))
         }
         (Ok(_), None) => Outcome::Skipped,
-        (Err(error), _) => {
-            let of_proxy = error.proxy_status().map(|status| status.as_u16());
-            record.status = record.status.or(of_proxy);
-            Outcome::Failed(error)
-        }
-    };
-    record.outcome = outcome.name();
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
+        (Err(error), _) => Outcome::Failed(error),
+    }
 }
 
 /// Fills in the response fields. A 416 or 304 does not describe the saved body, so what is known
@@ -169,6 +168,9 @@ fn fill_response(
     known: Option<&Revalidation>,
 ) {
     fill_headers(record, head);
+    if record.ok && head.status.is_success() {
+        record.content_encoding = kept_coding(head);
+    }
     match (head.status, known) {
         (StatusCode::RANGE_NOT_SATISFIABLE, _) if record.ok => describe_part(record, part),
         (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => fill_from_history(record, known),
@@ -193,6 +195,13 @@ fn fill_headers(record: &mut Record, head: &ResponseHead) {
     record.content_type = text(header::CONTENT_TYPE);
     record.etag = text(header::ETAG);
     record.last_modified = text(header::LAST_MODIFIED);
+}
+
+/// Returns the content coding that the saved body still has.
+fn kept_coding(head: &ResponseHead) -> Option<String> {
+    let value = &head.kept_coding.as_ref()?.value;
+    let text = value.to_str().ok()?;
+    (text.len() <= MAX_HEADER_BYTES).then(|| text.to_owned())
 }
 
 /// Describes a partial body that a 416 showed to be complete. The 416's own headers describe an

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::EngineOptions;
-use crate::model::{Job, Sha256};
+use crate::model::{Attempt, Job, Sha256};
 
 /// Returns the method of a job and whether its request has a body. A line with only a body is a
 /// POST, as with `-d`; a line that sets GET or HEAD does not inherit the run's body.
@@ -19,6 +19,18 @@ pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
         None if own_body && is_bodiless(&options.method) => (Method::POST, true),
         None => (options.method.clone(), own_body || options.with_body),
     }
+}
+
+/// Restarts a retry at the input URL, because the target of its redirects may be what failed.
+/// Returns false, and keeps the current URL, if the original method is not idempotent: its
+/// request was answered and must not be repeated.
+pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
+    let (method, with_body) = request_for(&attempt.job, options);
+    let may_start_over = method.is_idempotent();
+    if may_start_over {
+        attempt.restart(method, with_body);
+    }
+    may_start_over
 }
 
 /// Returns a digest that distinguishes the request of a job from others to the same URL; `None` for

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header};
 use url::Url;
 
+use super::attempt_outcome::{BodySource, PartialContent};
 use super::coding;
 use crate::model::{Attempt, BodyVersion, PartialBody, ResponseHead};
 
@@ -15,28 +16,22 @@ use crate::model::{Attempt, BodyVersion, PartialBody, ResponseHead};
 /// (RFC 9110 §8.8.2.2; the 60 s are from RFC 7232).
 const STRONG_DATE_AGE: Duration = Duration::from_secs(60);
 
-/// What the response to a range request means for the partial body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RangeResponse {
-    /// It delivers the rest of the body, or the next piece of it.
-    Rest {
-        /// Bytes in this response.
-        length: u64,
-        /// Length of the whole body in bytes.
-        total: u64,
-    },
-    /// The partial body is already complete.
-    Complete,
-    /// It does not continue the partial body: another version, or other bytes.
-    Mismatch,
-    /// It is not about the range: treat it like any other response.
-    Other,
-}
+/// The response does not continue the partial body: another version, or other bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RangeMismatch;
 
-/// Returns what the response of `url` to a range request means for the partial body.
-pub fn classify_response(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
+/// Returns where the body comes from, according to the response of `url` to a range request;
+/// `None` if the response is not about the range: it is treated like any other.
+pub fn classify_response<'a>(
+    part: &'a PartialBody,
+    url: &Url,
+    head: &ResponseHead,
+) -> Result<Option<BodySource<'a>>, RangeMismatch> {
     match head.status {
-        StatusCode::PARTIAL_CONTENT => rest(part, url, head),
+        StatusCode::PARTIAL_CONTENT => {
+            let rest = rest(part, url, head).ok_or(RangeMismatch)?;
+            Ok(Some(BodySource::Response(Some(rest))))
+        }
         StatusCode::RANGE_NOT_SATISFIABLE => {
             let total = content_range(head).and_then(|range| range.total);
             let is_same_url = part.version.url == *url;
@@ -44,29 +39,28 @@ pub fn classify_response(part: &PartialBody, url: &Url, head: &ResponseHead) -> 
                 && (is_same_url || part.version.total.is_some())
                 && part.version.total.is_none_or(|total| total == part.length);
             if is_whole && !contradicts_version(&part.version, head) {
-                RangeResponse::Complete
+                Ok(Some(BodySource::Part(part)))
             } else {
-                RangeResponse::Mismatch
+                Err(RangeMismatch)
             }
         }
-        _ => RangeResponse::Other,
+        _ => Ok(None),
     }
 }
 
-fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
+/// Returns the range of a 206 if it continues the partial body.
+fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> Option<PartialContent> {
     let Some(ContentRange {
         bytes: Some((first, last)),
         total,
     }) = content_range(head)
     else {
         // Several ranges, or an invalid Content-Range.
-        return RangeResponse::Mismatch;
+        return None;
     };
     let known = part.version.total;
-    let Some(total) = total.or(known) else {
-        // Without a known total length the body can never be found complete.
-        return RangeResponse::Mismatch;
-    };
+    // Without a known total length the body can never be found complete.
+    let total = total.or(known)?;
     let length = last.saturating_sub(first).saturating_add(1);
     // Validators are not unique across resources (RFC 9110 §8.8.1). If another URL sent the partial
     // body, the total length must be known and match, too.
@@ -79,11 +73,8 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> RangeResponse {
         && head
             .content_length()
             .is_none_or(|announced| announced == length);
-    if fits && coding::is_plain(head) && matches_version(&part.version, head) {
-        RangeResponse::Rest { length, total }
-    } else {
-        RangeResponse::Mismatch
-    }
+    (fits && coding::is_plain(head) && matches_version(&part.version, head))
+        .then_some(PartialContent { length, total })
 }
 
 /// Maximum bytes of a validator that is kept. Typical ones have less than 100.
@@ -200,8 +191,19 @@ mod tests {
     use http::{HeaderMap, Method};
 
     /// Classifies a response of the URL that sent the partial body.
-    fn answer(part: &PartialBody, head: &ResponseHead) -> RangeResponse {
+    fn answer<'a>(part: &'a PartialBody, head: &ResponseHead) -> RangeAnswer<'a> {
         super::classify_response(part, &part.version.url, head)
+    }
+
+    type RangeAnswer<'a> = Result<Option<BodySource<'a>>, RangeMismatch>;
+
+    fn rest_of(length: u64, total: u64) -> RangeAnswer<'static> {
+        let rest = PartialContent { length, total };
+        Ok(Some(BodySource::Response(Some(rest))))
+    }
+
+    fn is_complete(answer: &RangeAnswer<'_>) -> bool {
+        matches!(answer, Ok(Some(BodySource::Part(_))))
     }
 
     fn head(status: u16, headers: &[(&'static str, &'static str)]) -> ResponseHead {
@@ -282,10 +284,7 @@ mod tests {
         let tagged = part("\"a\"", Some(1000));
         let of = |headers: &[(&'static str, &'static str)]| answer(&tagged, &head(206, headers));
         const TAG: (&str, &str) = ("etag", "\"a\"");
-        let rest = |length| RangeResponse::Rest {
-            length,
-            total: 1000,
-        };
+        let rest = |length| rest_of(length, 1000);
         assert_eq!(
             of(&[TAG, ("content-range", "bytes 500-999/1000")]),
             rest(500)
@@ -321,13 +320,13 @@ mod tests {
             ],
             &[TAG, ("content-type", "multipart/byteranges; boundary=x")],
         ] {
-            assert_eq!(of(headers), RangeResponse::Mismatch, "{headers:?}");
+            assert_eq!(of(headers), Err(RangeMismatch), "{headers:?}");
         }
         let unsized_part = part("\"a\"", None);
         let known_now = head(206, &[TAG, ("content-range", "bytes 500-999/1000")]);
         assert_eq!(answer(&unsized_part, &known_now), rest(500));
         let never_known = head(206, &[TAG, ("content-range", "bytes 500-999/*")]);
-        assert_eq!(answer(&unsized_part, &never_known), RangeResponse::Mismatch);
+        assert_eq!(answer(&unsized_part, &never_known), Err(RangeMismatch));
         let dated = part("Sun, 06 Nov 1994 08:49:00 GMT", Some(1000));
         let same = head(
             206,
@@ -338,32 +337,28 @@ mod tests {
         );
         assert_eq!(answer(&dated, &same), rest(500));
         let silent = head(206, &[("content-range", "bytes 500-999/1000")]);
-        assert_eq!(answer(&dated, &silent), RangeResponse::Mismatch);
+        assert_eq!(answer(&dated, &silent), Err(RangeMismatch));
     }
 
     #[test]
     fn a_416_completes_what_is_whole() {
-        let of = |part: &PartialBody, headers: &[(&'static str, &'static str)]| {
-            answer(part, &head(416, headers))
+        let is_mismatch = |part: &PartialBody, headers: &[(&'static str, &'static str)]| {
+            answer(part, &head(416, headers)) == Err(RangeMismatch)
         };
         let whole = ("content-range", "bytes */500");
         for total in [None, Some(500)] {
-            assert_eq!(of(&part("\"a\"", total), &[whole]), RangeResponse::Complete);
+            let part = part("\"a\"", total);
+            let answer = answer(&part, &head(416, &[whole]));
+            assert!(is_complete(&answer), "{answer:?}");
         }
         let part = part("\"a\"", Some(1000));
-        assert_eq!(of(&part, &[whole]), RangeResponse::Mismatch);
-        assert_eq!(of(&part, &[]), RangeResponse::Mismatch);
+        assert!(is_mismatch(&part, &[whole]));
+        assert!(is_mismatch(&part, &[]));
         let part = self::part("\"a\"", None);
-        assert_eq!(
-            of(&part, &[("content-range", "bytes */501")]),
-            RangeResponse::Mismatch
-        );
-        assert_eq!(
-            of(&part, &[whole, ("etag", "\"b\"")]),
-            RangeResponse::Mismatch
-        );
-        assert_eq!(answer(&part, &head(200, &[])), RangeResponse::Other);
-        assert_eq!(answer(&part, &head(503, &[])), RangeResponse::Other);
+        assert!(is_mismatch(&part, &[("content-range", "bytes */501")]));
+        assert!(is_mismatch(&part, &[whole, ("etag", "\"b\"")]));
+        assert_eq!(answer(&part, &head(200, &[])), Ok(None));
+        assert_eq!(answer(&part, &head(503, &[])), Ok(None));
     }
 
     #[test]
@@ -388,15 +383,12 @@ mod tests {
             },
             length: 10,
         };
-        let answer = |total, head| super::classify_response(&part(total), &elsewhere, head);
-        let (length, total) = (90, 100);
-        assert_eq!(
-            answer(Some(100), &rest),
-            RangeResponse::Rest { length, total }
-        );
-        assert_eq!(answer(Some(100), &other), RangeResponse::Mismatch);
-        assert_eq!(answer(None, &rest), RangeResponse::Mismatch);
-        assert_eq!(answer(Some(10), &nothing_left), RangeResponse::Complete);
-        assert_eq!(answer(None, &nothing_left), RangeResponse::Mismatch);
+        let (unknown, short, long) = (part(None), part(Some(10)), part(Some(100)));
+        let answer = |part, head| super::classify_response(part, &elsewhere, head);
+        assert_eq!(answer(&long, &rest), rest_of(90, 100));
+        assert_eq!(answer(&long, &other), Err(RangeMismatch));
+        assert_eq!(answer(&unknown, &rest), Err(RangeMismatch));
+        assert!(is_complete(&answer(&short, &nothing_left)));
+        assert_eq!(answer(&unknown, &nothing_left), Err(RangeMismatch));
     }
 }

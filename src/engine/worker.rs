@@ -5,8 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::finish::{self, FinishedAttempt};
-use super::{Engine, attempt, failure};
+use super::finished_attempt::FinishedAttempt;
+use super::{Engine, attempt, finish};
 use crate::fetch::Transport;
 use crate::model::{Attempt, LiveStats, PartialBody, WireState, now};
 use crate::schedule::{Lease, NextAction};
@@ -26,7 +26,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
         while let Some(next) = engine.scheduler.next().await {
             match next {
                 NextAction::Run(lease) => run_lease(&engine, lease).await,
-                NextAction::Fail(attempt, error) => failure::reject(&engine, attempt, error).await,
+                NextAction::Fail(attempt, error) => finish::reject(&engine, attempt, error).await,
             }
         }
     };
@@ -104,7 +104,7 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
         head,
         wire,
     };
-    finish::dispatch(engine, lease, ended, result).await;
+    finish::finish(engine, lease, ended, result).await;
 }
 
 /// Returns the partial body that this attempt resumes, if there is one. Only a plain GET without

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::clock::ConnectTimedOut;
-use super::connect::local_port;
+use super::connection_info::local_port;
 use super::dns::ResolveError;
 use super::fd_budget::FdWaitError;
 use super::public_address::NonPublicAddress;

@@ -1,7 +1,5 @@
-//! Window sizes of content codings: how far back a stream may refer, and thus how much of its
+//! Content codings and their window sizes: how far back a stream may refer, and thus how much of its
 //! output a decoder keeps in memory.
-
-use super::decode::ContentCoding;
 
 /// log2 of the largest zstd window: 8 MiB (RFC 9659 §3).
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
@@ -10,6 +8,32 @@ const MAX_BROTLI_WINDOW_LOG: u32 = 24;
 /// The lower seven bits of the first byte of a brotli stream with a large window: a code that
 /// RFC 7932 §9.1 does not define.
 const BROTLI_LARGE_WINDOW_BYTE: u8 = 0x11;
+
+/// A content or transfer coding that can be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentCoding {
+    /// RFC 1952.
+    Gzip,
+    /// The zlib format (RFC 1950), or the raw deflate that some servers send instead.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl ContentCoding {
+    /// Returns the name used in `Content-Encoding`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
 
 /// Whether a brotli stream uses a large window, which RFC 7932 does not define.
 pub fn is_large_brotli(input: &[u8]) -> bool {

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
+use hyper_util::client::legacy::connect::Connection;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::classify::is_out_of_time;
 use super::clock::{self, ConnectTimedOut};
+use super::connection_info::{BoxError, http_info, local_port};
 use super::dns::{AddressOffers, OFFERS, Resolver};
 use super::fd_budget::{FdBudget, FdPermit, FdWaitError};
 use super::tunnel::proxy_of_route;
@@ -32,11 +33,6 @@ pub struct RequestContext {
     pub port: Option<u16>,
     /// Whether the job has failed before and waited since.
     pub is_retry: bool,
-}
-
-/// Returns the local port of a connection, which identifies it within the pool.
-pub fn local_port(connected: &Connected) -> Option<u16> {
-    http_info(connected).map(|info| info.local_addr().port())
 }
 
 /// Returns the port in the URL of the request for which this task is connecting.
@@ -109,8 +105,6 @@ impl<S> Clone for ConnectService<S> {
         }
     }
 }
-
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S> ConnectService<S> {
     /// Starts a connection, which first waits for a file descriptor.
@@ -230,11 +224,4 @@ impl<S> ConnectInner<S> {
             }
         }
     }
-}
-
-/// Returns the local and the remote address of a connection; the latter may be a proxy's.
-fn http_info(connected: &Connected) -> Option<HttpInfo> {
-    let mut extras = http::Extensions::new();
-    connected.get_extras(&mut extras);
-    extras.remove::<HttpInfo>()
 }

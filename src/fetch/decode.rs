@@ -15,7 +15,7 @@ use compression_codecs::{
 };
 use http::{HeaderMap, header};
 
-use super::coding_window;
+use super::coding_window::{self, ContentCoding};
 use crate::model::{Cause, FetchError, ResponseHead};
 
 /// Maximum piece of decoded output, in bytes.
@@ -94,32 +94,6 @@ fn unknown_transfer(name: &str) -> FetchError {
     };
     FetchError::Protocol {
         cause: Cause::from_text(text),
-    }
-}
-
-/// A content or transfer coding that can be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContentCoding {
-    /// RFC 1952.
-    Gzip,
-    /// The zlib format (RFC 1950), or the raw deflate that some servers send instead.
-    Deflate,
-    /// RFC 7932.
-    Brotli,
-    /// RFC 8878.
-    Zstd,
-}
-
-impl ContentCoding {
-    /// Returns the name used in `Content-Encoding`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Deflate => "deflate",
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
-        }
     }
 }
 

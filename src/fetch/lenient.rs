@@ -26,7 +26,8 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 use url::Url;
 
-use super::connect::{BoxError, ConnectLayer, ConnectService};
+use super::connect::{ConnectLayer, ConnectService};
+use super::connection_info::BoxError;
 use super::dns::Resolver;
 use super::proxy::{ProxySet, basic_auth, credentials};
 use super::repair::HeadRepairer;

@@ -6,6 +6,7 @@ mod client_rotation;
 mod clock;
 mod coding_window;
 mod connect;
+mod connection_info;
 mod decode;
 mod dns;
 mod fault;
@@ -32,7 +33,8 @@ use bytes::Bytes;
 
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
 
-pub use decode::{ContentCoding, Decoder, codings, transfer_codings};
+pub use coding_window::ContentCoding;
+pub use decode::{Decoder, codings, transfer_codings};
 pub use dns::ResolveRule;
 pub use fault::FaultyTransport;
 pub use fault_plan::FaultPlan;

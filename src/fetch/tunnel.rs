@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
-use super::connect::BoxError;
+use super::connection_info::BoxError;
 
 /// These error types have no public path, but are associated types of public services.
 type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;

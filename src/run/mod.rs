@@ -276,12 +276,7 @@ impl PreparedRun {
         abort: impl Future<Output = ()>,
     ) -> Result<Summary, RunError> {
         let spent = self.pump.spent();
-        let (events, pump) = self.pump.start().map_err(|source| {
-            Problem::from(ReportError {
-                what: "the results".to_owned(),
-                source,
-            })
-        })?;
+        let (events, pump) = self.pump.start().map_err(results_problem)?;
         #[cfg(feature = "cli")]
         let progress = reporters::start_progress(&self.config.report, &self.live);
         let (grace, stop_after) = (self.config.engine.grace, self.config.engine.stop_after);
@@ -328,6 +323,14 @@ impl PreparedRun {
         let (end, end_of_pump) = run_until_stopped(work, &shutdown, grace, early, abort).await;
         run_result(end, end_of_pump)
     }
+}
+
+/// Returns the problem of results that cannot be reported.
+fn results_problem(source: std::io::Error) -> Problem {
+    Problem::from(ReportError {
+        what: "the results".to_owned(),
+        source,
+    })
 }
 
 /// Calls the callback of the caller with every record.

@@ -58,6 +58,19 @@ pub struct Load {
     pub may_grow_to: usize,
 }
 
+/// A request that ended.
+#[derive(Debug)]
+pub struct RequestEnd<'a> {
+    /// The state of the host when it started.
+    pub start: StartSnapshot,
+    /// What it showed of the host.
+    pub feedback: &'a Feedback,
+    /// The load of the host when it ended.
+    pub load: Load,
+    /// When it ended.
+    pub now: Instant,
+}
+
 /// The state of a host when a request started. Needed to judge the request when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartSnapshot {
@@ -184,74 +197,97 @@ impl HostControl {
         self.warm = true;
     }
 
-    /// Records the end of a request under this load.
+    /// Records the end of a request.
     pub fn record_result(
         &mut self,
-        start: &StartSnapshot,
-        feedback: &Feedback,
-        load: &Load,
+        end: &RequestEnd<'_>,
         rules: &HostPolicy,
-        now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
+        let now = end.now;
         self.touched = now;
-        let limit = self.limit.current();
-        let bound = load.queued > 0
-            && load.running as f64 >= limit as f64 * LIMITED_SHARE
-            && limit <= load.may_grow_to;
-        match &feedback.verdict {
+        match &end.feedback.verdict {
             HostVerdict::Nothing => {}
-            HostVerdict::Answered | HostVerdict::Troubled => {
-                self.reached(changes);
-                let good = matches!(feedback.verdict, HostVerdict::Answered);
-                if good {
-                    self.throttles = self.throttles.saturating_sub(2);
-                    self.held = Duration::ZERO;
-                    self.tally.add(now);
-                }
-                let measured = self.limit.record_response(
-                    start.epoch,
-                    feedback.latency,
-                    good,
-                    bound,
-                    load.may_grow_to,
-                    now,
-                );
-                measured.into_iter().for_each(&mut *changes);
-                self.update_trial(start, false, Some(503), now, changes);
+            HostVerdict::Answered => {
+                self.throttles = self.throttles.saturating_sub(2);
+                self.held = Duration::ZERO;
+                self.tally.add(now);
+                self.record_response(end, true, changes);
             }
+            HostVerdict::Troubled => self.record_response(end, false, changes),
             HostVerdict::Refused { error, surely_pace } => {
-                if self
-                    .circuit
-                    .is_still_throttled(start.at, now, &rules.probing)
-                {
+                let probing = &rules.probing;
+                if self.circuit.is_still_throttled(end.start.at, now, probing) {
                     return;
                 }
-                self.reached(changes);
-                self.throttles = self.throttles.max(start.throttles + 1);
-                let status = error.status().map(|status| status.as_u16());
-                if *surely_pace {
-                    let hold = feedback.hold.unwrap_or(now);
-                    self.throttle(start, status, hold, now, changes);
-                } else {
-                    self.update_trial(start, true, status, now, changes);
-                }
+                self.record_throttle(end, error, *surely_pace, changes);
                 self.give_up_if_too_long(error, rules, now, changes);
             }
             HostVerdict::NotConnected(error) => {
-                let cut = self.limit.halve(start.at, now, LimitReason::ConnectFailed);
-                cut.into_iter().for_each(&mut *changes);
-                if self
-                    .circuit
-                    .record_failure(error, start.at, now, &rules.probing)
-                {
-                    self.warm = false;
-                    changes(self.circuit_changed(now));
-                }
+                self.record_connect_failure(end, error, rules, changes);
             }
         }
-        if let Some(until) = feedback.hold {
-            self.hold_until(until, &feedback.verdict, rules, now, changes);
+        if let Some(until) = end.feedback.hold {
+            self.hold_until(until, end, rules, changes);
+        }
+    }
+
+    /// Records a response that is not throttled: it was received and complete, or else failed.
+    fn record_response(
+        &mut self,
+        end: &RequestEnd<'_>,
+        is_good: bool,
+        changes: &mut dyn FnMut(HostChange),
+    ) {
+        self.reached(changes);
+        let (load, limit) = (end.load, self.limit.current());
+        let is_bound = load.queued > 0
+            && load.running as f64 >= limit as f64 * LIMITED_SHARE
+            && limit <= load.may_grow_to;
+        let measured = self.limit.record_response(
+            end.start.epoch,
+            end.feedback.latency,
+            is_good,
+            is_bound,
+            load.may_grow_to,
+            end.now,
+        );
+        measured.into_iter().for_each(&mut *changes);
+        self.update_trial(end, false, Some(503), changes);
+    }
+
+    fn record_throttle(
+        &mut self,
+        end: &RequestEnd<'_>,
+        error: &FetchError,
+        surely_pace: bool,
+        changes: &mut dyn FnMut(HostChange),
+    ) {
+        self.reached(changes);
+        self.throttles = self.throttles.max(end.start.throttles + 1);
+        let status = error.status().map(|status| status.as_u16());
+        if surely_pace {
+            let hold = end.feedback.hold.unwrap_or(end.now);
+            self.throttle(end, status, hold, changes);
+        } else {
+            self.update_trial(end, true, status, changes);
+        }
+    }
+
+    fn record_connect_failure(
+        &mut self,
+        end: &RequestEnd<'_>,
+        error: &FetchError,
+        rules: &HostPolicy,
+        changes: &mut dyn FnMut(HostChange),
+    ) {
+        let (start, now) = (end.start.at, end.now);
+        let cut = self.limit.halve(start, now, LimitReason::ConnectFailed);
+        cut.into_iter().for_each(&mut *changes);
+        let probing = &rules.probing;
+        if self.circuit.record_failure(error, start, now, probing) {
+            self.warm = false;
+            changes(self.circuit_changed(now));
         }
     }
 
@@ -277,21 +313,20 @@ impl HostControl {
     /// Feeds a response to the throttle trial, and carries out its finding.
     fn update_trial(
         &mut self,
-        start: &StartSnapshot,
+        end: &RequestEnd<'_>,
         is_throttled: bool,
         status: Option<u16>,
-        now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
-        if self.pace_cut.is_some_and(|cut| start.at <= cut) {
+        if self.pace_cut.is_some_and(|cut| end.start.at <= cut) {
             return;
         }
         match self
             .trial
-            .record_response(is_throttled, self.limit.current(), now)
+            .record_response(is_throttled, self.limit.current(), end.now)
         {
             TrialFinding::Nothing => {}
-            TrialFinding::Throttle => self.throttle(start, status, now, now, changes),
+            TrialFinding::Throttle => self.throttle(end, status, end.now, changes),
             TrialFinding::Unrelated { limit } => {
                 if self.pace.take().is_some() {
                     changes(HostChange::Pace(None));
@@ -306,17 +341,15 @@ impl HostControl {
     /// together count once.
     fn throttle(
         &mut self,
-        start: &StartSnapshot,
+        end: &RequestEnd<'_>,
         status: Option<u16>,
         hold: Instant,
-        now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
-        let cut = self
-            .limit
-            .halve(start.at, now, LimitReason::Throttled(status));
+        let (start, now) = (end.start.at, end.now);
+        let cut = self.limit.halve(start, now, LimitReason::Throttled(status));
         cut.into_iter().for_each(&mut *changes);
-        if self.pace_cut.is_some_and(|cut| start.at <= cut) {
+        if self.pace_cut.is_some_and(|cut| start <= cut) {
             return;
         }
         self.pace_cut = Some(now);
@@ -380,11 +413,11 @@ impl HostControl {
     fn hold_until(
         &mut self,
         until: Instant,
-        verdict: &HostVerdict,
+        end: &RequestEnd<'_>,
         rules: &HostPolicy,
-        now: Instant,
         changes: &mut dyn FnMut(HostChange),
     ) {
+        let now = end.now;
         let held_till = self.hold.filter(|hold| *hold > now).unwrap_or(now);
         if until <= held_till {
             return;
@@ -394,7 +427,7 @@ impl HostControl {
         if held_till == now || until - held_till > MIN_REPORTED_EXTENSION {
             changes(HostChange::Held(until - now));
         }
-        let HostVerdict::Refused { error, .. } = verdict else {
+        let HostVerdict::Refused { error, .. } = &end.feedback.verdict else {
             return;
         };
         self.held = self.held.saturating_add(until - held_till);

@@ -40,6 +40,7 @@ use host_change::HostChange;
 use host_control::HostPolicy;
 use queue::{HostQueue, Turn};
 
+pub use host_control::StartSnapshot;
 pub use lease::Lease;
 pub use limit::PerHostLimit;
 pub use ratelimit::exhausted_for;

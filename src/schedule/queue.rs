@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::model::{Feedback, FetchError, HostKey, MAX_STRAGGLERS};
 
 use super::host_change::HostChange;
-use super::host_control::{Admission, HostControl, HostPolicy, Load, StartSnapshot};
+use super::host_control::{Admission, HostControl, HostPolicy, Load, RequestEnd, StartSnapshot};
 use super::spacing::Spacing;
 use super::timers::Timers;
 use super::tuning::pace::MAX_CATCH_UP;
@@ -294,9 +294,13 @@ impl<T> HostQueue<T> {
             host.running -= 1;
             ended = usize::from(host.running == 0);
             if let Some(control) = &mut host.control {
-                control.record_result(&ticket.start, feedback, &load, &rules, now, &mut |change| {
-                    learned.push(change);
-                });
+                let end = RequestEnd {
+                    start: ticket.start,
+                    feedback,
+                    load,
+                    now,
+                };
+                control.record_result(&end, &rules, &mut |change| learned.push(change));
             }
             self.running -= 1;
         }

@@ -2,7 +2,7 @@
 //! do, others are just broken. To tell them apart, a trial lowers the load and checks whether fewer
 //! 503s come back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::tuning::throttle_trial::*;
 
@@ -69,6 +69,15 @@ struct TrialSample {
     throttled: f64,
     /// Accepted requests per second.
     goodput: f64,
+}
+
+impl TrialSample {
+    fn from_counts(responses: u32, throttled: u32, time: Duration) -> Self {
+        Self {
+            throttled: f64::from(throttled) / f64::from(responses),
+            goodput: f64::from(responses - throttled) / time.as_secs_f64().max(1e-3),
+        }
+    }
 }
 
 impl Default for Trial {
@@ -142,11 +151,8 @@ impl Trial {
                 if *responses < enough.max(MIN_RESPONSES) {
                     return TrialFinding::Nothing;
                 }
-                let time = now.saturating_duration_since(*since).as_secs_f64();
-                let seen = TrialSample {
-                    throttled: f64::from(*throttled) / f64::from(*responses),
-                    goodput: f64::from(*responses - *throttled) / time.max(1e-3),
-                };
+                let time = now.saturating_duration_since(*since);
+                let seen = TrialSample::from_counts(*responses, *throttled, time);
                 let first = first.get_or_insert(seen);
                 let in_vain = *cuts >= CUTS_TO_COMPARE
                     && seen.goodput < first.goodput * MIN_GOODPUT_LOSS

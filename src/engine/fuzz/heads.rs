@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look};
 use crate::engine::Engine;
-use crate::engine::attempt::{AttemptOutcome, run};
+use crate::engine::attempt::run;
+use crate::engine::attempt_outcome::{AttemptOutcome, ReceivedBody};
 use crate::fetch::{RawResponse, ResponseBody, Transport, codings};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
@@ -90,7 +91,7 @@ impl HeadBench {
             .block_on(run(&self.engine, &attempt, &wire, &mut seen));
         hold!(seen.is_some(), "the head is not reported");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
-        if let Ok(AttemptOutcome::Downloaded(..)) = outcome {
+        if let Ok(AttemptOutcome::Body(ReceivedBody::New(..))) = outcome {
             check_whole(&attempt, &head, body)?;
         }
         Ok(came)

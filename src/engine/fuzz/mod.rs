@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::attempt::AttemptOutcome;
+use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
 use super::{DecoderBudget, Engine, EngineOptions, RunClock, Shutdown};
 use crate::fetch::Transport;
 use crate::fuzz::hold;
@@ -115,35 +115,38 @@ fn attempt(url: &str, name: &str) -> Attempt {
 fn look<F>(
     attempt: &Attempt,
     status: Option<u16>,
-    outcome: &Result<AttemptOutcome<F>, FetchError>,
+    outcome: &Result<AttemptOutcome<ReceivedBody<F>>, FetchError>,
 ) -> Result<&'static str, String> {
     let is_part = attempt.resumable_part().is_some();
     match outcome {
-        Ok(AttemptOutcome::Downloaded(..)) => {
+        Ok(AttemptOutcome::Body(ReceivedBody::New(..))) => {
             let fine = status
                 .is_some_and(|status| (200..300).contains(&status) && (status != 206 || is_part));
             hold!(fine, "whole with {status:?}");
             Ok("whole")
         }
-        Ok(AttemptOutcome::Unchanged) => {
+        Ok(AttemptOutcome::Body(ReceivedBody::Saved)) => {
             hold!(
                 status == Some(304) && attempt.revalidation().is_some(),
                 "unchanged with {status:?}"
             );
             Ok("unchanged")
         }
-        Ok(AttemptOutcome::AlreadyComplete(_) | AttemptOutcome::Restart) => {
+        Ok(
+            AttemptOutcome::Body(ReceivedBody::Part(_))
+            | AttemptOutcome::Continue(NextRequest::Restart),
+        ) => {
             hold!(
                 is_part && matches!(status, Some(206 | 416)),
                 "about a part with {status:?}"
             );
             Ok("about the part")
         }
-        Ok(AttemptOutcome::PartialProgress) => {
+        Ok(AttemptOutcome::Continue(NextRequest::NextPiece)) => {
             hold!(is_part && status == Some(206), "a piece with {status:?}");
             Ok("a piece")
         }
-        Ok(AttemptOutcome::Redirected(redirect)) => {
+        Ok(AttemptOutcome::Continue(NextRequest::Redirect(redirect))) => {
             let mut next = attempt.clone();
             redirect.clone().apply_to(&mut next);
             let to = next.url();
@@ -162,7 +165,7 @@ fn look<F>(
             );
             Ok("redirected")
         }
-        Ok(AttemptOutcome::HeadRejected) => {
+        Ok(AttemptOutcome::Continue(NextRequest::GetForHead)) => {
             hold!(
                 attempt.method == Method::HEAD && matches!(status, Some(405 | 501)),
                 "HEAD is rejected with {status:?}"

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::super::decode::{ContentCoding, Decoder};
+use super::super::coding_window::ContentCoding;
+use super::super::decode::Decoder;
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{ErrorKind, FetchError};
 

@@ -1,0 +1,71 @@
+//! What a response means for its job: it has a body, or another request has to be sent.
+
+use super::redirect::Redirect;
+use crate::model::{FetchError, PartialBody, Sha256};
+
+/// How an attempt goes on after the response head, and how it ended, unless with an error. `B` is
+/// the body: [`BodySource`] after the head, [`ReceivedBody`] at the end.
+#[derive(Debug)]
+pub enum AttemptOutcome<B> {
+    /// The response has the body of the job, or confirms one.
+    Body(B),
+    /// The job needs another request.
+    Continue(NextRequest),
+}
+
+/// Where to take the body from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BodySource<'a> {
+    /// The response: all of it, or the rest of a partial body.
+    Response(Option<PartialContent>),
+    /// The partial body, which is already complete.
+    Part(&'a PartialBody),
+    /// The file that an earlier run saved; it is still current (304).
+    Saved,
+}
+
+/// A complete body.
+#[derive(Debug)]
+pub enum ReceivedBody<F> {
+    /// Written by this attempt; not committed yet.
+    New(F, Option<Sha256>),
+    /// The partial body, which was already complete.
+    Part(Option<Sha256>),
+    /// The file that an earlier run saved (304).
+    Saved,
+}
+
+/// Which request a job sends next although nothing has failed.
+#[derive(Debug)]
+pub enum NextRequest {
+    /// The same from the first byte on: the partial body cannot be resumed.
+    Restart,
+    /// The next piece of the body.
+    NextPiece,
+    /// The target of a redirect.
+    Redirect(Redirect),
+    /// A GET, because the server does not support HEAD.
+    GetForHead,
+}
+
+/// The range that a 206 response delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartialContent {
+    /// Bytes in this response.
+    pub length: u64,
+    /// Length of the whole body in bytes.
+    pub total: u64,
+}
+
+/// Whether an error makes the received bytes worthless. A body that was merely cut off is kept
+/// by its store, if it can be resumed.
+pub fn discards_body(error: &FetchError) -> bool {
+    matches!(
+        error,
+        FetchError::Decode { .. }
+            | FetchError::TooLarge { .. }
+            | FetchError::Checksum(_)
+            | FetchError::Protocol { .. }
+            | FetchError::Save { .. }
+    )
+}

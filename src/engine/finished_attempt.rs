@@ -1,0 +1,95 @@
+//! An attempt that ended, before it is known what follows.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use super::{Engine, RunClock};
+use crate::model::{
+    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, WireState, add_try, now,
+};
+use crate::store::BodyStore;
+
+/// An attempt that ended, with what was observed of it.
+pub struct FinishedAttempt {
+    /// The attempt.
+    pub attempt: Box<Attempt>,
+    /// The head of its response, if one was received.
+    pub head: Option<ResponseHead>,
+    /// The state of its connection.
+    pub wire: Arc<WireState>,
+}
+
+impl FinishedAttempt {
+    /// Drops the partial body if the response brought the whole body instead of the rest.
+    pub fn forget_unused_part(&mut self) {
+        let status = self.head.as_ref().map(|head| head.status);
+        if status != Some(StatusCode::PARTIAL_CONTENT) {
+            self.attempt.part = None;
+        }
+    }
+
+    /// Returns the attempt's partial body to the store, or removes it if it is useless.
+    pub fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_useful: bool) {
+        match self.attempt.part.take() {
+            Some(part) if is_useful => engine.store.return_part(&self.attempt, &part),
+            Some(part) => engine.store.remove_part(&self.attempt, &part),
+            None => {}
+        }
+    }
+
+    /// Prepares the next request of the job, which may start now: nothing has failed.
+    pub fn begin_next<T, S>(
+        &mut self,
+        engine: &Engine<T, S>,
+        outcome: TraceOutcome,
+    ) -> &mut AttemptHistory {
+        let now = now();
+        self.begin_retry(engine, outcome, now, now)
+    }
+
+    /// Prepares a resend of the same request that does not count as an attempt.
+    pub fn begin_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+        self.attempt.number -= 1;
+        let before = self.begin_next(engine, TraceOutcome::Resent);
+        before.total_resends += 1;
+        before
+    }
+
+    /// Prepares the next attempt, which may start at `again`.
+    pub fn begin_retry<T, S>(
+        &mut self,
+        engine: &Engine<T, S>,
+        outcome: TraceOutcome,
+        end: Instant,
+        again: Instant,
+    ) -> &mut AttemptHistory {
+        if engine.options.keep_tries {
+            self.record_trace(outcome, end, &engine.clock);
+            self.attempt.set_ready_at(engine.clock.since_start(again));
+        }
+        self.attempt.history_mut(self.wire.started())
+    }
+
+    /// Records the timing of this attempt.
+    pub fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
+        let wire = &self.wire;
+        let began = clock.since_start(wire.started());
+        let end = clock.since_start(end);
+        let connected = wire
+            .opened_connection()
+            .then(|| wire.connect_time().map_or(end, |took| began + took));
+        let one = AttemptTrace {
+            ready: self.attempt.history().ready,
+            start: began,
+            connected,
+            head: wire.head_time().map(|took| began + took),
+            end,
+            status: self.head.as_ref().map(|head| head.status.as_u16()),
+            outcome,
+        };
+        let before = self.attempt.history_mut(wire.started());
+        add_try(&mut before.tries, one);
+    }
+}
