@@ -239,9 +239,6 @@ fn unchanged_body<T, S: BodyStore>(engine: &Engine<T, S>, attempt: &Attempt) -> 
 /// If an earlier run wrote this job's file for another job, journals that the file no longer holds
 /// that body. Called just before the file is replaced, so that a job that fails leaves it alone.
 async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, job: &Job) {
-    if engine.past.is_empty() || !Claims::applies_to(job) {
-        return;
-    }
     let (url, file) = (job.url.clone(), engine.store.file_of(job));
     let request = digest_of(job, &engine.options);
     let engine = Arc::clone(engine);
@@ -271,7 +268,10 @@ async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
         return;
     };
     let end = now();
-    give_file_away(engine, &ended.attempt.job).await;
+    if !engine.past.is_empty() && Claims::applies_to(&ended.attempt.job) {
+        // Boxed, because few jobs need it and its state would enlarge those of all.
+        Box::pin(give_file_away(engine, &ended.attempt.job)).await;
+    }
     let done = Box::new({
         let engine = Arc::clone(engine);
         move |result| {

@@ -379,7 +379,6 @@ impl Transport for HttpTransport {
                 headers: request.headers().clone(),
             })
         });
-        let variant = self.variant(attempt);
         let mut response = match self.send(request, variant, attempt, wire).await {
             Err(error) if is_exhausted(&error) => {
                 self.send_when_free(error, variant, attempt, wire).await?

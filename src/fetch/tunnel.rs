@@ -16,6 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
+use super::classify::is_broken_head;
 use super::connection_info::BoxError;
 
 /// These error types have no public path, but are associated types of public services.
@@ -297,13 +298,13 @@ impl TunnelProbe {
         }
     }
 
-    /// Returns the status of the proxy's response to a CONNECT for this target, if it can be read.
+    /// Returns the proxy's response to a CONNECT for this target; `None`: none came in time.
     /// `builder` builds the client when it is first needed.
-    async fn status(
+    async fn answer(
         &self,
         route: &ProxyRoute,
         builder: &(dyn Fn() -> reqwest::ClientBuilder + Send + Sync),
-    ) -> Option<StatusCode> {
+    ) -> Option<ProbeAnswer> {
         let client = self.client.get_or_init(|| {
             let proxy = reqwest::Proxy::all(route.proxy.clone()).ok()?;
             builder().proxy(proxy).build().ok()
@@ -314,9 +315,18 @@ impl TunnelProbe {
         // `None` for port 80: the URL drops the default port, which CONNECT needs.
         url.port()?;
         let request = client.as_ref()?.request(Method::CONNECT, url).send();
-        let response = tokio::time::timeout(self.limit, request).await.ok()?.ok()?;
-        Some(response.status())
+        match tokio::time::timeout(self.limit, request).await.ok()? {
+            Ok(response) => Some(ProbeAnswer::Status(response.status())),
+            Err(error) => is_broken_head(&error).then_some(ProbeAnswer::Malformed),
+        }
     }
+}
+
+/// The response of a proxy to the CONNECT of a [`TunnelProbe`].
+enum ProbeAnswer {
+    Status(StatusCode),
+    /// Its head breaks the rules.
+    Malformed,
 }
 
 /// A tower layer around the client's connector.
@@ -335,16 +345,19 @@ impl ProxyLayer {
         let refusal = match &finding {
             ProbeFinding::Rejected(refusal) => Some(refusal.clone()),
             ProbeFinding::HiddenStatus => {
-                let status = match route.status.get() {
-                    Some(status) => Some(*status),
-                    None => self.probe.status(route, &*self.builder).await,
+                let answer = match route.status.get() {
+                    Some(status) => Some(ProbeAnswer::Status(*status)),
+                    None => self.probe.answer(route, &*self.builder).await,
                 };
-                let rejected = status.filter(|status| !status.is_success());
-                may_be_repaired = rejected.is_none();
                 let has_credentials = !route.proxy.username().is_empty();
-                Some(match rejected {
-                    Some(status) => TunnelRefusal::of_status(status, &proxy, has_credentials),
-                    None => TunnelRefusal::transient(format!("{proxy} opened no tunnel")),
+                Some(match answer {
+                    Some(ProbeAnswer::Status(status)) if !status.is_success() => {
+                        TunnelRefusal::of_status(status, &proxy, has_credentials)
+                    }
+                    answer => {
+                        may_be_repaired = answer.is_some();
+                        TunnelRefusal::transient(format!("{proxy} opened no tunnel"))
+                    }
                 })
             }
             ProbeFinding::NotReached | ProbeFinding::Nothing => None,
