@@ -22,6 +22,9 @@ const SAVING_DESCRIPTORS: usize = 2;
 /// The practice server: its listener and its end of a connection.
 #[cfg(unix)]
 const DEMO_DESCRIPTORS: usize = 2;
+/// A command at the end: starting it takes more than the connection that is closed by then.
+#[cfg(unix)]
+const COMMAND_DESCRIPTORS: usize = 1;
 
 /// Returns the limit on open files that this run needs at least, if the current one is lower.
 #[cfg(unix)]
@@ -49,5 +52,7 @@ fn needed_descriptors(cli: &Cli) -> usize {
         _ => 0,
     };
     let demo = if cli.demo { DEMO_DESCRIPTORS } else { 0 };
-    RUNTIME_DESCRIPTORS + lists + files.into_iter().flatten().count() + store + demo + 1
+    let command = cli.notify_cmd.as_ref().map_or(0, |_| COMMAND_DESCRIPTORS);
+    let files = files.into_iter().flatten().count();
+    RUNTIME_DESCRIPTORS + lists + files + store + demo + command + 1
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::classify::{
     FailurePhase, classify_shared, connection_died, is_broken_head, is_broken_tunnel, is_connect,
@@ -282,6 +282,16 @@ fn was_reused(error: &(dyn Error + 'static), wire: &WireState) -> bool {
     }
 }
 
+/// Whether a 204 announces a body, which it cannot have (RFC 9110 §8.6, RFC 9112 §6.1).
+fn announces_forbidden_body(response: &reqwest::Response) -> bool {
+    let headers = response.headers();
+    let length = headers.get(header::CONTENT_LENGTH);
+    response.status() == StatusCode::NO_CONTENT
+        && response.version() < Version::HTTP_2
+        && (length.is_some_and(|length| length != "0")
+            || headers.contains_key(header::TRANSFER_ENCODING))
+}
+
 /// Rejects a response whose body length is given by an invalid header line: the body could be
 /// truncated, or still be chunked.
 fn check_length(response: &reqwest::Response, attempt: &Attempt) -> Result<(), FetchError> {
@@ -386,6 +396,15 @@ impl Transport for HttpTransport {
             sent => sent?,
         };
         check_length(&response, attempt)?;
+        if announces_forbidden_body(&response) {
+            // On a shared connection that body would be the response to the next request.
+            let lenient = true;
+            let habit = HostHabit {
+                lenient,
+                ..HostHabit::default()
+            };
+            self.habits.add(attempt.url(), habit);
+        }
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),

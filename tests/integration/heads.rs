@@ -84,6 +84,31 @@ fn trailers_that_break_the_rules_end_a_body_like_any_others() {
     }
 }
 
+/// What follows such a head would be taken for the response to the next request.
+#[test]
+fn a_204_that_announces_a_body_gets_a_connection_of_its_own() {
+    let forged = response("200 OK", &[], b"forged");
+    for line in ["Content-Length: 44", "Transfer-Encoding: chunked"] {
+        let forged = forged.clone();
+        let server = Server::start(move |connection| {
+            while let Some(request) = connection.request()? {
+                if path(&request) == "/empty" {
+                    connection.send(format!("HTTP/1.1 204 x\r\n{line}\r\n\r\n").as_bytes())?;
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    connection.send(&forged)?;
+                } else {
+                    connection.send(&response("200 OK", &[], b"real"))?;
+                }
+            }
+            Ok(())
+        });
+        let urls = ["/empty", "/page"].map(|path| server.url(path));
+        let run = Run::new().args(["-j1", "--ordered", "--body"]);
+        let done = run.urls(urls).expect_exit(0);
+        assert_eq!(done.records[1].body.as_deref(), Some("real"), "{line}");
+    }
+}
+
 #[test]
 fn heads_of_250_cookies_are_taken() {
     let server = Server::http(|_| {
