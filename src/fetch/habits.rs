@@ -23,6 +23,26 @@ pub struct HostHabit {
     pub closes: bool,
 }
 
+impl HostHabit {
+    const NONE: Self = Self {
+        http1: false,
+        lenient: false,
+        closes: false,
+    };
+    pub const HTTP1: Self = Self {
+        http1: true,
+        ..Self::NONE
+    };
+    pub const LENIENT: Self = Self {
+        lenient: true,
+        ..Self::NONE
+    };
+    pub const CLOSES: Self = Self {
+        closes: true,
+        ..Self::NONE
+    };
+}
+
 /// The habits of all hosts. Most lists have no such host, and then reading takes no lock.
 #[derive(Debug, Default)]
 pub struct HostHabits {
@@ -67,19 +87,17 @@ mod tests {
         let url = |n: usize| Url::parse(&format!("http://h{n}.test/")).unwrap();
         let habits = HostHabits::default();
         assert_eq!(habits.of(&url(0)), HostHabit::default());
-        let (http1, lenient) = (true, true);
-        let one = HostHabit {
-            http1,
-            ..HostHabit::default()
-        };
-        let other = HostHabit {
-            lenient,
-            ..HostHabit::default()
-        };
+        let (one, other) = (HostHabit::HTTP1, HostHabit::LENIENT);
         habits.add(&url(0), one);
         habits.add(&url(0), other);
         habits.add(&url(0), HostHabit::default());
-        assert_eq!(habits.of(&url(0)), HostHabit { http1, ..other });
+        assert_eq!(
+            habits.of(&url(0)),
+            HostHabit {
+                http1: true,
+                ..other
+            }
+        );
         assert_eq!(habits.of(&url(1)), HostHabit::default());
         for n in 0..2 * MAX_HOSTS {
             habits.add(&url(n), other);

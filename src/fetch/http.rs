@@ -232,28 +232,16 @@ impl HttpTransport {
         if was_turned_away(error) {
             wire.mark_unprocessed(Unprocessed::TurnedAway);
         } else if self.may_use_http1 && wants_http1(error) {
-            let http1 = true;
-            add_habit(HostHabit {
-                http1,
-                ..HostHabit::default()
-            });
+            add_habit(HostHabit::HTTP1);
             wire.mark_unprocessed(Unprocessed::Http1Required);
         } else if !is_connect(error) && was_reused(error, wire) && connection_died(error) {
             if is_http2(error) {
                 return wire.mark_unprocessed(Unprocessed::StaleShared);
             }
-            let closes = true;
-            add_habit(HostHabit {
-                closes,
-                ..HostHabit::default()
-            });
+            add_habit(HostHabit::CLOSES);
             wire.mark_unprocessed(Unprocessed::Stale);
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
-            let lenient = true;
-            add_habit(HostHabit {
-                lenient,
-                ..HostHabit::default()
-            });
+            add_habit(HostHabit::LENIENT);
             wire.mark_unprocessed(match is_connect(error) {
                 // Nothing was sent to the host, so any method may be resent.
                 true => Unprocessed::TurnedAway,
@@ -398,12 +386,7 @@ impl Transport for HttpTransport {
         check_length(&response, attempt)?;
         if announces_forbidden_body(&response) {
             // On a shared connection that body would be the response to the next request.
-            let lenient = true;
-            let habit = HostHabit {
-                lenient,
-                ..HostHabit::default()
-            };
-            self.habits.add(attempt.url(), habit);
+            self.habits.add(attempt.url(), HostHabit::LENIENT);
         }
         let head = ResponseHead {
             status: response.status(),

@@ -183,7 +183,7 @@ pub fn with_scheme(text: &str) -> Option<String> {
     (likely && !rest.contains(['@', '"']) && Url::parse(&url).is_ok()).then_some(url)
 }
 
-/// Returns the port (empty if there is none) if the host is an IP address or this machine, where
+/// Returns the port (empty without one) if the host is an IP address or this machine, where
 /// TLS is the exception.
 fn near_port(rest: &str) -> Option<&str> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -44,7 +44,7 @@ pub fn allowed_descriptors() -> Option<usize> {
     None
 }
 
-/// Opens a file; waits for a free descriptor if there is none. Blocks the thread, so it must not
+/// Opens a file, and waits until a descriptor is free. Blocks the thread, so it must not
 /// be called on a thread that drives connections.
 ///
 /// # Errors

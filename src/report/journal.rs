@@ -99,7 +99,7 @@ pub struct JournalContents {
     pub past: JournalReader,
     /// Number of lines that are not records.
     pub garbage: u64,
-    /// Line number of the first of them, from 1; 0 if there is none.
+    /// Line number of the first foreign line, from 1; 0 without foreign lines.
     pub first_garbage: u64,
     /// Whether the last line was incomplete; it was removed.
     pub torn: bool,

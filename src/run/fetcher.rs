@@ -287,7 +287,7 @@ pub struct FetchResult {
     pub index: u64,
     /// The URL as it was given.
     pub url: String,
-    /// The page, or why there is none.
+    /// The page, or the error of a failed URL.
     pub result: Result<FetchedPage, FetchError>,
 }
 

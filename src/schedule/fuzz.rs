@@ -22,7 +22,7 @@ fn clock(number: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// Checks that the wait for a requested delay respects the limits, or that there is none.
+/// Checks that a wait for a requested delay respects the limits.
 fn check_wait(delay: Duration, number: u64) -> Result<(), String> {
     let error = FetchError::Status {
         status: StatusCode::TOO_MANY_REQUESTS,

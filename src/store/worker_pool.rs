@@ -100,7 +100,7 @@ impl<O: Send + 'static> WorkerPool<O> {
         usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
     }
 
-    /// Reserves queue space for `bytes` bytes; `None` if there is none within [`DISK_TIMEOUT`].
+    /// Reserves queue space for `bytes` bytes; `None` if none is free within [`DISK_TIMEOUT`].
     pub async fn reserve_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.space).acquire_many_owned(kib);

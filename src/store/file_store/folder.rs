@@ -265,7 +265,7 @@ impl Folder {
         self.path.join(JOURNAL_NAME)
     }
 
-    /// Returns the length of a final file in bytes; `None` if there is none.
+    /// Returns the length of a final file in bytes; `None` if the file does not exist.
     pub fn length(&self, file: &RelPath) -> Option<u64> {
         // `metadata` needs a descriptor itself.
         let meta = self.when_free(|| self.dir.metadata(file.as_str())).ok()?;
