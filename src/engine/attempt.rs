@@ -260,7 +260,7 @@ fn classify_head<'a>(
         }
     }
     if redirect::is_redirect(head.status) {
-        return redirect::follow(attempt, head, options.max_redirects)
+        return redirect::follow(attempt, head, options)
             .map(|to| AttemptOutcome::Continue(NextRequest::Redirect(to)))
             .map_err(|problem| FetchError::Redirect { problem });
     }

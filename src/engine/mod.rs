@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
-use http::Method;
+use http::{HeaderValue, Method};
 use tokio::sync::mpsc;
 
 use crate::fetch::Transport;
@@ -71,6 +71,9 @@ pub struct EngineOptions {
     pub max_redirects: u32,
     /// Whether a 206 is an expected response, because the user set `Range` for the run.
     pub partial_is_fine: bool,
+    /// The `Cookie` headers that the user set for the run. They tell whether a redirect back is
+    /// the same request once more.
+    pub own_cookies: Vec<HeaderValue>,
     /// Time that requests in flight get to finish after a stop. 10 s by default.
     pub grace: Duration,
     /// Stop starting requests after this time.
@@ -102,6 +105,7 @@ impl Default for EngineOptions {
             sha256: false,
             max_redirects: 10,
             partial_is_fine: false,
+            own_cookies: Vec::new(),
             grace: Duration::from_secs(10),
             stop_after: None,
             max_failures: None,

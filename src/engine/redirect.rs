@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_encode_byte;
 use url::Url;
 
+use super::EngineOptions;
 use crate::model::{
     Attempt, ChainCookies, Hop, HostKey, RedirectProblem, ResponseHead, mask_inner_passwords,
 };
@@ -39,8 +40,9 @@ pub fn is_redirect(status: StatusCode) -> bool {
 pub fn follow(
     attempt: &Attempt,
     head: &ResponseHead,
-    max: u32,
+    options: &EngineOptions,
 ) -> Result<Redirect, RedirectProblem> {
+    let max = options.max_redirects;
     let from = attempt.url();
     let to = resolve_location(from, head)?;
     if attempt.redirect_count() >= max {
@@ -66,15 +68,19 @@ pub fn follow(
             ChainCookies::default().after(from, &head.headers, &to),
         ),
     };
+    let left_origin = !attempt.may_send_credentials() || !is_same_host(&attempt.job.url, &to);
     visited.push(from.clone());
-    requests.push(fingerprint(&attempt.method, from, attempt.cookies()));
-    let next = fingerprint(&method, &to, Some(&cookies));
+    let own = own_cookies(attempt, options, attempt.may_send_credentials());
+    let unset = ChainCookies::default();
+    let sent = attempt.cookies().unwrap_or(&unset).header_with(own);
+    requests.push(fingerprint(&attempt.method, from, sent));
+    let own = own_cookies(attempt, options, !left_origin);
+    let next = fingerprint(&method, &to, cookies.header_with(own));
     if requests.iter().filter(|sent| **sent == next).count() >= MAX_SAME_REQUESTS {
         return Err(RedirectProblem::Loop(
             mask_inner_passwords(&to).into_owned(),
         ));
     }
-    let left_origin = !attempt.may_send_credentials() || !is_same_host(&attempt.job.url, &to);
     Ok(Redirect {
         hop: Box::new(Hop {
             url: to,
@@ -88,12 +94,27 @@ pub fn follow(
     })
 }
 
+/// Returns the `Cookie` headers of the user for a request of this job: those of its line, else
+/// those of the run, and none where credentials must not go.
+fn own_cookies<'a>(
+    attempt: &'a Attempt,
+    options: &'a EngineOptions,
+    is_trusted: bool,
+) -> impl Iterator<Item = &'a HeaderValue> {
+    let line = attempt.job.wish.as_ref().map(|wish| &wish.headers);
+    let line = line.filter(|headers| headers.contains_key(header::COOKIE));
+    let (line, run) = match line {
+        Some(headers) => (Some(headers.get_all(header::COOKIE).iter()), None),
+        None => (None, Some(options.own_cookies.iter())),
+    };
+    let own = line.into_iter().flatten().chain(run.into_iter().flatten());
+    own.filter(move |_| is_trusted)
+}
+
 /// Returns a hash that distinguishes the requests of one chain.
-fn fingerprint(method: &Method, url: &Url, cookies: Option<&ChainCookies>) -> u64 {
+fn fingerprint(method: &Method, url: &Url, cookies: Option<HeaderValue>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let sent = cookies.and_then(ChainCookies::header);
-    let removed = cookies.map_or(&[][..], ChainCookies::removed);
-    (method, url, sent, removed).hash(&mut hasher);
+    (method, url, cookies).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -203,6 +224,10 @@ mod tests {
         Attempt::new(job, method, with_body)
     }
 
+    fn options() -> EngineOptions {
+        EngineOptions::default()
+    }
+
     fn head(status: u16, location: Option<&[u8]>) -> ResponseHead {
         let mut headers = HeaderMap::new();
         if let Some(location) = location {
@@ -218,7 +243,12 @@ mod tests {
     }
 
     fn step(attempt: &mut Attempt, status: u16, location: &str) -> Result<(), RedirectProblem> {
-        follow(attempt, &head(status, Some(location.as_bytes())), 10)?.apply_to(attempt);
+        follow(
+            attempt,
+            &head(status, Some(location.as_bytes())),
+            &options(),
+        )?
+        .apply_to(attempt);
         Ok(())
     }
 
@@ -241,7 +271,7 @@ mod tests {
     fn a_location_that_cannot_be_followed_is_an_error() {
         let start = attempt("http://a.test/", Method::GET);
         let problem =
-            |location: Option<&[u8]>| follow(&start, &head(302, location), 10).unwrap_err();
+            |location: Option<&[u8]>| follow(&start, &head(302, location), &options()).unwrap_err();
         for location in [
             None,
             Some(b"".as_slice()),
@@ -283,7 +313,7 @@ mod tests {
         ] {
             let start = attempt("http://a.test/", Method::GET);
             let mut next = start.clone();
-            follow(&start, &head(302, Some(location)), 10)
+            follow(&start, &head(302, Some(location)), &options())
                 .unwrap()
                 .apply_to(&mut next);
             assert_eq!(next.url().as_str(), expected);
@@ -316,9 +346,37 @@ mod tests {
             let mut head = head(302, Some(b"/"));
             let cookie = HeaderValue::try_from(format!("n={n}")).unwrap();
             std::sync::Arc::make_mut(&mut head.headers).insert(header::SET_COOKIE, cookie);
-            follow(&attempt, &head, 10).unwrap().apply_to(&mut attempt);
-            let sent = attempt.cookies().and_then(ChainCookies::header);
-            assert_eq!(sent, Some(format!("n={n}").as_bytes()));
+            follow(&attempt, &head, &options())
+                .unwrap()
+                .apply_to(&mut attempt);
+            let sent = attempt.cookies().unwrap().header_with([]).unwrap();
+            assert_eq!(sent.as_bytes(), format!("n={n}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_changes_nothing_in_the_request_does_not_hide_a_loop() {
+        for (own, set, sent) in [
+            (None, "a=; Max-Age=0", 3),
+            (Some("b=1"), "a=; Max-Age=0", 3),
+            // The first request has the user's cookie, the other three have none.
+            (Some("a=1"), "a=; Max-Age=0", 4),
+            (Some("a=1"), "a=1", 3),
+            (None, "a=1", 4),
+            (None, "a=1; Path=/elsewhere", 3),
+        ] {
+            let mut options = options();
+            options.own_cookies = own.map(HeaderValue::from_static).into_iter().collect();
+            let mut attempt = attempt("http://a.test/", Method::GET);
+            let mut head = head(302, Some(b"/"));
+            std::sync::Arc::make_mut(&mut head.headers)
+                .insert(header::SET_COOKIE, HeaderValue::from_static(set));
+            let mut requests = 1;
+            while let Ok(next) = follow(&attempt, &head, &options) {
+                next.apply_to(&mut attempt);
+                requests += 1;
+            }
+            assert_eq!(requests, sent, "{own:?}, {set}");
         }
     }
 

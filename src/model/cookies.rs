@@ -4,7 +4,7 @@
 use std::fmt;
 
 use cookie_store::{CookieError, CookieStore, RawCookie, StoreAction};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 /// Longest accepted `Set-Cookie` value, in bytes (RFC 6265 §6.1 asks for at least 4096).
@@ -48,16 +48,28 @@ impl ChainCookies {
         cookies
     }
 
-    /// Returns the `Cookie` header for the next URL.
+    /// Returns the `Cookie` header for the next URL, where the user's `own` headers would be sent
+    /// without a redirect. A cookie that the chain has set replaces one of the user's of that name;
+    /// one that it has expired is not sent.
     #[must_use]
-    pub fn header(&self) -> Option<&[u8]> {
-        self.header.as_deref()
-    }
-
-    /// Returns the names of cookies that a server expired.
-    #[must_use]
-    pub fn removed(&self) -> &[Box<[u8]>] {
-        &self.removed
+    pub fn header_with<'a>(
+        &self,
+        own: impl IntoIterator<Item = &'a HeaderValue>,
+    ) -> Option<HeaderValue> {
+        let set = self.header.as_deref().unwrap_or_default();
+        let set: Vec<&[u8]> = cookie_pairs(set).collect();
+        let is_kept = |pair: &&[u8]| {
+            let name = cookie_name(pair);
+            let is_removed = self.removed.iter().any(|removed| **removed == *name);
+            !is_removed && set.iter().all(|set| cookie_name(set) != name)
+        };
+        let own = own.into_iter().flat_map(|own| cookie_pairs(own.as_bytes()));
+        let mut all: Vec<&[u8]> = own.filter(is_kept).collect();
+        all.extend(&set);
+        // Never fails: the cookies were received in header values.
+        let mut value = HeaderValue::from_bytes(&all.join(&b"; "[..])).ok()?;
+        value.set_sensitive(true);
+        (!all.is_empty()).then_some(value)
     }
 
     /// Returns the bytes held by the cookies that servers have set.
@@ -115,6 +127,16 @@ impl ChainCookies {
     }
 }
 
+/// Returns the `name=value` pairs of a `Cookie` header.
+fn cookie_pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pairs = header.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.filter(|pair| !pair.is_empty())
+}
+
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=').next().unwrap_or(pair)
+}
+
 /// Converts text back to bytes, one for each character.
 fn bytes_of(text: &str) -> Box<[u8]> {
     // No character is above 255: each was made from a byte.
@@ -149,8 +171,8 @@ mod tests {
             headers.append(header::SET_COOKIE, HeaderValue::from_str(line).unwrap());
         }
         let cookies = ChainCookies::default().after(&url(from), &headers, &url(to));
-        let header = cookies.header();
-        header.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        let header = cookies.header_with([])?;
+        Some(String::from_utf8_lossy(header.as_bytes()).into_owned())
     }
 
     #[test]
@@ -225,15 +247,39 @@ mod tests {
             headers
         };
         let here = url("http://a.test/");
+        let own = HeaderValue::from_static("a=1;k=0; b=");
+        let sent = |cookies: &ChainCookies| cookies.header_with([&own]);
+        let value = |text: &'static str| Some(HeaderValue::from_static(text));
         let first = ChainCookies::default().after(&here, &set("k=1"), &here);
-        assert_eq!(first.header(), Some(&b"k=1"[..]));
+        assert_eq!(first.header_with([]), value("k=1"));
+        assert_eq!(sent(&first), value("a=1; b=; k=1"));
         let second = first.after(&here, &set("k=2"), &here);
-        assert_eq!(second.header(), Some(&b"k=2"[..]));
-        assert!(second.removed().is_empty());
+        assert_eq!(sent(&second), value("a=1; b=; k=2"));
         let third = second.after(&here, &set("k=; Max-Age=0"), &here);
-        assert_eq!(third.header(), None);
-        assert_eq!(third.removed(), [Box::from(&b"k"[..])]);
-        assert_eq!(third.after(&here, &set("k=4"), &here).removed().len(), 0);
+        assert_eq!(third.header_with([]), None);
+        assert_eq!(sent(&third), value("a=1; b="));
+        let fourth = third.after(&here, &set("k=4"), &here);
+        assert_eq!(sent(&fourth), value("a=1; b=; k=4"));
+    }
+
+    #[test]
+    fn a_cookie_of_the_chain_replaces_the_users_own_of_that_name() {
+        let mut headers = HeaderMap::new();
+        for line in ["a=1", "b=2", "gone=; Max-Age=0"] {
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(line));
+        }
+        let here = url("http://a.test/");
+        let cookies = ChainCookies::default().after(&here, &headers, &here);
+        for (own, expected) in [
+            (&[][..], "a=1; b=2"),
+            (&["x=0"], "x=0; a=1; b=2"),
+            (&["a=0; x=0;b=9", "y=3; a; gone=1"], "x=0; y=3; a=1; b=2"),
+        ] {
+            let own: Vec<_> = own.iter().copied().map(HeaderValue::from_static).collect();
+            let sent = cookies.header_with(&own).unwrap();
+            assert_eq!(sent, expected);
+            assert!(sent.is_sensitive());
+        }
     }
 
     #[test]
@@ -257,8 +303,12 @@ mod tests {
         headers.append(header::SET_COOKIE, HeaderValue::try_from(long).unwrap());
         let here = url("http://a.test/");
         let cookies = ChainCookies::default().after(&here, &headers, &here);
-        let header = cookies.header().unwrap();
-        let count = header.iter().filter(|byte| **byte == b'=').count();
+        let header = cookies.header_with([]).unwrap();
+        let count = header
+            .as_bytes()
+            .iter()
+            .filter(|byte| **byte == b'=')
+            .count();
         assert_eq!(count, MAX_COOKIES);
         assert!(cookies.weight() < 2 * MAX_COOKIES * MAX_COOKIE_BYTES);
     }
@@ -272,7 +322,8 @@ mod tests {
         }
         let here = url("http://a.test/");
         let cookies = ChainCookies::default().after(&here, &headers, &here);
-        assert_eq!(cookies.header(), Some(&b"a=caf\xe9; b=caf\xc3\xa9"[..]));
+        let header = cookies.header_with([]).unwrap();
+        assert_eq!(header.as_bytes(), b"a=caf\xe9; b=caf\xc3\xa9");
     }
 
     #[test]

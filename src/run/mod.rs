@@ -256,6 +256,8 @@ impl PreparedRun {
         config.engine.with_body = config.http.body.is_some();
         config.engine.body_digest = config.http.body.as_deref().map(Sha256::of);
         config.engine.partial_is_fine |= config.http.headers.contains_key(http::header::RANGE);
+        let cookies = config.http.headers.get_all(http::header::COOKIE);
+        config.engine.own_cookies = cookies.iter().cloned().collect();
         Ok(Self {
             config,
             clock: RunClock::start(),
