@@ -244,6 +244,9 @@ impl Console {
             fail_with(&explain(&error.into(), &self.origins), EXIT_RUN_FAILED);
             code = worse(code);
         }
+        if let Some(warning) = notifier.warning(summary) {
+            self.print(&format!("fetchall: warning: {warning}"));
+        }
         // If an input could not even be opened, there is nothing to summarize.
         if problem.is_none() || pipe_closed || summary.input > 0 {
             self.print(&fetchall::program::render_summary(summary));

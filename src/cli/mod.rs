@@ -5,6 +5,7 @@ mod advice;
 mod config_file;
 mod config_paths;
 mod convert;
+mod empty_list;
 mod environment;
 mod explain;
 mod fd_limit;

@@ -46,7 +46,10 @@ fn a_file_where_another_line_needs_a_directory_is_a_conflict() {
         let run = out.run().args(["--input-format=jsonl", "--ordered"]);
         let list = files.map(line).join("\n");
         let done = run.stdin(list).expect_exit(1);
-        assert_eq!(out.body(&done.records[0]), format!("/{}", files[0]).as_bytes());
+        assert_eq!(
+            out.body(&done.records[0]),
+            format!("/{}", files[0]).as_bytes()
+        );
         let error = done.records[1].error.as_ref().unwrap();
         assert_eq!(error.kind, ErrorKind::Conflict);
         let shown = error.message.replacen(files[1], "FILE", 1);
