@@ -385,3 +385,19 @@ fn the_failed_lines_of_an_earlier_run_go_when_a_list_was_read() {
     child.wait().unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), b"");
 }
+
+#[test]
+fn each_input_is_named_once() {
+    let server = site();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.html");
+    let urls = |n| (0..n).map(|n| server.url(&format!("/{n}")));
+    Run::new()
+        .args(["--ordered", "--report", file.to_str().unwrap(), "-"])
+        .args(urls(2))
+        .urls(urls(5))
+        .expect_exit(0);
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.contains("stdin")).unwrap();
+    assert!(line.contains(">stdin, argument ·"), "{line}");
+}
