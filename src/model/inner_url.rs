@@ -106,7 +106,7 @@ fn layer_holds_password(mut text: &str) -> bool {
 }
 
 /// Whether a value in a query, which may be that of an inner URL, is a URL without a scheme:
-/// `next=//me:word@host/`.
+/// `next=//me:word@host/`. `//tel:0049@sip` is none.
 fn relative_holds_password(text: &str, is_query: bool) -> bool {
     // Nothing after the last `@` matters; without that, the checks would read it again and again.
     let Some(text) = text.rfind('@').and_then(|at| text.get(..=at)) else {
@@ -118,7 +118,12 @@ fn relative_holds_password(text: &str, is_query: bool) -> bool {
     values.any(|value| {
         let after_slashes = value.trim_start_matches(['/', '\\']);
         let (authority, behind) = split_authority(after_slashes);
-        value.len() - after_slashes.len() >= 2 && holds_userinfo(authority, behind)
+        let is_number = authority
+            .rsplit_once('@')
+            .and_then(|(userinfo, _)| userinfo.split_once(':'))
+            .is_some_and(|(_, word)| word.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_relative = value.len() - after_slashes.len() >= 2;
+        is_relative && !is_number && holds_userinfo(authority, behind)
     })
 }
 
@@ -196,6 +201,7 @@ mod tests {
             "http://a//img:foo@2x.png",
             "http://a/thumb/a//12:30@3x.jpg",
             "http://a/?text=see//note:1@home",
+            "http://a/x?to=//tel:0049@sip",
             "http://a/x?to=//b:80/&mail=me@c",
             "http://a/x?to=//b/c:d@e",
             "http://a/x?to=//me@b/",
