@@ -178,7 +178,10 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                 is_same_file,
             } = holder;
             FetchError::Conflict(Cause::from_text(match is_same_file {
-                true => format!("{file} is already used by line {line} of {input}"),
+                true => format!(
+                    "{file} is already used by line {line} of {input} (names that differ only in \
+                     case are the same)"
+                ),
                 false => format!(
                     "{file} and the file of line {line} of {input} cannot both exist: one needs a \
                      directory where the other is a file"
