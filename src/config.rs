@@ -97,12 +97,15 @@ pub struct ReportOptions {
     /// Whether those lines are terminated with NUL, as in a NUL-separated input.
     #[cfg(feature = "cli")]
     pub failed_with_nul: bool,
-    /// The style of the timeline that is drawn after the run, and the stream for it.
-    #[cfg(feature = "cli")]
-    pub timeline: Option<(TimelineStyle, Box<dyn Write + Send>)>,
     /// The file for the HTML report.
     #[cfg(feature = "cli")]
     pub page: Option<PathBuf>,
+    /// Of these two files, those to leave as they are if the list has no URL.
+    #[cfg(feature = "cli")]
+    pub kept_if_empty: Vec<PathBuf>,
+    /// The style of the timeline that is drawn after the run, and the stream for it.
+    #[cfg(feature = "cli")]
+    pub timeline: Option<(TimelineStyle, Box<dyn Write + Send>)>,
     /// The progress display.
     #[cfg(feature = "cli")]
     pub screen: Option<Screen>,

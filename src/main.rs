@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
-use fetchall::program::{Config, ProgressStyle, Screen};
+use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
 use fetchall::{Problem, RunError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
@@ -92,6 +92,14 @@ async fn program(
     if let Some(screen) = screen.as_ref().filter(|_| !console.quiet) {
         cli::start_logs(verbose, Screen::clone(screen));
     }
+    if let Some(screen) = screen.clone().filter(|_| !console.quiet) {
+        config.input.on_warning = Some(WarningCallback(Box::new(move |text| {
+            screen.suspend(|| {
+                // Ignored if stderr is closed.
+                let _ = writeln!(io::stderr(), "fetchall: warning: {}", cli::redact(text));
+            });
+        })));
+    }
     // The server runs until this is dropped.
     let _server = if demo {
         Some(start_demo(&mut config, &console).await?)
@@ -120,9 +128,10 @@ async fn program(
 
 /// Returns the configuration of the run, and prints the warnings about it.
 fn configure(cli: Cli, console: &Console) -> Result<Config, ExitCode> {
+    let lacks_password = cli::lacks_password(&cli);
     let mut config = Config::try_from(cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
-    for warning in cli::warnings(&config) {
+    for warning in lacks_password.into_iter().chain(cli::warnings(&config)) {
         let warning = console.origins.redactions.apply(warning);
         console.print(&format!("fetchall: warning: {warning}"));
     }
@@ -243,6 +252,9 @@ impl Console {
         if let Err(error) = notifier.write(summary, code, interrupt).await {
             fail_with(&explain(&error.into(), &self.origins), EXIT_RUN_FAILED);
             code = worse(code);
+        }
+        if let Some(warning) = notifier.warning(summary) {
+            self.print(&format!("fetchall: warning: {warning}"));
         }
         // If an input could not even be opened, there is nothing to summarize.
         if problem.is_none() || pipe_closed || summary.input > 0 {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use fetchall::program::{Config, ResultFormat};
 
-use super::{Cli, environment};
+use super::{Cli, environment, secrets};
 
 /// Maximum number of characters of a template that a warning repeats.
 const MAX_SHOWN_CHARS: usize = 40;
@@ -16,6 +16,33 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let template = format.and_then(template);
     let variables = unknown_variables(std::env::vars_os());
     template.into_iter().chain(variables).collect()
+}
+
+/// Warns of a user without a password. curl asks for one; here an empty one is sent, which is
+/// right for tokens. The user is not repeated: it may be such a token.
+pub fn lacks_password(cli: &Cli) -> Vec<String> {
+    let variable = std::env::var(secrets::USER_VARIABLE).ok();
+    let user = match &cli.user {
+        Some(user) => ("--user", Some(user)),
+        None => (secrets::USER_VARIABLE, variable.as_ref()),
+    };
+    let given = [user, ("--proxy-user", cli.proxy_user.as_ref())];
+    let is_alone = |user: &&String| !user.is_empty() && !user.contains(':');
+    let alone = given
+        .into_iter()
+        .filter(|(_, user)| user.as_ref().is_some_and(is_alone));
+    let text = |(option, _)| {
+        let file = if option == secrets::USER_VARIABLE {
+            ""
+        } else {
+            " or USER:@FILE"
+        };
+        format!(
+            "{option}: no password: an empty one is sent; use USER:PASSWORD{file}, or USER: if it \
+             is meant to be empty"
+        )
+    };
+    alone.map(text).collect()
 }
 
 /// Warns of a template without a field: it prints the same for every URL, or nothing if it is

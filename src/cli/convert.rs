@@ -17,7 +17,7 @@ use super::config_paths::check_output_dir;
 use super::flag_hints::limit_option;
 use super::fs_util::is_only_for_writing;
 use super::path_conflicts::{
-    check_no_urls, check_saved, check_stdin, check_written, is_stdin_list, takers_of_stdin,
+    self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
 use super::redact::RedactingWriter;
 use super::{
@@ -196,7 +196,10 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
     if sources.is_empty() {
         sources.push(Source::Stdin);
     }
-    let stdins = sources.iter().filter(|one| is_stdin_list(one)).count();
+    let stdins = sources
+        .iter()
+        .filter(|one| path_conflicts::is_stdin_list(one))
+        .count();
     if stdins > 1 {
         return Err(UsageError::StdinTwice);
     }
@@ -211,6 +214,11 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
 /// Whether an input is a file.
 pub fn is_file(input: &OsStr) -> bool {
     matches!(source(input), Source::File(_))
+}
+
+/// Whether an input is a list on stdin.
+pub fn is_stdin_list(input: &OsStr) -> bool {
+    path_conflicts::is_stdin_list(&source(input))
 }
 
 fn source(input: &OsStr) -> Source {
@@ -449,6 +457,8 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         failed_with_nul: cli.null,
         print0: cli.print0,
         page: cli.report.clone(),
+        // Set by the notifier, which keeps the summary file as well.
+        kept_if_empty: Vec::new(),
         timeline: cli.timeline.then(|| {
             (
                 terminal::timeline_style(cli.color),

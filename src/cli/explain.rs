@@ -15,7 +15,7 @@ const PAGES: &str = include_str!("../../docs/errors.md");
 /// Maximum line length, in columns.
 const PAGE_WIDTH: usize = 80;
 
-/// Returns the page of an error kind or status, or the list of all kinds. Styled if stdout is a
+/// Returns the page of an error kind, status or class of statuses, or the list of all kinds. Styled if stdout is a
 /// terminal.
 ///
 /// # Errors
@@ -43,13 +43,16 @@ fn of(kind: &str) -> Result<String, String> {
     if let Some(status) = status(kind) {
         return Ok(status_page(status));
     }
+    if let Some(class) = class(kind) {
+        return Ok(class_page(class));
+    }
     let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let meant = match nearest(kind, kinds.iter().copied()) {
         Some(meant) => format!("; did you mean {}?", meant.replace('-', "_")),
         None => String::new(),
     };
     Err(format!(
-        "{}: unknown error kind{meant}\nexpected a status such as 429, or one of {}",
+        "{}: unknown error kind{meant}\nexpected a status such as 429, a class such as 5xx, or one of {}",
         redact::value(kind).escape_debug(),
         kinds.join(", ")
     ))
@@ -61,11 +64,41 @@ fn status(text: &str) -> Option<StatusCode> {
     StatusCode::from_u16(number).ok().filter(|_| number < 600)
 }
 
-fn status_page(status: StatusCode) -> String {
-    let number = status.as_str();
-    let reason = status.canonical_reason().unwrap_or("unregistered status");
-    let words = section(PAGES, "## ", "status").and_then(|all| section(all, "### ", number));
-    let words = words.unwrap_or(match status.as_u16() {
+/// Parses `5xx`.
+fn class(text: &str) -> Option<u16> {
+    let digit = text.to_ascii_lowercase().strip_suffix("xx")?.parse().ok()?;
+    (1..=5).contains(&digit).then_some(digit)
+}
+
+fn class_page(class: u16) -> String {
+    let first = class * 100;
+    let meaning = meaning(first);
+    let mut page = format!("## {class}xx\n\n{meaning}\n");
+    if class < 4 {
+        return page;
+    }
+    let retried = (first..first + 100).filter(|number| {
+        StatusCode::from_u16(*number).is_ok_and(|status| failure(status).is_transient())
+    });
+    let retried: Vec<_> = retried.map(|number| number.to_string()).collect();
+    page.push_str(&format!(
+        "\n- **Retried**: {}; the others only if `--retry-on` includes them, as in `--retry-on {class}xx`.\n- **Rehearse**: `fetchall urls.txt --simulate-failure={first}=30%`\n- **More**: `fetchall --explain status`, or one status, such as `fetchall --explain {first}`\n",
+        retried.join(", ")
+    ));
+    page
+}
+
+fn failure(status: StatusCode) -> FetchError {
+    FetchError::Status {
+        status,
+        retry_after: None,
+        note: None,
+    }
+}
+
+/// Says what a status means that has no section of its own.
+fn meaning(status: u16) -> &'static str {
+    match status {
         100..=199 => "An interim response; fetchall waits for the final one.",
         202 => {
             "Not an error without Retry-After: the URL was fetched. With Retry-After the content is not ready yet: a GET or HEAD is repeated after that delay. That uses up no retry, and fails (status) once --max-wait is over."
@@ -79,15 +112,17 @@ fn status_page(status: StatusCode) -> String {
         }
         400..=499 => "The server rejected the request: check the URL, method and headers.",
         _ => "The server, or a proxy in front of it, failed.",
-    });
+    }
+}
+
+fn status_page(status: StatusCode) -> String {
+    let number = status.as_str();
+    let reason = status.canonical_reason().unwrap_or("unregistered status");
+    let words = section(PAGES, "## ", "status").and_then(|all| section(all, "### ", number));
+    let words = words.unwrap_or(meaning(status.as_u16()));
     let mut page = format!("## {number} {reason}\n\n{}\n", words.trim());
     if status.is_client_error() || status.is_server_error() {
-        let error = FetchError::Status {
-            status,
-            retry_after: None,
-            note: None,
-        };
-        let again = if error.is_transient() {
+        let again = if failure(status).is_transient() {
             "yes, up to `--retries` times"
         } else if status == StatusCode::FORBIDDEN {
             "only with Retry-After, or if `--retry-on` includes it"
@@ -229,11 +264,7 @@ mod tests {
     fn what_is_retried_is_told_as_it_is_done() {
         for status in 400..600 {
             let page = of(&status.to_string()).unwrap();
-            let error = FetchError::Status {
-                status: StatusCode::from_u16(status).unwrap(),
-                retry_after: None,
-                note: None,
-            };
+            let error = failure(StatusCode::from_u16(status).unwrap());
             assert_eq!(
                 page.contains("Retried**: yes"),
                 error.is_transient(),

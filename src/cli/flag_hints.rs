@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fetchall::program::escape_control;
-use fetchall::{FetchError, Problem, RedirectProblem, TimeLimit};
+use fetchall::{FetchError, Problem, RedirectProblem, SaveError, TimeLimit};
 
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, print_config, redact};
@@ -41,7 +42,10 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
     names
         .map(|name| {
             let plain = name.to_lowercase().replace('_', "-");
-            (strsim::jaro_winkler(&text, &plain), name)
+            // Two letters that changed places make a short name dissimilar.
+            let has_one_slip = text.len() > 2 && strsim::damerau_levenshtein(&text, &plain) == 1;
+            let similarity = strsim::jaro_winkler(&text, &plain);
+            (similarity.max(if has_one_slip { 0.9 } else { 0.0 }), name)
         })
         .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
@@ -338,7 +342,21 @@ pub fn add(error: clap::Error) -> clap::Error {
     match error.kind() {
         ErrorKind::UnknownArgument => {}
         ErrorKind::ArgumentConflict => {
-            tip(&mut error, "use only one of them");
+            let is_demo = matches!(
+                error.get(ContextKind::InvalidArg),
+                Some(ContextValue::String(arg)) if arg == "--demo"
+            ) && matches!(
+                error.get(ContextKind::PriorArg),
+                Some(ContextValue::String(arg)) if arg.contains("INPUT")
+            );
+            tip(
+                &mut error,
+                if is_demo {
+                    "--demo fetches pages of its own; leave it out to fetch a list or a URL"
+                } else {
+                    "use only one of them"
+                },
+            );
             // The usage line would show only one of the two.
             error.remove(ContextKind::Usage);
             return error;
@@ -432,6 +450,9 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
         _ => return None,
     };
     match (writes, kind_below(problem)?) {
+        (true, NotFound) if is_parent_there(problem) => {
+            Some("its file system allows no new files there; choose another location")
+        }
         (true, NotFound) => Some("create its directory first"),
         (true, NotADirectory) => {
             Some("part of its path is a file, not a directory; choose another location")
@@ -443,6 +464,19 @@ pub fn next_step(problem: &Problem) -> Option<&'static str> {
             Some("ask its owner, or pipe it in with enough rights: sudo cat FILE | fetchall")
         }
         _ => None,
+    }
+}
+
+/// Whether a missing directory is not the reason why something cannot be created. Those above an
+/// output directory are created with it.
+fn is_parent_there(problem: &Problem) -> bool {
+    match problem {
+        Problem::Save(SaveError::Folder(_)) => true,
+        Problem::Report(error) => {
+            let above = Path::new(&error.what).parent();
+            above.is_some_and(|above| !above.as_os_str().is_empty() && above.is_dir())
+        }
+        _ => false,
     }
 }
 
@@ -503,5 +537,6 @@ mod tests {
         assert_eq!(nearest("concurency", names()), Some("concurrency"));
         assert_eq!(nearest("per_host", names()), Some("per-host"));
         assert_eq!(nearest("colour", names()), None);
+        assert_eq!(nearest("dsn", ["tls", "dns"].into_iter()), Some("dns"));
     }
 }

@@ -5,6 +5,7 @@ mod advice;
 mod config_file;
 mod config_paths;
 mod convert;
+mod empty_list;
 mod environment;
 mod explain;
 mod fd_limit;
@@ -43,7 +44,7 @@ use fetchall::{MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
-pub use advice::warnings;
+pub use advice::{lacks_password, warnings};
 pub use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
 pub use flag_hints::next_step;
 pub use fs_util::is_only_for_reading;
@@ -203,9 +204,10 @@ pub struct Cli {
     )]
     pub look_ahead: NonZeroUsize,
 
-    /// Retries after the first attempt.
+    /// Times to try a failed URL again.
     ///
-    /// 0 disables them, even when a server sends Retry-After. A request that no server processed,
+    /// After failures that may pass, such as a timeout or a 503, with a growing wait before each
+    /// (--retry-delay). 0 disables retries, even when a server sends Retry-After. A request that no server processed,
     /// and a HEAD that the server does not support, are still sent again.
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = value_parsers::parse_integer::<u32>, help_heading = "Retry")]
     pub retries: u32,
@@ -309,7 +311,8 @@ pub struct Cli {
     pub head: bool,
     /// Proxy for all requests; '' for none.
     ///
-    /// Schemes: http, https, socks4, socks4a, socks5 and socks5h [default: from HTTP_PROXY,
+    /// Schemes: http, https, socks4, socks4a, socks5 and socks5h; HOST:PORT alone is http, as in
+    /// curl. Credentials go into -U [default: from HTTP_PROXY,
     /// HTTPS_PROXY, ALL_PROXY and NO_PROXY; NO_PROXY takes names, addresses and networks, each
     /// optionally with a port, or *].
     #[arg(short = 'x', long, value_name = "URL", help_heading = "Request")]
@@ -371,7 +374,7 @@ pub struct Cli {
     #[arg(long, help_heading = "Request")]
     pub http2_prior_knowledge: bool,
 
-    /// Save bodies below this directory; rerun to resume.
+    /// Save each body as a file below DIR; rerun to resume.
     ///
     /// Each body becomes a file below a directory named after its host, complete or not at all.
     /// DIR/fetchall.jsonl is the journal, with a record per URL: when the command is rerun, a URL
@@ -457,10 +460,13 @@ pub struct Cli {
     /// Write failed input lines here, for a rerun.
     ///
     /// If any input is JSON Lines, CSV or TSV, all are written as JSON Lines: name it FILE.jsonl.
+    /// An existing FILE is replaced, but not by a run that read no URL from stdin.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub failed: Option<PathBuf>,
 
-    /// Print only errors of the run to stderr.
+    /// No progress, warnings or summary.
+    ///
+    /// Results still go to stdout, and errors of the run itself to stderr.
     #[arg(
         short = 'q',
         long,
@@ -510,7 +516,7 @@ pub struct Cli {
         help_heading = "Display and diagnostics"
     )]
     pub report: Option<PathBuf>,
-    /// Explain an error or status: dns, 429...
+    /// Explain an error or status: dns, 429, 5xx.
     ///
     /// What it means, whether it is retried, what to do next, and how to rehearse it. Without KIND,
     /// lists all kinds.

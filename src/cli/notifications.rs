@@ -19,6 +19,7 @@ use url::Url;
 
 use super::Cli;
 use super::convert::UsageError;
+use super::empty_list::EmptyListGuard;
 use super::{environment, redact, secrets};
 
 /// Maximum number of failures listed in an email.
@@ -45,6 +46,7 @@ pub struct RunNotifier {
     url: Option<Url>,
     http: HttpOptions,
     quiet: bool,
+    empty_list: EmptyListGuard,
 }
 
 impl RunNotifier {
@@ -69,6 +71,7 @@ impl RunNotifier {
             url: cli.notify_url.clone(),
             http: HttpOptions::default(),
             quiet: cli.quiet,
+            empty_list: EmptyListGuard::from_cli(cli),
         })
     }
 
@@ -100,6 +103,9 @@ impl RunNotifier {
         let Some((path, file)) = &self.summary else {
             return Ok(());
         };
+        if self.empty_list.keeps(path, summary) {
+            return Ok(());
+        }
         let (file, json) = (Arc::clone(file), json(summary, code));
         let is_ending = Arc::new(AtomicBool::new(false));
         let mut writing = tokio::task::spawn_blocking({
@@ -118,8 +124,15 @@ impl RunNotifier {
             .map_err(|source| unwritten(path, source))
     }
 
-    /// Takes the TLS settings from `config`, and collects failures of the run for the email.
+    /// Returns the warning about a list without a URL.
+    pub fn warning(&self, summary: &Summary) -> Option<String> {
+        self.empty_list.warning(summary)
+    }
+
+    /// Takes the TLS settings from `config`, and collects failures of the run for the email. Tells
+    /// the run which files an empty list must not replace.
     pub fn attach_to(&mut self, config: &mut Config) {
+        config.report.kept_if_empty = self.empty_list.kept().to_vec();
         self.http.cacert.clone_from(&config.http.cacert);
         self.http.insecure = config.http.insecure;
         if !matches!(self.email, Some((_, Delivery::Smtp(_)))) {
@@ -162,7 +175,7 @@ impl RunNotifier {
         let email = Email {
             from: email.from.clone(),
             to: email.to.clone(),
-            attachments: self.attachments(),
+            attachments: self.attachments(summary),
             ..about
         };
         let mut out: Box<dyn Write> = if self.quiet {
@@ -177,8 +190,9 @@ impl RunNotifier {
     }
 
     /// Returns the report as an attachment, if it exists and is at most [`MAX_ATTACHED_BYTES`].
-    fn attachments(&self) -> Vec<Attachment> {
-        let Some(path) = &self.report else {
+    fn attachments(&self, summary: &Summary) -> Vec<Attachment> {
+        let is_written = |path: &&PathBuf| !self.empty_list.keeps(path, summary);
+        let Some(path) = self.report.as_ref().filter(is_written) else {
             return Vec::new();
         };
         // Reading a pipe would block; its content is gone already.

@@ -32,7 +32,16 @@ pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
     let needed = early.missing_descriptors() + needed_descriptors(cli);
     let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let missing = needed - free_descriptors(needed);
-    (missing > 0).then(|| usize::try_from(allowed).unwrap_or_default() + missing)
+    // Inherited descriptors may have numbers above the limit.
+    let unused = (allowed..).filter(|number| !is_open(*number));
+    let last = unused.take(missing).last()?;
+    usize::try_from(last).ok()?.checked_add(1)
+}
+
+/// Whether a descriptor is open. Opens none itself.
+#[cfg(unix)]
+fn is_open(number: u64) -> bool {
+    std::fs::symlink_metadata(format!("/dev/fd/{number}")).is_ok()
 }
 
 /// Returns `None`: other systems have no such limit.

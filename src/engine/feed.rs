@@ -172,10 +172,21 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         let request = digest_of(job, &self.engine.options);
         let claimed = self.claims.claim(job, &file, request.as_deref());
         claimed.map_err(|holder| {
-            let ClaimHolder { input, line } = holder;
-            FetchError::Conflict(Cause::from_text(format!(
-                "{file} is already used by line {line} of {input}"
-            )))
+            let ClaimHolder {
+                input,
+                line,
+                is_same_file,
+            } = holder;
+            FetchError::Conflict(Cause::from_text(match is_same_file {
+                true => format!(
+                    "{file} is already used by line {line} of {input} (names that differ only in \
+                     case are the same)"
+                ),
+                false => format!(
+                    "{file} and the file of line {line} of {input} cannot both exist: one needs a \
+                     directory where the other is a file"
+                ),
+            }))
         })
     }
 

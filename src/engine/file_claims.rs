@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::model::{CompactMap, Job, KeyHasher, RelPath};
 
-/// The files claimed so far. Takes 32 bytes per file, and nothing for lists that cannot name files:
-/// file names derived from URLs never collide.
+/// The files claimed so far, and the directories they are in. Takes 32 bytes per file, 16 per
+/// directory, and nothing for lists that cannot name files: file names derived from URLs never
+/// collide.
 #[derive(Debug, Default)]
 pub struct Claims {
     keys: KeyHasher,
-    /// Indices into `claims`, by file.
+    /// Indices into `claims`, by file and by directory, whose key ends with a slash.
     files: CompactMap,
     claims: Vec<Claim>,
     /// Inputs, each with the index of its first claim.
@@ -29,6 +30,8 @@ struct Claim {
 pub struct ClaimHolder {
     pub input: Arc<str>,
     pub line: u64,
+    /// Whether it is the same file, and not one where the other needs a directory.
+    pub is_same_file: bool,
 }
 
 impl Claims {
@@ -41,7 +44,8 @@ impl Claims {
     /// Claims a file for a job. Equal lines share their file.
     ///
     /// # Errors
-    /// The line that owns the file, if it is for another body.
+    /// The line that owns the file, if it is for another body, or the line that needs a file where
+    /// this one needs a directory, or the other way round.
     pub fn claim(
         &mut self,
         job: &Job,
@@ -49,12 +53,14 @@ impl Claims {
         request: Option<&str>,
     ) -> Result<(), ClaimHolder> {
         // Some file systems are case-insensitive.
-        let file = self.keys.of(&file.as_str().to_lowercase());
+        let path = file.as_str().to_lowercase();
+        let file = self.keys.of(&path);
         let identity = self.keys.of(&(job.url.as_str(), request)).short();
         if let Some(number) = self.files.get(file) {
             return self.share(number, identity);
         }
         let number = self.claims.len() as u64;
+        self.claim_directories(&path, number)?;
         self.claims.push(Claim {
             job: identity,
             line: job.place.line,
@@ -68,17 +74,43 @@ impl Claims {
         Ok(())
     }
 
+    /// Claims the directories above a new file.
+    fn claim_directories(&mut self, path: &str, number: u64) -> Result<(), ClaimHolder> {
+        let as_directory = self.keys.of(&format!("{path}/"));
+        let slashes = path.match_indices('/').map(|(at, _)| at);
+        let above = slashes.filter_map(|at| path.get(..at).zip(path.get(..=at)));
+        let above: Vec<_> = above
+            .map(|(file, directory)| (self.keys.of(&file), self.keys.of(&directory)))
+            .collect();
+        let mut taken = above.iter().map(|(file, _)| *file).chain([as_directory]);
+        if let Some(owner) = taken.find_map(|key| self.files.get(key)) {
+            return Err(self.holder(owner, false));
+        }
+        for (_, directory) in above {
+            if self.files.get(directory).is_none() {
+                self.files.put(directory, number);
+            }
+        }
+        Ok(())
+    }
+
     fn share(&self, number: u64, job: u64) -> Result<(), ClaimHolder> {
         let claim = self.claims.get(number as usize);
-        let Some(claim) = claim.filter(|claim| claim.job != job) else {
-            return Ok(());
-        };
+        match claim.filter(|claim| claim.job != job) {
+            Some(_) => Err(self.holder(number, true)),
+            None => Ok(()),
+        }
+    }
+
+    fn holder(&self, number: u64, is_same_file: bool) -> ClaimHolder {
         let behind = self.inputs.partition_point(|(first, _)| *first <= number);
         let input = behind.checked_sub(1).and_then(|last| self.inputs.get(last));
-        Err(ClaimHolder {
+        let claim = self.claims.get(number as usize);
+        ClaimHolder {
             input: input.map_or_else(Arc::default, |(_, name)| Arc::clone(name)),
-            line: claim.line,
-        })
+            line: claim.map_or(0, |claim| claim.line),
+            is_same_file,
+        }
     }
 }
 
@@ -140,6 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_that_of_a_file_or_of_a_directory() {
+        let mut claims = Claims::default();
+        let mut claim = |line: u64, name: &str| {
+            let job = job(line, "http://a/", Some(named(name)));
+            let file = job.file_override().unwrap();
+            claims.claim(&job, file, None).map_err(|place| place.line)
+        };
+        assert_eq!(claim(1, "a/b/c"), Ok(()));
+        assert_eq!(claim(2, "a/b/d"), Ok(()), "directories are shared");
+        for name in ["a", "A/B"] {
+            assert_eq!(claim(3, name), Err(1), "{name} is a directory");
+        }
+        assert_eq!(claim(4, "x"), Ok(()));
+        for name in ["x/y", "X/y/z", "a/b/c/d"] {
+            assert!(claim(5, name).is_err(), "{name} is below a file");
+        }
+        assert_eq!(claim(6, "X"), Ok(()), "an equal line");
+    }
+
+    #[test]
     fn of_many_files_in_several_lists_each_knows_its_line() {
         let mut claims = Claims::default();
         let mut claim = |input: &str, line: u64, url: &str| {
@@ -156,6 +208,7 @@ mod tests {
             let holder = ClaimHolder {
                 input: format!("list{}", line / 300).into(),
                 line,
+                is_same_file: true,
             };
             assert_eq!(claim("more", line, "http://a/"), Ok(()));
             assert_eq!(claim("more", line, "http://b/"), Err(holder));

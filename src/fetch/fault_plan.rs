@@ -251,6 +251,7 @@ impl<'a> SpecParser<'a> {
             return Err(self.error(self.part, "missing item, such as reset=10%".to_owned()));
         }
         let (left, right) = self.part.split_once('=').unwrap_or((self.part, ""));
+        self.check_order(left.trim(), right.trim())?;
         let fault = self.fault(left.trim())?;
         if right.trim().is_empty() {
             let hint = format!("missing percentage, such as {}=10%", left.trim());
@@ -265,6 +266,22 @@ impl<'a> SpecParser<'a> {
             percent: self.percent(amount.trim())?,
             target,
         })
+    }
+
+    /// Rejects an item that has its parts in another order, or another sign between them.
+    fn check_order(&self, left: &str, right: &str) -> Result<(), SpecError> {
+        let is_percentage = left.ends_with('%') && !left.contains([':', '@']);
+        let message = match left.split_once(':') {
+            Some((kind, amount)) if right.is_empty() && amount.ends_with('%') => {
+                format!("expected an equals sign: {}={}", kind.trim(), amount.trim())
+            }
+            _ if is_percentage && right.is_empty() => {
+                format!("missing kind, such as reset={left}")
+            }
+            _ if is_percentage => format!("the kind comes first: {right}={left}"),
+            _ => return Ok(()),
+        };
+        Err(self.error(self.part, message))
     }
 
     fn fault(&self, text: &'a str) -> Result<Fault, SpecError> {
@@ -450,6 +467,9 @@ mod tests {
             ("reset=10%@a#b", "a#b"),
             ("\u{1b}[31m=1%", "\u{1b}[31m"),
             ("quux_and_more=1%", "quux_and_more"),
+            ("50%=503", "50%=503"),
+            ("reset=1%,50%", "50%"),
+            ("503:50%", "503:50%"),
         ] {
             let error = FaultPlan::parse(spec, 0).unwrap_err();
             assert_eq!(error.marked(), marked, "{spec}");

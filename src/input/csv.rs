@@ -19,6 +19,10 @@ use crate::model::ListEntry;
 /// Maximum number of columns listed in the error about a missing `url` column.
 const MAX_NAMED_COLUMNS: usize = 10;
 
+/// Jaro-Winkler similarity above which a column is taken for a misnamed one: that of `filename`
+/// and `file` is 0.90.
+const MIN_SIMILARITY: f64 = 0.88;
+
 /// The known columns; others are ignored.
 const COLUMNS: [&str; 6] = ["url", "file", "sha256", "size", "method", "body"];
 /// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
@@ -31,6 +35,7 @@ pub struct CsvList {
     delimiter: CellDelimiter,
     header: Option<CsvHeader>,
     rules: ListRules,
+    warning: Option<String>,
 }
 
 impl CsvList {
@@ -40,6 +45,7 @@ impl CsvList {
             delimiter,
             header: None,
             rules,
+            warning: None,
         }
     }
 
@@ -48,6 +54,7 @@ impl CsvList {
         take: impl FnOnce(&CsvRow<'_>, &CsvHeader, ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
         let (header, rules) = (&mut self.header, self.rules);
+        let warning = &mut self.warning;
         let step = self.rows.next(|row| {
             if row.is_empty() {
                 return Ok(ListStep::Nothing);
@@ -55,7 +62,8 @@ impl CsvList {
             if let Some(header) = header {
                 return Ok(ListStep::Found(take(row, header, rules)));
             }
-            *header = Some(CsvHeader::of(row)?);
+            let read = header.insert(CsvHeader::of(row)?);
+            *warning = misnamed(&read.names, rules);
             Ok(ListStep::Nothing)
         })?;
         step.unwrap_or(Ok(ListStep::End))
@@ -73,6 +81,10 @@ impl InputList for CsvList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         self.step(|_, _, _| ())
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
     }
 
     fn is_ready(&self) -> bool {
@@ -106,10 +118,7 @@ impl CsvHeader {
         }
         match names.iter().position(|name| name == "url") {
             Some(url) => Ok(Self { names, url }),
-            None => Err(wrong(format!(
-                "header row has no url column; it reads: {}",
-                names_shown(&names)
-            ))),
+            None => Err(wrong(without_url(&names))),
         }
     }
 
@@ -140,6 +149,51 @@ fn column(cell: &[u8]) -> String {
         .chain(&JSON_ONLY)
         .find(|known| known.eq_ignore_ascii_case(&name));
     known.map_or_else(|| name.into_owned(), |known| (*known).to_owned())
+}
+
+/// Returns the message for a header row without a `url` column, with what is probably wrong.
+fn without_url(names: &[String]) -> String {
+    let shown = names_shown(names);
+    let separator = names
+        .first()
+        .filter(|_| names.len() == 1)
+        .and_then(|name| name.chars().find(|c| matches!(c, ';' | '|' | ',' | '\t')));
+    if names.iter().any(|name| parse_url(name).is_ok()) {
+        return format!("no header row: the first row is {shown}; put a row with url above it");
+    }
+    match separator {
+        Some(other) => format!(
+            "no url column in the header row: {shown}; its cells are separated by {other:?}: \
+             write them as CSV, with commas, or as TSV, with tabs"
+        ),
+        None => {
+            format!("no url column in the header row: {shown}; rename the one with URLs to url")
+        }
+    }
+}
+
+/// Returns a warning about columns whose names are almost those of known ones.
+fn misnamed(names: &[String], rules: ListRules) -> Option<String> {
+    let is_similar = |name: &str, known: &str| {
+        let name = name
+            .to_lowercase()
+            .replace(|c: char| !c.is_alphanumeric(), "");
+        strsim::jaro_winkler(&name, known) > MIN_SIMILARITY
+    };
+    let is_missed = |known: &str| {
+        (known != "file" || rules.saves_files) && names.iter().all(|name| name != known)
+    };
+    let wanted: Vec<_> = COLUMNS
+        .into_iter()
+        .filter(|known| is_missed(known))
+        .collect();
+    let is_known = |name: &str| COLUMNS.contains(&name) || JSON_ONLY.contains(&name);
+    let pair = |name: &String| {
+        let known = wanted.iter().find(|known| is_similar(name, known))?;
+        let name = shown_url(name);
+        Some(format!("column {name} is ignored; did you mean {known}?"))
+    };
+    names.iter().filter(|name| !is_known(name)).find_map(pair)
 }
 
 /// Lists the first column names for an error, with passwords masked: if the header row is missing,
@@ -314,6 +368,49 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_almost_a_known_one_is_a_warning() {
+        let warning = |header: &str, saves_files| {
+            let names: Vec<_> = header
+                .split(',')
+                .map(|name| column(name.as_bytes()))
+                .collect();
+            let rules = ListRules {
+                saves_files,
+                ..ListRules::default()
+            };
+            misnamed(&names, rules)
+        };
+        for (header, meant) in [
+            (
+                "url,Filename",
+                "column Filename is ignored; did you mean file?",
+            ),
+            (
+                "file_name,url",
+                "column file_name is ignored; did you mean file?",
+            ),
+            (
+                "url,SHA-256",
+                "column SHA-256 is ignored; did you mean sha256?",
+            ),
+            (
+                "url,methods,x",
+                "column methods is ignored; did you mean method?",
+            ),
+        ] {
+            assert_eq!(warning(header, true).as_deref(), Some(meant), "{header}");
+        }
+        for header in [
+            "url,file,filename",
+            "url,title,id,profile,side",
+            "url,headers",
+        ] {
+            assert_eq!(warning(header, true), None, "{header}");
+        }
+        assert_eq!(warning("url,filename", false), None, "nothing is saved");
+    }
+
+    #[test]
     fn columns_are_found_by_name_in_any_order() {
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let list = format!(
@@ -356,9 +453,12 @@ mod tests {
             error,
             header_error("url,URL\n"),
         ];
-        insta::assert_snapshot!("headers", page.join("\n"));
+        let page = page
+            .into_iter()
+            .chain(["link;title\n", "url;file\nhttp://a/;x\n", "link|x\n"].map(header_error));
+        insta::assert_snapshot!("headers", page.collect::<Vec<_>>().join("\n"));
         let error = header_error(&"x,".repeat(1000));
-        assert!(error.ends_with(", …") && error.len() < 200, "{error}");
+        assert!(error.contains(", …; ") && error.len() < 200, "{error}");
     }
 
     #[test]
@@ -579,7 +679,7 @@ mod tests {
         }
         // Bytes that only start like a mark belong to the first name.
         let error = whole::read(InputFormat::Csv, b"\xef\xbburl\n", ListRules::default());
-        assert!(error.unwrap_err().to_string().ends_with("\u{fffd}url"));
+        assert!(error.unwrap_err().to_string().contains("\u{fffd}url;"));
         let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", ListRules::default());
         assert!(only.unwrap().is_empty());
     }

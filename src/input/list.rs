@@ -59,6 +59,11 @@ pub trait InputList: Send {
     /// Skips the next line or row, for counting.
     fn skip(&mut self) -> io::Result<ListStep<()>>;
 
+    /// Returns a warning about the list, once. Asked for after a step that found nothing.
+    fn take_warning(&mut self) -> Option<String> {
+        None
+    }
+
     /// Whether a complete line or row is in memory, so that a step cannot block.
     fn is_ready(&self) -> bool;
 

@@ -120,6 +120,17 @@ pub struct InputOptions {
     /// Whether bodies are saved to files. Then a line with its own method, headers or body must
     /// set `file`: the default name depends on the URL only, and would be that of other requests.
     pub saves_files: bool,
+    /// Called with warnings about the lists, on the thread that reads them.
+    pub on_warning: Option<WarningCallback>,
+}
+
+/// Called with a warning about a list.
+pub struct WarningCallback(pub Box<dyn Fn(&str) + Send>);
+
+impl fmt::Debug for WarningCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WarningCallback(…)")
+    }
 }
 
 /// An input that cannot be read.
@@ -180,7 +191,7 @@ pub fn open(
         live.set_list_length(total);
     }
     let (sender, receiver) = mpsc::channel(BATCHES);
-    let reader = InputReader::new(sender, live, rules);
+    let reader = InputReader::new(sender, live, rules, options.on_warning);
     std::thread::Builder::new()
         .name("list".into())
         .spawn(move || reader.run(inputs))

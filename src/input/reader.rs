@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::source::{InputContent, OpenInput};
-use super::{Batch, InputError, UrlIterator, text};
+use super::{Batch, InputError, UrlIterator, WarningCallback, shown, text};
 use crate::model::{LineBudget, ListEntry, LiveStats};
 
 /// Maximum number of entries in a batch. A batch is sent earlier if the input has no complete
@@ -33,6 +33,7 @@ pub struct InputReader {
     sender: mpsc::Sender<Batch>,
     live: Arc<LiveStats>,
     rules: ListRules,
+    on_warning: Option<WarningCallback>,
     heavy: Arc<LineBudget>,
     next_number: u64,
     batch: Vec<ListEntry>,
@@ -43,11 +44,17 @@ pub struct InputReader {
 }
 
 impl InputReader {
-    pub fn new(sender: mpsc::Sender<Batch>, live: Arc<LiveStats>, rules: ListRules) -> Self {
+    pub fn new(
+        sender: mpsc::Sender<Batch>,
+        live: Arc<LiveStats>,
+        rules: ListRules,
+        on_warning: Option<WarningCallback>,
+    ) -> Self {
         Self {
             sender,
             live,
             rules,
+            on_warning,
             heavy: LineBudget::new(MAX_HEAVY_BYTES),
             next_number: 0,
             batch: Vec::new(),
@@ -120,8 +127,10 @@ impl InputReader {
         loop {
             let step = list.next(&self.origin(name)).map_err(ReadStop::Broken)?;
             let ended = matches!(step, ListStep::End);
-            if let ListStep::Found(entry) = step {
-                self.push(entry)?;
+            match step {
+                ListStep::Found(entry) => self.push(entry)?,
+                ListStep::Nothing => self.warn(name, list.take_warning()),
+                ListStep::End => {}
             }
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
@@ -132,6 +141,12 @@ impl InputReader {
             if ended {
                 return Ok(());
             }
+        }
+    }
+
+    fn warn(&self, name: &str, warning: Option<String>) {
+        if let (Some(text), Some(callback)) = (warning, &self.on_warning) {
+            (callback.0)(&format!("{}: {text}", shown(name)));
         }
     }
 

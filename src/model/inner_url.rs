@@ -20,8 +20,8 @@ const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
 /// Returns the URL with `***` for a path or query value that contains another URL with a
 /// password, percent-encoded or not. Borrowed if nothing is masked.
 ///
-/// Two slashes without a scheme do not start a URL: paths have them, too, followed by names such
-/// as `a:b@2x.png`.
+/// Two slashes without a scheme start a URL only where a value of the query does (`?next=//host/`):
+/// paths have them, too, followed by names such as `a:b@2x.png`.
 #[must_use]
 pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     if !may_hold_userinfo(&url[Position::BeforePath..]) {
@@ -31,9 +31,10 @@ pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     let has_two_schemes = follows_scheme && url.path().starts_with("//");
     let path = url.path();
     let (authority, behind) = split_authority(path.trim_start_matches('/'));
-    let masks_path = holds_password(path) || (has_two_schemes && holds_userinfo(authority, behind));
+    let masks_path =
+        holds_password(path, false) || (has_two_schemes && holds_userinfo(authority, behind));
     let query = url.query().unwrap_or_default();
-    if !masks_path && !query.split('&').any(holds_password) {
+    if !masks_path && !query.split('&').any(|part| holds_password(part, true)) {
         return Cow::Borrowed(url.as_str());
     }
     let mut shown = url[..Position::BeforePath].to_owned();
@@ -46,8 +47,8 @@ pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
         shown.push(if n == 0 { '?' } else { '&' });
         let name = part.split_once('=').map_or("", |(name, _)| name);
         match (
-            holds_password(part),
-            holds_password(name) || name.is_empty(),
+            holds_password(part, true),
+            holds_password(name, true) || name.is_empty(),
         ) {
             (false, _) => shown.push_str(part),
             (true, true) => shown.push_str("***"),
@@ -65,11 +66,12 @@ pub fn may_hold_userinfo(text: &str) -> bool {
     bytes.any(|byte| matches!(byte, b'@' | b'%')) && (text.contains('@') || text.contains("40"))
 }
 
-/// Whether the text contains a URL with a password, in any layer of encoding.
-fn holds_password(text: &str) -> bool {
+/// Whether the text contains a URL with a password, in any layer of encoding. `is_query` is whether
+/// it is a part of a query, with or without its name.
+fn holds_password(text: &str, is_query: bool) -> bool {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_LAYERS {
-        if layer_holds_password(&text) {
+        if layer_holds_password(&text) || relative_holds_password(&text, is_query) {
             return true;
         }
         if !text.contains('%') {
@@ -101,6 +103,28 @@ fn layer_holds_password(mut text: &str) -> bool {
         text = behind;
     }
     false
+}
+
+/// Whether a value in a query, which may be that of an inner URL, is a URL without a scheme:
+/// `next=//me:word@host/`. `//tel:0049@sip` is none.
+fn relative_holds_password(text: &str, is_query: bool) -> bool {
+    // Nothing after the last `@` matters; without that, the checks would read it again and again.
+    let Some(text) = text.rfind('@').and_then(|at| text.get(..=at)) else {
+        return false;
+    };
+    let values = text.match_indices(['=', '?']).map(|(at, _)| at + 1);
+    let values = values.chain(is_query.then_some(0));
+    let mut values = values.filter_map(|start| text.get(start..));
+    values.any(|value| {
+        let after_slashes = value.trim_start_matches(['/', '\\']);
+        let (authority, behind) = split_authority(after_slashes);
+        let is_number = authority
+            .rsplit_once('@')
+            .and_then(|(userinfo, _)| userinfo.split_once(':'))
+            .is_some_and(|(_, word)| word.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_relative = value.len() - after_slashes.len() >= 2;
+        is_relative && !is_number && holds_userinfo(authority, behind)
+    })
 }
 
 fn split_authority(text: &str) -> (&str, &str) {
@@ -153,6 +177,17 @@ mod tests {
             ("http://a/jdbc:postgresql://me:s3cret@b/", "http://a/***"),
             ("http://http://me:s3cret@a/", "http://http/***"),
             ("https://a:1/?http%3a//me:s3cret@b=u", "https://a:1/?***"),
+            ("http://a/?next=//me:s3cret@b/", "http://a/?next=***"),
+            ("http://a/x?y&//me:s3cret@b/", "http://a/x?y&***"),
+            ("http://a/?u=%2F%2Fme%3As3cret%40b", "http://a/?u=***"),
+            ("http://a/?u=\\\\me:s3cret@b", "http://a/?u=***"),
+            ("http://a/?u=/\\/me:s3/cret@b", "http://a/?u=***"),
+            ("http://a/?u=http://b/?v=//me:s3cret@c/", "http://a/?u=***"),
+            (
+                "http://a/?u=http%3A%2F%2Fb%2F%3F%2F%2Fme%3As3cret%40c",
+                "http://a/?u=***",
+            ),
+            ("http://a/http%3A//b/%3Fv=//me:s3cret@c", "http://a/***"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
         }
@@ -167,6 +202,10 @@ mod tests {
             "http://a/thumb/a//12:30@3x.jpg",
             "http://a/?text=see//note:1@home",
             "http://a/x?to=//tel:0049@sip",
+            "http://a/x?to=//b:80/&mail=me@c",
+            "http://a/x?to=//b/c:d@e",
+            "http://a/x?to=//me@b/",
+            "http://a/x?to=/c:d@e",
             "http://a/npm/@a/b@1.0//x:y@z",
             "http://a/npm/@scope%2fname@1.0:beta",
             "http://a/web/http://b/@me",

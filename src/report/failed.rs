@@ -13,6 +13,8 @@ use crate::model::{EngineEvent, OutcomeName, Summary};
 pub struct FailedLines {
     file: BufWriter<FailedTarget>,
     end: u8,
+    /// Whether the old content is still there: it stays if the list has no URL.
+    keeps_old: bool,
 }
 
 enum FailedTarget {
@@ -27,13 +29,24 @@ impl FailedTarget {
             return Ok(Self::Stream(DeviceStream::open(path)?, is_ending));
         }
         let mut options = File::options();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path)?;
+        Ok(Self::File(options.open(path)?))
+    }
+
+    /// Removes the old content of a file.
+    fn clear(&self) -> io::Result<()> {
+        let Self::File(file) = self else {
+            return Ok(());
+        };
         #[cfg(unix)]
-        restrict(&file)?;
-        Ok(Self::File(file))
+        restrict(file)?;
+        // Some regular files, such as those of /proc, have no length to set.
+        match file.metadata()?.len() {
+            0 => Ok(()),
+            _ => file.set_len(0),
+        }
     }
 }
 
@@ -54,15 +67,26 @@ impl Write for FailedTarget {
 }
 
 impl FailedLines {
-    /// Creates or truncates the file. Lines end with `end`, like those of the input. Writing to a
-    /// pipe waits for its reader until `is_ending` returns true.
+    /// Creates or truncates the file; with `is_kept_if_empty`, an existing one is truncated only
+    /// once a URL is settled. Lines end with `end`, like those of the input. Writing to a pipe waits
+    /// for its reader until `is_ending` returns true.
     ///
     /// # Errors
     /// If the file cannot be created or opened.
-    pub fn create(path: &Path, end: u8, is_ending: SharedEndingCheck) -> io::Result<Self> {
+    pub fn create(
+        path: &Path,
+        end: u8,
+        is_kept_if_empty: bool,
+        is_ending: SharedEndingCheck,
+    ) -> io::Result<Self> {
+        let target = FailedTarget::open(path, is_ending)?;
+        if !is_kept_if_empty {
+            target.clear()?;
+        }
         Ok(Self {
-            file: BufWriter::new(FailedTarget::open(path, is_ending)?),
+            file: BufWriter::new(target),
             end,
+            keeps_old: is_kept_if_empty,
         })
     }
 }
@@ -82,6 +106,9 @@ impl Reporter for FailedLines {
         let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
+        if std::mem::take(&mut self.keeps_old) {
+            self.file.get_ref().clear()?;
+        }
         if settled.record.outcome != OutcomeName::Failed {
             return Ok(());
         }
@@ -97,7 +124,10 @@ impl Reporter for FailedLines {
         self.file.flush()
     }
 
-    fn finish(&mut self, _: &Summary) -> io::Result<()> {
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        if self.keeps_old && summary.input > 0 {
+            self.file.get_ref().clear()?;
+        }
         self.file.flush()?;
         // Opens a pipe even if no line failed, so that its reader sees the end.
         self.file.get_mut().write(b"").map(drop)

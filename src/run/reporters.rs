@@ -45,12 +45,16 @@ pub fn add_files(
         let end = if options.failed_with_nul { 0 } else { b'\n' };
         add_file(pump, path, |path| {
             let is_ending = Arc::clone(&is_ending);
-            Ok(Box::new(FailedLines::create(path, end, is_ending)?))
+            let is_kept = options.kept_if_empty.iter().any(|kept| kept == path);
+            Ok(Box::new(FailedLines::create(
+                path, end, is_kept, is_ending,
+            )?))
         })?;
     }
     if let Some(path) = &options.page {
         add_file(pump, path, |path| {
-            Ok(Box::new(HtmlReport::create(path, is_ending)?))
+            let is_kept = options.kept_if_empty.iter().any(|kept| kept == path);
+            Ok(Box::new(HtmlReport::create(path, is_kept, is_ending)?))
         })?;
     }
     Ok(())

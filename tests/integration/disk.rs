@@ -66,6 +66,38 @@ fn a_link_that_leads_out_of_the_folder_is_not_followed() {
     out.run().arg(server.url("/a")).expect_exit(0);
 }
 
+/// Through a link, one file would have two names, and the second URL would overwrite the first.
+#[test]
+fn a_link_to_another_folder_is_not_followed() {
+    let server = pages();
+    let out = Out::new();
+    fs::create_dir_all(out.path().join("real")).unwrap();
+    symlink("real", out.path().join("alias")).unwrap();
+    let line = |file: &str, path: &str| {
+        let url = server.url(path);
+        format!(r#"{{"url":"{url}","file":"{file}"}}"#)
+    };
+    let list = [
+        line("real/x", "/a"),
+        line("alias/x", "/b"),
+        line("alias/new/x", "/c"),
+    ];
+    for refresh in [&[][..], &["--refresh"], &[]] {
+        let run = out.run().args(["--input-format=jsonl", "--ordered"]);
+        let done = run.args(refresh.iter().copied()).stdin(list.join("\n"));
+        let done = done.expect_exit(1);
+        for (record, file) in done.records.iter().skip(1).zip(["alias/x", "alias/new/x"]) {
+            let error = record.error.as_ref().unwrap();
+            assert_eq!(error.kind, ErrorKind::Save);
+            let shown = placeholders(&error.message.replace(file, "FILE"), &[]);
+            insta::assert_snapshot!("a_folder_that_is_a_link", shown);
+        }
+        assert_eq!(fs::read(out.path().join("real/x")).unwrap(), b"/a");
+        assert_eq!(fs::read_dir(out.path().join("real")).unwrap().count(), 1);
+        assert!(out.unfinished().is_empty());
+    }
+}
+
 #[test]
 fn a_file_where_a_folder_should_be_fails_only_that_url() {
     let server = pages();

@@ -104,6 +104,15 @@ fn statuses_are_explained_too() {
 }
 
 #[test]
+fn classes_of_statuses_are_explained_too() {
+    let mut page = String::new();
+    for class in ["5xx", "4XX", "3xx", "2xx"] {
+        entry(&mut page, class, &explain(class));
+    }
+    insta::assert_snapshot!("classes", page);
+}
+
+#[test]
 fn without_a_kind_all_are_listed() {
     let done = Run::new().text().arg("--explain").expect_exit(0);
     for kind in ErrorKind::ALL {
@@ -116,6 +125,8 @@ fn what_is_no_kind_gets_the_nearest_one_and_all_of_them() {
     let mut page = String::new();
     for kind in [
         "dnss",
+        "dsn",
+        "6xx",
         "connect-timeout",
         "Timeout",
         "xyzzy",

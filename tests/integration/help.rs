@@ -1,4 +1,4 @@
-use crate::support::{Run, Server, binary, entry, placeholders, response};
+use crate::support::{Run, Server, binary, entry, pages, placeholders, response};
 
 /// Returns the help for a terminal with this number of columns.
 fn help(flag: &str, columns: &str) -> String {
@@ -307,4 +307,34 @@ fn a_folder_may_be_called_like_a_file_if_it_is_meant() {
     go("out.json", 0);
     go("example.com", 0);
     go("new/below/v1.2", 0);
+}
+
+#[test]
+fn a_list_beside_the_demo_is_explained() {
+    let run = Run::new().text().args(["--demo", "slow.txt"]);
+    insta::assert_snapshot!("demo_with_a_list", run.expect_exit(2).stderr);
+}
+
+#[test]
+fn a_user_without_a_password_is_a_warning() {
+    let server = pages();
+    let run = |args: &[&str]| {
+        let run = Run::new().args(args.iter().copied()).arg(server.url("/a"));
+        let stderr = run.go().stderr;
+        let warnings = stderr.lines().filter(|line| line.contains("warning"));
+        warnings.collect::<Vec<_>>().join("\n")
+    };
+    let mut page = String::new();
+    entry(&mut page, "-u", &run(&["-u", "s3cret"]));
+    let proxy = format!("http://{}", server.addr);
+    entry(&mut page, "-U", &run(&["-x", &proxy, "-U", "s3cret"]));
+    let variable = Run::new()
+        .env("FETCHALL_USER", "s3cret")
+        .arg(server.url("/a"));
+    let stderr = variable.expect_exit(0).stderr;
+    entry(&mut page, "variable", stderr.lines().next().unwrap());
+    assert!(!page.contains("s3cret"), "{page}");
+    insta::assert_snapshot!("no_password", page);
+    assert_eq!(run(&["-u", "bob:"]), "");
+    assert_eq!(run(&["-u", "bob:pw"]), "");
 }

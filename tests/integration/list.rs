@@ -4,7 +4,7 @@ use std::process::Stdio;
 use fetchall::ErrorKind;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-use crate::support::{Run, Server, binary, entry, placeholders, response};
+use crate::support::{Out, Run, Server, binary, entry, pages, placeholders, response};
 
 fn quick() -> Server {
     Server::http(|_| response("200 OK", &[], b"hello"))
@@ -667,4 +667,17 @@ fn bidirectional_controls_come_out_harmless() {
             "{all}"
         );
     }
+}
+
+#[test]
+fn a_column_that_is_almost_a_known_one_is_a_warning() {
+    let server = pages();
+    let out = Out::new();
+    let list = format!("url,Filename\n{},x\n", server.url("/a"));
+    let run = || out.run().arg("--input-format=csv").stdin(list.clone());
+    let done = run().expect_exit(0);
+    let warning = done.stderr.lines().next().unwrap();
+    insta::assert_snapshot!("misnamed_column", warning);
+    assert_eq!(done.stderr.matches("warning").count(), 1, "{}", done.stderr);
+    assert_eq!(run().arg("-q").expect_exit(0).stderr, "");
 }

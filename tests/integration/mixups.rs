@@ -35,6 +35,29 @@ fn path_of(url: &str) -> &str {
 }
 
 #[test]
+fn a_file_where_another_line_needs_a_directory_is_a_conflict() {
+    let server = pages();
+    let line = |file: &str| {
+        let url = server.url(&format!("/{file}"));
+        format!(r#"{{"url":"{url}","file":"{file}"}}"#)
+    };
+    for files in [["a/b", "a/b/c"], ["a/b/c", "a/b"]] {
+        let out = Out::new();
+        let run = out.run().args(["--input-format=jsonl", "--ordered"]);
+        let list = files.map(line).join("\n");
+        let done = run.stdin(list).expect_exit(1);
+        assert_eq!(
+            out.body(&done.records[0]),
+            format!("/{}", files[0]).as_bytes()
+        );
+        let error = done.records[1].error.as_ref().unwrap();
+        assert_eq!(error.kind, ErrorKind::Conflict);
+        let shown = error.message.replacen(files[1], "FILE", 1);
+        insta::assert_snapshot!("file_or_directory", shown);
+    }
+}
+
+#[test]
 fn a_line_with_headers_of_its_own_names_its_file_too() {
     let server = pages();
     let line = |file: &str| {

@@ -1,3 +1,4 @@
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -96,4 +97,26 @@ fn with_the_fewest_open_files_every_secure_page_is_fetched() {
     let server = TlsServer::answering(config, |_| response("200 OK", &[], b"page"));
     let urls: Vec<_> = (0..20).map(|n| format!("{}{n}", server.url())).collect();
     all_is_fetched(&urls);
+}
+
+/// A descriptor that was inherited with a number above the limit is in the way when the limit is
+/// raised.
+#[test]
+fn the_limit_named_is_enough_when_descriptors_above_it_are_open() {
+    let server = Server::http(|_| response("200 OK", &[], b"page"));
+    let run = |limit: &str| {
+        let mut shell = Command::new("/bin/sh");
+        let script = "exec 8</dev/null 9</dev/null && ulimit -n $1 && shift && exec \"$0\" \"$@\"";
+        shell.arg("-c").arg(script);
+        shell.arg(env!("CARGO_BIN_EXE_fetchall")).arg(limit);
+        shell.args(["--no-config", "-x", "", &server.url("/")]);
+        let output = shell.stdin(Stdio::null()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), stderr)
+    };
+    let (code, stderr) = run("7");
+    assert_eq!(code, Some(3), "{stderr}");
+    let (_, rest) = stderr.split_once("needs at least ").unwrap();
+    let (code, stderr) = run(rest.split(';').next().unwrap());
+    assert_eq!(code, Some(0), "{stderr}");
 }

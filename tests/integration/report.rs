@@ -1,3 +1,4 @@
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -308,4 +309,95 @@ fn what_replaces_a_file_keeps_its_mode() {
             assert_eq!(mode(&file), expected, "{option}");
         }
     }
+}
+
+/// `fetchall --failed urls.txt </dev/null`: the list was meant to be read.
+#[test]
+fn an_empty_stdin_replaces_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("urls.txt");
+    let named = file.to_str().unwrap();
+    let server = site();
+    let mut page = String::new();
+    for option in WRITTEN {
+        std::fs::write(&file, "http://127.0.0.1/\n").unwrap();
+        for list in ["", "# no URL\n\n"] {
+            let done = Run::new().args([option, named]).stdin(list).expect_exit(0);
+            assert_eq!(std::fs::read(&file).unwrap(), b"http://127.0.0.1/\n");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+            let warning = done.stderr.lines().next().unwrap();
+            entry(&mut page, option, &warning.replace(named, "FILE"));
+        }
+        // With a URL, or with another list, it is replaced.
+        let other = dir.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        let run = Run::new().args([option, named, other.to_str().unwrap()]);
+        let done = run.expect_exit(0);
+        assert_ne!(std::fs::read(&file).unwrap(), b"http://127.0.0.1/\n");
+        let warning = done.stderr.lines().next().unwrap();
+        entry(&mut page, "other list", warning);
+        std::fs::write(&file, "http://127.0.0.1/\n").unwrap();
+        let run = Run::new().args([option, named]).urls([server.url("/1")]);
+        assert!(!run.expect_exit(0).stderr.contains("is left"));
+        assert_ne!(std::fs::read(&file).unwrap(), b"http://127.0.0.1/\n");
+        std::fs::remove_file(other).unwrap();
+    }
+    insta::assert_snapshot!("empty_stdin", placeholders(&page, &[]));
+}
+
+#[test]
+fn an_empty_stdin_replaces_the_report_and_summary_of_an_earlier_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let [page, summary] = ["page.html", "summary.json"].map(|name| dir.path().join(name));
+    let run = || {
+        let files = [page.to_str().unwrap(), summary.to_str().unwrap()];
+        Run::new().args(["--report", files[0], "--summary-json", files[1]])
+    };
+    run().urls([site().url("/1")]).expect_exit(0);
+    let done = run().expect_exit(0);
+    assert!(!done.stderr.contains("left as"), "{}", done.stderr);
+    let text = std::fs::read_to_string(page).unwrap();
+    assert!(text.contains("0 URLs, none failed"));
+    let text = std::fs::read_to_string(summary).unwrap();
+    assert!(text.contains("\"input\":0"), "{text}");
+}
+
+/// What was interrupted before its first result has a list, which failed nowhere so far.
+#[test]
+fn the_failed_lines_of_an_earlier_run_go_when_a_list_was_read() {
+    let server = Server::http(|_| {
+        std::thread::sleep(Duration::from_secs(60));
+        response("200 OK", &[], b"")
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("failed.txt");
+    std::fs::write(&file, "http://127.0.0.1/\n").unwrap();
+    let mut command = binary();
+    command.arg("--failed").arg(&file);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", server.url("/")).unwrap();
+    until("it asks", || !server.requests().is_empty());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    // Two signals at once would count as one.
+    std::thread::sleep(Duration::from_millis(200));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    child.wait().unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+}
+
+#[test]
+fn each_input_is_named_once() {
+    let server = site();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.html");
+    let urls = |n| (0..n).map(|n| server.url(&format!("/{n}")));
+    Run::new()
+        .args(["--ordered", "--report", file.to_str().unwrap(), "-"])
+        .args(urls(2))
+        .urls(urls(5))
+        .expect_exit(0);
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.contains("stdin")).unwrap();
+    assert!(line.contains(">stdin, argument ·"), "{line}");
 }

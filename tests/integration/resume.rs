@@ -486,3 +486,27 @@ fn pieces_that_bring_much_use_up_no_retry() {
     assert_eq!(record.attempts as usize, 1 + (total - 1000).div_ceil(PIECE));
     assert!(out.unfinished().is_empty());
 }
+
+/// A range that is refused, or not the rest of the same version, is followed by a request for the
+/// whole body: it uses up no retry, and counts as an attempt.
+#[test]
+fn a_whole_request_after_a_failed_range_is_an_attempt_and_no_retry() {
+    for refused in [
+        response("416 Range Not Satisfiable", &[CLOSE], b""),
+        partial("bytes 0-9/1000", &[TAG], &body(2)[..10]),
+    ] {
+        let attempt = [refused, cut(&[TAG], 500)];
+        let replies = std::iter::once(cut(&[TAG], 500)).chain(attempt.into_iter().cycle());
+        let server = scripted(replies.take(7).collect());
+        let out = Out::new();
+        let done = out.run().args(["--retries=3", &server.url("/page")]);
+        let done = done.expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Truncated, 7));
+        let ranges: Vec<_> = server.requests();
+        let ranges = ranges
+            .iter()
+            .map(|request| header(request, "range").is_some());
+        let expected = [false, true, false, true, false, true, false];
+        assert_eq!(ranges.collect::<Vec<_>>(), expected);
+    }
+}

@@ -61,8 +61,10 @@ pub struct ReportData {
     pub causes: HashMap<(ErrorKind, String), u64>,
     /// Number of failures with causes beyond [`MAX_CAUSES`].
     pub other_causes: u64,
-    /// The first inputs, in order.
+    /// The first inputs, in order, as they are shown.
     pub inputs: Vec<String>,
+    /// The input of the last record.
+    last_input: String,
     /// When the first URL settled, as in its record.
     pub first_at: String,
     last: Duration,
@@ -82,6 +84,7 @@ impl Default for ReportData {
             causes: HashMap::new(),
             other_causes: 0,
             inputs: Vec::new(),
+            last_input: String::new(),
             first_at: String::new(),
             last: Duration::ZERO,
         }
@@ -131,14 +134,14 @@ impl ReportData {
 
     fn add_input(&mut self, input: &str) {
         const MAX_INPUTS: usize = 5;
-        let is_known = self.inputs.last().is_some_and(|last| last == input);
-        if !is_known
-            && self.inputs.len() < MAX_INPUTS
-            && !self.inputs.iter().any(|one| one == input)
-        {
-            let name = if input == "-" { "stdin" } else { input };
-            self.inputs
-                .push(elide_middle(&escape_control(name), MAX_TEXT_CHARS));
+        if self.last_input == input {
+            return;
+        }
+        input.clone_into(&mut self.last_input);
+        let name = if input == "-" { "stdin" } else { input };
+        let name = elide_middle(&escape_control(name), MAX_TEXT_CHARS);
+        if self.inputs.len() < MAX_INPUTS && !self.inputs.contains(&name) {
+            self.inputs.push(name);
         }
     }
 

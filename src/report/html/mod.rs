@@ -23,17 +23,24 @@ use data::ReportData;
 pub struct HtmlReport {
     file: AtomicFile,
     data: ReportData,
+    /// Whether an existing file stays if the list has no URL.
+    is_kept_if_empty: bool,
     is_ending: SharedEndingCheck,
 }
 
 impl HtmlReport {
     /// Prepares to write the page to `path` at the end of the run. An existing file stays until
-    /// then. Writing to a pipe waits for its reader until `is_ending` returns true.
+    /// then, or for good if the list has no URL and `is_kept_if_empty`. Writing to a pipe waits for its reader until `is_ending` returns true.
     ///
     /// # Errors
     /// If no file can be created there.
-    pub fn create(path: &Path, is_ending: SharedEndingCheck) -> io::Result<Self> {
+    pub fn create(
+        path: &Path,
+        is_kept_if_empty: bool,
+        is_ending: SharedEndingCheck,
+    ) -> io::Result<Self> {
         Ok(Self {
+            is_kept_if_empty,
             is_ending,
             file: AtomicFile::create(path)?,
             data: ReportData::default(),
@@ -48,6 +55,9 @@ impl Reporter for HtmlReport {
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        if summary.input == 0 && self.is_kept_if_empty {
+            return Ok(());
+        }
         let page = page::render(&self.data, summary)?;
         self.file.commit(page.as_bytes(), &*self.is_ending)
     }

@@ -39,18 +39,6 @@ pub enum FolderError {
     },
 }
 
-/// Replaces cap-std's error for a path that leads out of the directory, which users would not
-/// understand. It is recognized by its lack of an OS error code.
-pub fn explained(error: io::Error) -> io::Error {
-    let leads_out =
-        error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
-    if leads_out {
-        io::Error::other("a symbolic link in the path leads out of the output directory")
-    } else {
-        error
-    }
-}
-
 /// Opens a regular file. A pipe or device in its place is an error, and does not block.
 fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
     let not_a_file = || io::Error::other(format!("{path} is not a regular file"));
@@ -276,9 +264,11 @@ impl Folder {
     pub fn open_to_compare(&self, name: &str, file: &RelPath) -> io::Result<(File, File)> {
         let mut options = OpenOptions::new();
         options.read(true);
+        let (folder, last) = file.split();
         self.when_free(|| {
             let new = open_regular(&self.temp, name, &mut options)?;
-            Ok((new, open_regular(&self.dir, file.as_str(), &mut options)?))
+            let parent = self.folder(folder)?;
+            Ok((new, open_regular(&parent, last, &mut options)?))
         })
     }
 
@@ -335,6 +325,7 @@ impl Folder {
         if path.is_empty() {
             return self.dir.try_clone();
         }
+        self.check_directories(path)?;
         match self.dir.open_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.dir.create_dir_all(path)?;
@@ -342,6 +333,25 @@ impl Folder {
             }
             opened => opened,
         }
+    }
+
+    /// Rejects a path through a file, and through a symbolic link: it gives every file below it a
+    /// second name, under which another URL would overwrite it.
+    fn check_directories(&self, path: &str) -> io::Result<()> {
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            let above = path.get(..end).unwrap_or(path);
+            let what = match self.dir.symlink_metadata(above) {
+                Ok(found) if found.is_dir() => continue,
+                Ok(found) if found.is_symlink() => "symbolic link",
+                Ok(_) => "file",
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let text = format!("{above} is a {what}; replace it with a directory");
+            return Err(io::Error::other(text));
+        }
+        Ok(())
     }
 
     fn forget(&self, path: &str) {

@@ -332,7 +332,6 @@ impl DiskWriter {
             }),
             Err(error) => {
                 let _ = self.folder.remove(name);
-                let error = super::folder::explained(error);
                 Err(save_error::save_error(
                     &self.folder.display_path(file),
                     &error,
