@@ -3,8 +3,9 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
+use fetchall::program::similar_name;
 
-use super::flag_hints::{self, nearest};
+use super::flag_hints;
 use super::notifications::RUN_PREFIX;
 use super::options::{
     OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, long, settings, variable,
@@ -176,7 +177,7 @@ fn meant(name: &str, known: &[String], command: &Command) -> String {
         return format!("; {hint}");
     }
     let bares: Vec<_> = known.iter().map(|name| bare(name)).collect();
-    nearest(&option, bares.iter().map(String::as_str)).map_or_else(String::new, |near| {
+    similar_name(&option, bares.iter().map(String::as_str)).map_or_else(String::new, |near| {
         format!("; did you mean {PREFIX}{near}?")
     })
 }

@@ -12,9 +12,6 @@ use fetchall::{FetchError, Problem, RedirectProblem, TimeLimit};
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, print_config, redact};
 
-/// Jaro-Winkler similarity above which a name is suggested.
-const MIN_SIMILARITY: f64 = 0.8;
-
 /// The option that set the limit which a failed URL exceeded.
 pub fn limit_option(error: &FetchError) -> Option<&'static str> {
     match error {
@@ -33,19 +30,6 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
         FetchError::HostGivenUp { error, .. } => limit_option(error),
         _ => None,
     }
-}
-
-/// Returns the name most similar to `text`, if any is similar enough.
-pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let text = text.to_lowercase().replace('_', "-");
-    names
-        .map(|name| {
-            let plain = name.to_lowercase().replace('_', "-");
-            (strsim::jaro_winkler(&text, &plain), name)
-        })
-        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
 }
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
@@ -495,13 +479,5 @@ mod tests {
         for (_, hint) in WORDS {
             assert!(flags(hint).all(knows), "{hint}");
         }
-    }
-
-    #[test]
-    fn only_similar_names_are_suggested() {
-        let names = || ["concurrency", "per-host", "retries"].into_iter();
-        assert_eq!(nearest("concurency", names()), Some("concurrency"));
-        assert_eq!(nearest("per_host", names()), Some("per-host"));
-        assert_eq!(nearest("colour", names()), None);
     }
 }
