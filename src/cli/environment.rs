@@ -6,7 +6,6 @@ use clap::{Arg, Command};
 use fetchall::program::similar_name;
 
 use super::flag_hints;
-use super::notifications::RUN_PREFIX;
 use super::options::{
     OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, long, settings, variable,
 };
@@ -89,6 +88,8 @@ fn lines(text: &OsStr) -> Vec<OsString> {
 
 /// Prefix of the variables that are settings.
 const PREFIX: &str = "FETCHALL_";
+/// Prefix of the variables that describe the run to a command. They are not settings.
+pub const RUN_PREFIX: &str = "FETCHALL_RUN_";
 
 /// Whether a variable looks like a setting.
 pub fn is_ours(name: &OsStr) -> bool {

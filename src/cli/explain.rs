@@ -5,9 +5,9 @@ use fetchall::program::similar_name;
 use fetchall::{ErrorKind, FetchError};
 use http::StatusCode;
 
-use super::redact;
+use super::help::STYLES;
 use super::terminal::wants_color;
-use super::{ColorArg, STYLES};
+use super::{ColorArg, redact};
 
 /// One section per error kind; the section `status` has a subsection per documented status.
 const PAGES: &str = include_str!("../../docs/errors.md");

@@ -9,8 +9,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fetchall::program::escape_control;
 use fetchall::{FetchError, Problem, RedirectProblem, TimeLimit};
 
+use super::masked_values::masked;
 use super::secrets::SECRET_OPTIONS;
-use super::{Cli, print_config, redact};
+use super::{Cli, redact};
 
 /// The option that set the limit which a failed URL exceeded.
 pub fn limit_option(error: &FetchError) -> Option<&'static str> {
@@ -360,12 +361,12 @@ pub fn redacted(error: clap::Error) -> clap::Error {
     let option = option.trim_start_matches('-');
     let shown = |kind, text: &String| {
         let is_value = kind == ContextKind::InvalidValue;
-        let masked = if is_value {
-            print_config::masked(option, text)
+        let text = if is_value {
+            masked(option, text)
         } else {
             redact::value(text).into()
         };
-        escape_control(&masked).into_owned()
+        escape_control(&text).into_owned()
     };
     let repeated: Vec<_> = error
         .context()
@@ -392,7 +393,7 @@ fn without_leaky_cause(error: clap::Error, option: &str) -> clap::Error {
         return error;
     };
     let never_repeats_value = option == "request" || SECRET_OPTIONS.contains(&option);
-    if never_repeats_value || print_config::masked(option, value) == *value {
+    if never_repeats_value || masked(option, value) == *value {
         return error;
     }
     let mut bare = clap::Error::new(error.kind()).with_cmd(&Cli::command());
