@@ -106,7 +106,9 @@ pub mod program {
     pub use crate::engine::EngineOptions;
     pub use crate::fetch::{HttpOptions, is_framing_header, max_requests};
     pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback};
-    pub use crate::model::{Credentials, escape_control, is_control, parse_duration, parse_method};
+    pub use crate::model::{
+        Credentials, escape_control, is_control, parse_duration, parse_method, similar_name,
+    };
     pub use crate::notify::{
         Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
         deliver, run_command,

@@ -1,7 +1,11 @@
 //! The layers of the architecture. Reads `src/` and fails when a file imports another module of its
-//! own layer, or anything above it.
+//! own layer, or anything above it, or when files of one module import each other.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where it fails"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -252,4 +256,207 @@ fn code_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
             .map(move |(at, line)| (path.clone(), at + 1, line))
     })
+}
+
+/// Imports that close a ring: two halves of one thing. The list may only become shorter.
+const RINGS: [(&str, &str); 5] = [
+    ("fetch/tunnel", "fetch/classify"),
+    ("model/tls_text", "model/error"),
+    ("notify/smtp", "notify/mail"),
+    ("report/journal/read", "report/journal"),
+    ("run/builder", "run/fetcher"),
+];
+
+/// A module can be read after those that it imports, unless they import it, too.
+#[test]
+fn no_modules_import_each_other() {
+    let mut imports = imports();
+    assert!(imports.len() > 150, "{} modules found", imports.len());
+    for (from, to) in RINGS {
+        let found = imports
+            .get_mut(from)
+            .is_some_and(|imports| imports.remove(to));
+        assert!(found, "{from} does not import {to}: take it out of RINGS");
+    }
+    let rings = rings(&imports);
+    assert!(rings.is_empty(), "{rings:#?}");
+}
+
+#[test]
+fn rings_are_found() {
+    let graph = |edges: &[(&str, &str)]| {
+        let mut graph = BTreeMap::<String, BTreeSet<String>>::new();
+        for (from, to) in edges {
+            graph
+                .entry((*from).to_owned())
+                .or_default()
+                .insert((*to).to_owned());
+            graph.entry((*to).to_owned()).or_default();
+        }
+        rings(&graph)
+            .into_keys()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert!(graph(&[("a", "b"), ("b", "c"), ("a", "c")]).is_empty());
+    let ring = [("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")];
+    assert_eq!(graph(&ring), ["b", "c"]);
+    let paths = imported_paths("use super::{a::{self, B}, c};\npub use d::E;\nfn f() { g::h() }");
+    assert_eq!(
+        paths.into_iter().collect::<Vec<_>>(),
+        ["g::h", "super::a::B", "super::a::self", "super::c"]
+    );
+}
+
+/// The imports through which a module imports itself, by module.
+fn rings(imports: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut rings = BTreeMap::<_, BTreeSet<_>>::new();
+    for (from, targets) in imports {
+        for to in targets
+            .iter()
+            .filter(|to| reached(imports, to).contains(from))
+        {
+            rings.entry(&**from).or_default().insert(&**to);
+        }
+    }
+    rings
+}
+
+/// A module, and all that it imports, also through others.
+fn reached<'g>(
+    imports: &'g BTreeMap<String, BTreeSet<String>>,
+    from: &'g String,
+) -> BTreeSet<&'g String> {
+    let mut found = BTreeSet::from([from]);
+    let mut open = vec![from];
+    while let Some(module) = open.pop() {
+        open.extend(imports[module].iter().filter(|module| found.insert(module)));
+    }
+    found
+}
+
+/// The modules that each file of `src/` imports, tests aside. A name that is re-exported is
+/// imported from the module that declares it.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let texts: BTreeMap<_, _> = sources(&src)
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("\nmod tests {").next().unwrap();
+            let code = code.replace("pub(crate) use ", "pub use ");
+            (module_of(path.strip_prefix(&src).unwrap()), code)
+        })
+        .filter(|(module, _)| !module.contains("fuzz") && !module.contains("tests"))
+        .collect();
+    let resolve = |module: &str, path: &str| resolve(&texts, module, path);
+    let mut exports = BTreeMap::new();
+    for (module, text) in &texts {
+        for path in statements(text, "pub use ")
+            .iter()
+            .flat_map(|group| expand(group))
+        {
+            let name = path.rsplit("::").next().unwrap().to_owned();
+            if let Some((to, _)) = resolve(module, &path) {
+                exports.insert((module.clone(), Some(name)), to);
+            }
+        }
+    }
+    let imports_of = |(module, text): (&String, &String)| {
+        let targets = imported_paths(text).into_iter().filter_map(|path| {
+            let (mut to, name) = resolve(module, &path)?;
+            while let Some(next) = exports.get(&(to.clone(), name.clone())) {
+                to.clone_from(next);
+            }
+            (to != *module).then_some(to)
+        });
+        (module.clone(), targets.collect())
+    };
+    texts.iter().map(imports_of).collect()
+}
+
+/// `input/list` for `input/list.rs`, `input` for `input/mod.rs`, and nothing for `lib.rs`.
+fn module_of(file: &Path) -> String {
+    let name = file.with_extension("").display().to_string();
+    match name.as_str() {
+        "lib" => String::new(),
+        name => name.strip_suffix("/mod").unwrap_or(name).to_owned(),
+    }
+}
+
+/// The module that a path leads to, and the name in it.
+fn resolve(
+    texts: &BTreeMap<String, String>,
+    module: &str,
+    path: &str,
+) -> Option<(String, Option<String>)> {
+    let mut parts: Vec<_> = path.split("::").peekable().collect::<Vec<_>>();
+    let mut base: Vec<_> = module.split('/').filter(|part| !part.is_empty()).collect();
+    let is_local = !matches!(*parts.first()?, "crate" | "super" | "self");
+    if parts.first() == Some(&"crate") {
+        base.clear();
+    }
+    let up = parts.iter().take_while(|part| **part == "super").count();
+    base.truncate(base.len() - up);
+    parts.retain(|part| !matches!(*part, "crate" | "super" | "self"));
+    let own = base.len();
+    base.extend(parts);
+    (own + usize::from(is_local)..=base.len())
+        .rev()
+        .find(|length| texts.contains_key(&base[..*length].join("/")))
+        .map(|length| {
+            let name = base.get(length).map(|name| (*name).to_owned());
+            (base[..length].join("/"), name)
+        })
+}
+
+/// All paths of a text, except those that are re-exported.
+fn imported_paths(text: &str) -> BTreeSet<String> {
+    let code: Vec<_> = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect();
+    let mut code = code.join("\n");
+    let mut paths = BTreeSet::new();
+    for statement in statements(&code, "use ") {
+        paths.extend(expand(&statement));
+    }
+    for begin in ["pub use ", "use "] {
+        for statement in statements(&code, begin) {
+            code = code.replace(&format!("{begin}{statement};"), "");
+        }
+    }
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let words = code
+        .split(|c| !is_path(c))
+        .filter(|word| word.contains("::"));
+    paths.extend(words.map(|word| word.trim_matches(':').to_owned()));
+    paths
+}
+
+/// The statements that begin with this, without it and the semicolon.
+fn statements(text: &str, begin: &str) -> Vec<String> {
+    let lines = format!("\n{text}");
+    let begins = format!("\n{begin}");
+    let statements = lines.split(&begins).skip(1);
+    let whole = statements.filter_map(|rest| rest.split_once(';'));
+    whole.map(|(statement, _)| statement.to_owned()).collect()
+}
+
+/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d`, `a::c::e`.
+fn expand(group: &str) -> Vec<String> {
+    let Some((before, inner)) = group.split_once('{') else {
+        let path = group.split(" as ").next().unwrap().trim();
+        return vec![path.to_owned()];
+    };
+    let inner = inner.trim_end().strip_suffix('}').unwrap();
+    let mut depth = 0;
+    let parts = inner.split(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        c == ',' && depth == 0
+    });
+    parts
+        .filter(|part| !part.trim().is_empty())
+        .flat_map(|part| expand(&format!("{}{}", before.trim(), part.trim())))
+        .collect()
 }

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Arg, Command};
+use fetchall::program::similar_name;
 use toml::de::{DeTable, DeValue};
 
 use super::environment::times;
-use super::flag_hints::{self, nearest};
+use super::flag_hints;
 use super::fs_util;
 use super::options::{
     OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, is_setting, long,
@@ -151,7 +152,7 @@ fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
     if let Some(hint) = flag_hints::flag(&format!("--{key}")) {
         return Err(format!("unknown option; {hint}"));
     }
-    Err(match nearest(key, settings(command).map(long)) {
+    Err(match similar_name(key, settings(command).map(long)) {
         Some(meant) => format!("unknown option; did you mean {meant}?"),
         None => {
             "unknown option; keys are the long names in fetchall --help, without the leading hyphens"

@@ -3,8 +3,8 @@
 use std::io::ErrorKind::NotADirectory;
 use std::path::{Path, is_separator};
 
-use super::convert::UsageError;
 use super::redact;
+use super::usage_error::UsageError;
 
 /// Common file extensions, with the option that writes such a file. The list is short on purpose:
 /// a directory may be named after a host.

@@ -3,9 +3,9 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
+use fetchall::program::similar_name;
 
-use super::flag_hints::{self, nearest};
-use super::notifications::RUN_PREFIX;
+use super::flag_hints;
 use super::options::{
     OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, long, settings, variable,
 };
@@ -88,6 +88,8 @@ fn lines(text: &OsStr) -> Vec<OsString> {
 
 /// Prefix of the variables that are settings.
 const PREFIX: &str = "FETCHALL_";
+/// Prefix of the variables that describe the run to a command. They are not settings.
+pub const RUN_PREFIX: &str = "FETCHALL_RUN_";
 
 /// Whether a variable looks like a setting.
 pub fn is_ours(name: &OsStr) -> bool {
@@ -176,7 +178,7 @@ fn meant(name: &str, known: &[String], command: &Command) -> String {
         return format!("; {hint}");
     }
     let bares: Vec<_> = known.iter().map(|name| bare(name)).collect();
-    nearest(&option, bares.iter().map(String::as_str)).map_or_else(String::new, |near| {
+    similar_name(&option, bares.iter().map(String::as_str)).map_or_else(String::new, |near| {
         format!("; did you mean {PREFIX}{near}?")
     })
 }

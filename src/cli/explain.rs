@@ -1,13 +1,13 @@
 //! `--explain`: what an error kind or status means, and what to do about it.
 
 use clap::ArgMatches;
+use fetchall::program::similar_name;
 use fetchall::{ErrorKind, FetchError};
 use http::StatusCode;
 
-use super::flag_hints::nearest;
-use super::redact;
+use super::help::STYLES;
 use super::terminal::wants_color;
-use super::{ColorArg, STYLES};
+use super::{ColorArg, redact};
 
 /// One section per error kind; the section `status` has a subsection per documented status.
 const PAGES: &str = include_str!("../../docs/errors.md");
@@ -47,8 +47,8 @@ fn of(kind: &str) -> Result<String, String> {
         return Ok(class_page(class));
     }
     let kinds: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let meant = match nearest(kind, kinds.iter().copied()) {
-        Some(meant) => format!("; did you mean {}?", meant.replace('-', "_")),
+    let meant = match similar_name(kind, kinds.iter().copied()) {
+        Some(meant) => format!("; did you mean {meant}?"),
         None => String::new(),
     };
     Err(format!(

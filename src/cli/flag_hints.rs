@@ -10,11 +10,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fetchall::program::escape_control;
 use fetchall::{FetchError, Problem, RedirectProblem, SaveError, TimeLimit};
 
+use super::masked_values::masked;
 use super::secrets::SECRET_OPTIONS;
-use super::{Cli, print_config, redact};
-
-/// Jaro-Winkler similarity above which a name is suggested.
-const MIN_SIMILARITY: f64 = 0.8;
+use super::{Cli, redact};
 
 /// The option that set the limit which a failed URL exceeded.
 pub fn limit_option(error: &FetchError) -> Option<&'static str> {
@@ -34,22 +32,6 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
         FetchError::HostGivenUp { error, .. } => limit_option(error),
         _ => None,
     }
-}
-
-/// Returns the name most similar to `text`, if any is similar enough.
-pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let text = text.to_lowercase().replace('_', "-");
-    names
-        .map(|name| {
-            let plain = name.to_lowercase().replace('_', "-");
-            // Two letters that changed places make a short name dissimilar.
-            let has_one_slip = text.len() > 2 && strsim::damerau_levenshtein(&text, &plain) == 1;
-            let similarity = strsim::jaro_winkler(&text, &plain);
-            (similarity.max(if has_one_slip { 0.9 } else { 0.0 }), name)
-        })
-        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
 }
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
@@ -394,12 +376,12 @@ pub fn redacted(error: clap::Error) -> clap::Error {
     let option = option.trim_start_matches('-');
     let shown = |kind, text: &String| {
         let is_value = kind == ContextKind::InvalidValue;
-        let masked = if is_value {
-            print_config::masked(option, text)
+        let text = if is_value {
+            masked(option, text)
         } else {
             redact::value(text).into()
         };
-        escape_control(&masked).into_owned()
+        escape_control(&text).into_owned()
     };
     let repeated: Vec<_> = error
         .context()
@@ -426,7 +408,7 @@ fn without_leaky_cause(error: clap::Error, option: &str) -> clap::Error {
         return error;
     };
     let never_repeats_value = option == "request" || SECRET_OPTIONS.contains(&option);
-    if never_repeats_value || print_config::masked(option, value) == *value {
+    if never_repeats_value || masked(option, value) == *value {
         return error;
     }
     let mut bare = clap::Error::new(error.kind()).with_cmd(&Cli::command());
@@ -529,14 +511,5 @@ mod tests {
         for (_, hint) in WORDS {
             assert!(flags(hint).all(knows), "{hint}");
         }
-    }
-
-    #[test]
-    fn only_similar_names_are_suggested() {
-        let names = || ["concurrency", "per-host", "retries"].into_iter();
-        assert_eq!(nearest("concurency", names()), Some("concurrency"));
-        assert_eq!(nearest("per_host", names()), Some("per-host"));
-        assert_eq!(nearest("colour", names()), None);
-        assert_eq!(nearest("dsn", ["tls", "dns"].into_iter()), Some("dns"));
     }
 }

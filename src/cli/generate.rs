@@ -2,27 +2,12 @@
 
 use std::io;
 
-use clap::{Arg, CommandFactory, ValueEnum, ValueHint};
+use clap::{Arg, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::{Cli, help, options};
-
-/// What `--generate` prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GenerateArg {
-    /// Man page.
-    Man,
-    /// Completions for bash.
-    Bash,
-    /// Completions for zsh.
-    Zsh,
-    /// Completions for fish.
-    Fish,
-    /// Completions for PowerShell.
-    Powershell,
-}
+use super::{Cli, GenerateArg, help, options};
 
 /// Renders the man page or the completions.
 pub fn text(what: GenerateArg) -> String {

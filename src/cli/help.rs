@@ -1,8 +1,14 @@
 //! The help and man page sections below the options.
 
 use clap::builder::StyledStr;
+use clap::builder::styling::{AnsiColor, Styles};
 
-use super::STYLES;
+/// Colours of help and of `--explain`.
+pub const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 /// Commands and what they do. The first [`SHORT_HELP_EXAMPLES`] are also in the short help.
 pub const EXAMPLES: [(&str, &str); 11] = [

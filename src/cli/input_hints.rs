@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use fetchall::FaultPlan;
+use fetchall::program::similar_name;
 use url::Url;
 
 use super::flag_hints;
 
-/// Jaro-Winkler similarity above which a file name is suggested.
-const MIN_SIMILARITY: f64 = 0.93;
 /// Maximum number of directory entries that are compared.
 const MAX_FILES_COMPARED: usize = 10_000;
 
@@ -107,13 +106,11 @@ fn near_file(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let entries = folder.unwrap_or(Path::new(".")).read_dir().ok()?;
-    let names = entries
+    let names: Vec<_> = entries
         .take(MAX_FILES_COMPARED)
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let (_, found) = names
-        .map(|other| (strsim::jaro_winkler(name, &other), other))
-        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let found = similar_name(name, names.iter().map(String::as_str))?;
     let found = path.with_file_name(found);
     Some(found.display().to_string().escape_debug().to_string())
 }

@@ -2,6 +2,7 @@
 //! has what only the program needs (signals, notifications, redaction of messages).
 
 mod advice;
+mod cli_error;
 mod config_file;
 mod config_paths;
 mod convert;
@@ -15,6 +16,7 @@ mod generate;
 mod help;
 mod input_hints;
 mod logs;
+mod masked_values;
 mod notifications;
 mod open_files;
 mod options;
@@ -30,6 +32,7 @@ mod setting_origins;
 mod settings;
 mod signals;
 mod terminal;
+mod usage_error;
 mod value_parsers;
 
 use std::ffi::OsString;
@@ -37,7 +40,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::program::PerHostLimit;
 use fetchall::{MaxFailures, ResolveRule};
@@ -45,6 +47,7 @@ use http::{HeaderValue, Method};
 use url::Url;
 
 pub use advice::{lacks_password, warnings};
+pub use cli_error::CliError;
 pub use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
 pub use flag_hints::next_step;
 pub use fs_util::is_only_for_reading;
@@ -52,18 +55,12 @@ pub use logs::start as start_logs;
 pub use notifications::RunNotifier;
 pub use open_files::lacking_descriptors;
 pub use panics::report_panics;
-pub use parse::{CliAction, CliError, read};
+pub use parse::{CliAction, read};
 pub use print::print;
 pub use redact::message as redact;
 pub use runtime::runtime;
 pub use setting_origins::SettingOrigins;
 pub use signals::{EarlySignals, Signals};
-
-const STYLES: Styles = Styles::styled()
-    .header(AnsiColor::Green.on_default().bold())
-    .usage(AnsiColor::Green.on_default().bold())
-    .literal(AnsiColor::Cyan.on_default().bold())
-    .placeholder(AnsiColor::Cyan.on_default());
 
 /// When results are coloured: `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,9 +101,24 @@ pub enum ProgressArg {
     None,
 }
 
+/// What to print: `--generate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GenerateArg {
+    /// Man page.
+    Man,
+    /// Completions for bash.
+    Bash,
+    /// Completions for zsh.
+    Zsh,
+    /// Completions for fish.
+    Fish,
+    /// Completions for PowerShell.
+    Powershell,
+}
+
 /// Fetch a list of URLs concurrently, with an exact result for every line.
 #[derive(Debug, Parser)]
-#[command(version, about, styles = STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
+#[command(version, about, styles = help::STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("results_as").args(["json", "csv", "format"])))]
 #[command(group(ArgGroup::new("saving").args(["output_dir", "pack"])))]
 #[command(group(ArgGroup::new("remembering").args(["output_dir", "pack", "journal"]).multiple(true)))]
@@ -543,7 +555,7 @@ pub struct Cli {
     pub print_config: bool,
     /// Print a man page or shell completions.
     #[arg(long, value_name = "WHAT", help_heading = "Display and diagnostics")]
-    pub generate: Option<generate::GenerateArg>,
+    pub generate: Option<GenerateArg>,
 
     /// Inject faults, such as reset=10%.
     ///

@@ -18,8 +18,9 @@ use fetchall::{OutcomeName, Record, ReportError, Summary};
 use url::Url;
 
 use super::Cli;
-use super::convert::UsageError;
 use super::empty_list::EmptyListGuard;
+use super::environment::RUN_PREFIX;
+use super::usage_error::UsageError;
 use super::{environment, redact, secrets};
 
 /// Maximum number of failures listed in an email.
@@ -28,9 +29,6 @@ const MAX_FAILURES: usize = 50;
 const MAX_ATTACHED_BYTES: u64 = 5 << 20;
 /// Time limit for `--notify-cmd`.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Prefix of the variables that describe the run to a command. They are not settings.
-pub const RUN_PREFIX: &str = "FETCHALL_RUN_";
 
 /// The first [`MAX_FAILURES`] failures of a run.
 type SharedFailures = Arc<Mutex<Vec<FailedUrl>>>;

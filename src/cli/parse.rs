@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::generate::GenerateArg;
+use super::cli_error::CliError;
+use super::masked_values::Redactions;
 use super::options::SettingError;
-use super::redact::Redactions;
 use super::setting_origins::SettingOrigins;
 use super::settings::{MergedSettings, merge};
-use super::{Cli, config_file, environment, explain, flag_hints, generate, print_config};
+use super::{Cli, GenerateArg, config_file, environment, explain, generate, print_config};
 
 /// What the command line requests.
 pub enum CliAction {
@@ -19,26 +19,6 @@ pub enum CliAction {
     Run(Box<Cli>, SettingOrigins),
     /// Print a text on stdout.
     Print(String),
-}
-
-/// Why the program exits before doing anything.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// The command line is invalid, or requests help.
-    #[error(transparent)]
-    Usage(Box<clap::Error>),
-    /// A variable or a config file has an invalid setting.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// `--explain` with an unknown error kind.
-    #[error("--explain {0}")]
-    Explain(String),
-}
-
-impl From<clap::Error> for CliError {
-    fn from(error: clap::Error) -> Self {
-        Self::Usage(Box::new(flag_hints::add(error)))
-    }
 }
 
 /// Parses the command line and merges it with the settings from the environment and config files.

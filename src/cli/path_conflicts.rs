@@ -8,8 +8,8 @@ use fetchall::program::Source;
 
 use super::Cli;
 use super::config_paths::is_url;
-use super::convert::UsageError;
 use super::fs_util::{FileId, is_stdin};
+use super::usage_error::UsageError;
 
 /// Returns the long names of the options that read stdin, also if they name it `/dev/stdin`.
 pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {

@@ -2,15 +2,10 @@
 //! may be typed into the wrong option, and file names may come from others.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::ops::Range;
 
-use clap::{Arg, ArgMatches, Command};
 use fetchall::program::escape_control;
-
-use super::options::long;
-use super::{print_config, secrets};
 
 /// Replaces a secret.
 pub const MASK: &str = "***";
@@ -106,48 +101,6 @@ impl<W: Write> Write for RedactingWriter<W> {
     }
 }
 
-/// The option values of a call that may not be shown as they are, with what to show instead.
-#[derive(Debug, Default)]
-pub struct Redactions(Vec<(String, String)>);
-
-impl Redactions {
-    /// Collects the values of all options, including merged settings.
-    pub fn of(command: &Command, matches: &ArgMatches) -> Self {
-        let mut all = Self::default();
-        let has_value = |arg: &&Arg| arg.get_action().takes_values();
-        for arg in command.get_arguments().filter(has_value) {
-            let values = matches.get_raw(arg.get_id().as_str());
-            for raw in values.into_iter().flatten() {
-                all.add(long(arg), raw);
-            }
-        }
-        all
-    }
-
-    /// Adds the value of an option, given by its long name.
-    fn add(&mut self, option: &str, raw: &OsStr) {
-        let text = raw.to_string_lossy();
-        // Messages show the name of a file without its @.
-        let text = text.strip_prefix('@').unwrap_or(&text);
-        let masked = if secrets::SECRET_OPTIONS.contains(&option) {
-            // Their errors do not repeat the value, and a short value may occur in any word.
-            value(text).into_owned()
-        } else {
-            print_config::masked(option, text)
-        };
-        let shown = escape_control(&masked);
-        if shown != text {
-            self.0.push((text.to_owned(), shown.into_owned()));
-        }
-    }
-
-    /// Returns the message with the values replaced.
-    pub fn apply(&self, message: String) -> String {
-        let replace = |text: String, (raw, shown): &(String, String)| text.replace(raw, shown);
-        self.0.iter().fold(message, replace)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,17 +157,6 @@ mod tests {
         ] {
             assert_eq!(message(text), shown);
         }
-    }
-
-    #[test]
-    fn known_values_are_masked_even_if_they_contain_blanks() {
-        let mut redactions = Redactions::default();
-        redactions.add("cacert", OsStr::new("/x/u:P W@h"));
-        redactions.add("header", OsStr::new("@/x/u:A B@h"));
-        redactions.add("report", OsStr::new("a\nb"));
-        redactions.add("user", OsStr::new("a:b"));
-        let shown = redactions.apply("x /x/u:P W@h, /x/u:A B@h: a\nb: a:b".to_owned());
-        assert_eq!(shown, "x /x/***@h, /x/***@h: a\\nb: a:b");
     }
 
     proptest! {

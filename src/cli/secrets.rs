@@ -20,7 +20,7 @@ use super::value_parsers;
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
 /// Password for the mail server.
 pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
-/// Long names of the options whose values may hold a secret. `print_config::masked` decides which
+/// Long names of the options whose values may hold a secret. `masked_values::masked` decides which
 /// part may be shown, child processes do not inherit their variables, and their parsers never
 /// repeat the value.
 pub const SECRET_OPTIONS: [&str; 8] = [

@@ -1,8 +1,8 @@
 //! Names the source of a setting that turns out to be wrong only after parsing.
 
-use super::convert::UsageError;
+use super::masked_values::Redactions;
 use super::options::{SettingEntry, SettingOrigin, SettingValue};
-use super::redact::Redactions;
+use super::usage_error::UsageError;
 
 /// Options whose values are paths that are first used during the run.
 const PATH_OPTIONS: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];

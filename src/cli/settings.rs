@@ -11,9 +11,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
+use super::cli_error::CliError;
 use super::flag_hints;
 use super::options::{SettingEntry, SettingError, SettingOrigin, are_exclusive};
-use super::parse::CliError;
 
 /// A setting that is not used, with the reason.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::fetch::{Proxy, ResolveRule};
 use crate::input::Source;
 use crate::model::is_out_of_descriptors;
 use crate::run::{Fetcher, FetcherBuilder};
-use replies::{DemoResponse, DemoState};
+use replies::{DemoRequest, DemoResponse, DemoState};
 
 /// Maximum size of a request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -165,16 +165,6 @@ async fn serve(mut stream: TcpStream, state: &DemoState) -> io::Result<()> {
             return stream.shutdown().await;
         }
     }
-}
-
-/// The parts of a request that matter to the server.
-struct DemoRequest {
-    /// The first label of the host name.
-    host: String,
-    /// The `:PORT` of the Host header, or empty.
-    port: String,
-    path: String,
-    head_only: bool,
 }
 
 /// Reads the next request; `None` when the client is done or does not send HTTP. Skips request

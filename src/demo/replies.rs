@@ -8,14 +8,22 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::DemoRequest;
-
 /// How long `limited` returns 429 after its first request.
 const RATE_LIMIT_TIME: Duration = Duration::from_secs(1);
 /// Number of times that `flaky` fails before it works.
 const FLAKY_FAILURES: u32 = 2;
 /// Size of the body of `big`.
 const BIG_BODY_BYTES: usize = 5_000_000;
+
+/// The parts of a request that matter to the server.
+pub struct DemoRequest {
+    /// The first label of the host name.
+    pub host: String,
+    /// The `:PORT` of the Host header, or empty.
+    pub port: String,
+    pub path: String,
+    pub head_only: bool,
+}
 
 /// A response in its wire format.
 pub struct DemoResponse {

@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 use url::Url;
 
 use super::*;
 use crate::fetch::{RawResponse, ResponseBody};
 use crate::model::{
-    Attempt, Cause, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job, ListEntry,
-    OutcomeName, ResponseHead, SettledJob, TimeLimit, WireState,
+    Attempt, Cause, EngineEvent, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job,
+    ListEntry, LiveStats, OutcomeName, ResponseHead, SettledJob, TimeLimit, WireState,
 };
-use crate::schedule::{PerHostLimit, ScheduleOptions};
+use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::DiscardStore;
 
 /// What the scripted server does with one request.

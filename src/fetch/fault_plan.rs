@@ -9,7 +9,7 @@ use http::StatusCode;
 use siphasher::sip::SipHasher13;
 use url::Url;
 
-use crate::model::SpecError;
+use crate::model::{SpecError, similar_name};
 
 /// Delay of `slow` without a duration.
 const DEFAULT_SLOW_DELAY: Duration = Duration::from_secs(1);
@@ -330,13 +330,8 @@ impl<'a> SpecParser<'a> {
                 None => Err(self.error(name, "expected a status from 400 to 599".to_owned())),
             };
         }
-        let close = NAMES
-            .iter()
-            .map(|(known, _)| (strsim::damerau_levenshtein(known, name), *known))
-            .min()
-            .filter(|(distance, _)| *distance <= 3);
-        let message = match close {
-            Some((_, known)) => format!("unknown fault {name}; did you mean {known}?"),
+        let message = match similar_name(name, NAMES.iter().map(|(known, _)| *known)) {
+            Some(known) => format!("unknown fault {name}; did you mean {known}?"),
             None => {
                 let names: Vec<_> = NAMES.iter().map(|(known, _)| *known).collect();
                 format!(

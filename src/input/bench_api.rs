@@ -4,8 +4,9 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 
 use super::InputFormat;
-use super::compressed::InputStream;
-use super::list::{EntryOrigin, ListRules, ListStep, open_list};
+use super::list::{EntryOrigin, ListRules, ListStep};
+use super::source::open_list;
+use super::stream::InputStream;
 use crate::model::ListEntry;
 
 /// Reads a list to its end and returns the number of its jobs.

@@ -6,13 +6,9 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use super::decoded::DecodedInput;
-
 /// The source of bytes: a file or a pipe.
 pub type RawReader = Box<dyn Read + Send>;
 
-/// Size of the buffer for decoded text, in bytes.
-const BUFFER_BYTES: usize = 64 * 1024;
 /// Size of the buffer before the decompressor, in bytes.
 const COMPRESSED_BUFFER_BYTES: usize = 32 * 1024;
 /// log2 of the largest zstd window: 128 MiB, the default limit of `zstd -d`. The user chose the
@@ -21,42 +17,6 @@ const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Number of bytes that are enough to detect the compression and the text encoding.
 pub const MAGIC_BYTES: usize = 4;
-
-/// A list as a stream of decompressed UTF-8, with a count of the bytes read from its file.
-pub struct InputStream {
-    pub reader: BufReader<DecodedInput>,
-}
-
-impl InputStream {
-    /// Creates the stream without reading anything: a pipe may not have a writer yet.
-    pub fn new(raw: RawReader) -> Self {
-        Self {
-            reader: BufReader::with_capacity(
-                BUFFER_BYTES,
-                DecodedInput::new(Decompressor::Unread(raw)),
-            ),
-        }
-    }
-
-    /// Sets that NULs end the entries of this list.
-    pub fn with_nuls(mut self) -> Self {
-        self.reader.get_mut().set_nuls();
-        self
-    }
-
-    /// Returns the number of bytes consumed from the file. Subtracts `unused` decoded bytes that are
-    /// still buffered; for a compressed file they are included, so the result is a little higher.
-    pub fn position(&self, unused: usize) -> u64 {
-        let decoded = self.reader.get_ref();
-        let unused = (self.reader.buffer().len() + unused) as u64 * decoded.width();
-        match &decoded.unpacked {
-            Decompressor::Unread(_) | Decompressor::Broken => 0,
-            Decompressor::Plain(plain) => plain.taken.saturating_sub(unused),
-            Decompressor::Gzip(gzip) => gzip.get_ref().taken,
-            Decompressor::Zstd(zstd) => zstd.get_ref().taken,
-        }
-    }
-}
 
 /// Reads a list that may be compressed, as its first bytes indicate.
 pub enum Decompressor {
@@ -69,6 +29,17 @@ pub enum Decompressor {
 }
 
 impl Decompressor {
+    /// Returns the number of bytes read from the file, less `unused` decoded ones that are still
+    /// buffered; for a compressed file they are included, so the result is a little higher.
+    pub fn position(&self, unused: u64) -> u64 {
+        match self {
+            Self::Unread(_) | Self::Broken => 0,
+            Self::Plain(plain) => plain.taken.saturating_sub(unused),
+            Self::Gzip(gzip) => gzip.get_ref().taken,
+            Self::Zstd(zstd) => zstd.get_ref().taken,
+        }
+    }
+
     fn begin(raw: RawReader) -> io::Result<Self> {
         let mut raw = InterruptRetry(raw);
         let (head, length) = read_head(&mut raw, ListCompression::is_open)?;
@@ -233,6 +204,7 @@ pub mod packed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::stream::InputStream;
     use proptest::prelude::*;
 
     /// Returns one piece of its content per read, like a pipe.

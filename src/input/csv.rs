@@ -8,11 +8,11 @@ use std::io;
 use serde::Serialize;
 use serde_json::json;
 
-use super::compressed::InputStream;
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
+use super::stream::InputStream;
 use super::url::{display_line, parse_url, shown_url};
 use crate::model::ListEntry;
 
@@ -341,8 +341,8 @@ fn field<'a>(name: &str, cell: &'a [u8]) -> CsvField<'a> {
 mod tests {
     use super::*;
     use crate::input::InputFormat;
-    use crate::input::list::whole;
     use crate::input::row::{MAX_CELLS, MAX_ROW_BYTES};
+    use crate::input::whole;
     use proptest::prelude::*;
 
     fn read(list: &str) -> Vec<ListEntry> {

@@ -8,8 +8,10 @@ use memchr::memmem::find_iter;
 use url::{Position, Url};
 
 use super::InputFormat;
-use super::compressed::{InputStream, packed};
-use super::list::{EntryOrigin, ListRules, ListStep, open_list};
+use super::compressed::packed;
+use super::list::{EntryOrigin, ListRules, ListStep};
+use super::source::open_list;
+use super::stream::InputStream;
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{InvalidLine, Job, ListEntry, RelPath};
 

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::compressed::InputStream;
 use super::json_fields::{JsonField, JsonHeaders};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::stream::InputStream;
 use super::url::{display_line, shown_cut, shown_url};
 use crate::model::{InputPosition, ListEntry};
 
@@ -208,7 +208,7 @@ fn text<'a>(field: &str, value: &'a JsonField) -> Result<&'a str, String> {
 mod tests {
     use super::*;
     use crate::input::InputFormat::JsonLines as FORMAT;
-    use crate::input::list::whole;
+    use crate::input::whole;
     use crate::model::LineOptions;
     use http::{HeaderMap, Method};
     use proptest::prelude::*;

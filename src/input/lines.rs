@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use memchr::{memchr, memchr2};
 
-use super::compressed::InputStream;
+use super::stream::InputStream;
 
 /// Buffer capacity kept between lines, in bytes.
 const RETAINED_BYTES: usize = 1 << 20;

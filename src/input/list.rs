@@ -3,13 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use super::InputFormat;
-use super::compressed::InputStream;
-use super::csv::CsvList;
-use super::jsonl::JsonlList;
-use super::lines::LineEnd;
-use super::row::CellDelimiter;
-use super::text::TextList;
 use crate::model::{InputPosition, ListEntry};
 
 /// Rules for the lines of all inputs of a run.
@@ -69,85 +62,4 @@ pub trait InputList: Send {
 
     /// Returns the number of bytes consumed from the file.
     fn position(&self) -> u64;
-}
-
-/// Opens a stream as a list of this format.
-pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> Box<dyn InputList> {
-    match format {
-        // `auto` has been resolved by the file name; what is left has none.
-        InputFormat::Auto | InputFormat::Text => {
-            Box::new(TextList::new(stream, LineEnd::Line, rules))
-        }
-        InputFormat::Nul => {
-            let stream = stream.with_nuls();
-            Box::new(TextList::new(stream, LineEnd::Nul, rules))
-        }
-        InputFormat::JsonLines => Box::new(JsonlList::new(stream, rules)),
-        InputFormat::Csv => Box::new(CsvList::new(stream, CellDelimiter::Comma, rules)),
-        InputFormat::Tsv => Box::new(CsvList::new(stream, CellDelimiter::Tab, rules)),
-    }
-}
-
-/// Helpers that read whole lists, for the tests of the formats.
-#[cfg(test)]
-pub mod whole {
-    use super::*;
-
-    /// Reads all entries of a list.
-    pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<Vec<ListEntry>> {
-        let mut list = open_list(
-            format,
-            InputStream::new(Box::new(io::Cursor::new(bytes.to_vec()))),
-            rules,
-        );
-        let input: Arc<str> = "-".into();
-        let mut found = Vec::new();
-        loop {
-            let origin = EntryOrigin {
-                input: &input,
-                number: found.len() as u64,
-            };
-            match list.next(&origin)? {
-                ListStep::Found(entry) => found.push(entry),
-                ListStep::Nothing => {}
-                ListStep::End => return Ok(found),
-            }
-        }
-    }
-
-    /// Counts the entries of a list with [`InputList::skip`].
-    pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
-        let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));
-        let mut list = open_list(format, stream, ListRules::default());
-        let mut count = 0;
-        loop {
-            match list.skip()? {
-                ListStep::Found(()) => count += 1,
-                ListStep::Nothing => {}
-                ListStep::End => return Ok(count),
-            }
-        }
-    }
-
-    /// Returns the last entry of a list, which must be a job.
-    pub fn job(format: InputFormat, list: &str) -> crate::model::Job {
-        match read(format, list.as_bytes(), ListRules::default())
-            .unwrap()
-            .pop()
-        {
-            Some(ListEntry::Job(job)) => job,
-            other => panic!("{list}: {other:?}"),
-        }
-    }
-
-    /// Returns the last entry of a list, which must be invalid: displayed line, reason, raw line.
-    pub fn bad(format: InputFormat, list: &[u8], rules: ListRules) -> (String, String, String) {
-        match read(format, list, rules).unwrap().pop() {
-            Some(ListEntry::Invalid(bad)) => {
-                let raw = String::from_utf8_lossy(&bad.raw).into_owned();
-                (bad.shown, bad.error.to_string(), raw)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 }

@@ -6,8 +6,8 @@ use std::io::{self, BufRead};
 
 use memchr::{memchr2, memchr2_iter};
 
-use super::compressed::InputStream;
 use super::row::{CellDelimiter, RowFlaw, RowScan};
+use super::stream::InputStream;
 
 /// Buffer capacity kept when rows are short, in bytes.
 const RETAINED_BYTES: usize = 1 << 20;

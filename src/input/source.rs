@@ -5,8 +5,14 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::compressed::{InputStream, RawReader};
-use super::list::{InputList, ListRules, open_list};
+use super::compressed::RawReader;
+use super::csv::CsvList;
+use super::jsonl::JsonlList;
+use super::lines::LineEnd;
+use super::list::{InputList, ListRules};
+use super::row::CellDelimiter;
+use super::stream::InputStream;
+use super::text::TextList;
 use super::{InputError, InputFormat, Source, UrlIterator};
 
 /// An opened input.
@@ -64,6 +70,23 @@ impl OpenInput {
             content: InputContent::List(open_list(format, InputStream::new(reader), rules)),
             length,
         })
+    }
+}
+
+/// Opens a stream as a list of this format.
+pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> Box<dyn InputList> {
+    match format {
+        // `auto` has been resolved by the file name; what is left has none.
+        InputFormat::Auto | InputFormat::Text => {
+            Box::new(TextList::new(stream, LineEnd::Line, rules))
+        }
+        InputFormat::Nul => {
+            let stream = stream.with_nuls();
+            Box::new(TextList::new(stream, LineEnd::Nul, rules))
+        }
+        InputFormat::JsonLines => Box::new(JsonlList::new(stream, rules)),
+        InputFormat::Csv => Box::new(CsvList::new(stream, CellDelimiter::Comma, rules)),
+        InputFormat::Tsv => Box::new(CsvList::new(stream, CellDelimiter::Tab, rules)),
     }
 }
 

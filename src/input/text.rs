@@ -3,10 +3,10 @@
 
 use std::io;
 
-use super::compressed::InputStream;
 use super::line_builder::{bad_as_json, invalid, job, url_as_json};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
+use super::stream::InputStream;
 use super::url::{UrlParser, display_line, parse_url, shown_among, shown_cut, shown_url};
 use crate::model::{InputPosition, ListEntry};
 
@@ -187,7 +187,7 @@ pub fn parse_argument(text: &str, place: InputPosition, rules: ListRules) -> Lis
 mod tests {
     use super::*;
     use crate::input::InputFormat;
-    use crate::input::list::whole;
+    use crate::input::whole;
     use crate::model::Job;
     use proptest::prelude::*;
 

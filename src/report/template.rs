@@ -4,10 +4,7 @@ use std::io;
 
 use super::fields::RecordField;
 use super::{Output, Reporter};
-use crate::model::EngineEvent;
-
-/// Maximum edit distance for a suggestion.
-const MAX_EDITS: usize = 3;
+use crate::model::{EngineEvent, similar_name};
 
 /// A parsed output template: text with field names in `%{…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,15 +88,10 @@ fn push_text(pieces: &mut Vec<TemplatePiece>, text: &mut String) {
 
 fn parse_field(name: &str) -> Result<RecordField, TemplateError> {
     RecordField::named(name).ok_or_else(|| {
-        let normalized = name.trim().to_ascii_lowercase().replace('-', "_");
-        let names =
-            RecordField::all().map(|(known, _)| (strsim::levenshtein(known, &normalized), known));
-        let near = names
-            .min()
-            .filter(|(edits, _)| *edits <= MAX_EDITS.min(name.len() / 2));
+        let near = similar_name(name, RecordField::all().map(|(known, _)| known));
         TemplateError::Unknown {
             name: name.to_owned(),
-            near: near.map(|(_, known)| known.to_owned()),
+            near: near.map(str::to_owned),
         }
     })
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Problem, RESULTS, RunError};
+use super::problem::{Problem, RESULTS, RunError};
 use crate::config::{Config, ResultFormat};
 use crate::input::{self, Batch};
 use crate::model::{ListEntry, Summary, escape_control, write_json};

@@ -33,8 +33,7 @@ pub use builder::{BuildError, FetcherBuilder};
 pub use dry_run::dry_run;
 pub use fetcher::{FetchResult, FetchStream, FetchedPage, Fetcher, fetch_all};
 pub use list::List;
-pub use problem::{Problem, RunError};
-pub use saving::SaveError;
+pub use problem::{Problem, RunError, SaveError};
 pub use sink::Sink;
 #[cfg(feature = "cli")]
 pub use webhook::{NotifyError, notify_url};
@@ -89,9 +88,6 @@ pub async fn run_until(
 ) -> Result<Summary, RunError> {
     run_with(config, Vec::new(), stop, abort).await
 }
-
-/// Name of the results in errors.
-const RESULTS: &str = "results";
 
 /// A reporter with its name in errors.
 type ExtraReporter = (&'static str, Box<dyn Reporter>);

@@ -1,10 +1,15 @@
 //! Errors of a run as a whole, as opposed to those of a URL.
 
-use super::{RESULTS, SaveError};
+use std::path::PathBuf;
+
 use crate::fetch::TransportError;
 use crate::input::InputError;
-use crate::model::{EndReason, Summary};
-use crate::report::ReportError;
+use crate::model::{EndReason, FetchError, Summary};
+use crate::report::{JournalError, ReportError};
+use crate::store::{FolderError, PackError};
+
+/// Name of the stream of results in errors.
+pub const RESULTS: &str = "results";
 
 /// Error of a run that could not continue. The summary has what was done until then.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,36 @@ pub enum Problem {
     /// A bug in fetchall.
     #[error("internal error: {0}; please report it")]
     Internal(String),
+}
+
+/// Error of saving that ends the run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The output directory cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The journal cannot be used.
+    #[error("cannot use the journal {}: {cause}", path.display())]
+    Journal {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        cause: JournalError,
+    },
+    /// The pack cannot be used.
+    #[error("cannot use the pack {}: {cause}", path.display())]
+    Pack {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        cause: PackError,
+    },
+    /// The disk is full or fails.
+    #[error("{0}; saved data is kept, rerun to resume")]
+    Disk(FetchError),
 }
 
 impl From<Problem> for RunError {

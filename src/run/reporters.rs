@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::RESULTS;
+use super::problem::RESULTS;
 use crate::config::{ReportOptions, ResultFormat};
 use crate::engine::Shutdown;
 use crate::model::LiveStats;

@@ -5,43 +5,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::Problem;
+use super::problem::{Problem, SaveError};
 use crate::config::SaveOptions;
-use crate::model::FetchError;
 use crate::report::{Journal, JournalContents, JournalError, JournalReader};
 use crate::store::{
-    FileStore, FilesOptions, FolderError, KnownEnd, OpenedPack, PackError, PackOptions, PackStore,
+    FileStore, FilesOptions, KnownEnd, OpenedPack, PackError, PackOptions, PackStore,
 };
-
-/// Error of saving that ends the run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SaveError {
-    /// The output directory cannot be used.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The journal cannot be used.
-    #[error("cannot use the journal {}: {cause}", path.display())]
-    Journal {
-        /// Its path.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        cause: JournalError,
-    },
-    /// The pack cannot be used.
-    #[error("cannot use the pack {}: {cause}", path.display())]
-    Pack {
-        /// Its path.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        cause: PackError,
-    },
-    /// The disk is full or fails.
-    #[error("{0}; saved data is kept, rerun to resume")]
-    Disk(FetchError),
-}
 
 /// A journal and its content.
 pub struct OpenedJournal {

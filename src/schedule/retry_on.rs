@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use crate::model::{ErrorKind, FetchError, SpecError};
+use crate::model::{ErrorKind, FetchError, SpecError, similar_name};
 
 /// Kinds that are never retried, and why.
 const NOT_RETRYABLE: [(ErrorKind, &str); 4] = [
@@ -143,7 +143,7 @@ fn failure(name: &str) -> Result<RetriedFailure, String> {
             "{lower} is not a failure; use 4xx or 5xx, for example"
         )),
         Some([digit @ b'3'..=b'9']) => Ok(RetriedFailure::Class(u16::from(digit - b'0'))),
-        _ => Err(unknown(name, &lower)),
+        _ => Err(unknown(name)),
     }
 }
 
@@ -160,17 +160,13 @@ fn status(code: u16) -> Result<RetriedFailure, String> {
     }
 }
 
-fn unknown(name: &str, lower: &str) -> String {
+fn unknown(name: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         return format!("invalid status {name}; use 404, or 5xx for 500 to 599");
     }
     let names = || ErrorKind::ALL.iter().map(|kind| kind.as_str());
-    let nearest = names()
-        .map(|known| (strsim::damerau_levenshtein(known, lower), known))
-        .min()
-        .filter(|(distance, known)| *distance <= 3 && *distance < known.len());
-    match nearest {
-        Some((_, known)) => format!("unknown kind {name}; did you mean {known}?"),
+    match similar_name(name, names()) {
+        Some(known) => format!("unknown kind {name}; did you mean {known}?"),
         None => {
             let names: Vec<_> = names().collect();
             format!(

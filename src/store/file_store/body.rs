@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::parts::StoredPart;
+use super::shared::{FileStoreShared, missing_part, writer_of};
 use super::writer::{TempFile, WriteOrder};
-use super::{FileStoreShared, missing_part, writer_of};
 use crate::model::{BodyVersion, FetchError, PartialBody, RelPath};
 use crate::store::{BodyWriter, SaveCallback, save_error};
 

@@ -6,13 +6,14 @@ mod folder;
 mod folders;
 mod parts;
 mod same;
+mod shared;
 mod writer;
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -21,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 use super::worker_pool::DISK_TIMEOUT;
 use super::{BodyStore, SaveCallback, path_for_user, save_error};
 use crate::model::{
-    Attempt, BodyVersion, Cause, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
+    Attempt, BodyVersion, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
 };
 use body::FileBodyWriter;
 use folder::Folder;
 use parts::PartIndex;
-use writer::{CommitOptions, DiskWriterPool, TempFile, WriteOrder};
+use shared::{FileStoreShared, missing_part, writer_of};
+use writer::{CommitOptions, WriteOrder};
 
 pub use folder::FolderError;
 
@@ -47,34 +49,6 @@ pub struct FilesOptions {
 /// Saves each body as a file.
 pub struct FileStore {
     shared: Arc<FileStoreShared>,
-}
-
-/// State shared by the store and its body writers.
-pub struct FileStoreShared {
-    folder: Arc<Folder>,
-    writers: DiskWriterPool,
-    parts: PartIndex,
-    next_id: AtomicU64,
-}
-
-impl FileStoreShared {
-    fn temp(&self) -> TempFile {
-        TempFile::new(self.next_id.fetch_add(1, Relaxed))
-    }
-
-    /// Removes a file that is no longer needed.
-    fn remove(&self, temp: Arc<TempFile>) {
-        self.writers.send_to(
-            writer_of(&temp, &self.writers),
-            WriteOrder::Remove(temp),
-            None,
-        );
-    }
-}
-
-/// Returns the thread that writes this file.
-fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
-    writers.worker_for(temp.id())
 }
 
 impl FileStore {
@@ -115,18 +89,6 @@ impl FileStore {
     #[must_use]
     pub fn journal_path(&self) -> PathBuf {
         self.shared.folder.journal_path()
-    }
-}
-
-/// Returns the error for a missing partial file. Only this program should remove one, so this is
-/// reported rather than ignored.
-fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
-    FetchError::Save {
-        cause: Cause::from_text(format!(
-            "partial file of {} is missing",
-            folder.display_path(file)
-        )),
-        ends_run: false,
     }
 }
 

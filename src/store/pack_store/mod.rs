@@ -2,10 +2,10 @@
 //! file. Partial bodies are not kept; a body that is cut off starts over.
 
 mod body;
+mod exchange;
+mod spool;
 mod writer;
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,9 +19,11 @@ use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, PartialBody, Record, RelPath, ResponseHead,
-    allowed_descriptors, open_when_free,
+    allowed_descriptors,
 };
-use body::{OwnedExchange, PackBodyWriter};
+use body::PackBodyWriter;
+use exchange::OwnedExchange;
+use spool::dir_of;
 use writer::PackOrder;
 
 /// Maximum number of concurrent large bodies. Each has a spool file open, and a second one while it
@@ -135,19 +137,7 @@ impl BodyStore for PackStore {
     }
 }
 
-fn dir_of(pack: &Path) -> &Path {
-    match pack.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 fn max_spools() -> usize {
     let share = allowed_descriptors().map(|allowed| allowed / SPOOL_FD_FRACTION);
     share.unwrap_or(MAX_SPOOLS).clamp(1, MAX_SPOOLS)
-}
-
-/// Creates an unnamed temporary file, which disappears when closed, even if the process is killed.
-fn spool_file(dir: &Path) -> io::Result<File> {
-    open_when_free(|| tempfile::tempfile_in(dir))
 }

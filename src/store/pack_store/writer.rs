@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::body::{BodyContent, OwnedExchange};
-use super::{dir_of, spool_file};
+use super::exchange::{BodyContent, OwnedExchange};
+use super::spool::{dir_of, spool_file};
 use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
 use crate::store::warc::{
     Exchange, Pack, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use http::{HeaderName, HeaderValue, Version, header};
 use url::Position;
 
-use super::render::RequestHead;
+use super::exchange::RequestHead;
 use crate::model::ResponseHead;
 
 /// Replaces values that may be secret.

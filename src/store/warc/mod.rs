@@ -10,6 +10,7 @@
 
 mod coding;
 mod digest;
+mod exchange;
 mod file;
 #[cfg(test)]
 mod fuzz;
@@ -23,8 +24,9 @@ mod tests;
 
 pub use coding::RecordCompression;
 pub use digest::{PayloadDigest, PayloadHasher};
+pub use exchange::{Exchange, RequestHead};
 pub use file::{KnownEnd, OpenedFile, Pack, PackError};
 pub use read::payload_digest;
 #[cfg(test)]
 pub use read::{payload, read_record};
-pub use render::{Exchange, RecordGroup, Renderer, RequestHead, SpooledBody};
+pub use render::{RecordGroup, Renderer, SpooledBody};

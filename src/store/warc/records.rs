@@ -7,9 +7,9 @@ use url::{Position, Url};
 
 use super::coding::{RecordCompression, RecordEncoder};
 use super::digest::PayloadDigest;
+use super::exchange::Exchange;
 use super::http1::{field, number_field};
 use super::id::RecordId;
-use super::render::Exchange;
 use crate::model::escape_control;
 
 /// The start of every pack, by which our own packs are recognized.

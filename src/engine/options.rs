@@ -1,0 +1,103 @@
+//! Limits and behaviour of the engine.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+
+use crate::model::{ErrorHint, MaxFailures, Sha256};
+
+/// Below this concurrency the limit is strict: no spare connections.
+const EXACT_BELOW: usize = 8;
+/// Maximum pending connections beyond the concurrency limit.
+const MAX_SPARE_CONNECTIONS: usize = 64;
+
+/// Limits and behaviour of the engine.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Maximum concurrent requests. 64 by default.
+    pub concurrency: NonZeroUsize,
+    /// Method of every request, unless its input line sets another.
+    pub method: Method,
+    /// Whether requests have a body.
+    pub with_body: bool,
+    /// Hash of that body. A URL fetched earlier with a different body is fetched again.
+    pub body_digest: Option<Sha256>,
+    /// Timeout for one attempt, from its start to the end of the body. None by default.
+    pub max_time: Option<Duration>,
+    /// The head must arrive within this time, then each KiB of the body. `None`: no limit.
+    /// 30 s by default.
+    pub stall_timeout: Option<Duration>,
+    /// Maximum size of the decoded body, in bytes. 1 GiB by default.
+    pub max_size: u64,
+    /// Keep the content codings of bodies instead of decoding them.
+    pub raw: bool,
+    /// Compute the SHA-256 of every body, not only of those with an expected one.
+    pub sha256: bool,
+    /// Maximum redirects followed per job. 10 by default.
+    pub max_redirects: u32,
+    /// Whether a 206 is an expected response, because the user set `Range` for the run.
+    pub partial_is_fine: bool,
+    /// The `Cookie` headers that the user set for the run. They tell whether a redirect back is
+    /// the same request once more.
+    pub own_cookies: Vec<HeaderValue>,
+    /// Time that requests in flight get to finish after a stop. 10 s by default.
+    pub grace: Duration,
+    /// Stop starting requests after this time.
+    pub stop_after: Option<Duration>,
+    /// The run ends after more failures than this; `None`: never.
+    pub max_failures: Option<MaxFailures>,
+    /// Send conditional requests for what earlier runs fetched, instead of skipping it.
+    pub refresh: bool,
+    /// Seed of the backoff jitter; `None`: random.
+    pub seed: Option<u64>,
+    /// Record the timing of each attempt, for timelines and reports. Takes another 0.2 KiB per
+    /// job in the look-ahead.
+    pub keep_tries: bool,
+    /// What is added to error messages in records, in parentheses. Nothing by default.
+    pub error_hint: Option<ErrorHint>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: NonZeroUsize::MIN.saturating_add(63),
+            method: Method::GET,
+            with_body: false,
+            body_digest: None,
+            max_time: None,
+            stall_timeout: Some(Duration::from_secs(30)),
+            max_size: 1 << 30,
+            raw: false,
+            sha256: false,
+            max_redirects: 10,
+            partial_is_fine: false,
+            own_cookies: Vec::new(),
+            grace: Duration::from_secs(10),
+            stop_after: None,
+            max_failures: None,
+            refresh: false,
+            seed: None,
+            keep_tries: false,
+            error_hint: None,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Returns how many connections may be pending beyond the concurrency limit.
+    ///
+    /// Connections pending longer than `SLOW_CONNECT` stop counting against the limit, so
+    /// unreachable hosts cannot starve others. Small limits are strict: they are usually
+    /// deliberate.
+    pub(super) fn spare_connections(&self) -> usize {
+        match self.concurrency.get() {
+            few if few < EXACT_BELOW => 0,
+            many => many.min(MAX_SPARE_CONNECTIONS),
+        }
+    }
+
+    pub(super) fn worker_count(&self) -> usize {
+        self.concurrency.get() + self.spare_connections()
+    }
+}

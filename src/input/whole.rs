@@ -1,0 +1,68 @@
+//! Reads whole lists, for the tests of the formats.
+
+use std::io;
+use std::sync::Arc;
+
+use super::InputFormat;
+use super::list::{EntryOrigin, ListRules, ListStep};
+use super::source::open_list;
+use super::stream::InputStream;
+use crate::model::ListEntry;
+
+/// Reads all entries of a list.
+pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<Vec<ListEntry>> {
+    let mut list = open_list(
+        format,
+        InputStream::new(Box::new(io::Cursor::new(bytes.to_vec()))),
+        rules,
+    );
+    let input: Arc<str> = "-".into();
+    let mut found = Vec::new();
+    loop {
+        let origin = EntryOrigin {
+            input: &input,
+            number: found.len() as u64,
+        };
+        match list.next(&origin)? {
+            ListStep::Found(entry) => found.push(entry),
+            ListStep::Nothing => {}
+            ListStep::End => return Ok(found),
+        }
+    }
+}
+
+/// Counts the entries of a list with [`InputList::skip`].
+pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
+    let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));
+    let mut list = open_list(format, stream, ListRules::default());
+    let mut count = 0;
+    loop {
+        match list.skip()? {
+            ListStep::Found(()) => count += 1,
+            ListStep::Nothing => {}
+            ListStep::End => return Ok(count),
+        }
+    }
+}
+
+/// Returns the last entry of a list, which must be a job.
+pub fn job(format: InputFormat, list: &str) -> crate::model::Job {
+    match read(format, list.as_bytes(), ListRules::default())
+        .unwrap()
+        .pop()
+    {
+        Some(ListEntry::Job(job)) => job,
+        other => panic!("{list}: {other:?}"),
+    }
+}
+
+/// Returns the last entry of a list, which must be invalid: displayed line, reason, raw line.
+pub fn bad(format: InputFormat, list: &[u8], rules: ListRules) -> (String, String, String) {
+    match read(format, list, rules).unwrap().pop() {
+        Some(ListEntry::Invalid(bad)) => {
+            let raw = String::from_utf8_lossy(&bad.raw).into_owned();
+            (bad.shown, bad.error.to_string(), raw)
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,49 @@
+//! What the store and its body writers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::folder::Folder;
+use super::parts::PartIndex;
+use super::writer::{DiskWriterPool, TempFile, WriteOrder};
+use crate::model::{Cause, FetchError, RelPath};
+
+/// State shared by the store and its body writers.
+pub struct FileStoreShared {
+    pub folder: Arc<Folder>,
+    pub writers: DiskWriterPool,
+    pub parts: PartIndex,
+    pub next_id: AtomicU64,
+}
+
+impl FileStoreShared {
+    pub fn temp(&self) -> TempFile {
+        TempFile::new(self.next_id.fetch_add(1, Relaxed))
+    }
+
+    /// Removes a file that is no longer needed.
+    pub fn remove(&self, temp: Arc<TempFile>) {
+        self.writers.send_to(
+            writer_of(&temp, &self.writers),
+            WriteOrder::Remove(temp),
+            None,
+        );
+    }
+}
+
+/// Returns the thread that writes this file.
+pub fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
+    writers.worker_for(temp.id())
+}
+
+/// Returns the error for a missing partial file. Only this program should remove one, so this is
+/// reported rather than ignored.
+pub fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
+    FetchError::Save {
+        cause: Cause::from_text(format!(
+            "partial file of {} is missing",
+            folder.display_path(file)
+        )),
+        ends_run: false,
+    }
+}
