@@ -109,7 +109,7 @@ async fn save_body<T: Transport, S: BodyStore>(
 ) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let options = &engine.options;
     let part = attempt.resumable_part().filter(|_| rest.is_some());
-    let version = version(attempt, head, part.zip(rest), options);
+    let version = || version(attempt, head, part.zip(rest), options);
     let file = engine.store.create(attempt, head, version, part)?;
     if !has_body(attempt, head) {
         // The expected size and hash are those of the body, which a HEAD does not return.
