@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::attempt_outcome::{
     AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
 };
-use super::body::{BodySink, StallClock, WireBody, take_body};
-use super::coding;
+use super::body::{BodySink, WireBody, take_body};
+use super::coding::{self, BodyFraming};
 use super::redirect;
 use super::resume::{self, RangeMismatch};
 use super::verify::BodyVerifier;
@@ -78,10 +78,12 @@ async fn request<T: Transport, S: BodyStore>(
     };
     head.kept_coding = coding::kept(attempt, &head, options.raw);
     wire.mark_head_received(now());
-    let action = classify_head(attempt, &head, options, &engine.retry.rules);
+    let framing = BodyFraming::of(&head);
+    let action = classify_head(engine, attempt, &head, &framing);
     let head = seen.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
+            let body = WireBody::new(body, framing, rest, options.stall_timeout);
             return (save_body(engine, attempt, head, body, rest).await, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
@@ -104,12 +106,12 @@ async fn save_body<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     head: &ResponseHead,
-    body: T::Body,
+    body: WireBody<T::Body>,
     rest: Option<PartialContent>,
 ) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let options = &engine.options;
     let part = attempt.resumable_part().filter(|_| rest.is_some());
-    let version = version(attempt, head, part.zip(rest), options);
+    let version = || version(attempt, head, part.zip(rest), options);
     let file = engine.store.create(attempt, head, version, part)?;
     if !has_body(attempt, head) {
         // The expected size and hash are those of the body, which a HEAD does not return.
@@ -129,15 +131,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     if let Some(part) = part {
         sink.expectation = verify_part(engine, attempt, part).await?;
     }
-    let wire = WireBody {
-        body,
-        stall: StallClock::new(options.stall_timeout),
-        received: 0,
-        expected: rest.map(|rest| rest.length).or(head.content_length()),
-        is_exact: rest.is_some(),
-        ends_at_length: head.headers.contains_key(header::TRANSFER_ENCODING),
-    };
-    let taken = take_body(wire, head, &mut sink).await;
+    let taken = take_body(body, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
         && sink.size < rest.total
         && rest.length >= MIN_PIECE_BYTES
@@ -240,12 +234,13 @@ async fn head_in_time<R>(
 }
 
 /// Decides from the head where the body is taken from, or which request to send instead.
-fn classify_head<'a>(
+fn classify_head<'a, T, S>(
+    engine: &Engine<T, S>,
     attempt: &'a Attempt,
     head: &ResponseHead,
-    options: &EngineOptions,
-    rules: &RetryRules,
+    framing: &BodyFraming,
 ) -> Result<AttemptOutcome<BodySource<'a>>, FetchError> {
+    let options = &engine.options;
     if let Some(part) = attempt.resumable_part() {
         match resume::classify_response(part, attempt.url(), head) {
             Ok(Some(source)) => {
@@ -270,7 +265,7 @@ fn classify_head<'a>(
     if attempt.method == Method::HEAD && rejects_method(head.status) {
         return Ok(AttemptOutcome::Continue(NextRequest::GetForHead));
     }
-    if let Some(error) = failed_status(attempt, head, rules) {
+    if let Some(error) = failed_status(attempt, head, &engine.retry.rules) {
         return Err(error);
     }
     if head.status == StatusCode::PARTIAL_CONTENT && !accepts_partial(attempt, options) {
@@ -278,10 +273,9 @@ fn classify_head<'a>(
             cause: Cause::from_text("unexpected 206 Partial Content: no range was requested"),
         });
     }
-    if has_body(attempt, head) && coding::undone(head)?.is_empty() {
-        let length = head.content_length();
-        check_size(options.max_size, length)?;
-        BodyVerifier::new(attempt, false).check_announced(length)?;
+    if has_body(attempt, head) && framing.codings.as_ref().map_err(Clone::clone)?.is_empty() {
+        check_size(options.max_size, framing.length)?;
+        BodyVerifier::new(attempt, false).check_announced(framing.length)?;
     }
     Ok(AttemptOutcome::Body(BodySource::Response(None)))
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::attempt_outcome::PartialContent;
-use super::coding;
+use super::coding::BodyFraming;
 use super::decoder_budget::{DecoderBudget, DecoderReservation};
 use super::verify::BodyVerifier;
-use crate::fetch::{Decoder, ResponseBody, codings};
+use crate::fetch::{ContentCoding, Decoder, ResponseBody, codings};
 use crate::model::{Cause, FetchError, LiveStats, ResponseHead, now};
 use crate::store::BodyWriter;
 
@@ -34,7 +34,7 @@ pub async fn take_body<B: ResponseBody, F: BodyWriter>(
     head: &ResponseHead,
     sink: &mut BodySink<'_, F>,
 ) -> Result<(), FetchError> {
-    match coding::undone(head)? {
+    match std::mem::replace(&mut wire.codings, Ok(Vec::new()))? {
         codings if !codings.is_empty() => {
             let mut decoder = Decoder::new(&codings)?;
             let mut share = sink.windows.reserve();
@@ -160,16 +160,38 @@ async fn write_decoded<F: BodyWriter>(
 
 /// A body on the wire, with its stall clock and announced length.
 pub struct WireBody<B> {
-    pub body: B,
-    pub stall: StallClock,
-    pub received: u64,
-    pub expected: Option<u64>,
+    body: B,
+    stall: StallClock,
+    received: u64,
+    /// The codings to decode.
+    codings: Result<Vec<ContentCoding>, FetchError>,
+    expected: Option<u64>,
     /// Whether more bytes than expected are an error. The transport enforces `Content-Length`,
     /// but not the length of a range.
-    pub is_exact: bool,
+    is_exact: bool,
     /// Whether to stop at the expected length although the transport would read until the
     /// connection closes, as it does with `Transfer-Encoding: identity`.
-    pub ends_at_length: bool,
+    ends_at_length: bool,
+}
+
+impl<B> WireBody<B> {
+    /// Creates the body of a response, or the `rest` of one.
+    pub fn new(
+        body: B,
+        framing: BodyFraming,
+        rest: Option<PartialContent>,
+        stall_timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            body,
+            stall: StallClock::new(stall_timeout),
+            received: 0,
+            codings: framing.codings,
+            expected: rest.map(|rest| rest.length).or(framing.length),
+            is_exact: rest.is_some(),
+            ends_at_length: framing.has_transfer_coding,
+        }
+    }
 }
 
 impl<B: ResponseBody> WireBody<B> {
@@ -281,14 +303,14 @@ async fn within<R>(
 
 /// Fails a body that delivers less than 1 KiB per window. Only time spent waiting for the
 /// network counts: a slow disk or output is not the server's fault.
-pub struct StallClock {
+struct StallClock {
     window: Option<Duration>,
     waited: Duration,
     received: u64,
 }
 
 impl StallClock {
-    pub fn new(window: Option<Duration>) -> Self {
+    fn new(window: Option<Duration>) -> Self {
         Self {
             window,
             waited: Duration::ZERO,

@@ -84,12 +84,33 @@ fn all(head: &ResponseHead) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&values.join(&b", "[..])).ok()
 }
 
+/// How a body is sent, according to the head. Read once, because every header lookup computes a
+/// hash.
+pub struct BodyFraming {
+    /// The [codings to decode](undone). An error matters only if the body is read.
+    pub codings: Result<Vec<ContentCoding>, FetchError>,
+    /// The announced length on the wire, in bytes.
+    pub length: Option<u64>,
+    /// Whether there is a `Transfer-Encoding`.
+    pub has_transfer_coding: bool,
+}
+
+impl BodyFraming {
+    pub fn of(head: &ResponseHead) -> Self {
+        Self {
+            codings: undone(head),
+            length: head.content_length(),
+            has_transfer_coding: head.headers.contains_key(header::TRANSFER_ENCODING),
+        }
+    }
+}
+
 /// Returns the codings to decode, in the order in which they were applied: the content codings that
 /// are not kept, then the transfer codings, which are never kept.
 ///
 /// # Errors
 /// `protocol` when a transfer coding is not supported.
-pub fn undone(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
+fn undone(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
     // A shortcut: most responses have neither header.
     let has = |name| head.headers.contains_key(name);
     if !has(header::CONTENT_ENCODING) && !has(header::TRANSFER_ENCODING) {

@@ -44,7 +44,7 @@ pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
 struct InFlight<'a> {
     live: &'a LiveStats,
     start: Instant,
-    number: u64,
+    number: Option<usize>,
 }
 
 impl<'a> InFlight<'a> {

@@ -227,7 +227,8 @@ impl ClientFactory {
         tls.alpn_protocols = tls::protocols(version);
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
+            // With no retries to send, the client keeps no copy of the request for one.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .referer(false)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(self.idle_per_host)

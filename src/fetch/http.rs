@@ -276,12 +276,12 @@ fn was_reused(error: &(dyn Error + 'static), wire: &WireState) -> bool {
 
 /// Whether a 204 announces a body, which it cannot have (RFC 9110 §8.6, RFC 9112 §6.1).
 fn announces_forbidden_body(response: &reqwest::Response) -> bool {
+    if response.status() != StatusCode::NO_CONTENT || response.version() >= Version::HTTP_2 {
+        return false;
+    }
     let headers = response.headers();
     let length = headers.get(header::CONTENT_LENGTH);
-    response.status() == StatusCode::NO_CONTENT
-        && response.version() < Version::HTTP_2
-        && (length.is_some_and(|length| length != "0")
-            || headers.contains_key(header::TRANSFER_ENCODING))
+    length.is_some_and(|length| length != "0") || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Rejects a response whose body length is given by an invalid header line: the body could be

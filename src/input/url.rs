@@ -13,6 +13,8 @@ use crate::model::{
 const NO_SCHEME: &str = "missing scheme; URLs start with http:// or https://";
 /// Maximum characters of an invalid line in output.
 const MAX_SHOWN_CHARS: usize = 2048;
+/// Maximum bytes of a URL in a request, a limit of the HTTP library.
+const MAX_URI_BYTES: usize = u16::MAX as usize - 1;
 /// Maximum bytes of a scheme in a message.
 const MAX_SCHEME_BYTES: usize = 40;
 /// Beginnings of JSON fields with possibly secret values: an invalid line is shown only up to the
@@ -46,37 +48,52 @@ impl UrlParser {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
+        if origin != self.written {
+            self.remember(origin);
+            return parse_url(text);
+        }
         // The full parser rejects what is not allowed.
         if path.bytes().any(|byte| byte <= b' ') || may_hold_userinfo(path) {
             return parse_url(text);
         }
-        if origin != self.written {
+        if self.origin.is_none() {
+            let origin = Url::parse(origin).ok();
+            self.origin = origin.filter(|origin| check_sendable(origin).is_ok());
+        }
+        let Some(Ok(mut url)) = self.origin.as_ref().map(|origin| origin.join(path)) else {
+            return parse_url(text);
+        };
+        url.set_fragment(None);
+        // The parser encodes all that a request must not contain behind a valid origin, so only the
+        // length is left to check.
+        if url.as_str().len() > MAX_URI_BYTES {
+            check_sendable(&url)?;
+        }
+        Ok((url, None))
+    }
+
+    /// Keeps an origin, if it can be parsed separately: without userinfo and anything that the
+    /// parser removes.
+    fn remember(&mut self, origin: &str) {
+        let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':');
+        let (_, host) = origin.split_once("://").unwrap_or_default();
+        if host.bytes().all(is_plain) {
             self.written.clear();
             self.written.push_str(origin);
             self.origin = None;
-            return parse_url(text);
-        }
-        if self.origin.is_none() {
-            self.origin = Url::parse(origin).ok();
-        }
-        match self.origin.as_ref().map(|origin| origin.join(path)) {
-            Some(Ok(url)) => Ok((without_fragment(url)?, None)),
-            _ => parse_url(text),
         }
     }
 }
 
-/// Splits a URL into its origin and the rest, if both can be parsed separately: no userinfo,
-/// nothing that the parser removes or treats as a slash, and no second slash, which would start
-/// another host.
+/// Splits a URL into its origin and the rest, if the rest can be parsed separately: no second
+/// slash, which would start another host, and nothing that the parser treats as one.
 fn split_origin(text: &str) -> Option<(&str, &str)> {
     let scheme = ["http://", "https://"];
     let host = scheme.iter().find_map(|scheme| text.strip_prefix(scheme))?;
-    let (host, path) = host.split_at(host.find('/')?);
-    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':');
-    let second = path.as_bytes().get(1);
+    let path = text.len() - host.len() + memchr::memchr(b'/', host.as_bytes())?;
+    let second = text.as_bytes().get(path + 1);
     let starts_plainly = second.is_none_or(u8::is_ascii_alphanumeric);
-    (host.bytes().all(is_plain) && starts_plainly).then(|| text.split_at(text.len() - path.len()))
+    starts_plainly.then(|| text.split_at(path))
 }
 
 /// Parses a URL by the WHATWG rules and strips userinfo and fragment.
@@ -134,11 +151,15 @@ fn check_deleted(text: &str) -> Result<(), String> {
 /// Removes the fragment, which is never sent.
 fn without_fragment(mut url: Url) -> Result<Url, String> {
     url.set_fragment(None);
-    // The URL standard allows hosts such as `{host}`, for which no request can be built.
-    if let Err(error) = url.as_str().parse::<http::Uri>() {
-        return Err(error.to_string());
-    }
+    check_sendable(&url)?;
     Ok(url)
+}
+
+/// Checks that a request can be built. The URL standard allows hosts such as `{host}`, for which
+/// that is impossible.
+fn check_sendable(url: &Url) -> Result<(), String> {
+    let uri = url.as_str().parse::<http::Uri>();
+    uri.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
@@ -286,7 +307,7 @@ mod tests {
             "ftp://a",
         ]);
         // Characters that a parser may treat specially or must encode.
-        let path = "(/[/\\\\a-z.%:@?#\\t\\r \\[\\]{}|<\"^`ü\u{7f}\u{1}-]{0,8})?";
+        let path = "(/[/\\\\a-z.%:@?#\\t\\r \\[\\]{}|<\"^`ü\u{7f}\u{1}!$&'()*+,;=_~-]{0,8})?";
         (origin, path).prop_map(|(origin, path)| format!("{origin}{path}"))
     }
 
@@ -299,6 +320,18 @@ mod tests {
             for line in lines {
                 prop_assert_eq!(parser.parse(&line), parse_url(&line), "{}", line);
             }
+        }
+    }
+
+    #[test]
+    fn the_cached_origin_does_not_change_the_limit_on_the_length() {
+        let mut parser = UrlParser::default();
+        let url = |length: usize| format!("http://a/{}", "x".repeat(length - "http://a/".len()));
+        let (most, above) = (MAX_URI_BYTES, MAX_URI_BYTES + 1);
+        for (length, is_valid) in [(10, true), (10, true), (most, true), (above, false)] {
+            let url = url(length);
+            assert_eq!(parser.parse(&url).is_ok(), is_valid, "{length}");
+            assert_eq!(parser.parse(&url), parse_url(&url));
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{AttemptTrace, InputPosition, Outcome, RawLine, Record, write_json};
+use super::{AttemptTrace, InputPosition, Outcome, RawLine, Record};
 
 /// Initial capacity for a record as JSON; most records fit.
 const TYPICAL_RECORD_BYTES: usize = 512;
@@ -60,7 +60,7 @@ impl SettledJob {
     pub fn json(&self) -> serde_json::Result<&[u8]> {
         if self.json.get().is_none() {
             let mut json = Vec::with_capacity(TYPICAL_RECORD_BYTES);
-            write_json(&mut json, &self.record)?;
+            self.record.write_json(&mut json)?;
             return Ok(self.json.get_or_init(|| json));
         }
         Ok(self.json.get().map(Vec::as_slice).unwrap_or_default())

@@ -62,8 +62,8 @@ pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
 /// none.
 #[must_use]
 pub fn may_hold_userinfo(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.any(|byte| matches!(byte, b'@' | b'%')) && (text.contains('@') || text.contains("40"))
+    let may_hold = memchr::memchr2(b'@', b'%', text.as_bytes()).is_some();
+    may_hold && (text.contains('@') || text.contains("40"))
 }
 
 /// Whether the text contains a URL with a password, in any layer of encoding. `is_query` is whether

@@ -208,6 +208,12 @@ impl HostKey {
     pub fn key_str(url: &Url) -> &str {
         &url[..Position::BeforePath]
     }
+
+    /// Returns the key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl From<&str> for HostKey {

@@ -36,6 +36,97 @@ pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Resu
     Ok(())
 }
 
+/// Writes an object field by field. Faster than serde_json, which searches all bytes one by one for
+/// what to escape, those of the names as well.
+pub struct ObjectWriter<'a> {
+    out: &'a mut Vec<u8>,
+    has_fields: bool,
+}
+
+impl<'a> ObjectWriter<'a> {
+    /// Appends to `out`.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            has_fields: false,
+        }
+    }
+
+    #[inline]
+    fn name(&mut self, name: &'static str) {
+        let before = if self.has_fields { b',' } else { b'{' };
+        self.has_fields = true;
+        self.out.extend_from_slice(&[before, b'"']);
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// Writes a number, if there is one.
+    #[inline]
+    pub fn number(&mut self, name: &'static str, number: Option<u64>) {
+        if let Some(number) = number {
+            self.name(name);
+            let mut digits = itoa::Buffer::new();
+            self.out.extend_from_slice(digits.format(number).as_bytes());
+        }
+    }
+
+    /// Writes a boolean.
+    #[inline]
+    pub fn flag(&mut self, name: &'static str, flag: bool) {
+        self.name(name);
+        let text: &[u8] = if flag { b"true" } else { b"false" };
+        self.out.extend_from_slice(text);
+    }
+
+    /// Writes a text, if there is one.
+    ///
+    /// # Errors
+    /// The errors of [`write_json`].
+    #[inline]
+    pub fn text(&mut self, name: &'static str, text: Option<&str>) -> serde_json::Result<()> {
+        let Some(text) = text else {
+            return Ok(());
+        };
+        self.name(name);
+        if !is_plain_text(text) {
+            return write_json(self.out, &text);
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// Writes any other value, if there is one.
+    ///
+    /// # Errors
+    /// The errors of [`write_json`].
+    pub fn value(
+        &mut self,
+        name: &'static str,
+        value: Option<&impl Serialize>,
+    ) -> serde_json::Result<()> {
+        let Some(value) = value else {
+            return Ok(());
+        };
+        self.name(name);
+        write_json(self.out, value)
+    }
+
+    /// Ends the object, which must have a field.
+    pub fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// Whether nothing in a text needs an escape. Checking all bytes without branching is several times
+/// as fast as searching for the first one that does.
+fn is_plain_text(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
+    text.bytes().fold(true, |all, byte| all & is_plain(byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,11 +31,62 @@ pub struct LiveStats {
 /// Requests in flight and waiting jobs, by URL, and hosts on hold.
 #[derive(Debug, Default)]
 struct WatchState {
-    running: BTreeMap<u64, (String, Arc<WireState>)>,
-    next: u64,
+    running: RequestSlots,
     waiting: Vec<Straggler>,
     /// Hosts on hold, with the end of the hold.
     held: BTreeMap<HostKey, Instant>,
+}
+
+/// The requests in flight. Slots are reused with the memory of their URLs, because every attempt
+/// takes one.
+#[derive(Debug, Default)]
+struct RequestSlots {
+    slots: Vec<RequestSlot>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct RequestSlot {
+    url: String,
+    /// `None` while the slot is free.
+    wire: Option<Arc<WireState>>,
+}
+
+/// Maximum bytes that a free slot keeps for the next URL.
+const MAX_FREE_URL_BYTES: usize = 256;
+
+impl RequestSlots {
+    fn add(&mut self, url: &str, wire: &Arc<WireState>) -> usize {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(RequestSlot::default());
+            self.slots.len() - 1
+        });
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.url.push_str(url);
+            slot.wire = Some(Arc::clone(wire));
+        }
+        number
+    }
+
+    fn remove(&mut self, number: usize) {
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.url.clear();
+            slot.url.shrink_to(MAX_FREE_URL_BYTES);
+            slot.wire = None;
+            self.free.push(number);
+        }
+    }
+
+    /// Returns the requests that started at `start` or earlier, the oldest first.
+    fn started_until(&self, start: Option<Instant>) -> Vec<(&str, &WireState)> {
+        let used = self.slots.iter().filter_map(|slot| {
+            let wire = slot.wire.as_deref()?;
+            (Some(wire.started()) <= start).then_some((slot.url.as_str(), wire))
+        });
+        let mut found: Vec<_> = used.collect();
+        found.sort_by_key(|(_, wire)| wire.started());
+        found
+    }
 }
 
 /// The hosts currently on hold.
@@ -142,15 +193,15 @@ impl LiveStats {
         } else {
             MAX_SLOW_REQUESTS
         };
-        let oldest_first = watched.running.values().map_while(|(url, wire)| {
-            let lasts = now.saturating_duration_since(wire.started());
-            (lasts >= MIN_NOTABLE_AGE).then(|| Straggler {
-                url: url.clone(),
-                phase: StragglerPhase::of(wire, now),
-            })
+        let slow = watched
+            .running
+            .started_until(now.checked_sub(MIN_NOTABLE_AGE));
+        let slow = slow.into_iter().map(|(url, wire)| Straggler {
+            url: url.to_owned(),
+            phase: StragglerPhase::of(wire, now),
         });
         let waiting = watched.waiting.iter().filter(|_| is_tail).cloned();
-        oldest_first.chain(waiting).take(most).collect()
+        slow.chain(waiting).take(most).collect()
     }
 
     /// Puts a host on hold until `until`.
@@ -193,22 +244,15 @@ impl LiveStats {
     /// Counts an attempt that starts. Pass the returned number to
     /// [`end_request`](Self::end_request).
     #[must_use]
-    pub fn begin_request(&self, url: &str, wire: &Arc<WireState>) -> u64 {
+    pub fn begin_request(&self, url: &str, wire: &Arc<WireState>) -> Option<usize> {
         self.in_flight.fetch_add(1, Relaxed);
-        let Some(mut watched) = self.watched() else {
-            return 0;
-        };
-        watched.next += 1;
-        let number = watched.next;
-        let running = (url.to_owned(), Arc::clone(wire));
-        watched.running.insert(number, running);
-        number
+        Some(self.watched()?.running.add(url, wire))
     }
 
     /// Counts the end of an attempt, after `busy`.
-    pub fn end_request(&self, number: u64, busy: Duration) {
-        if let Some(mut watched) = self.watched() {
-            watched.running.remove(&number);
+    pub fn end_request(&self, number: Option<usize>, busy: Duration) {
+        if let (Some(number), Some(mut watched)) = (number, self.watched()) {
+            watched.running.remove(number);
         }
         self.in_flight.fetch_sub(1, Relaxed);
         let us = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
@@ -315,4 +359,31 @@ impl LiveStats {
 
 fn count_one(count: &AtomicU64) {
     count.fetch_add(1, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_requests_are_listed_the_oldest_first() {
+        let live = LiveStats::default();
+        live.enable_watch();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let begin = |url: &str, seconds| {
+            let wire = Arc::new(WireState::new(after(seconds)));
+            live.begin_request(url, &wire)
+        };
+        let first = begin("http://a.test/a-long-name", 0);
+        let _ = begin("http://b.test/", 1);
+        live.end_request(first, Duration::ZERO);
+        let reused = begin("http://c.test/", 3);
+        assert_eq!(reused, first);
+        let _ = begin("http://d.test/", 10);
+        let slow = live.stragglers(after(10));
+        let urls: Vec<_> = slow.iter().map(|slow| slow.url.as_str()).collect();
+        assert_eq!(urls, ["http://b.test/", "http://c.test/"]);
+        assert_eq!(live.in_flight(), 3);
+    }
 }

@@ -46,7 +46,7 @@ pub use feedback::{Feedback, HostVerdict};
 pub use history::{History, PriorFetch};
 pub use inner_url::{mask_inner_passwords, may_hold_userinfo};
 pub use job::{Credentials, HostKey, InputPosition, InvalidLine, Job, LineOptions, ListEntry};
-pub use json::write_json;
+pub use json::{ObjectWriter, write_json};
 pub use kind::ErrorKind;
 pub use live_stats::LiveStats;
 pub use method::parse_method;

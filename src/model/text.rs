@@ -49,7 +49,10 @@ pub fn is_control(c: char) -> bool {
 #[must_use]
 pub fn escape_control(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
-    if text.bytes().all(is_plain) || !text.chars().any(is_control) {
+    // Most texts are plain, and checking all bytes without branching is several times as fast as
+    // searching for the first one that is not.
+    let all_plain = text.bytes().fold(true, |all, byte| all & is_plain(byte));
+    if all_plain || !text.chars().any(is_control) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);

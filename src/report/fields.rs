@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use crate::model::{Record, escape_control, write_json};
+use crate::model::{Record, escape_control};
 
 use super::text::status_of;
 
@@ -196,7 +196,7 @@ impl RecordField {
             Self::Json => {
                 let mut json = Vec::new();
                 // Serializing a record cannot fail.
-                let _ = write_json(&mut json, record);
+                let _ = record.write_json(&mut json);
                 String::from_utf8(json).unwrap_or_default().into()
             }
         }

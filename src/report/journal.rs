@@ -11,7 +11,7 @@ use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
     EngineEvent, ErrorKind, FetchError, History, InputPosition, Outcome, OutcomeName, Record,
-    RecordError, write_json,
+    RecordError,
 };
 
 pub use self::read::{JournalReader, PastRecord};
@@ -177,7 +177,7 @@ impl Journal {
             {
                 let pack = record.pack;
                 let lost = lost_record(record, "body lost: the pack was truncated");
-                write_json(&mut self.buffer, &Record { pack, ..lost })?;
+                Record { pack, ..lost }.write_json(&mut self.buffer)?;
                 self.buffer.push(b'\n');
             }
             if self.buffer.len() >= FLUSH_BYTES {

@@ -74,6 +74,8 @@ pub struct HostQueue<T> {
     rules: HostPolicy,
     rate: Option<Spacing>,
     ids: HashMap<HostKey, usize>,
+    /// The host that `intern_host` returned last; possibly forgotten or replaced since.
+    last_interned: usize,
     hosts: Vec<Option<QueuedHost<T>>>,
     free: Vec<usize>,
     /// Hosts that can run an item, in the order of their turns.
@@ -106,6 +108,7 @@ impl<T> HostQueue<T> {
             rules,
             rate: rate.map(|interval| Spacing::new(interval, MAX_CATCH_UP)),
             ids: HashMap::new(),
+            last_interned: 0,
             hosts: Vec::new(),
             free: Vec::new(),
             ring: BTreeSet::new(),
@@ -200,7 +203,13 @@ impl<T> HostQueue<T> {
     /// Returns the host with this key, adding it if it is new. The id must be used (`push`,
     /// `push_returned`, `park`) before the next call to `next`.
     pub fn intern_host(&mut self, key: &str) -> HostId {
+        // Many URLs in a row have the same host, and a comparison is cheaper than a lookup.
+        let last = self.hosts.get(self.last_interned).and_then(Option::as_ref);
+        if last.is_some_and(|host| host.key.as_str() == key) {
+            return HostId(self.last_interned);
+        }
         if let Some(id) = self.ids.get(key) {
+            self.last_interned = *id;
             return HostId(*id);
         }
         let key = HostKey::from(key);
@@ -216,6 +225,7 @@ impl<T> HostQueue<T> {
             *place = Some(host);
         }
         self.ids.insert(key, id);
+        self.last_interned = id;
         HostId(id)
     }
 

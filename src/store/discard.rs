@@ -20,7 +20,7 @@ impl BodyStore for DiscardStore {
         &self,
         _: &Attempt,
         _: &ResponseHead,
-        _: Option<BodyVersion>,
+        _: impl FnOnce() -> Option<BodyVersion>,
         _: Option<&PartialBody>,
     ) -> Result<DiscardWriter, FetchError> {
         Ok(DiscardWriter::default())

@@ -288,7 +288,9 @@ fn is_faithful_query(query: &str) -> bool {
 /// "Naming Files, Paths, and Namespaces"). The superscript digits it also lists do not occur in our
 /// names.
 fn is_reserved(name: &str) -> bool {
-    let base = name.split('.').next().unwrap_or_default();
+    // Devices have three or four letters, so a dot further on does not matter.
+    let dot = name.bytes().take(5).position(|byte| byte == b'.');
+    let base = dot.and_then(|dot| name.get(..dot)).unwrap_or(name);
     let is = |device: &str| base.eq_ignore_ascii_case(device);
     match base.len() {
         3 => ["con", "prn", "aux", "nul"].into_iter().any(is),

@@ -23,7 +23,7 @@ impl BodyStore for MemoryStore {
         &self,
         _: &Attempt,
         _: &ResponseHead,
-        _: Option<BodyVersion>,
+        _: impl FnOnce() -> Option<BodyVersion>,
         _: Option<&PartialBody>,
     ) -> Result<MemoryWriter, FetchError> {
         Ok(MemoryWriter::default())

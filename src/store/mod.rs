@@ -47,7 +47,7 @@ pub trait BodyStore: Send + Sync + 'static {
 
     /// Starts a body: after the last byte of the partial body `continued`, or else from the first
     /// byte, which discards a partial body that the attempt has. With a `version`, the body is kept
-    /// as a partial body if it is cut off.
+    /// as a partial body if it is cut off; stores without partial bodies do not ask for it.
     ///
     /// # Errors
     /// Kind `save` if it cannot be stored.
@@ -55,7 +55,7 @@ pub trait BodyStore: Send + Sync + 'static {
         &self,
         attempt: &Attempt,
         head: &ResponseHead,
-        version: Option<BodyVersion>,
+        version: impl FnOnce() -> Option<BodyVersion>,
         continued: Option<&PartialBody>,
     ) -> Result<Self::File, FetchError>;
 

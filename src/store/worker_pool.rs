@@ -103,6 +103,10 @@ impl<O: Send + 'static> WorkerPool<O> {
     /// Reserves queue space for `bytes` bytes; `None` if none is free within [`DISK_TIMEOUT`].
     pub async fn reserve_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
+        // There is nearly always space, and a wait with a timeout costs a timer.
+        if let Ok(permit) = Arc::clone(&self.space).try_acquire_many_owned(kib) {
+            return Some(permit);
+        }
         let permit = Arc::clone(&self.space).acquire_many_owned(kib);
         // The semaphore is never closed.
         tokio::time::timeout(DISK_TIMEOUT, permit).await.ok()?.ok()

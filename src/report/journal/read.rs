@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::sync::{Arc, Mutex};
 
 use super::{JournalAppender, MAX_LINE_BYTES, lock, lost_record};
-use crate::model::{History, Record, RelPath, write_json};
+use crate::model::{History, Record, RelPath};
 
 /// Bytes read at first for a record; most are shorter.
 const TYPICAL_LINE_BYTES: usize = 1024;
@@ -107,7 +107,7 @@ impl JournalReader {
         let file = record.file.clone();
         let lost = lost_record(record, "file taken over by another input line");
         let mut line = Vec::new();
-        write_json(&mut line, &Record { file, ..lost })?;
+        Record { file, ..lost }.write_json(&mut line)?;
         line.push(b'\n');
         lock(appender).append(&line)
     }

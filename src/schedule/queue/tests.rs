@@ -159,6 +159,25 @@ fn idle_hosts_are_forgotten_unless_something_was_learned() {
 }
 
 #[test]
+fn a_host_that_takes_the_place_of_a_forgotten_one_is_not_mistaken_for_it() {
+    let mut queue = queue(1);
+    let now = Instant::now();
+    let old = queue.intern_host("a");
+    assert_eq!(queue.intern_host("a"), old);
+    queue.push(old, 1, now);
+    let (ticket, _) = queue.run(now);
+    queue.release(&ticket, &answered(), now);
+    let later = now + SECOND * 5;
+    queue.unpark_due(later);
+    assert!(queue.ids.is_empty());
+    let new = queue.intern_host("b");
+    assert_eq!(new, old, "the place is used again");
+    queue.push(new, 2, later);
+    assert_ne!(queue.intern_host("a"), new);
+    assert_eq!(queue.intern_host("b"), new);
+}
+
+#[test]
 fn the_interval_of_a_host_is_kept_when_it_has_no_items() {
     let mut rules = rules(4, 100);
     rules.host_interval = SECOND;

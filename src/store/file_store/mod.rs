@@ -108,10 +108,10 @@ impl BodyStore for FileStore {
         &self,
         attempt: &Attempt,
         _: &ResponseHead,
-        version: Option<BodyVersion>,
+        version: impl FnOnce() -> Option<BodyVersion>,
         continued: Option<&PartialBody>,
     ) -> Result<FileBodyWriter, FetchError> {
-        let file = file_of(&attempt.job);
+        let (file, version) = (file_of(&attempt.job), version());
         match (continued, attempt.part.as_deref()) {
             (Some(part), _) => {
                 let temp = self.shared.parts.find(&file, part.id);

@@ -102,7 +102,7 @@ impl BodyStore for PackStore {
         &self,
         attempt: &Attempt,
         head: &ResponseHead,
-        _: Option<BodyVersion>,
+        _: impl FnOnce() -> Option<BodyVersion>,
         _: Option<&PartialBody>,
     ) -> Result<PackBodyWriter, FetchError> {
         let exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
