@@ -245,7 +245,7 @@ impl HttpTransport {
             wire.mark_unprocessed(match is_connect(error) {
                 // Nothing was sent to the host, so any method may be resent.
                 true => Unprocessed::TurnedAway,
-                false => Unprocessed::BrokenHead,
+                false => Unprocessed::Malformed,
             });
         }
     }
@@ -395,7 +395,12 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        let body = HttpBody::new(response, &head, Arc::clone(wire));
+        if attempt.route == SendMode::Lenient {
+            // Also learned after a malformed body, which shows only when it is read.
+            self.habits.add(attempt.url(), HostHabit::LENIENT);
+        }
+        let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
+        let body = HttpBody::new(response, &head, may_be_repaired, Arc::clone(wire));
         Ok(RawResponse { head, body })
     }
 }

@@ -18,8 +18,9 @@ pub enum Unprocessed {
     TurnedAway,
     /// The server requires HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
-    /// The response head is malformed; the lenient client can repair it.
-    BrokenHead,
+    /// The response head or the framing of the body is malformed; the lenient client may be able to
+    /// repair it.
+    Malformed,
 }
 
 impl Unprocessed {
@@ -28,7 +29,7 @@ impl Unprocessed {
         Self::StaleShared,
         Self::TurnedAway,
         Self::Http1Required,
-        Self::BrokenHead,
+        Self::Malformed,
     ];
 }
 
