@@ -4,8 +4,9 @@
 
 use super::repair::{MAX_HEAD_BYTES, without_line_end};
 
-/// Maximum length of the line with a chunk's size and extensions, in bytes.
-const MAX_SIZE_LINE_BYTES: usize = 64 * 1024;
+/// Length to which servers pad the size of a chunk, in bytes. Whatever exceeds it (zeros, blanks,
+/// extensions) takes at most [`MAX_HEAD_BYTES`] in a body.
+const PADDED_SIZE_BYTES: usize = 8;
 
 /// Takes the received bytes of a chunked body, and returns them as well-formed chunks without
 /// extensions and trailers.
@@ -14,6 +15,8 @@ pub struct ChunkRepairer {
     position: ChunkPosition,
     /// The received part of the current line, if it matters what it says.
     line: Vec<u8>,
+    /// Length of what was superfluous in earlier lines with a chunk's size, in bytes.
+    superfluous: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,13 +99,13 @@ impl ChunkRepairer {
                 return Ok(());
             }
             ChunkPosition::DataEnd => b"\r\n".len(),
-            _ => MAX_SIZE_LINE_BYTES,
+            _ => PADDED_SIZE_BYTES + MAX_HEAD_BYTES - self.superfluous,
         };
         self.line.extend(piece);
         match (self.line.len() > most, self.position) {
             (false, _) => Ok(()),
             (true, ChunkPosition::DataEnd) => Err("a chunk is longer than its size"),
-            (true, _) => Err("the line with the size of a chunk is too long"),
+            (true, _) => Err("the chunk extensions are too large"),
         }
     }
 
@@ -112,11 +115,14 @@ impl ChunkRepairer {
             ChunkPosition::Trailers(_) if line.is_empty() => ChunkPosition::End,
             ChunkPosition::DataEnd if line.is_empty() => ChunkPosition::SizeLine,
             ChunkPosition::DataEnd => return Err("a chunk is longer than its size"),
-            ChunkPosition::SizeLine => match chunk_size(line) {
-                Some(0) => ChunkPosition::Trailers(0),
-                Some(size) => ChunkPosition::Data(size),
-                None => return Err("the size of a chunk is invalid"),
-            },
+            ChunkPosition::SizeLine => {
+                self.superfluous += line.len().saturating_sub(PADDED_SIZE_BYTES);
+                match chunk_size(line) {
+                    Some(0) => ChunkPosition::Trailers(0),
+                    Some(size) => ChunkPosition::Data(size),
+                    None => return Err("the size of a chunk is invalid"),
+                }
+            }
             other => other,
         };
         Ok(())
@@ -225,9 +231,10 @@ mod tests {
     #[test]
     fn no_line_is_read_without_end() {
         for (start, piece, most) in [
-            ("", "0", MAX_SIZE_LINE_BYTES),
-            ("5", " ", MAX_SIZE_LINE_BYTES),
-            ("5;", "x", MAX_SIZE_LINE_BYTES),
+            ("", "0", MAX_HEAD_BYTES + PADDED_SIZE_BYTES),
+            ("5", " ", MAX_HEAD_BYTES + PADDED_SIZE_BYTES),
+            ("5;", "x", MAX_HEAD_BYTES + PADDED_SIZE_BYTES),
+            ("", "1;an extension of a chunk\r\nx\r\n", 3 * MAX_HEAD_BYTES),
             ("1\r\nx", "\r", 3),
             ("0\r\n", "x", MAX_HEAD_BYTES),
             ("0\r\n", "X: y\r\n", MAX_HEAD_BYTES),
