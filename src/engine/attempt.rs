@@ -82,7 +82,8 @@ async fn request<T: Transport, S: BodyStore>(
     let head = seen.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
-            return (save_body(engine, attempt, head, body, rest).await, None);
+            let saving = save_body(engine, attempt, wire, head, (body, rest));
+            return (saving.await, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
             let verified = verify_part(engine, attempt, part).await;
@@ -103,9 +104,9 @@ async fn request<T: Transport, S: BodyStore>(
 async fn save_body<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
+    wire: &Arc<WireState>,
     head: &ResponseHead,
-    body: T::Body,
-    rest: Option<PartialContent>,
+    (body, rest): (T::Body, Option<PartialContent>),
 ) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let options = &engine.options;
     let part = attempt.resumable_part().filter(|_| rest.is_some());
@@ -129,15 +130,15 @@ async fn save_body<T: Transport, S: BodyStore>(
     if let Some(part) = part {
         sink.expectation = verify_part(engine, attempt, part).await?;
     }
-    let wire = WireBody {
+    let body = WireBody {
         body,
-        stall: StallClock::new(options.stall_timeout),
+        stall: StallClock::new(options.stall_timeout, wire),
         received: 0,
         expected: rest.map(|rest| rest.length).or(head.content_length()),
         is_exact: rest.is_some(),
         ends_at_length: head.headers.contains_key(header::TRANSFER_ENCODING),
     };
-    let taken = take_body(wire, head, &mut sink).await;
+    let taken = take_body(body, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
         && sink.size < rest.total
         && rest.length >= MIN_PIECE_BYTES
@@ -231,9 +232,12 @@ async fn head_in_time<R>(
             None => deadline,
         };
         if later <= deadline {
-            return Err(FetchError::Timeout {
-                limit: TimeLimit::Head(limit),
-            });
+            wire.note_lateness(now().saturating_duration_since(deadline));
+            let limit = match wire.proxy() {
+                Some(proxy) => TimeLimit::ProxyHead(limit, Arc::clone(proxy)),
+                None => TimeLimit::Head(limit),
+            };
+            return Err(FetchError::Timeout { limit });
         }
         deadline = later;
     }

@@ -4,7 +4,7 @@
 use std::hash::Hasher;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use siphasher::sip::SipHasher13;
 
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
@@ -157,6 +157,13 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         // Not after another error: the body of a 404, for example, is not wanted.
         Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
             Some(SendMode::Lenient)
+        }
+        Some(Unprocessed::LateClock) if idempotent && attempt.route == SendMode::Usual => {
+            let head = ended.head.as_ref();
+            Some(match head.map(|head| head.version) {
+                Some(Version::HTTP_2) => SendMode::Fresh,
+                _ => SendMode::Lenient,
+            })
         }
         Some(Unprocessed::TurnedAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
         Some(_) => None,
