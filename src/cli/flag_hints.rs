@@ -19,7 +19,7 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
     match error {
         FetchError::ConnectTimeout { .. } => Some("--connect-timeout"),
         FetchError::Timeout {
-            limit: TimeLimit::Head(_),
+            limit: TimeLimit::Head(_) | TimeLimit::ProxyHead(..),
         }
         | FetchError::Stalled { .. } => Some("--stall-timeout"),
         FetchError::Timeout {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::attempt_outcome::{
     AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
 };
-use super::body::{BodySink, WireBody, take_body};
+use super::body::{BodySink, StallClock, WireBody, take_body};
 use super::coding::{self, BodyFraming};
 use super::redirect;
 use super::resume::{self, RangeMismatch};
@@ -83,7 +83,8 @@ async fn request<T: Transport, S: BodyStore>(
     let head = seen.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
-            let body = WireBody::new(body, framing, rest, options.stall_timeout);
+            let stall = StallClock::new(options.stall_timeout, wire);
+            let body = WireBody::new(body, framing, rest, stall);
             return (save_body(engine, attempt, head, body, rest).await, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
@@ -106,7 +107,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     head: &ResponseHead,
-    body: WireBody<T::Body>,
+    body: WireBody<'_, T::Body>,
     rest: Option<PartialContent>,
 ) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let options = &engine.options;
@@ -225,9 +226,12 @@ async fn head_in_time<R>(
             None => deadline,
         };
         if later <= deadline {
-            return Err(FetchError::Timeout {
-                limit: TimeLimit::Head(limit),
-            });
+            wire.note_lateness(now().saturating_duration_since(deadline));
+            let limit = match wire.proxy() {
+                Some(proxy) => TimeLimit::ProxyHead(limit, Arc::clone(proxy)),
+                None => TimeLimit::Head(limit),
+            };
+            return Err(FetchError::Timeout { limit });
         }
         deadline = later;
     }

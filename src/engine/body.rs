@@ -14,7 +14,7 @@ use super::coding::BodyFraming;
 use super::decoder_budget::{DecoderBudget, DecoderReservation};
 use super::verify::BodyVerifier;
 use crate::fetch::{ContentCoding, Decoder, ResponseBody, codings};
-use crate::model::{Cause, FetchError, LiveStats, ResponseHead, now};
+use crate::model::{Cause, FetchError, LiveStats, ResponseHead, WireState, now};
 use crate::store::BodyWriter;
 
 /// Minimum bytes per stall window.
@@ -30,7 +30,7 @@ const GATHER_BYTES: u64 = 32 << 10;
 
 /// Reads a body from the wire, decodes it, and writes it to the sink.
 pub async fn take_body<B: ResponseBody, F: BodyWriter>(
-    mut wire: WireBody<B>,
+    mut wire: WireBody<'_, B>,
     head: &ResponseHead,
     sink: &mut BodySink<'_, F>,
 ) -> Result<(), FetchError> {
@@ -159,9 +159,9 @@ async fn write_decoded<F: BodyWriter>(
 }
 
 /// A body on the wire, with its stall clock and announced length.
-pub struct WireBody<B> {
+pub struct WireBody<'a, B> {
     body: B,
-    stall: StallClock,
+    stall: StallClock<'a>,
     received: u64,
     /// The codings to decode.
     codings: Result<Vec<ContentCoding>, FetchError>,
@@ -174,17 +174,17 @@ pub struct WireBody<B> {
     ends_at_length: bool,
 }
 
-impl<B> WireBody<B> {
+impl<'a, B> WireBody<'a, B> {
     /// Creates the body of a response, or the `rest` of one.
     pub fn new(
         body: B,
         framing: BodyFraming,
         rest: Option<PartialContent>,
-        stall_timeout: Option<Duration>,
+        stall: StallClock<'a>,
     ) -> Self {
         Self {
             body,
-            stall: StallClock::new(stall_timeout),
+            stall,
             received: 0,
             codings: framing.codings,
             expected: rest.map(|rest| rest.length).or(framing.length),
@@ -194,7 +194,7 @@ impl<B> WireBody<B> {
     }
 }
 
-impl<B: ResponseBody> WireBody<B> {
+impl<B: ResponseBody> WireBody<'_, B> {
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         let left = self.expected.filter(|_| self.ends_at_length);
         let left = left.map(|length| length.saturating_sub(self.received));
@@ -303,16 +303,18 @@ async fn within<R>(
 
 /// Fails a body that delivers less than 1 KiB per window. Only time spent waiting for the
 /// network counts: a slow disk or output is not the server's fault.
-struct StallClock {
+pub struct StallClock<'a> {
     window: Option<Duration>,
+    wire: &'a WireState,
     waited: Duration,
     received: u64,
 }
 
-impl StallClock {
-    fn new(window: Option<Duration>) -> Self {
+impl<'a> StallClock<'a> {
+    pub fn new(window: Option<Duration>, wire: &'a WireState) -> Self {
         Self {
             window,
+            wire,
             waited: Duration::ZERO,
             received: 0,
         }
@@ -327,6 +329,7 @@ impl StallClock {
         let chunk = match chunk {
             Some(chunk) => chunk?,
             None => {
+                self.wire.note_lateness(waited.saturating_sub(left));
                 return Err(FetchError::Stalled {
                     window,
                     received: self.received,

@@ -105,7 +105,9 @@ fn of_timeout(limit: &TimeLimit, error: &FetchError, wire: &WireState) -> HostVe
         TimeLimit::Decoder(_) | TimeLimit::Gathering(_) => HostVerdict::Nothing,
         TimeLimit::Attempt(_) if wire.is_waiting_for_fd() => HostVerdict::Nothing,
         TimeLimit::Attempt(_) if wire.is_connecting() => HostVerdict::NotConnected(error.clone()),
-        TimeLimit::Attempt(_) | TimeLimit::Head(_) => HostVerdict::Troubled,
+        TimeLimit::Attempt(_) | TimeLimit::Head(_) | TimeLimit::ProxyHead(..) => {
+            HostVerdict::Troubled
+        }
     }
 }
 

@@ -4,12 +4,12 @@
 use std::hash::Hasher;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 use siphasher::sip::SipHasher13;
 
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
 use super::finished_attempt::FinishedAttempt;
-use crate::model::{Attempt, FetchError, SendMode, Unprocessed};
+use crate::model::{Attempt, ErrorKind, FetchError, SendMode, Unprocessed};
 use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot};
 
 /// Maximum resends of one request that are not counted as attempts: a busy HTTP/2 server may
@@ -154,7 +154,17 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         Some(Unprocessed::Stale) if idempotent => Some(SendMode::Fresh),
         // The pool has dropped the dead connection, so a usual request gets another one.
         Some(Unprocessed::StaleShared) if idempotent && resends == 0 => Some(SendMode::Usual),
-        Some(Unprocessed::BrokenHead) if idempotent => Some(SendMode::Lenient),
+        // Not after another error: the body of a 404, for example, is not wanted.
+        Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
+            Some(SendMode::Lenient)
+        }
+        Some(Unprocessed::LateClock) if idempotent && attempt.route == SendMode::Usual => {
+            let head = ended.head.as_ref();
+            Some(match head.map(|head| head.version) {
+                Some(Version::HTTP_2) => SendMode::Fresh,
+                _ => SendMode::Lenient,
+            })
+        }
         Some(Unprocessed::TurnedAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
         Some(_) => None,
         // Any method: a 421 means that the server did not process the request, only that

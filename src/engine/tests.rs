@@ -14,7 +14,7 @@ use super::*;
 use crate::fetch::{RawResponse, ResponseBody};
 use crate::model::{
     Attempt, Cause, EngineEvent, ErrorKind, EventReturnQueue, FetchError, InputPosition, Job,
-    ListEntry, LiveStats, OutcomeName, ResponseHead, SettledJob, TimeLimit, WireState,
+    ListEntry, LiveStats, OutcomeName, ResponseHead, SendMode, SettledJob, TimeLimit, WireState,
 };
 use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions, Scheduler};
 use crate::store::DiscardStore;
@@ -26,6 +26,8 @@ enum StubReply {
     After(Duration, Box<StubReply>),
     /// Connects for this long, then replies.
     Connect(Duration, Box<StubReply>),
+    /// Keeps the process from looking at its clocks for this long, then replies.
+    Block(Duration, Box<StubReply>),
     Fail(FetchError),
     Hang,
     Panic,
@@ -35,7 +37,14 @@ enum StubReply {
 enum StubPiece {
     Bytes(usize),
     Wait(Duration),
+    Block(Duration),
     Hang,
+}
+
+async fn block(time: Duration) {
+    // Lets the timeout start first.
+    tokio::task::yield_now().await;
+    tokio::time::advance(time).await;
 }
 
 struct StubBody(std::vec::IntoIter<StubPiece>);
@@ -45,6 +54,7 @@ impl ResponseBody for StubBody {
         loop {
             match self.0.as_slice().first().cloned() {
                 Some(StubPiece::Wait(time)) => tokio::time::sleep(time).await,
+                Some(StubPiece::Block(time)) => block(time).await,
                 Some(StubPiece::Hang) => std::future::pending().await,
                 Some(StubPiece::Bytes(length)) => {
                     self.0.next();
@@ -95,6 +105,10 @@ impl Transport for StubTransport {
                     wire.mark_connecting();
                     tokio::time::sleep(time).await;
                     wire.mark_connect_ended(Instant::now().into_std(), true);
+                    *then
+                }
+                StubReply::Block(time, then) => {
+                    block(time).await;
                     *then
                 }
                 StubReply::Fail(error) => return Err(error),
@@ -867,4 +881,38 @@ async fn after_a_hold_all_slots_of_the_host_are_used_at_once() {
     assert!(outcome.settled.iter().all(|settled| settled.record.ok));
     // 5 s of hold, then three rounds of ten. Every timer may add a millisecond.
     assert!(outcome.took < 9 * SECOND, "{:?}", outcome.took);
+}
+
+/// What kept the process busy may be that very response, so it is requested in a way that is bounded.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_fires_late_is_not_held_against_the_server() {
+    use StubPiece::{Block, Bytes, Hang};
+    let lenient = |attempt: &Attempt| attempt.route == SendMode::Lenient;
+    for (busy, resends, kind) in [(3 * SECOND, 1, None), (SECOND, 0, Some(ErrorKind::Stalled))] {
+        let mut bench = bench();
+        bench.options.stall_timeout = Some(SECOND);
+        let url = "http://a.test/";
+        let script = move |attempt: &Attempt| match lenient(attempt) {
+            true => ok(vec![Bytes(5)]),
+            false => ok(vec![Block(busy), Hang]),
+        };
+        let result = bench.run(&[url], script).await;
+        assert_eq!(result.kind(url), kind);
+        assert_eq!(result.of(url).record.resends, resends);
+        assert_eq!(result.of(url).record.attempts, 1);
+    }
+    let mut bench = bench();
+    bench.options.stall_timeout = Some(SECOND);
+    let (head, both) = ("http://a.test/head", "http://b.test/both");
+    let script = move |attempt: &Attempt| {
+        if lenient(attempt) && attempt.url().path() == "/head" {
+            return ok(vec![Bytes(5)]);
+        }
+        StubReply::Block(3 * SECOND, Box::new(StubReply::Hang))
+    };
+    let result = bench.run(&[head, both], script).await;
+    assert_eq!(result.kind(head), None);
+    // Once is enough.
+    assert_eq!(result.kind(both), Some(ErrorKind::Timeout));
+    assert_eq!(result.log[both].len(), 2);
 }

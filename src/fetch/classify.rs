@@ -13,7 +13,7 @@ use super::connection_info::local_port;
 use super::dns::ResolveError;
 use super::fd_budget::FdWaitError;
 use super::public_address::NonPublicAddress;
-use super::tunnel::{ProxyError, TunnelRefusal};
+use super::tunnel::{ProxyError, TunnelRefusal, through};
 use crate::model::{
     Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors, tls_hint,
 };
@@ -34,16 +34,21 @@ pub enum FailurePhase {
 
 /// Classifies an error by the errors it wraps.
 pub fn classify(error: impl Error + Send + Sync + 'static, phase: FailurePhase) -> FetchError {
-    classify_shared(Arc::new(error), phase)
+    classify_shared(Arc::new(error), phase, None)
 }
 
-/// Like [`classify`], for an error that is already shared.
-pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase) -> FetchError {
+/// Like [`classify`], for an error that is already shared. `proxy` is the one of the request, if it
+/// has one.
+pub fn classify_shared(
+    error: Arc<dyn Error + Send + Sync>,
+    phase: FailurePhase,
+    proxy: Option<&str>,
+) -> FetchError {
     let mut found = None;
-    let mut proxy = None;
+    let mut place = proxy.map(through);
     for link in ErrorChain::of(&*error) {
-        if let Some(through) = link.downcast_ref::<ProxyError>() {
-            proxy = through.unreached();
+        if let Some(proxy) = link.downcast_ref::<ProxyError>() {
+            place = proxy.place();
         }
         if let Some(class) = ErrorClass::of(link, phase) {
             found = Some((class, error_text(link)));
@@ -51,8 +56,8 @@ pub fn classify_shared(error: Arc<dyn Error + Send + Sync>, phase: FailurePhase)
     }
     match found {
         Some((class, text)) => {
-            let text = match proxy {
-                Some(proxy) => format!("proxy {proxy}: {text}"),
+            let text = match place {
+                Some(place) => format!("{place}: {text}"),
                 None => text,
             };
             class.into_error(text, &error, phase)

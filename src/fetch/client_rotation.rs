@@ -40,7 +40,7 @@ const MAX_OPEN_PER_USEFUL: usize = 2;
 pub struct ClientVariant {
     /// Use HTTP/1.1, whatever else the server offers.
     pub http1: bool,
-    /// Use the client that repairs response heads; it speaks HTTP/1.1, on a new connection each.
+    /// Use the client that repairs responses; it speaks HTTP/1.1, on a new connection each.
     pub lenient: bool,
     /// Use a connection on which nothing has been sent before.
     pub fresh: bool,
@@ -114,7 +114,12 @@ impl RotatingClient {
         Ok(clients)
     }
 
-    /// Returns the client that repairs response heads.
+    /// Returns the proxies of the run.
+    pub fn proxies(&self) -> Option<&ProxySet> {
+        self.factory.proxies.as_deref()
+    }
+
+    /// Returns the client that repairs responses.
     pub fn lenient(&self) -> &LenientClient {
         self.lenient.get_or_init(|| self.factory.make_lenient())
     }

@@ -21,6 +21,7 @@ use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::basic_auth;
 use super::public_address::{NonPublicAddress, check_literal};
 use super::received::HttpBody;
+use super::tunnel::{TunnelRefusal, shown};
 use super::{RawResponse, Transport};
 use crate::model::{
     Attempt, Cause, DESCRIPTOR_TIMEOUT, FetchError, ResponseHead, SendMode, SentRequest,
@@ -149,7 +150,8 @@ impl HttpTransport {
         let habit = self.habits.of(attempt.url());
         ClientVariant {
             http1: habit.http1,
-            lenient: habit.lenient || attempt.route == SendMode::Lenient,
+            // The lenient client speaks no HTTP/2.
+            lenient: self.may_use_http1 && (habit.lenient || attempt.route == SendMode::Lenient),
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.route == SendMode::Fresh
@@ -184,6 +186,25 @@ impl HttpTransport {
         sent.map_err(|error| self.failed(Arc::new(error), variant, attempt, wire))
     }
 
+    /// Rejects the response of a proxy that requires other credentials for forwarding a request. It
+    /// says nothing about the host.
+    fn check_proxy(&self, status: StatusCode, attempt: &Attempt) -> Result<(), FetchError> {
+        if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Ok(());
+        }
+        let proxies = self.clients.proxies();
+        let Some(proxy) = proxies.and_then(|it| it.forwarding(attempt.url())) else {
+            return Ok(());
+        };
+        let has_credentials = !proxy.username().is_empty();
+        let refusal = TunnelRefusal::of_status(status, &shown(proxy), has_credentials);
+        Err(FetchError::Proxy {
+            status: Some(status),
+            is_final: refusal.is_final,
+            cause: Cause::from_text(refusal.text),
+        })
+    }
+
     /// Classifies the error of a request without a response, and records what it reveals.
     fn failed(
         &self,
@@ -198,7 +219,7 @@ impl HttpTransport {
         } else {
             FailurePhase::Head
         };
-        classify_shared(error, phase)
+        classify_shared(error, phase, wire.proxy().map(|proxy| &**proxy))
     }
 
     /// Sends a request again that failed for lack of a file descriptor: a file took the last free
@@ -249,7 +270,7 @@ impl HttpTransport {
             wire.mark_unprocessed(match is_connect(error) {
                 // Nothing was sent to the host, so any method may be resent.
                 true => Unprocessed::TurnedAway,
-                false => Unprocessed::BrokenHead,
+                false => Unprocessed::Malformed,
             });
         }
     }
@@ -341,6 +362,9 @@ impl Transport for HttpTransport {
             // Covers every hop of a redirect chain. Names are checked when they are resolved.
             check_literal(attempt.url()).map_err(NonPublicAddress::into_error)?;
         }
+        if let Some(proxy) = self.clients.proxies().and_then(|it| it.of(attempt.url())) {
+            wire.set_proxy(shown(proxy));
+        }
         let variant = self.variant(attempt);
         let request = self.request(attempt, variant);
         let asked = self.keeps_requests.then(|| {
@@ -356,6 +380,7 @@ impl Transport for HttpTransport {
             sent => sent?,
         };
         check_length(&response, attempt)?;
+        self.check_proxy(response.status(), attempt)?;
         if announces_forbidden_body(&response) {
             // On a shared connection that body would be the response to the next request.
             self.habits.add(attempt.url(), HostHabit::LENIENT);
@@ -367,7 +392,12 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        let body = HttpBody::new(response, &head, Arc::clone(wire));
+        if attempt.route == SendMode::Lenient {
+            // Also learned after a malformed body, which shows only when it is read.
+            self.habits.add(attempt.url(), HostHabit::LENIENT);
+        }
+        let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
+        let body = HttpBody::new(response, &head, may_be_repaired, Arc::clone(wire));
         Ok(RawResponse { head, body })
     }
 }

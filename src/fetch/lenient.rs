@@ -1,4 +1,4 @@
-//! A client that repairs invalid response heads before they are parsed.
+//! A client that repairs invalid response heads and chunks before they are parsed.
 //!
 //! reqwest does not allow changing the bytes between its connections and the parser, so this client
 //! uses the libraries below it. A connection is used for one response only, so it always starts
@@ -30,15 +30,15 @@ use super::connect::{ConnectLayer, ConnectService};
 use super::connection_info::BoxError;
 use super::dns::Resolver;
 use super::proxy::{ProxySet, basic_auth, credentials};
-use super::repair::HeadRepairer;
+use super::repair::ResponseRepairer;
 use super::tunnel::{ProxyConnect, ProxyLayer, note_status};
 
 /// Maximum number of header lines in a head; the parser's default is 100.
 const MAX_HEADER_LINES: usize = 1000;
-/// Size of a read while receiving a head, in bytes.
+/// Size of a read of what is repaired, in bytes.
 const READ_BYTES: usize = 8192;
 
-/// A client for hosts with invalid response heads.
+/// A client for hosts with invalid responses.
 #[derive(Debug)]
 pub struct LenientClient {
     client: legacy::Client<ProxyConnect<ConnectService<RepairConnector>>, reqwest::Body>,
@@ -86,7 +86,7 @@ impl FlawedLength {
     }
 }
 
-/// Makes HTTP/1.1 connections that repair response heads.
+/// Makes HTTP/1.1 connections that repair responses.
 #[derive(Clone)]
 pub struct RepairConnector {
     http: HttpConnector<NameService>,
@@ -184,7 +184,7 @@ impl RepairConnector {
         Ok(RepairedStream {
             under: Box::new(secure.call(to).await?),
             is_forwarded: false,
-            repairer: HeadRepairer::default(),
+            repairer: ResponseRepairer::default(),
             ready: Bytes::new(),
             flaw: FlawedLength::default(),
         })
@@ -224,7 +224,7 @@ impl Service<Uri> for TunnelConnector {
             let http = connector.http.clone();
             let stream = connector.secure(http, proxy.clone(), proxy).await?;
             Ok(RepairedStream {
-                repairer: HeadRepairer::for_tunnel(),
+                repairer: ResponseRepairer::for_tunnel(),
                 ..stream
             })
         })
@@ -255,21 +255,21 @@ impl Service<Name> for NameService {
 trait DuplexStream: Read + Write + Connection + Send + Unpin {}
 impl<T: Read + Write + Connection + Send + Unpin> DuplexStream for T {}
 
-/// A connection whose first response head is repaired while it is read.
+/// A connection whose first response is repaired while it is read.
 pub struct RepairedStream {
     under: Box<dyn DuplexStream>,
     /// Whether requests are sent to a forwarding proxy, which needs absolute URLs.
     is_forwarded: bool,
-    repairer: HeadRepairer,
+    repairer: ResponseRepairer,
     /// Repaired bytes that have not been read yet.
     ready: Bytes,
     flaw: FlawedLength,
 }
 
 impl RepairedStream {
-    /// Reads more of a head. Returns 0 if the connection ends inside of it, which the parser then
-    /// reports.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads more of what is repaired. Returns 0 if the connection ends inside of it, which the
+    /// parser then reports.
+    fn poll_repaired(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [0; READ_BYTES];
         let mut read = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.under).poll_read(cx, read.unfilled()))?;
@@ -290,8 +290,11 @@ impl Read for RepairedStream {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.ready.is_empty() && !self.repairer.is_done() {
-            if ready!(self.poll_head(cx))? == 0 {
+        while self.ready.is_empty() && !self.repairer.is_transparent() {
+            if let Some(text) = self.repairer.failure() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
+            }
+            if self.repairer.has_ended() || ready!(self.poll_repaired(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

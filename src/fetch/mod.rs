@@ -1,6 +1,7 @@
 //! Sends one request and returns one raw response. No redirects, decoding, length check or
 //! stall clock: the engine does that, so simulated faults face the real checks.
 
+mod chunk_repair;
 mod classify;
 mod client_rotation;
 mod clock;

@@ -1,41 +1,50 @@
-//! Repairs invalid response heads, so that the HTTP parser accepts what curl and browsers tolerate.
-//! Lines that can't be repaired are dropped.
+//! Repairs invalid responses, so that the HTTP parser accepts what curl and browsers tolerate.
+//! Header lines that can't be repaired are dropped.
 
 use http::{HeaderName, StatusCode, header};
 use percent_encoding::percent_encode_byte;
 
+use super::chunk_repair::ChunkRepairer;
 use crate::model::{elide_middle, escape_control};
 
 /// Maximum buffered head, in bytes: the limit of the parser. A longer head is passed on unchanged,
-/// so that the parser rejects it.
-const MAX_HEAD_BYTES: usize = 400 * 1024;
+/// so that the parser rejects it. Also the maximum of all 1xx heads before the final one, of which
+/// the parser reads an endless row.
+pub const MAX_HEAD_BYTES: usize = 400 * 1024;
+/// The version of a repaired status line.
+const HTTP_1_1: &[u8] = b"HTTP/1.1";
 /// Length of the protocol's name and version, in bytes.
-const VERSION_BYTES: usize = b"HTTP/1.1".len();
+const VERSION_BYTES: usize = HTTP_1_1.len();
 /// Position of the status in a repaired head.
 const STATUS: std::ops::Range<usize> = VERSION_BYTES + 1..VERSION_BYTES + 4;
 /// Maximum number of characters of a header line in a message.
 const MAX_LINE_CHARS: usize = 80;
 
-/// Buffers the bytes of a connection until the final head is complete, and returns them repaired.
+/// Buffers the bytes of a connection until the final head is complete, and returns them repaired;
+/// also those of a chunked body.
 #[derive(Debug, Default)]
-pub struct HeadRepairer {
+pub struct ResponseRepairer {
     /// The received part of the head.
     raw: Vec<u8>,
     /// Where to continue the search for its end.
     searched: usize,
-    /// Bytes received since the last head, including blank lines before this one.
+    /// Bytes received so far, including interim heads and blank lines.
     gathered: usize,
-    /// Whether the rest is passed on unchanged.
+    /// Whether all further bytes belong to the body.
     is_done: bool,
+    /// The chunked body; any other is passed on unchanged.
+    chunks: Option<ChunkRepairer>,
     /// Whether the head is the response to a CONNECT.
     is_for_tunnel: bool,
     /// The status of the last head.
     status: Option<StatusCode>,
     /// An invalid line of the final head that was meant to say where the body ends.
     flawed_length: Option<String>,
+    /// What can neither be repaired nor left to the parser.
+    failure: Option<&'static str>,
 }
 
-impl HeadRepairer {
+impl ResponseRepairer {
     /// Creates a repairer for a proxy's response to CONNECT, which it reduces to the final status
     /// line. Any 2xx opens the tunnel (RFC 9110 §9.3.6) and becomes a 200, because the client
     /// accepts no other.
@@ -49,36 +58,67 @@ impl HeadRepairer {
     /// Adds received bytes. Returns those that are ready for the parser: none while a head is
     /// incomplete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.gathered += bytes.len();
         self.raw.extend_from_slice(bytes);
         let mut ready = Vec::new();
-        while !self.is_done {
-            match self.next_head() {
-                Some(head) => {
-                    let (repaired, flaw) = repair(&head);
-                    self.is_done = !is_interim(&repaired);
-                    self.status = StatusCode::from_bytes(status_of(&repaired)).ok();
-                    match self.is_for_tunnel {
-                        true => ready.extend(self.tunnel_response(&repaired)),
-                        false => ready.extend(repaired),
-                    }
-                    self.flawed_length = flaw.filter(|_| self.is_done);
-                    self.gathered = self.raw.len();
+        if !self.is_done {
+            self.gathered += bytes.len();
+            self.push_heads(&mut ready);
+        }
+        if self.is_done {
+            match &mut self.chunks {
+                None => ready.append(&mut self.raw),
+                Some(chunks) => {
+                    let pushed = chunks.push(&std::mem::take(&mut self.raw), &mut ready);
+                    self.failure = pushed.err();
                 }
+            }
+        }
+        ready
+    }
+
+    /// Appends the heads that are complete.
+    fn push_heads(&mut self, ready: &mut Vec<u8>) {
+        while !self.is_done && self.failure.is_none() {
+            match self.next_head() {
+                Some(head) => self.push_head(repair(&head), ready),
                 // Not HTTP/1, or too long: left to the parser, which reports it.
                 None if !may_be_head(&self.raw) || self.gathered > MAX_HEAD_BYTES => {
                     self.is_done = true;
                 }
-                None => return ready,
+                None => return,
             }
         }
-        ready.append(&mut self.raw);
-        ready
     }
 
-    /// Whether all further bytes belong to the body.
-    pub fn is_done(&self) -> bool {
-        self.is_done
+    fn push_head(&mut self, head: RepairedHead, ready: &mut Vec<u8>) {
+        self.is_done = !is_interim(&head.bytes);
+        self.status = StatusCode::from_bytes(status_of(&head.bytes)).ok();
+        match self.is_for_tunnel {
+            true => ready.extend(self.tunnel_response(&head.bytes)),
+            false => ready.extend(head.bytes),
+        }
+        if self.is_done {
+            let is_chunked = head.is_chunked && !self.is_for_tunnel;
+            self.chunks = is_chunked.then(ChunkRepairer::default);
+            self.flawed_length = head.flaw;
+        } else if self.gathered > MAX_HEAD_BYTES {
+            self.failure = Some("too many 1xx responses");
+        }
+    }
+
+    /// Returns why the bytes that follow those returned so far are invalid, if they are.
+    pub fn failure(&self) -> Option<&'static str> {
+        self.failure
+    }
+
+    /// Whether all further bytes are passed on unchanged.
+    pub fn is_transparent(&self) -> bool {
+        self.is_done && self.chunks.is_none()
+    }
+
+    /// Whether a chunked body has ended.
+    pub fn has_ended(&self) -> bool {
+        self.chunks.as_ref().is_some_and(ChunkRepairer::has_ended)
     }
 
     /// Takes the invalid line of the final head that was meant to say where the body ends.
@@ -128,9 +168,12 @@ fn end_of_head(raw: &[u8], from: usize) -> Option<usize> {
 }
 
 fn may_be_head(raw: &[u8]) -> bool {
-    let both = raw.iter().zip(b"HTTP/1.");
-    both.into_iter()
-        .all(|(one, other)| one.eq_ignore_ascii_case(other))
+    [&b"HTTP/1."[..], b"HTTP/2 ", b"HTTP/2.0 "]
+        .iter()
+        .any(|start| {
+            let mut both = raw.iter().zip(*start);
+            both.all(|(one, other)| one.eq_ignore_ascii_case(other))
+        })
 }
 
 /// Returns the status of a repaired head.
@@ -145,37 +188,60 @@ fn is_interim(head: &[u8]) -> bool {
     status.starts_with(b"1") && status != b"101"
 }
 
-/// Repairs a head. Also returns an invalid line that was meant to say where the body ends. A head
-/// with a NUL is returned unchanged, because curl and browsers reject it, too.
-fn repair(head: &[u8]) -> (Vec<u8>, Option<String>) {
+/// A head that the parser accepts.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct RepairedHead {
+    bytes: Vec<u8>,
+    /// An invalid line that was meant to say where the body ends.
+    flaw: Option<String>,
+    /// Whether the body is chunked (RFC 9112 §6.3).
+    is_chunked: bool,
+}
+
+/// Repairs a head. One with a NUL is returned unchanged, because curl and browsers reject it, too.
+fn repair(head: &[u8]) -> RepairedHead {
+    let mut repaired = RepairedHead::default();
     if head.contains(&0) {
-        return (head.to_vec(), None);
+        repaired.bytes = head.to_vec();
+        return repaired;
     }
     let mut lines = head.split(|byte| *byte == b'\n').map(without_line_end);
     let status_line = lines.next().unwrap_or_default();
-    let (mut headers, mut flaw, mut has_transfer_coding) = (Vec::new(), None, false);
+    let (mut headers, mut has_transfer_coding) = (Vec::new(), false);
     for line in unfolded(lines) {
         match RepairedLine::of(&line) {
             RepairedLine::Header(name, value) => {
-                has_transfer_coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+                if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                    has_transfer_coding = true;
+                    let last = value.rsplit(|byte| *byte == b',').next();
+                    let last = last.unwrap_or_default().trim_ascii();
+                    repaired.is_chunked = last.eq_ignore_ascii_case(b"chunked");
+                }
                 headers.extend([name, b": ", &value, b"\r\n"].concat());
             }
             RepairedLine::FlawedLength => {
                 let line = String::from_utf8_lossy(&line);
-                flaw.get_or_insert_with(|| elide_middle(&escape_control(&line), MAX_LINE_CHARS));
+                let shown = || elide_middle(&escape_control(&line), MAX_LINE_CHARS);
+                repaired.flaw.get_or_insert_with(shown);
             }
             RepairedLine::Nothing => {}
         }
     }
     let status_line = repaired_status_line(status_line, has_transfer_coding);
-    let head = [&status_line[..], b"\r\n", &headers, b"\r\n"].concat();
-    (head, flaw)
+    repaired.bytes = [&status_line[..], b"\r\n", &headers, b"\r\n"].concat();
+    repaired
 }
 
 /// Repairs a status line (RFC 9112 §4). Some servers send the protocol in lower case, several
-/// spaces, or letters directly after the status.
+/// spaces, or letters directly after the status; some gateways pass on HTTP/2 as the version.
 fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
     let mut line = without_controls(line);
+    for version in [&b"HTTP/2 "[..], b"HTTP/2.0 "] {
+        let start = line.get(..version.len()).unwrap_or_default();
+        if start.eq_ignore_ascii_case(version) {
+            line.splice(..version.len() - 1, HTTP_1_1.iter().copied());
+        }
+    }
     let Some((version, rest)) = line.split_at_mut_checked(VERSION_BYTES) else {
         return line;
     };
@@ -183,7 +249,7 @@ fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
     if version == b"HTTP/1.0" && has_transfer_coding {
         // Only HTTP/1.1 has transfer codings, and the parser enforces that. The connection ends
         // with this response in any case.
-        version.copy_from_slice(b"HTTP/1.1");
+        version.copy_from_slice(HTTP_1_1);
     }
     let digits = rest.trim_ascii_start();
     let count = digits
@@ -198,8 +264,9 @@ fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
     [version, b" ", status, b" ", reason.trim_ascii()].concat()
 }
 
-fn without_line_end(line: &[u8]) -> &[u8] {
-    let end = line.iter().rposition(|byte| *byte != b'\r');
+/// Returns the line without the carriage returns and line feeds at its end.
+pub fn without_line_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
     line.get(..end.map_or(0, |end| end + 1)).unwrap_or_default()
 }
 
@@ -265,7 +332,8 @@ fn is_like_length(line: &[u8]) -> bool {
     letters.starts_with(b"contentlength") || letters.starts_with(b"transferencoding")
 }
 
-/// Whether a value is a length, or a list of lengths.
+/// Whether a value is a length, or a list of lengths. Nothing but digits (RFC 9110 §8.6): curl reads
+/// `+5` as 5 and browsers ignore it, so a body would not have the same end for everyone.
 fn is_length(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').all(|length| {
         let length = length.trim_ascii();
@@ -307,8 +375,8 @@ mod tests {
 
     fn repaired(lines: &str) -> (String, Option<String>) {
         let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
-        let (repaired, flaw) = repair(head.as_bytes());
-        let repaired = String::from_utf8(repaired).unwrap();
+        let RepairedHead { bytes, flaw, .. } = repair(head.as_bytes());
+        let repaired = String::from_utf8(bytes).unwrap();
         let lines = repaired.strip_prefix("HTTP/1.1 200 OK\r\n").unwrap();
         (lines.trim_end().replace("\r\n", "|"), flaw)
     }
@@ -360,13 +428,17 @@ mod tests {
             ("HTTP/1.1200 OK", "HTTP/1.1200 OK"),
             ("HTTP/1.1 OK", "HTTP/1.1 OK"),
             ("HTTP/1", "HTTP/1"),
+            ("HTTP/2 200 OK", "HTTP/1.1 200 OK"),
+            ("http/2.0  200", "HTTP/1.1 200 "),
+            ("HTTP/2.1 200 OK", "HTTP/2.1 200 OK"),
+            ("HTTP/3 200 OK", "HTTP/3 200 OK"),
         ] {
             let repaired = repaired_status_line(line.as_bytes(), false);
             assert_eq!(String::from_utf8(repaired).unwrap(), expected);
         }
         let chunked = "http/1.0 200 OK\r\nTransfer-encoding: chunked\r\n\r\n";
         let expected = "HTTP/1.1 200 OK\r\nTransfer-encoding: chunked\r\n\r\n";
-        assert_eq!(repair(chunked.as_bytes()).0, expected.as_bytes());
+        assert_eq!(repair(chunked.as_bytes()).bytes, expected.as_bytes());
     }
 
     #[test]
@@ -375,6 +447,7 @@ mod tests {
             "Content-Length: 5x",
             "Content-Length : 5x",
             "Content-Length: -5",
+            "Content-Length: +5",
             "Content-Length: ",
             "Content-Length: 5,",
             "Content-Length: 5\u{1}",
@@ -405,14 +478,14 @@ mod tests {
         let expected =
             "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nX: 1\r\n\r\nX : 2\n\n";
         for size in 1..sent.len() {
-            let mut repairer = HeadRepairer::default();
+            let mut repairer = ResponseRepairer::default();
             let (mut ready, mut flaws) = (Vec::new(), Vec::new());
             for piece in sent.as_bytes().chunks(size) {
                 ready.extend(repairer.push(piece));
                 flaws.extend(repairer.flawed_length());
             }
             assert_eq!(String::from_utf8(ready).unwrap(), expected, "{size}");
-            assert!(repairer.is_done());
+            assert!(repairer.is_transparent());
             assert_eq!(flaws, ["Content Length: 2"]);
         }
     }
@@ -440,7 +513,7 @@ mod tests {
             ("HTTP/1.1 2000 x\r\n\r\n", "HTTP/1.1 2000 x\r\n\r\n", 0),
         ] {
             for size in [1, 7, sent.len()] {
-                let mut repairer = HeadRepairer::for_tunnel();
+                let mut repairer = ResponseRepairer::for_tunnel();
                 let mut ready = Vec::new();
                 for piece in sent.as_bytes().chunks(size) {
                     ready.extend(repairer.push(piece));
@@ -456,20 +529,53 @@ mod tests {
     fn bytes_that_are_no_head_or_too_long_are_passed_on_unchanged() {
         for sent in [
             "ICY 200 OK\r\n",
-            "HTTP/2",
+            "HTTP/2x",
+            "HTTP/3 200 OK\r\n",
             "HTTP/1.1 200 O\0K\r\nX A: 1\r\n\r\n",
         ] {
-            let mut repairer = HeadRepairer::default();
+            let mut repairer = ResponseRepairer::default();
             assert_eq!(repairer.push(sent.as_bytes()), sent.as_bytes());
-            assert!(repairer.is_done());
+            assert!(repairer.is_transparent());
         }
         for piece in ["HTTP/1.1 200 OK\r\nX: x", "\r\n\r\n\r\n"] {
-            let mut repairer = HeadRepairer::default();
+            let mut repairer = ResponseRepairer::default();
             let pushes = (0..).take_while(|_| {
                 repairer.push(piece.as_bytes());
-                !repairer.is_done()
+                !repairer.is_transparent()
             });
             assert!(pushes.count() <= MAX_HEAD_BYTES / piece.len());
+        }
+    }
+
+    #[test]
+    fn a_row_of_interim_heads_ends() {
+        let interim = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
+        let mut repairer = ResponseRepairer::default();
+        let pushes = (0..=MAX_HEAD_BYTES).take_while(|_| {
+            repairer.push(interim);
+            repairer.failure().is_none()
+        });
+        assert_eq!(pushes.count(), MAX_HEAD_BYTES / interim.len());
+    }
+
+    #[test]
+    fn a_chunked_body_is_repaired_and_any_other_passed_on() {
+        for (coding, expected) in [
+            ("chunked", "1\r\nx\r\n0\r\n\r\n"),
+            ("gzip, Chunked ", "1\r\nx\r\n0\r\n\r\n"),
+            ("chunked, identity", "1\nx\n0\nA: b\n\n"),
+            ("chunked\r\nTransfer-Encoding: gzip", "1\nx\n0\nA: b\n\n"),
+        ] {
+            let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n");
+            let sent = format!("{head}1\nx\n0\nA: b\n\n");
+            for size in [1, 5, sent.len()] {
+                let mut repairer = ResponseRepairer::default();
+                let pieces = sent.as_bytes().chunks(size);
+                let ready: Vec<u8> = pieces.flat_map(|piece| repairer.push(piece)).collect();
+                let ready = String::from_utf8(ready).unwrap();
+                assert_eq!(ready.split_once("\r\n\r\n").unwrap().1, expected);
+                assert_eq!(repairer.has_ended(), expected.contains('\r'));
+            }
         }
     }
 
@@ -481,7 +587,7 @@ mod tests {
             end in prop_oneof![Just("\r\n"), Just("\n")],
         ) {
             let head = format!("HTTP/1.1 200 OK{end}X-First: 1{end}{}{end}{end}", lines.join(end));
-            let (repaired, _) = repair(head.as_bytes());
+            let repaired = repair(head.as_bytes()).bytes;
             let mut headers = [httparse::EMPTY_HEADER; 16];
             let mut response = httparse::Response::new(&mut headers);
             let parsed = response.parse(&repaired);

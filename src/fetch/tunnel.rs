@@ -105,10 +105,21 @@ impl ProxyError {
         self.may_be_repaired
     }
 
-    /// Returns the proxy if it was the proxy itself that could not be reached.
-    pub fn unreached(&self) -> Option<&str> {
-        self.is_at_proxy.then_some(&*self.proxy)
+    /// Returns the part of a message that says where the connection failed; `None` if the message
+    /// names the proxy already.
+    pub fn place(&self) -> Option<String> {
+        let proxy = &self.proxy;
+        match (&self.refusal, self.is_at_proxy) {
+            (Some(_), _) => None,
+            (None, true) => Some(format!("proxy {proxy}")),
+            (None, false) => Some(through(proxy)),
+        }
     }
+}
+
+/// Returns the part of a message that says that a connection went through a proxy.
+pub fn through(proxy: &str) -> String {
+    format!("through proxy {proxy}")
 }
 
 impl fmt::Display for ProxyError {
@@ -212,8 +223,8 @@ impl ProbeFinding {
 }
 
 impl TunnelRefusal {
-    /// The proxy responded to CONNECT with this status.
-    fn of_status(status: StatusCode, proxy: &str, has_credentials: bool) -> Self {
+    /// The proxy itself responded with this status.
+    pub fn of_status(status: StatusCode, proxy: &str, has_credentials: bool) -> Self {
         let is_transient = matches!(status.as_u16(), 408 | 425 | 429);
         let reason = status.canonical_reason().unwrap_or_default();
         let mut text = format!("{proxy} responded {} {reason}", status.as_u16());
@@ -274,7 +285,7 @@ impl TunnelRefusal {
 }
 
 /// Returns host and port of a proxy, without its credentials.
-fn shown(proxy: &Url) -> String {
+pub fn shown(proxy: &Url) -> String {
     let host = proxy.host_str().unwrap_or_default();
     match proxy.port_or_known_default() {
         Some(port) => format!("{host}:{port}"),

@@ -111,11 +111,13 @@ impl Error for Cause {
 }
 
 /// Which time limit ended an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TimeLimit {
     /// No response head within `--stall-timeout`.
     Head(Duration),
+    /// The same through a proxy, given by host and port: it may be the cause.
+    ProxyHead(Duration, Arc<str>),
     /// The whole attempt took longer than `-m/--max-time`.
     Attempt(Duration),
     /// The decoders of other bodies held all the memory reserved for windows.
@@ -128,6 +130,11 @@ impl fmt::Display for TimeLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(limit) => write!(f, "no response head within {}", format_duration(*limit)),
+            Self::ProxyHead(limit, proxy) => write!(
+                f,
+                "no response head through the proxy {proxy} within {}",
+                format_duration(*limit)
+            ),
             Self::Attempt(limit) => {
                 write!(f, "attempt exceeded {}", format_duration(*limit))
             }

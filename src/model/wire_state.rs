@@ -1,6 +1,7 @@
 //! Connection state of one request, written by the transport, read by the timeouts.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -18,19 +19,27 @@ pub enum Unprocessed {
     TurnedAway,
     /// The server requires HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
-    /// The response head is malformed; the lenient client can repair it.
-    BrokenHead,
+    /// The response head or the framing of the body is malformed; the lenient client may be able to
+    /// repair it.
+    Malformed,
+    /// A timeout fired late: the process was kept busy, maybe by an endless head or chunk size of
+    /// this very response, which the lenient client does not read for ever.
+    LateClock,
 }
 
 impl Unprocessed {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Stale,
         Self::StaleShared,
         Self::TurnedAway,
         Self::Http1Required,
-        Self::BrokenHead,
+        Self::Malformed,
+        Self::LateClock,
     ];
 }
+
+/// A timeout that fires this much late says nothing about the server.
+const LATE_CLOCK: Duration = Duration::from_millis(500);
 
 /// Connection state of one request. The transport writes it; the engine's timeouts and the
 /// progress display read it.
@@ -48,6 +57,7 @@ pub struct WireState {
     made_port: AtomicU16,
     throttled: AtomicBool,
     unheard: AtomicU8,
+    proxy: OnceLock<Arc<str>>,
 }
 
 impl WireState {
@@ -67,6 +77,7 @@ impl WireState {
             made_port: AtomicU16::new(0),
             throttled: AtomicBool::new(false),
             unheard: AtomicU8::new(0),
+            proxy: OnceLock::new(),
         }
     }
 
@@ -121,6 +132,24 @@ impl WireState {
     #[must_use]
     pub fn has_made(&self, local_port: u16) -> bool {
         self.made_port.load(Relaxed) == local_port
+    }
+
+    /// Sets the proxy that the request uses, by host and port.
+    pub fn set_proxy(&self, proxy: String) {
+        let _ = self.proxy.set(proxy.into());
+    }
+
+    /// Returns the proxy that the request uses, if it does.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&Arc<str>> {
+        self.proxy.get()
+    }
+
+    /// Notes how late a timeout fired that ends the request.
+    pub fn note_lateness(&self, late: Duration) {
+        if late >= LATE_CLOCK {
+            self.mark_unprocessed(Unprocessed::LateClock);
+        }
     }
 
     /// Marks that the server throttled us at the HTTP/2 level (ENHANCE_YOUR_CALM, RFC 9113 §7).

@@ -1,4 +1,4 @@
-//! Malformed response heads: which are accepted, and which are not.
+//! Malformed response heads and chunks: which are accepted, and which are not.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -55,6 +55,8 @@ fn a_status_line_that_breaks_the_rules_is_taken() {
         "http/1.1 200 OK",
         "HTTP/1.1 200x OK",
         "HTTP/1.0 200 OK",
+        "HTTP/2 200",
+        "HTTP/2.0 200 OK",
     ] {
         let server = Server::http(move |_| {
             let rest = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -82,6 +84,66 @@ fn trailers_that_break_the_rules_end_a_body_like_any_others() {
         assert_eq!(done.record().bytes, Some(5), "{trailer}");
         assert_eq!(server.requests().len(), 1);
     }
+}
+
+/// A server that sends these bytes as the chunked body of each response, with this status.
+fn chunked(status: &'static str, body: String) -> Server {
+    Server::http(move |_| {
+        let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        [head, body.clone()].concat().into_bytes()
+    })
+}
+
+#[test]
+fn chunks_that_break_the_rules_but_have_one_meaning_are_taken() {
+    let trailers: String = (0..1500).map(|n| format!("X-{n}: y\r\n")).collect();
+    let (long, extension) = ("x".repeat(100_000), "y".repeat(20_000));
+    for body in [
+        "5\nhello\n0\n\n".to_owned(),
+        "5\r\nhello\n0\r\n\n".to_owned(),
+        "5;a=b\nhello\n0\n\n".to_owned(),
+        format!("5\r\nhello\r\n0\r\n{trailers}\r\n"),
+        format!("5\r\nhello\r\n0\r\nX: {long}\r\n\r\n"),
+        format!("5;{extension}\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let server = chunked("200 OK", body);
+        let urls = (0..5).map(|n| server.url(&format!("/{n}")));
+        let run = Run::new().args(["-j1", "--retries=0", "--body"]);
+        let done = run.urls(urls).expect_exit(0);
+        let bodies = done.records.iter().map(|record| record.body.as_deref());
+        assert!(bodies.eq([Some("hello"); 5]), "{}", done.stdout);
+        // Once over the usual client; from then on the host is known.
+        assert_eq!(server.requests().len(), 6);
+    }
+}
+
+#[test]
+fn chunks_without_a_clear_meaning_are_not_guessed_at() {
+    for body in [
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5 5\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "4\nhello\n0\n\n",
+    ] {
+        let server = chunked("200 OK", body.to_owned());
+        let done = Run::new().arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{body:?}");
+        assert_eq!(server.requests().len(), 2, "{body:?}");
+    }
+}
+
+#[test]
+fn malformed_chunks_are_a_reason_to_ask_again_only_where_that_is_safe_and_of_use() {
+    let server = chunked("200 OK", "5\nhello\n0\n\n".to_owned());
+    let run = Run::new().args(["-d", "once", &server.url("/")]);
+    assert_eq!(run.expect_exit(1).failure(), (ErrorKind::Protocol, 1));
+    assert_eq!(server.requests().len(), 1);
+
+    let server = chunked("404 Not Found", "5\nhello\n0\n\n".to_owned());
+    let done = Run::new().arg(server.url("/")).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+    assert_eq!(server.requests().len(), 1);
 }
 
 /// What follows such a head would be taken for the response to the next request.

@@ -183,12 +183,18 @@ fn a_407_is_final_and_names_the_flag() {
     let done = through(&proxy.url(""), &["-U", "me:wrong"]);
     texts.add("https:// and -U me:wrong", done.message());
 
-    // A request without a tunnel gets the status as its own.
-    let done = Run::new()
-        .args(["-x", &proxy.url(""), "http://far.invalid/"])
-        .expect_exit(1);
+    // The same for a request that the proxy forwards.
+    let user = proxy.url("").replace("http://", "http://me:s3cret@");
+    for at in [proxy.url(""), user] {
+        let run = Run::new().args(["-x", &at, "http://far.invalid/"]);
+        let done = run.expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Proxy, 1));
+        assert_eq!(done.record().status, Some(407));
+        texts.add(at.replace(&proxy.addr.to_string(), "proxy"), done.message());
+    }
+    // Without a proxy it is a status like any other.
+    let done = Run::new().arg(proxy.url("/")).expect_exit(1);
     assert_eq!(done.failure(), (ErrorKind::Status, 1));
-    texts.add("http://", done.message());
     insta::assert_snapshot!("proxies_that_want_a_user", texts);
 }
 
@@ -239,6 +245,72 @@ fn a_proxy_that_says_nothing_to_connect_is_named() {
             format!("no connection through the proxy {addr} within 200ms (--connect-timeout)");
         assert_eq!(message, expected);
     }
+}
+
+/// Once the tunnel is open, either side may be the cause, so the message names the proxy.
+#[test]
+fn a_tunnel_that_breaks_during_the_handshake_names_the_proxy() {
+    let mut texts = Texts::new();
+    let speaking = |bytes: &'static [u8]| {
+        Server::start(move |connection| {
+            connection.request()?;
+            connection.send(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            if !bytes.is_empty() {
+                // Not in the packet of the head, with which the client drops it.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                connection.send(bytes)?;
+                connection.hang()?;
+            }
+            Ok(())
+        })
+    };
+    for (what, bytes, kind) in [
+        ("closes", &b""[..], ErrorKind::Reset),
+        ("speaks first", b"Welcome to the proxy\r\n", ErrorKind::Tls),
+    ] {
+        let proxy = speaking(bytes);
+        let url = proxy.url("").replace("http://", "http://me:s3cret@");
+        let done = through(&url, &["--retries=0"]);
+        assert_eq!(done.failure(), (kind, 1), "{}", done.message());
+        texts.add(what, done.message());
+    }
+    insta::assert_snapshot!("tunnels_that_break", texts);
+}
+
+/// No server may speak before the client's part of the handshake, so these bytes are none of the
+/// host's.
+#[test]
+fn bytes_in_the_packet_of_an_open_tunnel_are_dropped() {
+    let authority = Authority::new();
+    let file = authority.file();
+    let secure = TlsServer::start(authority.config("localhost", |_| {}));
+    let to = secure.addr;
+    let proxy = Server::start(move |connection| {
+        connection.request()?;
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+        tunnel(connection, TcpStream::connect(to)?)
+    });
+    let cacert = format!("--cacert={}", file.path().display());
+    let run = Run::new().args([&cacert, "-x", &proxy.url(""), &secure.url()]);
+    assert_eq!(run.expect_exit(0).record().bytes, Some(6));
+}
+
+#[test]
+fn a_proxy_that_forwards_nothing_is_named() {
+    let mut texts = Texts::new();
+    let silent = Server::start(Connection::hang);
+    let closing = Server::start(|connection| connection.request().map(drop));
+    for (what, proxy, kind) in [
+        ("silent", &silent, ErrorKind::Timeout),
+        ("closes", &closing, ErrorKind::Reset),
+    ] {
+        let url = proxy.url("").replace("http://", "http://me:s3cret@");
+        let run = Run::new().args(["--retries=0", "--stall-timeout=300ms", "-x", &url]);
+        let done = run.arg("http://far.invalid/").expect_exit(1);
+        assert_eq!(done.failure(), (kind, 1), "{}", done.message());
+        texts.add(what, done.message());
+    }
+    insta::assert_snapshot!("proxies_that_forward_nothing", texts);
 }
 
 #[test]

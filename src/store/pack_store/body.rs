@@ -200,7 +200,7 @@ mod tests {
         assert!(error.is_transient(), "{error}");
         let limit = TimeLimit::Gathering(SPOOL_TIMEOUT);
         assert!(
-            matches!(error, FetchError::Timeout { limit: found } if found == limit),
+            matches!(&error, FetchError::Timeout { limit: found } if *found == limit),
             "{error}"
         );
         drop(first);

@@ -168,6 +168,11 @@ fn all_of_them_at_once_add_up_and_each_ends_as_it_does_alone() {
         let path = record.url.split(&server.addr.to_string()).nth(1).unwrap();
         let kind = record.error.as_ref().map(|error| error.kind);
         let end = faults::named(path).map_or(End::Fetched(0), |fault| fault.end);
+        // Other faults have made the host known for malformed responses, so its endless lines and
+        // rows of heads are bounded.
+        if path.starts_with("/endless-") && kind == Some(ErrorKind::Protocol) {
+            continue;
+        }
         // Bytes left on a connection may break the next request on it, whichever that is.
         let died = matches!(end, End::Transient(_)) && kind == Some(ErrorKind::Reset);
         assert!(end.fits(kind) || died, "{path}: {record:?}");
