@@ -121,7 +121,7 @@ pub mod program {
 pub use fetch::{
     FaultPlan, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, ResolveRule, TransportError,
 };
-pub use input::{InputError, InputFormat};
+pub use input::{DefaultScheme, InputError, InputFormat};
 pub use model::{
     Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
     Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,

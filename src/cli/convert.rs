@@ -10,7 +10,7 @@ use fetchall::program::{
     Config, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions, Screen, Source,
     Template, TemplateError,
 };
-use fetchall::{FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules, SpecError};
+use fetchall::{DefaultScheme, FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules, SpecError};
 use http::{HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
@@ -21,7 +21,8 @@ use super::path_conflicts::{
 };
 use super::redact::RedactingWriter;
 use super::{
-    Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
+    Cli, InputFormatArg, ProgressArg, SchemeArg, input_hints, redact, secrets, terminal,
+    value_parsers,
 };
 
 /// Default of `--max-size` with `--body`, in bytes.
@@ -164,6 +165,10 @@ impl TryFrom<Cli> for Config {
         } else {
             format(cli.input_format)
         };
+        config.input.scheme = cli.scheme.map(|scheme| match scheme {
+            SchemeArg::Http => DefaultScheme::Http,
+            SchemeArg::Https => DefaultScheme::Https,
+        });
         check_no_urls(&cli)?;
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;

@@ -15,7 +15,7 @@ use super::{Cli, print_config, redact};
 /// Jaro-Winkler similarity above which a name is suggested.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// The option that set the limit which a failed URL exceeded.
+/// The option that set the limit which a failed URL exceeded, or that makes the line valid.
 pub fn limit_option(error: &FetchError) -> Option<&'static str> {
     match error {
         FetchError::ConnectTimeout { .. } => Some("--connect-timeout"),
@@ -30,6 +30,9 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
         FetchError::Redirect {
             problem: RedirectProblem::TooMany(_),
         } => Some("--max-redirects"),
+        FetchError::InvalidUrl { reason } if reason.starts_with("missing scheme; did you mean") => {
+            Some("--scheme https adds it to all lines")
+        }
         FetchError::HostGivenUp { error, .. } => limit_option(error),
         _ => None,
     }

@@ -90,6 +90,15 @@ pub enum InputFormatArg {
     Tsv,
 }
 
+/// Scheme of URLs without one: `--scheme`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemeArg {
+    /// http://
+    Http,
+    /// https://
+    Https,
+}
+
 /// Progress display: `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressArg {
@@ -145,6 +154,12 @@ pub struct Cli {
         help_heading = "List"
     )]
     pub null: bool,
+    /// Scheme of URLs without one, such as example.com/a.
+    ///
+    /// For all lines of the lists. Without this option, such a line is a failed record
+    /// (invalid_url). So is a line that is only a path, or that has an @ and no scheme.
+    #[arg(long, value_name = "SCHEME", help_heading = "List")]
+    pub scheme: Option<SchemeArg>,
 
     /// Maximum concurrent requests.
     ///

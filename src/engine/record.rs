@@ -15,9 +15,9 @@ use crate::model::{
 };
 
 /// Settles an invalid input line.
-pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
+pub fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> SettledJob {
     let record = Record {
-        error: Some(RecordError::new(&line.error, None)),
+        error: Some(RecordError::new(&line.error, options.error_hint)),
         at: clock.rfc3339(now()),
         ..Record::for_line(&line.place, line.shown)
     };

@@ -45,9 +45,9 @@ impl CsvList {
 
     fn step<T>(
         &mut self,
-        take: impl FnOnce(&CsvRow<'_>, &CsvHeader, ListRules) -> T,
+        take: impl FnOnce(&CsvRow<'_>, &CsvHeader, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
-        let (header, rules) = (&mut self.header, self.rules);
+        let (header, rules) = (&mut self.header, &self.rules);
         let step = self.rows.next(|row| {
             if row.is_empty() {
                 return Ok(ListStep::Nothing);
@@ -160,7 +160,7 @@ fn entry(
     row: &CsvRow<'_>,
     header: &CsvHeader,
     origin: &EntryOrigin<'_>,
-    rules: ListRules,
+    rules: &ListRules,
 ) -> ListEntry {
     let place = origin.line(row.line);
     match parse_cells(row, header, rules) {
@@ -195,12 +195,12 @@ fn broken(
 fn parse_cells(
     row: &CsvRow<'_>,
     header: &CsvHeader,
-    rules: ListRules,
+    rules: &ListRules,
 ) -> Result<ParsedLine, String> {
     if !header.fits(row) {
         return Err(row.explain_count(header.names.len()));
     }
-    let mut draft = LineBuilder::default();
+    let mut draft = LineBuilder::new(rules);
     for (name, cell) in header.names.iter().zip(row.cells()) {
         if !COLUMNS.contains(&name.as_str()) {
             continue;
@@ -219,7 +219,7 @@ fn parse_cells(
             _ => draft.body(whole.to_owned()),
         }
     }
-    draft.build(rules)
+    draft.build()
 }
 
 /// Parses digits only; Rust's `parse` also accepts a plus sign.

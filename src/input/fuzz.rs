@@ -7,9 +7,9 @@ use std::sync::Arc;
 use memchr::memmem::find_iter;
 use url::{Position, Url};
 
-use super::InputFormat;
 use super::compressed::{InputStream, packed};
 use super::list::{EntryOrigin, ListRules, ListStep, open_list};
+use super::{DefaultScheme, InputFormat};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{InvalidLine, Job, ListEntry, RelPath};
 
@@ -41,7 +41,7 @@ struct FoundEntries {
     error: Option<Option<String>>,
 }
 
-fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: ListRules) -> FoundEntries {
+fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: &ListRules) -> FoundEntries {
     let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), piece);
     let mut list = open_list(format, InputStream::new(Box::new(pieces)), rules);
     let input: Arc<str> = "-".into();
@@ -73,7 +73,7 @@ fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
     let mut list = open_list(
         format,
         InputStream::new(Box::new(pieces)),
-        ListRules::default(),
+        &ListRules::default(),
     );
     let mut count = 0;
     loop {
@@ -232,7 +232,7 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
 }
 
 /// Checks that the lines for `--failed FILE` give the same entries when read again.
-fn feed_back(found: &FoundEntries, rules: ListRules) -> Result<(), String> {
+fn feed_back(found: &FoundEntries, rules: &ListRules) -> Result<(), String> {
     let is_job = |entry: &ListEntry| matches!(entry, ListEntry::Job(_));
     // Starts at the first job: an invalid line may look like the start of another format.
     let Some(first) = found.entries.iter().position(is_job) else {
@@ -286,10 +286,11 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let rules = ListRules {
         saves_files: input.number & 1 == 1,
         as_json: format != InputFormat::Text || input.number & 2 == 2,
+        scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
     };
-    let found = read(format, input.bytes, usize::MAX, rules);
+    let found = read(format, input.bytes, usize::MAX, &rules);
     let piece = [1, 7, 4096][(input.number % 3) as usize];
-    let in_pieces = read(format, input.bytes, piece, rules);
+    let in_pieces = read(format, input.bytes, piece, &rules);
     // With reads that end there, libzstd may take a frame within another frame's header for a
     // separate one, so errors in corrupt data may differ.
     let failed = |found: &FoundEntries| matches!(found.error, Some(Some(_)));
@@ -322,10 +323,10 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
         hold!(place.number == number as u64, "not dense: {place:?}");
     }
     if error.is_none() {
-        feed_back(&found, rules)?;
+        feed_back(&found, &rules)?;
         if input.number.is_multiple_of(16) && !is_packed {
             let pack = [packed::gzip, packed::zstd][(input.number >> 4 & 1) as usize];
-            let unpacked = read(format, &pack(input.bytes), piece, rules);
+            let unpacked = read(format, &pack(input.bytes), piece, &rules);
             // A list that starts like a compressed one was compressed already.
             if !matches!(input.bytes, [0x1f | 0x28 | 0x50..=0x5f, ..]) {
                 same(&found, &unpacked, "packed")?;
@@ -501,7 +502,7 @@ fn try_written(input: &FuzzInput<'_>) -> FuzzVerdict {
     let written = WrittenList::of(input);
     let bytes = written.coded(input.number);
     for piece in [1, 7, 4096, usize::MAX] {
-        let found = read(written.format, &bytes, piece, ListRules::default());
+        let found = read(written.format, &bytes, piece, &ListRules::default());
         hold!(found.error == Some(None), "{:?}", found.error);
         let found = found.entries.iter().map(|entry| match entry {
             ListEntry::Job(job) => (job.place.line, Some(job.url.to_string())),

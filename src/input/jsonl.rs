@@ -42,7 +42,7 @@ impl JsonlList {
 
     fn step<T>(
         &mut self,
-        take: impl FnOnce(InputLine<'_>, ListRules) -> T,
+        take: impl FnOnce(InputLine<'_>, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
         let Some(line) = self.lines.next()? else {
             return Ok(ListStep::End);
@@ -53,7 +53,7 @@ impl JsonlList {
         if !std::mem::replace(&mut self.begun, true) {
             check_first(line.bytes().trim_ascii())?;
         }
-        Ok(ListStep::Found(take(line, self.rules)))
+        Ok(ListStep::Found(take(line, &self.rules)))
     }
 }
 
@@ -105,7 +105,7 @@ struct JsonlObject {
     request: Option<IgnoredAny>,
 }
 
-fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEntry {
+fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEntry {
     if line.too_long {
         let kept = line.bytes().get(..RETAINED_BYTES).unwrap_or(line.bytes());
         let reason = format!("line exceeds {} MiB", MAX_LINE_BYTES >> 20);
@@ -141,8 +141,8 @@ fn object(line: &[u8]) -> Result<JsonlObject, String> {
     })
 }
 
-fn parse_fields(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine, String> {
-    let mut draft = LineBuilder::default();
+fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, String> {
+    let mut draft = LineBuilder::new(rules);
     if let Some(url) = &object.url {
         draft.url(text("url", url)?)?;
     }
@@ -156,10 +156,10 @@ fn parse_fields(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine
         draft.size(size.as_number())?;
     }
     request(object, &mut draft)?;
-    draft.build(rules)
+    draft.build()
 }
 
-fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), String> {
+fn request(object: &mut JsonlObject, draft: &mut LineBuilder<'_>) -> Result<(), String> {
     if let Some(method) = &object.method {
         draft.method(text("method", method)?)?;
     }
@@ -361,7 +361,7 @@ mod tests {
             r#"{"url":"http://a/","method":"POST"}"#,
             r#"{"url":"http://a/","body":""}"#,
         ] {
-            let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules);
+            let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules.clone());
             assert!(reason.ends_with("a line with its own method, headers or body must set file"));
             assert!(wish(line).overrides_request(), "valid without -o");
         }

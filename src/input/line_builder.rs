@@ -53,15 +53,23 @@ pub fn bad_as_json(line: &[u8]) -> Box<[u8]> {
 }
 
 /// Builds a line field by field. Errors are messages that name the field.
-#[derive(Default)]
-pub struct LineBuilder {
+pub struct LineBuilder<'a> {
+    rules: &'a ListRules,
     url: Option<ParsedUrl>,
     wish: LineOptions,
 }
 
-impl LineBuilder {
+impl<'a> LineBuilder<'a> {
+    pub fn new(rules: &'a ListRules) -> Self {
+        Self {
+            rules,
+            url: None,
+            wish: LineOptions::default(),
+        }
+    }
+
     pub fn url(&mut self, text: &str) -> Result<(), String> {
-        self.url = Some(parse_url(text.trim_ascii())?);
+        self.url = Some(parse_url(&self.rules.complete(text.trim_ascii()))?);
         Ok(())
     }
 
@@ -111,10 +119,10 @@ impl LineBuilder {
         self.wish.body = Some(body.into());
     }
 
-    pub fn build(self, rules: ListRules) -> Result<ParsedLine, String> {
+    pub fn build(self) -> Result<ParsedLine, String> {
         let url = self.url.ok_or("missing url")?;
         let wish = self.wish;
-        if rules.saves_files && wish.overrides_request() && wish.file.is_none() {
+        if self.rules.saves_files && wish.overrides_request() && wish.file.is_none() {
             return Err("a line with its own method, headers or body must set file".to_owned());
         }
         Ok((

@@ -1,5 +1,6 @@
 //! The trait of list formats.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -10,16 +11,29 @@ use super::jsonl::JsonlList;
 use super::lines::LineEnd;
 use super::row::CellDelimiter;
 use super::text::TextList;
+use super::url::DefaultScheme;
 use crate::model::{InputPosition, ListEntry};
 
 /// Rules for the lines of all inputs of a run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ListRules {
     /// Whether bodies are saved to files.
     pub saves_files: bool,
     /// Whether lines for `--failed FILE` are kept as JSON lines, whatever their format, so that
     /// one file can hold lines of several formats.
     pub as_json: bool,
+    /// The scheme of URLs without one; otherwise they are invalid.
+    pub scheme: Option<DefaultScheme>,
+}
+
+impl ListRules {
+    /// Returns the URL as it is to be parsed.
+    pub fn complete<'a>(&self, url: &'a str) -> Cow<'a, str> {
+        match self.scheme {
+            Some(scheme) => scheme.complete(url),
+            None => Cow::Borrowed(url),
+        }
+    }
 }
 
 /// The input and number of the next entry.
@@ -67,7 +81,12 @@ pub trait InputList: Send {
 }
 
 /// Opens a stream as a list of this format.
-pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> Box<dyn InputList> {
+pub fn open_list(
+    format: InputFormat,
+    stream: InputStream,
+    rules: &ListRules,
+) -> Box<dyn InputList> {
+    let rules = rules.clone();
     match format {
         // `auto` has been resolved by the file name; what is left has none.
         InputFormat::Auto | InputFormat::Text => {
@@ -93,7 +112,7 @@ pub mod whole {
         let mut list = open_list(
             format,
             InputStream::new(Box::new(io::Cursor::new(bytes.to_vec()))),
-            rules,
+            &rules,
         );
         let input: Arc<str> = "-".into();
         let mut found = Vec::new();
@@ -113,7 +132,7 @@ pub mod whole {
     /// Counts the entries of a list with [`InputList::skip`].
     pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
         let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));
-        let mut list = open_list(format, stream, ListRules::default());
+        let mut list = open_list(format, stream, &ListRules::default());
         let mut count = 0;
         loop {
             match list.skip()? {

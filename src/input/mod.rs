@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+pub use self::url::DefaultScheme;
+
 use self::list::ListRules;
 use self::reader::InputReader;
 use self::source::OpenInput;
@@ -120,6 +122,8 @@ pub struct InputOptions {
     /// Whether bodies are saved to files. Then a line with its own method, headers or body must
     /// set `file`: the default name depends on the URL only, and would be that of other requests.
     pub saves_files: bool,
+    /// The scheme of URLs without one; by default they are invalid.
+    pub scheme: Option<DefaultScheme>,
 }
 
 /// An input that cannot be read.
@@ -167,6 +171,7 @@ pub fn open(
     let rules = ListRules {
         saves_files: options.saves_files,
         as_json: formats.any(|format| !matches!(format, InputFormat::Text | InputFormat::Nul)),
+        scheme: options.scheme,
     };
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
@@ -174,7 +179,7 @@ pub fn open(
         let format = options.format.of(&source);
         arguments += u64::from(format.is_none());
         let format = format.unwrap_or_default();
-        inputs.push(OpenInput::open(source, arguments, format, rules)?);
+        inputs.push(OpenInput::open(source, arguments, format, &rules)?);
     }
     if let Some(total) = inputs.iter().map(|input| input.length).sum() {
         live.set_list_length(total);

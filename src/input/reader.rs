@@ -92,7 +92,7 @@ impl InputReader {
             InputContent::Url(url, number) => {
                 self.live.add_list_bytes(url.len() as u64);
                 let origin = self.origin(&input.name);
-                let entry = text::parse_argument(url, origin.line(*number), self.rules);
+                let entry = text::parse_argument(url, origin.line(*number), &self.rules);
                 self.push(entry)?;
                 // Otherwise sent later: with a full batch, before a list, or at the end.
                 if self.is_full() { self.send() } else { Ok(()) }
@@ -107,7 +107,7 @@ impl InputReader {
         self.send()?;
         for (number, url) in (1..).zip(&mut urls.0) {
             let line = self.origin(name).line(number);
-            self.push(text::parse_argument(&url, line, self.rules))?;
+            self.push(text::parse_argument(&url, line, &self.rules))?;
             self.send()?;
         }
         Ok(())

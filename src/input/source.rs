@@ -34,7 +34,7 @@ impl OpenInput {
         source: Source,
         argument: u64,
         format: InputFormat,
-        rules: ListRules,
+        rules: &ListRules,
     ) -> Result<Self, InputError> {
         let (name, reader, length): (_, RawReader, _) = match source {
             Source::Url(url) => {

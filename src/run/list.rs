@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::input::{InputFormat, InputOptions, Source, UrlIterator};
+use crate::input::{DefaultScheme, InputFormat, InputOptions, Source, UrlIterator};
 
 /// The input of [`Fetcher::run`](crate::Fetcher::run): lists and URLs, read one after another as a
 /// stream, so that their length does not matter.
@@ -50,6 +50,13 @@ impl List {
     #[must_use]
     pub fn format(mut self, format: InputFormat) -> Self {
         self.0.format = format;
+        self
+    }
+
+    /// The scheme of URLs without one, such as `example.com/a`. Default: none, and such a line fails.
+    #[must_use]
+    pub fn default_scheme(mut self, scheme: DefaultScheme) -> Self {
+        self.0.scheme = Some(scheme);
         self
     }
 
