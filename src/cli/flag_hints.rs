@@ -31,7 +31,7 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
             problem: RedirectProblem::TooMany(_),
         } => Some("--max-redirects"),
         FetchError::InvalidUrl { reason } if reason.starts_with("missing scheme; did you mean") => {
-            Some("--scheme https adds it to all lines")
+            Some("--scheme adds one to all lines")
         }
         FetchError::HostGivenUp { error, .. } => limit_option(error),
         _ => None,

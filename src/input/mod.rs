@@ -7,6 +7,7 @@ pub mod bench_api;
 mod compressed;
 mod csv;
 mod decoded;
+mod foreign;
 #[cfg(test)]
 mod fuzz;
 mod json_fields;

@@ -334,6 +334,36 @@ fn a_list_that_is_not_what_it_should_be_is_told_in_one_sentence() {
     assert_eq!(server.requests().len(), 0);
 }
 
+/// Read as text, a workbook would be thousands of failed lines. The list before it is not fetched,
+/// either: a run that cannot be complete does not start.
+#[test]
+fn a_file_that_is_no_list_is_one_error_with_the_way_to_convert_it() {
+    let server = quick();
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good.txt");
+    std::fs::write(&good, server.url("/")).unwrap();
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/lists");
+    let mut seen = 0;
+    for file in std::fs::read_dir(files).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        // Told by its content, not by its name.
+        let list = dir.path().join("list.csv");
+        std::fs::write(&list, &bytes).unwrap();
+        let args = [good.to_str().unwrap(), list.to_str().unwrap()];
+        let told = Run::new().args(args).expect_exit(2);
+        let piped = Run::new().stdin(bytes).expect_exit(2);
+        for done in [&told, &piped] {
+            assert_eq!(done.records.len(), 0);
+            assert!(done.stderr.contains("cannot read "), "{}", done.stderr);
+        }
+        let (_, advice) = told.stderr.split_once("list.csv: ").unwrap();
+        let advice = advice.lines().next().unwrap();
+        assert!(piped.stderr.contains(advice), "{}", piped.stderr);
+        seen += 1;
+    }
+    assert_eq!((seen, server.requests().len()), (10, 0));
+}
+
 #[test]
 fn a_packed_list_that_breaks_off_gives_what_it_held_and_then_an_error() {
     let server = quick();
