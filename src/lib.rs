@@ -123,8 +123,8 @@ pub use fetch::{
 };
 pub use input::{DefaultScheme, InputError, InputFormat};
 pub use model::{
-    Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
-    Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
+    Cause, Columns, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName,
+    PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;

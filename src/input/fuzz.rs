@@ -7,6 +7,7 @@ use std::sync::Arc;
 use memchr::memmem::find_iter;
 use url::{Position, Url};
 
+use super::columns::ColumnRules;
 use super::compressed::{InputStream, packed};
 use super::list::{EntryOrigin, ListRules, ListStep, open_list};
 use super::{DefaultScheme, InputFormat};
@@ -287,6 +288,10 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
         saves_files: input.number & 1 == 1,
         as_json: format != InputFormat::Text || input.number & 2 == 2,
         scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
+        columns: Arc::new(ColumnRules {
+            url: None,
+            keep: ["*", "body"].map(str::to_owned)[..(input.number / 8 % 2) as usize].to_vec(),
+        }),
     };
     let found = read(format, input.bytes, usize::MAX, &rules);
     let piece = [1, 7, 4096][(input.number % 3) as usize];
@@ -411,10 +416,22 @@ const TOKENS: &[&[u8]] = &[
     b"null",
     b"url,file,size,sha256,method,body\n",
     b"URL",
+    b"image_url",
+    b"link;note\n",
+    b"sep=;\n",
+    b";",
+    b",\"link\":\"http://a/\"",
+    b",\"note\":[1,\t{\"a\":\"http://me:s3cr3tZ@a/\"}]",
     b"http://a/,x,5,,PUT,text\n",
     b" ",
     b"  ",
     b"\x1f\x8b\x08",
+    b"PK\x03\x04",
+    b"BZh91AY&SY",
+    b"\xfd7zXZ\0",
+    b"PAR1",
+    b"<html>",
+    b"<?xml version=\"1.0\"?>",
     b"\x28\xb5\x2f\xfd",
 ];
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::list::ListRules;
 use super::url::{ParsedUrl, parse_url};
 use crate::model::{
-    FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, RelPath, parse_method,
+    Columns, FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, RelPath,
+    parse_method,
 };
 
 /// Headers that frame the request. The client sets them itself; a wrong value would break the
@@ -36,13 +37,27 @@ pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: Stri
         shown,
         raw: Box::new(raw.into()),
         error: FetchError::InvalidUrl { reason },
+        columns: None,
     })
+}
+
+/// Adds the columns that the record repeats.
+pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry {
+    match &mut entry {
+        _ if columns.is_none() => {}
+        ListEntry::Job(job) => job.wish.get_or_insert_default().columns = columns,
+        ListEntry::Invalid(line) => line.columns = columns,
+    }
+    entry
 }
 
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
-pub fn url_as_json(url: &str) -> Box<[u8]> {
-    json!({ "url": url }).to_string().into_bytes().into()
+pub fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
+    json!({ rules.columns.url_field(): url })
+        .to_string()
+        .into_bytes()
+        .into()
 }
 
 /// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read

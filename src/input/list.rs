@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::InputFormat;
+use super::columns::ColumnRules;
 use super::compressed::InputStream;
 use super::csv::CsvList;
 use super::jsonl::JsonlList;
@@ -24,6 +25,8 @@ pub struct ListRules {
     pub as_json: bool,
     /// The scheme of URLs without one; otherwise they are invalid.
     pub scheme: Option<DefaultScheme>,
+    /// Which columns are used.
+    pub columns: Arc<ColumnRules>,
 }
 
 impl ListRules {

@@ -4,6 +4,7 @@
 //! shutdown. It reads only as fast as batches are taken.
 
 pub mod bench_api;
+mod columns;
 mod compressed;
 mod csv;
 mod decoded;
@@ -31,6 +32,7 @@ use tokio::sync::mpsc;
 
 pub use self::url::DefaultScheme;
 
+use self::columns::ColumnRules;
 use self::list::ListRules;
 use self::reader::InputReader;
 use self::source::OpenInput;
@@ -125,6 +127,11 @@ pub struct InputOptions {
     pub saves_files: bool,
     /// The scheme of URLs without one; by default they are invalid.
     pub scheme: Option<DefaultScheme>,
+    /// Name of the column or field with the URL. By default `url`, or else the only one that is
+    /// named like a URL.
+    pub url_column: Option<String>,
+    /// Columns or fields that records repeat; `*` for all.
+    pub keep_columns: Vec<String>,
 }
 
 /// An input that cannot be read.
@@ -173,6 +180,10 @@ pub fn open(
         saves_files: options.saves_files,
         as_json: formats.any(|format| !matches!(format, InputFormat::Text | InputFormat::Nul)),
         scheme: options.scheme,
+        columns: Arc::new(ColumnRules {
+            url: options.url_column,
+            keep: options.keep_columns,
+        }),
     };
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
@@ -300,6 +311,26 @@ mod tests {
             lists.push((format!("list.{format}"), list));
         }
         lists
+    }
+
+    /// With `--ordered`, records of short lines may be held back in large numbers.
+    #[tokio::test]
+    async fn kept_columns_count_in_the_memory_of_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list.csv");
+        std::fs::write(&list, "url,id\nhttp://a/,1\nnonsense,2\n").unwrap();
+        for (keep, is_counted) in [(vec!["id".to_owned()], true), (Vec::new(), false)] {
+            let mut options = only(vec![Source::File(list.clone())]);
+            options.keep_columns = keep;
+            let mut batches = open(options, Arc::default()).unwrap();
+            let batch = batches.recv().await.unwrap().unwrap();
+            let lines = batch.iter().map(|entry| match entry {
+                ListEntry::Job(job) => job.raw.as_ref().unwrap(),
+                ListEntry::Invalid(line) => &line.raw,
+            });
+            let counted: Vec<_> = lines.map(|line| line.is_heavy()).collect();
+            assert_eq!(counted, [is_counted; 2]);
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::source::{InputContent, OpenInput};
 use super::{Batch, InputError, UrlIterator, text};
-use crate::model::{LineBudget, ListEntry, LiveStats};
+use crate::model::{Columns, LineBudget, ListEntry, LiveStats};
 
 /// Maximum number of entries in a batch. A batch is sent earlier if the input has no complete
 /// line ready, so that lines of a slow pipe are not delayed.
@@ -151,11 +151,25 @@ impl InputReader {
         {
             job.wish.get_or_insert_default();
         }
-        let weight = match &entry {
-            ListEntry::Job(job) => job.weight(),
-            ListEntry::Invalid(line) => line.raw.len(),
+        let (weight, has_columns) = match &entry {
+            ListEntry::Job(job) => {
+                let wish = job.wish.as_ref();
+                (
+                    job.weight(),
+                    wish.is_some_and(|wish| wish.columns.is_some()),
+                )
+            }
+            ListEntry::Invalid(line) => {
+                let columns = line.columns.as_ref();
+                (
+                    line.raw.len() + columns.map_or(0, Columns::weight),
+                    columns.is_some(),
+                )
+            }
         };
-        if weight >= HEAVY_BYTES {
+        // Kept columns are in memory until the record is reported, which may be long after with
+        // `--ordered`, so they count in any line.
+        if weight >= HEAVY_BYTES || has_columns {
             self.reserve(&mut entry, weight)?;
         }
         self.next_number += 1;

@@ -99,7 +99,7 @@ fn entry(
     }
     let raw = || {
         if rules.as_json {
-            url_as_json(url)
+            url_as_json(url, rules)
         } else {
             bytes.into()
         }
@@ -163,7 +163,7 @@ pub fn parse_argument(text: &str, place: InputPosition, rules: &ListRules) -> Li
         Ok(parsed) => {
             let raw = || {
                 if rules.as_json {
-                    url_as_json(url)
+                    url_as_json(url, rules)
                 } else {
                     // As a line of a list, where a space is not allowed.
                     url.replace(' ', "%20").into_bytes().into()

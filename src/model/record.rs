@@ -6,7 +6,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, FetchError, InputPosition, OutcomeName, PackPlace, Sha256};
+use super::{Columns, ErrorKind, FetchError, InputPosition, OutcomeName, PackPlace, Sha256};
 
 /// The error of a failed job, as in records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +155,9 @@ pub struct Record {
     /// Present and true if any attempt met a simulated fault.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
+    /// The columns or fields of the input line that the run keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
     /// The body as text, with `--body`, if it is UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -201,6 +204,7 @@ impl Record {
             elapsed_ms: None,
             total_ms: None,
             simulated: false,
+            columns: None,
             body: None,
             body_base64: None,
         }

@@ -60,6 +60,20 @@ impl List {
         self
     }
 
+    /// The column or field with the URL. Default: `url`, or else the only one that is named like a URL.
+    #[must_use]
+    pub fn url_column(mut self, name: impl Into<String>) -> Self {
+        self.0.url_column = Some(name.into());
+        self
+    }
+
+    /// Columns or fields that records repeat, `*` for all. Default: none.
+    #[must_use]
+    pub fn keep_columns<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.0.keep_columns = names.into_iter().map(Into::into).collect();
+        self
+    }
+
     fn of(source: Source) -> Self {
         Self(InputOptions {
             sources: vec![source],
