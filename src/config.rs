@@ -62,8 +62,9 @@ pub enum ResultFormat {
     ColorText,
     /// JSON Lines: one record per line.
     Json,
-    /// CSV: a header row, then one row per URL.
-    Csv,
+    /// CSV: a header row, then one row per URL. The names are columns of the input that become
+    /// columns of their own, `*` for all.
+    Csv(Vec<String>),
     /// Text rendered from a template.
     Template(Template),
 }

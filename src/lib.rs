@@ -123,10 +123,10 @@ pub mod program {
 pub use fetch::{
     FaultPlan, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, ResolveRule, TransportError,
 };
-pub use input::{InputError, InputFormat};
+pub use input::{DefaultScheme, InputError, InputFormat};
 pub use model::{
-    Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
-    Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
+    Cause, Columns, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName,
+    PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;

@@ -9,7 +9,7 @@ use fetchall::program::{
     Config, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions, Screen, Source,
     Template, TemplateError,
 };
-use fetchall::{FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules};
+use fetchall::{DefaultScheme, FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules};
 use http::{HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
@@ -21,7 +21,8 @@ use super::path_conflicts::{
 use super::redact::RedactingWriter;
 use super::usage_error::UsageError;
 use super::{
-    Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
+    Cli, InputFormatArg, ProgressArg, SchemeArg, input_hints, redact, secrets, terminal,
+    value_parsers,
 };
 
 /// Default of `--max-size` with `--body`, in bytes.
@@ -38,6 +39,12 @@ impl TryFrom<Cli> for Config {
         } else {
             format(cli.input_format)
         };
+        config.input.scheme = cli.scheme.map(|scheme| match scheme {
+            SchemeArg::Http => DefaultScheme::Http,
+            SchemeArg::Https => DefaultScheme::Https,
+        });
+        config.input.url_column = cli.url_column.clone();
+        config.input.keep_columns = cli.keep_columns.clone();
         check_no_urls(&cli)?;
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
@@ -285,17 +292,33 @@ fn save(cli: &mut Cli) -> SaveOptions {
 
 fn results_format(cli: &Cli) -> Result<ResultFormat, UsageError> {
     if let Some(template) = &cli.format {
-        return template_of(template).map(ResultFormat::Template);
+        let template = template_of(template)?;
+        check_columns(&template, &cli.keep_columns)?;
+        return Ok(ResultFormat::Template(template));
     }
     Ok(if cli.json {
         ResultFormat::Json
     } else if cli.csv {
-        ResultFormat::Csv
+        ResultFormat::Csv(cli.keep_columns.clone())
     } else if terminal::wants_color(cli.color, &io::stdout()) {
         ResultFormat::ColorText
     } else {
         ResultFormat::Text
     })
+}
+
+/// Fails for a template with a column that the run does not keep, which would always be empty.
+fn check_columns(template: &Template, kept: &[String]) -> Result<(), UsageError> {
+    let is_kept = |name: &str| {
+        kept.iter()
+            .any(|it| it == "*" || it.eq_ignore_ascii_case(name))
+    };
+    match template.columns().find(|name| !is_kept(name)) {
+        Some(name) => Err(UsageError::Template(format!(
+            "%{{columns.{name}}} is always empty without --keep-columns {name}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn template_of(template: &str) -> Result<Template, UsageError> {

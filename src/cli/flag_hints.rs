@@ -14,7 +14,7 @@ use super::masked_values::masked;
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, redact};
 
-/// The option that set the limit which a failed URL exceeded.
+/// The option that set the limit which a failed URL exceeded, or that makes the line valid.
 pub fn limit_option(error: &FetchError) -> Option<&'static str> {
     match error {
         FetchError::ConnectTimeout { .. } => Some("--connect-timeout"),
@@ -29,6 +29,9 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
         FetchError::Redirect {
             problem: RedirectProblem::TooMany(_),
         } => Some("--max-redirects"),
+        FetchError::InvalidUrl { reason } if reason.starts_with("missing scheme; did you mean") => {
+            Some("--scheme adds one to all lines")
+        }
         FetchError::HostGivenUp { error, .. } => limit_option(error),
         _ => None,
     }

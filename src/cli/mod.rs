@@ -88,6 +88,15 @@ pub enum InputFormatArg {
     Tsv,
 }
 
+/// Scheme of URLs without one: `--scheme`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemeArg {
+    /// http://
+    Http,
+    /// https://
+    Https,
+}
+
 /// Progress display: `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressArg {
@@ -158,6 +167,30 @@ pub struct Cli {
         help_heading = "List"
     )]
     pub null: bool,
+    /// Scheme of URLs without one, such as example.com/a.
+    ///
+    /// For all lines of the lists. Without this option, such a line is a failed record
+    /// (invalid_url). So is a line that is only a path, or that has an @ and no scheme.
+    #[arg(long, value_name = "SCHEME", help_heading = "List")]
+    pub scheme: Option<SchemeArg>,
+    /// Column or field with the URL.
+    ///
+    /// For tables and JSON Lines [default: url; without one, the only one that is named like a URL,
+    /// such as link, image_url or downloadURL].
+    #[arg(long, value_name = "NAME", help_heading = "List")]
+    pub url_column: Option<String>,
+    /// Columns to repeat in records: id,caption or '*'.
+    ///
+    /// Columns of a table or fields of JSON Lines; * is all but url, headers and body. Records have
+    /// them in "columns", --csv as columns of their own, templates as %{columns.NAME}. Passwords in
+    /// URLs are masked. A line with more than 256 KiB of them fails.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        help_heading = "List"
+    )]
+    pub keep_columns: Vec<String>,
 
     /// Maximum concurrent requests.
     ///

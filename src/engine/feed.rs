@@ -112,7 +112,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         let engine = self.engine;
         match (entry, recalled) {
             (ListEntry::Invalid(line), _) => {
-                let settled = record::invalid(line, &engine.clock);
+                let settled = record::invalid(line, &engine.options, &engine.clock);
                 engine.settle_unsent(settled).await;
             }
             (ListEntry::Job(job), PriorResult::Done(past)) => match self.claim(&job) {

@@ -15,10 +15,11 @@ use crate::model::{
 };
 
 /// Settles an invalid input line.
-pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
+pub fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> SettledJob {
     let record = Record {
-        error: Some(RecordError::new(&line.error, None)),
+        error: Some(RecordError::new(&line.error, options.error_hint)),
         at: clock.rfc3339(now()),
+        columns: line.columns,
         ..Record::for_line(&line.place, line.shown)
     };
     SettledJob::new(
@@ -30,9 +31,10 @@ pub fn invalid(line: InvalidLine, clock: &RunClock) -> SettledJob {
 }
 
 /// Settles a job that an earlier run completed. The record repeats what that run recorded, except
-/// its attempts and timings.
-pub fn skipped(job: Job, past: Record, clock: &RunClock) -> SettledJob {
+/// its attempts and timings. Columns are those of this run's list.
+pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
     let record = Record {
+        columns: job.take_columns(),
         line: job.place.line,
         input: std::sync::Arc::clone(&job.place.input),
         outcome: OutcomeName::Skipped,
@@ -76,6 +78,7 @@ pub fn given_up(
             .map(|first| millis(end.saturating_duration_since(first))),
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
+        columns: attempt.job.take_columns(),
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
@@ -123,6 +126,7 @@ pub fn settled(
         change: content_change(&attempt, &result, options.refresh),
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
+        columns: attempt.job.take_columns(),
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
     if let Ok(saved) = &result {

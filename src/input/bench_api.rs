@@ -15,7 +15,7 @@ use crate::model::ListEntry;
 /// If the list does not have this format.
 pub fn count_jobs(format: InputFormat, bytes: Vec<u8>) -> io::Result<usize> {
     let stream = InputStream::new(Box::new(Cursor::new(bytes)));
-    let mut list = open_list(format, stream, ListRules::default());
+    let mut list = open_list(format, stream, &ListRules::default());
     let input: Arc<str> = "-".into();
     let mut jobs = 0;
     loop {

@@ -42,7 +42,7 @@ impl Decompressor {
 
     fn begin(raw: RawReader) -> io::Result<Self> {
         let mut raw = InterruptRetry(raw);
-        let (head, length) = read_head(&mut raw, ListCompression::is_open)?;
+        let (head, length) = read_head::<MAGIC_BYTES>(&mut raw, ListCompression::is_open)?;
         let packing = ListCompression::of(head.get(..length).unwrap_or_default());
         let mut first = Cursor::new(head.to_vec());
         first.get_mut().truncate(length);
@@ -127,13 +127,13 @@ impl ListCompression {
 
 /// Reads the first bytes, only as many as are needed, so that a pipe with one short line does not
 /// block.
-pub fn read_head(
+pub fn read_head<const N: usize>(
     raw: &mut impl Read,
     is_open: fn(&[u8]) -> bool,
-) -> io::Result<([u8; MAGIC_BYTES], usize)> {
-    let mut head = [0; MAGIC_BYTES];
+) -> io::Result<([u8; N], usize)> {
+    let mut head = [0; N];
     let mut length = 0;
-    while is_open(head.get(..length).unwrap_or_default()) {
+    while length < N && is_open(head.get(..length).unwrap_or_default()) {
         match raw.read(head.get_mut(length..).unwrap_or_default())? {
             0 => break,
             read => length += read,
@@ -293,7 +293,8 @@ mod tests {
     fn a_short_line_does_not_block() {
         for line in ["h", "x\n", "(", "P\n"] {
             let mut raw = PieceReader(vec![line.as_bytes().to_vec(), b"!".to_vec()]);
-            let (head, length) = read_head(&mut raw, ListCompression::is_open).unwrap();
+            let (head, length) =
+                read_head::<MAGIC_BYTES>(&mut raw, ListCompression::is_open).unwrap();
             let is_open = ListCompression::is_open(line.as_bytes());
             let expected = if is_open {
                 format!("{line}!")

@@ -1,5 +1,6 @@
 //! CSV (RFC 4180) and TSV: a header row names the columns, and every further row is an entry.
-//! Rows with only empty cells are skipped; there are no comments.
+//! Rows with only empty cells are skipped; there are no comments. Cells of CSV may be separated by
+//! semicolons, too.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,16 +9,17 @@ use std::io;
 use serde::Serialize;
 use serde_json::json;
 
-use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
+use super::columns::{ColumnRules, UrlRating, keep_text};
+use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
 use super::stream::InputStream;
 use super::url::{display_line, parse_url, shown_url};
-use crate::model::ListEntry;
+use crate::model::{Columns, ColumnsBuilder, ListEntry};
 
-/// Maximum number of columns listed in the error about a missing `url` column.
-const MAX_NAMED_COLUMNS: usize = 10;
+/// First line of a table that Excel reads with semicolons in any country.
+const SEPARATOR_LINE: &[u8] = b"sep=;";
 
 /// Jaro-Winkler similarity above which a column is taken for a misnamed one: that of `filename`
 /// and `file` is 0.90.
@@ -51,10 +53,11 @@ impl CsvList {
 
     fn step<T>(
         &mut self,
-        take: impl FnOnce(&CsvRow<'_>, &CsvHeader, ListRules) -> T,
+        take: impl FnOnce(&CsvRow<'_>, &CsvHeader, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
-        let (header, rules) = (&mut self.header, self.rules);
+        let (header, rules) = (&mut self.header, &self.rules);
         let warning = &mut self.warning;
+        let mut delimiter = self.delimiter;
         let step = self.rows.next(|row| {
             if row.is_empty() {
                 return Ok(ListStep::Nothing);
@@ -62,10 +65,20 @@ impl CsvList {
             if let Some(header) = header {
                 return Ok(ListStep::Found(take(row, header, rules)));
             }
-            let read = header.insert(CsvHeader::of(row)?);
-            *warning = misnamed(&read.names, rules);
+            if delimiter == CellDelimiter::Comma && has_semicolons(row, &rules.columns) {
+                delimiter = CellDelimiter::Semicolon;
+            }
+            if row.text != SEPARATOR_LINE {
+                let read = row.split_at(delimiter, |row| CsvHeader::of(row, rules))?;
+                *warning = misnamed(&read, rules);
+                *header = Some(read);
+            }
             Ok(ListStep::Nothing)
         })?;
+        if delimiter != self.delimiter {
+            self.delimiter = delimiter;
+            self.rows.set_delimiter(delimiter);
+        }
         step.unwrap_or(Ok(ListStep::End))
     }
 }
@@ -96,6 +109,17 @@ impl InputList for CsvList {
     }
 }
 
+/// Whether the cells of a header row are separated by semicolons: there are more of them that way,
+/// and no column between commas is named `url`.
+fn has_semicolons(row: &CsvRow<'_>, columns: &ColumnRules) -> bool {
+    let is_url = |cell: Cow<'_, [u8]>| columns.rate(&column(&cell)) > UrlRating::Similar;
+    let commas = if row.flaw.is_none() { row.count() } else { 0 };
+    let semicolons = row.split_at(CellDelimiter::Semicolon, |row| {
+        if row.flaw.is_none() { row.count() } else { 0 }
+    });
+    semicolons > commas && !(commas > 0 && row.cells().any(is_url))
+}
+
 /// The names of the columns.
 struct CsvHeader {
     /// Names of the columns: known ones in lower case, others as written.
@@ -105,7 +129,7 @@ struct CsvHeader {
 }
 
 impl CsvHeader {
-    fn of(row: &CsvRow<'_>) -> io::Result<Self> {
+    fn of(row: &CsvRow<'_>, rules: &ListRules) -> io::Result<Self> {
         let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         if let Some(flaw) = row.flaw {
             return Err(wrong(format!("invalid header row: {}", row.explain(flaw))));
@@ -116,10 +140,22 @@ impl CsvHeader {
                 return Err(wrong(format!("duplicate column {known}")));
             }
         }
-        match names.iter().position(|name| name == "url") {
-            Some(url) => Ok(Self { names, url }),
-            None => Err(wrong(without_url(&names))),
-        }
+        let url = rules.columns.find_url(&names);
+        let url = url.map_err(|why| wrong(format!("header row: {why}")))?;
+        Ok(Self { names, url })
+    }
+
+    /// Returns what each column is for, beside the name that it has.
+    fn uses(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        (0..).zip(&self.names).map(|(number, name)| {
+            let known = COLUMNS.contains(&name.as_str()) && name != "url";
+            let used = if number == self.url {
+                Some("url")
+            } else {
+                known.then_some(name.as_str())
+            };
+            (name.as_str(), used)
+        })
     }
 
     /// Whether a row has these columns. Extra empty cells are allowed, since spreadsheets add them.
@@ -133,11 +169,12 @@ impl CsvHeader {
         self.names.iter().take(self.url).any(|name| name == "body")
     }
 
-    /// Whether all cells in known columns are UTF-8.
-    fn is_text(&self, row: &CsvRow<'_>) -> bool {
-        let mut cells = self.names.iter().zip(row.cells());
-        cells.all(|(name, cell)| {
-            !COLUMNS.contains(&name.as_str()) || std::str::from_utf8(&cell).is_ok()
+    /// Whether all cells in columns that are used are UTF-8.
+    fn is_text(&self, row: &CsvRow<'_>, rules: &ListRules) -> bool {
+        let mut cells = self.uses().zip(row.cells());
+        cells.all(|((name, used), cell)| {
+            let is_used = used.is_some() || rules.columns.keeps(name);
+            !is_used || std::str::from_utf8(&cell).is_ok()
         })
     }
 }
@@ -151,29 +188,9 @@ fn column(cell: &[u8]) -> String {
     known.map_or_else(|| name.into_owned(), |known| (*known).to_owned())
 }
 
-/// Returns the message for a header row without a `url` column, with what is probably wrong.
-fn without_url(names: &[String]) -> String {
-    let shown = names_shown(names);
-    let separator = names
-        .first()
-        .filter(|_| names.len() == 1)
-        .and_then(|name| name.chars().find(|c| matches!(c, ';' | '|' | ',' | '\t')));
-    if names.iter().any(|name| parse_url(name).is_ok()) {
-        return format!("no header row: the first row is {shown}; put a row with url above it");
-    }
-    match separator {
-        Some(other) => format!(
-            "no url column in the header row: {shown}; its cells are separated by {other:?}: \
-             write them as CSV, with commas, or as TSV, with tabs"
-        ),
-        None => {
-            format!("no url column in the header row: {shown}; rename the one with URLs to url")
-        }
-    }
-}
-
 /// Returns a warning about columns whose names are almost those of known ones.
-fn misnamed(names: &[String], rules: ListRules) -> Option<String> {
+fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
+    let names = &header.names;
     let is_similar = |name: &str, known: &str| {
         let name = name
             .to_lowercase()
@@ -181,46 +198,71 @@ fn misnamed(names: &[String], rules: ListRules) -> Option<String> {
         strsim::jaro_winkler(&name, known) > MIN_SIMILARITY
     };
     let is_missed = |known: &str| {
-        (known != "file" || rules.saves_files) && names.iter().all(|name| name != known)
+        let is_used = known == "url" || names.iter().any(|name| name == known);
+        !is_used && (known != "file" || rules.saves_files)
     };
     let wanted: Vec<_> = COLUMNS
         .into_iter()
         .filter(|known| is_missed(known))
         .collect();
-    let is_known = |name: &str| COLUMNS.contains(&name) || JSON_ONLY.contains(&name);
+    let is_ignored = |number: usize, name: &str| {
+        let is_known = COLUMNS.contains(&name) || JSON_ONLY.contains(&name);
+        number != header.url && !is_known && !rules.columns.keeps(name)
+    };
     let pair = |name: &String| {
         let known = wanted.iter().find(|known| is_similar(name, known))?;
         let name = shown_url(name);
         Some(format!("column {name} is ignored; did you mean {known}?"))
     };
-    names.iter().filter(|name| !is_known(name)).find_map(pair)
-}
-
-/// Lists the first column names for an error, with passwords masked: if the header row is missing,
-/// they are those of the first URL.
-fn names_shown(names: &[String]) -> String {
-    let some = names.iter().take(MAX_NAMED_COLUMNS);
-    let mut text = some
-        .map(|name| shown_url(name))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > MAX_NAMED_COLUMNS {
-        text.push_str(", …");
-    }
-    text
+    let ignored = names.iter().enumerate();
+    let mut ignored = ignored.filter(|(number, name)| is_ignored(*number, name));
+    ignored.find_map(|(_, name)| pair(name))
 }
 
 fn entry(
     row: &CsvRow<'_>,
     header: &CsvHeader,
     origin: &EntryOrigin<'_>,
-    rules: ListRules,
+    rules: &ListRules,
 ) -> ListEntry {
     let place = origin.line(row.line);
-    match parse_cells(row, header, rules) {
-        Ok(parsed) => job(place, parsed, Some(as_json(row, header))),
-        Err(reason) => invalid(place, shown_row(row, header), as_json(row, header), reason),
+    let columns = kept_columns(row, header, rules);
+    let parsed = match &columns {
+        Ok(_) => parse_cells(row, header, rules),
+        Err(reason) => Err(reason.clone()),
+    };
+    let entry = match parsed {
+        Ok(parsed) => job(place, parsed, Some(as_json(row, header, rules))),
+        Err(reason) => invalid(
+            place,
+            shown_row(row, header),
+            as_json(row, header, rules),
+            reason,
+        ),
+    };
+    with_columns(entry, columns.unwrap_or_default())
+}
+
+/// Returns the columns that the record repeats; none of a row that does not fit the header.
+fn kept_columns(
+    row: &CsvRow<'_>,
+    header: &CsvHeader,
+    rules: &ListRules,
+) -> Result<Option<Columns>, String> {
+    if !rules.columns.keeps_any() || !header.fits(row) {
+        return Ok(None);
     }
+    let mut columns = ColumnsBuilder::default();
+    for (name, cell) in header.names.iter().zip(row.cells()) {
+        if rules.columns.keeps(name) {
+            keep_text(&mut columns, name, text_of(name, &cell)?);
+        }
+    }
+    columns.build()
+}
+
+fn text_of<'a>(name: &str, cell: &'a [u8]) -> Result<&'a str, String> {
+    std::str::from_utf8(cell).map_err(|_| format!("{} is not UTF-8", shown_url(name)))
 }
 
 /// Creates the entry for a malformed row. If its cells are not known, the URL is looked for by
@@ -249,22 +291,22 @@ fn broken(
 fn parse_cells(
     row: &CsvRow<'_>,
     header: &CsvHeader,
-    rules: ListRules,
+    rules: &ListRules,
 ) -> Result<ParsedLine, String> {
     if !header.fits(row) {
         return Err(row.explain_count(header.names.len()));
     }
-    let mut draft = LineBuilder::default();
-    for (name, cell) in header.names.iter().zip(row.cells()) {
-        if !COLUMNS.contains(&name.as_str()) {
+    let mut draft = LineBuilder::new(rules);
+    for ((name, used), cell) in header.uses().zip(row.cells()) {
+        let Some(used) = used else {
             continue;
-        }
-        let whole = std::str::from_utf8(&cell).map_err(|_| format!("{name} is not UTF-8"))?;
+        };
+        let whole = text_of(name, &cell)?;
         let text = whole.trim_ascii();
         if text.is_empty() {
             continue;
         }
-        match name.as_str() {
+        match used {
             "url" => draft.url(text)?,
             "file" => draft.file(text)?,
             "sha256" => draft.sha256(text)?,
@@ -273,7 +315,7 @@ fn parse_cells(
             _ => draft.body(whole.to_owned()),
         }
     }
-    draft.build(rules)
+    draft.build()
 }
 
 /// Parses digits only; Rust's `parse` also accepts a plus sign.
@@ -304,9 +346,9 @@ enum CsvField<'a> {
 ///
 /// A row that does not fit the header is kept as an array of cells, and stays invalid; so is one
 /// that is not UTF-8 in a known column, which would otherwise come back as a different URL.
-fn as_json(row: &CsvRow<'_>, header: &CsvHeader) -> Box<[u8]> {
+fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
-    let json = if header.fits(row) && header.is_text(row) {
+    let json = if header.fits(row) && header.is_text(row, rules) {
         let fields = header.names.iter().zip(&cells);
         // A blank cell means no value, but a blank JSON field would be one.
         let fields = fields.filter(|(name, cell)| {
@@ -378,7 +420,8 @@ mod tests {
                 saves_files,
                 ..ListRules::default()
             };
-            misnamed(&names, rules)
+            let url = names.iter().position(|name| name == "url").unwrap();
+            misnamed(&CsvHeader { names, url }, &rules)
         };
         for (header, meant) in [
             (
@@ -449,7 +492,7 @@ mod tests {
         let error = header_error("http://me:s3cret@a/\nhttp://b/\n");
         assert!(!error.contains("s3cret"), "{error}");
         let page = [
-            header_error("link,File\nhttp://a/,x\n"),
+            header_error("src,File\nhttp://a/,x\n"),
             error,
             header_error("url,URL\n"),
         ];
@@ -458,7 +501,93 @@ mod tests {
             .chain(["link;title\n", "url;file\nhttp://a/;x\n", "link|x\n"].map(header_error));
         insta::assert_snapshot!("headers", page.collect::<Vec<_>>().join("\n"));
         let error = header_error(&"x,".repeat(1000));
-        assert!(error.contains(", …; ") && error.len() < 200, "{error}");
+        assert!(error.contains(", x, … (") && error.len() < 200, "{error}");
+    }
+
+    fn keeping(url: Option<&str>, names: &[&str]) -> ListRules {
+        ListRules {
+            columns: std::sync::Arc::new(ColumnRules {
+                url: url.map(str::to_owned),
+                keep: names.iter().map(|name| (*name).to_owned()).collect(),
+            }),
+            ..ListRules::default()
+        }
+    }
+
+    fn columns(entry: &ListEntry) -> Option<&str> {
+        let columns = match entry {
+            ListEntry::Job(job) => job.wish.as_ref()?.columns.as_ref(),
+            ListEntry::Invalid(line) => line.columns.as_ref(),
+        };
+        columns.map(Columns::as_json)
+    }
+
+    /// Spreadsheets write semicolons where a comma separates decimals.
+    #[test]
+    fn cells_may_be_separated_by_semicolons() {
+        for list in [
+            "id;url;size\n1;http://a/?x=1,2;3\n",
+            "\"id\";\"link\"\r\n\"1;2\";\"http://a/?x=1,2\"\r\n",
+            "sep=;\nid;image_url\n1;http://a/?x=1,2\n",
+            "url;file\n\"http://a/?x=1,2\" ;x\n",
+            "url,a;b;c;d\n\"http://a/?x=1,2\",x\n",
+        ] {
+            assert_eq!(urls(list)[0].1, "http://a/?x=1,2", "{list}");
+            assert_eq!(whole::count(InputFormat::Csv, list.as_bytes()).unwrap(), 1);
+        }
+        let rows = "a;url\n\"open;http://a/\nx;http://b/;y\nz;http://c/\n";
+        let found = read(rows);
+        assert_eq!(found.len(), 3);
+        assert!(matches!(&found[1], ListEntry::Invalid(bad)
+            if bad.error.to_string().contains("semicolon")));
+        assert!(matches!(&found[2], ListEntry::Job(_)));
+        assert!(header_error("a;b;c\n").contains("a, b, c"));
+    }
+
+    #[test]
+    fn kept_columns_are_those_of_the_row_also_of_a_failed_one() {
+        let rules = keeping(None, &["ID", "caption"]);
+        let list = "id,image_url,caption\n007,http://a/,\" say \"\"hi\"\"\"\n8,nonsense,\n9\n";
+        let found = whole::read(InputFormat::Csv, list.as_bytes(), rules.clone()).unwrap();
+        assert_eq!(
+            columns(&found[0]),
+            Some(r#"{"id":"007","caption":" say \"hi\""}"#)
+        );
+        assert_eq!(columns(&found[1]), Some(r#"{"id":"8","caption":""}"#));
+        assert_eq!(columns(&found[2]), None, "cells without their columns");
+        let latin = whole::bad(
+            InputFormat::Csv,
+            b"url,caption\nhttp://a/,\xfc\n",
+            rules.clone(),
+        );
+        assert!(latin.1.ends_with("caption is not UTF-8"), "{}", latin.1);
+        let long = format!(
+            "url,caption\nhttp://a/,{}\nhttp://b/,x\n",
+            "x".repeat(300 << 10)
+        );
+        let found = whole::read(InputFormat::Csv, long.as_bytes(), rules).unwrap();
+        assert!(
+            matches!(&found[..], [ListEntry::Invalid(bad), ListEntry::Job(_)]
+            if bad.error.to_string().ends_with("columns exceed 256 KiB"))
+        );
+    }
+
+    #[test]
+    fn another_column_than_url_is_the_url_if_it_is_named() {
+        let rules = keeping(Some("Page"), &["*"]);
+        let list = "url,page,file\nhttp://me:s3cret@a/,http://b/,x\n";
+        let found = whole::read(InputFormat::Csv, list.as_bytes(), rules.clone()).unwrap();
+        let [ListEntry::Job(job)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(job.url.as_str(), "http://b/");
+        assert_eq!(
+            columns(&found[0]),
+            Some(r#"{"page":"http://b/","file":"x"}"#)
+        );
+        let raw = job.raw.as_deref().unwrap();
+        let again = whole::read(InputFormat::JsonLines, raw, rules).unwrap();
+        assert!(matches!(&again[..], [ListEntry::Job(again)] if again.url == job.url));
     }
 
     #[test]
@@ -678,8 +807,8 @@ mod tests {
             );
         }
         // Bytes that only start like a mark belong to the first name.
-        let error = whole::read(InputFormat::Csv, b"\xef\xbburl\n", ListRules::default());
-        assert!(error.unwrap_err().to_string().contains("\u{fffd}url;"));
+        let error = whole::read(InputFormat::Csv, b"\xef\xbbnote\n", ListRules::default());
+        assert!(error.unwrap_err().to_string().contains("\u{fffd}note "));
         let only = whole::read(InputFormat::Csv, b"\xef\xbb\xbf", ListRules::default());
         assert!(only.unwrap().is_empty());
     }
@@ -721,6 +850,28 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever a spreadsheet separates cells with, every row has its columns.
+        #[test]
+        fn no_cell_of_a_kept_column_is_lost(
+            rows in prop::collection::vec("[ -~\n\u{e9}]{0,20}", 0..20),
+            semicolon in any::<bool>(),
+        ) {
+            let delimiter = if semicolon { ';' } else { ',' };
+            let mut list = format!("caption{delimiter}image_url\n");
+            for cell in &rows {
+                let cell = cell.replace('"', "\"\"");
+                list.push_str(&format!("\"{cell}\"{delimiter}http://a/\n"));
+            }
+            let found = whole::read(InputFormat::Csv, list.as_bytes(), keeping(None, &["caption"])).unwrap();
+            prop_assert_eq!(found.len(), rows.len());
+            for (entry, cell) in found.iter().zip(&rows) {
+                let ListEntry::Job(job) = entry else { panic!("{entry:?}") };
+                let columns = job.wish.as_ref().unwrap().columns.as_ref().unwrap();
+                let found = columns.get("caption");
+                prop_assert_eq!(found.as_ref(), Some(cell));
+            }
+        }
+
         #[test]
         fn every_row_makes_one_entry_with_its_cells_unchanged(
             rows in prop::collection::vec(("[ -~\n\r]{0,20}", "[ -~\n\r]{0,20}"), 0..30),

@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 
 use super::compressed::{Decompressor, MAGIC_BYTES, read_head};
+use super::foreign::{self, HEAD_BYTES};
 
 /// Bytes of UTF-16 decoded at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -48,12 +49,14 @@ impl DecodedInput {
     }
 
     fn begin(&mut self) -> io::Result<DecodeState> {
-        let (head, length) = if self.has_nuls {
-            read_head(&mut self.unpacked, is_open)?
+        let is_open = if self.has_nuls {
+            is_open
         } else {
-            read_head(&mut self.unpacked, is_open_for_text)?
+            is_open_for_text
         };
+        let (head, length) = read_head::<HEAD_BYTES>(&mut self.unpacked, is_open)?;
         let head = head.get(..length).unwrap_or_default();
+        foreign::check(head)?;
         Ok(match head {
             [0xef, 0xbb, 0xbf, rest @ ..] => DecodeState::Plain(PendingBytes::new(rest)),
             [0xff, 0xfe, rest @ ..] => {
@@ -62,8 +65,8 @@ impl DecodedInput {
             [0xfe, 0xff, rest @ ..] => {
                 DecodeState::Utf16(Utf16Decoder::new(rest, u16::from_be_bytes))
             }
-            [1..=255, 0, 1..=255, 0] if !self.has_nuls => return Err(unmarked("UTF-16LE")),
-            [0, 1..=255, 0, 1..=255] if !self.has_nuls => return Err(unmarked("UTF-16BE")),
+            [1..=255, 0, 1..=255, 0, ..] if !self.has_nuls => return Err(unmarked("UTF-16LE")),
+            [0, 1..=255, 0, 1..=255, ..] if !self.has_nuls => return Err(unmarked("UTF-16BE")),
             _ => DecodeState::Plain(PendingBytes::new(head)),
         })
     }
@@ -82,10 +85,10 @@ impl Read for DecodedInput {
     }
 }
 
-/// Whether more bytes are needed to detect a byte order mark. Waiting for the second byte is fine:
+/// Whether more bytes are needed to detect a byte order mark or a foreign format. Waiting for the second byte is fine:
 /// no valid line is shorter.
 fn is_open(head: &[u8]) -> bool {
-    matches!(head, [] | [_] | [0xef, 0xbb])
+    matches!(head, [] | [_] | [0xef, 0xbb]) || foreign::is_open(head)
 }
 
 /// Like [`is_open`], and detects UTF-16 without a mark by its NULs.

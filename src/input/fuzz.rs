@@ -7,11 +7,12 @@ use std::sync::Arc;
 use memchr::memmem::find_iter;
 use url::{Position, Url};
 
-use super::InputFormat;
+use super::columns::ColumnRules;
 use super::compressed::packed;
 use super::list::{EntryOrigin, ListRules, ListStep};
 use super::source::open_list;
 use super::stream::InputStream;
+use super::{DefaultScheme, InputFormat};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
 use crate::model::{InvalidLine, Job, ListEntry, RelPath};
 
@@ -43,7 +44,7 @@ struct FoundEntries {
     error: Option<Option<String>>,
 }
 
-fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: ListRules) -> FoundEntries {
+fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: &ListRules) -> FoundEntries {
     let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), piece);
     let mut list = open_list(format, InputStream::new(Box::new(pieces)), rules);
     let input: Arc<str> = "-".into();
@@ -75,7 +76,7 @@ fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
     let mut list = open_list(
         format,
         InputStream::new(Box::new(pieces)),
-        ListRules::default(),
+        &ListRules::default(),
     );
     let mut count = 0;
     loop {
@@ -234,7 +235,7 @@ fn look_at_bad(bad: &InvalidLine) -> Result<(), String> {
 }
 
 /// Checks that the lines for `--failed FILE` give the same entries when read again.
-fn feed_back(found: &FoundEntries, rules: ListRules) -> Result<(), String> {
+fn feed_back(found: &FoundEntries, rules: &ListRules) -> Result<(), String> {
     let is_job = |entry: &ListEntry| matches!(entry, ListEntry::Job(_));
     // Starts at the first job: an invalid line may look like the start of another format.
     let Some(first) = found.entries.iter().position(is_job) else {
@@ -288,10 +289,15 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let rules = ListRules {
         saves_files: input.number & 1 == 1,
         as_json: format != InputFormat::Text || input.number & 2 == 2,
+        scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
+        columns: Arc::new(ColumnRules {
+            url: None,
+            keep: ["*", "body"].map(str::to_owned)[..(input.number / 8 % 2) as usize].to_vec(),
+        }),
     };
-    let found = read(format, input.bytes, usize::MAX, rules);
+    let found = read(format, input.bytes, usize::MAX, &rules);
     let piece = [1, 7, 4096][(input.number % 3) as usize];
-    let in_pieces = read(format, input.bytes, piece, rules);
+    let in_pieces = read(format, input.bytes, piece, &rules);
     // With reads that end there, libzstd may take a frame within another frame's header for a
     // separate one, so errors in corrupt data may differ.
     let failed = |found: &FoundEntries| matches!(found.error, Some(Some(_)));
@@ -324,10 +330,10 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
         hold!(place.number == number as u64, "not dense: {place:?}");
     }
     if error.is_none() {
-        feed_back(&found, rules)?;
+        feed_back(&found, &rules)?;
         if input.number.is_multiple_of(16) && !is_packed {
             let pack = [packed::gzip, packed::zstd][(input.number >> 4 & 1) as usize];
-            let unpacked = read(format, &pack(input.bytes), piece, rules);
+            let unpacked = read(format, &pack(input.bytes), piece, &rules);
             // A list that starts like a compressed one was compressed already.
             if !matches!(input.bytes, [0x1f | 0x28 | 0x50..=0x5f, ..]) {
                 same(&found, &unpacked, "packed")?;
@@ -412,10 +418,22 @@ const TOKENS: &[&[u8]] = &[
     b"null",
     b"url,file,size,sha256,method,body\n",
     b"URL",
+    b"image_url",
+    b"link;note\n",
+    b"sep=;\n",
+    b";",
+    b",\"link\":\"http://a/\"",
+    b",\"note\":[1,\t{\"a\":\"http://me:s3cr3tZ@a/\"}]",
     b"http://a/,x,5,,PUT,text\n",
     b" ",
     b"  ",
     b"\x1f\x8b\x08",
+    b"PK\x03\x04",
+    b"BZh91AY&SY",
+    b"\xfd7zXZ\0",
+    b"PAR1",
+    b"<html>",
+    b"<?xml version=\"1.0\"?>",
     b"\x28\xb5\x2f\xfd",
 ];
 
@@ -503,7 +521,7 @@ fn try_written(input: &FuzzInput<'_>) -> FuzzVerdict {
     let written = WrittenList::of(input);
     let bytes = written.coded(input.number);
     for piece in [1, 7, 4096, usize::MAX] {
-        let found = read(written.format, &bytes, piece, ListRules::default());
+        let found = read(written.format, &bytes, piece, &ListRules::default());
         hold!(found.error == Some(None), "{:?}", found.error);
         let found = found.entries.iter().map(|entry| match entry {
             ListEntry::Job(job) => (job.place.line, Some(job.url.to_string())),

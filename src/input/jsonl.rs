@@ -1,19 +1,23 @@
 //! JSON Lines: one object per line. Blank lines and `#` comments are skipped, as in text lists; no
 //! JSON starts with `#`.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io;
 
 use base64::Engine as _;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
+use super::columns::{ColumnRules, MAX_NAMES_SHOWN, UrlRating, keep_json};
 use super::json_fields::{JsonField, JsonHeaders};
-use super::line_builder::{LineBuilder, ParsedLine, invalid, job};
+use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
 use super::url::{display_line, shown_cut, shown_url};
-use crate::model::{InputPosition, ListEntry};
+use crate::model::{ColumnsBuilder, InputPosition, ListEntry};
 
 /// Longest line, in bytes. A line may contain a request body and is held in memory.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -42,7 +46,7 @@ impl JsonlList {
 
     fn step<T>(
         &mut self,
-        take: impl FnOnce(InputLine<'_>, ListRules) -> T,
+        take: impl FnOnce(InputLine<'_>, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
         let Some(line) = self.lines.next()? else {
             return Ok(ListStep::End);
@@ -53,7 +57,7 @@ impl JsonlList {
         if !std::mem::replace(&mut self.begun, true) {
             check_first(line.bytes().trim_ascii())?;
         }
-        Ok(ListStep::Found(take(line, self.rules)))
+        Ok(ListStep::Found(take(line, &self.rules)))
     }
 }
 
@@ -88,10 +92,16 @@ fn check_first(line: &[u8]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
-/// The known fields of a line. Other fields are ignored.
-#[derive(Deserialize)]
+/// The known fields of a line, and those that its record repeats. Other fields are ignored.
+#[derive(Default)]
 struct JsonlObject {
     url: Option<JsonField>,
+    /// How likely that field is the URL.
+    url_rating: Option<UrlRating>,
+    /// Whether there are several fields with that rating.
+    is_ambiguous: bool,
+    /// Names of the first fields, for messages.
+    names: Vec<String>,
     file: Option<JsonField>,
     sha256: Option<JsonField>,
     size: Option<JsonField>,
@@ -103,36 +113,164 @@ struct JsonlObject {
     outcome: Option<IgnoredAny>,
     /// In a record: the request was not a plain GET.
     request: Option<IgnoredAny>,
+    columns: ColumnsBuilder,
 }
 
-fn parse(line: InputLine<'_>, place: InputPosition, rules: ListRules) -> ListEntry {
+/// Reads a line by the rules for columns.
+struct JsonlVisitor<'r>(&'r ColumnRules);
+
+impl<'de> DeserializeSeed<'de> for JsonlVisitor<'_> {
+    type Value = JsonlObject;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<JsonlObject, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for JsonlVisitor<'_> {
+    type Value = JsonlObject;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<JsonlObject, A::Error> {
+        let mut object = JsonlObject::default();
+        while let Some(JsonKey(name)) = fields.next_key()? {
+            if self.0.keeps(&name) {
+                let value: &RawValue = fields.next_value()?;
+                keep_json(&mut object.columns, &name, value.get());
+                let mut value = serde_json::Deserializer::from_str(value.get());
+                let taken = object.take(&name, self.0, &mut value);
+                taken.map_err(serde::de::Error::custom)?;
+            } else {
+                fields.next_value_seed(FieldSeed {
+                    object: &mut object,
+                    name: &name,
+                    rules: self.0,
+                })?;
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// A name, not copied unless it has escapes.
+#[derive(Deserialize)]
+struct JsonKey<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads the value of one field.
+struct FieldSeed<'a> {
+    object: &'a mut JsonlObject,
+    name: &'a str,
+    rules: &'a ColumnRules,
+}
+
+impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        self.object.take(self.name, self.rules, value)
+    }
+}
+
+impl JsonlObject {
+    fn take<'de, D: Deserializer<'de>>(
+        &mut self,
+        name: &str,
+        rules: &ColumnRules,
+        value: D,
+    ) -> Result<(), D::Error> {
+        let rating = rules.rate(name);
+        let is_url = rating > UrlRating::Similar || self.url_rating > Some(UrlRating::Similar);
+        if !is_url && self.names.len() <= MAX_NAMES_SHOWN {
+            self.names.push(name.to_owned());
+        }
+        if rating > UrlRating::None {
+            return self.take_url(rating, value);
+        }
+        match name {
+            "file" => set(&mut self.file, "file", value),
+            "sha256" => set(&mut self.sha256, "sha256", value),
+            "size" => set(&mut self.size, "size", value),
+            "method" => set(&mut self.method, "method", value),
+            "headers" => set(&mut self.headers, "headers", value),
+            "body" => set(&mut self.body, "body", value),
+            "body_base64" => set(&mut self.body_base64, "body_base64", value),
+            "outcome" => set(&mut self.outcome, "outcome", value),
+            "request" => set(&mut self.request, "request", value),
+            _ => IgnoredAny::deserialize(value).map(drop),
+        }
+    }
+
+    fn take_url<'de, D: Deserializer<'de>>(
+        &mut self,
+        rating: UrlRating,
+        value: D,
+    ) -> Result<(), D::Error> {
+        if rating == UrlRating::Exact && self.url_rating == Some(rating) {
+            return Err(serde::de::Error::duplicate_field("url"));
+        }
+        if self.url_rating >= Some(rating) {
+            self.is_ambiguous |= self.url_rating == Some(rating);
+            return IgnoredAny::deserialize(value).map(drop);
+        }
+        self.url_rating = Some(rating);
+        self.is_ambiguous = false;
+        self.url = Option::deserialize(value)?;
+        Ok(())
+    }
+}
+
+fn set<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    field: &mut Option<T>,
+    name: &'static str,
+    value: D,
+) -> Result<(), D::Error> {
+    if field.is_some() {
+        return Err(serde::de::Error::duplicate_field(name));
+    }
+    *field = Option::deserialize(value)?;
+    Ok(())
+}
+
+fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEntry {
     if line.too_long {
         let kept = line.bytes().get(..RETAINED_BYTES).unwrap_or(line.bytes());
         let reason = format!("line exceeds {} MiB", MAX_LINE_BYTES >> 20);
         return invalid(place, shown_cut(kept), kept.into(), reason);
     }
-    let mut object = match object(line.bytes()) {
+    let mut object = match object(line.bytes(), &rules.columns) {
         Ok(object) => object,
         Err(reason) => {
             return invalid(place, display_line(line.bytes()), line.into_bytes(), reason);
         }
     };
-    match parse_fields(&mut object, rules) {
+    let columns = std::mem::take(&mut object.columns).build();
+    let parsed = match &columns {
+        Ok(_) => parse_fields(&mut object, rules),
+        Err(reason) => Err(reason.clone()),
+    };
+    let entry = match parsed {
         Ok(parsed) => job(place, parsed, Some(line.into_bytes())),
         Err(reason) => {
             let url = object.url.as_ref().and_then(JsonField::as_str);
             let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
             invalid(place, shown, line.into_bytes(), reason)
         }
-    }
+    };
+    with_columns(entry, columns.unwrap_or_default())
 }
 
-fn object(line: &[u8]) -> Result<JsonlObject, String> {
+fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
     let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
     if !text.trim_start().starts_with('{') {
         return Err("expected a JSON object".to_owned());
     }
-    serde_json::from_str(text).map_err(|error| {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let object = JsonlVisitor(rules).deserialize(&mut json);
+    let object = object.and_then(|object| json.end().map(|()| object));
+    object.map_err(|error| {
         // The text is a single line, so only the column matters.
         let text = error
             .to_string()
@@ -141,10 +279,14 @@ fn object(line: &[u8]) -> Result<JsonlObject, String> {
     })
 }
 
-fn parse_fields(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine, String> {
-    let mut draft = LineBuilder::default();
-    if let Some(url) = &object.url {
-        draft.url(text("url", url)?)?;
+fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, String> {
+    let mut draft = LineBuilder::new(rules);
+    match &object.url {
+        Some(_) if object.is_ambiguous => {
+            return Err(rules.columns.ambiguous("fields", &object.names));
+        }
+        Some(url) => draft.url(text("url", url)?)?,
+        None => return Err(rules.columns.missing("field", &object.names)),
     }
     if let Some(file) = &object.file {
         draft.file(text("file", file)?)?;
@@ -156,10 +298,10 @@ fn parse_fields(object: &mut JsonlObject, rules: ListRules) -> Result<ParsedLine
         draft.size(size.as_number())?;
     }
     request(object, &mut draft)?;
-    draft.build(rules)
+    draft.build()
 }
 
-fn request(object: &mut JsonlObject, draft: &mut LineBuilder) -> Result<(), String> {
+fn request(object: &mut JsonlObject, draft: &mut LineBuilder<'_>) -> Result<(), String> {
     if let Some(method) = &object.method {
         draft.method(text("method", method)?)?;
     }
@@ -265,6 +407,58 @@ mod tests {
     }
 
     #[test]
+    fn the_url_may_be_a_field_that_is_named_like_one() {
+        for (line, url) in [
+            (r#"{"id":7,"image_url":"http://a/"}"#, "http://a/"),
+            (r#"{"link":"http://b/","URL":"http://a/"}"#, "http://a/"),
+            (
+                r#"{"URL":"http://b/","url":"http://a/","link":1}"#,
+                "http://a/",
+            ),
+            (r#"{"l\u0069nk":"http://a/"}"#, "http://a/"),
+        ] {
+            assert_eq!(whole::job(FORMAT, line).url.as_str(), url, "{line}");
+        }
+        let page = [
+            r#"{"link":"http://a/","image_url":"http://b/","note":1}"#,
+            r#"{"id":1,"src":"http://a/"}"#,
+            r#"{"link":5}"#,
+        ];
+        insta::assert_snapshot!("no_url_field", page.map(reason).join("\n"));
+    }
+
+    #[test]
+    fn kept_fields_are_repeated_as_they_are() {
+        let rules = |names: &[&str]| ListRules {
+            columns: std::sync::Arc::new(ColumnRules {
+                url: Some("link".to_owned()),
+                keep: names.iter().map(|name| (*name).to_owned()).collect(),
+            }),
+            ..ListRules::default()
+        };
+        let line = "{\"id\":1.50,\"link\":\"http://me:s3cret@a/\",\"file\":\"x\",\"tags\":[1,\t{\"a\":null}],\"body\":\"s3cret\"}";
+        let kept = |names: &[&str]| {
+            let found = whole::read(FORMAT, line.as_bytes(), rules(names)).unwrap();
+            let [ListEntry::Job(job)] = &found[..] else {
+                panic!("{found:?}");
+            };
+            let wish = job.wish.as_ref().unwrap();
+            assert_eq!(wish.file.as_ref().unwrap().as_str(), "x");
+            let columns = wish.columns.as_ref();
+            columns.map(|columns| columns.as_json().to_owned())
+        };
+        assert_eq!(kept(&["TAGS"]).unwrap(), r#"{"tags":[1,{"a":null}]}"#);
+        assert_eq!(
+            kept(&["*"]).unwrap(),
+            r#"{"id":1.50,"link":"http://***@a/","file":"x","tags":[1,{"a":null}]}"#
+        );
+        assert_eq!(kept(&["none"]), None);
+        let bad = whole::read(FORMAT, br#"{"id":1}"#, rules(&["id"])).unwrap();
+        assert!(matches!(&bad[..], [ListEntry::Invalid(bad)]
+            if bad.columns.as_ref().unwrap().as_json() == r#"{"id":1}"#));
+    }
+
+    #[test]
     fn blank_lines_and_comments_are_skipped() {
         let list =
             b"\xef\xbb\xbf# of today\r\n\n{\"url\":\"http://a/\"}\r\n  \n#{\"url\":\"http://b/\"}";
@@ -361,7 +555,7 @@ mod tests {
             r#"{"url":"http://a/","method":"POST"}"#,
             r#"{"url":"http://a/","body":""}"#,
         ] {
-            let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules);
+            let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules.clone());
             assert!(reason.ends_with("a line with its own method, headers or body must set file"));
             assert!(wish(line).overrides_request(), "valid without -o");
         }

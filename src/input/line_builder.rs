@@ -7,7 +7,8 @@ use serde_json::json;
 use super::list::ListRules;
 use super::url::{ParsedUrl, parse_url};
 use crate::model::{
-    FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, RelPath, parse_method,
+    Columns, FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, RelPath,
+    parse_method,
 };
 
 /// Headers that frame the request. The client sets them itself; a wrong value would break the
@@ -36,13 +37,27 @@ pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: Stri
         shown,
         raw: Box::new(raw.into()),
         error: FetchError::InvalidUrl { reason },
+        columns: None,
     })
+}
+
+/// Adds the columns that the record repeats.
+pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry {
+    match &mut entry {
+        _ if columns.is_none() => {}
+        ListEntry::Job(job) => job.wish.get_or_insert_default().columns = columns,
+        ListEntry::Invalid(line) => line.columns = columns,
+    }
+    entry
 }
 
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
-pub fn url_as_json(url: &str) -> Box<[u8]> {
-    json!({ "url": url }).to_string().into_bytes().into()
+pub fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
+    json!({ rules.columns.url_field(): url })
+        .to_string()
+        .into_bytes()
+        .into()
 }
 
 /// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read
@@ -53,15 +68,23 @@ pub fn bad_as_json(line: &[u8]) -> Box<[u8]> {
 }
 
 /// Builds a line field by field. Errors are messages that name the field.
-#[derive(Default)]
-pub struct LineBuilder {
+pub struct LineBuilder<'a> {
+    rules: &'a ListRules,
     url: Option<ParsedUrl>,
     wish: LineOptions,
 }
 
-impl LineBuilder {
+impl<'a> LineBuilder<'a> {
+    pub fn new(rules: &'a ListRules) -> Self {
+        Self {
+            rules,
+            url: None,
+            wish: LineOptions::default(),
+        }
+    }
+
     pub fn url(&mut self, text: &str) -> Result<(), String> {
-        self.url = Some(parse_url(text.trim_ascii())?);
+        self.url = Some(parse_url(&self.rules.complete(text.trim_ascii()))?);
         Ok(())
     }
 
@@ -111,10 +134,10 @@ impl LineBuilder {
         self.wish.body = Some(body.into());
     }
 
-    pub fn build(self, rules: ListRules) -> Result<ParsedLine, String> {
+    pub fn build(self) -> Result<ParsedLine, String> {
         let url = self.url.ok_or("missing url")?;
         let wish = self.wish;
-        if rules.saves_files && wish.overrides_request() && wish.file.is_none() {
+        if self.rules.saves_files && wish.overrides_request() && wish.file.is_none() {
             return Err("a line with its own method, headers or body must set file".to_owned());
         }
         Ok((

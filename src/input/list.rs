@@ -1,18 +1,35 @@
 //! The trait of list formats.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use super::columns::ColumnRules;
+use super::url::DefaultScheme;
 use crate::model::{InputPosition, ListEntry};
 
 /// Rules for the lines of all inputs of a run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ListRules {
     /// Whether bodies are saved to files.
     pub saves_files: bool,
     /// Whether lines for `--failed FILE` are kept as JSON lines, whatever their format, so that
     /// one file can hold lines of several formats.
     pub as_json: bool,
+    /// The scheme of URLs without one; otherwise they are invalid.
+    pub scheme: Option<DefaultScheme>,
+    /// Which columns are used.
+    pub columns: Arc<ColumnRules>,
+}
+
+impl ListRules {
+    /// Returns the URL as it is to be parsed.
+    pub fn complete<'a>(&self, url: &'a str) -> Cow<'a, str> {
+        match self.scheme {
+            Some(scheme) => scheme.complete(url),
+            None => Cow::Borrowed(url),
+        }
+    }
 }
 
 /// The input and number of the next entry.

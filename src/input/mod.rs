@@ -4,9 +4,11 @@
 //! shutdown. It reads only as fast as batches are taken.
 
 pub mod bench_api;
+mod columns;
 mod compressed;
 mod csv;
 mod decoded;
+mod foreign;
 #[cfg(test)]
 mod fuzz;
 mod json_fields;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use crate::model::ListEntry;
 
+pub use self::url::DefaultScheme;
 pub use open::open;
 
 /// Common file name extensions of lists: a name with one of them is not taken for a host name.
@@ -121,6 +124,13 @@ pub struct InputOptions {
     pub saves_files: bool,
     /// Called with warnings about the lists, on the thread that reads them.
     pub on_warning: Option<WarningCallback>,
+    /// The scheme of URLs without one; by default they are invalid.
+    pub scheme: Option<DefaultScheme>,
+    /// Name of the column or field with the URL. By default `url`, or else the only one that is
+    /// named like a URL.
+    pub url_column: Option<String>,
+    /// Columns or fields that records repeat; `*` for all.
+    pub keep_columns: Vec<String>,
 }
 
 /// Called with a warning about a list.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::columns::ColumnRules;
 use super::list::ListRules;
 use super::reader::InputReader;
 use super::source::OpenInput;
@@ -26,6 +27,11 @@ pub fn open(
     let rules = ListRules {
         saves_files: options.saves_files,
         as_json: formats.any(|format| !matches!(format, InputFormat::Text | InputFormat::Nul)),
+        scheme: options.scheme,
+        columns: Arc::new(ColumnRules {
+            url: options.url_column,
+            keep: options.keep_columns,
+        }),
     };
     let mut inputs = Vec::with_capacity(options.sources.len());
     let mut arguments = 0;
@@ -33,7 +39,7 @@ pub fn open(
         let format = options.format.of(&source);
         arguments += u64::from(format.is_none());
         let format = format.unwrap_or_default();
-        inputs.push(OpenInput::open(source, arguments, format, rules)?);
+        inputs.push(OpenInput::open(source, arguments, format, &rules)?);
     }
     if let Some(total) = inputs.iter().map(|input| input.length).sum() {
         live.set_list_length(total);
@@ -117,6 +123,26 @@ mod tests {
             lists.push((format!("list.{format}"), list));
         }
         lists
+    }
+
+    /// With `--ordered`, records of short lines may be held back in large numbers.
+    #[tokio::test]
+    async fn kept_columns_count_in_the_memory_of_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list.csv");
+        std::fs::write(&list, "url,id\nhttp://a/,1\nnonsense,2\n").unwrap();
+        for (keep, is_counted) in [(vec!["id".to_owned()], true), (Vec::new(), false)] {
+            let mut options = only(vec![Source::File(list.clone())]);
+            options.keep_columns = keep;
+            let mut batches = open(options, Arc::default()).unwrap();
+            let batch = batches.recv().await.unwrap().unwrap();
+            let lines = batch.iter().map(|entry| match entry {
+                ListEntry::Job(job) => job.raw.as_ref().unwrap(),
+                ListEntry::Invalid(line) => &line.raw,
+            });
+            let counted: Vec<_> = lines.map(|line| line.is_heavy()).collect();
+            assert_eq!(counted, [is_counted; 2]);
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::source::{InputContent, OpenInput};
 use super::{Batch, InputError, UrlIterator, WarningCallback, shown, text};
-use crate::model::{LineBudget, ListEntry, LiveStats};
+use crate::model::{Columns, LineBudget, ListEntry, LiveStats};
 
 /// Maximum number of entries in a batch. A batch is sent earlier if the input has no complete
 /// line ready, so that lines of a slow pipe are not delayed.
@@ -99,7 +99,7 @@ impl InputReader {
             InputContent::Url(url, number) => {
                 self.live.add_list_bytes(url.len() as u64);
                 let origin = self.origin(&input.name);
-                let entry = text::parse_argument(url, origin.line(*number), self.rules);
+                let entry = text::parse_argument(url, origin.line(*number), &self.rules);
                 self.push(entry)?;
                 // Otherwise sent later: with a full batch, before a list, or at the end.
                 if self.is_full() { self.send() } else { Ok(()) }
@@ -114,7 +114,7 @@ impl InputReader {
         self.send()?;
         for (number, url) in (1..).zip(&mut urls.0) {
             let line = self.origin(name).line(number);
-            self.push(text::parse_argument(&url, line, self.rules))?;
+            self.push(text::parse_argument(&url, line, &self.rules))?;
             self.send()?;
         }
         Ok(())
@@ -166,11 +166,25 @@ impl InputReader {
         {
             job.wish.get_or_insert_default();
         }
-        let weight = match &entry {
-            ListEntry::Job(job) => job.weight(),
-            ListEntry::Invalid(line) => line.raw.len(),
+        let (weight, has_columns) = match &entry {
+            ListEntry::Job(job) => {
+                let wish = job.wish.as_ref();
+                (
+                    job.weight(),
+                    wish.is_some_and(|wish| wish.columns.is_some()),
+                )
+            }
+            ListEntry::Invalid(line) => {
+                let columns = line.columns.as_ref();
+                (
+                    line.raw.len() + columns.map_or(0, Columns::weight),
+                    columns.is_some(),
+                )
+            }
         };
-        if weight >= HEAVY_BYTES {
+        // Kept columns are in memory until the record is reported, which may be long after with
+        // `--ordered`, so they count in any line.
+        if weight >= HEAVY_BYTES || has_columns {
             self.reserve(&mut entry, weight)?;
         }
         self.next_number += 1;

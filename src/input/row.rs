@@ -18,6 +18,8 @@ pub const MAX_CELLS: usize = 4096;
 pub enum CellDelimiter {
     /// A comma. Cells with a comma, a line break or a quote are quoted.
     Comma,
+    /// A semicolon, with the same rules: spreadsheets write it where a comma separates decimals.
+    Semicolon,
     /// A tab. It always ends a cell, and a line break always ends a row, even inside quotes; a pair
     /// of quotes around a whole cell is removed.
     Tab,
@@ -27,6 +29,7 @@ impl CellDelimiter {
     pub const fn byte(self) -> u8 {
         match self {
             Self::Comma => b',',
+            Self::Semicolon => b';',
             Self::Tab => b'\t',
         }
     }
@@ -187,7 +190,7 @@ impl RowScan {
             return RowStep::More;
         };
         self.is_doubled = false;
-        if *first == b'"' && self.delimiter == CellDelimiter::Comma {
+        if *first == b'"' && self.delimiter != CellDelimiter::Tab {
             self.at += 1;
             self.state = RowState::Quoted;
         } else {
@@ -237,7 +240,8 @@ impl RowScan {
         self.at += spaces.count();
         match row.get(self.at) {
             None => RowStep::More,
-            Some(b',' | b'\n' | b'\r') => self.end_cell(row),
+            Some(b'\n' | b'\r') => self.end_cell(row),
+            Some(byte) if *byte == self.delimiter.byte() => self.end_cell(row),
             Some(_) => RowStep::Broken(RowFlaw::TextBehind),
         }
     }

@@ -47,6 +47,7 @@ impl<'a> CsvRow<'a> {
         let hint = match self.scan.delimiter() {
             _ if count < names => "",
             CellDelimiter::Comma => " (quote cells that contain a comma)",
+            CellDelimiter::Semicolon => " (quote cells that contain a semicolon)",
             CellDelimiter::Tab => " (a tab ends a cell, even inside quotes)",
         };
         format!("row has {count} {cells}, header has {names}{hint}")
@@ -55,6 +56,24 @@ impl<'a> CsvRow<'a> {
     /// Returns the message for a flaw.
     pub fn explain(&self, flaw: RowFlaw) -> String {
         self.scan.explain(flaw)
+    }
+
+    /// Returns its text as a row with another delimiter, with the result of `use_row` for it.
+    pub fn split_at<T>(
+        &self,
+        delimiter: CellDelimiter,
+        use_row: impl FnOnce(&CsvRow<'_>) -> T,
+    ) -> T {
+        let mut scan = RowScan::new(delimiter);
+        let scanned = scan
+            .advance(self.text)
+            .unwrap_or_else(|| scan.finish(self.text));
+        use_row(&CsvRow {
+            text: self.text,
+            line: self.line,
+            flaw: scanned.err(),
+            scan: &scan,
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -89,6 +108,11 @@ impl RowStream {
             after_cr: false,
             is_at_end: false,
         }
+    }
+
+    /// Sets the delimiter of the rows to come.
+    pub fn set_delimiter(&mut self, delimiter: CellDelimiter) {
+        self.scan = RowScan::new(delimiter);
     }
 
     /// Reads the next row and returns the result of `use_row` for it; `None` at the end.

@@ -1,7 +1,7 @@
 //! Opening of inputs.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl OpenInput {
         source: Source,
         argument: u64,
         format: InputFormat,
-        rules: ListRules,
+        rules: &ListRules,
     ) -> Result<Self, InputError> {
         let (name, reader, length): (_, RawReader, _) = match source {
             Source::Url(url) => {
@@ -61,7 +61,7 @@ impl OpenInput {
             Source::File(path) => {
                 let name = Arc::from(path.to_string_lossy());
                 let (file, length) =
-                    open_file(path).map_err(|cause| InputError::new(&name, cause))?;
+                    open_file(path, format).map_err(|cause| InputError::new(&name, cause))?;
                 (name, file, length)
             }
         };
@@ -74,7 +74,12 @@ impl OpenInput {
 }
 
 /// Opens a stream as a list of this format.
-pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> Box<dyn InputList> {
+pub fn open_list(
+    format: InputFormat,
+    stream: InputStream,
+    rules: &ListRules,
+) -> Box<dyn InputList> {
+    let rules = rules.clone();
     match format {
         // `auto` has been resolved by the file name; what is left has none.
         InputFormat::Auto | InputFormat::Text => {
@@ -90,7 +95,7 @@ pub fn open_list(format: InputFormat, stream: InputStream, rules: ListRules) -> 
     }
 }
 
-fn open_file(path: PathBuf) -> io::Result<(RawReader, Option<u64>)> {
+fn open_file(path: PathBuf, format: InputFormat) -> io::Result<(RawReader, Option<u64>)> {
     let meta = std::fs::metadata(&path)?;
     if meta.is_dir() {
         // On Unix a directory can be opened; reading it would fail later, during the run.
@@ -99,8 +104,22 @@ fn open_file(path: PathBuf) -> io::Result<(RawReader, Option<u64>)> {
     if is_fifo(&meta) {
         return Ok((Box::new(Fifo::Closed(path)), None));
     }
-    let file = File::open(path)?;
-    Ok((Box::new(file), meta.is_file().then_some(meta.len())))
+    let mut file = File::open(path)?;
+    if !meta.is_file() {
+        return Ok((Box::new(file), None));
+    }
+    check_beginning(&mut file, format)?;
+    Ok((Box::new(file), Some(meta.len())))
+}
+
+/// Fails for a file that is not a list, such as a workbook, before any list is read.
+fn check_beginning(file: &mut File, format: InputFormat) -> io::Result<()> {
+    let mut stream = InputStream::new(Box::new(file.try_clone()?));
+    if format == InputFormat::Nul {
+        stream = stream.with_nuls();
+    }
+    stream.reader.fill_buf()?;
+    file.rewind()
 }
 
 /// A named pipe, opened on first read by the reader thread: opening blocks until there is a

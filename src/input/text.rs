@@ -38,7 +38,7 @@ impl InputList for TextList {
             Some(line) if line.is_comment() => ListStep::Nothing,
             Some(line) => {
                 let place = origin.line(line.number);
-                ListStep::Found(entry(&line, place, &mut self.parser, self.rules))
+                ListStep::Found(entry(&line, place, &mut self.parser, &self.rules))
             }
         })
     }
@@ -65,7 +65,7 @@ fn entry(
     line: &InputLine<'_>,
     place: InputPosition,
     parser: &mut UrlParser,
-    rules: ListRules,
+    rules: &ListRules,
 ) -> ListEntry {
     let bytes = line.bytes();
     let raw = |as_json: fn(&[u8]) -> Box<[u8]>| {
@@ -99,12 +99,12 @@ fn entry(
     }
     let raw = || {
         if rules.as_json {
-            url_as_json(url)
+            url_as_json(url, rules)
         } else {
             bytes.into()
         }
     };
-    match parser.parse(url) {
+    match parser.parse(&rules.complete(url)) {
         Ok(parsed) => {
             let differs = rules.as_json || bytes != parsed.0.as_str().as_bytes();
             job(place, (parsed, None), differs.then(raw))
@@ -152,18 +152,18 @@ fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
 
 /// Parses a URL argument, always as one entry. Spaces within it are part of the URL, as in the
 /// address bar of a browser.
-pub fn parse_argument(text: &str, place: InputPosition, rules: ListRules) -> ListEntry {
+pub fn parse_argument(text: &str, place: InputPosition, rules: &ListRules) -> ListEntry {
     let url = text.trim_ascii();
     let parsed = if url.is_empty() {
         Err("empty URL".to_owned())
     } else {
-        parse_url(url)
+        parse_url(&rules.complete(url))
     };
     match parsed {
         Ok(parsed) => {
             let raw = || {
                 if rules.as_json {
-                    url_as_json(url)
+                    url_as_json(url, rules)
                 } else {
                     // As a line of a list, where a space is not allowed.
                     url.replace(' ', "%20").into_bytes().into()
@@ -241,7 +241,8 @@ mod tests {
                     as_json,
                     ..ListRules::default()
                 };
-                let (shown, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
+                let (shown, reason, raw) =
+                    whole::bad(InputFormat::Text, line.as_bytes(), rules.clone());
                 assert_eq!(shown, "http://a/x");
                 page.push(format!("{line:?}, as JSON: {as_json}\n{reason}"));
                 let format = if as_json {
@@ -298,7 +299,7 @@ mod tests {
                 } else {
                     InputFormat::Text
                 };
-                match parse_argument(text, place, rules) {
+                match parse_argument(text, place, &rules) {
                     ListEntry::Job(job) => {
                         assert!(is_job, "{text:?}");
                         let raw = job.raw.unwrap();
@@ -390,7 +391,7 @@ mod tests {
             ..ListRules::default()
         };
         let blank = "http://a/\u{a0}";
-        let found = whole::read(InputFormat::Text, blank.as_bytes(), rules).unwrap();
+        let found = whole::read(InputFormat::Text, blank.as_bytes(), rules.clone()).unwrap();
         let [ListEntry::Job(job)] = &found[..] else {
             panic!("{found:?}");
         };
@@ -398,8 +399,8 @@ mod tests {
         assert_eq!(whole::job(InputFormat::JsonLines, kept).url, job.url);
         let long = format!("http://a/{}", "x".repeat(MAX_LINE_BYTES));
         for line in [b"http://a/\xff".as_slice(), long.as_bytes()] {
-            let (_, _, kept) = whole::bad(InputFormat::Text, line, rules);
-            whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules);
+            let (_, _, kept) = whole::bad(InputFormat::Text, line, rules.clone());
+            whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules.clone());
         }
     }
 
@@ -438,7 +439,8 @@ mod tests {
                     as_json,
                     ..ListRules::default()
                 };
-                let (_, reason, raw) = whole::bad(InputFormat::Text, line.as_bytes(), rules);
+                let (_, reason, raw) =
+                    whole::bad(InputFormat::Text, line.as_bytes(), rules.clone());
                 let format = if as_json {
                     InputFormat::JsonLines
                 } else {

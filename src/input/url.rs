@@ -29,6 +29,54 @@ const SECRET_FIELDS: [&str; 7] = [
     "\"token",
 ];
 
+/// The scheme of URLs that are written without one: `example.com/a`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DefaultScheme {
+    /// `http://`
+    Http,
+    /// `https://`
+    Https,
+}
+
+impl DefaultScheme {
+    /// Prepends the scheme to a URL that has none.
+    pub fn complete(self, text: &str) -> Cow<'_, str> {
+        if !lacks_scheme(text) {
+            return Cow::Borrowed(text);
+        }
+        let scheme = match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        };
+        let rest = text.strip_prefix("//").unwrap_or(text);
+        Cow::Owned(format!("{scheme}://{rest}"))
+    }
+}
+
+/// Whether the text is a URL without its scheme: a host, with or without a port, and what follows
+/// it. Not a path alone, nor text with an `@`, which is more likely an address for mail, nor
+/// something like `javascript:void(0)`.
+fn lacks_scheme(text: &str) -> bool {
+    let rest = text.strip_prefix("//");
+    let authority = rest
+        .unwrap_or(text)
+        .split(['/', '\\', '?', '#'])
+        .next()
+        .unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') {
+        return false;
+    }
+    let Some((name, port)) = authority.split_once(':') else {
+        return true;
+    };
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_http = ["http", "https"]
+        .iter()
+        .any(|it| name.eq_ignore_ascii_case(it));
+    rest.is_some() || name.starts_with('[') || (is_port && !is_http)
+}
+
 /// A URL without userinfo and fragment, and the userinfo separately.
 pub type ParsedUrl = (Url, Option<Box<Credentials>>);
 
@@ -386,6 +434,40 @@ mod tests {
             "http://me:s3cret@a/#http://me:s3cret@b/",
         ] {
             assert!(parse_url(text).is_ok(), "{text}: {:?}", parse_url(text));
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_scheme_gets_one() {
+        for (text, url) in [
+            ("example.com/a?b#c", "https://example.com/a?b"),
+            ("//example.com", "https://example.com/"),
+            ("localhost:8080", "https://localhost:8080/"),
+            ("[::1]:80/x", "https://[::1]:80/x"),
+            ("intranet", "https://intranet/"),
+            ("a.test?u=http://b/", "https://a.test/?u=http://b/"),
+            ("http://a/", "http://a/"),
+            ("HTTP:a", "http://a/"),
+            ("http:80", "http://0.0.0.80/"),
+        ] {
+            let text = DefaultScheme::Https.complete(text);
+            assert_eq!(parse_url(&text).unwrap().0.as_str(), url, "{text}");
+        }
+        for text in [
+            "/only/a/path",
+            "///a",
+            "\\\\host\\share",
+            "?a",
+            "",
+            "me@example.com",
+            "me:s3cret@example.com/x",
+            "//me@example.com",
+            "javascript:void(0)",
+            "ftp://a/",
+        ] {
+            let completed = DefaultScheme::Http.complete(text);
+            assert_eq!(completed, text);
+            assert!(parse_url(&completed).is_err(), "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<V
     let mut list = open_list(
         format,
         InputStream::new(Box::new(io::Cursor::new(bytes.to_vec()))),
-        rules,
+        &rules,
     );
     let input: Arc<str> = "-".into();
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<V
 /// Counts the entries of a list with [`InputList::skip`].
 pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
     let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));
-    let mut list = open_list(format, stream, ListRules::default());
+    let mut list = open_list(format, stream, &ListRules::default());
     let mut count = 0;
     loop {
         match list.skip()? {

@@ -72,10 +72,12 @@ impl SettledJob {
         self.json = OnceCell::new();
     }
 
-    /// Drops the raw line if it is heavy, so that reading can go on. Call it after the last
+    /// Drops the raw line and the columns if they are heavy, so that reading can go on. Call it after the last
     /// reporter has used it.
     pub fn forget_heavy_line(&mut self) {
-        self.raw.take_if(|line| line.is_heavy());
+        if self.raw.take_if(|line| line.is_heavy()).is_some() {
+            self.record.columns = None;
+        }
     }
 
     /// Adds the body to the record.

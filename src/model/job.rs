@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::{FetchError, RawLine, RelPath, Sha256, Sha256Context};
+use super::{Columns, FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
 /// be half empty, and two allocations.
@@ -82,6 +82,8 @@ pub struct LineOptions {
     pub size: Option<u64>,
     /// Expected hash of the decoded body.
     pub sha256: Option<Sha256>,
+    /// Columns that the record of the line repeats.
+    pub columns: Option<Columns>,
 }
 
 impl fmt::Debug for LineOptions {
@@ -93,7 +95,7 @@ impl fmt::Debug for LineOptions {
             .field("body", &self.body.as_ref().map(Bytes::len))
             .field("size", &self.size)
             .field("sha256", &self.sha256)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +106,7 @@ impl LineOptions {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
-    /// Returns the estimated memory of its method, headers and body, in bytes.
+    /// Returns the estimated memory of its method, headers, body and columns, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -115,7 +117,8 @@ impl LineOptions {
             .method
             .as_ref()
             .map_or(0, |method| method.as_str().len());
-        headers + method + self.body.as_ref().map_or(0, Bytes::len)
+        let columns = self.columns.as_ref().map_or(0, Columns::weight);
+        headers + method + columns + self.body.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -124,6 +127,12 @@ impl Job {
     #[must_use]
     pub fn file_override(&self) -> Option<&RelPath> {
         self.wish.as_ref()?.file.as_ref()
+    }
+
+    /// Takes the columns that the record of the line repeats.
+    #[must_use]
+    pub fn take_columns(&mut self) -> Option<Columns> {
+        self.wish.as_mut()?.columns.take()
     }
 
     /// Returns the user name in the URL, if there is one.
@@ -186,6 +195,8 @@ pub struct InvalidLine {
     pub raw: Box<RawLine>,
     /// Always of kind `invalid_url`.
     pub error: FetchError,
+    /// Columns that its record repeats, if they could be read.
+    pub columns: Option<Columns>,
 }
 
 /// An entry of a list.

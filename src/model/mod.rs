@@ -2,6 +2,7 @@
 
 mod attempt;
 mod budget;
+mod columns;
 mod compact_map;
 mod cookies;
 mod digest;
@@ -36,6 +37,7 @@ mod wire_state;
 
 pub use attempt::{Attempt, AttemptHistory, Hop, SendMode};
 pub use budget::{LineBudget, RawLine};
+pub use columns::{Columns, ColumnsBuilder};
 pub use compact_map::{CompactMap, KeyHasher};
 pub use cookies::ChainCookies;
 pub use digest::{Sha256, Sha256Context};

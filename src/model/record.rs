@@ -6,7 +6,9 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, FetchError, InputPosition, ObjectWriter, OutcomeName, PackPlace, Sha256};
+use super::{
+    Columns, ErrorKind, FetchError, InputPosition, ObjectWriter, OutcomeName, PackPlace, Sha256,
+};
 
 /// The error of a failed job, as in records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +157,9 @@ pub struct Record {
     /// Present and true if any attempt met a simulated fault.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
+    /// The columns or fields of the input line that the run keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
     /// The body as text, with `--body`, if it is UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -201,6 +206,7 @@ impl Record {
             elapsed_ms: None,
             total_ms: None,
             simulated: false,
+            columns: None,
             body: None,
             body_base64: None,
         }
@@ -242,6 +248,7 @@ impl Record {
             elapsed_ms,
             total_ms,
             simulated,
+            columns,
             body,
             body_base64,
         } = self;
@@ -277,6 +284,7 @@ impl Record {
         if *simulated {
             object.flag("simulated", true);
         }
+        object.value("columns", columns.as_ref())?;
         object.text("body", body.as_deref())?;
         object.text("body_base64", body_base64.as_deref())?;
         object.end();
@@ -297,7 +305,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::write_json;
+    use crate::model::{ColumnsBuilder, write_json};
     use proptest::prelude::*;
 
     fn sample() -> Record {
@@ -331,6 +339,12 @@ mod tests {
             r#"{"line":7,"input":"urls.txt","url":"http://example.com/","ok":true,"outcome":"fetched","status":200,"attempts":1,"final_url":"http://example.com/","redirects":0,"http":"1.1","content_type":"text/html","bytes":3,"at":"2026-11-22T10:00:00.123Z","started_ms":41,"ttfb_ms":12,"elapsed_ms":15}"#
         );
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), sample());
+    }
+
+    fn columns(text: &str) -> Columns {
+        let mut columns = ColumnsBuilder::default();
+        columns.push_text(text, text);
+        columns.build().unwrap().unwrap()
     }
 
     /// A record with the fields that `has` selects, and any text in them.
@@ -375,6 +389,7 @@ mod tests {
             elapsed_ms: number_if(19),
             total_ms: number_if(20),
             simulated: has(21),
+            columns: has(24).then(|| columns(text)),
             body: text_if(22),
             body_base64: text_if(23),
             outcome: OutcomeName::Skipped,

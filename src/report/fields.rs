@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use crate::model::{Record, escape_control};
+use serde::Serialize;
+
+use crate::model::{Record, escape_control, write_json};
 
 use super::text::status_of;
 
@@ -78,6 +80,8 @@ pub enum RecordField {
     TtfbSeconds,
     /// `elapsed_ms` in seconds.
     ElapsedSeconds,
+    /// The columns of the input line as JSON.
+    Columns,
     /// The complete record as JSON.
     Json,
 }
@@ -117,7 +121,8 @@ pub const COLUMNS: [(&str, RecordField); 29] = [
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
-const ALIASES: [(&str, RecordField); 12] = [
+const ALIASES: [(&str, RecordField); 13] = [
+    ("columns", RecordField::Columns),
     ("json", RecordField::Json),
     ("origin", RecordField::Origin),
     ("result", RecordField::Result),
@@ -193,12 +198,8 @@ impl RecordField {
             Self::Simulated => flag(record.simulated).into(),
             Self::TtfbSeconds => seconds(record.ttfb_ms),
             Self::ElapsedSeconds => seconds(record.elapsed_ms),
-            Self::Json => {
-                let mut json = Vec::new();
-                // Serializing a record cannot fail.
-                let _ = record.write_json(&mut json);
-                String::from_utf8(json).unwrap_or_default().into()
-            }
+            Self::Columns => record.columns.as_ref().map_or(Cow::Borrowed(""), json_text),
+            Self::Json => json_text(record),
         }
     }
 
@@ -206,6 +207,13 @@ impl RecordField {
     pub fn write(self, record: &Record, line: &mut Vec<u8>) {
         line.extend_from_slice(self.text(record).as_bytes());
     }
+}
+
+fn json_text(value: &impl Serialize) -> Cow<'static, str> {
+    let mut json = Vec::new();
+    // Serializing a record cannot fail.
+    let _ = write_json(&mut json, value);
+    String::from_utf8(json).unwrap_or_default().into()
 }
 
 fn flag(flag: bool) -> &'static str {

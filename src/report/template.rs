@@ -4,7 +4,10 @@ use std::io;
 
 use super::fields::RecordField;
 use super::{Output, Reporter};
-use crate::model::{EngineEvent, similar_name};
+use crate::model::{EngineEvent, escape_control, similar_name};
+
+/// How the name of a column of the input line begins.
+const COLUMN_PREFIX: &str = "columns.";
 
 /// A parsed output template: text with field names in `%{…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct Template(Vec<TemplatePiece>);
 enum TemplatePiece {
     Text(String),
     Field(RecordField),
+    /// A column of the input line, by its name.
+    Column(String),
 }
 
 /// Why a template is invalid.
@@ -58,7 +63,7 @@ impl Template {
                         .split_once('}')
                         .ok_or_else(|| TemplateError::Unclosed(name.to_owned()))?;
                     push_text(&mut pieces, &mut text);
-                    pieces.push(TemplatePiece::Field(parse_field(name)?));
+                    pieces.push(parse_name(name)?);
                     after
                 }
                 None => push_literal(mark, &mut text),
@@ -67,6 +72,14 @@ impl Template {
         text.push_str(rest);
         push_text(&mut pieces, &mut text);
         Ok(Self(pieces))
+    }
+
+    /// Returns the names of the columns of the input that the template prints.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            TemplatePiece::Column(name) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// Returns the text if the template names no field, so that all URLs print the same.
@@ -78,6 +91,13 @@ impl Template {
             _ => None,
         }
     }
+}
+
+fn parse_name(name: &str) -> Result<TemplatePiece, TemplateError> {
+    Ok(match name.strip_prefix(COLUMN_PREFIX) {
+        Some(column) => TemplatePiece::Column(column.to_owned()),
+        None => TemplatePiece::Field(parse_field(name)?),
+    })
 }
 
 fn push_text(pieces: &mut Vec<TemplatePiece>, text: &mut String) {
@@ -140,6 +160,12 @@ impl Reporter for TemplateReporter {
             match piece {
                 TemplatePiece::Text(text) => line.extend_from_slice(text.as_bytes()),
                 TemplatePiece::Field(field) => field.write(&settled.record, line),
+                TemplatePiece::Column(name) => {
+                    let columns = settled.record.columns.as_ref();
+                    let text = columns.and_then(|columns| columns.get(name));
+                    let text = text.unwrap_or_default();
+                    line.extend_from_slice(escape_control(&text).as_bytes());
+                }
             }
         }
         self.output.end_line()

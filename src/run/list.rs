@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::input::{InputFormat, InputOptions, Source, UrlIterator};
+use crate::input::{DefaultScheme, InputFormat, InputOptions, Source, UrlIterator};
 
 /// The input of [`Fetcher::run`](crate::Fetcher::run): lists and URLs, read one after another as a
 /// stream, so that their length does not matter.
@@ -50,6 +50,27 @@ impl List {
     #[must_use]
     pub fn format(mut self, format: InputFormat) -> Self {
         self.0.format = format;
+        self
+    }
+
+    /// The scheme of URLs without one, such as `example.com/a`. Default: none, and such a line fails.
+    #[must_use]
+    pub fn default_scheme(mut self, scheme: DefaultScheme) -> Self {
+        self.0.scheme = Some(scheme);
+        self
+    }
+
+    /// The column or field with the URL. Default: `url`, or else the only one that is named like a URL.
+    #[must_use]
+    pub fn url_column(mut self, name: impl Into<String>) -> Self {
+        self.0.url_column = Some(name.into());
+        self
+    }
+
+    /// Columns or fields that records repeat, `*` for all. Default: none.
+    #[must_use]
+    pub fn keep_columns<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.0.keep_columns = names.into_iter().map(Into::into).collect();
         self
     }
 

@@ -75,7 +75,9 @@ pub fn add_streams(pump: &mut Pump, options: &mut ReportOptions) {
             ResultFormat::Text => pump.add(RESULTS, Box::new(TextReporter::new(output, false))),
             ResultFormat::ColorText => pump.add(RESULTS, Box::new(TextReporter::new(output, true))),
             ResultFormat::Json => pump.add(RESULTS, Box::new(JsonlReporter::new(output))),
-            ResultFormat::Csv => pump.add(RESULTS, Box::new(CsvReporter::new(output))),
+            ResultFormat::Csv(columns) => {
+                pump.add(RESULTS, Box::new(CsvReporter::new(output, &columns)));
+            }
             ResultFormat::Template(template) => {
                 pump.add(RESULTS, Box::new(TemplateReporter::new(output, template)));
             }

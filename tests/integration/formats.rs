@@ -98,6 +98,111 @@ fn a_table_has_a_row_of_names_and_a_row_for_each_url() {
     assert!(done.stdout.starts_with("line,input,url,") && done.stdout.lines().count() == 1);
 }
 
+/// Captions and ids of a dataset stay with what was fetched for them.
+#[test]
+fn kept_columns_are_in_every_output_and_in_the_journal() {
+    let server = site();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let row = |at: &str| server.url(at);
+    let table = format!(
+        "id;image_url;url_note;status\n1;{};a, b;x\n2;{};\"=1\n2\";\n3;nonsense;c;\n",
+        row("/1"),
+        row("/gone")
+    );
+    std::fs::write(path("a.csv"), table).unwrap();
+    let run = |args: &[&str]| {
+        let run = Run::new()
+            .args([path("a.csv")])
+            .arg("--url-column=image_url");
+        run.args(["--ordered", "--keep-columns=ID,url_note,status"])
+            .args(args.to_vec())
+    };
+    let journal = path("done.jsonl");
+    let done = run(&["--journal", &journal]).expect_exit(1);
+    let columns: Vec<_> = done
+        .records
+        .iter()
+        .map(|record| record.columns.as_ref().unwrap().as_json())
+        .collect();
+    let expected = [
+        r#"{"id":"1","url_note":"a, b","status":"x"}"#,
+        r#"{"id":"2","url_note":"=1\n2","status":""}"#,
+        r#"{"id":"3","url_note":"c","status":""}"#,
+    ];
+    assert_eq!(columns, expected);
+    assert_eq!(
+        std::fs::read_to_string(&journal)
+            .unwrap()
+            .matches("\"columns\":{\"id\":\"1\"")
+            .count(),
+        1
+    );
+    let again = run(&["--journal", &journal]).expect_exit(1);
+    assert_eq!(again.skipped(), 1);
+    assert_eq!(
+        again.records[0].columns.as_ref().unwrap().as_json(),
+        expected[0]
+    );
+
+    let done = run(&["--csv"]).text().expect_exit(1);
+    let mut rows = done.stdout.lines();
+    assert!(
+        rows.next()
+            .unwrap()
+            .ends_with(",content_encoding,ID,url_note,columns.status"),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        rows.next().unwrap().ends_with(",1,\"a, b\",x"),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        rows.next().unwrap().ends_with(",2,'=1\\n2,"),
+        "{}",
+        done.stdout
+    );
+    let template = run(&["-w", "%{columns.id} %{columns.URL_NOTE}|"])
+        .text()
+        .expect_exit(1);
+    assert_eq!(template.stdout, "1 a, b|2 =1\\n2|3 c|");
+    let wrong = run(&["-w", "%{columns.caption}"]).text().expect_exit(2);
+    insta::assert_snapshot!("column_that_is_not_kept", wrong.stderr);
+
+    // All columns: their names come from the first row.
+    let lines = format!(
+        "{{\"url\":\"{}\",\"b\":1,\"a\":\"x\"}}\n{{\"url\":\"{}\",\"c\":\"y\"}}\n",
+        row("/1"),
+        row("/2")
+    );
+    let done = Run::new()
+        .text()
+        .args([
+            "--csv",
+            "--ordered",
+            "--keep-columns=*",
+            "--input-format=jsonl",
+        ])
+        .stdin(lines)
+        .expect_exit(0);
+    let ends: Vec<_> = done
+        .stdout
+        .lines()
+        .map(|row| {
+            row.split_once(",content_encoding")
+                .map_or(row, |(_, end)| end)
+        })
+        .collect();
+    assert_eq!(ends[0], ",a,b,columns");
+    assert!(
+        ends[1].ends_with(",x,1,") && ends[2].ends_with(",,,\"{\"\"c\"\":\"\"y\"\"}\""),
+        "{}",
+        done.stdout
+    );
+}
+
 /// Earlier results can be checked against the pages as they are now.
 #[test]
 fn a_table_of_results_is_a_list_again() {

@@ -50,6 +50,46 @@ fn a_list_with_comments_blanks_crlf_bom_and_bad_lines() {
     insta::assert_snapshot!("bad_lines", page);
 }
 
+/// Lists of bare hosts come from all kinds of tools; so do addresses for mail.
+#[test]
+fn lines_without_a_scheme_get_that_of_the_flag() {
+    let server = quick();
+    let bare = |path: &str| server.url(path).replace("http://", "");
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("a.csv");
+    std::fs::write(&table, format!("url,file\n{},x\n", bare("/csv"))).unwrap();
+    let json = dir.path().join("a.jsonl");
+    std::fs::write(&json, format!("{{\"url\":\"{}\"}}\n", bare("/json"))).unwrap();
+    let failed = dir.path().join("failed.jsonl");
+    let lists = [table.to_str().unwrap(), json.to_str().unwrap(), "-"];
+    let list = format!("{}\n//{}\n/path\nme@a.test\n", bare("/1"), bare("/2"));
+    let run = Run::new().args(lists).arg("--ordered").stdin(list.clone());
+    let done = run
+        .args(["--scheme=http", "--failed", failed.to_str().unwrap()])
+        .expect_exit(1);
+    let urls = ["/csv", "/json", "/1", "/2"].map(|path| server.url(path));
+    let ok: Vec<_> = done.records.iter().filter(|record| record.ok).collect();
+    assert_eq!(
+        ok.iter().map(|record| &record.url).collect::<Vec<_>>(),
+        urls.iter().collect::<Vec<_>>()
+    );
+    assert_eq!(done.records.len(), 6);
+    let mut page = String::new();
+    for record in &done.records[4..] {
+        entry(
+            &mut page,
+            &record.url,
+            &record.error.as_ref().unwrap().message,
+        );
+    }
+    // Without the flag they all fail, with a hint at it.
+    let done = Run::new().stdin(list).arg("--ordered").expect_exit(1);
+    assert_eq!(done.records.len(), 4);
+    let message = &done.records[0].error.as_ref().unwrap().message;
+    entry(&mut page, "without --scheme", message);
+    insta::assert_snapshot!("bare_hosts", placeholders(&page, &[]));
+}
+
 #[test]
 fn files_urls_and_stdin_in_one_run_with_their_names() {
     let server = quick();
@@ -292,6 +332,36 @@ fn a_list_that_is_not_what_it_should_be_is_told_in_one_sentence() {
     }
     insta::assert_snapshot!("not_what_it_should_be", placeholders(&page, &[]));
     assert_eq!(server.requests().len(), 0);
+}
+
+/// Read as text, a workbook would be thousands of failed lines. The list before it is not fetched,
+/// either: a run that cannot be complete does not start.
+#[test]
+fn a_file_that_is_no_list_is_one_error_with_the_way_to_convert_it() {
+    let server = quick();
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good.txt");
+    std::fs::write(&good, server.url("/")).unwrap();
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/lists");
+    let mut seen = 0;
+    for file in std::fs::read_dir(files).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        // Told by its content, not by its name.
+        let list = dir.path().join("list.csv");
+        std::fs::write(&list, &bytes).unwrap();
+        let args = [good.to_str().unwrap(), list.to_str().unwrap()];
+        let told = Run::new().args(args).expect_exit(2);
+        let piped = Run::new().stdin(bytes).expect_exit(2);
+        for done in [&told, &piped] {
+            assert_eq!(done.records.len(), 0);
+            assert!(done.stderr.contains("cannot read "), "{}", done.stderr);
+        }
+        let (_, advice) = told.stderr.split_once("list.csv: ").unwrap();
+        let advice = advice.lines().next().unwrap();
+        assert!(piped.stderr.contains(advice), "{}", piped.stderr);
+        seen += 1;
+    }
+    assert_eq!((seen, server.requests().len()), (10, 0));
 }
 
 #[test]

@@ -1,0 +1,262 @@
+//! Which column or field of a line is its URL, and which ones its record repeats.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::url::{parse_url, shown_url};
+use crate::model::{ColumnsBuilder, mask_userinfo};
+
+/// Words that mark the name of a column as that of a URL.
+const URL_WORDS: [&str; 4] = ["url", "uri", "link", "href"];
+/// Name that stands for all columns.
+pub const ALL_COLUMNS: &str = "*";
+/// Fields that are not repeated unless they are named: the record has the URL already, and the
+/// others may hold secrets.
+const REQUEST_FIELDS: [&str; 4] = ["url", "headers", "body", "body_base64"];
+/// Spellings of the `@` behind a password, and of characters that may hide one.
+const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\", "\u{ff20}", "\u{fe6b}"];
+/// Maximum number of names in a message.
+pub const MAX_NAMES_SHOWN: usize = 10;
+
+/// How likely a column is the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UrlRating {
+    /// It is something else.
+    None,
+    /// Its name is similar to `url`.
+    Similar,
+    /// It is the right name, but for upper and lower case.
+    AnyCase,
+    Exact,
+}
+
+/// Which columns are used.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnRules {
+    /// Name of the column with the URL.
+    pub url: Option<String>,
+    /// Names of the columns that records repeat; `*` for all.
+    pub keep: Vec<String>,
+}
+
+impl ColumnRules {
+    /// Whether the record repeats this column.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.keep.iter().any(|kept| {
+            let is_all = kept == ALL_COLUMNS && !REQUEST_FIELDS.contains(&name);
+            is_all || kept.eq_ignore_ascii_case(name)
+        })
+    }
+
+    /// Whether records repeat any column.
+    pub fn keeps_any(&self) -> bool {
+        !self.keep.is_empty()
+    }
+
+    /// Returns the name of the field with the URL, for lines that are written anew.
+    pub fn url_field(&self) -> &str {
+        self.url.as_deref().unwrap_or("url")
+    }
+
+    /// Rates how likely a column is the URL.
+    pub fn rate(&self, name: &str) -> UrlRating {
+        let wanted = self.url_field();
+        if name == wanted {
+            UrlRating::Exact
+        } else if name.eq_ignore_ascii_case(wanted) {
+            UrlRating::AnyCase
+        } else if self.url.is_none() && is_url_name(name) {
+            UrlRating::Similar
+        } else {
+            UrlRating::None
+        }
+    }
+
+    /// Returns the position of the URL among the columns of a table.
+    ///
+    /// # Errors
+    /// A message if it is not clear.
+    pub fn find_url(&self, names: &[String]) -> Result<usize, String> {
+        let rate = |name: &String| self.rate(name);
+        let best = names.iter().map(rate).max().unwrap_or(UrlRating::None);
+        let mut found = (0..).zip(names).filter(|(_, name)| rate(name) == best);
+        match (best, found.next(), found.next()) {
+            (UrlRating::None, ..) | (_, None, _) => Err(self.missing("column", names)),
+            (UrlRating::Similar, Some(_), Some(_)) => Err(self.ambiguous("columns", names)),
+            (_, Some((found, _)), _) => Ok(found),
+        }
+    }
+
+    /// Returns the message for a table or JSON line without a URL.
+    pub fn missing(&self, what: &str, names: &[String]) -> String {
+        let wanted = shown_url(self.url_field());
+        if names.is_empty() {
+            return format!("missing {wanted}");
+        }
+        let names = list(names.iter());
+        format!("no {what} {wanted}; there are: {names} (--url-column NAME chooses one)")
+    }
+
+    /// Returns the message for a table or JSON line with several columns that are named like a URL.
+    pub fn ambiguous(&self, what: &str, names: &[String]) -> String {
+        let names = list(names.iter().filter(|name| is_url_name(name)));
+        format!("several {what} may be the URL: {names}; choose one with --url-column NAME")
+    }
+}
+
+/// Lists the first names for a message, with passwords masked: in a table without a header row they
+/// are the cells of its first row.
+fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    let shown = names.take(MAX_NAMES_SHOWN + 1).map(|name| shown_url(name));
+    let mut shown: Vec<_> = shown.collect();
+    if shown.len() > MAX_NAMES_SHOWN {
+        shown.truncate(MAX_NAMES_SHOWN);
+        shown.push("…".to_owned());
+    }
+    shown.join(", ")
+}
+
+/// Whether a column is named like a URL: `link`, `image_url`, `downloadURL`.
+fn is_url_name(name: &str) -> bool {
+    let is_same = |text: &str| URL_WORDS.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let ends = [3, 4].map(|length| name.len().checked_sub(length).and_then(|at| name.get(at..)));
+    words.any(is_same) || ends.into_iter().flatten().any(is_same)
+}
+
+/// Adds a kept cell, without passwords of URLs in it.
+pub fn keep_text(columns: &mut ColumnsBuilder, name: &str, text: &str) {
+    columns.push_text(name, &without_passwords(text));
+}
+
+/// Adds a kept JSON value, without passwords of URLs in it.
+pub fn keep_json(columns: &mut ColumnsBuilder, name: &str, json: &str) {
+    let may_hide = AT_SIGNS.iter().any(|at| json.contains(at));
+    if may_hide
+        && let Ok(mut value) = serde_json::from_str(json)
+        && mask(&mut value)
+    {
+        columns.push_json(name, &value.to_string());
+    } else {
+        columns.push_json(name, json);
+    }
+}
+
+/// Masks passwords in all strings of a value; returns whether there are any.
+fn mask(value: &mut Value) -> bool {
+    match value {
+        Value::String(text) => match without_passwords(text) {
+            Cow::Borrowed(_) => false,
+            Cow::Owned(masked) => {
+                *text = masked;
+                true
+            }
+        },
+        Value::Array(values) => values
+            .iter_mut()
+            .fold(false, |any, value| mask(value) | any),
+        Value::Object(fields) => fields
+            .values_mut()
+            .fold(false, |any, value| mask(value) | any),
+        _ => false,
+    }
+}
+
+/// Masks passwords in the URLs among the words of a text.
+fn without_passwords(text: &str) -> Cow<'_, str> {
+    let masked = |word: &str| {
+        let may_hide = word.contains("://") && AT_SIGNS.iter().any(|at| word.contains(at));
+        let is_plain = !may_hide || matches!(parse_url(word.trim()), Ok((_, None)));
+        (!is_plain).then(|| mask_userinfo(word).into_owned())
+    };
+    let words = || text.split_inclusive(char::is_whitespace);
+    if words().all(|word| masked(word).is_none()) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(
+        words()
+            .map(|word| masked(word).unwrap_or_else(|| word.to_owned()))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(url: Option<&str>, names: &[&str]) -> Result<usize, String> {
+        let rules = ColumnRules {
+            url: url.map(str::to_owned),
+            keep: Vec::new(),
+        };
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        rules.find_url(&names)
+    }
+
+    #[test]
+    fn the_url_is_the_column_named_so_or_the_only_one_named_like_it() {
+        for (names, found) in [
+            (["id", "link", "url"].as_slice(), 2),
+            (&["URL", "image_url"], 0),
+            (&["URL", "url"], 1),
+            (&["id", "image_url"], 1),
+            (&["downloadURL", "caption"], 0),
+            (&["id", "URL (full)"], 1),
+            (&["Permalink", "id"], 0),
+            (&["source URI"], 0),
+        ] {
+            assert_eq!(find(None, names), Ok(found), "{names:?}");
+        }
+        let names = ["image_url", "page_url", "Link", "LINK"];
+        assert_eq!(find(Some("page_URL"), &names), Ok(1));
+        assert_eq!(find(Some("LINK"), &names), Ok(3));
+        let page = [
+            find(None, &names),
+            find(None, &["id", "curly", "http://me:s3cret@a/"]),
+            find(Some("src"), &names),
+        ];
+        insta::assert_snapshot!("no_url_column", page.map(Result::unwrap_err).join("\n"));
+    }
+
+    #[test]
+    fn all_columns_are_kept_but_those_of_the_request() {
+        let keep = |names: &[&str]| ColumnRules {
+            url: None,
+            keep: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let all = keep(&["*"]);
+        assert!(all.keeps("id") && all.keeps_any() && !all.keeps("url") && !all.keeps("headers"));
+        let some = keep(&["*", "body", "ID"]);
+        assert!(some.keeps("body") && some.keeps("id") && !some.keeps("url"));
+        assert!(!keep(&[]).keeps("id"));
+    }
+
+    #[test]
+    fn passwords_of_urls_are_masked_and_nothing_else_is() {
+        for text in [
+            "http://me:s3cret@a/x",
+            "see http://a/ (http://me:s3cret@b/) or",
+            "http://a/?u=http%3A%2F%2Fme%3As3cret%40b%2F",
+        ] {
+            let mut columns = ColumnsBuilder::default();
+            keep_text(&mut columns, "a", text);
+            keep_json(&mut columns, "b", &Value::from(text).to_string());
+            let escaped = Value::from(text).to_string().replace('/', "\\/");
+            keep_json(&mut columns, "c", &format!("[{{\"d\":[{escaped}, 1.0]}}]"));
+            let columns = columns.build().unwrap().unwrap();
+            assert!(!columns.as_json().contains("s3cret"), "{columns:?}");
+        }
+        for text in [
+            "by @me: http://a/@me",
+            "a:b@c",
+            "http://a/x\n  b",
+            "50 % \\ http://a/",
+        ] {
+            assert!(
+                matches!(without_passwords(text), Cow::Borrowed(_)),
+                "{text}"
+            );
+        }
+    }
+}
