@@ -21,7 +21,8 @@ use super::path_conflicts::{
 };
 use super::redact::RedactingWriter;
 use super::{
-    Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
+    Cli, InputFormatArg, ProgressArg, YesNoArg, input_hints, redact, secrets, terminal,
+    value_parsers,
 };
 
 /// Default of `--max-size` with `--body`, in bytes.
@@ -395,6 +396,7 @@ fn save(cli: &mut Cli) -> SaveOptions {
     SaveOptions {
         dir: cli.output_dir.take(),
         pack: cli.pack.take(),
+        pack_only_fetched: cli.pack_failed == YesNoArg::No,
         journal: cli.journal.take(),
         refresh: cli.refresh,
         sync: cli.sync,

@@ -20,6 +20,7 @@ mod redirect;
 mod request;
 mod resume;
 mod shutdown;
+mod unwanted;
 mod verify;
 mod worker;
 

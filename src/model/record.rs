@@ -116,9 +116,13 @@ pub struct Record {
     /// The file of the body, relative to the output directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Position of the response in the pack; of a lost response, its former position.
+    /// Position of the response in the pack; of a lost response, its former position. If the body
+    /// is the same as an earlier one of the run, the position of that response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PackPlace>,
+    /// End of what this URL added to the pack, if that is beyond `pack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack_end: Option<u64>,
     /// Hash of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
@@ -189,6 +193,7 @@ impl Record {
             bytes: None,
             file: None,
             pack: None,
+            pack_end: None,
             sha256: None,
             resumed_at: None,
             change: None,
@@ -204,6 +209,21 @@ impl Record {
             body: None,
             body_base64: None,
         }
+    }
+
+    /// Returns the end of everything that this URL has in the pack.
+    #[must_use]
+    pub(crate) fn end_in_pack(&self) -> Option<u64> {
+        self.pack.map(PackPlace::end).max(self.pack_end)
+    }
+
+    /// Whether the record reports that an earlier record of the journal no longer has its response
+    /// in the pack. Archived failures are of other kinds.
+    #[must_use]
+    pub(crate) fn reports_loss(&self) -> bool {
+        self.error
+            .as_ref()
+            .is_some_and(|error| error.kind == ErrorKind::Save)
     }
 
     /// Adds the body to the record: as text if it is UTF-8, otherwise in base64.

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Version, header};
 use url::Position;
 
 use super::render::RequestHead;
-use crate::model::ResponseHead;
+use crate::model::{ResponseHead, TlsVersion};
 
 /// Replaces values that may be secret.
 const MASK: &[u8] = b"***";
@@ -115,8 +115,18 @@ pub fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
     let _ = write!(out, "{name}: {value}\r\n");
 }
 
-/// Returns the name of a protocol in `WARC-Protocol` (IIPC proposal, iipc/warc-specifications#42).
-pub fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
+/// Returns the names of the HTTP and TLS versions in `WARC-Protocol`, of which a record has one for
+/// each layer (IIPC proposal, iipc/warc-specifications#42).
+pub fn protocols(head: &ResponseHead, is_tls: bool) -> [Option<&'static [u8]>; 2] {
+    let tls = head.asked.as_ref().and_then(|asked| asked.tls);
+    let tls = tls.filter(|_| is_tls).map(|version| match version {
+        TlsVersion::V12 => &b"tls/1.2"[..],
+        TlsVersion::V13 => &b"tls/1.3"[..],
+    });
+    [protocol(head.version, is_tls), tls]
+}
+
+fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
     match version {
         Version::HTTP_09 => Some(b"http/0.9"),
         Version::HTTP_10 => Some(b"http/1.0"),

@@ -24,7 +24,7 @@ mod tests;
 pub use coding::RecordCompression;
 pub use digest::{PayloadDigest, PayloadHasher};
 pub use file::{KnownEnd, OpenedFile, Pack, PackError};
-pub use read::payload_digest;
+pub use read::ResponseRecordHead;
 #[cfg(test)]
 pub use read::{payload, read_record};
 pub use render::{Exchange, RecordGroup, Renderer, RequestHead, SpooledBody};
