@@ -160,7 +160,14 @@ async fn save_body<T: Transport, S: BodyStore>(
         // The expected size and hash are those of the body, which a HEAD does not return.
         let is_head = attempt.is_head_only();
         let expectation = BodyVerifier::new(attempt, options.sha256);
-        let sha256 = if is_head { None } else { expectation.finish()? };
+        let checked = match is_head {
+            true => Ok(None),
+            false => expectation.finish(),
+        };
+        let sha256 = checked.map_err(|error| FailedBody {
+            error,
+            unwanted: Some(UnwantedBody::nothing(None)),
+        })?;
         return Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256)));
     }
     let mut sink = BodySink {

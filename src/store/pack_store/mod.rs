@@ -139,6 +139,8 @@ impl BodyStore for PackStore {
         self.unwanted_room.as_ref()?;
         let mut exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
         exchanged.truncated = truncated;
+        // Of a failure, the body is kept even if only the head was wanted.
+        exchanged.method = attempt.method.clone();
         // That was a page, and this is none.
         exchanged.before = None;
         Some(self.writer(exchanged))

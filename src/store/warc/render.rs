@@ -278,7 +278,8 @@ impl Renderer {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         self.block.clear();
-        http1::response_head(&mut self.block, exchange.response, block.length);
+        let url = exchange.request.url;
+        http1::response_head(&mut self.block, url, exchange.response, block.length);
         let kind = match exchange.original {
             Some(_) => {
                 block.length = self.block.len() as u64;

@@ -135,6 +135,27 @@ fn without_failures_a_pack_has_only_bodies() {
 }
 
 #[test]
+fn a_get_that_replaces_a_head_and_fails_stands_there_as_a_get() {
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            connection.send(&match request.starts_with("HEAD") {
+                true => response("405 Method Not Allowed", &[], b""),
+                false => response("404 Not Found", &[], b"none"),
+            })?;
+        }
+        Ok(())
+    });
+    let packing = Packing::new(NAMES[0]);
+    let line = format!(r#"{{"url":"{}","method":"HEAD"}}"#, server.url("/a"));
+    let run = packing.run().arg("--input-format=jsonl").urls([line]);
+    let done = run.expect_exit(1);
+    assert_eq!(packing.response(done.record()).payload(), b"none");
+    let warc = Warc::read(&packing.path());
+    let request = warc.one("request", "/a").http_head();
+    assert!(request.starts_with("GET /a "), "{request}");
+}
+
+#[test]
 fn simulated_responses_are_not_archived() {
     let server = site();
     let packing = Packing::new(NAMES[1]);
@@ -433,7 +454,7 @@ types = WarcRecordType.response | WarcRecordType.revisit
 for record in ArchiveIterator(open(sys.argv[1], 'rb'), record_types=types):
     if record.record_type == WarcRecordType.response:
         assert record.verify_payload_digest(), record.headers
-    print(record.record_type.name, record.http_headers.status_code, record.headers['WARC-Target-URI'])
+    print(record.headers['WARC-Type'], record.http_headers.status_code, record.headers['WARC-Target-URI'])
 from pywb.indexer.cdxindexer import write_cdx_index
 import io
 out = io.BytesIO()
