@@ -95,8 +95,9 @@ impl ServerCertVerifier for VersionRecorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let valid = self.inner.verify_tls12_signature(message, cert, dss)?;
         self.add(TlsVersion::V12);
-        self.inner.verify_tls12_signature(message, cert, dss)
+        Ok(valid)
     }
 
     fn verify_tls13_signature(
@@ -105,8 +106,9 @@ impl ServerCertVerifier for VersionRecorder {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let valid = self.inner.verify_tls13_signature(message, cert, dss)?;
         self.add(TlsVersion::V13);
-        self.inner.verify_tls13_signature(message, cert, dss)
+        Ok(valid)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
