@@ -41,6 +41,8 @@ pub struct SaveOptions {
     pub dir: Option<PathBuf>,
     /// The WARC file for all bodies; its name ends in `.warc` or `.warc.gz`.
     pub pack: Option<PathBuf>,
+    /// Whether the pack has only fetched bodies, without redirects and failed responses.
+    pub pack_only_fetched: bool,
     /// The journal of a run that saves no bodies, or of a pack. The default for a pack is its name
     /// with `.jsonl` appended.
     pub journal: Option<PathBuf>,

@@ -21,7 +21,7 @@ use super::path_conflicts::{
 use super::redact::RedactingWriter;
 use super::usage_error::UsageError;
 use super::{
-    Cli, InputFormatArg, ProgressArg, SchemeArg, input_hints, redact, secrets, terminal,
+    Cli, InputFormatArg, ProgressArg, SchemeArg, YesNoArg, input_hints, redact, secrets, terminal,
     value_parsers,
 };
 
@@ -284,6 +284,7 @@ fn save(cli: &mut Cli) -> SaveOptions {
     SaveOptions {
         dir: cli.output_dir.take(),
         pack: cli.pack.take(),
+        pack_only_fetched: cli.pack_failed == YesNoArg::No,
         journal: cli.journal.take(),
         refresh: cli.refresh,
         sync: cli.sync,

@@ -125,6 +125,15 @@ pub enum GenerateArg {
     Powershell,
 }
 
+/// Whether something is done: `--pack-failed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum YesNoArg {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+}
+
 /// Fetch a list of URLs concurrently, with an exact result for every line.
 #[derive(Debug, Parser)]
 #[command(version, about, styles = help::STYLES, after_help = help::short(), after_long_help = help::long(), args_override_self = true, max_term_width = 100)]
@@ -433,6 +442,18 @@ pub struct Cli {
     /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
     pub pack: Option<PathBuf>,
+    /// Pack redirects and failed responses, too.
+    ///
+    /// Each is a response record of its own, with the first 256 KiB of its body as received. With
+    /// no, the pack has only fetched bodies.
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        default_value = "yes",
+        requires = "pack",
+        help_heading = "Saving"
+    )]
+    pub pack_failed: YesNoArg,
     /// Journal completed URLs; rerun to resume.
     ///
     /// For runs that do not save files.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, header};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::attempt_outcome::{
@@ -17,12 +18,13 @@ use super::body::{BodySink, StallClock, WireBody, take_body};
 use super::coding::{self, BodyFraming};
 use super::redirect;
 use super::resume::{self, RangeMismatch};
+use super::unwanted;
 use super::verify::BodyVerifier;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    Attempt, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit, WireState,
-    deadline_after, now,
+    Attempt, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit, Truncation,
+    UnwantedBody, WireState, deadline_after, now,
 };
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter};
@@ -35,12 +37,21 @@ const DRAIN_BYTES: u64 = 64 * 1024;
 /// Maximum time spent reading an unwanted body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs one attempt within `--max-time`. `seen` receives the response head.
+/// What was received of a response, besides the body of its job.
+#[derive(Debug, Default)]
+pub struct SeenResponse {
+    /// Its head.
+    pub head: Option<ResponseHead>,
+    /// Its body if that is not the job's, for an archive.
+    pub unwanted: Option<UnwantedBody>,
+}
+
+/// Runs one attempt within `--max-time`. `seen` receives the response.
 pub async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
-    seen: &mut Option<ResponseHead>,
+    seen: &mut SeenResponse,
 ) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
     let (outcome, rest) = match engine.options.max_time {
         None => request(engine, attempt, wire, seen).await,
@@ -53,17 +64,31 @@ pub async fn run<T: Transport, S: BodyStore>(
         }
     };
     // Drained outside the timeout: the outcome is known and the rest cannot change it.
-    if let (Some(mut rest), Some(head)) = (rest, seen.as_ref()) {
-        drain(&mut rest, head).await;
+    if let (Some(mut rest), Some(head)) = (rest, seen.head.as_ref()) {
+        match engine.store.unwanted_room() {
+            Some(room) if may_be_archived(&outcome) => {
+                seen.unwanted = Some(unwanted::read(&mut rest, room).await);
+            }
+            _ => drain(&mut rest, head).await,
+        }
     }
     outcome
+}
+
+/// Whether the response may be archived without bringing its job a body.
+fn may_be_archived<B>(outcome: &Result<AttemptOutcome<B>, FetchError>) -> bool {
+    match outcome {
+        Ok(AttemptOutcome::Continue(next)) => matches!(next, NextRequest::Redirect(_)),
+        Ok(AttemptOutcome::Body(_)) => false,
+        Err(_) => true,
+    }
 }
 
 async fn request<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
-    seen: &mut Option<ResponseHead>,
+    seen: &mut SeenResponse,
 ) -> (
     Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError>,
     Option<T::Body>,
@@ -80,12 +105,17 @@ async fn request<T: Transport, S: BodyStore>(
     wire.mark_head_received(now());
     let framing = BodyFraming::of(&head);
     let action = classify_head(engine, attempt, &head, &framing);
-    let head = seen.insert(head);
+    let head = seen.head.insert(head);
     let outcome = match action {
         Ok(AttemptOutcome::Body(BodySource::Response(rest))) => {
             let stall = StallClock::new(options.stall_timeout, wire);
             let body = WireBody::new(body, framing, rest, stall);
-            return (save_body(engine, attempt, head, body, rest).await, None);
+            let saved = save_body(engine, attempt, head, body, rest).await;
+            let saved = saved.map_err(|failed| {
+                seen.unwanted = failed.unwanted;
+                failed.error
+            });
+            return (saved, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
             let verified = verify_part(engine, attempt, part).await;
@@ -102,6 +132,21 @@ async fn request<T: Transport, S: BodyStore>(
     (outcome, Some(body))
 }
 
+/// Why a body could not be saved, and the start of it, for an archive.
+struct FailedBody {
+    error: FetchError,
+    unwanted: Option<UnwantedBody>,
+}
+
+impl From<FetchError> for FailedBody {
+    fn from(error: FetchError) -> Self {
+        Self {
+            error,
+            unwanted: None,
+        }
+    }
+}
+
 /// Reads a body into a new file of the store, or onto its partial one.
 async fn save_body<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
@@ -109,7 +154,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: WireBody<'_, T::Body>,
     rest: Option<PartialContent>,
-) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
+) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FailedBody> {
     let options = &engine.options;
     let part = attempt.resumable_part().filter(|_| rest.is_some());
     let version = || version(attempt, head, part.zip(rest), options);
@@ -118,7 +163,14 @@ async fn save_body<T: Transport, S: BodyStore>(
         // The expected size and hash are those of the body, which a HEAD does not return.
         let is_head = attempt.is_head_only();
         let expectation = BodyVerifier::new(attempt, options.sha256);
-        let sha256 = if is_head { None } else { expectation.finish()? };
+        let checked = match is_head {
+            true => Ok(None),
+            false => expectation.finish(),
+        };
+        let sha256 = checked.map_err(|error| FailedBody {
+            error,
+            unwanted: Some(UnwantedBody::nothing(None)),
+        })?;
         return Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256)));
     }
     let mut sink = BodySink {
@@ -140,6 +192,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         // Dropping the sink keeps the bytes received so far as a partial body.
         return Ok(AttemptOutcome::Continue(NextRequest::NextPiece));
     }
+    let cut_off = taken.as_ref().err().map(Truncation::by);
     let whole = taken.and_then(|()| sink.check_complete(rest));
     let BodySink {
         file, expectation, ..
@@ -147,12 +200,25 @@ async fn save_body<T: Transport, S: BodyStore>(
     match whole.and_then(|()| expectation.finish()) {
         Ok(sha256) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256))),
         Err(error) => {
+            let unwanted = engine.store.unwanted_room();
+            let unwanted = unwanted.map(|room| start_of(&file, room, cut_off));
             if discards_body(&error) {
                 file.discard();
             }
-            Err(error)
+            Err(FailedBody { error, unwanted })
         }
     }
+}
+
+/// Returns the start of a body that turned out to be invalid or incomplete.
+fn start_of(
+    file: &impl BodyWriter,
+    room: &Arc<Semaphore>,
+    cut_off: Option<Truncation>,
+) -> UnwantedBody {
+    let (start, is_all) = file.excerpt();
+    let beyond = (!is_all).then_some(Truncation::Length);
+    unwanted::decoded(&start, room, beyond.or(cut_off))
 }
 
 /// The version of the body in this response, if it can be resumed after an interruption.

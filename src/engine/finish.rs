@@ -9,7 +9,7 @@ use super::file_claims::Claims;
 use super::finished_attempt::FinishedAttempt;
 use super::next_step::{DelayedRetry, NextStep, StepContext, next_step, wait_after_rejection};
 use super::request::{digest_of, start_over};
-use super::{Engine, host_feedback, record};
+use super::{Engine, host_feedback, record, unwanted};
 use crate::fetch::Transport;
 use crate::model::{
     Attempt, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode, Sha256, TraceOutcome,
@@ -43,6 +43,11 @@ pub async fn finish<T: Transport, S: BodyStore>(
     match step {
         NextStep::Commit(body) => commit_received(engine, lease, ended, body, &feedback).await,
         NextStep::Continue(next) => {
+            if matches!(next, NextRequest::Redirect(_))
+                && let Err(error) = archive_redirect(engine, &mut ended).await
+            {
+                return fail(engine, lease, ended, error, &feedback).await;
+            }
             begin_request(engine, &mut ended, next);
             lease.requeue(ended.attempt, &feedback);
         }
@@ -53,14 +58,52 @@ pub async fn finish<T: Transport, S: BodyStore>(
         }
         NextStep::Retry(retry) => park_retry(engine, lease, ended, &retry, &mut feedback),
         NextStep::Poll(wait) => park_poll(engine, lease, ended, wait, &feedback),
-        NextStep::Fail(error) => {
-            let (options, clock) = (&engine.options, &engine.clock);
-            let settled = record::settled(ended, Err(error), now(), options, clock);
-            // The record comes before the slot: an abort between the two must not lose the record.
-            engine.settle(settled).await;
-            lease.release(&feedback);
-        }
+        NextStep::Fail(error) => fail(engine, lease, ended, error, &feedback).await,
     }
+}
+
+/// Archives a redirect, if the store keeps any.
+async fn archive_redirect<T, S: BodyStore>(
+    engine: &Engine<T, S>,
+    ended: &mut FinishedAttempt,
+) -> Result<(), FetchError> {
+    if engine.store.unwanted_room().is_none() {
+        return Ok(());
+    }
+    // Boxed, because few runs need it and its state would enlarge that of every job.
+    Box::pin(unwanted::archive_redirect(engine, ended)).await
+}
+
+/// Fails a job. If its last response is archived, that comes first, and the job is reported from
+/// the store's callback, as for a body.
+async fn fail<T: Transport, S: BodyStore>(
+    engine: &Arc<Engine<T, S>>,
+    lease: Lease,
+    mut ended: FinishedAttempt,
+    error: FetchError,
+    feedback: &Feedback,
+) {
+    let Some(response) = unwanted::prepare(engine, &mut ended, Some(&error)) else {
+        let (options, clock) = (&engine.options, &engine.clock);
+        let settled = record::settled(ended, Err(error), now(), options, clock);
+        // The record comes before the slot: an abort between the two must not lose the record.
+        engine.settle(settled).await;
+        return lease.release(feedback);
+    };
+    let Some(permit) = engine.reserve_event().await else {
+        return;
+    };
+    let end = now();
+    let done = Box::new({
+        let engine = Arc::clone(engine);
+        move |archived| {
+            let (options, clock) = (&engine.options, &engine.clock);
+            let settled = record::archived_failure(ended, error, archived, end, options, clock);
+            engine.settle_reserved(settled, permit);
+        }
+    });
+    response.commit(done).await;
+    lease.release(feedback);
 }
 
 /// Fails an outcome that is a redirect for whose URL the look-ahead has no room.

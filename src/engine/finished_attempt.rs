@@ -7,7 +7,8 @@ use http::StatusCode;
 
 use super::{Engine, RunClock};
 use crate::model::{
-    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, WireState, add_try, now,
+    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, UnwantedBody, WireState,
+    add_try, now,
 };
 use crate::store::BodyStore;
 
@@ -17,6 +18,8 @@ pub struct FinishedAttempt {
     pub attempt: Box<Attempt>,
     /// The head of its response, if one was received.
     pub head: Option<ResponseHead>,
+    /// The body of that response if it is not the job's body, for an archive.
+    pub unwanted: Option<UnwantedBody>,
     /// The state of its connection.
     pub wire: Arc<WireState>,
 }

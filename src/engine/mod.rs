@@ -22,6 +22,7 @@ mod request;
 mod resume;
 mod shared;
 mod shutdown;
+mod unwanted;
 mod verify;
 mod worker;
 

@@ -10,7 +10,7 @@ use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
 use crate::model::{
     Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
-    PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
+    PackPlace, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
     TraceOutcome, now,
 };
 
@@ -79,6 +79,7 @@ pub fn given_up(
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
         columns: attempt.job.take_columns(),
+        pack_end: attempt.history().packed_to,
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
@@ -104,11 +105,14 @@ pub fn settled(
         mut attempt,
         head,
         wire,
+        ..
     } = ended;
     let since = |start: Instant| millis(end.saturating_duration_since(start));
     let start = wire.started();
     let traces = attempt.take_traces();
     let error = result.as_ref().err();
+    // With a place in the pack, the journal would take it for the report of a loss.
+    let is_save = matches!(error, Some(FetchError::Save { .. }));
     let resumed = attempt.part.as_ref().filter(|_| result.is_ok());
     let mut record = Record {
         ok: result.is_ok(),
@@ -127,6 +131,7 @@ pub fn settled(
         simulated: attempt.simulated,
         request: digest_of(&attempt.job, options),
         columns: attempt.job.take_columns(),
+        pack_end: attempt.history().packed_to.filter(|_| !is_save),
         ..Record::for_line(&attempt.job.place, attempt.job.url.into())
     };
     if let Ok(saved) = &result {
@@ -143,6 +148,25 @@ pub fn settled(
     }
     record.outcome = outcome.name();
     SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
+}
+
+/// Settles a failed job whose last response is archived, or whose archiving failed.
+pub fn archived_failure(
+    ended: FinishedAttempt,
+    error: FetchError,
+    archived: Result<SavedBody, FetchError>,
+    end: Instant,
+    options: &EngineOptions,
+    clock: &RunClock,
+) -> SettledJob {
+    let (error, place) = match archived {
+        Ok(archived) => (error, archived),
+        Err(error) => (error, SavedBody::default()),
+    };
+    let mut settled = self::settled(ended, Err(error), end, options, clock);
+    let record = &mut settled.record;
+    fill_place(record, place.pack, place.pack_end.max(record.pack_end));
+    settled
 }
 
 /// Returns when the first request of a job started that has sent several.
@@ -228,7 +252,13 @@ fn fill_location(record: &mut Record, saved: &SavedBody) {
     record.bytes = Some(saved.bytes);
     record.sha256 = saved.sha256;
     record.file = saved.file.as_ref().map(ToString::to_string);
-    record.pack = saved.pack;
+    fill_place(record, saved.pack, saved.pack_end.max(record.pack_end));
+}
+
+/// Fills in where the last response is in the pack, and where the records of this job end.
+fn fill_place(record: &mut Record, pack: Option<PackPlace>, end: Option<u64>) {
+    record.pack = pack;
+    record.pack_end = end.filter(|end| pack.is_none_or(|pack| pack.end() < *end));
 }
 
 /// Fills in the fields that a 304 left out because they have not changed.

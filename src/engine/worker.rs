@@ -77,11 +77,11 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     }
     let useful = engine.live.useful_connections();
     let wire = Arc::new(WireState::new(start).with_useful_connections(useful));
-    let mut head = None;
+    let mut seen = attempt::SeenResponse::default();
     let in_flight = InFlight::new(&engine.live, &attempt.shown_url(), &wire);
     let result = {
         // Pinned on the stack: the future is large, and each call would move it.
-        let running = pin!(attempt::run(engine, &attempt, &wire, &mut head));
+        let running = pin!(attempt::run(engine, &attempt, &wire, &mut seen));
         if lease.is_first_connection() {
             let has_spare = engine.options.spare_connections() > 0;
             let is_tls = attempt.url().scheme() == "https";
@@ -96,12 +96,13 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
         url = &*attempt.shown_url(),
         attempt = attempt.number,
         ms = now().saturating_duration_since(start).as_millis() as u64,
-        status = head.as_ref().map(|head| head.status.as_u16()),
+        status = seen.head.as_ref().map(|head| head.status.as_u16()),
         "attempt ended",
     );
     let ended = FinishedAttempt {
         attempt,
-        head,
+        head: seen.head,
+        unwanted: seen.unwanted,
         wire,
     };
     finish::finish(engine, lease, ended, result).await;

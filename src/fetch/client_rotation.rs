@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use url::Url;
 
 use super::connect::{ConnectLayer, ConnectionCount, current_is_retry, current_port};
 use super::dns::Resolver;
@@ -19,7 +20,9 @@ use super::lenient::{LenientClient, RepairConnector};
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::ProxySet;
 use super::tls;
+use super::tls_version::TlsVersions;
 use super::tunnel::{ProxyLayer, TunnelProbe};
+use crate::model::TlsVersion;
 
 /// How long an idle connection is kept. Common servers close theirs after 5 s; staying below that
 /// means that few requests are sent on a connection that is being closed.
@@ -62,6 +65,7 @@ pub struct RotatingClient {
     /// The default variant is built at the start, the others when they are first needed.
     now: [Mutex<Option<ClientGeneration>>; ClientVariant::COUNT],
     lenient: OnceLock<LenientClient>,
+    tls_versions: Option<Arc<TlsVersions>>,
 }
 
 #[derive(Debug)]
@@ -95,12 +99,14 @@ impl RotatingClient {
             .bypass_cache_when(current_is_retry)
             .within(options.connect_timeout)
             .only_public(options.deny_private);
+        // Only for archives, as the requests are.
+        let tls_versions = options.keep_requests.then(Arc::<TlsVersions>::default);
         let factory = ClientFactory {
             options: options.clone(),
             idle_per_host,
             descriptors: descriptors.clone(),
             resolver: Arc::new(resolver),
-            tls: tls::config(options)?,
+            tls: tls::config_recording(options, tls_versions.as_ref())?,
             proxies: ProxySet::new(options)?,
             probe: Arc::new(TunnelProbe::new(options.connect_timeout)),
         };
@@ -108,6 +114,7 @@ impl RotatingClient {
             factory,
             now: Default::default(),
             lenient: OnceLock::new(),
+            tls_versions,
         };
         // Reports conflicting options now, not at the first request.
         clients.client(ClientVariant::default(), 0)?;
@@ -117,6 +124,16 @@ impl RotatingClient {
     /// Returns the proxies of the run.
     pub fn proxies(&self) -> Option<&ProxySet> {
         self.factory.proxies.as_deref()
+    }
+
+    /// Whether requests for a URL go through a proxy.
+    pub fn is_proxied(&self, url: &Url) -> bool {
+        self.proxies().is_some_and(|proxies| proxies.covers(url))
+    }
+
+    /// Returns the version of TLS of the connections for a URL, if that is certain and recorded.
+    pub fn tls_version(&self, url: &Url) -> Option<TlsVersion> {
+        self.tls_versions.as_ref()?.of(url)
     }
 
     /// Returns the client that repairs responses.

@@ -146,6 +146,23 @@ impl HttpTransport {
             .or_else(|| wish?.body.as_ref().map(|_| FORM_URLENCODED))
     }
 
+    /// Adds what is known of the connection of a response.
+    fn with_connection(
+        &self,
+        asked: SentRequest,
+        attempt: &Attempt,
+        response: &reqwest::Response,
+    ) -> SentRequest {
+        let url = attempt.url();
+        let address = response.remote_addr().map(|address| address.ip());
+        SentRequest {
+            // With a proxy, it is the proxy's.
+            address: address.filter(|_| !self.clients.is_proxied(url)),
+            tls: self.clients.tls_version(url),
+            ..asked
+        }
+    }
+
     fn variant(&self, attempt: &Attempt) -> ClientVariant {
         let habit = self.habits.of(attempt.url());
         ClientVariant {
@@ -367,11 +384,11 @@ impl Transport for HttpTransport {
         }
         let variant = self.variant(attempt);
         let request = self.request(attempt, variant);
-        let asked = self.keeps_requests.then(|| {
-            Arc::new(SentRequest {
-                at: SystemTime::now(),
-                headers: request.headers().clone(),
-            })
+        let asked = self.keeps_requests.then(|| SentRequest {
+            at: SystemTime::now(),
+            headers: request.headers().clone(),
+            address: None,
+            tls: None,
         });
         let mut response = match self.send(request, variant, attempt, wire).await {
             Err(error) if is_exhausted(&error) => {
@@ -385,6 +402,7 @@ impl Transport for HttpTransport {
             // On a shared connection that body would be the response to the next request.
             self.habits.add(attempt.url(), HostHabit::LENIENT);
         }
+        let asked = asked.map(|asked| Arc::new(self.with_connection(asked, attempt, &response)));
         let head = ResponseHead {
             status: response.status(),
             version: response.version(),

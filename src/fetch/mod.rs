@@ -24,6 +24,7 @@ mod public_address;
 mod received;
 mod repair;
 mod tls;
+mod tls_version;
 mod trust;
 mod tunnel;
 

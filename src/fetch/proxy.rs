@@ -102,6 +102,11 @@ impl ProxySet {
         Some(proxy)
     }
 
+    /// Whether requests for a URL go through a proxy.
+    pub fn covers(&self, url: &Url) -> bool {
+        self.of(url).is_some()
+    }
+
     /// Returns the proxy that forwards the request for a URL, instead of opening a tunnel.
     pub fn forwarding(&self, url: &Url) -> Option<&Url> {
         let proxy = self.of(url).filter(|_| url.scheme() == "http")?;

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CipherSuite, ClientConfig};
 
 use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::tls_version::{TlsVersions, VersionRecorder};
 use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
 
 /// Builds the TLS configuration for these options. Clients that share it can resume each other's
@@ -19,6 +20,17 @@ use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
 /// # Errors
 /// When the file of `cacert` can't be read or contains no usable certificate.
 pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
+    config_recording(options, None)
+}
+
+/// Builds the TLS configuration as [`config`] does, with a record of the versions of TLS.
+///
+/// # Errors
+/// As [`config`].
+pub fn config_recording(
+    options: &HttpOptions,
+    versions: Option<&Arc<TlsVersions>>,
+) -> Result<ClientConfig, TransportError> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // Prefers AES-128, as browsers do: it is as safe as AES-256 and takes a third less CPU time.
     provider
@@ -35,6 +47,13 @@ pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
             Arc::new(SourceVerifier::by_file(provider, file))
         }
         None => Arc::new(SourceVerifier::by_system(provider)),
+    };
+    let verifier = match versions {
+        Some(versions) => Arc::new(VersionRecorder {
+            inner: verifier,
+            versions: Arc::clone(versions),
+        }),
+        None => verifier,
     };
     let mut config = builder
         .dangerous()

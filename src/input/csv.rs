@@ -140,8 +140,16 @@ impl CsvHeader {
                 return Err(wrong(format!("duplicate column {known}")));
             }
         }
-        let url = rules.columns.find_url(&names);
-        let url = url.map_err(|why| wrong(format!("header row: {why}")))?;
+        let url = rules.columns.find_url(&names).map_err(|why| {
+            let first = names.iter().find(|name| parse_url(name).is_ok());
+            wrong(match first {
+                Some(url) => {
+                    let url = shown_url(url);
+                    format!("no header row: the first row has {url}; put a row with url above it")
+                }
+                None => format!("header row: {why}"),
+            })
+        })?;
         Ok(Self { names, url })
     }
 
@@ -498,7 +506,7 @@ mod tests {
         ];
         let page = page
             .into_iter()
-            .chain(["link;title\n", "url;file\nhttp://a/;x\n", "link|x\n"].map(header_error));
+            .chain(["link|title\n", "one;two\n"].map(header_error));
         insta::assert_snapshot!("headers", page.collect::<Vec<_>>().join("\n"));
         let error = header_error(&"x,".repeat(1000));
         assert!(error.contains(", x, … (") && error.len() < 200, "{error}");

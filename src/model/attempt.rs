@@ -59,6 +59,8 @@ pub struct AttemptHistory {
     pub ready: Duration,
     /// The timing of the attempts, if traced.
     pub tries: Vec<AttemptTrace>,
+    /// End of the last redirect of the job in the pack.
+    pub packed_to: Option<u64>,
 }
 
 /// The history of a first attempt.
@@ -72,6 +74,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     first_start: None,
     ready: Duration::ZERO,
     tries: Vec::new(),
+    packed_to: None,
 };
 
 /// An attempt at a job, with the state of its redirects and retries.

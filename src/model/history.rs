@@ -54,7 +54,8 @@ enum BodyName<'a> {
     /// Lower case, because some file systems ignore case.
     File(String),
     Page(&'a str, Option<&'a str>),
-    Packed(&'a str, Option<&'a str>, PackPlace),
+    /// By its end in the pack.
+    Packed(&'a str, Option<&'a str>, u64),
 }
 
 impl History {
@@ -72,8 +73,11 @@ impl History {
             // A failure without a file is recorded for the page, whatever file its body goes to.
             let page = self.keys.of(&BodyName::Page(url, request));
             self.failures.put(page, offset);
-            if let Some(place) = record.pack {
-                let body = self.keys.of(&BodyName::Packed(url, request, place));
+            if !record.reports_loss() {
+                // Archived: the pack must not be cut before it.
+                self.is_there(record, offset);
+            } else if let Some(end) = record.end_in_pack() {
+                let body = self.keys.of(&BodyName::Packed(url, request, end));
                 // In a second pass over the journal the last one is known already.
                 if self.lost.get(body) < Some(offset) {
                     self.lost.put(body, offset);
@@ -85,20 +89,20 @@ impl History {
         }
     }
 
-    /// Whether a body is in its pack, as far as known; true without a pack.
+    /// Whether a response is in its pack, as far as known; true without a pack.
     fn is_there(&mut self, record: &Record, offset: u64) -> bool {
-        let Some(place) = record.pack else {
+        let Some(end) = record.end_in_pack() else {
             return true;
         };
-        let body = BodyName::Packed(&record.url, record.request.as_deref(), place);
+        let body = BodyName::Packed(&record.url, record.request.as_deref(), end);
         if self.lost.get(self.keys.of(&body)) > Some(offset) {
             return false;
         }
-        if self.pack_limit.is_some_and(|limit| place.end() > limit) {
+        if self.pack_limit.is_some_and(|limit| end > limit) {
             self.beyond_limit += 1;
             return false;
         }
-        self.pack_end = self.pack_end.max(Some(place.end()));
+        self.pack_end = self.pack_end.max(Some(end));
         true
     }
 
@@ -142,7 +146,7 @@ impl History {
         self.done.is_empty()
     }
 
-    /// Returns the end of the last body in the pack, as an offset in bytes.
+    /// Returns the end of the last response in the pack, as an offset in bytes.
     #[must_use]
     pub fn pack_end(&self) -> Option<u64> {
         self.pack_end

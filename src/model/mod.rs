@@ -32,6 +32,7 @@ mod text;
 mod time;
 mod tls_text;
 mod trace;
+mod unwanted;
 mod wake_pacer;
 mod wire_state;
 
@@ -60,7 +61,7 @@ pub use partial::{BodyVersion, PartialBody, Revalidation};
 pub use path::RelPath;
 pub use record::{ContentChange, ErrorHint, Record, RecordError};
 pub use reorder_window::ReorderWindow;
-pub use response::{KeptCoding, ResponseHead, SentRequest};
+pub use response::{KeptCoding, ResponseHead, SentRequest, TlsVersion};
 pub use saved::{PackPlace, SavedBody};
 pub use similar_name::similar_name;
 pub use spec_error::SpecError;
@@ -72,5 +73,6 @@ pub use text::{
 pub use time::{deadline_after, now};
 pub use tls_text::tls_hint;
 pub use trace::{AttemptTrace, TraceOutcome, add_try};
+pub use unwanted::{MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
 pub use wake_pacer::WakePacer;
 pub use wire_state::{Unprocessed, WireState};

@@ -118,9 +118,13 @@ pub struct Record {
     /// The file of the body, relative to the output directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Position of the response in the pack; of a lost response, its former position.
+    /// Position of the response in the pack; of a lost response, its former position. If the body
+    /// is the same as an earlier one of the run, the position of that response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PackPlace>,
+    /// End of what this URL added to the pack, if that is beyond `pack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack_end: Option<u64>,
     /// Hash of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
@@ -194,6 +198,7 @@ impl Record {
             bytes: None,
             file: None,
             pack: None,
+            pack_end: None,
             sha256: None,
             resumed_at: None,
             change: None,
@@ -236,6 +241,7 @@ impl Record {
             bytes,
             file,
             pack,
+            pack_end,
             sha256,
             resumed_at,
             change,
@@ -270,6 +276,7 @@ impl Record {
         object.number("bytes", *bytes);
         object.text("file", file.as_deref())?;
         object.value("pack", pack.as_ref())?;
+        object.number("pack_end", *pack_end);
         object.value("sha256", sha256.as_ref())?;
         object.number("resumed_at", *resumed_at);
         object.text("change", change.map(ContentChange::as_str))?;
@@ -289,6 +296,21 @@ impl Record {
         object.text("body_base64", body_base64.as_deref())?;
         object.end();
         Ok(())
+    }
+
+    /// Returns the end of everything that this URL has in the pack.
+    #[must_use]
+    pub(crate) fn end_in_pack(&self) -> Option<u64> {
+        self.pack.map(PackPlace::end).max(self.pack_end)
+    }
+
+    /// Whether the record reports that an earlier record of the journal no longer has its response
+    /// in the pack. Archived failures are of other kinds.
+    #[must_use]
+    pub(crate) fn reports_loss(&self) -> bool {
+        self.error
+            .as_ref()
+            .is_some_and(|error| error.kind == ErrorKind::Save)
     }
 
     /// Adds the body to the record: as text if it is UTF-8, otherwise in base64.
@@ -377,6 +399,7 @@ mod tests {
                 offset: number,
                 length: 1,
             }),
+            pack_end: number_if(25),
             sha256: has(11).then(|| Sha256::of(text.as_bytes())),
             resumed_at: number_if(12),
             change: has(13).then_some(ContentChange::Gone),

@@ -1,5 +1,6 @@
 //! Response heads.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -30,13 +31,26 @@ pub struct KeptCoding {
     pub is_own: bool,
 }
 
-/// A request as sent.
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V12,
+    /// TLS 1.3 (RFC 8446).
+    V13,
+}
+
+/// A request as sent, and what is known of its connection.
 #[derive(Debug, Clone)]
 pub struct SentRequest {
     /// When it was sent.
     pub at: SystemTime,
     /// All headers except those that the connection adds (`Host`, `Content-Length`).
     pub headers: HeaderMap,
+    /// The address of the server; unknown behind a proxy.
+    pub address: Option<IpAddr>,
+    /// The version of TLS, if known.
+    pub tls: Option<TlsVersion>,
 }
 
 impl ResponseHead {

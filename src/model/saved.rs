@@ -18,8 +18,19 @@ pub struct SavedBody {
     pub file: Option<RelPath>,
     /// Its position in a pack, if any.
     pub pack: Option<PackPlace>,
+    /// End of the record that was added to the pack, if the body is not in it but in an earlier
+    /// record, which it refers to.
+    pub pack_end: Option<u64>,
     /// Whether the file already had exactly these bytes.
     pub is_same: bool,
+}
+
+impl SavedBody {
+    /// Returns the end of what was added to the pack.
+    #[must_use]
+    pub fn end_in_pack(&self) -> Option<u64> {
+        self.pack.map(PackPlace::end).max(self.pack_end)
+    }
 }
 
 /// The position of a response in a pack: enough to read that response alone.

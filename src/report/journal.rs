@@ -159,7 +159,7 @@ impl Journal {
         Ok(JournalReader::new(&self.appender, history))
     }
 
-    /// Records as failed all bodies that end beyond `pack_length`, after the pack was truncated to
+    /// Records as failed all responses that end beyond `pack_length`, after the pack was truncated to
     /// that length. Otherwise a later run would mistake new records at the same offsets for them.
     ///
     /// # Errors
@@ -172,12 +172,17 @@ impl Journal {
         let mut lines = JournalLines::of(&file)?;
         while let Some(line) = lines.next_line()?.filter(|line| line.offset < end) {
             if let Some(record) = line.record()
-                && record.ok
-                && record.pack.is_some_and(|place| place.end() > pack_length)
+                && !record.reports_loss()
+                && record.end_in_pack().is_some_and(|end| end > pack_length)
             {
-                let pack = record.pack;
+                let (pack, pack_end) = (record.pack, record.pack_end);
                 let lost = lost_record(record, "body lost: the pack was truncated");
-                Record { pack, ..lost }.write_json(&mut self.buffer)?;
+                let lost = Record {
+                    pack,
+                    pack_end,
+                    ..lost
+                };
+                lost.write_json(&mut self.buffer)?;
                 self.buffer.push(b'\n');
             }
             if self.buffer.len() >= FLUSH_BYTES {

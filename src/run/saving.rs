@@ -73,6 +73,7 @@ pub fn open_pack(
         path: path.to_owned(),
         sync: options.sync,
         request_body,
+        only_fetched: options.pack_only_fetched,
     };
     let own = PackStore::journal_path(path);
     let journal = options.journal.as_deref().unwrap_or(&own);

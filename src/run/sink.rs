@@ -47,7 +47,7 @@ impl Sink {
     }
 
     /// Packs all bodies into one WARC file, whose name ends in `.warc` or `.warc.gz`, with its
-    /// journal beside it.
+    /// journal beside it. Redirects and failed responses are in it, too.
     #[must_use]
     pub fn pack(self, file: impl Into<PathBuf>) -> Self {
         self.saving(|save| save.pack = Some(file.into()))

@@ -12,14 +12,18 @@ mod worker_pool;
 
 use std::fs::File;
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{
     Attempt, BodyVersion, Cause, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
-    SavedBody,
+    SavedBody, Truncation,
 };
+use worker_pool::DISK_TIMEOUT;
 
 pub use discard::DiscardStore;
 pub use file_names::{file_path_for, path_for_user};
@@ -58,6 +62,22 @@ pub trait BodyStore: Send + Sync + 'static {
         version: impl FnOnce() -> Option<BodyVersion>,
         continued: Option<&PartialBody>,
     ) -> Result<Self::File, FetchError>;
+
+    /// Returns the memory for bodies of redirects and failures, in KiB, if the store archives those.
+    fn unwanted_room(&self) -> Option<&Arc<Semaphore>> {
+        None
+    }
+
+    /// Starts the body of a redirect or a final failure, with the reason why it is incomplete;
+    /// `None` if the store does not archive those.
+    fn create_unwanted(
+        &self,
+        _attempt: &Attempt,
+        _head: &ResponseHead,
+        _truncated: Option<Truncation>,
+    ) -> Option<Self::File> {
+        None
+    }
 
     /// Returns the file for the body of this job; `None` if bodies have no files of their own.
     fn file_of(&self, _job: &Job) -> Option<RelPath> {
@@ -134,4 +154,30 @@ pub trait BodyWriter: Send {
 
     /// Discards an invalid body completely.
     fn discard(self);
+
+    /// Returns the first [`MAX_UNWANTED_BYTES`](crate::model::MAX_UNWANTED_BYTES) of what was
+    /// written, and whether that is all, for a store that archives failures.
+    fn excerpt(&self) -> (Vec<u8>, bool) {
+        (Vec::new(), false)
+    }
+}
+
+/// Commits a body and waits for the result, at most [`DISK_TIMEOUT`].
+///
+/// # Errors
+/// Kind `save` if it cannot be stored, or not in time.
+pub async fn commit_and_wait<C: Future<Output = ()>>(
+    commit: impl FnOnce(SaveCallback) -> C,
+) -> Result<SavedBody, FetchError> {
+    let (sender, saved) = oneshot::channel();
+    // The receiver is gone if the wait has timed out.
+    let done = Box::new(|result| drop(sender.send(result)));
+    let committed = async {
+        commit(done).await;
+        saved.await
+    };
+    match timeout(DISK_TIMEOUT, committed).await {
+        Ok(Ok(saved)) => saved,
+        Ok(Err(_)) | Err(_) => Err(save_error::save_timeout("redirect")),
+    }
 }

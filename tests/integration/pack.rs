@@ -8,6 +8,8 @@ use crate::support::{Done, Run, Server, WarcRecord, response, warcio_checks};
 
 /// The same command again, also with `--refresh`.
 mod again;
+/// Redirects, failed responses and revisits.
+mod archived;
 /// The content of a pack.
 mod content;
 /// A full disk.

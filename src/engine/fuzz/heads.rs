@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::{HERE, MAX_SIZE, TOKENS, attempt, engine, look};
 use crate::engine::Engine;
-use crate::engine::attempt::run;
+use crate::engine::attempt::{SeenResponse, run};
 use crate::engine::attempt_outcome::{AttemptOutcome, ReceivedBody};
 use crate::fetch::{RawResponse, ResponseBody, Transport, codings};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
@@ -85,11 +85,11 @@ impl HeadBench {
         *self.next.lock().unwrap() = Some((head.clone(), pieces));
         let attempt = attempt("http://a.test/x", input.name);
         let wire = Arc::new(WireState::new(Instant::now()));
-        let mut seen = None;
+        let mut seen = SeenResponse::default();
         let outcome = self
             .runtime
             .block_on(run(&self.engine, &attempt, &wire, &mut seen));
-        hold!(seen.is_some(), "the head is not reported");
+        hold!(seen.head.is_some(), "the head is not reported");
         let came = look(&attempt, Some(head.status.as_u16()), &outcome)?;
         if let Ok(AttemptOutcome::Body(ReceivedBody::New(..))) = outcome {
             check_whole(&attempt, &head, body)?;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{InputPosition, OutcomeName};
+use crate::model::{ErrorKind, InputPosition, OutcomeName, RecordError};
 
 fn record(url: &str, ok: bool) -> Record {
     let place = InputPosition {
@@ -28,11 +28,29 @@ fn saved(url: &str, file: &str) -> Record {
     }
 }
 
+/// A body in a pack, or the report of its loss.
 fn packed(url: &str, ok: bool, offset: u64) -> Record {
     Record {
         pack: Some(PackPlace { offset, length: 5 }),
+        error: error(!ok, ErrorKind::Save),
         ..record(url, ok)
     }
+}
+
+/// A failed response in a pack.
+fn archived(url: &str, offset: u64) -> Record {
+    Record {
+        error: error(true, ErrorKind::Status),
+        ..packed(url, false, offset)
+    }
+}
+
+fn error(failed: bool, kind: ErrorKind) -> Option<RecordError> {
+    failed.then(|| RecordError {
+        kind,
+        message: String::new(),
+        transient: false,
+    })
 }
 
 /// Adds the records as those of a journal, each at 10 times its number.
@@ -137,6 +155,44 @@ fn a_body_is_forgotten_when_the_place_it_has_now_is_said_to_be_lost() {
     assert_eq!((known.is_empty(), known.beyond_limit()), (true, 1));
 }
 
+#[test]
+fn an_archived_failure_is_not_done_and_not_lost_and_the_pack_ends_after_it() {
+    let (a, b) = ("http://a/", "http://b/");
+    let known = read(
+        &[packed(a, true, 10), archived(b, 20), archived(a, 30)],
+        None,
+    );
+    assert_eq!(known.pack_end(), Some(35));
+    assert!(!known.has_lost());
+    assert!(known.get(a, None, None).unwrap().failed_since);
+    assert!(known.get(b, None, None).is_none());
+
+    let lost = [archived(b, 20), packed(b, false, 20), packed(a, true, 10)];
+    assert_eq!(read(&lost, None).pack_end(), Some(15));
+}
+
+#[test]
+fn what_a_url_added_beyond_its_body_counts_and_is_lost_with_it() {
+    let a = "http://a/";
+    let revisit = |ok| Record {
+        pack_end: Some(40),
+        ..packed(a, ok, 10)
+    };
+    assert_eq!(read(&[revisit(true)], None).pack_end(), Some(40));
+    let known = read(&[revisit(true)], Some(39));
+    assert_eq!((known.is_empty(), known.beyond_limit()), (true, 1));
+    assert!(read(&[revisit(true), revisit(false)], None).is_empty());
+    let redirect = Record {
+        pack: None,
+        ..revisit(false)
+    };
+    let redirect = Record {
+        error: error(true, ErrorKind::Dns),
+        ..redirect
+    };
+    assert_eq!(read(&[redirect], None).pack_end(), Some(40));
+}
+
 /// Bytes of the index per record.
 fn size_of_each(record: impl Fn(u64, Record) -> Record) -> usize {
     const MANY: u64 = 10_000;
@@ -182,26 +238,42 @@ struct HistoryModel<'a> {
 }
 
 impl HistoryModel<'_> {
-    /// Records of bodies that are available, each with its number.
-    fn done(&self) -> impl Iterator<Item = (usize, &Record)> {
+    /// Records whose response is in the pack, and those without one, each with its number.
+    fn there(&self) -> impl Iterator<Item = (usize, &Record)> {
         let is_lost = move |number: usize, done: &Record| {
-            done.pack.is_some()
+            done.end_in_pack().is_some()
                 && self.records[number..].iter().any(|later| {
                     let is_same = later.file.is_none()
                         && later.url == done.url
                         && later.request == done.request;
-                    !later.ok && is_same && later.pack == done.pack
+                    !later.ok
+                        && later.reports_loss()
+                        && is_same
+                        && later.end_in_pack() == done.end_in_pack()
                 })
         };
         self.records
             .iter()
             .enumerate()
-            .filter(|(_, record)| record.ok && record.bytes.is_some())
             .filter(move |(number, record)| !is_lost(*number, record))
             .filter(|(_, record)| {
-                let end = record.pack.map(PackPlace::end);
+                let end = record.end_in_pack();
                 end.is_none_or(|end| self.limit.is_none_or(|limit| end <= limit))
             })
+    }
+
+    /// Records of bodies that are available, each with its number.
+    fn done(&self) -> impl Iterator<Item = (usize, &Record)> {
+        let is_body = |record: &Record| record.ok && record.bytes.is_some();
+        self.there().filter(move |(_, record)| is_body(record))
+    }
+
+    fn pack_end(&self) -> Option<u64> {
+        let is_failure =
+            |record: &Record| !record.ok && record.file.is_none() && !record.reports_loss();
+        let failures = self.there().filter(|(_, record)| is_failure(record));
+        let all = self.done().chain(failures);
+        all.filter_map(|(_, record)| record.end_in_pack()).max()
     }
 
     fn get(&self, url: &str, file: Option<&str>, request: Option<&str>) -> Option<JournalPlace> {
@@ -247,10 +319,13 @@ prop_compose! {
         ok in any::<bool>(),
         bytes in prop::option::weighted(0.9, 0u64..4),
         pack in prop::option::of((0u64..3).prop_map(|at| PackPlace { offset: at * 10, length: 5 })),
+        pack_end in prop::option::weighted(0.3, (0u64..3).prop_map(|at| at * 10 + 7)),
+        kind in prop_oneof![Just(ErrorKind::Save), Just(ErrorKind::Status)],
         file in few("file"),
         request in few("request"),
     ) -> Record {
-        Record { bytes, pack, file, request, ..record(&format!("http://a/{number}"), ok) }
+        let error = error(!ok, kind);
+        Record { bytes, pack, pack_end, error, file, request, ..record(&format!("http://a/{number}"), ok) }
     }
 }
 
@@ -263,8 +338,7 @@ proptest! {
         let model = HistoryModel { records: &records, limit };
         let known = read(&records, limit);
         prop_assert!(!known.is_empty() || model.done().next().is_none());
-        let ends = model.done().filter_map(|(_, record)| record.pack.map(PackPlace::end));
-        prop_assert_eq!(known.pack_end(), ends.max());
+        prop_assert_eq!(known.pack_end(), model.pack_end());
         let each = |what: &str| [None, Some(format!("{what}0")), Some(format!("{what}1"))];
         for number in 0..7 {
             let url = format!("http://a/{number}");

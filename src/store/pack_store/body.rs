@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::exchange::{BodyContent, OwnedExchange};
 use super::spool::spool_file;
 use super::writer::{PackOrder, failed};
-use crate::model::{FetchError, TimeLimit};
+use crate::model::{FetchError, MAX_UNWANTED_BYTES, TimeLimit};
 use crate::store::warc::{PayloadDigest, PayloadHasher};
 use crate::store::worker_pool::{DISK_TIMEOUT, WorkerPool};
 use crate::store::{BodyWriter, SaveCallback, save_error};
@@ -83,6 +83,8 @@ pub struct PackBodyWriter {
     /// Updated with each chunk while it is in the CPU caches.
     hasher: PayloadHasher,
     spool: Option<Spool>,
+    /// The first bytes of a body in a spool file.
+    start: Vec<u8>,
 }
 
 impl PackBodyWriter {
@@ -103,12 +105,16 @@ impl PackBodyWriter {
             held: 0,
             hasher: PayloadHasher::default(),
             spool: None,
+            start: Vec::new(),
         }
     }
 
     /// Moves the chunks in memory to the spool file, on a blocking thread. The switch to another
     /// thread pays off for a megabyte at a time.
     async fn spool(&mut self) -> Result<(), FetchError> {
+        if self.spool.is_none() {
+            self.start = start_of(&self.chunks);
+        }
         let chunks = std::mem::take(&mut self.chunks);
         self.held = 0;
         let spool = self.spool.take();
@@ -186,6 +192,19 @@ impl BodyWriter for PackBodyWriter {
     }
 
     fn discard(self) {}
+
+    fn excerpt(&self) -> (Vec<u8>, bool) {
+        match &self.spool {
+            Some(_) => (self.start.clone(), false),
+            None => (start_of(&self.chunks), self.held <= MAX_UNWANTED_BYTES),
+        }
+    }
+}
+
+/// Returns as much of the first bytes as an archive keeps of a failure.
+fn start_of(chunks: &[Bytes]) -> Vec<u8> {
+    let bytes = chunks.iter().flatten().take(MAX_UNWANTED_BYTES);
+    bytes.copied().collect()
 }
 
 #[cfg(test)]

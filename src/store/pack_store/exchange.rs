@@ -9,7 +9,7 @@ use http::Method;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
-use crate::model::{Attempt, InputPosition, PackPlace, ResponseHead, SentRequest};
+use crate::model::{Attempt, InputPosition, PackPlace, ResponseHead, SentRequest, Truncation};
 use crate::store::warc::PayloadDigest;
 
 /// A request and the head of its response, owned until they are rendered.
@@ -25,6 +25,8 @@ pub struct OwnedExchange {
     pub place: InputPosition,
     /// Location and length of the body that an earlier run fetched.
     pub before: Option<(PackPlace, u64)>,
+    /// Why the body is incomplete; only those of failures are.
+    pub truncated: Option<Truncation>,
 }
 
 impl OwnedExchange {
@@ -62,6 +64,7 @@ impl OwnedExchange {
                 let past = &known.past;
                 Some((past.pack?, past.bytes))
             }),
+            truncated: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 mod body;
 mod exchange;
+mod known_bodies;
 mod spool;
 mod writer;
 
@@ -18,7 +19,7 @@ use super::warc::{KnownEnd, OpenedFile, Pack, PackError, RecordCompression};
 use super::worker_pool::WorkerPool;
 use super::{BodyStore, save_error};
 use crate::model::{
-    Attempt, BodyVersion, FetchError, PartialBody, Record, RelPath, ResponseHead,
+    Attempt, BodyVersion, FetchError, PartialBody, Record, RelPath, ResponseHead, Truncation,
     allowed_descriptors,
 };
 use body::PackBodyWriter;
@@ -32,6 +33,9 @@ const MAX_SPOOLS: usize = 32;
 /// Spool files may use this fraction of the allowed descriptors, since connections need most of
 /// them.
 const SPOOL_FD_FRACTION: usize = 32;
+/// Memory that the bodies of redirects and failures may take together, in KiB. What does not fit is
+/// left out of them.
+const UNWANTED_KIB: usize = 8 * 1024;
 /// How long `close` waits for appends in progress once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,8 @@ pub struct PackOptions {
     pub sync: bool,
     /// The request body of the run, used by all jobs without one of their own.
     pub request_body: Option<Bytes>,
+    /// Whether only fetched bodies are packed, without redirects and failures.
+    pub only_fetched: bool,
 }
 
 /// Saves all bodies in one WARC file.
@@ -54,6 +60,8 @@ pub struct PackStore {
     path: PathBuf,
     request_body: Option<Bytes>,
     spools: Arc<Semaphore>,
+    /// Memory for the bodies of redirects and failures, in KiB; `None`: they are not packed.
+    unwanted_room: Option<Arc<Semaphore>>,
 }
 
 /// A newly opened pack.
@@ -82,8 +90,19 @@ impl PackStore {
             path: options.path,
             request_body: options.request_body,
             spools: Arc::new(Semaphore::new(max_spools())),
+            unwanted_room: (!options.only_fetched).then(|| Arc::new(Semaphore::new(UNWANTED_KIB))),
         };
         Ok(OpenedPack { packed, cut })
+    }
+
+    fn writer(&self, exchanged: Box<OwnedExchange>) -> PackBodyWriter {
+        PackBodyWriter::new(
+            Arc::clone(&self.workers),
+            exchanged,
+            self.dir.clone(),
+            self.path.clone(),
+            Arc::clone(&self.spools),
+        )
     }
 
     /// Returns the default path of the journal of a pack.
@@ -106,14 +125,27 @@ impl BodyStore for PackStore {
         _: Option<&PartialBody>,
     ) -> Result<PackBodyWriter, FetchError> {
         let exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
-        let workers = Arc::clone(&self.workers);
-        Ok(PackBodyWriter::new(
-            workers,
-            exchanged,
-            self.dir.clone(),
-            self.path.clone(),
-            Arc::clone(&self.spools),
-        ))
+        Ok(self.writer(exchanged))
+    }
+
+    fn unwanted_room(&self) -> Option<&Arc<Semaphore>> {
+        self.unwanted_room.as_ref()
+    }
+
+    fn create_unwanted(
+        &self,
+        attempt: &Attempt,
+        head: &ResponseHead,
+        truncated: Option<Truncation>,
+    ) -> Option<PackBodyWriter> {
+        self.unwanted_room.as_ref()?;
+        let mut exchanged = OwnedExchange::new(attempt, head, self.request_body.as_ref());
+        exchanged.truncated = truncated;
+        // Of a failure, the body is kept even if only the head was wanted.
+        exchanged.method = attempt.method.clone();
+        // That was a page, and this is none.
+        exchanged.before = None;
+        Some(self.writer(exchanged))
     }
 
     /// A record without a location is from a run that used the same journal without a pack.

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::exchange::{BodyContent, OwnedExchange};
+use super::known_bodies::KnownBodies;
 use super::spool::{dir_of, spool_file};
 use crate::model::{FetchError, PackPlace, SavedBody, open_when_free};
 use crate::store::warc::{
     Exchange, Pack, PayloadDigest, RecordCompression, RecordGroup, Renderer, RequestHead,
-    SpooledBody, payload_digest,
+    ResponseRecordHead, SpooledBody,
 };
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
 use crate::store::{SaveCallback, save_error};
@@ -58,8 +59,10 @@ pub fn start(
     } else {
         RecordCompression::Plain
     };
+    let known = Arc::new(Mutex::new(KnownBodies::default()));
     let handlers = renderers.into_iter().map(|renderer| PackWriter {
         pack: Arc::clone(pack),
+        known: Arc::clone(&known),
         path: path.to_owned(),
         coding,
         sync,
@@ -71,17 +74,33 @@ pub fn start(
     WorkerPool::start("pack", ORDERS_PER_WRITER, handlers)
 }
 
-/// A rendered body in the group.
-struct RenderedBody {
-    /// Location of its response within the group.
-    place: PackPlace,
+/// The body of a response that is being appended.
+struct AppendedBody {
     bytes: u64,
+    digest: PayloadDigest,
+    is_whole: bool,
+    /// The earlier response with the same body, if the record refers to that.
+    original: Option<PackPlace>,
     done: SaveCallback,
+}
+
+impl AppendedBody {
+    /// Describes where the body is, once its record is at this place.
+    fn saved_at(&self, place: PackPlace) -> SavedBody {
+        SavedBody {
+            bytes: self.bytes,
+            pack: Some(self.original.unwrap_or(place)),
+            pack_end: self.original.map(|_| place.end()),
+            ..SavedBody::default()
+        }
+    }
 }
 
 /// The state of one writer thread.
 struct PackWriter {
     pack: Arc<Mutex<Pack>>,
+    /// The bodies of this run, shared by all threads.
+    known: Arc<Mutex<KnownBodies>>,
     path: PathBuf,
     coding: RecordCompression,
     sync: bool,
@@ -89,7 +108,8 @@ struct PackWriter {
     /// Rendered bodies to be appended in one write, since each write costs as much as some
     /// kilobytes.
     group: RecordGroup,
-    rendered: Vec<RenderedBody>,
+    /// Their locations within the group.
+    rendered: Vec<(PackPlace, AppendedBody)>,
     /// With `sync`: appended, but not synced yet.
     appended: Vec<(SavedBody, SaveCallback)>,
 }
@@ -106,12 +126,24 @@ impl OrderHandler for PackWriter {
         if let Some(saved) = self.find_duplicate(&exchanged, &content) {
             return done(Ok(saved));
         }
+        let original = self.find_original(&exchanged, &content);
         let date = date_of(&exchanged);
         let none = HeaderMap::new();
-        let exchange = exchange(&exchanged, &date, &none);
+        let exchange = Exchange {
+            original: original.as_ref().map(|(_, head)| head),
+            ..exchange(&exchanged, &date, &none)
+        };
+        let body = AppendedBody {
+            bytes: content.length(),
+            digest: content.digest(),
+            is_whole: exchanged.truncated.is_none(),
+            original: original.as_ref().map(|(place, _)| *place),
+            done,
+        };
         match content {
-            BodyContent::Memory { chunks, digest } => {
-                self.append_small(&exchange, &chunks, digest, done);
+            BodyContent::Memory { chunks, .. } => self.append_small(&exchange, &chunks, body),
+            BodyContent::Spooled { .. } if original.is_some() => {
+                self.append_small(&exchange, &[], body);
             }
             BodyContent::Spooled {
                 file,
@@ -119,12 +151,12 @@ impl OrderHandler for PackWriter {
                 length,
                 digest,
             } => {
-                let body = SpooledBody {
+                let spooled = SpooledBody {
                     from: file,
                     length,
                     digest,
                 };
-                self.append_large(&exchange, body, done);
+                self.append_large(&exchange, spooled, body);
                 drop(permit);
             }
         }
@@ -155,9 +187,8 @@ impl PackWriter {
         if bytes != content.length() {
             return None;
         }
-        let file = open_when_free(|| File::open(&self.path)).ok()?;
-        let digest = payload_digest(&file, place, self.coding).ok()??;
-        (digest == content.digest().base32()).then(|| SavedBody {
+        let head = self.read_head(place)?;
+        (head.payload_digest() == Some(content.digest().base32())).then(|| SavedBody {
             bytes,
             pack: Some(place),
             is_same: true,
@@ -165,17 +196,39 @@ impl PackWriter {
         })
     }
 
-    fn append_small(
+    /// Finds an earlier response of this run with the same body. `None` if there is none, or if it
+    /// cannot be read.
+    fn find_original(
         &mut self,
-        exchange: &Exchange<'_>,
-        chunks: &[Bytes],
-        digest: PayloadDigest,
-        done: SaveCallback,
-    ) {
-        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        match self.renderer.add(exchange, chunks, digest, &mut self.group) {
-            Ok(place) => self.rendered.push(RenderedBody { place, bytes, done }),
-            Err(error) => return done(Err(failed(&self.path, &error))),
+        exchanged: &OwnedExchange,
+        content: &BodyContent,
+    ) -> Option<(PackPlace, ResponseRecordHead)> {
+        let (digest, length) = (content.digest(), content.length());
+        if exchanged.truncated.is_some() || !KnownBodies::is_worth_it(length) {
+            return None;
+        }
+        let is_same = |(_, body): &(_, AppendedBody)| body.digest == digest;
+        if self.rendered.iter().any(is_same) {
+            // Its location is known only once it is in the pack.
+            self.append_rendered();
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = known.find(digest, length)?;
+        drop(known);
+        let head = self.read_head(place)?;
+        (head.payload_digest() == Some(digest.base32())).then_some((place, head))
+    }
+
+    fn read_head(&self, place: PackPlace) -> Option<ResponseRecordHead> {
+        let file = open_when_free(|| File::open(&self.path)).ok()?;
+        ResponseRecordHead::read(&file, place, self.coding).ok()
+    }
+
+    fn append_small(&mut self, exchange: &Exchange<'_>, chunks: &[Bytes], body: AppendedBody) {
+        let (renderer, group) = (&mut self.renderer, &mut self.group);
+        match renderer.add(exchange, chunks, (body.bytes, body.digest), group) {
+            Ok(place) => self.rendered.push((place, body)),
+            Err(error) => return (body.done)(Err(failed(&self.path, &error))),
         }
         if self.group.bytes().len() >= FLUSH_BYTES {
             self.append_rendered();
@@ -186,10 +239,11 @@ impl PackWriter {
         if self.rendered.is_empty() {
             return;
         }
-        let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let pack = Arc::clone(&self.pack);
+        let mut pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
         let last = pack.append(&self.group);
         let start = last.map(|place| place.offset - self.group.response().offset);
-        for RenderedBody { place, bytes, done } in self.rendered.drain(..) {
+        for (place, body) in std::mem::take(&mut self.rendered) {
             let place = match &start {
                 Ok(start) => Ok(PackPlace {
                     offset: start + place.offset,
@@ -197,8 +251,7 @@ impl PackWriter {
                 }),
                 Err(error) => Err(failed(&self.path, error)),
             };
-            let unsynced = report_append(place, bytes, self.sync, done);
-            self.appended.extend(unsynced);
+            self.report_append(place, body);
         }
         self.group.clear();
     }
@@ -206,20 +259,20 @@ impl PackWriter {
     fn append_large(
         &mut self,
         exchange: &Exchange<'_>,
-        body: SpooledBody<File>,
-        done: SaveCallback,
+        spooled: SpooledBody<File>,
+        body: AppendedBody,
     ) {
         self.append_rendered();
-        let length = body.length;
         let renderer = &mut self.renderer;
         // Compressing gigabytes takes minutes, so it is done before locking the pack.
         let compressed = match self.coding {
             RecordCompression::Gzip => {
-                compress(renderer, exchange, body, &self.path).map(LargeBody::Ready)
+                compress(renderer, exchange, spooled, &self.path).map(LargeBody::Ready)
             }
-            RecordCompression::Plain => Ok(LargeBody::Body(body)),
+            RecordCompression::Plain => Ok(LargeBody::Body(spooled)),
         };
-        let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let pack = Arc::clone(&self.pack);
+        let mut pack = pack.lock().unwrap_or_else(PoisonError::into_inner);
         let place = compressed.and_then(|large| {
             pack.append_with(|file| match large {
                 LargeBody::Body(body) => renderer.stream(exchange, body, file),
@@ -230,8 +283,26 @@ impl PackWriter {
             })
         });
         let place = place.map_err(|error| failed(&self.path, &error));
-        let unsynced = report_append(place, length, self.sync, done);
-        self.appended.extend(unsynced);
+        self.report_append(place, body);
+    }
+
+    /// Reports the result of an append; with `sync`, only once it is synced. The caller holds the
+    /// lock of the pack, so reports have the order of the appends.
+    fn report_append(&mut self, place: Result<PackPlace, FetchError>, body: AppendedBody) {
+        let place = match place {
+            Ok(place) => place,
+            Err(error) => return (body.done)(Err(error)),
+        };
+        if body.is_whole && body.original.is_none() {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.add(body.digest, body.bytes, place);
+        }
+        let saved = body.saved_at(place);
+        if self.sync {
+            self.appended.push((saved, body.done));
+        } else {
+            (body.done)(Ok(saved));
+        }
     }
 }
 
@@ -255,32 +326,6 @@ fn compress(
     Ok((group, place))
 }
 
-/// Reports the result of an append. The caller holds the lock of the pack, so reports have the
-/// order of the appends. With `sync`, returns a saved body instead, to be reported once it is
-/// synced.
-fn report_append(
-    place: Result<PackPlace, FetchError>,
-    bytes: u64,
-    sync: bool,
-    done: SaveCallback,
-) -> Option<(SavedBody, SaveCallback)> {
-    match place {
-        Ok(place) => {
-            let saved = SavedBody {
-                bytes,
-                pack: Some(place),
-                ..SavedBody::default()
-            };
-            if sync {
-                return Some((saved, done));
-            }
-            done(Ok(saved));
-        }
-        Err(error) => done(Err(error)),
-    }
-    None
-}
-
 fn exchange<'a>(exchanged: &'a OwnedExchange, date: &'a str, none: &'a HeaderMap) -> Exchange<'a> {
     let headers = exchanged.asked.as_ref().map(|asked| &asked.headers);
     Exchange {
@@ -295,6 +340,8 @@ fn exchange<'a>(exchanged: &'a OwnedExchange, date: &'a str, none: &'a HeaderMap
         fetch_time: Some(exchanged.took),
         visited: &exchanged.visited,
         place: Some(&exchanged.place),
+        original: None,
+        truncated: exchanged.truncated,
     }
 }
 

@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
 use data_encoding::BASE32_NOPAD;
 
 /// The SHA-1 of a payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PayloadDigest([u8; 20]);
 
 impl PayloadDigest {

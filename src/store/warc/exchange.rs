@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use url::Url;
 
-use crate::model::{InputPosition, ResponseHead};
+use super::read::ResponseRecordHead;
+use crate::model::{InputPosition, ResponseHead, Truncation};
 
 /// One request and its response.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,11 @@ pub struct Exchange<'a> {
     pub fetch_time: Option<Duration>,
     /// The URLs that redirected here, starting with the one in the list.
     pub visited: &'a [Url],
+    /// The earlier response that has the same body; the record then refers to it instead of
+    /// repeating the body.
+    pub original: Option<&'a ResponseRecordHead>,
+    /// Why the body is incomplete.
+    pub truncated: Option<Truncation>,
     /// Position of the URL in the list.
     pub place: Option<&'a InputPosition>,
 }

@@ -1,13 +1,17 @@
 //! Request and response heads in HTTP/1.1 syntax, which WARC requires (§6.3.2, §6.5.2). Also used
 //! for HTTP/2, which has no text form of its own; `WARC-Protocol` gives the actual protocol.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use http::{HeaderName, HeaderValue, Version, header};
-use url::Position;
+use url::{Position, Url};
 
 use super::exchange::RequestHead;
-use crate::model::ResponseHead;
+use crate::model::{
+    ResponseHead, TlsVersion, escape_control, mask_inner_passwords, mask_userinfo,
+    may_hold_userinfo,
+};
 
 /// Replaces values that may be secret.
 const MASK: &[u8] = b"***";
@@ -48,8 +52,9 @@ fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
 
 /// Appends the head of a response that is followed by its decoded body. Fields that described the
 /// body on the wire are renamed, as Common Crawl does; otherwise a reader would decode it again, or
-/// stop at the wrong length. A content coding that was not decoded keeps its name.
-pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
+/// stop at the wrong length. A content coding that was not decoded keeps its name. Passwords in the
+/// target of a redirect are masked. `url` is that of the request.
+pub fn response_head(out: &mut Vec<u8>, url: &Url, head: &ResponseHead, body_len: u64) {
     status_line(out, head);
     let true_length = body_len.to_string();
     let mut has_length = false;
@@ -63,7 +68,12 @@ pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
             field(out, renamed, value.as_bytes());
             continue;
         }
-        field(out, name.as_str().as_bytes(), value.as_bytes());
+        let masked = match *name {
+            header::LOCATION | header::CONTENT_LOCATION => masked_target(url, value.as_bytes()),
+            _ => None,
+        };
+        let value = masked.as_deref().map_or(value.as_bytes(), str::as_bytes);
+        field(out, name.as_str().as_bytes(), value);
     }
     if !has_length {
         field(out, b"Content-Length", true_length.as_bytes());
@@ -72,6 +82,26 @@ pub fn response_head(out: &mut Vec<u8>, head: &ResponseHead, body_len: u64) {
         field(out, b"Content-Encoding", kept.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Returns the target of a redirect without its password; `None` if it has none.
+fn masked_target(url: &Url, target: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(target);
+    if !may_hold_userinfo(&text) {
+        return None;
+    }
+    let Ok(mut target) = url.join(&text) else {
+        return Some(escape_control(&mask_userinfo(&text)).into_owned());
+    };
+    let has_password = target.password().is_some();
+    if has_password {
+        // These fail only for URLs without a host, which have no password either.
+        let _ = target.set_username("***").and(target.set_password(None));
+    }
+    match mask_inner_passwords(&target) {
+        Cow::Borrowed(shown) => has_password.then(|| shown.to_owned()),
+        Cow::Owned(shown) => Some(shown),
+    }
 }
 
 fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
@@ -115,8 +145,18 @@ pub fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
     let _ = write!(out, "{name}: {value}\r\n");
 }
 
-/// Returns the name of a protocol in `WARC-Protocol` (IIPC proposal, iipc/warc-specifications#42).
-pub fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
+/// Returns the names of the HTTP and TLS versions in `WARC-Protocol`, of which a record has one for
+/// each layer (IIPC proposal, iipc/warc-specifications#42).
+pub fn protocols(head: &ResponseHead, is_tls: bool) -> [Option<&'static [u8]>; 2] {
+    let tls = head.asked.as_ref().and_then(|asked| asked.tls);
+    let tls = tls.filter(|_| is_tls).map(|version| match version {
+        TlsVersion::V12 => &b"tls/1.2"[..],
+        TlsVersion::V13 => &b"tls/1.3"[..],
+    });
+    [protocol(head.version, is_tls), tls]
+}
+
+fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
     match version {
         Version::HTTP_09 => Some(b"http/0.9"),
         Version::HTTP_10 => Some(b"http/1.0"),
@@ -125,5 +165,28 @@ pub fn protocol(version: Version, is_tls: bool) -> Option<&'static [u8]> {
         Version::HTTP_2 => Some(b"h2c"),
         Version::HTTP_3 => Some(b"h3"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_targets_are_masked() {
+        let url = Url::parse("http://a/x").unwrap();
+        for (target, shown) in [
+            ("/next?mail=me@example.com", None),
+            ("http://me@b/", None),
+            ("http://me:word@b/c?d", Some("http://***@b/c?d")),
+            ("//me:word@b/", Some("http://***@b/")),
+            (
+                "/to?u=http%3A%2F%2Fme%3Aword%40b",
+                Some("http://a/to?u=***"),
+            ),
+            ("http://me:word@[b/", Some("http://***@[b/")),
+        ] {
+            assert_eq!(masked_target(&url, target.as_bytes()).as_deref(), shown);
+        }
     }
 }

@@ -26,7 +26,7 @@ pub use coding::RecordCompression;
 pub use digest::{PayloadDigest, PayloadHasher};
 pub use exchange::{Exchange, RequestHead};
 pub use file::{KnownEnd, OpenedFile, Pack, PackError};
-pub use read::payload_digest;
+pub use read::ResponseRecordHead;
 #[cfg(test)]
 pub use read::{payload, read_record};
 pub use render::{RecordGroup, Renderer, SpooledBody};

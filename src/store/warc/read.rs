@@ -12,7 +12,6 @@ use crate::model::PackPlace;
 
 /// Maximum length of a record head that is read; only extreme URLs exceed it.
 const MAX_HEAD_BYTES: u64 = 64 * 1024;
-const DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
 /// Ends every head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
@@ -42,29 +41,45 @@ pub fn read_record(
     }
 }
 
-/// Returns the payload digest in the head of the response at `place`, in base32.
-///
-/// # Errors
-/// If the file cannot be read or decoded there.
-pub fn payload_digest(
-    mut file: &File,
-    place: PackPlace,
-    coding: RecordCompression,
-) -> io::Result<Option<[u8; 32]>> {
-    file.seek(SeekFrom::Start(place.offset))?;
-    let member = file.take(place.length);
-    let mut head = Vec::new();
-    match coding {
-        RecordCompression::Plain => member.take(MAX_HEAD_BYTES).read_to_end(&mut head)?,
-        RecordCompression::Gzip => GzDecoder::new(member)
-            .take(MAX_HEAD_BYTES)
-            .read_to_end(&mut head)?,
-    };
-    let end = memmem::find(&head, BLANK_LINE).unwrap_or_default();
-    let head = head.get(..end).unwrap_or_default();
-    let digest =
-        memmem::find(head, DIGEST_FIELD).and_then(|at| head.get(at + DIGEST_FIELD.len()..));
-    Ok(digest.and_then(|digest| digest.first_chunk()).copied())
+/// The head of a response record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseRecordHead(Vec<u8>);
+
+impl ResponseRecordHead {
+    /// Reads the head of the response at `place`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or decoded there.
+    pub fn read(mut file: &File, place: PackPlace, coding: RecordCompression) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(place.offset))?;
+        let member = file.take(place.length);
+        let mut head = Vec::new();
+        match coding {
+            RecordCompression::Plain => member.take(MAX_HEAD_BYTES).read_to_end(&mut head)?,
+            RecordCompression::Gzip => GzDecoder::new(member)
+                .take(MAX_HEAD_BYTES)
+                .read_to_end(&mut head)?,
+        };
+        // Keeps the end of the last line.
+        let end = memmem::find(&head, BLANK_LINE).map_or(0, |at| at + 2);
+        head.truncate(end);
+        Ok(Self(head))
+    }
+
+    /// Returns the value of a field.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        let begin = format!("\r\n{name}: ");
+        let at = memmem::find(&self.0, begin.as_bytes())? + begin.len();
+        let rest = self.0.get(at..)?;
+        rest.get(..memmem::find(rest, b"\r\n")?)
+    }
+
+    /// Returns the payload digest in base32.
+    #[must_use]
+    pub fn payload_digest(&self) -> Option<[u8; 32]> {
+        let digest = self.field("WARC-Payload-Digest")?.strip_prefix(b"sha1:")?;
+        digest.try_into().ok()
+    }
 }
 
 /// Returns the body in a request or response record; `None` if the record is incomplete.

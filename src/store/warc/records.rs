@@ -2,6 +2,7 @@
 //! Unknown values are left out.
 
 use std::io;
+use std::net::IpAddr;
 
 use url::{Position, Url};
 
@@ -10,7 +11,8 @@ use super::digest::PayloadDigest;
 use super::exchange::Exchange;
 use super::http1::{field, number_field};
 use super::id::RecordId;
-use crate::model::escape_control;
+use super::read::ResponseRecordHead;
+use crate::model::{Truncation, escape_control};
 
 /// The start of every pack, by which our own packs are recognized.
 pub const OPENING: &[u8] = b"WARC/1.1\r\nWARC-Type: warcinfo\r\n";
@@ -24,6 +26,8 @@ pub enum RecordKind {
     Metadata,
     Request,
     Response,
+    /// A response whose body is in an earlier record (§6.7).
+    Revisit,
 }
 
 impl RecordKind {
@@ -38,6 +42,10 @@ impl RecordKind {
             Self::Response => {
                 "WARC/1.1\r\nWARC-Type: response\r\nContent-Type: application/http;msgtype=response\r\n"
             }
+            Self::Revisit => concat!(
+                "WARC/1.1\r\nWARC-Type: revisit\r\nContent-Type: application/http;msgtype=response\r\n",
+                "WARC-Profile: http://netpreservecommons.org/warc/1.1/revisit/identical-payload-digest\r\n",
+            ),
         }
     }
 }
@@ -65,7 +73,13 @@ pub struct RecordHead<'a> {
     pub warcinfo: RecordId,
     pub date: &'a str,
     pub url: &'a Url,
-    pub protocol: Option<&'static [u8]>,
+    /// The layers of the protocol, the upper one first.
+    pub protocols: [Option<&'static [u8]>; 2],
+    /// The address of the server.
+    pub address: Option<IpAddr>,
+    /// The response that a revisit refers to.
+    pub original: Option<&'a ResponseRecordHead>,
+    pub truncated: Option<Truncation>,
     pub block: BlockInfo,
 }
 
@@ -94,12 +108,39 @@ impl RecordHead<'_> {
             self.identity.concurrent_to,
         );
         id_field(out, b"WARC-Warcinfo-ID: <urn:uuid:", self.warcinfo);
-        if let Some(protocol) = self.protocol {
+        if let Some(address) = self.address {
+            // A dual-stack socket reports IPv4 addresses in their mapped form.
+            let address = address.to_canonical().to_string();
+            field(out, b"WARC-IP-Address", address.as_bytes());
+        }
+        for protocol in self.protocols.into_iter().flatten() {
             field(out, b"WARC-Protocol", protocol);
+        }
+        self.write_reference(out);
+        if let Some(truncated) = self.truncated {
+            field(out, b"WARC-Truncated", truncated.as_str().as_bytes());
         }
         self.block.digest.write(out);
         number_field(out, "Content-Length", self.block.length);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl RecordHead<'_> {
+    /// Appends the fields of a revisit (§6.7.2), whose values are those of the original.
+    fn write_reference(&self, out: &mut Vec<u8>) {
+        let Some(original) = self.original else {
+            return;
+        };
+        for (name, of) in [
+            ("WARC-Refers-To", "WARC-Record-ID"),
+            ("WARC-Refers-To-Target-URI", "WARC-Target-URI"),
+            ("WARC-Refers-To-Date", "WARC-Date"),
+        ] {
+            if let Some(value) = original.field(of) {
+                field(out, name.as_bytes(), value);
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Renders an exchange as a group of WARC records, in memory or, for a large body, directly to a
-//! file. Bodies are always complete, so `WARC-Truncated` is never used.
+//! file.
 
 use std::io::{self, Read, Write};
 
@@ -97,11 +97,12 @@ impl Renderer {
     ) -> io::Result<()> {
         group.clear();
         let digest = PayloadDigest::of(body);
-        self.add(exchange, &[body], digest, group).map(drop)
+        let info = (body.len() as u64, digest);
+        self.add(exchange, &[body], info, group).map(drop)
     }
 
-    /// Adds an exchange whose decoded body is in memory to the group. Returns the location of the
-    /// response within the group.
+    /// Adds an exchange whose body is in memory, with the length and digest of the body, to the
+    /// group. Returns the location of the response within the group.
     ///
     /// # Errors
     /// If no random id can be generated. The group is then unchanged.
@@ -109,11 +110,11 @@ impl Renderer {
         &mut self,
         exchange: &Exchange<'_>,
         body: &[impl AsRef<[u8]>],
-        digest: PayloadDigest,
+        info: (u64, PayloadDigest),
         group: &mut RecordGroup,
     ) -> io::Result<PackPlace> {
         let before = group.bytes.len();
-        match self.render_onto(exchange, body, digest, &mut group.bytes) {
+        match self.render_onto(exchange, body, info, &mut group.bytes) {
             Ok(at) => {
                 group.response_at = at;
                 Ok(group.response())
@@ -129,18 +130,20 @@ impl Renderer {
         &mut self,
         exchange: &Exchange<'_>,
         body: &[impl AsRef<[u8]>],
-        digest: PayloadDigest,
+        info: (u64, PayloadDigest),
         out: &mut Vec<u8>,
     ) -> io::Result<usize> {
         let ids = self.before_response(exchange, out)?;
         let at = out.len();
         let block = BlockInfo {
-            length: body.iter().map(|piece| piece.as_ref().len() as u64).sum(),
-            digest: RecordDigest::Payload(digest),
+            length: info.0,
+            digest: RecordDigest::Payload(info.1),
         };
         self.begin_response(exchange, ids, block, out)?;
-        for piece in body {
-            self.coder.feed(piece.as_ref(), out)?;
+        if exchange.original.is_none() {
+            for piece in body {
+                self.coder.feed(piece.as_ref(), out)?;
+            }
         }
         self.coder.end(out)?;
         Ok(at)
@@ -235,10 +238,20 @@ impl Renderer {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         self.block.clear();
-        http1::response_head(&mut self.block, exchange.response, block.length);
-        block.length += self.block.len() as u64;
+        let url = exchange.request.url;
+        http1::response_head(&mut self.block, url, exchange.response, block.length);
+        let kind = match exchange.original {
+            Some(_) => {
+                block.length = self.block.len() as u64;
+                RecordKind::Revisit
+            }
+            None => {
+                block.length += self.block.len() as u64;
+                RecordKind::Response
+            }
+        };
         let identity = RecordIdentity {
-            kind: RecordKind::Response,
+            kind,
             id: ids.response,
             concurrent_to: ids.request,
         };
@@ -253,20 +266,21 @@ impl Renderer {
         block: BlockInfo,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let url = exchange.request.url;
-        let protocol = match identity.kind {
-            RecordKind::Metadata => None,
-            RecordKind::Request | RecordKind::Response => {
-                http1::protocol(exchange.response.version, url.scheme() == "https")
-            }
-        };
+        let (url, response) = (exchange.request.url, exchange.response);
+        let is_response = matches!(identity.kind, RecordKind::Response | RecordKind::Revisit);
+        let is_message = is_response || identity.kind == RecordKind::Request;
+        let protocols = http1::protocols(response, url.scheme() == "https");
+        let asked = response.asked.as_ref().filter(|_| is_message);
         self.head.clear();
         RecordHead {
             identity,
             warcinfo: self.warcinfo,
             date: exchange.date,
             url,
-            protocol,
+            protocols: protocols.map(|name| name.filter(|_| is_message)),
+            address: asked.and_then(|asked| asked.address),
+            original: exchange.original.filter(|_| is_response),
+            truncated: exchange.truncated.filter(|_| is_response),
             block,
         }
         .write(&mut self.head);

@@ -66,6 +66,8 @@ impl SampleExchange {
             fetch_time: Some(Duration::from_micros(12_345)),
             visited: &self.visited,
             place: Some(&self.place),
+            original: None,
+            truncated: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use super::{NAMES, Packing, body_of, noise, pages, path_of, place};
 use crate::support::{Run, Server, Texts, Warc, WarcRecord, closed_port, response, warcio_checks};
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut coder = GzEncoder::new(Vec::new(), Compression::fast());
     coder.write_all(body).unwrap();
     coder.finish().unwrap()
@@ -47,7 +47,7 @@ fn sort(path: &str) -> Vec<u8> {
 #[test]
 fn every_body_is_read_alone_at_the_place_that_record_and_journal_say() {
     let server = sorts();
-    let paths = ["/empty", "/blank", "/gzip", "/medium", "/page", "/page"];
+    let paths = ["/empty", "/blank", "/gzip", "/medium", "/page", "/empty"];
     for name in NAMES {
         let packing = Packing::new(name);
         let urls = paths.map(|path| server.url(path));
@@ -241,7 +241,6 @@ fn a_redirect_leads_to_a_record_of_where_it_ended() {
     assert_eq!(response.target(), server.url("/three"));
     assert!(response.payload() == body_of("/three"));
     let warc = Warc::read(&packing.path());
-    assert_eq!(warc.of_kind("response").len(), 1);
     let metadata = warc.one("metadata", "/three");
     let field = |name| metadata.block_field(name);
     assert_eq!(field("via"), Some(server.url("/two")));
@@ -252,7 +251,7 @@ fn a_redirect_leads_to_a_record_of_where_it_ended() {
 }
 
 #[test]
-fn what_failed_is_in_the_journal_alone_and_is_tried_again() {
+fn without_failures_in_the_pack_they_are_in_the_journal_alone_and_are_tried_again() {
     let server = Server::start(|connection| {
         while let Some(request) = connection.request()? {
             let mut answer = match path_of(&request) {
@@ -271,7 +270,10 @@ fn what_failed_is_in_the_journal_alone_and_is_tried_again() {
     let refused = format!("http://{}/refused", closed_port());
     let urls: Vec<_> = urls.into_iter().chain([refused]).collect();
     let packing = Packing::new(NAMES[0]);
-    let run = || packing.run().arg("--retries=1").urls(&urls);
+    let run = || {
+        let flags = ["--retries=1", "--pack-failed=no"];
+        packing.run().args(flags).urls(&urls)
+    };
     let done = run().expect_exit(1);
     for path in ["/missing", "/cut", "/refused"] {
         assert!(!done.of(path).ok && done.of(path).pack.is_none(), "{path}");

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::{noise, path_of};
-use crate::support::{Server, Texts, WarcRecord, records, response, warcio_checks};
+use crate::support::{Server, Texts, Warc, WarcRecord, records, response, warcio_checks};
 
 /// Runs twice in a directory of 1 MiB, half of which is occupied during the first run. Copies the
 /// content after each run to the directories 1 and 2.
@@ -149,5 +149,28 @@ fn a_body_too_large_for_the_disk_leaves_what_was_there() {
         assert_eq!(left.code(run), "3", "{}", left.said(run));
         insta::assert_snapshot!("no_space_left", why(&left.said(run), left.name));
         assert_eq!(left.intact(run), 2);
+    }
+}
+
+#[test]
+fn a_redirect_that_does_not_fit_on_the_disk_ends_the_run() {
+    let server = Server::http(|request| match path_of(request) {
+        "/end" => response("200 OK", &[], b"end"),
+        "/2" => response("302 Found", &["Location: /end"], &noise(2, 250_000)),
+        "/1" => response("302 Found", &["Location: /2"], &noise(1, 250_000)),
+        _ => response("302 Found", &["Location: /1"], &noise(0, 250_000)),
+    });
+    for name in super::NAMES {
+        let Some(left) = Left::of(name, &[server.url("/0")]) else {
+            return;
+        };
+        assert_eq!(left.code(1), "3", "{}", left.said(1));
+        insta::assert_snapshot!("no_space_left", why(&left.said(1), name));
+        assert_eq!(left.code(2), "0", "{}", left.said(2));
+        let hops = Warc::read(&left.out.path().join("2").join(name));
+        let hops = hops.of_kind("response");
+        let targets = hops.iter().map(|record| record.target().to_owned());
+        let expected = ["/0", "/1", "/2", "/end"].map(|path| server.url(path));
+        assert_eq!(targets.collect::<Vec<_>>(), expected);
     }
 }

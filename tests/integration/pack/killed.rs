@@ -126,3 +126,35 @@ fn a_synced_pack_does_too() {
         .collect();
     assert_eq!(targets.len(), PAGES);
 }
+
+#[test]
+fn killed_at_any_moment_no_page_is_there_without_its_redirect() {
+    let server = Server::http(|request| match path_of(request).strip_prefix("/hop") {
+        Some(path) => response("302 Found", &[&format!("Location: {path}")], b"moved"),
+        None => response("200 OK", &[], &page(path_of(request))),
+    });
+    let url = |n| server.url(&format!("/hop/{n}"));
+    let urls: Vec<_> = (0..PAGES).map(url).collect();
+    for (seed, name) in (5..).zip(NAMES) {
+        let (packing, list) = (Packing::new(name), list_of(&urls));
+        let mut rng = Rng::with_seed(seed);
+        for _ in 0..6 {
+            run_and_kill(&packing, &list, &server, &mut rng, &[]);
+        }
+        let done = packing.run().urls(&urls).expect_exit(0);
+        for record in &done.records {
+            let path = &record.url[record.url.rfind('/').unwrap()..];
+            assert!(packing.response(record).payload() == page(path), "{path}");
+        }
+        let warc = Warc::read(&packing.path());
+        let mut redirects = BTreeSet::new();
+        for record in warc.of_kind("response") {
+            let path = record.target().strip_prefix(&server.url("")).unwrap();
+            match path.strip_prefix("/hop") {
+                Some(to) => drop(redirects.insert(to.to_owned())),
+                None => assert!(redirects.contains(path), "{path}"),
+            }
+        }
+        assert_eq!(redirects.len(), PAGES);
+    }
+}

@@ -15,7 +15,7 @@ mod texts;
 mod tls;
 mod warc;
 mod warcio;
-mod warcio_tool;
+pub mod warcio_tool;
 
 pub use browser::Browser;
 pub use memory::peak;

@@ -90,6 +90,15 @@ impl WarcRecord {
         field(&self.head, name)
     }
 
+    /// Returns all values of a field.
+    pub fn fields(&self, name: &str) -> Vec<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields
+            .filter(|(found, _)| *found == name)
+            .map(|(_, value)| value)
+            .collect()
+    }
+
     pub fn target(&self) -> &str {
         self.field("WARC-Target-URI").unwrap_or_default()
     }

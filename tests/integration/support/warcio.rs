@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::warcio_tool::{python, warcio};
 
-/// Checks that all digests are right, and that the pack contains exactly a request, a response and
-/// a metadata record for each of these targets, in any order.
+/// Checks that all digests are right, and that the pack contains exactly a request, a response (or
+/// a revisit) and a metadata record for each of these targets, in any order.
 pub fn warcio_checks<'a>(pack: &Path, targets: impl IntoIterator<Item = &'a str>) {
     let Some(python) = python() else { return };
     warcio(&python, &["check"], pack);
@@ -26,7 +26,8 @@ fn indexed(python: &str, pack: &Path) -> BTreeMap<(String, String), usize> {
     for line in index.lines() {
         let line: BTreeMap<String, String> = serde_json::from_str(line).unwrap();
         if line["warc-type"] != "warcinfo" {
-            let key = (line["warc-type"].clone(), line["warc-target-uri"].clone());
+            let kind = line["warc-type"].replace("revisit", "response");
+            let key = (kind, line["warc-target-uri"].clone());
             *found.entry(key).or_insert(0) += 1;
         }
     }

@@ -8,10 +8,15 @@ use std::process::Command;
 
 /// Returns a Python that has warcio.
 pub fn python() -> Option<String> {
+    python_with("warcio")
+}
+
+/// Returns a Python that has these modules.
+pub fn python_with(modules: &str) -> Option<String> {
     let given = env::var("FETCHALL_PYTHON").ok();
     let python = given.unwrap_or_else(|| "python3".to_owned());
     let has_it = Command::new(&python)
-        .args(["-c", "import warcio"])
+        .args(["-c", &format!("import {modules}")])
         .output()
         .is_ok_and(|output| output.status.success());
     if has_it {
@@ -19,9 +24,9 @@ pub fn python() -> Option<String> {
     }
     assert!(
         env::var_os("FETCHALL_NEEDS_WARCIO").is_none(),
-        "{python} has no warcio"
+        "{python} has no {modules}"
     );
-    println!("skipped: {python} has no warcio");
+    println!("skipped: {python} has no {modules}");
     None
 }
 

@@ -1,0 +1,169 @@
+//! Archives responses that bring their job no body: redirects and final failures. Their bodies are
+//! kept as they came on the wire, bounded in bytes, in time, and in memory for all of them together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::finished_attempt::FinishedAttempt;
+use super::{Engine, coding};
+use crate::fetch::ResponseBody;
+use crate::model::{FetchError, MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
+use crate::store::{BodyStore, BodyWriter, SaveCallback, commit_and_wait};
+
+/// Maximum time spent reading an unwanted body for the archive.
+const UNWANTED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Unit of the memory that unwanted bodies share, in bytes.
+const ROOM_UNIT_BYTES: usize = 1024;
+
+/// Reads the start of an unwanted body.
+pub async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> UnwantedBody {
+    let mut kept = KeptBytes::new(room);
+    let reading = async {
+        loop {
+            match body.chunk().await {
+                Ok(Some(chunk)) if kept.push(&chunk) => {}
+                Ok(Some(_)) => return Some(Truncation::Length),
+                Ok(None) => return None,
+                Err(error) => return Some(Truncation::by(&error)),
+            }
+        }
+    };
+    let truncated = timeout(UNWANTED_TIMEOUT, reading).await;
+    UnwantedBody {
+        truncated: truncated.unwrap_or(Some(Truncation::Time)),
+        ..kept.finish()
+    }
+}
+
+/// Keeps the start of a body that was decoded before its response turned out to be a failure.
+pub fn decoded(start: &[u8], room: &Arc<Semaphore>, truncated: Option<Truncation>) -> UnwantedBody {
+    let mut kept = KeptBytes::new(room);
+    let fits = kept.push(start);
+    UnwantedBody {
+        truncated: truncated.or((!fits).then_some(Truncation::Length)),
+        is_decoded: true,
+        ..kept.finish()
+    }
+}
+
+/// The bytes kept so far, with the memory they take.
+struct KeptBytes<'a> {
+    room: &'a Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> KeptBytes<'a> {
+    fn new(room: &'a Arc<Semaphore>) -> Self {
+        Self {
+            room,
+            permit: None,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Copies a chunk, because it may be a small part of a large read buffer. Returns whether all
+    /// of it was kept.
+    fn push(&mut self, chunk: &[u8]) -> bool {
+        let fitting = chunk.len().min(MAX_UNWANTED_BYTES - self.bytes.len());
+        let Some(start) = chunk.get(..fitting).filter(|_| self.reserve(fitting)) else {
+            return false;
+        };
+        self.bytes.extend_from_slice(start);
+        fitting == chunk.len()
+    }
+
+    /// Reserves memory for more bytes, without waiting: others may hold theirs for seconds.
+    fn reserve(&mut self, more: usize) -> bool {
+        let held = self.permit.as_ref().map_or(0, |held| held.num_permits());
+        let needed = (self.bytes.len() + more).div_ceil(ROOM_UNIT_BYTES);
+        let Ok(missing @ 1..) = u32::try_from(needed.saturating_sub(held)) else {
+            return true;
+        };
+        let Ok(permit) = Arc::clone(self.room).try_acquire_many_owned(missing) else {
+            return false;
+        };
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            none => *none = Some(permit),
+        }
+        true
+    }
+
+    fn finish(self) -> UnwantedBody {
+        UnwantedBody {
+            bytes: self.bytes.into(),
+            room: self.permit,
+            ..UnwantedBody::nothing(None)
+        }
+    }
+}
+
+/// A response to be archived.
+pub struct UnwantedResponse<F> {
+    file: F,
+    bytes: Bytes,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Prepares the response of an attempt for the archive; `None` if it has none, if it was made up
+/// for a rehearsal, or if the store does not keep it. `error` is why the job fails.
+pub fn prepare<T, S: BodyStore>(
+    engine: &Engine<T, S>,
+    ended: &mut FinishedAttempt,
+    error: Option<&FetchError>,
+) -> Option<UnwantedResponse<S::File>> {
+    if matches!(error, Some(FetchError::Save { .. })) {
+        return None;
+    }
+    let mut head = ended.head.clone()?;
+    head.asked.as_ref()?;
+    let body = ended.unwanted.take();
+    let body = body.unwrap_or_else(|| UnwantedBody::nothing(error.map(Truncation::by)));
+    if !body.is_decoded {
+        head.kept_coding = coding::kept(&ended.attempt, &head, true);
+    }
+    let file = engine
+        .store
+        .create_unwanted(&ended.attempt, &head, body.truncated)?;
+    Some(UnwantedResponse {
+        file,
+        bytes: body.bytes,
+        room: body.room,
+    })
+}
+
+impl<F: BodyWriter> UnwantedResponse<F> {
+    /// Saves the response, then calls `done`.
+    pub async fn commit(mut self, done: SaveCallback) {
+        match self.file.write(self.bytes).await {
+            Ok(()) => self.file.commit(done).await,
+            Err(error) => done(Err(error)),
+        }
+        // By now the store accounts for the bytes.
+        drop(self.room);
+    }
+}
+
+/// Archives a redirect before the job's next request is queued, so that an archive never has the
+/// last response of a chain without those before it.
+///
+/// # Errors
+/// Kind `save` if it cannot be stored.
+pub async fn archive_redirect<T, S: BodyStore>(
+    engine: &Engine<T, S>,
+    ended: &mut FinishedAttempt,
+) -> Result<(), FetchError> {
+    let Some(response) = prepare(engine, ended, None) else {
+        return Ok(());
+    };
+    let saved = commit_and_wait(|done| response.commit(done)).await?;
+    let start = ended.wire.started();
+    let before = ended.attempt.history_mut(start);
+    before.packed_to = before.packed_to.max(saved.end_in_pack());
+    Ok(())
+}
