@@ -119,7 +119,8 @@ pub mod program {
 }
 
 pub use fetch::{
-    FaultPlan, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, ResolveRule, TransportError,
+    AddressFamily, FaultPlan, HttpVersion, LocalEnd, Proxy, ProxyUrl, ProxyUrlError, ResolveRule,
+    TransportError,
 };
 pub use input::{InputError, InputFormat};
 pub use model::{

@@ -10,7 +10,9 @@ use fetchall::program::{
     Config, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions, Screen, Source,
     Template, TemplateError,
 };
-use fetchall::{FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules, SpecError};
+use fetchall::{
+    AddressFamily, FaultPlan, HttpVersion, InputFormat, LocalEnd, Proxy, RetryRules, SpecError,
+};
 use http::{HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
@@ -342,6 +344,12 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();
     http.resolve = std::mem::take(&mut cli.resolve);
+    http.family = match (cli.ipv4, cli.ipv6) {
+        (true, _) => Some(AddressFamily::V4),
+        (_, true) => Some(AddressFamily::V6),
+        _ => None,
+    };
+    http.local_end = cli.interface.as_deref().map(LocalEnd::parse);
     http.deny_private = cli.deny_private;
     http.compression = !cli.no_compression;
     http.version = match (cli.http1, cli.http2_prior_knowledge) {

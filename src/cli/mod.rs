@@ -343,6 +343,18 @@ pub struct Cli {
     /// name. Can be given several times.
     #[arg(long, value_name = "RULE", value_parser = value_parsers::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
+    /// Connect over IPv4 only.
+    #[arg(short = '4', long, conflicts_with = "ipv6", help_heading = "Request")]
+    pub ipv4: bool,
+    /// Connect over IPv6 only.
+    #[arg(short = '6', long, help_heading = "Request")]
+    pub ipv6: bool,
+    /// Local address, or network interface.
+    ///
+    /// With an address, only addresses of its IP version are connected to. A name such as eth0
+    /// works on Linux.
+    #[arg(long, value_name = "ADDR", help_heading = "Request")]
+    pub interface: Option<String>,
     /// Connect to public addresses only.
     ///
     /// Loopback, private, link-local, metadata and all other special addresses fail as denied,

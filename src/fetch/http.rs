@@ -341,6 +341,8 @@ impl Transport for HttpTransport {
             // Covers every hop of a redirect chain. Names are checked when they are resolved.
             check_literal(attempt.url()).map_err(NonPublicAddress::into_error)?;
         }
+        let family = self.clients.check_family(attempt.url());
+        family.map_err(|error| classify_shared(Arc::new(error), FailurePhase::Connect))?;
         let variant = self.variant(attempt);
         let request = self.request(attempt, variant);
         let asked = self.keeps_requests.then(|| {

@@ -17,6 +17,7 @@ mod fuzz;
 mod habits;
 mod http;
 mod lenient;
+mod local_end;
 mod options;
 mod proxy;
 mod public_address;
@@ -40,6 +41,7 @@ pub use fault::FaultyTransport;
 pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
 pub use http::HttpTransport;
+pub use local_end::{AddressFamily, LocalEnd};
 pub use options::{
     HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError, is_framing_header,
 };

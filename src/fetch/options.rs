@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dns::ResolveRule;
+use super::local_end::{AddressFamily, LocalEnd};
 use crate::model::Credentials;
 
 /// Headers that say where the request ends. The client sets them itself: a wrong one would break
@@ -145,6 +146,10 @@ pub struct HttpOptions {
     pub cacert: Option<PathBuf>,
     /// Addresses that override DNS.
     pub resolve: Vec<ResolveRule>,
+    /// The only IP version to connect over. Default: both.
+    pub family: Option<AddressFamily>,
+    /// The local address or network interface of connections. Default: chosen by the system.
+    pub local_end: Option<LocalEnd>,
     /// Connect to public addresses only, whatever names, redirects and
     /// [`resolve`](Self::resolve) lead to; everything else fails as `denied`. Proxies of the
     /// environment are ignored, and [`Proxy::Url`] is an error.
@@ -174,6 +179,8 @@ impl Default for HttpOptions {
             insecure: false,
             cacert: None,
             resolve: Vec::new(),
+            family: None,
+            local_end: None,
             deny_private: false,
             compression: true,
             keep_requests: false,
@@ -195,6 +202,22 @@ pub enum TransportError {
         path: PathBuf,
         /// The reason.
         cause: String,
+    },
+    /// The machine does not have the local address or network interface, or it cannot be used.
+    #[error("cannot connect from {name}: {cause}")]
+    LocalEnd {
+        /// The address, or the name of the interface.
+        name: String,
+        /// The reason.
+        cause: std::io::Error,
+    },
+    /// The local address is of the IP version that is not used.
+    #[error("cannot connect over {family} from an {local} address")]
+    LocalFamily {
+        /// The version of the local address.
+        local: &'static str,
+        /// The version to connect over.
+        family: &'static str,
     },
     /// Private addresses are denied, and a proxy, which resolves names itself, is set.
     #[error(

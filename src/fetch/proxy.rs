@@ -79,7 +79,7 @@ impl ProxySet {
     }
 
     /// Returns the proxy for a URL.
-    fn of(&self, url: &Url) -> Option<&Url> {
+    pub fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = match url.scheme() {
             "https" => &self.https,
             _ => &self.http,

@@ -9,7 +9,10 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::Fetcher;
 use super::fetcher::FetcherOptions;
-use crate::fetch::{FaultPlan, HttpVersion, Proxy, ResolveRule, TransportError, is_framing_header};
+use crate::fetch::{
+    AddressFamily, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule, TransportError,
+    is_framing_header,
+};
 use crate::model::{Credentials, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
 
@@ -228,6 +231,19 @@ impl FetcherBuilder {
     /// Adds addresses to connect to instead of what the name system says. Default: none.
     pub fn resolve(mut self, rule: ResolveRule) -> Self {
         self.options.http.resolve.push(rule);
+        self
+    }
+
+    /// The only IP version to connect over. A name or an address in a URL that has none fails as
+    /// `dns`. Default: both.
+    pub fn address_family(mut self, family: AddressFamily) -> Self {
+        self.options.http.family = Some(family);
+        self
+    }
+
+    /// The local address or network interface of connections. Default: chosen by the system.
+    pub fn local_end(mut self, end: LocalEnd) -> Self {
+        self.options.http.local_end = Some(end);
         self
     }
 
