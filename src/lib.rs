@@ -106,7 +106,10 @@ pub mod program {
     pub use crate::engine::EngineOptions;
     pub use crate::fetch::{HttpOptions, is_framing_header, max_requests};
     pub use crate::input::{InputOptions, Source, UrlIterator};
-    pub use crate::model::{Credentials, escape_control, is_control, parse_duration, parse_method};
+    pub use crate::model::{
+        CookieFileError, CookieJar, Credentials, escape_control, is_control, parse_duration,
+        parse_method,
+    };
     pub use crate::notify::{
         Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
         deliver, run_command,

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fetchall::program::{
-    Config, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions, Screen, Source,
-    Template, TemplateError,
+    Config, CookieJar, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions,
+    Screen, Source, Template, TemplateError,
 };
 use fetchall::{
     AddressFamily, FaultPlan, HttpVersion, InputFormat, LocalEnd, Proxy, RetryRules, SpecError,
 };
-use http::{HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
 use super::flag_hints::limit_option;
@@ -22,6 +23,7 @@ use super::path_conflicts::{
     check_no_urls, check_saved, check_stdin, check_written, is_stdin_list, takers_of_stdin,
 };
 use super::redact::RedactingWriter;
+use super::secrets::CookieSource;
 use super::{
     Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
 };
@@ -117,6 +119,7 @@ impl UsageError {
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
+                "--cookie" => Some(("cookie", "cookie")),
                 "--user" => Some(("user", "user")),
                 "--proxy" => Some(("proxy", "proxy")),
                 "--proxy-user" => Some(("proxy_user", "proxy-user")),
@@ -139,6 +142,8 @@ fn id(option: &str) -> Option<&'static str> {
     Some(match option {
         "cacert" => "cacert",
         "config" => "config",
+        "cookie" => "cookie",
+        "cookie-jar" => "cookie_jar",
         "data" => "data",
         "failed" => "failed",
         "format" => "format",
@@ -177,6 +182,7 @@ impl TryFrom<Cli> for Config {
         config.faults = faults(&cli)?;
         config.save = save(&mut cli);
         config.report = report(&cli)?;
+        set_cookies(&mut config, &mut cli)?;
         Ok(config)
     }
 }
@@ -360,6 +366,40 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     Ok(())
 }
 
+/// Sets the cookies of `-b`, and the jar that a file of cookies or `-c` asks for.
+fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
+    let mut files = Vec::new();
+    for text in &cli.cookie {
+        match secrets::cookies(text).map_err(secret("--cookie"))? {
+            CookieSource::Pairs(pairs) => add_cookies(&mut config.http.headers, &pairs),
+            CookieSource::File(path) => files.push(path),
+        }
+    }
+    let target = cli.cookie_jar.take();
+    if files.is_empty() && target.is_none() {
+        return Ok(());
+    }
+    let jar = Arc::new(CookieJar::default());
+    for path in files {
+        let may_be_absent = target.as_ref() == Some(&path);
+        secrets::read_cookies(&path, &jar, may_be_absent).map_err(secret("--cookie"))?;
+    }
+    config.report.cookie_jar = target.map(|path| (path, Arc::clone(&jar)));
+    config.engine.jar = Some(jar);
+    Ok(())
+}
+
+/// Adds cookies to the `Cookie` header, of which a request has at most one (RFC 6265 §5.4).
+fn add_cookies(headers: &mut HeaderMap, pairs: &HeaderValue) {
+    let given = headers.get_all(header::COOKIE).iter().chain([pairs]);
+    let all: Vec<&[u8]> = given.map(HeaderValue::as_bytes).collect();
+    // Never fails: all of it comes from header values.
+    if let Ok(mut value) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        value.set_sensitive(true);
+        headers.insert(header::COOKIE, value);
+    }
+}
+
 fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
     match &cli.user {
         Some(text) => secrets::credentials(text)
@@ -457,6 +497,7 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         failed_with_nul: cli.null,
         print0: cli.print0,
         page: cli.report.clone(),
+        cookie_jar: None,
         timeline: cli.timeline.then(|| {
             (
                 terminal::timeline_style(cli.color),

@@ -49,7 +49,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
-const FLAGS: [(&[&str], &str); 50] = [
+const FLAGS: [(&[&str], &str); 51] = [
     (
         &[
             "-O",
@@ -99,7 +99,6 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--jobs",
             "--threads",
             "--workers",
-            "-c",
             "--connections",
             "--max-concurrent-downloads",
             "--max-threads",
@@ -184,8 +183,12 @@ const FLAGS: [(&[&str], &str); 50] = [
     ),
     (&["-e", "--referer"], "-H 'Referer: URL' sends one"),
     (
-        &["-b", "--cookie", "--load-cookies"],
-        "-H 'Cookie: NAME=VALUE' sends one",
+        &["--load-cookies", "--cookies"],
+        "-b FILE sends the cookies of a cookies.txt, -b NAME=VALUE one cookie",
+    ),
+    (
+        &["--save-cookies", "--keep-session-cookies"],
+        "-c FILE keeps cookies for all URLs and writes them to a cookies.txt",
     ),
     (
         &["-F", "--form"],

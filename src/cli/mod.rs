@@ -293,6 +293,20 @@ pub struct Cli {
         help_heading = "Request"
     )]
     pub headers: Vec<String>,
+    /// Cookies 'NAME=VALUE; ...', or a cookies.txt.
+    ///
+    /// Text with = is sent as a Cookie header, to the origins in the list only. Otherwise it is a
+    /// file in the Netscape format, as browser extensions, curl and wget write it: each cookie is
+    /// sent where it belongs, and cookies that servers set are then kept for all URLs of the run.
+    /// Can be given several times.
+    #[arg(short = 'b', long, value_name = "DATA", help_heading = "Request")]
+    pub cookie: Vec<String>,
+    /// Keep cookies for all URLs; write them here.
+    ///
+    /// By default a cookie lasts for the redirects of one URL. The file is written when the run
+    /// ends, with those of -b FILE, and only its owner can read it. It may be the file of -b.
+    #[arg(short = 'c', long, value_name = "FILE", help_heading = "Request")]
+    pub cookie_jar: Option<PathBuf>,
     /// User-Agent [default: fetchall/VERSION].
     #[arg(short = 'A', long, value_name = "NAME", value_parser = value_parsers::user_agent, help_heading = "Request")]
     pub user_agent: Option<HeaderValue>,

@@ -144,6 +144,7 @@ pub fn masked(option: &str, text: &str) -> String {
         "user" | "proxy-user" => MASK.to_owned(),
         "data" | "header" if text.starts_with('@') => redact::value(text).into_owned(),
         "data" => MASK.to_owned(),
+        "cookie" if text.contains('=') => MASK.to_owned(),
         "header" => match text.split_once(':') {
             Some((name, _)) if name.parse::<HeaderName>().is_ok() => format!("{name}: {MASK}"),
             _ => MASK.to_owned(),
@@ -213,6 +214,8 @@ mod tests {
             ("header", "s3cret", "***"),
             ("header", "@headers.txt", "@headers.txt"),
             ("data", "s3cret", "***"),
+            ("cookie", "a=s3cret", "***"),
+            ("cookie", "cookies.txt", "cookies.txt"),
             (
                 "proxy",
                 "http://me:s3cret@proxy:3128",

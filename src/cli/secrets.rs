@@ -7,12 +7,13 @@
 
 use std::env::VarError;
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use fetchall::program::Credentials;
+use fetchall::program::{CookieJar, Credentials};
 use http::{HeaderName, HeaderValue};
 
-use super::fs_util::read_text;
+use super::fs_util::{read_bytes, read_text};
 use super::options::variable_of;
 use super::value_parsers;
 
@@ -23,7 +24,8 @@ pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Long names of the options whose values may hold a secret. `print_config::masked` decides which
 /// part may be shown, child processes do not inherit their variables, and their parsers never
 /// repeat the value.
-pub const SECRET_OPTIONS: [&str; 8] = [
+pub const SECRET_OPTIONS: [&str; 9] = [
+    "cookie",
     "user",
     "proxy-user",
     "header",
@@ -56,6 +58,40 @@ pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
         }
     }
     Ok(headers)
+}
+
+/// What `-b` names: cookies, or a file of them.
+pub enum CookieSource {
+    Pairs(HeaderValue),
+    File(PathBuf),
+}
+
+/// Parses the value of one `-b`. As in curl, text without an equals sign is a file.
+pub fn cookies(text: &str) -> Result<CookieSource, String> {
+    if !text.contains('=') {
+        let path = if text == "-" { "/dev/stdin" } else { text };
+        return Ok(CookieSource::File(path.into()));
+    }
+    let mut value: HeaderValue = text
+        .trim()
+        .parse()
+        .map_err(|_| "contains characters not allowed in a header".to_owned())?;
+    value.set_sensitive(true);
+    Ok(CookieSource::Pairs(value))
+}
+
+/// Adds the cookies of a file to the jar. One that does not exist yet is fine if the run writes it.
+/// Messages do not repeat its name, which may be a cookie without its name.
+pub fn read_cookies(path: &Path, jar: &CookieJar, may_be_absent: bool) -> Result<(), String> {
+    match read_bytes(path) {
+        Ok(file) => jar
+            .read(&file)
+            .map_err(|error| format!("cannot use the cookie file: {error}")),
+        Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!(
+            "cannot read the cookie file: {error}; a cookie is written NAME=VALUE"
+        )),
+    }
 }
 
 /// Parses `USER:PASSWORD`, or `USER:@FILE` with the password in the first line of the file.

@@ -5,7 +5,14 @@ use super::options::{SettingEntry, SettingOrigin, SettingValue};
 use super::redact::Redactions;
 
 /// Options whose values are paths that are first used during the run.
-const PATH_OPTIONS: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];
+const PATH_OPTIONS: [&str; 6] = [
+    "output_dir",
+    "pack",
+    "journal",
+    "failed",
+    "cacert",
+    "cookie_jar",
+];
 
 /// The settings that are not from the command line, and the values that messages must mask.
 #[derive(Debug, Default)]

@@ -76,6 +76,9 @@ async fn request<T: Transport, S: BodyStore>(
         Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
+    if let Some(jar) = &options.jar {
+        jar.take(attempt.url(), &head.headers);
+    }
     head.kept_coding = coding::kept(attempt, &head, options.raw);
     wire.mark_head_received(now());
     let action = classify_head(attempt, &head, options, &engine.retry.rules);

@@ -34,8 +34,8 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    EndReason, EngineEvent, ErrorHint, EventReturnQueue, FetchError, LiveStats, MaxFailures,
-    Outcome, ReorderWindow, SettledJob, Sha256,
+    CookieJar, EndReason, EngineEvent, ErrorHint, EventReturnQueue, FetchError, LiveStats,
+    MaxFailures, Outcome, ReorderWindow, SettledJob, Sha256,
 };
 use crate::report::JournalReader;
 use crate::schedule::{RetryPolicy, Scheduler};
@@ -74,6 +74,9 @@ pub struct EngineOptions {
     /// The `Cookie` headers that the user set for the run. They tell whether a redirect back is
     /// the same request once more.
     pub own_cookies: Vec<HeaderValue>,
+    /// The cookies of the run, shared by all its URLs. None by default: then a cookie lasts for the
+    /// redirect chain of its URL.
+    pub jar: Option<Arc<CookieJar>>,
     /// Time that requests in flight get to finish after a stop. 10 s by default.
     pub grace: Duration,
     /// Stop starting requests after this time.
@@ -106,6 +109,7 @@ impl Default for EngineOptions {
             max_redirects: 10,
             partial_is_fine: false,
             own_cookies: Vec::new(),
+            jar: None,
             grace: Duration::from_secs(10),
             stop_after: None,
             max_failures: None,

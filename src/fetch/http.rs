@@ -125,8 +125,8 @@ impl HttpTransport {
                 }
             }
         }
-        if let Some(cookies) = attempt.cookies() {
-            let cookies = cookies.header_with(headers.get_all(header::COOKIE));
+        if attempt.has_cookies() {
+            let cookies = attempt.cookie_header(headers.get_all(header::COOKIE));
             match cookies {
                 Some(cookies) => drop(headers.insert(header::COOKIE, cookies)),
                 None => drop(headers.remove(header::COOKIE)),

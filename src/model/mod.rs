@@ -3,6 +3,7 @@
 mod attempt;
 mod budget;
 mod compact_map;
+mod cookie_jar;
 mod cookies;
 mod digest;
 mod error;
@@ -36,6 +37,7 @@ mod wire_state;
 pub use attempt::{Attempt, AttemptHistory, Hop, SendMode};
 pub use budget::{LineBudget, RawLine};
 pub use compact_map::{CompactMap, KeyHasher};
+pub use cookie_jar::{CookieFileError, CookieJar};
 pub use cookies::ChainCookies;
 pub use digest::{Sha256, Sha256Context};
 pub(crate) use error::chain_text;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -218,6 +219,13 @@ impl FetcherBuilder {
             user: user.to_owned(),
             password: password.to_owned(),
         });
+        self
+    }
+
+    /// Cookies that servers set are kept and sent for all URLs, as RFC 6265 allows, while the fetcher
+    /// lives: a login is then done once. Default: no, they last for the redirects of one URL.
+    pub fn share_cookies(mut self, share: bool) -> Self {
+        self.options.engine.jar = share.then(Arc::default);
         self
     }
 

@@ -1,0 +1,202 @@
+//! Cookies of a run, `.netrc`, and client certificates.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::support::{Run, Server, Texts, header, path, response};
+
+/// A directory for the files of a login.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.named(name)
+    }
+
+    fn named(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// A site whose pages want the cookie that `/login` sets.
+fn site() -> Server {
+    Server::http(|request| match (path(request), header(request, "cookie")) {
+        ("/login", _) => response("200 OK", &["Set-Cookie: session=s3cret; Path=/"], b"in"),
+        (_, Some(cookies)) if cookies.contains("session=s3cret") => response("200 OK", &[], b"ok"),
+        _ => response("403 Forbidden", &[], b""),
+    })
+}
+
+#[test]
+fn b_with_an_equals_sign_is_a_header_for_the_origins_of_the_list() {
+    let other = Server::http(|_| response("200 OK", &[], b""));
+    let to = format!("Location: {}", other.url("/"));
+    let home = Server::http(move |_| response("302 Found", &[&to], b""));
+    Run::new()
+        .args(["-HCookie: h=0", "-ba=1; b=2", "-b", "c=3", &home.url("/")])
+        .expect_exit(0);
+    assert_eq!(
+        header(&home.requests()[0], "cookie"),
+        Some("h=0; a=1; b=2; c=3")
+    );
+    assert_eq!(header(&other.requests()[0], "cookie"), None);
+}
+
+#[test]
+fn without_a_jar_a_cookie_stays_with_its_url() {
+    let server = site();
+    let done = Run::new()
+        .args(["-j1", "-ba=1"])
+        .urls([server.url("/login"), server.url("/page")])
+        .expect_exit(1);
+    assert_eq!(done.of("/page").status, Some(403));
+}
+
+#[test]
+fn a_jar_is_for_all_urls_and_the_next_run_reads_what_this_one_wrote() {
+    let (server, folder) = (site(), Folder::new());
+    let jar = folder.named("jar.txt");
+    for (args, urls) in [
+        // The file does not exist yet.
+        (vec!["-b", &jar, "-c", &jar], vec!["/login", "/page"]),
+        (vec!["-b", &jar], vec!["/page"]),
+        (vec!["-b", &jar, "-c", &jar], vec!["/page"]),
+    ] {
+        Run::new()
+            .args(["-j1"])
+            .args(args)
+            .urls(urls.into_iter().map(|path| server.url(path)))
+            .expect_exit(0);
+        let mode = fs::metadata(&jar).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let host = server.addr.ip();
+        let line = format!("{host}\tFALSE\t/\tFALSE\t0\tsession\ts3cret\n");
+        let text = fs::read_to_string(&jar).unwrap();
+        assert!(text.starts_with("# Netscape HTTP Cookie File\n"), "{text}");
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
+#[test]
+fn curl_reads_and_writes_the_same_cookies() {
+    let (server, folder) = (site(), Folder::new());
+    let (ours, theirs) = (folder.named("ours.txt"), folder.named("theirs.txt"));
+    Run::new()
+        .args(["-c", &ours, &server.url("/login")])
+        .expect_exit(0);
+    let curl = |args: &[&str]| {
+        let mut command = std::process::Command::new("curl");
+        command.args(["-sf", "--noproxy", "*"]).args(args);
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(curl(&["-b", &ours, &server.url("/page")]), "ok");
+    curl(&["-c", &theirs, &server.url("/login")]);
+    Run::new()
+        .args(["-b", &theirs, &server.url("/page")])
+        .expect_exit(0);
+}
+
+#[test]
+fn the_jar_is_written_however_the_run_ends_and_replaces_a_readable_file_by_a_private_one() {
+    let (server, folder) = (site(), Folder::new());
+    let jar = folder.file("jar.txt", "old");
+    fs::set_permissions(&jar, fs::Permissions::from_mode(0o644)).unwrap();
+    Run::new()
+        .args(["-j1", "--max-failures=0", "--retries=0", "-c", &jar])
+        .urls([server.url("/login"), "nonsense".into(), server.url("/page")])
+        .expect_exit(1);
+    let text = fs::read_to_string(&jar).unwrap();
+    assert!(text.contains("s3cret") && !text.contains("old"), "{text}");
+    let mode = fs::metadata(&jar).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_cookie_file_is_sent_only_where_its_cookies_belong() {
+    let (server, folder) = (Server::http(|_| response("200 OK", &[], b"")), Folder::new());
+    let port = server.addr.port();
+    let jar = folder.file(
+        "cookies.txt",
+        ".a.test\tTRUE\t/\tFALSE\t0\twide\t1\na.test\tFALSE\t/in\tFALSE\t0\tnarrow\t2\n\
+         a.test\tFALSE\t/\tTRUE\t0\tsafe\t3\n",
+    );
+    for (url, cookies) in [
+        ("a.test", Some("wide=1")),
+        ("b.a.test", Some("wide=1")),
+        ("c.test", None),
+    ] {
+        let rule = format!("--resolve=*:{port}:127.0.0.1");
+        let url = format!("http://{url}:{port}/");
+        Run::new().args(["-b", &jar, &rule, &url]).expect_exit(0);
+        let requests = server.requests();
+        assert_eq!(header(requests.last().unwrap(), "cookie"), cookies, "{url}");
+    }
+}
+
+#[test]
+fn a_loop_is_a_loop_with_a_jar_too_and_a_cookie_that_changes_is_progress() {
+    let stuck = Server::http(|_| response("302 Found", &["Location: /", "Set-Cookie: a=1"], b""));
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let moves = Server::http(move |_| {
+        let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let cookie = format!("Set-Cookie: n={n}");
+        match n {
+            6.. => response("200 OK", &[], b"there"),
+            _ => response("302 Found", &["Location: /", &cookie], b""),
+        }
+    });
+    let folder = Folder::new();
+    let jar = folder.named("jar.txt");
+    let done = Run::new().args(["-c", &jar, &stuck.url("/")]).expect_exit(1);
+    assert!(done.message().contains("loop"), "{}", done.message());
+    // Without a cookie once, with it three times; then, with the jar, only three times.
+    assert_eq!(stuck.requests().len(), 4);
+    Run::new().args(["-b", &jar, &stuck.url("/")]).expect_exit(1);
+    assert_eq!(stuck.requests().len(), 7);
+    Run::new().args(["-c", &jar, &moves.url("/")]).expect_exit(0);
+}
+
+#[test]
+fn mistakes_with_cookies_say_what_to_do_and_repeat_no_cookie() {
+    let folder = Folder::new();
+    let json = folder.file("cookies.json", "[{\"name\":\"s3cret\"}]");
+    let broken = folder.file("broken.txt", "# Netscape HTTP Cookie File\n\na.test s3cret\n");
+    let absent = folder.named("s3cret");
+    let mut texts = Texts::new();
+    for (case, args) in [
+        ("absent", vec!["-b", &*absent]),
+        ("json", vec!["-b", &json]),
+        ("broken", vec!["-b", &broken]),
+        ("line break", vec!["-b", "a=s3cret\nb"]),
+        ("stdout", vec!["-c", "-"]),
+        ("a URL", vec!["-c", "http://a.test/jar"]),
+    ] {
+        let done = Run::new()
+            .text()
+            .args(args)
+            .arg("http://127.0.0.1:9/")
+            .expect_exit(2);
+        assert!(!done.stderr.contains("s3cret"), "{case}: {}", done.stderr);
+        texts.add(case, &done.stderr);
+    }
+    insta::assert_snapshot!("mistakes_with_cookies", texts);
+    let done = Run::new()
+        .text()
+        .args(["-ba=s3cret", "--print-config"])
+        .expect_exit(0);
+    assert!(done.stdout.contains("cookie = [\"***\"]"), "{}", done.stdout);
+}
