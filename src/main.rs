@@ -120,9 +120,10 @@ async fn program(
 
 /// Returns the configuration of the run, and prints the warnings about it.
 fn configure(cli: Cli, console: &Console) -> Result<Config, ExitCode> {
+    let netrc = cli::netrc_warning(&cli);
     let mut config = Config::try_from(cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
-    for warning in cli::warnings(&config) {
+    for warning in netrc.into_iter().chain(cli::warnings(&config)) {
         let warning = console.origins.redactions.apply(warning);
         console.print(&format!("fetchall: warning: {warning}"));
     }

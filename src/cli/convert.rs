@@ -120,6 +120,7 @@ impl UsageError {
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
                 "--cookie" => Some(("cookie", "cookie")),
+                "--netrc" => Some(("netrc_file", "netrc-file")),
                 "--user" => Some(("user", "user")),
                 "--proxy" => Some(("proxy", "proxy")),
                 "--proxy-user" => Some(("proxy_user", "proxy-user")),
@@ -150,6 +151,7 @@ fn id(option: &str) -> Option<&'static str> {
         "header" => "headers",
         "journal" => "journal",
         "output-dir" => "output_dir",
+        "netrc-file" => "netrc_file",
         "pack" => "pack",
         "proxy-user" => "proxy_user",
         "report" => "report",
@@ -346,6 +348,9 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
         http.user_agent = name;
     }
     http.user = user(cli)?;
+    http.netrc = secrets::netrc(cli)
+        .map_err(secret("--netrc"))?
+        .map(Arc::new);
     http.proxy = proxy(cli)?;
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();

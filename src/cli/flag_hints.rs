@@ -49,7 +49,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
-const FLAGS: [(&[&str], &str); 51] = [
+const FLAGS: [(&[&str], &str); 52] = [
     (
         &[
             "-O",
@@ -225,6 +225,10 @@ const FLAGS: [(&[&str], &str); 51] = [
             "--http-passwd",
         ],
         "-u USER:@FILE sends credentials, -H @FILE a header such as Authorization",
+    ),
+    (
+        &["--netrc-optional"],
+        "-n reads credentials by host from ~/.netrc, --netrc-file FILE from a file",
     ),
     (
         &["--noproxy", "--no-proxy"],

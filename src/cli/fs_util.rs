@@ -85,6 +85,19 @@ pub fn is_stdin(_: &Path) -> bool {
     false
 }
 
+/// Whether `path` is a regular file that its group or all users can read.
+#[cfg(unix)]
+pub fn is_readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o044 != 0)
+}
+
+/// Returns `false`: not implemented on this system.
+#[cfg(not(unix))]
+pub fn is_readable_by_others(_: &Path) -> bool {
+    false
+}
+
 /// Whether a stream is open but not readable. The standard library reads it as empty.
 #[cfg(unix)]
 pub fn is_only_for_writing(stream: &impl std::os::fd::AsFd) -> bool {

@@ -55,6 +55,7 @@ pub use parse::{CliAction, CliError, read};
 pub use print::print;
 pub use redact::message as redact;
 pub use runtime::runtime;
+pub use secrets::netrc_warning;
 pub use setting_origins::SettingOrigins;
 pub use signals::{EarlySignals, Signals};
 
@@ -316,6 +317,15 @@ pub struct Cli {
     /// password is the first line of the file [default: the value of FETCHALL_USER].
     #[arg(short = 'u', long, value_name = "USER", help_heading = "Request")]
     pub user: Option<String>,
+    /// Read credentials by host from ~/.netrc.
+    ///
+    /// They are sent to the hosts that the file names, at every hop of a redirect, unless the URL or
+    /// -u has some. A default entry is for all hosts.
+    #[arg(short = 'n', long, help_heading = "Request")]
+    pub netrc: bool,
+    /// Read credentials by host from this file.
+    #[arg(long, value_name = "FILE", help_heading = "Request")]
+    pub netrc_file: Option<PathBuf>,
     /// Send HEAD requests.
     ///
     /// Where the answer is 405 or 501, GET is sent once instead, and its body is not read.

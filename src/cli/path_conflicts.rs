@@ -34,6 +34,10 @@ pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
         ),
         ("user", user(&cli.user)),
         ("proxy-user", user(&cli.proxy_user)),
+        (
+            "netrc-file",
+            cli.netrc_file.as_deref().is_some_and(is_stdin),
+        ),
         ("cacert", cli.cacert.as_deref().is_some_and(is_stdin)),
         (
             "format",

@@ -3,19 +3,20 @@
 //! whose messages repeat the value.
 //!
 //! The permissions of such a file are not checked. ssh does that for keys, but a password file is
-//! often a shell pipe or a container mount, whose mode the user did not choose.
+//! often a shell pipe or a container mount, whose mode the user did not choose. Only a `.netrc`, which
+//! has many passwords and is kept, gives a warning.
 
 use std::env::VarError;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fetchall::program::{CookieJar, Credentials};
+use fetchall::program::{CookieJar, Credentials, Netrc};
 use http::{HeaderName, HeaderValue};
 
-use super::fs_util::{read_bytes, read_text};
+use super::fs_util::{is_readable_by_others, read_bytes, read_text};
 use super::options::variable_of;
-use super::value_parsers;
+use super::{Cli, value_parsers};
 
 /// Alternative to `-u`.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
@@ -106,6 +107,40 @@ pub fn credentials(text: &str) -> Result<Credentials, String> {
     Ok(Credentials {
         user: user.to_owned(),
         password: password(path)?,
+    })
+}
+
+/// Returns the netrc file of these options: `--netrc-file`, or that of the user with `--netrc`.
+fn netrc_path(cli: &Cli) -> Option<PathBuf> {
+    let home = || {
+        let (variable, name) = match cfg!(windows) {
+            true => ("USERPROFILE", "_netrc"),
+            false => ("HOME", ".netrc"),
+        };
+        let home = std::env::var_os(variable).filter(|home| !home.is_empty());
+        // Without it the error names the file.
+        PathBuf::from(home.unwrap_or_else(|| "~".into())).join(name)
+    };
+    cli.netrc_file.clone().or_else(|| cli.netrc.then(home))
+}
+
+/// Reads the credentials by host. Messages do not repeat the content.
+pub fn netrc(cli: &Cli) -> Result<Option<Netrc>, String> {
+    let Some(path) = netrc_path(cli) else {
+        return Ok(None);
+    };
+    let shown = path.display();
+    let text = read_text(&path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let netrc = text.parse::<Netrc>();
+    netrc.map(Some).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// Warns of a netrc file that other users can read.
+pub fn netrc_warning(cli: &Cli) -> Option<String> {
+    let path = netrc_path(cli)?;
+    is_readable_by_others(&path).then(|| {
+        let shown = path.display();
+        format!("{shown} has passwords that other users can read; chmod 600 it")
     })
 }
 

@@ -17,6 +17,7 @@ use super::connect::{CALL, RequestContext};
 use super::fd_budget::FdBudget;
 use super::habits::{HostHabit, HostHabits};
 use super::lenient::FlawedLength;
+use super::netrc::Netrc;
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::basic_auth;
 use super::public_address::{NonPublicAddress, check_literal};
@@ -45,6 +46,7 @@ pub struct HttpTransport {
     only_public: bool,
     /// Headers for the origins of the list.
     origin_headers: HeaderMap,
+    netrc: Option<Arc<Netrc>>,
     /// Headers for other origins, reached by a redirect.
     cross_origin_headers: HeaderMap,
 }
@@ -66,6 +68,7 @@ impl HttpTransport {
             body: options.body,
             keeps_requests: options.keep_requests,
             only_public: options.deny_private,
+            netrc: options.netrc,
             origin_headers,
             cross_origin_headers,
         })
@@ -112,7 +115,7 @@ impl HttpTransport {
             self.cross_origin_headers.clone()
         };
         let job = &attempt.job;
-        if is_trusted && let Some(value) = job.credentials.as_deref().and_then(basic_auth) {
+        if is_trusted && let Some(value) = self.url_auth(attempt) {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(wish) = &job.wish {
@@ -125,6 +128,13 @@ impl HttpTransport {
                 }
             }
         }
+        if let Some(netrc) = &self.netrc
+            && !headers.contains_key(header::AUTHORIZATION)
+            && let Some(found) = netrc.find(attempt.url(), None)
+            && let Some(value) = basic_auth(&found)
+        {
+            headers.insert(header::AUTHORIZATION, value);
+        }
         if attempt.has_cookies() {
             let cookies = attempt.cookie_header(headers.get_all(header::COOKIE));
             match cookies {
@@ -133,6 +143,15 @@ impl HttpTransport {
             }
         }
         headers
+    }
+
+    /// Returns the value of `Authorization` from the userinfo of a job's URL. A user name without a
+    /// password gets that of the netrc entry with this login.
+    fn url_auth(&self, attempt: &Attempt) -> Option<HeaderValue> {
+        let own = attempt.job.credentials.as_deref()?;
+        let netrc = self.netrc.as_ref().filter(|_| own.password.is_empty());
+        let found = netrc.and_then(|netrc| netrc.find(attempt.url(), Some(&own.user)));
+        basic_auth(found.as_ref().unwrap_or(own))
     }
 
     /// Returns the `Content-Type` of a request's body: that of its input line, else that of the

@@ -18,6 +18,7 @@ mod habits;
 mod http;
 mod lenient;
 mod local_end;
+mod netrc;
 mod options;
 mod proxy;
 mod public_address;
@@ -42,6 +43,7 @@ pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
 pub use http::HttpTransport;
 pub use local_end::{AddressFamily, LocalEnd};
+pub use netrc::{Netrc, NetrcError};
 pub use options::{
     HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError, is_framing_header,
 };

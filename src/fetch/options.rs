@@ -1,6 +1,7 @@
 //! Options of the HTTP transport.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dns::ResolveRule;
 use super::local_end::{AddressFamily, LocalEnd};
+use super::netrc::Netrc;
 use crate::model::Credentials;
 
 /// Headers that say where the request ends. The client sets them itself: a wrong one would break
@@ -136,6 +138,9 @@ pub struct HttpOptions {
     pub user_agent: HeaderValue,
     /// Basic credentials for the origins of the list. Userinfo in a URL takes precedence.
     pub user: Option<Credentials>,
+    /// Credentials by host, for every host that is requested, whoever leads there. Those of the URL
+    /// and [`user`](Self::user) take precedence.
+    pub netrc: Option<Arc<Netrc>>,
     /// Proxy to use. Default: that of the environment.
     pub proxy: Proxy,
     /// Accept any certificate. Neither the certificate nor signatures made with its key are
@@ -175,6 +180,7 @@ impl Default for HttpOptions {
             headers: HeaderMap::new(),
             user_agent: HeaderValue::from_static(concat!("fetchall/", env!("CARGO_PKG_VERSION"))),
             user: None,
+            netrc: None,
             proxy: Proxy::Environment,
             insecure: false,
             cacert: None,

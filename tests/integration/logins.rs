@@ -127,7 +127,10 @@ fn the_jar_is_written_however_the_run_ends_and_replaces_a_readable_file_by_a_pri
 
 #[test]
 fn a_cookie_file_is_sent_only_where_its_cookies_belong() {
-    let (server, folder) = (Server::http(|_| response("200 OK", &[], b"")), Folder::new());
+    let (server, folder) = (
+        Server::http(|_| response("200 OK", &[], b"")),
+        Folder::new(),
+    );
     let port = server.addr.port();
     let jar = folder.file(
         "cookies.txt",
@@ -161,20 +164,29 @@ fn a_loop_is_a_loop_with_a_jar_too_and_a_cookie_that_changes_is_progress() {
     });
     let folder = Folder::new();
     let jar = folder.named("jar.txt");
-    let done = Run::new().args(["-c", &jar, &stuck.url("/")]).expect_exit(1);
+    let done = Run::new()
+        .args(["-c", &jar, &stuck.url("/")])
+        .expect_exit(1);
     assert!(done.message().contains("loop"), "{}", done.message());
     // Without a cookie once, with it three times; then, with the jar, only three times.
     assert_eq!(stuck.requests().len(), 4);
-    Run::new().args(["-b", &jar, &stuck.url("/")]).expect_exit(1);
+    Run::new()
+        .args(["-b", &jar, &stuck.url("/")])
+        .expect_exit(1);
     assert_eq!(stuck.requests().len(), 7);
-    Run::new().args(["-c", &jar, &moves.url("/")]).expect_exit(0);
+    Run::new()
+        .args(["-c", &jar, &moves.url("/")])
+        .expect_exit(0);
 }
 
 #[test]
 fn mistakes_with_cookies_say_what_to_do_and_repeat_no_cookie() {
     let folder = Folder::new();
     let json = folder.file("cookies.json", "[{\"name\":\"s3cret\"}]");
-    let broken = folder.file("broken.txt", "# Netscape HTTP Cookie File\n\na.test s3cret\n");
+    let broken = folder.file(
+        "broken.txt",
+        "# Netscape HTTP Cookie File\n\na.test s3cret\n",
+    );
     let absent = folder.named("s3cret");
     let mut texts = Texts::new();
     for (case, args) in [
@@ -198,5 +210,142 @@ fn mistakes_with_cookies_say_what_to_do_and_repeat_no_cookie() {
         .text()
         .args(["-ba=s3cret", "--print-config"])
         .expect_exit(0);
-    assert!(done.stdout.contains("cookie = [\"***\"]"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("cookie = [\"***\"]"),
+        "{}",
+        done.stdout
+    );
+}
+
+/// A server that answers with the user name and password that it got.
+fn who() -> Server {
+    Server::http(|request| {
+        let given = header(request, "authorization").unwrap_or("none");
+        response("200 OK", &[], given.as_bytes())
+    })
+}
+
+fn basic(user: &str) -> String {
+    use base64::Engine as _;
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(user)
+    )
+}
+
+#[test]
+fn netrc_is_for_the_hosts_it_names_and_comes_after_what_is_nearer() {
+    let (server, folder) = (who(), Folder::new());
+    let port = server.addr.port();
+    let netrc = folder.file(
+        "netrc",
+        "machine a.test login me password s3cret\nmachine a.test login two password \"2 2\"\n",
+    );
+    let with_default = folder.file(
+        "with-default",
+        "machine a.test login me password s3cret\ndefault login any password x\n",
+    );
+    let line =
+        format!("{{\"url\":\"http://a.test:{port}/\",\"headers\":{{\"Authorization\":\"own\"}}}}");
+    for (file, args, url, expected) in [
+        (&netrc, &[][..], "http://a.test", basic("me:s3cret")),
+        (&netrc, &[], "http://A.TEST", basic("me:s3cret")),
+        (&netrc, &[], "http://b.a.test", "none".into()),
+        (&netrc, &[], "http://b.test", "none".into()),
+        (&with_default, &[], "http://b.test", basic("any:x")),
+        (&netrc, &["-uon:line"], "http://a.test", basic("on:line")),
+        (
+            &netrc,
+            &["-HAuthorization: own"],
+            "http://a.test",
+            "own".into(),
+        ),
+        (&netrc, &[], "http://in:url@a.test", basic("in:url")),
+        (&netrc, &[], "http://two@a.test", basic("two:2 2")),
+        (&netrc, &[], "http://three@a.test", basic("three:")),
+        (&netrc, &["--input-format=jsonl"], "", "own".into()),
+    ] {
+        let run = Run::new()
+            .args(["--body", "--netrc-file", file])
+            .arg(format!("--resolve=*:{port}:127.0.0.1"))
+            .args(args.iter().copied());
+        let done = match url {
+            "" => run.stdin(line.clone()).expect_exit(0),
+            url => run.arg(format!("{url}:{port}/")).expect_exit(0),
+        };
+        let body = format!("\"body\":\"{expected}\"");
+        assert!(
+            done.stdout.contains(&body),
+            "{url} {args:?}: {}",
+            done.stdout
+        );
+    }
+}
+
+#[test]
+fn netrc_follows_redirects_by_host_and_nothing_of_it_is_shown() {
+    let (named, folder) = (who(), Folder::new());
+    let (port, other) = (named.addr.port(), who());
+    let to_other = format!("Location: http://other.test:{}/", other.addr.port());
+    let to_named = format!("Location: http://named.test:{port}/");
+    let home = Server::http(move |request| match path(request) {
+        "/named" => response("302 Found", &[&to_named], b""),
+        _ => response("302 Found", &[&to_other], b""),
+    });
+    let netrc = folder.file("netrc", "machine named.test login me password s3cret\n");
+    let rules =
+        [&named, &other].map(|server| format!("--resolve=*:{0}:127.0.0.1", server.addr.port()));
+    let done = Run::new()
+        .args(["-vv", "--netrc-file", &netrc])
+        .args(rules)
+        .env("RUST_LOG", "trace")
+        .urls([home.url("/named"), home.url("/other")])
+        .expect_exit(0);
+    assert_eq!(
+        header(&named.requests()[0], "authorization"),
+        Some(&*basic("me:s3cret"))
+    );
+    for request in home.requests().iter().chain(&other.requests()) {
+        assert_eq!(header(request, "authorization"), None);
+    }
+    let shown = format!("{}{}", done.stdout, done.stderr);
+    for secret in ["s3cret", &basic("me:s3cret")[6..]] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn n_reads_the_file_in_the_home_directory_and_warns_if_others_can_read_it() {
+    let (server, folder) = (who(), Folder::new());
+    let netrc = folder.file(".netrc", "machine 127.0.0.1 login me password s3cret\n");
+    let home = folder.0.path().to_str().unwrap();
+    for (mode, is_warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(&netrc, fs::Permissions::from_mode(mode)).unwrap();
+        let done = Run::new()
+            .env("HOME", home)
+            .args(["-n", "--body", &server.url("/")])
+            .expect_exit(0);
+        assert!(done.stdout.contains(&basic("me:s3cret")), "{}", done.stdout);
+        let warning = format!("fetchall: warning: {netrc} has passwords that other users can read");
+        assert_eq!(done.stderr.contains(&warning), is_warned, "{}", done.stderr);
+    }
+}
+
+#[test]
+fn mistakes_with_netrc_say_what_is_wrong_and_repeat_no_password() {
+    let folder = Folder::new();
+    let mut texts = Texts::new();
+    texts.hide(folder.0.path().display(), "DIR");
+    let open = folder.file("open", "machine a.test password \"s3cret");
+    let empty = folder.file("empty", "s3cret");
+    let absent = folder.named("absent");
+    for file in [&open, &empty, &absent] {
+        let done = Run::new()
+            .text()
+            .args(["--netrc-file", file, "http://127.0.0.1:9/"])
+            .expect_exit(2);
+        assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+        texts.add(file, &done.stderr);
+    }
+    insta::assert_snapshot!("mistakes_with_netrc", texts);
 }
