@@ -104,7 +104,9 @@ struct Documents;
 pub mod program {
     pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
     pub use crate::engine::EngineOptions;
-    pub use crate::fetch::{HttpOptions, Netrc, is_framing_header, max_requests};
+    pub use crate::fetch::{
+        ClientCertificate, HttpOptions, Netrc, is_framing_header, max_requests,
+    };
     pub use crate::input::{InputOptions, Source, UrlIterator};
     pub use crate::model::{
         CookieFileError, CookieJar, Credentials, escape_control, is_control, parse_duration,

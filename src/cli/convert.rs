@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fetchall::program::{
-    Config, CookieJar, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions,
-    Screen, Source, Template, TemplateError,
+    ClientCertificate, Config, CookieJar, Credentials, ProgressStyle, ReportOptions, ResultFormat,
+    SaveOptions, Screen, Source, Template, TemplateError,
 };
 use fetchall::{
     AddressFamily, FaultPlan, HttpVersion, InputFormat, LocalEnd, Proxy, RetryRules, SpecError,
@@ -119,6 +119,7 @@ impl UsageError {
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
+                "--cert" => Some(("cert", "cert")),
                 "--cookie" => Some(("cookie", "cookie")),
                 "--netrc" => Some(("netrc_file", "netrc-file")),
                 "--user" => Some(("user", "user")),
@@ -142,6 +143,8 @@ impl UsageError {
 fn id(option: &str) -> Option<&'static str> {
     Some(match option {
         "cacert" => "cacert",
+        "cert" => "cert",
+        "key" => "key",
         "config" => "config",
         "cookie" => "cookie",
         "cookie-jar" => "cookie_jar",
@@ -354,6 +357,7 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     http.proxy = proxy(cli)?;
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();
+    http.certificate = certificate(cli)?;
     http.resolve = std::mem::take(&mut cli.resolve);
     http.family = match (cli.ipv4, cli.ipv6) {
         (true, _) => Some(AddressFamily::V4),
@@ -413,6 +417,15 @@ fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
         None => secrets::from_environment(std::env::var_os(secrets::USER_VARIABLE))
             .map_err(secret(secrets::USER_VARIABLE)),
     }
+}
+
+fn certificate(cli: &Cli) -> Result<Option<ClientCertificate>, UsageError> {
+    let Some(text) = &cli.cert else {
+        return Ok(None);
+    };
+    let cert = secrets::certificate(text).map_err(secret("--cert"))?;
+    let key = cli.key.clone();
+    Ok(Some(ClientCertificate { cert, key }))
 }
 
 fn proxy(cli: &Cli) -> Result<Proxy, UsageError> {

@@ -49,7 +49,7 @@ pub fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&
 }
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
-const FLAGS: [(&[&str], &str); 52] = [
+const FLAGS: [(&[&str], &str); 53] = [
     (
         &[
             "-O",
@@ -297,6 +297,10 @@ const FLAGS: [(&[&str], &str); 52] = [
     (
         &["--http2", "--http1.0"],
         "HTTP/2 is used where the server supports it; --http1.1 disables that",
+    ),
+    (
+        &["--certificate", "--client-cert", "--pass", "--private-key"],
+        "-E FILE presents a client certificate (PEM), --key FILE names its key",
     ),
     (&["--http3"], "HTTP/3 is not supported"),
     (

@@ -361,6 +361,17 @@ pub struct Cli {
     /// server presents exactly that certificate, holds its key, and name and dates match.
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     pub cacert: Option<PathBuf>,
+    /// Client certificate (PEM).
+    ///
+    /// Presented to every server that asks for one. The file may also have its key and the
+    /// certificates that lead to its authority.
+    #[arg(short = 'E', long, value_name = "FILE", help_heading = "Request")]
+    pub cert: Option<String>,
+    /// Key of the -E certificate (PEM).
+    ///
+    /// Not encrypted.
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Request")]
+    pub key: Option<PathBuf>,
     /// Override DNS: HOST:PORT:ADDR[,ADDR].
     ///
     /// Connects to these addresses for this host (* for any) and port instead of resolving the

@@ -38,6 +38,13 @@ pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
             "netrc-file",
             cli.netrc_file.as_deref().is_some_and(is_stdin),
         ),
+        (
+            "cert",
+            cli.cert
+                .as_deref()
+                .is_some_and(|path| is_stdin(Path::new(path))),
+        ),
+        ("key", cli.key.as_deref().is_some_and(is_stdin)),
         ("cacert", cli.cacert.as_deref().is_some_and(is_stdin)),
         (
             "format",

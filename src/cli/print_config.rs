@@ -2,7 +2,7 @@
 //! secrets are masked.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
@@ -144,6 +144,10 @@ pub fn masked(option: &str, text: &str) -> String {
         "user" | "proxy-user" => MASK.to_owned(),
         "data" | "header" if text.starts_with('@') => redact::value(text).into_owned(),
         "data" => MASK.to_owned(),
+        "cert" => match text.split_once(':') {
+            Some((file, _)) if !Path::new(text).exists() => format!("{file}:{MASK}"),
+            _ => redact::value(text).into_owned(),
+        },
         "cookie" if text.contains('=') => MASK.to_owned(),
         "header" => match text.split_once(':') {
             Some((name, _)) if name.parse::<HeaderName>().is_ok() => format!("{name}: {MASK}"),
@@ -214,6 +218,8 @@ mod tests {
             ("header", "s3cret", "***"),
             ("header", "@headers.txt", "@headers.txt"),
             ("data", "s3cret", "***"),
+            ("cert", "me.pem:s3cret", "me.pem:***"),
+            ("cert", "me.pem", "me.pem"),
             ("cookie", "a=s3cret", "***"),
             ("cookie", "cookies.txt", "cookies.txt"),
             (

@@ -25,7 +25,8 @@ pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Long names of the options whose values may hold a secret. `print_config::masked` decides which
 /// part may be shown, child processes do not inherit their variables, and their parsers never
 /// repeat the value.
-pub const SECRET_OPTIONS: [&str; 9] = [
+pub const SECRET_OPTIONS: [&str; 10] = [
+    "cert",
     "cookie",
     "user",
     "proxy-user",
@@ -142,6 +143,20 @@ pub fn netrc_warning(cli: &Cli) -> Option<String> {
         let shown = path.display();
         format!("{shown} has passwords that other users can read; chmod 600 it")
     })
+}
+
+/// Returns the file of a client certificate. curl's form `FILE:PASSWORD` is an error, which does not
+/// repeat the password.
+pub fn certificate(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match text.rsplit_once(':') {
+        Some((file, _)) if !path.exists() && !file.is_empty() => Err(
+            "no such file; for FILE:PASSWORD, decrypt the key into a file that only you can read: \
+             openssl pkey -in FILE -out KEY.pem, then add --key KEY.pem"
+                .to_owned(),
+        ),
+        _ => Ok(path),
+    }
 }
 
 /// Reads the password for the mail server from the file, else from the environment.

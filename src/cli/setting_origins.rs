@@ -5,7 +5,9 @@ use super::options::{SettingEntry, SettingOrigin, SettingValue};
 use super::redact::Redactions;
 
 /// Options whose values are paths that are first used during the run.
-const PATH_OPTIONS: [&str; 6] = [
+const PATH_OPTIONS: [&str; 8] = [
+    "cert",
+    "key",
     "output_dir",
     "pack",
     "journal",

@@ -8,10 +8,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
+use rustls::sign::CertifiedKey;
+
 use super::classify::{
     FailurePhase, classify_shared, connection_died, is_broken_head, is_broken_tunnel, is_connect,
     is_http2, local_port_of, wants_http1, was_throttled, was_turned_away,
 };
+use super::client_certificate;
 use super::client_rotation::{ClientVariant, RotatingClient};
 use super::connect::{CALL, RequestContext};
 use super::fd_budget::FdBudget;
@@ -47,6 +50,7 @@ pub struct HttpTransport {
     /// Headers for the origins of the list.
     origin_headers: HeaderMap,
     netrc: Option<Arc<Netrc>>,
+    certificate: Option<Arc<CertifiedKey>>,
     /// Headers for other origins, reached by a redirect.
     cross_origin_headers: HeaderMap,
 }
@@ -60,6 +64,8 @@ impl HttpTransport {
         let descriptors = FdBudget::new();
         let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
         let (origin_headers, cross_origin_headers) = header_sets(&options);
+        let certificate = options.certificate.as_ref();
+        let certificate = certificate.map(client_certificate::read).transpose()?;
         Ok(Self {
             clients,
             habits: HostHabits::default(),
@@ -69,6 +75,7 @@ impl HttpTransport {
             keeps_requests: options.keep_requests,
             only_public: options.deny_private,
             netrc: options.netrc,
+            certificate,
             origin_headers,
             cross_origin_headers,
         })
@@ -186,6 +193,7 @@ impl HttpTransport {
         let call = RequestContext {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
+            certificate: self.certificate.clone(),
             is_retry: attempt.history().retries_used > 0,
         };
         if variant.lenient {

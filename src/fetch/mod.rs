@@ -2,6 +2,7 @@
 //! stall clock: the engine does that, so simulated faults face the real checks.
 
 mod classify;
+mod client_certificate;
 mod client_rotation;
 mod clock;
 mod coding_window;
@@ -45,7 +46,8 @@ pub use http::HttpTransport;
 pub use local_end::{AddressFamily, LocalEnd};
 pub use netrc::{Netrc, NetrcError};
 pub use options::{
-    HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError, is_framing_header,
+    ClientCertificate, HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError,
+    is_framing_header,
 };
 pub use tls::config as tls_config;
 

@@ -125,6 +125,15 @@ pub enum Proxy {
     Url(ProxyUrl),
 }
 
+/// The files of a client certificate, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those that lead to its authority.
+    pub cert: PathBuf,
+    /// Its key, not encrypted. Default: in the same file.
+    pub key: Option<PathBuf>,
+}
+
 /// Options of the HTTP transport.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
@@ -149,6 +158,8 @@ pub struct HttpOptions {
     /// PEM file of certificate authorities to trust instead of the system's. It may also contain
     /// a server's own certificate, which is trusted if its name and dates are valid.
     pub cacert: Option<PathBuf>,
+    /// Certificate to present to servers that ask for one. Default: none.
+    pub certificate: Option<ClientCertificate>,
     /// Addresses that override DNS.
     pub resolve: Vec<ResolveRule>,
     /// The only IP version to connect over. Default: both.
@@ -173,6 +184,13 @@ pub struct HttpOptions {
     pub ping: Duration,
 }
 
+impl HttpOptions {
+    /// Whether any server may be presented a client certificate.
+    pub(super) fn has_certificates(&self) -> bool {
+        self.certificate.is_some()
+    }
+}
+
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
@@ -184,6 +202,7 @@ impl Default for HttpOptions {
             proxy: Proxy::Environment,
             insecure: false,
             cacert: None,
+            certificate: None,
             resolve: Vec::new(),
             family: None,
             local_end: None,
@@ -204,6 +223,14 @@ pub enum TransportError {
     /// The file of CA certificates is unusable.
     #[error("cannot use the certificates in {}: {cause}", path.display())]
     CaCert {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        cause: String,
+    },
+    /// The client certificate or its key is unusable.
+    #[error("cannot use the client certificate in {}: {cause}", path.display())]
+    ClientCert {
         /// The file.
         path: PathBuf,
         /// The reason.

@@ -11,8 +11,8 @@ use http::{HeaderName, HeaderValue, Method};
 use super::Fetcher;
 use super::fetcher::FetcherOptions;
 use crate::fetch::{
-    AddressFamily, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule, TransportError,
-    is_framing_header,
+    AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule,
+    TransportError, is_framing_header,
 };
 use crate::model::{Credentials, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
@@ -271,6 +271,16 @@ impl FetcherBuilder {
     /// Certificates to trust instead of the system's, in a PEM file. Default: the system's.
     pub fn ca_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.options.http.cacert = Some(file.into());
+        self
+    }
+
+    /// The certificate to present to servers that ask for one, and its key: PEM files, of which the
+    /// second may be the first. Default: none.
+    pub fn client_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.options.http.certificate = Some(ClientCertificate {
+            cert: cert.into(),
+            key: Some(key.into()),
+        });
         self
     }
 

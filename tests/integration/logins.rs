@@ -3,10 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
-use crate::support::{Run, Server, Texts, header, path, response};
+use crate::support::{Authority, Run, Server, Texts, TlsServer, header, path, response};
 
 /// A directory for the files of a login.
 struct Folder(TempDir);
@@ -348,4 +352,207 @@ fn mistakes_with_netrc_say_what_is_wrong_and_repeat_no_password() {
         texts.add(file, &done.stderr);
     }
     insta::assert_snapshot!("mistakes_with_netrc", texts);
+}
+
+/// A TLS server that wants a certificate of this authority, and answers with what it got.
+fn wanting(authority: &Authority) -> TlsServer {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let (cert, key) = authority.files("localhost");
+    let chain = CertificateDer::pem_file_iter(cert.path()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            chain.map(Result::unwrap).collect(),
+            PrivateKeyDer::from_pem_file(key.path()).unwrap(),
+        );
+    TlsServer::start(config.unwrap())
+}
+
+#[test]
+fn a_client_certificate_is_presented_to_a_server_that_asks_for_one() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let server = wanting(&authority);
+    let (cert, key) = authority.files("me");
+    let both = [cert.path(), key.path()].map(|path| fs::read_to_string(path).unwrap());
+    let both = folder.file("both.pem", &both.concat());
+    let (cert, key) = (cert.path().to_str().unwrap(), key.path().to_str().unwrap());
+    let trusted = authority.file();
+    let run = || {
+        let cacert = format!("--cacert={}", trusted.path().display());
+        Run::new().args(["--retries=0", &cacert, &server.url()])
+    };
+    run().args(["-E", cert, "--key", key]).expect_exit(0);
+    run().args(["--cert", &both]).expect_exit(0);
+    Run::new()
+        .settings(&format!("cert = '{cert}'\nkey = '{key}'\n"))
+        .args([
+            &format!("--cacert={}", trusted.path().display()),
+            &server.url(),
+        ])
+        .expect_exit(0);
+    let (stranger, strange_key) = Authority::new().files("me");
+    let (stranger, strange_key) = (
+        stranger.path().to_str().unwrap(),
+        strange_key.path().to_str().unwrap(),
+    );
+    run()
+        .args(["-E", stranger, "--key", strange_key])
+        .expect_exit(1);
+    let done = run().expect_exit(1);
+    insta::assert_snapshot!("no_client_certificate", done.message());
+}
+
+#[test]
+fn client_certificates_that_cannot_be_used_are_usage_errors_without_their_password() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let (cert, key) = authority.files("me");
+    let (_, other_key) = authority.files("me");
+    let (cert, other_key) = (
+        cert.path().to_str().unwrap(),
+        other_key.path().to_str().unwrap(),
+    );
+    let plain = fs::read_to_string(key.path()).unwrap();
+    let encrypted = plain.replace("BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE");
+    let encrypted = folder.file("encrypted.pem", &encrypted);
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let old = folder.file("old.pem", old);
+    let p12 = folder.file("me.p12", "0\u{1}\u{2}");
+    let mut texts = Texts::new();
+    for (name, shown) in [(cert, "CERT"), (other_key, "OTHER-KEY")] {
+        texts.hide(name, shown);
+    }
+    texts.hide(folder.0.path().display(), "DIR");
+    for args in [
+        vec!["-E", cert, "--key", &encrypted],
+        vec!["-E", cert, "--key", &old],
+        vec!["-E", cert, "--key", other_key],
+        vec!["-E", cert],
+        vec!["-E", &p12],
+        vec!["-E", "/nowhere/me.pem"],
+        vec!["-E", &format!("{cert}:s3cret")],
+        vec!["--key", other_key],
+    ] {
+        let done = Run::new()
+            .text()
+            .args(args.iter().copied())
+            .arg("https://127.0.0.1:9/")
+            .expect_exit(2);
+        assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+        texts.add(args.join(" ").replace("s3cret", "PASSWORD"), &done.stderr);
+    }
+    insta::assert_snapshot!("mistakes_with_certificates", texts);
+}
+
+/// The pattern of NASA's Earthdata: data redirects to a login host, which wants Basic credentials,
+/// sets a cookie of its own, and sends back with a code, for which data sets its cookie.
+#[test]
+fn a_login_host_on_the_way_gets_its_password_and_the_data_its_cookie() {
+    let (data_port, login_port) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicU16::new(0)));
+    let ports = (Arc::clone(&data_port), Arc::clone(&login_port));
+    let data = Server::http(move |request| {
+        let login = format!(
+            "Location: http://urs.login.test:{}/oauth/authorize?state={}",
+            ports.1.load(SeqCst),
+            path(request),
+        );
+        let cookie = header(request, "cookie").unwrap_or_default();
+        match path(request) {
+            path if path.starts_with("/auth?code=") => response(
+                "302 Found",
+                &[
+                    &format!("Location: {}", path.rsplit('=').next().unwrap()),
+                    "Set-Cookie: data-session=1; Path=/; HttpOnly",
+                ],
+                b"",
+            ),
+            path if cookie.contains("data-session=1") => response("200 OK", &[], path.as_bytes()),
+            _ => response("302 Found", &[&login], b""),
+        }
+    });
+    let ports = (Arc::clone(&data_port), Arc::clone(&login_port));
+    let expected = basic("me:s3cret");
+    let login = Server::http(move |request| {
+        if header(request, "authorization") != Some(&expected) {
+            return response(
+                "401 Unauthorized",
+                &["WWW-Authenticate: Basic realm=x"],
+                b"",
+            );
+        }
+        let state = path(request).rsplit('=').next().unwrap();
+        let back = format!(
+            "Location: http://data.test:{}/auth?code=7&state={state}",
+            ports.0.load(SeqCst)
+        );
+        response(
+            "302 Found",
+            &[&back, "Set-Cookie: urs=2; Domain=login.test"],
+            b"",
+        )
+    });
+    data_port.store(data.addr.port(), SeqCst);
+    login_port.store(login.addr.port(), SeqCst);
+    let folder = Folder::new();
+    let netrc = folder.file("netrc", "machine urs.login.test login me password s3cret\n");
+    let (jar, pages) = (folder.named("jar.txt"), folder.named("pages"));
+    let rules =
+        [&data, &login].map(|server| format!("--resolve=*:{}:127.0.0.1", server.addr.port()));
+    let urls = |names: [&str; 2]| {
+        names.map(|name| format!("http://data.test:{}/{name}", data.addr.port()))
+    };
+    let run = |args: &[&str], names| {
+        Run::new()
+            .args(rules.clone())
+            .args(args.iter().copied())
+            .urls(urls(names))
+            .expect_exit(0)
+    };
+    // Without a jar, each URL logs in.
+    run(&["--netrc-file", &netrc, "-o", &pages], ["a.nc", "b.nc"]);
+    assert_eq!(login.requests().len(), 2);
+    let saved = folder_of_host(&pages).join("a.nc");
+    assert_eq!(fs::read_to_string(saved).unwrap(), "/a.nc");
+    // With one, the first URL does it for all, and for the next run.
+    run(
+        &["-j1", "--netrc-file", &netrc, "-c", &jar],
+        ["c.nc", "d.nc"],
+    );
+    assert_eq!(login.requests().len(), 3);
+    run(&["-b", &jar], ["e.nc", "f.nc"]);
+    assert_eq!(login.requests().len(), 3);
+    for request in data.requests() {
+        assert_eq!(header(&request, "authorization"), None, "{request}");
+    }
+    let text = fs::read_to_string(&jar).unwrap();
+    assert!(
+        text.contains(".login.test\tTRUE\t/oauth\tFALSE\t0\turs\t2\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("#HttpOnly_data.test\tFALSE\t/\tFALSE\t0\tdata-session\t1\n"),
+        "{text}"
+    );
+    // Without the password, the login host says so.
+    let done = Run::new()
+        .args(rules.clone())
+        .urls([&urls(["g.nc", ""])[0]])
+        .expect_exit(1);
+    assert_eq!(done.record().status, Some(401));
+}
+
+/// Returns the only directory of a host below the output directory.
+fn folder_of_host(dir: &str) -> PathBuf {
+    let mut dirs = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_host = |path: &PathBuf| path.is_dir() && !path.ends_with(".fetchall");
+    dirs.find(is_host).unwrap()
 }
