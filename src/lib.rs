@@ -105,7 +105,7 @@ pub mod program {
     pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
     pub use crate::engine::EngineOptions;
     pub use crate::fetch::{
-        ClientCertificate, HttpOptions, Netrc, is_framing_header, max_requests,
+        ClientCertificate, HostRequestOptions, HttpOptions, Netrc, is_framing_header, max_requests,
     };
     pub use crate::input::{InputOptions, Source, UrlIterator};
     pub use crate::model::{
@@ -120,7 +120,7 @@ pub mod program {
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
     pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until};
-    pub use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions};
+    pub use crate::schedule::{HostLimit, PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 
 pub use fetch::{

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,13 +19,15 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::config_paths::check_output_dir;
 use super::flag_hints::limit_option;
 use super::fs_util::is_only_for_writing;
+use super::options::SettingError;
 use super::path_conflicts::{
     check_no_urls, check_saved, check_stdin, check_written, is_stdin_list, takers_of_stdin,
 };
 use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
 use super::{
-    Cli, InputFormatArg, ProgressArg, input_hints, redact, secrets, terminal, value_parsers,
+    Cli, InputFormatArg, ProgressArg, host_sections, input_hints, redact, secrets, terminal,
+    value_parsers,
 };
 
 /// Default of `--max-size` with `--body`, in bytes.
@@ -98,6 +100,9 @@ pub enum UsageError {
     /// `-o` with a path that cannot be a directory, or is most likely not meant as one.
     #[error("--output-dir {}: {wrong}", path.display())]
     OutputDir { path: PathBuf, wrong: String },
+    /// A section of a config file for one host.
+    #[error(transparent)]
+    Host(#[from] SettingError),
     /// An input that does not exist, and is most likely a mistake.
     #[error("{0}")]
     Input(String),
@@ -121,6 +126,7 @@ impl UsageError {
                 "--header" => Some(("headers", "header")),
                 "--cert" => Some(("cert", "cert")),
                 "--cookie" => Some(("cookie", "cookie")),
+                "--cookie-jar" => Some(("cookie_jar", "cookie-jar")),
                 "--netrc" => Some(("netrc_file", "netrc-file")),
                 "--user" => Some(("user", "user")),
                 "--proxy" => Some(("proxy", "proxy")),
@@ -134,6 +140,7 @@ impl UsageError {
             | Self::SavedIsInput(_)
             | Self::StdinForWriting
             | Self::StdinTwice
+            | Self::Host(_)
             | Self::Input(_) => None,
         }
     }
@@ -184,6 +191,7 @@ impl TryFrom<Cli> for Config {
         config.retry.rules = retry_rules(&cli)?;
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
+        host_sections::apply(&cli.hosts, &mut config)?;
         config.faults = faults(&cli)?;
         config.save = save(&mut cli);
         config.report = report(&cli)?;
@@ -385,6 +393,13 @@ fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
         }
     }
     let target = cli.cookie_jar.take();
+    if let Some(number) = target.as_ref().filter(|path| is_number(path)) {
+        let number = number.display();
+        return Err(secret("--cookie-jar")(format!(
+            "{number} is no file name; -j {number} sets the concurrent requests (for a file of that name: \
+             ./{number})"
+        )));
+    }
     if files.is_empty() && target.is_none() {
         return Ok(());
     }
@@ -396,6 +411,12 @@ fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     config.report.cookie_jar = target.map(|path| (path, Arc::clone(&jar)));
     config.engine.jar = Some(jar);
     Ok(())
+}
+
+/// Whether a path is only a number, which other programs take after `-c`.
+fn is_number(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Adds cookies to the `Cookie` header, of which a request has at most one (RFC 6265 §5.4).

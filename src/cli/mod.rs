@@ -12,6 +12,7 @@ mod flag_hints;
 mod fs_util;
 mod generate;
 mod help;
+mod host_sections;
 mod input_hints;
 mod logs;
 mod notifications;
@@ -650,6 +651,9 @@ pub struct Cli {
     /// goes to stderr. It is killed after 60 s; a failure is a warning.
     #[arg(long, value_name = "CMD", help_heading = "Notifications")]
     pub notify_cmd: Option<String>,
+    /// The sections of the config files for single hosts.
+    #[arg(skip)]
+    pub hosts: Vec<host_sections::HostSection>,
     /// POST the JSON summary to this URL.
     ///
     /// Sent when the run has ended. Any status other than 2xx is a warning.

@@ -59,7 +59,8 @@ pub fn read(files: &ClientCertificate) -> Result<Arc<CertifiedKey>, TransportErr
                     .to_owned(),
             );
         }
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "contains no usable PEM key".to_owned())
+        PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|_| "contains no usable PEM key, which may be in a file of its own".to_owned())
     };
     let der = read_key().map_err(|cause| failed(key, cause))?;
     CertifiedKey::from_der(chain, der, &provider())

@@ -1,6 +1,7 @@
 //! The transport over reqwest, with the client's own features turned off: no redirects, retries,
 //! decoding or timeouts, except for the connect timeout.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use rustls::sign::CertifiedKey;
+use url::Url;
 
 use super::classify::{
     FailurePhase, classify_shared, connection_died, is_broken_head, is_broken_tunnel, is_connect,
@@ -21,7 +23,7 @@ use super::fd_budget::FdBudget;
 use super::habits::{HostHabit, HostHabits};
 use super::lenient::FlawedLength;
 use super::netrc::Netrc;
-use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::options::{HostRequestOptions, HttpOptions, HttpVersion, TransportError};
 use super::proxy::basic_auth;
 use super::public_address::{NonPublicAddress, check_literal};
 use super::received::HttpBody;
@@ -51,6 +53,7 @@ pub struct HttpTransport {
     origin_headers: HeaderMap,
     netrc: Option<Arc<Netrc>>,
     certificate: Option<Arc<CertifiedKey>>,
+    hosts: HashMap<String, HostRequest>,
     /// Headers for other origins, reached by a redirect.
     cross_origin_headers: HeaderMap,
 }
@@ -76,6 +79,7 @@ impl HttpTransport {
             only_public: options.deny_private,
             netrc: options.netrc,
             certificate,
+            hosts: host_requests(&options.hosts)?,
             origin_headers,
             cross_origin_headers,
         })
@@ -122,18 +126,16 @@ impl HttpTransport {
             self.cross_origin_headers.clone()
         };
         let job = &attempt.job;
+        if let Some(host) = self.host(attempt.url()) {
+            replace_headers(&mut headers, &host.headers, |_| true);
+        }
         if is_trusted && let Some(value) = self.url_auth(attempt) {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(wish) = &job.wish {
             request_identity_for_range(&mut headers, &wish.headers);
             let may_send = |name: &HeaderName| is_trusted || CROSS_ORIGIN_SAFE.contains(name);
-            for name in wish.headers.keys().filter(|name| may_send(name)) {
-                headers.remove(name);
-                for value in wish.headers.get_all(name) {
-                    headers.append(name, value.clone());
-                }
-            }
+            replace_headers(&mut headers, &wish.headers, may_send);
         }
         if let Some(netrc) = &self.netrc
             && !headers.contains_key(header::AUTHORIZATION)
@@ -150,6 +152,19 @@ impl HttpTransport {
             }
         }
         headers
+    }
+
+    /// Returns what the user set for the host of a URL.
+    fn host(&self, url: &Url) -> Option<&HostRequest> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        self.hosts.get(url.host_str()?)
+    }
+
+    fn certificate(&self, url: &Url) -> Option<Arc<CertifiedKey>> {
+        let own = self.host(url).and_then(|host| host.certificate.as_ref());
+        own.or(self.certificate.as_ref()).cloned()
     }
 
     /// Returns the value of `Authorization` from the userinfo of a job's URL. A user name without a
@@ -193,7 +208,7 @@ impl HttpTransport {
         let call = RequestContext {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
-            certificate: self.certificate.clone(),
+            certificate: self.certificate(request.url()),
             is_retry: attempt.history().retries_used > 0,
         };
         if variant.lenient {
@@ -398,6 +413,46 @@ impl Transport for HttpTransport {
         };
         let body = HttpBody::new(response, &head, Arc::clone(wire));
         Ok(RawResponse { head, body })
+    }
+}
+
+/// What is sent to one host.
+#[derive(Debug)]
+struct HostRequest {
+    headers: HeaderMap,
+    certificate: Option<Arc<CertifiedKey>>,
+}
+
+fn host_requests(
+    options: &HashMap<String, HostRequestOptions>,
+) -> Result<HashMap<String, HostRequest>, TransportError> {
+    let request = |(name, options): (&String, &HostRequestOptions)| {
+        let mut headers = options.headers.clone();
+        if let Some(value) = options.user.as_ref().and_then(basic_auth) {
+            headers.entry(header::AUTHORIZATION).or_insert(value);
+        }
+        let certificate = options.certificate.as_ref();
+        let certificate = certificate.map(client_certificate::read).transpose()?;
+        let request = HostRequest {
+            headers,
+            certificate,
+        };
+        Ok((name.clone(), request))
+    };
+    options.iter().map(request).collect()
+}
+
+/// Replaces headers by those of the same name in `own`, as far as they may be sent.
+fn replace_headers(
+    headers: &mut HeaderMap,
+    own: &HeaderMap,
+    may_send: impl Fn(&HeaderName) -> bool,
+) {
+    for name in own.keys().filter(|name| may_send(name)) {
+        headers.remove(name);
+        for value in own.get_all(name) {
+            headers.append(name, value.clone());
+        }
     }
 }
 

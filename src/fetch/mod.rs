@@ -44,10 +44,10 @@ pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
 pub use http::HttpTransport;
 pub use local_end::{AddressFamily, LocalEnd};
-pub use netrc::{Netrc, NetrcError};
+pub use netrc::Netrc;
 pub use options::{
-    ClientCertificate, HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError,
-    is_framing_header,
+    ClientCertificate, HostRequestOptions, HttpOptions, HttpVersion, Proxy, ProxyUrl,
+    ProxyUrlError, TransportError, is_framing_header,
 };
 pub use tls::config as tls_config;
 

@@ -1,5 +1,6 @@
 //! Options of the HTTP transport.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +135,17 @@ pub struct ClientCertificate {
     pub key: Option<PathBuf>,
 }
 
+/// What is sent to one host, at every hop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostRequestOptions {
+    /// Headers; each replaces those of the run with the same name.
+    pub headers: HeaderMap,
+    /// Basic credentials; they replace those of the run.
+    pub user: Option<Credentials>,
+    /// Certificate to present; it replaces that of the run.
+    pub certificate: Option<ClientCertificate>,
+}
+
 /// Options of the HTTP transport.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
@@ -160,6 +172,8 @@ pub struct HttpOptions {
     pub cacert: Option<PathBuf>,
     /// Certificate to present to servers that ask for one. Default: none.
     pub certificate: Option<ClientCertificate>,
+    /// What is sent to single hosts, by name as in a URL.
+    pub hosts: HashMap<String, HostRequestOptions>,
     /// Addresses that override DNS.
     pub resolve: Vec<ResolveRule>,
     /// The only IP version to connect over. Default: both.
@@ -187,7 +201,8 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// Whether any server may be presented a client certificate.
     pub(super) fn has_certificates(&self) -> bool {
-        self.certificate.is_some()
+        let mut hosts = self.hosts.values();
+        self.certificate.is_some() || hosts.any(|host| host.certificate.is_some())
     }
 }
 
@@ -203,6 +218,7 @@ impl Default for HttpOptions {
             insecure: false,
             cacert: None,
             certificate: None,
+            hosts: HashMap::new(),
             resolve: Vec::new(),
             family: None,
             local_end: None,

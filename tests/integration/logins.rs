@@ -38,6 +38,7 @@ impl Folder {
 fn site() -> Server {
     Server::http(|request| match (path(request), header(request, "cookie")) {
         ("/login", _) => response("200 OK", &["Set-Cookie: session=s3cret; Path=/"], b"in"),
+        ("/gone", _) => response("404 Not Found", &[], b""),
         (_, Some(cookies)) if cookies.contains("session=s3cret") => response("200 OK", &[], b"ok"),
         _ => response("403 Forbidden", &[], b""),
     })
@@ -121,7 +122,7 @@ fn the_jar_is_written_however_the_run_ends_and_replaces_a_readable_file_by_a_pri
     fs::set_permissions(&jar, fs::Permissions::from_mode(0o644)).unwrap();
     Run::new()
         .args(["-j1", "--max-failures=0", "--retries=0", "-c", &jar])
-        .urls([server.url("/login"), "nonsense".into(), server.url("/page")])
+        .urls(["/login", "/gone", "/page"].map(|path| server.url(path)))
         .expect_exit(1);
     let text = fs::read_to_string(&jar).unwrap();
     assert!(text.contains("s3cret") && !text.contains("old"), "{text}");
@@ -199,6 +200,7 @@ fn mistakes_with_cookies_say_what_to_do_and_repeat_no_cookie() {
         ("broken", vec!["-b", &broken]),
         ("line break", vec!["-b", "a=s3cret\nb"]),
         ("stdout", vec!["-c", "-"]),
+        ("a number", vec!["-c", "16"]),
         ("a URL", vec!["-c", "http://a.test/jar"]),
     ] {
         let done = Run::new()
@@ -505,28 +507,27 @@ fn a_login_host_on_the_way_gets_its_password_and_the_data_its_cookie() {
     let (jar, pages) = (folder.named("jar.txt"), folder.named("pages"));
     let rules =
         [&data, &login].map(|server| format!("--resolve=*:{}:127.0.0.1", server.addr.port()));
-    let urls = |names: [&str; 2]| {
-        names.map(|name| format!("http://data.test:{}/{name}", data.addr.port()))
-    };
-    let run = |args: &[&str], names| {
+    let url = |name: &&str| format!("http://data.test:{}/{name}", data.addr.port());
+    let run = |args: &[&str], names: &[&str], code| {
         Run::new()
             .args(rules.clone())
             .args(args.iter().copied())
-            .urls(urls(names))
-            .expect_exit(0)
+            .urls(names.iter().map(url))
+            .expect_exit(code)
     };
     // Without a jar, each URL logs in.
-    run(&["--netrc-file", &netrc, "-o", &pages], ["a.nc", "b.nc"]);
+    run(
+        &["--netrc-file", &netrc, "-o", &pages],
+        &["a.nc", "b.nc"],
+        0,
+    );
     assert_eq!(login.requests().len(), 2);
     let saved = folder_of_host(&pages).join("a.nc");
     assert_eq!(fs::read_to_string(saved).unwrap(), "/a.nc");
-    // With one, the first URL does it for all, and for the next run.
-    run(
-        &["-j1", "--netrc-file", &netrc, "-c", &jar],
-        ["c.nc", "d.nc"],
-    );
+    // With one, the session is there for all URLs that come later, and for the next run.
+    run(&["--netrc-file", &netrc, "-c", &jar], &["c.nc"], 0);
     assert_eq!(login.requests().len(), 3);
-    run(&["-b", &jar], ["e.nc", "f.nc"]);
+    run(&["-b", &jar], &["d.nc", "e.nc"], 0);
     assert_eq!(login.requests().len(), 3);
     for request in data.requests() {
         assert_eq!(header(&request, "authorization"), None, "{request}");
@@ -541,10 +542,7 @@ fn a_login_host_on_the_way_gets_its_password_and_the_data_its_cookie() {
         "{text}"
     );
     // Without the password, the login host says so.
-    let done = Run::new()
-        .args(rules.clone())
-        .urls([&urls(["g.nc", ""])[0]])
-        .expect_exit(1);
+    let done = run(&[], &["f.nc"], 1);
     assert_eq!(done.record().status, Some(401));
 }
 
@@ -555,4 +553,144 @@ fn folder_of_host(dir: &str) -> PathBuf {
         .map(|entry| entry.unwrap().path());
     let is_host = |path: &PathBuf| path.is_dir() && !path.ends_with(".fetchall");
     dirs.find(is_host).unwrap()
+}
+
+#[test]
+fn a_section_of_the_config_file_is_for_its_host_alone_at_every_hop() {
+    let (data, folder) = (who(), Folder::new());
+    let port = data.addr.port();
+    let to = format!("Location: http://data.test:{port}/x");
+    let away = Server::http(move |_| response("302 Found", &[&to], b""));
+    folder.file("token.txt", "X-Token: t0ken\n");
+    let toml = format!(
+        "header = ['X-Run: 1', 'X-Token: run']\nuser = 'run:pw'\n\
+         [host.\"Data.test\"]\nheader = ['@{}']\nuser = 'me:s3cret'\n",
+        folder.named("token.txt")
+    );
+    let rule = format!("--resolve=*:{port}:127.0.0.1");
+    let run = || Run::new().settings(&toml).arg(&rule);
+    for (url, auth, token) in [
+        (
+            format!("http://data.test:{port}/"),
+            basic("me:s3cret"),
+            "t0ken",
+        ),
+        (format!("http://other.test:{port}/"), basic("run:pw"), "run"),
+        (
+            format!("http://sub.data.test:{port}/"),
+            basic("run:pw"),
+            "run",
+        ),
+        (
+            format!("http://in:url@data.test:{port}/"),
+            basic("in:url"),
+            "t0ken",
+        ),
+    ] {
+        run().arg(&url).expect_exit(0);
+        let requests = data.requests();
+        let request = requests.last().unwrap();
+        assert_eq!(header(request, "authorization"), Some(&*auth), "{url}");
+        assert_eq!(header(request, "x-token"), Some(token), "{url}");
+        assert_eq!(header(request, "x-run"), Some("1"), "{url}");
+    }
+    // A redirect from elsewhere: what is for the host is sent, what is for the list is not.
+    run().arg(away.url("/")).expect_exit(0);
+    let requests = data.requests();
+    let request = requests.last().unwrap();
+    assert_eq!(header(request, "authorization"), Some(&*basic("me:s3cret")));
+    assert_eq!(header(request, "x-run"), None);
+    assert_eq!(header(&away.requests()[0], "x-token"), Some("run"));
+}
+
+#[test]
+fn a_section_presents_a_certificate_to_its_host_alone() {
+    let authority = Authority::new();
+    let (cert, key) = authority.files("me");
+    let server = wanting(&authority);
+    let trusted = authority.file();
+    let cacert = format!("--cacert={}", trusted.path().display());
+    let section = |host: &str| {
+        format!(
+            "[host.{host}]\ncert = '{}'\nkey = '{}'\n",
+            cert.path().display(),
+            key.path().display()
+        )
+    };
+    for (host, code) in [("localhost", 0), ("other", 1)] {
+        Run::new()
+            .settings(&section(host))
+            .args(["--retries=0", &cacert, &server.url()])
+            .expect_exit(code);
+    }
+}
+
+#[test]
+fn a_section_sets_the_limits_of_its_host() {
+    let server = Server::http(|_| response("500 Oops", &["Connection: close"], b""));
+    let port = server.addr.port();
+    let toml = "retries = 1\n[host.\"many.test\"]\nretries = 3\nper-host = 1\n\
+                host-interval = '60ms'\n[host.\"none.test\"]\nretries = 0\n";
+    let urls = ["many", "none", "other"].map(|name| format!("http://{name}.test:{port}/"));
+    let done = Run::new()
+        .settings(toml)
+        .arg(format!("--resolve=*:{port}:127.0.0.1"))
+        .urls(urls)
+        .expect_exit(1);
+    for (name, attempts) in [("many", 4), ("none", 1), ("other", 2)] {
+        let record = done.of(&format!("{name}.test:{port}/"));
+        assert_eq!(record.attempts, attempts, "{name}");
+    }
+    assert!(done.took.as_millis() >= 180, "{:?}", done.took);
+}
+
+#[test]
+fn mistakes_in_sections_name_the_line_and_repeat_no_secret() {
+    let mut texts = Texts::new();
+    for toml in [
+        "[host.\"a.test\"]\nusr = 's3cret'\n",
+        "[host.\"a.test\"]\nconcurrency = 3\n",
+        "[host.\"a.test\"]\nfrobnicate = 3\n",
+        "[host.\"a.test\"]\nper-host = 'many'\n",
+        "[host.\"a.test\"]\nretries = -1\n",
+        "[host.\"a.test\"]\nheader = 's3cret'\n",
+        "[host.\"a.test\"]\nheader = 'Cookie: s3cret'\n",
+        "[host.\"a.test\"]\nuser = 'me:@/nowhere/s3cret'\n",
+        "[host.\"a.test\"]\nkey = 'a.pem'\n",
+        "[host.\"http://a.test/\"]\nretries = 1\n",
+        "[host.a.test]\nretries = 1\n",
+        "[host]\nretries = 1\n",
+    ] {
+        let done = Run::new()
+            .text()
+            .settings(toml)
+            .arg("http://127.0.0.1:9/")
+            .expect_exit(2);
+        assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+        let stderr = done
+            .stderr
+            .rsplit_once("settings.toml")
+            .unwrap()
+            .1
+            .to_owned();
+        texts.add(toml.replace('\n', " ").replace("s3cret", "SECRET"), &stderr);
+    }
+    insta::assert_snapshot!("mistakes_in_sections", texts);
+}
+
+#[test]
+fn print_config_shows_the_sections_without_their_secrets() {
+    let toml = "[host.\"b.test\"]\nretries = 5\n[host.\"a.test\"]\nuser = 'me:s3cret'\n\
+                header = ['X-Token: s3cret']\ncert = 'me.pem'\nper-host = 'auto:8'\n";
+    let done = Run::new()
+        .text()
+        .settings(toml)
+        .arg("--print-config")
+        .expect_exit(0);
+    let sections = done.stdout.split_once("\n[host.").unwrap().1;
+    let lines: Vec<_> = sections
+        .lines()
+        .map(|line| line.split(" # ").next().unwrap().trim_end())
+        .collect();
+    insta::assert_snapshot!("printed_sections", lines.join("\n"));
 }
