@@ -10,7 +10,8 @@ use url::Url;
 
 /// Longest accepted `Set-Cookie` value, in bytes (RFC 6265 §6.1 asks for at least 4096).
 pub(super) const MAX_COOKIE_BYTES: usize = 4096;
-/// Maximum number of cookies in one chain, or of one site in a jar (RFC 6265 §6.1 asks for at least 50 per domain).
+/// Maximum number of cookies in one chain, or of one site in a jar (RFC 6265 §6.1 asks for at least
+/// 50 per domain).
 pub(super) const MAX_COOKIES: usize = 50;
 
 /// The cookies that a redirect chain has set so far. `Debug` does not show them.
