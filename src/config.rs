@@ -4,10 +4,14 @@
 #[cfg(feature = "cli")]
 use std::io::Write;
 use std::path::PathBuf;
+#[cfg(feature = "cli")]
+use std::sync::Arc;
 
 use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions};
 use crate::input::InputOptions;
+#[cfg(feature = "cli")]
+use crate::model::CookieJar;
 use crate::model::Record;
 #[cfg(feature = "cli")]
 use crate::report::{Screen, Template, TimelineStyle};
@@ -100,6 +104,9 @@ pub struct ReportOptions {
     /// Whether those lines are terminated with NUL, as in a NUL-separated input.
     #[cfg(feature = "cli")]
     pub failed_with_nul: bool,
+    /// The jar whose cookies are written when the run ends, and the file for them.
+    #[cfg(feature = "cli")]
+    pub cookie_jar: Option<(PathBuf, Arc<CookieJar>)>,
     /// The file for the HTML report.
     #[cfg(feature = "cli")]
     pub page: Option<PathBuf>,

@@ -104,10 +104,13 @@ struct Documents;
 pub mod program {
     pub use crate::config::{Config, RecordCallback, ReportOptions, ResultFormat, SaveOptions};
     pub use crate::engine::EngineOptions;
-    pub use crate::fetch::{HttpOptions, is_framing_header, max_requests};
+    pub use crate::fetch::{
+        ClientCertificate, HostRequestOptions, HttpOptions, Netrc, is_framing_header, max_requests,
+    };
     pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback};
     pub use crate::model::{
-        Credentials, escape_control, is_control, parse_duration, parse_method, similar_name,
+        CookieFileError, CookieJar, Credentials, escape_control, is_control, parse_duration,
+        parse_method, similar_name,
     };
     pub use crate::notify::{
         Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,
@@ -117,11 +120,12 @@ pub mod program {
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
     pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until};
-    pub use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions};
+    pub use crate::schedule::{HostLimit, PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 
 pub use fetch::{
-    FaultPlan, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, ResolveRule, TransportError,
+    AddressFamily, FaultPlan, HttpVersion, LocalEnd, Proxy, ProxyUrl, ProxyUrlError, ResolveRule,
+    TransportError,
 };
 pub use input::{DefaultScheme, InputError, InputFormat};
 pub use model::{

@@ -128,10 +128,11 @@ async fn program(
 
 /// Returns the configuration of the run, and prints the warnings about it.
 fn configure(cli: Cli, console: &Console) -> Result<Config, ExitCode> {
-    let lacks_password = cli::lacks_password(&cli);
+    let mut early = cli::lacks_password(&cli);
+    early.extend(cli::netrc_warning(&cli));
     let mut config = Config::try_from(cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
-    for warning in lacks_password.into_iter().chain(cli::warnings(&config)) {
+    for warning in early.into_iter().chain(cli::warnings(&config)) {
         let warning = console.origins.redactions.apply(warning);
         console.print(&format!("fetchall: warning: {warning}"));
     }

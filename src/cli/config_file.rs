@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use clap::{Arg, Command};
 use fetchall::program::similar_name;
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::environment::times;
 use super::flag_hints;
 use super::fs_util;
+use super::host_sections::{self, HOST_KEY, HostSection};
 use super::options::{
     OptionArity, SettingEntry, SettingError, SettingOrigin, SettingValue, is_setting, long,
     settings,
@@ -49,7 +51,7 @@ pub fn default_paths(get: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be read or contains an invalid setting.
-pub fn read(path: &Path, command: &Command) -> Result<Vec<SettingEntry>, SettingError> {
+pub fn read(path: &Path, command: &Command) -> Result<ConfigFile, SettingError> {
     let text = fs_util::read_text(path).map_err(|error| {
         SettingError(format!(
             "cannot read the config file {}: {error}",
@@ -63,10 +65,7 @@ pub fn read(path: &Path, command: &Command) -> Result<Vec<SettingEntry>, Setting
 ///
 /// # Errors
 /// As [`read`], except when the file does not exist or its directory is not accessible.
-pub fn read_optional(
-    path: &Path,
-    command: &Command,
-) -> Result<Option<Vec<SettingEntry>>, SettingError> {
+pub fn read_optional(path: &Path, command: &Command) -> Result<Option<ConfigFile>, SettingError> {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match path.metadata() {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => {
@@ -80,6 +79,14 @@ pub fn read_optional(
     }
 }
 
+/// The settings of a config file.
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    pub settings: Vec<SettingEntry>,
+    /// Those for single hosts.
+    pub hosts: Vec<HostSection>,
+}
+
 /// A key with its value and its byte offset in the file.
 struct TomlEntry<'t> {
     key: String,
@@ -91,11 +98,7 @@ struct TomlEntry<'t> {
 ///
 /// # Errors
 /// The first invalid setting, with its line.
-pub fn parse(
-    text: &str,
-    path: &Path,
-    command: &Command,
-) -> Result<Vec<SettingEntry>, SettingError> {
+pub fn parse(text: &str, path: &Path, command: &Command) -> Result<ConfigFile, SettingError> {
     let path: Arc<Path> = path.into();
     let origin = |at: usize| {
         let before = text.get(..at).unwrap_or(text);
@@ -113,14 +116,50 @@ pub fn parse(
     let mut entries = Vec::new();
     flatten("", table.get_ref(), &mut entries);
     entries.sort_by_key(|entry| entry.at);
-    let given = |entry: &TomlEntry| {
+    let given = |entry: &TomlEntry, option: FindOption| {
         let origin = origin(entry.at);
         let arg = option(&entry.key, command)
             .map_err(|message| origin.error(&redact::name(&entry.key), message))?;
         let value = value(arg, entry.value).map_err(|message| origin.error(long(arg), message))?;
         Ok(SettingEntry::new(arg, value, origin))
     };
-    entries.iter().map(given).collect()
+    let settings: Result<Vec<_>, _> = entries.iter().map(|entry| given(entry, option)).collect();
+    let hosts = host_tables(table.get_ref()).map(|(key, section)| {
+        let name = key.get_ref();
+        let failed = |message: String| {
+            let shown = redact::name(&format!("host.\"{name}\""));
+            origin(key.span().start).error(&shown, message)
+        };
+        let DeValue::Table(section) = section.get_ref() else {
+            return Err(failed("expected a section: [host.\"NAME\"]".to_owned()));
+        };
+        let host = host_sections::host_name(name).map_err(failed)?;
+        let mut entries = Vec::new();
+        flatten("", section, &mut entries);
+        entries.sort_by_key(|entry| entry.at);
+        let find = host_sections::option;
+        let settings: Result<Vec<_>, _> = entries.iter().map(|entry| given(entry, find)).collect();
+        let settings = settings?;
+        Ok(HostSection { host, settings })
+    });
+    Ok(ConfigFile {
+        settings: settings?,
+        hosts: hosts.collect::<Result<_, SettingError>>()?,
+    })
+}
+
+/// Finds the option that a key sets.
+type FindOption = for<'c> fn(&str, &'c Command) -> Result<&'c Arg, String>;
+
+/// Returns the sections for single hosts, by host.
+fn host_tables<'t>(
+    table: &'t DeTable<'t>,
+) -> impl Iterator<Item = (&'t Spanned<DeString<'t>>, &'t Spanned<DeValue<'t>>)> {
+    let hosts = match table.get(HOST_KEY).map(Spanned::get_ref) {
+        Some(DeValue::Table(hosts)) => Some(hosts),
+        _ => None,
+    };
+    hosts.into_iter().flatten()
 }
 
 /// Collects the entries of a table. `http1.1 = true`, which TOML reads as a nested table, becomes
@@ -129,6 +168,7 @@ fn flatten<'t>(prefix: &str, table: &'t DeTable<'t>, entries: &mut Vec<TomlEntry
     for (key, value) in table {
         let name = format!("{prefix}{}", key.get_ref());
         match value.get_ref() {
+            DeValue::Table(_) if name == HOST_KEY => {}
             DeValue::Table(inner) if !inner.is_empty() => {
                 flatten(&format!("{name}."), inner, entries);
             }

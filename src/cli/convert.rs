@@ -3,14 +3,18 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fetchall::program::{
-    Config, Credentials, ProgressStyle, ReportOptions, ResultFormat, SaveOptions, Screen, Source,
-    Template, TemplateError,
+    ClientCertificate, Config, CookieJar, Credentials, ProgressStyle, ReportOptions, ResultFormat,
+    SaveOptions, Screen, Source, Template, TemplateError,
 };
-use fetchall::{DefaultScheme, FaultPlan, HttpVersion, InputFormat, Proxy, RetryRules};
-use http::{HeaderValue, Method, header};
+use fetchall::{
+    AddressFamily, DefaultScheme, FaultPlan, HttpVersion, InputFormat, LocalEnd, Proxy, RetryRules,
+};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
 use super::flag_hints::limit_option;
@@ -19,10 +23,11 @@ use super::path_conflicts::{
     self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
 use super::redact::RedactingWriter;
+use super::secrets::CookieSource;
 use super::usage_error::UsageError;
 use super::{
-    Cli, InputFormatArg, ProgressArg, SchemeArg, YesNoArg, input_hints, redact, secrets, terminal,
-    value_parsers,
+    Cli, InputFormatArg, ProgressArg, SchemeArg, YesNoArg, host_sections, input_hints, redact,
+    secrets, terminal, value_parsers,
 };
 
 /// Default of `--max-size` with `--body`, in bytes.
@@ -53,9 +58,11 @@ impl TryFrom<Cli> for Config {
         config.retry.rules = retry_rules(&cli)?;
         config.http.body = cli.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
+        host_sections::apply(&cli.hosts, &mut config)?;
         config.faults = faults(&cli)?;
         config.save = save(&mut cli);
         config.report = report(&cli)?;
+        set_cookies(&mut config, &mut cli)?;
         Ok(config)
     }
 }
@@ -227,10 +234,20 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
         http.user_agent = name;
     }
     http.user = user(cli)?;
+    http.netrc = secrets::netrc(cli)
+        .map_err(secret("--netrc"))?
+        .map(Arc::new);
     http.proxy = proxy(cli)?;
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();
+    http.certificate = certificate(cli)?;
     http.resolve = std::mem::take(&mut cli.resolve);
+    http.family = match (cli.ipv4, cli.ipv6) {
+        (true, _) => Some(AddressFamily::V4),
+        (_, true) => Some(AddressFamily::V6),
+        _ => None,
+    };
+    http.local_end = cli.interface.as_deref().map(LocalEnd::parse);
     http.deny_private = cli.deny_private;
     http.compression = !cli.no_compression;
     http.version = match (cli.http1, cli.http2_prior_knowledge) {
@@ -241,6 +258,53 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     Ok(())
 }
 
+/// Sets the cookies of `-b`, and the jar that a file of cookies or `-c` asks for.
+fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
+    let mut files = Vec::new();
+    for text in &cli.cookie {
+        match secrets::cookies(text).map_err(secret("--cookie"))? {
+            CookieSource::Pairs(pairs) => add_cookies(&mut config.http.headers, &pairs),
+            CookieSource::File(path) => files.push(path),
+        }
+    }
+    let target = cli.cookie_jar.take();
+    if let Some(number) = target.as_ref().filter(|path| is_number(path)) {
+        let number = number.display();
+        return Err(secret("--cookie-jar")(format!(
+            "{number} is no file name; -j {number} sets the concurrent requests (for a file of that name: \
+             ./{number})"
+        )));
+    }
+    if files.is_empty() && target.is_none() {
+        return Ok(());
+    }
+    let jar = Arc::new(CookieJar::default());
+    for path in files {
+        let may_be_absent = target.as_ref() == Some(&path);
+        secrets::read_cookies(&path, &jar, may_be_absent).map_err(secret("--cookie"))?;
+    }
+    config.report.cookie_jar = target.map(|path| (path, Arc::clone(&jar)));
+    config.engine.jar = Some(jar);
+    Ok(())
+}
+
+/// Whether a path is only a number, which other programs take after `-c`.
+fn is_number(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Adds cookies to the `Cookie` header, of which a request has at most one (RFC 6265 §5.4).
+fn add_cookies(headers: &mut HeaderMap, pairs: &HeaderValue) {
+    let given = headers.get_all(header::COOKIE).iter().chain([pairs]);
+    let all: Vec<&[u8]> = given.map(HeaderValue::as_bytes).collect();
+    // Never fails: all of it comes from header values.
+    if let Ok(mut value) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        value.set_sensitive(true);
+        headers.insert(header::COOKIE, value);
+    }
+}
+
 fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
     match &cli.user {
         Some(text) => secrets::credentials(text)
@@ -249,6 +313,15 @@ fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
         None => secrets::from_environment(std::env::var_os(secrets::USER_VARIABLE))
             .map_err(secret(secrets::USER_VARIABLE)),
     }
+}
+
+fn certificate(cli: &Cli) -> Result<Option<ClientCertificate>, UsageError> {
+    let Some(text) = &cli.cert else {
+        return Ok(None);
+    };
+    let cert = secrets::certificate(text).map_err(secret("--cert"))?;
+    let key = cli.key.clone();
+    Ok(Some(ClientCertificate { cert, key }))
 }
 
 fn proxy(cli: &Cli) -> Result<Proxy, UsageError> {
@@ -357,6 +430,7 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         page: cli.report.clone(),
         // Set by the notifier, which keeps the summary file as well.
         kept_if_empty: Vec::new(),
+        cookie_jar: None,
         timeline: cli.timeline.then(|| {
             (
                 terminal::timeline_style(cli.color),

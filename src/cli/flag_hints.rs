@@ -38,7 +38,7 @@ pub fn limit_option(error: &FetchError) -> Option<&'static str> {
 }
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
-const FLAGS: [(&[&str], &str); 50] = [
+const FLAGS: [(&[&str], &str); 53] = [
     (
         &[
             "-O",
@@ -88,7 +88,6 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--jobs",
             "--threads",
             "--workers",
-            "-c",
             "--connections",
             "--max-concurrent-downloads",
             "--max-threads",
@@ -173,8 +172,12 @@ const FLAGS: [(&[&str], &str); 50] = [
     ),
     (&["-e", "--referer"], "-H 'Referer: URL' sends one"),
     (
-        &["-b", "--cookie", "--load-cookies"],
-        "-H 'Cookie: NAME=VALUE' sends one",
+        &["--load-cookies", "--cookies"],
+        "-b FILE sends the cookies of a cookies.txt, -b NAME=VALUE one cookie",
+    ),
+    (
+        &["--save-cookies", "--keep-session-cookies"],
+        "-c FILE keeps cookies for all URLs and writes them to a cookies.txt",
     ),
     (
         &["-F", "--form"],
@@ -211,6 +214,10 @@ const FLAGS: [(&[&str], &str); 50] = [
             "--http-passwd",
         ],
         "-u USER:@FILE sends credentials, -H @FILE a header such as Authorization",
+    ),
+    (
+        &["--netrc-optional"],
+        "-n reads credentials by host from ~/.netrc, --netrc-file FILE from a file",
     ),
     (
         &["--noproxy", "--no-proxy"],
@@ -279,6 +286,10 @@ const FLAGS: [(&[&str], &str); 50] = [
     (
         &["--http2", "--http1.0"],
         "HTTP/2 is used where the server supports it; --http1.1 disables that",
+    ),
+    (
+        &["--certificate", "--client-cert", "--pass", "--private-key"],
+        "-E FILE presents a client certificate (PEM), --key FILE names its key",
     ),
     (&["--http3"], "HTTP/3 is not supported"),
     (

@@ -12,6 +12,16 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// When the file cannot be read, exceeds 1 MiB, or is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let text = String::from_utf8(read_bytes(path)?).map_err(|_| io::Error::other("not UTF-8"))?;
+    // Some editors write a byte order mark.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// Reads a small file in any charset.
+///
+/// # Errors
+/// When the file cannot be read or exceeds 1 MiB.
+pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?
         .take(MAX_FILE_BYTES + 1)
@@ -19,9 +29,7 @@ pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other("larger than 1 MiB"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))?;
-    // Some editors write a byte order mark.
-    Ok(text.trim_start_matches('\u{feff}').to_owned())
+    Ok(bytes)
 }
 
 /// Identity of a regular file, the same for all its hard links and for open streams.
@@ -74,6 +82,19 @@ pub fn is_stdin(path: &Path) -> bool {
 /// Returns `false`: not implemented on this system.
 #[cfg(not(unix))]
 pub fn is_stdin(_: &Path) -> bool {
+    false
+}
+
+/// Whether `path` is a regular file that its group or all users can read.
+#[cfg(unix)]
+pub fn is_readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o044 != 0)
+}
+
+/// Returns `false`: not implemented on this system.
+#[cfg(not(unix))]
+pub fn is_readable_by_others(_: &Path) -> bool {
     false
 }
 

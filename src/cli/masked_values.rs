@@ -2,6 +2,7 @@
 //! the option.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command};
 use fetchall::program::{SmtpServer, escape_control};
@@ -18,6 +19,11 @@ pub fn masked(option: &str, text: &str) -> String {
         "user" | "proxy-user" => MASK.to_owned(),
         "data" | "header" if text.starts_with('@') => redact::value(text).into_owned(),
         "data" => MASK.to_owned(),
+        "cert" => match text.split_once(':') {
+            Some((file, _)) if !Path::new(text).exists() => format!("{file}:{MASK}"),
+            _ => redact::value(text).into_owned(),
+        },
+        "cookie" if text.contains('=') => MASK.to_owned(),
         "header" => match text.split_once(':') {
             Some((name, _)) if name.parse::<HeaderName>().is_ok() => format!("{name}: {MASK}"),
             _ => MASK.to_owned(),
@@ -112,6 +118,10 @@ mod tests {
             ("header", "s3cret", "***"),
             ("header", "@headers.txt", "@headers.txt"),
             ("data", "s3cret", "***"),
+            ("cert", "me.pem:s3cret", "me.pem:***"),
+            ("cert", "me.pem", "me.pem"),
+            ("cookie", "a=s3cret", "***"),
+            ("cookie", "cookies.txt", "cookies.txt"),
             (
                 "proxy",
                 "http://me:s3cret@proxy:3128",

@@ -14,6 +14,7 @@ mod flag_hints;
 mod fs_util;
 mod generate;
 mod help;
+mod host_sections;
 mod input_hints;
 mod logs;
 mod masked_values;
@@ -59,6 +60,7 @@ pub use parse::{CliAction, read};
 pub use print::print;
 pub use redact::message as redact;
 pub use runtime::runtime;
+pub use secrets::netrc_warning;
 pub use setting_origins::SettingOrigins;
 pub use signals::{EarlySignals, Signals};
 
@@ -349,6 +351,20 @@ pub struct Cli {
         help_heading = "Request"
     )]
     pub headers: Vec<String>,
+    /// Cookies 'NAME=VALUE; ...', or a cookies.txt.
+    ///
+    /// Text with = is sent as a Cookie header, to the origins in the list only. Otherwise it is a
+    /// file in the Netscape format, as browser extensions, curl and wget write it: each cookie is
+    /// sent where it belongs, and cookies that servers set are then kept for all URLs of the run.
+    /// Can be given several times.
+    #[arg(short = 'b', long, value_name = "DATA", help_heading = "Request")]
+    pub cookie: Vec<String>,
+    /// Keep cookies for all URLs; write them here.
+    ///
+    /// By default a cookie lasts for the redirects of one URL. The file is written when the run
+    /// ends, with those of -b FILE, and only its owner can read it. It may be the file of -b.
+    #[arg(short = 'c', long, value_name = "FILE", help_heading = "Request")]
+    pub cookie_jar: Option<PathBuf>,
     /// User-Agent [default: fetchall/VERSION].
     #[arg(short = 'A', long, value_name = "NAME", value_parser = value_parsers::user_agent, help_heading = "Request")]
     pub user_agent: Option<HeaderValue>,
@@ -358,6 +374,15 @@ pub struct Cli {
     /// password is the first line of the file [default: the value of FETCHALL_USER].
     #[arg(short = 'u', long, value_name = "USER", help_heading = "Request")]
     pub user: Option<String>,
+    /// Read credentials by host from ~/.netrc.
+    ///
+    /// They are sent to the hosts that the file names, at every hop of a redirect, unless the URL or
+    /// -u has some. A default entry is for all hosts.
+    #[arg(short = 'n', long, help_heading = "Request")]
+    pub netrc: bool,
+    /// Read credentials by host from this file.
+    #[arg(long, value_name = "FILE", help_heading = "Request")]
+    pub netrc_file: Option<PathBuf>,
     /// Send HEAD requests.
     ///
     /// Where the answer is 405 or 501, GET is sent once instead, and its body is not read.
@@ -394,12 +419,35 @@ pub struct Cli {
     /// server presents exactly that certificate, holds its key, and name and dates match.
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     pub cacert: Option<PathBuf>,
+    /// Client certificate (PEM).
+    ///
+    /// Presented to every server that asks for one. The file may also have its key and the
+    /// certificates that lead to its authority.
+    #[arg(short = 'E', long, value_name = "FILE", help_heading = "Request")]
+    pub cert: Option<String>,
+    /// Key of the -E certificate (PEM).
+    ///
+    /// Not encrypted.
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Request")]
+    pub key: Option<PathBuf>,
     /// Override DNS: HOST:PORT:ADDR[,ADDR].
     ///
     /// Connects to these addresses for this host (* for any) and port instead of resolving the
     /// name. Can be given several times.
     #[arg(long, value_name = "RULE", value_parser = value_parsers::resolve, help_heading = "Request")]
     pub resolve: Vec<ResolveRule>,
+    /// Connect over IPv4 only.
+    #[arg(short = '4', long, conflicts_with = "ipv6", help_heading = "Request")]
+    pub ipv4: bool,
+    /// Connect over IPv6 only.
+    #[arg(short = '6', long, help_heading = "Request")]
+    pub ipv6: bool,
+    /// Local address, or network interface.
+    ///
+    /// With an address, only addresses of its IP version are connected to. A name such as eth0
+    /// works on Linux.
+    #[arg(long, value_name = "ADDR", help_heading = "Request")]
+    pub interface: Option<String>,
     /// Connect to public addresses only.
     ///
     /// Loopback, private, link-local, metadata and all other special addresses fail as denied,
@@ -675,6 +723,9 @@ pub struct Cli {
     /// goes to stderr. It is killed after 60 s; a failure is a warning.
     #[arg(long, value_name = "CMD", help_heading = "Notifications")]
     pub notify_cmd: Option<String>,
+    /// The sections of the config files for single hosts.
+    #[arg(skip)]
+    pub hosts: Vec<host_sections::HostSection>,
     /// POST the JSON summary to this URL.
     ///
     /// Sent when the run has ended. Any status other than 2xx is a warning.

@@ -11,7 +11,9 @@ use super::masked_values::Redactions;
 use super::options::SettingError;
 use super::setting_origins::SettingOrigins;
 use super::settings::{MergedSettings, merge};
-use super::{Cli, GenerateArg, config_file, environment, explain, generate, print_config};
+use super::{
+    Cli, GenerateArg, config_file, environment, explain, generate, host_sections, print_config,
+};
 
 /// What the command line requests.
 pub enum CliAction {
@@ -42,7 +44,7 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError>
     // Also if FETCHALL_CONFIG named it: it may be stdin, which can be read only once.
     let named = files.paths.first().filter(|_| files.must_exist).cloned();
     let mut looked_up = Vec::new();
-    let mut sources = vec![variables];
+    let (mut sources, mut hosts) = (vec![variables], Vec::new());
     for path in files.paths {
         let given = if files.must_exist {
             Some(config_file::read(&path, &command)?)
@@ -50,8 +52,12 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError>
             config_file::read_optional(&path, &command)?
         };
         looked_up.push((path, given.is_some()));
-        sources.extend(given);
+        if let Some(file) = given {
+            sources.push(file.settings);
+            hosts.push(file.hosts);
+        }
     }
+    let hosts = host_sections::merge(hosts);
     let settled = if is_whole && sources.iter().all(Vec::is_empty) {
         MergedSettings::of(line)
     } else {
@@ -59,11 +65,12 @@ pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError>
     };
     if settled.matches.get_flag("print_config") {
         return Ok(CliAction::Print(print_config::text(
-            &command, &settled, &looked_up,
+            &command, &settled, &looked_up, &hosts,
         )));
     }
     let mut cli = Cli::from_arg_matches(&settled.matches)?;
     cli.config = named;
+    cli.hosts = hosts;
     let origins = SettingOrigins {
         redactions: Redactions::of(&command, &settled.matches),
         given: settled.used,

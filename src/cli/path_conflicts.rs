@@ -22,12 +22,29 @@ pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
     }
     let user = |user: &'_ Option<String>| user.as_deref().and_then(password).is_some_and(is_stdin);
     let is_data = |data: &str| data == "@-" || file(data).is_some_and(is_stdin);
+    let is_cookie_stdin =
+        |text: &str| !text.contains('=') && (text == "-" || is_stdin(Path::new(text)));
     let headers = cli.headers.iter().filter_map(|header| file(header));
     let takers = [
         ("config", cli.config.as_deref().is_some_and(is_stdin)),
         ("data", cli.data.as_deref().is_some_and(is_data)),
+        (
+            "cookie",
+            cli.cookie.iter().any(|text| is_cookie_stdin(text)),
+        ),
         ("user", user(&cli.user)),
         ("proxy-user", user(&cli.proxy_user)),
+        (
+            "netrc-file",
+            cli.netrc_file.as_deref().is_some_and(is_stdin),
+        ),
+        (
+            "cert",
+            cli.cert
+                .as_deref()
+                .is_some_and(|path| is_stdin(Path::new(path))),
+        ),
+        ("key", cli.key.as_deref().is_some_and(is_stdin)),
         ("cacert", cli.cacert.as_deref().is_some_and(is_stdin)),
         (
             "format",
@@ -85,6 +102,7 @@ pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
         ("failed", &cli.failed),
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
+        ("cookie-jar", &cli.cookie_jar),
     ];
     for (option, path) in outputs {
         if let Some(path) = path.as_ref().filter(|path| is_url(path)) {
@@ -101,6 +119,7 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
         ("failed", &cli.failed),
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
+        ("cookie-jar", &cli.cookie_jar),
     ];
     let saved = saved(cli);
     let mut seen = vec![
@@ -137,6 +156,7 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
         let name = match option {
             "failed" => "--failed",
             "report" => "--report",
+            "cookie-jar" => "--cookie-jar",
             _ => "--summary-json",
         };
         seen.push((name, id, Some(path)));

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, Command};
 
 use super::environment;
+use super::host_sections::HostSection;
 use super::masked_values::masked;
 use super::options::{OptionArity, SettingValue, long, settings};
 use super::redact::{self, MASK};
@@ -18,7 +19,12 @@ const VALUE_COLUMN: usize = 32;
 
 /// Renders the settings. `files` are the config files that were tried, each with whether it was
 /// read.
-pub fn text(command: &Command, settled: &MergedSettings, files: &[(PathBuf, bool)]) -> String {
+pub fn text(
+    command: &Command,
+    settled: &MergedSettings,
+    files: &[(PathBuf, bool)],
+    hosts: &[HostSection],
+) -> String {
     let mut text = String::new();
     for (path, was_read) in files {
         let found = if *was_read { "read" } else { "not found" };
@@ -40,8 +46,32 @@ pub fn text(command: &Command, settled: &MergedSettings, files: &[(PathBuf, bool
             text.push_str(&unused_line(arg, unused));
         }
     }
+    for section in hosts {
+        text.push_str(&host_section(command, section));
+    }
     for unknown in environment::unknown_variables(command, std::env::vars_os()) {
         text.push_str(&format!("\n# {}\n", redact::message(&unknown)));
+    }
+    text
+}
+
+/// Renders the settings of one host. They come last, because a TOML section has no end.
+fn host_section(command: &Command, section: &HostSection) -> String {
+    let mut text = format!("\n[host.{}]\n", quoted(&section.host));
+    for setting in &section.settings {
+        let arg = command
+            .get_arguments()
+            .find(|arg| long(arg) == setting.long);
+        let (Some(arg), SettingValue::Texts(texts)) = (arg, &setting.value) else {
+            continue;
+        };
+        let texts: Vec<_> = texts.iter().map(|text| shown(arg, text)).collect();
+        let value = match OptionArity::from_arg(arg) {
+            OptionArity::Many => format!("[{}]", texts.join(", ")),
+            _ => texts.join(", "),
+        };
+        let setting_text = format!("{} = {value}", key(arg));
+        text.push_str(&aligned(&setting_text, &setting.origin.to_string()));
     }
     text
 }

@@ -3,18 +3,20 @@
 //! whose messages repeat the value.
 //!
 //! The permissions of such a file are not checked. ssh does that for keys, but a password file is
-//! often a shell pipe or a container mount, whose mode the user did not choose.
+//! often a shell pipe or a container mount, whose mode the user did not choose. Only a `.netrc`, which
+//! has many passwords and is kept, gives a warning.
 
 use std::env::VarError;
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use fetchall::program::Credentials;
+use fetchall::program::{CookieJar, Credentials, Netrc};
 use http::{HeaderName, HeaderValue};
 
-use super::fs_util::read_text;
+use super::fs_util::{is_readable_by_others, read_bytes, read_text};
 use super::options::variable_of;
-use super::value_parsers;
+use super::{Cli, value_parsers};
 
 /// Alternative to `-u`.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
@@ -23,7 +25,9 @@ pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Long names of the options whose values may hold a secret. `masked_values::masked` decides which
 /// part may be shown, child processes do not inherit their variables, and their parsers never
 /// repeat the value.
-pub const SECRET_OPTIONS: [&str; 8] = [
+pub const SECRET_OPTIONS: [&str; 10] = [
+    "cert",
+    "cookie",
     "user",
     "proxy-user",
     "header",
@@ -58,6 +62,40 @@ pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     Ok(headers)
 }
 
+/// What `-b` names: cookies, or a file of them.
+pub enum CookieSource {
+    Pairs(HeaderValue),
+    File(PathBuf),
+}
+
+/// Parses the value of one `-b`. As in curl, text without an equals sign is a file.
+pub fn cookies(text: &str) -> Result<CookieSource, String> {
+    if !text.contains('=') {
+        let path = if text == "-" { "/dev/stdin" } else { text };
+        return Ok(CookieSource::File(path.into()));
+    }
+    let mut value: HeaderValue = text
+        .trim()
+        .parse()
+        .map_err(|_| "contains characters not allowed in a header".to_owned())?;
+    value.set_sensitive(true);
+    Ok(CookieSource::Pairs(value))
+}
+
+/// Adds the cookies of a file to the jar. One that does not exist yet is fine if the run writes it.
+/// Messages do not repeat its name, which may be a cookie without its name.
+pub fn read_cookies(path: &Path, jar: &CookieJar, may_be_absent: bool) -> Result<(), String> {
+    match read_bytes(path) {
+        Ok(file) => jar
+            .read(&file)
+            .map_err(|error| format!("cannot use the cookie file: {error}")),
+        Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!(
+            "cannot read the cookie file: {error}; a cookie is written NAME=VALUE"
+        )),
+    }
+}
+
 /// Parses `USER:PASSWORD`, or `USER:@FILE` with the password in the first line of the file.
 pub fn credentials(text: &str) -> Result<Credentials, String> {
     let Some((user, path)) = text.split_once(":@") else {
@@ -71,6 +109,54 @@ pub fn credentials(text: &str) -> Result<Credentials, String> {
         user: user.to_owned(),
         password: password(path)?,
     })
+}
+
+/// Returns the netrc file of these options: `--netrc-file`, or that of the user with `--netrc`.
+fn netrc_path(cli: &Cli) -> Option<PathBuf> {
+    let home = || {
+        let (variable, name) = match cfg!(windows) {
+            true => ("USERPROFILE", "_netrc"),
+            false => ("HOME", ".netrc"),
+        };
+        let home = std::env::var_os(variable).filter(|home| !home.is_empty());
+        // Without it the error names the file.
+        PathBuf::from(home.unwrap_or_else(|| "~".into())).join(name)
+    };
+    cli.netrc_file.clone().or_else(|| cli.netrc.then(home))
+}
+
+/// Reads the credentials by host. Messages do not repeat the content.
+pub fn netrc(cli: &Cli) -> Result<Option<Netrc>, String> {
+    let Some(path) = netrc_path(cli) else {
+        return Ok(None);
+    };
+    let shown = path.display();
+    let text = read_text(&path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let netrc = text.parse::<Netrc>();
+    netrc.map(Some).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// Warns of a netrc file that other users can read.
+pub fn netrc_warning(cli: &Cli) -> Option<String> {
+    let path = netrc_path(cli)?;
+    is_readable_by_others(&path).then(|| {
+        let shown = path.display();
+        format!("{shown} has passwords that other users can read; chmod 600 it")
+    })
+}
+
+/// Returns the file of a client certificate. curl's form `FILE:PASSWORD` is an error, which does not
+/// repeat the password.
+pub fn certificate(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match text.rsplit_once(':') {
+        Some((file, _)) if !path.exists() && !file.is_empty() => Err(
+            "no such file; for FILE:PASSWORD, decrypt the key into a file that only you can read: \
+             openssl pkey -in FILE -out KEY.pem, then add --key KEY.pem"
+                .to_owned(),
+        ),
+        _ => Ok(path),
+    }
 }
 
 /// Reads the password for the mail server from the file, else from the environment.

@@ -5,7 +5,16 @@ use super::options::{SettingEntry, SettingOrigin, SettingValue};
 use super::usage_error::UsageError;
 
 /// Options whose values are paths that are first used during the run.
-const PATH_OPTIONS: [&str; 5] = ["output_dir", "pack", "journal", "failed", "cacert"];
+const PATH_OPTIONS: [&str; 8] = [
+    "cert",
+    "key",
+    "output_dir",
+    "pack",
+    "journal",
+    "failed",
+    "cacert",
+    "cookie_jar",
+];
 
 /// The settings that are not from the command line, and the values that messages must mask.
 #[derive(Debug, Default)]

@@ -330,7 +330,9 @@ mod tests {
     fn the_file_of_the_user_beats_that_of_the_machine() {
         let mut command = command();
         let read = |name: &str, text: &str| {
-            config_file::parse(text, Path::new(name), &Cli::command()).unwrap()
+            config_file::parse(text, Path::new(name), &Cli::command())
+                .unwrap()
+                .settings
         };
         let own = read("/own", "retries = 1\njson = false\n");
         let machine = read("/machine", "retries = 2\njson = true\nmax-redirects = 4\n");
@@ -361,7 +363,9 @@ mod tests {
             assert_eq!(given.len(), 1, "{id}");
             let switch = given.iter().any(|given| given.value == SettingValue::On);
             let text = format!("{long} = {}", if switch { "true" } else { "'1'" });
-            let given = config_file::parse(&text, Path::new("/x"), &command).unwrap();
+            let given = config_file::parse(&text, Path::new("/x"), &command)
+                .unwrap()
+                .settings;
             assert!(given.iter().all(|given| given.id == id.as_str()), "{id}");
         }
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use fetchall::SpecError;
 
+use super::options::SettingError;
+
 /// Invalid options, as far as clap cannot detect that.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
@@ -72,6 +74,9 @@ pub enum UsageError {
     /// `-o` with a path that cannot be a directory, or is most likely not meant as one.
     #[error("--output-dir {}: {wrong}", path.display())]
     OutputDir { path: PathBuf, wrong: String },
+    /// A section of a config file for one host.
+    #[error(transparent)]
+    Host(#[from] SettingError),
     /// An input that does not exist, and is most likely a mistake.
     #[error("{0}")]
     Input(String),
@@ -93,6 +98,10 @@ impl UsageError {
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),
+                "--cert" => Some(("cert", "cert")),
+                "--cookie" => Some(("cookie", "cookie")),
+                "--cookie-jar" => Some(("cookie_jar", "cookie-jar")),
+                "--netrc" => Some(("netrc_file", "netrc-file")),
                 "--user" => Some(("user", "user")),
                 "--proxy" => Some(("proxy", "proxy")),
                 "--proxy-user" => Some(("proxy_user", "proxy-user")),
@@ -105,6 +114,7 @@ impl UsageError {
             | Self::SavedIsInput(_)
             | Self::StdinForWriting
             | Self::StdinTwice
+            | Self::Host(_)
             | Self::Input(_) => None,
         }
     }
@@ -114,6 +124,11 @@ impl UsageError {
 fn id(option: &str) -> Option<&'static str> {
     Some(match option {
         "cacert" => "cacert",
+        "cert" => "cert",
+        "key" => "key",
+        "cookie" => "cookie",
+        "cookie-jar" => "cookie_jar",
+        "netrc-file" => "netrc_file",
         "config" => "config",
         "data" => "data",
         "failed" => "failed",

@@ -101,6 +101,9 @@ async fn request<T: Transport, S: BodyStore>(
         Ok(response) => response,
         Err(error) => return (Err(error), None),
     };
+    if let Some(jar) = &options.jar {
+        jar.take(attempt.url(), &head.headers);
+    }
     head.kept_coding = coding::kept(attempt, &head, options.raw);
     wire.mark_head_received(now());
     let framing = BodyFraming::of(&head);

@@ -85,7 +85,8 @@ pub fn next_step<F>(
     }
     // Simulated faults must repeat exactly, so they ignore what other URLs learned of the host.
     let host = context.host.filter(|_| !ended.attempt.simulated);
-    let decision = context.policy.decide(&FailureContext {
+    let policy = context.policy.of_url(&ended.attempt.job.url);
+    let decision = policy.decide(&FailureContext {
         throttles: host.map_or(0, |host| host.throttles),
         throttles_with_503: host.is_some_and(|host| host.throttles_with_503),
         is_throttled: ended.wire.is_throttled(),
@@ -114,6 +115,7 @@ pub fn wait_after_rejection(
     policy: &RetryPolicy,
     seed: Option<u64>,
 ) -> Option<Duration> {
+    let policy = policy.of_url(&attempt.job.url);
     match policy.decide(&failure_context(attempt, error, seed)) {
         RetryDecision::Retry(wait) | RetryDecision::Hold(wait) | RetryDecision::BackOff(wait) => {
             attempt.hop.is_some().then_some(wait)

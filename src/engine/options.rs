@@ -1,11 +1,12 @@
 //! Limits and behaviour of the engine.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::model::{ErrorHint, MaxFailures, Sha256};
+use crate::model::{CookieJar, ErrorHint, MaxFailures, Sha256};
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
@@ -41,6 +42,9 @@ pub struct EngineOptions {
     /// The `Cookie` headers that the user set for the run. They tell whether a redirect back is
     /// the same request once more.
     pub own_cookies: Vec<HeaderValue>,
+    /// The cookies of the run, shared by all its URLs. None by default: then a cookie lasts for the
+    /// redirect chain of its URL.
+    pub jar: Option<Arc<CookieJar>>,
     /// Time that requests in flight get to finish after a stop. 10 s by default.
     pub grace: Duration,
     /// Stop starting requests after this time.
@@ -73,6 +77,7 @@ impl Default for EngineOptions {
             max_redirects: 10,
             partial_is_fine: false,
             own_cookies: Vec::new(),
+            jar: None,
             grace: Duration::from_secs(10),
             stop_after: None,
             max_failures: None,

@@ -26,6 +26,8 @@ pub struct Redirect {
     hop: Box<Hop>,
     method: Method,
     with_body: bool,
+    /// The cookies of the run's jar for it, as they were when it was checked for a loop.
+    jar_cookies: Option<Box<[u8]>>,
 }
 
 /// Whether a status is a redirect to follow.
@@ -71,11 +73,13 @@ pub fn follow(
     let left_origin = !attempt.may_send_credentials() || !is_same_host(&attempt.job.url, &to);
     visited.push(from.clone());
     let own = own_cookies(attempt, options, attempt.may_send_credentials());
-    let unset = ChainCookies::default();
-    let sent = attempt.cookies().unwrap_or(&unset).header_with(own);
+    let sent = attempt.cookie_header(own);
     requests.push(fingerprint(&attempt.method, from, sent));
     let own = own_cookies(attempt, options, !left_origin);
-    let next = fingerprint(&method, &to, cookies.header_with(own));
+    let jar = options.jar.as_ref();
+    let jar_cookies = jar.and_then(|jar| jar.header_for(&to));
+    let header = cookies.header_with(own, jar_cookies.as_deref());
+    let next = fingerprint(&method, &to, header);
     if requests.iter().filter(|sent| **sent == next).count() >= MAX_SAME_REQUESTS {
         return Err(RedirectProblem::Loop(
             mask_inner_passwords(&to).into_owned(),
@@ -91,6 +95,7 @@ pub fn follow(
         }),
         method,
         with_body,
+        jar_cookies,
     })
 }
 
@@ -122,11 +127,13 @@ impl Redirect {
     /// Returns the bytes of the next hop's URL and cookies.
     #[must_use]
     pub fn length(&self) -> usize {
-        self.hop.url.as_str().len() + self.hop.cookies.weight()
+        let jar = self.jar_cookies.as_ref().map_or(0, |cookies| cookies.len());
+        self.hop.url.as_str().len() + self.hop.cookies.weight() + jar
     }
 
     /// Moves an attempt to the next hop. It waits for its turn at the new host like any other.
     pub fn apply_to(self, attempt: &mut Attempt) {
+        attempt.set_jar_cookies(self.jar_cookies);
         attempt.hop = Some(self.hop);
         attempt.method = self.method;
         attempt.with_body = self.with_body;
@@ -349,7 +356,7 @@ mod tests {
             follow(&attempt, &head, &options())
                 .unwrap()
                 .apply_to(&mut attempt);
-            let sent = attempt.cookies().unwrap().header_with([]).unwrap();
+            let sent = attempt.cookie_header([]).unwrap();
             assert_eq!(sent.as_bytes(), format!("n={n}").as_bytes());
         }
     }

@@ -70,6 +70,14 @@ async fn run_lease<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, mut l
     };
     attempt.replace_refused_head();
     attempt.part = part_to_continue(engine, &attempt);
+    if let Some(jar) = engine
+        .options
+        .jar
+        .as_ref()
+        .filter(|_| attempt.hop.is_none())
+    {
+        attempt.set_jar_cookies(jar.header_for(attempt.url()));
+    }
     let start = now();
     attempt.number += 1;
     if std::mem::take(&mut attempt.again) {

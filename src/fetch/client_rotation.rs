@@ -14,9 +14,10 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::connect::{ConnectLayer, ConnectionCount, current_is_retry, current_port};
-use super::dns::Resolver;
+use super::dns::{ResolveError, Resolver};
 use super::fd_budget::FdBudget;
 use super::lenient::{LenientClient, RepairConnector};
+use super::local_end::{self, AddressFamily, LocalEnd};
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::proxy::ProxySet;
 use super::tls;
@@ -83,6 +84,8 @@ struct ClientFactory {
     tls: ClientConfig,
     proxies: Option<Arc<ProxySet>>,
     probe: Arc<TunnelProbe>,
+    /// The only IP version to connect over.
+    family: Option<AddressFamily>,
 }
 
 impl RotatingClient {
@@ -95,10 +98,15 @@ impl RotatingClient {
         idle_per_host: usize,
         descriptors: &FdBudget,
     ) -> Result<Self, TransportError> {
+        if let Some(end) = &options.local_end {
+            end.check()?;
+        }
+        let family = local_end::family(options)?;
         let resolver = Resolver::new(options.resolve.clone(), current_port)
             .bypass_cache_when(current_is_retry)
             .within(options.connect_timeout)
-            .only_public(options.deny_private);
+            .only_public(options.deny_private)
+            .only_family(family);
         // Only for archives, as the requests are.
         let tls_versions = options.keep_requests.then(Arc::<TlsVersions>::default);
         let factory = ClientFactory {
@@ -109,6 +117,7 @@ impl RotatingClient {
             tls: tls::config_recording(options, tls_versions.as_ref())?,
             proxies: ProxySet::new(options)?,
             probe: Arc::new(TunnelProbe::new(options.connect_timeout)),
+            family,
         };
         let clients = Self {
             factory,
@@ -134,6 +143,19 @@ impl RotatingClient {
     /// Returns the version of TLS of the connections for a URL, if that is certain and recorded.
     pub fn tls_version(&self, url: &Url) -> Option<TlsVersion> {
         self.tls_versions.as_ref()?.of(url)
+    }
+
+    /// Checks that a request for `url` connects over an allowed IP version, as far as that can be
+    /// told without a lookup. Through a proxy, only the proxy is connected to.
+    ///
+    /// # Errors
+    /// When an address in the URL is of the other version.
+    pub fn check_family(&self, url: &Url) -> Result<(), ResolveError> {
+        let Some(family) = self.factory.family else {
+            return Ok(());
+        };
+        let proxy = self.factory.proxies.as_ref();
+        family.check_literal(proxy.and_then(|it| it.of(url)).unwrap_or(url))
     }
 
     /// Returns the client that repairs responses.
@@ -215,6 +237,7 @@ impl ClientFactory {
             self.connector_limit(),
             self.tls.clone(),
             self.proxies.clone(),
+            self.options.local_end.as_ref(),
         );
         LenientClient::new(
             connector,
@@ -261,6 +284,7 @@ impl ClientFactory {
             .tls_backend_preconfigured(tls)
             .connect_timeout(self.connector_limit())
             .connector_layer(self.watch(made));
+        let builder = LocalEnd::apply_to_client(options.local_end.as_ref(), builder);
         let builder = match version {
             HttpVersion::Auto => builder,
             HttpVersion::Http1 => builder.http1_only(),
@@ -276,18 +300,20 @@ impl ClientFactory {
 
     fn proxy_layer(&self) -> ProxyLayer {
         let (resolver, mut tls) = (Arc::clone(&self.resolver), self.tls.clone());
+        let local_end = self.options.local_end.clone();
         // CONNECT over HTTP/2 works differently (RFC 9113 §8.5) and is not supported.
         tls.alpn_protocols = vec!["http/1.1".into()];
         ProxyLayer {
             probe: Arc::clone(&self.probe),
             builder: Arc::new(move || {
-                reqwest::Client::builder()
+                let builder = reqwest::Client::builder()
                     .redirect(reqwest::redirect::Policy::none())
                     .retry(reqwest::retry::never())
                     .pool_max_idle_per_host(0)
                     .http1_only()
                     .dns_resolver(Arc::clone(&resolver))
-                    .tls_backend_preconfigured(tls.clone())
+                    .tls_backend_preconfigured(tls.clone());
+                LocalEnd::apply_to_client(local_end.as_ref(), builder)
             }),
         }
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::connect::Connection;
+use rustls::sign::CertifiedKey;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -31,6 +32,8 @@ tokio::task_local! {
 pub struct RequestContext {
     pub wire: Arc<WireState>,
     pub port: Option<u16>,
+    /// The client certificate for its host.
+    pub certificate: Option<Arc<CertifiedKey>>,
     /// Whether the job has failed before and waited since.
     pub is_retry: bool,
 }
@@ -38,6 +41,13 @@ pub struct RequestContext {
 /// Returns the port in the URL of the request for which this task is connecting.
 pub fn current_port() -> Option<u16> {
     CALL.try_with(|call| call.port).ok().flatten()
+}
+
+/// Returns the client certificate for the host to which this task is connecting.
+pub fn current_certificate() -> Option<Arc<CertifiedKey>> {
+    CALL.try_with(|call| call.certificate.clone())
+        .ok()
+        .flatten()
 }
 
 /// Whether the request for which this task is connecting is a retry.

@@ -1,6 +1,7 @@
 //! The transport over reqwest, with the client's own features turned off: no redirects, retries,
 //! decoding or timeouts, except for the connect timeout.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,16 +9,21 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
+use rustls::sign::CertifiedKey;
+use url::Url;
+
 use super::classify::{
     FailurePhase, classify_shared, connection_died, is_broken_head, is_broken_tunnel, is_connect,
     is_http2, local_port_of, wants_http1, was_throttled, was_turned_away,
 };
+use super::client_certificate;
 use super::client_rotation::{ClientVariant, RotatingClient};
 use super::connect::{CALL, RequestContext};
 use super::fd_budget::FdBudget;
 use super::habits::{HostHabit, HostHabits};
 use super::lenient::FlawedLength;
-use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::netrc::Netrc;
+use super::options::{HostRequestOptions, HttpOptions, HttpVersion, TransportError};
 use super::proxy::basic_auth;
 use super::public_address::{NonPublicAddress, check_literal};
 use super::received::HttpBody;
@@ -46,6 +52,9 @@ pub struct HttpTransport {
     only_public: bool,
     /// Headers for the origins of the list.
     origin_headers: HeaderMap,
+    netrc: Option<Arc<Netrc>>,
+    certificate: Option<Arc<CertifiedKey>>,
+    hosts: HashMap<String, HostRequest>,
     /// Headers for other origins, reached by a redirect.
     cross_origin_headers: HeaderMap,
 }
@@ -59,6 +68,8 @@ impl HttpTransport {
         let descriptors = FdBudget::new();
         let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
         let (origin_headers, cross_origin_headers) = header_sets(&options);
+        let certificate = options.certificate.as_ref();
+        let certificate = certificate.map(client_certificate::read).transpose()?;
         Ok(Self {
             clients,
             habits: HostHabits::default(),
@@ -67,6 +78,9 @@ impl HttpTransport {
             body: options.body,
             keeps_requests: options.keep_requests,
             only_public: options.deny_private,
+            netrc: options.netrc,
+            certificate,
+            hosts: host_requests(&options.hosts)?,
             origin_headers,
             cross_origin_headers,
         })
@@ -113,27 +127,54 @@ impl HttpTransport {
             self.cross_origin_headers.clone()
         };
         let job = &attempt.job;
-        if is_trusted && let Some(value) = job.credentials.as_deref().and_then(basic_auth) {
+        if let Some(host) = self.host(attempt.url()) {
+            replace_headers(&mut headers, &host.headers, |_| true);
+        }
+        if is_trusted && let Some(value) = self.url_auth(attempt) {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(wish) = &job.wish {
             request_identity_for_range(&mut headers, &wish.headers);
             let may_send = |name: &HeaderName| is_trusted || CROSS_ORIGIN_SAFE.contains(name);
-            for name in wish.headers.keys().filter(|name| may_send(name)) {
-                headers.remove(name);
-                for value in wish.headers.get_all(name) {
-                    headers.append(name, value.clone());
-                }
-            }
+            replace_headers(&mut headers, &wish.headers, may_send);
         }
-        if let Some(cookies) = attempt.cookies() {
-            let cookies = cookies.header_with(headers.get_all(header::COOKIE));
+        if let Some(netrc) = &self.netrc
+            && !headers.contains_key(header::AUTHORIZATION)
+            && let Some(found) = netrc.find(attempt.url(), None)
+            && let Some(value) = basic_auth(&found)
+        {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        if attempt.has_cookies() {
+            let cookies = attempt.cookie_header(headers.get_all(header::COOKIE));
             match cookies {
                 Some(cookies) => drop(headers.insert(header::COOKIE, cookies)),
                 None => drop(headers.remove(header::COOKIE)),
             }
         }
         headers
+    }
+
+    /// Returns what the user set for the host of a URL.
+    fn host(&self, url: &Url) -> Option<&HostRequest> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        self.hosts.get(url.host_str()?)
+    }
+
+    fn certificate(&self, url: &Url) -> Option<Arc<CertifiedKey>> {
+        let own = self.host(url).and_then(|host| host.certificate.as_ref());
+        own.or(self.certificate.as_ref()).cloned()
+    }
+
+    /// Returns the value of `Authorization` from the userinfo of a job's URL. A user name without a
+    /// password gets that of the netrc entry with this login.
+    fn url_auth(&self, attempt: &Attempt) -> Option<HeaderValue> {
+        let own = attempt.job.credentials.as_deref()?;
+        let netrc = self.netrc.as_ref().filter(|_| own.password.is_empty());
+        let found = netrc.and_then(|netrc| netrc.find(attempt.url(), Some(&own.user)));
+        basic_auth(found.as_ref().unwrap_or(own))
     }
 
     /// Returns the `Content-Type` of a request's body: that of its input line, else that of the
@@ -186,6 +227,7 @@ impl HttpTransport {
         let call = RequestContext {
             wire: Arc::clone(wire),
             port: request.url().port_or_known_default(),
+            certificate: self.certificate(request.url()),
             is_retry: attempt.history().retries_used > 0,
         };
         if variant.lenient {
@@ -382,6 +424,8 @@ impl Transport for HttpTransport {
         if let Some(proxy) = self.clients.proxies().and_then(|it| it.of(attempt.url())) {
             wire.set_proxy(shown(proxy));
         }
+        let family = self.clients.check_family(attempt.url());
+        family.map_err(|error| classify_shared(Arc::new(error), FailurePhase::Connect, None))?;
         let variant = self.variant(attempt);
         let request = self.request(attempt, variant);
         let asked = self.keeps_requests.then(|| SentRequest {
@@ -417,6 +461,46 @@ impl Transport for HttpTransport {
         let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
         let body = HttpBody::new(response, &head, may_be_repaired, Arc::clone(wire));
         Ok(RawResponse { head, body })
+    }
+}
+
+/// What is sent to one host.
+#[derive(Debug)]
+struct HostRequest {
+    headers: HeaderMap,
+    certificate: Option<Arc<CertifiedKey>>,
+}
+
+fn host_requests(
+    options: &HashMap<String, HostRequestOptions>,
+) -> Result<HashMap<String, HostRequest>, TransportError> {
+    let request = |(name, options): (&String, &HostRequestOptions)| {
+        let mut headers = options.headers.clone();
+        if let Some(value) = options.user.as_ref().and_then(basic_auth) {
+            headers.entry(header::AUTHORIZATION).or_insert(value);
+        }
+        let certificate = options.certificate.as_ref();
+        let certificate = certificate.map(client_certificate::read).transpose()?;
+        let request = HostRequest {
+            headers,
+            certificate,
+        };
+        Ok((name.clone(), request))
+    };
+    options.iter().map(request).collect()
+}
+
+/// Replaces headers by those of the same name in `own`, as far as they may be sent.
+fn replace_headers(
+    headers: &mut HeaderMap,
+    own: &HeaderMap,
+    may_send: impl Fn(&HeaderName) -> bool,
+) {
+    for name in own.keys().filter(|name| may_send(name)) {
+        headers.remove(name);
+        for value in own.get_all(name) {
+            headers.append(name, value.clone());
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use url::Url;
 use super::connect::{ConnectLayer, ConnectService};
 use super::connection_info::BoxError;
 use super::dns::Resolver;
+use super::local_end::LocalEnd;
 use super::proxy::{ProxySet, basic_auth, credentials};
 use super::repair::ResponseRepairer;
 use super::tunnel::{ProxyConnect, ProxyLayer, note_status};
@@ -102,12 +103,14 @@ impl RepairConnector {
         limit: Duration,
         mut tls: ClientConfig,
         proxies: Option<Arc<ProxySet>>,
+        local_end: Option<&LocalEnd>,
     ) -> Self {
         let names = NameService(Arc::clone(&resolver));
         let mut http = HttpConnector::new_with_resolver(names);
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(limit));
+        LocalEnd::apply_to_connector(local_end, &mut http);
         tls.alpn_protocols = vec!["http/1.1".into()];
         Self {
             http,

@@ -3,6 +3,7 @@
 
 mod chunk_repair;
 mod classify;
+mod client_certificate;
 mod client_rotation;
 mod clock;
 mod coding_window;
@@ -18,6 +19,8 @@ mod fuzz;
 mod habits;
 mod http;
 mod lenient;
+mod local_end;
+mod netrc;
 mod options;
 mod proxy;
 mod public_address;
@@ -42,8 +45,11 @@ pub use fault::FaultyTransport;
 pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
 pub use http::HttpTransport;
+pub use local_end::{AddressFamily, LocalEnd};
+pub use netrc::Netrc;
 pub use options::{
-    HttpOptions, HttpVersion, Proxy, ProxyUrl, ProxyUrlError, TransportError, is_framing_header,
+    ClientCertificate, HostRequestOptions, HttpOptions, HttpVersion, Proxy, ProxyUrl,
+    ProxyUrlError, TransportError, is_framing_header,
 };
 pub use tls::config as tls_config;
 

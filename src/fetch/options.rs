@@ -1,6 +1,8 @@
 //! Options of the HTTP transport.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dns::ResolveRule;
+use super::local_end::{AddressFamily, LocalEnd};
+use super::netrc::Netrc;
 use crate::model::Credentials;
 
 /// Headers that say where the request ends. The client sets them itself: a wrong one would break
@@ -122,6 +126,26 @@ pub enum Proxy {
     Url(ProxyUrl),
 }
 
+/// The files of a client certificate, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those that lead to its authority.
+    pub cert: PathBuf,
+    /// Its key, not encrypted. Default: in the same file.
+    pub key: Option<PathBuf>,
+}
+
+/// What is sent to one host, at every hop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostRequestOptions {
+    /// Headers; each replaces those of the run with the same name.
+    pub headers: HeaderMap,
+    /// Basic credentials; they replace those of the run.
+    pub user: Option<Credentials>,
+    /// Certificate to present; it replaces that of the run.
+    pub certificate: Option<ClientCertificate>,
+}
+
 /// Options of the HTTP transport.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
@@ -135,6 +159,9 @@ pub struct HttpOptions {
     pub user_agent: HeaderValue,
     /// Basic credentials for the origins of the list. Userinfo in a URL takes precedence.
     pub user: Option<Credentials>,
+    /// Credentials by host, for every host that is requested, whoever leads there. Those of the URL
+    /// and [`user`](Self::user) take precedence.
+    pub netrc: Option<Arc<Netrc>>,
     /// Proxy to use. Default: that of the environment.
     pub proxy: Proxy,
     /// Accept any certificate. Neither the certificate nor signatures made with its key are
@@ -143,8 +170,16 @@ pub struct HttpOptions {
     /// PEM file of certificate authorities to trust instead of the system's. It may also contain
     /// a server's own certificate, which is trusted if its name and dates are valid.
     pub cacert: Option<PathBuf>,
+    /// Certificate to present to servers that ask for one. Default: none.
+    pub certificate: Option<ClientCertificate>,
+    /// What is sent to single hosts, by name as in a URL.
+    pub hosts: HashMap<String, HostRequestOptions>,
     /// Addresses that override DNS.
     pub resolve: Vec<ResolveRule>,
+    /// The only IP version to connect over. Default: both.
+    pub family: Option<AddressFamily>,
+    /// The local address or network interface of connections. Default: chosen by the system.
+    pub local_end: Option<LocalEnd>,
     /// Connect to public addresses only, whatever names, redirects and
     /// [`resolve`](Self::resolve) lead to; everything else fails as `denied`. Proxies of the
     /// environment are ignored, and [`Proxy::Url`] is an error.
@@ -163,6 +198,14 @@ pub struct HttpOptions {
     pub ping: Duration,
 }
 
+impl HttpOptions {
+    /// Whether any server may be presented a client certificate.
+    pub(super) fn has_certificates(&self) -> bool {
+        let mut hosts = self.hosts.values();
+        self.certificate.is_some() || hosts.any(|host| host.certificate.is_some())
+    }
+}
+
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
@@ -170,10 +213,15 @@ impl Default for HttpOptions {
             headers: HeaderMap::new(),
             user_agent: HeaderValue::from_static(concat!("fetchall/", env!("CARGO_PKG_VERSION"))),
             user: None,
+            netrc: None,
             proxy: Proxy::Environment,
             insecure: false,
             cacert: None,
+            certificate: None,
+            hosts: HashMap::new(),
             resolve: Vec::new(),
+            family: None,
+            local_end: None,
             deny_private: false,
             compression: true,
             keep_requests: false,
@@ -195,6 +243,30 @@ pub enum TransportError {
         path: PathBuf,
         /// The reason.
         cause: String,
+    },
+    /// The client certificate or its key is unusable.
+    #[error("cannot use the client certificate in {}: {cause}", path.display())]
+    ClientCert {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        cause: String,
+    },
+    /// The machine does not have the local address or network interface, or it cannot be used.
+    #[error("cannot connect from {name}: {cause}")]
+    LocalEnd {
+        /// The address, or the name of the interface.
+        name: String,
+        /// The reason.
+        cause: std::io::Error,
+    },
+    /// The local address is of the IP version that is not used.
+    #[error("cannot connect over {family} from an {local} address")]
+    LocalFamily {
+        /// The version of the local address.
+        local: &'static str,
+        /// The version to connect over.
+        family: &'static str,
     },
     /// Private addresses are denied, and a proxy, which resolves names itself, is set.
     #[error(

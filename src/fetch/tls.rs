@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CipherSuite, ClientConfig};
 
+use super::client_certificate::RequestCertificate;
 use super::options::{HttpOptions, HttpVersion, TransportError};
 use super::tls_version::{TlsVersions, VersionRecorder};
 use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
@@ -55,10 +56,13 @@ pub fn config_recording(
         }),
         None => verifier,
     };
-    let mut config = builder
+    let builder = builder
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match options.has_certificates() {
+        true => builder.with_client_cert_resolver(Arc::new(RequestCertificate)),
+        false => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = protocols(options.version);
     Ok(config)
 }

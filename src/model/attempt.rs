@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{HeaderValue, Method};
 use url::Url;
 
 use super::{AttemptTrace, ChainCookies, Job, PartialBody, Revalidation, mask_inner_passwords};
@@ -57,6 +57,9 @@ pub struct AttemptHistory {
     /// When the next attempt became ready to start, since the start of the run. Known only if
     /// attempts are traced.
     pub ready: Duration,
+    /// The cookies of the run's jar for the current request. They are kept here, because other
+    /// URLs may change the jar before the response is there.
+    pub jar_cookies: Option<Box<[u8]>>,
     /// The timing of the attempts, if traced.
     pub tries: Vec<AttemptTrace>,
     /// End of the last redirect of the job in the pack.
@@ -73,6 +76,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     waited: Duration::ZERO,
     first_start: None,
     ready: Duration::ZERO,
+    jar_cookies: None,
     tries: Vec::new(),
     packed_to: None,
 };
@@ -135,6 +139,13 @@ impl Attempt {
         self.before.get_or_insert_default().ready = since;
     }
 
+    /// Sets the cookies of the run's jar for the next request.
+    pub fn set_jar_cookies(&mut self, cookies: Option<Box<[u8]>>) {
+        if cookies.is_some() || self.before.is_some() {
+            self.before.get_or_insert_default().jar_cookies = cookies;
+        }
+    }
+
     /// Takes the timing of the attempts.
     pub fn take_traces(&mut self) -> Vec<AttemptTrace> {
         let before = self.before.as_mut();
@@ -179,7 +190,8 @@ impl Attempt {
         let hops = self.hop.as_ref().map_or(0, |hop| {
             length(&hop.url) + hop.visited.iter().map(length).sum::<usize>() + hop.cookies.weight()
         });
-        hops + self.job.weight()
+        let jar = self.history().jar_cookies.as_ref();
+        hops + jar.map_or(0, |cookies| cookies.len()) + self.job.weight()
     }
 
     /// Returns the number of redirects followed so far.
@@ -230,6 +242,26 @@ impl Attempt {
     #[must_use]
     pub fn cookies(&self) -> Option<&ChainCookies> {
         self.hop.as_ref().map(|hop| &hop.cookies)
+    }
+
+    /// Whether servers have set cookies for this request: in this chain, or in the jar.
+    #[must_use]
+    pub fn has_cookies(&self) -> bool {
+        self.hop.is_some() || self.history().jar_cookies.is_some()
+    }
+
+    /// Returns the `Cookie` header of this request, where the user's `own` headers would be sent
+    /// without these cookies.
+    #[must_use]
+    pub fn cookie_header<'a>(
+        &self,
+        own: impl IntoIterator<Item = &'a HeaderValue>,
+    ) -> Option<HeaderValue> {
+        let jar = self.history().jar_cookies.as_deref();
+        match self.cookies() {
+            Some(chain) => chain.header_with(own, jar),
+            None => ChainCookies::default().header_with(own, jar),
+        }
     }
 
     /// Whether credentials and the user's own headers may be sent.

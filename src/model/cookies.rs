@@ -1,5 +1,6 @@
 //! Cookies within the redirect chain of one URL (RFC 6265). They are dropped at the end of the
-//! chain and never sent for another URL of the list.
+//! chain and never sent for another URL of the list, unless the run has a
+//! [`CookieJar`](super::CookieJar).
 
 use std::fmt;
 
@@ -8,9 +9,10 @@ use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 /// Longest accepted `Set-Cookie` value, in bytes (RFC 6265 §6.1 asks for at least 4096).
-const MAX_COOKIE_BYTES: usize = 4096;
-/// Maximum number of cookies in one chain (RFC 6265 §6.1 asks for at least 50 per domain).
-const MAX_COOKIES: usize = 50;
+pub(super) const MAX_COOKIE_BYTES: usize = 4096;
+/// Maximum number of cookies in one chain, or of one site in a jar (RFC 6265 §6.1 asks for at least
+/// 50 per domain).
+pub(super) const MAX_COOKIES: usize = 50;
 
 /// The cookies that a redirect chain has set so far. `Debug` does not show them.
 #[derive(Clone, Default)]
@@ -38,34 +40,32 @@ impl ChainCookies {
         let mut cookies = self.clone();
         for line in headers.get_all(header::SET_COOKIE) {
             if line.len() <= MAX_COOKIE_BYTES {
-                // Cookies may be in any charset and are returned byte for byte, so each byte
-                // becomes one character.
-                let text: String = line.as_bytes().iter().copied().map(char::from).collect();
-                cookies.set(text, from);
+                cookies.set(text_of(line.as_bytes()), from);
             }
         }
-        cookies.header = cookies.header_for(to).map(|header| bytes_of(&header));
+        let header = cookies
+            .store
+            .as_ref()
+            .and_then(|store| header_for(store, to));
+        cookies.header = header.map(|header| bytes_of(&header));
         cookies
     }
 
     /// Returns the `Cookie` header for the next URL, where the user's `own` headers would be sent
-    /// without a redirect. A cookie that the chain has set replaces one of the user's of that name;
-    /// one that it has expired is not sent.
+    /// without a redirect, and `jar` are the cookies of the run. A cookie that the chain has set
+    /// replaces those of that name, and one of the jar replaces the user's; one that the chain has
+    /// expired is not sent.
     #[must_use]
     pub fn header_with<'a>(
         &self,
         own: impl IntoIterator<Item = &'a HeaderValue>,
+        jar: Option<&[u8]>,
     ) -> Option<HeaderValue> {
-        let set = self.header.as_deref().unwrap_or_default();
-        let set: Vec<&[u8]> = cookie_pairs(set).collect();
-        let is_kept = |pair: &&[u8]| {
-            let name = cookie_name(pair);
-            let is_removed = self.removed.iter().any(|removed| **removed == *name);
-            !is_removed && set.iter().all(|set| cookie_name(set) != name)
-        };
         let own = own.into_iter().flat_map(|own| cookie_pairs(own.as_bytes()));
-        let mut all: Vec<&[u8]> = own.filter(is_kept).collect();
-        all.extend(&set);
+        let mut all = replaced_by(own.collect(), jar.unwrap_or_default());
+        let is_removed = |name: &[u8]| self.removed.iter().any(|removed| **removed == *name);
+        all.retain(|pair| !is_removed(cookie_name(pair)));
+        let all = replaced_by(all, self.header.as_deref().unwrap_or_default());
         // Never fails: the cookies were received in header values.
         let mut value = HeaderValue::from_bytes(&all.join(&b"; "[..])).ok()?;
         value.set_sensitive(true);
@@ -108,23 +108,23 @@ impl ChainCookies {
             Err(_) => {}
         }
     }
+}
 
-    /// Returns the `Cookie` header for `url`. Longer paths come first (RFC 6265 §5.4), then the
-    /// order is by path and name, so that the same cookies always make the same header.
-    fn header_for(&self, url: &Url) -> Option<String> {
-        let mut cookies = self.store.as_ref()?.matches(url);
-        // The store treats loopback as secure even without TLS; `Secure` means TLS here.
-        cookies.retain(|cookie| cookie.secure() != Some(true) || url.scheme() == "https");
-        cookies.sort_by_key(|cookie| {
-            let path = String::from(&cookie.path);
-            (std::cmp::Reverse(path.len()), path, cookie.name())
-        });
-        let pairs: Vec<_> = cookies
-            .iter()
-            .map(|cookie| format!("{}={}", cookie.name(), cookie.value()))
-            .collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
-    }
+/// Returns the `Cookie` header for `url`. Longer paths come first (RFC 6265 §5.4), then the order is
+/// by path and name, so that the same cookies always make the same header.
+pub(super) fn header_for(store: &CookieStore, url: &Url) -> Option<String> {
+    let mut cookies = store.matches(url);
+    // The store treats loopback as secure even without TLS; `Secure` means TLS here.
+    cookies.retain(|cookie| cookie.secure() != Some(true) || url.scheme() == "https");
+    cookies.sort_by_key(|cookie| {
+        let path = String::from(&cookie.path);
+        (std::cmp::Reverse(path.len()), path, cookie.name())
+    });
+    let pairs: Vec<_> = cookies
+        .iter()
+        .map(|cookie| format!("{}={}", cookie.name(), cookie.value()))
+        .collect();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 
 /// Returns the `name=value` pairs of a `Cookie` header.
@@ -137,8 +137,26 @@ fn cookie_name(pair: &[u8]) -> &[u8] {
     pair.split(|byte| *byte == b'=').next().unwrap_or(pair)
 }
 
+/// Returns the cookies with `later` ones added, which replace those of the same name.
+fn replaced_by<'a>(mut cookies: Vec<&'a [u8]>, later: &'a [u8]) -> Vec<&'a [u8]> {
+    let later: Vec<&[u8]> = cookie_pairs(later).collect();
+    cookies.retain(|pair| {
+        later
+            .iter()
+            .all(|set| cookie_name(set) != cookie_name(pair))
+    });
+    cookies.extend(later);
+    cookies
+}
+
+/// Converts bytes to text, each to one character: cookies may be in any charset and are returned
+/// byte for byte.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
 /// Converts text back to bytes, one for each character.
-fn bytes_of(text: &str) -> Box<[u8]> {
+pub(super) fn bytes_of(text: &str) -> Box<[u8]> {
     // No character is above 255: each was made from a byte.
     text.chars()
         .map(|c| u8::try_from(c).unwrap_or(b'?'))
@@ -147,7 +165,7 @@ fn bytes_of(text: &str) -> Box<[u8]> {
 
 /// Whether the cookie's domain is a public suffix such as `co.uk`, which would send it to
 /// unrelated sites.
-fn is_for_public_suffix(cookie: &RawCookie<'_>) -> bool {
+pub(super) fn is_for_public_suffix(cookie: &RawCookie<'_>) -> bool {
     let Some(domain) = cookie.domain() else {
         return false;
     };
@@ -171,7 +189,7 @@ mod tests {
             headers.append(header::SET_COOKIE, HeaderValue::from_str(line).unwrap());
         }
         let cookies = ChainCookies::default().after(&url(from), &headers, &url(to));
-        let header = cookies.header_with([])?;
+        let header = cookies.header_with([], None)?;
         Some(String::from_utf8_lossy(header.as_bytes()).into_owned())
     }
 
@@ -248,15 +266,15 @@ mod tests {
         };
         let here = url("http://a.test/");
         let own = HeaderValue::from_static("a=1;k=0; b=");
-        let sent = |cookies: &ChainCookies| cookies.header_with([&own]);
+        let sent = |cookies: &ChainCookies| cookies.header_with([&own], None);
         let value = |text: &'static str| Some(HeaderValue::from_static(text));
         let first = ChainCookies::default().after(&here, &set("k=1"), &here);
-        assert_eq!(first.header_with([]), value("k=1"));
+        assert_eq!(first.header_with([], None), value("k=1"));
         assert_eq!(sent(&first), value("a=1; b=; k=1"));
         let second = first.after(&here, &set("k=2"), &here);
         assert_eq!(sent(&second), value("a=1; b=; k=2"));
         let third = second.after(&here, &set("k=; Max-Age=0"), &here);
-        assert_eq!(third.header_with([]), None);
+        assert_eq!(third.header_with([], None), None);
         assert_eq!(sent(&third), value("a=1; b="));
         let fourth = third.after(&here, &set("k=4"), &here);
         assert_eq!(sent(&fourth), value("a=1; b=; k=4"));
@@ -276,7 +294,7 @@ mod tests {
             (&["a=0; x=0;b=9", "y=3; a; gone=1"], "x=0; y=3; a=1; b=2"),
         ] {
             let own: Vec<_> = own.iter().copied().map(HeaderValue::from_static).collect();
-            let sent = cookies.header_with(&own).unwrap();
+            let sent = cookies.header_with(&own, None).unwrap();
             assert_eq!(sent, expected);
             assert!(sent.is_sensitive());
         }
@@ -303,7 +321,7 @@ mod tests {
         headers.append(header::SET_COOKIE, HeaderValue::try_from(long).unwrap());
         let here = url("http://a.test/");
         let cookies = ChainCookies::default().after(&here, &headers, &here);
-        let header = cookies.header_with([]).unwrap();
+        let header = cookies.header_with([], None).unwrap();
         let count = header
             .as_bytes()
             .iter()
@@ -322,7 +340,7 @@ mod tests {
         }
         let here = url("http://a.test/");
         let cookies = ChainCookies::default().after(&here, &headers, &here);
-        let header = cookies.header_with([]).unwrap();
+        let header = cookies.header_with([], None).unwrap();
         assert_eq!(header.as_bytes(), b"a=caf\xe9; b=caf\xc3\xa9");
     }
 

@@ -227,6 +227,19 @@ impl HostKey {
     }
 }
 
+impl HostKey {
+    /// Returns the host in the key, without scheme and port.
+    #[must_use]
+    pub fn host_name(&self) -> &str {
+        let key = &*self.0;
+        let host = key.split_once("://").map_or(key, |(_, host)| host);
+        match host.find(']') {
+            Some(end) => host.get(..=end).unwrap_or(host),
+            None => host.split(':').next().unwrap_or(host),
+        }
+    }
+}
+
 impl From<&str> for HostKey {
     fn from(key: &str) -> Self {
         Self(key.into())
@@ -271,6 +284,20 @@ mod tests {
         let mut wish = LineOptions::default();
         wish.headers.append(name, HeaderValue::from_static(value));
         wish
+    }
+
+    #[test]
+    fn a_host_key_names_its_host() {
+        for (url, name) in [
+            ("http://a.test/", "a.test"),
+            ("https://a.test:81/x:y", "a.test"),
+            ("http://[::1]:81/", "[::1]"),
+            ("http://[::1]/", "[::1]"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(HostKey::from(HostKey::key_str(&url)).host_name(), name);
+            assert_eq!(url.host_str(), Some(name));
+        }
     }
 
     #[test]

@@ -102,8 +102,13 @@ fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
 /// It never names a flag that was already given: `--insecure` rejects no certificate, and with
 /// `--cacert` the verifier returns its own errors instead of those that would hint at `--cacert`.
 pub fn tls_hint(error: &Error) -> Option<&'static str> {
-    let Error::InvalidCertificate(certificate) = error else {
-        return None;
+    use AlertDescription as Alert;
+    let certificate = match error {
+        Error::InvalidCertificate(certificate) => certificate,
+        Error::AlertReceived(Alert::CertificateRequired | Alert::NoCertificate) => {
+            return Some("-E FILE presents one");
+        }
+        _ => return None,
     };
     match certificate {
         CertificateError::UnknownIssuer => {

@@ -13,7 +13,19 @@ const MAX_LINKS: usize = 40;
 
 /// A file whose content is known only at the end of the run. Until it is committed, an existing
 /// file of that name stays as it is, and no temporary file exists.
-pub struct AtomicFile(FileTarget);
+pub struct AtomicFile {
+    target: FileTarget,
+    mode: FileMode,
+}
+
+/// The permissions of the new file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FileMode {
+    /// Those of the file it replaces, else as the umask says.
+    Usual,
+    /// Only its owner can read and write it.
+    Private,
+}
 
 enum FileTarget {
     /// A regular or not yet existing file, replaced by a rename.
@@ -30,6 +42,18 @@ impl AtomicFile {
     /// If no file can be created there, or `path` is a directory. Checked here, so that the run does
     /// not start in vain.
     pub fn create(path: &Path) -> io::Result<Self> {
+        Self::with_mode(path, FileMode::Usual)
+    }
+
+    /// Prepares as [`create`](Self::create) does, for a file that only its owner may read.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create).
+    pub fn create_private(path: &Path) -> io::Result<Self> {
+        Self::with_mode(path, FileMode::Private)
+    }
+
+    fn with_mode(path: &Path, mode: FileMode) -> io::Result<Self> {
         let found = match fs::metadata(path) {
             Ok(found) => Some(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -39,15 +63,15 @@ impl AtomicFile {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if found.is_some_and(|found| !found.is_file()) {
-            return Ok(Self(FileTarget::Stream(Mutex::new(DeviceStream::open(
-                path,
-            )?))));
+            let target = FileTarget::Stream(Mutex::new(DeviceStream::open(path)?));
+            return Ok(Self { target, mode });
         }
         // `canonicalize` fails if the target does not exist yet.
         let path = fs::canonicalize(path).unwrap_or_else(|_| link_target(path));
         // Only a check; dropped at once, so that a killed run leaves nothing behind.
-        create_temp(&path)?;
-        Ok(Self(FileTarget::File(path)))
+        create_temp(&path, mode)?;
+        let target = FileTarget::File(path);
+        Ok(Self { target, mode })
     }
 
     /// Writes `content` to a temporary file and renames it into place. A pipe waits for its reader,
@@ -56,10 +80,12 @@ impl AtomicFile {
     /// # Errors
     /// If the content cannot be written; the file under the final name is then unchanged.
     pub fn commit(&self, content: &[u8], is_ending: EndingCheck<'_>) -> io::Result<()> {
-        match &self.0 {
+        match &self.target {
             FileTarget::File(path) => {
-                let mut temp = create_temp(path)?;
-                keep_mode(path, temp.as_file())?;
+                let mut temp = create_temp(path, self.mode)?;
+                if self.mode == FileMode::Usual {
+                    keep_mode(path, temp.as_file())?;
+                }
                 temp.write_all(content)?;
                 temp.persist(path).map_err(|error| error.error)?;
                 Ok(())
@@ -107,16 +133,20 @@ fn keep_mode(_: &Path, _: &File) -> io::Result<()> {
 
 /// Creates a temporary file in the directory of `path`, so that a rename can replace `path`
 /// atomically.
-fn create_temp(path: &Path) -> io::Result<NamedTempFile> {
+fn create_temp(path: &Path, mode: FileMode) -> io::Result<NamedTempFile> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
     let mut builder = Builder::new();
     builder.prefix(".fetchall-");
-    // `tempfile` defaults to 0600; leave the permissions to the umask, as for any created file.
+    // `tempfile` defaults to 0600; usually the umask decides, as for any created file.
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    if mode == FileMode::Usual {
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
     builder.tempfile_in(dir).map_err(without_temp_path)
 }
 

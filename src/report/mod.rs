@@ -4,6 +4,8 @@
 #[cfg(feature = "cli")]
 mod atomic_file;
 #[cfg(feature = "cli")]
+mod cookie_file;
+#[cfg(feature = "cli")]
 mod csv;
 #[cfg(feature = "cli")]
 mod failed;
@@ -43,6 +45,8 @@ use crate::model::{EngineEvent, Summary};
 
 #[cfg(feature = "cli")]
 pub use atomic_file::AtomicFile;
+#[cfg(feature = "cli")]
+pub use cookie_file::CookieFile;
 #[cfg(feature = "cli")]
 pub use csv::CsvReporter;
 #[cfg(feature = "cli")]

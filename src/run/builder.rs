@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,10 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::Fetcher;
 use super::fetcher::FetcherOptions;
-use crate::fetch::{FaultPlan, HttpVersion, Proxy, ResolveRule, TransportError, is_framing_header};
+use crate::fetch::{
+    AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule,
+    TransportError, is_framing_header,
+};
 use crate::model::{Credentials, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
 
@@ -218,6 +222,13 @@ impl FetcherBuilder {
         self
     }
 
+    /// Cookies that servers set are kept and sent for all URLs, as RFC 6265 allows, while the fetcher
+    /// lives: a login is then done once. Default: no, they last for the redirects of one URL.
+    pub fn share_cookies(mut self, share: bool) -> Self {
+        self.options.engine.jar = share.then(Arc::default);
+        self
+    }
+
     /// The proxy of all requests. Default: that of the environment (`HTTP_PROXY`, `HTTPS_PROXY`,
     /// `ALL_PROXY`, `NO_PROXY`).
     pub fn proxy(mut self, proxy: Proxy) -> Self {
@@ -228,6 +239,19 @@ impl FetcherBuilder {
     /// Adds addresses to connect to instead of what the name system says. Default: none.
     pub fn resolve(mut self, rule: ResolveRule) -> Self {
         self.options.http.resolve.push(rule);
+        self
+    }
+
+    /// The only IP version to connect over. A name or an address in a URL that has none fails as
+    /// `dns`. Default: both.
+    pub fn address_family(mut self, family: AddressFamily) -> Self {
+        self.options.http.family = Some(family);
+        self
+    }
+
+    /// The local address or network interface of connections. Default: chosen by the system.
+    pub fn local_end(mut self, end: LocalEnd) -> Self {
+        self.options.http.local_end = Some(end);
         self
     }
 
@@ -247,6 +271,16 @@ impl FetcherBuilder {
     /// Certificates to trust instead of the system's, in a PEM file. Default: the system's.
     pub fn ca_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.options.http.cacert = Some(file.into());
+        self
+    }
+
+    /// The certificate to present to servers that ask for one, and its key: PEM files, of which the
+    /// second may be the first. Default: none.
+    pub fn client_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.options.http.certificate = Some(ClientCertificate {
+            cert: cert.into(),
+            key: Some(key.into()),
+        });
         self
     }
 

@@ -8,8 +8,9 @@ use crate::config::{ReportOptions, ResultFormat};
 use crate::engine::Shutdown;
 use crate::model::LiveStats;
 use crate::report::{
-    CsvReporter, FailedLines, HtmlReport, JsonlReporter, NoticeReporter, Output, Progress, Pump,
-    ReportError, Reporter, SharedEndingCheck, TemplateReporter, TextReporter, Timeline,
+    CookieFile, CsvReporter, FailedLines, HtmlReport, JsonlReporter, NoticeReporter, Output,
+    Progress, Pump, ReportError, Reporter, SharedEndingCheck, TemplateReporter, TextReporter,
+    Timeline,
 };
 
 /// Starts the progress display, if the run has one.
@@ -49,6 +50,12 @@ pub fn add_files(
             Ok(Box::new(FailedLines::create(
                 path, end, is_kept, is_ending,
             )?))
+        })?;
+    }
+    if let Some((path, jar)) = &options.cookie_jar {
+        add_file(pump, path, |path| {
+            let (jar, is_ending) = (Arc::clone(jar), Arc::clone(&is_ending));
+            Ok(Box::new(CookieFile::create(path, jar, is_ending)?))
         })?;
     }
     if let Some(path) = &options.page {

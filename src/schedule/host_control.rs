@@ -1,5 +1,6 @@
 //! Collects what is known of one host, and decides whether another request to it may start now.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,31 @@ pub struct HostPolicy {
     /// A throttling host is given up once its holds add up to more than this without a single
     /// accepted request.
     pub max_wait: Duration,
+}
+
+/// Settings of single hosts, by name as in a URL.
+pub type HostLimits = HashMap<String, HostLimit>;
+
+/// Settings of one host, which replace those for every host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HostLimit {
+    /// Concurrent requests.
+    pub per_host: Option<PerHostLimit>,
+    /// Minimum time between two starts.
+    pub host_interval: Option<Duration>,
+    /// Retries of each of its URLs, and probes while it is unreachable.
+    pub retries: Option<u32>,
+}
+
+impl HostPolicy {
+    /// Returns the settings of a host with limits of its own.
+    #[must_use]
+    pub fn with_limit(mut self, limit: &HostLimit) -> Self {
+        self.per_host = limit.per_host.unwrap_or(self.per_host);
+        self.host_interval = limit.host_interval.unwrap_or(self.host_interval);
+        self.probing.probes = limit.retries.unwrap_or(self.probing.probes);
+        self
+    }
 }
 
 /// Whether another request may start.

@@ -38,6 +38,7 @@ use crate::model::{
 use circuit_breaker::ProbePolicy;
 use host_change::HostChange;
 use host_control::HostPolicy;
+pub use host_control::{HostLimit, HostLimits};
 use queue::{HostQueue, Turn};
 
 pub use host_control::StartSnapshot;
@@ -55,6 +56,8 @@ pub struct ScheduleOptions {
     pub per_host: PerHostLimit,
     /// Minimum time between request starts per host. Zero by default.
     pub host_interval: Duration,
+    /// Limits of single hosts, by name as in a URL.
+    pub hosts: Arc<HostLimits>,
     /// Overall request rate, in requests per second, above 0. `None`: no limit.
     pub rate: Option<f64>,
     /// Maximum jobs in memory, running and parked ones included. 32,768 by default. A large
@@ -68,6 +71,7 @@ impl Default for ScheduleOptions {
         Self {
             per_host: PerHostLimit::default(),
             host_interval: Duration::ZERO,
+            hosts: Arc::default(),
             rate: None,
             look_ahead: NonZeroUsize::MIN.saturating_add(32_767),
         }
@@ -132,7 +136,7 @@ impl Scheduler {
             .map(|rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         Arc::new(Self {
             state: Mutex::new(SchedulerState {
-                queue: HostQueue::new(rules, rate),
+                queue: HostQueue::new(rules, rate).with_limits(Arc::clone(&options.hosts)),
                 weight: 0,
                 stopped: false,
                 feed_waits: false,

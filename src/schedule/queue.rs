@@ -3,12 +3,15 @@
 mod host;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::{Feedback, FetchError, HostKey, MAX_STRAGGLERS};
 
 use super::host_change::HostChange;
-use super::host_control::{Admission, HostControl, HostPolicy, Load, RequestEnd, StartSnapshot};
+use super::host_control::{
+    Admission, HostControl, HostLimits, HostPolicy, Load, RequestEnd, StartSnapshot,
+};
 use super::spacing::Spacing;
 use super::timers::Timers;
 use super::tuning::pace::MAX_CATCH_UP;
@@ -72,6 +75,7 @@ pub enum Turn<T> {
 #[derive(Debug)]
 pub struct HostQueue<T> {
     rules: HostPolicy,
+    limits: Arc<HostLimits>,
     rate: Option<Spacing>,
     ids: HashMap<HostKey, usize>,
     /// The host that `intern_host` returned last; possibly forgotten or replaced since.
@@ -106,6 +110,7 @@ impl<T> HostQueue<T> {
     pub fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
         Self {
             rules,
+            limits: Arc::default(),
             rate: rate.map(|interval| Spacing::new(interval, MAX_CATCH_UP)),
             ids: HashMap::new(),
             last_interned: 0,
@@ -126,6 +131,12 @@ impl<T> HostQueue<T> {
             ended: false,
             changes: Vec::new(),
         }
+    }
+
+    /// Sets the limits of single hosts.
+    #[must_use]
+    pub fn with_limits(self, limits: Arc<HostLimits>) -> Self {
+        Self { limits, ..self }
     }
 
     /// Returns the number of items: queued, parked or running.
@@ -229,6 +240,16 @@ impl<T> HostQueue<T> {
         HostId(id)
     }
 
+    /// Returns the settings of a host.
+    fn rules_of(&self, id: usize) -> HostPolicy {
+        if self.limits.is_empty() {
+            return self.rules;
+        }
+        let host = self.hosts.get(id).and_then(Option::as_ref);
+        let limit = host.and_then(|host| self.limits.get(host.key.host_name()));
+        limit.map_or(self.rules, |limit| self.rules.with_limit(limit))
+    }
+
     fn host_mut(&mut self, id: usize) -> Option<&mut QueuedHost<T>> {
         self.hosts.get_mut(id)?.as_mut()
     }
@@ -282,7 +303,7 @@ impl<T> HostQueue<T> {
     /// Releases the slot of an item that ran, with feedback about its host.
     pub fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
         let id = ticket.host.0;
-        let rules = self.rules;
+        let rules = self.rules_of(id);
         self.sequence += 1;
         let sequence = self.sequence;
         // If all slots are taken, this host can only grow at the expense of others.
@@ -438,7 +459,7 @@ impl<T> HostQueue<T> {
     }
 
     fn start(&mut self, id: usize, now: Instant) -> Option<(Ticket, T)> {
-        let rules = self.rules;
+        let rules = self.rules_of(id);
         let mut learned = Vec::new();
         let host = self.host_mut(id)?;
         host.place = HostPlacement::Nowhere;

@@ -1,9 +1,14 @@
 //! Decides whether and when to retry. Pure: the caller does the waiting.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
+
+use url::Url;
 
 use crate::model::{ErrorKind, FetchError, format_duration};
 
+use super::host_control::HostLimits;
 use super::retry_on::RetryRules;
 use super::tuning::hold::*;
 
@@ -28,6 +33,8 @@ pub struct RetryPolicy {
     pub max_wait: Duration,
     /// Additions to the failures that are retried, and exceptions.
     pub rules: RetryRules,
+    /// Retries of the URLs of single hosts, by name as in a URL.
+    pub hosts: Arc<HostLimits>,
 }
 
 impl Default for RetryPolicy {
@@ -39,6 +46,7 @@ impl Default for RetryPolicy {
             retry_after_max: Duration::from_secs(5 * 60),
             max_wait: Duration::from_secs(15 * 60),
             rules: RetryRules::default(),
+            hosts: Arc::default(),
         }
     }
 }
@@ -86,6 +94,20 @@ pub enum RetryDecision {
 }
 
 impl RetryPolicy {
+    /// Returns the policy for a URL in the list: its host may have its own number of retries.
+    #[must_use]
+    pub fn of_url(&self, url: &Url) -> Cow<'_, Self> {
+        let host = url.host_str().filter(|_| !self.hosts.is_empty());
+        let limit = host.and_then(|host| self.hosts.get(host));
+        match limit.and_then(|limit| limit.retries) {
+            Some(retries) => Cow::Owned(Self {
+                retries,
+                ..self.clone()
+            }),
+            None => Cow::Borrowed(self),
+        }
+    }
+
     /// Decides what to do after a failed attempt.
     #[must_use]
     pub fn decide(&self, context: &FailureContext<'_>) -> RetryDecision {

@@ -1,10 +1,10 @@
-//! Names with several addresses.
+//! Names with several addresses, IP versions, and the local end of connections.
 
 use std::net::SocketAddr;
 
 use fetchall::ErrorKind;
 
-use crate::support::{Run, Server, black_hole_at, response};
+use crate::support::{Run, Server, Texts, black_hole_at, response, same_everywhere};
 
 /// Drops packets at the same port of another address.
 fn hole(host: [u8; 4], port: u16) -> impl Drop {
@@ -57,4 +57,115 @@ fn where_no_address_answers_the_whole_time_has_passed() {
             "no connection within 600ms (--connect-timeout)"
         );
     }
+}
+
+/// A server on one address of the loopback interface, whose body is the peer's address.
+fn peer_server(at: &str) -> (u16, std::thread::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind(at).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        let body = peer.ip().to_string();
+        let mut head = [0; 4096];
+        let _ = std::io::Read::read(&mut stream, &mut head);
+        let answer = response("200 OK", &["Connection: close"], body.as_bytes());
+        std::io::Write::write_all(&mut stream, &answer).unwrap();
+    });
+    (port, serving)
+}
+
+#[test]
+fn one_ip_version_is_used_for_names_rules_and_addresses_in_urls() {
+    let server = Server::http(|_| response("200 OK", &["Connection: close"], b"four"));
+    let port = server.addr.port();
+    let rules = [
+        rule(port, "::1,127.0.0.1"),
+        ["--resolve".into(), format!("four.test:{port}:127.0.0.1")],
+    ];
+    let mut texts = Texts::new();
+    for (flag, end, is_fetched) in [
+        ("-4", "two.test", true),
+        ("-4", "four.test", true),
+        ("-4", "x.localhost", true),
+        ("-4", "127.0.0.1", true),
+        ("-4", "[::1]", false),
+        ("-6", "four.test", false),
+        ("-6", "127.0.0.1", false),
+        ("-6", "0x7f.1", false),
+    ] {
+        let done = Run::new()
+            .args(rules.iter().flatten().cloned())
+            .args([flag, &format!("http://{end}:{port}/")])
+            .go();
+        assert_eq!(
+            done.record().ok,
+            is_fetched,
+            "{flag} {end}: {}",
+            done.stdout
+        );
+        if !is_fetched {
+            // Final: another attempt would find the same.
+            assert_eq!(done.failure(), (ErrorKind::Dns, 1), "{flag} {end}");
+            texts.add(format!("{flag} {end}"), done.message());
+        }
+    }
+    insta::assert_snapshot!("ip_versions", texts);
+}
+
+#[test]
+fn through_a_proxy_the_ip_version_is_that_of_the_proxy() {
+    let proxy = Server::http(|_| response("200 OK", &[], b"through"));
+    let via = format!("--proxy=http://{}", proxy.addr);
+    let url = "http://[::1]:9/";
+    Run::new().args(["-4", &via, url]).expect_exit(0);
+    let done = Run::new().args(["-6", &via, url]).expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Dns, 1), "{}", done.stdout);
+}
+
+#[test]
+fn a_redirect_to_an_address_of_the_other_ip_version_fails() {
+    let server = Server::http(|_| response("302 Found", &["Location: http://[::1]:9/"], b""));
+    let done = Run::new().args(["-4", &server.url("/")]).expect_exit(1);
+    assert_eq!(done.record().error.as_ref().unwrap().kind, ErrorKind::Dns);
+}
+
+#[test]
+fn connections_come_from_the_address_or_interface_that_was_chosen() {
+    let ends: &[(&str, &str)] = if cfg!(target_os = "linux") {
+        &[("127.0.0.77", "127.0.0.77"), ("lo", "127.0.0.1")]
+    } else {
+        &[("127.0.0.1", "127.0.0.1")]
+    };
+    for (end, peer) in ends {
+        let (port, serving) = peer_server("127.0.0.1:0");
+        let done = Run::new()
+            .args(["--body", "--interface", end])
+            .arg(format!("http://127.0.0.1:{port}/"))
+            .expect_exit(0);
+        assert!(
+            done.stdout.contains(&format!("\"body\":\"{peer}\"")),
+            "{}",
+            done.stdout
+        );
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn an_interface_that_is_not_there_or_does_not_fit_is_a_usage_error() {
+    let mut texts = Texts::new();
+    for args in [
+        &["--interface=192.0.2.1"][..],
+        &["--interface=no-such-device"],
+        &["-6", "--interface=127.0.0.1"],
+        &["-4", "-6"],
+    ] {
+        let done = Run::new()
+            .text()
+            .args(args.iter().copied())
+            .arg("http://127.0.0.1:9/")
+            .expect_exit(2);
+        texts.add(args.join(" "), &same_everywhere(&done.stderr));
+    }
+    insta::assert_snapshot!("interfaces_that_do_not_work", texts);
 }

@@ -86,6 +86,13 @@ fn site() -> Server {
                 std::thread::sleep(Duration::from_millis(300));
                 response("200 OK", &[HTML], b"late")
             }
+            "/login" if request.ends_with("user=me&password=secret") => {
+                response("200 OK", &[HTML, "Set-Cookie: session=1; Path=/"], b"in")
+            }
+            "/login" => response("403 Forbidden", &[HTML], b"no"),
+            path if path.starts_with("/members/") && !request.contains("session=1") => {
+                response("403 Forbidden", &[HTML], b"no")
+            }
             "/gone" => response("404 Not Found", &[HTML], b"no"),
             _ => response("200 OK", &[HTML], b"page"),
         }

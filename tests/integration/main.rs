@@ -51,6 +51,8 @@ mod journal;
 mod library;
 /// Where URLs come from: files, stdin, arguments.
 mod list;
+/// Cookies of a run, `.netrc`, and client certificates.
+mod logins;
 /// Faulty mail servers, and runs that end abnormally.
 mod mail;
 /// Lines, files and journals that conflict with each other.

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::public_address::{NonPublicAddress, only_public};
+use super::connection_info::BoxError;
+use super::local_end::AddressFamily;
+use super::public_address::only_public;
 use lookup_pool::{CachePolicy, LookupFn, LookupPool};
 use preferred::PreferredAddresses;
 pub use preferred::{AddressOffers, OFFERS};
@@ -40,6 +42,8 @@ pub struct Resolver {
     bypass_cache: fn() -> bool,
     /// Whether non-public addresses are removed.
     only_public: bool,
+    /// The only IP version whose addresses are used.
+    family: Option<AddressFamily>,
     /// Which address of a name is tried first.
     preferred: Arc<PreferredAddresses>,
     /// The timeout that all addresses of a name share.
@@ -58,6 +62,7 @@ impl Resolver {
             port,
             bypass_cache: || false,
             only_public: false,
+            family: None,
             preferred: Arc::default(),
             limit: Duration::MAX,
         }
@@ -95,6 +100,11 @@ impl Resolver {
         }
     }
 
+    /// Removes addresses of the other IP version, whatever their source.
+    pub fn only_family(self, family: Option<AddressFamily>) -> Self {
+        Self { family, ..self }
+    }
+
     fn rule(&self, host: &str) -> Option<Vec<IpAddr>> {
         let port = (self.port)()?;
         let fits = |rule: &&ResolveRule| {
@@ -112,12 +122,14 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str();
         let filter = AddressFilter {
-            name: self.only_public.then(|| host.to_owned()),
+            name: host.to_owned(),
+            only_public: self.only_public,
+            family: self.family,
         };
-        let (preferred, limit, name) = (Arc::clone(&self.preferred), self.limit, host.to_owned());
+        let (preferred, limit) = (Arc::clone(&self.preferred), self.limit);
         let offer = move |addrs| {
             let addrs = filter.check(addrs)?;
-            Ok(to_socket_addrs(preferred.offer(&name, addrs, limit)))
+            Ok(to_socket_addrs(preferred.offer(&filter.name, addrs, limit)))
         };
         if let Some(addrs) = self.rule(host).or_else(|| localhost_addrs(host)) {
             return Box::pin(async move { offer(addrs) });
@@ -134,16 +146,20 @@ impl Resolve for Resolver {
 
 /// Which addresses of a name may be connected to.
 struct AddressFilter {
-    /// The name for the message, if only public addresses are allowed.
-    name: Option<String>,
+    name: String,
+    only_public: bool,
+    family: Option<AddressFamily>,
 }
 
 impl AddressFilter {
-    fn check(&self, addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, NonPublicAddress> {
-        match &self.name {
-            Some(name) => only_public(name, addrs),
-            None => Ok(addrs),
+    fn check(&self, mut addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, BoxError> {
+        if let Some(family) = self.family {
+            addrs = family.filter(&self.name, addrs)?;
         }
+        if self.only_public {
+            addrs = only_public(&self.name, addrs)?;
+        }
+        Ok(addrs)
     }
 }
 
@@ -257,7 +273,9 @@ mod tests {
             ("a.localhost", "127.0.0.1"),
         ] {
             let error = resolver.resolve(host.parse().unwrap()).await.err().unwrap();
-            let error = error.downcast_ref::<NonPublicAddress>().unwrap();
+            let error = error
+                .downcast_ref::<super::super::public_address::NonPublicAddress>()
+                .unwrap();
             let start = format!("{host} resolves to {addr} (");
             assert!(error.to_string().starts_with(&start), "{error}");
         }

@@ -33,6 +33,14 @@ impl ResolveError {
         }
     }
 
+    /// The name has addresses, but none that this run may use. This is as final as if it had none.
+    pub fn unusable(host: &str, reason: String) -> Self {
+        Self {
+            not_found: true,
+            ..Self::without_answer(host, reason)
+        }
+    }
+
     /// No answer was received, so it is unknown whether the name exists.
     pub fn without_answer(host: &str, reason: String) -> Self {
         Self {

@@ -39,6 +39,11 @@ impl Authority {
         file
     }
 
+    /// Returns its own certificate.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
     /// Returns the files of a certificate for `name` and of its key.
     pub fn files(&self, name: &str) -> (NamedTempFile, NamedTempFile) {
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();

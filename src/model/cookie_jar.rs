@@ -1,0 +1,513 @@
+//! The cookies of a run: shared by all its URLs, read from and written to files in the Netscape
+//! format, as curl and wget do.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use cookie_store::{Cookie, CookieDomain, CookieExpiration, CookieStore, RawCookie};
+use http::{HeaderMap, header};
+use url::{Host, Url};
+
+use super::cookies::{
+    MAX_COOKIE_BYTES, MAX_COOKIES, bytes_of, header_for, is_for_public_suffix, text_of,
+};
+
+/// Maximum bytes of all cookies that servers have set. Beyond it, the site whose first cookie is
+/// oldest is forgotten.
+const MAX_JAR_BYTES: usize = 8 << 20;
+/// Estimated memory of a site beyond its cookies, and of a cookie beyond its text, in bytes.
+const ENTRY_BYTES: usize = 512;
+/// Latest expiry that can be written as a date, the end of the year 9999.
+const MAX_EXPIRY_SECONDS: u64 = 253_402_300_799;
+/// The first line of a cookie file. Programs recognize the format by it.
+const TITLE: &str = "# Netscape HTTP Cookie File";
+/// Marks a cookie that scripts do not see, before its domain.
+const HTTP_ONLY: &str = "#HttpOnly_";
+
+/// The cookies of a run. `Debug` does not show them.
+#[derive(Default)]
+pub struct CookieJar(Mutex<Sites>);
+
+#[derive(Default)]
+struct Sites {
+    /// By registrable domain or address, so that a request looks at the cookies of its site only.
+    by_name: HashMap<Box<str>, Site>,
+    /// The order of the first cookies.
+    order: VecDeque<Box<str>>,
+    bytes: usize,
+    /// The part of `bytes` that comes from files, which is never dropped.
+    bytes_of_files: usize,
+}
+
+#[derive(Default)]
+struct Site {
+    store: CookieStore,
+    bytes: usize,
+}
+
+/// A cookie file is invalid. The message does not repeat its content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CookieFileError {
+    /// It is in another format.
+    #[error(
+        "not a cookie file in the Netscape format (cookies.txt), but JSON; export it as Netscape"
+    )]
+    Json,
+    /// A line does not have the fields of a cookie.
+    #[error(
+        "line {0}: not a cookie in the Netscape format: expected domain, TRUE or FALSE, path, TRUE or \
+         FALSE, expiry, name and value, separated by tabs"
+    )]
+    Line(usize),
+}
+
+impl fmt::Debug for CookieJar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieJar(…)")
+    }
+}
+
+impl CookieJar {
+    fn lock(&self) -> MutexGuard<'_, Sites> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the cookies of a file in the Netscape format. Expired ones are left out.
+    ///
+    /// # Errors
+    /// The first invalid line; nothing is added then.
+    pub fn read(&self, file: &[u8]) -> Result<(), CookieFileError> {
+        let text = text_of(file);
+        if text.trim_start().starts_with(['{', '[']) {
+            return Err(CookieFileError::Json);
+        }
+        let lines = (1..)
+            .zip(text.split(['\n', '\r']))
+            .filter(|(_, line)| is_cookie(line));
+        let cookies: Result<Vec<_>, _> = lines
+            .map(|(number, line)| FileCookie::parse(line).ok_or(CookieFileError::Line(number)))
+            .collect();
+        let mut sites = self.lock();
+        for FileCookie { line, url } in cookies? {
+            if let Some(name) = site_name(&url) {
+                let site = sites.by_name.entry(name.into()).or_default();
+                site.set(&line, &url, None);
+            }
+        }
+        sites.by_name.values_mut().for_each(Site::shrink);
+        sites.bytes = sites.by_name.values().map(|site| site.bytes).sum();
+        sites.bytes_of_files = sites.bytes;
+        Ok(())
+    }
+
+    /// Takes the cookies that a response from `from` sets or expires.
+    pub fn take(&self, from: &Url, headers: &HeaderMap) {
+        if !headers.contains_key(header::SET_COOKIE) {
+            return;
+        }
+        let Some(name) = site_name(from) else {
+            return;
+        };
+        let mut sites = self.lock();
+        let Sites {
+            by_name,
+            order,
+            bytes,
+            ..
+        } = &mut *sites;
+        let site = by_name.entry(name.into()).or_insert_with(|| {
+            order.push_back(name.into());
+            Site::default()
+        });
+        for line in headers.get_all(header::SET_COOKIE) {
+            if line.len() <= MAX_COOKIE_BYTES {
+                site.set(&text_of(line.as_bytes()), from, Some(MAX_COOKIES));
+            }
+        }
+        let before = site.bytes;
+        site.shrink();
+        *bytes = (*bytes + site.bytes).saturating_sub(before);
+        sites.shrink();
+    }
+
+    /// Returns the cookies to send to `url`, as in a `Cookie` header.
+    #[must_use]
+    pub fn header_for(&self, url: &Url) -> Option<Box<[u8]>> {
+        let sites = self.lock();
+        let site = sites.by_name.get(site_name(url)?)?;
+        header_for(&site.store, url).map(|header| bytes_of(&header))
+    }
+
+    /// Renders all cookies in the Netscape format. Those that last until the end of a session are
+    /// included, with 0 as their expiry, as in curl's files.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let sites = self.lock();
+        let cookies = sites
+            .by_name
+            .values()
+            .flat_map(|site| site.store.iter_unexpired());
+        let mut lines: Vec<_> = cookies.filter_map(line_of).collect();
+        lines.sort();
+        let mut file = format!("{TITLE}\n# Written by fetchall; curl and wget can read it.\n\n");
+        file.extend(lines);
+        bytes_of(&file).into()
+    }
+}
+
+impl Sites {
+    /// Forgets the oldest sites while there are too many.
+    fn shrink(&mut self) {
+        while self.bytes > self.bytes_of_files + MAX_JAR_BYTES {
+            let Some(oldest) = self.order.pop_front() else {
+                return;
+            };
+            if let Some(site) = self.by_name.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(site.bytes);
+            }
+        }
+    }
+}
+
+impl Site {
+    /// Sets or expires a cookie, unless that would be more than `max`.
+    fn set(&mut self, line: &str, from: &Url, max: Option<usize>) {
+        let Ok(mut cookie) = RawCookie::parse(line) else {
+            return;
+        };
+        let has_control = |text: &str| text.contains(|c: char| c.is_ascii_control());
+        if has_control(cookie.name()) || has_control(cookie.value()) {
+            // It could not be written to a file.
+            return;
+        }
+        if is_for_public_suffix(&cookie) {
+            if cookie.domain() != from.host_str() {
+                return;
+            }
+            cookie.unset_domain();
+        }
+        let is_full = max.is_some_and(|max| self.store.iter_unexpired().count() >= max);
+        let is_known = |known: &Cookie<'_>| known.name() == cookie.name();
+        if !is_full || self.store.iter_unexpired().any(is_known) {
+            // An error means that the cookie is not acceptable.
+            let _ = self.store.insert_raw(&cookie, from);
+        }
+    }
+
+    /// Drops expired cookies, and counts the bytes of the others.
+    fn shrink(&mut self) {
+        let expired: Vec<_> = self
+            .store
+            .iter_any()
+            .filter(|cookie| cookie.is_expired())
+            .map(|cookie| {
+                let domain = String::from(&cookie.domain);
+                (domain, String::from(&cookie.path), cookie.name().to_owned())
+            })
+            .collect();
+        for (domain, path, name) in expired {
+            self.store.remove(&domain, &path, &name);
+        }
+        let bytes = |cookie: &Cookie<'_>| {
+            ENTRY_BYTES
+                + cookie.name().len()
+                + cookie.value().len()
+                + String::from(&cookie.path).len()
+        };
+        self.bytes = ENTRY_BYTES + self.store.iter_any().map(bytes).sum::<usize>();
+    }
+}
+
+/// Returns the name under which the cookies for a URL are kept: its registrable domain, or its host
+/// if that is an address or a public suffix.
+fn site_name(url: &Url) -> Option<&str> {
+    match url.host()? {
+        Host::Domain(_) => {
+            let host = url.host_str()?;
+            Some(psl::domain_str(host).unwrap_or(host))
+        }
+        Host::Ipv4(_) | Host::Ipv6(_) => url.host_str(),
+    }
+}
+
+fn is_cookie(line: &str) -> bool {
+    let is_comment = line.starts_with('#') && !line.starts_with(HTTP_ONLY);
+    !is_comment && !line.trim().is_empty()
+}
+
+/// A line of a cookie file as the response that would set that cookie.
+struct FileCookie {
+    line: String,
+    url: Url,
+}
+
+impl FileCookie {
+    fn parse(line: &str) -> Option<Self> {
+        let bare = line.strip_prefix(HTTP_ONLY);
+        let mut fields = bare.unwrap_or(line).split('\t');
+        let (domain, below) = (fields.next()?, flag(fields.next()?)?);
+        let (path, is_secure) = (fields.next()?, flag(fields.next()?)?);
+        let (expiry, name) = (fields.next()?.parse::<f64>().ok()?, fields.next()?);
+        // curl writes an empty value without its tab.
+        let value = fields.next().unwrap_or_default();
+        if fields.next().is_some()
+            || name.contains([';', '='])
+            || value.contains(';')
+            || path.contains(';')
+        {
+            return None;
+        }
+        let domain = domain.strip_prefix('.').unwrap_or(domain);
+        let host = match domain.parse::<std::net::Ipv6Addr>() {
+            Ok(addr) => format!("[{addr}]"),
+            Err(_) => domain.to_owned(),
+        };
+        let url = Url::parse(&format!("https://{host}/")).ok()?;
+        let mut cookie = format!("{name}={value}; Path={path}");
+        if below && url.domain().is_some() {
+            cookie.push_str(&format!("; Domain={domain}"));
+        }
+        if is_secure {
+            cookie.push_str("; Secure");
+        }
+        if bare.is_some() {
+            cookie.push_str("; HttpOnly");
+        }
+        // 0 and, in some exports, -1: until the end of the session.
+        if expiry > 0.0 {
+            // Saturates; some exports have fractions.
+            let seconds = (expiry as u64).min(MAX_EXPIRY_SECONDS);
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            cookie.push_str(&format!("; Expires={}", httpdate::fmt_http_date(at)));
+        }
+        Some(Self { line: cookie, url })
+    }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "TRUE" => Some(true),
+        "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+/// Returns the line of a cookie in a file.
+fn line_of(cookie: &Cookie<'_>) -> Option<String> {
+    let (domain, below) = match &cookie.domain {
+        CookieDomain::HostOnly(host) => (host.clone(), "FALSE"),
+        CookieDomain::Suffix(domain) => (format!(".{domain}"), "TRUE"),
+        CookieDomain::NotPresent | CookieDomain::Empty => return None,
+    };
+    let prefix = if cookie.http_only() == Some(true) {
+        HTTP_ONLY
+    } else {
+        ""
+    };
+    let path = String::from(&cookie.path);
+    let secure = if cookie.secure() == Some(true) {
+        "TRUE"
+    } else {
+        "FALSE"
+    };
+    let expiry = match cookie.expires {
+        CookieExpiration::AtUtc(at) => at.unix_timestamp().max(1),
+        CookieExpiration::SessionEnd => 0,
+    };
+    let (name, value) = (cookie.name(), cookie.value());
+    (!path.contains(|c: char| c.is_ascii_control())).then(|| {
+        format!("{prefix}{domain}\t{below}\t{path}\t{secure}\t{expiry}\t{name}\t{value}\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn setting(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::SET_COOKIE, HeaderValue::from_str(line).unwrap());
+        }
+        headers
+    }
+
+    fn sent(jar: &CookieJar, to: &str) -> String {
+        let header = jar.header_for(&url(to)).unwrap_or_default();
+        String::from_utf8_lossy(&header).into_owned()
+    }
+
+    const FILE: &str = "# Netscape HTTP Cookie File\r\n\
+        # a comment\n\n\
+        .example.com\tTRUE\t/\tTRUE\t4102444800\tsession\ta b=c\n\
+        #HttpOnly_www.example.com\tFALSE\t/x\tFALSE\t0\thost\t1\n\
+        .example.com\tTRUE\t/\tFALSE\t1000000000\told\t1\n\
+        example.com\tFALSE\t/\tFALSE\t-1\tempty\t\n\
+        127.0.0.1\tFALSE\t/\tFALSE\t0\taddress\t4\n\
+        .co.uk\tTRUE\t/\tFALSE\t0\tsuffix\t5\n";
+
+    #[test]
+    fn a_cookie_file_is_sent_where_each_line_says() {
+        let jar = CookieJar::default();
+        jar.read(FILE.as_bytes()).unwrap();
+        for (to, cookies) in [
+            ("https://example.com/", "empty=; session=a b=c"),
+            ("http://example.com/", "empty="),
+            ("https://www.example.com/x/y", "host=1; session=a b=c"),
+            ("http://www.example.com/x", "host=1"),
+            ("https://other.www.example.com/x", "session=a b=c"),
+            ("https://badexample.com/", ""),
+            ("http://127.0.0.1:81/", "address=4"),
+            ("http://127.0.0.2/", ""),
+            ("http://a.co.uk/", ""),
+        ] {
+            assert_eq!(sent(&jar, to), cookies, "{to}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_written_reads_back_the_same() {
+        let jar = CookieJar::default();
+        jar.read(FILE.as_bytes()).unwrap();
+        let lines = [
+            "new=caf\u{e9}; Max-Age=1000; Domain=example.com; HttpOnly; Path=/p",
+            "here=1",
+        ];
+        jar.take(&url("https://a.example.com/q/r"), &setting(&lines));
+        let written = jar.render();
+        let again = CookieJar::default();
+        again.read(&written).unwrap();
+        assert_eq!(again.render(), written);
+        let text = text_of(&written);
+        assert!(text.starts_with("# Netscape HTTP Cookie File\n"), "{text}");
+        assert!(text.contains("#HttpOnly_www.example.com\tFALSE\t/x\tFALSE\t0\thost\t1\n"));
+        assert!(text.contains(".example.com\tTRUE\t/\tTRUE\t4102444800\tsession\ta b=c\n"));
+        assert!(
+            text.contains("\na.example.com\tFALSE\t/q\tFALSE\t0\there\t1\n"),
+            "{text}"
+        );
+        assert!(!text.contains("old"), "{text}");
+    }
+
+    #[test]
+    fn servers_replace_and_expire_cookies_of_their_own_site_only() {
+        let jar = CookieJar::default();
+        jar.read(FILE.as_bytes()).unwrap();
+        let from = "https://www.example.com/x";
+        let lines = [
+            "session=2; Domain=example.com; Path=/; Secure",
+            "host=; Path=/x; Max-Age=0",
+            "foreign=1; Domain=other.com",
+            "tab=a\tb",
+        ];
+        jar.take(&url(from), &setting(&lines));
+        assert_eq!(sent(&jar, from), "session=2");
+        assert_eq!(sent(&jar, "https://other.com/"), "");
+        assert!(!String::from_utf8_lossy(&jar.render()).contains("host\t"));
+    }
+
+    #[test]
+    fn a_file_in_another_format_is_an_error_that_repeats_nothing() {
+        let good = "a.test\tFALSE\t/\tFALSE\t0\tk\tv\n";
+        for (file, error) in [
+            ("[{\"name\": \"s3cret\"}]", CookieFileError::Json),
+            ("s3cret", CookieFileError::Line(1)),
+            ("Set-Cookie: k=s3cret", CookieFileError::Line(1)),
+            (
+                "a.test\tyes\t/\tFALSE\t0\tk\ts3cret",
+                CookieFileError::Line(1),
+            ),
+            (
+                "a.test\tTRUE\t/\tFALSE\tsoon\tk\ts3cret",
+                CookieFileError::Line(1),
+            ),
+        ] {
+            let jar = CookieJar::default();
+            let found = jar.read(file.as_bytes()).unwrap_err();
+            assert_eq!(found, error, "{file}");
+            assert!(!found.to_string().contains("s3cret"));
+        }
+        let jar = CookieJar::default();
+        let file = format!("{good}\nbad line\n");
+        assert_eq!(jar.read(file.as_bytes()), Err(CookieFileError::Line(3)));
+        assert_eq!(sent(&jar, "http://a.test/"), "", "nothing of it is used");
+    }
+
+    #[test]
+    fn cookies_of_many_servers_take_bounded_memory() {
+        let jar = CookieJar::default();
+        let lines: Vec<_> = (0..60)
+            .map(|n| format!("c{n}={}", "x".repeat(4000)))
+            .collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let headers = setting(&lines);
+        jar.read(FILE.as_bytes()).unwrap();
+        let start = jar.lock().bytes;
+        for n in 0..60 {
+            jar.take(&url(&format!("http://{n}.test/")), &headers);
+        }
+        let sites = jar.lock();
+        assert!(sites.bytes <= start + MAX_JAR_BYTES, "{}", sites.bytes);
+        assert!(sites.by_name.contains_key("example.com"), "from a file");
+        assert!(!sites.by_name.contains_key("0.test") && sites.by_name.contains_key("59.test"));
+        let most = sites
+            .by_name
+            .values()
+            .map(|site| site.store.iter_any().count())
+            .max();
+        assert_eq!(most, Some(MAX_COOKIES));
+    }
+
+    #[test]
+    fn cookies_that_come_and_go_take_no_memory() {
+        let jar = CookieJar::default();
+        let from = url("http://a.test/");
+        for n in 0..200 {
+            let (set, unset) = (format!("c{n}=1"), format!("c{n}=; Max-Age=0"));
+            jar.take(&from, &setting(&[&set]));
+            jar.take(&from, &setting(&[&unset]));
+        }
+        assert_eq!(jar.lock().bytes, ENTRY_BYTES);
+        jar.take(&from, &setting(&["last=1"]));
+        assert_eq!(sent(&jar, "http://a.test/"), "last=1");
+    }
+
+    #[test]
+    fn debug_shows_no_cookie() {
+        let jar = CookieJar::default();
+        jar.read(FILE.as_bytes()).unwrap();
+        assert_eq!(format!("{jar:?}"), "CookieJar(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_set_reads_back(
+            name in "[a-zA-Z0-9_#-]{1,8}",
+            value in "[!#-+\\--:<-~]{0,12}",
+            path in "/[a-z#]{0,6}",
+            secure in any::<bool>(),
+        ) {
+            let jar = CookieJar::default();
+            let secure = if secure { "; Secure" } else { "" };
+            let line = format!("{name}={value}; Path={path}{secure}");
+            jar.take(&url("https://a.example.com/"), &setting(&[&line]));
+            let written = jar.render();
+            let again = CookieJar::default();
+            prop_assert_eq!(again.read(&written), Ok(()));
+            prop_assert_eq!(again.render(), written);
+        }
+
+        #[test]
+        fn no_file_makes_it_panic(file in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = CookieJar::default().read(&file);
+        }
+    }
+}
