@@ -397,6 +397,7 @@ fn save(cli: &mut Cli) -> SaveOptions {
         pack: cli.pack.take(),
         journal: cli.journal.take(),
         refresh: cli.refresh,
+        remote_time: cli.remote_time,
         sync: cli.sync,
     }
 }

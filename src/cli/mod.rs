@@ -400,6 +400,11 @@ pub struct Cli {
     /// Sends conditional requests (If-None-Match, If-Modified-Since).
     #[arg(long, requires = "saving", help_heading = "Saving")]
     pub refresh: bool,
+    /// Give files the time of Last-Modified.
+    ///
+    /// A file that a server sends without Last-Modified has the time of the download.
+    #[arg(short = 'R', long, requires = "output_dir", help_heading = "Saving")]
+    pub remote_time: bool,
     /// Print the target file of each URL; fetch nothing.
     ///
     /// Each line is FILE, a tab, and the URL.

@@ -266,6 +266,7 @@ fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
             bytes: past.bytes?,
             pack: past.pack,
             content_type: short(past.content_type),
+            filename: short(past.filename),
             sha256: past.sha256,
         },
     }))

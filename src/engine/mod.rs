@@ -7,6 +7,7 @@ mod body;
 mod clock;
 mod coding;
 mod decoder_budget;
+mod disposition;
 mod feed;
 mod file_claims;
 mod finish;

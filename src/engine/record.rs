@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::EngineOptions;
 use super::clock::{RunClock, millis};
+use super::disposition::file_name;
 use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
 use crate::model::{
@@ -195,6 +196,11 @@ fn fill_headers(record: &mut Record, head: &ResponseHead) {
     record.content_type = text(header::CONTENT_TYPE);
     record.etag = text(header::ETAG);
     record.last_modified = text(header::LAST_MODIFIED);
+    record.filename = head
+        .headers
+        .get(header::CONTENT_DISPOSITION)
+        .filter(|value| value.len() <= MAX_HEADER_BYTES)
+        .and_then(|value| file_name(value.as_bytes()));
 }
 
 /// Returns the content coding that the saved body still has.
@@ -208,6 +214,7 @@ fn kept_coding(head: &ResponseHead) -> Option<String> {
 /// error page, so the validator comes from the response that sent the body.
 fn describe_part(record: &mut Record, part: Option<&PartialBody>) {
     record.content_type = None;
+    record.filename = None;
     let Some(version) = part.map(|part| &part.version) else {
         return;
     };
@@ -237,6 +244,7 @@ fn fill_from_history(record: &mut Record, known: &Revalidation) {
     let text = |value: &Option<HeaderValue>| value.as_ref()?.to_str().ok().map(str::to_owned);
     let past = &known.past;
     keep(&mut record.content_type, past.content_type.as_deref());
+    keep(&mut record.filename, past.filename.as_deref());
     keep(&mut record.etag, text(&known.etag).as_deref());
     keep(
         &mut record.last_modified,

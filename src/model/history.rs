@@ -15,6 +15,8 @@ pub struct PriorFetch {
     pub pack: Option<PackPlace>,
     /// Its `Content-Type`, unless that is very long.
     pub content_type: Option<String>,
+    /// Its `filename`, unless that is very long.
+    pub filename: Option<String>,
     /// Hash of the body, if computed.
     pub sha256: Option<Sha256>,
 }

@@ -137,6 +137,10 @@ pub struct Record {
     /// `Last-Modified` of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
+    /// The file name in `Content-Disposition` of the final response, without directories. The file
+    /// is not called so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
     /// When the job was settled: UTC, RFC 3339 with milliseconds.
     pub at: String,
     /// When the final attempt started, in ms since the start of the run.
@@ -195,6 +199,7 @@ impl Record {
             request: None,
             etag: None,
             last_modified: None,
+            filename: None,
             at: String::new(),
             started_ms: None,
             ttfb_ms: None,

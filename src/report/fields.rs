@@ -58,6 +58,8 @@ pub enum RecordField {
     Etag,
     /// `Last-Modified`.
     LastModified,
+    /// The file name in `Content-Disposition`.
+    Filename,
     /// How the content changed since the last run.
     Change,
     /// Offset at which the final attempt resumed the body.
@@ -83,7 +85,7 @@ pub enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub const COLUMNS: [(&str, RecordField); 29] = [
+pub const COLUMNS: [(&str, RecordField); 30] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -114,6 +116,7 @@ pub const COLUMNS: [(&str, RecordField); 29] = [
     // Newer columns go last, for scripts that count columns.
     ("resends", RecordField::Resends),
     ("content_encoding", RecordField::ContentEncoding),
+    ("filename", RecordField::Filename),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -183,6 +186,7 @@ impl RecordField {
                 .map_or(Cow::Borrowed(""), |hash| hash.to_string().into()),
             Self::Etag => text(&record.etag),
             Self::LastModified => text(&record.last_modified),
+            Self::Filename => text(&record.filename),
             Self::Change => record.change.map_or("", |change| change.as_str()).into(),
             Self::ResumedAt => number(record.resumed_at),
             Self::At => record.at.as_str().into(),

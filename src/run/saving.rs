@@ -64,6 +64,7 @@ pub fn open_files(
         dir: dir.to_owned(),
         sync: options.sync,
         compare: options.refresh,
+        remote_time: options.remote_time,
     };
     let files = FileStore::open(&files).map_err(|error| Problem::Save(error.into()))?;
     let journal = read_journal(files.journal_path(), files.open_journal(), options)?;

@@ -13,8 +13,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use http::{HeaderValue, header};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,7 @@ use crate::model::{
 use body::FileBodyWriter;
 use folder::Folder;
 use parts::PartIndex;
-use writer::{CommitOptions, DiskWriterPool, TempFile, WriteOrder};
+use writer::{CommitOptions, DiskWriterPool, FinalFile, TempFile, WriteOrder};
 
 pub use folder::FolderError;
 
@@ -42,6 +43,8 @@ pub struct FilesOptions {
     pub sync: bool,
     /// Whether a body is compared with the existing file.
     pub compare: bool,
+    /// Whether a file gets the time of its `Last-Modified`.
+    pub remote_time: bool,
 }
 
 /// Saves each body as a file.
@@ -55,9 +58,16 @@ pub struct FileStoreShared {
     writers: DiskWriterPool,
     parts: PartIndex,
     next_id: AtomicU64,
+    remote_time: bool,
 }
 
 impl FileStoreShared {
+    /// Returns the time for a file whose response has this `Last-Modified`.
+    fn file_time(&self, last_modified: Option<&HeaderValue>) -> Option<SystemTime> {
+        let text = last_modified.filter(|_| self.remote_time)?.to_str().ok()?;
+        httpdate::parse_http_date(text).ok()
+    }
+
     fn temp(&self) -> TempFile {
         TempFile::new(self.next_id.fetch_add(1, Relaxed))
     }
@@ -99,6 +109,7 @@ impl FileStore {
             writers,
             parts,
             next_id: AtomicU64::new(next_id),
+            remote_time: options.remote_time,
         });
         Ok(Self { shared })
     }
@@ -145,14 +156,20 @@ impl BodyStore for FileStore {
     fn create(
         &self,
         attempt: &Attempt,
-        _: &ResponseHead,
+        head: &ResponseHead,
         version: Option<BodyVersion>,
         continued: Option<&PartialBody>,
     ) -> Result<FileBodyWriter, FetchError> {
-        let file = file_of(&attempt.job);
+        let time = self
+            .shared
+            .file_time(head.headers.get(header::LAST_MODIFIED));
+        let file = FinalFile {
+            path: file_of(&attempt.job),
+            time,
+        };
         match (continued, attempt.part.as_deref()) {
             (Some(part), _) => {
-                let temp = self.shared.parts.find(&file, part.id);
+                let temp = self.shared.parts.find(&file.path, part.id);
                 let shared = Arc::clone(&self.shared);
                 FileBodyWriter::continued(shared, file, version, part.length, temp)
             }
@@ -196,10 +213,13 @@ impl BodyStore for FileStore {
             return done(Err(missing_part(&self.shared.folder, &file)));
         };
         let writer = writer_of(&temp, &self.shared.writers);
+        // Only the response that sent the body tells its time.
+        let validator = (!part.version.is_tagged()).then_some(&part.version.validator);
+        let time = self.shared.file_time(validator);
         let order = WriteOrder::Finish {
             temp,
             length: part.length,
-            file,
+            file: FinalFile { path: file, time },
             done,
         };
         self.shared.writers.send_to(writer, order, None);
