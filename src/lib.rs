@@ -123,8 +123,9 @@ pub use fetch::{
 };
 pub use input::{InputError, InputFormat};
 pub use model::{
-    Cause, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName, PackPlace,
-    Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
+    Cause, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, MaxFailures,
+    OutcomeName, PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary,
+    TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;

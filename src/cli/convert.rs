@@ -286,6 +286,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
     engine.sha256 = cli.sha256;
+    engine.expected_types = cli.expect_type.clone();
     engine.stop_after = cli.stop_after;
     engine.max_failures = cli.max_failures;
     engine.raw = cli.raw;

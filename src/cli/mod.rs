@@ -39,7 +39,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::program::PerHostLimit;
-use fetchall::{MaxFailures, ResolveRule};
+use fetchall::{ExpectedTypes, MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
@@ -122,11 +122,11 @@ pub struct Cli {
     /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
     /// else text.
     ///
-    /// jsonl: one object per line with url and optionally file, sha256, size, method, headers (an
-    /// object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
+    /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
+    /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
     /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
-    /// optionally file, sha256, size, method and body. A body whose size or sha256 differs fails
-    /// (checksum).
+    /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
+    /// fails (checksum), and one of another media type (content_type).
     #[arg(
         long,
         value_name = "FORMAT",
@@ -418,6 +418,13 @@ pub struct Cli {
     /// Add the SHA-256 of each body to its record.
     #[arg(long, help_heading = "Saving")]
     pub sha256: bool,
+    /// Fail other media types: 'image/*,application/pdf'.
+    ///
+    /// LIST is comma-separated. A body with another Content-Type, and a body that begins as an HTML
+    /// page where no page or text is expected, fails (content_type) and is not saved. A missing
+    /// Content-Type is accepted. An input line can have its own list (type).
+    #[arg(long, value_name = "LIST", help_heading = "Saving")]
+    pub expect_type: Option<ExpectedTypes>,
 
     /// Print one JSON record per URL.
     #[arg(long, help_heading = "Output")]
@@ -548,8 +555,8 @@ pub struct Cli {
     ///
     /// Without SPEC, 30 % of all requests hit transient faults. SPEC is a list of
     /// KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable, connect_timeout, tls,
-    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, slow, or a status
-    /// from 400 to 599. The same list and seed give the same faults.
+    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, content_type, slow, or
+    /// a status from 400 to 599. The same list and seed give the same faults.
     ///
     /// Quote it for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Testing")]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
+use super::content_type;
 use super::file_claims::{ClaimHolder, Claims};
 use super::request::{digest_of, request_for};
-use super::{Engine, record};
+use super::{Engine, EngineOptions, record};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
@@ -220,7 +221,9 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
         } => (record, failed_since),
         PastRecord::OfAnother(_) | PastRecord::None => return PriorResult::Nothing,
     };
-    if !is_as_expected(&record, job) || !engine.store.contains(file.as_ref(), &record) {
+    if !is_as_expected(&record, job, &engine.options)
+        || !engine.store.contains(file.as_ref(), &record)
+    {
         return PriorResult::Nothing;
     }
     if engine.options.refresh {
@@ -232,9 +235,15 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
     PriorResult::Done(record)
 }
 
-/// Whether an earlier body has the size and hash that the input line expects now. A body that
-/// was never hashed does not match an expected hash.
-fn is_as_expected(past: &Record, job: &Job) -> bool {
+/// Whether an earlier body has the media type, size and hash that are expected now. A body that was
+/// never hashed does not match an expected hash.
+fn is_as_expected(past: &Record, job: &Job, options: &EngineOptions) -> bool {
+    let types = content_type::expected(job, options);
+    if let (Some(types), Some(found)) = (types, &past.content_type)
+        && !types.accepts(found)
+    {
+        return false;
+    }
     let Some(wish) = &job.wish else {
         return true;
     };

@@ -6,6 +6,7 @@ mod attempt_outcome;
 mod body;
 mod clock;
 mod coding;
+mod content_type;
 mod decoder_budget;
 mod disposition;
 mod feed;
@@ -35,8 +36,8 @@ use tokio::sync::mpsc;
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
-    EndReason, EngineEvent, ErrorHint, EventReturnQueue, FetchError, LiveStats, MaxFailures,
-    Outcome, ReorderWindow, SettledJob, Sha256,
+    EndReason, EngineEvent, ErrorHint, EventReturnQueue, ExpectedTypes, FetchError, LiveStats,
+    MaxFailures, Outcome, ReorderWindow, SettledJob, Sha256,
 };
 use crate::report::JournalReader;
 use crate::schedule::{RetryPolicy, Scheduler};
@@ -68,6 +69,8 @@ pub struct EngineOptions {
     pub raw: bool,
     /// Compute the SHA-256 of every body, not only of those with an expected one.
     pub sha256: bool,
+    /// The media types that bodies may have, unless an input line sets others. Any by default.
+    pub expected_types: Option<ExpectedTypes>,
     /// Maximum redirects followed per job. 10 by default.
     pub max_redirects: u32,
     /// Whether a 206 is an expected response, because the user set `Range` for the run.
@@ -104,6 +107,7 @@ impl Default for EngineOptions {
             max_size: 1 << 30,
             raw: false,
             sha256: false,
+            expected_types: None,
             max_redirects: 10,
             partial_is_fine: false,
             own_cookies: Vec::new(),

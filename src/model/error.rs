@@ -329,6 +329,10 @@ pub enum FetchError {
     /// The body does not match the size or checksum in the list.
     #[error("content mismatch: {0}")]
     Checksum(Cause),
+    /// The body is not of an expected media type: its `Content-Type` is another one, or it is an
+    /// HTML page.
+    #[error("unexpected content type: {0}")]
+    ContentType(Cause),
     /// The address is not allowed.
     #[error("denied: {0}")]
     Denied(Cause),
@@ -396,6 +400,7 @@ impl FetchError {
             Self::Decode { .. } => ErrorKind::Decode,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Checksum(_) => ErrorKind::Checksum,
+            Self::ContentType(_) => ErrorKind::ContentType,
             Self::Denied(_) => ErrorKind::Denied,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Save { .. } => ErrorKind::Save,
@@ -437,6 +442,7 @@ impl FetchError {
             | Self::Redirect { .. }
             | Self::Decode { .. }
             | Self::TooLarge { .. }
+            | Self::ContentType(_)
             | Self::Denied(_)
             | Self::Conflict(_)
             | Self::Save { .. } => false,

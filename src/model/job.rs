@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::{FetchError, RawLine, RelPath, Sha256, Sha256Context};
+use super::{ExpectedTypes, FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
 /// be half empty, and two allocations.
@@ -82,6 +82,8 @@ pub struct LineOptions {
     pub size: Option<u64>,
     /// Expected hash of the decoded body.
     pub sha256: Option<Sha256>,
+    /// Expected media types of the body; override those of the run.
+    pub types: Option<ExpectedTypes>,
 }
 
 impl fmt::Debug for LineOptions {
@@ -93,6 +95,7 @@ impl fmt::Debug for LineOptions {
             .field("body", &self.body.as_ref().map(Bytes::len))
             .field("size", &self.size)
             .field("sha256", &self.sha256)
+            .field("types", &self.types)
             .finish()
     }
 }
@@ -104,7 +107,7 @@ impl LineOptions {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
-    /// Returns the estimated memory of its method, headers and body, in bytes.
+    /// Returns the estimated memory of its method, headers, body and types, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -115,7 +118,8 @@ impl LineOptions {
             .method
             .as_ref()
             .map_or(0, |method| method.as_str().len());
-        headers + method + self.body.as_ref().map_or(0, Bytes::len)
+        let types = self.types.as_ref().map_or(0, ExpectedTypes::weight);
+        headers + method + types + self.body.as_ref().map_or(0, Bytes::len)
     }
 }
 

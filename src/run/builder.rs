@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::Fetcher;
 use super::fetcher::FetcherOptions;
 use crate::fetch::{FaultPlan, HttpVersion, Proxy, ResolveRule, TransportError, is_framing_header};
-use crate::model::{Credentials, MaxFailures};
+use crate::model::{Credentials, ExpectedTypes, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
 
 /// A [`Fetcher`] cannot be made of these options.
@@ -150,6 +150,14 @@ impl FetcherBuilder {
     /// Largest body in bytes, counted after decoding. Default: 1 GiB.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.options.engine.max_size = bytes;
+        self
+    }
+
+    /// Media types that bodies may have; others fail as [`FetchError::ContentType`]. Default: any.
+    ///
+    /// [`FetchError::ContentType`]: crate::FetchError::ContentType
+    pub fn expect_types(mut self, types: ExpectedTypes) -> Self {
+        self.options.engine.expected_types = Some(types);
         self
     }
 

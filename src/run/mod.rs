@@ -130,7 +130,9 @@ async fn run_through(
         Some(plan) => {
             let plan = plan.clone();
             let limit = config.http.connect_timeout;
-            let faulty = FaultyTransport::new(transport, plan, limit);
+            let expects_types = config.engine.expected_types.is_some();
+            let faulty =
+                FaultyTransport::new(transport, plan, limit).expecting_types(expects_types);
             run_over(config, faulty, extra, stop, abort).await
         }
         None => run_over(config, transport, extra, stop, abort).await,

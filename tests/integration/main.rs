@@ -11,6 +11,8 @@
 mod addresses;
 /// Memory of what waits is bounded.
 mod ahead;
+/// What bodies and files are checked for: media types.
+mod checks;
 /// Content codings that are kept, decoded, or truncated.
 mod coding;
 /// Settings from files and the environment.
