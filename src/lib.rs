@@ -114,7 +114,7 @@ pub mod program {
     pub use crate::report::{
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
-    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until};
+    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until, verify};
     pub use crate::schedule::{PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 

@@ -184,6 +184,9 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         // The practice server sets them once it runs.
         return Ok(Vec::new());
     }
+    if cli.verify && cli.inputs.is_empty() {
+        return Ok(Vec::new());
+    }
     if cli.inputs.is_empty() && io::stdin().is_terminal() {
         return Err(UsageError::NoInput);
     }

@@ -410,6 +410,14 @@ pub struct Cli {
     /// Each line is FILE, a tab, and the URL.
     #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Saving")]
     pub dry_run: bool,
+    /// Check what was saved against the journal; fetch nothing.
+    ///
+    /// Compares each body with its size, and with its SHA-256 where the journal or the list has it.
+    /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
+    /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
+    /// Without INPUT, the whole journal is checked, and stdin is not read.
+    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh"], help_heading = "Saving")]
+    pub verify: bool,
     /// Flush to disk before a URL counts as done (slower).
     ///
     /// Covers the body, its directory and the journal, so that all survive a power failure.

@@ -45,7 +45,11 @@ use crate::store::BodyStore;
 
 pub use clock::RunClock;
 pub use decoder_budget::DecoderBudget;
+#[cfg(feature = "cli")]
+pub use request::digest_of;
 pub use shutdown::Shutdown;
+#[cfg(feature = "cli")]
+pub use verify::BodyVerifier;
 
 /// Limits and behaviour of the engine.
 #[derive(Debug, Clone)]

@@ -32,6 +32,17 @@ impl BodyVerifier {
         }
     }
 
+    /// Creates the checks of a body that an earlier run saved.
+    pub fn of_saved(size: Option<u64>, sha256: Option<Sha256>) -> Self {
+        Self {
+            size,
+            sha256,
+            received: 0,
+            hash: sha256.map(|_| Sha256Context::default()),
+            guard: None,
+        }
+    }
+
     /// Also fails an HTML page, if a body with these types cannot be one.
     pub fn with_types(self, types: Option<&ExpectedTypes>) -> Self {
         Self {

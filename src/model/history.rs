@@ -168,7 +168,18 @@ impl History {
         file: Option<&RelPath>,
         request: Option<&str>,
     ) -> Option<JournalPlace> {
-        let key = self.key(url, file.map(RelPath::as_str), request);
+        self.find(url, file.map(RelPath::as_str), request)
+    }
+
+    /// Returns the same for a file as a record names it.
+    #[must_use]
+    pub fn find(
+        &self,
+        url: &str,
+        file: Option<&str>,
+        request: Option<&str>,
+    ) -> Option<JournalPlace> {
+        let key = self.key(url, file, request);
         let offset = self.done.get(key)?;
         let failed_since = !self.failures.is_empty() && {
             let page = self.keys.of(&BodyName::Page(url, request));

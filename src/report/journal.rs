@@ -148,6 +148,31 @@ impl Journal {
         Ok((journal, found))
     }
 
+    /// Reads a journal that is open for reading, and changes nothing. It stays locked against runs
+    /// while its records are read.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    #[cfg(feature = "cli")]
+    pub fn read_only(file: File) -> Result<JournalReader, JournalError> {
+        if !file.metadata()?.is_file() {
+            return Err(JournalError::NotAFile);
+        }
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
+            Err(TryLockError::Error(cause)) => return Err(cause.into()),
+        }
+        let mut seen = JournalLineCounts::default();
+        let history = read(&file, History::default(), |line, record| {
+            seen.take(line, record.is_some());
+        })?;
+        if seen.records == 0 && seen.garbage > 0 {
+            return Err(JournalError::Foreign);
+        }
+        Ok(JournalReader::without_writer(file, history))
+    }
+
     /// Reads the journal again, ignoring bodies that end beyond `pack_length` in the pack.
     ///
     /// # Errors

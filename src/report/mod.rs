@@ -9,6 +9,8 @@ mod csv;
 mod failed;
 #[cfg(feature = "cli")]
 mod fields;
+#[cfg(feature = "cli")]
+mod findings;
 #[cfg(test)]
 mod fuzz;
 #[cfg(feature = "cli")]
@@ -47,6 +49,8 @@ pub use atomic_file::AtomicFile;
 pub use csv::CsvReporter;
 #[cfg(feature = "cli")]
 pub use failed::FailedLines;
+#[cfg(feature = "cli")]
+pub use findings::FindingWriter;
 #[cfg(feature = "cli")]
 pub use html::HtmlReport;
 pub use journal::{Journal, JournalContents, JournalError, JournalReader, PastRecord};

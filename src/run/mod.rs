@@ -12,6 +12,8 @@ mod reporters;
 mod saving;
 mod sink;
 #[cfg(feature = "cli")]
+mod verify;
+#[cfg(feature = "cli")]
 mod webhook;
 
 use std::future::Future;
@@ -36,6 +38,8 @@ pub use list::List;
 pub use problem::{Problem, RunError};
 pub use saving::SaveError;
 pub use sink::Sink;
+#[cfg(feature = "cli")]
+pub use verify::verify;
 #[cfg(feature = "cli")]
 pub use webhook::{NotifyError, notify_url};
 

@@ -29,6 +29,9 @@ pub enum SaveError {
         #[source]
         cause: JournalError,
     },
+    /// There is no journal to compare with.
+    #[error("no journal at {}: no run has saved anything there", .0.display())]
+    NoJournal(PathBuf),
     /// The pack cannot be used.
     #[error("cannot use the pack {}: {cause}", path.display())]
     Pack {
@@ -84,6 +87,16 @@ pub fn open_standalone_journal(
 fn open_to_append(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
+    options.open(path)
+}
+
+/// Opens a journal for reading, without blocking on a pipe.
+#[cfg(feature = "cli")]
+pub fn open_to_read(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
     options.open(path)

@@ -23,9 +23,13 @@ use crate::model::{
 
 pub use discard::DiscardStore;
 pub use file_names::{file_path_for, path_for_user};
+#[cfg(feature = "cli")]
+pub use file_store::SavedFiles;
 pub use file_store::{FileStore, FilesOptions, FolderError, file_of};
 pub use memory::MemoryStore;
 pub use pack_store::{OpenedPack, PackOptions, PackStore};
+#[cfg(feature = "cli")]
+pub use warc::SavedPack;
 pub use warc::{KnownEnd, PackError};
 
 /// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and

@@ -11,7 +11,7 @@
 mod addresses;
 /// Memory of what waits is bounded.
 mod ahead;
-/// What bodies and files are checked for: media types.
+/// What bodies are checked for: media types.
 mod checks;
 /// Content codings that are kept, decoded, or truncated.
 mod coding;
@@ -99,3 +99,5 @@ mod support;
 mod timeline;
 /// Valid and invalid certificates.
 mod tls;
+/// `--verify`: what was saved, compared with the journal.
+mod verify;

@@ -15,7 +15,7 @@ use crate::model::{RelPath, is_out_of_descriptors, open_when_free};
 /// The directory for temporary files. It is below the output directory to be on the same file
 /// system, so that files can be renamed into place.
 const TEMP_FOLDER_NAME: &str = ".fetchall";
-const JOURNAL_NAME: &str = "fetchall.jsonl";
+pub(super) const JOURNAL_NAME: &str = "fetchall.jsonl";
 const LOCK_NAME: &str = "lock";
 
 /// Why an output directory cannot be used.
@@ -52,7 +52,7 @@ pub fn explained(error: io::Error) -> io::Error {
 }
 
 /// Opens a regular file. A pipe or device in its place is an error, and does not block.
-fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
+pub fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
     let not_a_file = || io::Error::other(format!("{path} is not a regular file"));
     // Checked before opening, too, because opening some devices has side effects.
     let found = dir.metadata(path);

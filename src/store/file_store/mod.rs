@@ -6,6 +6,8 @@ mod folder;
 mod folders;
 mod parts;
 mod same;
+#[cfg(feature = "cli")]
+mod saved_files;
 mod writer;
 
 use std::fs::File;
@@ -30,6 +32,8 @@ use parts::PartIndex;
 use writer::{CommitOptions, DiskWriterPool, FinalFile, TempFile, WriteOrder};
 
 pub use folder::FolderError;
+#[cfg(feature = "cli")]
+pub use saved_files::SavedFiles;
 
 /// How long `close` waits for the disk once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -24,6 +24,8 @@ mod tests;
 pub use coding::RecordCompression;
 pub use digest::{PayloadDigest, PayloadHasher};
 pub use file::{KnownEnd, OpenedFile, Pack, PackError};
+#[cfg(feature = "cli")]
+pub use read::SavedPack;
 pub use read::payload_digest;
 #[cfg(test)]
 pub use read::{payload, read_record};
