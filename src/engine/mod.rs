@@ -1,6 +1,7 @@
 //! Runs every job through the stages: the feed fills the scheduler, and workers under
 //! `join_all` drain it, each running one attempt at a time.
 
+mod adopt;
 mod attempt;
 mod attempt_outcome;
 mod body;

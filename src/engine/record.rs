@@ -40,6 +40,7 @@ pub fn skipped(job: Job, past: Record, clock: &RunClock) -> SettledJob {
         error: None,
         attempts: 0,
         resends: 0,
+        adopted: false,
         resumed_at: None,
         change: None,
         at: clock.rfc3339(now()),
@@ -52,6 +53,20 @@ pub fn skipped(job: Job, past: Record, clock: &RunClock) -> SettledJob {
         body_base64: None,
         ..past
     };
+    SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
+}
+
+/// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.
+pub fn adopted(job: Job, file: SavedBody, options: &EngineOptions, clock: &RunClock) -> SettledJob {
+    let mut record = Record {
+        ok: true,
+        outcome: OutcomeName::Skipped,
+        adopted: true,
+        at: clock.rfc3339(now()),
+        request: digest_of(&job, options),
+        ..Record::for_line(&job.place, job.url.into())
+    };
+    fill_location(&mut record, &file);
     SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
 }
 

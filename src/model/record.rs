@@ -122,6 +122,10 @@ pub struct Record {
     /// Hash of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// Present and true if nothing was sent, because the file was there already with the size and
+    /// hash of the line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// The byte offset at which the final attempt resumed the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<u64>,
@@ -194,6 +198,7 @@ impl Record {
             file: None,
             pack: None,
             sha256: None,
+            adopted: false,
             resumed_at: None,
             change: None,
             request: None,

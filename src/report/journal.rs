@@ -322,13 +322,15 @@ impl Reporter for Journal {
         let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
-        // Skipped jobs are in the journal already. If the disk is full, writing the record would
+        // Skipped jobs are in the journal already, unless their file was adopted. If the disk is full, writing the record would
         // fail too, and that error would replace the reported one.
         let is_disk_full = matches!(
             settled.outcome,
             Outcome::Failed(FetchError::Save { ends_run: true, .. })
         );
-        if settled.record.outcome == OutcomeName::Skipped || is_disk_full {
+        let record = &settled.record;
+        let is_known = record.outcome == OutcomeName::Skipped && !record.adopted;
+        if is_known || is_disk_full {
             return Ok(());
         }
         let json = settled.json()?;

@@ -44,6 +44,9 @@ pub const NO_WAIT: i32 = {
 /// Must not block.
 pub type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;
 
+/// Called with an opened file, on a thread of the store.
+pub type FileCallback = Box<dyn FnOnce(std::io::Result<File>) + Send>;
+
 /// Saves bodies.
 pub trait BodyStore: Send + Sync + 'static {
     /// Writes one body.
@@ -73,6 +76,16 @@ pub trait BodyStore: Send + Sync + 'static {
     fn contains(&self, _file: Option<&RelPath>, _past: &Record) -> bool {
         true
     }
+
+    /// Returns the length of a file in bytes, whether or not a run of fetchall wrote it; `None` if it
+    /// does not exist.
+    fn file_length(&self, _file: &RelPath) -> Option<u64> {
+        None
+    }
+
+    /// Opens a file on one of the threads that write, and calls `read` there. It should read for a
+    /// moment only, since bodies wait meanwhile. Dropped without a call if there are no files.
+    fn with_file(&self, _file: &RelPath, _read: FileCallback) {}
 
     /// Reserves the partial body of this job, if there is one, until it is returned, removed or
     /// continued.

@@ -9,6 +9,8 @@
 
 /// Names with several addresses.
 mod addresses;
+/// Files that are there before the first request.
+mod adopt;
 /// Memory of what waits is bounded.
 mod ahead;
 /// What bodies are checked for: media types.

@@ -272,6 +272,13 @@ impl Folder {
         meta.is_file().then_some(meta.len())
     }
 
+    /// Opens a final file for reading.
+    pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        self.when_free(|| open_regular(&self.dir, file.as_str(), &mut options))
+    }
+
     /// Opens a temporary and a final file for reading.
     pub fn open_to_compare(&self, name: &str, file: &RelPath) -> io::Result<(File, File)> {
         let mut options = OpenOptions::new();

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::worker_pool::DISK_TIMEOUT;
-use super::{BodyStore, SaveCallback, path_for_user, save_error};
+use super::{BodyStore, FileCallback, SaveCallback, path_for_user, save_error};
 use crate::model::{
     Attempt, BodyVersion, Cause, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
 };
@@ -191,6 +191,16 @@ impl BodyStore for FileStore {
 
     fn contains(&self, file: Option<&RelPath>, past: &Record) -> bool {
         file.is_some_and(|file| self.shared.folder.length(file) == past.bytes)
+    }
+
+    fn file_length(&self, file: &RelPath) -> Option<u64> {
+        self.shared.folder.length(file)
+    }
+
+    fn with_file(&self, file: &RelPath, read: FileCallback) {
+        let writers = &self.shared.writers;
+        let order = WriteOrder::ReadFinal(file.clone(), read);
+        writers.send_to(writers.pick_idle(), order, None);
     }
 
     fn take_part(&self, attempt: &Attempt) -> Option<PartialBody> {

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::folder::Folder;
 use super::same::is_same;
 use crate::model::{Cause, FetchError, RelPath, SavedBody};
-use crate::store::SaveCallback;
 use crate::store::save_error;
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
+use crate::store::{FileCallback, SaveCallback};
 
 /// Number of writer threads. More than one only helps on network file systems, with their latency.
 const MAX_WRITERS: usize = 4;
@@ -89,11 +89,10 @@ pub enum WriteOrder {
     /// Remove a temporary file.
     Remove(Arc<TempFile>),
     /// Open a temporary file for reading, after all earlier writes.
-    Read(Arc<TempFile>, PartCallback),
+    Read(Arc<TempFile>, FileCallback),
+    /// Open a final file for reading.
+    ReadFinal(RelPath, FileCallback),
 }
-
-/// Called with the opened partial file.
-pub type PartCallback = Box<dyn FnOnce(io::Result<File>) + Send>;
 
 /// How files are renamed into place.
 #[derive(Debug, Clone, Copy, Default)]
@@ -201,6 +200,10 @@ impl OrderHandler for DiskWriter {
             WriteOrder::Read(temp, reader) => {
                 self.open = None;
                 reader(self.folder.read(&temp.name()));
+            }
+            WriteOrder::ReadFinal(file, reader) => {
+                self.open = None;
+                reader(self.folder.open_final(&file));
             }
         }
     }
