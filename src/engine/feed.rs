@@ -106,7 +106,10 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     async fn recall(&self, batch: Vec<ListEntry>) -> Vec<(ListEntry, PriorResult)> {
         let nothing =
             |batch: Vec<ListEntry>| batch.into_iter().map(|entry| (entry, PriorResult::Nothing));
-        let may_adopt = |entry: &ListEntry| matches!(entry, ListEntry::Job(job) if adopt::is_adoptable(self.engine, job));
+        let may_adopt = |entry: &ListEntry| match entry {
+            ListEntry::Job(job) => adopt::is_adoptable(self.engine, job),
+            ListEntry::Invalid(_) => false,
+        };
         if self.engine.past.is_empty() && !batch.iter().any(may_adopt) {
             return nothing(batch).collect();
         }

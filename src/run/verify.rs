@@ -372,7 +372,7 @@ impl Inspection {
         self.live.add_listed(1);
         match suspects.send(suspect) {
             Ok(()) => ControlFlow::Continue(()),
-            // Nobody listens: the results cannot be written.
+            // The threads have ended, because the results cannot be written.
             Err(_) => ControlFlow::Break(()),
         }
     }
