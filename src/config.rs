@@ -53,6 +53,8 @@ pub struct SaveOptions {
     /// Whether to send conditional requests for what earlier runs have saved, instead of skipping
     /// it.
     pub refresh: bool,
+    /// Whether a file gets the modification time that its response gives as `Last-Modified`.
+    pub remote_time: bool,
     /// Whether bodies and journal are flushed to disk before a URL counts as done.
     pub sync: bool,
 }

@@ -119,7 +119,7 @@ pub mod program {
     pub use crate::report::{
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
-    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until};
+    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until, verify};
     pub use crate::schedule::{HostLimit, PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 
@@ -129,8 +129,9 @@ pub use fetch::{
 };
 pub use input::{DefaultScheme, InputError, InputFormat};
 pub use model::{
-    Cause, Columns, ContentChange, EndReason, ErrorKind, FetchError, MaxFailures, OutcomeName,
-    PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary, TimeLimit,
+    Cause, Columns, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, MaxFailures,
+    OutcomeName, PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary,
+    TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use fetchall::demo::PracticeServer;
 use fetchall::program::{Config, ProgressStyle, Screen, WarningCallback};
-use fetchall::{Problem, RunError, Summary};
+use fetchall::{Problem, RunError, SaveError, Summary};
 
 use cli::{Cli, CliAction, CliError, EarlySignals, RunNotifier, SettingOrigins, Signals};
 
@@ -83,7 +83,8 @@ async fn program(
     };
     let mut notifier = RunNotifier::from_cli(&cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
-    let (demo, verbose, dry_run) = (cli.demo, cli.verbose, cli.dry_run);
+    let (demo, verbose) = (cli.demo, cli.verbose);
+    let (dry_run, verify) = (cli.dry_run, cli.verify);
     let summary_json = cli.summary_json.clone();
     let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.
@@ -107,7 +108,12 @@ async fn program(
         None
     };
     if dry_run {
-        return Ok(list_files(config, &signals, &console).await);
+        let listed = fetchall::program::dry_run(config);
+        return Ok(finish_action(listed, &signals, &console).await);
+    }
+    if verify {
+        let checked = fetchall::program::verify(config);
+        return Ok(finish_action(checked, &signals, &console).await);
     }
     if let Err(error) = notifier.open(summary_json.as_deref()) {
         let text = explain(&error.into(), &console.origins);
@@ -168,10 +174,14 @@ async fn start_demo(config: &mut Config, console: &Console) -> Result<PracticeSe
     Ok(server)
 }
 
-/// Prints the file of each URL, and fetches nothing.
-async fn list_files(config: Config, signals: &Signals, console: &Console) -> ExitCode {
+/// Waits for an action that fetches nothing, and returns its exit code.
+async fn finish_action(
+    action: impl Future<Output = Result<Summary, RunError>>,
+    signals: &Signals,
+    console: &Console,
+) -> ExitCode {
     let end = tokio::select! {
-        end = fetchall::program::dry_run(config) => end,
+        end = action => end,
         () = signals.next() => Ok(Summary::default()),
     };
     if let Err(error) = &end
@@ -193,7 +203,9 @@ fn exit_code(end: &Result<Summary, RunError>, signals: &Signals) -> u8 {
         Ok(_) => EXIT_FAILED,
         Err(error) if error.problem.is_closed_pipe() => EXIT_PIPE_CLOSED,
         Err(error) => match error.problem {
-            Problem::Input(_) | Problem::Transport(_) => EXIT_USAGE,
+            Problem::Input(_) | Problem::Transport(_) | Problem::Save(SaveError::NoJournal(_)) => {
+                EXIT_USAGE
+            }
             _ => EXIT_RUN_FAILED,
         },
     })

@@ -72,6 +72,9 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         // The practice server sets them once it runs.
         return Ok(Vec::new());
     }
+    if cli.verify && cli.inputs.is_empty() {
+        return Ok(Vec::new());
+    }
     if cli.inputs.is_empty() && io::stdin().is_terminal() {
         return Err(UsageError::NoInput);
     }
@@ -182,6 +185,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
     engine.sha256 = cli.sha256;
+    engine.expected_types = cli.expect_type.clone();
     engine.stop_after = cli.stop_after;
     engine.max_failures = cli.max_failures;
     engine.raw = cli.raw;
@@ -360,6 +364,7 @@ fn save(cli: &mut Cli) -> SaveOptions {
         pack_only_fetched: cli.pack_failed == YesNoArg::No,
         journal: cli.journal.take(),
         refresh: cli.refresh,
+        remote_time: cli.remote_time,
         sync: cli.sync,
     }
 }

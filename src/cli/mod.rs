@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::program::PerHostLimit;
-use fetchall::{MaxFailures, ResolveRule};
+use fetchall::{ExpectedTypes, MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
@@ -155,11 +155,11 @@ pub struct Cli {
     /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
     /// else text.
     ///
-    /// jsonl: one object per line with url and optionally file, sha256, size, method, headers (an
-    /// object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
+    /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
+    /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
     /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
-    /// optionally file, sha256, size, method and body. A body whose size or sha256 differs fails
-    /// (checksum).
+    /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
+    /// fails (checksum), and one of another media type (content_type).
     #[arg(
         long,
         value_name = "FORMAT",
@@ -517,11 +517,24 @@ pub struct Cli {
     /// Sends conditional requests (If-None-Match, If-Modified-Since).
     #[arg(long, requires = "saving", help_heading = "Saving")]
     pub refresh: bool,
+    /// Give files the time of Last-Modified.
+    ///
+    /// A file that a server sends without Last-Modified has the time of the download.
+    #[arg(short = 'R', long, requires = "output_dir", help_heading = "Saving")]
+    pub remote_time: bool,
     /// Print the target file of each URL; fetch nothing.
     ///
     /// Each line is FILE, a tab, and the URL.
     #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Saving")]
     pub dry_run: bool,
+    /// Check what was saved against the journal; fetch nothing.
+    ///
+    /// Compares each body with its size, and with its SHA-256 where the journal or the list has it.
+    /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
+    /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
+    /// Without INPUT, the whole journal is checked, and stdin is not read.
+    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh"], help_heading = "Saving")]
+    pub verify: bool,
     /// Flush to disk before a URL counts as done (slower).
     ///
     /// Covers the body, its directory and the journal, so that all survive a power failure.
@@ -530,6 +543,13 @@ pub struct Cli {
     /// Add the SHA-256 of each body to its record.
     #[arg(long, help_heading = "Saving")]
     pub sha256: bool,
+    /// Fail other media types: 'image/*,application/pdf'.
+    ///
+    /// LIST is comma-separated. A body with another Content-Type, and a body that begins as an HTML
+    /// page where no page or text is expected, fails (content_type) and is not saved. A missing
+    /// Content-Type is accepted. An input line can have its own list (type).
+    #[arg(long, value_name = "LIST", help_heading = "Saving")]
+    pub expect_type: Option<ExpectedTypes>,
 
     /// Print one JSON record per URL.
     #[arg(long, help_heading = "Output")]
@@ -663,8 +683,8 @@ pub struct Cli {
     ///
     /// Without SPEC, 30 % of all requests hit transient faults. SPEC is a list of
     /// KIND[(DUR)]=NUM%[@HOST[:PORT]]. KIND is dns, refused, unreachable, connect_timeout, tls,
-    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, slow, or a status
-    /// from 400 to 599. The same list and seed give the same faults.
+    /// proxy, timeout, stalled, reset, truncated, protocol, redirect, decode, content_type, slow, or
+    /// a status from 400 to 599. The same list and seed give the same faults.
     ///
     /// Quote it for the shell: '--simulate-failure=reset=10%,503(2s)=5%@example.com'.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, help_heading = "Testing")]

@@ -12,7 +12,7 @@ use super::redact;
 
 /// Options that are only allowed on the command line, because they are about a single call: a
 /// `demo` that a config file switches on would be a bad surprise.
-const NOT_SETTINGS: [&str; 9] = [
+const NOT_SETTINGS: [&str; 10] = [
     "inputs",
     "help",
     "version",
@@ -22,6 +22,7 @@ const NOT_SETTINGS: [&str; 9] = [
     "generate",
     "explain",
     "demo",
+    "verify",
 ];
 
 /// How many values an option takes.

@@ -16,6 +16,7 @@ use super::attempt_outcome::{
 };
 use super::body::{BodySink, StallClock, WireBody, take_body};
 use super::coding::{self, BodyFraming};
+use super::content_type;
 use super::redirect;
 use super::resume::{self, RangeMismatch};
 use super::unwanted;
@@ -165,7 +166,7 @@ async fn save_body<T: Transport, S: BodyStore>(
     if !has_body(attempt, head) {
         // The expected size and hash are those of the body, which a HEAD does not return.
         let is_head = attempt.is_head_only();
-        let expectation = BodyVerifier::new(attempt, options.sha256);
+        let expectation = verifier(attempt, options);
         let checked = match is_head {
             true => Ok(None),
             false => expectation.finish(),
@@ -180,7 +181,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         file,
         size: part.map_or(0, |part| part.length),
         limit: options.max_size,
-        expectation: BodyVerifier::new(attempt, options.sha256),
+        expectation: verifier(attempt, options),
         live: &engine.live,
         windows: &engine.windows,
     };
@@ -241,23 +242,31 @@ fn version(
     }
 }
 
+/// Returns the checks of the body of an attempt.
+fn verifier(attempt: &Attempt, options: &EngineOptions) -> BodyVerifier {
+    let types = content_type::expected(&attempt.job, options);
+    BodyVerifier::new(attempt, options.sha256).with_types(types)
+}
+
 /// Returns a verifier that has already taken in the partial body on disk.
 async fn verify_part<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     part: &PartialBody,
 ) -> Result<BodyVerifier, FetchError> {
-    let mut expectation = BodyVerifier::new(attempt, engine.options.sha256);
-    if !expectation.computes_hash() {
+    let mut expectation = verifier(attempt, &engine.options);
+    let needed = expectation.needed_of(part.length);
+    if needed == 0 {
         expectation.skip(part.length);
         return Ok(expectation);
     }
     let file = engine.store.read_part(attempt, part).await?;
-    let length = part.length;
+    let rest = part.length - needed;
     // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
     // hangs, an abort ends this wait.
     let hashed = tokio::task::spawn_blocking(move || {
-        expectation.hash_existing(file.take(length))?;
+        expectation.read_existing(file.take(needed))?;
+        expectation.skip(rest);
         Ok(expectation)
     });
     match hashed.await {
@@ -318,6 +327,7 @@ fn classify_head<'a, T, S>(
         match resume::classify_response(part, attempt.url(), head) {
             Ok(Some(source)) => {
                 if let BodySource::Response(Some(rest)) = &source {
+                    content_type::check(attempt, head, options)?;
                     check_size(options.max_size, Some(rest.total))?;
                     BodyVerifier::new(attempt, false).check_announced(Some(rest.total))?;
                 }
@@ -346,6 +356,7 @@ fn classify_head<'a, T, S>(
             cause: Cause::from_text("unexpected 206 Partial Content: no range was requested"),
         });
     }
+    content_type::check(attempt, head, options)?;
     if has_body(attempt, head) && framing.codings.as_ref().map_err(Clone::clone)?.is_empty() {
         check_size(options.max_size, framing.length)?;
         BodyVerifier::new(attempt, false).check_announced(framing.length)?;

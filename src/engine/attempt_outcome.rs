@@ -65,6 +65,7 @@ pub fn discards_body(error: &FetchError) -> bool {
         FetchError::Decode { .. }
             | FetchError::TooLarge { .. }
             | FetchError::Checksum(_)
+            | FetchError::ContentType(_)
             | FetchError::Protocol { .. }
             | FetchError::Save { .. }
     )

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 
+use super::adopt;
+use super::content_type;
 use super::file_claims::{ClaimHolder, Claims};
 use super::request::{digest_of, request_for};
-use super::{Engine, record};
+use super::{Engine, EngineOptions, record};
 use crate::fetch::Transport;
 use crate::input::{Batch, InputError};
 use crate::model::{
     Attempt, Cause, EngineEvent, FetchError, Job, ListEntry, PriorFetch, Record, ReorderWindow,
-    Revalidation, now,
+    Revalidation, SavedBody, now,
 };
 use crate::report::PastRecord;
 use crate::store::BodyStore;
@@ -33,7 +36,8 @@ pub async fn run<T: Transport, S: BodyStore>(
         claims: Claims::default(),
         seen: 0,
         skipped: 0,
-        is_announced: engine.past.is_empty(),
+        checks: JoinSet::new(),
+        is_announced: false,
     };
     let fed = shutdown
         .stop_token()
@@ -42,6 +46,9 @@ pub async fn run<T: Transport, S: BodyStore>(
     engine.scheduler.input_ended();
     fed.and_then(Result::err)
 }
+
+/// A job, and its file if that has the size and hash of the line.
+type CheckedFile = (Job, Option<SavedBody>);
 
 /// The scheduler has stopped: no more jobs are taken.
 struct FeedStopped;
@@ -52,6 +59,8 @@ struct JobFeed<'a, T, S> {
     claims: Claims,
     seen: u64,
     skipped: u64,
+    /// Files on disk that are compared with their lines; at most [`adopt::MAX_CHECKS`].
+    checks: JoinSet<CheckedFile>,
     /// Whether the number of URLs done by earlier runs was announced.
     is_announced: bool,
 }
@@ -60,18 +69,35 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     /// Waits without a timeout for input, for room in the look-ahead and for the reorder window;
     /// a stop ends each of these waits.
     async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<(), InputError> {
-        while let Some(batch) = batches.recv().await {
-            for (entry, past) in self.recall(batch?).await {
-                if let Some(window) = &self.window {
-                    window.acquire().await;
-                }
-                self.seen += 1;
-                if self.process_entry(entry, past).await.is_err() {
-                    return Ok(());
-                }
+        loop {
+            let fed = tokio::select! {
+                Some(checked) = next_check(&mut self.checks) => self.finish_check(checked).await,
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.process_batch(batch?).await,
+                    None => break,
+                },
+            };
+            if fed.is_err() {
+                return Ok(());
+            }
+        }
+        while let Some(checked) = next_check(&mut self.checks).await {
+            if self.finish_check(checked).await.is_err() {
+                return Ok(());
             }
         }
         self.announce_resume(true).await;
+        Ok(())
+    }
+
+    async fn process_batch(&mut self, batch: Vec<ListEntry>) -> Result<(), FeedStopped> {
+        for (entry, past) in self.recall(batch).await {
+            if let Some(window) = &self.window {
+                window.acquire().await;
+            }
+            self.seen += 1;
+            self.process_entry(entry, past).await?;
+        }
         Ok(())
     }
 
@@ -80,7 +106,11 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     async fn recall(&self, batch: Vec<ListEntry>) -> Vec<(ListEntry, PriorResult)> {
         let nothing =
             |batch: Vec<ListEntry>| batch.into_iter().map(|entry| (entry, PriorResult::Nothing));
-        if self.engine.past.is_empty() {
+        let may_adopt = |entry: &ListEntry| match entry {
+            ListEntry::Job(job) => adopt::is_adoptable(self.engine, job),
+            ListEntry::Invalid(_) => false,
+        };
+        if self.engine.past.is_empty() && !batch.iter().any(may_adopt) {
             return nothing(batch).collect();
         }
         let engine = Arc::clone(self.engine);
@@ -124,10 +154,38 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                 // An earlier line of this run has claimed the file for another body.
                 Err(error) => self.deny(first(job, engine), error).await,
             },
+            (ListEntry::Job(job), PriorResult::Adoptable) => match self.claim(&job) {
+                Ok(()) => self.begin_check(job).await?,
+                Err(error) => self.deny(first(job, engine), error).await,
+            },
             (ListEntry::Job(job), recalled) => {
                 self.push(job, recalled).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Begins to compare a file with its line, as soon as few enough others are compared.
+    async fn begin_check(&mut self, job: Job) -> Result<(), FeedStopped> {
+        if self.checks.len() >= adopt::MAX_CHECKS
+            && let Some(checked) = next_check(&mut self.checks).await
+        {
+            self.finish_check(checked).await?;
+        }
+        let check = adopt::check(Arc::clone(self.engine), job);
+        self.checks.spawn(check);
+        Ok(())
+    }
+
+    /// Settles a job whose file is the right one, and queues any other.
+    async fn finish_check(&mut self, (job, found): CheckedFile) -> Result<(), FeedStopped> {
+        let engine = self.engine;
+        let Some(file) = found else {
+            return self.push(job, PriorResult::Nothing).await;
+        };
+        self.skipped += 1;
+        let settled = record::adopted(job, file, &engine.options, &engine.clock);
+        engine.settle_unsent(settled).await;
         Ok(())
     }
 
@@ -205,12 +263,24 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     }
 }
 
+/// Waits for a file to be compared; `None` if there is none. Passes on a panic.
+async fn next_check(checks: &mut JoinSet<CheckedFile>) -> Option<CheckedFile> {
+    match checks.join_next().await?.map_err(JoinError::try_into_panic) {
+        Ok(checked) => Some(checked),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // Cancelled: the runtime is shutting down, and the run with it.
+        Err(Err(_)) => None,
+    }
+}
+
 /// What an earlier run did with a job.
 enum PriorResult {
     /// Nothing usable: fetch it.
     Nothing,
     /// It was fetched and its file is still there: skip it.
     Done(Box<Record>),
+    /// There is a file of the right size: hash it.
+    Adoptable,
     /// It was fetched and its file is still there: send a conditional request (`--refresh`).
     Known(Box<Revalidation>),
 }
@@ -221,6 +291,13 @@ fn first<T, S>(job: Job, engine: &Engine<T, S>) -> Box<Attempt> {
 }
 
 fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
+    match recall_record(engine, job) {
+        PriorResult::Nothing if adopt::has_candidate(engine, job) => PriorResult::Adoptable,
+        recalled => recalled,
+    }
+}
+
+fn recall_record<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
     let file = engine.store.file_of(job);
     let request = digest_of(job, &engine.options);
     let url = job.url.as_str();
@@ -231,7 +308,9 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
         } => (record, failed_since),
         PastRecord::OfAnother(_) | PastRecord::None => return PriorResult::Nothing,
     };
-    if !is_as_expected(&record, job) || !engine.store.contains(file.as_ref(), &record) {
+    if !is_as_expected(&record, job, &engine.options)
+        || !engine.store.contains(file.as_ref(), &record)
+    {
         return PriorResult::Nothing;
     }
     if engine.options.refresh {
@@ -243,9 +322,15 @@ fn recall<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResult {
     PriorResult::Done(record)
 }
 
-/// Whether an earlier body has the size and hash that the input line expects now. A body that
-/// was never hashed does not match an expected hash.
-fn is_as_expected(past: &Record, job: &Job) -> bool {
+/// Whether an earlier body has the media type, size and hash that are expected now. A body that was
+/// never hashed does not match an expected hash.
+fn is_as_expected(past: &Record, job: &Job, options: &EngineOptions) -> bool {
+    let types = content_type::expected(job, options);
+    if let (Some(types), Some(found)) = (types, &past.content_type)
+        && !types.accepts(found)
+    {
+        return false;
+    }
     let Some(wish) = &job.wish else {
         return true;
     };
@@ -277,6 +362,7 @@ fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
             bytes: past.bytes?,
             pack: past.pack,
             content_type: short(past.content_type),
+            filename: short(past.filename),
             sha256: past.sha256,
         },
     }))

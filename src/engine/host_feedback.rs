@@ -86,7 +86,8 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         FetchError::Redirect { .. }
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
-        | FetchError::Checksum(_) => HostVerdict::Answered,
+        | FetchError::Checksum(_)
+        | FetchError::ContentType(_) => HostVerdict::Answered,
         // Bad proxy credentials, a proxy rule or a local error: nothing is learned of the host.
         FetchError::Dns { .. }
         | FetchError::Proxy { .. }

@@ -1,12 +1,15 @@
 //! Runs every job through the stages: the feed fills the scheduler, and workers under
 //! `join_all` drain it, each running one attempt at a time.
 
+mod adopt;
 mod attempt;
 mod attempt_outcome;
 mod body;
 mod clock;
 mod coding;
+mod content_type;
 mod decoder_budget;
+mod disposition;
 mod feed;
 mod file_claims;
 mod finish;
@@ -39,8 +42,12 @@ use crate::store::BodyStore;
 pub use clock::RunClock;
 pub use decoder_budget::DecoderBudget;
 pub use options::EngineOptions;
+#[cfg(feature = "cli")]
+pub use request::digest_of;
 pub use shared::Engine;
 pub use shutdown::Shutdown;
+#[cfg(feature = "cli")]
+pub use verify::BodyVerifier;
 
 /// Errors that ended a run early. A shutdown is not an error and leaves all fields empty.
 #[derive(Debug, Default)]

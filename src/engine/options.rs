@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::model::{CookieJar, ErrorHint, MaxFailures, Sha256};
+use crate::model::{CookieJar, ErrorHint, ExpectedTypes, MaxFailures, Sha256};
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
@@ -35,6 +35,8 @@ pub struct EngineOptions {
     pub raw: bool,
     /// Compute the SHA-256 of every body, not only of those with an expected one.
     pub sha256: bool,
+    /// The media types that bodies may have, unless an input line sets others. Any by default.
+    pub expected_types: Option<ExpectedTypes>,
     /// Maximum redirects followed per job. 10 by default.
     pub max_redirects: u32,
     /// Whether a 206 is an expected response, because the user set `Range` for the run.
@@ -74,6 +76,7 @@ impl Default for EngineOptions {
             max_size: 1 << 30,
             raw: false,
             sha256: false,
+            expected_types: None,
             max_redirects: 10,
             partial_is_fine: false,
             own_cookies: Vec::new(),

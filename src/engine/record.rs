@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::EngineOptions;
 use super::clock::{RunClock, millis};
+use super::disposition::file_name;
 use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
 use crate::model::{
@@ -41,6 +42,7 @@ pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
         error: None,
         attempts: 0,
         resends: 0,
+        adopted: false,
         resumed_at: None,
         change: None,
         at: clock.rfc3339(now()),
@@ -53,6 +55,20 @@ pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
         body_base64: None,
         ..past
     };
+    SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
+}
+
+/// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.
+pub fn adopted(job: Job, file: SavedBody, options: &EngineOptions, clock: &RunClock) -> SettledJob {
+    let mut record = Record {
+        ok: true,
+        outcome: OutcomeName::Skipped,
+        adopted: true,
+        at: clock.rfc3339(now()),
+        request: digest_of(&job, options),
+        ..Record::for_line(&job.place, job.url.into())
+    };
+    fill_location(&mut record, &file);
     SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
 }
 
@@ -223,6 +239,11 @@ fn fill_headers(record: &mut Record, head: &ResponseHead) {
     record.content_type = text(header::CONTENT_TYPE);
     record.etag = text(header::ETAG);
     record.last_modified = text(header::LAST_MODIFIED);
+    record.filename = head
+        .headers
+        .get(header::CONTENT_DISPOSITION)
+        .filter(|value| value.len() <= MAX_HEADER_BYTES)
+        .and_then(|value| file_name(value.as_bytes()));
 }
 
 /// Returns the content coding that the saved body still has.
@@ -236,6 +257,7 @@ fn kept_coding(head: &ResponseHead) -> Option<String> {
 /// error page, so the validator comes from the response that sent the body.
 fn describe_part(record: &mut Record, part: Option<&PartialBody>) {
     record.content_type = None;
+    record.filename = None;
     let Some(version) = part.map(|part| &part.version) else {
         return;
     };
@@ -271,6 +293,7 @@ fn fill_from_history(record: &mut Record, known: &Revalidation) {
     let text = |value: &Option<HeaderValue>| value.as_ref()?.to_str().ok().map(str::to_owned);
     let past = &known.past;
     keep(&mut record.content_type, past.content_type.as_deref());
+    keep(&mut record.filename, past.filename.as_deref());
     keep(&mut record.etag, text(&known.etag).as_deref());
     keep(
         &mut record.last_modified,

@@ -1,8 +1,9 @@
-//! Checks a body against the size and hash that its input line expects, hashing while it streams.
+//! Checks a body against the size, hash and media type that are expected, hashing while it streams.
 
 use std::io::{self, Read};
 
-use crate::model::{Attempt, Cause, FetchError, LineOptions, Sha256, Sha256Context};
+use super::content_type::{PageGuard, START_BYTES};
+use crate::model::{Attempt, Cause, ExpectedTypes, FetchError, LineOptions, Sha256, Sha256Context};
 
 /// Size of one read of a partial body on disk, in bytes.
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
@@ -13,6 +14,7 @@ pub struct BodyVerifier {
     sha256: Option<Sha256>,
     received: u64,
     hash: Option<Sha256Context>,
+    guard: Option<PageGuard>,
 }
 
 impl BodyVerifier {
@@ -26,6 +28,26 @@ impl BodyVerifier {
             sha256,
             received: 0,
             hash: (hashes || sha256.is_some()).then(Sha256Context::default),
+            guard: None,
+        }
+    }
+
+    /// Creates the checks of a body that an earlier run saved.
+    pub fn of_saved(size: Option<u64>, sha256: Option<Sha256>) -> Self {
+        Self {
+            size,
+            sha256,
+            received: 0,
+            hash: sha256.map(|_| Sha256Context::default()),
+            guard: None,
+        }
+    }
+
+    /// Also fails an HTML page, if a body with these types cannot be one.
+    pub fn with_types(self, types: Option<&ExpectedTypes>) -> Self {
+        Self {
+            guard: PageGuard::new(types),
+            ..self
         }
     }
 
@@ -42,18 +64,23 @@ impl BodyVerifier {
         }
     }
 
-    /// Whether the body is hashed, so that every byte is needed.
-    pub fn computes_hash(&self) -> bool {
-        self.hash.is_some()
+    /// Returns how many of `length` bytes already on disk have to be read: all to hash them, the
+    /// first to know a page, or none.
+    pub fn needed_of(&self, length: u64) -> u64 {
+        match (&self.hash, &self.guard) {
+            (Some(_), _) => length,
+            (None, Some(_)) => length.min(START_BYTES as u64),
+            (None, None) => 0,
+        }
     }
 
-    /// Counts bytes that are already on disk, without hashing them.
+    /// Counts bytes that are already on disk, without reading them.
     pub fn skip(&mut self, bytes: u64) {
         self.received += bytes;
     }
 
-    /// Counts and hashes the partial body already on disk.
-    pub fn hash_existing(&mut self, mut from: impl Read) -> io::Result<()> {
+    /// Takes bytes that are already on disk. What they fail is found at the end of the body.
+    pub fn read_existing(&mut self, mut from: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; HASH_CHUNK_BYTES];
         loop {
             let read = from.read(&mut buffer)?;
@@ -61,8 +88,13 @@ impl BodyVerifier {
                 return Ok(());
             }
             self.received += read as u64;
-            if let (Some(hash), Some(piece)) = (&mut self.hash, buffer.get(..read)) {
+            let piece = buffer.get(..read).unwrap_or_default();
+            if let Some(hash) = &mut self.hash {
                 hash.update(piece);
+            }
+            if let Some(guard) = &mut self.guard {
+                // It keeps the bytes that it has found to be a page, so `finish` fails, too.
+                let _ = guard.update(piece);
             }
         }
     }
@@ -70,7 +102,7 @@ impl BodyVerifier {
     /// Takes the next decoded bytes.
     ///
     /// # Errors
-    /// `checksum` as soon as the body is longer than expected.
+    /// `checksum` as soon as the body is longer than expected, `content_type` if it is a page.
     pub fn update(&mut self, piece: &[u8]) -> Result<(), FetchError> {
         self.received += piece.len() as u64;
         if let Some(size) = self.size.filter(|size| self.received > *size) {
@@ -79,14 +111,20 @@ impl BodyVerifier {
         if let Some(hash) = &mut self.hash {
             hash.update(piece);
         }
-        Ok(())
+        self.guard
+            .as_mut()
+            .map_or(Ok(()), |guard| guard.update(piece))
     }
 
     /// Checks the complete body and returns its hash, if it was computed.
     ///
     /// # Errors
-    /// `checksum` when the size or hash is not the expected one.
-    pub fn finish(self) -> Result<Option<Sha256>, FetchError> {
+    /// `checksum` when the size or hash is not the expected one, `content_type` if it is a page.
+    pub fn finish(mut self) -> Result<Option<Sha256>, FetchError> {
+        // First: of a page in place of an image, the size and hash are wrong as well.
+        if let Some(guard) = &mut self.guard {
+            guard.finish()?;
+        }
         if let Some(size) = self.size.filter(|size| self.received != *size) {
             return Err(wrong_size(&self.received.to_string(), size));
         }
@@ -118,6 +156,7 @@ mod tests {
             sha256,
             received: 0,
             hash: (hashes || sha256.is_some()).then(Sha256Context::default),
+            guard: None,
         }
     }
 

@@ -26,7 +26,11 @@ pub struct FaultyTransport<T> {
     inner: T,
     plan: FaultPlan,
     connect_timeout: Duration,
+    expects_types: bool,
 }
+
+/// A media type that no one expects.
+const SIMULATED_TYPE: &str = "application/x-simulated-fault";
 
 impl<T: Transport> FaultyTransport<T> {
     /// Wraps `inner` and injects the faults of `plan`. Simulated connect timeouts take
@@ -36,7 +40,23 @@ impl<T: Transport> FaultyTransport<T> {
             inner,
             plan,
             connect_timeout,
+            expects_types: false,
         }
+    }
+
+    /// Sets whether the run expects media types of all bodies.
+    #[must_use]
+    pub fn expecting_types(self, expects_types: bool) -> Self {
+        Self {
+            expects_types,
+            ..self
+        }
+    }
+
+    /// Whether the media type of a body is checked.
+    fn checks_type(&self, attempt: &Attempt) -> bool {
+        let own = attempt.job.wish.as_ref();
+        self.expects_types || own.is_some_and(|own| own.types.is_some())
     }
 
     async fn forward(
@@ -54,6 +74,15 @@ impl<T: Transport> FaultyTransport<T> {
         let fault = fault.filter(|_| takes_body);
         if let Some(fault) = fault {
             wire.mark_simulated();
+            if fault == BodyFault::Mistype {
+                if !self.checks_type(attempt) {
+                    return Err(mistyped());
+                }
+                Arc::make_mut(&mut response.head.headers).insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static(SIMULATED_TYPE),
+                );
+            }
             if fault == BodyFault::Garble {
                 // A transfer coding is always decoded. A content coding may be kept, depending on
                 // the name of the file.
@@ -90,6 +119,7 @@ impl<T: Transport> Transport for FaultyTransport<T> {
             Fault::Stalled => Some(BodyFault::Stall),
             Fault::Truncated => Some(BodyFault::Cut),
             Fault::Decode => Some(BodyFault::Garble),
+            Fault::ContentType => Some(BodyFault::Mistype),
             _ => None,
         };
         if body_fault.is_some() {
@@ -127,7 +157,11 @@ impl<T: Transport> Transport for FaultyTransport<T> {
             Fault::Protocol => Err(broken_protocol()),
             // Without a Location it fails at once. Following one could succeed.
             Fault::Redirect => Ok(synthetic_response(StatusCode::FOUND, None)),
-            Fault::Timeout | Fault::Stalled | Fault::Truncated | Fault::Decode => pending().await,
+            Fault::Timeout
+            | Fault::Stalled
+            | Fault::Truncated
+            | Fault::Decode
+            | Fault::ContentType => pending().await,
         }
     }
 }
@@ -138,6 +172,11 @@ fn expired_certificate() -> FetchError {
         rustls::Error::InvalidCertificate(expired),
         FailurePhase::Connect,
     )
+}
+
+/// The error where no check would find a media type that is not expected.
+fn mistyped() -> FetchError {
+    FetchError::ContentType(Cause::from_text(SIMULATED_TYPE))
 }
 
 fn broken_protocol() -> FetchError {
@@ -183,6 +222,8 @@ pub enum BodyFault {
     Stall,
     /// Its bytes do not match its coding.
     Garble,
+    /// Its media type is not expected.
+    Mistype,
 }
 
 /// A response body with an optional fault.
@@ -214,15 +255,15 @@ impl<B: ResponseBody> ResponseBody for FaultyBody<B> {
         else {
             return Ok(None);
         };
-        let Some(fault) = fault else {
+        let Some(fault) = fault.filter(|fault| *fault != BodyFault::Mistype) else {
             return inner.chunk().await;
         };
         let middle = expected.unwrap_or(0) / 2;
-        if *fault != BodyFault::Garble && *passed > middle {
-            return apply_mid_body(*fault, *passed, *expected).await;
+        if fault != BodyFault::Garble && *passed > middle {
+            return apply_mid_body(fault, *passed, *expected).await;
         }
         let chunk = inner.chunk().await?;
-        match (*fault, chunk) {
+        match (fault, chunk) {
             (BodyFault::Garble, Some(chunk)) => {
                 let garbled = garble(&chunk, *passed == 0);
                 *passed += chunk.len() as u64;
@@ -240,7 +281,7 @@ impl<B: ResponseBody> ResponseBody for FaultyBody<B> {
                 *passed += part.len() as u64;
                 Ok(Some(part))
             }
-            (_, None) => apply_mid_body(*fault, *passed, None).await,
+            (_, None) => apply_mid_body(fault, *passed, None).await,
         }
     }
 }

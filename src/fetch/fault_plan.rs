@@ -53,13 +53,15 @@ pub enum Fault {
     Redirect,
     /// The body does not match its coding.
     Decode,
+    /// The body is not of an expected media type.
+    ContentType,
     /// The request is sent after this delay.
     Slow(Duration),
     /// A status, optionally with `Retry-After`.
     Status(StatusCode, Option<Duration>),
 }
 
-const NAMES: [(&str, Fault); 14] = [
+const NAMES: [(&str, Fault); 15] = [
     ("dns", Fault::Dns),
     ("refused", Fault::Refused),
     ("unreachable", Fault::Unreachable),
@@ -73,6 +75,7 @@ const NAMES: [(&str, Fault); 14] = [
     ("protocol", Fault::Protocol),
     ("redirect", Fault::Redirect),
     ("decode", Fault::Decode),
+    ("content_type", Fault::ContentType),
     ("slow", Fault::Slow(DEFAULT_SLOW_DELAY)),
 ];
 

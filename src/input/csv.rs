@@ -26,7 +26,7 @@ const SEPARATOR_LINE: &[u8] = b"sep=;";
 const MIN_SIMILARITY: f64 = 0.88;
 
 /// The known columns; others are ignored.
-const COLUMNS: [&str; 6] = ["url", "file", "sha256", "size", "method", "body"];
+const COLUMNS: [&str; 7] = ["url", "file", "sha256", "size", "type", "method", "body"];
 /// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
 /// kept as a JSON line.
 const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
@@ -319,6 +319,7 @@ fn parse_cells(
             "file" => draft.file(text)?,
             "sha256" => draft.sha256(text)?,
             "size" => draft.size(number(text))?,
+            "type" => draft.types(text)?,
             "method" => draft.method(text)?,
             _ => draft.body(whole.to_owned()),
         }

@@ -113,8 +113,8 @@ fn request_text(job: &Job) -> String {
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
     format!(
-        "{} {credentials:?} {:?} {:?} {headers:?} {:?} {:?} {:?}",
-        job.url, wish.file, wish.method, wish.body, wish.size, wish.sha256
+        "{} {credentials:?} {:?} {:?} {headers:?} {:?} {:?} {:?} {:?}",
+        job.url, wish.file, wish.method, wish.body, wish.size, wish.sha256, wish.types
     )
 }
 
@@ -417,6 +417,8 @@ const TOKENS: &[&[u8]] = &[
     b",\"request\":\"00\"",
     b"null",
     b"url,file,size,sha256,method,body\n",
+    b"url,type\n",
+    b",\"image/*,text/css\"\n",
     b"URL",
     b"image_url",
     b"link;note\n",

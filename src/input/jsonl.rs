@@ -105,6 +105,7 @@ struct JsonlObject {
     file: Option<JsonField>,
     sha256: Option<JsonField>,
     size: Option<JsonField>,
+    r#type: Option<JsonField>,
     method: Option<JsonField>,
     headers: Option<JsonHeaders>,
     body: Option<JsonField>,
@@ -296,6 +297,9 @@ fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLin
     }
     if let Some(size) = &object.size {
         draft.size(size.as_number())?;
+    }
+    if let Some(types) = object.r#type.as_ref().and_then(JsonField::as_str) {
+        draft.types(types)?;
     }
     request(object, &mut draft)?;
     draft.build()

@@ -100,6 +100,16 @@ impl<'a> LineBuilder<'a> {
         Ok(())
     }
 
+    /// Sets the expected media types. A value without a slash is no media type but another `type`,
+    /// which many tables have.
+    pub fn types(&mut self, text: &str) -> Result<(), String> {
+        if text.contains('/') {
+            let types = text.parse();
+            self.wish.types = Some(types.map_err(|why| format!("invalid type: {why}"))?);
+        }
+        Ok(())
+    }
+
     pub fn size(&mut self, size: Option<u64>) -> Result<(), String> {
         let size = size.ok_or("size must be a whole number of bytes")?;
         self.wish.size = Some(size);

@@ -336,6 +336,10 @@ pub enum FetchError {
     /// The body does not match the size or checksum in the list.
     #[error("content mismatch: {0}")]
     Checksum(Cause),
+    /// The body is not of an expected media type: its `Content-Type` is another one, or it is an
+    /// HTML page.
+    #[error("unexpected content type: {0}")]
+    ContentType(Cause),
     /// The address is not allowed.
     #[error("denied: {0}")]
     Denied(Cause),
@@ -403,6 +407,7 @@ impl FetchError {
             Self::Decode { .. } => ErrorKind::Decode,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Checksum(_) => ErrorKind::Checksum,
+            Self::ContentType(_) => ErrorKind::ContentType,
             Self::Denied(_) => ErrorKind::Denied,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Save { .. } => ErrorKind::Save,
@@ -444,6 +449,7 @@ impl FetchError {
             | Self::Redirect { .. }
             | Self::Decode { .. }
             | Self::TooLarge { .. }
+            | Self::ContentType(_)
             | Self::Denied(_)
             | Self::Conflict(_)
             | Self::Save { .. } => false,

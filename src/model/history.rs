@@ -15,6 +15,8 @@ pub struct PriorFetch {
     pub pack: Option<PackPlace>,
     /// Its `Content-Type`, unless that is very long.
     pub content_type: Option<String>,
+    /// Its `filename`, unless that is very long.
+    pub filename: Option<String>,
     /// Hash of the body, if computed.
     pub sha256: Option<Sha256>,
 }
@@ -170,7 +172,18 @@ impl History {
         file: Option<&RelPath>,
         request: Option<&str>,
     ) -> Option<JournalPlace> {
-        let key = self.key(url, file.map(RelPath::as_str), request);
+        self.find(url, file.map(RelPath::as_str), request)
+    }
+
+    /// Returns the same for a file as a record names it.
+    #[must_use]
+    pub fn find(
+        &self,
+        url: &str,
+        file: Option<&str>,
+        request: Option<&str>,
+    ) -> Option<JournalPlace> {
+        let key = self.key(url, file, request);
         let offset = self.done.get(key)?;
         let failed_since = !self.failures.is_empty() && {
             let page = self.keys.of(&BodyName::Page(url, request));

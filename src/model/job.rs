@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::{Columns, FetchError, RawLine, RelPath, Sha256, Sha256Context};
+use super::{Columns, ExpectedTypes, FetchError, RawLine, RelPath, Sha256, Sha256Context};
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
 /// be half empty, and two allocations.
@@ -82,6 +82,8 @@ pub struct LineOptions {
     pub size: Option<u64>,
     /// Expected hash of the decoded body.
     pub sha256: Option<Sha256>,
+    /// Expected media types of the body; override those of the run.
+    pub types: Option<ExpectedTypes>,
     /// Columns that the record of the line repeats.
     pub columns: Option<Columns>,
 }
@@ -95,6 +97,7 @@ impl fmt::Debug for LineOptions {
             .field("body", &self.body.as_ref().map(Bytes::len))
             .field("size", &self.size)
             .field("sha256", &self.sha256)
+            .field("types", &self.types)
             .finish_non_exhaustive()
     }
 }
@@ -106,7 +109,7 @@ impl LineOptions {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
-    /// Returns the estimated memory of its method, headers, body and columns, in bytes.
+    /// Returns the estimated memory of its method, headers, body, types and columns, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -117,8 +120,9 @@ impl LineOptions {
             .method
             .as_ref()
             .map_or(0, |method| method.as_str().len());
+        let types = self.types.as_ref().map_or(0, ExpectedTypes::weight);
         let columns = self.columns.as_ref().map_or(0, Columns::weight);
-        headers + method + columns + self.body.as_ref().map_or(0, Bytes::len)
+        headers + method + types + columns + self.body.as_ref().map_or(0, Bytes::len)
     }
 }
 

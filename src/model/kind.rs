@@ -60,6 +60,8 @@ kinds! {
     TooLarge = "too_large",
     /// The body does not match the list.
     Checksum = "checksum",
+    /// The body is not of an expected media type.
+    ContentType = "content_type",
     /// The address is not allowed.
     Denied = "denied",
     /// The file belongs to another input line.

@@ -16,6 +16,7 @@ mod job;
 mod json;
 mod kind;
 mod live_stats;
+mod media_types;
 mod method;
 mod open_files;
 mod outcome;
@@ -54,6 +55,7 @@ pub use job::{Credentials, HostKey, InputPosition, InvalidLine, Job, LineOptions
 pub use json::{ObjectWriter, write_json};
 pub use kind::ErrorKind;
 pub use live_stats::LiveStats;
+pub use media_types::ExpectedTypes;
 pub use method::parse_method;
 pub use open_files::{
     DESCRIPTOR_TIMEOUT, OPEN_FILES_HINT, allowed_descriptors, is_out_of_descriptors, open_when_free,

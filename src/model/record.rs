@@ -128,6 +128,10 @@ pub struct Record {
     /// Hash of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// Present and true if nothing was sent, because the file was there already with the size and
+    /// hash of the line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// The byte offset at which the final attempt resumed the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<u64>,
@@ -143,6 +147,10 @@ pub struct Record {
     /// `Last-Modified` of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
+    /// The file name in `Content-Disposition` of the final response, without directories. The file
+    /// is not called so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
     /// When the job was settled: UTC, RFC 3339 with milliseconds.
     pub at: String,
     /// When the final attempt started, in ms since the start of the run.
@@ -200,11 +208,13 @@ impl Record {
             pack: None,
             pack_end: None,
             sha256: None,
+            adopted: false,
             resumed_at: None,
             change: None,
             request: None,
             etag: None,
             last_modified: None,
+            filename: None,
             at: String::new(),
             started_ms: None,
             ttfb_ms: None,
@@ -243,11 +253,13 @@ impl Record {
             pack,
             pack_end,
             sha256,
+            adopted,
             resumed_at,
             change,
             request,
             etag,
             last_modified,
+            filename,
             at,
             started_ms,
             ttfb_ms,
@@ -278,11 +290,15 @@ impl Record {
         object.value("pack", pack.as_ref())?;
         object.number("pack_end", *pack_end);
         object.value("sha256", sha256.as_ref())?;
+        if *adopted {
+            object.flag("adopted", true);
+        }
         object.number("resumed_at", *resumed_at);
         object.text("change", change.map(ContentChange::as_str))?;
         object.text("request", request.as_deref())?;
         object.text("etag", etag.as_deref())?;
         object.text("last_modified", last_modified.as_deref())?;
+        object.text("filename", filename.as_deref())?;
         object.text("at", Some(at))?;
         object.number("started_ms", *started_ms);
         object.number("ttfb_ms", *ttfb_ms);
@@ -401,11 +417,13 @@ mod tests {
             }),
             pack_end: number_if(25),
             sha256: has(11).then(|| Sha256::of(text.as_bytes())),
+            adopted: has(26),
             resumed_at: number_if(12),
             change: has(13).then_some(ContentChange::Gone),
             request: text_if(14),
             etag: text_if(15),
             last_modified: text_if(16),
+            filename: text_if(27),
             at: text.to_owned(),
             started_ms: number_if(17),
             ttfb_ms: number_if(18),

@@ -60,6 +60,10 @@ pub enum RecordField {
     Etag,
     /// `Last-Modified`.
     LastModified,
+    /// The file name in `Content-Disposition`.
+    Filename,
+    /// Whether the file was there already.
+    Adopted,
     /// How the content changed since the last run.
     Change,
     /// Offset at which the final attempt resumed the body.
@@ -87,7 +91,7 @@ pub enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub const COLUMNS: [(&str, RecordField); 29] = [
+pub const COLUMNS: [(&str, RecordField); 31] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -118,6 +122,8 @@ pub const COLUMNS: [(&str, RecordField); 29] = [
     // Newer columns go last, for scripts that count columns.
     ("resends", RecordField::Resends),
     ("content_encoding", RecordField::ContentEncoding),
+    ("filename", RecordField::Filename),
+    ("adopted", RecordField::Adopted),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -188,6 +194,8 @@ impl RecordField {
                 .map_or(Cow::Borrowed(""), |hash| hash.to_string().into()),
             Self::Etag => text(&record.etag),
             Self::LastModified => text(&record.last_modified),
+            Self::Filename => text(&record.filename),
+            Self::Adopted => flag(record.adopted).into(),
             Self::Change => record.change.map_or("", |change| change.as_str()).into(),
             Self::ResumedAt => number(record.resumed_at),
             Self::At => record.at.as_str().into(),

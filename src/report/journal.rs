@@ -112,22 +112,8 @@ impl Journal {
     /// # Errors
     /// See [`JournalError`].
     pub fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
-        if !file.metadata()?.is_file() {
-            return Err(JournalError::NotAFile);
-        }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
-            Err(TryLockError::Error(cause)) => return Err(cause.into()),
-        }
+        let (history, seen) = read_locked(&file, File::try_lock)?;
         let file = Arc::new(file);
-        let mut seen = JournalLineCounts::default();
-        let history = read(&file, History::default(), |line, record| {
-            seen.take(line, record.is_some());
-        })?;
-        if seen.records == 0 && seen.garbage > 0 {
-            return Err(JournalError::Foreign);
-        }
         let mut appender = JournalAppender {
             file,
             length: seen.length,
@@ -146,6 +132,17 @@ impl Journal {
             buffer: Vec::new(),
         };
         Ok((journal, found))
+    }
+
+    /// Reads a journal that is open for reading, and changes nothing. It stays locked against runs
+    /// while its records are read.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    #[cfg(feature = "cli")]
+    pub fn read_only(file: File) -> Result<JournalReader, JournalError> {
+        let (history, _) = read_locked(&file, File::try_lock_shared)?;
+        Ok(JournalReader::without_writer(file, history))
     }
 
     /// Reads the journal again, ignoring bodies that end beyond `pack_length` in the pack.
@@ -199,6 +196,29 @@ impl Drop for Journal {
         // Closing the file also unlocks it, but readers may still have it open.
         let _ = lock(&self.appender).file.unlock();
     }
+}
+
+/// Locks a journal with `try_lock` and reads it.
+fn read_locked(
+    file: &File,
+    try_lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+) -> Result<(History, JournalLineCounts), JournalError> {
+    if !file.metadata()?.is_file() {
+        return Err(JournalError::NotAFile);
+    }
+    match try_lock(file) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
+        Err(TryLockError::Error(cause)) => return Err(cause.into()),
+    }
+    let mut seen = JournalLineCounts::default();
+    let history = read(file, History::default(), |line, record| {
+        seen.take(line, record.is_some());
+    })?;
+    if seen.records == 0 && seen.garbage > 0 {
+        return Err(JournalError::Foreign);
+    }
+    Ok((history, seen))
 }
 
 /// Reads all records into `history`, and a second time if there are lost bodies: a record of a loss
@@ -302,13 +322,15 @@ impl Reporter for Journal {
         let EngineEvent::Settled(settled) = event else {
             return Ok(());
         };
-        // Skipped jobs are in the journal already. If the disk is full, writing the record would
-        // fail too, and that error would replace the reported one.
+        // Skipped jobs are in the journal already, unless their file was adopted. If the disk is
+        // full, writing the record would fail too, and that error would replace the reported one.
         let is_disk_full = matches!(
             settled.outcome,
             Outcome::Failed(FetchError::Save { ends_run: true, .. })
         );
-        if settled.record.outcome == OutcomeName::Skipped || is_disk_full {
+        let record = &settled.record;
+        let is_known = record.outcome == OutcomeName::Skipped && !record.adopted;
+        if is_known || is_disk_full {
             return Ok(());
         }
         let json = settled.json()?;

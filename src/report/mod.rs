@@ -11,6 +11,8 @@ mod csv;
 mod failed;
 #[cfg(feature = "cli")]
 mod fields;
+#[cfg(feature = "cli")]
+mod findings;
 #[cfg(test)]
 mod fuzz;
 #[cfg(feature = "cli")]
@@ -51,6 +53,8 @@ pub use cookie_file::CookieFile;
 pub use csv::CsvReporter;
 #[cfg(feature = "cli")]
 pub use failed::FailedLines;
+#[cfg(feature = "cli")]
+pub use findings::FindingWriter;
 #[cfg(feature = "cli")]
 pub use html::HtmlReport;
 pub use journal::{Journal, JournalContents, JournalError, JournalReader, PastRecord};

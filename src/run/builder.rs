@@ -14,7 +14,7 @@ use crate::fetch::{
     AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule,
     TransportError, is_framing_header,
 };
-use crate::model::{Credentials, MaxFailures};
+use crate::model::{Credentials, ExpectedTypes, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
 
 /// A [`Fetcher`] cannot be made of these options.
@@ -154,6 +154,14 @@ impl FetcherBuilder {
     /// Largest body in bytes, counted after decoding. Default: 1 GiB.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.options.engine.max_size = bytes;
+        self
+    }
+
+    /// Media types that bodies may have; others fail as [`FetchError::ContentType`]. Default: any.
+    ///
+    /// [`FetchError::ContentType`]: crate::FetchError::ContentType
+    pub fn expect_types(mut self, types: ExpectedTypes) -> Self {
+        self.options.engine.expected_types = Some(types);
         self
     }
 

@@ -12,6 +12,8 @@ mod reporters;
 mod saving;
 mod sink;
 #[cfg(feature = "cli")]
+mod verify;
+#[cfg(feature = "cli")]
 mod webhook;
 
 use std::future::Future;
@@ -35,6 +37,8 @@ pub use fetcher::{FetchResult, FetchStream, FetchedPage, Fetcher, fetch_all};
 pub use list::List;
 pub use problem::{Problem, RunError, SaveError};
 pub use sink::Sink;
+#[cfg(feature = "cli")]
+pub use verify::verify;
 #[cfg(feature = "cli")]
 pub use webhook::{NotifyError, notify_url};
 
@@ -126,7 +130,9 @@ async fn run_through(
         Some(plan) => {
             let plan = plan.clone();
             let limit = config.http.connect_timeout;
-            let faulty = FaultyTransport::new(transport, plan, limit);
+            let expects_types = config.engine.expected_types.is_some();
+            let faulty =
+                FaultyTransport::new(transport, plan, limit).expecting_types(expects_types);
             run_over(config, faulty, extra, stop, abort).await
         }
         None => run_over(config, transport, extra, stop, abort).await,

@@ -63,6 +63,9 @@ pub enum SaveError {
         #[source]
         cause: JournalError,
     },
+    /// There is no journal to compare with.
+    #[error("no journal at {}: no run has saved anything there", .0.display())]
+    NoJournal(PathBuf),
     /// The pack cannot be used.
     #[error("cannot use the pack {}: {cause}", path.display())]
     Pack {

@@ -33,6 +33,7 @@ pub fn open_files(
         dir: dir.to_owned(),
         sync: options.sync,
         compare: options.refresh,
+        remote_time: options.remote_time,
     };
     let files = FileStore::open(&files).map_err(|error| Problem::Save(error.into()))?;
     let journal = read_journal(files.journal_path(), files.open_journal(), options)?;
@@ -52,6 +53,16 @@ pub fn open_standalone_journal(
 fn open_to_append(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
+    options.open(path)
+}
+
+/// Opens a journal for reading, without blocking on a pipe.
+#[cfg(feature = "cli")]
+pub fn open_to_read(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, crate::store::NO_WAIT);
     options.open(path)

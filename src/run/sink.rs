@@ -62,6 +62,7 @@ impl Sink {
     fn saving(mut self, set: impl FnOnce(&mut SaveOptions)) -> Self {
         self.save = SaveOptions {
             refresh: self.save.refresh,
+            remote_time: self.save.remote_time,
             ..SaveOptions::default()
         };
         set(&mut self.save);
@@ -72,6 +73,14 @@ impl Sink {
     #[must_use]
     pub fn refresh(mut self) -> Self {
         self.save.refresh = true;
+        self
+    }
+
+    /// Gives each file of [`save_to`](Self::save_to) the time of its `Last-Modified`, where there
+    /// is one.
+    #[must_use]
+    pub fn remote_time(mut self) -> Self {
+        self.save.remote_time = true;
         self
     }
 

@@ -460,6 +460,7 @@ mod tests {
                 false,
             ),
             (FetchError::Checksum(cause()), true, false),
+            (FetchError::ContentType(cause()), false, false),
             (FetchError::Denied(cause()), false, false),
             (FetchError::Conflict(cause()), false, false),
             (

@@ -27,9 +27,13 @@ use worker_pool::DISK_TIMEOUT;
 
 pub use discard::DiscardStore;
 pub use file_names::{file_path_for, path_for_user};
+#[cfg(feature = "cli")]
+pub use file_store::SavedFiles;
 pub use file_store::{FileStore, FilesOptions, FolderError, file_of};
 pub use memory::MemoryStore;
 pub use pack_store::{OpenedPack, PackOptions, PackStore};
+#[cfg(feature = "cli")]
+pub use warc::SavedPack;
 pub use warc::{KnownEnd, PackError};
 
 /// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and
@@ -43,6 +47,9 @@ pub const NO_WAIT: i32 = {
 /// Called once when a body has been saved, or saving has failed; possibly later and on any thread.
 /// Must not block.
 pub type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;
+
+/// Called with an opened file, on a thread of the store.
+pub type FileCallback = Box<dyn FnOnce(std::io::Result<File>) + Send>;
 
 /// Saves bodies.
 pub trait BodyStore: Send + Sync + 'static {
@@ -89,6 +96,16 @@ pub trait BodyStore: Send + Sync + 'static {
     fn contains(&self, _file: Option<&RelPath>, _past: &Record) -> bool {
         true
     }
+
+    /// Returns the length of a file in bytes, whether or not a run of fetchall wrote it; `None` if it
+    /// does not exist.
+    fn file_length(&self, _file: &RelPath) -> Option<u64> {
+        None
+    }
+
+    /// Opens a file on one of the threads that write, and calls `read` there. It should read for a
+    /// moment only, since bodies wait meanwhile. Dropped without a call if there are no files.
+    fn with_file(&self, _file: &RelPath, _read: FileCallback) {}
 
     /// Reserves the partial body of this job, if there is one, until it is returned, removed or
     /// continued.

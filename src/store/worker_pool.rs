@@ -95,6 +95,16 @@ impl<O: Send + 'static> WorkerPool<O> {
             .unwrap_or_default()
     }
 
+    /// Returns the thread with the shortest queue; the first one, which does most of the work, only
+    /// if all others are longer.
+    pub fn pick_idle(&self) -> usize {
+        let waiting = |at: &usize| self.queues.get(*at).map(|queue| queue.1.load(Relaxed));
+        (0..self.queues.len())
+            .rev()
+            .min_by_key(waiting)
+            .unwrap_or_default()
+    }
+
     /// Returns the thread for an id, always the same one, so that orders for one id stay in order.
     pub fn worker_for(&self, id: u64) -> usize {
         usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
@@ -218,6 +228,7 @@ mod tests {
             .collect();
         assert_eq!(all.len(), 3000);
         assert_eq!(pool.pick_worker(), 0, "the first thread while it keeps up");
+        assert_eq!(pool.pick_idle(), 2, "not the one that is picked first");
         assert_eq!(pool.space.available_permits(), QUEUE_KIB);
     }
 

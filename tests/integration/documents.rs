@@ -75,7 +75,8 @@ fn site() -> Server {
             "/a.html" => response("200 OK", &[HTML], b"<title>A</title>"),
             path if path.starts_with("/data.json") => {
                 let kind = "Content-Type: application/json";
-                response("200 OK", &[kind], b"{\"value\":42}")
+                let date = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+                response("200 OK", &[kind, date], b"{\"value\":42}")
             }
             "/sitemap.xml" => {
                 let pages = ["/a.html", "/data.json?x=1&amp;y=2"]

@@ -9,8 +9,12 @@
 
 /// Names with several addresses.
 mod addresses;
+/// Files that are there before the first request.
+mod adopt;
 /// Memory of what waits is bounded.
 mod ahead;
+/// What bodies are checked for: media types.
+mod checks;
 /// Content codings that are kept, decoded, or truncated.
 mod coding;
 /// Settings from files and the environment.
@@ -99,3 +103,5 @@ mod support;
 mod timeline;
 /// Valid and invalid certificates.
 mod tls;
+/// `--verify`: what was saved, compared with the journal.
+mod verify;

@@ -49,7 +49,11 @@ impl Site {
         let pages = pages.into_iter();
         let pages = pages.map(|(path, answer)| (get(path), answer));
         let tagged = |answer: ResponseTemplate| answer.insert_header("etag", TAG);
-        let text = |body| page(body).insert_header("content-type", "text/plain");
+        let text = |body| {
+            page(body)
+                .insert_header("content-type", "text/plain")
+                .insert_header("content-disposition", "attachment; filename=a.txt")
+        };
         let dated = text("dated").insert_header("last-modified", DATE);
         let same = [
             (
@@ -131,6 +135,7 @@ async fn a_304_need_not_repeat_what_has_not_changed() {
         assert_eq!(now.status, Some(304));
         assert_eq!(now.last_modified, before.last_modified);
         assert_eq!(now.content_type, before.content_type);
+        assert_eq!(now.filename.as_deref(), Some("a.txt"));
         assert_eq!((&now.file, now.bytes), (&before.file, before.bytes));
     }
 }

@@ -64,6 +64,41 @@ fn a_record_says_everything_that_is_known_and_nothing_else() {
     assert!(keys.is_empty());
 }
 
+/// The name is recorded, and names no file.
+#[test]
+fn a_record_has_the_name_of_content_disposition() {
+    let server = Server::http(|request| {
+        let disposition = match crate::support::path(request) {
+            "/plain" => "Content-Disposition: attachment; filename=\"../../a b.pdf\"",
+            "/extended" => {
+                "Content-Disposition: attachment; filename=x; filename*=UTF-8''%e2%82%ac.pdf"
+            }
+            _ => "Content-Disposition: inline",
+        };
+        response("200 OK", &[disposition, "ETag: \"1\""], b"x")
+    });
+    let out = crate::support::Out::new();
+    let urls = || ["/plain", "/extended", "/none"].map(|path| server.url(path));
+    let done = out.run().urls(urls()).expect_exit(0);
+    for (path, name) in [
+        ("/plain", Some("a b.pdf")),
+        ("/extended", Some("€.pdf")),
+        ("/none", None),
+    ] {
+        let record = done.of(path);
+        assert_eq!(record.filename.as_deref(), name, "{path}");
+        let file = record.file.as_deref().unwrap();
+        assert!(file.ends_with(&format!("{path}+")), "{file}");
+    }
+    let again = out.run().urls(urls()).expect_exit(0);
+    assert_eq!(again.of("/plain").filename, done.of("/plain").filename);
+    let text = Run::new()
+        .text()
+        .args(["-w", "%{filename}\\n", &server.url("/plain")])
+        .expect_exit(0);
+    assert_eq!(text.stdout, "a b.pdf\n");
+}
+
 #[test]
 fn a_failed_record_says_why() {
     let server = pages();

@@ -304,3 +304,88 @@ fn a_body_that_replaces_one_keeps_its_mode() {
         usual
     );
 }
+
+const REMOTE_DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+/// Returns the modification time of the file of the URL with this end.
+fn file_time(out: &Out, done: &crate::support::Done, end: &str) -> std::time::SystemTime {
+    let meta = fs::metadata(out.file(done.of(end))).unwrap();
+    meta.modified().unwrap()
+}
+
+/// A small body, one that is written in pieces, one without a date, and one with an invalid date.
+fn dated() -> Server {
+    const SENT: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+    Server::http(|request| match path(request) {
+        "/large" => response("200 OK", &[SENT], &[b'x'; 1 << 20]),
+        "/undated" => response("200 OK", &[], b"undated"),
+        "/invalid" => response("200 OK", &["Last-Modified: yesterday"], b"invalid"),
+        _ => response("200 OK", &[SENT], b"small"),
+    })
+}
+
+#[test]
+fn with_remote_time_files_have_the_time_of_last_modified() {
+    let server = dated();
+    let sent = httpdate::parse_http_date(REMOTE_DATE).unwrap();
+    let urls = || ["/small", "/large", "/undated", "/invalid"].map(|path| server.url(path));
+    let start = std::time::SystemTime::now() - Duration::from_secs(5);
+    let out = Out::new();
+    let done = out.run().arg("-R").urls(urls()).expect_exit(0);
+    for dated in ["/small", "/large"] {
+        assert_eq!(file_time(&out, &done, dated), sent, "{dated}");
+    }
+    for undated in ["/undated", "/invalid"] {
+        assert!(file_time(&out, &done, undated) > start, "{undated}");
+    }
+    assert!(out.unfinished().is_empty());
+
+    let out = Out::new();
+    let done = out.run().urls(urls()).expect_exit(0);
+    assert!(file_time(&out, &done, "/small") > start);
+    // The server sends the same bytes again, which has given the files no time so far.
+    let done = out
+        .run()
+        .args(["--refresh", "--remote-time", "--sync"])
+        .urls(urls())
+        .expect_exit(0);
+    assert_eq!(
+        done.of("/small").change,
+        Some(fetchall::ContentChange::Unchanged)
+    );
+    assert_eq!(file_time(&out, &done, "/small"), sent);
+    assert!(file_time(&out, &done, "/undated") > start);
+}
+
+#[test]
+fn a_resumed_file_has_the_time_of_last_modified() {
+    const HALF: usize = 64 * 1024;
+    let server = Server::start(|connection| {
+        let request = connection.request()?;
+        let date =
+            format!("Last-Modified: {REMOTE_DATE}\r\nDate: Mon, 07 Nov 1994 08:49:37 GMT\r\n");
+        let body = [b'x'; HALF];
+        let (total, rest) = (2 * HALF, 2 * HALF - 1);
+        let head = if request
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .contains("range: ")
+        {
+            format!(
+                "HTTP/1.1 206 Partial Content\r\n{date}Content-Range: bytes {HALF}-{rest}/{total}\r\n\
+                 Content-Length: {HALF}\r\n\r\n"
+            )
+        } else {
+            format!("HTTP/1.1 200 OK\r\n{date}Content-Length: {total}\r\nConnection: close\r\n\r\n")
+        };
+        connection.send(head.as_bytes())?;
+        connection.send(&body)
+    });
+    let out = Out::new();
+    let done = out.run().args(["-R", &server.url("/cut")]).expect_exit(0);
+    let record = done.record();
+    assert_eq!(record.resumed_at, Some(HALF as u64));
+    assert_eq!(record.bytes, Some(2 * HALF as u64));
+    let sent = httpdate::parse_http_date(REMOTE_DATE).unwrap();
+    assert_eq!(file_time(&out, &done, "/cut"), sent);
+}

@@ -97,6 +97,7 @@ fn attempt(url: &str, name: &str) -> Attempt {
     }
     if name.starts_with("known-") {
         let past = PriorFetch {
+            filename: None,
             bytes: 12,
             pack: None,
             content_type: None,

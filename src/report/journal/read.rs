@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+#[cfg(feature = "cli")]
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use super::{JournalAppender, MAX_LINE_BYTES, lock, lost_record};
@@ -44,6 +46,66 @@ impl JournalReader {
         }
     }
 
+    /// Reads a journal that no one writes.
+    #[cfg(feature = "cli")]
+    pub(super) fn without_writer(file: File, history: History) -> Self {
+        Self {
+            appender: None,
+            file: Some(Arc::new(file)),
+            history,
+        }
+    }
+
+    /// Calls `visit` with each record that counts for a body, and its length in the journal, until
+    /// it breaks.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    #[cfg(feature = "cli")]
+    pub fn for_each_body(
+        &self,
+        mut visit: impl FnMut(Record, u64) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let mut lines = JournalLines::of(file)?;
+        while let Some(line) = lines.next_line()? {
+            let Some(record) = line.record().filter(is_body) else {
+                continue;
+            };
+            // A later record of the same file or page takes the place of this one.
+            let (url, request) = (record.url.as_str(), record.request.as_deref());
+            let place = self.history.find(url, record.file.as_deref(), request);
+            if place.is_some_and(|place| place.offset == line.offset)
+                && visit(record, line.length).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the length of the journal in bytes.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
+        meta.map_or(0, |meta| meta.len())
+    }
+
+    /// Whether a body is recorded for this file. Reads the disk.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn owns(&self, file: &RelPath) -> bool {
+        let record = self.history.get("", Some(file), None).and_then(|place| {
+            let line = line_at(self.file.as_ref()?, place.offset).ok()?;
+            serde_json::from_slice::<Record>(&line).ok()
+        });
+        record
+            .is_some_and(|record| is_body(&record) && record.file.as_deref() == Some(file.as_str()))
+    }
+
     /// Returns whether no job is recorded as fetched.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -71,8 +133,7 @@ impl JournalReader {
         let found = place.and_then(|place| {
             let line = line_at(self.file.as_ref()?, place.offset).ok()?;
             let record: Box<Record> = serde_json::from_slice(&line).ok()?;
-            let is_done = record.ok && record.bytes.is_some();
-            is_done.then_some((record, place.failed_since))
+            is_body(&record).then_some((record, place.failed_since))
         });
         let Some((record, failed_since)) = found else {
             return PastRecord::None;
@@ -111,6 +172,11 @@ impl JournalReader {
         line.push(b'\n');
         lock(appender).append(&line)
     }
+}
+
+/// Whether a record is that of a body.
+fn is_body(record: &Record) -> bool {
+    record.ok && record.bytes.is_some()
 }
 
 /// Reads the line that begins at `offset`.

@@ -8,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::parts::StoredPart;
 use super::shared::{FileStoreShared, missing_part, writer_of};
-use super::writer::{TempFile, WriteOrder};
-use crate::model::{BodyVersion, FetchError, PartialBody, RelPath};
+use super::writer::{FinalFile, TempFile, WriteOrder};
+use crate::model::{BodyVersion, FetchError, PartialBody};
 use crate::store::{BodyWriter, SaveCallback, save_error};
 
 /// Collected bytes from which they are sent to a writer.
@@ -20,7 +20,7 @@ const MAX_CHUNKS: usize = 512;
 /// Collects one body for a file.
 pub struct FileBodyWriter {
     shared: Arc<FileStoreShared>,
-    file: RelPath,
+    file: FinalFile,
     /// If set, the body is kept as a partial body when it is cut off.
     version: Option<BodyVersion>,
     /// Chunks not sent to a writer yet.
@@ -38,7 +38,11 @@ pub struct FileBodyWriter {
 
 impl FileBodyWriter {
     /// Starts a body at its first byte.
-    pub fn new(shared: Arc<FileStoreShared>, file: RelPath, version: Option<BodyVersion>) -> Self {
+    pub fn new(
+        shared: Arc<FileStoreShared>,
+        file: FinalFile,
+        version: Option<BodyVersion>,
+    ) -> Self {
         Self {
             shared,
             file,
@@ -58,13 +62,13 @@ impl FileBodyWriter {
     /// Kind `save` if its file is missing.
     pub fn continued(
         shared: Arc<FileStoreShared>,
-        file: RelPath,
+        file: FinalFile,
         version: Option<BodyVersion>,
         length: u64,
         temp: Option<Arc<TempFile>>,
     ) -> Result<Self, FetchError> {
         if temp.is_none() {
-            return Err(missing_part(&shared.folder, &file));
+            return Err(missing_part(&shared.folder, &file.path));
         }
         let mut body = Self::new(shared, file, version);
         body.length = length;
@@ -122,14 +126,14 @@ impl FileBodyWriter {
             // with the same file could reserve it, and the return would free it for a third one.
             in_use: self.is_taken,
         };
-        if let Some(unwanted) = self.shared.parts.keep(self.file.clone(), kept) {
+        if let Some(unwanted) = self.shared.parts.keep(self.file.path.clone(), kept) {
             self.shared.remove(unwanted);
         }
     }
 
     fn remove(&mut self) {
         if let Some(temp) = self.temp.take() {
-            self.shared.parts.remove(&self.file, temp.id());
+            self.shared.parts.remove(&self.file.path, temp.id());
             self.shared.remove(temp);
         }
     }
@@ -159,7 +163,7 @@ impl BodyWriter for FileBodyWriter {
             }
             self.is_over = true;
             let temp = self.temp();
-            self.shared.parts.remove(&self.file, temp.id());
+            self.shared.parts.remove(&self.file.path, temp.id());
             let writer = writer_of(&temp, &self.shared.writers);
             let order = WriteOrder::Finish {
                 temp,

@@ -15,7 +15,7 @@ use crate::model::{RelPath, is_out_of_descriptors, open_when_free};
 /// The directory for temporary files. It is below the output directory to be on the same file
 /// system, so that files can be renamed into place.
 const TEMP_FOLDER_NAME: &str = ".fetchall";
-const JOURNAL_NAME: &str = "fetchall.jsonl";
+pub(super) const JOURNAL_NAME: &str = "fetchall.jsonl";
 const LOCK_NAME: &str = "lock";
 
 /// Why an output directory cannot be used.
@@ -40,7 +40,7 @@ pub enum FolderError {
 }
 
 /// Opens a regular file. A pipe or device in its place is an error, and does not block.
-fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
+pub fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
     let not_a_file = || io::Error::other(format!("{path} is not a regular file"));
     // Checked before opening, too, because opening some devices has side effects.
     let found = dir.metadata(path);
@@ -258,6 +258,13 @@ impl Folder {
         // `metadata` needs a descriptor itself.
         let meta = self.when_free(|| self.dir.metadata(file.as_str())).ok()?;
         meta.is_file().then_some(meta.len())
+    }
+
+    /// Opens a final file for reading.
+    pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        self.when_free(|| open_regular(&self.dir, file.as_str(), &mut options))
     }
 
     /// Opens a temporary and a final file for reading.

@@ -6,6 +6,8 @@ mod folder;
 mod folders;
 mod parts;
 mod same;
+#[cfg(feature = "cli")]
+mod saved_files;
 mod shared;
 mod writer;
 
@@ -16,11 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use http::header;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::worker_pool::DISK_TIMEOUT;
-use super::{BodyStore, SaveCallback, path_for_user, save_error};
+use super::{BodyStore, FileCallback, SaveCallback, path_for_user, save_error};
 use crate::model::{
     Attempt, BodyVersion, FetchError, Job, PartialBody, Record, RelPath, ResponseHead,
 };
@@ -28,9 +31,11 @@ use body::FileBodyWriter;
 use folder::Folder;
 use parts::PartIndex;
 use shared::{FileStoreShared, missing_part, writer_of};
-use writer::{CommitOptions, WriteOrder};
+use writer::{CommitOptions, FinalFile, WriteOrder};
 
 pub use folder::FolderError;
+#[cfg(feature = "cli")]
+pub use saved_files::SavedFiles;
 
 /// How long `close` waits for the disk once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,6 +49,8 @@ pub struct FilesOptions {
     pub sync: bool,
     /// Whether a body is compared with the existing file.
     pub compare: bool,
+    /// Whether a file gets the time of its `Last-Modified`.
+    pub remote_time: bool,
 }
 
 /// Saves each body as a file.
@@ -73,6 +80,7 @@ impl FileStore {
             writers,
             parts,
             next_id: AtomicU64::new(next_id),
+            remote_time: options.remote_time,
         });
         Ok(Self { shared })
     }
@@ -107,14 +115,21 @@ impl BodyStore for FileStore {
     fn create(
         &self,
         attempt: &Attempt,
-        _: &ResponseHead,
+        head: &ResponseHead,
         version: impl FnOnce() -> Option<BodyVersion>,
         continued: Option<&PartialBody>,
     ) -> Result<FileBodyWriter, FetchError> {
-        let (file, version) = (file_of(&attempt.job), version());
+        let version = version();
+        let time = self
+            .shared
+            .file_time(head.headers.get(header::LAST_MODIFIED));
+        let file = FinalFile {
+            path: file_of(&attempt.job),
+            time,
+        };
         match (continued, attempt.part.as_deref()) {
             (Some(part), _) => {
-                let temp = self.shared.parts.find(&file, part.id);
+                let temp = self.shared.parts.find(&file.path, part.id);
                 let shared = Arc::clone(&self.shared);
                 FileBodyWriter::continued(shared, file, version, part.length, temp)
             }
@@ -132,6 +147,16 @@ impl BodyStore for FileStore {
 
     fn contains(&self, file: Option<&RelPath>, past: &Record) -> bool {
         file.is_some_and(|file| self.shared.folder.length(file) == past.bytes)
+    }
+
+    fn file_length(&self, file: &RelPath) -> Option<u64> {
+        self.shared.folder.length(file)
+    }
+
+    fn with_file(&self, file: &RelPath, read: FileCallback) {
+        let writers = &self.shared.writers;
+        let order = WriteOrder::ReadFinal(file.clone(), read);
+        writers.send_to(writers.pick_idle(), order, None);
     }
 
     fn take_part(&self, attempt: &Attempt) -> Option<PartialBody> {
@@ -158,10 +183,13 @@ impl BodyStore for FileStore {
             return done(Err(missing_part(&self.shared.folder, &file)));
         };
         let writer = writer_of(&temp, &self.shared.writers);
+        // Only the response that sent the body tells its time.
+        let validator = (!part.version.is_tagged()).then_some(&part.version.validator);
+        let time = self.shared.file_time(validator);
         let order = WriteOrder::Finish {
             temp,
             length: part.length,
-            file,
+            file: FinalFile { path: file, time },
             done,
         };
         self.shared.writers.send_to(writer, order, None);

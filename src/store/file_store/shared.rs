@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
+
+use http::HeaderValue;
 
 use super::folder::Folder;
 use super::parts::PartIndex;
@@ -14,9 +17,16 @@ pub struct FileStoreShared {
     pub writers: DiskWriterPool,
     pub parts: PartIndex,
     pub next_id: AtomicU64,
+    pub remote_time: bool,
 }
 
 impl FileStoreShared {
+    /// Returns the time for a file whose response has this `Last-Modified`.
+    pub fn file_time(&self, last_modified: Option<&HeaderValue>) -> Option<SystemTime> {
+        let text = last_modified.filter(|_| self.remote_time)?.to_str().ok()?;
+        httpdate::parse_http_date(text).ok()
+    }
+
     pub fn temp(&self) -> TempFile {
         TempFile::new(self.next_id.fetch_add(1, Relaxed))
     }

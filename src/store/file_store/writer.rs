@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::folder::Folder;
 use super::same::is_same;
 use crate::model::{Cause, FetchError, RelPath, SavedBody};
-use crate::store::SaveCallback;
 use crate::store::save_error;
 use crate::store::worker_pool::{OrderHandler, WorkerPool};
+use crate::store::{FileCallback, SaveCallback};
 
 /// Number of writer threads. More than one only helps on network file systems, with their latency.
 const MAX_WRITERS: usize = 4;
@@ -50,6 +51,15 @@ impl TempFile {
     }
 }
 
+/// A file as it is to be after the rename.
+#[derive(Debug, Clone)]
+pub struct FinalFile {
+    /// Its path.
+    pub path: RelPath,
+    /// Its modification time; `None`: that of the write.
+    pub time: Option<SystemTime>,
+}
+
 /// An order for a writer thread.
 pub enum WriteOrder {
     /// Save a complete small body.
@@ -58,8 +68,8 @@ pub enum WriteOrder {
         temp: TempFile,
         /// Its bytes.
         chunks: Vec<Bytes>,
-        /// Its final name.
-        file: RelPath,
+        /// What becomes of it.
+        file: FinalFile,
         /// Called with the result.
         done: SaveCallback,
     },
@@ -71,19 +81,18 @@ pub enum WriteOrder {
         temp: Arc<TempFile>,
         /// Its expected length, in bytes.
         length: u64,
-        /// Its final name.
-        file: RelPath,
+        /// What becomes of it.
+        file: FinalFile,
         /// Called with the result.
         done: SaveCallback,
     },
     /// Remove a temporary file.
     Remove(Arc<TempFile>),
     /// Open a temporary file for reading, after all earlier writes.
-    Read(Arc<TempFile>, PartCallback),
+    Read(Arc<TempFile>, FileCallback),
+    /// Open a final file for reading.
+    ReadFinal(RelPath, FileCallback),
 }
-
-/// Called with the opened partial file.
-pub type PartCallback = Box<dyn FnOnce(io::Result<File>) + Send>;
 
 /// How files are renamed into place.
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,10 +125,18 @@ pub fn start(folder: &Arc<Folder>, options: CommitOptions) -> io::Result<DiskWri
     )
 }
 
+/// Sets the modification time of a file. Not every file system can store every time, and a body
+/// with another time is still the body, so a failure is only logged.
+fn set_time(file: &File, time: Option<SystemTime>) {
+    if let Some(Err(error)) = time.map(|time| file.set_modified(time)) {
+        tracing::warn!("cannot set the time of a file: {error}");
+    }
+}
+
 /// A complete temporary file, to be renamed into place.
 struct ReadyFile {
     name: String,
-    file: RelPath,
+    file: FinalFile,
     length: u64,
     done: SaveCallback,
 }
@@ -149,7 +166,7 @@ impl OrderHandler for DiskWriter {
                 // Frees its descriptor, which may be the last one.
                 self.open = None;
                 let name = temp.name();
-                match self.create(&name, &chunks) {
+                match self.create(&name, &chunks, file.time) {
                     Ok(length) => self.finish(ReadyFile {
                         name,
                         file,
@@ -184,6 +201,10 @@ impl OrderHandler for DiskWriter {
                 self.open = None;
                 reader(self.folder.read(&temp.name()));
             }
+            WriteOrder::ReadFinal(file, reader) => {
+                self.open = None;
+                reader(self.folder.open_final(&file));
+            }
         }
     }
 
@@ -194,9 +215,15 @@ impl OrderHandler for DiskWriter {
 }
 
 impl DiskWriter {
-    fn create(&mut self, name: &str, chunks: &[Bytes]) -> io::Result<u64> {
+    fn create(
+        &mut self,
+        name: &str,
+        chunks: &[Bytes],
+        time: Option<SystemTime>,
+    ) -> io::Result<u64> {
         let mut file = self.folder.create(name)?;
         let length = self.write(&mut file, chunks)?;
+        set_time(&file, time);
         self.sync_one(&file)?;
         Ok(length)
     }
@@ -243,12 +270,13 @@ impl DiskWriter {
         Ok(self.buffer.len() as u64)
     }
 
-    fn finish_large(&mut self, temp: &TempFile, length: u64, file: RelPath, done: SaveCallback) {
+    fn finish_large(&mut self, temp: &TempFile, length: u64, file: FinalFile, done: SaveCallback) {
         let name = temp.name();
         let problem = temp.failure().or_else(|| {
-            let found = self.folder.read(&name).and_then(|file| {
-                self.sync_one(&file)?;
-                file.metadata()
+            let found = self.folder.append(&name).and_then(|found| {
+                set_time(&found, file.time);
+                self.sync_one(&found)?;
+                found.metadata()
             });
             match found {
                 Ok(meta) if meta.len() == length => None,
@@ -317,23 +345,24 @@ impl DiskWriter {
         let ReadyFile {
             name, file, length, ..
         } = ready;
-        let is_same = self.options.compare && is_same(&self.folder, name, file, *length);
-        let placed = if is_same {
+        let is_same = self.options.compare && is_same(&self.folder, name, &file.path, *length);
+        // Even a file with the same bytes is replaced if it is to get a time.
+        let placed = if is_same && file.time.is_none() {
             self.folder.remove(name)
         } else {
-            self.folder.rename_into_place(name, file)
+            self.folder.rename_into_place(name, &file.path)
         };
         match placed {
             Ok(()) => Ok(SavedBody {
                 bytes: *length,
-                file: Some(file.clone()),
+                file: Some(file.path.clone()),
                 is_same,
                 ..SavedBody::default()
             }),
             Err(error) => {
                 let _ = self.folder.remove(name);
                 Err(save_error::save_error(
-                    &self.folder.display_path(file),
+                    &self.folder.display_path(&file.path),
                     &error,
                     false,
                 ))

@@ -27,6 +27,8 @@ pub use digest::{PayloadDigest, PayloadHasher};
 pub use exchange::{Exchange, RequestHead};
 pub use file::{KnownEnd, OpenedFile, Pack, PackError};
 pub use read::ResponseRecordHead;
+#[cfg(feature = "cli")]
+pub use read::SavedPack;
 #[cfg(test)]
 pub use read::{payload, read_record};
 pub use render::{RecordGroup, Renderer, SpooledBody};

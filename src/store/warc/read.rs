@@ -1,17 +1,35 @@
 //! Reads single records by location, without the rest of the file. Only for packs written by
-//! fetchall: a record is read into memory completely.
+//! fetchall.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+#[cfg(feature = "cli")]
+use std::io::{BufRead, BufReader};
+#[cfg(feature = "cli")]
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use memchr::memmem;
 
+#[cfg(feature = "cli")]
+use super::PayloadHasher;
 use super::coding::RecordCompression;
+#[cfg(feature = "cli")]
+use super::file::PackError;
 use crate::model::PackPlace;
+#[cfg(feature = "cli")]
+use crate::model::open_when_free;
 
 /// Maximum length of a record head that is read; only extreme URLs exceed it.
 const MAX_HEAD_BYTES: u64 = 64 * 1024;
+/// Maximum length of a record head and of the HTTP head in it, in bytes; more than any response has.
+#[cfg(feature = "cli")]
+const MAX_HEADS_BYTES: u64 = 4 << 20;
+/// How a response record begins.
+#[cfg(feature = "cli")]
+const RESPONSE: &[u8] = b"WARC/1.1\r\nWARC-Type: response\r\n";
+#[cfg(feature = "cli")]
+const DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
 /// Ends every head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
@@ -80,6 +98,126 @@ impl ResponseRecordHead {
         let digest = self.field("WARC-Payload-Digest")?.strip_prefix(b"sha1:")?;
         digest.try_into().ok()
     }
+}
+
+/// A pack that is read without changing or locking it.
+#[cfg(feature = "cli")]
+#[derive(Debug)]
+pub struct SavedPack {
+    path: PathBuf,
+    coding: RecordCompression,
+}
+
+#[cfg(feature = "cli")]
+impl SavedPack {
+    /// Returns the pack at `path`.
+    ///
+    /// # Errors
+    /// If its name is not that of a pack, or it is missing or no file.
+    pub fn open(path: &Path) -> Result<Self, PackError> {
+        let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
+        if !path.metadata()?.is_file() {
+            return Err(PackError::NotAFile);
+        }
+        let path = path.to_owned();
+        Ok(Self { path, coding })
+    }
+
+    /// Passes the body in the response at `place` to `take` in pieces, and checks the record around
+    /// it: its form, its digest, and the checksum of its gzip member.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the pack ends before it, `InvalidData` if it is damaged, others if it
+    /// cannot be read.
+    pub fn read(&self, place: PackPlace, take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut file = open_when_free(|| File::open(&self.path))?;
+        if file.metadata()?.len() < place.end() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.seek(SeekFrom::Start(place.offset))?;
+        let member = BufReader::new(file.take(place.length));
+        let read = match self.coding {
+            RecordCompression::Plain => read_body(member, take),
+            RecordCompression::Gzip => read_body(BufReader::new(GzDecoder::new(member)), take),
+        };
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
+                damaged(&error.to_string())
+            }
+            _ => error,
+        })
+    }
+}
+
+#[cfg(feature = "cli")]
+fn damaged(why: &str) -> io::Error {
+    let text = format!("the record in the pack is damaged: {why}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Reads the body of a response record up to the end of the record.
+#[cfg(feature = "cli")]
+fn read_body(mut record: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let head = read_head(&mut record)?;
+    if !head.starts_with(RESPONSE) {
+        return Err(damaged("no response at its position"));
+    }
+    let length = value_of(&head, b"\r\nContent-Length: ");
+    let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+    let length = length.ok_or_else(|| damaged("no length"))?;
+    let http = read_head(&mut record)?;
+    let body = length.checked_sub(http.len() as u64);
+    let mut left = body.ok_or_else(|| damaged("wrong length"))?;
+    let mut hasher = PayloadHasher::default();
+    while left > 0 {
+        let piece = record.fill_buf()?;
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let piece = piece.get(..most).unwrap_or(piece);
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hasher.update(piece);
+        take(piece);
+        let taken = piece.len();
+        record.consume(taken);
+        left -= taken as u64;
+    }
+    let mut end = Vec::new();
+    record
+        .take(BLANK_LINE.len() as u64 + 1)
+        .read_to_end(&mut end)?;
+    if end != BLANK_LINE {
+        return Err(damaged("wrong end"));
+    }
+    let found = hasher.finish().base32();
+    match value_of(&head, DIGEST_FIELD) {
+        Some(digest) if digest != found => Err(damaged("wrong digest")),
+        _ => Ok(()),
+    }
+}
+
+/// Reads up to and including the next blank line.
+#[cfg(feature = "cli")]
+fn read_head(record: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(BLANK_LINE) {
+        let room = MAX_HEADS_BYTES - head.len() as u64;
+        if Read::by_ref(record)
+            .take(room)
+            .read_until(b'\n', &mut head)?
+            == 0
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(head)
+}
+
+/// Returns the rest of the line behind this text.
+#[cfg(feature = "cli")]
+fn value_of<'a>(head: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+    let value = head.get(memmem::find(head, field)? + field.len()..)?;
+    value.get(..memchr::memchr(b'\r', value)?)
 }
 
 /// Returns the body in a request or response record; `None` if the record is incomplete.

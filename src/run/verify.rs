@@ -1,0 +1,500 @@
+//! `--verify`: compares what earlier runs saved with their journal, without a network.
+
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::problem::RESULTS;
+use super::saving::open_to_read;
+use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
+use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
+use crate::engine::{BodyVerifier, EngineOptions, digest_of};
+use crate::model::{
+    Cause, ContentChange, FetchError, Job, ListEntry, LiveStats, Outcome, OutcomeName, Record,
+    RecordError, RelPath, Sha256, Summary,
+};
+use crate::report::{
+    FindingWriter, Journal, JournalError, JournalReader, NoticeReporter, Output, PastRecord,
+    ReportError,
+};
+use crate::store::{PackStore, SavedFiles, SavedPack, file_of};
+
+/// Minimum number of threads: reading from a network file system is mostly waiting.
+const MIN_THREADS: usize = 4;
+/// Maximum number of threads.
+const MAX_THREADS: usize = 16;
+/// Bodies and findings queued between the threads; each is a record.
+const QUEUE_LENGTH: usize = 256;
+
+/// Compares every body of the journal, or those of the input lines, with its size and its hash, as
+/// far as known. Missing and changed bodies count as failed and are written to the results;
+/// files that no record names are notices.
+///
+/// # Errors
+/// [`RunError`] when there is no journal, an input cannot be read or the results cannot be written.
+pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
+    config.engine.with_body = config.http.body.is_some();
+    config.engine.body_digest = config.http.body.as_deref().map(Sha256::of);
+    let list = match config.input.sources.is_empty() {
+        true => None,
+        false => Some(OpenedList::open(&mut config)?),
+    };
+    let live = list
+        .as_ref()
+        .map_or_else(Arc::default, |list| Arc::clone(&list.live));
+    let Config {
+        save,
+        engine,
+        report,
+        ..
+    } = config;
+    let work = move || {
+        let inspection = Inspection {
+            shelf: Shelf::open(&save)?,
+            past: read_journal(&journal_path(&save))?,
+            live,
+        };
+        if list.is_none() {
+            inspection.live.set_list_length(inspection.past.length());
+        }
+        let progress = reporters::start_progress(&report, &inspection.live);
+        let checked = inspection.run(list, &engine, report);
+        if let Some(progress) = progress {
+            progress.stop();
+        }
+        checked
+    };
+    Ok(run_blocking(work).await?)
+}
+
+fn journal_path(save: &SaveOptions) -> PathBuf {
+    match (&save.dir, &save.pack, &save.journal) {
+        (Some(dir), ..) => SavedFiles::journal_path(dir),
+        (None, _, Some(journal)) => journal.clone(),
+        (None, Some(pack), None) => PackStore::journal_path(pack),
+        (None, None, None) => PathBuf::new(),
+    }
+}
+
+fn read_journal(path: &Path) -> Result<JournalReader, Problem> {
+    let failed = |cause| {
+        let path = path.to_owned();
+        Problem::Save(SaveError::Journal { path, cause })
+    };
+    match open_to_read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Problem::Save(SaveError::NoJournal(path.to_owned())))
+        }
+        opened => opened
+            .map_err(JournalError::from)
+            .and_then(Journal::read_only)
+            .map_err(failed),
+    }
+}
+
+/// Where the bodies are.
+enum Shelf {
+    Files(SavedFiles),
+    Pack(SavedPack),
+    /// Only the journal was kept.
+    None,
+}
+
+impl Shelf {
+    fn open(save: &SaveOptions) -> Result<Self, Problem> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| {
+                Problem::Report(ReportError {
+                    what: path.display().to_string(),
+                    source: cause,
+                })
+            }
+        };
+        match (&save.dir, &save.pack) {
+            // Without the directory there is no journal, and the error is about that.
+            (Some(dir), _) if dir.exists() => {
+                SavedFiles::open(dir).map(Self::Files).map_err(failed(dir))
+            }
+            (None, Some(pack)) if journal_path(save).exists() => {
+                SavedPack::open(pack).map(Self::Pack).map_err(|cause| {
+                    let path = pack.clone();
+                    Problem::Save(SaveError::Pack { path, cause })
+                })
+            }
+            _ => Ok(Self::None),
+        }
+    }
+
+    /// Whether a record says that there is a body here.
+    fn has(&self, record: &Record) -> bool {
+        match self {
+            Self::Files(_) => record.file.is_some(),
+            Self::Pack(_) => record.pack.is_some(),
+            Self::None => false,
+        }
+    }
+
+    fn file_of(&self, job: &Job) -> Option<RelPath> {
+        matches!(self, Self::Files(_)).then(|| file_of(job))
+    }
+
+    /// Reads a body through the checks.
+    fn check(&self, record: &Record, mut checks: BodyVerifier) -> Result<(), Flaw> {
+        match (self, &record.file, record.pack) {
+            (Self::Files(files), Some(file), _) => {
+                let file = RelPath::parse(file).map_err(|why| Flaw::changed(&why))?;
+                let file = files.open_file(&file)?;
+                let length = file.metadata()?.len();
+                checks.check_announced(Some(length))?;
+                let needed = checks.needed_of(length);
+                checks.read_existing(file.take(needed))?;
+                checks.skip(length - needed);
+                checks.finish()?;
+            }
+            (Self::Pack(pack), _, Some(place)) => {
+                let mut checked = Ok(());
+                pack.read(place, |piece| {
+                    if checked.is_ok() {
+                        checked = checks.update(piece);
+                    }
+                })?;
+                checked?;
+                checks.finish()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a body.
+struct Flaw {
+    change: ContentChange,
+    error: FetchError,
+}
+
+impl Flaw {
+    fn changed(why: &str) -> Self {
+        FetchError::Checksum(Cause::from_text(why)).into()
+    }
+
+    fn missing(why: &str) -> Self {
+        Self {
+            change: ContentChange::Gone,
+            error: FetchError::Checksum(Cause::from_text(why)),
+        }
+    }
+
+    /// Makes the record of the body that of a failure.
+    fn describe(self, record: Record) -> Record {
+        Record {
+            ok: false,
+            outcome: OutcomeName::Failed,
+            error: Some(RecordError::new(&self.error, None)),
+            change: Some(self.change),
+            attempts: 0,
+            resends: 0,
+            at: format!("{:.3}", jiff::Timestamp::now()),
+            started_ms: None,
+            ttfb_ms: None,
+            elapsed_ms: None,
+            total_ms: None,
+            ..record
+        }
+    }
+}
+
+impl From<FetchError> for Flaw {
+    fn from(error: FetchError) -> Self {
+        Self {
+            change: ContentChange::Changed,
+            error,
+        }
+    }
+}
+
+impl From<io::Error> for Flaw {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                Self::missing("the file is missing")
+            }
+            io::ErrorKind::UnexpectedEof => Self::missing("the pack ends before it"),
+            _ => Self::changed(&error.to_string()),
+        }
+    }
+}
+
+/// A body to look at, or one that is known to be missing.
+struct Suspect {
+    record: Record,
+    flaw: Option<Flaw>,
+    /// What is expected of it.
+    size: Option<u64>,
+    sha256: Option<Sha256>,
+}
+
+impl Suspect {
+    fn of(record: Record) -> Self {
+        Self {
+            size: record.bytes,
+            sha256: record.sha256,
+            record,
+            flaw: None,
+        }
+    }
+
+    fn missing(record: Record, error: FetchError) -> Self {
+        let change = ContentChange::Gone;
+        Self {
+            flaw: Some(Flaw { change, error }),
+            ..Self::of(record)
+        }
+    }
+}
+
+/// A comparison of the journal with what is on disk.
+struct Inspection {
+    shelf: Shelf,
+    past: JournalReader,
+    live: Arc<LiveStats>,
+}
+
+impl Inspection {
+    /// Looks at all bodies on several threads. Memory does not depend on their number or size.
+    fn run(
+        &self,
+        list: Option<OpenedList>,
+        engine: &EngineOptions,
+        report: ReportOptions,
+    ) -> Result<Summary, Problem> {
+        let is_whole = list.is_none();
+        let (suspects, queue) = sync_channel(QUEUE_LENGTH);
+        let (findings, found) = sync_channel(QUEUE_LENGTH);
+        let queue = Arc::new(Mutex::new(queue));
+        let (results, mut notices) = outputs(report);
+        let (read, written) = thread::scope(|scope| {
+            for _ in 0..threads() {
+                let (queue, findings) = (Arc::clone(&queue), findings.clone());
+                scope.spawn(move || self.work(&queue, &findings));
+            }
+            // Only the threads hold the ends now, so that each sees when the other is gone.
+            drop((queue, findings));
+            let writer = scope.spawn(move || write_all(&found, results));
+            let read = match list {
+                Some(list) => self.read_list(list, engine, &suspects),
+                None => self.read_all(&suspects),
+            };
+            drop(suspects);
+            (read, writer.join())
+        });
+        let written = written.map_err(|_| Problem::Internal("a thread panicked".to_owned()))?;
+        let mut summary = written.map_err(results_problem)?;
+        read?;
+        let strange = match (&self.shelf, is_whole) {
+            (Shelf::Files(files), true) => self.list_strange(files, &mut notices)?,
+            _ => 0,
+        };
+        summary.input = self.live.listed();
+        summary.list_ended = true;
+        summary.skipped = summary.input.saturating_sub(summary.failed);
+        if let Some(notices) = &mut notices {
+            notices.write_notice(&summary_text(&summary, strange));
+        }
+        Ok(summary)
+    }
+
+    /// Passes on the record of each body in the journal.
+    fn read_all(&self, suspects: &SyncSender<Suspect>) -> Result<(), Problem> {
+        let read = self.past.for_each_body(|record, length| {
+            self.live.add_list_bytes(length);
+            match self.shelf.has(&record) {
+                true => self.pass_on(Suspect::of(record), suspects),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        self.live.mark_list_ended();
+        read.map_err(|source| unreadable("the journal", source))
+    }
+
+    /// Passes on what the journal says of each line of the list.
+    fn read_list(
+        &self,
+        mut list: OpenedList,
+        engine: &EngineOptions,
+        suspects: &SyncSender<Suspect>,
+    ) -> Result<(), Problem> {
+        while let Some(batch) = list.batches.blocking_recv() {
+            for entry in batch? {
+                let suspect = match entry {
+                    ListEntry::Job(job) => self.recall(&job, engine),
+                    ListEntry::Invalid(line) => {
+                        let record = Record::for_line(&line.place, line.shown);
+                        Suspect::missing(record, line.error)
+                    }
+                };
+                if suspects.send(suspect).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn recall(&self, job: &Job, engine: &EngineOptions) -> Suspect {
+        let (file, request) = (self.shelf.file_of(job), digest_of(job, engine));
+        let url = job.url.as_str();
+        let past = self.past.find(url, file.as_ref(), request.as_deref());
+        let PastRecord::Fetched { record, .. } = past else {
+            let mut record = Record::for_line(&job.place, url.to_owned());
+            record.file = file.map(|file| file.to_string());
+            let why = "no run has fetched it";
+            return Suspect::missing(record, FetchError::Checksum(Cause::from_text(why)));
+        };
+        let record = Record {
+            line: job.place.line,
+            input: Arc::clone(&job.place.input),
+            ..*record
+        };
+        let mut suspect = Suspect::of(record);
+        if let Some(wish) = &job.wish {
+            suspect.size = wish.size.or(suspect.size);
+            suspect.sha256 = wish.sha256.or(suspect.sha256);
+        }
+        suspect
+    }
+
+    fn pass_on(&self, suspect: Suspect, suspects: &SyncSender<Suspect>) -> ControlFlow<()> {
+        self.live.add_listed(1);
+        match suspects.send(suspect) {
+            Ok(()) => ControlFlow::Continue(()),
+            // The threads have ended, because the results cannot be written.
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    /// Looks at bodies until there are no more.
+    fn work(&self, queue: &Mutex<Receiver<Suspect>>, findings: &SyncSender<Record>) {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(suspect) = next else { return };
+            let found = self.look_at(suspect);
+            self.live.count_outcome(&match &found {
+                Ok(bytes) => {
+                    self.live.add_bytes(*bytes);
+                    Outcome::Skipped
+                }
+                Err(_) => Outcome::Failed(FetchError::Checksum(Cause::from_text(""))),
+            });
+            if let Err(record) = found
+                && findings.send(*record).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Returns the size of a good body, or the record of one that is not.
+    fn look_at(&self, suspect: Suspect) -> Result<u64, Box<Record>> {
+        let checks = BodyVerifier::of_saved(suspect.size, suspect.sha256);
+        let checked = match suspect.flaw {
+            Some(flaw) => Err(flaw),
+            None => self.shelf.check(&suspect.record, checks),
+        };
+        match checked {
+            Ok(()) => Ok(suspect.record.bytes.unwrap_or_default()),
+            Err(flaw) => Err(Box::new(flaw.describe(suspect.record))),
+        }
+    }
+
+    /// Notes the files that no record of the journal names. Returns their number.
+    fn list_strange(
+        &self,
+        files: &SavedFiles,
+        notices: &mut Option<NoticeReporter>,
+    ) -> Result<u64, Problem> {
+        let mut strange = 0;
+        let walked = files.for_each(|path, is_text| {
+            let is_known = is_text && RelPath::parse(path).is_ok_and(|file| self.past.owns(&file));
+            if !is_known {
+                strange += 1;
+                if let Some(notices) = notices {
+                    notices
+                        .write_notice(&format!("strange: {path} is in no record of the journal"));
+                }
+            }
+        });
+        walked.map_err(|source| unreadable("the output directory", source))?;
+        Ok(strange)
+    }
+}
+
+/// Writes the findings and counts them: all as failed, those missing as gone.
+fn write_all(found: &Receiver<Record>, mut results: Option<FindingWriter>) -> io::Result<Summary> {
+    let mut summary = Summary::default();
+    for record in found {
+        summary.failed += 1;
+        if let Some(change) = record.change {
+            *summary.changes.entry(change).or_default() += 1;
+        }
+        if let Some(results) = &mut results {
+            results.write(&record)?;
+        }
+    }
+    Ok(summary)
+}
+
+fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    cores.clamp(MIN_THREADS, MAX_THREADS)
+}
+
+fn outputs(report: ReportOptions) -> (Option<FindingWriter>, Option<NoticeReporter>) {
+    let end: &[u8] = if report.print0 { b"\0" } else { b"\n" };
+    let shared = report.screen.clone().filter(|_| report.shares_screen);
+    let results = report.results.map(|(format, stream)| {
+        let output = Output::new(stream, shared).with_terminator(end);
+        FindingWriter::new(output, format == ResultFormat::Json)
+    });
+    let notices = report
+        .notices
+        .map(|stream| NoticeReporter::new(Output::new(stream, report.screen)));
+    (results, notices)
+}
+
+fn results_problem(source: io::Error) -> Problem {
+    unreadable(RESULTS, source)
+}
+
+fn unreadable(what: &str, source: io::Error) -> Problem {
+    Problem::Report(ReportError {
+        what: what.to_owned(),
+        source,
+    })
+}
+
+fn summary_text(summary: &Summary, strange: u64) -> String {
+    let missing = summary
+        .changes
+        .get(&ContentChange::Gone)
+        .copied()
+        .unwrap_or_default();
+    let changed = summary.failed - missing;
+    let bodies = match summary.input {
+        1 => "1 body".to_owned(),
+        bodies => format!("{bodies} bodies"),
+    };
+    let mut text = format!(
+        "{bodies}: {} good, {missing} missing, {changed} changed",
+        summary.skipped
+    );
+    if strange > 0 {
+        text.push_str(&format!("; {strange} strange"));
+    }
+    text
+}
