@@ -26,14 +26,18 @@ const SLICE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Whether a job may be settled by a file that is there: its line gives size and hash, so that
 /// nothing but this body fits, and its request changes nothing on the server.
 pub fn is_adoptable<T, S>(engine: &Engine<T, S>, job: &Job) -> bool {
-    let wish = job.wish.as_ref();
-    wish.is_some_and(|wish| wish.size.is_some() && wish.sha256.is_some())
+    let own_options = job.options.as_ref();
+    own_options
+        .is_some_and(|own_options| own_options.size.is_some() && own_options.sha256.is_some())
         && request_for(job, &engine.options).0.is_safe()
 }
 
 /// Whether there is a file of the right size for such a job. Reads the disk.
 pub fn has_candidate<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> bool {
-    let size = job.wish.as_ref().and_then(|wish| wish.size);
+    let size = job
+        .options
+        .as_ref()
+        .and_then(|own_options| own_options.size);
     let file = engine.store.file_of(job);
     is_adoptable(engine, job) && file.is_some_and(|file| engine.store.file_length(&file) == size)
 }
@@ -49,9 +53,9 @@ pub async fn check<T: Transport, S: BodyStore>(
 
 async fn find<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Option<SavedBody> {
     let file = engine.store.file_of(job)?;
-    let wish = job.wish.as_ref()?;
-    let bytes = wish.size?;
-    let mut checks = BodyVerifier::of_saved(wish.size, wish.sha256);
+    let own_options = job.options.as_ref()?;
+    let bytes = own_options.size?;
+    let mut checks = BodyVerifier::of_saved(own_options.size, own_options.sha256);
     let mut offset = 0;
     while offset < bytes {
         let (sender, read) = oneshot::channel();

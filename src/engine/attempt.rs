@@ -373,8 +373,9 @@ fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
 
 /// Whether the run or the input line sets its own `Range`, so that a 206 is expected.
 pub fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
-    let wish = attempt.job.wish.as_ref();
-    options.partial_is_fine || wish.is_some_and(|wish| wish.headers.contains_key(header::RANGE))
+    let own_options = attempt.job.options.as_ref();
+    options.partial_is_fine
+        || own_options.is_some_and(|own_options| own_options.headers.contains_key(header::RANGE))
 }
 
 /// Whether a status says that the method is not supported (RFC 9110 §15.5.6, §15.6.2).

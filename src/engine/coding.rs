@@ -187,11 +187,11 @@ mod tests {
             line: 1,
         };
         let job = Job {
-            place,
+            position: place,
             url: Url::parse(url).unwrap(),
             credentials: None,
             raw: None,
-            wish: None,
+            options: None,
         };
         Attempt::new(job, Method::GET, false)
     }

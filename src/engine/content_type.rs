@@ -28,7 +28,10 @@ const HTML_STARTS: [&[u8]; 10] = [
 
 /// Returns the types that are expected of a job: those of its line, or else of the run.
 pub fn expected<'a>(job: &'a Job, options: &'a EngineOptions) -> Option<&'a ExpectedTypes> {
-    let own = job.wish.as_ref().and_then(|wish| wish.types.as_ref());
+    let own = job
+        .options
+        .as_ref()
+        .and_then(|own_options| own_options.types.as_ref());
     own.or(options.expected_types.as_ref())
 }
 

@@ -193,7 +193,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
         let engine = self.engine;
         let claimed = self.claim(&job);
         let mut attempt = first(job, engine);
-        if engine.options.keep_tries {
+        if engine.options.trace_attempts {
             attempt.set_ready_at(engine.clock.since_start(now()));
         }
         if let Err(error) = claimed {
@@ -331,11 +331,11 @@ fn is_as_expected(past: &Record, job: &Job, options: &EngineOptions) -> bool {
     {
         return false;
     }
-    let Some(wish) = &job.wish else {
+    let Some(own_options) = &job.options else {
         return true;
     };
-    wish.size.is_none_or(|size| Some(size) == past.bytes)
-        && wish
+    own_options.size.is_none_or(|size| Some(size) == past.bytes)
+        && own_options
             .sha256
             .is_none_or(|expected| past.sha256 == Some(expected))
 }

@@ -38,7 +38,7 @@ impl Claims {
     /// Whether this job has to claim its file.
     pub fn applies_to(job: &Job) -> bool {
         // Exactly the jobs from lists that can name files have line options.
-        job.wish.is_some()
+        job.options.is_some()
     }
 
     /// Claims a file for a job. Equal lines share their file.
@@ -63,12 +63,12 @@ impl Claims {
         self.claim_directories(&path, number)?;
         self.claims.push(Claim {
             job: identity,
-            line: job.place.line,
+            line: job.position.line,
         });
         // Inputs are read one after another, so the last entry is the current one.
         let last = self.inputs.last();
-        if last.is_none_or(|(_, input)| *input != job.place.input) {
-            self.inputs.push((number, Arc::clone(&job.place.input)));
+        if last.is_none_or(|(_, input)| *input != job.position.input) {
+            self.inputs.push((number, Arc::clone(&job.position.input)));
         }
         self.files.put(file, number);
         Ok(())
@@ -121,9 +121,9 @@ mod tests {
     use http::Method;
     use url::Url;
 
-    fn job(line: u64, url: &str, wish: Option<LineOptions>) -> Job {
+    fn job(line: u64, url: &str, own_options: Option<LineOptions>) -> Job {
         Job {
-            place: InputPosition {
+            position: InputPosition {
                 number: line,
                 input: "-".into(),
                 line,
@@ -131,7 +131,7 @@ mod tests {
             url: Url::parse(url).unwrap(),
             credentials: None,
             raw: None,
-            wish: wish.map(Box::new),
+            options: own_options.map(Box::new),
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
         let mut claims = Claims::default();
         let mut claim = |job: &Job| {
             let file = job.file_override().unwrap();
-            let method = job.wish.as_ref().unwrap().method.as_ref();
+            let method = job.options.as_ref().unwrap().method.as_ref();
             let request = method.map(Method::as_str);
             claims.claim(job, file, request).map_err(|place| place.line)
         };
@@ -196,7 +196,7 @@ mod tests {
         let mut claims = Claims::default();
         let mut claim = |input: &str, line: u64, url: &str| {
             let mut job = job(line, url, Some(named(&format!("f{line}"))));
-            job.place.input = input.into();
+            job.position.input = input.into();
             let file = job.file_override().unwrap();
             claims.claim(&job, file, None)
         };

@@ -216,7 +216,7 @@ pub async fn reject<T: Transport, S: BodyStore>(
     };
     let now = now();
     let until = deadline_after(now, wait);
-    if engine.options.keep_tries {
+    if engine.options.trace_attempts {
         attempt.set_ready_at(engine.clock.since_start(until));
     }
     let before = attempt.history_mut(now);

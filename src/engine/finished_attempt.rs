@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{Engine, RunClock};
 use crate::model::{
     Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, UnwantedBody, WireState,
-    add_try, now,
+    add_trace, now,
 };
 use crate::store::BodyStore;
 
@@ -68,7 +68,7 @@ impl FinishedAttempt {
         end: Instant,
         again: Instant,
     ) -> &mut AttemptHistory {
-        if engine.options.keep_tries {
+        if engine.options.trace_attempts {
             self.record_trace(outcome, end, &engine.clock);
             self.attempt.set_ready_at(engine.clock.since_start(again));
         }
@@ -93,6 +93,6 @@ impl FinishedAttempt {
             outcome,
         };
         let before = self.attempt.history_mut(wire.started());
-        add_try(&mut before.tries, one);
+        add_trace(&mut before.traces, one);
     }
 }

@@ -24,7 +24,7 @@ pub fn feedback<B>(
     };
     // The hold protects the host's other jobs, so it applies even if this one is not retried.
     let requested = match (&verdict, head) {
-        (HostVerdict::Refused { error, .. }, _) => error.retry_after(),
+        (HostVerdict::Throttled { error, .. }, _) => error.retry_after(),
         (HostVerdict::Answered, Some(head)) => exhausted_for(&head.headers, SystemTime::now()),
         _ => None,
     };
@@ -50,12 +50,12 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
     // A simulated fault says nothing about the real host. It must not affect other URLs either,
     // or their outcomes would depend on the order of requests.
     if wire.unheard().is_some() || wire.is_simulated() {
-        return HostVerdict::Nothing;
+        return HostVerdict::Inconclusive;
     }
     if wire.is_throttled() {
-        return HostVerdict::Refused {
+        return HostVerdict::Throttled {
             error: error.clone(),
-            surely_pace: true,
+            is_rate_limit: true,
         };
     }
     match error {
@@ -76,13 +76,13 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         // proxy is unreachable, not the proxy.
         | FetchError::Proxy {
             is_final: false, ..
-        } => HostVerdict::NotConnected(error.clone()),
+        } => HostVerdict::ConnectFailed(error.clone()),
         FetchError::Timeout { limit } => of_timeout(limit, error, wire),
         FetchError::Stalled { .. }
         | FetchError::Reset { .. }
         | FetchError::Truncated { .. }
         | FetchError::Protocol { .. }
-        | FetchError::Tls { .. } => HostVerdict::Troubled,
+        | FetchError::Tls { .. } => HostVerdict::Failed,
         FetchError::Redirect { .. }
         | FetchError::Decode { .. }
         | FetchError::TooLarge { .. }
@@ -96,18 +96,18 @@ fn of_error(error: &FetchError, wire: &WireState) -> HostVerdict {
         | FetchError::Denied(_)
         | FetchError::Conflict(_)
         | FetchError::Save { .. }
-        | FetchError::HostGivenUp { .. } => HostVerdict::Nothing,
+        | FetchError::HostGivenUp { .. } => HostVerdict::Inconclusive,
     }
 }
 
 fn of_timeout(limit: &TimeLimit, error: &FetchError, wire: &WireState) -> HostVerdict {
     match limit {
         // Other bodies hold the memory or the files; this host is not the cause.
-        TimeLimit::Decoder(_) | TimeLimit::Gathering(_) => HostVerdict::Nothing,
-        TimeLimit::Attempt(_) if wire.is_waiting_for_fd() => HostVerdict::Nothing,
-        TimeLimit::Attempt(_) if wire.is_connecting() => HostVerdict::NotConnected(error.clone()),
+        TimeLimit::Decoder(_) | TimeLimit::Gathering(_) => HostVerdict::Inconclusive,
+        TimeLimit::Attempt(_) if wire.is_waiting_for_fd() => HostVerdict::Inconclusive,
+        TimeLimit::Attempt(_) if wire.is_connecting() => HostVerdict::ConnectFailed(error.clone()),
         TimeLimit::Attempt(_) | TimeLimit::Head(_) | TimeLimit::ProxyHead(..) => {
-            HostVerdict::Troubled
+            HostVerdict::Failed
         }
     }
 }
@@ -115,12 +115,12 @@ fn of_timeout(limit: &TimeLimit, error: &FetchError, wire: &WireState) -> HostVe
 /// Returns what an error status says about its host, independent of `--retry-on`.
 fn of_status(error: &FetchError, status: u16, has_delay: bool) -> HostVerdict {
     match (status, has_delay) {
-        (429 | 503, _) | (403, true) => HostVerdict::Refused {
+        (429 | 503, _) | (403, true) => HostVerdict::Throttled {
             error: error.clone(),
-            surely_pace: status == 429 || has_delay,
+            is_rate_limit: status == 429 || has_delay,
         },
         (202, _) => HostVerdict::Answered,
-        _ if error.is_transient() => HostVerdict::Troubled,
+        _ if error.is_transient() => HostVerdict::Failed,
         _ => HostVerdict::Answered,
     }
 }

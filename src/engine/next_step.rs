@@ -153,9 +153,11 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
     }
     let idempotent = attempt.method.is_idempotent();
     match ended.wire.unheard() {
-        Some(Unprocessed::Stale) if idempotent => Some(SendMode::Fresh),
+        Some(Unprocessed::StaleConnection) if idempotent => Some(SendMode::Fresh),
         // The pool has dropped the dead connection, so a usual request gets another one.
-        Some(Unprocessed::StaleShared) if idempotent && resends == 0 => Some(SendMode::Usual),
+        Some(Unprocessed::StaleSharedConnection) if idempotent && resends == 0 => {
+            Some(SendMode::Usual)
+        }
         // Not after another error: the body of a 404, for example, is not wanted.
         Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
             Some(SendMode::Lenient)
@@ -167,7 +169,7 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
                 _ => SendMode::Lenient,
             })
         }
-        Some(Unprocessed::TurnedAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
+        Some(Unprocessed::GoAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
         Some(_) => None,
         // Any method: a 421 means that the server did not process the request, only that
         // this connection cannot serve it (RFC 9110 §15.5.20).

@@ -59,7 +59,7 @@ pub struct EngineOptions {
     pub seed: Option<u64>,
     /// Record the timing of each attempt, for timelines and reports. Takes another 0.2 KiB per
     /// job in the look-ahead.
-    pub keep_tries: bool,
+    pub trace_attempts: bool,
     /// What is added to error messages in records, in parentheses. Nothing by default.
     pub error_hint: Option<ErrorHint>,
 }
@@ -86,7 +86,7 @@ impl Default for EngineOptions {
             max_failures: None,
             refresh: false,
             seed: None,
-            keep_tries: false,
+            trace_attempts: false,
             error_hint: None,
         }
     }

@@ -21,10 +21,10 @@ pub fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> 
         error: Some(RecordError::new(&line.error, options.error_hint)),
         at: clock.rfc3339(now()),
         columns: line.columns,
-        ..Record::for_line(&line.place, line.shown)
+        ..Record::for_line(&line.position, line.shown)
     };
     SettledJob::new(
-        line.place,
+        line.position,
         record,
         Outcome::Failed(line.error),
         Some(line.raw),
@@ -36,8 +36,8 @@ pub fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> 
 pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
     let record = Record {
         columns: job.take_columns(),
-        line: job.place.line,
-        input: std::sync::Arc::clone(&job.place.input),
+        line: job.position.line,
+        input: std::sync::Arc::clone(&job.position.input),
         outcome: OutcomeName::Skipped,
         error: None,
         attempts: 0,
@@ -55,7 +55,7 @@ pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
         body_base64: None,
         ..past
     };
-    SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
+    SettledJob::new(job.position, record, Outcome::Skipped, job.raw)
 }
 
 /// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.
@@ -66,10 +66,10 @@ pub fn adopted(job: Job, file: SavedBody, options: &EngineOptions, clock: &RunCl
         adopted: true,
         at: clock.rfc3339(now()),
         request: digest_of(&job, options),
-        ..Record::for_line(&job.place, job.url.into())
+        ..Record::for_line(&job.position, job.url.into())
     };
     fill_location(&mut record, &file);
-    SettledJob::new(job.place, record, Outcome::Skipped, job.raw)
+    SettledJob::new(job.position, record, Outcome::Skipped, job.raw)
 }
 
 /// Settles a job that fails without another attempt: its host was given up, or its file belongs
@@ -96,10 +96,10 @@ pub fn given_up(
         request: digest_of(&attempt.job, options),
         columns: attempt.job.take_columns(),
         pack_end: attempt.history().packed_to,
-        ..Record::for_line(&attempt.job.place, attempt.job.url.into())
+        ..Record::for_line(&attempt.job.position, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
+    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
 /// Settles a job whose last attempt ended at `end`.
@@ -110,7 +110,7 @@ pub fn settled(
     options: &EngineOptions,
     clock: &RunClock,
 ) -> SettledJob {
-    if options.keep_tries {
+    if options.trace_attempts {
         let outcome = match &result {
             Ok(_) => TraceOutcome::Fetched,
             Err(error) => TraceOutcome::Failed(error.kind()),
@@ -148,7 +148,7 @@ pub fn settled(
         request: digest_of(&attempt.job, options),
         columns: attempt.job.take_columns(),
         pack_end: attempt.history().packed_to.filter(|_| !is_save),
-        ..Record::for_line(&attempt.job.place, attempt.job.url.into())
+        ..Record::for_line(&attempt.job.position, attempt.job.url.into())
     };
     if let Ok(saved) = &result {
         fill_location(&mut record, saved);
@@ -163,7 +163,7 @@ pub fn settled(
         record.status = record.status.or(of_proxy);
     }
     record.outcome = outcome.name();
-    SettledJob::new(attempt.job.place, record, outcome, attempt.job.raw).with_traces(traces)
+    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
 /// Settles a failed job whose last response is archived, or whose archiving failed.

@@ -106,7 +106,11 @@ fn own_cookies<'a>(
     options: &'a EngineOptions,
     is_trusted: bool,
 ) -> impl Iterator<Item = &'a HeaderValue> {
-    let line = attempt.job.wish.as_ref().map(|wish| &wish.headers);
+    let line = attempt
+        .job
+        .options
+        .as_ref()
+        .map(|own_options| &own_options.headers);
     let line = line.filter(|headers| headers.contains_key(header::COOKIE));
     let (line, run) = match line {
         Some(headers) => (Some(headers.get_all(header::COOKIE).iter()), None),
@@ -217,7 +221,7 @@ mod tests {
 
     fn attempt(url: &str, method: Method) -> Attempt {
         let job = Job {
-            place: InputPosition {
+            position: InputPosition {
                 number: 0,
                 input: "-".into(),
                 line: 1,
@@ -225,7 +229,7 @@ mod tests {
             url: Url::parse(url).unwrap(),
             credentials: None,
             raw: None,
-            wish: None,
+            options: None,
         };
         let with_body = matches!(method, Method::POST | Method::PUT);
         Attempt::new(job, method, with_body)

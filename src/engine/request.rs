@@ -9,9 +9,9 @@ use crate::model::{Attempt, Job, Sha256};
 /// POST, as with `-d`; a line that sets GET or HEAD does not inherit the run's body.
 pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     let is_bodiless = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
-    let wish = job.wish.as_ref();
-    let own_body = wish.is_some_and(|wish| wish.body.is_some());
-    match wish.and_then(|wish| wish.method.as_ref()) {
+    let own_options = job.options.as_ref();
+    let own_body = own_options.is_some_and(|own_options| own_options.body.is_some());
+    match own_options.and_then(|own_options| own_options.method.as_ref()) {
         Some(own) => {
             let with_body = own_body || (options.with_body && !is_bodiless(own));
             (own.clone(), with_body)
@@ -37,11 +37,14 @@ pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
 /// a plain GET.
 pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
     let is_plain_run = options.method == Method::GET && !options.with_body;
-    if is_plain_run && job.wish.is_none() && job.credentials.is_none() {
+    if is_plain_run && job.options.is_none() && job.credentials.is_none() {
         return None;
     }
     let (method, with_body) = request_for(job, options);
-    let own = job.wish.as_ref().and_then(|wish| wish.body.as_ref());
+    let own = job
+        .options
+        .as_ref()
+        .and_then(|own_options| own_options.body.as_ref());
     let body = match own {
         Some(own) => Some(Sha256::of(own)),
         None => options.body_digest,
@@ -55,13 +58,13 @@ mod tests {
     use crate::model::{InputPosition, LineOptions};
 
     fn job(own: Option<Method>, own_body: bool) -> Job {
-        let wish = LineOptions {
+        let own_options = LineOptions {
             method: own,
             body: own_body.then(|| "x".into()),
             ..LineOptions::default()
         };
         Job {
-            place: InputPosition {
+            position: InputPosition {
                 number: 0,
                 input: "-".into(),
                 line: 1,
@@ -69,7 +72,7 @@ mod tests {
             url: url::Url::parse("http://a.test/").unwrap(),
             credentials: None,
             raw: None,
-            wish: Some(Box::new(wish)),
+            options: Some(Box::new(own_options)),
         }
     }
 

@@ -227,11 +227,11 @@ mod tests {
             line: 1,
         };
         let job = Job {
-            place,
+            position: place,
             url: Url::parse("http://a/b").unwrap(),
             credentials: None,
             raw: None,
-            wish: None,
+            options: None,
         };
         Attempt::new(job, method, false)
     }

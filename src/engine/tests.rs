@@ -219,11 +219,11 @@ impl EngineBench {
             };
             let url = Url::parse(url).unwrap();
             ListEntry::Job(Job {
-                place,
+                position: place,
                 url,
                 credentials: None,
                 raw: None,
-                wish: None,
+                options: None,
             })
         });
         batches.try_send(Ok(entries.collect())).unwrap();
@@ -295,7 +295,7 @@ async fn concurrent_requests_take_as_long_as_the_slowest() {
     let order: Vec<_> = outcome
         .settled
         .iter()
-        .map(|settled| settled.place.number)
+        .map(|settled| settled.position.number)
         .collect();
     assert_eq!(order, [1, 2, 0], "in order of completion");
     let record = &outcome.of("http://b/2").record;

@@ -21,10 +21,10 @@ impl BodyVerifier {
     /// Creates the checks for the input line of an attempt. `hashes`: hash the body even if the
     /// line expects no hash.
     pub fn new(attempt: &Attempt, hashes: bool) -> Self {
-        let wish: Option<&LineOptions> = attempt.job.wish.as_deref();
-        let sha256 = wish.and_then(|wish| wish.sha256);
+        let own_options: Option<&LineOptions> = attempt.job.options.as_deref();
+        let sha256 = own_options.and_then(|own_options| own_options.sha256);
         Self {
-            size: wish.and_then(|wish| wish.size),
+            size: own_options.and_then(|own_options| own_options.size),
             sha256,
             received: 0,
             hash: (hashes || sha256.is_some()).then(Sha256Context::default),

@@ -55,7 +55,7 @@ impl<T: Transport> FaultyTransport<T> {
 
     /// Whether the media type of a body is checked.
     fn checks_type(&self, attempt: &Attempt) -> bool {
-        let own = attempt.job.wish.as_ref();
+        let own = attempt.job.options.as_ref();
         self.expects_types || own.is_some_and(|own| own.types.is_some())
     }
 

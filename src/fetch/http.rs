@@ -98,9 +98,9 @@ impl HttpTransport {
         add_conditions(request.headers_mut(), attempt);
         let own_body = attempt
             .job
-            .wish
+            .options
             .as_ref()
-            .and_then(|wish| wish.body.as_ref());
+            .and_then(|own_options| own_options.body.as_ref());
         match own_body.or(self.body.as_ref()) {
             Some(body) if attempt.with_body => {
                 *request.body_mut() = Some(body.clone().into());
@@ -133,10 +133,10 @@ impl HttpTransport {
         if is_trusted && let Some(value) = self.url_auth(attempt) {
             headers.insert(header::AUTHORIZATION, value);
         }
-        if let Some(wish) = &job.wish {
-            request_identity_for_range(&mut headers, &wish.headers);
+        if let Some(own_options) = &job.options {
+            request_identity_for_range(&mut headers, &own_options.headers);
             let may_send = |name: &HeaderName| is_trusted || CROSS_ORIGIN_SAFE.contains(name);
-            replace_headers(&mut headers, &wish.headers, may_send);
+            replace_headers(&mut headers, &own_options.headers, may_send);
         }
         if let Some(netrc) = &self.netrc
             && !headers.contains_key(header::AUTHORIZATION)
@@ -180,11 +180,12 @@ impl HttpTransport {
     /// Returns the `Content-Type` of a request's body: that of its input line, else that of the
     /// run. It is sent wherever the body is sent, to other origins, too.
     fn content_type(&self, attempt: &Attempt) -> Option<HeaderValue> {
-        let wish = attempt.job.wish.as_ref();
-        wish.and_then(|wish| wish.headers.get(header::CONTENT_TYPE))
+        let own_options = attempt.job.options.as_ref();
+        own_options
+            .and_then(|own_options| own_options.headers.get(header::CONTENT_TYPE))
             .or_else(|| self.origin_headers.get(header::CONTENT_TYPE))
             .cloned()
-            .or_else(|| wish?.body.as_ref().map(|_| FORM_URLENCODED))
+            .or_else(|| own_options?.body.as_ref().map(|_| FORM_URLENCODED))
     }
 
     /// Adds what is known of the connection of a response.
@@ -314,21 +315,21 @@ impl HttpTransport {
             wire.mark_throttled();
         }
         if was_turned_away(error) {
-            wire.mark_unprocessed(Unprocessed::TurnedAway);
+            wire.mark_unprocessed(Unprocessed::GoAway);
         } else if self.may_use_http1 && wants_http1(error) {
             add_habit(HostHabit::HTTP1);
             wire.mark_unprocessed(Unprocessed::Http1Required);
         } else if !is_connect(error) && was_reused(error, wire) && connection_died(error) {
             if is_http2(error) {
-                return wire.mark_unprocessed(Unprocessed::StaleShared);
+                return wire.mark_unprocessed(Unprocessed::StaleSharedConnection);
             }
             add_habit(HostHabit::CLOSES);
-            wire.mark_unprocessed(Unprocessed::Stale);
+            wire.mark_unprocessed(Unprocessed::StaleConnection);
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             add_habit(HostHabit::LENIENT);
             wire.mark_unprocessed(match is_connect(error) {
                 // Nothing was sent to the host, so any method may be resent.
-                true => Unprocessed::TurnedAway,
+                true => Unprocessed::GoAway,
                 false => Unprocessed::Malformed,
             });
         }

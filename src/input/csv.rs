@@ -403,8 +403,8 @@ mod tests {
     fn urls(list: &str) -> Vec<(u64, String)> {
         let entries = read(list).into_iter();
         let urls = entries.map(|entry| match entry {
-            ListEntry::Job(job) => (job.place.line, job.url.to_string()),
-            ListEntry::Invalid(bad) => (bad.place.line, bad.shown),
+            ListEntry::Job(job) => (job.position.line, job.url.to_string()),
+            ListEntry::Invalid(bad) => (bad.position.line, bad.shown),
         });
         urls.collect()
     }
@@ -469,15 +469,18 @@ mod tests {
             "\u{feff}id, File ,SHA256,Size,URL,method,body\n7, a/x ,{hash},3,http://a/,put,\" a\nb,\"\"c\"\n"
         );
         let job = whole::job(InputFormat::Csv, &list);
-        let wish = job.wish.unwrap();
+        let own_options = job.options.unwrap();
         assert_eq!(job.url.as_str(), "http://a/");
-        assert_eq!(wish.file.unwrap().as_str(), "a/x");
-        assert_eq!(wish.sha256.unwrap().to_string(), hash);
-        assert_eq!((wish.size, wish.method.unwrap().as_str()), (Some(3), "PUT"));
-        assert_eq!(wish.body.unwrap(), " a\nb,\"c");
+        assert_eq!(own_options.file.unwrap().as_str(), "a/x");
+        assert_eq!(own_options.sha256.unwrap().to_string(), hash);
+        assert_eq!(
+            (own_options.size, own_options.method.unwrap().as_str()),
+            (Some(3), "PUT")
+        );
+        assert_eq!(own_options.body.unwrap(), " a\nb,\"c");
         let job = whole::job(InputFormat::Tsv, "url\tfile\nhttp://a/?x=1,2\tx\n");
         assert_eq!(job.url.as_str(), "http://a/?x=1,2");
-        assert_eq!(job.wish.unwrap().file.unwrap().as_str(), "x");
+        assert_eq!(job.options.unwrap().file.unwrap().as_str(), "x");
     }
 
     #[test]
@@ -492,7 +495,7 @@ mod tests {
     #[test]
     fn empty_rows_are_skipped_and_empty_cells_are_absent() {
         let found = read("url,file,size\n\n,,\n  \nhttp://a/,,\n");
-        assert!(matches!(&found[..], [ListEntry::Job(job)] if job.wish.is_none()));
+        assert!(matches!(&found[..], [ListEntry::Job(job)] if job.options.is_none()));
         assert!(read("").is_empty() && read("url").is_empty() && read("\n\n").is_empty());
     }
 
@@ -525,7 +528,7 @@ mod tests {
 
     fn columns(entry: &ListEntry) -> Option<&str> {
         let columns = match entry {
-            ListEntry::Job(job) => job.wish.as_ref()?.columns.as_ref(),
+            ListEntry::Job(job) => job.options.as_ref()?.columns.as_ref(),
             ListEntry::Invalid(line) => line.columns.as_ref(),
         };
         columns.map(Columns::as_json)
@@ -654,7 +657,7 @@ mod tests {
         let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
         let again = whole::job(InputFormat::JsonLines, raw);
         assert_eq!((again.url, again.credentials), (job.url, job.credentials));
-        assert_eq!(again.wish, job.wish);
+        assert_eq!(again.options, job.options);
         assert!(raw.contains(r#""id":"7""#), "{raw}");
 
         // An invalid row is still invalid when read again.
@@ -681,7 +684,7 @@ mod tests {
         insta::assert_snapshot!("endless_row", bad.error);
         let line = 2 + 2 * MAX_ROW_BYTES - start.len();
         assert_eq!(
-            (job.url.as_str(), job.place.line),
+            (job.url.as_str(), job.position.line),
             ("http://b/", line as u64)
         );
         let wide = format!("url\nhttp://a/{}\nhttp://b/\n", ",x".repeat(3 * MAX_CELLS));
@@ -696,7 +699,7 @@ mod tests {
         let found = whole::read(InputFormat::Csv, &list, ListRules::default()).unwrap();
         assert!(
             matches!(&found[..], [ListEntry::Invalid(bad), ListEntry::Job(job)]
-            if bad.raw.len() < 100_000 && job.place.line == 3)
+            if bad.raw.len() < 100_000 && job.position.line == 3)
         );
     }
 
@@ -738,10 +741,12 @@ mod tests {
                 let mut found = Vec::new();
                 loop {
                     match table.next(&origin).unwrap() {
-                        ListStep::Found(ListEntry::Job(job)) => found.push((job.place.line, false)),
+                        ListStep::Found(ListEntry::Job(job)) => {
+                            found.push((job.position.line, false))
+                        }
                         ListStep::Found(ListEntry::Invalid(bad)) => {
                             let is_broken = bad.error.to_string().contains("quote");
-                            found.push((bad.place.line, is_broken));
+                            found.push((bad.position.line, is_broken));
                         }
                         ListStep::Nothing => {}
                         ListStep::End => break,
@@ -842,7 +847,7 @@ mod tests {
         };
         let kept = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
         let again = whole::job(InputFormat::JsonLines, kept);
-        assert_eq!((&again.url, &again.wish), (&job.url, &job.wish));
+        assert_eq!((&again.url, &again.options), (&job.url, &job.options));
         assert_eq!(job.url.as_str(), "http://a/%C2%A0");
 
         let (_, reason, kept) = whole::bad(
@@ -875,7 +880,7 @@ mod tests {
             prop_assert_eq!(found.len(), rows.len());
             for (entry, cell) in found.iter().zip(&rows) {
                 let ListEntry::Job(job) = entry else { panic!("{entry:?}") };
-                let columns = job.wish.as_ref().unwrap().columns.as_ref().unwrap();
+                let columns = job.options.as_ref().unwrap().columns.as_ref().unwrap();
                 let found = columns.get("caption");
                 prop_assert_eq!(found.as_ref(), Some(cell));
             }
@@ -896,7 +901,7 @@ mod tests {
             prop_assert_eq!(whole::count(InputFormat::Csv, list.as_bytes()).unwrap(), rows.len());
             for (entry, (body, _)) in found.iter().zip(&rows) {
                 if let ListEntry::Job(job) = entry {
-                    let found = job.wish.as_ref().and_then(|wish| wish.body.clone());
+                    let found = job.options.as_ref().and_then(|own_options| own_options.body.clone());
                     let expected = Some(body).filter(|body| !body.trim().is_empty());
                     prop_assert_eq!(found.as_deref(), expected.map(|body| body.as_bytes()));
                 }

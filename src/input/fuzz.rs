@@ -93,11 +93,11 @@ fn comparable(entry: &ListEntry) -> String {
     match entry {
         ListEntry::Job(job) => {
             let raw = job.raw.as_ref().map(|raw| raw.escape_ascii().to_string());
-            format!("{:?} {raw:?} {}", job.place, request_text(job))
+            format!("{:?} {raw:?} {}", job.position, request_text(job))
         }
         ListEntry::Invalid(bad) => {
             let raw = bad.raw.escape_ascii();
-            format!("{:?} {raw} {} {}", bad.place, bad.shown, bad.error)
+            format!("{:?} {raw} {} {}", bad.position, bad.shown, bad.error)
         }
     }
 }
@@ -106,15 +106,21 @@ fn comparable(entry: &ListEntry) -> String {
 fn request_text(job: &Job) -> String {
     let credentials = job.credentials.as_ref();
     let credentials = credentials.map(|both| (&both.user, &both.password));
-    let wish = job.wish.as_deref().cloned().unwrap_or_default();
-    let headers: Vec<_> = wish
+    let own_options = job.options.as_deref().cloned().unwrap_or_default();
+    let headers: Vec<_> = own_options
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
     format!(
         "{} {credentials:?} {:?} {:?} {headers:?} {:?} {:?} {:?} {:?}",
-        job.url, wish.file, wish.method, wish.body, wish.size, wish.sha256, wish.types
+        job.url,
+        own_options.file,
+        own_options.method,
+        own_options.body,
+        own_options.size,
+        own_options.sha256,
+        own_options.types
     )
 }
 
@@ -161,7 +167,7 @@ fn look_at_job(job: &Job) -> Result<(), String> {
     if let Some(file) = job.file_override() {
         look_at_file(file)?;
     }
-    let debug = format!("{:?} {:?}", job.credentials, job.wish);
+    let debug = format!("{:?} {:?}", job.credentials, job.options);
     let is_named = job
         .file_override()
         .is_some_and(|file| find_iter(file.as_str().as_bytes(), SECRET).next().is_some());
@@ -174,8 +180,9 @@ fn look_at_job(job: &Job) -> Result<(), String> {
 
 /// Whether the secret may be in a method or header, which `Debug` shows.
 fn has_method(job: &Job) -> bool {
-    let wish = job.wish.as_ref();
-    wish.is_some_and(|wish| wish.method.is_some() || !wish.headers.is_empty())
+    let own_options = job.options.as_ref();
+    own_options
+        .is_some_and(|own_options| own_options.method.is_some() || !own_options.headers.is_empty())
 }
 
 /// Checks independently that a path stays below its directory on every system, whatever its
@@ -320,11 +327,11 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
             ListEntry::Job(job) => {
                 jobs += 1;
                 look_at_job(job)?;
-                &job.place
+                &job.position
             }
             ListEntry::Invalid(bad) => {
                 look_at_bad(bad)?;
-                &bad.place
+                &bad.position
             }
         };
         hold!(place.number == number as u64, "not dense: {place:?}");
@@ -526,8 +533,8 @@ fn try_written(input: &FuzzInput<'_>) -> FuzzVerdict {
         let found = read(written.format, &bytes, piece, &ListRules::default());
         hold!(found.error == Some(None), "{:?}", found.error);
         let found = found.entries.iter().map(|entry| match entry {
-            ListEntry::Job(job) => (job.place.line, Some(job.url.to_string())),
-            ListEntry::Invalid(bad) => (bad.place.line, None),
+            ListEntry::Job(job) => (job.position.line, Some(job.url.to_string())),
+            ListEntry::Invalid(bad) => (bad.position.line, None),
         });
         let found: Vec<_> = found.collect();
         hold!(

@@ -359,10 +359,10 @@ mod tests {
     use http::{HeaderMap, Method};
     use proptest::prelude::*;
 
-    fn wish(line: &str) -> LineOptions {
+    fn own_options(line: &str) -> LineOptions {
         whole::job(FORMAT, line)
-            .wish
-            .map(|wish| *wish)
+            .options
+            .map(|own_options| *own_options)
             .unwrap_or_default()
     }
 
@@ -386,13 +386,16 @@ mod tests {
             line.as_bytes(),
             "kept unchanged"
         );
-        let wish = job.wish.unwrap();
-        assert_eq!(wish.file.as_ref().unwrap().as_str(), "d/x");
-        assert_eq!(wish.sha256.unwrap().to_string(), hash);
-        assert_eq!((wish.size, wish.method), (Some(3), Some(Method::POST)));
-        assert_eq!(wish.body.as_deref(), Some("ü".as_bytes()));
-        assert_eq!(wish.headers["x-a"], "1");
-        let accept: Vec<_> = wish.headers.get_all("accept").iter().collect();
+        let own_options = job.options.unwrap();
+        assert_eq!(own_options.file.as_ref().unwrap().as_str(), "d/x");
+        assert_eq!(own_options.sha256.unwrap().to_string(), hash);
+        assert_eq!(
+            (own_options.size, own_options.method),
+            (Some(3), Some(Method::POST))
+        );
+        assert_eq!(own_options.body.as_deref(), Some("ü".as_bytes()));
+        assert_eq!(own_options.headers["x-a"], "1");
+        let accept: Vec<_> = own_options.headers.get_all("accept").iter().collect();
         assert_eq!(accept, ["a", "b"]);
         assert!(accept.iter().all(|value| value.is_sensitive()));
     }
@@ -401,9 +404,9 @@ mod tests {
     fn a_url_alone_is_enough_and_null_is_absent() {
         let line = r#"{"url":"http://a/","file":null,"method":null}"#;
         let job = whole::job(FORMAT, line);
-        assert!(job.wish.is_none());
+        assert!(job.options.is_none());
         assert_eq!(
-            wish(r#"{"url":"http://a/","body_base64":"/wA="}"#)
+            own_options(r#"{"url":"http://a/","body_base64":"/wA="}"#)
                 .body
                 .unwrap(),
             "\u{ff}\0".chars().map(|c| c as u8).collect::<Vec<_>>()
@@ -446,9 +449,9 @@ mod tests {
             let [ListEntry::Job(job)] = &found[..] else {
                 panic!("{found:?}");
             };
-            let wish = job.wish.as_ref().unwrap();
-            assert_eq!(wish.file.as_ref().unwrap().as_str(), "x");
-            let columns = wish.columns.as_ref();
+            let own_options = job.options.as_ref().unwrap();
+            assert_eq!(own_options.file.as_ref().unwrap().as_str(), "x");
+            let columns = own_options.columns.as_ref();
             columns.map(|columns| columns.as_json().to_owned())
         };
         assert_eq!(kept(&["TAGS"]).unwrap(), r#"{"tags":[1,{"a":null}]}"#);
@@ -467,7 +470,7 @@ mod tests {
         let list =
             b"\xef\xbb\xbf# of today\r\n\n{\"url\":\"http://a/\"}\r\n  \n#{\"url\":\"http://b/\"}";
         let found = whole::read(FORMAT, list, ListRules::default()).unwrap();
-        assert!(matches!(&found[..], [ListEntry::Job(job)] if job.place.line == 3));
+        assert!(matches!(&found[..], [ListEntry::Job(job)] if job.position.line == 3));
     }
 
     #[test]
@@ -540,11 +543,11 @@ mod tests {
     #[test]
     fn fetchalls_own_records_give_the_url_but_not_the_body() {
         let record = r#"{"line":1,"input":"-","url":"http://a/","ok":true,"outcome":"fetched","status":200,"attempts":1,"redirects":0,"bytes":5,"file":"a/x","body":"hello","at":""}"#;
-        let found = wish(record);
+        let found = own_options(record);
         assert!(!found.overrides_request() && found.size.is_none());
         assert_eq!(found.file.unwrap().as_str(), "a/x");
         let failed = r#"{"line":1,"input":"-","url":"http://a/","ok":false,"outcome":"failed","error":{"kind":"dns","message":"","transient":true}}"#;
-        assert_eq!(wish(failed), LineOptions::default());
+        assert_eq!(own_options(failed), LineOptions::default());
         let posted = r#"{"url":"http://a/","outcome":"failed","request":"0011223344556677"}"#;
         insta::assert_snapshot!("record_of_another_request", reason(posted));
     }
@@ -561,7 +564,7 @@ mod tests {
         ] {
             let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules.clone());
             assert!(reason.ends_with("a line with its own method, headers or body must set file"));
-            assert!(wish(line).overrides_request(), "valid without -o");
+            assert!(own_options(line).overrides_request(), "valid without -o");
         }
         let named = r#"{"url":"http://a/","body":"x","file":"y"}"#;
         let found = whole::read(FORMAT, named.as_bytes(), rules).unwrap();
@@ -584,9 +587,9 @@ mod tests {
     #[test]
     fn secrets_do_not_show_in_debug() {
         let line = r#"{"url":"http://a/","headers":{"cookie":"s3cret"},"body":"s3cret"}"#;
-        let wish = wish(line);
-        assert!(!wish.headers.is_empty() && wish.headers != HeaderMap::new());
-        assert!(!format!("{wish:?}").contains("s3cret"));
+        let own_options = own_options(line);
+        assert!(!own_options.headers.is_empty() && own_options.headers != HeaderMap::new());
+        assert!(!format!("{own_options:?}").contains("s3cret"));
     }
 
     fn piece() -> impl Strategy<Value = Vec<u8>> {

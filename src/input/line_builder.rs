@@ -19,21 +19,25 @@ const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSF
 pub type ParsedLine = (ParsedUrl, Option<Box<LineOptions>>);
 
 /// Creates a job. `raw` is the line for `--failed FILE`, if that differs from the URL.
-pub fn job(place: InputPosition, (parsed, wish): ParsedLine, raw: Option<Box<[u8]>>) -> ListEntry {
+pub fn job(
+    place: InputPosition,
+    (parsed, own_options): ParsedLine,
+    raw: Option<Box<[u8]>>,
+) -> ListEntry {
     let (url, credentials) = parsed;
     ListEntry::Job(Job {
-        place,
+        position: place,
         url,
         credentials,
         raw: raw.map(|raw| Box::new(raw.into())),
-        wish,
+        options: own_options,
     })
 }
 
 /// Creates an invalid entry.
 pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: String) -> ListEntry {
     ListEntry::Invalid(InvalidLine {
-        place,
+        position: place,
         shown,
         raw: Box::new(raw.into()),
         error: FetchError::InvalidUrl { reason },
@@ -45,7 +49,7 @@ pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: Stri
 pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry {
     match &mut entry {
         _ if columns.is_none() => {}
-        ListEntry::Job(job) => job.wish.get_or_insert_default().columns = columns,
+        ListEntry::Job(job) => job.options.get_or_insert_default().columns = columns,
         ListEntry::Invalid(line) => line.columns = columns,
     }
     entry
@@ -71,7 +75,7 @@ pub fn bad_as_json(line: &[u8]) -> Box<[u8]> {
 pub struct LineBuilder<'a> {
     rules: &'a ListRules,
     url: Option<ParsedUrl>,
-    wish: LineOptions,
+    own_options: LineOptions,
 }
 
 impl<'a> LineBuilder<'a> {
@@ -79,7 +83,7 @@ impl<'a> LineBuilder<'a> {
         Self {
             rules,
             url: None,
-            wish: LineOptions::default(),
+            own_options: LineOptions::default(),
         }
     }
 
@@ -90,13 +94,13 @@ impl<'a> LineBuilder<'a> {
 
     pub fn file(&mut self, text: &str) -> Result<(), String> {
         let file = RelPath::parse(text);
-        self.wish.file = Some(file.map_err(|why| format!("invalid file: {why}"))?);
+        self.own_options.file = Some(file.map_err(|why| format!("invalid file: {why}"))?);
         Ok(())
     }
 
     pub fn sha256(&mut self, text: &str) -> Result<(), String> {
         let hash = text.parse();
-        self.wish.sha256 = Some(hash.map_err(|why| format!("invalid sha256: {why}"))?);
+        self.own_options.sha256 = Some(hash.map_err(|why| format!("invalid sha256: {why}"))?);
         Ok(())
     }
 
@@ -105,20 +109,20 @@ impl<'a> LineBuilder<'a> {
     pub fn types(&mut self, text: &str) -> Result<(), String> {
         if text.contains('/') {
             let types = text.parse();
-            self.wish.types = Some(types.map_err(|why| format!("invalid type: {why}"))?);
+            self.own_options.types = Some(types.map_err(|why| format!("invalid type: {why}"))?);
         }
         Ok(())
     }
 
     pub fn size(&mut self, size: Option<u64>) -> Result<(), String> {
         let size = size.ok_or("size must be a whole number of bytes")?;
-        self.wish.size = Some(size);
+        self.own_options.size = Some(size);
         Ok(())
     }
 
     pub fn method(&mut self, text: &str) -> Result<(), String> {
         let method = parse_method(text).map_err(|why| format!("invalid method: {why}"))?;
-        self.wish.method = Some(method);
+        self.own_options.method = Some(method);
         Ok(())
     }
 
@@ -133,7 +137,7 @@ impl<'a> LineBuilder<'a> {
             .map_err(|_| format!("invalid characters in header {name}"))?;
         // Any header may contain a secret token.
         value.set_sensitive(true);
-        self.wish
+        self.own_options
             .headers
             .try_append(name, value)
             .map_err(|_| "too many headers")?;
@@ -141,18 +145,18 @@ impl<'a> LineBuilder<'a> {
     }
 
     pub fn body(&mut self, body: impl Into<Bytes>) {
-        self.wish.body = Some(body.into());
+        self.own_options.body = Some(body.into());
     }
 
     pub fn build(self) -> Result<ParsedLine, String> {
         let url = self.url.ok_or("missing url")?;
-        let wish = self.wish;
-        if self.rules.saves_files && wish.overrides_request() && wish.file.is_none() {
+        let own_options = self.own_options;
+        if self.rules.saves_files && own_options.overrides_request() && own_options.file.is_none() {
             return Err("a line with its own method, headers or body must set file".to_owned());
         }
         Ok((
             url,
-            (wish != LineOptions::default()).then(|| Box::new(wish)),
+            (own_options != LineOptions::default()).then(|| Box::new(own_options)),
         ))
     }
 }

@@ -90,8 +90,8 @@ mod tests {
         let places: Vec<_> = found
             .iter()
             .map(|entry| match entry {
-                ListEntry::Job(job) => (job.place.number, job.place.line),
-                ListEntry::Invalid(invalid) => (invalid.place.number, invalid.place.line),
+                ListEntry::Job(job) => (job.position.number, job.position.line),
+                ListEntry::Invalid(invalid) => (invalid.position.number, invalid.position.line),
             })
             .collect();
         assert_eq!(places, [(0, 1), (1, 2), (2, 4), (3, 5), (4, 2)]);

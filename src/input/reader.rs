@@ -164,14 +164,14 @@ impl InputReader {
             && self.rules.saves_files
             && self.rules.as_json
         {
-            job.wish.get_or_insert_default();
+            job.options.get_or_insert_default();
         }
         let (weight, has_columns) = match &entry {
             ListEntry::Job(job) => {
-                let wish = job.wish.as_ref();
+                let own_options = job.options.as_ref();
                 (
                     job.weight(),
-                    wish.is_some_and(|wish| wish.columns.is_some()),
+                    own_options.is_some_and(|own_options| own_options.columns.is_some()),
                 )
             }
             ListEntry::Invalid(line) => {

@@ -61,7 +61,7 @@ pub struct AttemptHistory {
     /// URLs may change the jar before the response is there.
     pub jar_cookies: Option<Box<[u8]>>,
     /// The timing of the attempts, if traced.
-    pub tries: Vec<AttemptTrace>,
+    pub traces: Vec<AttemptTrace>,
     /// End of the last redirect of the job in the pack.
     pub packed_to: Option<u64>,
 }
@@ -77,7 +77,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     first_start: None,
     ready: Duration::ZERO,
     jar_cookies: None,
-    tries: Vec::new(),
+    traces: Vec::new(),
     packed_to: None,
 };
 
@@ -149,7 +149,7 @@ impl Attempt {
     /// Takes the timing of the attempts.
     pub fn take_traces(&mut self) -> Vec<AttemptTrace> {
         let before = self.before.as_mut();
-        before.map_or_else(Vec::new, |before| std::mem::take(&mut before.tries))
+        before.map_or_else(Vec::new, |before| std::mem::take(&mut before.traces))
     }
 
     /// Returns the history for the attempt that started at `start` to add what it used up.

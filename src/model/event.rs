@@ -15,7 +15,7 @@ const TYPICAL_RECORD_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct SettledJob {
     /// The position of its line.
-    pub place: InputPosition,
+    pub position: InputPosition,
     /// Its record, as written to outputs.
     pub record: Record,
     /// Its typed outcome.
@@ -23,7 +23,7 @@ pub struct SettledJob {
     /// The line for `--failed FILE`, if it differs from the record's `url`.
     pub raw: Option<Box<RawLine>>,
     /// The timing of its attempts; empty unless tracing is enabled.
-    pub tries: Vec<AttemptTrace>,
+    pub traces: Vec<AttemptTrace>,
     /// The record as JSON, made on first use.
     json: OnceCell<Vec<u8>>,
 }
@@ -32,25 +32,25 @@ impl SettledJob {
     /// Creates a settled job without traces.
     #[must_use]
     pub fn new(
-        place: InputPosition,
+        position: InputPosition,
         record: Record,
         outcome: Outcome,
         raw: Option<Box<RawLine>>,
     ) -> Self {
         Self {
-            place,
+            position,
             record,
             outcome,
             raw,
-            tries: Vec::new(),
+            traces: Vec::new(),
             json: OnceCell::new(),
         }
     }
 
     /// Sets the timing of its attempts.
     #[must_use]
-    pub fn with_traces(self, tries: Vec<AttemptTrace>) -> Self {
-        Self { tries, ..self }
+    pub fn with_traces(self, traces: Vec<AttemptTrace>) -> Self {
+        Self { traces, ..self }
     }
 
     /// Returns the record as JSON without a line end. It is made once for all reporters.

@@ -33,17 +33,17 @@ pub enum HostVerdict {
     /// It responded, with any status except those below.
     Answered,
     /// It throttled the request.
-    Refused {
+    Throttled {
         /// The error of the attempt.
         error: FetchError,
         /// Whether the cause is certainly the request rate: a 429, or a 503 or 403 with
         /// `Retry-After`. A bare 503 may have any cause.
-        surely_pace: bool,
+        is_rate_limit: bool,
     },
     /// The connection failed.
-    NotConnected(FetchError),
+    ConnectFailed(FetchError),
     /// It was reached but failed: late, connection lost, body truncated, server error.
-    Troubled,
+    Failed,
     /// Inconclusive: aborted on this side, or simulated.
-    Nothing,
+    Inconclusive,
 }

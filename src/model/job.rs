@@ -45,7 +45,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, Clone)]
 pub struct Job {
     /// The position of the line.
-    pub place: InputPosition,
+    pub position: InputPosition,
     /// The URL to fetch, without userinfo and fragment.
     pub url: Url,
     /// The userinfo of the URL.
@@ -53,7 +53,7 @@ pub struct Job {
     /// The line for `--failed FILE`, kept only if it differs from `url`.
     pub raw: Option<Box<RawLine>>,
     /// The options set by the line itself.
-    pub wish: Option<Box<LineOptions>>,
+    pub options: Option<Box<LineOptions>>,
 }
 
 impl Job {
@@ -62,7 +62,10 @@ impl Job {
     pub fn weight(&self) -> usize {
         self.url.as_str().len()
             + self.raw.as_ref().map_or(0, |raw| raw.len())
-            + self.wish.as_ref().map_or(0, |wish| wish.weight())
+            + self
+                .options
+                .as_ref()
+                .map_or(0, |own_options| own_options.weight())
     }
 }
 
@@ -130,13 +133,13 @@ impl Job {
     /// Returns the file for the body, if the line names one.
     #[must_use]
     pub fn file_override(&self) -> Option<&RelPath> {
-        self.wish.as_ref()?.file.as_ref()
+        self.options.as_ref()?.file.as_ref()
     }
 
     /// Takes the columns that the record of the line repeats.
     #[must_use]
     pub fn take_columns(&mut self) -> Option<Columns> {
-        self.wish.as_mut()?.columns.take()
+        self.options.as_mut()?.columns.take()
     }
 
     /// Returns the user name in the URL, if there is one.
@@ -154,7 +157,10 @@ impl Job {
     #[must_use]
     pub fn request_digest(&self, method: &Method, body: Option<Sha256>) -> Option<String> {
         let none = HeaderMap::new();
-        let headers = self.wish.as_ref().map_or(&none, |wish| &wish.headers);
+        let headers = self
+            .options
+            .as_ref()
+            .map_or(&none, |own_options| &own_options.headers);
         if *method == Method::GET && body.is_none() && headers.is_empty() && self.user().is_none() {
             return None;
         }
@@ -192,7 +198,7 @@ impl Job {
 #[derive(Debug, Clone)]
 pub struct InvalidLine {
     /// The position of the line.
-    pub place: InputPosition,
+    pub position: InputPosition,
     /// The line for output: without passwords and invalid UTF-8.
     pub shown: String,
     /// The line for `--failed FILE`.
@@ -267,9 +273,9 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn job(user: Option<&str>, wish: LineOptions) -> Job {
+    fn job(user: Option<&str>, own_options: LineOptions) -> Job {
         Job {
-            place: InputPosition {
+            position: InputPosition {
                 number: 0,
                 input: "-".into(),
                 line: 1,
@@ -280,14 +286,16 @@ mod tests {
                 Box::new(Credentials { user, password })
             }),
             raw: None,
-            wish: Some(Box::new(wish)),
+            options: Some(Box::new(own_options)),
         }
     }
 
     fn with_header(name: &'static str, value: &'static str) -> LineOptions {
-        let mut wish = LineOptions::default();
-        wish.headers.append(name, HeaderValue::from_static(value));
-        wish
+        let mut own_options = LineOptions::default();
+        own_options
+            .headers
+            .append(name, HeaderValue::from_static(value));
+        own_options
     }
 
     #[test]
@@ -333,13 +341,13 @@ mod tests {
     /// The file, the expected size and hash, and the password are not part of the digest.
     #[test]
     fn a_plain_get_needs_no_digest() {
-        let wish = LineOptions {
+        let own_options = LineOptions {
             size: Some(1),
             method: Some(Method::GET),
             ..LineOptions::default()
         };
         for user in [None, Some("")] {
-            let job = job(user, wish.clone());
+            let job = job(user, own_options.clone());
             assert_eq!(job.request_digest(&Method::GET, None), None);
         }
     }
@@ -348,11 +356,15 @@ mod tests {
     fn the_digest_is_stable_and_ignores_the_order_of_headers() {
         let names = ["accept", "x-a", "cookie", "x-b"];
         let digest = |names: &mut dyn Iterator<Item = &'static str>| {
-            let mut wish = LineOptions::default();
+            let mut own_options = LineOptions::default();
             for name in names {
-                wish.headers.append(name, HeaderValue::from_static(name));
+                own_options
+                    .headers
+                    .append(name, HeaderValue::from_static(name));
             }
-            job(None, wish).request_digest(&Method::GET, None).unwrap()
+            job(None, own_options)
+                .request_digest(&Method::GET, None)
+                .unwrap()
         };
         let forwards = digest(&mut names.into_iter());
         assert_eq!(forwards, digest(&mut names.into_iter().rev()));

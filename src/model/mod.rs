@@ -76,7 +76,7 @@ pub use text::{
 };
 pub use time::{deadline_after, now};
 pub use tls_text::tls_hint;
-pub use trace::{AttemptTrace, TraceOutcome, add_try};
+pub use trace::{AttemptTrace, TraceOutcome, add_trace};
 pub use unwanted::{MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
 pub use wake_pacer::WakePacer;
 pub use wire_state::{Unprocessed, WireState};

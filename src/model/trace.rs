@@ -59,12 +59,12 @@ impl AttemptTrace {
 }
 
 /// Adds an attempt to those of its job. Beyond a maximum, the second oldest is dropped.
-pub fn add_try(tries: &mut Vec<AttemptTrace>, one: AttemptTrace) {
-    if tries.len() >= MAX_TRACES {
+pub fn add_trace(traces: &mut Vec<AttemptTrace>, one: AttemptTrace) {
+    if traces.len() >= MAX_TRACES {
         // Keep the first: it has the start of the job.
-        tries.remove(1);
+        traces.remove(1);
     }
-    tries.push(one);
+    traces.push(one);
 }
 
 #[cfg(test)]
@@ -82,11 +82,11 @@ mod tests {
             status: Some(429),
             outcome: TraceOutcome::Failed(ErrorKind::Status),
         };
-        let mut tries = Vec::new();
+        let mut traces = Vec::new();
         for second in 0..100 {
-            add_try(&mut tries, at(second));
+            add_trace(&mut traces, at(second));
         }
-        let starts: Vec<_> = tries.iter().map(|one| one.start.as_secs()).collect();
+        let starts: Vec<_> = traces.iter().map(|one| one.start.as_secs()).collect();
         assert_eq!(starts.len(), MAX_TRACES);
         assert_eq!((starts[0], starts[1], starts[15]), (0, 85, 99));
     }

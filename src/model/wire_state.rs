@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 pub enum Unprocessed {
     /// A reused connection was closed as the request was sent. That does not indicate a server
     /// failure (RFC 9112 §9.3.1 allows resending an idempotent request).
-    Stale,
+    StaleConnection,
     /// As [`Stale`](Self::Stale), with an HTTP/2 connection that carried other requests, too.
-    StaleShared,
+    StaleSharedConnection,
     /// The server reports that it did not process this request: GOAWAY, or a rejected stream
     /// (RFC 9113 §6.8, §8.7).
-    TurnedAway,
+    GoAway,
     /// The server requires HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
     /// The response head or the framing of the body is malformed; the lenient client may be able to
@@ -29,9 +29,9 @@ pub enum Unprocessed {
 
 impl Unprocessed {
     const ALL: [Self; 6] = [
-        Self::Stale,
-        Self::StaleShared,
-        Self::TurnedAway,
+        Self::StaleConnection,
+        Self::StaleSharedConnection,
+        Self::GoAway,
         Self::Http1Required,
         Self::Malformed,
         Self::LateClock,

@@ -26,7 +26,7 @@ impl ReorderBuffer {
 
     /// Adds a settled job.
     pub fn insert(&mut self, settled: Box<SettledJob>) {
-        self.held.insert(settled.place.number, settled);
+        self.held.insert(settled.position.number, settled);
     }
 
     /// Removes the next job in input order, if it has settled.
@@ -63,7 +63,7 @@ mod tests {
 
     fn number(event: EngineEvent) -> u64 {
         match event {
-            EngineEvent::Settled(settled) => settled.place.number,
+            EngineEvent::Settled(settled) => settled.position.number,
             EngineEvent::Continuing { .. } => panic!("never inserted"),
         }
     }

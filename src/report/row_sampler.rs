@@ -20,29 +20,29 @@ pub struct JobRow {
     /// Whether it failed.
     pub failed: bool,
     /// Its attempts, at least one.
-    pub tries: Vec<AttemptTrace>,
+    pub traces: Vec<AttemptTrace>,
 }
 
 impl JobRow {
     fn of(settled: &SettledJob) -> Self {
         let mut number = itoa::Buffer::new();
         Self {
-            number: settled.place.number,
+            number: settled.position.number,
             url: settled.record.url.clone(),
             label: status_of(&settled.record, &mut number).to_owned(),
             failed: matches!(settled.outcome, Outcome::Failed(_)),
-            tries: settled.tries.clone(),
+            traces: settled.traces.clone(),
         }
     }
 
     /// Returns when its first request started, since the start of the run.
     pub fn start(&self) -> Duration {
-        self.tries.first().map_or(Duration::ZERO, |one| one.start)
+        self.traces.first().map_or(Duration::ZERO, |one| one.start)
     }
 
     /// Returns when its last request ended, since the start of the run.
     pub fn end(&self) -> Duration {
-        self.tries.last().map_or(Duration::ZERO, |one| one.end)
+        self.traces.last().map_or(Duration::ZERO, |one| one.end)
     }
 
     /// Returns the time from its first request to the end of its last, including waits.
@@ -117,7 +117,7 @@ impl RowSampler {
     /// Considers the job of an event.
     pub fn observe(&mut self, event: &EngineEvent) {
         match event {
-            EngineEvent::Settled(settled) if !settled.tries.is_empty() => self.add(settled),
+            EngineEvent::Settled(settled) if !settled.traces.is_empty() => self.add(settled),
             EngineEvent::Settled(_) => self.unsent += 1,
             EngineEvent::Continuing { .. } => {}
         }
@@ -188,8 +188,8 @@ impl RowSampler {
 }
 
 fn took(settled: &SettledJob) -> Duration {
-    let start = settled.tries.first().map(|one| one.start);
-    let end = settled.tries.last().map(|one| one.end);
+    let start = settled.traces.first().map(|one| one.start);
+    let end = settled.traces.last().map(|one| one.end);
     end.unwrap_or_default()
         .saturating_sub(start.unwrap_or_default())
 }
@@ -272,7 +272,7 @@ mod tests {
         };
         let ms = Duration::from_millis;
         let mut settled = SettledJob::new(place, record, outcome, None);
-        settled.tries.push(AttemptTrace {
+        settled.traces.push(AttemptTrace {
             ready: ms(0),
             start: ms(start),
             connected: None,
@@ -304,7 +304,7 @@ mod tests {
     fn a_job_without_a_request_is_counted_and_has_no_row() {
         let unsent = || match settled(0, 0, 0, true) {
             EngineEvent::Settled(mut settled) => {
-                settled.tries.clear();
+                settled.traces.clear();
                 EngineEvent::Settled(settled)
             }
             other => other,

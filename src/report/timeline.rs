@@ -116,7 +116,7 @@ fn draw(picked: &SampledRows, summary: &Summary, style: TimelineStyle) -> String
         let name = paint(&format!("{:label$}", row.label), color, style);
         let own = row.url.strip_prefix(shared).unwrap_or(&row.url);
         let shown = with_ascii_ellipsis(&elide_middle(own, url), style);
-        let cells = cells_text(&scale.cells_of(&row.tries), style);
+        let cells = cells_text(&scale.cells_of(&row.traces), style);
         let took = duration(row.took());
         let _ = writeln!(text, "{name} {shown:url$}  {cells} {took:>7}");
     }
@@ -203,9 +203,9 @@ impl Scale {
 
     /// Returns the phase that took most of each cell's time. Queueing is shown only where no
     /// request was in flight, and every attempt marks at least the cell in which it ends.
-    fn cells_of(&self, tries: &[AttemptTrace]) -> Vec<TimelineCell> {
+    fn cells_of(&self, traces: &[AttemptTrace]) -> Vec<TimelineCell> {
         let mut cover = vec![[0.0; 4]; self.cells];
-        for one in tries {
+        for one in traces {
             let connected = one.connected.unwrap_or(one.start);
             let head = one.head.unwrap_or(one.end);
             for (kind, from, to) in [
@@ -218,7 +218,7 @@ impl Scale {
             }
         }
         let mut cells: Vec<_> = cover.iter().map(dominant).collect();
-        for one in tries {
+        for one in traces {
             let mark = TimelineCell::mark(one.outcome);
             // The cell it ends in, not the next one if it ends on the boundary.
             let last = (self.cell_of(one.end).ceil() as usize).clamp(1, self.cells) - 1;
@@ -292,9 +292,9 @@ fn paint(text: &str, cell: TimelineCell, style: TimelineStyle) -> String {
 
 /// Appends the legend. Lists rare marks only if they occur, and wraps at the terminal width.
 fn legend(text: &mut String, rows: &[JobRow], style: TimelineStyle) {
-    let tries = rows.iter().flat_map(|row| &row.tries);
+    let traces = rows.iter().flat_map(|row| &row.traces);
     let is_used = |cell| {
-        tries
+        traces
             .clone()
             .any(|one| TimelineCell::mark(one.outcome) == cell)
     };
@@ -377,13 +377,13 @@ mod tests {
         }
     }
 
-    fn row(number: u64, label: &str, tries: Vec<AttemptTrace>) -> JobRow {
+    fn row(number: u64, label: &str, traces: Vec<AttemptTrace>) -> JobRow {
         JobRow {
             number,
             url: format!("http://a.test/{number}"),
             label: label.to_owned(),
             failed: label != "200",
-            tries,
+            traces,
         }
     }
 

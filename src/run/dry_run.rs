@@ -65,8 +65,8 @@ fn write(
     for entry in batch? {
         summary.input += 1;
         let place = match &entry {
-            ListEntry::Job(job) => &job.place,
-            ListEntry::Invalid(line) => &line.place,
+            ListEntry::Job(job) => &job.position,
+            ListEntry::Invalid(line) => &line.position,
         };
         let (url, file, error) = match &entry {
             ListEntry::Job(job) => {

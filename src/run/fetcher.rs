@@ -161,7 +161,7 @@ impl Fetcher {
             let EngineEvent::Settled(settled) = event else {
                 return;
             };
-            let index = settled.place.number;
+            let index = settled.position.number;
             let url = names
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -244,7 +244,7 @@ impl PreparedRun {
         warnings.iter().for_each(|text| tracing::warn!("{text}"));
         #[cfg(feature = "cli")]
         {
-            config.engine.keep_tries |= config.report.needs_traces();
+            config.engine.trace_attempts |= config.report.needs_traces();
             reporters::add_notices(&mut pump, &mut config.report, &warnings);
             reporters::add_files(&mut pump, &config.report, &shutdown).map_err(Problem::from)?;
         }

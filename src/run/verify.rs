@@ -334,7 +334,7 @@ impl Inspection {
                 let suspect = match entry {
                     ListEntry::Job(job) => self.recall(&job, engine),
                     ListEntry::Invalid(line) => {
-                        let record = Record::for_line(&line.place, line.shown);
+                        let record = Record::for_line(&line.position, line.shown);
                         Suspect::missing(record, line.error)
                     }
                 };
@@ -351,20 +351,20 @@ impl Inspection {
         let url = job.url.as_str();
         let past = self.past.find(url, file.as_ref(), request.as_deref());
         let PastRecord::Fetched { record, .. } = past else {
-            let mut record = Record::for_line(&job.place, url.to_owned());
+            let mut record = Record::for_line(&job.position, url.to_owned());
             record.file = file.map(|file| file.to_string());
             let why = "no run has fetched it";
             return Suspect::missing(record, FetchError::Checksum(Cause::from_text(why)));
         };
         let record = Record {
-            line: job.place.line,
-            input: Arc::clone(&job.place.input),
+            line: job.position.line,
+            input: Arc::clone(&job.position.input),
             ..*record
         };
         let mut suspect = Suspect::of(record);
-        if let Some(wish) = &job.wish {
-            suspect.size = wish.size.or(suspect.size);
-            suspect.sha256 = wish.sha256.or(suspect.sha256);
+        if let Some(own_options) = &job.options {
+            suspect.size = own_options.size.or(suspect.size);
+            suspect.sha256 = own_options.sha256.or(suspect.sha256);
         }
         suspect
     }

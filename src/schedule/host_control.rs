@@ -233,15 +233,18 @@ impl HostControl {
         let now = end.now;
         self.touched = now;
         match &end.feedback.verdict {
-            HostVerdict::Nothing => {}
+            HostVerdict::Inconclusive => {}
             HostVerdict::Answered => {
                 self.throttles = self.throttles.saturating_sub(2);
                 self.held = Duration::ZERO;
                 self.tally.add(now);
                 self.record_response(end, true, changes);
             }
-            HostVerdict::Troubled => self.record_response(end, false, changes),
-            HostVerdict::Refused { error, surely_pace } => {
+            HostVerdict::Failed => self.record_response(end, false, changes),
+            HostVerdict::Throttled {
+                error,
+                is_rate_limit: surely_pace,
+            } => {
                 let probing = &rules.probing;
                 if self.circuit.is_still_throttled(end.start.at, now, probing) {
                     return;
@@ -249,7 +252,7 @@ impl HostControl {
                 self.record_throttle(end, error, *surely_pace, changes);
                 self.give_up_if_too_long(error, rules, now, changes);
             }
-            HostVerdict::NotConnected(error) => {
+            HostVerdict::ConnectFailed(error) => {
                 self.record_connect_failure(end, error, rules, changes);
             }
         }
@@ -453,7 +456,7 @@ impl HostControl {
         if held_till == now || until - held_till > MIN_REPORTED_EXTENSION {
             changes(HostChange::Held(until - now));
         }
-        let HostVerdict::Refused { error, .. } = &end.feedback.verdict else {
+        let HostVerdict::Throttled { error, .. } = &end.feedback.verdict else {
             return;
         };
         self.held = self.held.saturating_add(until - held_till);

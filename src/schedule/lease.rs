@@ -140,7 +140,10 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.give_back(&Feedback::from_verdict(HostVerdict::Nothing), |_, _| {});
+            self.give_back(
+                &Feedback::from_verdict(HostVerdict::Inconclusive),
+                |_, _| {},
+            );
             // This worker may be gone, so wake another one for the slot.
             self.scheduler.work.notify_one();
         }

@@ -389,7 +389,7 @@ mod tests {
     fn attempt(url: &str) -> Box<Attempt> {
         let attempt = Attempt::new(
             Job {
-                place: InputPosition {
+                position: InputPosition {
                     number: 0,
                     input: "-".into(),
                     line: 1,
@@ -397,7 +397,7 @@ mod tests {
                 url: url::Url::parse(url).unwrap(),
                 credentials: None,
                 raw: None,
-                wish: None,
+                options: None,
             },
             http::Method::GET,
             false,

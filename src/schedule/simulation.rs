@@ -192,8 +192,8 @@ impl Simulation {
         });
         let mut feedback = Feedback {
             latency,
-            ..Feedback::from_verdict(HostVerdict::Refused {
-                surely_pace: status == 429 || retry_after.is_some(),
+            ..Feedback::from_verdict(HostVerdict::Throttled {
+                is_rate_limit: status == 429 || retry_after.is_some(),
                 error,
             })
         };

@@ -64,16 +64,17 @@ fn attempt(url: &str, name: &str) -> Attempt {
         input: "-".into(),
         line: 1,
     };
-    let mut wish = LineOptions::default();
+    let mut own_options = LineOptions::default();
     // One connection per attempt.
-    wish.headers
+    own_options
+        .headers
         .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     let job = Job {
-        place,
+        position: place,
         url: url.clone(),
         credentials: None,
         raw: None,
-        wish: Some(Box::new(wish)),
+        options: Some(Box::new(own_options)),
     };
     let method = if name.starts_with("head-") {
         Method::HEAD

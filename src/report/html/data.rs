@@ -118,7 +118,7 @@ impl ReportData {
             }
             Outcome::Skipped => {}
         }
-        if let Some(last) = settled.tries.last() {
+        if let Some(last) = settled.traces.last() {
             self.last = last.end;
         }
         let has_host = match &settled.outcome {
@@ -146,7 +146,7 @@ impl ReportData {
     }
 
     fn add_times(&mut self, settled: &SettledJob) {
-        for one in &settled.tries {
+        for one in &settled.traces {
             self.series.add_busy(one.start, one.end);
             if let Some(connected) = one.connected {
                 self.connect.add(connected.saturating_sub(one.start));
@@ -155,7 +155,7 @@ impl ReportData {
                 self.first_byte.add(head.saturating_sub(one.start));
             }
         }
-        if let (Some(first), Some(last)) = (settled.tries.first(), settled.tries.last()) {
+        if let (Some(first), Some(last)) = (settled.traces.first(), settled.traces.last()) {
             self.final_request.add(last.took());
             self.total.add(last.end.saturating_sub(first.start));
         }
@@ -182,7 +182,7 @@ impl ReportData {
                 status: record.status,
                 message,
                 attempts: record.attempts,
-                at: settled.tries.last().map_or(self.last, |last| last.end),
+                at: settled.traces.last().map_or(self.last, |last| last.end),
             });
         }
     }

@@ -64,16 +64,16 @@ impl HostStats {
         }
         let record = &settled.record;
         self.requests += u64::from(record.attempts) + u64::from(record.resends);
-        for one in &settled.tries {
+        for one in &settled.traces {
             let is_throttle = matches!(one.status, Some(429 | 503));
             let failed = matches!(one.outcome, TraceOutcome::Failed(_));
             self.throttles += u64::from(is_throttle && failed);
         }
-        let pairs = settled.tries.iter().zip(settled.tries.iter().skip(1));
+        let pairs = settled.traces.iter().zip(settled.traces.iter().skip(1));
         for (one, next) in pairs {
             self.waited += next.ready.saturating_sub(one.end);
         }
-        if let Some(last) = settled.tries.last() {
+        if let Some(last) = settled.traces.last() {
             self.latency.add(last.took());
         }
     }

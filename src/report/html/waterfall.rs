@@ -64,7 +64,7 @@ fn waterfall_row(row: &JobRow, end: Duration) -> WaterfallRow {
             });
         }
     };
-    for one in &row.tries {
+    for one in &row.traces {
         let connected = one.connected.unwrap_or(one.start);
         let head = one.head.unwrap_or(one.end);
         add("queue", one.ready, one.start, 0.0);
@@ -90,7 +90,7 @@ fn waterfall_row(row: &JobRow, end: Duration) -> WaterfallRow {
 /// Describes the attempts of a row, for its tooltip and for screen readers.
 fn attempts_text(row: &JobRow) -> String {
     let mut text = String::new();
-    for (number, one) in row.tries.iter().enumerate() {
+    for (number, one) in row.traces.iter().enumerate() {
         let outcome = match (one.outcome, one.status) {
             (TraceOutcome::Failed(ErrorKind::Status) | TraceOutcome::Fetched, Some(status)) => {
                 status.to_string()

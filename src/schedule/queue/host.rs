@@ -115,11 +115,11 @@ impl<T> QueuedHost<T> {
     /// Updates the estimate of open connections when an item ends.
     pub fn observe_connections(&mut self, verdict: &HostVerdict) {
         self.connections = match verdict {
-            HostVerdict::Answered | HostVerdict::Refused { .. } => {
+            HostVerdict::Answered | HostVerdict::Throttled { .. } => {
                 self.connections.max(self.running)
             }
-            HostVerdict::NotConnected(_) => 0,
-            HostVerdict::Troubled | HostVerdict::Nothing => self.connections,
+            HostVerdict::ConnectFailed(_) => 0,
+            HostVerdict::Failed | HostVerdict::Inconclusive => self.connections,
         };
     }
 

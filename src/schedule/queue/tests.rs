@@ -40,15 +40,15 @@ fn throttled(hold: Option<Instant>) -> Feedback {
     };
     Feedback {
         hold,
-        ..Feedback::from_verdict(HostVerdict::Refused {
+        ..Feedback::from_verdict(HostVerdict::Throttled {
             error,
-            surely_pace: true,
+            is_rate_limit: true,
         })
     }
 }
 
 fn not_connected() -> Feedback {
-    Feedback::from_verdict(HostVerdict::NotConnected(FetchError::Refused {
+    Feedback::from_verdict(HostVerdict::ConnectFailed(FetchError::Refused {
         cause: Cause::from_text("x"),
     }))
 }
@@ -506,7 +506,7 @@ impl QueueBench {
                 latency: Duration::from_millis(u64::from(name) * 7),
                 ..answered()
             },
-            ReleaseKind::Troubled => Feedback::from_verdict(HostVerdict::Troubled),
+            ReleaseKind::Troubled => Feedback::from_verdict(HostVerdict::Failed),
             ReleaseKind::Throttled(hold) => {
                 let hold = hold.map(|ms| self.now + Duration::from_millis(u64::from(ms)));
                 let held = &mut self.held[name as usize];
@@ -515,13 +515,17 @@ impl QueueBench {
             }
             ReleaseKind::BareThrottle => {
                 let mut feedback = throttled(None);
-                if let HostVerdict::Refused { surely_pace, .. } = &mut feedback.verdict {
+                if let HostVerdict::Throttled {
+                    is_rate_limit: surely_pace,
+                    ..
+                } = &mut feedback.verdict
+                {
                     *surely_pace = false;
                 }
                 feedback
             }
             ReleaseKind::NotConnected => not_connected(),
-            ReleaseKind::Nothing => Feedback::from_verdict(HostVerdict::Nothing),
+            ReleaseKind::Nothing => Feedback::from_verdict(HostVerdict::Inconclusive),
         }
     }
 
@@ -812,9 +816,9 @@ fn a_host_that_keeps_requesting_too_long_a_delay_is_given_up() {
         match queue.next(now) {
             Turn::Run(ticket, _) => {
                 sent += 1;
-                let verdict = HostVerdict::Refused {
+                let verdict = HostVerdict::Throttled {
                     error: error.clone(),
-                    surely_pace: true,
+                    is_rate_limit: true,
                 };
                 queue.release(&ticket, &Feedback::from_verdict(verdict), now);
             }

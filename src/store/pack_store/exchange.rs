@@ -37,9 +37,9 @@ impl OwnedExchange {
             .map_or_else(SystemTime::now, |asked| asked.at);
         let own = attempt
             .job
-            .wish
+            .options
             .as_ref()
-            .and_then(|wish| wish.body.as_ref());
+            .and_then(|own_options| own_options.body.as_ref());
         let body = own.or(run_body).filter(|_| attempt.with_body);
         Box::new(Self {
             // Recorded as GET, the missing body would look like an empty page.
@@ -59,7 +59,7 @@ impl OwnedExchange {
                 .as_ref()
                 .map(|hop| hop.visited.clone())
                 .unwrap_or_default(),
-            place: attempt.job.place.clone(),
+            place: attempt.job.position.clone(),
             before: attempt.known.as_ref().and_then(|known| {
                 let past = &known.past;
                 Some((past.pack?, past.bytes))
