@@ -216,7 +216,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     /// Fails a job whose file belongs to another input line.
     async fn deny(&self, attempt: Box<Attempt>, error: FetchError) {
         let engine = self.engine;
-        let settled = record::given_up(attempt, error, &engine.options, &engine.clock);
+        let settled = record::given_up(engine, attempt, error);
         engine.settle_unsent(settled).await;
     }
 

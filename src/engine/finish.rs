@@ -28,7 +28,7 @@ pub async fn finish<T: Transport, S: BodyStore>(
 ) {
     let longest = engine.retry.retry_after_max;
     let head = ended.head.as_ref();
-    let mut feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
+    let feedback = host_feedback::feedback(&ended.wire, head, &result, longest);
     let result = result.and_then(|outcome| check_url_budget(engine, outcome));
     let context = StepContext {
         ended: &ended,
@@ -40,70 +40,204 @@ pub async fn finish<T: Transport, S: BodyStore>(
     if !matches!(step, NextStep::Commit(_)) {
         ended.return_part(engine, step.keeps_part());
     }
+    let end = AttemptEnd {
+        engine,
+        lease,
+        ended,
+        feedback,
+    };
     match step {
-        NextStep::Commit(body) => commit_received(engine, lease, ended, body, &feedback).await,
-        NextStep::Continue(next) => {
-            if matches!(next, NextRequest::Redirect(_))
-                && let Err(error) = archive_redirect(engine, &mut ended).await
-            {
-                return fail(engine, lease, ended, error, &feedback).await;
-            }
-            begin_request(engine, &mut ended, next);
-            lease.requeue(ended.attempt, &feedback);
-        }
-        NextStep::Resend(route) => {
-            ended.attempt.route = route;
-            ended.begin_resend(engine).resends += 1;
-            lease.requeue(ended.attempt, &feedback);
-        }
-        NextStep::Retry(retry) => park_retry(engine, lease, ended, &retry, &mut feedback),
-        NextStep::Poll(wait) => park_poll(engine, lease, ended, wait, &feedback),
-        NextStep::Fail(error) => fail(engine, lease, ended, error, &feedback).await,
+        NextStep::Commit(body) => end.commit_received(body).await,
+        NextStep::Continue(next) => end.go_on(next).await,
+        NextStep::Resend(route) => end.resend(route),
+        NextStep::Retry(retry) => end.park_retry(&retry),
+        NextStep::Poll(wait) => end.park_poll(wait),
+        NextStep::Fail(error) => end.fail(error).await,
     }
 }
 
-/// Archives a redirect, if the store keeps any.
-async fn archive_redirect<T, S: BodyStore>(
-    engine: &Engine<T, S>,
-    ended: &mut FinishedAttempt,
-) -> Result<(), FetchError> {
-    if engine.store.unwanted_room().is_none() {
-        return Ok(());
-    }
-    // Boxed, because few runs need it and its state would enlarge that of every job.
-    Box::pin(unwanted::archive_redirect(engine, ended)).await
-}
-
-/// Fails a job. If its last response is archived, that comes first, and the job is reported from
-/// the store's callback, as for a body.
-async fn fail<T: Transport, S: BodyStore>(
-    engine: &Arc<Engine<T, S>>,
+/// An attempt that ended, with what it still holds: each method carries out one of the steps that
+/// may follow.
+struct AttemptEnd<'e, T, S> {
+    engine: &'e Arc<Engine<T, S>>,
     lease: Lease,
-    mut ended: FinishedAttempt,
-    error: FetchError,
-    feedback: &Feedback,
-) {
-    let Some(response) = unwanted::prepare(engine, &mut ended, Some(&error)) else {
-        let (options, clock) = (&engine.options, &engine.clock);
-        let settled = record::settled(ended, Err(error), now(), options, clock);
-        // The record comes before the slot: an abort between the two must not lose the record.
-        engine.settle(settled).await;
-        return lease.release(feedback);
-    };
-    let Some(permit) = engine.reserve_event().await else {
-        return;
-    };
-    let end = now();
-    let done = Box::new({
-        let engine = Arc::clone(engine);
-        move |archived| {
-            let (options, clock) = (&engine.options, &engine.clock);
-            let settled = record::archived_failure(ended, error, archived, end, options, clock);
-            engine.settle_reserved(settled, permit);
+    ended: FinishedAttempt,
+    feedback: Feedback,
+}
+
+impl<T, S> AttemptEnd<'_, T, S> {
+    /// Queues the job's next request.
+    fn begin_request(mut self, next: NextRequest) {
+        let (engine, ended) = (self.engine, &mut self.ended);
+        match next {
+            NextRequest::Restart => {
+                ended.begin_next(engine, TraceOutcome::GoesOn);
+            }
+            NextRequest::NextPiece => ended.begin_next(engine, TraceOutcome::GoesOn).resends = 0,
+            NextRequest::Redirect(redirect) => {
+                redirect.apply_to(&mut ended.attempt);
+                ended.attempt.route = SendMode::Usual;
+                ended.begin_next(engine, TraceOutcome::Redirected).resends = 0;
+            }
+            NextRequest::GetForHead => {
+                let before = ended.begin_resend(engine);
+                before.head_refused = true;
+                before.resends = 0;
+            }
         }
-    });
-    response.commit(done).await;
-    lease.release(feedback);
+        self.lease.requeue(self.ended.attempt, &self.feedback);
+    }
+
+    /// Queues the same request again.
+    fn resend(mut self, route: SendMode) {
+        self.ended.attempt.route = route;
+        self.ended.begin_resend(self.engine).resends += 1;
+        self.lease.requeue(self.ended.attempt, &self.feedback);
+    }
+
+    /// Parks the failed attempt for a retry.
+    fn park_retry(mut self, retry: &DelayedRetry) {
+        let (engine, ended) = (self.engine, &mut self.ended);
+        let (error, wait) = (&retry.error, retry.wait);
+        let end = now();
+        let until = deadline_after(end, wait);
+        let before = ended.begin_retry(engine, TraceOutcome::Failed(error.kind()), end, until);
+        before.retries_used += u32::from(retry.is_counted);
+        before.holds += u32::from(!retry.is_counted);
+        before.resends = 0;
+        before.waited = before.waited.saturating_add(wait);
+        let attempt = &mut ended.attempt;
+        attempt.again = true;
+        attempt.route = SendMode::Usual;
+        tracing::info!(
+            url = &*attempt.shown_url(),
+            "{error}; {} in {}",
+            if retry.holds_host {
+                "host on hold, retrying"
+            } else {
+                "retrying"
+            },
+            format_duration(wait)
+        );
+        if retry.holds_host {
+            self.feedback.hold = Some(until);
+        }
+        start_over(attempt, &engine.options);
+        self.lease.park(self.ended.attempt, until, &self.feedback);
+    }
+
+    /// Parks an attempt whose response was a 202: nothing has failed, the resource is not ready yet.
+    /// The same request is repeated at the current URL, even after redirects: going back to the input
+    /// URL could start the work anew.
+    fn park_poll(mut self, wait: Duration) {
+        let end = now();
+        let until = deadline_after(end, wait);
+        let outcome = TraceOutcome::GoesOn;
+        let before = self.ended.begin_retry(self.engine, outcome, end, until);
+        before.resends = 0;
+        before.waited = before.waited.saturating_add(wait);
+        tracing::info!(
+            url = &*self.ended.attempt.shown_url(),
+            "202 Accepted; still processing, polling again in {}",
+            format_duration(wait)
+        );
+        self.lease.park(self.ended.attempt, until, &self.feedback);
+    }
+}
+
+impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
+    /// Queues the job's next request. A redirect is archived first, if the store keeps any.
+    async fn go_on(mut self, next: NextRequest) {
+        let is_archived = self.engine.store.unwanted_room().is_some();
+        if is_archived && matches!(next, NextRequest::Redirect(_)) {
+            // Boxed, because few runs need it and its state would enlarge that of every job.
+            let archiving = Box::pin(unwanted::archive_redirect(self.engine, &mut self.ended));
+            if let Err(error) = archiving.await {
+                return self.fail(error).await;
+            }
+        }
+        self.begin_request(next);
+    }
+
+    /// Fails the job. If its last response is archived, that comes first, and the job is reported
+    /// from the store's callback, as for a body.
+    async fn fail(mut self, error: FetchError) {
+        let engine = self.engine;
+        let Some(response) = unwanted::prepare(engine, &mut self.ended, Some(&error)) else {
+            let settled = record::settled(engine, self.ended, Err(error), now());
+            // The record comes before the slot: an abort between the two must not lose the record.
+            engine.settle(settled).await;
+            return self.lease.release(&self.feedback);
+        };
+        let Some(permit) = engine.reserve_event().await else {
+            return;
+        };
+        let (end, ended) = (now(), self.ended);
+        let done = Box::new({
+            let engine = Arc::clone(engine);
+            move |archived: Result<SavedBody, FetchError>| {
+                let (error, archived) = match archived {
+                    Ok(archived) => (error, archived),
+                    Err(error) => (error, SavedBody::default()),
+                };
+                let mut settled = record::settled(&engine, ended, Err(error), end);
+                record::fill_archived(&mut settled.record, &archived);
+                engine.settle_reserved(settled, permit);
+            }
+        });
+        response.commit(done).await;
+        self.lease.release(&self.feedback);
+    }
+
+    /// Commits a complete body.
+    async fn commit_received(mut self, body: ReceivedBody<S::File>) {
+        let engine = self.engine;
+        match body {
+            ReceivedBody::New(file, sha256) => {
+                self.ended.forget_unused_part();
+                let commit = |done| file.commit(with_hash(sha256, done));
+                self.commit_body(commit).await;
+            }
+            ReceivedBody::Part(sha256) => {
+                if let Some(part) = self.ended.attempt.part.clone() {
+                    let attempt = self.ended.attempt.clone();
+                    let commit = |done| async move {
+                        let done = with_hash(sha256, done);
+                        engine.store.commit_part(&attempt, &part, done).await;
+                    };
+                    self.commit_body(commit).await;
+                }
+            }
+            ReceivedBody::Saved => {
+                let saved = unchanged_body(engine, &self.ended.attempt);
+                let commit = |done: SaveCallback| async { done(Ok(saved)) };
+                self.commit_body(commit).await;
+            }
+        }
+    }
+
+    /// Commits a body and reports the job from the store's callback. The slot is released as soon
+    /// as the store has taken the commit: the next request need not wait for the disk.
+    async fn commit_body<C: Future<Output = ()>>(self, commit: impl FnOnce(SaveCallback) -> C) {
+        let (engine, ended) = (self.engine, self.ended);
+        let Some(permit) = engine.reserve_event().await else {
+            return;
+        };
+        let end = now();
+        if !engine.past.is_empty() && Claims::applies_to(&ended.attempt.job) {
+            // Boxed, because few jobs need it and its state would enlarge those of all.
+            Box::pin(give_file_away(engine, &ended.attempt.job)).await;
+        }
+        let done = Box::new({
+            let engine = Arc::clone(engine);
+            move |result| {
+                let settled = record::settled(&engine, ended, result, end);
+                engine.settle_reserved(settled, permit);
+            }
+        });
+        commit(done).await;
+        self.lease.release(&self.feedback);
+    }
 }
 
 /// Fails an outcome that is a redirect for whose URL the look-ahead has no room.
@@ -122,85 +256,6 @@ fn check_url_budget<T, S, B>(
     }
 }
 
-/// Prepares the attempt for the job's next request.
-fn begin_request<T, S>(engine: &Engine<T, S>, ended: &mut FinishedAttempt, next: NextRequest) {
-    match next {
-        NextRequest::Restart => {
-            ended.begin_next(engine, TraceOutcome::GoesOn);
-        }
-        NextRequest::NextPiece => ended.begin_next(engine, TraceOutcome::GoesOn).resends = 0,
-        NextRequest::Redirect(redirect) => {
-            redirect.apply_to(&mut ended.attempt);
-            ended.attempt.route = SendMode::Usual;
-            ended.begin_next(engine, TraceOutcome::Redirected).resends = 0;
-        }
-        NextRequest::GetForHead => {
-            let before = ended.begin_resend(engine);
-            before.head_refused = true;
-            before.resends = 0;
-        }
-    }
-}
-
-/// Parks a failed attempt for a retry.
-fn park_retry<T, S>(
-    engine: &Engine<T, S>,
-    lease: Lease,
-    mut ended: FinishedAttempt,
-    retry: &DelayedRetry,
-    feedback: &mut Feedback,
-) {
-    let (error, wait) = (&retry.error, retry.wait);
-    let end = now();
-    let until = deadline_after(end, wait);
-    let before = ended.begin_retry(engine, TraceOutcome::Failed(error.kind()), end, until);
-    before.retries_used += u32::from(retry.is_counted);
-    before.holds += u32::from(!retry.is_counted);
-    before.resends = 0;
-    before.waited = before.waited.saturating_add(wait);
-    let attempt = &mut ended.attempt;
-    attempt.again = true;
-    attempt.route = SendMode::Usual;
-    tracing::info!(
-        url = &*attempt.shown_url(),
-        "{error}; {} in {}",
-        if retry.holds_host {
-            "host on hold, retrying"
-        } else {
-            "retrying"
-        },
-        format_duration(wait)
-    );
-    if retry.holds_host {
-        feedback.hold = Some(until);
-    }
-    start_over(attempt, &engine.options);
-    lease.park(ended.attempt, until, feedback);
-}
-
-/// Parks an attempt whose response was a 202: nothing has failed, the resource is not ready yet.
-/// The same request is repeated at the current URL, even after redirects: going back to the input
-/// URL could start the work anew.
-fn park_poll<T, S>(
-    engine: &Engine<T, S>,
-    lease: Lease,
-    mut ended: FinishedAttempt,
-    wait: Duration,
-    feedback: &Feedback,
-) {
-    let end = now();
-    let until = deadline_after(end, wait);
-    let before = ended.begin_retry(engine, TraceOutcome::GoesOn, end, until);
-    before.resends = 0;
-    before.waited = before.waited.saturating_add(wait);
-    tracing::info!(
-        url = &*ended.attempt.shown_url(),
-        "202 Accepted; still processing, polling again in {}",
-        format_duration(wait)
-    );
-    lease.park(ended.attempt, until, feedback);
-}
-
 /// Handles an attempt that is not sent because its host was given up: parks it for a retry, or
 /// fails the job.
 pub async fn reject<T: Transport, S: BodyStore>(
@@ -211,7 +266,7 @@ pub async fn reject<T: Transport, S: BodyStore>(
     let wait = wait_after_rejection(&attempt, &error, &engine.retry, engine.options.seed);
     let wait = wait.filter(|_| start_over(&mut attempt, &engine.options));
     let Some(wait) = wait else {
-        let settled = record::given_up(attempt, error, &engine.options, &engine.clock);
+        let settled = record::given_up(engine, attempt, error);
         return engine.settle_unsent(settled).await;
     };
     let now = now();
@@ -225,38 +280,6 @@ pub async fn reject<T: Transport, S: BodyStore>(
     attempt.again = true;
     attempt.route = SendMode::Usual;
     engine.scheduler.park(attempt, until);
-}
-
-/// Commits a complete body.
-async fn commit_received<T: Transport, S: BodyStore>(
-    engine: &Arc<Engine<T, S>>,
-    lease: Lease,
-    mut ended: FinishedAttempt,
-    body: ReceivedBody<S::File>,
-    feedback: &Feedback,
-) {
-    match body {
-        ReceivedBody::New(file, sha256) => {
-            ended.forget_unused_part();
-            let commit = |done| file.commit(with_hash(sha256, done));
-            commit_body(engine, lease, ended, feedback, commit).await;
-        }
-        ReceivedBody::Part(sha256) => {
-            if let Some(part) = ended.attempt.part.clone() {
-                let attempt = ended.attempt.clone();
-                let commit = |done| async move {
-                    let done = with_hash(sha256, done);
-                    engine.store.commit_part(&attempt, &part, done).await;
-                };
-                commit_body(engine, lease, ended, feedback, commit).await;
-            }
-        }
-        ReceivedBody::Saved => {
-            let saved = unchanged_body(engine, &ended.attempt);
-            let commit = |done: SaveCallback| async { done(Ok(saved)) };
-            commit_body(engine, lease, ended, feedback, commit).await;
-        }
-    }
 }
 
 /// Adds the hash computed during the download to the result of the save.
@@ -296,32 +319,4 @@ async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, 
         // Only a warning: the record of this job will fail to be written, too, and end the run.
         tracing::warn!("cannot write the journal: {error}");
     }
-}
-
-/// Commits a body and reports the job from the store's callback. The slot is released as soon as
-/// the store has taken the commit: the next request need not wait for the disk.
-async fn commit_body<T: Transport, S: BodyStore, C: Future<Output = ()>>(
-    engine: &Arc<Engine<T, S>>,
-    lease: Lease,
-    ended: FinishedAttempt,
-    feedback: &Feedback,
-    commit: impl FnOnce(SaveCallback) -> C,
-) {
-    let Some(permit) = engine.reserve_event().await else {
-        return;
-    };
-    let end = now();
-    if !engine.past.is_empty() && Claims::applies_to(&ended.attempt.job) {
-        // Boxed, because few jobs need it and its state would enlarge those of all.
-        Box::pin(give_file_away(engine, &ended.attempt.job)).await;
-    }
-    let done = Box::new({
-        let engine = Arc::clone(engine);
-        move |result| {
-            let settled = record::settled(ended, result, end, &engine.options, &engine.clock);
-            engine.settle_reserved(settled, permit);
-        }
-    });
-    commit(done).await;
-    lease.release(feedback);
 }

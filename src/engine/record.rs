@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::EngineOptions;
 use super::clock::{RunClock, millis};
 use super::disposition::file_name;
 use super::finished_attempt::FinishedAttempt;
 use super::request::digest_of;
+use super::{Engine, EngineOptions};
 use crate::model::{
     Attempt, ContentChange, FetchError, FetchSuccess, InvalidLine, Job, Outcome, OutcomeName,
     PackPlace, PartialBody, Record, RecordError, ResponseHead, Revalidation, SavedBody, SettledJob,
@@ -74,12 +74,12 @@ pub fn adopted(job: Job, file: SavedBody, options: &EngineOptions, clock: &RunCl
 
 /// Settles a job that fails without another attempt: its host was given up, or its file belongs
 /// to another input line.
-pub fn given_up(
+pub fn given_up<T, S>(
+    engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
     error: FetchError,
-    options: &EngineOptions,
-    clock: &RunClock,
 ) -> SettledJob {
+    let Engine { options, clock, .. } = engine;
     let end = now();
     let traces = attempt.take_traces();
     let record = Record {
@@ -103,13 +103,13 @@ pub fn given_up(
 }
 
 /// Settles a job whose last attempt ended at `end`.
-pub fn settled(
+pub fn settled<T, S>(
+    engine: &Engine<T, S>,
     mut ended: FinishedAttempt,
     result: Result<SavedBody, FetchError>,
     end: Instant,
-    options: &EngineOptions,
-    clock: &RunClock,
 ) -> SettledJob {
+    let Engine { options, clock, .. } = engine;
     if options.trace_attempts {
         let outcome = match &result {
             Ok(_) => TraceOutcome::Fetched,
@@ -166,23 +166,13 @@ pub fn settled(
     SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw).with_traces(traces)
 }
 
-/// Settles a failed job whose last response is archived, or whose archiving failed.
-pub fn archived_failure(
-    ended: FinishedAttempt,
-    error: FetchError,
-    archived: Result<SavedBody, FetchError>,
-    end: Instant,
-    options: &EngineOptions,
-    clock: &RunClock,
-) -> SettledJob {
-    let (error, place) = match archived {
-        Ok(archived) => (error, archived),
-        Err(error) => (error, SavedBody::default()),
-    };
-    let mut settled = self::settled(ended, Err(error), end, options, clock);
-    let record = &mut settled.record;
-    fill_place(record, place.pack, place.pack_end.max(record.pack_end));
-    settled
+/// Fills in where the last response of a failed job was archived.
+pub fn fill_archived(record: &mut Record, archived: &SavedBody) {
+    fill_place(
+        record,
+        archived.pack,
+        archived.pack_end.max(record.pack_end),
+    );
 }
 
 /// Returns when the first request of a job started that has sent several.
