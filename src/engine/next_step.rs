@@ -209,3 +209,250 @@ fn jitter(seed: Option<u64>, attempt: &Attempt) -> f64 {
     // An f64 holds 53 bits exactly.
     (hash.finish() >> 11) as f64 / (1u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Method;
+    use url::Url;
+
+    use super::*;
+    use crate::model::{Cause, ChainCookies, Hop, InputPosition, Job, TimeLimit, WireState, now};
+
+    type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
+
+    /// An attempt whose connection noticed this.
+    fn ended(method: Method, noticed: Option<Unprocessed>) -> FinishedAttempt {
+        let job = Job {
+            position: InputPosition {
+                number: 0,
+                input: "-".into(),
+                line: 1,
+            },
+            url: Url::parse("http://a.test/").unwrap(),
+            credentials: None,
+            raw: None,
+            options: None,
+        };
+        let wire = WireState::new(now());
+        if let Some(noticed) = noticed {
+            wire.mark_unprocessed(noticed);
+        }
+        FinishedAttempt {
+            attempt: Box::new(Attempt::new(job, method, false)),
+            head: None,
+            wire: Arc::new(wire),
+        }
+    }
+
+    fn get() -> FinishedAttempt {
+        ended(Method::GET, None)
+    }
+
+    /// An attempt after those that had used up all of something.
+    fn after(mut ended: FinishedAttempt, use_up: fn(&mut FinishedAttempt)) -> FinishedAttempt {
+        use_up(&mut ended);
+        ended
+    }
+
+    fn no_retries_left(ended: &mut FinishedAttempt) {
+        ended.attempt.history_mut(now()).retries_used = 3;
+    }
+
+    fn no_resends_left(ended: &mut FinishedAttempt) {
+        ended.attempt.history_mut(now()).resends = MAX_FREE_RESENDS;
+    }
+
+    fn resent_once(ended: &mut FinishedAttempt) {
+        ended.attempt.history_mut(now()).resends = 1;
+    }
+
+    fn over_a_fresh_connection(ended: &mut FinishedAttempt) {
+        ended.attempt.route = SendMode::Fresh;
+    }
+
+    fn reset() -> Outcome {
+        Err(FetchError::Reset {
+            cause: Cause::from_text("cut"),
+        })
+    }
+
+    fn status(code: u16, retry_after: Option<u64>) -> Outcome {
+        Err(FetchError::Status {
+            status: StatusCode::from_u16(code).unwrap(),
+            retry_after: retry_after.map(Duration::from_secs),
+            note: None,
+        })
+    }
+
+    fn corrupt() -> Outcome {
+        Err(FetchError::Protocol {
+            cause: Cause::from_text("corrupt"),
+        })
+    }
+
+    /// The decision in words.
+    fn decide(outcome: Outcome, ended: &FinishedAttempt) -> String {
+        let context = StepContext {
+            ended,
+            host: None,
+            policy: &RetryPolicy::default(),
+            seed: Some(0),
+        };
+        let step = next_step(outcome, &context);
+        let part = if step.keeps_part() {
+            "part kept"
+        } else {
+            "part dropped"
+        };
+        let step = match step {
+            NextStep::Commit(_) => "commit".to_owned(),
+            NextStep::Continue(next) => format!("continue with {next:?}"),
+            NextStep::Resend(mode) => format!("resend {mode:?}"),
+            NextStep::Retry(DelayedRetry {
+                is_counted,
+                holds_host,
+                ..
+            }) => match (is_counted, holds_host) {
+                (true, false) => "retry".to_owned(),
+                (false, true) => "hold the host".to_owned(),
+                (true, true) => "hold the host and use up a retry".to_owned(),
+                (false, false) => "retry free of charge".to_owned(),
+            },
+            NextStep::Poll(wait) => format!("poll after {wait:?}"),
+            NextStep::Fail(error) => format!("fail: {error}"),
+        };
+        format!("{step}, {part}")
+    }
+
+    #[test]
+    fn what_follows_an_attempt() {
+        use AttemptOutcome::{Body, Continue};
+        let body = || Ok(Body(ReceivedBody::New((), None)));
+        let again = |next| Ok(Continue(next));
+        let noticed = |noticed| ended(Method::GET, Some(noticed));
+        let post = |noticed| ended(Method::POST, noticed);
+        for (outcome, ended, decision) in [
+            (body(), get(), "commit, part dropped"),
+            (
+                again(NextRequest::Restart),
+                get(),
+                "continue with Restart, part dropped",
+            ),
+            (
+                again(NextRequest::NextPiece),
+                get(),
+                "continue with NextPiece, part kept",
+            ),
+            (
+                again(NextRequest::GetForHead),
+                get(),
+                "continue with GetForHead, part kept",
+            ),
+            // Retries.
+            (reset(), get(), "retry, part kept"),
+            (
+                reset(),
+                after(get(), no_retries_left),
+                "fail: connection lost: cut, part kept",
+            ),
+            (reset(), post(None), "fail: connection lost: cut, part kept"),
+            (status(500, None), get(), "retry, part kept"),
+            (status(404, None), get(), "fail: 404 Not Found, part kept"),
+            (status(429, None), get(), "hold the host, part kept"),
+            (status(503, Some(2)), get(), "hold the host, part kept"),
+            (status(503, Some(2)), post(None), "hold the host, part kept"),
+            (status(503, None), get(), "retry, part kept"),
+            (status(202, Some(2)), get(), "poll after 2s, part kept"),
+            (
+                corrupt(),
+                get(),
+                "fail: invalid HTTP response: corrupt, part dropped",
+            ),
+            // Resends, which count as no attempt.
+            (
+                reset(),
+                noticed(Unprocessed::StaleConnection),
+                "resend Fresh, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::StaleConnection)),
+                "fail: connection lost: cut, part kept",
+            ),
+            (
+                reset(),
+                noticed(Unprocessed::StaleSharedConnection),
+                "resend Usual, part kept",
+            ),
+            (
+                reset(),
+                after(noticed(Unprocessed::StaleSharedConnection), resent_once),
+                "retry, part kept",
+            ),
+            (
+                reset(),
+                noticed(Unprocessed::BrokenHead),
+                "resend Lenient, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::GoAway)),
+                "resend Usual, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::Http1Required)),
+                "resend Usual, part kept",
+            ),
+            (
+                reset(),
+                after(noticed(Unprocessed::GoAway), no_resends_left),
+                "retry, part kept",
+            ),
+            (status(421, None), post(None), "resend Fresh, part kept"),
+            (
+                status(421, None),
+                after(get(), over_a_fresh_connection),
+                "fail: 421 Misdirected Request, part kept",
+            ),
+        ] {
+            let situation = format!("{outcome:?} {:?}", ended.wire.unheard());
+            assert_eq!(decide(outcome, &ended), decision, "{situation}");
+        }
+    }
+
+    #[test]
+    fn a_host_given_up_is_avoided_only_by_a_job_that_a_redirect_led_there() {
+        let refused = FetchError::Timeout {
+            limit: TimeLimit::Head(Duration::from_secs(1)),
+        };
+        let wait = |attempt: &Attempt| {
+            wait_after_rejection(attempt, &refused, &RetryPolicy::default(), Some(0))
+        };
+        let mut ended = get();
+        assert_eq!(wait(&ended.attempt), None);
+        ended.attempt.hop = Some(Box::new(Hop {
+            url: Url::parse("http://b.test/").unwrap(),
+            visited: vec![Url::parse("http://a.test/").unwrap()],
+            requests: Vec::new(),
+            cookies: ChainCookies::default(),
+            left_origin: true,
+        }));
+        assert!(wait(&ended.attempt).is_some());
+        no_retries_left(&mut ended);
+        assert_eq!(wait(&ended.attempt), None);
+    }
+
+    #[test]
+    fn a_seed_makes_the_jitter_repeatable_and_different_for_each_attempt() {
+        let mut attempt = get().attempt;
+        let first = jitter(Some(1), &attempt);
+        assert_eq!(jitter(Some(1), &attempt), first);
+        assert_ne!(jitter(Some(2), &attempt), first);
+        attempt.number += 1;
+        assert_ne!(jitter(Some(1), &attempt), first);
+        assert!((0.0..1.0).contains(&first));
+    }
+}
