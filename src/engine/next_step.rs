@@ -243,6 +243,7 @@ mod tests {
             attempt: Box::new(Attempt::new(job, method, false)),
             head: None,
             wire: Arc::new(wire),
+            unwanted: None,
         }
     }
 
@@ -393,7 +394,7 @@ mod tests {
             ),
             (
                 reset(),
-                noticed(Unprocessed::BrokenHead),
+                noticed(Unprocessed::Malformed),
                 "resend Lenient, part kept",
             ),
             (
