@@ -78,7 +78,7 @@ pub enum ColorArg {
 /// Format of the input: `--input-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InputFormatArg {
-    /// By extension, else text.
+    /// By extension, else by content.
     Auto,
     /// One URL per line.
     Text,
@@ -88,6 +88,8 @@ pub enum InputFormatArg {
     Csv,
     /// Tab-separated, with a header row.
     Tsv,
+    /// Sitemap, sitemap index, RSS or Atom feed.
+    Sitemap,
 }
 
 /// Scheme of URLs without one: `--scheme`.
@@ -160,6 +162,9 @@ pub struct Cli {
     /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
     /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
     /// fails (checksum), and one of another media type (content_type).
+    ///
+    /// sitemap: a sitemap, a sitemap index (its sitemaps are fetched and read), or a feed. URLs among
+    /// the inputs are then those of sitemaps.
     #[arg(
         long,
         value_name = "FORMAT",
