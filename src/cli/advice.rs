@@ -18,6 +18,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
     template.into_iter().chain(variables).collect()
 }
 
+/// Warns of a netrc file that other users can read.
+pub fn netrc_warning(cli: &Cli) -> Option<String> {
+    let path = secrets::netrc_path(cli.netrc_file.as_deref(), cli.netrc)?;
+    secrets::netrc_warning(&path)
+}
+
 /// Warns of a user without a password. curl asks for one; here an empty one is sent, which is
 /// right for tokens. The user is not repeated: it may be such a token.
 pub fn lacks_password(cli: &Cli) -> Vec<String> {

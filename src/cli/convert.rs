@@ -239,9 +239,10 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
         http.user_agent = name;
     }
     http.user = user(cli)?;
-    http.netrc = secrets::netrc(cli)
-        .map_err(secret("--netrc"))?
-        .map(Arc::new);
+    if let Some(path) = secrets::netrc_path(cli.netrc_file.as_deref(), cli.netrc) {
+        let netrc = secrets::netrc(&path).map_err(secret("--netrc"))?;
+        http.netrc = Some(Arc::new(netrc));
+    }
     http.proxy = proxy(cli)?;
     http.insecure = cli.insecure;
     http.cacert = cli.cacert.take();

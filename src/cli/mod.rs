@@ -47,7 +47,7 @@ use fetchall::{ExpectedTypes, MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
-pub use advice::{lacks_password, warnings};
+pub use advice::{lacks_password, netrc_warning, warnings};
 pub use cli_error::CliError;
 pub use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
 pub use flag_hints::next_step;
@@ -60,7 +60,6 @@ pub use parse::{CliAction, read};
 pub use print::print;
 pub use redact::message as redact;
 pub use runtime::runtime;
-pub use secrets::netrc_warning;
 pub use setting_origins::SettingOrigins;
 pub use signals::{EarlySignals, Signals};
 

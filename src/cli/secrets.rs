@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::fs_util::{is_readable_by_others, read_bytes, read_text};
 use super::options::variable_of;
-use super::{Cli, value_parsers};
+use super::value_parsers;
 
 /// Alternative to `-u`.
 pub const USER_VARIABLE: &str = "FETCHALL_USER";
@@ -112,7 +112,7 @@ pub fn credentials(text: &str) -> Result<Credentials, String> {
 }
 
 /// Returns the netrc file of these options: `--netrc-file`, or that of the user with `--netrc`.
-fn netrc_path(cli: &Cli) -> Option<PathBuf> {
+pub fn netrc_path(file: Option<&Path>, netrc: bool) -> Option<PathBuf> {
     let home = || {
         let (variable, name) = match cfg!(windows) {
             true => ("USERPROFILE", "_netrc"),
@@ -122,24 +122,20 @@ fn netrc_path(cli: &Cli) -> Option<PathBuf> {
         // Without it the error names the file.
         PathBuf::from(home.unwrap_or_else(|| "~".into())).join(name)
     };
-    cli.netrc_file.clone().or_else(|| cli.netrc.then(home))
+    file.map(Path::to_owned).or_else(|| netrc.then(home))
 }
 
 /// Reads the credentials by host. Messages do not repeat the content.
-pub fn netrc(cli: &Cli) -> Result<Option<Netrc>, String> {
-    let Some(path) = netrc_path(cli) else {
-        return Ok(None);
-    };
+pub fn netrc(path: &Path) -> Result<Netrc, String> {
     let shown = path.display();
-    let text = read_text(&path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = read_text(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let netrc = text.parse::<Netrc>();
-    netrc.map(Some).map_err(|error| format!("{shown}: {error}"))
+    netrc.map_err(|error| format!("{shown}: {error}"))
 }
 
 /// Warns of a netrc file that other users can read.
-pub fn netrc_warning(cli: &Cli) -> Option<String> {
-    let path = netrc_path(cli)?;
-    is_readable_by_others(&path).then(|| {
+pub fn netrc_warning(path: &Path) -> Option<String> {
+    is_readable_by_others(path).then(|| {
         let shown = path.display();
         format!("{shown} has passwords that other users can read; chmod 600 it")
     })

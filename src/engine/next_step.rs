@@ -393,8 +393,16 @@ mod tests {
                 "retry, part kept",
             ),
             (
-                reset(),
+                Err(FetchError::Protocol {
+                    cause: Cause::from_text("bad"),
+                }),
                 noticed(Unprocessed::Malformed),
+                "resend Lenient, part kept",
+            ),
+            (reset(), noticed(Unprocessed::Malformed), "retry, part kept"),
+            (
+                reset(),
+                noticed(Unprocessed::LateClock),
                 "resend Lenient, part kept",
             ),
             (

@@ -2,7 +2,7 @@
 //! tolerate: lines that end with a line feed alone, long chunk extensions, trailers of any kind.
 //! Bounds what the parser does not: a chunk size with endless leading zeros.
 
-use super::repair::{MAX_HEAD_BYTES, without_line_end};
+use super::wire_lines::{MAX_HEAD_BYTES, without_line_end};
 
 /// Length to which servers pad the size of a chunk, in bytes. Whatever exceeds it (zeros, blanks,
 /// extensions) takes at most [`MAX_HEAD_BYTES`] in a body.

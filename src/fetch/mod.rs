@@ -30,6 +30,7 @@ mod tls;
 mod tls_version;
 mod trust;
 mod tunnel;
+mod wire_lines;
 
 use std::future::Future;
 use std::sync::Arc;

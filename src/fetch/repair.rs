@@ -5,12 +5,9 @@ use http::{HeaderName, StatusCode, header};
 use percent_encoding::percent_encode_byte;
 
 use super::chunk_repair::ChunkRepairer;
+use super::wire_lines::{MAX_HEAD_BYTES, without_line_end};
 use crate::model::{elide_middle, escape_control};
 
-/// Maximum buffered head, in bytes: the limit of the parser. A longer head is passed on unchanged,
-/// so that the parser rejects it. Also the maximum of all 1xx heads before the final one, of which
-/// the parser reads an endless row.
-pub const MAX_HEAD_BYTES: usize = 400 * 1024;
 /// The version of a repaired status line.
 const HTTP_1_1: &[u8] = b"HTTP/1.1";
 /// Length of the protocol's name and version, in bytes.
@@ -262,12 +259,6 @@ fn repaired_status_line(line: &[u8], has_transfer_coding: bool) -> Vec<u8> {
     let (status, reason) = digits.split_at(count);
     let version: &[u8] = version;
     [version, b" ", status, b" ", reason.trim_ascii()].concat()
-}
-
-/// Returns the line without the carriage returns and line feeds at its end.
-pub fn without_line_end(line: &[u8]) -> &[u8] {
-    let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
-    line.get(..end.map_or(0, |end| end + 1)).unwrap_or_default()
 }
 
 /// Joins each header line with its folded continuation lines (RFC 9112 §5.2).

@@ -511,7 +511,7 @@ mod tests {
         ];
         let page = page
             .into_iter()
-            .chain(["link|title\n", "one;two\n"].map(header_error));
+            .chain(["id|title\n", "one;two\n"].map(header_error));
         insta::assert_snapshot!("headers", page.collect::<Vec<_>>().join("\n"));
         let error = header_error(&"x,".repeat(1000));
         assert!(error.contains(", x, … (") && error.len() < 200, "{error}");

@@ -194,6 +194,7 @@ impl JsonlObject {
             "file" => set(&mut self.file, "file", value),
             "sha256" => set(&mut self.sha256, "sha256", value),
             "size" => set(&mut self.size, "size", value),
+            "type" => set(&mut self.r#type, "type", value),
             "method" => set(&mut self.method, "method", value),
             "headers" => set(&mut self.headers, "headers", value),
             "body" => set(&mut self.body, "body", value),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::retry::doubled;
+use super::backoff::doubled;
 use super::tuning::circuit_breaker::*;
 use crate::model::{FetchError, deadline_after};
 

@@ -5,6 +5,7 @@
 //! whether it is reachable ([`circuit_breaker`]). The numbers behind these decisions are in
 //! [`tuning`].
 
+mod backoff;
 pub mod bench_api;
 mod circuit_breaker;
 #[cfg(test)]

@@ -8,12 +8,10 @@ use url::Url;
 
 use crate::model::{ErrorKind, FetchError, format_duration};
 
+use super::backoff::doubled;
 use super::host_control::HostLimits;
 use super::retry_on::RetryRules;
 use super::tuning::hold::*;
-
-/// Maximum backoff exponent; every cap is reached long before.
-const MAX_DOUBLINGS: u32 = 30;
 
 /// Settings for retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,11 +251,6 @@ impl RetryPolicy {
         }
         decision(wait)
     }
-}
-
-/// Doubles `first` the given number of times, up to `max`.
-pub(super) fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
-    first.saturating_mul(1 << times.min(MAX_DOUBLINGS)).min(max)
 }
 
 fn scaled(duration: Duration, factor: f64) -> Duration {

@@ -150,7 +150,7 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
     assert!(
         rows.next()
             .unwrap()
-            .ends_with(",content_encoding,ID,url_note,columns.status"),
+            .ends_with(",content_encoding,filename,adopted,ID,url_note,columns.status"),
         "{}",
         done.stdout
     );

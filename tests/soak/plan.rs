@@ -87,7 +87,11 @@ impl Plan {
         // Endless responses are sent at a limited rate, which is lower on busy processors.
         let starved = path.starts_with("/endless")
             && matches!(kind, Some(ErrorKind::Timeout | ErrorKind::Stalled));
-        let fits = (end.fits(kind) || died || starved) && record.attempts >= end.attempts(RETRIES);
+        // A timeout that fires late is followed by a resend with the lenient client, which gives an
+        // endless response up.
+        let given_up = path.starts_with("/endless") && kind == Some(ErrorKind::Protocol);
+        let ends_as_expected = end.fits(kind) || died || starved;
+        let fits = given_up || (ends_as_expected && record.attempts >= end.attempts(RETRIES));
         (!fits).then(|| format!("{path}: {kind:?} after {} attempts", record.attempts))
     }
 

@@ -1,15 +1,15 @@
 //! The pack on disk. Only one process writes at a time, groups are complete or absent, and a file
 //! that is not known to be ours is never modified. The caller passes what the journal knows.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use thiserror::Error;
 
 use super::coding::{MEMBER_HEAD, RecordCompression};
 use super::id::RecordId;
+use super::pack_error::PackError;
 use super::records::{OPENING, SOFTWARE, warcinfo};
 use super::render::{RecordGroup, Renderer};
 use crate::model::PackPlace;
@@ -34,45 +34,6 @@ pub enum KnownEnd {
     Nothing,
     /// The largest end (offset + length) of a response in the journal.
     UpTo(u64),
-}
-
-/// Why a pack cannot be opened. Messages do not include the path, which the caller adds.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PackError {
-    /// Its name has neither of the two extensions.
-    #[error("name must end in .warc or .warc.gz")]
-    Name,
-    /// It is a directory, a pipe or a device.
-    #[error("not a regular file; name another file")]
-    NotAFile,
-    /// Another process has it open.
-    #[error("in use by another fetchall; wait for it, or name another pack")]
-    InUse,
-    /// It exists, but the journal is missing or does not match it.
-    #[error("already exists, but has no matching journal; name another file")]
-    Unknown,
-    /// It is shorter than the journal says. Nothing was changed. To continue, drop all records that
-    /// end beyond `length`, and open it again.
-    #[error("has {length} bytes, but its journal expects {known}: truncated or replaced")]
-    Short {
-        /// Its length in bytes.
-        length: u64,
-        /// End of the last record in the journal.
-        known: u64,
-    },
-    /// It cannot be read or written.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
-impl From<TryLockError> for PackError {
-    fn from(error: TryLockError) -> Self {
-        match error {
-            TryLockError::WouldBlock => Self::InUse,
-            TryLockError::Error(error) => Self::Io(error),
-        }
-    }
 }
 
 /// A file with an advisory lock.

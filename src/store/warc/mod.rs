@@ -16,6 +16,7 @@ mod file;
 mod fuzz;
 mod http1;
 mod id;
+mod pack_error;
 mod read;
 mod records;
 mod render;
@@ -25,7 +26,8 @@ mod tests;
 pub use coding::RecordCompression;
 pub use digest::{PayloadDigest, PayloadHasher};
 pub use exchange::{Exchange, RequestHead};
-pub use file::{KnownEnd, OpenedFile, Pack, PackError};
+pub use file::{KnownEnd, OpenedFile, Pack};
+pub use pack_error::PackError;
 pub use read::ResponseRecordHead;
 #[cfg(feature = "cli")]
 pub use read::SavedPack;

@@ -15,7 +15,7 @@ use memchr::memmem;
 use super::PayloadHasher;
 use super::coding::RecordCompression;
 #[cfg(feature = "cli")]
-use super::file::PackError;
+use super::pack_error::PackError;
 use crate::model::PackPlace;
 #[cfg(feature = "cli")]
 use crate::model::open_when_free;

@@ -1,0 +1,45 @@
+//! Why a pack cannot be used.
+
+use std::fs::TryLockError;
+use std::io;
+
+use thiserror::Error;
+
+/// Why a pack cannot be opened. Messages do not include the path, which the caller adds.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// Its name has neither of the two extensions.
+    #[error("name must end in .warc or .warc.gz")]
+    Name,
+    /// It is a directory, a pipe or a device.
+    #[error("not a regular file; name another file")]
+    NotAFile,
+    /// Another process has it open.
+    #[error("in use by another fetchall; wait for it, or name another pack")]
+    InUse,
+    /// It exists, but the journal is missing or does not match it.
+    #[error("already exists, but has no matching journal; name another file")]
+    Unknown,
+    /// It is shorter than the journal says. Nothing was changed. To continue, drop all records that
+    /// end beyond `length`, and open it again.
+    #[error("has {length} bytes, but its journal expects {known}: truncated or replaced")]
+    Short {
+        /// Its length in bytes.
+        length: u64,
+        /// End of the last record in the journal.
+        known: u64,
+    },
+    /// It cannot be read or written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<TryLockError> for PackError {
+    fn from(error: TryLockError) -> Self {
+        match error {
+            TryLockError::WouldBlock => Self::InUse,
+            TryLockError::Error(error) => Self::Io(error),
+        }
+    }
+}
