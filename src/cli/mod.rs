@@ -153,8 +153,8 @@ pub struct Cli {
     pub inputs: Vec<OsString>,
     /// Format of the input.
     ///
-    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
-    /// else text.
+    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv, .xml; a .gz or .zst after it is
+    /// ignored), else a sitemap or feed if it begins like one, else text.
     ///
     /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
     /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote

@@ -298,7 +298,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
     let rules = ListRules {
         saves_files: input.number & 1 == 1,
-        as_json: format != InputFormat::Text || input.number & 2 == 2,
+        as_json: format != InputFormat::Auto || input.number & 2 == 2,
         scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
         columns: Arc::new(ColumnRules {
             url: None,

@@ -206,26 +206,28 @@ mod tests {
 
     #[test]
     fn the_format_comes_from_the_flag_or_the_extension() {
-        use InputFormat::{Auto, Csv, JsonLines, Text, Tsv};
+        use InputFormat::{Auto, Csv, JsonLines, Sitemap, Tsv};
         for (name, format) in [
-            ("urls.txt", Text),
-            ("urls", Text),
-            ("csv", Text),
+            ("urls.txt", Auto),
+            ("urls", Auto),
+            ("csv", Auto),
             ("a.jsonl", JsonLines),
             ("a.ndjson", JsonLines),
             ("a.json.zst", JsonLines),
             ("x/a.CSV.GZ", Csv),
-            ("a.csv.txt", Text),
+            ("a.csv.txt", Auto),
             ("a.tsv", Tsv),
-            ("a.gz", Text),
-            ("a.csv.gz.gz", Text),
+            ("a.xml.gz", Sitemap),
+            ("a.gz", Auto),
+            ("a.csv.gz.gz", Auto),
         ] {
             let source = Source::File(name.into());
             assert_eq!(Auto.of(&source), Some(format), "{name}");
             assert_eq!(Tsv.of(&source), Some(Tsv));
         }
-        assert_eq!(Auto.of(&Source::Stdin), Some(Text));
+        assert_eq!(Auto.of(&Source::Stdin), Some(Auto));
         assert_eq!(Csv.of(&Source::Stdin), Some(Csv));
-        assert_eq!(Csv.of(&Source::Url("http://a/x.csv".into())), None);
+        let url = Source::Url("http://a/x.csv".into());
+        assert_eq!((Csv.of(&url), Sitemap.of(&url)), (None, Some(Sitemap)));
     }
 }

@@ -129,6 +129,7 @@ impl InputReader {
             let ended = matches!(step, ListStep::End);
             match step {
                 ListStep::Found(entry) => self.push(entry)?,
+                ListStep::Nothing if self.sender.is_closed() => return Err(ReadStop::Unwanted),
                 ListStep::Nothing => self.warn(name, list.take_warning()),
                 ListStep::End => {}
             }

@@ -139,11 +139,11 @@ impl SitemapList {
         let Some(RequestedSitemap { pending, is_child }) = self.pending.pop_front() else {
             return ListStep::End;
         };
-        // Without an answer the run has ended, and nothing that follows is wanted.
+        // Without an answer the run has ended: the reader notices that before the next step.
         let Some((settled, body)) = pending.wait() else {
             self.pending.clear();
             self.top = None;
-            return ListStep::End;
+            return ListStep::Nothing;
         };
         let Some(body) = body else {
             return ListStep::Found(failed(settled, origin));
@@ -419,7 +419,9 @@ impl DetectedList {
     fn detect(&mut self) -> io::Result<Option<&mut Box<dyn InputList>>> {
         if let Some(mut stream) = self.stream.take() {
             let head = stream.reader.fill_buf()?.trim_ascii_start();
-            let is_xml = XML_STARTS.iter().any(|start| head.starts_with(start));
+            // Of UTF-16 the first piece may be short. No text list begins like these.
+            let begins = |start: &&[u8]| head.starts_with(start) || start.starts_with(head);
+            let is_xml = !head.is_empty() && XML_STARTS.iter().any(begins);
             let rules = self.rules.clone();
             self.list = Some(match is_xml {
                 true => Box::new(SitemapList::new(stream, rules)),
@@ -502,5 +504,61 @@ mod tests {
         for xml in [&b"<html/>"[..], b"", b"<urlset><url>"] {
             whole::read(InputFormat::Sitemap, xml, ListRules::default()).unwrap_err();
         }
+    }
+
+    /// Reads a sitemap that the run has fetched.
+    fn fetched(xml: String) -> Vec<ListEntry> {
+        let mut list = SitemapList::fetched("http://a.test/map".into(), 3, ListRules::default());
+        let input: Arc<str> = "argument".into();
+        let mut found = Vec::new();
+        let mut xml = Some(xml);
+        loop {
+            let origin = EntryOrigin {
+                input: &input,
+                number: found.len() as u64,
+            };
+            match list.next(&origin).unwrap() {
+                ListStep::Found(ListEntry::Sitemap(job)) => {
+                    assert_eq!(
+                        (job.position.line, job.url.as_str()),
+                        (3, "http://a.test/map")
+                    );
+                    let reply = job.sitemap().unwrap();
+                    reply.set_body(Box::new(io::Cursor::new(xml.take().unwrap())));
+                    let record = crate::model::Record::for_line(&job.position, job.url.to_string());
+                    let outcome = crate::model::Outcome::Skipped;
+                    reply.send(SettledJob::new(job.position.clone(), record, outcome, None));
+                }
+                ListStep::Found(entry) => found.push(entry),
+                ListStep::Nothing => {}
+                ListStep::End => return found,
+            }
+        }
+    }
+
+    #[test]
+    fn a_fetched_sitemap_is_read_up_to_the_limits_of_the_protocol() {
+        let url = "<url><loc>http://a.test/</loc></url>";
+        let found = fetched(format!("<urlset>{}", url.repeat(50_001)));
+        assert_eq!(found.len(), 50_001);
+        let last = shown(&found[49_999..]);
+        assert_eq!(last, ["50000 http://a.test/", "failed http://a.test/map"]);
+        let found = fetched(format!(
+            "<urlset>{url}{}",
+            "<x>some text</x>".repeat(4 << 20)
+        ));
+        assert_eq!(
+            shown(&found),
+            ["1 http://a.test/", "failed http://a.test/map"]
+        );
+        let ListEntry::Failed(failed) = &found[1] else {
+            panic!("{found:?}");
+        };
+        let message = &failed.record.error.as_ref().unwrap().message;
+        assert!(
+            message.ends_with("it exceeds 50 MiB; the rest is not read"),
+            "{message}"
+        );
+        assert_eq!(failed.position.number, 1);
     }
 }

@@ -372,9 +372,52 @@ impl<R: BufRead> BufRead for EventLimit<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn read(xml: impl AsRef<[u8]>) -> io::Result<Vec<SitemapEntry>> {
-        let mut reader = SitemapReader::new(io::BufReader::with_capacity(7, xml.as_ref()));
+    /// Pieces of sitemaps, right and wrong.
+    const PIECES: [&str; 26] = [
+        "<urlset>",
+        "</urlset>",
+        "<url>",
+        "</url>",
+        "<loc>",
+        "</loc>",
+        "<url/>",
+        "<sitemapindex>",
+        "<sitemap>",
+        "</sitemap>",
+        "<rss>",
+        "<item>",
+        "</item>",
+        "<link>",
+        "</link>",
+        "<feed>",
+        "<entry><link href=\"http://a/&amp;&x;\"/></entry>",
+        "<![CDATA[",
+        "]]>",
+        "<!--",
+        "-->",
+        "&amp;",
+        "&x;&#0;&#65;",
+        "<lastmod>",
+        "</lastmod>",
+        "http://a/\u{e9}<\"'>",
+    ];
+
+    proptest! {
+        #[test]
+        fn entries_do_not_depend_on_the_size_of_reads(
+            pieces in proptest::collection::vec(0..PIECES.len(), 0..40), capacity in 1..60_usize
+        ) {
+            let xml: String = pieces.iter().map(|piece| PIECES[*piece]).collect();
+            let whole = read_through(&xml, 1 << 16).map_err(|error| error.to_string());
+            let parts = read_through(&xml, capacity).map_err(|error| error.to_string());
+            prop_assert_eq!(whole, parts);
+        }
+    }
+
+    fn read_through(xml: impl AsRef<[u8]>, capacity: usize) -> io::Result<Vec<SitemapEntry>> {
+        let mut reader = SitemapReader::new(io::BufReader::with_capacity(capacity, xml.as_ref()));
         let mut found = Vec::new();
         loop {
             match reader.step()? {
@@ -383,6 +426,10 @@ mod tests {
                 SitemapStep::End => return Ok(found),
             }
         }
+    }
+
+    fn read(xml: impl AsRef<[u8]>) -> io::Result<Vec<SitemapEntry>> {
+        read_through(xml, 7)
     }
 
     fn locations(xml: &str) -> Vec<String> {

@@ -69,6 +69,7 @@ impl SettledJob {
     #[must_use]
     pub fn into_failed(mut self, error: FetchError) -> Self {
         self.record.ok = false;
+        self.record.bytes = None;
         self.record.outcome = OutcomeName::Failed;
         self.record.error = Some(RecordError::new(&error, None));
         self.outcome = Outcome::Failed(error);

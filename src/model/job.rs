@@ -2,31 +2,19 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
 use super::{
-    Columns, ExpectedTypes, FetchError, RawLine, RelPath, SettledJob, Sha256, Sha256Context,
-    SitemapReply,
+    Columns, ExpectedTypes, FetchError, InputPosition, RawLine, RelPath, SettledJob, Sha256,
+    Sha256Context, SitemapReply,
 };
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
 /// be half empty, and two allocations.
 const HEADER_BYTES: usize = 256;
-
-/// The position of an input line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputPosition {
-    /// Number among all entries of the run, from 0 and without gaps: the order of `--ordered`.
-    pub number: u64,
-    /// Name of the input: a path, `-` for stdin, `argument` for a URL on the command line.
-    pub input: Arc<str>,
-    /// Line number in that input, from 1, blank lines and comments included.
-    pub line: u64,
-}
 
 /// User name and password from a URL. They are sent to that origin only, and `Debug` does not
 /// show them.
