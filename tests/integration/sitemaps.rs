@@ -301,7 +301,7 @@ async fn a_rerun_fetches_sitemaps_again_and_skips_their_pages() {
 
 #[test]
 fn a_run_that_ends_while_a_sitemap_is_awaited_does_not_say_that_the_list_is_empty() {
-    let server = Server::start(|mut connection| {
+    let server = Server::start(|connection| {
         connection.request()?;
         connection.hang()
     });
