@@ -128,6 +128,7 @@ fn format(format: InputFormatArg) -> InputFormat {
         InputFormatArg::Jsonl => InputFormat::JsonLines,
         InputFormatArg::Csv => InputFormat::Csv,
         InputFormatArg::Tsv => InputFormat::Tsv,
+        InputFormatArg::Sitemap => InputFormat::Sitemap,
     }
 }
 

@@ -77,7 +77,7 @@ pub enum ColorArg {
 /// Format of the input: `--input-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InputFormatArg {
-    /// By extension, else text.
+    /// By extension, else by content.
     Auto,
     /// One URL per line.
     Text,
@@ -87,6 +87,8 @@ pub enum InputFormatArg {
     Csv,
     /// Tab-separated, with a header row.
     Tsv,
+    /// Sitemap, sitemap index, RSS or Atom feed.
+    Sitemap,
 }
 
 /// Scheme of URLs without one: `--scheme`.
@@ -151,14 +153,17 @@ pub struct Cli {
     pub inputs: Vec<OsString>,
     /// Format of the input.
     ///
-    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
-    /// else text.
+    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv, .xml; a .gz or .zst after it is
+    /// ignored), else a sitemap or feed if it begins like one, else text.
     ///
     /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
     /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
     /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
     /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
     /// fails (checksum), and one of another media type (content_type).
+    ///
+    /// sitemap: a sitemap, a sitemap index (its sitemaps are fetched and read), or a feed. URLs among
+    /// the inputs are then those of sitemaps.
     #[arg(
         long,
         value_name = "FORMAT",

@@ -15,6 +15,7 @@ use super::attempt_outcome::{
     AttemptOutcome, BodySource, NextRequest, PartialContent, ReceivedBody, discards_body,
 };
 use super::body::{BodySink, StallClock, WireBody, take_body};
+use super::body_target::BodyTarget;
 use super::coding::{self, BodyFraming};
 use super::content_type;
 use super::redirect;
@@ -28,7 +29,7 @@ use crate::model::{
     UnwantedBody, WireState, deadline_after, now,
 };
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
-use crate::store::{BodyStore, BodyWriter};
+use crate::store::{BodyStore, BodyWriter, SitemapWriter};
 
 /// A server may send less than the requested range (RFC 9110 §14.2). An incomplete 206 with at
 /// least this many bytes counts as progress, a shorter one as `truncated`.
@@ -53,7 +54,7 @@ pub async fn run<T: Transport, S: BodyStore>(
     attempt: &Attempt,
     wire: &Arc<WireState>,
     seen: &mut SeenResponse,
-) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError> {
+) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError> {
     let (outcome, rest) = match engine.options.max_time {
         None => request(engine, attempt, wire, seen).await,
         Some(limit) => {
@@ -91,7 +92,7 @@ async fn request<T: Transport, S: BodyStore>(
     wire: &Arc<WireState>,
     seen: &mut SeenResponse,
 ) -> (
-    Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError>,
+    Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
     Option<T::Body>,
 ) {
     let options = &engine.options;
@@ -158,11 +159,14 @@ async fn save_body<T: Transport, S: BodyStore>(
     head: &ResponseHead,
     body: WireBody<'_, T::Body>,
     rest: Option<PartialContent>,
-) -> Result<AttemptOutcome<ReceivedBody<S::File>>, FailedBody> {
+) -> Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FailedBody> {
     let options = &engine.options;
     let part = attempt.resumable_part().filter(|_| rest.is_some());
     let version = || version(attempt, head, part.zip(rest), options);
-    let file = engine.store.create(attempt, head, version, part)?;
+    let file = match attempt.job.sitemap() {
+        Some(reply) => BodyTarget::Sitemap(SitemapWriter::new(reply.clone())),
+        None => BodyTarget::Store(engine.store.create(attempt, head, version, part)?),
+    };
     if !has_body(attempt, head) {
         // The expected size and hash are those of the body, which a HEAD does not return.
         let is_head = attempt.is_head_only();

@@ -92,10 +92,12 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
 
     async fn process_batch(&mut self, batch: Vec<ListEntry>) -> Result<(), FeedStopped> {
         for (entry, past) in self.recall(batch).await {
-            if let Some(window) = &self.window {
-                window.acquire().await;
+            if !matches!(entry, ListEntry::Sitemap(_)) {
+                if let Some(window) = &self.window {
+                    window.acquire().await;
+                }
+                self.seen += 1;
             }
-            self.seen += 1;
             self.process_entry(entry, past).await?;
         }
         Ok(())
@@ -108,7 +110,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             |batch: Vec<ListEntry>| batch.into_iter().map(|entry| (entry, PriorResult::Nothing));
         let may_adopt = |entry: &ListEntry| match entry {
             ListEntry::Job(job) => adopt::is_adoptable(self.engine, job),
-            ListEntry::Invalid(_) => false,
+            ListEntry::Invalid(_) | ListEntry::Sitemap(_) | ListEntry::Failed(_) => false,
         };
         if self.engine.past.is_empty() && !batch.iter().any(may_adopt) {
             return nothing(batch).collect();
@@ -120,7 +122,9 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                     let recalled = recall(&engine, job);
                     (entry, recalled)
                 }
-                ListEntry::Invalid(_) => (entry, PriorResult::Nothing),
+                ListEntry::Invalid(_) | ListEntry::Sitemap(_) | ListEntry::Failed(_) => {
+                    (entry, PriorResult::Nothing)
+                }
             };
             batch.into_iter().map(recall).collect()
         });
@@ -144,6 +148,11 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
             (ListEntry::Invalid(line), _) => {
                 let settled = record::invalid(line, &engine.options, &engine.clock);
                 engine.settle_unsent(settled).await;
+            }
+            (ListEntry::Failed(settled), _) => engine.settle_unsent(*settled).await,
+            (ListEntry::Sitemap(job), _) => {
+                let pushed = engine.scheduler.push(first(job, engine)).await;
+                pushed.map_err(|_| FeedStopped)?;
             }
             (ListEntry::Job(job), PriorResult::Done(past)) => match self.claim(&job) {
                 Ok(()) => {

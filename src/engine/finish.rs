@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
+use super::body_target::BodyTarget;
 use super::file_claims::Claims;
 use super::finished_attempt::FinishedAttempt;
 use super::next_step::{DelayedRetry, NextStep, StepContext, next_step, wait_after_rejection};
@@ -24,7 +25,7 @@ pub async fn finish<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
     mut ended: FinishedAttempt,
-    result: Result<AttemptOutcome<ReceivedBody<S::File>>, FetchError>,
+    result: Result<AttemptOutcome<ReceivedBody<BodyTarget<S::File>>>, FetchError>,
 ) {
     let longest = engine.retry.retry_after_max;
     let head = ended.head.as_ref();
@@ -190,7 +191,7 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
     }
 
     /// Commits a complete body.
-    async fn commit_received(mut self, body: ReceivedBody<S::File>) {
+    async fn commit_received(mut self, body: ReceivedBody<BodyTarget<S::File>>) {
         let engine = self.engine;
         match body {
             ReceivedBody::New(file, sha256) => {

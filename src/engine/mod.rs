@@ -5,6 +5,7 @@ mod adopt;
 mod attempt;
 mod attempt_outcome;
 mod body;
+mod body_target;
 mod clock;
 mod coding;
 mod content_type;

@@ -99,7 +99,10 @@ pub fn given_up<T, S>(
         ..Record::for_line(&attempt.job.position, attempt.job.url.into())
     };
     let outcome = Outcome::Failed(error);
-    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw).with_traces(traces)
+    let sitemap = attempt.job.options.and_then(|own| own.sitemap);
+    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
+        .with_traces(traces)
+        .of_sitemap(sitemap)
 }
 
 /// Settles a job whose last attempt ended at `end`.
@@ -163,7 +166,10 @@ pub fn settled<T, S>(
         record.status = record.status.or(of_proxy);
     }
     record.outcome = outcome.name();
-    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw).with_traces(traces)
+    let sitemap = attempt.job.options.and_then(|own| own.sitemap);
+    SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
+        .with_traces(traces)
+        .of_sitemap(sitemap)
 }
 
 /// Fills in where the last response of a failed job was archived.

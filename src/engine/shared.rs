@@ -74,6 +74,9 @@ impl<T, S> Engine<T, S> {
 
     /// Settles a job without waiting, for bodies committed later on another thread.
     pub fn settle_reserved(&self, mut settled: SettledJob, permit: mpsc::OwnedPermit<EngineEvent>) {
+        if let Some(reply) = settled.sitemap.take() {
+            return reply.send(settled);
+        }
         if let (Outcome::Failed(error), Some(reported)) =
             (&settled.outcome, &mut settled.record.error)
         {

@@ -122,7 +122,8 @@ fn part_to_continue<T, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
 ) -> Option<Box<PartialBody>> {
-    if !attempt.is_plain_get() || attempt::accepts_partial(attempt, &engine.options) {
+    let is_sitemap = attempt.job.sitemap().is_some();
+    if !attempt.is_plain_get() || attempt::accepts_partial(attempt, &engine.options) || is_sitemap {
         return None;
     }
     let part = engine.store.take_part(attempt)?;

@@ -25,7 +25,7 @@ pub fn count_jobs(format: InputFormat, bytes: Vec<u8>) -> io::Result<usize> {
         };
         match list.next(&origin)? {
             ListStep::Found(ListEntry::Job(_)) => jobs += 1,
-            ListStep::Found(ListEntry::Invalid(_)) | ListStep::Nothing => {}
+            ListStep::Found(_) | ListStep::Nothing => {}
             ListStep::End => return Ok(jobs),
         }
     }

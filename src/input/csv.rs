@@ -405,6 +405,7 @@ mod tests {
         let urls = entries.map(|entry| match entry {
             ListEntry::Job(job) => (job.position.line, job.url.to_string()),
             ListEntry::Invalid(bad) => (bad.position.line, bad.shown),
+            other => panic!("{other:?}"),
         });
         urls.collect()
     }
@@ -530,6 +531,7 @@ mod tests {
         let columns = match entry {
             ListEntry::Job(job) => job.options.as_ref()?.columns.as_ref(),
             ListEntry::Invalid(line) => line.columns.as_ref(),
+            other => panic!("{other:?}"),
         };
         columns.map(Columns::as_json)
     }
@@ -750,6 +752,7 @@ mod tests {
                         }
                         ListStep::Nothing => {}
                         ListStep::End => break,
+                        _ => panic!("a sitemap"),
                     }
                 }
                 // A line break makes the file name invalid, but the row is still well-formed.

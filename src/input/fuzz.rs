@@ -99,6 +99,7 @@ fn comparable(entry: &ListEntry) -> String {
             let raw = bad.raw.escape_ascii();
             format!("{:?} {raw} {} {}", bad.position, bad.shown, bad.error)
         }
+        other => panic!("{other:?}"),
     }
 }
 
@@ -257,6 +258,7 @@ fn feed_back(found: &FoundEntries, rules: &ListRules) -> Result<(), String> {
                 lines.extend_from_slice(raw.map_or(job.url.as_str().as_bytes(), |raw| raw));
             }
             ListEntry::Invalid(bad) => lines.extend_from_slice(&bad.raw),
+            other => panic!("{other:?}"),
         }
         lines.push(b'\n');
     }
@@ -284,6 +286,7 @@ fn feed_back(found: &FoundEntries, rules: &ListRules) -> Result<(), String> {
             (ListEntry::Invalid(bad), ListEntry::Job(two)) => {
                 (bad.error.to_string(), request_text(two))
             }
+            _ => panic!("a sitemap"),
         };
         hold!(one == two, "fed back: {one}\nbecomes {two}");
     }
@@ -295,7 +298,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
     let rules = ListRules {
         saves_files: input.number & 1 == 1,
-        as_json: format != InputFormat::Text || input.number & 2 == 2,
+        as_json: format != InputFormat::Auto || input.number & 2 == 2,
         scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
         columns: Arc::new(ColumnRules {
             url: None,
@@ -333,6 +336,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
                 look_at_bad(bad)?;
                 &bad.position
             }
+            other => panic!("{other:?}"),
         };
         hold!(place.number == number as u64, "not dense: {place:?}");
     }
@@ -535,6 +539,7 @@ fn try_written(input: &FuzzInput<'_>) -> FuzzVerdict {
         let found = found.entries.iter().map(|entry| match entry {
             ListEntry::Job(job) => (job.position.line, Some(job.url.to_string())),
             ListEntry::Invalid(bad) => (bad.position.line, None),
+            other => panic!("{other:?}"),
         });
         let found: Vec<_> = found.collect();
         hold!(

@@ -51,6 +51,8 @@ pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry
         _ if columns.is_none() => {}
         ListEntry::Job(job) => job.options.get_or_insert_default().columns = columns,
         ListEntry::Invalid(line) => line.columns = columns,
+        // Neither comes from a line that has columns.
+        ListEntry::Sitemap(_) | ListEntry::Failed(_) => {}
     }
     entry
 }

@@ -20,6 +20,8 @@ mod open;
 mod reader;
 mod row;
 mod rows;
+mod sitemap;
+mod sitemap_xml;
 mod source;
 mod stream;
 mod text;
@@ -38,8 +40,9 @@ pub use self::url::DefaultScheme;
 pub use open::open;
 
 /// Common file name extensions of lists: a name with one of them is not taken for a host name.
-const LIST_EXTENSIONS: [&str; 12] = [
+const LIST_EXTENSIONS: [&str; 13] = [
     "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "ndjson", "urls", "log", "gz", "zst",
+    "xml",
 ];
 
 /// One input of the run.
@@ -68,7 +71,8 @@ impl fmt::Debug for UrlIterator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum InputFormat {
-    /// By the file name extension, ignoring one of compression; text by default.
+    /// By the file name extension, ignoring one of compression. Otherwise by content: a sitemap or
+    /// feed if it begins like one, else text.
     #[default]
     Auto,
     /// One URL per line.
@@ -79,6 +83,9 @@ pub enum InputFormat {
     Csv,
     /// Tab-separated cells, with a header row.
     Tsv,
+    /// A sitemap, a sitemap index, or an RSS or Atom feed, as XML; or a sitemap of one URL per line.
+    /// URLs among the inputs are those of sitemaps, which are fetched and read.
+    Sitemap,
     /// One URL before each NUL: no comments, and line feeds do not end an entry.
     Nul,
 }
@@ -87,11 +94,16 @@ impl InputFormat {
     /// Returns the format of a source, or `None` for a URL.
     fn of(self, source: &Source) -> Option<Self> {
         match (self, source) {
+            (Self::Sitemap, Source::Url(_)) => Some(Self::Sitemap),
             (_, Source::Url(_) | Source::Urls(_)) => None,
             (Self::Auto, Source::File(path)) => Some(Self::of_file(path)),
-            (Self::Auto, Source::Stdin) => Some(Self::Text),
             (format, _) => Some(format),
         }
+    }
+
+    /// Whether a URL alone is a whole entry, so that `--failed` can write one per line.
+    fn is_text(self) -> bool {
+        matches!(self, Self::Auto | Self::Text | Self::Nul | Self::Sitemap)
     }
 
     fn of_file(path: &Path) -> Self {
@@ -107,7 +119,8 @@ impl InputFormat {
             Some("jsonl" | "ndjson" | "json") => Self::JsonLines,
             Some("csv") => Self::Csv,
             Some("tsv") => Self::Tsv,
-            _ => Self::Text,
+            Some("xml" | "rss" | "atom") => Self::Sitemap,
+            _ => Self::Auto,
         }
     }
 }
@@ -193,26 +206,28 @@ mod tests {
 
     #[test]
     fn the_format_comes_from_the_flag_or_the_extension() {
-        use InputFormat::{Auto, Csv, JsonLines, Text, Tsv};
+        use InputFormat::{Auto, Csv, JsonLines, Sitemap, Tsv};
         for (name, format) in [
-            ("urls.txt", Text),
-            ("urls", Text),
-            ("csv", Text),
+            ("urls.txt", Auto),
+            ("urls", Auto),
+            ("csv", Auto),
             ("a.jsonl", JsonLines),
             ("a.ndjson", JsonLines),
             ("a.json.zst", JsonLines),
             ("x/a.CSV.GZ", Csv),
-            ("a.csv.txt", Text),
+            ("a.csv.txt", Auto),
             ("a.tsv", Tsv),
-            ("a.gz", Text),
-            ("a.csv.gz.gz", Text),
+            ("a.xml.gz", Sitemap),
+            ("a.gz", Auto),
+            ("a.csv.gz.gz", Auto),
         ] {
             let source = Source::File(name.into());
             assert_eq!(Auto.of(&source), Some(format), "{name}");
             assert_eq!(Tsv.of(&source), Some(Tsv));
         }
-        assert_eq!(Auto.of(&Source::Stdin), Some(Text));
+        assert_eq!(Auto.of(&Source::Stdin), Some(Auto));
         assert_eq!(Csv.of(&Source::Stdin), Some(Csv));
-        assert_eq!(Csv.of(&Source::Url("http://a/x.csv".into())), None);
+        let url = Source::Url("http://a/x.csv".into());
+        assert_eq!((Csv.of(&url), Sitemap.of(&url)), (None, Some(Sitemap)));
     }
 }

@@ -8,7 +8,7 @@ use super::columns::ColumnRules;
 use super::list::ListRules;
 use super::reader::InputReader;
 use super::source::OpenInput;
-use super::{Batch, InputError, InputFormat, InputOptions};
+use super::{Batch, InputError, InputOptions, Source};
 use crate::model::LiveStats;
 
 /// Capacity of the channel, in batches.
@@ -26,7 +26,7 @@ pub fn open(
     let mut formats = formats.filter_map(|source| options.format.of(source));
     let rules = ListRules {
         saves_files: options.saves_files,
-        as_json: formats.any(|format| !matches!(format, InputFormat::Text | InputFormat::Nul)),
+        as_json: formats.any(|format| !format.is_text()),
         scheme: options.scheme,
         columns: Arc::new(ColumnRules {
             url: options.url_column,
@@ -37,7 +37,7 @@ pub fn open(
     let mut arguments = 0;
     for source in options.sources {
         let format = options.format.of(&source);
-        arguments += u64::from(format.is_none());
+        arguments += u64::from(matches!(source, Source::Url(_)));
         let format = format.unwrap_or_default();
         inputs.push(OpenInput::open(source, arguments, format, &rules)?);
     }
@@ -92,6 +92,7 @@ mod tests {
             .map(|entry| match entry {
                 ListEntry::Job(job) => (job.position.number, job.position.line),
                 ListEntry::Invalid(invalid) => (invalid.position.number, invalid.position.line),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(places, [(0, 1), (1, 2), (2, 4), (3, 5), (4, 2)]);
@@ -139,6 +140,7 @@ mod tests {
             let lines = batch.iter().map(|entry| match entry {
                 ListEntry::Job(job) => job.raw.as_ref().unwrap(),
                 ListEntry::Invalid(line) => &line.raw,
+                other => panic!("{other:?}"),
             });
             let counted: Vec<_> = lines.map(|line| line.is_heavy()).collect();
             assert_eq!(counted, [is_counted; 2]);

@@ -129,6 +129,7 @@ impl InputReader {
             let ended = matches!(step, ListStep::End);
             match step {
                 ListStep::Found(entry) => self.push(entry)?,
+                ListStep::Nothing if self.sender.is_closed() => return Err(ReadStop::Unwanted),
                 ListStep::Nothing => self.warn(name, list.take_warning()),
                 ListStep::End => {}
             }
@@ -167,7 +168,7 @@ impl InputReader {
             job.options.get_or_insert_default();
         }
         let (weight, has_columns) = match &entry {
-            ListEntry::Job(job) => {
+            ListEntry::Job(job) | ListEntry::Sitemap(job) => {
                 let own_options = job.options.as_ref();
                 (
                     job.weight(),
@@ -181,13 +182,14 @@ impl InputReader {
                     columns.is_some(),
                 )
             }
+            ListEntry::Failed(settled) => (settled.record.url.len(), false),
         };
         // Kept columns are in memory until the record is reported, which may be long after with
         // `--ordered`, so they count in any line.
         if weight >= HEAVY_BYTES || has_columns {
             self.reserve(&mut entry, weight)?;
         }
-        self.next_number += 1;
+        self.next_number += u64::from(!matches!(entry, ListEntry::Sitemap(_)));
         self.weight += weight;
         self.batch.push(entry);
         Ok(())
@@ -197,8 +199,9 @@ impl InputReader {
     /// ones that have to be released.
     fn reserve(&mut self, entry: &mut ListEntry, weight: usize) -> Result<(), ReadStop> {
         let line = match entry {
-            ListEntry::Job(job) => job.raw.as_mut(),
+            ListEntry::Job(job) | ListEntry::Sitemap(job) => job.raw.as_mut(),
             ListEntry::Invalid(line) => Some(&mut line.raw),
+            ListEntry::Failed(settled) => settled.raw.as_mut(),
         };
         let Some(line) = line else {
             return Ok(());
@@ -222,7 +225,9 @@ impl InputReader {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.live.add_listed(self.batch.len() as u64);
+        let is_input = |entry: &&ListEntry| !matches!(entry, ListEntry::Sitemap(_));
+        let listed = self.batch.iter().filter(is_input).count();
+        self.live.add_listed(listed as u64);
         let batch = std::mem::take(&mut self.batch);
         self.weight = 0;
         self.sender

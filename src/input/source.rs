@@ -11,6 +11,7 @@ use super::jsonl::JsonlList;
 use super::lines::LineEnd;
 use super::list::{InputList, ListRules};
 use super::row::CellDelimiter;
+use super::sitemap::{DetectedList, SitemapList};
 use super::stream::InputStream;
 use super::text::TextList;
 use super::{InputError, InputFormat, Source, UrlIterator};
@@ -43,6 +44,14 @@ impl OpenInput {
         rules: &ListRules,
     ) -> Result<Self, InputError> {
         let (name, reader, length): (_, RawReader, _) = match source {
+            Source::Url(url) if format == InputFormat::Sitemap => {
+                let list = SitemapList::fetched(url, argument, rules.clone());
+                return Ok(Self {
+                    name: "argument".into(),
+                    length: None,
+                    content: InputContent::List(Box::new(list)),
+                });
+            }
             Source::Url(url) => {
                 return Ok(Self {
                     name: "argument".into(),
@@ -81,10 +90,10 @@ pub fn open_list(
 ) -> Box<dyn InputList> {
     let rules = rules.clone();
     match format {
-        // `auto` has been resolved by the file name; what is left has none.
-        InputFormat::Auto | InputFormat::Text => {
-            Box::new(TextList::new(stream, LineEnd::Line, rules))
-        }
+        // The file name has not told the format.
+        InputFormat::Auto => Box::new(DetectedList::new(stream, rules)),
+        InputFormat::Text => Box::new(TextList::new(stream, LineEnd::Line, rules)),
+        InputFormat::Sitemap => Box::new(SitemapList::new(stream, rules)),
         InputFormat::Nul => {
             let stream = stream.with_nuls();
             Box::new(TextList::new(stream, LineEnd::Nul, rules))

@@ -211,6 +211,7 @@ mod tests {
             .map(|entry| match entry {
                 ListEntry::Job(job) => job.url.to_string(),
                 ListEntry::Invalid(invalid) => panic!("{invalid:?}"),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(urls, ["http://a/", "http://b/x", "http://c/"]);
@@ -267,6 +268,7 @@ mod tests {
             .map(|entry| match entry {
                 ListEntry::Job(job) => job.url.as_str(),
                 ListEntry::Invalid(bad) => bad.shown.as_str(),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(
@@ -311,6 +313,7 @@ mod tests {
                         let again = whole::read(format, &bad.raw, rules).unwrap();
                         assert!(matches!(again[..], [ListEntry::Invalid(_)]), "{again:?}");
                     }
+                    other => panic!("{other:?}"),
                 }
             }
         }
@@ -378,6 +381,7 @@ mod tests {
             .map(|entry| match entry {
                 ListEntry::Job(job) => &***job.raw.as_ref().unwrap(),
                 ListEntry::Invalid(bad) => &**bad.raw,
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(raw[0], br#"{"url":"http://me:pw@a/x#y"}"#);

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{AttemptTrace, InputPosition, Outcome, RawLine, Record};
+use super::{
+    AttemptTrace, FetchError, InputPosition, Outcome, OutcomeName, RawLine, Record, RecordError,
+    SitemapReply,
+};
 
 /// Initial capacity for a record as JSON; most records fit.
 const TYPICAL_RECORD_BYTES: usize = 512;
@@ -24,6 +27,8 @@ pub struct SettledJob {
     pub raw: Option<Box<RawLine>>,
     /// The timing of its attempts; empty unless tracing is enabled.
     pub traces: Vec<AttemptTrace>,
+    /// If it is a sitemap: where it goes instead of the reporters.
+    pub sitemap: Option<SitemapReply>,
     /// The record as JSON, made on first use.
     json: OnceCell<Vec<u8>>,
 }
@@ -43,6 +48,7 @@ impl SettledJob {
             outcome,
             raw,
             traces: Vec::new(),
+            sitemap: None,
             json: OnceCell::new(),
         }
     }
@@ -51,6 +57,23 @@ impl SettledJob {
     #[must_use]
     pub fn with_traces(self, traces: Vec<AttemptTrace>) -> Self {
         Self { traces, ..self }
+    }
+
+    /// Sets where it goes instead of the reporters, if it is a sitemap.
+    #[must_use]
+    pub fn of_sitemap(self, sitemap: Option<SitemapReply>) -> Self {
+        Self { sitemap, ..self }
+    }
+
+    /// Turns a fetched sitemap that cannot be read into a failure.
+    #[must_use]
+    pub fn into_failed(mut self, error: FetchError) -> Self {
+        self.record.ok = false;
+        self.record.bytes = None;
+        self.record.outcome = OutcomeName::Failed;
+        self.record.error = Some(RecordError::new(&error, None));
+        self.outcome = Outcome::Failed(error);
+        self
     }
 
     /// Returns the record as JSON without a line end. It is made once for all reporters.

@@ -2,28 +2,19 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use url::{Position, Url};
 
-use super::{Columns, ExpectedTypes, FetchError, RawLine, RelPath, Sha256, Sha256Context};
+use super::{
+    Columns, ExpectedTypes, FetchError, InputPosition, RawLine, RelPath, SettledJob, Sha256,
+    Sha256Context, SitemapReply,
+};
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
 /// be half empty, and two allocations.
 const HEADER_BYTES: usize = 256;
-
-/// The position of an input line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputPosition {
-    /// Number among all entries of the run, from 0 and without gaps: the order of `--ordered`.
-    pub number: u64,
-    /// Name of the input: a path, `-` for stdin, `argument` for a URL on the command line.
-    pub input: Arc<str>,
-    /// Line number in that input, from 1, blank lines and comments included.
-    pub line: u64,
-}
 
 /// User name and password from a URL. They are sent to that origin only, and `Debug` does not
 /// show them.
@@ -89,6 +80,8 @@ pub struct LineOptions {
     pub types: Option<ExpectedTypes>,
     /// Columns that the record of the line repeats.
     pub columns: Option<Columns>,
+    /// The reader that fetches this URL as a sitemap, to read the list from it.
+    pub sitemap: Option<SitemapReply>,
 }
 
 impl fmt::Debug for LineOptions {
@@ -140,6 +133,12 @@ impl Job {
     #[must_use]
     pub fn take_columns(&mut self) -> Option<Columns> {
         self.options.as_mut()?.columns.take()
+    }
+
+    /// Returns where the body goes if this is not a line but a sitemap to read lines from.
+    #[must_use]
+    pub fn sitemap(&self) -> Option<&SitemapReply> {
+        self.options.as_ref()?.sitemap.as_ref()
     }
 
     /// Returns the user name in the URL, if there is one.
@@ -210,12 +209,16 @@ pub struct InvalidLine {
 }
 
 /// An entry of a list.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum ListEntry {
     /// A valid line to fetch.
     Job(Job),
     /// A line that cannot be fetched.
     Invalid(InvalidLine),
+    /// A sitemap to read further entries from. It is not counted as input.
+    Sitemap(Job),
+    /// A sitemap that could not be fetched or read, which is counted as input.
+    Failed(Box<SettledJob>),
 }
 
 /// Scheme, host and port: the key for limits, holds and connections.

@@ -49,6 +49,9 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     Ok(summary)
 }
 
+/// Said of a sitemap that would have to be fetched.
+const NOT_READ: &str = "a sitemap; a dry run does not fetch it, so its URLs are not known";
+
 fn write(
     batch: Batch,
     (format, end): (&ResultFormat, char),
@@ -63,15 +66,23 @@ fn write(
     };
     let mut text = Vec::new();
     for entry in batch? {
-        summary.input += 1;
+        summary.input += u64::from(!matches!(entry, ListEntry::Sitemap(_)));
         let place = match &entry {
-            ListEntry::Job(job) => &job.position,
+            ListEntry::Job(job) | ListEntry::Sitemap(job) => &job.position,
             ListEntry::Invalid(line) => &line.position,
+            ListEntry::Failed(settled) => &settled.position,
         };
         let (url, file, error) = match &entry {
             ListEntry::Job(job) => {
                 summary.skipped += 1;
                 (job.url.as_str(), Some(file_of(job)), None)
+            }
+            ListEntry::Sitemap(job) => (job.url.as_str(), None, Some(NOT_READ.to_owned())),
+            ListEntry::Failed(settled) => {
+                summary.failed += 1;
+                let error = settled.record.error.as_ref();
+                let message = error.map(|error| error.message.clone());
+                (&*settled.record.url, None, message)
             }
             ListEntry::Invalid(line) => {
                 summary.failed += 1;

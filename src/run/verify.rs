@@ -337,6 +337,13 @@ impl Inspection {
                         let record = Record::for_line(&line.position, line.shown);
                         Suspect::missing(record, line.error)
                     }
+                    ListEntry::Sitemap(job) => {
+                        let record = Record::for_line(&job.position, job.url.into());
+                        let reason = "a sitemap, which is not fetched to verify files".to_owned();
+                        Suspect::missing(record, FetchError::InvalidUrl { reason })
+                    }
+                    // Only a fetched sitemap fails.
+                    ListEntry::Failed(_) => continue,
                 };
                 if suspects.send(suspect).is_err() {
                     return Ok(());

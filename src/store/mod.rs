@@ -7,6 +7,7 @@ mod file_store;
 mod memory;
 mod pack_store;
 mod save_error;
+mod sitemap;
 mod warc;
 mod worker_pool;
 
@@ -32,6 +33,7 @@ pub use file_store::SavedFiles;
 pub use file_store::{FileStore, FilesOptions, FolderError, file_of};
 pub use memory::MemoryStore;
 pub use pack_store::{OpenedPack, PackOptions, PackStore};
+pub use sitemap::SitemapWriter;
 #[cfg(feature = "cli")]
 pub use warc::SavedPack;
 pub use warc::{KnownEnd, PackError};

@@ -81,7 +81,8 @@ fn site() -> Server {
             "/sitemap.xml" => {
                 let pages = ["/a.html", "/data.json?x=1&amp;y=2"]
                     .map(|path| format!("<url><loc>{here}{path}</loc></url>\n"));
-                response("200 OK", &[], pages.concat().as_bytes())
+                let sitemap = format!("<urlset>\n{}</urlset>\n", pages.concat());
+                response("200 OK", &[], sitemap.as_bytes())
             }
             "/slow" => {
                 std::thread::sleep(Duration::from_millis(300));

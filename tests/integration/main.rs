@@ -93,6 +93,7 @@ mod retry;
 mod saving;
 /// `--simulate-failure`.
 mod simulate;
+mod sitemaps;
 /// Signals and a closed stdout.
 mod stop;
 /// Pipes and closed streams at stdin, stdout and stderr.

@@ -1,0 +1,35 @@
+//! Where a body goes: to the store, or to the reader of the list if it is a sitemap.
+
+use bytes::Bytes;
+
+use crate::model::FetchError;
+use crate::store::{BodyWriter, SaveCallback, SitemapWriter};
+
+/// Writes one body to the store or for the reader of the list.
+pub enum BodyTarget<F> {
+    Store(F),
+    Sitemap(SitemapWriter),
+}
+
+impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), FetchError> {
+        match self {
+            Self::Store(file) => file.write(chunk).await,
+            Self::Sitemap(sitemap) => sitemap.write(chunk).await,
+        }
+    }
+
+    async fn commit(self, done: SaveCallback) {
+        match self {
+            Self::Store(file) => file.commit(done).await,
+            Self::Sitemap(sitemap) => sitemap.commit(done).await,
+        }
+    }
+
+    fn discard(self) {
+        match self {
+            Self::Store(file) => file.discard(),
+            Self::Sitemap(sitemap) => sitemap.discard(),
+        }
+    }
+}
