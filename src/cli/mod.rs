@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::program::PerHostLimit;
-use fetchall::{ExpectedTypes, MaxFailures, ResolveRule};
+use fetchall::{BaseUrl, ExpectedTypes, HashAlgorithm, MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
@@ -88,6 +88,9 @@ pub enum InputFormatArg {
     Csv,
     /// Tab-separated, with a header row.
     Tsv,
+    /// Hashes and file names, as sha256sum writes them.
+    #[value(alias = "md5sums", alias = "sha1sums", alias = "sha512sums")]
+    Sha256sums,
 }
 
 /// Scheme of URLs without one: `--scheme`.
@@ -155,17 +158,22 @@ pub struct Cli {
     /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
     /// else text.
     ///
-    /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
-    /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
-    /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
-    /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
-    /// fails (checksum), and one of another media type (content_type).
+    /// jsonl: one object per line with url and optionally file, size, md5, sha1, sha256, sha512,
+    /// checksum (sha256:HEX or sha256-BASE64), type, method, headers (an object of strings or arrays of
+    /// strings) and body or body_base64. Records that fetchall wrote can be read again; their body is
+    /// ignored. csv and tsv: a header row with a url column and optionally the same, but not headers
+    /// and body_base64. A body whose size or hash differs fails (checksum), and one of another media
+    /// type (content_type).
+    ///
+    /// sha256sums: a manifest of md5sum, sha1sum, sha256sum or sha512sum, told by the length of the
+    /// hashes. The files are below --base-url, which is required.
     #[arg(
         long,
         value_name = "FORMAT",
         default_value = "auto",
         help_heading = "List"
     )]
+    #[arg(requires_ifs = [("sha256sums", "base_url"), ("md5sums", "base_url"), ("sha1sums", "base_url"), ("sha512sums", "base_url")])]
     pub input_format: InputFormatArg,
     /// Input is NUL-separated, as from find -print0.
     ///
@@ -178,6 +186,12 @@ pub struct Cli {
         help_heading = "List"
     )]
     pub null: bool,
+    /// URL of the folder with the files of a manifest.
+    ///
+    /// For --input-format sha256sums: the URL of each file is its name below this one, and -o saves it
+    /// under its name. A / at the end may be left out.
+    #[arg(long, value_name = "URL", help_heading = "List")]
+    pub base_url: Option<BaseUrl>,
     /// Scheme of URLs without one, such as example.com/a.
     ///
     /// For all lines of the lists. Without this option, such a line is a failed record
@@ -529,7 +543,7 @@ pub struct Cli {
     pub dry_run: bool,
     /// Check what was saved against the journal; fetch nothing.
     ///
-    /// Compares each body with its size, and with its SHA-256 where the journal or the list has it.
+    /// Compares each body with its size, and with its hashes where the journal or the list has them.
     /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
     /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
     /// Without INPUT, the whole journal is checked, and stdin is not read.
@@ -543,6 +557,17 @@ pub struct Cli {
     /// Add the SHA-256 of each body to its record.
     #[arg(long, help_heading = "Saving")]
     pub sha256: bool,
+    /// Add these hashes of each body to its record: md5,sha1.
+    ///
+    /// Comma-separated: md5, sha1, sha256, sha512. Hashes that the list or the server gives are in the
+    /// record without this option.
+    #[arg(
+        long,
+        value_name = "ALGO",
+        value_delimiter = ',',
+        help_heading = "Saving"
+    )]
+    pub hash: Vec<HashAlgorithm>,
     /// Fail other media types: 'image/*,application/pdf'.
     ///
     /// LIST is comma-separated. A body with another Content-Type, and a body that begins as an HTML

@@ -129,9 +129,9 @@ impl InputReader {
             let ended = matches!(step, ListStep::End);
             match step {
                 ListStep::Found(entry) => self.push(entry)?,
-                ListStep::Nothing => self.warn(name, list.take_warning()),
-                ListStep::End => {}
+                ListStep::Nothing | ListStep::End => {}
             }
+            self.warn(name, list.take_warning());
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
                 self.live.add_list_bytes(position.saturating_sub(counted));
