@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use super::BaseUrl;
+use super::base_url::BaseUrl;
 use super::columns::ColumnRules;
 use super::url::DefaultScheme;
 use crate::model::{InputPosition, ListEntry};

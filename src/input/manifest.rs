@@ -3,12 +3,8 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::str::FromStr;
-use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
-use url::Url;
 
 use super::line_builder::{LineBuilder, ParsedLine, bad_as_json, invalid, job};
 use super::lines::{InputLine, LineEnd, LineReader};
@@ -19,53 +15,11 @@ use crate::model::{HashAlgorithm, InputPosition, ListEntry};
 
 /// Longest line, in bytes. File names have at most 4096 bytes on common systems.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Characters of a file name that a path has as they are.
-const PATH_CHARACTERS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'+')
-    .remove(b'@')
-    .remove(b',')
-    .remove(b'=');
 /// Characters of names that are escaped. They are not allowed in the `file` of a line.
 const NOT_IN_FILES: [char; 3] = ['\\', '\n', '\r'];
 /// Why a manifest cannot be read.
 pub const NO_BASE_URL: &str = "a manifest needs the URL of the folder with its files";
 const FORM: &str = "expected a hash and a file name, as sha256sum writes them";
-
-/// The URL of the folder with the files of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl(Arc<str>);
-
-impl FromStr for BaseUrl {
-    type Err = String;
-
-    /// Parses an http or https URL; a `/` is added to its path if there is none at the end.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("expected a URL that starts with http:// or https://".to_owned());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("a base URL has no user name or password".to_owned());
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("a base URL has no query or fragment".to_owned());
-        }
-        let slash = if url.path().ends_with('/') { "" } else { "/" };
-        Ok(Self(format!("{url}{slash}").into()))
-    }
-}
-
-impl BaseUrl {
-    /// Returns the URL of a file.
-    fn join(&self, name: &str) -> String {
-        format!("{}{}", self.0, utf8_percent_encode(name, PATH_CHARACTERS))
-    }
-}
 
 /// A manifest.
 pub struct ManifestList {
@@ -353,28 +307,6 @@ mod tests {
         let raw = String::from_utf8(job.raw.as_ref().unwrap().to_vec()).unwrap();
         let again = whole::job(crate::input::InputFormat::JsonLines, &raw);
         assert_eq!(parts(&again), expected);
-    }
-
-    #[test]
-    fn a_base_url_is_a_folder() {
-        for (text, url) in [
-            ("https://a.test", "https://a.test/x"),
-            ("https://a.test/b", "https://a.test/b/x"),
-            ("http://a.test:81/b/", "http://a.test:81/b/x"),
-        ] {
-            assert_eq!(text.parse::<BaseUrl>().unwrap().join("x"), url);
-        }
-        for text in [
-            "a.test",
-            "/pub",
-            "ftp://a.test/",
-            "http://me:s3cret@a.test/",
-            "http://a.test/?x",
-            "http://a.test/#x",
-        ] {
-            let error = text.parse::<BaseUrl>().unwrap_err();
-            assert!(!error.contains("s3cret"), "{error}");
-        }
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! A dedicated thread reads, so that a blocked pipe neither occupies the runtime nor delays its
 //! shutdown. It reads only as fast as batches are taken.
 
+mod base_url;
 pub mod bench_api;
 mod checksum;
 mod columns;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use crate::model::ListEntry;
 
 pub use self::url::DefaultScheme;
-pub use manifest::BaseUrl;
+pub use base_url::BaseUrl;
 pub use open::open;
 
 /// Common file name extensions of lists: a name with one of them is not taken for a host name.

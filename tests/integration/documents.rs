@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fetchall::Sha256;
+
 use crate::support::{Server, binary, path, placeholders, response, times};
 
 /// Set where the programs used by the documents are required, so that the test is not skipped.
@@ -82,6 +84,12 @@ fn site() -> Server {
                 let pages = ["/a.html", "/data.json?x=1&amp;y=2"]
                     .map(|path| format!("<url><loc>{here}{path}</loc></url>\n"));
                 response("200 OK", &[], pages.concat().as_bytes())
+            }
+            "/SHA256SUMS" => {
+                let [page, data] =
+                    [b"<title>A</title>" as &[u8], b"{\"value\":42}"].map(Sha256::of);
+                let manifest = format!("{page}  a.html\n{data}  data.json\n");
+                response("200 OK", &[], manifest.as_bytes())
             }
             "/slow" => {
                 std::thread::sleep(Duration::from_millis(300));
