@@ -75,6 +75,9 @@ pub enum ColorArg {
     Never,
 }
 
+/// Names of the format of manifests. One is shown, because the length of a hash tells its algorithm.
+const MANIFEST_FORMATS: [&str; 4] = ["sha256sums", "md5sums", "sha1sums", "sha512sums"];
+
 /// Format of the input: `--input-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InputFormatArg {
@@ -89,7 +92,7 @@ pub enum InputFormatArg {
     /// Tab-separated, with a header row.
     Tsv,
     /// Hashes and file names, as sha256sum writes them.
-    #[value(alias = "md5sums", alias = "sha1sums", alias = "sha512sums")]
+    #[value(aliases = MANIFEST_FORMATS)]
     Sha256sums,
 }
 
@@ -171,9 +174,9 @@ pub struct Cli {
         long,
         value_name = "FORMAT",
         default_value = "auto",
+        requires_ifs = MANIFEST_FORMATS.map(|format| (format, "base_url")),
         help_heading = "List"
     )]
-    #[arg(requires_ifs = [("sha256sums", "base_url"), ("md5sums", "base_url"), ("sha1sums", "base_url"), ("sha512sums", "base_url")])]
     pub input_format: InputFormatArg,
     /// Input is NUL-separated, as from find -print0.
     ///

@@ -190,10 +190,7 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
     let ends: Vec<_> = done
         .stdout
         .lines()
-        .map(|row| {
-            row.split_once(",sha512")
-                .map_or(row, |(_, end)| end)
-        })
+        .map(|row| row.split_once(",sha512").map_or(row, |(_, end)| end))
         .collect();
     assert_eq!(ends[0], ",a,b,columns");
     assert!(
