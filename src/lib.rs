@@ -127,11 +127,11 @@ pub use fetch::{
     AddressFamily, FaultPlan, HttpVersion, LocalEnd, Proxy, ProxyUrl, ProxyUrlError, ResolveRule,
     TransportError,
 };
-pub use input::{DefaultScheme, InputError, InputFormat};
+pub use input::{BaseUrl, DefaultScheme, InputError, InputFormat};
 pub use model::{
-    Cause, Columns, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, MaxFailures,
-    OutcomeName, PackPlace, Record, RecordError, RedirectProblem, Sha256, SpecError, Summary,
-    TimeLimit,
+    Cause, Columns, ContentChange, EndReason, ErrorKind, ExpectedTypes, FetchError, HashAlgorithm,
+    MaxFailures, Md5, OutcomeName, PackPlace, Record, RecordError, RedirectProblem, Sha1, Sha256,
+    Sha512, SpecError, Summary, TimeLimit,
 };
 #[cfg(feature = "cli")]
 pub use notify::send_email;

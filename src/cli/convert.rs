@@ -12,7 +12,8 @@ use fetchall::program::{
     SaveOptions, Screen, Source, Template, TemplateError,
 };
 use fetchall::{
-    AddressFamily, DefaultScheme, FaultPlan, HttpVersion, InputFormat, LocalEnd, Proxy, RetryRules,
+    AddressFamily, DefaultScheme, FaultPlan, HashAlgorithm, HttpVersion, InputFormat, LocalEnd,
+    Proxy, RetryRules,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 
@@ -44,12 +45,16 @@ impl TryFrom<Cli> for Config {
         } else {
             format(cli.input_format)
         };
+        config.input.base_url = cli.base_url.take();
         config.input.scheme = cli.scheme.map(|scheme| match scheme {
             SchemeArg::Http => DefaultScheme::Http,
             SchemeArg::Https => DefaultScheme::Https,
         });
         config.input.url_column = cli.url_column.clone();
         config.input.keep_columns = cli.keep_columns.clone();
+        if config.input.base_url.is_some() && config.input.format != InputFormat::Manifest {
+            return Err(UsageError::UnusedBaseUrl);
+        }
         check_no_urls(&cli)?;
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
@@ -129,6 +134,7 @@ fn format(format: InputFormatArg) -> InputFormat {
         InputFormatArg::Csv => InputFormat::Csv,
         InputFormatArg::Tsv => InputFormat::Tsv,
         InputFormatArg::Sitemap => InputFormat::Sitemap,
+        InputFormatArg::Sha256sums => InputFormat::Manifest,
     }
 }
 
@@ -185,7 +191,10 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
-    engine.sha256 = cli.sha256;
+    engine.hashes = cli.hash.clone();
+    if cli.sha256 {
+        engine.hashes.push(HashAlgorithm::Sha256);
+    }
     engine.expected_types = cli.expect_type.clone();
     engine.stop_after = cli.stop_after;
     engine.max_failures = cli.max_failures;

@@ -421,7 +421,8 @@ fn without_leaky_cause(error: clap::Error, option: &str) -> clap::Error {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
         return error;
     };
-    let never_repeats_value = option == "request" || SECRET_OPTIONS.contains(&option);
+    let never_repeats_value =
+        matches!(option, "request" | "base-url") || SECRET_OPTIONS.contains(&option);
     if never_repeats_value || masked(option, value) == *value {
         return error;
     }

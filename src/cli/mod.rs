@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use fetchall::program::PerHostLimit;
-use fetchall::{ExpectedTypes, MaxFailures, ResolveRule};
+use fetchall::{BaseUrl, ExpectedTypes, HashAlgorithm, MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
@@ -74,6 +74,9 @@ pub enum ColorArg {
     Never,
 }
 
+/// Names of the format of manifests. One is shown, because the length of a hash tells its algorithm.
+const MANIFEST_FORMATS: [&str; 4] = ["sha256sums", "md5sums", "sha1sums", "sha512sums"];
+
 /// Format of the input: `--input-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InputFormatArg {
@@ -89,6 +92,9 @@ pub enum InputFormatArg {
     Tsv,
     /// Sitemap, sitemap index, RSS or Atom feed.
     Sitemap,
+    /// Hashes and file names, as sha256sum writes them.
+    #[value(aliases = MANIFEST_FORMATS)]
+    Sha256sums,
 }
 
 /// Scheme of URLs without one: `--scheme`.
@@ -156,18 +162,23 @@ pub struct Cli {
     /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv, .xml; a .gz or .zst after it is
     /// ignored), else a sitemap or feed if it begins like one, else text.
     ///
-    /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
-    /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
-    /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
-    /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
-    /// fails (checksum), and one of another media type (content_type).
+    /// jsonl: one object per line with url and optionally file, size, md5, sha1, sha256, sha512,
+    /// checksum (sha256:HEX or sha256-BASE64), type, method, headers (an object of strings or arrays of
+    /// strings) and body or body_base64. Records that fetchall wrote can be read again; their body is
+    /// ignored. csv and tsv: a header row with a url column and optionally the same, but not headers
+    /// and body_base64. A body whose size or hash differs fails (checksum), and one of another media
+    /// type (content_type).
     ///
     /// sitemap: a sitemap, a sitemap index (its sitemaps are fetched and read), or a feed. URLs among
     /// the inputs are then those of sitemaps.
+    ///
+    /// sha256sums: a manifest of md5sum, sha1sum, sha256sum or sha512sum, told by the length of the
+    /// hashes. The files are below --base-url, which is required.
     #[arg(
         long,
         value_name = "FORMAT",
         default_value = "auto",
+        requires_ifs = MANIFEST_FORMATS.map(|format| (format, "base_url")),
         help_heading = "List"
     )]
     pub input_format: InputFormatArg,
@@ -182,6 +193,12 @@ pub struct Cli {
         help_heading = "List"
     )]
     pub null: bool,
+    /// URL of the folder with the files of a manifest.
+    ///
+    /// For --input-format sha256sums: the URL of each file is its name below this one, and -o saves it
+    /// under its name. A / at the end may be left out.
+    #[arg(long, value_name = "URL", help_heading = "List")]
+    pub base_url: Option<BaseUrl>,
     /// Scheme of URLs without one, such as example.com/a.
     ///
     /// For all lines of the lists. Without this option, such a line is a failed record
@@ -533,7 +550,7 @@ pub struct Cli {
     pub dry_run: bool,
     /// Check what was saved against the journal; fetch nothing.
     ///
-    /// Compares each body with its size, and with its SHA-256 where the journal or the list has it.
+    /// Compares each body with its size, and with its hashes where the journal or the list has them.
     /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
     /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
     /// Without INPUT, the whole journal is checked, and stdin is not read.
@@ -547,6 +564,17 @@ pub struct Cli {
     /// Add the SHA-256 of each body to its record.
     #[arg(long, help_heading = "Saving")]
     pub sha256: bool,
+    /// Add these hashes of each body to its record: md5,sha1.
+    ///
+    /// Comma-separated: md5, sha1, sha256, sha512. Hashes that the list or the server gives are in the
+    /// record without this option.
+    #[arg(
+        long,
+        value_name = "ALGO",
+        value_delimiter = ',',
+        help_heading = "Saving"
+    )]
+    pub hash: Vec<HashAlgorithm>,
     /// Fail other media types: 'image/*,application/pdf'.
     ///
     /// LIST is comma-separated. A body with another Content-Type, and a body that begins as an HTML

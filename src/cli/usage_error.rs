@@ -74,6 +74,9 @@ pub enum UsageError {
     /// `-o` with a path that cannot be a directory, or is most likely not meant as one.
     #[error("--output-dir {}: {wrong}", path.display())]
     OutputDir { path: PathBuf, wrong: String },
+    /// `--base-url` without a manifest.
+    #[error("--base-url: only a manifest has one; add --input-format sha256sums")]
+    UnusedBaseUrl,
     /// A section of a config file for one host.
     #[error(transparent)]
     Host(#[from] SettingError),
@@ -95,6 +98,7 @@ impl UsageError {
             | Self::WritesStdout { option } => id(option).map(|id| (id, *option)),
             Self::Template(_) | Self::TemplateFile { .. } => Some(("format", "format")),
             Self::Data { .. } => Some(("data", "data")),
+            Self::UnusedBaseUrl => Some(("base_url", "base-url")),
             Self::OutputDir { .. } => Some(("output_dir", "output-dir")),
             Self::Secret { option, .. } => match *option {
                 "--header" => Some(("headers", "header")),

@@ -28,7 +28,7 @@ const SLICE_TIMEOUT: Duration = Duration::from_secs(300);
 pub fn is_adoptable<T, S>(engine: &Engine<T, S>, job: &Job) -> bool {
     let own_options = job.options.as_ref();
     own_options
-        .is_some_and(|own_options| own_options.size.is_some() && own_options.sha256.is_some())
+        .is_some_and(|own_options| own_options.size.is_some() && own_options.hashes.is_some())
         && request_for(job, &engine.options).0.is_safe()
 }
 
@@ -55,7 +55,7 @@ async fn find<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Option<Saved
     let file = engine.store.file_of(job)?;
     let own_options = job.options.as_ref()?;
     let bytes = own_options.size?;
-    let mut checks = BodyVerifier::of_saved(own_options.size, own_options.sha256);
+    let mut checks = BodyVerifier::of_saved(own_options.size, own_options.hashes.clone());
     let mut offset = 0;
     while offset < bytes {
         let (sender, read) = oneshot::channel();
@@ -69,7 +69,7 @@ async fn find<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> Option<Saved
     }
     Some(SavedBody {
         bytes,
-        sha256: checks.finish().ok()?,
+        hashes: checks.finish().ok()?,
         file: Some(file),
         ..SavedBody::default()
     })

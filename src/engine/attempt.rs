@@ -19,6 +19,7 @@ use super::body_target::BodyTarget;
 use super::coding::{self, BodyFraming};
 use super::content_type;
 use super::redirect;
+use super::response_digests::announced;
 use super::resume::{self, RangeMismatch};
 use super::unwanted;
 use super::verify::BodyVerifier;
@@ -123,10 +124,11 @@ async fn request<T: Transport, S: BodyStore>(
             return (saved, None);
         }
         Ok(AttemptOutcome::Body(BodySource::Part(part))) => {
-            let verified = verify_part(engine, attempt, part).await;
+            let checks = verifier(attempt, options);
+            let verified = verify_part(engine, attempt, part, checks).await;
             verified
                 .and_then(BodyVerifier::finish)
-                .map(|sha256| AttemptOutcome::Body(ReceivedBody::Part(sha256)))
+                .map(|hashes| AttemptOutcome::Body(ReceivedBody::Part(hashes)))
         }
         Ok(AttemptOutcome::Body(BodySource::Saved)) => {
             Ok(AttemptOutcome::Body(ReceivedBody::Saved))
@@ -175,22 +177,22 @@ async fn save_body<T: Transport, S: BodyStore>(
             true => Ok(None),
             false => expectation.finish(),
         };
-        let sha256 = checked.map_err(|error| FailedBody {
+        let hashes = checked.map_err(|error| FailedBody {
             error,
             unwanted: Some(UnwantedBody::nothing(None)),
         })?;
-        return Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256)));
+        return Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes)));
     }
     let mut sink = BodySink {
         file,
         size: part.map_or(0, |part| part.length),
         limit: options.max_size,
-        expectation: verifier(attempt, options),
+        expectation: verifier(attempt, options).with_announced(announced(head, rest.is_some())),
         live: &engine.live,
         windows: &engine.windows,
     };
     if let Some(part) = part {
-        sink.expectation = verify_part(engine, attempt, part).await?;
+        sink.expectation = verify_part(engine, attempt, part, sink.expectation).await?;
     }
     let taken = take_body(body, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
@@ -206,7 +208,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         file, expectation, ..
     } = sink;
     match whole.and_then(|()| expectation.finish()) {
-        Ok(sha256) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, sha256))),
+        Ok(hashes) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes))),
         Err(error) => {
             let unwanted = engine.store.unwanted_room();
             let unwanted = unwanted.map(|room| start_of(&file, room, cut_off));
@@ -249,16 +251,16 @@ fn version(
 /// Returns the checks of the body of an attempt.
 fn verifier(attempt: &Attempt, options: &EngineOptions) -> BodyVerifier {
     let types = content_type::expected(&attempt.job, options);
-    BodyVerifier::new(attempt, options.sha256).with_types(types)
+    BodyVerifier::new(attempt, &options.hashes).with_types(types)
 }
 
-/// Returns a verifier that has already taken in the partial body on disk.
+/// Returns the verifier after it has taken in the partial body on disk.
 async fn verify_part<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     part: &PartialBody,
+    mut expectation: BodyVerifier,
 ) -> Result<BodyVerifier, FetchError> {
-    let mut expectation = verifier(attempt, &engine.options);
     let needed = expectation.needed_of(part.length);
     if needed == 0 {
         expectation.skip(part.length);
@@ -333,7 +335,7 @@ fn classify_head<'a, T, S>(
                 if let BodySource::Response(Some(rest)) = &source {
                     content_type::check(attempt, head, options)?;
                     check_size(options.max_size, Some(rest.total))?;
-                    BodyVerifier::new(attempt, false).check_announced(Some(rest.total))?;
+                    BodyVerifier::new(attempt, &[]).check_announced(Some(rest.total))?;
                 }
                 return Ok(AttemptOutcome::Body(source));
             }
@@ -363,7 +365,7 @@ fn classify_head<'a, T, S>(
     content_type::check(attempt, head, options)?;
     if has_body(attempt, head) && framing.codings.as_ref().map_err(Clone::clone)?.is_empty() {
         check_size(options.max_size, framing.length)?;
-        BodyVerifier::new(attempt, false).check_announced(framing.length)?;
+        BodyVerifier::new(attempt, &[]).check_announced(framing.length)?;
     }
     Ok(AttemptOutcome::Body(BodySource::Response(None)))
 }

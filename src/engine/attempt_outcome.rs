@@ -1,7 +1,7 @@
 //! What a response means for its job: it has a body, or another request has to be sent.
 
 use super::redirect::Redirect;
-use crate::model::{FetchError, PartialBody, Sha256};
+use crate::model::{BodyHashes, FetchError, PartialBody};
 
 /// How an attempt goes on after the response head, and how it ended, unless with an error. `B` is
 /// the body: [`BodySource`] after the head, [`ReceivedBody`] at the end.
@@ -28,9 +28,9 @@ pub enum BodySource<'a> {
 #[derive(Debug)]
 pub enum ReceivedBody<F> {
     /// Written by this attempt; not committed yet.
-    New(F, Option<Sha256>),
+    New(F, Option<Box<BodyHashes>>),
     /// The partial body, which was already complete.
-    Part(Option<Sha256>),
+    Part(Option<Box<BodyHashes>>),
     /// The file that an earlier run saved (304).
     Saved,
 }

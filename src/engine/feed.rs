@@ -331,7 +331,7 @@ fn recall_record<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResu
     PriorResult::Done(record)
 }
 
-/// Whether an earlier body has the media type, size and hash that are expected now. A body that was
+/// Whether an earlier body has the media type, size and hashes that are expected now. A body that was
 /// never hashed does not match an expected hash.
 fn is_as_expected(past: &Record, job: &Job, options: &EngineOptions) -> bool {
     let types = content_type::expected(job, options);
@@ -345,8 +345,9 @@ fn is_as_expected(past: &Record, job: &Job, options: &EngineOptions) -> bool {
     };
     own_options.size.is_none_or(|size| Some(size) == past.bytes)
         && own_options
-            .sha256
-            .is_none_or(|expected| past.sha256 == Some(expected))
+            .hashes
+            .as_ref()
+            .is_none_or(|expected| past.hashes().mismatch(expected).is_none())
 }
 
 /// Maximum bytes of validators and media type kept per queued job. Typical validators have less
@@ -356,6 +357,7 @@ const MAX_KNOWN_BYTES: usize = 300;
 /// Returns what a conditional request needs, and the fields that a 304 may omit, within
 /// [`MAX_KNOWN_BYTES`].
 fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
+    let hashes = past.hashes().boxed();
     let mut room = MAX_KNOWN_BYTES;
     let mut short = |text: Option<String>| {
         let text = text.filter(|text| text.len() <= room)?;
@@ -372,7 +374,7 @@ fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
             pack: past.pack,
             content_type: short(past.content_type),
             filename: short(past.filename),
-            sha256: past.sha256,
+            hashes,
         },
     }))
 }

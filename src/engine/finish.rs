@@ -13,8 +13,8 @@ use super::request::{digest_of, start_over};
 use super::{Engine, host_feedback, record, unwanted};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode, Sha256, TraceOutcome,
-    deadline_after, format_duration, now,
+    Attempt, BodyHashes, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode,
+    TraceOutcome, deadline_after, format_duration, now,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
@@ -194,16 +194,16 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
     async fn commit_received(mut self, body: ReceivedBody<BodyTarget<S::File>>) {
         let engine = self.engine;
         match body {
-            ReceivedBody::New(file, sha256) => {
+            ReceivedBody::New(file, hashes) => {
                 self.ended.forget_unused_part();
-                let commit = |done| file.commit(with_hash(sha256, done));
+                let commit = |done| file.commit(with_hashes(hashes, done));
                 self.commit_body(commit).await;
             }
-            ReceivedBody::Part(sha256) => {
+            ReceivedBody::Part(hashes) => {
                 if let Some(part) = self.ended.attempt.part.clone() {
                     let attempt = self.ended.attempt.clone();
                     let commit = |done| async move {
-                        let done = with_hash(sha256, done);
+                        let done = with_hashes(hashes, done);
                         engine.store.commit_part(&attempt, &part, done).await;
                     };
                     self.commit_body(commit).await;
@@ -283,12 +283,12 @@ pub async fn reject<T: Transport, S: BodyStore>(
     engine.scheduler.park(attempt, until);
 }
 
-/// Adds the hash computed during the download to the result of the save.
-fn with_hash(sha256: Option<Sha256>, done: SaveCallback) -> SaveCallback {
-    if sha256.is_none() {
+/// Adds the hashes computed during the download to the result of the save.
+fn with_hashes(hashes: Option<Box<BodyHashes>>, done: SaveCallback) -> SaveCallback {
+    if hashes.is_none() {
         return done;
     }
-    Box::new(move |result| done(result.map(|saved| SavedBody { sha256, ..saved })))
+    Box::new(move |result| done(result.map(|saved| SavedBody { hashes, ..saved })))
 }
 
 /// Describes the saved body that a 304 left in place.

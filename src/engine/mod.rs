@@ -23,6 +23,7 @@ mod options;
 mod record;
 mod redirect;
 mod request;
+mod response_digests;
 mod resume;
 mod shared;
 mod shutdown;

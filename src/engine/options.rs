@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::model::{CookieJar, ErrorHint, ExpectedTypes, MaxFailures, Sha256};
+use crate::model::{CookieJar, ErrorHint, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256};
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
@@ -33,8 +33,8 @@ pub struct EngineOptions {
     pub max_size: u64,
     /// Keep the content codings of bodies instead of decoding them.
     pub raw: bool,
-    /// Compute the SHA-256 of every body, not only of those with an expected one.
-    pub sha256: bool,
+    /// Compute these hashes of every body, not only those that are expected.
+    pub hashes: Vec<HashAlgorithm>,
     /// The media types that bodies may have, unless an input line sets others. Any by default.
     pub expected_types: Option<ExpectedTypes>,
     /// Maximum redirects followed per job. 10 by default.
@@ -75,7 +75,7 @@ impl Default for EngineOptions {
             stall_timeout: Some(Duration::from_secs(30)),
             max_size: 1 << 30,
             raw: false,
-            sha256: false,
+            hashes: Vec::new(),
             expected_types: None,
             max_redirects: 10,
             partial_is_fine: false,

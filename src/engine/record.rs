@@ -268,7 +268,7 @@ fn describe_part(record: &mut Record, part: Option<&PartialBody>) {
 /// Fills in where the body was saved.
 fn fill_location(record: &mut Record, saved: &SavedBody) {
     record.bytes = Some(saved.bytes);
-    record.sha256 = saved.sha256;
+    record.set_hashes(saved.hashes.as_deref().copied().unwrap_or_default());
     record.file = saved.file.as_ref().map(ToString::to_string);
     fill_place(record, saved.pack, saved.pack_end.max(record.pack_end));
 }
@@ -295,7 +295,9 @@ fn fill_from_history(record: &mut Record, known: &Revalidation) {
         &mut record.last_modified,
         text(&known.last_modified).as_deref(),
     );
-    record.sha256 = record.sha256.or(past.sha256);
+    if let Some(hashes) = &past.hashes {
+        record.set_hashes(record.hashes().or(**hashes));
+    }
 }
 
 /// Returns how the resource changed since the last run; `None` without `--refresh`.

@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 
 use super::content_type::{PageGuard, START_BYTES};
-use crate::model::{Attempt, Cause, ExpectedTypes, FetchError, LineOptions, Sha256, Sha256Context};
+use crate::model::{
+    Attempt, BodyHasher, BodyHashes, Cause, ExpectedTypes, FetchError, HashAlgorithm, LineOptions,
+};
 
 /// Size of one read of a partial body on disk, in bytes.
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
@@ -11,36 +13,48 @@ const HASH_CHUNK_BYTES: usize = 256 * 1024;
 /// Checks one body while it is received.
 pub struct BodyVerifier {
     size: Option<u64>,
-    sha256: Option<Sha256>,
+    /// What the line expects, or an earlier run has recorded.
+    expected: Option<Box<BodyHashes>>,
+    /// What the response says of its own body.
+    announced: Option<Box<BodyHashes>>,
     received: u64,
-    hash: Option<Sha256Context>,
+    hasher: BodyHasher,
     guard: Option<PageGuard>,
 }
 
 impl BodyVerifier {
-    /// Creates the checks for the input line of an attempt. `hashes`: hash the body even if the
-    /// line expects no hash.
-    pub fn new(attempt: &Attempt, hashes: bool) -> Self {
+    /// Creates the checks for the input line of an attempt. `hashes`: compute these, whatever the
+    /// line expects.
+    pub fn new(attempt: &Attempt, hashes: &[HashAlgorithm]) -> Self {
         let own_options: Option<&LineOptions> = attempt.job.options.as_deref();
-        let sha256 = own_options.and_then(|own_options| own_options.sha256);
+        let size = own_options.and_then(|own_options| own_options.size);
+        let expected = own_options.and_then(|own_options| own_options.hashes.clone());
+        let mut checks = Self::of_saved(size, expected);
+        for algorithm in hashes {
+            checks.hasher.add(*algorithm);
+        }
+        checks
+    }
+
+    /// Creates the checks of a body that an earlier run saved.
+    pub fn of_saved(size: Option<u64>, expected: Option<Box<BodyHashes>>) -> Self {
         Self {
-            size: own_options.and_then(|own_options| own_options.size),
-            sha256,
+            size,
+            hasher: hasher_for(expected.as_deref()),
+            expected,
+            announced: None,
             received: 0,
-            hash: (hashes || sha256.is_some()).then(Sha256Context::default),
             guard: None,
         }
     }
 
-    /// Creates the checks of a body that an earlier run saved.
-    pub fn of_saved(size: Option<u64>, sha256: Option<Sha256>) -> Self {
-        Self {
-            size,
-            sha256,
-            received: 0,
-            hash: sha256.map(|_| Sha256Context::default()),
-            guard: None,
+    /// Also checks the body against what its response says of it.
+    pub fn with_announced(mut self, announced: Option<Box<BodyHashes>>) -> Self {
+        for algorithm in announced.iter().flat_map(|hashes| hashes.algorithms()) {
+            self.hasher.add(algorithm);
         }
+        self.announced = announced;
+        self
     }
 
     /// Also fails an HTML page, if a body with these types cannot be one.
@@ -67,10 +81,10 @@ impl BodyVerifier {
     /// Returns how many of `length` bytes already on disk have to be read: all to hash them, the
     /// first to know a page, or none.
     pub fn needed_of(&self, length: u64) -> u64 {
-        match (&self.hash, &self.guard) {
-            (Some(_), _) => length,
-            (None, Some(_)) => length.min(START_BYTES as u64),
-            (None, None) => 0,
+        match &self.guard {
+            _ if !self.hasher.is_empty() => length,
+            Some(_) => length.min(START_BYTES as u64),
+            None => 0,
         }
     }
 
@@ -89,9 +103,7 @@ impl BodyVerifier {
             }
             self.received += read as u64;
             let piece = buffer.get(..read).unwrap_or_default();
-            if let Some(hash) = &mut self.hash {
-                hash.update(piece);
-            }
+            self.hasher.update(piece);
             if let Some(guard) = &mut self.guard {
                 // It keeps the bytes that it has found to be a page, so `finish` fails, too.
                 let _ = guard.update(piece);
@@ -108,19 +120,17 @@ impl BodyVerifier {
         if let Some(size) = self.size.filter(|size| self.received > *size) {
             return Err(wrong_size(&format!("at least {}", self.received), size));
         }
-        if let Some(hash) = &mut self.hash {
-            hash.update(piece);
-        }
+        self.hasher.update(piece);
         self.guard
             .as_mut()
             .map_or(Ok(()), |guard| guard.update(piece))
     }
 
-    /// Checks the complete body and returns its hash, if it was computed.
+    /// Checks the complete body and returns its hashes, if any were computed.
     ///
     /// # Errors
-    /// `checksum` when the size or hash is not the expected one, `content_type` if it is a page.
-    pub fn finish(mut self) -> Result<Option<Sha256>, FetchError> {
+    /// `checksum` when the size or a hash is not the expected one, `content_type` if it is a page.
+    pub fn finish(mut self) -> Result<Option<Box<BodyHashes>>, FetchError> {
         // First: of a page in place of an image, the size and hash are wrong as well.
         if let Some(guard) = &mut self.guard {
             guard.finish()?;
@@ -128,15 +138,30 @@ impl BodyVerifier {
         if let Some(size) = self.size.filter(|size| self.received != *size) {
             return Err(wrong_size(&self.received.to_string(), size));
         }
-        let hash = self.hash.map(Sha256Context::finish);
-        match (hash, self.sha256) {
-            (Some(got), Some(expected)) if got != expected => {
-                let text = format!("sha256 is {got}, expected {expected}");
-                Err(FetchError::Checksum(Cause::from_text(text)))
-            }
-            (hash, _) => Ok(hash),
-        }
+        let found = self.hasher.finish();
+        check(&found, self.expected.as_deref(), "expected")?;
+        check(&found, self.announced.as_deref(), "but the server says")?;
+        Ok(found.boxed())
     }
+}
+
+fn hasher_for(expected: Option<&BodyHashes>) -> BodyHasher {
+    let mut hasher = BodyHasher::default();
+    for algorithm in expected.into_iter().flat_map(BodyHashes::algorithms) {
+        hasher.add(algorithm);
+    }
+    hasher
+}
+
+/// Compares the hashes of a body with those that someone gives for it.
+fn check(found: &BodyHashes, wanted: Option<&BodyHashes>, whose: &str) -> Result<(), FetchError> {
+    let mismatch = wanted.and_then(|wanted| Some((wanted, found.mismatch(wanted)?)));
+    let Some((wanted, algorithm)) = mismatch else {
+        return Ok(());
+    };
+    let (found, wanted) = (found.text(algorithm), wanted.text(algorithm));
+    let text = format!("{algorithm} is {found}, {whose} {wanted}");
+    Err(FetchError::Checksum(Cause::from_text(text)))
 }
 
 fn wrong_size(got: &str, expected: u64) -> FetchError {
@@ -151,13 +176,15 @@ mod tests {
 
     fn expecting(size: Option<u64>, sha256: Option<&str>, hashes: bool) -> BodyVerifier {
         let sha256 = sha256.map(|text| text.parse().unwrap());
-        BodyVerifier {
-            size,
+        let hashes_of_line = BodyHashes {
             sha256,
-            received: 0,
-            hash: (hashes || sha256.is_some()).then(Sha256Context::default),
-            guard: None,
+            ..BodyHashes::default()
+        };
+        let mut checks = BodyVerifier::of_saved(size, hashes_of_line.boxed());
+        if hashes {
+            checks.hasher.add(HashAlgorithm::Sha256);
         }
+        checks
     }
 
     fn outcome(mut expectation: BodyVerifier, body: &str) -> Result<Option<String>, String> {
@@ -165,7 +192,7 @@ mod tests {
             expectation.update(piece).map_err(cause)?;
         }
         let hash = expectation.finish().map_err(cause)?;
-        Ok(hash.map(|hash| hash.to_string()))
+        Ok(hash.map(|hashes| hashes.sha256.unwrap().to_string()))
     }
 
     fn cause(error: FetchError) -> String {
@@ -211,5 +238,25 @@ mod tests {
         );
         assert!(expecting(None, None, true).check_announced(Some(4)).is_ok());
         assert!(expectation.check_announced(None).is_ok());
+    }
+
+    #[test]
+    fn every_hash_that_is_given_is_checked() {
+        let mut hashes = BodyHashes {
+            sha256: Some(ABC.parse().unwrap()),
+            md5: Some("900150983cd24fb0d6963f7d28e17f72".parse().unwrap()),
+            ..BodyHashes::default()
+        };
+        let checks = |hashes: BodyHashes| BodyVerifier::of_saved(None, hashes.boxed());
+        assert!(outcome(checks(hashes), "abc").is_ok());
+        hashes.md5 = Some("900150983cd24fb0d6963f7d28e17f73".parse().unwrap());
+        let error = outcome(checks(hashes), "abc").unwrap_err();
+        assert_eq!(
+            error,
+            "md5 is 900150983cd24fb0d6963f7d28e17f72, expected 900150983cd24fb0d6963f7d28e17f73"
+        );
+        let announced = expecting(None, Some(ABC), false).with_announced(hashes.boxed());
+        let error = outcome(announced, "abc").unwrap_err();
+        assert!(error.contains(", but the server says 9001"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use serde::Serialize;
 use serde_json::json;
 
+use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ColumnRules, UrlRating, keep_text};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
@@ -26,7 +27,9 @@ const SEPARATOR_LINE: &[u8] = b"sep=;";
 const MIN_SIMILARITY: f64 = 0.88;
 
 /// The known columns; others are ignored.
-const COLUMNS: [&str; 7] = ["url", "file", "sha256", "size", "type", "method", "body"];
+const COLUMNS: [&str; 11] = [
+    "url", "file", "md5", "sha1", "sha256", "sha512", "checksum", "size", "type", "method", "body",
+];
 /// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
 /// kept as a JSON line.
 const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
@@ -199,11 +202,11 @@ fn column(cell: &[u8]) -> String {
 /// Returns a warning about columns whose names are almost those of known ones.
 fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
     let names = &header.names;
-    let is_similar = |name: &str, known: &str| {
+    let similarity = |name: &str, known: &str| {
         let name = name
             .to_lowercase()
             .replace(|c: char| !c.is_alphanumeric(), "");
-        strsim::jaro_winkler(&name, known) > MIN_SIMILARITY
+        strsim::jaro_winkler(&name, known)
     };
     let is_missed = |known: &str| {
         let is_used = known == "url" || names.iter().any(|name| name == known);
@@ -218,13 +221,22 @@ fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
         number != header.url && !is_known && !rules.columns.keeps(name)
     };
     let pair = |name: &String| {
-        let known = wanted.iter().find(|known| is_similar(name, known))?;
+        let is_hash = is_hash_name(name);
+        let candidates = wanted
+            .iter()
+            .filter(|known| is_hash == HASH_FIELDS.contains(known));
+        let rated = candidates.map(|known| (similarity(name, known), known));
+        let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
         let name = shown_url(name);
-        Some(format!("column {name} is ignored; did you mean {known}?"))
+        match best.filter(|(rating, _)| *rating > MIN_SIMILARITY) {
+            Some((_, known)) => Some(format!("column {name} is ignored; did you mean {known}?")),
+            None => is_hash.then(|| unknown_hash("column", &name)),
+        }
     };
     let ignored = names.iter().enumerate();
-    let mut ignored = ignored.filter(|(number, name)| is_ignored(*number, name));
-    ignored.find_map(|(_, name)| pair(name))
+    let ignored = ignored.filter(|(number, name)| is_ignored(*number, name));
+    let warnings: Vec<_> = ignored.filter_map(|(_, name)| pair(name)).collect();
+    (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
 fn entry(
@@ -317,7 +329,7 @@ fn parse_cells(
         match used {
             "url" => draft.url(text)?,
             "file" => draft.file(text)?,
-            "sha256" => draft.sha256(text)?,
+            hash if HASH_FIELDS.contains(&hash) => draft.hash(hash, text)?,
             "size" => draft.size(number(text))?,
             "type" => draft.types(text)?,
             "method" => draft.method(text)?,
@@ -453,7 +465,25 @@ mod tests {
         ] {
             assert_eq!(warning(header, true).as_deref(), Some(meant), "{header}");
         }
+        for (header, meant) in [
+            ("url,md5sum", "did you mean md5?"),
+            ("url,SHA-512", "did you mean sha512?"),
+            ("url,checksums", "did you mean checksum?"),
+            (
+                "url,blake3",
+                "column blake3 looks like a hash but is not checked; known are md5, sha1, sha256, sha512 and \
+                 checksum",
+            ),
+            (
+                "url,methods,MD5,file_hash",
+                "column methods is ignored; did you mean method?; column file_hash looks like a hash",
+            ),
+        ] {
+            let warning = warning(header, true).unwrap_or_default();
+            assert!(warning.contains(meant), "{header}: {warning}");
+        }
         for header in [
+            "url,check,share,md5,SHA1",
             "url,file,filename",
             "url,title,id,profile,side",
             "url,headers",
@@ -473,7 +503,10 @@ mod tests {
         let own_options = job.options.unwrap();
         assert_eq!(job.url.as_str(), "http://a/");
         assert_eq!(own_options.file.unwrap().as_str(), "a/x");
-        assert_eq!(own_options.sha256.unwrap().to_string(), hash);
+        assert_eq!(
+            own_options.hashes.unwrap().sha256.unwrap().to_string(),
+            hash
+        );
         assert_eq!(
             (own_options.size, own_options.method.unwrap().as_str()),
             (Some(3), "PUT")

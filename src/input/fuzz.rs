@@ -120,7 +120,7 @@ fn request_text(job: &Job) -> String {
         own_options.method,
         own_options.body,
         own_options.size,
-        own_options.sha256,
+        own_options.hashes,
         own_options.types
     )
 }
@@ -294,11 +294,15 @@ fn feed_back(found: &FoundEntries, rules: &ListRules) -> Result<(), String> {
 }
 
 fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
-    let format = InputFormat::of_file(Path::new(input.name));
+    let format = match input.name.starts_with("sums") {
+        true => InputFormat::Manifest,
+        false => InputFormat::of_file(Path::new(input.name)),
+    };
     let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
     let rules = ListRules {
         saves_files: input.number & 1 == 1,
         as_json: format != InputFormat::Auto || input.number & 2 == 2,
+        base_url: "http://a/b".parse().ok(),
         scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
         columns: Arc::new(ColumnRules {
             url: None,
@@ -438,6 +442,13 @@ const TOKENS: &[&[u8]] = &[
     b",\"link\":\"http://a/\"",
     b",\"note\":[1,\t{\"a\":\"http://me:s3cr3tZ@a/\"}]",
     b"http://a/,x,5,,PUT,text\n",
+    b"900150983cd24fb0d6963f7d28e17f72  a/b\n",
+    b"\\900150983cd24fb0d6963f7d28e17f72 *a\\n\\\\b\n",
+    b"MD5 (a) = 900150983cd24fb0d6963f7d28e17f72\n",
+    b"SHA2-256(",
+    b")= ",
+    b",\"md5\":\"900150983cd24fb0d6963f7d28e17f72\"",
+    b",\"checksum\":\"sha256:00\"",
     b" ",
     b"  ",
     b"\x1f\x8b\x08",

@@ -2,6 +2,7 @@
 //! JSON starts with `#`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
@@ -10,6 +11,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ColumnRules, MAX_NAMES_SHOWN, UrlRating, keep_json};
 use super::json_fields::{JsonField, JsonHeaders};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
@@ -33,6 +35,7 @@ pub struct JsonlList {
     lines: LineReader,
     rules: ListRules,
     begun: bool,
+    warning: Option<String>,
 }
 
 impl JsonlList {
@@ -41,6 +44,7 @@ impl JsonlList {
             lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
             rules,
             begun: false,
+            warning: None,
         }
     }
 
@@ -56,6 +60,7 @@ impl JsonlList {
         }
         if !std::mem::replace(&mut self.begun, true) {
             check_first(line.bytes().trim_ascii())?;
+            self.warning = stray_hash(line.bytes(), &self.rules.columns);
         }
         Ok(ListStep::Found(take(line, &self.rules)))
     }
@@ -71,6 +76,10 @@ impl InputList for JsonlList {
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
         self.step(|_, _| ())
+    }
+
+    fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
     }
 
     fn is_ready(&self) -> bool {
@@ -92,6 +101,22 @@ fn check_first(line: &[u8]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
+/// Returns a warning about fields of the first line that look like hashes but are not known.
+fn stray_hash(line: &[u8], rules: &ColumnRules) -> Option<String> {
+    // Millions of names would take more memory than a line may.
+    let line = Some(line).filter(|line| line.len() <= RETAINED_BYTES)?;
+    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(line).ok()?;
+    let is_stray = |name: &&String| {
+        let is_used = HASH_FIELDS.contains(&name.as_str()) || rules.keeps(name);
+        !is_used && rules.rate(name) == UrlRating::None && is_hash_name(name)
+    };
+    let names = fields.keys().filter(is_stray);
+    let warnings: Vec<_> = names
+        .map(|name| unknown_hash("field", &shown_url(name)))
+        .collect();
+    (!warnings.is_empty()).then(|| warnings.join("; "))
+}
+
 /// The known fields of a line, and those that its record repeats. Other fields are ignored.
 #[derive(Default)]
 struct JsonlObject {
@@ -103,7 +128,8 @@ struct JsonlObject {
     /// Names of the first fields, for messages.
     names: Vec<String>,
     file: Option<JsonField>,
-    sha256: Option<JsonField>,
+    /// The fields with hashes.
+    hashes: Vec<(&'static str, JsonField)>,
     size: Option<JsonField>,
     r#type: Option<JsonField>,
     method: Option<JsonField>,
@@ -192,7 +218,6 @@ impl JsonlObject {
         }
         match name {
             "file" => set(&mut self.file, "file", value),
-            "sha256" => set(&mut self.sha256, "sha256", value),
             "size" => set(&mut self.size, "size", value),
             "type" => set(&mut self.r#type, "type", value),
             "method" => set(&mut self.method, "method", value),
@@ -201,8 +226,25 @@ impl JsonlObject {
             "body_base64" => set(&mut self.body_base64, "body_base64", value),
             "outcome" => set(&mut self.outcome, "outcome", value),
             "request" => set(&mut self.request, "request", value),
-            _ => IgnoredAny::deserialize(value).map(drop),
+            _ => match HASH_FIELDS.into_iter().find(|field| *field == name) {
+                Some(field) => self.take_hash(field, value),
+                None => IgnoredAny::deserialize(value).map(drop),
+            },
         }
+    }
+
+    fn take_hash<'de, D: Deserializer<'de>>(
+        &mut self,
+        field: &'static str,
+        value: D,
+    ) -> Result<(), D::Error> {
+        let mut known = self.hashes.iter();
+        let mut hash = known
+            .any(|(known, _)| *known == field)
+            .then_some(JsonField::Other);
+        set(&mut hash, field, value)?;
+        self.hashes.extend(hash.map(|hash| (field, hash)));
+        Ok(())
     }
 
     fn take_url<'de, D: Deserializer<'de>>(
@@ -293,8 +335,8 @@ fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLin
     if let Some(file) = &object.file {
         draft.file(text("file", file)?)?;
     }
-    if let Some(hash) = &object.sha256 {
-        draft.sha256(text("sha256", hash)?)?;
+    for (field, hash) in &object.hashes {
+        draft.hash(field, text(field, hash)?)?;
     }
     if let Some(size) = &object.size {
         draft.size(size.as_number())?;
@@ -389,7 +431,10 @@ mod tests {
         );
         let own_options = job.options.unwrap();
         assert_eq!(own_options.file.as_ref().unwrap().as_str(), "d/x");
-        assert_eq!(own_options.sha256.unwrap().to_string(), hash);
+        assert_eq!(
+            own_options.hashes.unwrap().sha256.unwrap().to_string(),
+            hash
+        );
         assert_eq!(
             (own_options.size, own_options.method),
             (Some(3), Some(Method::POST))
@@ -472,6 +517,49 @@ mod tests {
             b"\xef\xbb\xbf# of today\r\n\n{\"url\":\"http://a/\"}\r\n  \n#{\"url\":\"http://b/\"}";
         let found = whole::read(FORMAT, list, ListRules::default()).unwrap();
         assert!(matches!(&found[..], [ListEntry::Job(job)] if job.position.line == 3));
+    }
+
+    #[test]
+    fn a_field_that_looks_like_a_hash_is_a_warning() {
+        let warning = |line: &str, keep: &[&str]| {
+            let rules = ColumnRules {
+                url: None,
+                keep: keep.iter().map(|name| (*name).to_owned()).collect(),
+            };
+            stray_hash(line.as_bytes(), &rules)
+        };
+        let line =
+            r#"{"url":"http://a/","md5":"","sha-256":"","title":"","sha256_url":"http://b/"}"#;
+        let expected = "field sha-256 looks like a hash but is not checked; known are md5, sha1, sha256, sha512 \
+                        and checksum";
+        assert_eq!(warning(line, &[]).as_deref(), Some(expected));
+        assert_eq!(warning(line, &["sha-256"]), None, "it is used");
+        assert_eq!(warning("{", &[]), None);
+    }
+
+    #[test]
+    fn every_field_with_a_hash_is_read_once() {
+        let own_options = own_options(
+            r#"{"url":"http://a/","checksum":"md5:900150983cd24fb0d6963f7d28e17f72","sha512":null,
+            "sha1":"a9993e364706816aba3e25717850c26c9cd0d89d"}"#
+                .replace('\n', " ")
+                .as_str(),
+        );
+        let hashes = own_options.hashes.unwrap();
+        let algorithms: Vec<_> = hashes.algorithms().map(|hash| hash.as_str()).collect();
+        assert_eq!(algorithms, ["md5", "sha1"]);
+        let twice = r#"{"url":"http://a/","md5":"","md5":""}"#;
+        assert!(
+            reason(twice).contains("duplicate field `md5`"),
+            "{}",
+            reason(twice)
+        );
+        let number = r#"{"url":"http://a/","checksum":5}"#;
+        assert!(
+            reason(number).ends_with("checksum must be a string"),
+            "{}",
+            reason(number)
+        );
     }
 
     #[test]

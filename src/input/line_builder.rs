@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::json;
 
+use super::checksum::add_field;
 use super::list::ListRules;
 use super::url::{ParsedUrl, parse_url};
 use crate::model::{
@@ -100,10 +101,15 @@ impl<'a> LineBuilder<'a> {
         Ok(())
     }
 
-    pub fn sha256(&mut self, text: &str) -> Result<(), String> {
-        let hash = text.parse();
-        self.own_options.sha256 = Some(hash.map_err(|why| format!("invalid sha256: {why}"))?);
-        Ok(())
+    /// Takes the file back: the body gets the name that its URL gives.
+    pub fn forget_file(&mut self) {
+        self.own_options.file = None;
+    }
+
+    /// Adds the hashes in one of the [`HASH_FIELDS`](super::checksum::HASH_FIELDS).
+    pub fn hash(&mut self, field: &str, text: &str) -> Result<(), String> {
+        let hashes = self.own_options.hashes.get_or_insert_default();
+        add_field(hashes, field, text)
     }
 
     /// Sets the expected media types. A value without a slash is no media type but another `type`,

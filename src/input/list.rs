@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use super::base_url::BaseUrl;
 use super::columns::ColumnRules;
 use super::url::DefaultScheme;
 use crate::model::{InputPosition, ListEntry};
@@ -18,6 +19,8 @@ pub struct ListRules {
     pub as_json: bool,
     /// The scheme of URLs without one; otherwise they are invalid.
     pub scheme: Option<DefaultScheme>,
+    /// The URL of the folder with the files of a manifest.
+    pub base_url: Option<BaseUrl>,
     /// Which columns are used.
     pub columns: Arc<ColumnRules>,
 }
@@ -69,7 +72,7 @@ pub trait InputList: Send {
     /// Skips the next line or row, for counting.
     fn skip(&mut self) -> io::Result<ListStep<()>>;
 
-    /// Returns a warning about the list, once. Asked for after a step that found nothing.
+    /// Returns a warning about the list, once. Asked for after each step.
     fn take_warning(&mut self) -> Option<String> {
         None
     }

@@ -3,7 +3,9 @@
 //! A dedicated thread reads, so that a blocked pipe neither occupies the runtime nor delays its
 //! shutdown. It reads only as fast as batches are taken.
 
+mod base_url;
 pub mod bench_api;
+mod checksum;
 mod columns;
 mod compressed;
 mod csv;
@@ -16,6 +18,7 @@ mod jsonl;
 mod line_builder;
 mod lines;
 mod list;
+mod manifest;
 mod open;
 mod reader;
 mod row;
@@ -37,6 +40,7 @@ use std::sync::Arc;
 use crate::model::ListEntry;
 
 pub use self::url::DefaultScheme;
+pub use base_url::BaseUrl;
 pub use open::open;
 
 /// Common file name extensions of lists: a name with one of them is not taken for a host name.
@@ -86,6 +90,8 @@ pub enum InputFormat {
     /// A sitemap, a sitemap index, or an RSS or Atom feed, as XML; or a sitemap of one URL per line.
     /// URLs among the inputs are those of sitemaps, which are fetched and read.
     Sitemap,
+    /// Hashes and file names, as `sha256sum` and its relatives write them. Needs a base URL.
+    Manifest,
     /// One URL before each NUL: no comments, and line feeds do not end an entry.
     Nul,
 }
@@ -139,6 +145,8 @@ pub struct InputOptions {
     pub on_warning: Option<WarningCallback>,
     /// The scheme of URLs without one; by default they are invalid.
     pub scheme: Option<DefaultScheme>,
+    /// The URL of the folder with the files of a manifest.
+    pub base_url: Option<BaseUrl>,
     /// Name of the column or field with the URL. By default `url`, or else the only one that is
     /// named like a URL.
     pub url_column: Option<String>,

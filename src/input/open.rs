@@ -28,6 +28,7 @@ pub fn open(
         saves_files: options.saves_files,
         as_json: formats.any(|format| !format.is_text()),
         scheme: options.scheme,
+        base_url: options.base_url,
         columns: Arc::new(ColumnRules {
             url: options.url_column,
             keep: options.keep_columns,

@@ -130,9 +130,9 @@ impl InputReader {
             match step {
                 ListStep::Found(entry) => self.push(entry)?,
                 ListStep::Nothing if self.sender.is_closed() => return Err(ReadStop::Unwanted),
-                ListStep::Nothing => self.warn(name, list.take_warning()),
-                ListStep::End => {}
+                ListStep::Nothing | ListStep::End => {}
             }
+            self.warn(name, list.take_warning());
             if ended || self.is_full() || (!self.batch.is_empty() && !list.is_ready()) {
                 let position = list.position();
                 self.live.add_list_bytes(position.saturating_sub(counted));

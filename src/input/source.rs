@@ -10,6 +10,7 @@ use super::csv::CsvList;
 use super::jsonl::JsonlList;
 use super::lines::LineEnd;
 use super::list::{InputList, ListRules};
+use super::manifest::{ManifestList, NO_BASE_URL};
 use super::row::CellDelimiter;
 use super::sitemap::{DetectedList, SitemapList};
 use super::stream::InputStream;
@@ -74,6 +75,10 @@ impl OpenInput {
                 (name, file, length)
             }
         };
+        if format == InputFormat::Manifest && rules.base_url.is_none() {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, NO_BASE_URL);
+            return Err(InputError::new(&name, cause));
+        }
         Ok(Self {
             name,
             content: InputContent::List(open_list(format, InputStream::new(reader), rules)),
@@ -99,6 +104,7 @@ pub fn open_list(
             Box::new(TextList::new(stream, LineEnd::Nul, rules))
         }
         InputFormat::JsonLines => Box::new(JsonlList::new(stream, rules)),
+        InputFormat::Manifest => Box::new(ManifestList::new(stream, rules)),
         InputFormat::Csv => Box::new(CsvList::new(stream, CellDelimiter::Comma, rules)),
         InputFormat::Tsv => Box::new(CsvList::new(stream, CellDelimiter::Tab, rules)),
     }

@@ -4,7 +4,7 @@
 mod tests;
 
 use super::compact_map::{CompactMap, HashKey, KeyHasher};
-use super::{PackPlace, Record, RelPath, Sha256};
+use super::{BodyHashes, PackPlace, Record, RelPath};
 
 /// What an earlier run recorded about a page, kept while a job to re-fetch it is queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct PriorFetch {
     pub content_type: Option<String>,
     /// Its `filename`, unless that is very long.
     pub filename: Option<String>,
-    /// Hash of the body, if computed.
-    pub sha256: Option<Sha256>,
+    /// Hashes of the body, if computed.
+    pub hashes: Option<Box<BodyHashes>>,
 }
 
 /// The position of the record that counts for a job.

@@ -8,8 +8,8 @@ use http::{HeaderMap, Method};
 use url::{Position, Url};
 
 use super::{
-    Columns, ExpectedTypes, FetchError, InputPosition, RawLine, RelPath, SettledJob, Sha256,
-    Sha256Context, SitemapReply,
+    BodyHashes, Columns, ExpectedTypes, FetchError, InputPosition, RawLine, RelPath, SettledJob,
+    Sha256, Sha256Context, SitemapReply,
 };
 
 /// Estimated memory of a header beyond its name and value, in bytes: its slot in a map that may
@@ -74,8 +74,8 @@ pub struct LineOptions {
     pub body: Option<Bytes>,
     /// Expected length of the decoded body, in bytes.
     pub size: Option<u64>,
-    /// Expected hash of the decoded body.
-    pub sha256: Option<Sha256>,
+    /// Expected hashes of the decoded body.
+    pub hashes: Option<Box<BodyHashes>>,
     /// Expected media types of the body; override those of the run.
     pub types: Option<ExpectedTypes>,
     /// Columns that the record of the line repeats.
@@ -92,7 +92,7 @@ impl fmt::Debug for LineOptions {
             .field("headers", &self.headers)
             .field("body", &self.body.as_ref().map(Bytes::len))
             .field("size", &self.size)
-            .field("sha256", &self.sha256)
+            .field("hashes", &self.hashes)
             .field("types", &self.types)
             .finish_non_exhaustive()
     }

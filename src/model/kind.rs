@@ -58,7 +58,7 @@ kinds! {
     Decode = "decode",
     /// The body is too large.
     TooLarge = "too_large",
-    /// The body does not match the list.
+    /// The body does not match the list, or the headers of its response.
     Checksum = "checksum",
     /// The body is not of an expected media type.
     ContentType = "content_type",

@@ -46,7 +46,7 @@ pub use columns::{Columns, ColumnsBuilder};
 pub use compact_map::{CompactMap, KeyHasher};
 pub use cookie_jar::{CookieFileError, CookieJar};
 pub use cookies::ChainCookies;
-pub use digest::{Sha256, Sha256Context};
+pub use digest::{BodyHasher, BodyHashes, HashAlgorithm, Md5, Sha1, Sha256, Sha256Context, Sha512};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
 pub use event::{EngineEvent, EventReturnQueue, SettledJob};

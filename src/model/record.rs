@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Columns, ErrorKind, FetchError, InputPosition, ObjectWriter, OutcomeName, PackPlace, Sha256,
+    BodyHashes, Columns, ErrorKind, FetchError, InputPosition, Md5, ObjectWriter, OutcomeName,
+    PackPlace, Sha1, Sha256, Sha512,
 };
 
 /// The error of a failed job, as in records.
@@ -125,9 +126,18 @@ pub struct Record {
     /// End of what this URL added to the pack, if that is beyond `pack`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack_end: Option<u64>,
-    /// Hash of the whole decoded body.
+    /// MD5 of the whole decoded body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Md5>,
+    /// SHA-1 of the whole decoded body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<Sha1>,
+    /// SHA-256 of the whole decoded body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// SHA-512 of the whole decoded body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<Sha512>,
     /// Present and true if nothing was sent, because the file was there already with the size and
     /// hash of the line.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -207,7 +217,10 @@ impl Record {
             file: None,
             pack: None,
             pack_end: None,
+            md5: None,
+            sha1: None,
             sha256: None,
+            sha512: None,
             adopted: false,
             resumed_at: None,
             change: None,
@@ -252,7 +265,10 @@ impl Record {
             file,
             pack,
             pack_end,
+            md5,
+            sha1,
             sha256,
+            sha512,
             adopted,
             resumed_at,
             change,
@@ -289,7 +305,10 @@ impl Record {
         object.text("file", file.as_deref())?;
         object.value("pack", pack.as_ref())?;
         object.number("pack_end", *pack_end);
+        object.value("md5", md5.as_ref())?;
+        object.value("sha1", sha1.as_ref())?;
         object.value("sha256", sha256.as_ref())?;
+        object.value("sha512", sha512.as_ref())?;
         if *adopted {
             object.flag("adopted", true);
         }
@@ -312,6 +331,27 @@ impl Record {
         object.text("body_base64", body_base64.as_deref())?;
         object.end();
         Ok(())
+    }
+
+    /// Returns the hashes of the body, as far as known.
+    #[must_use]
+    pub(crate) fn hashes(&self) -> BodyHashes {
+        BodyHashes {
+            md5: self.md5,
+            sha1: self.sha1,
+            sha256: self.sha256,
+            sha512: self.sha512,
+        }
+    }
+
+    /// Sets the hashes of the body.
+    pub(crate) fn set_hashes(&mut self, hashes: BodyHashes) {
+        BodyHashes {
+            md5: self.md5,
+            sha1: self.sha1,
+            sha256: self.sha256,
+            sha512: self.sha512,
+        } = hashes;
     }
 
     /// Returns the end of everything that this URL has in the pack.
@@ -416,7 +456,10 @@ mod tests {
                 length: 1,
             }),
             pack_end: number_if(25),
+            md5: has(11).then_some(Md5([1; 16])),
+            sha1: has(11).then_some(Sha1([2; 20])),
             sha256: has(11).then(|| Sha256::of(text.as_bytes())),
+            sha512: has(11).then_some(Sha512([3; 64])),
             adopted: has(26),
             resumed_at: number_if(12),
             change: has(13).then_some(ContentChange::Gone),

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{RelPath, Sha256};
+use super::{BodyHashes, RelPath};
 
 /// The result of storing a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavedBody {
     /// Length of the whole decoded body.
     pub bytes: u64,
-    /// Hash of the whole decoded body, if computed.
-    pub sha256: Option<Sha256>,
+    /// Hashes of the whole decoded body, if computed.
+    pub hashes: Option<Box<BodyHashes>>,
     /// The body itself, if kept in memory.
     pub body: Option<Bytes>,
     /// Its file, if any.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::model::{Record, escape_control, write_json};
+use crate::model::{HashAlgorithm, Record, escape_control, write_json};
 
 use super::text::status_of;
 
@@ -54,8 +54,14 @@ pub enum RecordField {
     Bytes,
     /// File of the saved body.
     File,
+    /// MD5 of the body.
+    Md5,
+    /// SHA-1 of the body.
+    Sha1,
     /// SHA-256 of the body.
     Sha256,
+    /// SHA-512 of the body.
+    Sha512,
     /// `ETag`.
     Etag,
     /// `Last-Modified`.
@@ -91,7 +97,7 @@ pub enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub const COLUMNS: [(&str, RecordField); 31] = [
+pub const COLUMNS: [(&str, RecordField); 34] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -124,6 +130,9 @@ pub const COLUMNS: [(&str, RecordField); 31] = [
     ("content_encoding", RecordField::ContentEncoding),
     ("filename", RecordField::Filename),
     ("adopted", RecordField::Adopted),
+    ("md5", RecordField::Md5),
+    ("sha1", RecordField::Sha1),
+    ("sha512", RecordField::Sha512),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -189,9 +198,10 @@ impl RecordField {
             Self::ContentEncoding => text(&record.content_encoding),
             Self::Bytes => number(record.bytes),
             Self::File => text(&record.file),
-            Self::Sha256 => record
-                .sha256
-                .map_or(Cow::Borrowed(""), |hash| hash.to_string().into()),
+            Self::Md5 => hash(record, HashAlgorithm::Md5),
+            Self::Sha1 => hash(record, HashAlgorithm::Sha1),
+            Self::Sha256 => hash(record, HashAlgorithm::Sha256),
+            Self::Sha512 => hash(record, HashAlgorithm::Sha512),
             Self::Etag => text(&record.etag),
             Self::LastModified => text(&record.last_modified),
             Self::Filename => text(&record.filename),
@@ -215,6 +225,10 @@ impl RecordField {
     pub fn write(self, record: &Record, line: &mut Vec<u8>) {
         line.extend_from_slice(self.text(record).as_bytes());
     }
+}
+
+fn hash(record: &Record, algorithm: HashAlgorithm) -> Cow<'static, str> {
+    record.hashes().text(algorithm).into()
 }
 
 fn json_text(value: &impl Serialize) -> Cow<'static, str> {

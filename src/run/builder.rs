@@ -14,7 +14,7 @@ use crate::fetch::{
     AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule,
     TransportError, is_framing_header,
 };
-use crate::model::{Credentials, ExpectedTypes, MaxFailures};
+use crate::model::{Credentials, ExpectedTypes, HashAlgorithm, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
 
 /// A [`Fetcher`] cannot be made of these options.
@@ -307,7 +307,18 @@ impl FetcherBuilder {
 
     /// Records have the SHA-256 of every body. Default: no, only where the list expects one.
     pub fn sha256(mut self, hash: bool) -> Self {
-        self.options.engine.sha256 = hash;
+        let hashes = &mut self.options.engine.hashes;
+        hashes.retain(|algorithm| *algorithm != HashAlgorithm::Sha256);
+        if hash {
+            hashes.push(HashAlgorithm::Sha256);
+        }
+        self
+    }
+
+    /// Records have these hashes of every body. Default: none, only those that the list expects or
+    /// the server announces. Replaces what [`sha256`](Self::sha256) has set.
+    pub fn hashes(mut self, algorithms: impl IntoIterator<Item = HashAlgorithm>) -> Self {
+        self.options.engine.hashes = algorithms.into_iter().collect();
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::input::{DefaultScheme, InputFormat, InputOptions, Source, UrlIterator};
+use crate::input::{BaseUrl, DefaultScheme, InputFormat, InputOptions, Source, UrlIterator};
 
 /// The input of [`Fetcher::run`](crate::Fetcher::run): lists and URLs, read one after another as a
 /// stream, so that their length does not matter.
@@ -57,6 +57,14 @@ impl List {
     #[must_use]
     pub fn default_scheme(mut self, scheme: DefaultScheme) -> Self {
         self.0.scheme = Some(scheme);
+        self
+    }
+
+    /// The URL of the folder with the files of a manifest ([`InputFormat::Manifest`]), which cannot be
+    /// read without one.
+    #[must_use]
+    pub fn base_url(mut self, url: BaseUrl) -> Self {
+        self.0.base_url = Some(url);
         self
     }
 

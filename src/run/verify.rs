@@ -14,8 +14,8 @@ use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
-    Cause, ContentChange, FetchError, Job, ListEntry, LiveStats, Outcome, OutcomeName, Record,
-    RecordError, RelPath, Sha256, Summary,
+    BodyHashes, Cause, ContentChange, FetchError, Job, ListEntry, LiveStats, Outcome, OutcomeName,
+    Record, RecordError, RelPath, Sha256, Summary,
 };
 use crate::report::{
     FindingWriter, Journal, JournalError, JournalReader, NoticeReporter, Output, PastRecord,
@@ -236,14 +236,14 @@ struct Suspect {
     flaw: Option<Flaw>,
     /// What is expected of it.
     size: Option<u64>,
-    sha256: Option<Sha256>,
+    hashes: BodyHashes,
 }
 
 impl Suspect {
     fn of(record: Record) -> Self {
         Self {
             size: record.bytes,
-            sha256: record.sha256,
+            hashes: record.hashes(),
             record,
             flaw: None,
         }
@@ -371,7 +371,8 @@ impl Inspection {
         let mut suspect = Suspect::of(record);
         if let Some(own_options) = &job.options {
             suspect.size = own_options.size.or(suspect.size);
-            suspect.sha256 = own_options.sha256.or(suspect.sha256);
+            let hashes = own_options.hashes.as_deref().copied().unwrap_or_default();
+            suspect.hashes = hashes.or(suspect.hashes);
         }
         suspect
     }
@@ -408,7 +409,7 @@ impl Inspection {
 
     /// Returns the size of a good body, or the record of one that is not.
     fn look_at(&self, suspect: Suspect) -> Result<u64, Box<Record>> {
-        let checks = BodyVerifier::of_saved(suspect.size, suspect.sha256);
+        let checks = BodyVerifier::of_saved(suspect.size, suspect.hashes.boxed());
         let checked = match suspect.flaw {
             Some(flaw) => Err(flaw),
             None => self.shelf.check(&suspect.record, checks),

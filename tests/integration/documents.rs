@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fetchall::Sha256;
+
 use crate::support::{Server, binary, path, placeholders, response, times};
 
 /// Set where the programs used by the documents are required, so that the test is not skipped.
@@ -83,6 +85,12 @@ fn site() -> Server {
                     .map(|path| format!("<url><loc>{here}{path}</loc></url>\n"));
                 let sitemap = format!("<urlset>\n{}</urlset>\n", pages.concat());
                 response("200 OK", &[], sitemap.as_bytes())
+            }
+            "/SHA256SUMS" => {
+                let [page, data] =
+                    [b"<title>A</title>" as &[u8], b"{\"value\":42}"].map(Sha256::of);
+                let manifest = format!("{page}  a.html\n{data}  data.json\n");
+                response("200 OK", &[], manifest.as_bytes())
             }
             "/slow" => {
                 std::thread::sleep(Duration::from_millis(300));

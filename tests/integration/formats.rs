@@ -148,9 +148,9 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
     let done = run(&["--csv"]).text().expect_exit(1);
     let mut rows = done.stdout.lines();
     assert!(
-        rows.next()
-            .unwrap()
-            .ends_with(",content_encoding,filename,adopted,ID,url_note,columns.status"),
+        rows.next().unwrap().ends_with(
+            ",content_encoding,filename,adopted,md5,sha1,sha512,ID,url_note,columns.status"
+        ),
         "{}",
         done.stdout
     );
@@ -190,10 +190,7 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
     let ends: Vec<_> = done
         .stdout
         .lines()
-        .map(|row| {
-            row.split_once(",content_encoding")
-                .map_or(row, |(_, end)| end)
-        })
+        .map(|row| row.split_once(",sha512").map_or(row, |(_, end)| end))
         .collect();
     assert_eq!(ends[0], ",a,b,columns");
     assert!(

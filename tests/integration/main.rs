@@ -37,6 +37,8 @@ mod formats;
 mod generate;
 /// What a run must prevent: private addresses, unbounded sizes, exposed secrets.
 mod guards;
+/// Hashes: of lists, of manifests, of responses, in records.
+mod hashes;
 /// Malformed response heads.
 mod heads;
 /// `-h`, `--help`, and messages about misspelt arguments.

@@ -102,7 +102,7 @@ fn attempt(url: &str, name: &str) -> Attempt {
             bytes: 12,
             pack: None,
             content_type: None,
-            sha256: None,
+            hashes: None,
         };
         attempt.known = Some(Box::new(Revalidation {
             etag: Some(HeaderValue::from_static("\"v1\"")),

@@ -208,7 +208,7 @@ fn a_url_takes_16_bytes_whatever_is_known_of_it() {
     assert_eq!(size_of_each(|_, record| record), 16);
     let saved = |number, record| Record {
         file: Some(format!("a/{number}")),
-        sha256: Some(Sha256([1; 32])),
+        sha256: Some(crate::model::Sha256([1; 32])),
         final_url: Some("x".repeat(30_000)),
         etag: Some("x".repeat(4096)),
         ..record
