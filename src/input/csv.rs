@@ -26,7 +26,9 @@ const SEPARATOR_LINE: &[u8] = b"sep=;";
 const MIN_SIMILARITY: f64 = 0.88;
 
 /// The known columns; others are ignored.
-const COLUMNS: [&str; 7] = ["url", "file", "sha256", "size", "type", "method", "body"];
+const COLUMNS: [&str; 8] = [
+    "url", "file", "sha256", "size", "type", "mirrors", "method", "body",
+];
 /// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
 /// kept as a JSON line.
 const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
@@ -199,6 +201,10 @@ fn column(cell: &[u8]) -> String {
 /// Returns a warning about columns whose names are almost those of known ones.
 fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
     let names = &header.names;
+    if names.iter().any(|name| name == "outcome") {
+        // The results of an earlier run: their columns describe responses.
+        return None;
+    }
     let is_similar = |name: &str, known: &str| {
         let name = name
             .to_lowercase()
@@ -320,6 +326,7 @@ fn parse_cells(
             "sha256" => draft.sha256(text)?,
             "size" => draft.size(number(text))?,
             "type" => draft.types(text)?,
+            "mirrors" => draft.mirrors(text.split_ascii_whitespace())?,
             "method" => draft.method(text)?,
             _ => draft.body(whole.to_owned()),
         }
@@ -349,6 +356,7 @@ fn shown_row(row: &CsvRow<'_>, header: &CsvHeader) -> String {
 enum CsvField<'a> {
     Number(u64),
     Text(Cow<'a, str>),
+    Texts(Vec<String>),
 }
 
 /// Returns a row as a JSON line, which can be read again without the header.
@@ -384,6 +392,11 @@ fn field<'a>(name: &str, cell: &'a [u8]) -> CsvField<'a> {
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
         Some(number) if name == "size" => CsvField::Number(number),
+        _ if name == "mirrors" => {
+            let text = text(cell);
+            let mirrors = text.split_ascii_whitespace();
+            CsvField::Texts(mirrors.map(str::to_owned).collect())
+        }
         _ => CsvField::Text(text(cell)),
     }
 }
@@ -449,6 +462,10 @@ mod tests {
                 "url,methods,x",
                 "column methods is ignored; did you mean method?",
             ),
+            (
+                "url,Mirror",
+                "column Mirror is ignored; did you mean mirrors?",
+            ),
         ] {
             assert_eq!(warning(header, true).as_deref(), Some(meant), "{header}");
         }
@@ -456,6 +473,7 @@ mod tests {
             "url,file,filename",
             "url,title,id,profile,side",
             "url,headers",
+            "url,outcome,mirror",
         ] {
             assert_eq!(warning(header, true), None, "{header}");
         }
@@ -647,6 +665,23 @@ mod tests {
         assert_eq!(shown, "http://a/");
         page.push(format!("in Latin-1\n{reason}"));
         insta::assert_snapshot!("wrong_rows", page.join("\n\n"));
+    }
+
+    #[test]
+    fn blanks_separate_the_mirrors_of_a_row() {
+        let list = "url,Mirrors\nhttp://a/,\" http://me:pw@b/  https://c/\n\"\nhttp://a/, \n";
+        let [ListEntry::Job(job), ListEntry::Job(without)] = &read(list)[..] else {
+            panic!("not two jobs");
+        };
+        let urls = job.mirrors().iter().map(|mirror| mirror.url.as_str());
+        assert_eq!(urls.collect::<Vec<_>>(), ["http://b/", "https://c/"]);
+        assert!(without.mirrors().is_empty());
+        let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            raw,
+            r#"{"mirrors":["http://me:pw@b/","https://c/"],"url":"http://a/"}"#
+        );
+        assert_eq!(whole::job(InputFormat::JsonLines, raw).options, job.options);
     }
 
     #[test]

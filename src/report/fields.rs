@@ -44,6 +44,8 @@ pub enum RecordField {
     EffectiveUrl,
     /// Number of redirects followed.
     Redirects,
+    /// Number of the mirror that was used last.
+    Mirror,
     /// HTTP version.
     Http,
     /// `Content-Type`.
@@ -91,7 +93,7 @@ pub enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub const COLUMNS: [(&str, RecordField); 31] = [
+pub const COLUMNS: [(&str, RecordField); 32] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -124,6 +126,7 @@ pub const COLUMNS: [(&str, RecordField); 31] = [
     ("content_encoding", RecordField::ContentEncoding),
     ("filename", RecordField::Filename),
     ("adopted", RecordField::Adopted),
+    ("mirror", RecordField::Mirror),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -184,6 +187,7 @@ impl RecordField {
             Self::FinalUrl => text(&record.final_url),
             Self::EffectiveUrl => escape_control(record.final_url.as_ref().unwrap_or(&record.url)),
             Self::Redirects => number(Some(record.redirects.into())),
+            Self::Mirror => number(record.mirror.map(u64::from)),
             Self::Http => text(&record.http),
             Self::ContentType => text(&record.content_type),
             Self::ContentEncoding => text(&record.content_encoding),
