@@ -154,11 +154,12 @@ pub struct Cli {
     /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv; a .gz or .zst after it is ignored),
     /// else text.
     ///
-    /// jsonl: one object per line with url and optionally file, sha256, size, type, method, headers
-    /// (an object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote
-    /// can be read again; their body is ignored. csv and tsv: a header row with a url column and
-    /// optionally file, sha256, size, type, method and body. A body whose size or sha256 differs
-    /// fails (checksum), and one of another media type (content_type).
+    /// jsonl: one object per line with url and optionally file, sha256, size, type, mirrors (an array
+    /// of URLs), method, headers (an object of strings or arrays of strings) and body or body_base64.
+    /// Records that fetchall wrote can be read again; their body is ignored. csv and tsv: a header row
+    /// with a url column and optionally file, sha256, size, type, mirrors (separated by blanks), method
+    /// and body. A body whose size or sha256 differs fails (checksum), and one of another media type
+    /// (content_type). The mirrors of a URL are tried in turn when it has failed for good.
     #[arg(
         long,
         value_name = "FORMAT",
