@@ -21,9 +21,9 @@ pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     }
 }
 
-/// Restarts a retry at the input URL, or its mirror, because the target of its redirects may be what failed.
-/// Returns false, and keeps the current URL, if the original method is not idempotent: its
-/// request was answered and must not be repeated.
+/// Restarts a retry at the input URL, or its mirror, because the target of its redirects may be
+/// what failed. Returns false, and keeps the current URL, if the original method is not idempotent:
+/// its request was answered and must not be repeated.
 pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_start_over = method.is_idempotent();

@@ -168,8 +168,8 @@ impl HttpTransport {
         own.or(self.certificate.as_ref()).cloned()
     }
 
-    /// Returns the value of `Authorization` from the userinfo of a job's URL or mirror. A user name without a
-    /// password gets that of the netrc entry with this login.
+    /// Returns the value of `Authorization` from the userinfo of a job's URL or mirror. A user name
+    /// without a password gets that of the netrc entry with this login.
     fn url_auth(&self, attempt: &Attempt) -> Option<HeaderValue> {
         let own = attempt.credentials()?;
         let netrc = self.netrc.as_ref().filter(|_| own.password.is_empty());

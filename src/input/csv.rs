@@ -921,6 +921,22 @@ mod tests {
             }
         }
 
+        /// Whatever separates them, and however often a row is written and read again.
+        #[test]
+        fn no_mirror_is_lost_or_moved(
+            paths in prop::collection::vec("[a-z]{0,8}", 0..17),
+            blanks in prop::collection::vec("[ \t\n]{1,3}", 17),
+        ) {
+            let urls: Vec<_> = paths.iter().map(|path| format!("http://m/{path}")).collect();
+            let cell: String = urls.iter().zip(&blanks).flat_map(|(url, blank)| [url.as_str(), blank]).collect();
+            let list = format!("mirrors,url\n\"{cell}\",http://a/\n");
+            let job = whole::job(InputFormat::Csv, &list);
+            let found = job.mirrors().iter().map(|mirror| mirror.url.to_string());
+            prop_assert_eq!(found.collect::<Vec<_>>(), urls);
+            let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+            prop_assert_eq!(whole::job(InputFormat::JsonLines, raw).options, job.options);
+        }
+
         #[test]
         fn every_row_makes_one_entry_with_its_cells_unchanged(
             rows in prop::collection::vec(("[ -~\n\r]{0,20}", "[ -~\n\r]{0,20}"), 0..30),

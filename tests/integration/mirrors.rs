@@ -11,7 +11,7 @@ use serde_json::json;
 use wiremock::MockServer;
 
 use crate::support::mock::{asked, get, go, page, redirect, site, status};
-use crate::support::{Out, Run, Server, closed_port, header, response};
+use crate::support::{Out, Run, Server, closed_port, header, path, response};
 
 /// Returns a line with this URL and these mirrors.
 fn line(url: &str, mirrors: &[String]) -> String {
@@ -217,6 +217,52 @@ fn jobs_of_a_host_that_is_given_up_go_on_at_their_mirrors() {
     assert!(unsent.clone().count() > 100, "{}", done.stdout);
     assert!(unsent.into_iter().all(|record| record.total_ms.is_none()));
     assert_eq!(mirror.requests().len(), 200);
+}
+
+#[test]
+fn the_retries_of_a_mirror_are_those_of_its_host() {
+    let busy = |address| {
+        Server::at(address, |connection| {
+            while connection.request()?.is_some() {
+                connection.send(&response("500 Broken", &[], b""))?;
+            }
+            Ok(())
+        })
+    };
+    let (home, mirror) = (busy("127.0.0.1:0"), busy("127.0.0.2:0"));
+    let run = fetch(line(&home.url("/"), &[mirror.url("/")]));
+    let run = run.settings("retries = 2\n[host.\"127.0.0.2\"]\nretries = 1\n");
+    assert_eq!(run.expect_exit(1).record().attempts, 5);
+    assert_eq!((home.requests().len(), mirror.requests().len()), (3, 2));
+}
+
+#[test]
+fn a_pack_has_the_redirects_of_the_url_and_the_body_of_its_mirror() {
+    let home = Server::http(|request| match path(request) {
+        "/" => response("302 Found", &["Location: /gone"], b""),
+        _ => response("404 Not Found", &[], b"page"),
+    });
+    let mirror = serving("data");
+    let out = Out::new();
+    let pack = out.beside("x.warc");
+    let list = line(&home.url("/"), &[mirror.url("/m")]);
+    let run = || {
+        fetch(list.clone())
+            .args(["--pack", pack.to_str().unwrap()])
+            .expect_exit(0)
+    };
+    assert_eq!((run().record().attempts, run().skipped()), (3, 1));
+    let text = String::from_utf8_lossy(&fs::read(&pack).unwrap()).into_owned();
+    let has = |url: String| {
+        let uri = format!("WARC-Target-URI: {url}\r\n");
+        text.split("WARC/1.1")
+            .any(|record| record.contains(&uri) && record.contains("Type: response"))
+    };
+    assert!(
+        has(home.url("/")) && has(mirror.url("/m")) && !has(home.url("/gone")),
+        "{text}"
+    );
+    assert_eq!(mirror.requests().len(), 1);
 }
 
 #[test]
