@@ -45,7 +45,7 @@ async fn after_a_404_the_mirror_is_fetched_under_the_name_of_the_url() {
     let out = Out::new();
     let url = format!("{}/release.bin", home.uri());
     let at = format!("{}/pub/r.bin", mirror.uri());
-    let list = line(&url, &[at.clone()]);
+    let list = line(&url, std::slice::from_ref(&at));
     let run = || out.run().arg("--input-format=jsonl").stdin(list.clone());
 
     let done = go(run(), 0);
