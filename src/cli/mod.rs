@@ -163,11 +163,12 @@ pub struct Cli {
     /// ignored), else a sitemap or feed if it begins like one, else text.
     ///
     /// jsonl: one object per line with url and optionally file, size, md5, sha1, sha256, sha512,
-    /// checksum (sha256:HEX or sha256-BASE64), type, method, headers (an object of strings or arrays of
-    /// strings) and body or body_base64. Records that fetchall wrote can be read again; their body is
-    /// ignored. csv and tsv: a header row with a url column and optionally the same, but not headers
-    /// and body_base64. A body whose size or hash differs fails (checksum), and one of another media
-    /// type (content_type).
+    /// checksum (sha256:HEX or sha256-BASE64), type, mirrors (an array of URLs), method, headers (an
+    /// object of strings or arrays of strings) and body or body_base64. Records that fetchall wrote can
+    /// be read again; their body is ignored. csv and tsv: a header row with a url column and optionally
+    /// the same (mirrors separated by blanks), but not headers and body_base64. A body whose size or
+    /// hash differs fails (checksum), and one of another media type (content_type). The mirrors of a URL
+    /// are tried in turn when it has failed for good.
     ///
     /// sitemap: a sitemap, a sitemap index (its sitemaps are fetched and read), or a feed. URLs among
     /// the inputs are then those of sitemaps.

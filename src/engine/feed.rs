@@ -365,7 +365,11 @@ fn revalidation_of(past: Record) -> Option<Box<Revalidation>> {
         Some(text)
     };
     let mut value = |text| HeaderValue::from_str(&short(text)?).ok();
-    let (etag, last_modified) = (value(past.etag), value(past.last_modified));
+    let (etag, last_modified) = match past.mirror {
+        None => (value(past.etag), value(past.last_modified)),
+        // Validators are not unique across servers (RFC 9110 §8.8.1).
+        Some(_) => (None, None),
+    };
     Some(Box::new(Revalidation {
         etag,
         last_modified,

@@ -8,8 +8,10 @@ use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody};
 use super::body_target::BodyTarget;
 use super::file_claims::Claims;
 use super::finished_attempt::FinishedAttempt;
-use super::next_step::{DelayedRetry, NextStep, StepContext, next_step, wait_after_rejection};
-use super::request::{digest_of, start_over};
+use super::next_step::{
+    DelayedRetry, NextStep, StepContext, has_mirror, next_step, wait_after_rejection,
+};
+use super::request::{begin_mirror, digest_of, start_over};
 use super::{Engine, host_feedback, record, unwanted};
 use crate::fetch::Transport;
 use crate::model::{
@@ -35,7 +37,7 @@ pub async fn finish<T: Transport, S: BodyStore>(
         ended: &ended,
         host: lease.start(),
         policy: &engine.retry,
-        seed: engine.options.seed,
+        options: &engine.options,
     };
     let step = next_step(result, &context);
     if !matches!(step, NextStep::Commit(_)) {
@@ -53,6 +55,7 @@ pub async fn finish<T: Transport, S: BodyStore>(
         NextStep::Resend(route) => end.resend(route),
         NextStep::Retry(retry) => end.park_retry(&retry),
         NextStep::Poll(wait) => end.park_poll(wait),
+        NextStep::TryMirror(error) => end.try_mirror(&error),
         NextStep::Fail(error) => end.fail(error).await,
     }
 }
@@ -93,6 +96,14 @@ impl<T, S> AttemptEnd<'_, T, S> {
     fn resend(mut self, route: SendMode) {
         self.ended.attempt.route = route;
         self.ended.begin_resend(self.engine).resends += 1;
+        self.lease.requeue(self.ended.attempt, &self.feedback);
+    }
+
+    /// Queues the job for its next mirror.
+    fn try_mirror(mut self, error: &FetchError) {
+        let (engine, ended) = (self.engine, &mut self.ended);
+        ended.begin_next(engine, TraceOutcome::Failed(error.kind()));
+        move_to_mirror(engine, &mut ended.attempt, error);
         self.lease.requeue(self.ended.attempt, &self.feedback);
     }
 
@@ -257,8 +268,17 @@ fn check_url_budget<T, S, B>(
     }
 }
 
-/// Handles an attempt that is not sent because its host was given up: parks it for a retry, or
-/// fails the job.
+/// Moves a job on to its next mirror.
+fn move_to_mirror<T, S>(engine: &Engine<T, S>, attempt: &mut Attempt, error: &FetchError) {
+    tracing::info!(
+        url = &*attempt.shown_url(),
+        "{error}; trying the next mirror"
+    );
+    begin_mirror(attempt, &engine.options);
+}
+
+/// Handles an attempt that is not sent because its host was given up: parks it for a retry, moves
+/// the job on to its next mirror, or fails it.
 pub async fn reject<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
@@ -267,6 +287,13 @@ pub async fn reject<T: Transport, S: BodyStore>(
     let wait = wait_after_rejection(&attempt, &error, &engine.retry, engine.options.seed);
     let wait = wait.filter(|_| start_over(&mut attempt, &engine.options));
     let Some(wait) = wait else {
+        if has_mirror(&attempt, &error, &engine.options) {
+            if engine.options.trace_attempts {
+                attempt.set_ready_at(engine.clock.since_start(now()));
+            }
+            move_to_mirror(engine, &mut attempt, &error);
+            return engine.scheduler.park(attempt, now());
+        }
         let settled = record::given_up(engine, attempt, error);
         return engine.settle_unsent(settled).await;
     };

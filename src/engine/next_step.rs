@@ -7,8 +7,10 @@ use std::time::Duration;
 use http::{StatusCode, Version};
 use siphasher::sip::SipHasher13;
 
+use super::EngineOptions;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
 use super::finished_attempt::FinishedAttempt;
+use super::request::request_for;
 use crate::model::{Attempt, ErrorKind, FetchError, SendMode, Unprocessed};
 use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot};
 
@@ -28,6 +30,8 @@ pub enum NextStep<F> {
     Retry(DelayedRetry),
     /// Park the job, then repeat the request at the current URL: the resource is not ready (202).
     Poll(Duration),
+    /// Queue the job for its next mirror: this URL has failed for good.
+    TryMirror(FetchError),
     /// Settle the job as failed.
     Fail(FetchError),
 }
@@ -52,7 +56,9 @@ impl<F> NextStep<F> {
             Self::Commit(_) | Self::Continue(NextRequest::Restart) => false,
             // A free resend is no verdict on the partial body.
             Self::Continue(_) | Self::Resend(_) | Self::Poll(_) => true,
-            Self::Retry(DelayedRetry { error, .. }) | Self::Fail(error) => !discards_body(error),
+            Self::Retry(DelayedRetry { error, .. })
+            | Self::TryMirror(error)
+            | Self::Fail(error) => !discards_body(error),
         }
     }
 }
@@ -65,8 +71,8 @@ pub struct StepContext<'a> {
     pub host: Option<StartSnapshot>,
     /// Whether and when to retry.
     pub policy: &'a RetryPolicy,
-    /// Seed of the backoff jitter; `None`: random.
-    pub seed: Option<u64>,
+    /// The requests of the run, and the seed of the backoff jitter.
+    pub options: &'a EngineOptions,
 }
 
 /// Decides what follows an attempt.
@@ -85,18 +91,21 @@ pub fn next_step<F>(
     }
     // Simulated faults must repeat exactly, so they ignore what other URLs learned of the host.
     let host = context.host.filter(|_| !ended.attempt.simulated);
-    let policy = context.policy.of_url(&ended.attempt.job.url);
+    let policy = context.policy.of_url(ended.attempt.source_url());
     let decision = policy.decide(&FailureContext {
         throttles: host.map_or(0, |host| host.throttles),
         throttles_with_503: host.is_some_and(|host| host.throttles_with_503),
         is_throttled: ended.wire.is_throttled(),
-        ..failure_context(&ended.attempt, &error, context.seed)
+        ..failure_context(&ended.attempt, &error, context.options.seed)
     });
     let (wait, is_counted, holds_host) = match decision {
         RetryDecision::Retry(wait) => (wait, true, false),
         RetryDecision::Hold(wait) => (wait, false, true),
         RetryDecision::BackOff(wait) => (wait, true, true),
         RetryDecision::Poll(wait) => return NextStep::Poll(wait),
+        RetryDecision::GiveUp { .. } if has_mirror(&ended.attempt, &error, context.options) => {
+            return NextStep::TryMirror(error);
+        }
         RetryDecision::GiveUp { note } => return NextStep::Fail(with_note(error, note)),
     };
     NextStep::Retry(DelayedRetry {
@@ -115,13 +124,41 @@ pub fn wait_after_rejection(
     policy: &RetryPolicy,
     seed: Option<u64>,
 ) -> Option<Duration> {
-    let policy = policy.of_url(&attempt.job.url);
+    let policy = policy.of_url(attempt.source_url());
     match policy.decide(&failure_context(attempt, error, seed)) {
         RetryDecision::Retry(wait) | RetryDecision::Hold(wait) | RetryDecision::BackOff(wait) => {
             attempt.hop.is_some().then_some(wait)
         }
         RetryDecision::Poll(_) | RetryDecision::GiveUp { .. } => None,
     }
+}
+
+/// Whether a job whose URL has failed for good goes on at a mirror. Only another server can help:
+/// what is wrong with the line or on this machine stays so. Requests that may change something are
+/// for one server.
+pub fn has_mirror(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> bool {
+    let (method, with_body) = request_for(&attempt.job, options);
+    let may_help = match error.kind() {
+        ErrorKind::InvalidUrl | ErrorKind::Denied | ErrorKind::Conflict | ErrorKind::Save => false,
+        ErrorKind::Dns
+        | ErrorKind::Refused
+        | ErrorKind::Unreachable
+        | ErrorKind::ConnectTimeout
+        | ErrorKind::Tls
+        | ErrorKind::Proxy
+        | ErrorKind::Timeout
+        | ErrorKind::Stalled
+        | ErrorKind::Reset
+        | ErrorKind::Truncated
+        | ErrorKind::Protocol
+        | ErrorKind::Redirect
+        | ErrorKind::Status
+        | ErrorKind::Decode
+        | ErrorKind::TooLarge
+        | ErrorKind::Checksum
+        | ErrorKind::ContentType => true,
+    };
+    may_help && !with_body && method.is_safe() && attempt.next_mirror().is_some()
 }
 
 /// Describes the failure of an attempt at a host of which nothing is known.
@@ -218,7 +255,10 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::model::{Cause, ChainCookies, Hop, InputPosition, Job, TimeLimit, WireState, now};
+    use crate::model::{
+        Cause, ChainCookies, Hop, InputPosition, Job, LineOptions, Mirror, TimeLimit, WireState,
+        now,
+    };
 
     type Outcome = Result<AttemptOutcome<ReceivedBody<()>>, FetchError>;
 
@@ -295,11 +335,15 @@ mod tests {
 
     /// The decision in words.
     fn decide(outcome: Outcome, ended: &FinishedAttempt) -> String {
+        let options = EngineOptions {
+            seed: Some(0),
+            ..EngineOptions::default()
+        };
         let context = StepContext {
             ended,
             host: None,
             policy: &RetryPolicy::default(),
-            seed: Some(0),
+            options: &options,
         };
         let step = next_step(outcome, &context);
         let part = if step.keeps_part() {
@@ -322,6 +366,7 @@ mod tests {
                 (false, false) => "retry free of charge".to_owned(),
             },
             NextStep::Poll(wait) => format!("poll after {wait:?}"),
+            NextStep::TryMirror(error) => format!("mirror after: {error}"),
             NextStep::Fail(error) => format!("fail: {error}"),
         };
         format!("{step}, {part}")
@@ -429,6 +474,116 @@ mod tests {
         ] {
             let situation = format!("{outcome:?} {:?}", ended.wire.unheard());
             assert_eq!(decide(outcome, &ended), decision, "{situation}");
+        }
+    }
+
+    /// An attempt at a job with this many mirrors, of which some have been tried.
+    fn with_mirrors(method: Method, count: usize, tried: u32) -> FinishedAttempt {
+        let mut ended = ended(method.clone(), None);
+        let mirror = Mirror {
+            url: Url::parse("http://m.test/").unwrap(),
+            credentials: None,
+        };
+        ended.attempt.job.options = Some(Box::new(LineOptions {
+            method: Some(method.clone()),
+            mirrors: vec![mirror; count].into(),
+            ..LineOptions::default()
+        }));
+        for _ in 0..tried {
+            ended.attempt.begin_mirror(method.clone(), false);
+        }
+        ended
+    }
+
+    #[test]
+    fn a_url_that_failed_for_good_is_followed_by_its_mirrors() {
+        let of = |count, tried| with_mirrors(Method::GET, count, tried);
+        let fail = |error: FetchError| Err(error);
+        let cause = || Cause::from_text("x");
+        for (outcome, ended, decision) in [
+            (
+                status(404, None),
+                of(0, 0),
+                "fail: 404 Not Found, part kept",
+            ),
+            (
+                status(404, None),
+                of(1, 0),
+                "mirror after: 404 Not Found, part kept",
+            ),
+            (
+                status(404, None),
+                of(2, 1),
+                "mirror after: 404 Not Found, part kept",
+            ),
+            (
+                status(404, None),
+                of(2, 2),
+                "fail: 404 Not Found, part kept",
+            ),
+            // Retries come first, at each of them.
+            (reset(), of(1, 0), "retry, part kept"),
+            (
+                reset(),
+                after(of(1, 0), no_retries_left),
+                "mirror after: connection lost: x, part kept",
+            ),
+            (reset(), of(1, 1), "retry, part kept"),
+            (status(429, None), of(1, 0), "hold the host, part kept"),
+            (status(202, Some(2)), of(1, 0), "poll after 2s, part kept"),
+            (
+                fail(FetchError::Refused { cause: cause() }),
+                after(of(1, 0), no_retries_left),
+                "mirror after: could not connect: x, part kept",
+            ),
+            (
+                fail(FetchError::Tls { cause: cause() }),
+                of(1, 0),
+                "mirror after: TLS failed: x, part kept",
+            ),
+            (
+                fail(FetchError::Checksum(cause())),
+                of(1, 0),
+                "retry, part dropped",
+            ),
+            (
+                fail(FetchError::Checksum(cause())),
+                after(of(1, 0), no_retries_left),
+                "mirror after: content mismatch: x, part dropped",
+            ),
+            (
+                fail(FetchError::ContentType(cause())),
+                of(1, 0),
+                "mirror after: unexpected content type: x, part dropped",
+            ),
+            // Not the fault of a server.
+            (
+                fail(FetchError::Denied(cause())),
+                of(1, 0),
+                "fail: denied: x, part kept",
+            ),
+            (
+                fail(FetchError::Save {
+                    cause: cause(),
+                    ends_run: false,
+                }),
+                of(1, 0),
+                "fail: could not save: x, part dropped",
+            ),
+            (
+                status(404, None),
+                with_mirrors(Method::HEAD, 1, 0),
+                "mirror after: 404 Not Found, part kept",
+            ),
+            (
+                status(404, None),
+                with_mirrors(Method::PUT, 1, 0),
+                "fail: 404 Not Found, part kept",
+            ),
+        ] {
+            let situation = format!("{outcome:?} {:?}", ended.attempt.mirror_number());
+            let decided = decide(outcome, &ended).replace(": cut", ": x");
+            assert_eq!(decided, decision, "{situation}");
         }
     }
 

@@ -83,10 +83,11 @@ pub fn given_up<T, S>(
     let end = now();
     let traces = attempt.take_traces();
     let record = Record {
-        error: Some(RecordError::new(&error, options.error_hint)),
+        error: Some(error_of(&attempt, &error, options)),
         attempts: attempt.number,
         resends: attempt.history().total_resends,
         redirects: attempt.redirect_count(),
+        mirror: attempt.mirror_number(),
         at: clock.rfc3339(end),
         total_ms: attempt
             .history()
@@ -135,11 +136,12 @@ pub fn settled<T, S>(
     let resumed = attempt.part.as_ref().filter(|_| result.is_ok());
     let mut record = Record {
         ok: result.is_ok(),
-        error: error.map(|error| RecordError::new(error, options.error_hint)),
+        error: error.map(|error| error_of(&attempt, error, options)),
         attempts: attempt.number,
         resends: attempt.history().total_resends,
         final_url: head.as_ref().map(|_| attempt.shown_url().into_owned()),
         redirects: attempt.redirect_count(),
+        mirror: attempt.mirror_number(),
         at: clock.rfc3339(now()),
         started_ms: Some(clock.elapsed_ms(start)),
         ttfb_ms: wire.head_time().map(millis),
@@ -170,6 +172,16 @@ pub fn settled<T, S>(
     SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
         .with_traces(traces)
         .of_sitemap(sitemap)
+}
+
+/// Describes the error of a job; that of a mirror says of which one.
+fn error_of(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> RecordError {
+    let mut described = RecordError::new(error, options.error_hint);
+    if let Some(number) = attempt.mirror_number() {
+        let count = attempt.job.mirrors().len();
+        described.message = format!("mirror {number} of {count}: {}", described.message);
+    }
+    described
 }
 
 /// Fills in where the last response of a failed job was archived.

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::EngineOptions;
 use crate::model::{
-    Attempt, ChainCookies, Hop, HostKey, RedirectProblem, ResponseHead, mask_inner_passwords,
+    Attempt, ChainCookies, Hop, RedirectProblem, ResponseHead, is_same_origin, mask_inner_passwords,
 };
 
 /// Maximum times that one chain sends the same request, cookies included. More than once, because
@@ -51,9 +51,8 @@ pub fn follow(
         return Err(RedirectProblem::TooMany(max));
     }
     let (method, with_body) = method_after(head.status, attempt);
-    let would_leak_body =
-        with_body && !(attempt.may_send_credentials() && is_same_host(&attempt.job.url, &to));
-    if would_leak_body {
+    let left_origin = !attempt.is_at_origin() || !is_same_origin(attempt.source_url(), &to);
+    if with_body && left_origin {
         return Err(RedirectProblem::BodyAbroad {
             status: head.status,
         });
@@ -70,12 +69,12 @@ pub fn follow(
             ChainCookies::default().after(from, &head.headers, &to),
         ),
     };
-    let left_origin = !attempt.may_send_credentials() || !is_same_host(&attempt.job.url, &to);
     visited.push(from.clone());
-    let own = own_cookies(attempt, options, attempt.may_send_credentials());
+    let is_trusted = attempt.may_send_credentials();
+    let own = own_cookies(attempt, options, is_trusted);
     let sent = attempt.cookie_header(own);
     requests.push(fingerprint(&attempt.method, from, sent));
-    let own = own_cookies(attempt, options, !left_origin);
+    let own = own_cookies(attempt, options, is_trusted && !left_origin);
     let jar = options.jar.as_ref();
     let jar_cookies = jar.and_then(|jar| jar.header_for(&to));
     let header = cookies.header_with(own, jar_cookies.as_deref());
@@ -142,17 +141,6 @@ impl Redirect {
         attempt.method = self.method;
         attempt.with_body = self.with_body;
     }
-}
-
-/// Whether both URLs have the same origin, or the second is an upgrade from `http` to `https` on
-/// the default ports.
-fn is_same_host(from: &Url, to: &Url) -> bool {
-    let upgrade = from.scheme() == "http"
-        && to.scheme() == "https"
-        && from.host() == to.host()
-        && from.port().is_none()
-        && to.port().is_none();
-    upgrade || HostKey::key_str(from) == HostKey::key_str(to)
 }
 
 fn resolve_location(from: &Url, head: &ResponseHead) -> Result<Url, RedirectProblem> {

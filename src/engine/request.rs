@@ -24,9 +24,9 @@ pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     }
 }
 
-/// Restarts a retry at the input URL, because the target of its redirects may be what failed.
-/// Returns false, and keeps the current URL, if the original method is not idempotent: its
-/// request was answered and must not be repeated.
+/// Restarts a retry at the input URL, or its mirror, because the target of its redirects may be
+/// what failed. Returns false, and keeps the current URL, if the original method is not idempotent:
+/// its request was answered and must not be repeated.
 pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_start_over = method.is_idempotent();
@@ -34,6 +34,12 @@ pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
         attempt.restart(method, with_body);
     }
     may_start_over
+}
+
+/// Moves a job whose URL has failed for good on to its next mirror.
+pub fn begin_mirror(attempt: &mut Attempt, options: &EngineOptions) {
+    let (method, with_body) = request_for(&attempt.job, options);
+    attempt.begin_mirror(method, with_body);
 }
 
 /// Returns a digest that distinguishes the request of a job from others to the same URL; `None` for

@@ -130,7 +130,7 @@ impl HttpTransport {
         if let Some(host) = self.host(attempt.url()) {
             replace_headers(&mut headers, &host.headers, |_| true);
         }
-        if is_trusted && let Some(value) = self.url_auth(attempt) {
+        if let Some(value) = self.url_auth(attempt) {
             headers.insert(header::AUTHORIZATION, value);
         }
         if let Some(own_options) = &job.options {
@@ -168,10 +168,10 @@ impl HttpTransport {
         own.or(self.certificate.as_ref()).cloned()
     }
 
-    /// Returns the value of `Authorization` from the userinfo of a job's URL. A user name without a
-    /// password gets that of the netrc entry with this login.
+    /// Returns the value of `Authorization` from the userinfo of a job's URL or mirror. A user name
+    /// without a password gets that of the netrc entry with this login.
     fn url_auth(&self, attempt: &Attempt) -> Option<HeaderValue> {
-        let own = attempt.job.credentials.as_deref()?;
+        let own = attempt.credentials()?;
         let netrc = self.netrc.as_ref().filter(|_| own.password.is_empty());
         let found = netrc.and_then(|netrc| netrc.find(attempt.url(), Some(&own.user)));
         basic_auth(found.as_ref().unwrap_or(own))

@@ -27,8 +27,9 @@ const SEPARATOR_LINE: &[u8] = b"sep=;";
 const MIN_SIMILARITY: f64 = 0.88;
 
 /// The known columns; others are ignored.
-const COLUMNS: [&str; 11] = [
-    "url", "file", "md5", "sha1", "sha256", "sha512", "checksum", "size", "type", "method", "body",
+const COLUMNS: [&str; 12] = [
+    "url", "file", "md5", "sha1", "sha256", "sha512", "checksum", "size", "type", "mirrors",
+    "method", "body",
 ];
 /// Fields known only in JSON Lines. Columns with these names must not take effect when a row is
 /// kept as a JSON line.
@@ -202,6 +203,10 @@ fn column(cell: &[u8]) -> String {
 /// Returns a warning about columns whose names are almost those of known ones.
 fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
     let names = &header.names;
+    if names.iter().any(|name| name == "outcome") {
+        // The results of an earlier run: their columns describe responses.
+        return None;
+    }
     let similarity = |name: &str, known: &str| {
         let name = name
             .to_lowercase()
@@ -332,6 +337,7 @@ fn parse_cells(
             hash if HASH_FIELDS.contains(&hash) => draft.hash(hash, text)?,
             "size" => draft.size(number(text))?,
             "type" => draft.types(text)?,
+            "mirrors" => draft.mirrors(text.split_ascii_whitespace())?,
             "method" => draft.method(text)?,
             _ => draft.body(whole.to_owned()),
         }
@@ -361,6 +367,7 @@ fn shown_row(row: &CsvRow<'_>, header: &CsvHeader) -> String {
 enum CsvField<'a> {
     Number(u64),
     Text(Cow<'a, str>),
+    Texts(Vec<String>),
 }
 
 /// Returns a row as a JSON line, which can be read again without the header.
@@ -396,6 +403,11 @@ fn field<'a>(name: &str, cell: &'a [u8]) -> CsvField<'a> {
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
         Some(number) if name == "size" => CsvField::Number(number),
+        _ if name == "mirrors" => {
+            let text = text(cell);
+            let mirrors = text.split_ascii_whitespace();
+            CsvField::Texts(mirrors.map(str::to_owned).collect())
+        }
         _ => CsvField::Text(text(cell)),
     }
 }
@@ -462,6 +474,10 @@ mod tests {
                 "url,methods,x",
                 "column methods is ignored; did you mean method?",
             ),
+            (
+                "url,Mirror",
+                "column Mirror is ignored; did you mean mirrors?",
+            ),
         ] {
             assert_eq!(warning(header, true).as_deref(), Some(meant), "{header}");
         }
@@ -487,6 +503,7 @@ mod tests {
             "url,file,filename",
             "url,title,id,profile,side",
             "url,headers",
+            "url,outcome,mirror",
         ] {
             assert_eq!(warning(header, true), None, "{header}");
         }
@@ -682,6 +699,23 @@ mod tests {
         assert_eq!(shown, "http://a/");
         page.push(format!("in Latin-1\n{reason}"));
         insta::assert_snapshot!("wrong_rows", page.join("\n\n"));
+    }
+
+    #[test]
+    fn blanks_separate_the_mirrors_of_a_row() {
+        let list = "url,Mirrors\nhttp://a/,\" http://me:pw@b/  https://c/\n\"\nhttp://a/, \n";
+        let [ListEntry::Job(job), ListEntry::Job(without)] = &read(list)[..] else {
+            panic!("not two jobs");
+        };
+        let urls = job.mirrors().iter().map(|mirror| mirror.url.as_str());
+        assert_eq!(urls.collect::<Vec<_>>(), ["http://b/", "https://c/"]);
+        assert!(without.mirrors().is_empty());
+        let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            raw,
+            r#"{"mirrors":["http://me:pw@b/","https://c/"],"url":"http://a/"}"#
+        );
+        assert_eq!(whole::job(InputFormat::JsonLines, raw).options, job.options);
     }
 
     #[test]
@@ -920,6 +954,22 @@ mod tests {
                 let found = columns.get("caption");
                 prop_assert_eq!(found.as_ref(), Some(cell));
             }
+        }
+
+        /// Whatever separates them, and however often a row is written and read again.
+        #[test]
+        fn no_mirror_is_lost_or_moved(
+            paths in prop::collection::vec("[a-z]{0,8}", 0..17),
+            blanks in prop::collection::vec("[ \t\n]{1,3}", 17),
+        ) {
+            let urls: Vec<_> = paths.iter().map(|path| format!("http://m/{path}")).collect();
+            let cell: String = urls.iter().zip(&blanks).flat_map(|(url, blank)| [url.as_str(), blank]).collect();
+            let list = format!("mirrors,url\n\"{cell}\",http://a/\n");
+            let job = whole::job(InputFormat::Csv, &list);
+            let found = job.mirrors().iter().map(|mirror| mirror.url.to_string());
+            prop_assert_eq!(found.collect::<Vec<_>>(), urls);
+            let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+            prop_assert_eq!(whole::job(InputFormat::JsonLines, raw).options, job.options);
         }
 
         #[test]

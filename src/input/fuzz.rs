@@ -113,8 +113,14 @@ fn request_text(job: &Job) -> String {
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
+    let mirrors = own_options.mirrors.iter().map(|mirror| {
+        let credentials = mirror.credentials.as_ref();
+        let credentials = credentials.map(|both| (&both.user, &both.password));
+        format!("{} {credentials:?}", mirror.url)
+    });
+    let mirrors: Vec<_> = mirrors.collect();
     format!(
-        "{} {credentials:?} {:?} {:?} {headers:?} {:?} {:?} {:?} {:?}",
+        "{} {credentials:?} {:?} {:?} {headers:?} {mirrors:?} {:?} {:?} {:?} {:?}",
         job.url,
         own_options.file,
         own_options.method,
@@ -152,8 +158,7 @@ fn same(found: &FoundEntries, other: &FoundEntries, how: &str) -> Result<(), Str
     Ok(())
 }
 
-fn look_at_job(job: &Job) -> Result<(), String> {
-    let url = &job.url;
+fn look_at_url(url: &Url) -> Result<(), String> {
     hold!(matches!(url.scheme(), "http" | "https"), "scheme: {url}");
     hold!(
         url.username().is_empty() && url.password().is_none() && url.fragment().is_none(),
@@ -165,6 +170,15 @@ fn look_at_job(job: &Job) -> Result<(), String> {
         Url::parse(url.as_str()).as_ref() == Ok(url),
         "another URL when parsed again: {url}"
     );
+    Ok(())
+}
+
+fn look_at_job(job: &Job) -> Result<(), String> {
+    look_at_url(&job.url)?;
+    hold!(job.mirrors().len() <= 16, "{} mirrors", job.mirrors().len());
+    for mirror in job.mirrors() {
+        look_at_url(&mirror.url)?;
+    }
     if let Some(file) = job.file_override() {
         look_at_file(file)?;
     }
@@ -428,6 +442,10 @@ const TOKENS: &[&[u8]] = &[
     b",\"file\":\"../b\"",
     b",\"size\":5",
     b",\"method\":\"put\"",
+    b",\"mirrors\":[\"http://me:s3cr3tZ@b/\",\"http://c/x\"]",
+    b",\"mirrors\":\"http://b/\"",
+    b"url,mirrors\n",
+    b",http://b/ https://me:s3cr3tZ@c/\n",
     b",\"outcome\":\"failed\"",
     b",\"request\":\"00\"",
     b"null",

@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
                 count += 1;
                 continue;
             }
-            let HeaderValues(values) = fields.next_value()?;
+            let JsonTexts(values) = fields.next_value()?;
             let Some(values) = values else {
                 IgnoredAny.visit_map(fields)?;
                 let why = "header values must be strings or arrays of strings";
@@ -175,68 +175,69 @@ impl<'de> Visitor<'de> for HeadersVisitor {
     }
 }
 
-/// The values of one header, or `None` if they are not strings. At most one more than allowed is
-/// stored, enough to detect that there are too many.
-struct HeaderValues(Option<Vec<String>>);
+/// One string or several, such as the values of a header; `None` if it is anything else. At most one
+/// more than a line may have headers is stored, enough to detect that there are too many.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JsonTexts(pub Option<Vec<String>>);
 
-impl<'de> Deserialize<'de> for HeaderValues {
+impl<'de> Deserialize<'de> for JsonTexts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValuesVisitor)
+        deserializer.deserialize_any(TextsVisitor)
     }
 }
 
-struct ValuesVisitor;
+struct TextsVisitor;
 
-impl<'de> Visitor<'de> for ValuesVisitor {
-    type Value = HeaderValues;
+impl<'de> Visitor<'de> for TextsVisitor {
+    type Value = JsonTexts;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string or an array of strings")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<HeaderValues, E> {
-        Ok(HeaderValues(Some(vec![text.to_owned()])))
+    fn visit_str<E>(self, text: &str) -> Result<JsonTexts, E> {
+        Ok(JsonTexts(Some(vec![text.to_owned()])))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<HeaderValues, E> {
-        Ok(HeaderValues(None))
+    fn visit_u64<E>(self, _: u64) -> Result<JsonTexts, E> {
+        Ok(JsonTexts(None))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<HeaderValues, E> {
-        Ok(HeaderValues(None))
+    fn visit_i64<E>(self, _: i64) -> Result<JsonTexts, E> {
+        Ok(JsonTexts(None))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<HeaderValues, E> {
-        Ok(HeaderValues(None))
+    fn visit_f64<E>(self, _: f64) -> Result<JsonTexts, E> {
+        Ok(JsonTexts(None))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<HeaderValues, E> {
-        Ok(HeaderValues(None))
+    fn visit_bool<E>(self, _: bool) -> Result<JsonTexts, E> {
+        Ok(JsonTexts(None))
     }
 
-    fn visit_unit<E>(self) -> Result<HeaderValues, E> {
-        Ok(HeaderValues(None))
+    fn visit_unit<E>(self) -> Result<JsonTexts, E> {
+        Ok(JsonTexts(None))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<HeaderValues, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<JsonTexts, A::Error> {
         let mut texts = Vec::new();
         while texts.len() <= MAX_HEADERS {
             match values.next_element()? {
                 Some(JsonField::Text(text)) => texts.push(text),
                 Some(_) => {
                     IgnoredAny.visit_seq(values)?;
-                    return Ok(HeaderValues(None));
+                    return Ok(JsonTexts(None));
                 }
-                None => return Ok(HeaderValues(Some(texts))),
+                None => return Ok(JsonTexts(Some(texts))),
             }
         }
         IgnoredAny.visit_seq(values)?;
-        Ok(HeaderValues(Some(texts)))
+        Ok(JsonTexts(Some(texts)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<HeaderValues, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<JsonTexts, A::Error> {
         IgnoredAny.visit_map(fields)?;
-        Ok(HeaderValues(None))
+        Ok(JsonTexts(None))
     }
 }
 

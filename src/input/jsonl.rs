@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ColumnRules, MAX_NAMES_SHOWN, UrlRating, keep_json};
-use super::json_fields::{JsonField, JsonHeaders};
+use super::json_fields::{JsonField, JsonHeaders, JsonTexts};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
@@ -134,6 +134,7 @@ struct JsonlObject {
     r#type: Option<JsonField>,
     method: Option<JsonField>,
     headers: Option<JsonHeaders>,
+    mirrors: Option<JsonTexts>,
     body: Option<JsonField>,
     body_base64: Option<JsonField>,
     /// Only in fetchall's own records, where `body` is the response body.
@@ -222,6 +223,7 @@ impl JsonlObject {
             "type" => set(&mut self.r#type, "type", value),
             "method" => set(&mut self.method, "method", value),
             "headers" => set(&mut self.headers, "headers", value),
+            "mirrors" => set(&mut self.mirrors, "mirrors", value),
             "body" => set(&mut self.body, "body", value),
             "body_base64" => set(&mut self.body_base64, "body_base64", value),
             "outcome" => set(&mut self.outcome, "outcome", value),
@@ -344,6 +346,10 @@ fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLin
     if let Some(types) = object.r#type.as_ref().and_then(JsonField::as_str) {
         draft.types(types)?;
     }
+    if let Some(JsonTexts(mirrors)) = &object.mirrors {
+        let mirrors = mirrors.as_ref().ok_or("mirrors must be an array of URLs")?;
+        draft.mirrors(mirrors.iter().map(String::as_str))?;
+    }
     request(object, &mut draft)?;
     draft.build()
 }
@@ -457,6 +463,61 @@ mod tests {
                 .unwrap(),
             "\u{ff}\0".chars().map(|c| c as u8).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn mirrors_are_urls_with_their_own_userinfo() {
+        let mirrors = |line: &str| {
+            let job = whole::job(FORMAT, line);
+            let shown = job.mirrors().iter().map(|mirror| {
+                let user = mirror.credentials.as_ref().map(|both| both.user.as_str());
+                format!("{} {user:?}", mirror.url)
+            });
+            shown.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            mirrors(r#"{"url":"http://a/","mirrors":["http://me:pw@b/x#y"," https://c "]}"#),
+            [r#"http://b/x Some("me")"#, "https://c/ None"]
+        );
+        assert_eq!(
+            mirrors(r#"{"url":"http://a/","mirrors":"http://b/"}"#),
+            ["http://b/ None"]
+        );
+        for nothing in ["[]", "null"] {
+            let line = format!(r#"{{"url":"http://a/","mirrors":{nothing}}}"#);
+            assert!(mirrors(&line).is_empty(), "{nothing}");
+        }
+        let list = |count: usize| {
+            format!(
+                r#"{{"url":"http://a/","mirrors":["http://b/"{}]}}"#,
+                r#","http://b/""#.repeat(count - 1)
+            )
+        };
+        assert_eq!(mirrors(&list(16)).len(), 16);
+        let page = [
+            list(17),
+            list(5000).replacen("http://b/", "b", 1),
+            r#"{"url":"http://a/","mirrors":7}"#.to_owned(),
+            r#"{"url":"http://a/","mirrors":["http://b/",null]}"#.to_owned(),
+            r#"{"url":"http://a/","mirrors":["http://b/","/x"]}"#.to_owned(),
+            r#"{"url":"http://a/","mirrors":["ftp://me:s3cret@b/"]}"#.to_owned(),
+            r#"{"url":"http://a/","mirrors":["http://b/"],"method":"PUT"}"#.to_owned(),
+            r#"{"url":"http://a/","mirrors":["http://b/"],"body":""}"#.to_owned(),
+        ];
+        let page = page.map(|line| reason(&line));
+        assert!(page.iter().all(|reason| !reason.contains("s3cret")));
+        insta::assert_snapshot!("wrong_mirrors", page.join("\n"));
+    }
+
+    #[test]
+    fn mirrors_count_in_the_memory_of_lines() {
+        let weight = |mirrors: &str| {
+            let line = format!(r#"{{"url":"http://a/","mirrors":[{mirrors}]}}"#);
+            let job = whole::job(FORMAT, &line);
+            job.weight() - job.raw.as_ref().unwrap().len()
+        };
+        let long = format!(r#""http://{}@b/{}""#, "u".repeat(5000), "x".repeat(20_000));
+        assert!(weight(&long) > weight("") + 25_000);
     }
 
     #[test]

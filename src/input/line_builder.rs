@@ -1,20 +1,23 @@
 //! Builds jobs from the fields of a line. Shared by all formats with more than a URL.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
 use super::checksum::add_field;
 use super::list::ListRules;
 use super::url::{ParsedUrl, parse_url};
 use crate::model::{
-    Columns, FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, RelPath,
+    Columns, FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, Mirror, RelPath,
     parse_method,
 };
 
 /// Headers that frame the request. The client sets them itself; a wrong value would break the
 /// connection.
 const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+/// Maximum number of mirrors of a line.
+const MAX_MIRRORS: usize = 16;
 
 /// A valid line: its URL, and its own options, if any.
 pub type ParsedLine = (ParsedUrl, Option<Box<LineOptions>>);
@@ -122,6 +125,22 @@ impl<'a> LineBuilder<'a> {
         Ok(())
     }
 
+    /// Adds other URLs of the same body.
+    pub fn mirrors<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<(), String> {
+        let mut mirrors = Vec::new();
+        for (number, text) in (1..).zip(texts) {
+            if number > MAX_MIRRORS {
+                return Err(format!("more than {MAX_MIRRORS} mirrors"));
+            }
+            let parsed = parse_url(&self.rules.complete(text.trim_ascii()));
+            let (url, credentials) =
+                parsed.map_err(|why| format!("invalid mirror {number}: {why}"))?;
+            mirrors.push(Mirror { url, credentials });
+        }
+        self.own_options.mirrors = mirrors.into();
+        Ok(())
+    }
+
     pub fn size(&mut self, size: Option<u64>) -> Result<(), String> {
         let size = size.ok_or("size must be a whole number of bytes")?;
         self.own_options.size = Some(size);
@@ -159,6 +178,11 @@ impl<'a> LineBuilder<'a> {
     pub fn build(self) -> Result<ParsedLine, String> {
         let url = self.url.ok_or("missing url")?;
         let own_options = self.own_options;
+        let method = own_options.method.as_ref();
+        let is_read_only = own_options.body.is_none() && method.is_none_or(Method::is_safe);
+        if !own_options.mirrors.is_empty() && !is_read_only {
+            return Err("mirrors need GET or HEAD without a body".to_owned());
+        }
         if self.rules.saves_files && own_options.overrides_request() && own_options.file.is_none() {
             return Err("a line with its own method, headers or body must set file".to_owned());
         }

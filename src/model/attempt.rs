@@ -6,20 +6,23 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method};
 use url::Url;
 
-use super::{AttemptTrace, ChainCookies, Job, PartialBody, Revalidation, mask_inner_passwords};
+use super::{
+    AttemptTrace, ChainCookies, Credentials, Job, Mirror, PartialBody, Revalidation,
+    is_same_origin, mask_inner_passwords,
+};
 
 /// The current position in a redirect chain.
 #[derive(Debug, Clone)]
 pub struct Hop {
     /// The URL of this hop.
     pub url: Url,
-    /// The URLs requested before it, starting with the job's own.
+    /// The URLs requested before it, starting with the job's own or its mirror.
     pub visited: Vec<Url>,
     /// A fingerprint (method, URL and cookies) of each request that was redirected.
     pub requests: Vec<u64>,
     /// The cookies set in this chain.
     pub cookies: ChainCookies,
-    /// Whether a redirect has left the job's origin. From then on credentials and the user's
+    /// Whether a redirect has left the origin of the first URL. From then on credentials and the user's
     /// own headers are not sent, even if a later hop returns to it: another origin chose that
     /// URL.
     pub left_origin: bool,
@@ -40,6 +43,8 @@ pub enum SendMode {
 /// What the earlier attempts of a job have used up.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptHistory {
+    /// Number of the mirror that is tried, from 1; 0 for the job's own URL.
+    pub mirror: u32,
     /// Retries used up, of `--retries`.
     pub retries_used: u32,
     /// Waits for a host on hold; these use up no retry.
@@ -68,6 +73,7 @@ pub struct AttemptHistory {
 
 /// The history of a first attempt.
 static NO_HISTORY: AttemptHistory = AttemptHistory {
+    mirror: 0,
     retries_used: 0,
     holds: 0,
     resends: 0,
@@ -159,10 +165,57 @@ impl Attempt {
         before
     }
 
-    /// Returns the URL to request: the job's own, or that of the current hop.
+    /// Returns the URL to request: the one where the redirects start, or that of the current hop.
     #[must_use]
     pub fn url(&self) -> &Url {
-        self.hop.as_ref().map_or(&self.job.url, |hop| &hop.url)
+        self.hop
+            .as_ref()
+            .map_or_else(|| self.source_url(), |hop| &hop.url)
+    }
+
+    /// Returns the URL where redirects and retries start: the job's own, or that of its mirror.
+    #[must_use]
+    pub fn source_url(&self) -> &Url {
+        self.mirror().map_or(&self.job.url, |mirror| &mirror.url)
+    }
+
+    /// Returns the number of the mirror that is tried, from 1; `None` for the job's own URL.
+    #[must_use]
+    pub fn mirror_number(&self) -> Option<u32> {
+        Some(self.history().mirror).filter(|number| *number > 0)
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.mirror_at(self.history().mirror)
+    }
+
+    /// Returns the next mirror, if there is one.
+    #[must_use]
+    pub fn next_mirror(&self) -> Option<&Mirror> {
+        self.mirror_at(self.history().mirror + 1)
+    }
+
+    /// Returns the mirror with this number, from 1.
+    fn mirror_at(&self, number: u32) -> Option<&Mirror> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.job.mirrors().get(index)
+    }
+
+    /// Moves on to the next mirror: with fresh retries, and a fresh chain that starts there. What
+    /// was learned of another server does not apply to it.
+    pub fn begin_mirror(&mut self, method: Method, with_body: bool) {
+        self.restart(method, with_body);
+        self.route = SendMode::Usual;
+        let before = std::mem::take(self.before.get_or_insert_default().as_mut());
+        self.before = Some(Box::new(AttemptHistory {
+            mirror: before.mirror + 1,
+            total_resends: before.total_resends,
+            first_start: before.first_start,
+            ready: before.ready,
+            traces: before.traces,
+            packed_to: before.packed_to,
+            ..AttemptHistory::default()
+        }));
     }
 
     /// Returns the URL for output. A redirect may lead to a URL that contains another one with a
@@ -171,11 +224,11 @@ impl Attempt {
     pub fn shown_url(&self) -> Cow<'_, str> {
         match &self.hop {
             Some(hop) => mask_inner_passwords(&hop.url),
-            None => Cow::Borrowed(self.job.url.as_str()),
+            None => Cow::Borrowed(self.source_url().as_str()),
         }
     }
 
-    /// Resets the attempt to the job's own URL with a fresh redirect chain: the last one may have
+    /// Resets the attempt to the URL of the list, or its mirror, with a fresh redirect chain: the last one may have
     /// led to a mirror that is down, or to a signed URL that is valid only once.
     pub fn restart(&mut self, method: Method, with_body: bool) {
         self.hop = None;
@@ -230,12 +283,14 @@ impl Attempt {
     }
 
     /// Returns the validators for a conditional request. They are sent to every hop, since they
-    /// belong to the URL in the list, whichever hop sent them. Resuming a partial body takes
-    /// precedence.
+    /// belong to the URL in the list, whichever hop sent them; a mirror has others. Resuming a
+    /// partial body takes precedence.
     #[must_use]
     pub fn revalidation(&self) -> Option<&Revalidation> {
         let known = self.known.as_deref()?;
-        (self.is_plain_get() && self.part.is_none()).then_some(known)
+        let has_any = known.etag.is_some() || known.last_modified.is_some();
+        let is_own_url = self.mirror_number().is_none();
+        (has_any && is_own_url && self.is_plain_get() && self.part.is_none()).then_some(known)
     }
 
     /// Returns the cookies set by earlier hops of the chain.
@@ -264,16 +319,148 @@ impl Attempt {
         }
     }
 
-    /// Whether credentials and the user's own headers may be sent.
+    /// Whether no redirect has left the origin of the first URL.
+    #[must_use]
+    pub fn is_at_origin(&self) -> bool {
+        self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
+    }
+
+    /// Whether the user's own headers, and credentials of the run, may be sent. They are meant for
+    /// the origin of the job's own URL, so a mirror elsewhere does not get them.
     #[must_use]
     pub fn may_send_credentials(&self) -> bool {
-        self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
+        let is_elsewhere = |mirror: &Mirror| !is_same_origin(&self.job.url, &mirror.url);
+        self.is_at_origin() && !self.mirror().is_some_and(is_elsewhere)
+    }
+
+    /// Returns the userinfo for the request: that of the mirror that is tried, else that of the
+    /// job's own URL, as long as the request goes to the origin for which it was given.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        let of_mirror = self
+            .mirror()
+            .and_then(|mirror| mirror.credentials.as_deref());
+        let of_job = self.job.credentials.as_deref();
+        of_mirror
+            .filter(|_| self.is_at_origin())
+            .or(of_job.filter(|_| self.may_send_credentials()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{InputPosition, LineOptions};
+
+    /// An attempt with mirrors, each `(URL, user)`.
+    fn attempt(url: &str, user: Option<&str>, mirrors: &[(&str, Option<&str>)]) -> Attempt {
+        let credentials = |user: Option<&str>| {
+            let (user, password) = (user?.to_owned(), "pw".to_owned());
+            Some(Box::new(Credentials { user, password }))
+        };
+        let mirrors = mirrors.iter().map(|(url, user)| Mirror {
+            url: Url::parse(url).unwrap(),
+            credentials: credentials(*user),
+        });
+        let job = Job {
+            position: InputPosition {
+                number: 0,
+                input: "-".into(),
+                line: 1,
+            },
+            url: Url::parse(url).unwrap(),
+            credentials: credentials(user),
+            raw: None,
+            options: Some(Box::new(LineOptions {
+                mirrors: mirrors.collect(),
+                ..LineOptions::default()
+            })),
+        };
+        Attempt::new(job, Method::GET, false)
+    }
+
+    fn redirected(attempt: &Attempt, left_origin: bool) -> Attempt {
+        Attempt {
+            hop: Some(Box::new(Hop {
+                url: Url::parse("http://hop.test/").unwrap(),
+                visited: vec![attempt.source_url().clone()],
+                requests: Vec::new(),
+                cookies: ChainCookies::default(),
+                left_origin,
+            })),
+            ..attempt.clone()
+        }
+    }
+
+    #[test]
+    fn a_mirror_starts_afresh_and_keeps_what_counts_for_the_job() {
+        let start = attempt("http://a.test/", None, &[("http://b.test/", None)]);
+        let mut attempt = redirected(&start, true);
+        attempt.number = 4;
+        let now = Instant::now();
+        *attempt.history_mut(now) = AttemptHistory {
+            retries_used: 3,
+            holds: 2,
+            resends: 1,
+            total_resends: 5,
+            head_refused: true,
+            waited: Duration::from_secs(9),
+            first_start: Some(now),
+            packed_to: Some(7),
+            ..AttemptHistory::default()
+        };
+        assert_eq!(attempt.mirror_number(), None);
+        attempt.begin_mirror(Method::GET, false);
+        assert_eq!(attempt.url().as_str(), "http://b.test/");
+        assert_eq!((attempt.redirect_count(), attempt.number), (0, 4));
+        assert_eq!(attempt.mirror_number(), Some(1));
+        assert!(attempt.next_mirror().is_none());
+        let history = attempt.history();
+        assert_eq!(
+            (history.retries_used, history.holds, history.resends),
+            (0, 0, 0)
+        );
+        assert_eq!(
+            (history.waited, history.head_refused),
+            (Duration::ZERO, false)
+        );
+        assert_eq!((history.total_resends, history.packed_to), (5, Some(7)));
+        assert_eq!(history.first_start, Some(now));
+        attempt.hop = redirected(&attempt, true).hop;
+        attempt.restart(Method::GET, false);
+        assert_eq!(
+            attempt.url().as_str(),
+            "http://b.test/",
+            "a retry stays there"
+        );
+    }
+
+    #[test]
+    fn credentials_stay_with_the_origin_for_which_they_were_given() {
+        let (a, b) = ("http://a.test/", "http://b.test/");
+        let upgraded = "https://a.test/x";
+        for (job_user, mirror, mirror_user, may_send, user) in [
+            (Some("me"), "http://a.test/x", None, true, Some("me")),
+            (Some("me"), upgraded, None, true, Some("me")),
+            (Some("me"), upgraded, Some("you"), true, Some("you")),
+            (Some("me"), "http://a.test:81/", None, false, None),
+            (Some("me"), b, None, false, None),
+            (Some("me"), b, Some("you"), false, Some("you")),
+            (None, b, Some("you"), false, Some("you")),
+        ] {
+            let mut attempt = attempt(a, job_user, &[(mirror, mirror_user)]);
+            let user_of = |attempt: &Attempt| attempt.credentials().map(|both| both.user.clone());
+            assert_eq!(user_of(&attempt).as_deref(), job_user);
+            attempt.begin_mirror(Method::GET, false);
+            assert_eq!(attempt.may_send_credentials(), may_send, "{mirror}");
+            assert_eq!(user_of(&attempt).as_deref(), user, "{mirror}");
+            let elsewhere = redirected(&attempt, true);
+            assert!(!elsewhere.may_send_credentials() && elsewhere.credentials().is_none());
+            let within = redirected(&attempt, false);
+            assert_eq!(within.may_send_credentials(), may_send, "{mirror}");
+            assert_eq!(user_of(&within).as_deref(), user, "{mirror}");
+        }
+    }
 
     #[test]
     fn an_attempt_is_small() {

@@ -1,6 +1,9 @@
 //! The cookies of a run: shared by all its URLs, read from and written to files in the Netscape
 //! format, as curl and wget do.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -256,15 +259,22 @@ impl FileCookie {
             || name.contains([';', '='])
             || value.contains(';')
             || path.contains(';')
+            || domain.contains(';')
         {
             return None;
         }
-        let domain = domain.strip_prefix('.').unwrap_or(domain);
-        let host = match domain.parse::<std::net::Ipv6Addr>() {
-            Ok(addr) => format!("[{addr}]"),
-            Err(_) => domain.to_owned(),
+        // All dots: with one left, the cookie would not be written as it was read.
+        let domain = domain.trim_start_matches('.');
+        // In a URL, an `@` or `/` would make it another host.
+        let host = match domain.parse() {
+            Ok(addr) => Host::Ipv6(addr),
+            Err(_) => Host::parse(domain).ok()?,
         };
         let url = Url::parse(&format!("https://{host}/")).ok()?;
+        if url.host_str()?.starts_with('.') {
+            // Characters that do not count in names, such as soft hyphens, were before the dot.
+            return None;
+        }
         let mut cookie = format!("{name}={value}; Path={path}");
         if below && url.domain().is_some() {
             cookie.push_str(&format!("; Domain={domain}"));
@@ -423,6 +433,10 @@ mod tests {
             ("Set-Cookie: k=s3cret", CookieFileError::Line(1)),
             (
                 "a.test\tyes\t/\tFALSE\t0\tk\ts3cret",
+                CookieFileError::Line(1),
+            ),
+            (
+                "s3cret@a.test\tTRUE\t/\tFALSE\t0\tk\tv",
                 CookieFileError::Line(1),
             ),
             (

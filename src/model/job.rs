@@ -32,6 +32,25 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Another URL of the same body, tried when those before it have failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The URL, without userinfo and fragment.
+    pub url: Url,
+    /// The userinfo of the URL.
+    pub credentials: Option<Box<Credentials>>,
+}
+
+impl Mirror {
+    /// Returns its estimated memory, in bytes.
+    fn weight(&self) -> usize {
+        let credentials = self.credentials.as_ref().map_or(0, |credentials| {
+            size_of::<Credentials>() + credentials.user.len() + credentials.password.len()
+        });
+        size_of::<Self>() + self.url.as_str().len() + credentials
+    }
+}
+
 /// An input line to fetch.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -78,6 +97,8 @@ pub struct LineOptions {
     pub hashes: Option<Box<BodyHashes>>,
     /// Expected media types of the body; override those of the run.
     pub types: Option<ExpectedTypes>,
+    /// Other URLs of the body, in the order in which they are tried.
+    pub mirrors: Box<[Mirror]>,
     /// Columns that the record of the line repeats.
     pub columns: Option<Columns>,
     /// The reader that fetches this URL as a sitemap, to read the list from it.
@@ -94,6 +115,7 @@ impl fmt::Debug for LineOptions {
             .field("size", &self.size)
             .field("hashes", &self.hashes)
             .field("types", &self.types)
+            .field("mirrors", &self.mirrors.len())
             .finish_non_exhaustive()
     }
 }
@@ -105,7 +127,8 @@ impl LineOptions {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
-    /// Returns the estimated memory of its method, headers, body, types and columns, in bytes.
+    /// Returns the estimated memory of its method, headers, body, types, mirrors and columns, in
+    /// bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -118,7 +141,8 @@ impl LineOptions {
             .map_or(0, |method| method.as_str().len());
         let types = self.types.as_ref().map_or(0, ExpectedTypes::weight);
         let columns = self.columns.as_ref().map_or(0, Columns::weight);
-        headers + method + types + columns + self.body.as_ref().map_or(0, Bytes::len)
+        let mirrors: usize = self.mirrors.iter().map(Mirror::weight).sum();
+        headers + method + types + columns + mirrors + self.body.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -127,6 +151,14 @@ impl Job {
     #[must_use]
     pub fn file_override(&self) -> Option<&RelPath> {
         self.options.as_ref()?.file.as_ref()
+    }
+
+    /// Returns the other URLs of the body.
+    #[must_use]
+    pub fn mirrors(&self) -> &[Mirror] {
+        self.options
+            .as_ref()
+            .map_or(&[], |own_options| &own_options.mirrors)
     }
 
     /// Takes the columns that the record of the line repeats.
@@ -238,6 +270,18 @@ impl HostKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether both URLs have the same origin, or the second is an upgrade from `http` to `https` on
+/// the default ports.
+#[must_use]
+pub fn is_same_origin(from: &Url, to: &Url) -> bool {
+    let upgrade = from.scheme() == "http"
+        && to.scheme() == "https"
+        && from.host() == to.host()
+        && from.port().is_none()
+        && to.port().is_none();
+    upgrade || HostKey::key_str(from) == HostKey::key_str(to)
 }
 
 impl HostKey {

@@ -54,7 +54,9 @@ pub use feedback::{Feedback, HostVerdict};
 pub use history::{History, PriorFetch};
 pub use inner_url::{mask_inner_passwords, may_hold_userinfo};
 pub use input_position::InputPosition;
-pub use job::{Credentials, HostKey, InvalidLine, Job, LineOptions, ListEntry};
+pub use job::{
+    Credentials, HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin,
+};
 pub use json::{ObjectWriter, write_json};
 pub use kind::ErrorKind;
 pub use live_stats::LiveStats;

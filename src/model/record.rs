@@ -103,6 +103,9 @@ pub struct Record {
     pub final_url: Option<String>,
     /// Redirects followed.
     pub redirects: u32,
+    /// Number of the mirror that was used last, from 1; absent for the URL itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<u32>,
     /// HTTP version of the final response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
@@ -210,6 +213,7 @@ impl Record {
             resends: 0,
             final_url: None,
             redirects: 0,
+            mirror: None,
             http: None,
             content_type: None,
             content_encoding: None,
@@ -258,6 +262,7 @@ impl Record {
             resends,
             final_url,
             redirects,
+            mirror,
             http,
             content_type,
             content_encoding,
@@ -298,6 +303,7 @@ impl Record {
         object.number("resends", Some((*resends).into()).filter(|n| *n > 0));
         object.text("final_url", final_url.as_deref())?;
         object.number("redirects", Some((*redirects).into()));
+        object.number("mirror", mirror.map(u64::from));
         object.text("http", http.as_deref())?;
         object.text("content_type", content_type.as_deref())?;
         object.text("content_encoding", content_encoding.as_deref())?;
@@ -446,6 +452,7 @@ mod tests {
             resends: if has(3) { small } else { 0 },
             final_url: text_if(4),
             redirects: small,
+            mirror: has(28).then_some(small),
             http: text_if(5),
             content_type: text_if(6),
             content_encoding: text_if(7),

@@ -44,6 +44,8 @@ pub enum RecordField {
     EffectiveUrl,
     /// Number of redirects followed.
     Redirects,
+    /// Number of the mirror that was used last.
+    Mirror,
     /// HTTP version.
     Http,
     /// `Content-Type`.
@@ -97,7 +99,7 @@ pub enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub const COLUMNS: [(&str, RecordField); 34] = [
+pub const COLUMNS: [(&str, RecordField); 35] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -133,6 +135,7 @@ pub const COLUMNS: [(&str, RecordField); 34] = [
     ("md5", RecordField::Md5),
     ("sha1", RecordField::Sha1),
     ("sha512", RecordField::Sha512),
+    ("mirror", RecordField::Mirror),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -193,6 +196,7 @@ impl RecordField {
             Self::FinalUrl => text(&record.final_url),
             Self::EffectiveUrl => escape_control(record.final_url.as_ref().unwrap_or(&record.url)),
             Self::Redirects => number(Some(record.redirects.into())),
+            Self::Mirror => number(record.mirror.map(u64::from)),
             Self::Http => text(&record.http),
             Self::ContentType => text(&record.content_type),
             Self::ContentEncoding => text(&record.content_encoding),

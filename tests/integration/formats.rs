@@ -148,9 +148,9 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
     let done = run(&["--csv"]).text().expect_exit(1);
     let mut rows = done.stdout.lines();
     assert!(
-        rows.next().unwrap().ends_with(
-            ",content_encoding,filename,adopted,md5,sha1,sha512,ID,url_note,columns.status"
-        ),
+        rows.next()
+            .unwrap()
+            .ends_with(",ID,url_note,columns.status"),
         "{}",
         done.stdout
     );
@@ -187,14 +187,10 @@ fn kept_columns_are_in_every_output_and_in_the_journal() {
         ])
         .stdin(lines)
         .expect_exit(0);
-    let ends: Vec<_> = done
-        .stdout
-        .lines()
-        .map(|row| row.split_once(",sha512").map_or(row, |(_, end)| end))
-        .collect();
-    assert_eq!(ends[0], ",a,b,columns");
+    let rows: Vec<_> = done.stdout.lines().collect();
+    assert!(rows[0].ends_with(",a,b,columns"), "{}", done.stdout);
     assert!(
-        ends[1].ends_with(",x,1,") && ends[2].ends_with(",,,\"{\"\"c\"\":\"\"y\"\"}\""),
+        rows[1].ends_with(",x,1,") && rows[2].ends_with(",,,\"{\"\"c\"\":\"\"y\"\"}\""),
         "{}",
         done.stdout
     );

@@ -61,6 +61,8 @@ mod list;
 mod logins;
 /// Faulty mail servers, and runs that end abnormally.
 mod mail;
+/// Lines with several URLs of the same body.
+mod mirrors;
 /// Lines, files and journals that conflict with each other.
 mod mixups;
 /// `--smtp`, `--notify-cmd`, `--notify-url`, `--summary-json`.

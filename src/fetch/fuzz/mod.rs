@@ -1,5 +1,6 @@
-//! Fuzz targets for error classification, decoding and fault specifications.
+//! Fuzz targets for error classification, decoding, fault specifications and credentials.
 
 mod chains;
 mod coded;
+mod netrc;
 mod spec;
