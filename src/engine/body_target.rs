@@ -26,6 +26,13 @@ impl<F: BodyWriter> BodyWriter for BodyTarget<F> {
         }
     }
 
+    fn excerpt(&self) -> (Vec<u8>, bool) {
+        match self {
+            Self::Store(file) => file.excerpt(),
+            Self::Sitemap(sitemap) => sitemap.excerpt(),
+        }
+    }
+
     fn discard(self) {
         match self {
             Self::Store(file) => file.discard(),

@@ -61,9 +61,13 @@ fn every_body_is_hashed_with_the_algorithms_asked_for() {
     let expected = format!("{MD5} {SHA1} {SHA512}\n");
     assert_eq!(shown(&["-w", r"%{md5} %{sha1} %{sha512}\n"]), expected);
     let table = shown(&["--csv"]);
-    let ends = format!(",{MD5},{SHA1},{SHA512}\n");
+    let ends = format!(",{MD5},{SHA1},{SHA512},\n");
     assert!(
-        table.lines().next().unwrap().ends_with(",md5,sha1,sha512"),
+        table
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with(",md5,sha1,sha512,mirror"),
         "{table}"
     );
     assert!(table.ends_with(&ends), "{table}");

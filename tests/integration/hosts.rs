@@ -186,7 +186,10 @@ fn a_dead_host_is_probed_and_then_its_urls_fail_fast() {
         let error = record.error.as_ref().unwrap();
         assert_eq!(error.kind, ErrorKind::Refused);
         assert!(error.transient);
-        texts.add("URL", &error.message);
+        // One that was both probes has used up its own retries, and fails by itself.
+        if record.attempts < 3 {
+            texts.add("URL", &error.message);
+        }
     }
     texts.add("log", &logged(&done.stderr, "host"));
     insta::assert_snapshot!("host_that_is_down", texts);
