@@ -82,7 +82,10 @@ fn a_post_is_not_resent_after_a_408() {
     let server = ending_with_408();
     let list = ["/first", "/second"].map(|path| {
         let method = if path == "/first" { "GET" } else { "POST" };
-        format!("{{\"url\":\"{}\",\"method\":\"{method}\"}}\n", server.url(path))
+        format!(
+            "{{\"url\":\"{}\",\"method\":\"{method}\"}}\n",
+            server.url(path)
+        )
     });
     let done = Run::new()
         .args(["-j1", "--retries=0", "--input-format=jsonl"])
