@@ -118,6 +118,46 @@ fn chunks_that_break_the_rules_but_have_one_meaning_are_taken() {
 }
 
 #[test]
+fn a_body_with_chunks_inside_of_chunks_is_not_taken_and_other_ones_are() {
+    let inner = "5\r\nhello\r\n0\r\n\r\n";
+    let twice = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
+    for list in ["chunked, chunked", "chunked\r\nTransfer-Encoding: Chunked"] {
+        for (body, code) in [(twice.clone(), 1), (inner.to_owned(), 0)] {
+            let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {list}\r\n\r\n");
+            let server = Server::http(move |_| [&*head, &*body].concat().into_bytes());
+            let done = Run::new()
+                .args(["--body", &server.url("/")])
+                .expect_exit(code);
+            match code {
+                0 => assert_eq!(done.record().body.as_deref(), Some("hello"), "{list}"),
+                _ => assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{list}"),
+            }
+            assert_eq!(server.requests().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_empty_transfer_encoding_does_not_say_where_a_body_ends() {
+    for (lines, code) in [("", 1), ("Content-Length: 5\r\n", 0)] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n{lines}\r\n");
+            connection.send(head.as_bytes())?;
+            connection.send(if code == 0 {
+                b"hello"
+            } else {
+                b"5\r\nhello\r\n0\r\n\r\n"
+            })
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(code);
+        if code == 1 {
+            assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+        }
+    }
+}
+
+#[test]
 fn chunks_without_a_clear_meaning_are_not_guessed_at() {
     for body in [
         "+5\r\nhello\r\n0\r\n\r\n",
