@@ -211,7 +211,10 @@ impl HttpTransport {
         ClientVariant {
             http1: habit.http1,
             // The lenient client speaks no HTTP/2.
-            lenient: self.may_use_http1 && (habit.lenient || attempt.route == SendMode::Lenient),
+            lenient: self.may_use_http1
+                && (habit.lenient
+                    || attempt.route == SendMode::Lenient
+                    || attempt.history().is_unended),
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.route == SendMode::Fresh
