@@ -56,13 +56,20 @@ pub fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
 /// the client removes.
 ///
 /// # Errors
-/// `protocol` for a coding that can't be decoded: the bytes are not the body then.
+/// `protocol` for a coding that can't be decoded, or an empty list without a length: the bytes are
+/// not the body then.
 pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
     let mut names = Vec::new();
     for value in head.headers.get_all(header::TRANSFER_ENCODING) {
         let text = String::from_utf8_lossy(value.as_bytes());
         let listed = text.split(',').map(|name| name.trim().to_ascii_lowercase());
         names.extend(listed.filter(|name| !name.is_empty()));
+    }
+    let has_header = head.headers.contains_key(header::TRANSFER_ENCODING);
+    if has_header && names.is_empty() && head.content_length().is_none() {
+        return Err(FetchError::Protocol {
+            cause: Cause::from_text("empty Transfer-Encoding: it does not say where the body ends"),
+        });
     }
     if head.is_chunked() {
         // An application and a proxy in front of it may both add `chunked`, yet only one of
@@ -742,6 +749,8 @@ mod tests {
             &["compress, chunked"],
             &["br, chunked"],
             &["x-own"],
+            &[""],
+            &[", ", ""],
         ] {
             assert_eq!(of(lines), Err(ErrorKind::Protocol), "{lines:?}");
         }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
+use hyper_util::client::legacy::connect::HttpInfo;
 use rustls::sign::CertifiedKey;
 use url::Url;
 
@@ -210,7 +211,10 @@ impl HttpTransport {
         ClientVariant {
             http1: habit.http1,
             // The lenient client speaks no HTTP/2.
-            lenient: self.may_use_http1 && (habit.lenient || attempt.route == SendMode::Lenient),
+            lenient: self.may_use_http1
+                && (habit.lenient
+                    || attempt.route == SendMode::Lenient
+                    || attempt.history().is_unended),
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.route == SendMode::Fresh
@@ -319,7 +323,10 @@ impl HttpTransport {
         } else if self.may_use_http1 && wants_http1(error) {
             add_habit(HostHabit::HTTP1);
             wire.mark_unprocessed(Unprocessed::Http1Required);
-        } else if !is_connect(error) && was_reused(error, wire) && connection_died(error) {
+        } else if !is_connect(error)
+            && was_reused(local_port_of(error), wire)
+            && connection_died(error)
+        {
             if is_http2(error) {
                 return wire.mark_unprocessed(Unprocessed::StaleSharedConnection);
             }
@@ -347,12 +354,22 @@ fn is_exhausted(error: &FetchError) -> bool {
     )
 }
 
-/// Whether a request failed on a connection that had been used before.
-fn was_reused(error: &(dyn Error + 'static), wire: &WireState) -> bool {
-    match local_port_of(error) {
+/// Whether a request went over a connection, from this local port if known, that had been used
+/// before.
+fn was_reused(local_port: Option<u16>, wire: &WireState) -> bool {
+    match local_port {
         Some(port) => !wire.has_made(port),
         None => !wire.opened_connection(),
     }
+}
+
+/// Whether a response is no answer to its request: many servers send a 408 before they close an
+/// idle connection (RFC 9110 §15.5.9), and it may arrive just after the next request was sent.
+fn ends_idle_connection(response: &reqwest::Response, wire: &WireState) -> bool {
+    let info = response.extensions().get::<HttpInfo>();
+    response.status() == StatusCode::REQUEST_TIMEOUT
+        && response.version() < Version::HTTP_2
+        && was_reused(info.map(|info| info.local_addr().port()), wire)
 }
 
 /// Whether a 204 announces a body, which it cannot have (RFC 9110 §8.6, RFC 9112 §6.1).
@@ -441,6 +458,10 @@ impl Transport for HttpTransport {
             }
             sent => sent?,
         };
+        if ends_idle_connection(&response, wire) {
+            self.habits.add(attempt.url(), HostHabit::CLOSES);
+            wire.mark_unprocessed(Unprocessed::StaleConnection);
+        }
         check_length(&response, attempt)?;
         self.check_proxy(response.status(), attempt)?;
         if announces_forbidden_body(&response) {

@@ -180,11 +180,11 @@ impl ProbeFinding {
                     let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
                     Self::Rejected(TunnelRefusal::of_status(status, &proxy, has_credentials))
                 }
-                TunnelError::TunnelUnsuccessful => Self::HiddenStatus,
+                // The connector reads 8 KiB of a head, the probe and the lenient client more.
+                TunnelError::TunnelUnsuccessful | TunnelError::ProxyHeadersTooLong => {
+                    Self::HiddenStatus
+                }
                 TunnelError::ConnectFailed(_) => Self::NotReached,
-                TunnelError::ProxyHeadersTooLong => Self::Rejected(TunnelRefusal::transient(
-                    format!("{proxy} sent an oversized response head"),
-                )),
                 _ => Self::Rejected(TunnelRefusal::transient(format!(
                     "{proxy} closed the connection without a response"
                 ))),

@@ -53,6 +53,9 @@ pub struct AttemptHistory {
     pub resends: u32,
     /// Free resends of the job, all attempts together.
     pub total_resends: u32,
+    /// Whether the last attempt stalled or was cut off within a chunked body. Its framing may be one
+    /// that only the lenient client understands, such as trailers that end with a line feed alone.
+    pub is_unended: bool,
     /// Whether a server rejected HEAD. From then on GET is sent instead, also by retries.
     pub head_refused: bool,
     /// Total time waited so far, counted against `--max-wait`.
@@ -78,6 +81,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     holds: 0,
     resends: 0,
     total_resends: 0,
+    is_unended: false,
     head_refused: false,
     waited: Duration::ZERO,
     first_start: None,

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 /// Why a failed request may be resent without counting as an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unprocessed {
-    /// A reused connection was closed as the request was sent. That does not indicate a server
-    /// failure (RFC 9112 §9.3.1 allows resending an idempotent request).
+    /// A reused connection was closed as the request was sent, maybe with a 408. That does not
+    /// indicate a server failure (RFC 9112 §9.3.1 allows resending an idempotent request).
     StaleConnection,
     /// As [`Stale`](Self::Stale), with an HTTP/2 connection that carried other requests, too.
     StaleSharedConnection,

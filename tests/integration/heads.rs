@@ -118,6 +118,98 @@ fn chunks_that_break_the_rules_but_have_one_meaning_are_taken() {
 }
 
 #[test]
+fn a_body_with_chunks_inside_of_chunks_is_not_taken_and_other_ones_are() {
+    let inner = "5\r\nhello\r\n0\r\n\r\n";
+    let twice = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
+    for list in ["chunked, chunked", "chunked\r\nTransfer-Encoding: Chunked"] {
+        for (body, code) in [(twice.clone(), 1), (inner.to_owned(), 0)] {
+            let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {list}\r\n\r\n");
+            let server = Server::http(move |_| [&*head, &*body].concat().into_bytes());
+            let done = Run::new()
+                .args(["--body", &server.url("/")])
+                .expect_exit(code);
+            match code {
+                0 => assert_eq!(done.record().body.as_deref(), Some("hello"), "{list}"),
+                _ => assert_eq!(done.failure(), (ErrorKind::Protocol, 1), "{list}"),
+            }
+            assert_eq!(server.requests().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_empty_transfer_encoding_does_not_say_where_a_body_ends() {
+    for (lines, code) in [("", 1), ("Content-Length: 5\r\n", 0)] {
+        let server = Server::start(move |connection| {
+            connection.request()?;
+            let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n{lines}\r\n");
+            connection.send(head.as_bytes())?;
+            connection.send(if code == 0 {
+                b"hello"
+            } else {
+                b"5\r\nhello\r\n0\r\n\r\n"
+            })
+        });
+        let done = Run::new().arg(server.url("/")).expect_exit(code);
+        if code == 1 {
+            assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+        }
+    }
+}
+
+/// The usual client waits for more, or takes the body for a truncated one.
+#[test]
+fn trailers_that_end_with_a_line_feed_alone_end_the_body_of_a_retry() {
+    for body in [
+        "5\r\nhello\r\n0\r\n\n",
+        "5\r\nhello\r\n0\r\nX: y\n\r\n",
+        "5\r\nhello\r\n0\r\nX: y\r\n\n",
+        "5\r\nhello\r\n0\r\nX: y\n\n",
+    ] {
+        for is_closed in [false, true] {
+            let server = Server::start(move |connection| {
+                while connection.request()?.is_some() {
+                    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                    connection.send([head, body].concat().as_bytes())?;
+                    if is_closed {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            });
+            let run = Run::new().args(["--retries=1", "--stall-timeout=300ms", "--body"]);
+            let done = run.arg(server.url("/")).expect_exit(0);
+            let record = done.record();
+            assert_eq!(record.body.as_deref(), Some("hello"), "{body:?}");
+            assert!(record.attempts <= 2 && record.resends == 0, "{body:?}");
+        }
+    }
+}
+
+/// A body that was cut off says nothing about how the host frames others.
+#[test]
+fn a_chunked_body_that_was_cut_off_does_not_cost_the_host_its_connections() {
+    let server = Server::start(|connection| {
+        while let Some(request) = connection.request()? {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+            connection.send(head.as_bytes())?;
+            if path(&request) == "/0" && header(&request, "connection").is_none() {
+                return Ok(());
+            }
+            connection.send(b"0\r\n\r\n")?;
+        }
+        Ok(())
+    });
+    let urls = (0..5).map(|n| server.url(&format!("/{n}")));
+    Run::new()
+        .args(["-j1", "--retries=1"])
+        .urls(urls)
+        .expect_exit(0);
+    let closing = |request: &String| header(request, "connection").is_some();
+    assert_eq!(server.requests().iter().filter(|it| closing(it)).count(), 1);
+}
+
+#[test]
 fn chunks_without_a_clear_meaning_are_not_guessed_at() {
     for body in [
         "+5\r\nhello\r\n0\r\n\r\n",

@@ -126,6 +126,33 @@ fn a_proxy_that_refuses_in_a_head_that_breaks_the_rules_is_told_with_its_status(
     assert_eq!(done.record().status, Some(403));
 }
 
+/// The connector reads 8 KiB of a head, which may be a page of cookies and policies.
+#[test]
+fn the_head_of_a_proxy_may_be_long() {
+    let lines: String = (0..40)
+        .map(|n| format!("X-{n}: {}\r\n", "y".repeat(1000)))
+        .collect();
+    let authority = Authority::new();
+    let file = authority.file();
+    let cacert = format!("--cacert={}", file.path().display());
+    let secure = TlsServer::start(authority.config("localhost", |_| {}));
+    let (to, head) = (secure.addr, format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
+    let proxy = Server::start(move |connection| {
+        connection.request()?;
+        connection.send(head.as_bytes())?;
+        tunnel(connection, TcpStream::connect(to)?)
+    });
+    let run = Run::new().args(["--retries=0", &cacert, "-x", &proxy.url("")]);
+    let done = run.arg(secure.url()).expect_exit(0);
+    assert_eq!(done.record().bytes, Some(6));
+
+    let head = format!("HTTP/1.1 407 Proxy Authentication Required\r\n{lines}\r\n");
+    let proxy = Server::http(move |_| head.clone().into_bytes());
+    let done = through(&proxy.url(""), &[]);
+    assert_eq!(done.failure(), (ErrorKind::Proxy, 1), "{}", done.message());
+    assert_eq!(done.record().status, Some(407));
+}
+
 /// A proxy that responds with this status to every CONNECT.
 fn refusing(status: &'static str) -> Server {
     Server::http(move |_| response(status, &["Proxy-Authenticate: Basic realm=\"x\""], b""))

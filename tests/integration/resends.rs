@@ -38,6 +38,63 @@ fn a_server_that_closes_after_each_answer_costs_no_url() {
     }
 }
 
+/// A server that ends idle connections with a 408: each one after its first response, at the latest
+/// when the next request arrives.
+fn ending_with_408() -> Server {
+    Server::start(|connection| {
+        if connection.request()?.is_some() {
+            connection.send(&response("200 OK", &[], b"hello"))?;
+        }
+        if connection.request()?.is_some() {
+            let close = ["Connection: close"];
+            connection.send(&response("408 Request Time-out", &close, b""))?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_408_that_ends_an_idle_connection_costs_no_url() {
+    let server = ending_with_408();
+    let urls = (0..20).map(|n| server.url(&format!("/{n}")));
+    let done = Run::new()
+        .args(["-j1", "--retries=0"])
+        .urls(urls)
+        .expect_exit(0);
+    let attempts: u32 = done.records.iter().map(|record| record.attempts).sum();
+    assert_eq!(attempts, 20);
+    assert!(done.records.iter().any(|record| record.resends == 1));
+    assert!(done.records.iter().all(|record| record.resends <= 1));
+}
+
+#[test]
+fn a_408_to_a_first_request_fails_for_real() {
+    let server = Server::http(|_| response("408 Request Timeout", &["Connection: close"], b""));
+    let done = Run::new()
+        .args(["--retries=0", &server.url("/")])
+        .expect_exit(1);
+    assert_eq!(done.failure(), (ErrorKind::Status, 1));
+    assert_eq!(server.requests().len(), 1, "none of them was free");
+}
+
+#[test]
+fn a_post_is_not_resent_after_a_408() {
+    let server = ending_with_408();
+    let list = ["/first", "/second"].map(|path| {
+        let method = if path == "/first" { "GET" } else { "POST" };
+        format!(
+            "{{\"url\":\"{}\",\"method\":\"{method}\"}}\n",
+            server.url(path)
+        )
+    });
+    let done = Run::new()
+        .args(["-j1", "--retries=0", "--input-format=jsonl"])
+        .stdin(list.concat())
+        .expect_exit(1);
+    assert_eq!(done.of("/second").resends, 0);
+    assert_eq!(server.requests().len(), 2);
+}
+
 #[test]
 fn a_server_that_takes_connections_and_says_nothing_fails_for_real() {
     let server = Server::start(|connection| connection.request().map(drop));

@@ -86,6 +86,28 @@ fn a_stream_is_reset_for_any_reason_before_the_head_and_in_the_body() {
     }
 }
 
+/// A server may reset a stream with NO_ERROR after a complete response (RFC 9113 §8.1).
+#[test]
+fn a_reset_without_an_error_after_all_announced_bytes_is_no_failure() {
+    for (announced, outcome) in [("5", 0), ("6", 1)] {
+        let server = http2(move |peer, stream, _| {
+            let head = [STATUS_200, &literal("content-length", announced)].concat();
+            peer.send(HEADERS, END_HEADERS, stream, &head)?;
+            peer.send(DATA, 0, stream, b"hello")?;
+            // Otherwise the client may see the reset before it has passed on the bytes.
+            std::thread::sleep(Duration::from_millis(50));
+            peer.reset_stream(stream, 0)
+        });
+        let run = Run::new().args(["--http2-prior-knowledge", "--retries=0", "--body"]);
+        let done = run.arg(server.url("/")).expect_exit(outcome);
+        let record = done.record();
+        match &record.error {
+            None => assert_eq!(record.body.as_deref(), Some("hello")),
+            Some(error) => assert_eq!(error.kind, ErrorKind::Truncated),
+        }
+    }
+}
+
 #[test]
 fn a_stream_that_is_reset_in_the_body_is_continued_where_it_ended() {
     for code in [2, 8, 11] {
