@@ -100,7 +100,8 @@ impl ColumnRules {
 
     /// Returns the message for a table or JSON line with several columns that are named like a URL.
     pub fn ambiguous(&self, what: &str, names: &[String]) -> String {
-        let names = list(names.iter().filter(|name| is_url_name(name)));
+        let best = names.iter().map(|name| self.rate(name)).max();
+        let names = list(names.iter().filter(|name| Some(self.rate(name)) == best));
         format!("several {what} may be the URL: {names}; choose one with --url-column NAME")
     }
 }
