@@ -20,10 +20,11 @@ pub enum AddressFamily {
 }
 
 impl AddressFamily {
-    /// Returns the family of an address.
+    /// Returns the family of an address. One that is an IPv4 address mapped to IPv6 is reached over
+    /// IPv4 (RFC 4291 §2.5.5.2).
     #[must_use]
     pub fn of(addr: IpAddr) -> Self {
-        match addr {
+        match addr.to_canonical() {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
         }
@@ -65,7 +66,7 @@ impl AddressFamily {
         };
         match Self::of(addr) == self {
             true => Ok(()),
-            false => Err(self.absent(&addr.to_string(), "it is no")),
+            false => Err(self.absent(&addr.to_canonical().to_string(), "it is no")),
         }
     }
 
@@ -93,8 +94,8 @@ impl LocalEnd {
         let bare = text
             .strip_prefix('[')
             .and_then(|text| text.strip_suffix(']'));
-        match bare.unwrap_or(text).parse() {
-            Ok(addr) => Self::Address(addr),
+        match bare.unwrap_or(text).parse::<IpAddr>() {
+            Ok(addr) => Self::Address(addr.to_canonical()),
             Err(_) => Self::Interface(text.to_owned()),
         }
     }
@@ -195,7 +196,7 @@ mod tests {
             ("http://127.0.0.1/", true, false),
             ("http://0x7f.1/", true, false),
             ("http://[::1]:80/", false, true),
-            ("http://[::ffff:127.0.0.1]/", false, true),
+            ("http://[::ffff:127.0.0.1]/", true, false),
             ("http://a.test/", true, true),
         ] {
             let url = Url::parse(url).unwrap();
@@ -218,6 +219,7 @@ mod tests {
             (None, Some("127.0.0.1"), v4),
             (None, Some("[::1]"), v6),
             (v6, Some("::1"), v6),
+            (None, Some("::ffff:127.0.0.1"), v4),
             (v6, Some("lo"), v6),
         ] {
             assert_eq!(family(&options(given, end)).unwrap(), expected, "{end:?}");

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::url::{parse_url, shown_url};
-use crate::model::{ColumnsBuilder, mask_userinfo};
+use crate::model::{ColumnsBuilder, mask_userinfo, word_holds_password};
 
 /// Words that mark the name of a column as that of a URL.
 const URL_WORDS: [&str; 4] = ["url", "uri", "link", "href"];
@@ -100,7 +100,8 @@ impl ColumnRules {
 
     /// Returns the message for a table or JSON line with several columns that are named like a URL.
     pub fn ambiguous(&self, what: &str, names: &[String]) -> String {
-        let names = list(names.iter().filter(|name| is_url_name(name)));
+        let best = names.iter().map(|name| self.rate(name)).max();
+        let names = list(names.iter().filter(|name| Some(self.rate(name)) == best));
         format!("several {what} may be the URL: {names}; choose one with --url-column NAME")
     }
 }
@@ -127,19 +128,20 @@ fn is_url_name(name: &str) -> bool {
 
 /// Adds a kept cell, without passwords of URLs in it.
 pub fn keep_text(columns: &mut ColumnsBuilder, name: &str, text: &str) {
-    columns.push_text(name, &without_passwords(text));
+    columns.push_text(&without_passwords(name), &without_passwords(text));
 }
 
 /// Adds a kept JSON value, without passwords of URLs in it.
 pub fn keep_json(columns: &mut ColumnsBuilder, name: &str, json: &str) {
+    let name = without_passwords(name);
     let may_hide = AT_SIGNS.iter().any(|at| json.contains(at));
     if may_hide
         && let Ok(mut value) = serde_json::from_str(json)
         && mask(&mut value)
     {
-        columns.push_json(name, &value.to_string());
+        columns.push_json(&name, &value.to_string());
     } else {
-        columns.push_json(name, json);
+        columns.push_json(&name, json);
     }
 }
 
@@ -156,11 +158,26 @@ fn mask(value: &mut Value) -> bool {
         Value::Array(values) => values
             .iter_mut()
             .fold(false, |any, value| mask(value) | any),
-        Value::Object(fields) => fields
-            .values_mut()
-            .fold(false, |any, value| mask(value) | any),
+        Value::Object(fields) => mask_fields(fields),
         _ => false,
     }
+}
+
+/// Masks passwords in the names and values of an object; returns whether there are any.
+fn mask_fields(fields: &mut Map<String, Value>) -> bool {
+    let mut any = false;
+    let masked = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+        any |= mask(&mut value);
+        match without_passwords(&name) {
+            Cow::Borrowed(_) => (name, value),
+            Cow::Owned(masked) => {
+                any = true;
+                (masked, value)
+            }
+        }
+    });
+    *fields = masked.collect();
+    any
 }
 
 /// Masks passwords in the URLs among the words of a text.
@@ -168,7 +185,7 @@ fn without_passwords(text: &str) -> Cow<'_, str> {
     let masked = |word: &str| {
         let may_hide = word.contains("://") && AT_SIGNS.iter().any(|at| word.contains(at));
         let is_plain = !may_hide || matches!(parse_url(word.trim()), Ok((_, None)));
-        (!is_plain).then(|| mask_userinfo(word).into_owned())
+        (!is_plain || word_holds_password(word)).then(|| mask_userinfo(word).into_owned())
     };
     let words = || text.split_inclusive(char::is_whitespace);
     if words().all(|word| masked(word).is_none()) {
@@ -238,8 +255,19 @@ mod tests {
             "http://me:s3cret@a/x",
             "see http://a/ (http://me:s3cret@b/) or",
             "http://a/?u=http%3A%2F%2Fme%3As3cret%40b%2F",
+            "http%3A%2F%2Fme%3As3cret%40b%2F",
+            "see //me:s3cret@b/",
+            "http:/me:s3cret@b/",
+            "http:\t//me:s3cret@b/",
         ] {
             let mut columns = ColumnsBuilder::default();
+            keep_text(&mut columns, text, "");
+            keep_json(&mut columns, &format!("{text} "), "1");
+            keep_json(
+                &mut columns,
+                "e",
+                &serde_json::json!([{ text: 1 }]).to_string(),
+            );
             keep_text(&mut columns, "a", text);
             keep_json(&mut columns, "b", &Value::from(text).to_string());
             let escaped = Value::from(text).to_string().replace('/', "\\/");

@@ -3,14 +3,14 @@
 //! semicolons, too.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
-use super::columns::{ColumnRules, UrlRating, keep_text};
+use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
@@ -61,7 +61,8 @@ impl CsvList {
     ) -> io::Result<ListStep<T>> {
         let (header, rules) = (&mut self.header, &self.rules);
         let warning = &mut self.warning;
-        let mut delimiter = self.delimiter;
+        let known = self.delimiter;
+        let mut delimiter = known;
         let step = self.rows.next(|row| {
             if row.is_empty() {
                 return Ok(ListStep::Nothing);
@@ -73,8 +74,13 @@ impl CsvList {
                 delimiter = CellDelimiter::Semicolon;
             }
             if row.text != SEPARATOR_LINE {
-                let read = row.split_at(delimiter, |row| CsvHeader::of(row, rules))?;
-                *warning = misnamed(&read, rules);
+                // Of a malformed row, only the first line could be split again.
+                let read = if delimiter == known {
+                    CsvHeader::of(row, rules)?
+                } else {
+                    row.split_at(delimiter, |row| CsvHeader::of(row, rules))?
+                };
+                *warning = header_warning(&read, rules);
                 *header = Some(read);
             }
             Ok(ListStep::Nothing)
@@ -113,15 +119,30 @@ impl InputList for CsvList {
     }
 }
 
-/// Whether the cells of a header row are separated by semicolons: there are more of them that way,
-/// and no column between commas is named `url`.
+/// Whether the cells of a header row are separated by semicolons: that way its URL is named better,
+/// or else there are more of them. A row that is malformed between commas has to name it.
 fn has_semicolons(row: &CsvRow<'_>, columns: &ColumnRules) -> bool {
-    let is_url = |cell: Cow<'_, [u8]>| columns.rate(&column(&cell)) > UrlRating::Similar;
-    let commas = if row.flaw.is_none() { row.count() } else { 0 };
-    let semicolons = row.split_at(CellDelimiter::Semicolon, |row| {
-        if row.flaw.is_none() { row.count() } else { 0 }
-    });
-    semicolons > commas && !(commas > 0 && row.cells().any(is_url))
+    let commas = rating(row, columns, b';');
+    let semicolons = row.split_at(CellDelimiter::Semicolon, |row| rating(row, columns, b','));
+    let names_url = semicolons.is_some_and(|(best, _)| best > UrlRating::None);
+    let may_be_read = match row.flaw {
+        None => true,
+        Some(RowFlaw::TextBehind) => names_url,
+        Some(_) => false,
+    };
+    may_be_read && semicolons > commas
+}
+
+/// Returns how likely a column of a header row is the URL, and the number of columns; `None` for a
+/// malformed row. A cell with the other delimiter in it is only similar to a name because it is
+/// not split.
+fn rating(row: &CsvRow<'_>, columns: &ColumnRules, other: u8) -> Option<(UrlRating, usize)> {
+    let rate = |cell: Cow<'_, [u8]>| match columns.rate(&column(&cell)) {
+        UrlRating::Similar if cell.contains(&other) => UrlRating::None,
+        rating => rating,
+    };
+    let best = row.cells().map(rate).max().unwrap_or(UrlRating::None);
+    row.flaw.is_none().then_some((best, row.count()))
 }
 
 /// The names of the columns.
@@ -143,6 +164,9 @@ impl CsvHeader {
             if names.iter().filter(|name| *name == known).count() > 1 {
                 return Err(wrong(format!("duplicate column {known}")));
             }
+        }
+        if let Some(name) = kept_twice(&names, &rules.columns) {
+            return Err(wrong(format!("duplicate column {}", shown_url(name))));
         }
         let url = rules.columns.find_url(&names).map_err(|why| {
             let first = names.iter().find(|name| parse_url(name).is_ok());
@@ -191,6 +215,17 @@ impl CsvHeader {
     }
 }
 
+/// Returns the second of two columns to be kept that have one name: a record has room for one. Names
+/// are the same in upper and lower case; spreadsheets add columns without one.
+fn kept_twice<'n>(names: &'n [String], columns: &ColumnRules) -> Option<&'n str> {
+    let mut found = HashSet::new();
+    let mut kept = names
+        .iter()
+        .filter(|name| !name.is_empty() && columns.keeps(name));
+    let second = kept.find(|name| !found.insert(name.to_ascii_lowercase()));
+    second.map(String::as_str)
+}
+
 fn column(cell: &[u8]) -> String {
     let name = String::from_utf8_lossy(cell.trim_ascii());
     let known = COLUMNS
@@ -200,6 +235,41 @@ fn column(cell: &[u8]) -> String {
     known.map_or_else(|| name.into_owned(), |known| (*known).to_owned())
 }
 
+/// Returns warnings about the names of columns.
+fn header_warning(header: &CsvHeader, rules: &ListRules) -> Option<String> {
+    let warnings = misnamed(header, rules).into_iter();
+    let warnings: Vec<_> = warnings.chain(not_kept(header, rules)).collect();
+    (!warnings.is_empty()).then(|| warnings.join("; "))
+}
+
+/// Returns a warning for each column that is to be kept but is not there.
+fn not_kept(header: &CsvHeader, rules: &ListRules) -> impl Iterator<Item = String> {
+    let names = &header.names;
+    let is_there = |kept: &str| names.iter().any(|name| name.eq_ignore_ascii_case(kept));
+    let kept = rules.columns.keep.iter();
+    let missing = kept.filter(move |kept| *kept != ALL_COLUMNS && !is_there(kept));
+    missing.map(|kept| {
+        let rated = names.iter().map(|name| (similarity(name, kept), name));
+        let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
+        let best = best.filter(|(rating, _)| *rating > MIN_SIMILARITY);
+        let hint = best.map(|(_, name)| format!("; did you mean {}?", shown_url(name)));
+        format!(
+            "no column {} to keep{}",
+            shown_url(kept),
+            hint.unwrap_or_default()
+        )
+    })
+}
+
+/// Returns how similar two names are, from 0 to 1, whatever their case and punctuation.
+fn similarity(name: &str, known: &str) -> f64 {
+    let folded = |name: &str| {
+        name.to_lowercase()
+            .replace(|c: char| !c.is_alphanumeric(), "")
+    };
+    strsim::jaro_winkler(&folded(name), &folded(known))
+}
+
 /// Returns a warning about columns whose names are almost those of known ones.
 fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
     let names = &header.names;
@@ -207,12 +277,6 @@ fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
         // The results of an earlier run: their columns describe responses.
         return None;
     }
-    let similarity = |name: &str, known: &str| {
-        let name = name
-            .to_lowercase()
-            .replace(|c: char| !c.is_alphanumeric(), "");
-        strsim::jaro_winkler(&name, known)
-    };
     let is_missed = |known: &str| {
         let is_used = known == "url" || names.iter().any(|name| name == known);
         !is_used && (known != "file" || rules.saves_files)
@@ -377,13 +441,20 @@ enum CsvField<'a> {
 fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
     let json = if header.fits(row) && header.is_text(row, rules) {
-        let fields = header.names.iter().zip(&cells);
-        // A blank cell means no value, but a blank JSON field would be one.
-        let fields = fields.filter(|(name, cell)| {
-            !cell.trim_ascii().is_empty() && !JSON_ONLY.contains(&name.as_str())
+        let fields = header.uses().zip(&cells);
+        // A blank cell means no value, but a blank JSON field would be one. A known column that is
+        // not used for what its name says would be used so in JSON.
+        let fields = fields.filter(|((name, used), cell)| {
+            let is_other = COLUMNS.contains(name) && *used != Some(*name);
+            !cell.trim_ascii().is_empty() && !is_other && !JSON_ONLY.contains(name)
         });
-        let fields = fields.map(|(name, cell)| (name.as_str(), field(name, cell)));
-        serde_json::to_vec(&fields.collect::<BTreeMap<_, _>>())
+        let fields = fields.map(|((name, _), cell)| (name, field(name, cell)));
+        // The URL has its own name, too, so that none is taken from another column if it is blank,
+        // or if the line is read without `--url-column`.
+        let url = cells
+            .get(header.url)
+            .map(|cell| ("url", field("url", cell)));
+        serde_json::to_vec(&fields.chain(url).collect::<BTreeMap<_, _>>())
     } else {
         let cells: Vec<_> = cells
             .iter()
@@ -608,6 +679,33 @@ mod tests {
         assert!(header_error("a;b;c\n").contains("a, b, c"));
     }
 
+    /// Read with semicolons, such a row would have a URL with more than one cell in it.
+    #[test]
+    fn a_header_that_cannot_be_parsed_is_an_error() {
+        let wide = format!("url{}\n", ",c".repeat(MAX_CELLS));
+        for header in [
+            "url,\"caption\n",
+            "url,\"a\"b\n",
+            "url,\"a\";b\n",
+            "\"a\";b,url\n",
+            &wide,
+        ] {
+            let error = header_error(&format!("{header}http://a/x,one\n"));
+            assert!(error.starts_with("invalid header row: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_contains_the_other_delimiter_is_not_split() {
+        for list in [
+            "link,\"x;y;z\"\nhttp://a/,1\n",
+            "link,a;b;c\nhttp://a/,1\n",
+            "url;Preis, EUR\nhttp://a/;1,5\n",
+        ] {
+            assert_eq!(urls(list), [(2, "http://a/".to_owned())], "{list}");
+        }
+    }
+
     #[test]
     fn kept_columns_are_those_of_the_row_also_of_a_failed_one() {
         let rules = keeping(None, &["ID", "caption"]);
@@ -650,8 +748,57 @@ mod tests {
             Some(r#"{"page":"http://b/","file":"x"}"#)
         );
         let raw = job.raw.as_deref().unwrap();
-        let again = whole::read(InputFormat::JsonLines, raw, rules).unwrap();
-        assert!(matches!(&again[..], [ListEntry::Job(again)] if again.url == job.url));
+        for rules in [rules, ListRules::default()] {
+            let again = whole::read(InputFormat::JsonLines, raw, rules).unwrap();
+            assert!(matches!(&again[..], [ListEntry::Job(again)] if again.url == job.url));
+        }
+    }
+
+    #[test]
+    fn no_other_column_is_the_url_of_a_row_read_again() {
+        for (url, list) in [
+            (Some("page"), "page,link\nnonsense,http://b/\n"),
+            (Some("page"), "page,link\n,http://b/\n"),
+            (Some("file"), "file,url\nnonsense,http://b/\n"),
+            (None, "url,link\n,http://b/\n"),
+        ] {
+            let rules = keeping(url, &[]);
+            let (_, _, raw) = whole::bad(InputFormat::Csv, list.as_bytes(), rules);
+            whole::bad(InputFormat::JsonLines, raw.as_bytes(), ListRules::default());
+        }
+    }
+
+    #[test]
+    fn two_columns_of_one_name_cannot_both_be_kept() {
+        for (keep, header, is_fine) in [
+            ("*", "url,c,C", false),
+            ("c", "c,url,c", false),
+            ("*", "url,c,,", true),
+            ("d", "url,c,c,d", true),
+        ] {
+            let rules = keeping(None, &[keep]);
+            let found = whole::read(InputFormat::Csv, header.as_bytes(), rules);
+            assert_eq!(found.is_ok(), is_fine, "{header}");
+            if let Err(error) = found {
+                assert!(
+                    error.to_string().starts_with("duplicate column "),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_to_keep_that_is_not_there_is_a_warning() {
+        let warning = |keep: &[&str]| {
+            let names = ["url", "ID", "caption"].map(str::to_owned).to_vec();
+            header_warning(&CsvHeader { names, url: 0 }, &keeping(None, keep))
+        };
+        assert_eq!(
+            warning(&["capton", "size"]).as_deref(),
+            Some("no column capton to keep; did you mean caption?; no column size to keep")
+        );
+        assert_eq!(warning(&["*", "id"]), None);
     }
 
     #[test]

@@ -85,16 +85,20 @@ impl Read for DecodedInput {
     }
 }
 
-/// Whether more bytes are needed to detect a byte order mark or a foreign format. Waiting for the second byte is fine:
-/// no valid line is shorter.
+/// Whether more bytes are needed to detect a byte order mark or a foreign format. Waiting for the
+/// end of the first entry is fine: it cannot be used before.
 fn is_open(head: &[u8]) -> bool {
-    matches!(head, [] | [_] | [0xef, 0xbb]) || foreign::is_open(head)
+    !head.contains(&0) || foreign::is_open(head)
 }
 
-/// Like [`is_open`], and detects UTF-16 without a mark by its NULs.
+/// Like [`is_open`], where a line end ends the first entry. NULs tell UTF-16 without a mark.
 fn is_open_for_text(head: &[u8]) -> bool {
+    let has_line = memchr::memchr2(b'\n', b'\r', head).is_some();
     let seems_utf16 = matches!(head, [1..=255, 0, ..] | [0, 1..=255, ..]);
-    is_open(head) || (seems_utf16 && head.len() < MAGIC_BYTES)
+    !has_line
+        || head.len() < 2
+        || foreign::is_open(head)
+        || (seems_utf16 && head.len() < MAGIC_BYTES)
 }
 
 fn unmarked(coding: &str) -> io::Error {

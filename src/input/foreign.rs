@@ -1,6 +1,7 @@
 //! Recognizes files that are not lists, such as workbooks and archives, by their first bytes. Read
 //! as text, each of them would be thousands of invalid lines.
 
+use std::borrow::Cow;
 use std::io;
 
 use memchr::memmem;
@@ -9,7 +10,16 @@ use memchr::memmem;
 pub const HEAD_BYTES: usize = 512;
 
 /// Formats with their first bytes and what to do with them. FILE stands for the name of the file.
-const MAGICS: [(&[u8], &str); 10] = [
+const MAGICS: [(&[u8], &str); 13] = [
+    (EMPTY_ZIP, ZIP_ADVICE),
+    (
+        b"Obj\x01",
+        "an Avro file, not a list; save it as CSV or JSON Lines first",
+    ),
+    (
+        b"\x1f\x9d",
+        "compressed with compress; unpack it: gzip -dc FILE | fetchall",
+    ),
     (
         b"PAR1",
         "a Parquet file, not a list; convert it: duckdb -csv -c \"FROM read_parquet('FILE')\" | fetchall --input-format csv",
@@ -56,6 +66,12 @@ const MAGICS: [(&[u8], &str); 10] = [
 const BZIP2_BLOCKS: [&[u8]; 2] = [b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"];
 
 const ZIP: &[u8] = b"PK\x03\x04";
+/// An archive without entries has only the end of its directory (APPNOTE.TXT 4.3.16).
+const EMPTY_ZIP: &[u8] = b"PK\x05\x06";
+/// Where the header of a tar archive has its magic, and what follows the magic: a NUL, or a blank
+/// in archives of old versions of GNU tar.
+const TAR_MAGIC: (usize, [&[u8]; 2]) = (257, [b"ustar\0", b"ustar "]);
+const TAR_ADVICE: &str = "a tar archive, not a list; unpack it: tar -xOf FILE | fetchall";
 const ZIP_ADVICE: &str = "a ZIP archive, not a list; unpack it: unzip -p FILE | fetchall";
 const EXCEL_ADVICE: &str = "an Excel workbook, not a list; convert it: duckdb -csv -c \"FROM read_xlsx('FILE')\" | fetchall --input-format csv";
 const OPEN_DOCUMENT_ADVICE: &str = "an OpenDocument file, not a list; save the sheet as CSV first";
@@ -80,10 +96,23 @@ pub fn is_open(head: &[u8]) -> bool {
     let text = text_of(head);
     text.is_empty()
         || text.starts_with(b"<")
+        || is_tar_begun(head)
         || head.starts_with(ZIP)
         || is_begun(ZIP)
         || is_bzip2_begun(head)
         || MAGICS.iter().any(|(magic, _)| is_begun(magic))
+}
+
+/// Whether this is a file name with NULs behind it, cut off before the magic.
+fn is_tar_begun(head: &[u8]) -> bool {
+    let mut bytes = head.iter();
+    let has_nuls = bytes.any(|byte| *byte == 0) && bytes.next() == Some(&0);
+    has_nuls && head.len() < TAR_MAGIC.0 + TAR_MAGIC.1[0].len()
+}
+
+fn is_tar(head: &[u8]) -> bool {
+    let (name, magic) = head.split_at_checked(TAR_MAGIC.0).unwrap_or_default();
+    name.contains(&0) && TAR_MAGIC.1.iter().any(|it| magic.starts_with(it))
 }
 
 fn is_bzip2_begun(head: &[u8]) -> bool {
@@ -102,8 +131,11 @@ fn advice(head: &[u8]) -> Option<&'static str> {
     if head.starts_with(ZIP) {
         return Some(zip_advice(head));
     }
-    if is_html(text_of(head)) {
+    if is_html(&text_of(head)) {
         return Some(HTML_ADVICE);
+    }
+    if is_tar(head) {
+        return Some(TAR_ADVICE);
     }
     let (magic, advice) = MAGICS.iter().find(|(magic, _)| head.starts_with(magic))?;
     let is_text = *magic == b"BZh" && !is_bzip2(head);
@@ -128,10 +160,19 @@ fn zip_advice(head: &[u8]) -> &'static str {
     }
 }
 
-/// Returns the text after a byte order mark and blanks.
-fn text_of(head: &[u8]) -> &[u8] {
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    text.trim_ascii_start()
+/// Returns the text after a byte order mark and blanks. Of UTF-16, the low bytes are enough to
+/// recognize a page.
+fn text_of(head: &[u8]) -> Cow<'_, [u8]> {
+    let every_second = |bytes: &[u8]| {
+        let bytes: Vec<_> = bytes.iter().step_by(2).copied().collect();
+        Cow::Owned(bytes.trim_ascii_start().to_vec())
+    };
+    match head {
+        [0xff, 0xfe, rest @ ..] => every_second(rest),
+        [0xfe, 0xff, _, rest @ ..] => every_second(rest),
+        [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(rest.trim_ascii_start()),
+        _ => Cow::Borrowed(head.trim_ascii_start()),
+    }
 }
 
 fn is_html(text: &[u8]) -> bool {
@@ -193,6 +234,47 @@ mod tests {
             page.push(format!("{name}\n{}", found.join("\n")));
         }
         insta::assert_snapshot!("other_files", page.join("\n\n"));
+    }
+
+    /// Only the fields of a header that matter here (POSIX.1-2017, pax, ustar interchange format).
+    fn tar(name: &str, magic: &[u8]) -> Vec<u8> {
+        let mut bytes = name.as_bytes().to_vec();
+        bytes.resize(TAR_MAGIC.0, 0);
+        bytes.extend_from_slice(magic);
+        bytes.resize(512, 0);
+        bytes.extend_from_slice(b"http://a/\n");
+        bytes.resize(2048, 0);
+        bytes
+    }
+
+    #[test]
+    fn archives_are_not_read_as_lists() {
+        for (bytes, advice) in [
+            (tar("urls.txt", b"ustar\x0000"), TAR_ADVICE),
+            (tar("u", b"ustar  \0"), TAR_ADVICE),
+            (tar(&"long".repeat(25), b"ustar\x0000"), TAR_ADVICE),
+            (b"PK\x05\x06\0\0\0\0".to_vec(), ZIP_ADVICE),
+            (b"Obj\x01\x04\x14avro.codec".to_vec(), MAGICS[1].1),
+            (b"\x1f\x9d\x90\x68\xe8".to_vec(), MAGICS[2].1),
+        ] {
+            for format in FORMATS {
+                for bytes in [bytes.clone(), packed::gzip(&bytes), packed::zstd(&bytes)] {
+                    let error = whole::read(format, &bytes, ListRules::default()).unwrap_err();
+                    assert_eq!(error.to_string(), advice, "{format:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_may_be_utf_16() {
+        let page = "\u{feff}\r\n<!DOCTYPE html>";
+        let little: Vec<_> = page.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<_> = page.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [little, big] {
+            let error = whole::read(InputFormat::Text, &bytes, ListRules::default());
+            assert_eq!(error.unwrap_err().to_string(), HTML_ADVICE);
+        }
     }
 
     #[test]

@@ -210,10 +210,7 @@ impl JsonlObject {
         value: D,
     ) -> Result<(), D::Error> {
         let rating = rules.rate(name);
-        let is_url = rating > UrlRating::Similar || self.url_rating > Some(UrlRating::Similar);
-        if !is_url && self.names.len() <= MAX_NAMES_SHOWN {
-            self.names.push(name.to_owned());
-        }
+        self.note_name(name, rating);
         if rating > UrlRating::None {
             return self.take_url(rating, value);
         }
@@ -232,6 +229,20 @@ impl JsonlObject {
                 Some(field) => self.take_hash(field, value),
                 None => IgnoredAny::deserialize(value).map(drop),
             },
+        }
+    }
+
+    /// Notes a name for messages, unless the URL is found. Those that may be the URL have room of
+    /// their own: they are listed if there are several.
+    fn note_name(&mut self, name: &str, rating: UrlRating) {
+        let is_needed = match rating {
+            UrlRating::Exact => false,
+            UrlRating::AnyCase => self.url_rating < Some(UrlRating::Exact),
+            UrlRating::Similar | UrlRating::None => self.url_rating < Some(UrlRating::AnyCase),
+        };
+        let room = if rating == UrlRating::None { 1 } else { 2 };
+        if is_needed && self.names.len() <= room * MAX_NAMES_SHOWN {
+            self.names.push(name.to_owned());
         }
     }
 
@@ -258,12 +269,16 @@ impl JsonlObject {
             return Err(serde::de::Error::duplicate_field("url"));
         }
         if self.url_rating >= Some(rating) {
-            self.is_ambiguous |= self.url_rating == Some(rating);
-            return IgnoredAny::deserialize(value).map(drop);
+            let found = Option::<IgnoredAny>::deserialize(value)?;
+            self.is_ambiguous |= found.is_some() && self.url_rating == Some(rating);
+            return Ok(());
         }
-        self.url_rating = Some(rating);
-        self.is_ambiguous = false;
-        self.url = Option::deserialize(value)?;
+        // A field that is null is absent, and another one may be the URL.
+        if let Some(url) = Option::deserialize(value)? {
+            self.url = Some(url);
+            self.url_rating = Some(rating);
+            self.is_ambiguous = false;
+        }
         Ok(())
     }
 }
@@ -417,6 +432,42 @@ mod tests {
 
     fn reason(line: &str) -> String {
         whole::bad(FORMAT, line.as_bytes(), ListRules::default()).1
+    }
+
+    #[test]
+    fn a_url_that_is_null_is_absent() {
+        for line in [
+            r#"{"url":null,"link":"http://a/"}"#,
+            r#"{"link":"http://a/","href":null}"#,
+            r#"{"href":null,"link":"http://a/","URL":null}"#,
+        ] {
+            assert_eq!(whole::job(FORMAT, line).url.as_str(), "http://a/", "{line}");
+        }
+    }
+
+    #[test]
+    fn fields_that_may_be_the_url_are_named() {
+        let others: String = (0..20).map(|n| format!(r#""f{n}":0,"#)).collect();
+        for (line, names) in [
+            (
+                r#"{"URL":"http://a/","Url":"http://b/"}"#.to_owned(),
+                "URL, Url;",
+            ),
+            (
+                format!(r#"{{{others}"link":"http://a/","href":"x"}}"#),
+                "link, href;",
+            ),
+            (
+                r#"{"link":"x","URL":"x","href":"x","Url":"x"}"#.to_owned(),
+                "URL, Url;",
+            ),
+        ] {
+            let reason = reason(&line);
+            assert!(
+                reason.contains(&format!("may be the URL: {names}")),
+                "{reason}"
+            );
+        }
     }
 
     #[test]

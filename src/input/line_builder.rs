@@ -64,7 +64,7 @@ pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
 pub fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
-    json!({ rules.columns.url_field(): url })
+    json!({ "url": url, rules.columns.url_field(): url })
         .to_string()
         .into_bytes()
         .into()

@@ -182,7 +182,10 @@ impl RowScan {
             RowState::Closed => {}
         }
         self.at = row.len();
-        Ok(())
+        match self.cells.len() {
+            ..=MAX_CELLS => Ok(()),
+            _ => Err(RowFlaw::TooManyCells),
+        }
     }
 
     fn begin(&mut self, row: &[u8]) -> RowStep {

@@ -64,7 +64,11 @@ fn lacks_scheme(text: &str) -> bool {
         .split(['/', '\\', '?', '#'])
         .next()
         .unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') {
+    // `./a` and `../a` are paths; no host begins with a dot.
+    if authority.is_empty() || authority.starts_with('.') || authority.contains('@') {
+        return false;
+    }
+    if scheme_without_colon(text).is_some() {
         return false;
     }
     let Some((name, port)) = authority.split_once(':') else {
@@ -75,6 +79,13 @@ fn lacks_scheme(text: &str) -> bool {
         .iter()
         .any(|it| name.eq_ignore_ascii_case(it));
     rest.is_some() || name.starts_with('[') || (is_port && !is_http)
+}
+
+/// Returns the scheme of `https//example.com/`.
+fn scheme_without_colon(text: &str) -> Option<&'static str> {
+    let (name, _) = text.split_once("//")?;
+    let mut schemes = ["http", "https"].into_iter();
+    schemes.find(|scheme| name.eq_ignore_ascii_case(scheme))
 }
 
 /// A URL without userinfo and fragment, and the userinfo separately.
@@ -226,6 +237,9 @@ fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
 }
 
 fn describe_error(text: &str, error: url::ParseError) -> String {
+    if let Some(scheme) = scheme_without_colon(text) {
+        return format!("missing colon; did you mean {scheme}://…?");
+    }
     if error == url::ParseError::RelativeUrlWithoutBase {
         return match with_scheme(text) {
             Some(better) => format!("missing scheme; did you mean {better}?"),
@@ -464,11 +478,19 @@ mod tests {
             "//me@example.com",
             "javascript:void(0)",
             "ftp://a/",
+            "./a",
+            "../b/c.html",
+            "https//x",
+            "HTTP//a.test/b",
         ] {
             let completed = DefaultScheme::Http.complete(text);
             assert_eq!(completed, text);
             assert!(parse_url(&completed).is_err(), "{text}");
         }
+        assert_eq!(
+            parse_url("HTTPS//me:s3cret@x").unwrap_err(),
+            "missing colon; did you mean https://…?"
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Columns of an input line that its record repeats.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -32,17 +33,16 @@ impl Columns {
         Some(value)
     }
 
-    /// Returns all columns with their values as text, sorted by name.
+    /// Returns all columns with their values as text, in the order of the line.
     #[must_use]
     pub fn fields(&self) -> Vec<(String, String)> {
         // It was written by `ColumnsBuilder` or read as JSON; anything but an object has no columns.
-        let fields: BTreeMap<Cow<'_, str>, &RawValue> =
-            serde_json::from_str(self.as_json()).unwrap_or_default();
+        let fields: FieldList<'_> = serde_json::from_str(self.as_json()).unwrap_or_default();
         let text = |value: &RawValue| match serde_json::from_str(value.get()) {
             Ok(Value::String(text)) => text,
             _ => value.get().to_owned(),
         };
-        let fields = fields.into_iter();
+        let fields = fields.0.into_iter();
         fields
             .map(|(name, value)| (name.into_owned(), text(value)))
             .collect()
@@ -52,6 +52,34 @@ impl Columns {
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
         2 * self.as_json().len()
+    }
+}
+
+/// The fields of an object in their order, which a map would lose.
+#[derive(Default)]
+struct FieldList<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for FieldList<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldListVisitor)
+    }
+}
+
+struct FieldListVisitor;
+
+impl<'de> Visitor<'de> for FieldListVisitor {
+    type Value = FieldList<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<FieldList<'de>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(field) = fields.next_entry()? {
+            list.push(field);
+        }
+        Ok(FieldList(list))
     }
 }
 
@@ -136,6 +164,8 @@ mod tests {
         assert_eq!(columns.get("tags").as_deref(), Some("[1,{\"a\": \"\\t\"}]"));
         assert_eq!(columns.get("none").as_deref(), Some("null"));
         assert_eq!(columns.get("other"), None);
+        let names: Vec<_> = columns.fields().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["Id", "b\"", "tags", "none"]);
         let mut json = Vec::new();
         write_json(&mut json, &columns).unwrap();
         assert_eq!(serde_json::from_slice::<Columns>(&json).unwrap(), columns);

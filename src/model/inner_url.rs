@@ -66,6 +66,12 @@ pub fn may_hold_userinfo(text: &str) -> bool {
     may_hold && (text.contains('@') || text.contains("40"))
 }
 
+/// Whether a word of some text is or contains a URL with a password, in any layer of encoding.
+#[must_use]
+pub fn word_holds_password(word: &str) -> bool {
+    may_hold_userinfo(word) && holds_password(word, true)
+}
+
 /// Whether the text contains a URL with a password, in any layer of encoding. `is_query` is whether
 /// it is a part of a query, with or without its name.
 fn holds_password(text: &str, is_query: bool) -> bool {
@@ -78,7 +84,8 @@ fn holds_password(text: &str, is_query: bool) -> bool {
             return false;
         }
         let decoded = percent_decode_str(&text).decode_utf8_lossy().into_owned();
-        text = Cow::Owned(decoded);
+        // What reads the inner URL removes tabs and line ends, wherever they are.
+        text = Cow::Owned(decoded.replace(['\t', '\n', '\r'], ""));
     }
     false
 }
@@ -178,6 +185,8 @@ mod tests {
             ("http://http://me:s3cret@a/", "http://http/***"),
             ("https://a:1/?http%3a//me:s3cret@b=u", "https://a:1/?***"),
             ("http://a/?next=//me:s3cret@b/", "http://a/?next=***"),
+            ("http://a/?u=http:%09//me:s3cret@b", "http://a/?u=***"),
+            ("http://a/?u=ht%0Atp:/%0D/me:s3cret@b", "http://a/?u=***"),
             ("http://a/x?y&//me:s3cret@b/", "http://a/x?y&***"),
             ("http://a/?u=%2F%2Fme%3As3cret%40b", "http://a/?u=***"),
             ("http://a/?u=\\\\me:s3cret@b", "http://a/?u=***"),

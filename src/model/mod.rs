@@ -52,7 +52,7 @@ pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
 pub use event::{EngineEvent, EventReturnQueue, SettledJob};
 pub use feedback::{Feedback, HostVerdict};
 pub use history::{History, PriorFetch};
-pub use inner_url::{mask_inner_passwords, may_hold_userinfo};
+pub use inner_url::{mask_inner_passwords, may_hold_userinfo, word_holds_password};
 pub use input_position::InputPosition;
 pub use job::{
     Credentials, HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin,
