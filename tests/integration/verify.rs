@@ -186,6 +186,30 @@ fn with_a_list_its_lines_are_checked() {
     assert_eq!(server.requests().len(), asked, "no network");
 }
 
+/// The bytes behind the link are those of another URL, though of the same length.
+#[cfg(unix)]
+#[test]
+fn a_file_behind_a_link_to_a_folder_is_neither_done_nor_good() {
+    let server = pages();
+    let out = Out::new();
+    let fetch = |path: &str, file: &str| {
+        let line = format!("{{\"url\":\"{}\",\"file\":\"{file}\"}}\n", server.url(path));
+        out.run().arg("--input-format=jsonl").stdin(line)
+    };
+    fetch("/a", "one/x").expect_exit(0);
+    fs::rename(out.path().join("one"), out.path().join("two")).unwrap();
+    std::os::unix::fs::symlink("two", out.path().join("one")).unwrap();
+    fetch("/b", "two/x").expect_exit(0);
+    let done = verify(&out).expect_exit(1);
+    let error = done.of("/a").error.as_ref().unwrap();
+    let said = "one is a symbolic link; replace it with a directory";
+    assert!(error.message.ends_with(said), "{}", error.message);
+    assert_eq!(done.records.len(), 1);
+    let done = fetch("/a", "one/x").expect_exit(1);
+    assert_eq!(done.failure().0, ErrorKind::Save);
+    assert_eq!(fs::read(out.path().join("two/x")).unwrap(), b"/b");
+}
+
 /// The later line wrote the file, so its record counts.
 #[test]
 fn a_file_is_compared_with_the_record_that_wrote_it_last() {
