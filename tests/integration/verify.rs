@@ -291,6 +291,30 @@ fn a_journal_alone_tells_what_was_fetched() {
     assert!(done.record().url.ends_with("/b"), "{}", done.stdout);
 }
 
+/// It has no run whose outcome they could tell.
+#[test]
+fn what_a_run_writes_at_its_end_is_not_for_verify() {
+    let out = Out::new();
+    out.run().stdin("").expect_exit(0);
+    let file = out.beside("file").to_str().unwrap().to_owned();
+    for option in [
+        ["--summary-json", &file],
+        ["--report", &file],
+        ["--failed", &file],
+        ["--cookie-jar", &file],
+        ["--email-to", "me@a.test"],
+        ["--notify-cmd", "true"],
+        ["--notify-url", "http://127.0.0.1:1/"],
+    ] {
+        let done = verify(&out).text().args(option).expect_exit(2);
+        assert!(
+            done.stderr.contains("cannot be used with"),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
 #[test]
 fn a_directory_in_use_is_not_checked() {
     let out = Out::new();
