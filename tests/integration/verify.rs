@@ -289,6 +289,34 @@ fn a_journal_alone_tells_what_was_fetched() {
     let both = [server.url("/a"), server.url("/b")];
     let done = run().arg("--verify").args(both).expect_exit(1);
     assert!(done.record().url.ends_with("/b"), "{}", done.stdout);
+    assert_eq!(
+        done.stderr,
+        "2 URLs: 1 in the journal, 1 missing, 0 changed\n"
+    );
+}
+
+#[test]
+fn a_line_that_contradicts_a_journal_alone_is_changed() {
+    let server = pages();
+    let out = Out::new();
+    let journal = out.beside("done.jsonl");
+    let run = || Run::new().args(["--journal", journal.to_str().unwrap()]);
+    let urls = ["/size", "/hash", "/same"].map(|path| server.url(path));
+    run().arg("--sha256").args(urls).expect_exit(0);
+    let (other, same) = ("0".repeat(64), fetchall::Sha256::of(b"/same"));
+    let list = format!(
+        "url,size,sha256,md5\n{0}/size,6,,\n{0}/hash,5,{other},\n{0}/same,5,{same},{1}\n",
+        server.url(""),
+        "0".repeat(32)
+    );
+    let run = run().args(["--verify", "--input-format=csv", "-"]);
+    let done = run.stdin(list).expect_exit(1);
+    let changed = ["/size", "/hash"].map(|path| (path.to_owned(), Some(ContentChange::Changed)));
+    assert_eq!(changes(&done), BTreeSet::from(changed));
+    assert_eq!(
+        done.stderr,
+        "3 URLs: 1 in the journal, 0 missing, 2 changed\n"
+    );
 }
 
 /// It has no run whose outcome they could tell.
