@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
 use super::flag_hints::limit_option;
-use super::fs_util::is_only_for_writing;
+use super::fs_util::{is_only_for_writing, read_text};
 use super::path_conflicts::{
     self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
 };
@@ -414,12 +414,14 @@ fn check_columns(template: &Template, kept: &[String]) -> Result<(), UsageError>
 fn template_of(template: &str) -> Result<Template, UsageError> {
     let text = match template.strip_prefix('@') {
         None => Cow::Borrowed(template),
-        Some(path) => std::fs::read_to_string(path)
-            .map(Cow::Owned)
-            .map_err(|cause| UsageError::TemplateFile {
-                name: path.to_owned(),
-                cause,
-            })?,
+        Some(path) => {
+            read_text(path)
+                .map(Cow::Owned)
+                .map_err(|cause| UsageError::TemplateFile {
+                    name: path.to_owned(),
+                    cause,
+                })?
+        }
     };
     let wrong = |error: TemplateError| redact::value(&error.to_string()).into_owned();
     Template::parse(&text).map_err(|error| UsageError::Template(wrong(error)))

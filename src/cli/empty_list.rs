@@ -10,10 +10,19 @@ use fetchall::Summary;
 
 use super::{Cli, convert, redact};
 
-/// How a report starts. An existing file that starts so is one, and is replaced.
-const REPORT_START: &str = "<!DOCTYPE html>";
-/// How the JSON summary starts.
-const SUMMARY_START: &str = "{\"schema\":";
+/// What only a report has in its head.
+const REPORT_MARK: &str = "<meta name=\"generator\" content=\"fetchall ";
+/// Fields of the JSON summary.
+const SUMMARY_FIELDS: [&str; 6] = [
+    "schema",
+    "input",
+    "fetched",
+    "skipped",
+    "left",
+    "list_ended",
+];
+/// Bytes read of an existing file: more than a summary has.
+const START_BYTES: u64 = 64 << 10;
 
 /// What to say and what to keep if the list turns out to be empty.
 #[derive(Debug, Default)]
@@ -37,13 +46,13 @@ impl EmptyListGuard {
         }
         let written = [
             (&cli.failed, None),
-            (&cli.report, Some(REPORT_START)),
-            (&cli.summary_json, Some(SUMMARY_START)),
+            (&cli.report, Some(is_report as fn(&str) -> bool)),
+            (&cli.summary_json, Some(is_summary)),
         ];
         let kept = written
             .into_iter()
-            .filter_map(|(path, start)| Some((path.as_ref()?, start)))
-            .filter(|(path, start)| has_other_content(path, *start));
+            .filter_map(|(path, is_ours)| Some((path.as_ref()?, is_ours)))
+            .filter(|(path, is_ours)| has_other_content(path, *is_ours));
         Self {
             place: "on stdin".to_owned(),
             kept: kept.map(|(path, _)| path.clone()).collect(),
@@ -81,19 +90,29 @@ impl EmptyListGuard {
     }
 }
 
-/// Whether a regular file has content that does not start with `start`.
-fn has_other_content(path: &Path, start: Option<&str>) -> bool {
+/// Whether the start of a file is that of a report.
+fn is_report(start: &str) -> bool {
+    start.contains(REPORT_MARK)
+}
+
+/// Whether the text of a file is a JSON summary.
+fn is_summary(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<_, _>>(text)
+        .is_ok_and(|found| SUMMARY_FIELDS.iter().all(|name| found.contains_key(*name)))
+}
+
+/// Whether a regular file has content that is not ours.
+fn has_other_content(path: &Path, is_ours: Option<fn(&str) -> bool>) -> bool {
     if !path
         .metadata()
         .is_ok_and(|found| found.is_file() && found.len() > 0)
     {
         return false;
     }
-    let Some(start) = start else {
+    let Some(is_ours) = is_ours else {
         return true;
     };
-    let mut found = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(start.len() as u64).read_to_end(&mut found));
-    read.is_err() || found != start.as_bytes()
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(START_BYTES).read_to_end(&mut start));
+    read.is_err() || !is_ours(&String::from_utf8_lossy(&start))
 }

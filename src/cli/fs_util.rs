@@ -12,22 +12,22 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// When the file cannot be read, exceeds 1 MiB, or is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
-    let text = String::from_utf8(read_bytes(path)?).map_err(|_| io::Error::other("not UTF-8"))?;
+    let bytes = read_bytes(path, MAX_FILE_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))?;
     // Some editors write a byte order mark.
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// Reads a small file in any charset.
+/// Reads a file in any charset, of at most `limit` bytes.
 ///
 /// # Errors
-/// When the file cannot be read or exceeds 1 MiB.
-pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+/// When the file cannot be read or exceeds the limit.
+pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("larger than 1 MiB"));
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let text = format!("larger than {} MiB", limit >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)
 }

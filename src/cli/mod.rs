@@ -555,7 +555,7 @@ pub struct Cli {
     /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
     /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
     /// Without INPUT, the whole journal is checked, and stdin is not read.
-    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh"], help_heading = "Saving")]
+    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh", "summary_json", "report", "failed", "email_to", "notify_cmd", "notify_url", "cookie_jar"], help_heading = "Saving")]
     pub verify: bool,
     /// Flush to disk before a URL counts as done (slower).
     ///

@@ -38,6 +38,9 @@ pub const SECRET_OPTIONS: [&str; 10] = [
     "notify-cmd",
 ];
 
+/// Maximum size of a cookie file: above that of any jar that a run writes.
+const MAX_COOKIE_FILE_BYTES: u64 = 16 << 20;
+
 /// Returns the environment variables that may hold a secret.
 pub fn variables() -> impl Iterator<Item = String> {
     let options = SECRET_OPTIONS.into_iter().map(variable_of);
@@ -85,11 +88,14 @@ pub fn cookies(text: &str) -> Result<CookieSource, String> {
 /// Adds the cookies of a file to the jar. One that does not exist yet is fine if the run writes it.
 /// Messages do not repeat its name, which may be a cookie without its name.
 pub fn read_cookies(path: &Path, jar: &CookieJar, may_be_absent: bool) -> Result<(), String> {
-    match read_bytes(path) {
+    match read_bytes(path, MAX_COOKIE_FILE_BYTES) {
         Ok(file) => jar
             .read(&file)
             .map_err(|error| format!("cannot use the cookie file: {error}")),
         Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(format!("cannot read the cookie file: {error}"))
+        }
         Err(error) => Err(format!(
             "cannot read the cookie file: {error}; a cookie is written NAME=VALUE"
         )),
@@ -282,6 +288,17 @@ mod tests {
             latin.replace(&other, "FILE"),
         ];
         insta::assert_snapshot!("wrong_files_of_headers", page.join("\n"));
+    }
+
+    /// A run may write a jar of 8 MiB.
+    #[test]
+    fn a_cookie_file_of_many_mib_is_read_but_no_endless_one() {
+        let comment = format!("# {}\n", "x".repeat(1 << 10));
+        let (_file, path) = file(comment.repeat(12 << 10).as_bytes());
+        let jar = CookieJar::default();
+        read_cookies(Path::new(&path), &jar, false).unwrap();
+        let error = read_cookies(Path::new("/dev/zero"), &jar, false).unwrap_err();
+        assert_eq!(error, "cannot read the cookie file: larger than 16 MiB");
     }
 
     #[test]

@@ -78,6 +78,19 @@ impl BodyVerifier {
         }
     }
 
+    /// Checks what an earlier run recorded of a body that is not there to be read. A hash that it did
+    /// not record contradicts nothing.
+    ///
+    /// # Errors
+    /// `checksum` when another size or hash is expected.
+    #[cfg(feature = "cli")]
+    pub fn check_recorded(&self, size: Option<u64>, hashes: BodyHashes) -> Result<(), FetchError> {
+        self.check_announced(size)?;
+        let expected = self.expected.as_deref();
+        let found = hashes.or(expected.copied().unwrap_or_default());
+        check(&found, expected, "expected")
+    }
+
     /// Returns how many of `length` bytes already on disk have to be read: all to hash them, the
     /// first to know a page, or none.
     pub fn needed_of(&self, length: u64) -> u64 {

@@ -104,7 +104,19 @@ async fn run_with(
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
     config.http.keep_requests |= config.save.pack.is_some();
-    let transport = Arc::new(transport(&config).map_err(Problem::from)?);
+    // Certificates may come from a pipe whose writer is late.
+    let prepared = run_blocking(move || {
+        let transport = transport(&config)?;
+        Ok((config, Arc::new(transport)))
+    });
+    let mut stop = std::pin::pin!(stop);
+    let (config, transport) = tokio::select! {
+        prepared = prepared => prepared?,
+        () = &mut stop => return Ok(Summary {
+            ended_by: Some(EndReason::Shutdown),
+            ..Summary::default()
+        }),
+    };
     run_through(config, transport, extra, stop, abort).await
 }
 

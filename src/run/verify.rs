@@ -166,7 +166,7 @@ impl Shelf {
                 checked?;
                 checks.finish()?;
             }
-            _ => {}
+            _ => checks.check_recorded(record.bytes, record.hashes())?,
         }
         Ok(())
     }
@@ -304,7 +304,8 @@ impl Inspection {
         summary.list_ended = true;
         summary.skipped = summary.input.saturating_sub(summary.failed);
         if let Some(notices) = &mut notices {
-            notices.write_notice(&summary_text(&summary, strange));
+            let has_bodies = is_whole || !matches!(self.shelf, Shelf::None);
+            notices.write_notice(&summary_text(&summary, strange, has_bodies));
         }
         Ok(summary)
     }
@@ -486,20 +487,22 @@ fn unreadable(what: &str, source: io::Error) -> Problem {
     })
 }
 
-fn summary_text(summary: &Summary, strange: u64) -> String {
+/// Without bodies, lines are only compared with what the journal says of them.
+fn summary_text(summary: &Summary, strange: u64, has_bodies: bool) -> String {
     let missing = summary
         .changes
         .get(&ContentChange::Gone)
         .copied()
         .unwrap_or_default();
     let changed = summary.failed - missing;
-    let bodies = match summary.input {
-        1 => "1 body".to_owned(),
-        bodies => format!("{bodies} bodies"),
+    let (one, many, good) = match has_bodies {
+        true => ("body", "bodies", "good"),
+        false => ("URL", "URLs", "in the journal"),
     };
+    let noun = if summary.input == 1 { one } else { many };
     let mut text = format!(
-        "{bodies}: {} good, {missing} missing, {changed} changed",
-        summary.skipped
+        "{} {noun}: {} {good}, {missing} missing, {changed} changed",
+        summary.input, summary.skipped
     );
     if strange > 0 {
         text.push_str(&format!("; {strange} strange"));

@@ -155,6 +155,28 @@ fn a_link_that_leads_out_is_not_adopted() {
     assert_eq!(fs::read(&secret).unwrap(), b"/a");
 }
 
+/// Through the link, the next line would overwrite what was adopted.
+#[cfg(unix)]
+#[test]
+fn a_file_behind_a_link_to_a_folder_is_not_adopted() {
+    let server = pages();
+    let out = Out::new();
+    fs::create_dir_all(out.path().join("sub")).unwrap();
+    fs::write(out.path().join("sub/x"), "/a").unwrap();
+    std::os::unix::fs::symlink("sub", out.path().join("link")).unwrap();
+    let list = [
+        line(&server.url("/a"), "link/x", b"/a"),
+        line(&server.url("/b"), "sub/x", b"/b"),
+    ];
+    for _ in 0..2 {
+        let done = fetch(&out, &list.concat()).arg("--ordered").expect_exit(1);
+        assert!(adopted(&done).is_empty(), "{}", done.stdout);
+        let error = done.of("/a").error.as_ref().unwrap();
+        assert_eq!(error.kind, fetchall::ErrorKind::Save);
+        assert!(done.of("/b").ok, "{}", done.stdout);
+    }
+}
+
 /// Many files, in the order of the list, with few of them open at a time.
 #[test]
 fn hundreds_of_files_are_adopted_in_order() {

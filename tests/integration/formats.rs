@@ -48,6 +48,16 @@ fn a_template_prints_what_it_names() {
 }
 
 #[test]
+fn an_endless_file_is_no_template() {
+    let done = Run::new()
+        .text()
+        .args(["-w", "@/dev/zero", "http://127.0.0.1:1/"]);
+    let stderr = done.expect_exit(2).stderr;
+    let said = "cannot read the template from /dev/zero: larger than 1 MiB";
+    assert!(stderr.contains(said), "{stderr}");
+}
+
+#[test]
 fn a_template_can_stand_in_a_file_and_be_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("format");

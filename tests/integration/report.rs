@@ -345,6 +345,25 @@ fn an_empty_stdin_replaces_no_file() {
     insta::assert_snapshot!("empty_stdin", placeholders(&page, &[]));
 }
 
+/// Those of another program look almost the same.
+#[test]
+fn an_empty_stdin_replaces_no_other_page_or_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine");
+    let nested =
+        "[{\"schema\":1,\"input\":1,\"fetched\":1,\"skipped\":0,\"left\":0,\"list_ended\":true}]";
+    for (option, text) in [
+        ("--report", "<!DOCTYPE html>\n<p>my thesis"),
+        ("--summary-json", "{\"schema\":1,\"notes\":\"mine\"}"),
+        ("--summary-json", nested),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let done = Run::new().args([option, file.to_str().unwrap()]);
+        assert!(done.expect_exit(0).stderr.contains("is left as it was"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+}
+
 #[test]
 fn an_empty_stdin_replaces_the_report_and_summary_of_an_earlier_run() {
     let dir = tempfile::tempdir().unwrap();

@@ -204,6 +204,32 @@ fn a_reader_that_does_not_read_cannot_keep_it_from_ending() {
 }
 
 #[test]
+fn certificates_that_a_pipe_is_to_bring_can_be_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("certificates");
+    let (cwd, kind) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+    rustix::fs::mknodat(cwd, &fifo, kind, 0o600.into(), 0).unwrap();
+    for option in ["--cacert", "--cert"] {
+        let path = fifo.to_str().unwrap().to_owned();
+        let child = start(&[option.to_owned(), path, "http://127.0.0.1:1/".to_owned()]);
+        let start = Instant::now();
+        // Non-blocking, this succeeds only once there is a reader.
+        let writer = loop {
+            let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+            match rustix::fs::open(&fifo, flags, 0.into()) {
+                Ok(writer) => break writer,
+                Err(_) => assert!(start.elapsed() < Duration::from_secs(30), "no reader"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        send(&child, Signal::TERM);
+        let (status, _, stderr) = output(child);
+        assert_eq!(status, Some(143), "{option}: {stderr}");
+        drop(writer);
+    }
+}
+
+#[test]
 fn a_named_pipe_that_nobody_writes_to_can_be_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("list");

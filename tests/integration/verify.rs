@@ -186,6 +186,30 @@ fn with_a_list_its_lines_are_checked() {
     assert_eq!(server.requests().len(), asked, "no network");
 }
 
+/// The bytes behind the link are those of another URL, though of the same length.
+#[cfg(unix)]
+#[test]
+fn a_file_behind_a_link_to_a_folder_is_neither_done_nor_good() {
+    let server = pages();
+    let out = Out::new();
+    let fetch = |path: &str, file: &str| {
+        let line = format!("{{\"url\":\"{}\",\"file\":\"{file}\"}}\n", server.url(path));
+        out.run().arg("--input-format=jsonl").stdin(line)
+    };
+    fetch("/a", "one/x").expect_exit(0);
+    fs::rename(out.path().join("one"), out.path().join("two")).unwrap();
+    std::os::unix::fs::symlink("two", out.path().join("one")).unwrap();
+    fetch("/b", "two/x").expect_exit(0);
+    let done = verify(&out).expect_exit(1);
+    let error = done.of("/a").error.as_ref().unwrap();
+    let said = "one is a symbolic link; replace it with a directory";
+    assert!(error.message.ends_with(said), "{}", error.message);
+    assert_eq!(done.records.len(), 1);
+    let done = fetch("/a", "one/x").expect_exit(1);
+    assert_eq!(done.failure().0, ErrorKind::Save);
+    assert_eq!(fs::read(out.path().join("two/x")).unwrap(), b"/b");
+}
+
 /// The later line wrote the file, so its record counts.
 #[test]
 fn a_file_is_compared_with_the_record_that_wrote_it_last() {
@@ -265,6 +289,58 @@ fn a_journal_alone_tells_what_was_fetched() {
     let both = [server.url("/a"), server.url("/b")];
     let done = run().arg("--verify").args(both).expect_exit(1);
     assert!(done.record().url.ends_with("/b"), "{}", done.stdout);
+    assert_eq!(
+        done.stderr,
+        "2 URLs: 1 in the journal, 1 missing, 0 changed\n"
+    );
+}
+
+#[test]
+fn a_line_that_contradicts_a_journal_alone_is_changed() {
+    let server = pages();
+    let out = Out::new();
+    let journal = out.beside("done.jsonl");
+    let run = || Run::new().args(["--journal", journal.to_str().unwrap()]);
+    let urls = ["/size", "/hash", "/same"].map(|path| server.url(path));
+    run().arg("--sha256").args(urls).expect_exit(0);
+    let (other, same) = ("0".repeat(64), fetchall::Sha256::of(b"/same"));
+    let list = format!(
+        "url,size,sha256,md5\n{0}/size,6,,\n{0}/hash,5,{other},\n{0}/same,5,{same},{1}\n",
+        server.url(""),
+        "0".repeat(32)
+    );
+    let run = run().args(["--verify", "--input-format=csv", "-"]);
+    let done = run.stdin(list).expect_exit(1);
+    let changed = ["/size", "/hash"].map(|path| (path.to_owned(), Some(ContentChange::Changed)));
+    assert_eq!(changes(&done), BTreeSet::from(changed));
+    assert_eq!(
+        done.stderr,
+        "3 URLs: 1 in the journal, 0 missing, 2 changed\n"
+    );
+}
+
+/// It has no run whose outcome they could tell.
+#[test]
+fn what_a_run_writes_at_its_end_is_not_for_verify() {
+    let out = Out::new();
+    out.run().stdin("").expect_exit(0);
+    let file = out.beside("file").to_str().unwrap().to_owned();
+    for option in [
+        ["--summary-json", &file],
+        ["--report", &file],
+        ["--failed", &file],
+        ["--cookie-jar", &file],
+        ["--email-to", "me@a.test"],
+        ["--notify-cmd", "true"],
+        ["--notify-url", "http://127.0.0.1:1/"],
+    ] {
+        let done = verify(&out).text().args(option).expect_exit(2);
+        assert!(
+            done.stderr.contains("cannot be used with"),
+            "{}",
+            done.stderr
+        );
+    }
 }
 
 #[test]

@@ -57,6 +57,25 @@ pub fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Res
     }
 }
 
+/// Rejects a path through a file, and through a symbolic link: it gives every file below it a second
+/// name, under which another URL would overwrite it, or count as saved.
+pub fn check_directories(dir: &Dir, path: &str) -> io::Result<()> {
+    let ends = path.match_indices('/').map(|(at, _)| at);
+    for end in ends.chain([path.len()]) {
+        let above = path.get(..end).unwrap_or(path);
+        let (kind, what) = match dir.symlink_metadata(above) {
+            Ok(found) if found.is_dir() => continue,
+            Ok(found) if found.is_symlink() => (io::ErrorKind::Other, "symbolic link"),
+            Ok(_) => (io::ErrorKind::NotADirectory, "file"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let text = format!("{above} is a {what}; replace it with a directory");
+        return Err(io::Error::new(kind, text));
+    }
+    Ok(())
+}
+
 /// The output directory, locked by this process.
 #[derive(Debug)]
 pub struct Folder {
@@ -256,7 +275,11 @@ impl Folder {
     /// Returns the length of a final file in bytes; `None` if the file does not exist.
     pub fn length(&self, file: &RelPath) -> Option<u64> {
         // `metadata` needs a descriptor itself.
-        let meta = self.when_free(|| self.dir.metadata(file.as_str())).ok()?;
+        let found = self.when_free(|| {
+            self.existing_folder(file.split().0)?;
+            self.dir.metadata(file.as_str())
+        });
+        let meta = found.ok()?;
         meta.is_file().then_some(meta.len())
     }
 
@@ -264,7 +287,10 @@ impl Folder {
     pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
-        self.when_free(|| open_regular(&self.dir, file.as_str(), &mut options))
+        self.when_free(|| {
+            self.existing_folder(file.split().0)?;
+            open_regular(&self.dir, file.as_str(), &mut options)
+        })
     }
 
     /// Opens a temporary and a final file for reading.
@@ -320,6 +346,17 @@ impl Folder {
 
     /// Returns a subdirectory, created if missing.
     fn folder(&self, path: &str) -> io::Result<Arc<Dir>> {
+        match self.existing_folder(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.dir.create_dir_all(path)?;
+                self.existing_folder(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Returns a subdirectory, unless a symbolic link leads to it.
+    fn existing_folder(&self, path: &str) -> io::Result<Arc<Dir>> {
         if let Some(dir) = self.lock_folders().get(path) {
             return Ok(dir);
         }
@@ -332,33 +369,8 @@ impl Folder {
         if path.is_empty() {
             return self.dir.try_clone();
         }
-        self.check_directories(path)?;
-        match self.dir.open_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.dir.create_dir_all(path)?;
-                self.dir.open_dir(path)
-            }
-            opened => opened,
-        }
-    }
-
-    /// Rejects a path through a file, and through a symbolic link: it gives every file below it a
-    /// second name, under which another URL would overwrite it.
-    fn check_directories(&self, path: &str) -> io::Result<()> {
-        let ends = path.match_indices('/').map(|(at, _)| at);
-        for end in ends.chain([path.len()]) {
-            let above = path.get(..end).unwrap_or(path);
-            let what = match self.dir.symlink_metadata(above) {
-                Ok(found) if found.is_dir() => continue,
-                Ok(found) if found.is_symlink() => "symbolic link",
-                Ok(_) => "file",
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let text = format!("{above} is a {what}; replace it with a directory");
-            return Err(io::Error::other(text));
-        }
-        Ok(())
+        check_directories(&self.dir, path)?;
+        self.dir.open_dir(path)
     }
 
     fn forget(&self, path: &str) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::folder::{JOURNAL_NAME, open_regular};
+use super::folder::{JOURNAL_NAME, check_directories, open_regular};
 use crate::model::{RelPath, open_when_free};
 
 /// The files that earlier runs saved in an output directory.
@@ -33,14 +33,20 @@ impl SavedFiles {
         Ok(Self { dir })
     }
 
-    /// Opens a file, which is below the directory even if links lead to it.
+    /// Opens a file, which is below the directory even if it is a link.
     ///
     /// # Errors
-    /// If it is missing, is no file, or cannot be read.
+    /// If it is missing, is no file, is reached through a link to a directory, or cannot be read.
     pub fn open_file(&self, file: &RelPath) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
-        open_when_free(|| open_regular(&self.dir, file.as_str(), &mut options))
+        let (folder, _) = file.split();
+        open_when_free(|| {
+            if !folder.is_empty() {
+                check_directories(&self.dir, folder)?;
+            }
+            open_regular(&self.dir, file.as_str(), &mut options)
+        })
     }
 
     /// Calls `visit` with the path of everything that is no directory, except what belongs to
