@@ -43,7 +43,8 @@ pub enum End {
     Elsewhere,
     /// An error of this kind, without a retry.
     Final(ErrorKind),
-    /// An error of this kind, after this number of requests because of redirects.
+    /// An error of this kind, after this number of requests because of redirects, or of a retry with
+    /// stricter limits.
     After(u32, ErrorKind),
     /// An error of this kind, in every attempt.
     Transient(ErrorKind),
