@@ -506,6 +506,42 @@ fn failing_lines_of_all_formats_can_be_fed_back_from_one_file() {
     );
 }
 
+/// Without the flag, another column is the one named like a URL.
+#[test]
+fn a_failed_row_is_fed_back_without_the_name_of_its_url_column() {
+    let server = Server::http(|_| response("404 Not Found", &[], b""));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (table, failed) = (path("a.csv"), path("again.jsonl"));
+    let row = format!("{},{}", server.url("/page"), server.url("/wrong"));
+    std::fs::write(&table, format!("page,link\n{row}\n")).unwrap();
+    let run = |args: &[&str]| Run::new().args(args.iter().copied()).expect_exit(1);
+    run(&["--url-column=page", "--failed", &failed, &table]);
+    run(&[&failed]);
+    run(&["--url-column=page", &failed]);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(
+        requests.iter().all(|it| it.starts_with("GET /page ")),
+        "{requests:?}"
+    );
+}
+
+/// A header that cannot be read with commas is not read with semicolons: URLs would have other
+/// cells in them.
+#[test]
+fn a_table_with_a_malformed_header_is_not_fetched() {
+    let server = quick();
+    let list = format!("url,\"caption\n{},one\n", server.url("/x"));
+    let done = of_file("a.csv", list.as_bytes(), &[]);
+    assert!(
+        done.stderr.contains("invalid header row: "),
+        "{}",
+        done.stderr
+    );
+    assert!(server.requests().is_empty());
+}
+
 /// Runs over a list in a file, and returns the result.
 fn of_file(name: &str, list: &[u8], more: &[&str]) -> crate::support::Done {
     let dir = tempfile::tempdir().unwrap();
