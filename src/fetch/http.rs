@@ -367,8 +367,10 @@ fn was_reused(local_port: Option<u16>, wire: &WireState) -> bool {
 /// idle connection (RFC 9110 §15.5.9), and it may arrive just after the next request was sent.
 fn ends_idle_connection(response: &reqwest::Response, wire: &WireState) -> bool {
     let info = response.extensions().get::<HttpInfo>();
+    let connection = response.headers().get(header::CONNECTION);
+    let closes = connection.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"close"));
     response.status() == StatusCode::REQUEST_TIMEOUT
-        && response.version() < Version::HTTP_2
+        && (closes || response.version() < Version::HTTP_11)
         && was_reused(info.map(|info| info.local_addr().port()), wire)
 }
 
