@@ -10,6 +10,8 @@ use memchr::memmem;
 pub const HEAD_BYTES: usize = 512;
 
 /// Formats with their first bytes and what to do with them. FILE stands for the name of the file.
+/// Text may begin with the names of Parquet and Arrow, so the byte of thrift or the padding that
+/// follows there counts, too.
 const MAGICS: [(&[u8], &str); 13] = [
     (EMPTY_ZIP, ZIP_ADVICE),
     (
@@ -21,11 +23,11 @@ const MAGICS: [(&[u8], &str); 13] = [
         "compressed with compress; unpack it: gzip -dc FILE | fetchall",
     ),
     (
-        b"PAR1",
+        b"PAR1\x15",
         "a Parquet file, not a list; convert it: duckdb -csv -c \"FROM read_parquet('FILE')\" | fetchall --input-format csv",
     ),
     (
-        b"ARROW1",
+        b"ARROW1\0\0",
         "an Arrow file, not a list; save it as CSV or JSON Lines first",
     ),
     (
