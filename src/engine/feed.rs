@@ -272,7 +272,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     }
 }
 
-/// Waits for a file to be compared; `None` if there is none. Passes on a panic.
+/// Waits for the next finished comparison; `None` if no file is being compared. A panic is passed on.
 async fn next_check(checks: &mut JoinSet<CheckedFile>) -> Option<CheckedFile> {
     match checks.join_next().await?.map_err(JoinError::try_into_panic) {
         Ok(checked) => Some(checked),

@@ -25,7 +25,7 @@ pub struct BaseUrl(Arc<str>);
 impl FromStr for BaseUrl {
     type Err = String;
 
-    /// Parses an http or https URL; a `/` is added to its path if there is none at the end.
+    /// Parses an http or https URL; a `/` is appended to a path without one.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         if !matches!(url.scheme(), "http" | "https") {

@@ -88,7 +88,7 @@ pub fn is_hash_name(name: &str) -> bool {
         || name.ends_with("Hash")
 }
 
-/// Returns the warning about such a column that is none of the known ones. `what`: column or field.
+/// Returns the warning about an unknown column that looks like a hash. `what`: column or field.
 pub fn unknown_hash(what: &str, name: &str) -> String {
     format!(
         "{what} {name} looks like a hash but is not checked; known are md5, sha1, sha256, sha512 and checksum"

@@ -175,7 +175,7 @@ impl HashAlgorithm {
         Self::ALL.into_iter().find(is_same)
     }
 
-    /// Returns the algorithm whose hashes have so many hexadecimal digits.
+    /// Returns the algorithm whose hashes have this number of hexadecimal digits.
     #[must_use]
     pub fn with_digits(digits: usize) -> Option<Self> {
         Self::ALL

@@ -113,7 +113,7 @@ fn layer_holds_password(mut text: &str) -> bool {
 }
 
 /// Whether a value in a query, which may be that of an inner URL, is a URL without a scheme:
-/// `next=//me:word@host/`. `//tel:0049@sip` is none.
+/// `next=//me:word@host/`. `//tel:0049@sip` is not one.
 fn relative_holds_password(text: &str, is_query: bool) -> bool {
     // Nothing after the last `@` matters; without that, the checks would read it again and again.
     let Some(text) = text.rfind('@').and_then(|at| text.get(..=at)) else {

@@ -143,7 +143,7 @@ impl BodyStore for PackStore {
         exchanged.truncated = truncated;
         // Of a failure, the body is kept even if only the head was wanted.
         exchanged.method = attempt.method.clone();
-        // That was a page, and this is none.
+        // What an earlier run fetched was a page, and this response is not one.
         exchanged.before = None;
         Some(self.writer(exchanged))
     }
