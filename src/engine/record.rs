@@ -59,8 +59,14 @@ pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
 }
 
 /// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.
-pub fn adopted(job: Job, file: SavedBody, options: &EngineOptions, clock: &RunClock) -> SettledJob {
+pub fn adopted(
+    mut job: Job,
+    file: SavedBody,
+    options: &EngineOptions,
+    clock: &RunClock,
+) -> SettledJob {
     let mut record = Record {
+        columns: job.take_columns(),
         ok: true,
         outcome: OutcomeName::Skipped,
         adopted: true,
@@ -115,11 +121,7 @@ pub fn settled<T, S>(
 ) -> SettledJob {
     let Engine { options, clock, .. } = engine;
     if options.trace_attempts {
-        let outcome = match &result {
-            Ok(_) => TraceOutcome::Fetched,
-            Err(error) => TraceOutcome::Failed(error.kind()),
-        };
-        ended.record_trace(outcome, end, clock);
+        ended.record_trace(trace_outcome(&result), end, clock);
     }
     let FinishedAttempt {
         mut attempt,
@@ -163,15 +165,28 @@ pub fn settled<T, S>(
         fill_response(&mut record, head, part, known);
     }
     let outcome = outcome_of(result, head);
-    if let Outcome::Failed(error) = &outcome {
-        let of_proxy = error.proxy_status().map(|status| status.as_u16());
-        record.status = record.status.or(of_proxy);
-    }
+    record.status = status_of(&record, &outcome);
     record.outcome = outcome.name();
     let sitemap = attempt.job.options.and_then(|own| own.sitemap);
     SettledJob::new(attempt.job.position, record, outcome, attempt.job.raw)
         .with_traces(traces)
         .of_sitemap(sitemap)
+}
+
+fn trace_outcome(result: &Result<SavedBody, FetchError>) -> TraceOutcome {
+    match result {
+        Ok(_) => TraceOutcome::Fetched,
+        Err(error) => TraceOutcome::Failed(error.kind()),
+    }
+}
+
+/// Returns the status of the response, or that of a proxy that refused to forward.
+fn status_of(record: &Record, outcome: &Outcome) -> Option<u16> {
+    let of_proxy = match outcome {
+        Outcome::Failed(error) => error.proxy_status(),
+        Outcome::Fetched(_) | Outcome::Skipped => None,
+    };
+    record.status.or(of_proxy.map(|status| status.as_u16()))
 }
 
 /// Describes the error of a job; that of a mirror says of which one.

@@ -203,3 +203,16 @@ fn hundreds_of_files_are_adopted_in_order() {
     assert_eq!(adopted(&done), files);
     assert_eq!(out.journal().len(), FILES);
 }
+
+#[test]
+fn an_adopted_file_keeps_the_columns_of_its_line() {
+    let server = pages();
+    let out = Out::new();
+    let list = line(&server.url("/a"), "a", &body("/a"));
+    fetch(&out, &list).expect_exit(0);
+    fs::remove_file(out.journal_path()).unwrap();
+    let done = fetch(&out, &list).arg("--keep-columns=size").expect_exit(0);
+    assert_eq!(adopted(&done), ["a"]);
+    let columns = done.record().columns.as_ref().unwrap();
+    assert_eq!(columns.as_json(), r#"{"size":2}"#);
+}
