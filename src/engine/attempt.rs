@@ -26,8 +26,8 @@ use super::verify::BodyVerifier;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
-    Attempt, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit, Truncation,
-    UnwantedBody, WireState, deadline_after, now,
+    Attempt, BodyHashes, BodyVersion, Cause, FetchError, PartialBody, ResponseHead, TimeLimit,
+    Truncation, UnwantedBody, WireState, deadline_after, now,
 };
 use crate::schedule::{RetryRules, exhausted_for, retry_after};
 use crate::store::{BodyStore, BodyWriter, SitemapWriter};
@@ -170,14 +170,7 @@ async fn save_body<T: Transport, S: BodyStore>(
         None => BodyTarget::Store(engine.store.create(attempt, head, version, part)?),
     };
     if !has_body(attempt, head) {
-        // The expected size and hash are those of the body, which a HEAD does not return.
-        let is_head = attempt.is_head_only();
-        let expectation = verifier(attempt, options);
-        let checked = match is_head {
-            true => Ok(None),
-            false => expectation.finish(),
-        };
-        let hashes = checked.map_err(|error| FailedBody {
+        let hashes = check_empty(attempt, options).map_err(|error| FailedBody {
             error,
             unwanted: Some(UnwantedBody::nothing(None)),
         })?;
@@ -217,6 +210,18 @@ async fn save_body<T: Transport, S: BodyStore>(
             }
             Err(FailedBody { error, unwanted })
         }
+    }
+}
+
+/// Checks the body of a response without one. The expected size and hashes are those of the body,
+/// which a HEAD does not return.
+fn check_empty(
+    attempt: &Attempt,
+    options: &EngineOptions,
+) -> Result<Option<Box<BodyHashes>>, FetchError> {
+    match attempt.is_head_only() {
+        true => Ok(None),
+        false => verifier(attempt, options).finish(),
     }
 }
 
