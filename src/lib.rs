@@ -56,10 +56,13 @@
 //! `tests/architecture.rs` fails when a module depends on one of the same or a higher layer. The
 //! library never exits the process, prints nothing and keeps no global state.
 
+// Unit tests share code with the other test crates, where everything of it is public.
+#![cfg_attr(not(test), warn(unreachable_pub))]
 #![cfg_attr(
     not(feature = "cli"),
     expect(
         dead_code,
+        unreachable_pub,
         unused_imports,
         reason = "parts of the shared modules serve only the program"
     )

@@ -1,5 +1,7 @@
 //! The program: parses the command line, runs, and reports the outcome.
 
+#![warn(unreachable_pub)]
+
 mod cli;
 
 use std::io::{self, Write};

@@ -11,7 +11,7 @@ use super::{Cli, environment, secrets};
 const MAX_SHOWN_CHARS: usize = 40;
 
 /// Returns the warnings to print before the run.
-pub fn warnings(config: &Config) -> Vec<String> {
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
     let format = config.report.results.as_ref().map(|(format, _)| format);
     let template = format.and_then(template);
     let variables = unknown_variables(std::env::vars_os());
@@ -19,14 +19,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// Warns of a netrc file that other users can read.
-pub fn netrc_warning(cli: &Cli) -> Option<String> {
+pub(crate) fn netrc_warning(cli: &Cli) -> Option<String> {
     let path = secrets::netrc_path(cli.netrc_file.as_deref(), cli.netrc)?;
     secrets::netrc_warning(&path)
 }
 
 /// Warns of a user without a password. curl asks for one; here an empty one is sent, which is
 /// right for tokens. The user is not repeated: it may be such a token.
-pub fn lacks_password(cli: &Cli) -> Vec<String> {
+pub(crate) fn lacks_password(cli: &Cli) -> Vec<String> {
     let variable = std::env::var(secrets::USER_VARIABLE).ok();
     let user = match &cli.user {
         Some(user) => ("--user", Some(user)),

@@ -5,7 +5,7 @@ use super::options::SettingError;
 
 /// Why the program exits before doing anything.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub(crate) enum CliError {
     /// The command line is invalid, or requests help.
     #[error(transparent)]
     Usage(Box<clap::Error>),

@@ -25,10 +25,10 @@ use super::options::{
 use super::redact;
 
 /// File name of the default config files.
-pub const CONFIG_FILE_NAME: &str = "fetchall.toml";
+pub(super) const CONFIG_FILE_NAME: &str = "fetchall.toml";
 
 /// Returns the paths of the default config files, those with precedence first.
-pub fn default_paths(get: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+pub(super) fn default_paths(get: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     // A relative path would lead to the current directory after all. The XDG Base Directory
     // Specification says to ignore it.
     let directory = |name| get(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
@@ -51,7 +51,7 @@ pub fn default_paths(get: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be read or contains an invalid setting.
-pub fn read(path: &Path, command: &Command) -> Result<ConfigFile, SettingError> {
+pub(super) fn read(path: &Path, command: &Command) -> Result<ConfigFile, SettingError> {
     let text = fs_util::read_text(path).map_err(|error| {
         SettingError(format!(
             "cannot read the config file {}: {error}",
@@ -65,7 +65,10 @@ pub fn read(path: &Path, command: &Command) -> Result<ConfigFile, SettingError> 
 ///
 /// # Errors
 /// As [`read`], except when the file does not exist or its directory is not accessible.
-pub fn read_optional(path: &Path, command: &Command) -> Result<Option<ConfigFile>, SettingError> {
+pub(super) fn read_optional(
+    path: &Path,
+    command: &Command,
+) -> Result<Option<ConfigFile>, SettingError> {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match path.metadata() {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => {
@@ -81,7 +84,7 @@ pub fn read_optional(path: &Path, command: &Command) -> Result<Option<ConfigFile
 
 /// The settings of a config file.
 #[derive(Debug, Default)]
-pub struct ConfigFile {
+pub(super) struct ConfigFile {
     pub settings: Vec<SettingEntry>,
     /// Those for single hosts.
     pub hosts: Vec<HostSection>,
@@ -98,7 +101,11 @@ struct TomlEntry<'t> {
 ///
 /// # Errors
 /// The first invalid setting, with its line.
-pub fn parse(text: &str, path: &Path, command: &Command) -> Result<ConfigFile, SettingError> {
+pub(super) fn parse(
+    text: &str,
+    path: &Path,
+    command: &Command,
+) -> Result<ConfigFile, SettingError> {
     let path: Arc<Path> = path.into();
     let origin = |at: usize| {
         let before = text.get(..at).unwrap_or(text);

@@ -34,7 +34,7 @@ const FILES: [(&[&str], &str); 5] = [
 
 /// Checks that `path` can be the output directory, and is meant as one. A name that ends in a slash
 /// always is.
-pub fn check_output_dir(path: &Path) -> Result<(), UsageError> {
+pub(super) fn check_output_dir(path: &Path) -> Result<(), UsageError> {
     let wrong = match (path.to_str(), path.metadata()) {
         (Some("-"), _) => {
             "expected a directory to save bodies in; to print bodies, use --json --body".to_owned()
@@ -76,7 +76,7 @@ fn file_above(path: &Path) -> Option<&Path> {
 }
 
 /// Whether a path starts like a URL. `./http:/x` does not.
-pub fn is_url(path: &Path) -> bool {
+pub(super) fn is_url(path: &Path) -> bool {
     let scheme = path.to_str().and_then(|text| text.split_once("://"));
     scheme.is_some_and(|(scheme, _)| {
         !scheme.is_empty()

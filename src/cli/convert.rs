@@ -108,12 +108,12 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
 }
 
 /// Whether an input is a file.
-pub fn is_file(input: &OsStr) -> bool {
+pub(super) fn is_file(input: &OsStr) -> bool {
     matches!(source(input), Source::File(_))
 }
 
 /// Whether an input is a list on stdin.
-pub fn is_stdin_list(input: &OsStr) -> bool {
+pub(super) fn is_stdin_list(input: &OsStr) -> bool {
     path_conflicts::is_stdin_list(&source(input))
 }
 

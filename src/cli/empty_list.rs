@@ -26,7 +26,7 @@ const START_BYTES: u64 = 64 << 10;
 
 /// What to say and what to keep if the list turns out to be empty.
 #[derive(Debug, Default)]
-pub struct EmptyListGuard {
+pub(super) struct EmptyListGuard {
     /// Where URLs were expected: `on stdin`.
     place: String,
     kept: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub struct EmptyListGuard {
 
 impl EmptyListGuard {
     /// Looks for existing files that an empty list must not replace.
-    pub fn from_cli(cli: &Cli) -> Self {
+    pub(super) fn from_cli(cli: &Cli) -> Self {
         let is_stdin = |input: &OsStr| convert::is_stdin_list(input);
         if !cli.inputs.iter().all(|input| is_stdin(input)) {
             let lists = cli.inputs.iter().map(|input| input.to_string_lossy());
@@ -60,17 +60,17 @@ impl EmptyListGuard {
     }
 
     /// Returns the files that an empty list must not replace.
-    pub fn kept(&self) -> &[PathBuf] {
+    pub(super) fn kept(&self) -> &[PathBuf] {
         &self.kept
     }
 
     /// Whether this file stays as it is after the run.
-    pub fn keeps(&self, path: &Path, summary: &Summary) -> bool {
+    pub(super) fn keeps(&self, path: &Path, summary: &Summary) -> bool {
         summary.input == 0 && self.kept.iter().any(|kept| kept == path)
     }
 
     /// Returns the warning about a list without a URL.
-    pub fn warning(&self, summary: &Summary) -> Option<String> {
+    pub(super) fn warning(&self, summary: &Summary) -> Option<String> {
         if summary.input > 0 || (!summary.list_ended && self.kept.is_empty()) {
             return None;
         }

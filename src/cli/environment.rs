@@ -16,7 +16,7 @@ use super::secrets::{self, SMTP_VARIABLE, USER_VARIABLE};
 ///
 /// # Errors
 /// When a variable has an invalid value for a switch or a count.
-pub fn read(
+pub(super) fn read(
     command: &Command,
     get: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<SettingEntry>, SettingError> {
@@ -54,10 +54,10 @@ fn value(arg: &Arg, text: OsString) -> Result<SettingValue, String> {
 }
 
 /// What a variable of a switch must hold.
-pub const SWITCH_FORM: &str = "expected 1, true, 0 or false";
+pub(super) const SWITCH_FORM: &str = "expected 1, true, 0 or false";
 
 /// Parses the value of a switch; `None` if it is invalid.
-pub fn switch(text: &str) -> Option<bool> {
+pub(super) fn switch(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -66,7 +66,7 @@ pub fn switch(text: &str) -> Option<bool> {
 }
 
 /// Parses how often an option counts as given.
-pub fn times(text: &str) -> Result<SettingValue, String> {
+pub(super) fn times(text: &str) -> Result<SettingValue, String> {
     match text.parse() {
         Ok(0) => Ok(SettingValue::Off),
         Ok(times @ 1..=9) => Ok(SettingValue::Times(times)),
@@ -89,17 +89,17 @@ fn lines(text: &OsStr) -> Vec<OsString> {
 /// Prefix of the variables that are settings.
 const PREFIX: &str = "FETCHALL_";
 /// Prefix of the variables that describe the run to a command. They are not settings.
-pub const RUN_PREFIX: &str = "FETCHALL_RUN_";
+pub(super) const RUN_PREFIX: &str = "FETCHALL_RUN_";
 
 /// Whether a variable looks like a setting.
-pub fn is_ours(name: &OsStr) -> bool {
+pub(super) fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with(PREFIX) && !name.starts_with(RUN_PREFIX)
 }
 
 /// Returns a message for each unknown variable with the prefix of settings, with what was probably
 /// meant. Empty variables are skipped, as they never set anything.
-pub fn unknown_variables(
+pub(super) fn unknown_variables(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<String> {
@@ -127,7 +127,7 @@ fn known(command: &Command) -> Vec<String> {
 /// Returns the variables that a child process must not inherit, because they may hold a secret,
 /// each with a replacement if there is one. Of the `FETCHALL_` variables only those known to be
 /// harmless are inherited: a misspelt one may hold a password. Proxies keep their host and port.
-pub fn hidden(
+pub(super) fn hidden(
     command: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<(String, Option<String>)> {

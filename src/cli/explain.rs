@@ -20,7 +20,7 @@ const PAGE_WIDTH: usize = 80;
 ///
 /// # Errors
 /// When `kind` is unknown. The message suggests the most similar kind and lists all of them.
-pub fn page(kind: Option<&str>, line: &ArgMatches) -> Result<String, String> {
+pub(super) fn page(kind: Option<&str>, line: &ArgMatches) -> Result<String, String> {
     let when = line
         .get_one::<ColorArg>("color")
         .copied()

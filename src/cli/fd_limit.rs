@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 /// Raises the soft limit on open files, often 1,024, to the hard limit: every connection takes a
 /// descriptor. If that fails, the limit stays as it is.
 #[cfg(unix)]
-pub fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -23,14 +23,14 @@ pub fn raise_descriptor_limit() {}
 
 /// Counts how many more descriptors can be opened, up to `most`.
 #[cfg(unix)]
-pub fn free_descriptors(most: usize) -> usize {
+pub(super) fn free_descriptors(most: usize) -> usize {
     use std::os::fd::AsFd;
     let copies = (0..most).map_while(|_| io::stdin().as_fd().try_clone_to_owned().ok());
     copies.collect::<Vec<_>>().len()
 }
 
 /// Lowers `concurrency` to what the limit on open files allows. Returns that number if it had to.
-pub fn bound_by_descriptors(concurrency: &mut NonZeroUsize) -> Option<NonZeroUsize> {
+pub(crate) fn bound_by_descriptors(concurrency: &mut NonZeroUsize) -> Option<NonZeroUsize> {
     let most = fetchall::program::max_requests().and_then(NonZeroUsize::new)?;
     if *concurrency <= most {
         return None;

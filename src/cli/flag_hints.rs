@@ -15,7 +15,7 @@ use super::secrets::SECRET_OPTIONS;
 use super::{Cli, redact};
 
 /// The option that set the limit which a failed URL exceeded, or that makes the line valid.
-pub fn limit_option(error: &FetchError) -> Option<&'static str> {
+pub(super) fn limit_option(error: &FetchError) -> Option<&'static str> {
     match error {
         FetchError::ConnectTimeout { .. } => Some("--connect-timeout"),
         FetchError::Timeout {
@@ -323,17 +323,17 @@ fn of<'t>(table: &[(&[&str], &'t str)], word: &str) -> Option<&'t str> {
 }
 
 /// Returns what to use instead of a flag of another program.
-pub fn flag(flag: &str) -> Option<&'static str> {
+pub(super) fn flag(flag: &str) -> Option<&'static str> {
     of(&FLAGS, flag)
 }
 
 /// Returns what to use instead of a subcommand of another program.
-pub fn command(word: &str) -> Option<&'static str> {
+pub(super) fn command(word: &str) -> Option<&'static str> {
     of(&WORDS, word)
 }
 
 /// Adds a hint to a usage error where there is one, and removes secrets.
-pub fn add(error: clap::Error) -> clap::Error {
+pub(super) fn add(error: clap::Error) -> clap::Error {
     let mut error = redacted(error);
     match error.kind() {
         ErrorKind::UnknownArgument => {}
@@ -381,7 +381,7 @@ pub fn add(error: clap::Error) -> clap::Error {
 }
 
 /// Returns the error with secrets in the repeated arguments masked and control characters escaped.
-pub fn redacted(error: clap::Error) -> clap::Error {
+pub(super) fn redacted(error: clap::Error) -> clap::Error {
     let option = match error.get(ContextKind::InvalidArg) {
         // `--notify-url <URL>`
         Some(ContextValue::String(arg)) => arg.split(' ').next().unwrap_or_default().to_owned(),
@@ -439,7 +439,7 @@ fn tip(error: &mut clap::Error, text: &'static str) {
 }
 
 /// Returns what to do about a problem of the run, where its cause makes that clear.
-pub fn next_step(problem: &Problem) -> Option<&'static str> {
+pub(crate) fn next_step(problem: &Problem) -> Option<&'static str> {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let writes = match problem {
         Problem::Input(_) => false,

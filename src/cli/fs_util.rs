@@ -11,7 +11,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the file cannot be read, exceeds 1 MiB, or is not UTF-8.
-pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+pub(super) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     let bytes = read_bytes(path, MAX_FILE_BYTES)?;
     let text = String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))?;
     // Some editors write a byte order mark.
@@ -22,7 +22,7 @@ pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
 ///
 /// # Errors
 /// When the file cannot be read or exceeds the limit.
-pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_bytes(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -34,7 +34,7 @@ pub fn read_bytes(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Identity of a regular file, the same for all its hard links and for open streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileId {
+pub(super) struct FileId {
     device: u64,
     inode: u64,
 }
@@ -50,12 +50,12 @@ impl FileId {
     }
 
     /// Returns the identity of the file at `path`, if it is a regular one.
-    pub fn of_path(path: &Path) -> Option<Self> {
+    pub(super) fn of_path(path: &Path) -> Option<Self> {
         Self::of_metadata(&std::fs::metadata(path).ok()?)
     }
 
     /// Returns the identity of the file behind a stream, if it is a regular one.
-    pub fn of_stream(stream: &impl std::os::fd::AsFd) -> Option<Self> {
+    pub(super) fn of_stream(stream: &impl std::os::fd::AsFd) -> Option<Self> {
         let file = std::fs::File::from(stream.as_fd().try_clone_to_owned().ok()?);
         Self::of_metadata(&file.metadata().ok()?)
     }
@@ -64,7 +64,7 @@ impl FileId {
 /// Whether `path` is what is open as stdin, whatever its name. Among devices, only a terminal
 /// counts: readers of `/dev/null` take nothing from each other.
 #[cfg(unix)]
-pub fn is_stdin(path: &Path) -> bool {
+pub(super) fn is_stdin(path: &Path) -> bool {
     use std::os::fd::AsFd as _;
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
     let is_terminal = io::stdin().is_terminal();
@@ -87,7 +87,7 @@ pub fn is_stdin(_: &Path) -> bool {
 
 /// Whether `path` is a regular file that its group or all users can read.
 #[cfg(unix)]
-pub fn is_readable_by_others(path: &Path) -> bool {
+pub(super) fn is_readable_by_others(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o044 != 0)
 }
@@ -100,13 +100,13 @@ pub fn is_readable_by_others(_: &Path) -> bool {
 
 /// Whether a stream is open but not readable. The standard library reads it as empty.
 #[cfg(unix)]
-pub fn is_only_for_writing(stream: &impl std::os::fd::AsFd) -> bool {
+pub(super) fn is_only_for_writing(stream: &impl std::os::fd::AsFd) -> bool {
     access(stream) == Some(rustix::fs::OFlags::WRONLY)
 }
 
 /// Whether a stream is open but not writable. The standard library ignores the errors of that.
 #[cfg(unix)]
-pub fn is_only_for_reading(stream: &impl std::os::fd::AsFd) -> bool {
+pub(crate) fn is_only_for_reading(stream: &impl std::os::fd::AsFd) -> bool {
     access(stream) == Some(rustix::fs::OFlags::RDONLY)
 }
 

@@ -10,7 +10,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 use super::{Cli, GenerateArg, help, options};
 
 /// Renders the man page or the completions.
-pub fn text(what: GenerateArg) -> String {
+pub(super) fn text(what: GenerateArg) -> String {
     match what {
         GenerateArg::Man => man(),
         GenerateArg::Bash => completions(Shell::Bash),

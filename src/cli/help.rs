@@ -4,14 +4,14 @@ use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
 
 /// Colours of help and of `--explain`.
-pub const STYLES: Styles = Styles::styled()
+pub(super) const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
 /// Commands and what they do. The first [`SHORT_HELP_EXAMPLES`] are also in the short help.
-pub const EXAMPLES: [(&str, &str); 11] = [
+pub(super) const EXAMPLES: [(&str, &str); 11] = [
     ("fetchall urls.txt", "fetch every URL of a list"),
     ("fetchall urls.txt -o pages", "save bodies; rerun to resume"),
     (
@@ -48,7 +48,7 @@ pub const EXAMPLES: [(&str, &str); 11] = [
 /// Number of examples in the short help.
 const SHORT_HELP_EXAMPLES: usize = 4;
 
-pub const EXIT_CODES: [(&str, &str); 6] = [
+pub(super) const EXIT_CODES: [(&str, &str); 6] = [
     ("0", "all fetched, or already done by an earlier run"),
     ("1", "some failed or were left"),
     ("2", "usage error or unreadable input"),
@@ -57,7 +57,7 @@ pub const EXIT_CODES: [(&str, &str); 6] = [
     ("141", "stdout was closed"),
 ];
 
-pub const ENVIRONMENT: [(&str, &str); 7] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 7] = [
     (
         "FETCHALL_<OPTION>",
         "sets an option, such as FETCHALL_CONCURRENCY=16; switches take 1, true, 0 or false; separate several values with line breaks; an empty variable is ignored",
@@ -82,7 +82,7 @@ pub const ENVIRONMENT: [(&str, &str); 7] = [
     ),
 ];
 
-pub const FILES: [(&str, &str); 3] = [
+pub(super) const FILES: [(&str, &str); 3] = [
     (
         "~/.config/fetchall/fetchall.toml",
         "user settings, with long option names as keys: concurrency = 16, header = [\"A: b\"], json = true",
@@ -98,10 +98,10 @@ pub const FILES: [(&str, &str); 3] = [
 ];
 
 /// How the sources of settings override each other.
-pub const PRECEDENCE: &str = "Precedence: command line, environment, config files, defaults. A setting that conflicts with an option on the command line is ignored.";
+pub(super) const PRECEDENCE: &str = "Precedence: command line, environment, config files, defaults. A setting that conflicts with an option on the command line is ignored.";
 
 /// The end of the short help, in lines of at most 80 columns.
-pub fn short() -> StyledStr {
+pub(super) fn short() -> StyledStr {
     let mut text = String::new();
     heading(&mut text, "Examples:");
     for (example, what) in EXAMPLES.iter().take(SHORT_HELP_EXAMPLES) {
@@ -114,7 +114,7 @@ pub fn short() -> StyledStr {
 }
 
 /// The end of the long help.
-pub fn long() -> StyledStr {
+pub(super) fn long() -> StyledStr {
     let mut text = String::new();
     heading(&mut text, "Examples:");
     for (example, what) in EXAMPLES {

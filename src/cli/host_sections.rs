@@ -13,7 +13,7 @@ use super::options::{SettingEntry, SettingError, SettingValue, long};
 use super::{secrets, value_parsers};
 
 /// The key of the sections in a config file.
-pub const HOST_KEY: &str = "host";
+pub(super) const HOST_KEY: &str = "host";
 
 /// The options that a section may set.
 const HOST_OPTIONS: [&str; 7] = [
@@ -35,7 +35,7 @@ pub struct HostSection {
 }
 
 /// Returns the option that a key of a section sets.
-pub fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
+pub(super) fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
     let found = command.get_arguments().find(|arg| long(arg) == key);
     if let Some(arg) = found.filter(|_| HOST_OPTIONS.contains(&key)) {
         return Ok(arg);
@@ -52,7 +52,7 @@ pub fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, String> {
 }
 
 /// Returns a host as URLs have it: in lower case, ASCII, and an IPv6 address in brackets.
-pub fn host_name(text: &str) -> Result<String, String> {
+pub(super) fn host_name(text: &str) -> Result<String, String> {
     let bracketed = match text.parse::<std::net::Ipv6Addr>() {
         Ok(addr) => format!("[{addr}]"),
         Err(_) => text.to_owned(),
@@ -68,7 +68,7 @@ pub fn host_name(text: &str) -> Result<String, String> {
 
 /// Merges the sections of several files, which are in order of precedence: of the settings of one
 /// host under the same key, the first counts.
-pub fn merge(files: impl IntoIterator<Item = Vec<HostSection>>) -> Vec<HostSection> {
+pub(super) fn merge(files: impl IntoIterator<Item = Vec<HostSection>>) -> Vec<HostSection> {
     let mut hosts: BTreeMap<String, Vec<SettingEntry>> = BTreeMap::new();
     for HostSection { host, settings } in files.into_iter().flatten() {
         let known = hosts.entry(host).or_default();
@@ -86,7 +86,7 @@ pub fn merge(files: impl IntoIterator<Item = Vec<HostSection>>) -> Vec<HostSecti
 ///
 /// # Errors
 /// The first invalid value, with its line. It does not repeat secrets.
-pub fn apply(sections: &[HostSection], config: &mut Config) -> Result<(), SettingError> {
+pub(super) fn apply(sections: &[HostSection], config: &mut Config) -> Result<(), SettingError> {
     let mut limits = std::collections::HashMap::new();
     for section in sections {
         let (mut request, mut limit) = (HostRequestOptions::default(), HostLimit::default());

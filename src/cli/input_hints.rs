@@ -15,7 +15,7 @@ const MAX_FILES_COMPARED: usize = 10_000;
 
 /// Returns the error for an input that is most likely a mistake. `spec_is_missing` is whether
 /// `--simulate-failure` was given without a SPEC.
-pub fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
+pub(super) fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
     let text = input.to_str()?;
     if text == "-" || text.contains("://") || text.contains('@') || Path::new(text).exists() {
         // A text with an @ may hold a password, so it is not repeated.

@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging; `verbose` is the number of `-v`. Lines go through `screen`, so that they never
 /// tear the progress display.
-pub fn start(verbose: u8, screen: Screen) {
+pub(crate) fn start(verbose: u8, screen: Screen) {
     let level = match verbose {
         0 => "off",
         1 => "fetchall=info",

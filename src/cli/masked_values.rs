@@ -14,7 +14,7 @@ use super::{secrets, value_parsers};
 
 /// Returns the value of an option with everything masked that may be a secret. A user name may be
 /// a token, too.
-pub fn masked(option: &str, text: &str) -> String {
+pub(super) fn masked(option: &str, text: &str) -> String {
     match option {
         "user" | "proxy-user" => MASK.to_owned(),
         "data" | "header" if text.starts_with('@') => redact::value(text).into_owned(),
@@ -64,11 +64,11 @@ fn command(text: &str) -> String {
 
 /// The option values of a call that may not be shown as they are, with what to show instead.
 #[derive(Debug, Default)]
-pub struct Redactions(Vec<(String, String)>);
+pub(crate) struct Redactions(Vec<(String, String)>);
 
 impl Redactions {
     /// Collects the values of all options, including merged settings.
-    pub fn of(command: &Command, matches: &ArgMatches) -> Self {
+    pub(crate) fn of(command: &Command, matches: &ArgMatches) -> Self {
         let mut all = Self::default();
         let has_value = |arg: &&Arg| arg.get_action().takes_values();
         for arg in command.get_arguments().filter(has_value) {
@@ -98,7 +98,7 @@ impl Redactions {
     }
 
     /// Returns the message with the values replaced.
-    pub fn apply(&self, message: String) -> String {
+    pub(crate) fn apply(&self, message: String) -> String {
         let replace = |text: String, (raw, shown): &(String, String)| text.replace(raw, shown);
         self.0.iter().fold(message, replace)
     }

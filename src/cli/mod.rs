@@ -47,21 +47,21 @@ use fetchall::{BaseUrl, ExpectedTypes, HashAlgorithm, MaxFailures, ResolveRule};
 use http::{HeaderValue, Method};
 use url::Url;
 
-pub use advice::{lacks_password, netrc_warning, warnings};
-pub use cli_error::CliError;
-pub use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
-pub use flag_hints::next_step;
-pub use fs_util::is_only_for_reading;
-pub use logs::start as start_logs;
-pub use notifications::RunNotifier;
-pub use open_files::lacking_descriptors;
-pub use panics::report_panics;
-pub use parse::{CliAction, read};
-pub use print::print;
-pub use redact::message as redact;
-pub use runtime::runtime;
-pub use setting_origins::SettingOrigins;
-pub use signals::{EarlySignals, Signals};
+pub(crate) use advice::{lacks_password, netrc_warning, warnings};
+pub(crate) use cli_error::CliError;
+pub(crate) use fd_limit::{bound_by_descriptors, raise_descriptor_limit};
+pub(crate) use flag_hints::next_step;
+pub(crate) use fs_util::is_only_for_reading;
+pub(crate) use logs::start as start_logs;
+pub(crate) use notifications::RunNotifier;
+pub(crate) use open_files::lacking_descriptors;
+pub(crate) use panics::report_panics;
+pub(crate) use parse::{CliAction, read};
+pub(crate) use print::print;
+pub(crate) use redact::message as redact;
+pub(crate) use runtime::runtime;
+pub(crate) use setting_origins::SettingOrigins;
+pub(crate) use signals::{EarlySignals, Signals};
 
 /// When results are coloured: `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

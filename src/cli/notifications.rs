@@ -34,7 +34,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 type SharedFailures = Arc<Mutex<Vec<FailedUrl>>>;
 
 /// Writes the summary file and sends the notifications of a run.
-pub struct RunNotifier {
+pub(crate) struct RunNotifier {
     email: Option<(Email, Delivery)>,
     lists: Option<String>,
     failures: SharedFailures,
@@ -52,7 +52,7 @@ impl RunNotifier {
     ///
     /// # Errors
     /// [`UsageError`] when the mail server is invalid or its password cannot be read.
-    pub fn from_cli(cli: &Cli) -> Result<Self, UsageError> {
+    pub(crate) fn from_cli(cli: &Cli) -> Result<Self, UsageError> {
         let email = Email {
             from: cli.email_from.clone(),
             to: cli.email_to.clone(),
@@ -79,7 +79,7 @@ impl RunNotifier {
     ///
     /// # Errors
     /// When the file cannot be created.
-    pub fn open(&mut self, path: Option<&Path>) -> Result<(), ReportError> {
+    pub(crate) fn open(&mut self, path: Option<&Path>) -> Result<(), ReportError> {
         if let Some(path) = path {
             let file = AtomicFile::create(path).map_err(|source| unwritten(path, source))?;
             self.summary = Some((path.to_owned(), Arc::new(file)));
@@ -92,7 +92,7 @@ impl RunNotifier {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         summary: &Summary,
         code: u8,
@@ -123,13 +123,13 @@ impl RunNotifier {
     }
 
     /// Returns the warning about a list without a URL.
-    pub fn warning(&self, summary: &Summary) -> Option<String> {
+    pub(crate) fn warning(&self, summary: &Summary) -> Option<String> {
         self.empty_list.warning(summary)
     }
 
     /// Takes the TLS settings from `config`, and collects failures of the run for the email. Tells
     /// the run which files an empty list must not replace.
-    pub fn attach_to(&mut self, config: &mut Config) {
+    pub(crate) fn attach_to(&mut self, config: &mut Config) {
         config.report.kept_if_empty = self.empty_list.kept().to_vec();
         self.http.cacert.clone_from(&config.http.cacert);
         self.http.insecure = config.http.insecure;
@@ -141,7 +141,7 @@ impl RunNotifier {
     }
 
     /// Sends all notifications. `code` is the exit code of the run.
-    pub async fn notify_all(&self, summary: &Summary, code: u8) {
+    pub(crate) async fn notify_all(&self, summary: &Summary, code: u8) {
         if let Some((email, delivery)) = &self.email {
             self.mail(email, delivery, summary).await;
         }

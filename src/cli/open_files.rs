@@ -28,7 +28,7 @@ const COMMAND_DESCRIPTORS: usize = 1;
 
 /// Returns the limit on open files that this run needs at least, if the current one is lower.
 #[cfg(unix)]
-pub fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
+pub(crate) fn lacking_descriptors(cli: &Cli, early: &EarlySignals) -> Option<usize> {
     let needed = early.missing_descriptors() + needed_descriptors(cli);
     let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let missing = needed - free_descriptors(needed);

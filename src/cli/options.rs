@@ -27,7 +27,7 @@ const NOT_SETTINGS: [&str; 10] = [
 
 /// How many values an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OptionArity {
+pub(super) enum OptionArity {
     /// None: it is on or off.
     Switch,
     /// None: the number of times it is given counts.
@@ -41,7 +41,7 @@ pub enum OptionArity {
 }
 
 impl OptionArity {
-    pub fn from_arg(arg: &Arg) -> Self {
+    pub(super) fn from_arg(arg: &Arg) -> Self {
         match arg.get_action() {
             ArgAction::Count => Self::Count,
             ArgAction::Append => Self::Many,
@@ -149,32 +149,32 @@ impl SettingEntry {
 }
 
 /// Returns the long name, without the hyphens. Every option has one.
-pub fn long(arg: &Arg) -> &str {
+pub(super) fn long(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_default()
 }
 
-pub fn is_setting(arg: &Arg) -> bool {
+pub(super) fn is_setting(arg: &Arg) -> bool {
     !NOT_SETTINGS.contains(&arg.get_id().as_str())
 }
 
 /// Returns the options that can be set in config files and in the environment.
-pub fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
+pub(super) fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| is_setting(arg))
 }
 
 /// Returns the environment variable that sets an option.
-pub fn variable(arg: &Arg) -> String {
+pub(super) fn variable(arg: &Arg) -> String {
     variable_of(long(arg))
 }
 
 /// Returns the environment variable that sets the option with this long name.
-pub fn variable_of(long: &str) -> String {
+pub(super) fn variable_of(long: &str) -> String {
     let name = long.to_ascii_uppercase();
     format!("FETCHALL_{}", name.replace(['-', '.'], "_"))
 }
 
 /// Whether two options conflict, no matter which of them declares it.
-pub fn are_exclusive(command: &Command, one: &str, other: &str) -> bool {
+pub(super) fn are_exclusive(command: &Command, one: &str, other: &str) -> bool {
     one != other
         && (conflicts_with(command, one, other)
             || conflicts_with(command, other, one)

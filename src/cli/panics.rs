@@ -9,7 +9,7 @@ use fetchall::program::escape_control;
 use super::redact;
 
 /// Replaces the panic message of the standard library. The run then ends with an internal error.
-pub fn report_panics() {
+pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let location = info.location().map(ToString::to_string);
         let text = text(location.as_deref(), info.payload());

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// What the command line requests.
-pub enum CliAction {
+pub(crate) enum CliAction {
     /// Start a run; with the sources of its settings.
     Run(Box<Cli>, SettingOrigins),
     /// Print a text on stdout.
@@ -27,7 +27,7 @@ pub enum CliAction {
 ///
 /// # Errors
 /// [`CliError`] when one of them is invalid, or the command line requests help.
-pub fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError> {
+pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, CliError> {
     let args: Vec<_> = args.collect();
     let mut command = Cli::command();
     let (line, is_whole) = command_line(&mut command, &args)?;

@@ -12,7 +12,7 @@ use super::fs_util::{FileId, is_stdin};
 use super::usage_error::UsageError;
 
 /// Returns the long names of the options that read stdin, also if they name it `/dev/stdin`.
-pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
+pub(super) fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
     fn file(text: &str) -> Option<&Path> {
         text.strip_prefix('@').map(Path::new)
     }
@@ -63,7 +63,7 @@ pub fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
 }
 
 /// Whether a list comes from stdin.
-pub fn is_stdin_list(source: &Source) -> bool {
+pub(super) fn is_stdin_list(source: &Source) -> bool {
     match source {
         Source::Stdin => true,
         Source::File(path) => is_stdin(path),
@@ -72,7 +72,7 @@ pub fn is_stdin_list(source: &Source) -> bool {
 }
 
 /// Checks that stdin has at most one reader: each would get only what the others left.
-pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), UsageError> {
+pub(super) fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), UsageError> {
     let Some((option, others)) = takers.split_first() else {
         return Ok(());
     };
@@ -94,7 +94,7 @@ pub fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result<(), Us
 
 /// Rejects URLs where paths are expected: the directories created for one would be named after its
 /// parts, such as a password.
-pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
+pub(super) fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
     let outputs = [
         ("output-dir", &cli.output_dir),
         ("pack", &cli.pack),
@@ -114,7 +114,7 @@ pub fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
 }
 
 /// Checks that no output file is also an input, or an output of something else.
-pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     let written = [
         ("failed", &cli.failed),
         ("report", &cli.report),
@@ -165,7 +165,7 @@ pub fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
 }
 
 /// Checks that no input is a file that this run appends to: reading it would never end.
-pub fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
+pub(super) fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
     if cli.journal.as_deref() == Some(Path::new("-")) {
         return Err(UsageError::WritesStdout { option: "journal" });
     }

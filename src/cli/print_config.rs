@@ -19,7 +19,7 @@ const VALUE_COLUMN: usize = 32;
 
 /// Renders the settings. `files` are the config files that were tried, each with whether it was
 /// read.
-pub fn text(
+pub(super) fn text(
     command: &Command,
     settled: &MergedSettings,
     files: &[(PathBuf, bool)],

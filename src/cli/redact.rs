@@ -8,7 +8,7 @@ use std::ops::Range;
 use fetchall::program::escape_control;
 
 /// Replaces a secret.
-pub const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 /// An `@`, and its forms in URLs, in nested URLs, in JSON, and in the widths that input methods
 /// produce.
 const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\u0040", "＠", "﹫"];
@@ -16,7 +16,7 @@ const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\u0040", "＠", "﹫"];
 const COLONS: [&str; 6] = [":", "%3a", "%253a", "\\u003a", "：", "﹕"];
 
 /// Returns the value with everything masked that looks like `USER:PASSWORD@`.
-pub fn value(text: &str) -> Cow<'_, str> {
+pub(super) fn value(text: &str) -> Cow<'_, str> {
     let masked = userinfo(text).and_then(|range| {
         let (before, after) = (text.get(..range.start)?, text.get(range.end..)?);
         Some(format!("{before}{MASK}{after}"))
@@ -25,12 +25,12 @@ pub fn value(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns the name of a file or a key as messages show it: masked, and on one line.
-pub fn name(text: &str) -> String {
+pub(super) fn name(text: &str) -> String {
     escape_control(&value(text)).into_owned()
 }
 
 /// Whether a value contains something that looks like `USER:PASSWORD@`.
-pub fn has_userinfo(text: &str) -> bool {
+pub(super) fn has_userinfo(text: &str) -> bool {
     userinfo(text).is_some()
 }
 
@@ -68,7 +68,7 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
 
 /// Returns the message with userinfo masked, word by word, and control characters escaped. Line
 /// breaks are kept.
-pub fn message(text: &str) -> String {
+pub(crate) fn message(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive([' ', '\n', '"', '\'']) {
         let end = word.len() - usize::from(word.ends_with([' ', '\n', '"', '\'']));
@@ -83,7 +83,7 @@ pub fn message(text: &str) -> String {
 }
 
 /// Redacts the messages written to a stream. Each write must be a whole message.
-pub struct RedactingWriter<W>(pub W);
+pub(super) struct RedactingWriter<W>(pub W);
 
 impl<W: Write> Write for RedactingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

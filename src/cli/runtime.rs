@@ -14,7 +14,7 @@ const SINGLE_THREAD_BELOW: usize = 256;
 ///
 /// # Errors
 /// When the system cannot create a runtime, for want of threads or descriptors.
-pub fn runtime(concurrency: NonZeroUsize) -> io::Result<Runtime> {
+pub(crate) fn runtime(concurrency: NonZeroUsize) -> io::Result<Runtime> {
     let mut builder = if concurrency.get() <= SINGLE_THREAD_BELOW {
         Builder::new_current_thread()
     } else {

@@ -19,13 +19,13 @@ use super::options::variable_of;
 use super::value_parsers;
 
 /// Alternative to `-u`.
-pub const USER_VARIABLE: &str = "FETCHALL_USER";
+pub(super) const USER_VARIABLE: &str = "FETCHALL_USER";
 /// Password for the mail server.
-pub const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
+pub(super) const SMTP_VARIABLE: &str = "FETCHALL_SMTP_PASSWORD";
 /// Long names of the options whose values may hold a secret. `masked_values::masked` decides which
 /// part may be shown, child processes do not inherit their variables, and their parsers never
 /// repeat the value.
-pub const SECRET_OPTIONS: [&str; 10] = [
+pub(super) const SECRET_OPTIONS: [&str; 10] = [
     "cert",
     "cookie",
     "user",
@@ -42,13 +42,13 @@ pub const SECRET_OPTIONS: [&str; 10] = [
 const MAX_COOKIE_FILE_BYTES: u64 = 16 << 20;
 
 /// Returns the environment variables that may hold a secret.
-pub fn variables() -> impl Iterator<Item = String> {
+pub(super) fn variables() -> impl Iterator<Item = String> {
     let options = SECRET_OPTIONS.into_iter().map(variable_of);
     options.chain([SMTP_VARIABLE.to_owned()])
 }
 
 /// Parses the value of one `-H`: `NAME: VALUE`, or `@FILE` with one header per line.
-pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+pub(super) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     // No header name starts with an @ (RFC 9110 §5.6.2).
     let Some(path) = text.strip_prefix('@') else {
         return value_parsers::header(text).map(|header| vec![header]);
@@ -66,13 +66,13 @@ pub fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
 }
 
 /// What `-b` names: cookies, or a file of them.
-pub enum CookieSource {
+pub(super) enum CookieSource {
     Pairs(HeaderValue),
     File(PathBuf),
 }
 
 /// Parses the value of one `-b`. As in curl, text without an equals sign is a file.
-pub fn cookies(text: &str) -> Result<CookieSource, String> {
+pub(super) fn cookies(text: &str) -> Result<CookieSource, String> {
     if !text.contains('=') {
         let path = if text == "-" { "/dev/stdin" } else { text };
         return Ok(CookieSource::File(path.into()));
@@ -87,7 +87,11 @@ pub fn cookies(text: &str) -> Result<CookieSource, String> {
 
 /// Adds the cookies of a file to the jar. One that does not exist yet is fine if the run writes it.
 /// Messages do not repeat its name, which may be a cookie without its name.
-pub fn read_cookies(path: &Path, jar: &CookieJar, may_be_absent: bool) -> Result<(), String> {
+pub(super) fn read_cookies(
+    path: &Path,
+    jar: &CookieJar,
+    may_be_absent: bool,
+) -> Result<(), String> {
     match read_bytes(path, MAX_COOKIE_FILE_BYTES) {
         Ok(file) => jar
             .read(&file)
@@ -103,7 +107,7 @@ pub fn read_cookies(path: &Path, jar: &CookieJar, may_be_absent: bool) -> Result
 }
 
 /// Parses `USER:PASSWORD`, or `USER:@FILE` with the password in the first line of the file.
-pub fn credentials(text: &str) -> Result<Credentials, String> {
+pub(super) fn credentials(text: &str) -> Result<Credentials, String> {
     let Some((user, path)) = text.split_once(":@") else {
         return Ok(plain_credentials(text));
     };
@@ -118,7 +122,7 @@ pub fn credentials(text: &str) -> Result<Credentials, String> {
 }
 
 /// Returns the netrc file of these options: `--netrc-file`, or that of the user with `--netrc`.
-pub fn netrc_path(file: Option<&Path>, netrc: bool) -> Option<PathBuf> {
+pub(super) fn netrc_path(file: Option<&Path>, netrc: bool) -> Option<PathBuf> {
     let home = || {
         let (variable, name) = match cfg!(windows) {
             true => ("USERPROFILE", "_netrc"),
@@ -132,7 +136,7 @@ pub fn netrc_path(file: Option<&Path>, netrc: bool) -> Option<PathBuf> {
 }
 
 /// Reads the credentials by host. Messages do not repeat the content.
-pub fn netrc(path: &Path) -> Result<Netrc, String> {
+pub(super) fn netrc(path: &Path) -> Result<Netrc, String> {
     let shown = path.display();
     let text = read_text(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let netrc = text.parse::<Netrc>();
@@ -140,7 +144,7 @@ pub fn netrc(path: &Path) -> Result<Netrc, String> {
 }
 
 /// Warns of a netrc file that other users can read.
-pub fn netrc_warning(path: &Path) -> Option<String> {
+pub(super) fn netrc_warning(path: &Path) -> Option<String> {
     is_readable_by_others(path).then(|| {
         let shown = path.display();
         format!("{shown} has passwords that other users can read; chmod 600 it")
@@ -149,7 +153,7 @@ pub fn netrc_warning(path: &Path) -> Option<String> {
 
 /// Returns the file of a client certificate. curl's form `FILE:PASSWORD` is an error, which does not
 /// repeat the password.
-pub fn certificate(text: &str) -> Result<PathBuf, String> {
+pub(super) fn certificate(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match text.rsplit_once(':') {
         Some((file, _)) if !path.exists() && !file.is_empty() => Err(
@@ -162,7 +166,7 @@ pub fn certificate(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Reads the password for the mail server from the file, else from the environment.
-pub fn smtp_password(path: Option<&Path>) -> Result<Option<String>, String> {
+pub(super) fn smtp_password(path: Option<&Path>) -> Result<Option<String>, String> {
     let Some(path) = path else {
         return match std::env::var(SMTP_VARIABLE) {
             Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),
@@ -197,7 +201,7 @@ fn password(path: &str) -> Result<String, String> {
 
 /// Parses the value of `FETCHALL_USER`. It is taken literally, so that a password may start with
 /// an `@`.
-pub fn from_environment(value: Option<OsString>) -> Result<Option<Credentials>, String> {
+pub(super) fn from_environment(value: Option<OsString>) -> Result<Option<Credentials>, String> {
     match value.map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(text)) if text.is_empty() => Ok(None),
@@ -207,7 +211,7 @@ pub fn from_environment(value: Option<OsString>) -> Result<Option<Credentials>, 
 }
 
 /// Returns a URL, or an address without a scheme, with its user and password masked.
-pub fn without_userinfo(url: &str, mask: &str) -> String {
+pub(super) fn without_userinfo(url: &str, mask: &str) -> String {
     let (scheme, rest) = match url.find("://") {
         Some(at) => url.split_at(at + 3),
         None => ("", url),
@@ -219,7 +223,7 @@ pub fn without_userinfo(url: &str, mask: &str) -> String {
 }
 
 /// Returns a proxy without its user and password; `None` if it is invalid.
-pub fn proxy_without_userinfo(text: &str) -> Option<String> {
+pub(super) fn proxy_without_userinfo(text: &str) -> Option<String> {
     value_parsers::proxy(text).ok()?;
     let (scheme, rest) = match text.find("://") {
         Some(at) => text.split_at(at + "://".len()),
@@ -230,7 +234,7 @@ pub fn proxy_without_userinfo(text: &str) -> Option<String> {
 }
 
 /// Returns a URL with everything after its host masked.
-pub fn without_path(url: &str, mask: &str) -> String {
+pub(super) fn without_path(url: &str, mask: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let path = url
         .get(start..)

@@ -18,7 +18,7 @@ const PATH_OPTIONS: [&str; 8] = [
 
 /// The settings that are not from the command line, and the values that messages must mask.
 #[derive(Debug, Default)]
-pub struct SettingOrigins {
+pub(crate) struct SettingOrigins {
     pub given: Vec<SettingEntry>,
     pub redactions: Redactions,
 }
@@ -30,7 +30,7 @@ impl SettingOrigins {
     }
 
     /// Returns the error message, with the source of the value if that is not the command line.
-    pub fn describe(&self, error: &UsageError) -> String {
+    pub(crate) fn describe(&self, error: &UsageError) -> String {
         let text = error.to_string();
         let Some((origin, long)) = error
             .option()
@@ -48,7 +48,7 @@ impl SettingOrigins {
 
     /// Returns which setting named the path that `problem` mentions, unless it was the command
     /// line.
-    pub fn origin_of_path(&self, problem: &str) -> Option<String> {
+    pub(crate) fn origin_of_path(&self, problem: &str) -> Option<String> {
         let names = |given: &&SettingEntry| match &given.value {
             SettingValue::Texts(texts) => texts
                 .iter()

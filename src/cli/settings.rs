@@ -17,14 +17,14 @@ use super::options::{SettingEntry, SettingError, SettingOrigin, are_exclusive};
 
 /// A setting that is not used, with the reason.
 #[derive(Debug)]
-pub struct UnusedSetting {
+pub(super) struct UnusedSetting {
     pub given: SettingEntry,
     pub why: String,
 }
 
 /// Result of merging all sources.
 #[derive(Debug)]
-pub struct MergedSettings {
+pub(super) struct MergedSettings {
     pub matches: ArgMatches,
     /// The settings that were added to the command line.
     pub used: Vec<SettingEntry>,
@@ -35,7 +35,7 @@ pub struct MergedSettings {
 ///
 /// # Errors
 /// When a source contradicts itself, or a value is invalid.
-pub fn merge(
+pub(super) fn merge(
     command: &mut Command,
     args: &[OsString],
     line: &ArgMatches,
@@ -296,7 +296,7 @@ fn cause(error: &clap::Error) -> String {
 
 impl MergedSettings {
     /// Returns the command line alone, without settings from elsewhere.
-    pub fn of(line: ArgMatches) -> Self {
+    pub(super) fn of(line: ArgMatches) -> Self {
         Self {
             matches: line,
             used: Vec::new(),
@@ -305,7 +305,7 @@ impl MergedSettings {
     }
 
     /// Returns the source of an option's value, unless that is the command line or the default.
-    pub fn origin(&self, id: &str) -> Option<&SettingOrigin> {
+    pub(super) fn origin(&self, id: &str) -> Option<&SettingOrigin> {
         let given = self.used.iter().find(|given| given.id == id);
         given.map(|given| &given.origin)
     }

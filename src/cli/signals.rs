@@ -38,7 +38,7 @@ const FORCED_EXIT_DELAY: Duration = Duration::from_secs(2);
 ///
 /// It is caught, not ignored: child processes inherit ignored signals.
 #[derive(Debug)]
-pub struct EarlySignals {
+pub(crate) struct EarlySignals {
     /// SIGUSR1.
     #[cfg(unix)]
     status_requests: io::Result<Signal>,
@@ -48,7 +48,7 @@ impl EarlySignals {
     /// Starts to catch them. [`Signals::listen`] reports a failure, which does not matter without a
     /// run.
     #[cfg(unix)]
-    pub fn catch() -> Self {
+    pub(crate) fn catch() -> Self {
         let catch = || {
             // The handler stays installed after this runtime is dropped.
             let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -70,7 +70,7 @@ impl EarlySignals {
 
     /// Returns how many descriptors catching the signals needs but could not get.
     #[cfg(unix)]
-    pub fn missing_descriptors(&self) -> usize {
+    pub(crate) fn missing_descriptors(&self) -> usize {
         match self.status_requests {
             Ok(_) => 0,
             Err(_) => CAUGHT_DESCRIPTORS,
@@ -86,7 +86,7 @@ impl EarlySignals {
 
 /// The signals that end a run: Ctrl-C and SIGTERM.
 #[derive(Debug, Clone)]
-pub struct Signals {
+pub(crate) struct Signals {
     code: Arc<AtomicU8>,
     /// One permit per signal that [`next`](Self::next) has not returned yet.
     pending: Arc<Semaphore>,
@@ -99,7 +99,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the thread or the signal handlers cannot be set up.
-    pub fn listen(early: EarlySignals, screen: Screen) -> io::Result<Self> {
+    pub(crate) fn listen(early: EarlySignals, screen: Screen) -> io::Result<Self> {
         let signals = Self {
             code: Arc::default(),
             pending: Arc::new(Semaphore::new(0)),
@@ -179,7 +179,7 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    pub async fn next(&self) {
+    pub(crate) async fn next(&self) {
         // The semaphore is never closed, so this can't fail.
         if let Ok(permit) = self.pending.acquire().await {
             permit.forget();
@@ -187,7 +187,7 @@ impl Signals {
     }
 
     /// Returns the exit code of the first signal, if one was received.
-    pub fn exit_code(&self) -> Option<u8> {
+    pub(crate) fn exit_code(&self) -> Option<u8> {
         Some(self.code.load(Relaxed)).filter(|code| *code != 0)
     }
 }

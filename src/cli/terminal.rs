@@ -12,7 +12,7 @@ const DEFAULT_WIDTH: usize = 80;
 
 /// Whether to write colour to `stream`. A non-empty NO_COLOR disables it, see
 /// <https://no-color.org>.
-pub fn wants_color(when: ColorArg, stream: &impl IsTerminal) -> bool {
+pub(super) fn wants_color(when: ColorArg, stream: &impl IsTerminal) -> bool {
     match when {
         ColorArg::Always => true,
         ColorArg::Never => false,
@@ -21,7 +21,7 @@ pub fn wants_color(when: ColorArg, stream: &impl IsTerminal) -> bool {
 }
 
 /// The style of a timeline on stderr.
-pub fn timeline_style(color: ColorArg) -> TimelineStyle {
+pub(super) fn timeline_style(color: ColorArg) -> TimelineStyle {
     let stderr = io::stderr();
     let columns = std::env::var("COLUMNS").ok();
     let columns = columns.and_then(|columns| columns.trim().parse().ok());

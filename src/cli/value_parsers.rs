@@ -11,21 +11,21 @@ use fetchall::{MaxFailures, Proxy, ProxyUrlError, ResolveRule};
 use http::{HeaderName, HeaderValue, Method};
 use url::{ParseError, Url};
 
-pub fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "expected a positive integer".to_owned())
 }
 
-pub fn parse_integer<N: FromStr>(text: &str) -> Result<N, String> {
+pub(super) fn parse_integer<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse()
         .map_err(|_| "expected a non-negative integer".to_owned())
 }
 
-pub fn method(text: &str) -> Result<Method, String> {
+pub(super) fn method(text: &str) -> Result<Method, String> {
     parse_method(text)
 }
 
-pub fn user_agent(text: &str) -> Result<HeaderValue, String> {
+pub(super) fn user_agent(text: &str) -> Result<HeaderValue, String> {
     text.parse()
         .map_err(|_| "contains characters not allowed in a header, such as a line break".to_owned())
 }
@@ -34,7 +34,7 @@ pub fn user_agent(text: &str) -> Result<HeaderValue, String> {
 /// larger number is most likely a typo.
 const MAX_CONCURRENCY: usize = 10_000;
 
-pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
+pub(super) fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
     match at_least_one(text)? {
         n if n.get() <= MAX_CONCURRENCY => Ok(n),
         _ => Err(format!("the maximum is {MAX_CONCURRENCY}")),
@@ -42,7 +42,7 @@ pub fn concurrency(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// Parses `N`, `auto` or `auto:MAX`.
-pub fn per_host(text: &str) -> Result<PerHostLimit, String> {
+pub(super) fn per_host(text: &str) -> Result<PerHostLimit, String> {
     let form = |_| "expected a positive integer, auto or auto:MAX".to_owned();
     match text.strip_prefix("auto") {
         Some("") => Ok(PerHostLimit::Auto { max: None }),
@@ -57,7 +57,7 @@ pub fn per_host(text: &str) -> Result<PerHostLimit, String> {
 }
 
 /// Parses `N/s`, `N/m` or `N/h` into requests per second; a bare number is per second.
-pub fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let (number, seconds) = match text.split_once('/') {
         None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
         Some((number, "m" | "min")) => (number, 60.0),
@@ -71,7 +71,7 @@ pub fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// Parses `N` or `N%`.
-pub fn max_failures(text: &str) -> Result<MaxFailures, String> {
+pub(super) fn max_failures(text: &str) -> Result<MaxFailures, String> {
     let form = || "expected a non-negative integer or a percentage from 0% to 100%".to_owned();
     match text.strip_suffix('%') {
         None => text.parse().map(MaxFailures::Number).map_err(|_| form()),
@@ -82,11 +82,11 @@ pub fn max_failures(text: &str) -> Result<MaxFailures, String> {
     }
 }
 
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text)
 }
 
-pub fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("must be greater than 0".to_owned()),
         duration => Ok(duration),
@@ -94,7 +94,7 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a size into bytes; 0 means no limit.
-pub fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let size: ByteSize = text
         .parse()
         .map_err(|_| "invalid size; use 500KB, 10MiB or 1GiB".to_owned())?;
@@ -105,7 +105,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     if text.contains(['\r', '\n']) {
         return Err(
             "a header cannot contain a line break; give several headers one by one".to_owned(),
@@ -132,7 +132,7 @@ pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-pub fn proxy(text: &str) -> Result<Proxy, String> {
+pub(super) fn proxy(text: &str) -> Result<Proxy, String> {
     match text {
         // As in curl: no proxy, whatever the environment says.
         "" => Ok(Proxy::Direct),
@@ -150,7 +150,7 @@ pub fn proxy(text: &str) -> Result<Proxy, String> {
 }
 
 /// Parses `HOST:PORT:ADDR[,ADDR]`, with IPv6 addresses bare or in brackets.
-pub fn resolve(text: &str) -> Result<ResolveRule, String> {
+pub(super) fn resolve(text: &str) -> Result<ResolveRule, String> {
     let form = "expected HOST:PORT:ADDR[,ADDR]";
     let mut parts = text.splitn(3, ':');
     let (Some(host), Some(port), Some(addrs)) = (parts.next(), parts.next(), parts.next()) else {
@@ -186,7 +186,7 @@ fn ip_addr(text: &str) -> Result<IpAddr, String> {
 
 /// Parses an email address: text before and after the last `@`; the mail server checks the rest.
 /// A text with a colon is a URL, or a user with a password.
-pub fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once('@') {
         Some((user, host))
             if !user.is_empty() && !host.is_empty() && !text.contains(['\r', '\n', ':']) =>
@@ -198,7 +198,7 @@ pub fn address(text: &str) -> Result<String, String> {
 }
 
 /// Parses an http or https URL.
-pub fn http_url(text: &str) -> Result<Url, String> {
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
     // `Url::parse` would delete it and join the text on both sides.
     if text.trim().contains(['\t', '\r', '\n']) {
         return Err("contains a tab or line break".to_owned());

@@ -16,7 +16,7 @@ const FLAKY_FAILURES: u32 = 2;
 const BIG_BODY_BYTES: usize = 5_000_000;
 
 /// The parts of a request that matter to the server.
-pub struct DemoRequest {
+pub(super) struct DemoRequest {
     /// The first label of the host name.
     pub host: String,
     /// The `:PORT` of the Host header, or empty.
@@ -26,7 +26,7 @@ pub struct DemoRequest {
 }
 
 /// A response in its wire format.
-pub struct DemoResponse {
+pub(super) struct DemoResponse {
     /// Time to wait before sending it.
     pub delay: Duration,
     /// Head and body.
@@ -37,7 +37,7 @@ pub struct DemoResponse {
 
 /// State between requests: the number of visits and the time of the first, by key.
 #[derive(Debug, Default)]
-pub struct DemoState {
+pub(super) struct DemoState {
     seen: Mutex<HashMap<String, (u32, Instant)>>,
 }
 
@@ -52,7 +52,7 @@ impl DemoState {
     }
 
     /// Returns the response to a request.
-    pub fn reply(&self, request: &DemoRequest) -> DemoResponse {
+    pub(super) fn reply(&self, request: &DemoRequest) -> DemoResponse {
         let page = format!("<p>{} {}</p>\n", request.host, request.path).into_bytes();
         let ok = |body: &[u8]| DemoResponseBuilder::new("200 OK", body);
         let draft = match request.host.as_str() {

@@ -17,7 +17,7 @@ use crate::model::{Job, SavedBody};
 use crate::store::BodyStore;
 
 /// Maximum number of files read at a time: one for each thread that writes.
-pub const MAX_CHECKS: usize = 4;
+pub(super) const MAX_CHECKS: usize = 4;
 /// Bytes read in one go. The thread saves other bodies in between.
 const SLICE_BYTES: u64 = 16 << 20;
 /// Maximum time for one slice, after which the disk counts as hanging and the URL is fetched.
@@ -25,7 +25,7 @@ const SLICE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Whether a job may be settled by a file that is there: its line gives size and hash, so that
 /// nothing but this body fits, and its request changes nothing on the server.
-pub fn is_adoptable<T, S>(engine: &Engine<T, S>, job: &Job) -> bool {
+pub(super) fn is_adoptable<T, S>(engine: &Engine<T, S>, job: &Job) -> bool {
     let own_options = job.options.as_ref();
     own_options
         .is_some_and(|own_options| own_options.size.is_some() && own_options.hashes.is_some())
@@ -33,7 +33,7 @@ pub fn is_adoptable<T, S>(engine: &Engine<T, S>, job: &Job) -> bool {
 }
 
 /// Whether there is a file of the right size for such a job. Reads the disk.
-pub fn has_candidate<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> bool {
+pub(super) fn has_candidate<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> bool {
     let size = job
         .options
         .as_ref()
@@ -43,7 +43,7 @@ pub fn has_candidate<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> bool 
 }
 
 /// Hashes the file of a job. Returns the job, and the file if it has the size and hash of the line.
-pub async fn check<T: Transport, S: BodyStore>(
+pub(super) async fn check<T: Transport, S: BodyStore>(
     engine: Arc<Engine<T, S>>,
     job: Job,
 ) -> (Job, Option<SavedBody>) {

@@ -42,7 +42,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What was received of a response, besides the body of its job.
 #[derive(Debug, Default)]
-pub struct SeenResponse {
+pub(super) struct SeenResponse {
     /// Its head.
     pub head: Option<ResponseHead>,
     /// Its body if that is not the job's, for an archive.
@@ -50,7 +50,7 @@ pub struct SeenResponse {
 }
 
 /// Runs one attempt within `--max-time`. `seen` receives the response.
-pub async fn run<T: Transport, S: BodyStore>(
+pub(super) async fn run<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     wire: &Arc<WireState>,
@@ -383,7 +383,7 @@ fn check_size(limit: u64, announced: Option<u64>) -> Result<(), FetchError> {
 }
 
 /// Whether the run or the input line sets its own `Range`, so that a 206 is expected.
-pub fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
+pub(super) fn accepts_partial(attempt: &Attempt, options: &EngineOptions) -> bool {
     let own_options = attempt.job.options.as_ref();
     options.partial_is_fine
         || own_options.is_some_and(|own_options| own_options.headers.contains_key(header::RANGE))

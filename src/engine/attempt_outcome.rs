@@ -6,7 +6,7 @@ use crate::model::{BodyHashes, FetchError, PartialBody};
 /// How an attempt goes on after the response head, and how it ended, unless with an error. `B` is
 /// the body: [`BodySource`] after the head, [`ReceivedBody`] at the end.
 #[derive(Debug)]
-pub enum AttemptOutcome<B> {
+pub(super) enum AttemptOutcome<B> {
     /// The response has the body of the job, or confirms one.
     Body(B),
     /// The job needs another request.
@@ -15,7 +15,7 @@ pub enum AttemptOutcome<B> {
 
 /// Where to take the body from.
 #[derive(Debug, PartialEq, Eq)]
-pub enum BodySource<'a> {
+pub(super) enum BodySource<'a> {
     /// The response: all of it, or the rest of a partial body.
     Response(Option<PartialContent>),
     /// The partial body, which is already complete.
@@ -26,7 +26,7 @@ pub enum BodySource<'a> {
 
 /// A complete body.
 #[derive(Debug)]
-pub enum ReceivedBody<F> {
+pub(super) enum ReceivedBody<F> {
     /// Written by this attempt; not committed yet.
     New(F, Option<Box<BodyHashes>>),
     /// The partial body, which was already complete.
@@ -37,7 +37,7 @@ pub enum ReceivedBody<F> {
 
 /// Which request a job sends next although nothing has failed.
 #[derive(Debug)]
-pub enum NextRequest {
+pub(super) enum NextRequest {
     /// The same from the first byte on: the partial body cannot be resumed.
     Restart,
     /// The next piece of the body.
@@ -50,7 +50,7 @@ pub enum NextRequest {
 
 /// The range that a 206 response delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartialContent {
+pub(super) struct PartialContent {
     /// Bytes in this response.
     pub length: u64,
     /// Length of the whole body in bytes.
@@ -59,7 +59,7 @@ pub struct PartialContent {
 
 /// Whether an error makes the received bytes worthless. A body that was merely cut off is kept
 /// by its store, if it can be resumed.
-pub fn discards_body(error: &FetchError) -> bool {
+pub(super) fn discards_body(error: &FetchError) -> bool {
     matches!(
         error,
         FetchError::Decode { .. }

@@ -29,7 +29,7 @@ const CODING_COST: u64 = 1 << 20;
 const GATHER_BYTES: u64 = 32 << 10;
 
 /// Reads a body from the wire, decodes it, and writes it to the sink.
-pub async fn take_body<B: ResponseBody, F: BodyWriter>(
+pub(super) async fn take_body<B: ResponseBody, F: BodyWriter>(
     mut wire: WireBody<'_, B>,
     head: &ResponseHead,
     sink: &mut BodySink<'_, F>,
@@ -159,7 +159,7 @@ async fn write_decoded<F: BodyWriter>(
 }
 
 /// A body on the wire, with its stall clock and announced length.
-pub struct WireBody<'a, B> {
+pub(super) struct WireBody<'a, B> {
     body: B,
     stall: StallClock<'a>,
     received: u64,
@@ -176,7 +176,7 @@ pub struct WireBody<'a, B> {
 
 impl<'a, B> WireBody<'a, B> {
     /// Creates the body of a response, or the `rest` of one.
-    pub fn new(
+    pub(super) fn new(
         body: B,
         framing: BodyFraming,
         rest: Option<PartialContent>,
@@ -230,7 +230,7 @@ impl<B: ResponseBody> WireBody<'_, B> {
 }
 
 /// Writes decoded bytes to the store while they respect the size limit and the expected content.
-pub struct BodySink<'a, F> {
+pub(super) struct BodySink<'a, F> {
     pub file: F,
     pub size: u64,
     pub limit: u64,
@@ -251,7 +251,7 @@ impl<F> BodySink<'_, F> {
     ///
     /// # Errors
     /// `truncated` when bytes are still missing.
-    pub fn check_complete(&self, rest: Option<PartialContent>) -> Result<(), FetchError> {
+    pub(super) fn check_complete(&self, rest: Option<PartialContent>) -> Result<(), FetchError> {
         match rest {
             Some(rest) if self.size < rest.total => Err(FetchError::Truncated {
                 received: self.size,
@@ -303,7 +303,7 @@ async fn within<R>(
 
 /// Fails a body that delivers less than 1 KiB per window. Only time spent waiting for the
 /// network counts: a slow disk or output is not the server's fault.
-pub struct StallClock<'a> {
+pub(super) struct StallClock<'a> {
     window: Option<Duration>,
     wire: &'a WireState,
     waited: Duration,
@@ -311,7 +311,7 @@ pub struct StallClock<'a> {
 }
 
 impl<'a> StallClock<'a> {
-    pub fn new(window: Option<Duration>, wire: &'a WireState) -> Self {
+    pub(super) fn new(window: Option<Duration>, wire: &'a WireState) -> Self {
         Self {
             window,
             wire,

@@ -6,7 +6,7 @@ use crate::model::FetchError;
 use crate::store::{BodyWriter, SaveCallback, SitemapWriter};
 
 /// Writes one body to the store or for the reader of the list.
-pub enum BodyTarget<F> {
+pub(super) enum BodyTarget<F> {
     Store(F),
     Sitemap(SitemapWriter),
 }

@@ -9,7 +9,7 @@ use crate::model::now;
 /// The start of the run on the monotonic and the wall clock. Timestamps are the start plus the
 /// monotonic time since, so a system clock that jumps does not put records out of order.
 #[derive(Debug, Clone, Copy)]
-pub struct RunClock {
+pub(crate) struct RunClock {
     start: Instant,
     wall: Timestamp,
 }
@@ -17,7 +17,7 @@ pub struct RunClock {
 impl RunClock {
     /// Starts the clock.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             start: now(),
             wall: Timestamp::now(),
@@ -26,13 +26,13 @@ impl RunClock {
 
     /// Returns when the run started.
     #[must_use]
-    pub fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.start
     }
 
     /// Formats a time as RFC 3339 in UTC with milliseconds.
     #[must_use]
-    pub fn rfc3339(&self, at: Instant) -> String {
+    pub(crate) fn rfc3339(&self, at: Instant) -> String {
         let passed = self.since_start(at);
         let time = self.wall.checked_add(passed).unwrap_or(self.wall);
         format!("{time:.3}")
@@ -40,18 +40,18 @@ impl RunClock {
 
     /// Returns the time from the start of the run to `at`.
     #[must_use]
-    pub fn since_start(&self, at: Instant) -> Duration {
+    pub(crate) fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.start)
     }
 
     /// Returns the whole milliseconds from the start of the run to `at`.
     #[must_use]
-    pub fn elapsed_ms(&self, at: Instant) -> u64 {
+    pub(crate) fn elapsed_ms(&self, at: Instant) -> u64 {
         millis(self.since_start(at))
     }
 }
 
 /// Converts to whole milliseconds, saturating.
-pub fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -57,7 +57,7 @@ const TYPES: &[(&str, ContentCoding)] = &[
 const PICTURE: (&str, &str) = ("svgz", "image/svg+xml");
 
 /// Returns the content coding that the body keeps, if any. With `raw` it keeps them all.
-pub fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCoding> {
+pub(super) fn kept(attempt: &Attempt, head: &ResponseHead, raw: bool) -> Option<KeptCoding> {
     let named = head.headers.get(header::CONTENT_ENCODING)?;
     let known = codings(&head.headers);
     // The file's own coding was applied first, so it is listed first.
@@ -86,7 +86,7 @@ fn all(head: &ResponseHead) -> Option<HeaderValue> {
 
 /// How a body is sent, according to the head. Read once, because every header lookup computes a
 /// hash.
-pub struct BodyFraming {
+pub(super) struct BodyFraming {
     /// The [codings to decode](undone). An error matters only if the body is read.
     pub codings: Result<Vec<ContentCoding>, FetchError>,
     /// The announced length on the wire, in bytes.
@@ -96,7 +96,7 @@ pub struct BodyFraming {
 }
 
 impl BodyFraming {
-    pub fn of(head: &ResponseHead) -> Self {
+    pub(super) fn of(head: &ResponseHead) -> Self {
         Self {
             codings: undone(head),
             length: head.content_length(),
@@ -136,7 +136,7 @@ fn content(head: &ResponseHead) -> Vec<ContentCoding> {
 }
 
 /// Whether the stored bytes are the ones that byte ranges count.
-pub fn is_plain(head: &ResponseHead) -> bool {
+pub(super) fn is_plain(head: &ResponseHead) -> bool {
     let is_kept = head.kept_coding.as_ref().is_none_or(|kept| kept.is_own);
     is_kept && undone(head).is_ok_and(|undone| undone.is_empty())
 }

@@ -7,7 +7,7 @@ use super::EngineOptions;
 use crate::model::{Attempt, Cause, ExpectedTypes, FetchError, Job, ResponseHead, elide_middle};
 
 /// Number of first bytes in which HTML is looked for.
-pub const START_BYTES: usize = 1024;
+pub(super) const START_BYTES: usize = 1024;
 /// Maximum length of a `Content-Type` in a message, in characters.
 const MAX_SHOWN_CHARS: usize = 100;
 
@@ -27,7 +27,7 @@ const HTML_STARTS: [&[u8]; 10] = [
 ];
 
 /// Returns the types that are expected of a job: those of its line, or else of the run.
-pub fn expected<'a>(job: &'a Job, options: &'a EngineOptions) -> Option<&'a ExpectedTypes> {
+pub(super) fn expected<'a>(job: &'a Job, options: &'a EngineOptions) -> Option<&'a ExpectedTypes> {
     let own = job
         .options
         .as_ref()
@@ -39,7 +39,7 @@ pub fn expected<'a>(job: &'a Job, options: &'a EngineOptions) -> Option<&'a Expe
 ///
 /// # Errors
 /// `content_type` if it is not expected.
-pub fn check(
+pub(super) fn check(
     attempt: &Attempt,
     head: &ResponseHead,
     options: &EngineOptions,
@@ -62,7 +62,7 @@ fn unexpected(found: &str, expected: &ExpectedTypes) -> FetchError {
 }
 
 /// Looks for an HTML page in the first bytes of a body that must not be one.
-pub struct PageGuard {
+pub(super) struct PageGuard {
     expected: ExpectedTypes,
     /// The first bytes, until there are enough to decide.
     start: Vec<u8>,
@@ -71,7 +71,7 @@ pub struct PageGuard {
 
 impl PageGuard {
     /// Returns a guard if a body with these types cannot be a page.
-    pub fn new(expected: Option<&ExpectedTypes>) -> Option<Self> {
+    pub(super) fn new(expected: Option<&ExpectedTypes>) -> Option<Self> {
         let expected = expected.filter(|expected| !expected.accepts_page())?;
         Some(Self {
             expected: expected.clone(),
@@ -84,7 +84,7 @@ impl PageGuard {
     ///
     /// # Errors
     /// `content_type` if the body is a page.
-    pub fn update(&mut self, piece: &[u8]) -> Result<(), FetchError> {
+    pub(super) fn update(&mut self, piece: &[u8]) -> Result<(), FetchError> {
         if self.is_done {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl PageGuard {
     ///
     /// # Errors
     /// `content_type` if the body is a page.
-    pub fn finish(&mut self) -> Result<(), FetchError> {
+    pub(super) fn finish(&mut self) -> Result<(), FetchError> {
         if !self.is_done && is_page(&self.start) {
             return Err(unexpected("HTML by its first bytes", &self.expected));
         }

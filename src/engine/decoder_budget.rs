@@ -20,7 +20,7 @@ const UNCOUNTED_BYTES: u64 = 256 << 10;
 const WINDOW_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The memory budget that all decoders of a run share.
-pub struct DecoderBudget {
+pub(crate) struct DecoderBudget {
     held: AtomicU64,
     /// Notified when a decoder releases memory.
     freed: Notify,
@@ -29,7 +29,7 @@ pub struct DecoderBudget {
 }
 
 impl DecoderBudget {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             held: AtomicU64::new(0),
             freed: Notify::new(),
@@ -38,7 +38,7 @@ impl DecoderBudget {
     }
 
     /// Creates an empty reservation for one body.
-    pub fn reserve(&self) -> DecoderReservation<'_> {
+    pub(crate) fn reserve(&self) -> DecoderReservation<'_> {
         DecoderReservation {
             windows: self,
             held: 0,
@@ -52,7 +52,7 @@ impl DecoderBudget {
 }
 
 /// The part of the budget that one body uses. Dropping it releases the memory.
-pub struct DecoderReservation<'a> {
+pub(crate) struct DecoderReservation<'a> {
     windows: &'a DecoderBudget,
     held: u64,
     overdraft: Option<SemaphorePermit<'a>>,
@@ -64,7 +64,7 @@ impl DecoderReservation<'_> {
     ///
     /// # Errors
     /// `timeout` after 120 s.
-    pub async fn wait_for_room(&mut self) -> Result<(), FetchError> {
+    pub(crate) async fn wait_for_room(&mut self) -> Result<(), FetchError> {
         self.wait().await
     }
 
@@ -73,7 +73,7 @@ impl DecoderReservation<'_> {
     ///
     /// # Errors
     /// `timeout` after 120 s.
-    pub async fn set_held(&mut self, window_bytes: u64) -> Result<(), FetchError> {
+    pub(crate) async fn set_held(&mut self, window_bytes: u64) -> Result<(), FetchError> {
         let held = if window_bytes < UNCOUNTED_BYTES {
             0
         } else {

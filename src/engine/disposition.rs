@@ -16,7 +16,7 @@ const MAX_EXTENSION_BYTES: usize = 32;
 ///
 /// `filename*` (RFC 8187) takes precedence over `filename`, wherever it stands. Like browsers, this
 /// accepts a missing disposition type, a missing closing quote, and UTF-8 or Latin-1 as it is.
-pub fn file_name(value: &[u8]) -> Option<String> {
+pub(super) fn file_name(value: &[u8]) -> Option<String> {
     let mut plain = None;
     let mut rest = value;
     while let Some((name, value)) = next_parameter(&mut rest) {

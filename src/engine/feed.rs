@@ -23,7 +23,7 @@ use crate::store::BodyStore;
 
 /// Feeds the scheduler until the input ends or the run stops, no faster than the look-ahead
 /// allows. Returns the error that ended the input early, if any.
-pub async fn run<T: Transport, S: BodyStore>(
+pub(super) async fn run<T: Transport, S: BodyStore>(
     engine: Arc<Engine<T, S>>,
     batches: mpsc::Receiver<Batch>,
     window: Option<ReorderWindow>,

@@ -9,7 +9,7 @@ use crate::model::{CompactMap, Job, KeyHasher, RelPath};
 /// directory, and nothing for lists that cannot name files: file names derived from URLs never
 /// collide.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub(super) struct Claims {
     keys: KeyHasher,
     /// Indices into `claims`, by file and by directory, whose key ends with a slash.
     files: CompactMap,
@@ -27,7 +27,7 @@ struct Claim {
 
 /// The input line that owns a file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ClaimHolder {
+pub(super) struct ClaimHolder {
     pub input: Arc<str>,
     pub line: u64,
     /// Whether it is the same file, and not one where the other needs a directory.
@@ -36,7 +36,7 @@ pub struct ClaimHolder {
 
 impl Claims {
     /// Whether this job has to claim its file.
-    pub fn applies_to(job: &Job) -> bool {
+    pub(super) fn applies_to(job: &Job) -> bool {
         // Exactly the jobs from lists that can name files have line options.
         job.options.is_some()
     }
@@ -46,7 +46,7 @@ impl Claims {
     /// # Errors
     /// The line that owns the file, if it is for another body, or the line that needs a file where
     /// this one needs a directory, or the other way round.
-    pub fn claim(
+    pub(super) fn claim(
         &mut self,
         job: &Job,
         file: &RelPath,

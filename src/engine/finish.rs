@@ -23,7 +23,7 @@ use crate::schedule::Lease;
 use crate::store::{BodyStore, BodyWriter, SaveCallback};
 
 /// Carries out what follows from the outcome of an attempt.
-pub async fn finish<T: Transport, S: BodyStore>(
+pub(super) async fn finish<T: Transport, S: BodyStore>(
     engine: &Arc<Engine<T, S>>,
     lease: Lease,
     mut ended: FinishedAttempt,
@@ -281,7 +281,7 @@ fn move_to_mirror<T, S>(engine: &Engine<T, S>, attempt: &mut Attempt, error: &Fe
 
 /// Handles an attempt that is not sent because its host was given up: parks it for a retry, moves
 /// the job on to its next mirror, or fails it.
-pub async fn reject<T: Transport, S: BodyStore>(
+pub(super) async fn reject<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
     error: FetchError,

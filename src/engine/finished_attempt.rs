@@ -13,7 +13,7 @@ use crate::model::{
 use crate::store::BodyStore;
 
 /// An attempt that ended, with what was observed of it.
-pub struct FinishedAttempt {
+pub(super) struct FinishedAttempt {
     /// The attempt.
     pub attempt: Box<Attempt>,
     /// The head of its response, if one was received.
@@ -26,7 +26,7 @@ pub struct FinishedAttempt {
 
 impl FinishedAttempt {
     /// Drops the partial body if the response brought the whole body instead of the rest.
-    pub fn forget_unused_part(&mut self) {
+    pub(super) fn forget_unused_part(&mut self) {
         let status = self.head.as_ref().map(|head| head.status);
         if status != Some(StatusCode::PARTIAL_CONTENT) {
             self.attempt.part = None;
@@ -34,7 +34,7 @@ impl FinishedAttempt {
     }
 
     /// Returns the attempt's partial body to the store, or removes it if it is useless.
-    pub fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_useful: bool) {
+    pub(super) fn return_part<T, S: BodyStore>(&mut self, engine: &Engine<T, S>, is_useful: bool) {
         match self.attempt.part.take() {
             Some(part) if is_useful => engine.store.return_part(&self.attempt, &part),
             Some(part) => engine.store.remove_part(&self.attempt, &part),
@@ -43,7 +43,7 @@ impl FinishedAttempt {
     }
 
     /// Prepares the next request of the job, which may start now: nothing has failed.
-    pub fn begin_next<T, S>(
+    pub(super) fn begin_next<T, S>(
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
@@ -53,7 +53,7 @@ impl FinishedAttempt {
     }
 
     /// Prepares a resend of the same request that does not count as an attempt.
-    pub fn begin_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+    pub(super) fn begin_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
         self.attempt.number -= 1;
         let before = self.begin_next(engine, TraceOutcome::Resent);
         before.total_resends += 1;
@@ -61,7 +61,7 @@ impl FinishedAttempt {
     }
 
     /// Prepares the next attempt, which may start at `again`.
-    pub fn begin_retry<T, S>(
+    pub(super) fn begin_retry<T, S>(
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
@@ -76,7 +76,7 @@ impl FinishedAttempt {
     }
 
     /// Records the timing of this attempt.
-    pub fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
+    pub(super) fn record_trace(&mut self, outcome: TraceOutcome, end: Instant, clock: &RunClock) {
         let wire = &self.wire;
         let began = clock.since_start(wire.started());
         let end = clock.since_start(end);

@@ -10,7 +10,7 @@ use crate::schedule::exhausted_for;
 
 /// Returns what an attempt that ends now says about its host. A delay that the server requests
 /// becomes a hold unless it exceeds `longest`.
-pub fn feedback<B>(
+pub(super) fn feedback<B>(
     wire: &WireState,
     head: Option<&ResponseHead>,
     result: &Result<AttemptOutcome<B>, FetchError>,

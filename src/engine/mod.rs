@@ -41,19 +41,19 @@ use crate::input::{Batch, InputError};
 use crate::model::{FetchError, ReorderWindow};
 use crate::store::BodyStore;
 
-pub use clock::RunClock;
-pub use decoder_budget::DecoderBudget;
+pub(crate) use clock::RunClock;
+pub(crate) use decoder_budget::DecoderBudget;
 pub use options::EngineOptions;
 #[cfg(feature = "cli")]
-pub use request::digest_of;
-pub use shared::Engine;
-pub use shutdown::Shutdown;
+pub(crate) use request::digest_of;
+pub(crate) use shared::Engine;
+pub(crate) use shutdown::Shutdown;
 #[cfg(feature = "cli")]
-pub use verify::BodyVerifier;
+pub(crate) use verify::BodyVerifier;
 
 /// Errors that ended a run early. A shutdown is not an error and leaves all fields empty.
 #[derive(Debug, Default)]
-pub struct EngineExit {
+pub(crate) struct EngineExit {
     /// The input could not be read to its end.
     pub input_error: Option<InputError>,
     /// Saving became impossible.
@@ -63,7 +63,7 @@ pub struct EngineExit {
 }
 
 /// Runs until every job is settled or a shutdown ends the run.
-pub async fn run<T: Transport, S: BodyStore>(
+pub(crate) async fn run<T: Transport, S: BodyStore>(
     engine: Engine<T, S>,
     batches: mpsc::Receiver<Batch>,
     window: Option<ReorderWindow>,

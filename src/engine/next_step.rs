@@ -19,7 +19,7 @@ use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot}
 const MAX_FREE_RESENDS: u32 = 10;
 
 /// What follows an attempt.
-pub enum NextStep<F> {
+pub(super) enum NextStep<F> {
     /// Save the body, and settle the job as fetched.
     Commit(ReceivedBody<F>),
     /// Queue the job for its next request; nothing has failed.
@@ -37,7 +37,7 @@ pub enum NextStep<F> {
 }
 
 /// A retry of a failed attempt.
-pub struct DelayedRetry {
+pub(super) struct DelayedRetry {
     /// Why the attempt failed.
     pub error: FetchError,
     /// How long to wait.
@@ -50,7 +50,7 @@ pub struct DelayedRetry {
 
 impl<F> NextStep<F> {
     /// Whether the partial body that the attempt resumed can be resumed by a later one.
-    pub fn keeps_part(&self) -> bool {
+    pub(super) fn keeps_part(&self) -> bool {
         match self {
             // The body that is saved takes its place.
             Self::Commit(_) | Self::Continue(NextRequest::Restart) => false,
@@ -64,7 +64,7 @@ impl<F> NextStep<F> {
 }
 
 /// What the next step depends on besides the outcome.
-pub struct StepContext<'a> {
+pub(super) struct StepContext<'a> {
     /// The attempt.
     pub ended: &'a FinishedAttempt,
     /// What was known of its host when it started.
@@ -76,7 +76,7 @@ pub struct StepContext<'a> {
 }
 
 /// Decides what follows an attempt.
-pub fn next_step<F>(
+pub(super) fn next_step<F>(
     result: Result<AttemptOutcome<ReceivedBody<F>>, FetchError>,
     context: &StepContext<'_>,
 ) -> NextStep<F> {
@@ -118,7 +118,7 @@ pub fn next_step<F>(
 
 /// Decides how long an attempt waits that was not sent because its host was given up; `None`: it
 /// fails. If a redirect led to the host, a retry from the input URL may be redirected elsewhere.
-pub fn wait_after_rejection(
+pub(super) fn wait_after_rejection(
     attempt: &Attempt,
     error: &FetchError,
     policy: &RetryPolicy,
@@ -136,7 +136,7 @@ pub fn wait_after_rejection(
 /// Whether a job whose URL has failed for good goes on at a mirror. Only another server can help:
 /// what is wrong with the line or on this machine stays so. Requests that may change something are
 /// for one server.
-pub fn has_mirror(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> bool {
+pub(super) fn has_mirror(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_help = match error.kind() {
         ErrorKind::InvalidUrl | ErrorKind::Denied | ErrorKind::Conflict | ErrorKind::Save => false,

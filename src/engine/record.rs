@@ -16,7 +16,7 @@ use crate::model::{
 };
 
 /// Settles an invalid input line.
-pub fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> SettledJob {
+pub(super) fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> SettledJob {
     let record = Record {
         error: Some(RecordError::new(&line.error, options.error_hint)),
         at: clock.rfc3339(now()),
@@ -33,7 +33,7 @@ pub fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> 
 
 /// Settles a job that an earlier run completed. The record repeats what that run recorded, except
 /// its attempts and timings. Columns are those of this run's list.
-pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
+pub(super) fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
     let record = Record {
         columns: job.take_columns(),
         line: job.position.line,
@@ -59,7 +59,7 @@ pub fn skipped(mut job: Job, past: Record, clock: &RunClock) -> SettledJob {
 }
 
 /// Settles a job whose file is on disk with the size and hash of its line, whoever put it there.
-pub fn adopted(
+pub(super) fn adopted(
     mut job: Job,
     file: SavedBody,
     options: &EngineOptions,
@@ -80,7 +80,7 @@ pub fn adopted(
 
 /// Settles a job that fails without another attempt: its host was given up, or its file belongs
 /// to another input line.
-pub fn given_up<T, S>(
+pub(super) fn given_up<T, S>(
     engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
     error: FetchError,
@@ -113,7 +113,7 @@ pub fn given_up<T, S>(
 }
 
 /// Settles a job whose last attempt ended at `end`.
-pub fn settled<T, S>(
+pub(super) fn settled<T, S>(
     engine: &Engine<T, S>,
     mut ended: FinishedAttempt,
     result: Result<SavedBody, FetchError>,
@@ -200,7 +200,7 @@ fn error_of(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> R
 }
 
 /// Fills in where the last response of a failed job was archived.
-pub fn fill_archived(record: &mut Record, archived: &SavedBody) {
+pub(super) fn fill_archived(record: &mut Record, archived: &SavedBody) {
     fill_place(
         record,
         archived.pack,

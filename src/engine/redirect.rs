@@ -22,7 +22,7 @@ const MAX_SCHEME_BYTES: usize = 40;
 
 /// The next hop of an attempt.
 #[derive(Debug, Clone)]
-pub struct Redirect {
+pub(crate) struct Redirect {
     hop: Box<Hop>,
     method: Method,
     with_body: bool,
@@ -31,7 +31,7 @@ pub struct Redirect {
 }
 
 /// Whether a status is a redirect to follow.
-pub fn is_redirect(status: StatusCode) -> bool {
+pub(super) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
@@ -39,7 +39,7 @@ pub fn is_redirect(status: StatusCode) -> bool {
 ///
 /// # Errors
 /// The reason why the redirect cannot or must not be followed.
-pub fn follow(
+pub(super) fn follow(
     attempt: &Attempt,
     head: &ResponseHead,
     options: &EngineOptions,
@@ -129,13 +129,13 @@ fn fingerprint(method: &Method, url: &Url, cookies: Option<HeaderValue>) -> u64 
 impl Redirect {
     /// Returns the bytes of the next hop's URL and cookies.
     #[must_use]
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         let jar = self.jar_cookies.as_ref().map_or(0, |cookies| cookies.len());
         self.hop.url.as_str().len() + self.hop.cookies.weight() + jar
     }
 
     /// Moves an attempt to the next hop. It waits for its turn at the new host like any other.
-    pub fn apply_to(self, attempt: &mut Attempt) {
+    pub(crate) fn apply_to(self, attempt: &mut Attempt) {
         attempt.set_jar_cookies(self.jar_cookies);
         attempt.hop = Some(self.hop);
         attempt.method = self.method;

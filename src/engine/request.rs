@@ -7,7 +7,7 @@ use crate::model::{Attempt, Job, Sha256};
 
 /// Returns the method of a job and whether its request has a body. A line with only a body is a
 /// POST, as with `-d`; a line that sets GET or HEAD does not inherit the run's body.
-pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
+pub(super) fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
     if job.sitemap().is_some() {
         return (Method::GET, false);
     }
@@ -27,7 +27,7 @@ pub fn request_for(job: &Job, options: &EngineOptions) -> (Method, bool) {
 /// Restarts a retry at the input URL, or its mirror, because the target of its redirects may be
 /// what failed. Returns false, and keeps the current URL, if the original method is not idempotent:
 /// its request was answered and must not be repeated.
-pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
+pub(super) fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
     let (method, with_body) = request_for(&attempt.job, options);
     let may_start_over = method.is_idempotent();
     if may_start_over {
@@ -37,14 +37,14 @@ pub fn start_over(attempt: &mut Attempt, options: &EngineOptions) -> bool {
 }
 
 /// Moves a job whose URL has failed for good on to its next mirror.
-pub fn begin_mirror(attempt: &mut Attempt, options: &EngineOptions) {
+pub(super) fn begin_mirror(attempt: &mut Attempt, options: &EngineOptions) {
     let (method, with_body) = request_for(&attempt.job, options);
     attempt.begin_mirror(method, with_body);
 }
 
 /// Returns a digest that distinguishes the request of a job from others to the same URL; `None` for
 /// a plain GET.
-pub fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
+pub(crate) fn digest_of(job: &Job, options: &EngineOptions) -> Option<String> {
     let is_plain_run = options.method == Method::GET && !options.with_body;
     if is_plain_run && job.options.is_none() && job.credentials.is_none() {
         return None;

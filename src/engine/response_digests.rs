@@ -18,7 +18,7 @@ const GOOG_HASH: HeaderName = HeaderName::from_static("x-goog-hash");
 ///
 /// There are none if it has a content coding: servers and proxies that compress on the way leave
 /// the hash of what they compressed. Nor if it is a part that the user has asked for.
-pub fn announced(head: &ResponseHead, is_rest: bool) -> Option<Box<BodyHashes>> {
+pub(super) fn announced(head: &ResponseHead, is_rest: bool) -> Option<Box<BodyHashes>> {
     let is_part = head.status == StatusCode::PARTIAL_CONTENT;
     let is_uncoded = codings(&head.headers).is_some_and(|codings| codings.is_empty());
     if !is_uncoded || is_part != is_rest {

@@ -18,11 +18,11 @@ const STRONG_DATE_AGE: Duration = Duration::from_secs(60);
 
 /// The response does not continue the partial body: another version, or other bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct RangeMismatch;
+pub(super) struct RangeMismatch;
 
 /// Returns where the body comes from, according to the response of `url` to a range request;
 /// `None` if the response is not about the range: it is treated like any other.
-pub fn classify_response<'a>(
+pub(super) fn classify_response<'a>(
     part: &'a PartialBody,
     url: &Url,
     head: &ResponseHead,
@@ -81,7 +81,7 @@ fn rest(part: &PartialBody, url: &Url, head: &ResponseHead) -> Option<PartialCon
 const MAX_VALIDATOR_BYTES: usize = 300;
 
 /// Returns the version of a body if it could be resumed after an interruption.
-pub fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
+pub(super) fn version(attempt: &Attempt, head: &ResponseHead) -> Option<BodyVersion> {
     let takes_ranges = head.header_str(header::ACCEPT_RANGES) != Some("none");
     // The URL is stored with the partial body, so it must not contain a secret.
     let may_be_written = matches!(attempt.shown_url(), Cow::Borrowed(_));

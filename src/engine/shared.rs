@@ -18,7 +18,7 @@ use crate::schedule::{RetryPolicy, Scheduler};
 /// Redirect URLs up to this length, in bytes, are followed whatever the queue already holds.
 const LONG_URL_BYTES: usize = 1024;
 /// Everything the feed and the workers share.
-pub struct Engine<T, S> {
+pub(crate) struct Engine<T, S> {
     /// Limits and behaviour.
     pub options: EngineOptions,
     /// Decides whether and when to retry.
@@ -50,14 +50,14 @@ pub struct Engine<T, S> {
 impl<T, S> Engine<T, S> {
     /// Settles a job for which no request was sent. Once the run is ending early it does
     /// nothing: the job counts as left.
-    pub async fn settle_unsent(&self, settled: SettledJob) {
+    pub(crate) async fn settle_unsent(&self, settled: SettledJob) {
         if self.shutdown.ended_by().is_none() {
             self.settle(settled).await;
         }
     }
 
     /// Counts a finished job and passes it to the reporters.
-    pub async fn settle(&self, settled: SettledJob) {
+    pub(crate) async fn settle(&self, settled: SettledJob) {
         // Reporters outlive the engine unless one of them fails, and then the run is already
         // winding down.
         if let Some(permit) = self.reserve_event().await {
@@ -68,12 +68,16 @@ impl<T, S> Engine<T, S> {
     /// Reserves room for one event in the reporter channel; `None` when the channel is closed.
     /// A blocked stdout stalls the run here for as long as its reader likes, by design; an
     /// abort ends the waiting worker.
-    pub async fn reserve_event(&self) -> Option<mpsc::OwnedPermit<EngineEvent>> {
+    pub(crate) async fn reserve_event(&self) -> Option<mpsc::OwnedPermit<EngineEvent>> {
         self.events.clone().reserve_owned().await.ok()
     }
 
     /// Settles a job without waiting, for bodies committed later on another thread.
-    pub fn settle_reserved(&self, mut settled: SettledJob, permit: mpsc::OwnedPermit<EngineEvent>) {
+    pub(crate) fn settle_reserved(
+        &self,
+        mut settled: SettledJob,
+        permit: mpsc::OwnedPermit<EngineEvent>,
+    ) {
         if let Some(reply) = settled.sitemap.take() {
             return reply.send(settled);
         }
@@ -110,7 +114,7 @@ impl<T, S> Engine<T, S> {
     }
 
     /// Whether a redirect has a long URL while the look-ahead already takes twice its byte limit.
-    pub fn exceeds_url_budget(&self, redirect: &Redirect) -> bool {
+    pub(crate) fn exceeds_url_budget(&self, redirect: &Redirect) -> bool {
         redirect.length() > LONG_URL_BYTES && self.scheduler.is_overweight()
     }
 

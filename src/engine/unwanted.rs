@@ -20,7 +20,7 @@ const UNWANTED_TIMEOUT: Duration = Duration::from_secs(5);
 const ROOM_UNIT_BYTES: usize = 1024;
 
 /// Reads the start of an unwanted body.
-pub async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> UnwantedBody {
+pub(super) async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> UnwantedBody {
     let mut kept = KeptBytes::new(room);
     let reading = async {
         loop {
@@ -40,7 +40,11 @@ pub async fn read<B: ResponseBody>(body: &mut B, room: &Arc<Semaphore>) -> Unwan
 }
 
 /// Keeps the start of a body that was decoded before its response turned out to be a failure.
-pub fn decoded(start: &[u8], room: &Arc<Semaphore>, truncated: Option<Truncation>) -> UnwantedBody {
+pub(super) fn decoded(
+    start: &[u8],
+    room: &Arc<Semaphore>,
+    truncated: Option<Truncation>,
+) -> UnwantedBody {
     let mut kept = KeptBytes::new(room);
     let fits = kept.push(start);
     UnwantedBody {
@@ -104,7 +108,7 @@ impl<'a> KeptBytes<'a> {
 }
 
 /// A response to be archived.
-pub struct UnwantedResponse<F> {
+pub(super) struct UnwantedResponse<F> {
     file: F,
     bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
@@ -112,7 +116,7 @@ pub struct UnwantedResponse<F> {
 
 /// Prepares the response of an attempt for the archive; `None` if it has none, if it was made up
 /// for a rehearsal, or if the store does not keep it. `error` is why the job fails.
-pub fn prepare<T, S: BodyStore>(
+pub(super) fn prepare<T, S: BodyStore>(
     engine: &Engine<T, S>,
     ended: &mut FinishedAttempt,
     error: Option<&FetchError>,
@@ -139,7 +143,7 @@ pub fn prepare<T, S: BodyStore>(
 
 impl<F: BodyWriter> UnwantedResponse<F> {
     /// Saves the response, then calls `done`.
-    pub async fn commit(mut self, done: SaveCallback) {
+    pub(super) async fn commit(mut self, done: SaveCallback) {
         match self.file.write(self.bytes).await {
             Ok(()) => self.file.commit(done).await,
             Err(error) => done(Err(error)),
@@ -154,7 +158,7 @@ impl<F: BodyWriter> UnwantedResponse<F> {
 ///
 /// # Errors
 /// Kind `save` if it cannot be stored.
-pub async fn archive_redirect<T, S: BodyStore>(
+pub(super) async fn archive_redirect<T, S: BodyStore>(
     engine: &Engine<T, S>,
     ended: &mut FinishedAttempt,
 ) -> Result<(), FetchError> {

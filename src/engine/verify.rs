@@ -11,7 +11,7 @@ use crate::model::{
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
 
 /// Checks one body while it is received.
-pub struct BodyVerifier {
+pub(crate) struct BodyVerifier {
     size: Option<u64>,
     /// What the line expects, or an earlier run has recorded.
     expected: Option<Box<BodyHashes>>,
@@ -25,7 +25,7 @@ pub struct BodyVerifier {
 impl BodyVerifier {
     /// Creates the checks for the input line of an attempt. `hashes`: compute these, whatever the
     /// line expects.
-    pub fn new(attempt: &Attempt, hashes: &[HashAlgorithm]) -> Self {
+    pub(crate) fn new(attempt: &Attempt, hashes: &[HashAlgorithm]) -> Self {
         let own_options: Option<&LineOptions> = attempt.job.options.as_deref();
         let size = own_options.and_then(|own_options| own_options.size);
         let expected = own_options.and_then(|own_options| own_options.hashes.clone());
@@ -37,7 +37,7 @@ impl BodyVerifier {
     }
 
     /// Creates the checks of a body that an earlier run saved.
-    pub fn of_saved(size: Option<u64>, expected: Option<Box<BodyHashes>>) -> Self {
+    pub(crate) fn of_saved(size: Option<u64>, expected: Option<Box<BodyHashes>>) -> Self {
         Self {
             size,
             hasher: hasher_for(expected.as_deref()),
@@ -49,7 +49,7 @@ impl BodyVerifier {
     }
 
     /// Also checks the body against what its response says of it.
-    pub fn with_announced(mut self, announced: Option<Box<BodyHashes>>) -> Self {
+    pub(crate) fn with_announced(mut self, announced: Option<Box<BodyHashes>>) -> Self {
         for algorithm in announced.iter().flat_map(|hashes| hashes.algorithms()) {
             self.hasher.add(algorithm);
         }
@@ -58,7 +58,7 @@ impl BodyVerifier {
     }
 
     /// Also fails an HTML page, if a body with these types cannot be one.
-    pub fn with_types(self, types: Option<&ExpectedTypes>) -> Self {
+    pub(crate) fn with_types(self, types: Option<&ExpectedTypes>) -> Self {
         Self {
             guard: PageGuard::new(types),
             ..self
@@ -69,7 +69,7 @@ impl BodyVerifier {
     ///
     /// # Errors
     /// `checksum` when the line expects another size.
-    pub fn check_announced(&self, length: Option<u64>) -> Result<(), FetchError> {
+    pub(crate) fn check_announced(&self, length: Option<u64>) -> Result<(), FetchError> {
         match (self.size, length) {
             (Some(size), Some(length)) if size != length => {
                 Err(wrong_size(&length.to_string(), size))
@@ -84,7 +84,11 @@ impl BodyVerifier {
     /// # Errors
     /// `checksum` when another size or hash is expected.
     #[cfg(feature = "cli")]
-    pub fn check_recorded(&self, size: Option<u64>, hashes: BodyHashes) -> Result<(), FetchError> {
+    pub(crate) fn check_recorded(
+        &self,
+        size: Option<u64>,
+        hashes: BodyHashes,
+    ) -> Result<(), FetchError> {
         self.check_announced(size)?;
         let expected = self.expected.as_deref();
         let found = hashes.or(expected.copied().unwrap_or_default());
@@ -93,7 +97,7 @@ impl BodyVerifier {
 
     /// Returns how many of `length` bytes already on disk have to be read: all to hash them, the
     /// first to know a page, or none.
-    pub fn needed_of(&self, length: u64) -> u64 {
+    pub(crate) fn needed_of(&self, length: u64) -> u64 {
         match &self.guard {
             _ if !self.hasher.is_empty() => length,
             Some(_) => length.min(START_BYTES as u64),
@@ -102,12 +106,12 @@ impl BodyVerifier {
     }
 
     /// Counts bytes that are already on disk, without reading them.
-    pub fn skip(&mut self, bytes: u64) {
+    pub(crate) fn skip(&mut self, bytes: u64) {
         self.received += bytes;
     }
 
     /// Takes bytes that are already on disk. What they fail is found at the end of the body.
-    pub fn read_existing(&mut self, mut from: impl Read) -> io::Result<()> {
+    pub(crate) fn read_existing(&mut self, mut from: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; HASH_CHUNK_BYTES];
         loop {
             let read = from.read(&mut buffer)?;
@@ -128,7 +132,7 @@ impl BodyVerifier {
     ///
     /// # Errors
     /// `checksum` as soon as the body is longer than expected, `content_type` if it is a page.
-    pub fn update(&mut self, piece: &[u8]) -> Result<(), FetchError> {
+    pub(crate) fn update(&mut self, piece: &[u8]) -> Result<(), FetchError> {
         self.received += piece.len() as u64;
         if let Some(size) = self.size.filter(|size| self.received > *size) {
             return Err(wrong_size(&format!("at least {}", self.received), size));
@@ -143,7 +147,7 @@ impl BodyVerifier {
     ///
     /// # Errors
     /// `checksum` when the size or a hash is not the expected one, `content_type` if it is a page.
-    pub fn finish(mut self) -> Result<Option<Box<BodyHashes>>, FetchError> {
+    pub(crate) fn finish(mut self) -> Result<Option<Box<BodyHashes>>, FetchError> {
         // First: of a page in place of an image, the size and hash are wrong as well.
         if let Some(guard) = &mut self.guard {
             guard.finish()?;

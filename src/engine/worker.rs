@@ -19,7 +19,7 @@ const SLOW_CONNECT: Duration = Duration::from_secs(1);
 const HTTP2_SETTLE_TIME: Duration = Duration::from_millis(20);
 
 /// Runs leases until none are left or the run ends early.
-pub async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
+pub(super) async fn run<T: Transport, S: BodyStore>(engine: Arc<Engine<T, S>>) {
     let shutdown = engine.shutdown.clone();
     let _alarm = shutdown.abort_on_panic();
     let work = async {

@@ -11,7 +11,7 @@ const PADDED_SIZE_BYTES: usize = 8;
 /// Takes the received bytes of a chunked body, and returns them as well-formed chunks without
 /// extensions and trailers.
 #[derive(Debug, Default)]
-pub struct ChunkRepairer {
+pub(super) struct ChunkRepairer {
     position: ChunkPosition,
     /// The received part of the current line, if it matters what it says.
     line: Vec<u8>,
@@ -34,7 +34,7 @@ enum ChunkPosition {
 
 impl ChunkRepairer {
     /// Whether the body has ended.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.position == ChunkPosition::End
     }
 
@@ -43,7 +43,7 @@ impl ChunkRepairer {
     ///
     /// # Errors
     /// When the framing is invalid. Data before that point is appended nevertheless.
-    pub fn push(&mut self, bytes: &[u8], ready: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub(super) fn push(&mut self, bytes: &[u8], ready: &mut Vec<u8>) -> Result<(), &'static str> {
         let mut data = Vec::with_capacity(bytes.len());
         let parsed = self.parse(bytes, &mut data);
         if !data.is_empty() {

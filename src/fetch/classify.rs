@@ -20,7 +20,7 @@ use crate::model::{
 
 /// The phase of a request in which an error occurred.
 #[derive(Debug, Clone, Copy)]
-pub enum FailurePhase {
+pub(super) enum FailurePhase {
     /// While connecting: no byte of the request has been sent.
     Connect,
     /// Before the head of the response was complete.
@@ -33,13 +33,16 @@ pub enum FailurePhase {
 }
 
 /// Classifies an error by the errors it wraps.
-pub fn classify(error: impl Error + Send + Sync + 'static, phase: FailurePhase) -> FetchError {
+pub(super) fn classify(
+    error: impl Error + Send + Sync + 'static,
+    phase: FailurePhase,
+) -> FetchError {
     classify_shared(Arc::new(error), phase, None)
 }
 
 /// Like [`classify`], for an error that is already shared. `proxy` is the one of the request, if it
 /// has one.
-pub fn classify_shared(
+pub(super) fn classify_shared(
     error: Arc<dyn Error + Send + Sync>,
     phase: FailurePhase,
     proxy: Option<&str>,
@@ -68,7 +71,7 @@ pub fn classify_shared(
 
 /// Whether the whole connection is gone, as happens when the server closes an idle connection
 /// just as it is reused. A stream rejected on a healthy HTTP/2 connection does not count.
-pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn connection_died(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error).any(|link| {
         if let Some(h2) = link.downcast_ref::<h2::Error>() {
             return h2.is_io();
@@ -84,27 +87,27 @@ pub fn connection_died(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Returns the local port of the connection on which a request failed.
-pub fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
+pub(super) fn local_port_of(error: &(dyn Error + 'static)) -> Option<u16> {
     let mut clients = ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>());
     clients.find_map(|client| local_port(client.connect_info()?))
 }
 
 /// Whether a request failed before it had a connection.
-pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_connect(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper_util::client::legacy::Error>())
         .any(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// Whether the connector gave up on an address because its share of the timeout had passed.
-pub fn is_out_of_time(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_out_of_time(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error).any(|link| link.is::<tokio::time::error::Elapsed>())
 }
 
 /// Whether an HTTP/2 server left the request unprocessed: it shuts the connection down gracefully
 /// (GOAWAY with NO_ERROR) or resets the stream with REFUSED_STREAM (RFC 9113 §8.7).
-pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
     http2_errors(error).any(|h2| match h2.reason() {
         Some(h2::Reason::NO_ERROR) => h2.is_go_away(),
         Some(h2::Reason::REFUSED_STREAM) => h2.is_reset() && h2.is_remote(),
@@ -113,12 +116,12 @@ pub fn was_turned_away(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether an HTTP/2 server requires HTTP/1.1 for the request.
-pub fn wants_http1(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn wants_http1(error: &(dyn Error + 'static)) -> bool {
     sent_reason(error, h2::Reason::HTTP_1_1_REQUIRED)
 }
 
 /// Whether an HTTP/2 server throttles the client (ENHANCE_YOUR_CALM).
-pub fn was_throttled(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn was_throttled(error: &(dyn Error + 'static)) -> bool {
     sent_reason(error, h2::Reason::ENHANCE_YOUR_CALM)
 }
 
@@ -127,7 +130,7 @@ fn sent_reason(error: &(dyn Error + 'static), reason: h2::Reason) -> bool {
 }
 
 /// Whether the error comes from an HTTP/2 connection.
-pub fn is_http2(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_http2(error: &(dyn Error + 'static)) -> bool {
     http2_errors(error).next().is_some()
 }
 
@@ -136,7 +139,7 @@ fn http2_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'
 }
 
 /// Whether the head of an HTTP/1.1 response could not be parsed.
-pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<hyper::Error>())
         .any(hyper::Error::is_parse)
@@ -144,7 +147,7 @@ pub fn is_broken_head(error: &(dyn Error + 'static)) -> bool {
 
 /// Whether a proxy may have opened a tunnel, but with a response that only the lenient client
 /// accepts.
-pub fn is_broken_tunnel(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_broken_tunnel(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error)
         .filter_map(|link| link.downcast_ref::<ProxyError>())
         .any(ProxyError::may_be_repaired)
@@ -152,7 +155,7 @@ pub fn is_broken_tunnel(error: &(dyn Error + 'static)) -> bool {
 
 /// Whether the trailer section of an HTTP/1.1 body could not be parsed. The body is complete then,
 /// since its last chunk was received. Within a body, only trailers go through this parser.
-pub fn is_broken_trailer(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn is_broken_trailer(error: &(dyn Error + 'static)) -> bool {
     ErrorChain::of(error).any(|link| link.is::<httparse::Error>())
 }
 

@@ -19,7 +19,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Presents the certificate of the request for which this task is connecting.
 #[derive(Debug)]
-pub struct RequestCertificate;
+pub(super) struct RequestCertificate;
 
 impl ResolvesClientCert for RequestCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -36,7 +36,7 @@ impl ResolvesClientCert for RequestCertificate {
 /// # Errors
 /// When a file can't be read or is not in PEM, when the key is encrypted, or when it is not the key
 /// of the certificate.
-pub fn read(files: &ClientCertificate) -> Result<Arc<CertifiedKey>, TransportError> {
+pub(super) fn read(files: &ClientCertificate) -> Result<Arc<CertifiedKey>, TransportError> {
     let failed = |path: &Path, cause: String| TransportError::ClientCert {
         path: path.to_owned(),
         cause,

@@ -41,7 +41,7 @@ const MAX_OPEN_PER_USEFUL: usize = 2;
 
 /// Deviations from the usual way to send a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ClientVariant {
+pub(super) struct ClientVariant {
     /// Use HTTP/1.1, whatever else the server offers.
     pub http1: bool,
     /// Use the client that repairs responses; it speaks HTTP/1.1, on a new connection each.
@@ -61,7 +61,7 @@ impl ClientVariant {
 
 /// The current clients, each replaced when too many of its connections are idle.
 #[derive(Debug)]
-pub struct RotatingClient {
+pub(super) struct RotatingClient {
     factory: ClientFactory,
     /// The default variant is built at the start, the others when they are first needed.
     now: [Mutex<Option<ClientGeneration>>; ClientVariant::COUNT],
@@ -93,7 +93,7 @@ impl RotatingClient {
     ///
     /// # Errors
     /// When certificates can't be read or options conflict.
-    pub fn new(
+    pub(super) fn new(
         options: &HttpOptions,
         idle_per_host: usize,
         descriptors: &FdBudget,
@@ -131,17 +131,17 @@ impl RotatingClient {
     }
 
     /// Returns the proxies of the run.
-    pub fn proxies(&self) -> Option<&ProxySet> {
+    pub(super) fn proxies(&self) -> Option<&ProxySet> {
         self.factory.proxies.as_deref()
     }
 
     /// Whether requests for a URL go through a proxy.
-    pub fn is_proxied(&self, url: &Url) -> bool {
+    pub(super) fn is_proxied(&self, url: &Url) -> bool {
         self.proxies().is_some_and(|proxies| proxies.covers(url))
     }
 
     /// Returns the version of TLS of the connections for a URL, if that is certain and recorded.
-    pub fn tls_version(&self, url: &Url) -> Option<TlsVersion> {
+    pub(super) fn tls_version(&self, url: &Url) -> Option<TlsVersion> {
         self.tls_versions.as_ref()?.of(url)
     }
 
@@ -150,7 +150,7 @@ impl RotatingClient {
     ///
     /// # Errors
     /// When an address in the URL is of the other version.
-    pub fn check_family(&self, url: &Url) -> Result<(), ResolveError> {
+    pub(super) fn check_family(&self, url: &Url) -> Result<(), ResolveError> {
         let Some(family) = self.factory.family else {
             return Ok(());
         };
@@ -159,7 +159,7 @@ impl RotatingClient {
     }
 
     /// Returns the client that repairs responses.
-    pub fn lenient(&self) -> &LenientClient {
+    pub(super) fn lenient(&self) -> &LenientClient {
         self.lenient.get_or_init(|| self.factory.make_lenient())
     }
 
@@ -168,7 +168,7 @@ impl RotatingClient {
     ///
     /// # Errors
     /// When it is needed for the first time and can't be built.
-    pub fn client(
+    pub(super) fn client(
         &self,
         variant: ClientVariant,
         useful: usize,

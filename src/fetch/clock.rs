@@ -7,7 +7,7 @@ use std::time::Duration;
 /// DNS, TCP and TLS together exceeded the connect timeout.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("no connection within {limit:?}")]
-pub struct ConnectTimedOut {
+pub(super) struct ConnectTimedOut {
     pub limit: Duration,
     /// The proxy that was used, if any: it may be the one that does not respond.
     pub proxy: Option<Arc<str>>,
@@ -17,7 +17,7 @@ pub struct ConnectTimedOut {
 ///
 /// # Errors
 /// When it takes longer.
-pub async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     connecting: impl Future<Output = T>,
 ) -> Result<T, ConnectTimedOut> {

@@ -2,7 +2,7 @@
 //! output a decoder keeps in memory.
 
 /// log2 of the largest zstd window: 8 MiB (RFC 9659 §3).
-pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
+pub(super) const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 /// log2 of the largest brotli window that RFC 7932 allows.
 const MAX_BROTLI_WINDOW_LOG: u32 = 24;
 /// The lower seven bits of the first byte of a brotli stream with a large window: a code that
@@ -11,7 +11,7 @@ const BROTLI_LARGE_WINDOW_BYTE: u8 = 0x11;
 
 /// A content or transfer coding that can be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContentCoding {
+pub(crate) enum ContentCoding {
     /// RFC 1952.
     Gzip,
     /// The zlib format (RFC 1950), or the raw deflate that some servers send instead.
@@ -25,7 +25,7 @@ pub enum ContentCoding {
 impl ContentCoding {
     /// Returns the name used in `Content-Encoding`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",
@@ -36,7 +36,7 @@ impl ContentCoding {
 }
 
 /// Whether a brotli stream uses a large window, which RFC 7932 does not define.
-pub fn is_large_brotli(input: &[u8]) -> bool {
+pub(super) fn is_large_brotli(input: &[u8]) -> bool {
     input
         .first()
         .is_some_and(|byte| byte & 0x7f == BROTLI_LARGE_WINDOW_BYTE)
@@ -44,7 +44,7 @@ pub fn is_large_brotli(input: &[u8]) -> bool {
 
 /// Returns the window that a stream announces in its first bytes, in bytes. If `input` is too
 /// short to tell, this is the largest allowed window.
-pub fn announced(coding: ContentCoding, input: &[u8]) -> u64 {
+pub(super) fn announced(coding: ContentCoding, input: &[u8]) -> u64 {
     match (coding, input) {
         (ContentCoding::Gzip | ContentCoding::Deflate, _) => 32 << 10,
         (ContentCoding::Brotli, [first, ..]) => 1 << brotli_window_log(*first),

@@ -29,7 +29,7 @@ tokio::task_local! {
 /// What the layers below the pool need to know about a request. They see neither its URL nor its
 /// attempt.
 #[derive(Clone)]
-pub struct RequestContext {
+pub(super) struct RequestContext {
     pub wire: Arc<WireState>,
     pub port: Option<u16>,
     /// The client certificate for its host.
@@ -39,25 +39,25 @@ pub struct RequestContext {
 }
 
 /// Returns the port in the URL of the request for which this task is connecting.
-pub fn current_port() -> Option<u16> {
+pub(super) fn current_port() -> Option<u16> {
     CALL.try_with(|call| call.port).ok().flatten()
 }
 
 /// Returns the client certificate for the host to which this task is connecting.
-pub fn current_certificate() -> Option<Arc<CertifiedKey>> {
+pub(super) fn current_certificate() -> Option<Arc<CertifiedKey>> {
     CALL.try_with(|call| call.certificate.clone())
         .ok()
         .flatten()
 }
 
 /// Whether the request for which this task is connecting is a retry.
-pub fn current_is_retry() -> bool {
+pub(super) fn current_is_retry() -> bool {
     CALL.try_with(|call| call.is_retry).unwrap_or(false)
 }
 
 /// A tower layer around the client's connector.
 #[derive(Clone)]
-pub struct ConnectLayer {
+pub(super) struct ConnectLayer {
     /// Timeout for DNS, TCP and TLS together.
     pub limit: Duration,
     /// Limits connections to the available file descriptors.
@@ -69,7 +69,7 @@ pub struct ConnectLayer {
 }
 
 /// Number of connections made, including failed attempts.
-pub type ConnectionCount = Arc<AtomicUsize>;
+pub(super) type ConnectionCount = Arc<AtomicUsize>;
 
 impl<S> Layer<S> for ConnectLayer {
     type Service = ConnectService<S>;
@@ -89,7 +89,7 @@ impl<S> Layer<S> for ConnectLayer {
 
 /// A connector wrapped by [`ConnectLayer`]. Most of it is shared, because the client clones its
 /// connector several times per request, and few requests connect.
-pub struct ConnectService<S> {
+pub(super) struct ConnectService<S> {
     under: Arc<ConnectInner<S>>,
     /// The request for which this clone connects.
     call: Option<RequestContext>,

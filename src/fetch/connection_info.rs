@@ -3,15 +3,15 @@
 use hyper_util::client::legacy::connect::{Connected, HttpInfo};
 
 /// The error of a connector.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Returns the local port of a connection, which identifies it within the pool.
-pub fn local_port(connected: &Connected) -> Option<u16> {
+pub(super) fn local_port(connected: &Connected) -> Option<u16> {
     http_info(connected).map(|info| info.local_addr().port())
 }
 
 /// Returns the local and the remote address of a connection; the latter may be a proxy's.
-pub fn http_info(connected: &Connected) -> Option<HttpInfo> {
+pub(super) fn http_info(connected: &Connected) -> Option<HttpInfo> {
     let mut extras = http::Extensions::new();
     connected.get_extras(&mut extras);
     extras.remove::<HttpInfo>()

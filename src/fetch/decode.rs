@@ -35,7 +35,7 @@ const BROTLI_CHUNK_BYTES: usize = 4 * 1024;
 /// Returns the content codings of a body in the order they were applied, or `None` if one of them
 /// is unknown and the body can't be decoded.
 #[must_use]
-pub fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
+pub(crate) fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
     let mut found = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
         for name in value.to_str().ok()?.split(',') {
@@ -58,7 +58,7 @@ pub fn codings(headers: &HeaderMap) -> Option<Vec<ContentCoding>> {
 /// # Errors
 /// `protocol` for a coding that can't be decoded, or an empty list without a length: the bytes are
 /// not the body then.
-pub fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
+pub(crate) fn transfer_codings(head: &ResponseHead) -> Result<Vec<ContentCoding>, FetchError> {
     let mut names = Vec::new();
     for value in head.headers.get_all(header::TRANSFER_ENCODING) {
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -105,7 +105,7 @@ fn unknown_transfer(name: &str) -> FetchError {
 }
 
 /// Decodes the codings of one body.
-pub struct Decoder {
+pub(crate) struct Decoder {
     /// The last applied, outermost coding first.
     stages: Vec<DecodeStage>,
     /// Reusable buffer for one piece of output.
@@ -117,7 +117,7 @@ impl Decoder {
     ///
     /// # Errors
     /// `decode` when there are more than two codings.
-    pub fn new(codings: &[ContentCoding]) -> Result<Self, FetchError> {
+    pub(crate) fn new(codings: &[ContentCoding]) -> Result<Self, FetchError> {
         if codings.len() > MAX_CODINGS {
             return Err(FetchError::Decode {
                 coding: format!("{}-fold encoded", codings.len()),
@@ -135,7 +135,7 @@ impl Decoder {
     }
 
     /// Adds the next bytes from the wire.
-    pub fn feed(&mut self, wire: Bytes) {
+    pub(crate) fn feed(&mut self, wire: Bytes) {
         if let Some(first) = self.stages.first_mut() {
             first.input.push_back(wire);
         }
@@ -146,7 +146,7 @@ impl Decoder {
     /// on its way here or to a proxy that added another coding: `cut` is the error to return. If
     /// the protocol marks the end, `cut` is `None` and the error is `decode`: the server's own
     /// data is corrupt.
-    pub fn finish_input(&mut self, cut: Option<FetchError>) {
+    pub(crate) fn finish_input(&mut self, cut: Option<FetchError>) {
         if let Some(first) = self.stages.first_mut() {
             first.input_ended = true;
             first.cut = cut;
@@ -158,7 +158,7 @@ impl Decoder {
     /// # Errors
     /// `decode` when the body does not match its coding. When the body is truncated, the error
     /// passed to [`finish_input`](Self::finish_input).
-    pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         let Some(last) = self.stages.len().checked_sub(1) else {
             return Ok(None);
         };
@@ -167,13 +167,13 @@ impl Decoder {
 
     /// Returns how much memory the decoders' windows take, in bytes.
     #[must_use]
-    pub fn window_bytes(&self) -> u64 {
+    pub(crate) fn window_bytes(&self) -> u64 {
         self.stages.iter().map(DecodeStage::used_window).sum()
     }
 
     /// Whether decoding the next piece can increase [`window_bytes`](Self::window_bytes).
     #[must_use]
-    pub fn may_grow_window(&self) -> bool {
+    pub(crate) fn may_grow_window(&self) -> bool {
         self.stages
             .iter()
             .any(|stage| stage.used_window() < stage.window)

@@ -22,7 +22,7 @@ use crate::model::{Attempt, Cause, FetchError, ResponseHead, WireState};
 
 /// A transport with injected faults.
 #[derive(Debug)]
-pub struct FaultyTransport<T> {
+pub(crate) struct FaultyTransport<T> {
     inner: T,
     plan: FaultPlan,
     connect_timeout: Duration,
@@ -35,7 +35,7 @@ const SIMULATED_TYPE: &str = "application/x-simulated-fault";
 impl<T: Transport> FaultyTransport<T> {
     /// Wraps `inner` and injects the faults of `plan`. Simulated connect timeouts take
     /// `connect_timeout`.
-    pub fn new(inner: T, plan: FaultPlan, connect_timeout: Duration) -> Self {
+    pub(crate) fn new(inner: T, plan: FaultPlan, connect_timeout: Duration) -> Self {
         Self {
             inner,
             plan,
@@ -46,7 +46,7 @@ impl<T: Transport> FaultyTransport<T> {
 
     /// Sets whether the run expects media types of all bodies.
     #[must_use]
-    pub fn expecting_types(self, expects_types: bool) -> Self {
+    pub(crate) fn expecting_types(self, expects_types: bool) -> Self {
         Self {
             expects_types,
             ..self
@@ -215,7 +215,7 @@ fn synthetic_response<B>(
 
 /// A fault of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFault {
+pub(crate) enum BodyFault {
     /// It ends in the middle.
     Cut,
     /// It stops in the middle while the connection stays open.
@@ -228,7 +228,7 @@ pub enum BodyFault {
 
 /// A response body with an optional fault.
 #[derive(Debug)]
-pub enum FaultyBody<B> {
+pub(crate) enum FaultyBody<B> {
     /// No body.
     Empty,
     /// A real body.

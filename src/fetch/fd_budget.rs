@@ -30,7 +30,7 @@ const COUNT_TTL: Duration = Duration::from_millis(10);
 /// No descriptor became free for a connection in time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("no free file descriptor within {} s", limit.as_secs())]
-pub struct FdWaitError {
+pub(super) struct FdWaitError {
     /// The limit on the wait.
     limit: Duration,
 }
@@ -58,7 +58,7 @@ const SCARCE_SHARE: (usize, usize) = (3, 4);
 
 /// Limits connections to the available descriptors: new ones wait until one is free.
 #[derive(Debug, Clone)]
-pub struct FdBudget {
+pub(super) struct FdBudget {
     /// Determined at the first connection, when output files, threads and signals already have
     /// their descriptors.
     limits: Arc<OnceLock<FdLimits>>,
@@ -109,7 +109,7 @@ impl FdLimits {
 
 /// The right to make one connection. Dropping it counts the connection as made.
 #[derive(Debug)]
-pub struct FdPermit {
+pub(super) struct FdPermit {
     made: Arc<AtomicUsize>,
     _coming: CountGuard,
 }
@@ -127,7 +127,7 @@ struct CountGuard(Arc<AtomicUsize>);
 impl FdBudget {
     /// Creates a budget. The limit of this process is read at the first connection.
     #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             limits: Arc::default(),
             timeout: DESCRIPTOR_TIMEOUT,
@@ -147,7 +147,7 @@ impl FdBudget {
     ///
     /// # Errors
     /// When none becomes available within [`DESCRIPTOR_TIMEOUT`].
-    pub async fn acquire(&self, wire: Option<&WireState>) -> Result<FdPermit, FdWaitError> {
+    pub(super) async fn acquire(&self, wire: Option<&WireState>) -> Result<FdPermit, FdWaitError> {
         let set_waiting = |is_waiting| {
             if let Some(wire) = wire {
                 wire.set_waiting_for_fd(is_waiting);
@@ -182,7 +182,7 @@ impl FdBudget {
     }
 
     /// Waits for [`POLL_INTERVAL`] after the system had no descriptor for a connection.
-    pub async fn wait_before_resend(wire: &WireState) {
+    pub(super) async fn wait_before_resend(wire: &WireState) {
         wire.set_waiting_for_fd(true);
         tokio::time::sleep(POLL_INTERVAL).await;
     }
@@ -200,7 +200,7 @@ impl FdBudget {
     /// Whether so few descriptors are left that connections should be closed after their request.
     /// Idle connections take descriptors, too, and with many hosts few of them are used again.
     #[must_use]
-    pub fn is_scarce(&self) -> bool {
+    pub(super) fn is_scarce(&self) -> bool {
         let (part, whole) = SCARCE_SHARE;
         self.limits().most.is_some_and(|most| {
             let few = most / whole * part;
@@ -212,7 +212,7 @@ impl FdBudget {
 
     /// Returns the approximate number of open connections, or `None` if the system does not tell.
     #[must_use]
-    pub fn open_connections(&self) -> Option<usize> {
+    pub(super) fn open_connections(&self) -> Option<usize> {
         let others = self.limits().others;
         (others > 0).then(|| self.count().saturating_sub(others))
     }

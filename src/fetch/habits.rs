@@ -14,7 +14,7 @@ const MAX_HOSTS: usize = 4096;
 
 /// How a host deviates from the usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HostHabit {
+pub(super) struct HostHabit {
     /// It requires HTTP/1.1, although it offers HTTP/2.
     pub http1: bool,
     /// Its response heads are invalid and need repair.
@@ -29,15 +29,15 @@ impl HostHabit {
         lenient: false,
         closes: false,
     };
-    pub const HTTP1: Self = Self {
+    pub(super) const HTTP1: Self = Self {
         http1: true,
         ..Self::NONE
     };
-    pub const LENIENT: Self = Self {
+    pub(super) const LENIENT: Self = Self {
         lenient: true,
         ..Self::NONE
     };
-    pub const CLOSES: Self = Self {
+    pub(super) const CLOSES: Self = Self {
         closes: true,
         ..Self::NONE
     };
@@ -45,14 +45,14 @@ impl HostHabit {
 
 /// The habits of all hosts. Most lists have no such host, and then reading takes no lock.
 #[derive(Debug, Default)]
-pub struct HostHabits {
+pub(super) struct HostHabits {
     has_any: AtomicBool,
     hosts: Mutex<HashMap<HostKey, HostHabit>>,
 }
 
 impl HostHabits {
     /// Returns the habits of the host of this URL.
-    pub fn of(&self, url: &Url) -> HostHabit {
+    pub(super) fn of(&self, url: &Url) -> HostHabit {
         if !self.has_any.load(Relaxed) {
             return HostHabit::default();
         }
@@ -64,7 +64,7 @@ impl HostHabits {
     }
 
     /// Adds `habit` to the habits of the host of this URL.
-    pub fn add(&self, url: &Url, habit: HostHabit) {
+    pub(super) fn add(&self, url: &Url, habit: HostHabit) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let key = HostKey::from(HostKey::key_str(url));
         if hosts.len() >= MAX_HOSTS && !hosts.contains_key(&key) {

@@ -43,7 +43,7 @@ const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www
 
 /// The transport over reqwest.
 #[derive(Debug)]
-pub struct HttpTransport {
+pub(crate) struct HttpTransport {
     clients: RotatingClient,
     habits: HostHabits,
     may_use_http1: bool,
@@ -65,7 +65,7 @@ impl HttpTransport {
     ///
     /// # Errors
     /// When certificates can't be read or options conflict.
-    pub fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
+    pub(crate) fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
         let descriptors = FdBudget::new();
         let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
         let (origin_headers, cross_origin_headers) = header_sets(&options);

@@ -41,13 +41,17 @@ const READ_BYTES: usize = 8192;
 
 /// A client for hosts with invalid responses.
 #[derive(Debug)]
-pub struct LenientClient {
+pub(super) struct LenientClient {
     client: legacy::Client<ProxyConnect<ConnectService<RepairConnector>>, reqwest::Body>,
     proxies: Option<Arc<ProxySet>>,
 }
 
 impl LenientClient {
-    pub fn new(connector: RepairConnector, watch: &ConnectLayer, proxy: &ProxyLayer) -> Self {
+    pub(super) fn new(
+        connector: RepairConnector,
+        watch: &ConnectLayer,
+        proxy: &ProxyLayer,
+    ) -> Self {
         let proxies = connector.proxies.clone();
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
@@ -60,7 +64,10 @@ impl LenientClient {
     ///
     /// # Errors
     /// When no response head is received.
-    pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, BoxError> {
+    pub(super) async fn execute(
+        &self,
+        request: reqwest::Request,
+    ) -> Result<reqwest::Response, BoxError> {
         let forwarding = self.proxies.as_deref();
         let forwarding = forwarding.and_then(|proxies| proxies.forwarding(request.url()));
         let authorization = forwarding.and_then(credentials);
@@ -77,11 +84,11 @@ impl LenientClient {
 
 /// An invalid header line of a response that was meant to say where the body ends.
 #[derive(Debug, Clone, Default)]
-pub struct FlawedLength(Arc<OnceLock<String>>);
+pub(super) struct FlawedLength(Arc<OnceLock<String>>);
 
 impl FlawedLength {
     /// Returns the line of this response, if it has one.
-    pub fn in_response(response: &reqwest::Response) -> Option<&str> {
+    pub(super) fn in_response(response: &reqwest::Response) -> Option<&str> {
         let flaw = response.extensions().get::<Self>()?;
         flaw.0.get().map(String::as_str)
     }
@@ -89,7 +96,7 @@ impl FlawedLength {
 
 /// Makes HTTP/1.1 connections that repair responses.
 #[derive(Clone)]
-pub struct RepairConnector {
+pub(super) struct RepairConnector {
     http: HttpConnector<NameService>,
     tls: Arc<ClientConfig>,
     resolver: Arc<Resolver>,
@@ -98,7 +105,7 @@ pub struct RepairConnector {
 
 impl RepairConnector {
     /// Creates a connector. `limit` is the timeout that the addresses of a name share.
-    pub fn new(
+    pub(super) fn new(
         resolver: Arc<Resolver>,
         limit: Duration,
         mut tls: ClientConfig,
@@ -259,7 +266,7 @@ trait DuplexStream: Read + Write + Connection + Send + Unpin {}
 impl<T: Read + Write + Connection + Send + Unpin> DuplexStream for T {}
 
 /// A connection whose first response is repaired while it is read.
-pub struct RepairedStream {
+pub(super) struct RepairedStream {
     under: Box<dyn DuplexStream>,
     /// Whether requests are sent to a forwarding proxy, which needs absolute URLs.
     is_forwarded: bool,

@@ -39,23 +39,23 @@ use bytes::Bytes;
 
 use crate::model::{Attempt, FetchError, ResponseHead, WireState};
 
-pub use coding_window::ContentCoding;
-pub use decode::{Decoder, codings, transfer_codings};
+pub(crate) use coding_window::ContentCoding;
+pub(crate) use decode::{Decoder, codings, transfer_codings};
 pub use dns::ResolveRule;
-pub use fault::FaultyTransport;
+pub(crate) use fault::FaultyTransport;
 pub use fault_plan::FaultPlan;
 pub use fd_budget::max_requests;
-pub use http::HttpTransport;
+pub(crate) use http::HttpTransport;
 pub use local_end::{AddressFamily, LocalEnd};
 pub use netrc::Netrc;
 pub use options::{
     ClientCertificate, HostRequestOptions, HttpOptions, HttpVersion, Proxy, ProxyUrl,
     ProxyUrlError, TransportError, is_framing_header,
 };
-pub use tls::config as tls_config;
+pub(crate) use tls::config as tls_config;
 
 /// The raw body of a response, as received from the wire.
-pub trait ResponseBody: Send {
+pub(crate) trait ResponseBody: Send {
     /// Returns the next bytes, or `None` at the end. Cancel-safe: dropping the future loses no
     /// data.
     ///
@@ -66,7 +66,7 @@ pub trait ResponseBody: Send {
 
 /// A response whose head has been received.
 #[derive(Debug)]
-pub struct RawResponse<B> {
+pub(crate) struct RawResponse<B> {
     /// The head as sent.
     pub head: ResponseHead,
     /// The unread body.
@@ -74,7 +74,7 @@ pub struct RawResponse<B> {
 }
 
 /// Sends one request and returns its raw response.
-pub trait Transport: Send + Sync + 'static {
+pub(crate) trait Transport: Send + Sync + 'static {
     /// The type of response bodies.
     type Body: ResponseBody;
 

@@ -15,7 +15,7 @@ use crate::model::Credentials;
 
 /// The proxies of a run.
 #[derive(Debug, Default)]
-pub struct ProxySet {
+pub(super) struct ProxySet {
     http: Option<ProxyUrl>,
     https: Option<ProxyUrl>,
     exceptions: NoProxyList,
@@ -27,7 +27,7 @@ impl ProxySet {
     /// # Errors
     /// When a proxy conflicts with other options, or is invalid. An invalid one in the environment
     /// is not ignored, because requests would then be sent directly.
-    pub fn new(options: &HttpOptions) -> Result<Option<Arc<Self>>, TransportError> {
+    pub(super) fn new(options: &HttpOptions) -> Result<Option<Arc<Self>>, TransportError> {
         let proxies = match &options.proxy {
             Proxy::Direct => return Ok(None),
             // A proxy resolves names itself, and its own address may be private: nothing could be
@@ -79,7 +79,7 @@ impl ProxySet {
     }
 
     /// Returns the proxy for a URL.
-    pub fn of(&self, url: &Url) -> Option<&Url> {
+    pub(super) fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = match url.scheme() {
             "https" => &self.https,
             _ => &self.http,
@@ -90,32 +90,32 @@ impl ProxySet {
 
     /// Converts to the client's type. The client calls the closure when it makes a connection,
     /// which is when its route becomes known.
-    pub fn for_client(self: &Arc<Self>) -> reqwest::Proxy {
+    pub(super) fn for_client(self: &Arc<Self>) -> reqwest::Proxy {
         let proxies = Arc::clone(self);
         reqwest::Proxy::custom(move |url| proxies.route(url).cloned())
     }
 
     /// Returns the proxy for the connection that this task makes, and notes the route.
-    pub fn route(&self, url: &Url) -> Option<&Url> {
+    pub(super) fn route(&self, url: &Url) -> Option<&Url> {
         let proxy = self.of(url)?;
         tunnel::note_route(url, proxy);
         Some(proxy)
     }
 
     /// Whether requests for a URL go through a proxy.
-    pub fn covers(&self, url: &Url) -> bool {
+    pub(super) fn covers(&self, url: &Url) -> bool {
         self.of(url).is_some()
     }
 
     /// Returns the proxy that forwards the request for a URL, instead of opening a tunnel.
-    pub fn forwarding(&self, url: &Url) -> Option<&Url> {
+    pub(super) fn forwarding(&self, url: &Url) -> Option<&Url> {
         let proxy = self.of(url).filter(|_| url.scheme() == "http")?;
         proxy.scheme().starts_with("http").then_some(proxy)
     }
 }
 
 /// Returns the credentials in the URL of a proxy.
-pub fn credentials(proxy: &Url) -> Option<Credentials> {
+pub(super) fn credentials(proxy: &Url) -> Option<Credentials> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let password = proxy.password();
     (!proxy.username().is_empty() || password.is_some()).then(|| Credentials {
@@ -125,7 +125,7 @@ pub fn credentials(proxy: &Url) -> Option<Credentials> {
 }
 
 /// Returns the value of an `Authorization` header (RFC 7617).
-pub fn basic_auth(credentials: &Credentials) -> Option<HeaderValue> {
+pub(super) fn basic_auth(credentials: &Credentials) -> Option<HeaderValue> {
     let plain = format!("{}:{}", credentials.user, credentials.password);
     let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
     let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;

@@ -78,7 +78,7 @@ const NON_PUBLIC_V6: [AddressRange<Ipv6Addr>; 15] = [
 const GLOBAL_UNICAST: u16 = 0b001;
 
 /// Whether an address is public.
-pub fn is_public(addr: IpAddr) -> bool {
+pub(super) fn is_public(addr: IpAddr) -> bool {
     range_of(addr).is_none()
 }
 
@@ -127,7 +127,7 @@ fn embedded(addr: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// None of the addresses of a name or URL is public.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct NonPublicAddress {
+pub(super) struct NonPublicAddress {
     /// The name, or `None` if the URL contains the address itself.
     name: Option<String>,
     addr: IpAddr,
@@ -156,7 +156,7 @@ impl fmt::Display for NonPublicAddress {
 impl NonPublicAddress {
     /// Converts to the error of a job. It is not retried, since another attempt gets the same
     /// result.
-    pub fn into_error(self) -> FetchError {
+    pub(super) fn into_error(self) -> FetchError {
         FetchError::Denied(Cause::from_error(self))
     }
 }
@@ -165,7 +165,10 @@ impl NonPublicAddress {
 ///
 /// # Errors
 /// When there are addresses, but none is public.
-pub fn only_public(name: &str, mut addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, NonPublicAddress> {
+pub(super) fn only_public(
+    name: &str,
+    mut addrs: Vec<IpAddr>,
+) -> Result<Vec<IpAddr>, NonPublicAddress> {
     let first = addrs.first().copied();
     let all = addrs.len();
     addrs.retain(|addr| is_public(*addr));
@@ -184,7 +187,7 @@ pub fn only_public(name: &str, mut addrs: Vec<IpAddr>) -> Result<Vec<IpAddr>, No
 ///
 /// # Errors
 /// When the address is not public.
-pub fn check_literal(url: &url::Url) -> Result<(), NonPublicAddress> {
+pub(super) fn check_literal(url: &url::Url) -> Result<(), NonPublicAddress> {
     let addr: IpAddr = match url.host() {
         Some(url::Host::Ipv4(addr)) => addr.into(),
         Some(url::Host::Ipv6(addr)) => addr.into(),

@@ -12,7 +12,7 @@ use crate::model::{Cause, FetchError, ResponseHead, Unprocessed, WireState};
 
 /// The body of a real response.
 #[derive(Debug)]
-pub struct HttpBody {
+pub(crate) struct HttpBody {
     /// `None` once the body has ended.
     response: Option<reqwest::Response>,
     received: u64,
@@ -38,7 +38,7 @@ fn is_chunked_twice(head: &ResponseHead) -> bool {
 
 impl HttpBody {
     /// Creates the body of the response with this `head`.
-    pub fn new(
+    pub(crate) fn new(
         response: reqwest::Response,
         head: &ResponseHead,
         may_be_repaired: bool,

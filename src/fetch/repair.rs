@@ -20,7 +20,7 @@ const MAX_LINE_CHARS: usize = 80;
 /// Buffers the bytes of a connection until the final head is complete, and returns them repaired;
 /// also those of a chunked body.
 #[derive(Debug, Default)]
-pub struct ResponseRepairer {
+pub(super) struct ResponseRepairer {
     /// The received part of the head.
     raw: Vec<u8>,
     /// Where to continue the search for its end.
@@ -45,7 +45,7 @@ impl ResponseRepairer {
     /// Creates a repairer for a proxy's response to CONNECT, which it reduces to the final status
     /// line. Any 2xx opens the tunnel (RFC 9110 §9.3.6) and becomes a 200, because the client
     /// accepts no other.
-    pub fn for_tunnel() -> Self {
+    pub(super) fn for_tunnel() -> Self {
         Self {
             is_for_tunnel: true,
             ..Self::default()
@@ -54,7 +54,7 @@ impl ResponseRepairer {
 
     /// Adds received bytes. Returns those that are ready for the parser: none while a head is
     /// incomplete.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.raw.extend_from_slice(bytes);
         let mut ready = Vec::new();
         if !self.is_done {
@@ -104,27 +104,27 @@ impl ResponseRepairer {
     }
 
     /// Returns why the bytes that follow those returned so far are invalid, if they are.
-    pub fn failure(&self) -> Option<&'static str> {
+    pub(super) fn failure(&self) -> Option<&'static str> {
         self.failure
     }
 
     /// Whether all further bytes are passed on unchanged.
-    pub fn is_transparent(&self) -> bool {
+    pub(super) fn is_transparent(&self) -> bool {
         self.is_done && self.chunks.is_none()
     }
 
     /// Whether a chunked body has ended.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.chunks.as_ref().is_some_and(ChunkRepairer::has_ended)
     }
 
     /// Takes the invalid line of the final head that was meant to say where the body ends.
-    pub fn flawed_length(&mut self) -> Option<String> {
+    pub(super) fn flawed_length(&mut self) -> Option<String> {
         self.flawed_length.take()
     }
 
     /// Returns the status of the final head, once it is complete.
-    pub fn status(&self) -> Option<StatusCode> {
+    pub(super) fn status(&self) -> Option<StatusCode> {
         self.status.filter(|_| self.is_done)
     }
 

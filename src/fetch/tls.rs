@@ -20,7 +20,7 @@ use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
 ///
 /// # Errors
 /// When the file of `cacert` can't be read or contains no usable certificate.
-pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
+pub(crate) fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
     config_recording(options, None)
 }
 
@@ -28,7 +28,7 @@ pub fn config(options: &HttpOptions) -> Result<ClientConfig, TransportError> {
 ///
 /// # Errors
 /// As [`config`].
-pub fn config_recording(
+pub(super) fn config_recording(
     options: &HttpOptions,
     versions: Option<&Arc<TlsVersions>>,
 ) -> Result<ClientConfig, TransportError> {
@@ -68,7 +68,7 @@ pub fn config_recording(
 }
 
 /// Returns the protocols to offer to servers (ALPN), in order of preference.
-pub fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
+pub(super) fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
     match version {
         HttpVersion::Auto => vec!["h2".into(), "http/1.1".into()],
         HttpVersion::Http1 => vec!["http/1.1".into()],

@@ -28,7 +28,7 @@ thread_local! {
 
 /// The versions of TLS that servers were seen with.
 #[derive(Debug, Default)]
-pub struct TlsVersions {
+pub(super) struct TlsVersions {
     keys: RandomState,
     /// By a hash of the name; `None` after different versions.
     names: Mutex<HashMap<u64, Option<TlsVersion>>>,
@@ -36,7 +36,7 @@ pub struct TlsVersions {
 
 impl TlsVersions {
     /// Returns the version of all connections to the host of a URL, if that is certain.
-    pub fn of(&self, url: &Url) -> Option<TlsVersion> {
+    pub(super) fn of(&self, url: &Url) -> Option<TlsVersion> {
         if url.scheme() != "https" {
             return None;
         }
@@ -62,7 +62,7 @@ impl TlsVersions {
 
 /// Records the version of each handshake, and otherwise leaves everything to another verifier.
 #[derive(Debug)]
-pub struct VersionRecorder {
+pub(super) struct VersionRecorder {
     pub inner: Arc<dyn ServerCertVerifier>,
     pub versions: Arc<TlsVersions>,
 }

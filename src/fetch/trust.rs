@@ -40,7 +40,7 @@ const EVERY_SCHEME: [SignatureScheme; 13] = [
 /// parsing the certificate and a key that rustls considers safe. So a server need not even own the
 /// key of the certificate it presents.
 #[derive(Debug)]
-pub struct AnyCertificate;
+pub(super) struct AnyCertificate;
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -79,7 +79,7 @@ impl ServerCertVerifier for AnyCertificate {
 
 /// Accepts certificates that a trust source vouches for.
 #[derive(Debug)]
-pub struct SourceVerifier {
+pub(super) struct SourceVerifier {
     provider: Arc<CryptoProvider>,
     source: TrustSource,
 }
@@ -95,7 +95,7 @@ enum TrustSource {
 /// The certificates of a file. Each is trusted when a server presents exactly that certificate;
 /// those of authorities also vouch for the certificates they have signed.
 #[derive(Debug)]
-pub struct FileCertificates {
+pub(super) struct FileCertificates {
     authorities: Option<Arc<WebPkiServerVerifier>>,
     certificates: Vec<CertificateDer<'static>>,
 }
@@ -105,7 +105,7 @@ impl FileCertificates {
     ///
     /// # Errors
     /// When none is usable.
-    pub fn new(
+    pub(super) fn new(
         certificates: impl Iterator<Item = CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, &'static str> {
@@ -184,7 +184,7 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
 /// unknown authority would suggest the flag that is already set.
 #[derive(Debug, thiserror::Error)]
 #[error("certificate is neither in the --cacert file nor signed by a CA in it")]
-pub struct NotInFileError;
+pub(super) struct NotInFileError;
 
 fn not_in_file() -> Error {
     let error = OtherError(Arc::new(NotInFileError));
@@ -193,7 +193,7 @@ fn not_in_file() -> Error {
 
 impl SourceVerifier {
     /// Trusts the authorities of the system.
-    pub fn by_system(provider: Arc<CryptoProvider>) -> Self {
+    pub(super) fn by_system(provider: Arc<CryptoProvider>) -> Self {
         Self {
             provider,
             source: TrustSource::System(OnceLock::new()),
@@ -201,7 +201,7 @@ impl SourceVerifier {
     }
 
     /// Trusts the certificates of a file.
-    pub fn by_file(provider: Arc<CryptoProvider>, file: FileCertificates) -> Self {
+    pub(super) fn by_file(provider: Arc<CryptoProvider>, file: FileCertificates) -> Self {
         Self {
             provider,
             source: TrustSource::File(file),

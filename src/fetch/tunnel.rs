@@ -38,7 +38,7 @@ struct ProxyRoute {
 }
 
 /// Records that the connection of this task uses `proxy`.
-pub fn note_route(target: &Url, proxy: &Url) {
+pub(super) fn note_route(target: &Url, proxy: &Url) {
     let _ = ROUTE.try_with(|route| {
         route.get_or_init(|| ProxyRoute {
             target: target.clone(),
@@ -49,19 +49,19 @@ pub fn note_route(target: &Url, proxy: &Url) {
 }
 
 /// Records the status of the proxy's response to the CONNECT of this task.
-pub fn note_status(status: StatusCode) {
+pub(super) fn note_status(status: StatusCode) {
     let _ = ROUTE.try_with(|route| route.get().map(|route| route.status.set(status)));
 }
 
 /// Returns the proxy that the connection of this task uses.
-pub fn proxy_of_route() -> Option<Arc<str>> {
+pub(super) fn proxy_of_route() -> Option<Arc<str>> {
     let proxy = ROUTE.try_with(|route| route.get().map(|route| shown(&route.proxy)));
     proxy.ok().flatten().map(Arc::from)
 }
 
 /// A connection through a proxy failed.
 #[derive(Debug)]
-pub struct ProxyError {
+pub(super) struct ProxyError {
     proxy: String,
     refusal: Option<TunnelRefusal>,
     may_be_repaired: bool,
@@ -71,7 +71,7 @@ pub struct ProxyError {
 
 /// A proxy that was reached did not connect to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TunnelRefusal {
+pub(super) struct TunnelRefusal {
     /// The status of its response, if any.
     pub status: Option<StatusCode>,
     /// Whether another attempt would get the same response.
@@ -82,7 +82,7 @@ pub struct TunnelRefusal {
 
 impl ProxyError {
     /// Returns the error of a proxy that is temporarily out of order.
-    pub fn simulated() -> Self {
+    pub(super) fn simulated() -> Self {
         let proxy = "simulated proxy";
         let refusal = TunnelRefusal::of_status(StatusCode::SERVICE_UNAVAILABLE, proxy, false);
         Self {
@@ -95,19 +95,19 @@ impl ProxyError {
     }
 
     /// Returns how the proxy rejected the tunnel, if it did.
-    pub fn refusal(&self) -> Option<&TunnelRefusal> {
+    pub(super) fn refusal(&self) -> Option<&TunnelRefusal> {
         self.refusal.as_ref()
     }
 
     /// Whether the proxy may have opened the tunnel nevertheless: its response to CONNECT was
     /// invalid, or had a 2xx status other than 200.
-    pub fn may_be_repaired(&self) -> bool {
+    pub(super) fn may_be_repaired(&self) -> bool {
         self.may_be_repaired
     }
 
     /// Returns the part of a message that says where the connection failed; `None` if the message
     /// names the proxy already.
-    pub fn place(&self) -> Option<String> {
+    pub(super) fn place(&self) -> Option<String> {
         let proxy = &self.proxy;
         match (&self.refusal, self.is_at_proxy) {
             (Some(_), _) => None,
@@ -118,7 +118,7 @@ impl ProxyError {
 }
 
 /// Returns the part of a message that says that a connection went through a proxy.
-pub fn through(proxy: &str) -> String {
+pub(super) fn through(proxy: &str) -> String {
     format!("through proxy {proxy}")
 }
 
@@ -224,7 +224,7 @@ impl ProbeFinding {
 
 impl TunnelRefusal {
     /// The proxy itself responded with this status.
-    pub fn of_status(status: StatusCode, proxy: &str, has_credentials: bool) -> Self {
+    pub(super) fn of_status(status: StatusCode, proxy: &str, has_credentials: bool) -> Self {
         let is_transient = matches!(status.as_u16(), 408 | 425 | 429);
         let reason = status.canonical_reason().unwrap_or_default();
         let mut text = format!("{proxy} responded {} {reason}", status.as_u16());
@@ -285,7 +285,7 @@ impl TunnelRefusal {
 }
 
 /// Returns host and port of a proxy, without its credentials.
-pub fn shown(proxy: &Url) -> String {
+pub(super) fn shown(proxy: &Url) -> String {
     let host = proxy.host_str().unwrap_or_default();
     match proxy.port_or_known_default() {
         Some(port) => format!("{host}:{port}"),
@@ -295,14 +295,14 @@ pub fn shown(proxy: &Url) -> String {
 
 /// Sends a separate CONNECT to a proxy, to learn the status that the connector's error hides.
 #[derive(Debug)]
-pub struct TunnelProbe {
+pub(super) struct TunnelProbe {
     client: OnceLock<Option<reqwest::Client>>,
     limit: Duration,
 }
 
 impl TunnelProbe {
     /// Creates a probe that waits for at most `limit`.
-    pub fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self {
             client: OnceLock::new(),
             limit,
@@ -342,7 +342,7 @@ enum ProbeAnswer {
 
 /// A tower layer around the client's connector.
 #[derive(Clone)]
-pub struct ProxyLayer {
+pub(super) struct ProxyLayer {
     pub probe: Arc<TunnelProbe>,
     /// Returns a builder for the client of the probe, without its proxy.
     pub builder: Arc<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
@@ -396,7 +396,7 @@ impl<S> Layer<S> for ProxyLayer {
 
 /// A connector wrapped by [`ProxyLayer`].
 #[derive(Clone)]
-pub struct ProxyConnect<S> {
+pub(super) struct ProxyConnect<S> {
     inner: S,
     layer: ProxyLayer,
 }

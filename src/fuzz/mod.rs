@@ -25,7 +25,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 const SEED: u64 = 20_261_125;
 
 /// The corpus and the number of inputs of a target.
-pub struct FuzzCampaign {
+pub(crate) struct FuzzCampaign {
     /// Directory of the corpus below `fixtures/fuzz`.
     pub corpus: &'static str,
     /// Byte sequences with a meaning in the tested format.
@@ -37,7 +37,7 @@ pub struct FuzzCampaign {
 }
 
 /// One input.
-pub struct FuzzInput<'a> {
+pub(crate) struct FuzzInput<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
     /// Name of the corpus file from which it was derived.
@@ -47,7 +47,7 @@ pub struct FuzzInput<'a> {
 }
 
 /// The outcome of an input, as a label for the tally; or a description of what is wrong.
-pub type FuzzVerdict = Result<&'static str, String>;
+pub(crate) type FuzzVerdict = Result<&'static str, String>;
 
 impl FuzzCampaign {
     /// Passes the inputs to `target`.
@@ -55,7 +55,7 @@ impl FuzzCampaign {
     /// # Panics
     /// When the target panics, reports an error or takes too long. The message says how to
     /// reproduce it.
-    pub fn run(self, target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict + Send + 'static) {
+    pub(crate) fn run(self, target: impl FnMut(&FuzzInput<'_>) -> FuzzVerdict + Send + 'static) {
         let seed = number_of("FETCHALL_FUZZ_SEED").unwrap_or(SEED);
         let count = number_of("FETCHALL_FUZZ").map_or(self.inputs, |all| all / self.one_of);
         let numbers = match number_of("FETCHALL_FUZZ_ONLY") {

@@ -42,7 +42,7 @@ const NUMBERS: [&str; 22] = [
 ];
 
 /// Generates inputs.
-pub struct Mutator {
+pub(super) struct Mutator {
     seed: u64,
     /// Names and contents, sorted by name.
     corpus: Vec<(String, Vec<u8>)>,
@@ -50,7 +50,7 @@ pub struct Mutator {
 }
 
 impl Mutator {
-    pub fn new(dir: &str, tokens: &'static [&'static [u8]], seed: u64) -> Self {
+    pub(super) fn new(dir: &str, tokens: &'static [&'static [u8]], seed: u64) -> Self {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures/fuzz")
             .join(dir);
@@ -73,7 +73,7 @@ impl Mutator {
 
     /// Writes the input with this number to `out`. Returns the name of the corpus entry from which
     /// it was derived. The first inputs are the unchanged corpus.
-    pub fn make(&self, number: u64, out: &mut Vec<u8>) -> &str {
+    pub(super) fn make(&self, number: u64, out: &mut Vec<u8>) -> &str {
         let mut rng = Rng::with_seed(mixed(self.seed ^ mixed(number)));
         let unchanged = usize::try_from(number).unwrap_or(usize::MAX);
         let at = unchanged.min(rng.usize(..self.corpus.len()));
@@ -99,7 +99,7 @@ impl Mutator {
     }
 
     /// Describes an input and how to reproduce it.
-    pub fn described(&self, number: u64) -> String {
+    pub(super) fn described(&self, number: u64) -> String {
         let mut bytes = Vec::new();
         let name = self.make(number, &mut bytes);
         let seed = self.seed;

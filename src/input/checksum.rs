@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use crate::model::{BodyHashes, HashAlgorithm};
 
 /// The fields with hashes: one for each algorithm, and one for any.
-pub const HASH_FIELDS: [&str; 5] = ["md5", "sha1", "sha256", "sha512", "checksum"];
+pub(super) const HASH_FIELDS: [&str; 5] = ["md5", "sha1", "sha256", "sha512", "checksum"];
 /// Parts of the names of other columns that most likely have hashes.
 const HASH_NAMES: [&str; 9] = [
     "md5", "sha1", "sha2", "sha3", "sha5", "blake2", "blake3", "checksum", "crc32",
@@ -22,7 +22,7 @@ const CHECKSUM_FORM: &str =
 ///
 /// # Errors
 /// A message that names the field.
-pub fn add_field(hashes: &mut BodyHashes, field: &str, text: &str) -> Result<(), String> {
+pub(super) fn add_field(hashes: &mut BodyHashes, field: &str, text: &str) -> Result<(), String> {
     let added = match HashAlgorithm::named(field) {
         Some(algorithm) => add_hex(hashes, algorithm, text),
         None => add_all(hashes, text),
@@ -75,7 +75,7 @@ fn add(hashes: &mut BodyHashes, algorithm: HashAlgorithm, bytes: &[u8]) -> Resul
 }
 
 /// Whether a column most likely has hashes, to judge by its name.
-pub fn is_hash_name(name: &str) -> bool {
+pub(super) fn is_hash_name(name: &str) -> bool {
     let compact = name.to_ascii_lowercase();
     let compact: String = compact.chars().filter(|c| c.is_alphanumeric()).collect();
     let is_word = |word: &str| {
@@ -89,7 +89,7 @@ pub fn is_hash_name(name: &str) -> bool {
 }
 
 /// Returns the warning about an unknown column that looks like a hash. `what`: column or field.
-pub fn unknown_hash(what: &str, name: &str) -> String {
+pub(super) fn unknown_hash(what: &str, name: &str) -> String {
     format!(
         "{what} {name} looks like a hash but is not checked; known are md5, sha1, sha256, sha512 and checksum"
     )

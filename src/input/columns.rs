@@ -10,18 +10,18 @@ use crate::model::{ColumnsBuilder, mask_userinfo, word_holds_password};
 /// Words that mark the name of a column as that of a URL.
 const URL_WORDS: [&str; 4] = ["url", "uri", "link", "href"];
 /// Name that stands for all columns.
-pub const ALL_COLUMNS: &str = "*";
+pub(super) const ALL_COLUMNS: &str = "*";
 /// Fields that are not repeated unless they are named: the record has the URL already, and the
 /// others may hold secrets.
 const REQUEST_FIELDS: [&str; 4] = ["url", "headers", "body", "body_base64"];
 /// Spellings of the `@` behind a password, and of characters that may hide one.
 const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\", "\u{ff20}", "\u{fe6b}"];
 /// Maximum number of names in a message.
-pub const MAX_NAMES_SHOWN: usize = 10;
+pub(super) const MAX_NAMES_SHOWN: usize = 10;
 
 /// How likely a column is the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UrlRating {
+pub(super) enum UrlRating {
     /// It is something else.
     None,
     /// Its name is similar to `url`.
@@ -33,7 +33,7 @@ pub enum UrlRating {
 
 /// Which columns are used.
 #[derive(Debug, Clone, Default)]
-pub struct ColumnRules {
+pub(super) struct ColumnRules {
     /// Name of the column with the URL.
     pub url: Option<String>,
     /// Names of the columns that records repeat; `*` for all.
@@ -42,7 +42,7 @@ pub struct ColumnRules {
 
 impl ColumnRules {
     /// Whether the record repeats this column.
-    pub fn keeps(&self, name: &str) -> bool {
+    pub(super) fn keeps(&self, name: &str) -> bool {
         self.keep.iter().any(|kept| {
             let is_all = kept == ALL_COLUMNS && !REQUEST_FIELDS.contains(&name);
             is_all || kept.eq_ignore_ascii_case(name)
@@ -50,17 +50,17 @@ impl ColumnRules {
     }
 
     /// Whether records repeat any column.
-    pub fn keeps_any(&self) -> bool {
+    pub(super) fn keeps_any(&self) -> bool {
         !self.keep.is_empty()
     }
 
     /// Returns the name of the field with the URL, for lines that are written anew.
-    pub fn url_field(&self) -> &str {
+    pub(super) fn url_field(&self) -> &str {
         self.url.as_deref().unwrap_or("url")
     }
 
     /// Rates how likely a column is the URL.
-    pub fn rate(&self, name: &str) -> UrlRating {
+    pub(super) fn rate(&self, name: &str) -> UrlRating {
         let wanted = self.url_field();
         if name == wanted {
             UrlRating::Exact
@@ -77,7 +77,7 @@ impl ColumnRules {
     ///
     /// # Errors
     /// A message if it is not clear.
-    pub fn find_url(&self, names: &[String]) -> Result<usize, String> {
+    pub(super) fn find_url(&self, names: &[String]) -> Result<usize, String> {
         let rate = |name: &String| self.rate(name);
         let best = names.iter().map(rate).max().unwrap_or(UrlRating::None);
         let mut found = (0..).zip(names).filter(|(_, name)| rate(name) == best);
@@ -89,7 +89,7 @@ impl ColumnRules {
     }
 
     /// Returns the message for a table or JSON line without a URL.
-    pub fn missing(&self, what: &str, names: &[String]) -> String {
+    pub(super) fn missing(&self, what: &str, names: &[String]) -> String {
         let wanted = shown_url(self.url_field());
         if names.is_empty() {
             return format!("missing {wanted}");
@@ -99,7 +99,7 @@ impl ColumnRules {
     }
 
     /// Returns the message for a table or JSON line with several columns that are named like a URL.
-    pub fn ambiguous(&self, what: &str, names: &[String]) -> String {
+    pub(super) fn ambiguous(&self, what: &str, names: &[String]) -> String {
         let best = names.iter().map(|name| self.rate(name)).max();
         let names = list(names.iter().filter(|name| Some(self.rate(name)) == best));
         format!("several {what} may be the URL: {names}; choose one with --url-column NAME")
@@ -127,12 +127,12 @@ fn is_url_name(name: &str) -> bool {
 }
 
 /// Adds a kept cell, without passwords of URLs in it.
-pub fn keep_text(columns: &mut ColumnsBuilder, name: &str, text: &str) {
+pub(super) fn keep_text(columns: &mut ColumnsBuilder, name: &str, text: &str) {
     columns.push_text(&without_passwords(name), &without_passwords(text));
 }
 
 /// Adds a kept JSON value, without passwords of URLs in it.
-pub fn keep_json(columns: &mut ColumnsBuilder, name: &str, json: &str) {
+pub(super) fn keep_json(columns: &mut ColumnsBuilder, name: &str, json: &str) {
     let name = without_passwords(name);
     let may_hide = AT_SIGNS.iter().any(|at| json.contains(at));
     if may_hide

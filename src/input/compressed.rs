@@ -7,7 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 /// The source of bytes: a file or a pipe.
-pub type RawReader = Box<dyn Read + Send>;
+pub(super) type RawReader = Box<dyn Read + Send>;
 
 /// Size of the buffer before the decompressor, in bytes.
 const COMPRESSED_BUFFER_BYTES: usize = 32 * 1024;
@@ -16,10 +16,10 @@ const COMPRESSED_BUFFER_BYTES: usize = 32 * 1024;
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Number of bytes that are enough to detect the compression and the text encoding.
-pub const MAGIC_BYTES: usize = 4;
+pub(super) const MAGIC_BYTES: usize = 4;
 
 /// Reads a list that may be compressed, as its first bytes indicate.
-pub enum Decompressor {
+pub(super) enum Decompressor {
     Unread(RawReader),
     Plain(CountingReader),
     Gzip(Box<MultiGzDecoder<CountingReader>>),
@@ -31,7 +31,7 @@ pub enum Decompressor {
 impl Decompressor {
     /// Returns the number of bytes read from the file, less `unused` decoded ones that are still
     /// buffered; for a compressed file they are included, so the result is a little higher.
-    pub fn position(&self, unused: u64) -> u64 {
+    pub(super) fn position(&self, unused: u64) -> u64 {
         match self {
             Self::Unread(_) | Self::Broken => 0,
             Self::Plain(plain) => plain.taken.saturating_sub(unused),
@@ -127,7 +127,7 @@ impl ListCompression {
 
 /// Reads the first bytes, only as many as are needed, so that a pipe with one short line does not
 /// block.
-pub fn read_head<const N: usize>(
+pub(super) fn read_head<const N: usize>(
     raw: &mut impl Read,
     is_open: fn(&[u8]) -> bool,
 ) -> io::Result<([u8; N], usize)> {
@@ -157,7 +157,7 @@ impl Read for InterruptRetry {
 }
 
 /// Counts the bytes read from it.
-pub struct CountingReader {
+pub(super) struct CountingReader {
     inner: BufReader<Chain<Cursor<Vec<u8>>, InterruptRetry>>,
     taken: u64,
 }
@@ -183,16 +183,16 @@ impl BufRead for CountingReader {
 
 /// Compresses lists, for the tests of this module.
 #[cfg(test)]
-pub mod packed {
+pub(super) mod packed {
     use std::io::Write;
 
-    pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packer.write_all(bytes).unwrap();
         packer.finish().unwrap()
     }
 
-    pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
         let mut packer = zstd::Encoder::new(Vec::new(), 1).unwrap();
         // Like the program zstd.
         packer.include_checksum(true).unwrap();

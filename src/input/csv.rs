@@ -36,7 +36,7 @@ const COLUMNS: [&str; 12] = [
 const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
 
 /// A list in CSV or TSV.
-pub struct CsvList {
+pub(super) struct CsvList {
     rows: RowStream,
     delimiter: CellDelimiter,
     header: Option<CsvHeader>,
@@ -45,7 +45,7 @@ pub struct CsvList {
 }
 
 impl CsvList {
-    pub fn new(stream: InputStream, delimiter: CellDelimiter, rules: ListRules) -> Self {
+    pub(super) fn new(stream: InputStream, delimiter: CellDelimiter, rules: ListRules) -> Self {
         Self {
             rows: RowStream::new(stream, delimiter),
             delimiter,

@@ -12,7 +12,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const INVALID_UTF8_BYTE: u8 = 0xff;
 
 /// Reads a list as UTF-8, without its byte order mark.
-pub struct DecodedInput {
+pub(super) struct DecodedInput {
     pub unpacked: Decompressor,
     state: DecodeState,
     /// Whether NULs separate entries; then they do not indicate UTF-16.
@@ -27,7 +27,7 @@ enum DecodeState {
 }
 
 impl DecodedInput {
-    pub fn new(unpacked: Decompressor) -> Self {
+    pub(super) fn new(unpacked: Decompressor) -> Self {
         Self {
             unpacked,
             state: DecodeState::Unread,
@@ -36,12 +36,12 @@ impl DecodedInput {
     }
 
     /// Sets that NULs end the entries of this list.
-    pub fn set_nuls(&mut self) {
+    pub(super) fn set_nuls(&mut self) {
         self.has_nuls = true;
     }
 
     /// Returns roughly how many bytes of the list one byte of text was decoded from.
-    pub fn width(&self) -> u64 {
+    pub(super) fn width(&self) -> u64 {
         match self.state {
             DecodeState::Utf16(_) => 2,
             DecodeState::Unread | DecodeState::Plain(_) => 1,

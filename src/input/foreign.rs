@@ -7,7 +7,7 @@ use std::io;
 use memchr::memmem;
 
 /// Number of bytes that are looked at, if they are there.
-pub const HEAD_BYTES: usize = 512;
+pub(super) const HEAD_BYTES: usize = 512;
 
 /// Formats with their first bytes and what to do with them. FILE stands for the name of the file.
 /// Text may begin with the names of Parquet and Arrow, so the byte of thrift or the padding that
@@ -93,7 +93,7 @@ const HTML_TAGS: [&str; 6] = [
 
 /// Whether more bytes are needed to recognize the format. Never for a list that begins like one, so
 /// that a pipe with one short line is read without waiting for more.
-pub fn is_open(head: &[u8]) -> bool {
+pub(super) fn is_open(head: &[u8]) -> bool {
     let is_begun = |magic: &[u8]| magic.len() > head.len() && magic.starts_with(head);
     let text = text_of(head);
     text.is_empty()
@@ -122,7 +122,7 @@ fn is_bzip2_begun(head: &[u8]) -> bool {
 }
 
 /// Fails if the first bytes are those of a format that is not a list.
-pub fn check(head: &[u8]) -> io::Result<()> {
+pub(super) fn check(head: &[u8]) -> io::Result<()> {
     match advice(head) {
         Some(advice) => Err(io::Error::new(io::ErrorKind::InvalidData, advice)),
         None => Ok(()),

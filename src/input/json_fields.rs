@@ -11,7 +11,7 @@ const MAX_HEADERS: usize = 1000;
 
 /// The value of a field.
 #[derive(Debug, PartialEq, Eq)]
-pub enum JsonField {
+pub(super) enum JsonField {
     /// A string.
     Text(String),
     /// A non-negative integer.
@@ -22,7 +22,7 @@ pub enum JsonField {
 
 /// The headers of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum JsonHeaders {
+pub(super) enum JsonHeaders {
     /// Names with their values; of a duplicate name the last one counts.
     Fields(BTreeMap<String, Vec<String>>),
     /// Invalid headers, with the reason.
@@ -31,7 +31,7 @@ pub enum JsonHeaders {
 
 impl JsonField {
     /// Returns the text of a string.
-    pub fn as_str(&self) -> Option<&str> {
+    pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             Self::Number(_) | Self::Other => None,
@@ -39,7 +39,7 @@ impl JsonField {
     }
 
     /// Returns the number of a non-negative integer.
-    pub fn as_number(&self) -> Option<u64> {
+    pub(super) fn as_number(&self) -> Option<u64> {
         match self {
             Self::Number(number) => Some(*number),
             Self::Text(_) | Self::Other => None,
@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 /// One string or several, such as the values of a header; `None` if it is anything else. At most one
 /// more than a line may have headers is stored, enough to detect that there are too many.
 #[derive(Debug, PartialEq, Eq)]
-pub struct JsonTexts(pub Option<Vec<String>>);
+pub(super) struct JsonTexts(pub Option<Vec<String>>);
 
 impl<'de> Deserialize<'de> for JsonTexts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

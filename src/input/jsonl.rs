@@ -31,7 +31,7 @@ const PRETTY_PRINT_HINT: &str =
     "JSON spans several lines, not JSON Lines; convert it: jq -c . FILE";
 
 /// A list in JSON Lines.
-pub struct JsonlList {
+pub(super) struct JsonlList {
     lines: LineReader,
     rules: ListRules,
     begun: bool,
@@ -39,7 +39,7 @@ pub struct JsonlList {
 }
 
 impl JsonlList {
-    pub fn new(stream: InputStream, rules: ListRules) -> Self {
+    pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
             lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
             rules,

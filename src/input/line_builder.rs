@@ -20,10 +20,10 @@ const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSF
 const MAX_MIRRORS: usize = 16;
 
 /// A valid line: its URL, and its own options, if any.
-pub type ParsedLine = (ParsedUrl, Option<Box<LineOptions>>);
+pub(super) type ParsedLine = (ParsedUrl, Option<Box<LineOptions>>);
 
 /// Creates a job. `raw` is the line for `--failed FILE`, if that differs from the URL.
-pub fn job(
+pub(super) fn job(
     place: InputPosition,
     (parsed, own_options): ParsedLine,
     raw: Option<Box<[u8]>>,
@@ -39,7 +39,12 @@ pub fn job(
 }
 
 /// Creates an invalid entry.
-pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: String) -> ListEntry {
+pub(super) fn invalid(
+    place: InputPosition,
+    shown: String,
+    raw: Box<[u8]>,
+    reason: String,
+) -> ListEntry {
     ListEntry::Invalid(InvalidLine {
         position: place,
         shown,
@@ -50,7 +55,7 @@ pub fn invalid(place: InputPosition, shown: String, raw: Box<[u8]>, reason: Stri
 }
 
 /// Adds the columns that the record repeats.
-pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry {
+pub(super) fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry {
     match &mut entry {
         _ if columns.is_none() => {}
         ListEntry::Job(job) => job.options.get_or_insert_default().columns = columns,
@@ -63,7 +68,7 @@ pub fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> ListEntry
 
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
-pub fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
+pub(super) fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
     json!({ "url": url, rules.columns.url_field(): url })
         .to_string()
         .into_bytes()
@@ -72,20 +77,20 @@ pub fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
 
 /// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read
 /// again, even if the part of it that was kept looks like a URL.
-pub fn bad_as_json(line: &[u8]) -> Box<[u8]> {
+pub(super) fn bad_as_json(line: &[u8]) -> Box<[u8]> {
     let line = String::from_utf8_lossy(line.trim_ascii());
     json!({ "line": line }).to_string().into_bytes().into()
 }
 
 /// Builds a line field by field. Errors are messages that name the field.
-pub struct LineBuilder<'a> {
+pub(super) struct LineBuilder<'a> {
     rules: &'a ListRules,
     url: Option<ParsedUrl>,
     own_options: LineOptions,
 }
 
 impl<'a> LineBuilder<'a> {
-    pub fn new(rules: &'a ListRules) -> Self {
+    pub(super) fn new(rules: &'a ListRules) -> Self {
         Self {
             rules,
             url: None,
@@ -93,31 +98,31 @@ impl<'a> LineBuilder<'a> {
         }
     }
 
-    pub fn url(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn url(&mut self, text: &str) -> Result<(), String> {
         self.url = Some(parse_url(&self.rules.complete(text.trim_ascii()))?);
         Ok(())
     }
 
-    pub fn file(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn file(&mut self, text: &str) -> Result<(), String> {
         let file = RelPath::parse(text);
         self.own_options.file = Some(file.map_err(|why| format!("invalid file: {why}"))?);
         Ok(())
     }
 
     /// Takes the file back: the body gets the name that its URL gives.
-    pub fn forget_file(&mut self) {
+    pub(super) fn forget_file(&mut self) {
         self.own_options.file = None;
     }
 
     /// Adds the hashes in one of the [`HASH_FIELDS`](super::checksum::HASH_FIELDS).
-    pub fn hash(&mut self, field: &str, text: &str) -> Result<(), String> {
+    pub(super) fn hash(&mut self, field: &str, text: &str) -> Result<(), String> {
         let hashes = self.own_options.hashes.get_or_insert_default();
         add_field(hashes, field, text)
     }
 
     /// Sets the expected media types. A value without a slash is no media type but another `type`,
     /// which many tables have.
-    pub fn types(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn types(&mut self, text: &str) -> Result<(), String> {
         if text.contains('/') {
             let types = text.parse();
             self.own_options.types = Some(types.map_err(|why| format!("invalid type: {why}"))?);
@@ -126,7 +131,10 @@ impl<'a> LineBuilder<'a> {
     }
 
     /// Adds other URLs of the same body.
-    pub fn mirrors<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<(), String> {
+    pub(super) fn mirrors<'t>(
+        &mut self,
+        texts: impl Iterator<Item = &'t str>,
+    ) -> Result<(), String> {
         let mut mirrors = Vec::new();
         for (number, text) in (1..).zip(texts) {
             if number > MAX_MIRRORS {
@@ -141,19 +149,19 @@ impl<'a> LineBuilder<'a> {
         Ok(())
     }
 
-    pub fn size(&mut self, size: Option<u64>) -> Result<(), String> {
+    pub(super) fn size(&mut self, size: Option<u64>) -> Result<(), String> {
         let size = size.ok_or("size must be a whole number of bytes")?;
         self.own_options.size = Some(size);
         Ok(())
     }
 
-    pub fn method(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn method(&mut self, text: &str) -> Result<(), String> {
         let method = parse_method(text).map_err(|why| format!("invalid method: {why}"))?;
         self.own_options.method = Some(method);
         Ok(())
     }
 
-    pub fn header(&mut self, name: &str, value: &str) -> Result<(), String> {
+    pub(super) fn header(&mut self, name: &str, value: &str) -> Result<(), String> {
         let name: HeaderName = name.parse().map_err(|_| "invalid header name")?;
         if FRAMING_HEADERS.contains(&name) {
             return Err(format!("header {name} cannot be set per line"));
@@ -171,11 +179,11 @@ impl<'a> LineBuilder<'a> {
         Ok(())
     }
 
-    pub fn body(&mut self, body: impl Into<Bytes>) {
+    pub(super) fn body(&mut self, body: impl Into<Bytes>) {
         self.own_options.body = Some(body.into());
     }
 
-    pub fn build(self) -> Result<ParsedLine, String> {
+    pub(super) fn build(self) -> Result<ParsedLine, String> {
         let url = self.url.ok_or("missing url")?;
         let own_options = self.own_options;
         let method = own_options.method.as_ref();

@@ -11,7 +11,7 @@ const RETAINED_BYTES: usize = 1 << 20;
 
 /// The terminator of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineEnd {
+pub(super) enum LineEnd {
     /// LF, CR, or CRLF.
     Line,
     /// NUL only.
@@ -28,7 +28,7 @@ impl LineEnd {
 }
 
 /// One line of a list, without its line end.
-pub struct InputLine<'a> {
+pub(super) struct InputLine<'a> {
     buffer: &'a mut Vec<u8>,
     /// Line number, from 1.
     pub number: u64,
@@ -40,13 +40,13 @@ pub struct InputLine<'a> {
 impl InputLine<'_> {
     /// Returns the bytes of the line. A line that is too long is cut to one byte above the limit,
     /// so that it is still too long when read again.
-    pub fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.buffer
     }
 
     /// Returns the bytes of the line as owned memory. A long line is not copied, so that it is in
     /// memory only once.
-    pub fn into_bytes(self) -> Box<[u8]> {
+    pub(super) fn into_bytes(self) -> Box<[u8]> {
         if self.buffer.len() > RETAINED_BYTES {
             std::mem::take(self.buffer).into()
         } else {
@@ -55,12 +55,12 @@ impl InputLine<'_> {
     }
 
     /// Whether blank lines and comments are skipped: in line-based input, not in NUL-separated.
-    pub fn has_comments(&self) -> bool {
+    pub(super) fn has_comments(&self) -> bool {
         self.end == LineEnd::Line
     }
 
     /// Whether the line is skipped: blank or a comment; with NULs, only if empty.
-    pub fn is_comment(&self) -> bool {
+    pub(super) fn is_comment(&self) -> bool {
         if !self.has_comments() {
             return self.buffer.is_empty();
         }
@@ -69,7 +69,7 @@ impl InputLine<'_> {
 }
 
 /// Reads the lines of an input into one reused buffer.
-pub struct LineReader {
+pub(super) struct LineReader {
     stream: InputStream,
     end: LineEnd,
     /// Longest line, in bytes.
@@ -82,7 +82,7 @@ pub struct LineReader {
 }
 
 impl LineReader {
-    pub fn new(stream: InputStream, end: LineEnd, limit: usize) -> Self {
+    pub(super) fn new(stream: InputStream, end: LineEnd, limit: usize) -> Self {
         Self {
             stream,
             end,
@@ -94,7 +94,7 @@ impl LineReader {
     }
 
     /// Reads the next line; `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
         self.buffer.clear();
         self.buffer.shrink_to(RETAINED_BYTES);
         self.finish_crlf()?;
@@ -156,12 +156,12 @@ impl LineReader {
     }
 
     /// Whether a complete line is in memory, so that reading it cannot block.
-    pub fn has_line_ready(&self) -> bool {
+    pub(super) fn has_line_ready(&self) -> bool {
         self.end.find(self.stream.reader.buffer()).is_some()
     }
 
     /// Returns the number of bytes consumed from the file.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.stream.position(0)
     }
 }

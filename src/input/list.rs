@@ -11,7 +11,7 @@ use crate::model::{InputPosition, ListEntry};
 
 /// Rules for the lines of all inputs of a run.
 #[derive(Debug, Clone, Default)]
-pub struct ListRules {
+pub(super) struct ListRules {
     /// Whether bodies are saved to files.
     pub saves_files: bool,
     /// Whether lines for `--failed FILE` are kept as JSON lines, whatever their format, so that
@@ -27,7 +27,7 @@ pub struct ListRules {
 
 impl ListRules {
     /// Returns the URL as it is to be parsed.
-    pub fn complete<'a>(&self, url: &'a str) -> Cow<'a, str> {
+    pub(super) fn complete<'a>(&self, url: &'a str) -> Cow<'a, str> {
         match self.scheme {
             Some(scheme) => scheme.complete(url),
             None => Cow::Borrowed(url),
@@ -36,13 +36,13 @@ impl ListRules {
 }
 
 /// The input and number of the next entry.
-pub struct EntryOrigin<'a> {
+pub(super) struct EntryOrigin<'a> {
     pub input: &'a Arc<str>,
     pub number: u64,
 }
 
 impl EntryOrigin<'_> {
-    pub fn line(&self, line: u64) -> InputPosition {
+    pub(super) fn line(&self, line: u64) -> InputPosition {
         InputPosition {
             number: self.number,
             input: Arc::clone(self.input),
@@ -52,7 +52,7 @@ impl EntryOrigin<'_> {
 }
 
 /// One step through a list.
-pub enum ListStep<T> {
+pub(super) enum ListStep<T> {
     /// An entry.
     Found(T),
     /// A blank line, a comment, or a header row. Returned separately, because reading on may
@@ -65,7 +65,7 @@ pub enum ListStep<T> {
 ///
 /// Errors of either step concern the list as a whole: it cannot be read, or it has the wrong
 /// format.
-pub trait InputList: Send {
+pub(super) trait InputList: Send {
     /// Reads the next line or row.
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>>;
 

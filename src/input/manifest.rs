@@ -18,17 +18,17 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Characters of names that are escaped. They are not allowed in the `file` of a line.
 const NOT_IN_FILES: [char; 3] = ['\\', '\n', '\r'];
 /// Why a manifest cannot be read.
-pub const NO_BASE_URL: &str = "a manifest needs the URL of the folder with its files";
+pub(super) const NO_BASE_URL: &str = "a manifest needs the URL of the folder with its files";
 const FORM: &str = "expected a hash and a file name, as sha256sum writes them";
 
 /// A manifest.
-pub struct ManifestList {
+pub(super) struct ManifestList {
     lines: LineReader,
     rules: ListRules,
 }
 
 impl ManifestList {
-    pub fn new(stream: InputStream, rules: ListRules) -> Self {
+    pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
             lines: LineReader::new(stream, LineEnd::Line, MAX_LINE_BYTES),
             rules,

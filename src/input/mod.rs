@@ -4,7 +4,7 @@
 //! shutdown. It reads only as fast as batches are taken.
 
 mod base_url;
-pub mod bench_api;
+pub(crate) mod bench_api;
 mod checksum;
 mod columns;
 mod compressed;
@@ -41,7 +41,7 @@ use crate::model::ListEntry;
 
 pub use self::url::DefaultScheme;
 pub use base_url::BaseUrl;
-pub use open::open;
+pub(crate) use open::open;
 
 /// Common file name extensions of lists: a name with one of them is not taken for a host name.
 const LIST_EXTENSIONS: [&str; 13] = [
@@ -192,7 +192,7 @@ impl InputError {
 }
 
 /// A message of the reader thread.
-pub type Batch = Result<Vec<ListEntry>, InputError>;
+pub(crate) type Batch = Result<Vec<ListEntry>, InputError>;
 
 /// Returns the name of an input for errors, with any password masked: `user:password@host` is
 /// a URL without a scheme, not a file.

@@ -18,7 +18,7 @@ const BATCHES: usize = 4;
 /// # Errors
 /// If an input cannot be opened. All are opened up front, so that this fails before anything is
 /// fetched.
-pub fn open(
+pub(crate) fn open(
     options: InputOptions,
     live: Arc<LiveStats>,
 ) -> Result<mpsc::Receiver<Batch>, InputError> {

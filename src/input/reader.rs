@@ -29,7 +29,7 @@ enum ReadStop {
 }
 
 /// The state of the reader thread.
-pub struct InputReader {
+pub(super) struct InputReader {
     sender: mpsc::Sender<Batch>,
     live: Arc<LiveStats>,
     rules: ListRules,
@@ -44,7 +44,7 @@ pub struct InputReader {
 }
 
 impl InputReader {
-    pub fn new(
+    pub(super) fn new(
         sender: mpsc::Sender<Batch>,
         live: Arc<LiveStats>,
         rules: ListRules,
@@ -63,7 +63,7 @@ impl InputReader {
         }
     }
 
-    pub fn run(mut self, inputs: Vec<OpenInput>) {
+    pub(super) fn run(mut self, inputs: Vec<OpenInput>) {
         let mut wanted = true;
         for mut input in inputs {
             if wanted {

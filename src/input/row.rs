@@ -9,13 +9,13 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memchr3};
 
 /// Longest row, in bytes. A row may contain a request body and is held in memory.
-pub const MAX_ROW_BYTES: usize = 16 << 20;
+pub(super) const MAX_ROW_BYTES: usize = 16 << 20;
 /// Maximum number of cells in a row.
-pub const MAX_CELLS: usize = 4096;
+pub(super) const MAX_CELLS: usize = 4096;
 
 /// The delimiter between cells, with its quoting rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CellDelimiter {
+pub(super) enum CellDelimiter {
     /// A comma. Cells with a comma, a line break or a quote are quoted.
     Comma,
     /// A semicolon, with the same rules: spreadsheets write it where a comma separates decimals.
@@ -26,7 +26,7 @@ pub enum CellDelimiter {
 }
 
 impl CellDelimiter {
-    pub const fn byte(self) -> u8 {
+    pub(super) const fn byte(self) -> u8 {
         match self {
             Self::Comma => b',',
             Self::Semicolon => b';',
@@ -37,7 +37,7 @@ impl CellDelimiter {
 
 /// Why a row is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowFlaw {
+pub(super) enum RowFlaw {
     NotClosed,
     TextBehind,
     TooLong,
@@ -87,7 +87,7 @@ impl RowCell {
 
 /// An incremental scan of a row: when more bytes arrive, it continues where it stopped.
 #[derive(Debug)]
-pub struct RowScan {
+pub(super) struct RowScan {
     delimiter: CellDelimiter,
     state: RowState,
     /// Number of bytes scanned.
@@ -98,7 +98,7 @@ pub struct RowScan {
 }
 
 impl RowScan {
-    pub fn new(delimiter: CellDelimiter) -> Self {
+    pub(super) fn new(delimiter: CellDelimiter) -> Self {
         Self {
             delimiter,
             state: RowState::Start,
@@ -110,40 +110,40 @@ impl RowScan {
     }
 
     /// Starts another row.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.state = RowState::Start;
         self.at = 0;
         self.cells.clear();
     }
 
     /// Returns the length of a complete row, without its line break.
-    pub fn length(&self) -> usize {
+    pub(super) fn length(&self) -> usize {
         self.at
     }
 
-    pub fn delimiter(&self) -> CellDelimiter {
+    pub(super) fn delimiter(&self) -> CellDelimiter {
         self.delimiter
     }
 
     /// Returns the number of cells.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.cells.len()
     }
 
     /// Returns the cells of `row`, without their quotes.
-    pub fn cells<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    pub(super) fn cells<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
         self.cells.iter().map(|cell| cell.text(row))
     }
 
     /// Returns a cell by its index, if it ends within `row`.
-    pub fn cell<'a>(&self, row: &'a [u8], number: usize) -> Option<Cow<'a, [u8]>> {
+    pub(super) fn cell<'a>(&self, row: &'a [u8], number: usize) -> Option<Cow<'a, [u8]>> {
         let cell = self.cells.get(number)?;
         (cell.text.end <= row.len()).then(|| cell.text(row))
     }
 
     /// Continues the scan with all bytes available so far, from the start of the row. Returns
     /// `None` if more are needed.
-    pub fn advance(&mut self, row: &[u8]) -> Option<Result<(), RowFlaw>> {
+    pub(super) fn advance(&mut self, row: &[u8]) -> Option<Result<(), RowFlaw>> {
         loop {
             let step = match self.state {
                 RowState::Start => self.begin(row),
@@ -169,7 +169,7 @@ impl RowScan {
     }
 
     /// Completes the scan of a row that ends with the input.
-    pub fn finish(&mut self, row: &[u8]) -> Result<(), RowFlaw> {
+    pub(super) fn finish(&mut self, row: &[u8]) -> Result<(), RowFlaw> {
         match self.state {
             // The last byte is a quote that might have been the first of a doubled one.
             RowState::Quoted if self.at < row.len() => self.push(row, self.at),
@@ -274,7 +274,7 @@ impl RowScan {
     }
 
     /// Returns the message for a flaw.
-    pub fn explain(&self, flaw: RowFlaw) -> String {
+    pub(super) fn explain(&self, flaw: RowFlaw) -> String {
         let number = self.cells.len();
         let mib = MAX_ROW_BYTES >> 20;
         match flaw {

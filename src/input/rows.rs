@@ -15,7 +15,7 @@ const RETAINED_BYTES: usize = 1 << 20;
 const MAX_BROKEN_BYTES: usize = 64 * 1024;
 
 /// One row.
-pub struct CsvRow<'a> {
+pub(super) struct CsvRow<'a> {
     /// Its text; for a malformed row, its first line or the beginning of that.
     pub text: &'a [u8],
     /// Number of its first line, from 1.
@@ -26,22 +26,22 @@ pub struct CsvRow<'a> {
 
 impl<'a> CsvRow<'a> {
     /// Returns its cells, without their quotes.
-    pub fn cells(&self) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    pub(super) fn cells(&self) -> impl Iterator<Item = Cow<'a, [u8]>> {
         self.scan.cells(self.text)
     }
 
     /// Returns the number of its cells.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.scan.count()
     }
 
     /// Returns a cell by its index, if its end is known.
-    pub fn cell(&self, number: usize) -> Option<Cow<'a, [u8]>> {
+    pub(super) fn cell(&self, number: usize) -> Option<Cow<'a, [u8]>> {
         self.scan.cell(self.text, number)
     }
 
     /// Returns the message for a row with another number of cells than the header.
-    pub fn explain_count(&self, names: usize) -> String {
+    pub(super) fn explain_count(&self, names: usize) -> String {
         let count = self.count();
         let cells = if count == 1 { "cell" } else { "cells" };
         let hint = match self.scan.delimiter() {
@@ -54,12 +54,12 @@ impl<'a> CsvRow<'a> {
     }
 
     /// Returns the message for a flaw.
-    pub fn explain(&self, flaw: RowFlaw) -> String {
+    pub(super) fn explain(&self, flaw: RowFlaw) -> String {
         self.scan.explain(flaw)
     }
 
     /// Returns its text as a row with another delimiter, with the result of `use_row` for it.
-    pub fn split_at<T>(
+    pub(super) fn split_at<T>(
         &self,
         delimiter: CellDelimiter,
         use_row: impl FnOnce(&CsvRow<'_>) -> T,
@@ -76,13 +76,13 @@ impl<'a> CsvRow<'a> {
         })
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.flaw.is_none() && self.cells().all(|cell| cell.trim_ascii().is_empty())
     }
 }
 
 /// Reads the rows of a stream.
-pub struct RowStream {
+pub(super) struct RowStream {
     stream: InputStream,
     scan: RowScan,
     /// Bytes read: just enough to find the end of a row, so not much more than the longest row.
@@ -98,7 +98,7 @@ pub struct RowStream {
 }
 
 impl RowStream {
-    pub fn new(stream: InputStream, delimiter: CellDelimiter) -> Self {
+    pub(super) fn new(stream: InputStream, delimiter: CellDelimiter) -> Self {
         Self {
             stream,
             scan: RowScan::new(delimiter),
@@ -111,12 +111,15 @@ impl RowStream {
     }
 
     /// Sets the delimiter of the rows to come.
-    pub fn set_delimiter(&mut self, delimiter: CellDelimiter) {
+    pub(super) fn set_delimiter(&mut self, delimiter: CellDelimiter) {
         self.scan = RowScan::new(delimiter);
     }
 
     /// Reads the next row and returns the result of `use_row` for it; `None` at the end.
-    pub fn next<T>(&mut self, use_row: impl FnOnce(&CsvRow<'_>) -> T) -> io::Result<Option<T>> {
+    pub(super) fn next<T>(
+        &mut self,
+        use_row: impl FnOnce(&CsvRow<'_>) -> T,
+    ) -> io::Result<Option<T>> {
         if !self.skip_line_ends()? {
             return Ok(None);
         }
@@ -140,12 +143,12 @@ impl RowStream {
     }
 
     /// Whether a complete row is in memory, so that reading it cannot block.
-    pub fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         has_row(self.rest(), self.scan.delimiter())
     }
 
     /// Returns the number of bytes consumed from the file.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.stream.position(self.rest().len())
     }
 

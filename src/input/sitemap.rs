@@ -25,7 +25,7 @@ const MAX_ENTRIES: u64 = 50_000;
 const MAX_UNPACKED_BYTES: u64 = 50 << 20;
 
 /// A sitemap, and those that it is an index of.
-pub struct SitemapList {
+pub(super) struct SitemapList {
     rules: ListRules,
     parser: UrlParser,
     /// The URL to fetch before anything can be read, and its number among the arguments.
@@ -45,7 +45,7 @@ struct RequestedSitemap {
 
 impl SitemapList {
     /// Reads a sitemap from a stream.
-    pub fn new(stream: InputStream, rules: ListRules) -> Self {
+    pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         let mut list = Self::fetched(String::new(), 0, rules);
         list.argument = None;
         list.top = Some(OpenSitemap::new(stream, None, &list.rules));
@@ -53,7 +53,7 @@ impl SitemapList {
     }
 
     /// Reads a sitemap that is fetched first.
-    pub fn fetched(url: String, argument: u64, rules: ListRules) -> Self {
+    pub(super) fn fetched(url: String, argument: u64, rules: ListRules) -> Self {
         Self {
             rules,
             parser: UrlParser::default(),
@@ -401,14 +401,14 @@ const XML_STARTS: [&[u8]; 6] = [
 ];
 
 /// A list whose name does not tell its format: a sitemap if it begins like one, else text.
-pub struct DetectedList {
+pub(super) struct DetectedList {
     stream: Option<InputStream>,
     rules: ListRules,
     list: Option<Box<dyn InputList>>,
 }
 
 impl DetectedList {
-    pub fn new(stream: InputStream, rules: ListRules) -> Self {
+    pub(super) fn new(stream: InputStream, rules: ListRules) -> Self {
         Self {
             stream: Some(stream),
             rules,

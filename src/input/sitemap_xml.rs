@@ -19,7 +19,7 @@ const MAX_DATE_BYTES: usize = 64;
 
 /// The type of a document, by its root element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SitemapKind {
+pub(super) enum SitemapKind {
     Pages,
     Index,
     Rss,
@@ -70,7 +70,7 @@ enum SitemapField {
 
 /// An entry of a sitemap.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SitemapEntry {
+pub(super) struct SitemapEntry {
     /// Its URL; empty if it has none.
     pub location: String,
     /// When it was modified, as the document says.
@@ -81,7 +81,7 @@ pub struct SitemapEntry {
 
 /// One step through a sitemap.
 #[derive(Debug, PartialEq, Eq)]
-pub enum SitemapStep {
+pub(super) enum SitemapStep {
     Found(SitemapEntry),
     /// Something else than the end of an entry.
     Nothing,
@@ -101,7 +101,7 @@ struct EntryDraft {
 }
 
 /// Reads a sitemap.
-pub struct SitemapReader<R> {
+pub(super) struct SitemapReader<R> {
     reader: Reader<EventLimit<R>>,
     buffer: Vec<u8>,
     kind: Option<SitemapKind>,
@@ -110,7 +110,7 @@ pub struct SitemapReader<R> {
 }
 
 impl<R: BufRead> SitemapReader<R> {
-    pub fn new(stream: R) -> Self {
+    pub(super) fn new(stream: R) -> Self {
         Self {
             reader: Reader::from_reader(EventLimit {
                 inner: stream,
@@ -124,17 +124,17 @@ impl<R: BufRead> SitemapReader<R> {
     }
 
     /// Returns the type of the document, once its root element was read.
-    pub fn kind(&self) -> Option<SitemapKind> {
+    pub(super) fn kind(&self) -> Option<SitemapKind> {
         self.kind
     }
 
     /// Returns the stream.
-    pub fn stream(&self) -> &R {
+    pub(super) fn stream(&self) -> &R {
         &self.reader.get_ref().inner
     }
 
     /// Whether the end of another entry is in the buffer of the stream.
-    pub fn has_entry_ready(&self, buffered: &[u8]) -> bool {
+    pub(super) fn has_entry_ready(&self, buffered: &[u8]) -> bool {
         let Some(kind) = self.kind else {
             return false;
         };
@@ -146,7 +146,7 @@ impl<R: BufRead> SitemapReader<R> {
     ///
     /// # Errors
     /// If the stream cannot be read, or is no sitemap or feed.
-    pub fn step(&mut self) -> io::Result<SitemapStep> {
+    pub(super) fn step(&mut self) -> io::Result<SitemapStep> {
         self.buffer.clear();
         self.reader.get_mut().taken = 0;
         let mut buffer = std::mem::take(&mut self.buffer);

@@ -18,7 +18,7 @@ use super::text::TextList;
 use super::{InputError, InputFormat, Source, UrlIterator};
 
 /// An opened input.
-pub struct OpenInput {
+pub(super) struct OpenInput {
     pub name: Arc<str>,
     pub content: InputContent,
     /// Length in bytes, if known: for regular files and arguments.
@@ -26,7 +26,7 @@ pub struct OpenInput {
 }
 
 /// The content of an input.
-pub enum InputContent {
+pub(super) enum InputContent {
     List(Box<dyn InputList>),
     /// A URL argument: always one entry, never a comment. Its number among the arguments serves
     /// as its line number.
@@ -38,7 +38,7 @@ pub enum InputContent {
 impl OpenInput {
     /// Opens a source. `argument` is the number of URLs among the sources so far, including this
     /// one.
-    pub fn open(
+    pub(super) fn open(
         source: Source,
         argument: u64,
         format: InputFormat,
@@ -88,7 +88,7 @@ impl OpenInput {
 }
 
 /// Opens a stream as a list of this format.
-pub fn open_list(
+pub(super) fn open_list(
     format: InputFormat,
     stream: InputStream,
     rules: &ListRules,

@@ -9,13 +9,13 @@ use super::decoded::DecodedInput;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A list as a stream of decompressed UTF-8, with a count of the bytes read from its file.
-pub struct InputStream {
+pub(super) struct InputStream {
     pub reader: BufReader<DecodedInput>,
 }
 
 impl InputStream {
     /// Creates the stream without reading anything: a pipe may not have a writer yet.
-    pub fn new(raw: RawReader) -> Self {
+    pub(super) fn new(raw: RawReader) -> Self {
         Self {
             reader: BufReader::with_capacity(
                 BUFFER_BYTES,
@@ -25,14 +25,14 @@ impl InputStream {
     }
 
     /// Sets that NULs end the entries of this list.
-    pub fn with_nuls(mut self) -> Self {
+    pub(super) fn with_nuls(mut self) -> Self {
         self.reader.get_mut().set_nuls();
         self
     }
 
     /// Returns the number of bytes consumed from the file. Subtracts `unused` decoded bytes that are
     /// still buffered; for a compressed file they are included, so the result is a little higher.
-    pub fn position(&self, unused: usize) -> u64 {
+    pub(super) fn position(&self, unused: usize) -> u64 {
         let decoded = self.reader.get_ref();
         let unused = (self.reader.buffer().len() + unused) as u64 * decoded.width();
         decoded.unpacked.position(unused)

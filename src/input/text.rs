@@ -15,14 +15,14 @@ use crate::model::{InputPosition, ListEntry};
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// A text list.
-pub struct TextList {
+pub(super) struct TextList {
     lines: LineReader,
     rules: ListRules,
     parser: UrlParser,
 }
 
 impl TextList {
-    pub fn new(stream: InputStream, end: LineEnd, rules: ListRules) -> Self {
+    pub(super) fn new(stream: InputStream, end: LineEnd, rules: ListRules) -> Self {
         Self {
             lines: LineReader::new(stream, end, MAX_LINE_BYTES),
             rules,
@@ -152,7 +152,7 @@ fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
 
 /// Parses a URL argument, always as one entry. Spaces within it are part of the URL, as in the
 /// address bar of a browser.
-pub fn parse_argument(text: &str, place: InputPosition, rules: &ListRules) -> ListEntry {
+pub(super) fn parse_argument(text: &str, place: InputPosition, rules: &ListRules) -> ListEntry {
     let url = text.trim_ascii();
     let parsed = if url.is_empty() {
         Err("empty URL".to_owned())

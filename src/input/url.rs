@@ -89,12 +89,12 @@ fn scheme_without_colon(text: &str) -> Option<&'static str> {
 }
 
 /// A URL without userinfo and fragment, and the userinfo separately.
-pub type ParsedUrl = (Url, Option<Box<Credentials>>);
+pub(super) type ParsedUrl = (Url, Option<Box<Credentials>>);
 
 /// Parses URLs, caching the last origin: in most lists many URLs in a row have the same origin,
 /// and parsing it is most of the work.
 #[derive(Default)]
-pub struct UrlParser {
+pub(super) struct UrlParser {
     /// The origin of the last URL, as written; empty if it was not plain.
     written: String,
     /// The parsed origin, once it has occurred twice.
@@ -103,7 +103,7 @@ pub struct UrlParser {
 
 impl UrlParser {
     /// Like [`parse_url`], with the same results.
-    pub fn parse(&mut self, text: &str) -> Result<ParsedUrl, String> {
+    pub(super) fn parse(&mut self, text: &str) -> Result<ParsedUrl, String> {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
@@ -159,7 +159,7 @@ fn split_origin(text: &str) -> Option<(&str, &str)> {
 ///
 /// Characters that these rules silently delete, such as tabs, are an error: deleting them would
 /// join the text on both sides.
-pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
+pub(super) fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     check_deleted(text)?;
     let mut url = Url::parse(text).map_err(|error| describe_error(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -251,7 +251,7 @@ fn describe_error(text: &str, error: url::ParseError) -> String {
 
 /// Returns the line with a scheme prepended, if that makes a likely URL: a name with a dot, an IP
 /// address, or localhost. (`example.com:8080/x` parses as a URL with scheme `example.com`.)
-pub fn with_scheme(text: &str) -> Option<String> {
+pub(super) fn with_scheme(text: &str) -> Option<String> {
     let rest = text.strip_prefix("//").unwrap_or(text);
     let name = rest.split(['/', ':', '?', '#']).next()?;
     let near = near_port(rest);
@@ -281,7 +281,7 @@ fn near_port(rest: &str) -> Option<&str> {
 }
 
 /// Returns an invalid line for output: without passwords and control characters, and shortened.
-pub fn display_line(bytes: &[u8]) -> String {
+pub(super) fn display_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.trim_ascii());
     // Anywhere in the line: in JSON that spans several lines a field may start one.
     let folded = text.to_ascii_lowercase();
@@ -309,7 +309,7 @@ fn shortened(text: &str) -> String {
 
 /// Returns the beginning of an invalid line for output. It may be cut within a password, before the
 /// `@` that would mark one.
-pub fn shown_cut(bytes: &[u8]) -> String {
+pub(super) fn shown_cut(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.contains('@') {
         return display_line(bytes);
@@ -329,7 +329,7 @@ pub fn shown_cut(bytes: &[u8]) -> String {
 }
 
 /// Returns the URL of a line that is invalid for another reason, for output.
-pub fn shown_url(text: &str) -> String {
+pub(super) fn shown_url(text: &str) -> String {
     match parse_url(text.trim_ascii()) {
         Ok((url, _)) => shortened(url.as_str()),
         Err(_) => shown_among(text),
@@ -338,7 +338,7 @@ pub fn shown_url(text: &str) -> String {
 
 /// Returns the first URL among the words of a line, for output. The other words are left out: they
 /// may be options of another program, or a URL with a password.
-pub fn shown_among(text: &str) -> String {
+pub(super) fn shown_among(text: &str) -> String {
     let mut words = text.split_ascii_whitespace();
     match words.find_map(|word| parse_url(word).ok()) {
         Some((url, _)) => shortened(url.as_str()),

@@ -10,7 +10,11 @@ use super::stream::InputStream;
 use crate::model::ListEntry;
 
 /// Reads all entries of a list.
-pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<Vec<ListEntry>> {
+pub(super) fn read(
+    format: InputFormat,
+    bytes: &[u8],
+    rules: ListRules,
+) -> io::Result<Vec<ListEntry>> {
     let mut list = open_list(
         format,
         InputStream::new(Box::new(io::Cursor::new(bytes.to_vec()))),
@@ -32,7 +36,7 @@ pub fn read(format: InputFormat, bytes: &[u8], rules: ListRules) -> io::Result<V
 }
 
 /// Counts the entries of a list with [`InputList::skip`].
-pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
     let stream = InputStream::new(Box::new(io::Cursor::new(bytes.to_vec())));
     let mut list = open_list(format, stream, &ListRules::default());
     let mut count = 0;
@@ -46,7 +50,7 @@ pub fn count(format: InputFormat, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// Returns the last entry of a list, which must be a job.
-pub fn job(format: InputFormat, list: &str) -> crate::model::Job {
+pub(super) fn job(format: InputFormat, list: &str) -> crate::model::Job {
     match read(format, list.as_bytes(), ListRules::default())
         .unwrap()
         .pop()
@@ -57,7 +61,7 @@ pub fn job(format: InputFormat, list: &str) -> crate::model::Job {
 }
 
 /// Returns the last entry of a list, which must be invalid: displayed line, reason, raw line.
-pub fn bad(format: InputFormat, list: &[u8], rules: ListRules) -> (String, String, String) {
+pub(super) fn bad(format: InputFormat, list: &[u8], rules: ListRules) -> (String, String, String) {
     match read(format, list, rules).unwrap().pop() {
         Some(ListEntry::Invalid(bad)) => {
             let raw = String::from_utf8_lossy(&bad.raw).into_owned();

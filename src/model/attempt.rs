@@ -13,7 +13,7 @@ use super::{
 
 /// The current position in a redirect chain.
 #[derive(Debug, Clone)]
-pub struct Hop {
+pub(crate) struct Hop {
     /// The URL of this hop.
     pub url: Url,
     /// The URLs requested before it, starting with the job's own or its mirror.
@@ -30,7 +30,7 @@ pub struct Hop {
 
 /// How to send a request, depending on how the previous one failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SendMode {
+pub(crate) enum SendMode {
     /// Over a pooled connection, if there is one.
     #[default]
     Usual,
@@ -42,7 +42,7 @@ pub enum SendMode {
 
 /// What the earlier attempts of a job have used up.
 #[derive(Debug, Clone, Default)]
-pub struct AttemptHistory {
+pub(crate) struct AttemptHistory {
     /// Number of the mirror that is tried, from 1; 0 for the job's own URL.
     pub mirror: u32,
     /// Retries used up, of `--retries`.
@@ -93,7 +93,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
 
 /// An attempt at a job, with the state of its redirects and retries.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The job.
     pub job: Job,
     /// The method: the job's own, until a redirect turns a POST into a GET.
@@ -122,7 +122,7 @@ pub struct Attempt {
 impl Attempt {
     /// Creates the first attempt at a job.
     #[must_use]
-    pub fn new(job: Job, method: Method, with_body: bool) -> Self {
+    pub(crate) fn new(job: Job, method: Method, with_body: bool) -> Self {
         Self {
             job,
             method,
@@ -140,30 +140,30 @@ impl Attempt {
 
     /// Returns what the earlier attempts have used up.
     #[must_use]
-    pub fn history(&self) -> &AttemptHistory {
+    pub(crate) fn history(&self) -> &AttemptHistory {
         self.before.as_deref().unwrap_or(&NO_HISTORY)
     }
 
     /// Sets when the attempt became ready to start, since the start of the run.
-    pub fn set_ready_at(&mut self, since: Duration) {
+    pub(crate) fn set_ready_at(&mut self, since: Duration) {
         self.before.get_or_insert_default().ready = since;
     }
 
     /// Sets the cookies of the run's jar for the next request.
-    pub fn set_jar_cookies(&mut self, cookies: Option<Box<[u8]>>) {
+    pub(crate) fn set_jar_cookies(&mut self, cookies: Option<Box<[u8]>>) {
         if cookies.is_some() || self.before.is_some() {
             self.before.get_or_insert_default().jar_cookies = cookies;
         }
     }
 
     /// Takes the timing of the attempts.
-    pub fn take_traces(&mut self) -> Vec<AttemptTrace> {
+    pub(crate) fn take_traces(&mut self) -> Vec<AttemptTrace> {
         let before = self.before.as_mut();
         before.map_or_else(Vec::new, |before| std::mem::take(&mut before.traces))
     }
 
     /// Returns the history for the attempt that started at `start` to add what it used up.
-    pub fn history_mut(&mut self, start: Instant) -> &mut AttemptHistory {
+    pub(crate) fn history_mut(&mut self, start: Instant) -> &mut AttemptHistory {
         let before = self.before.get_or_insert_default();
         before.first_start.get_or_insert(start);
         before
@@ -171,7 +171,7 @@ impl Attempt {
 
     /// Returns the URL to request: the one where the redirects start, or that of the current hop.
     #[must_use]
-    pub fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         self.hop
             .as_ref()
             .map_or_else(|| self.source_url(), |hop| &hop.url)
@@ -179,13 +179,13 @@ impl Attempt {
 
     /// Returns the URL where redirects and retries start: the job's own, or that of its mirror.
     #[must_use]
-    pub fn source_url(&self) -> &Url {
+    pub(crate) fn source_url(&self) -> &Url {
         self.mirror().map_or(&self.job.url, |mirror| &mirror.url)
     }
 
     /// Returns the number of the mirror that is tried, from 1; `None` for the job's own URL.
     #[must_use]
-    pub fn mirror_number(&self) -> Option<u32> {
+    pub(crate) fn mirror_number(&self) -> Option<u32> {
         Some(self.history().mirror).filter(|number| *number > 0)
     }
 
@@ -195,7 +195,7 @@ impl Attempt {
 
     /// Returns the next mirror, if there is one.
     #[must_use]
-    pub fn next_mirror(&self) -> Option<&Mirror> {
+    pub(crate) fn next_mirror(&self) -> Option<&Mirror> {
         self.mirror_at(self.history().mirror + 1)
     }
 
@@ -207,7 +207,7 @@ impl Attempt {
 
     /// Moves on to the next mirror: with fresh retries, and a fresh chain that starts there. What
     /// was learned of another server does not apply to it.
-    pub fn begin_mirror(&mut self, method: Method, with_body: bool) {
+    pub(crate) fn begin_mirror(&mut self, method: Method, with_body: bool) {
         self.restart(method, with_body);
         self.route = SendMode::Usual;
         let before = std::mem::take(self.before.get_or_insert_default().as_mut());
@@ -225,7 +225,7 @@ impl Attempt {
     /// Returns the URL for output. A redirect may lead to a URL that contains another one with a
     /// password, which is masked; in a job's own URL that is rejected as invalid.
     #[must_use]
-    pub fn shown_url(&self) -> Cow<'_, str> {
+    pub(crate) fn shown_url(&self) -> Cow<'_, str> {
         match &self.hop {
             Some(hop) => mask_inner_passwords(&hop.url),
             None => Cow::Borrowed(self.source_url().as_str()),
@@ -234,7 +234,7 @@ impl Attempt {
 
     /// Resets the attempt to the URL of the list, or its mirror, with a fresh redirect chain: the last one may have
     /// led to a mirror that is down, or to a signed URL that is valid only once.
-    pub fn restart(&mut self, method: Method, with_body: bool) {
+    pub(crate) fn restart(&mut self, method: Method, with_body: bool) {
         self.hop = None;
         self.method = method;
         self.with_body = with_body;
@@ -242,7 +242,7 @@ impl Attempt {
 
     /// Returns the bytes held in strings whose length lists and servers control.
     #[must_use]
-    pub fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         let length = |url: &Url| url.as_str().len();
         let hops = self.hop.as_ref().map_or(0, |hop| {
             length(&hop.url) + hop.visited.iter().map(length).sum::<usize>() + hop.cookies.weight()
@@ -253,7 +253,7 @@ impl Attempt {
 
     /// Returns the number of redirects followed so far.
     #[must_use]
-    pub fn redirect_count(&self) -> u32 {
+    pub(crate) fn redirect_count(&self) -> u32 {
         self.hop.as_ref().map_or(0, |hop| {
             u32::try_from(hop.visited.len()).unwrap_or(u32::MAX)
         })
@@ -262,18 +262,18 @@ impl Attempt {
     /// Whether it is a GET for the whole content: only such a request can be resumed or made
     /// conditional.
     #[must_use]
-    pub fn is_plain_get(&self) -> bool {
+    pub(crate) fn is_plain_get(&self) -> bool {
         self.method == Method::GET && !self.with_body && !self.is_head_only()
     }
 
     /// Whether only the response head is wanted: for HEAD, or the GET that replaces it.
     #[must_use]
-    pub fn is_head_only(&self) -> bool {
+    pub(crate) fn is_head_only(&self) -> bool {
         self.method == Method::HEAD || (self.history().head_refused && self.method == Method::GET)
     }
 
     /// Replaces HEAD by GET if a server rejected HEAD.
-    pub fn replace_refused_head(&mut self) {
+    pub(crate) fn replace_refused_head(&mut self) {
         if self.history().head_refused && self.method == Method::HEAD {
             self.method = Method::GET;
         }
@@ -282,7 +282,7 @@ impl Attempt {
     /// Returns the partial body to resume. The range is requested from every hop, since it is not
     /// known beforehand which of them sends the body.
     #[must_use]
-    pub fn resumable_part(&self) -> Option<&PartialBody> {
+    pub(crate) fn resumable_part(&self) -> Option<&PartialBody> {
         self.part.as_deref()
     }
 
@@ -290,7 +290,7 @@ impl Attempt {
     /// belong to the URL in the list, whichever hop sent them; a mirror has others. Resuming a
     /// partial body takes precedence.
     #[must_use]
-    pub fn revalidation(&self) -> Option<&Revalidation> {
+    pub(crate) fn revalidation(&self) -> Option<&Revalidation> {
         let known = self.known.as_deref()?;
         let has_any = known.etag.is_some() || known.last_modified.is_some();
         let is_own_url = self.mirror_number().is_none();
@@ -299,20 +299,20 @@ impl Attempt {
 
     /// Returns the cookies set by earlier hops of the chain.
     #[must_use]
-    pub fn cookies(&self) -> Option<&ChainCookies> {
+    pub(crate) fn cookies(&self) -> Option<&ChainCookies> {
         self.hop.as_ref().map(|hop| &hop.cookies)
     }
 
     /// Whether servers have set cookies for this request: in this chain, or in the jar.
     #[must_use]
-    pub fn has_cookies(&self) -> bool {
+    pub(crate) fn has_cookies(&self) -> bool {
         self.hop.is_some() || self.history().jar_cookies.is_some()
     }
 
     /// Returns the `Cookie` header of this request, where the user's `own` headers would be sent
     /// without these cookies.
     #[must_use]
-    pub fn cookie_header<'a>(
+    pub(crate) fn cookie_header<'a>(
         &self,
         own: impl IntoIterator<Item = &'a HeaderValue>,
     ) -> Option<HeaderValue> {
@@ -325,14 +325,14 @@ impl Attempt {
 
     /// Whether no redirect has left the origin of the first URL.
     #[must_use]
-    pub fn is_at_origin(&self) -> bool {
+    pub(crate) fn is_at_origin(&self) -> bool {
         self.hop.as_ref().is_none_or(|hop| !hop.left_origin)
     }
 
     /// Whether the user's own headers, and credentials of the run, may be sent. They are meant for
     /// the origin of the job's own URL, so a mirror elsewhere does not get them.
     #[must_use]
-    pub fn may_send_credentials(&self) -> bool {
+    pub(crate) fn may_send_credentials(&self) -> bool {
         let is_elsewhere = |mirror: &Mirror| !is_same_origin(&self.job.url, &mirror.url);
         self.is_at_origin() && !self.mirror().is_some_and(is_elsewhere)
     }
@@ -340,7 +340,7 @@ impl Attempt {
     /// Returns the userinfo for the request: that of the mirror that is tried, else that of the
     /// job's own URL, as long as the request goes to the origin for which it was given.
     #[must_use]
-    pub fn credentials(&self) -> Option<&Credentials> {
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
         let of_mirror = self
             .mirror()
             .and_then(|mirror| mirror.credentials.as_deref());

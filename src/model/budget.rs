@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// waiting to be reported. A line reserves its bytes when it is read; dropping its [`RawLine`]
 /// releases them.
 #[derive(Debug)]
-pub struct LineBudget {
+pub(crate) struct LineBudget {
     limit: usize,
     used: Mutex<usize>,
     freed: Condvar,
@@ -18,7 +18,7 @@ impl LineBudget {
     /// Creates a budget of `limit` bytes. A line above that limit is admitted only while no other
     /// heavy line is in memory.
     #[must_use]
-    pub fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             used: Mutex::new(0),
@@ -36,7 +36,7 @@ impl LineBudget {
 
     /// Reserves `bytes` if the budget allows it now.
     #[must_use]
-    pub fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<LineReservation> {
+    pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<LineReservation> {
         let mut used = self.lock();
         self.has_room(*used, bytes).then(|| {
             *used += bytes;
@@ -50,7 +50,7 @@ impl LineBudget {
     /// Reserves `bytes`; blocks until the budget allows it. The wait ends, because every line is
     /// settled or dropped with the run.
     #[must_use]
-    pub fn reserve(self: &Arc<Self>, bytes: usize) -> LineReservation {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> LineReservation {
         let used = self.lock();
         let used = self
             .freed
@@ -65,7 +65,7 @@ impl LineBudget {
 
 /// Reserved bytes of a [`LineBudget`], released on drop.
 #[derive(Debug)]
-pub struct LineReservation {
+pub(crate) struct LineReservation {
     budget: Arc<LineBudget>,
     bytes: usize,
 }
@@ -80,7 +80,7 @@ impl Drop for LineReservation {
 /// A line for `--failed FILE`: the original, or an equivalent JSON line. It may contain a
 /// password, so it is written nowhere else, and `Debug` does not show it.
 #[derive(Clone)]
-pub struct RawLine {
+pub(crate) struct RawLine {
     bytes: Box<[u8]>,
     /// The reservation of the whole entry, if it is heavy.
     reservation: Option<Arc<LineReservation>>,
@@ -88,13 +88,13 @@ pub struct RawLine {
 
 impl RawLine {
     /// Attaches the reservation, to be released with the last copy of the line.
-    pub fn hold(&mut self, reservation: LineReservation) {
+    pub(crate) fn hold(&mut self, reservation: LineReservation) {
         self.reservation = Some(Arc::new(reservation));
     }
 
     /// Whether the line has a reservation, so that reading may be waiting for its release.
     #[must_use]
-    pub fn is_heavy(&self) -> bool {
+    pub(crate) fn is_heavy(&self) -> bool {
         self.reservation.is_some()
     }
 }

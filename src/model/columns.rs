@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Maximum length of the columns of a line, in bytes of JSON.
-pub const MAX_COLUMNS_BYTES: usize = 256 << 10;
+pub(super) const MAX_COLUMNS_BYTES: usize = 256 << 10;
 
 /// Columns of a table, or fields of a JSON line, that the record of the line repeats: a JSON object.
 /// It is kept as text, since a tree of its values would take many times as much memory.
@@ -93,19 +93,19 @@ impl Eq for Columns {}
 
 /// Builds [`Columns`] one by one.
 #[derive(Debug, Default)]
-pub struct ColumnsBuilder {
+pub(crate) struct ColumnsBuilder {
     json: String,
     is_too_long: bool,
 }
 
 impl ColumnsBuilder {
     /// Adds a column whose value is text.
-    pub fn push_text(&mut self, name: &str, text: &str) {
+    pub(crate) fn push_text(&mut self, name: &str, text: &str) {
         self.push_json(name, &Value::from(text).to_string());
     }
 
     /// Adds a column whose value is JSON.
-    pub fn push_json(&mut self, name: &str, json: &str) {
+    pub(crate) fn push_json(&mut self, name: &str, json: &str) {
         let name = Value::from(name).to_string();
         if self.json.len() + name.len() + json.len() + 3 > MAX_COLUMNS_BYTES {
             self.is_too_long = true;
@@ -124,7 +124,7 @@ impl ColumnsBuilder {
     ///
     /// # Errors
     /// A message if they are too long.
-    pub fn build(mut self) -> Result<Option<Columns>, String> {
+    pub(crate) fn build(mut self) -> Result<Option<Columns>, String> {
         if self.is_too_long {
             return Err(format!("columns exceed {} KiB", MAX_COLUMNS_BYTES >> 10));
         }

@@ -15,24 +15,24 @@ const MERGE_FRACTION: usize = 64;
 /// An 80-bit hash, stored in the upper bits. The chance of any collision among ten million keys is
 /// 4 in 10^11. The hash is keyed at random for each process, so no list can be crafted to collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HashKey(u128);
+pub(crate) struct HashKey(u128);
 
 impl HashKey {
     /// Returns 64 bits of the hash: enough to tell apart the few entries that share another key.
     #[must_use]
-    pub fn short(self) -> u64 {
+    pub(crate) fn short(self) -> u64 {
         (self.0 >> 64) as u64
     }
 }
 
 /// Computes [`HashKey`]s with a random key of this process.
 #[derive(Debug, Default)]
-pub struct KeyHasher(RandomState, RandomState);
+pub(crate) struct KeyHasher(RandomState, RandomState);
 
 impl KeyHasher {
     /// Returns the key of a value.
     #[must_use]
-    pub fn of(&self, what: &impl Hash) -> HashKey {
+    pub(crate) fn of(&self, what: &impl Hash) -> HashKey {
         let half = |state: &RandomState| u128::from(state.hash_one(what));
         HashKey((half(&self.0) << 64 | half(&self.1)) & !VALUE)
     }
@@ -43,7 +43,7 @@ impl KeyHasher {
 /// Entries are in a sorted vector without spare capacity, and new ones are merged in from time to
 /// time. A hash table takes two to three times the memory, and twice that while it grows.
 #[derive(Debug, Default)]
-pub struct CompactMap {
+pub(crate) struct CompactMap {
     /// Merged entries, sorted by key.
     sorted: Vec<u128>,
     /// Entries since the last merge, by key.
@@ -53,12 +53,12 @@ pub struct CompactMap {
 impl CompactMap {
     /// Whether the map is empty.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sorted.is_empty() && self.fresh.is_empty()
     }
 
     /// Sets the number of a key, replacing any earlier one.
-    pub fn put(&mut self, key: HashKey, value: u64) {
+    pub(crate) fn put(&mut self, key: HashKey, value: u64) {
         self.fresh.insert(key.0, value);
         if self.fresh.len() >= MIN_CAPACITY.max(self.sorted.len() / MERGE_FRACTION) {
             self.merge();
@@ -67,7 +67,7 @@ impl CompactMap {
 
     /// Returns the number of a key.
     #[must_use]
-    pub fn get(&self, key: HashKey) -> Option<u64> {
+    pub(crate) fn get(&self, key: HashKey) -> Option<u64> {
         if let Some(value) = self.fresh.get(&key.0) {
             return Some(*value);
         }
@@ -77,7 +77,7 @@ impl CompactMap {
     }
 
     /// Merges the new entries into the sorted ones. The latest number of a key wins.
-    pub fn merge(&mut self) {
+    pub(crate) fn merge(&mut self) {
         let mut new = Vec::<u128>::with_capacity(self.fresh.len());
         // The index in `sorted` at which each of them is inserted.
         let mut places = Vec::with_capacity(self.fresh.len());
@@ -116,7 +116,7 @@ impl CompactMap {
 
     /// Returns the size of the sorted entries in bytes.
     #[cfg(test)]
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         assert!(self.fresh.is_empty());
         self.sorted.capacity() * size_of::<u128>()
     }

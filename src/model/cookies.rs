@@ -16,7 +16,7 @@ pub(super) const MAX_COOKIES: usize = 50;
 
 /// The cookies that a redirect chain has set so far. `Debug` does not show them.
 #[derive(Clone, Default)]
-pub struct ChainCookies {
+pub(crate) struct ChainCookies {
     /// `None` until the first cookie: few redirects set any.
     store: Option<Box<CookieStore>>,
     /// The `Cookie` header for the next URL.
@@ -36,7 +36,7 @@ impl fmt::Debug for ChainCookies {
 impl ChainCookies {
     /// Returns the cookies after a response from `from` that redirects to `to`.
     #[must_use]
-    pub fn after(&self, from: &Url, headers: &HeaderMap, to: &Url) -> Self {
+    pub(crate) fn after(&self, from: &Url, headers: &HeaderMap, to: &Url) -> Self {
         let mut cookies = self.clone();
         for line in headers.get_all(header::SET_COOKIE) {
             if line.len() <= MAX_COOKIE_BYTES {
@@ -56,7 +56,7 @@ impl ChainCookies {
     /// replaces those of that name, and one of the jar replaces the user's; one that the chain has
     /// expired is not sent.
     #[must_use]
-    pub fn header_with<'a>(
+    pub(crate) fn header_with<'a>(
         &self,
         own: impl IntoIterator<Item = &'a HeaderValue>,
         jar: Option<&[u8]>,
@@ -74,7 +74,7 @@ impl ChainCookies {
 
     /// Returns the bytes held by the cookies that servers have set.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.bytes + self.header.as_ref().map_or(0, |header| header.len())
     }
 

@@ -98,7 +98,7 @@ impl Sha256 {
 
 /// A SHA-256 hash being computed incrementally.
 #[derive(Clone)]
-pub struct Sha256Context(Context);
+pub(crate) struct Sha256Context(Context);
 
 impl Default for Sha256Context {
     fn default() -> Self {
@@ -108,13 +108,13 @@ impl Default for Sha256Context {
 
 impl Sha256Context {
     /// Hashes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Returns the hash of all bytes passed to [`update`](Self::update).
     #[must_use]
-    pub fn finish(self) -> Sha256 {
+    pub(crate) fn finish(self) -> Sha256 {
         let digest = self.0.finish();
         let mut hash = [0; 32];
         for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
@@ -290,7 +290,7 @@ fn replace<T>(hash: &mut Option<T>, new: Option<T>) -> bool {
 
 /// Hashes one body with several algorithms.
 #[derive(Clone, Default)]
-pub struct BodyHasher(Vec<(HashAlgorithm, HashContext)>);
+pub(crate) struct BodyHasher(Vec<(HashAlgorithm, HashContext)>);
 
 /// The context of one algorithm. aws-lc-rs has no MD5.
 #[derive(Clone)]
@@ -301,7 +301,7 @@ enum HashContext {
 
 impl BodyHasher {
     /// Also computes this hash. Only before the first byte.
-    pub fn add(&mut self, algorithm: HashAlgorithm) {
+    pub(crate) fn add(&mut self, algorithm: HashAlgorithm) {
         if self.0.iter().any(|(known, _)| *known == algorithm) {
             return;
         }
@@ -316,12 +316,12 @@ impl BodyHasher {
 
     /// Whether no hash is computed.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Hashes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         for (_, context) in &mut self.0 {
             match context {
                 HashContext::Md5(context) => context.update(bytes),
@@ -332,7 +332,7 @@ impl BodyHasher {
 
     /// Returns the hashes of all bytes passed to [`update`](Self::update).
     #[must_use]
-    pub fn finish(self) -> BodyHashes {
+    pub(crate) fn finish(self) -> BodyHashes {
         let mut hashes = BodyHashes::default();
         for (algorithm, context) in self.0 {
             match context {

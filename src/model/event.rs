@@ -16,7 +16,7 @@ const TYPICAL_RECORD_BYTES: usize = 512;
 
 /// A job that reached its end: fetched, failed or skipped.
 #[derive(Debug)]
-pub struct SettledJob {
+pub(crate) struct SettledJob {
     /// The position of its line.
     pub position: InputPosition,
     /// Its record, as written to outputs.
@@ -36,7 +36,7 @@ pub struct SettledJob {
 impl SettledJob {
     /// Creates a settled job without traces.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         position: InputPosition,
         record: Record,
         outcome: Outcome,
@@ -55,19 +55,19 @@ impl SettledJob {
 
     /// Sets the timing of its attempts.
     #[must_use]
-    pub fn with_traces(self, traces: Vec<AttemptTrace>) -> Self {
+    pub(crate) fn with_traces(self, traces: Vec<AttemptTrace>) -> Self {
         Self { traces, ..self }
     }
 
     /// Sets where it goes instead of the reporters, if it is a sitemap.
     #[must_use]
-    pub fn of_sitemap(self, sitemap: Option<SitemapReply>) -> Self {
+    pub(crate) fn of_sitemap(self, sitemap: Option<SitemapReply>) -> Self {
         Self { sitemap, ..self }
     }
 
     /// Turns a fetched sitemap that cannot be read into a failure.
     #[must_use]
-    pub fn into_failed(mut self, error: FetchError) -> Self {
+    pub(crate) fn into_failed(mut self, error: FetchError) -> Self {
         self.record.ok = false;
         self.record.bytes = None;
         self.record.outcome = OutcomeName::Failed;
@@ -80,7 +80,7 @@ impl SettledJob {
     ///
     /// # Errors
     /// Errors of the serializer; serializing a record does not fail in practice.
-    pub fn json(&self) -> serde_json::Result<&[u8]> {
+    pub(crate) fn json(&self) -> serde_json::Result<&[u8]> {
         if self.json.get().is_none() {
             let mut json = Vec::with_capacity(TYPICAL_RECORD_BYTES);
             self.record.write_json(&mut json)?;
@@ -91,20 +91,20 @@ impl SettledJob {
 
     /// Frees the JSON of the record. Call it on the thread that made the JSON, after the last
     /// reporter has used it: freeing another thread's memory takes a lock of the allocator.
-    pub fn forget_json(&mut self) {
+    pub(crate) fn forget_json(&mut self) {
         self.json = OnceCell::new();
     }
 
     /// Drops the raw line and the columns if they are heavy, so that reading can go on. Call it after the last
     /// reporter has used it.
-    pub fn forget_heavy_line(&mut self) {
+    pub(crate) fn forget_heavy_line(&mut self) {
         if self.raw.take_if(|line| line.is_heavy()).is_some() {
             self.record.columns = None;
         }
     }
 
     /// Adds the body to the record.
-    pub fn attach_body(&mut self, body: &Bytes) {
+    pub(crate) fn attach_body(&mut self, body: &Bytes) {
         self.record.attach_body(body);
         self.json = OnceCell::new();
     }
@@ -113,7 +113,7 @@ impl SettledJob {
 /// An event from the engine to the reporters.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum EngineEvent {
+pub(crate) enum EngineEvent {
     /// A job reached its end. Sent exactly once for each job that is not left.
     Settled(Box<SettledJob>),
     /// The run resumes earlier ones. Counts the entries read before the feed first had to wait.
@@ -130,7 +130,7 @@ pub enum EngineEvent {
 /// Reported events, returned to the thread that made them to be dropped there: freeing memory of
 /// another thread takes a lock of the allocator, on which both threads wait.
 #[derive(Debug, Clone, Default)]
-pub struct EventReturnQueue(Arc<ReturnedEvents>);
+pub(crate) struct EventReturnQueue(Arc<ReturnedEvents>);
 
 #[derive(Debug, Default)]
 struct ReturnedEvents {
@@ -144,7 +144,7 @@ const MAX_RETURNED_EVENTS: usize = 256;
 
 impl EventReturnQueue {
     /// Returns events to their thread, and empties `spent`. Drops them here if the queue is full.
-    pub fn give_back(&self, spent: &mut Vec<EngineEvent>) {
+    pub(crate) fn give_back(&self, spent: &mut Vec<EngineEvent>) {
         {
             let mut events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner);
             if events.is_empty() {
@@ -158,7 +158,7 @@ impl EventReturnQueue {
     }
 
     /// Drops all returned events on the calling thread.
-    pub fn drop_returned(&self) {
+    pub(crate) fn drop_returned(&self) {
         if !self.0.are_some.swap(false, Ordering::Acquire) {
             return;
         }

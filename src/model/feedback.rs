@@ -6,7 +6,7 @@ use super::FetchError;
 
 /// What an attempt reveals about its host, reported when its slot is released.
 #[derive(Debug, Clone)]
-pub struct Feedback {
+pub(crate) struct Feedback {
     /// How the host responded.
     pub verdict: HostVerdict,
     /// No request may start at the host before this time.
@@ -18,7 +18,7 @@ pub struct Feedback {
 impl Feedback {
     /// Creates feedback with a verdict only.
     #[must_use]
-    pub fn from_verdict(verdict: HostVerdict) -> Self {
+    pub(crate) fn from_verdict(verdict: HostVerdict) -> Self {
         Self {
             verdict,
             hold: None,
@@ -29,7 +29,7 @@ impl Feedback {
 
 /// How a host responded to an attempt.
 #[derive(Debug, Clone)]
-pub enum HostVerdict {
+pub(crate) enum HostVerdict {
     /// It responded, with any status except those below.
     Answered,
     /// It throttled the request.

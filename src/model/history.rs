@@ -8,7 +8,7 @@ use super::{BodyHashes, PackPlace, Record, RelPath};
 
 /// What an earlier run recorded about a page, kept while a job to re-fetch it is queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PriorFetch {
+pub(crate) struct PriorFetch {
     /// Length of the body.
     pub bytes: u64,
     /// Its position in a pack, if any.
@@ -23,7 +23,7 @@ pub struct PriorFetch {
 
 /// The position of the record that counts for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JournalPlace {
+pub(crate) struct JournalPlace {
     /// Offset of its line in the journal, in bytes.
     pub offset: u64,
     /// Whether a later attempt failed, for any line with this URL and request: the record of a
@@ -37,7 +37,7 @@ pub struct JournalPlace {
 /// URL and request. There may be millions of records, so only hashes and journal offsets are kept:
 /// 16 bytes per job, and 16 per failed page. The rest is read from the journal again when needed.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     keys: KeyHasher,
     /// Offset of the last record of a body, by its file, or by URL and request.
     done: CompactMap,
@@ -63,7 +63,7 @@ enum BodyName<'a> {
 impl History {
     /// Adds a record of an earlier run with its offset in the journal. Call
     /// [`finish_loading`](Self::finish_loading) after the last one.
-    pub fn add(&mut self, record: &Record, offset: u64) {
+    pub(crate) fn add(&mut self, record: &Record, offset: u64) {
         let (url, request) = (record.url.as_str(), record.request.as_deref());
         if let (false, Some(file)) = (record.ok, &record.file) {
             // The earlier body in that file is gone.
@@ -109,7 +109,7 @@ impl History {
     }
 
     /// Completes the index after the last record.
-    pub fn finish_loading(&mut self) {
+    pub(crate) fn finish_loading(&mut self) {
         self.done.merge();
         self.failures.merge();
         self.lost.merge();
@@ -118,13 +118,13 @@ impl History {
     /// Whether a record reported a body as lost from the pack. That invalidates earlier records, so
     /// all have to be added again, to [`anew`](Self::anew).
     #[must_use]
-    pub fn has_lost(&self) -> bool {
+    pub(crate) fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }
 
     /// Creates an empty index that ignores bodies beyond this length of the pack.
     #[must_use]
-    pub fn up_to(pack_length: u64) -> Self {
+    pub(crate) fn up_to(pack_length: u64) -> Self {
         Self {
             pack_limit: Some(pack_length),
             ..Self::default()
@@ -133,7 +133,7 @@ impl History {
 
     /// Returns an empty index that keeps the lost bodies, for a second pass.
     #[must_use]
-    pub fn anew(self) -> Self {
+    pub(crate) fn anew(self) -> Self {
         Self {
             keys: self.keys,
             lost: self.lost,
@@ -144,19 +144,19 @@ impl History {
 
     /// Whether no job is recorded as fetched.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.done.is_empty()
     }
 
     /// Returns the end of the last response in the pack, as an offset in bytes.
     #[must_use]
-    pub fn pack_end(&self) -> Option<u64> {
+    pub(crate) fn pack_end(&self) -> Option<u64> {
         self.pack_end
     }
 
     /// Returns how many bodies were ignored because they are beyond the limit.
     #[must_use]
-    pub fn beyond_limit(&self) -> usize {
+    pub(crate) fn beyond_limit(&self) -> usize {
         self.beyond_limit
     }
 
@@ -166,7 +166,7 @@ impl History {
     /// It may belong to another job that has written the file since, so the caller has to compare
     /// the record with the job.
     #[must_use]
-    pub fn get(
+    pub(crate) fn get(
         &self,
         url: &str,
         file: Option<&RelPath>,
@@ -177,7 +177,7 @@ impl History {
 
     /// Returns the same for a file as a record names it.
     #[must_use]
-    pub fn find(
+    pub(crate) fn find(
         &self,
         url: &str,
         file: Option<&str>,

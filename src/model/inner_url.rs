@@ -23,7 +23,7 @@ const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
 /// Two slashes without a scheme start a URL only where a value of the query does (`?next=//host/`):
 /// paths have them, too, followed by names such as `a:b@2x.png`.
 #[must_use]
-pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
+pub(crate) fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     if !may_hold_userinfo(&url[Position::BeforePath..]) {
         return Cow::Borrowed(url.as_str());
     }
@@ -61,14 +61,14 @@ pub fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
 /// Whether the text may contain an `@` in any layer of encoding. A quick check: most URLs have
 /// none.
 #[must_use]
-pub fn may_hold_userinfo(text: &str) -> bool {
+pub(crate) fn may_hold_userinfo(text: &str) -> bool {
     let may_hold = memchr::memchr2(b'@', b'%', text.as_bytes()).is_some();
     may_hold && (text.contains('@') || text.contains("40"))
 }
 
 /// Whether a word of some text is or contains a URL with a password, in any layer of encoding.
 #[must_use]
-pub fn word_holds_password(word: &str) -> bool {
+pub(crate) fn word_holds_password(word: &str) -> bool {
     may_hold_userinfo(word) && holds_password(word, true)
 }
 

@@ -34,7 +34,7 @@ impl fmt::Debug for Credentials {
 
 /// Another URL of the same body, tried when those before it have failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// The URL, without userinfo and fragment.
     pub url: Url,
     /// The userinfo of the URL.
@@ -53,7 +53,7 @@ impl Mirror {
 
 /// An input line to fetch.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub(crate) struct Job {
     /// The position of the line.
     pub position: InputPosition,
     /// The URL to fetch, without userinfo and fragment.
@@ -69,7 +69,7 @@ pub struct Job {
 impl Job {
     /// Returns the bytes held in strings and buffers whose length the line determines.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.url.as_str().len()
             + self.raw.as_ref().map_or(0, |raw| raw.len())
             + self
@@ -82,7 +82,7 @@ impl Job {
 /// Options that a line sets beyond its URL, in formats with more than one field. `Debug` does not
 /// show the body; header values are marked as sensitive.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct LineOptions {
+pub(crate) struct LineOptions {
     /// The file for the body, below the output directory.
     pub file: Option<RelPath>,
     /// The method; overrides that of the run.
@@ -123,14 +123,14 @@ impl fmt::Debug for LineOptions {
 impl LineOptions {
     /// Whether the line changes the request: method, headers or body.
     #[must_use]
-    pub fn overrides_request(&self) -> bool {
+    pub(crate) fn overrides_request(&self) -> bool {
         self.method.is_some() || self.body.is_some() || !self.headers.is_empty()
     }
 
     /// Returns the estimated memory of its method, headers, body, types, mirrors and columns, in
     /// bytes.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             HEADER_BYTES + name.as_str().len() + value.len()
         };
@@ -149,13 +149,13 @@ impl LineOptions {
 impl Job {
     /// Returns the file for the body, if the line names one.
     #[must_use]
-    pub fn file_override(&self) -> Option<&RelPath> {
+    pub(crate) fn file_override(&self) -> Option<&RelPath> {
         self.options.as_ref()?.file.as_ref()
     }
 
     /// Returns the other URLs of the body.
     #[must_use]
-    pub fn mirrors(&self) -> &[Mirror] {
+    pub(crate) fn mirrors(&self) -> &[Mirror] {
         self.options
             .as_ref()
             .map_or(&[], |own_options| &own_options.mirrors)
@@ -163,19 +163,19 @@ impl Job {
 
     /// Takes the columns that the record of the line repeats.
     #[must_use]
-    pub fn take_columns(&mut self) -> Option<Columns> {
+    pub(crate) fn take_columns(&mut self) -> Option<Columns> {
         self.options.as_mut()?.columns.take()
     }
 
     /// Returns where the body goes if this is not a line but a sitemap to read lines from.
     #[must_use]
-    pub fn sitemap(&self) -> Option<&SitemapReply> {
+    pub(crate) fn sitemap(&self) -> Option<&SitemapReply> {
         self.options.as_ref()?.sitemap.as_ref()
     }
 
     /// Returns the user name in the URL, if there is one.
     #[must_use]
-    pub fn user(&self) -> Option<&str> {
+    pub(crate) fn user(&self) -> Option<&str> {
         let credentials = self.credentials.as_deref()?;
         Some(credentials.user.as_str()).filter(|user| !user.is_empty())
     }
@@ -186,7 +186,7 @@ impl Job {
     /// It is stable across runs, and reveals nothing that cannot be guessed. `method` and `body`
     /// are the values sent, whether set by the line or by the run.
     #[must_use]
-    pub fn request_digest(&self, method: &Method, body: Option<Sha256>) -> Option<String> {
+    pub(crate) fn request_digest(&self, method: &Method, body: Option<Sha256>) -> Option<String> {
         let none = HeaderMap::new();
         let headers = self
             .options
@@ -227,7 +227,7 @@ impl Job {
 
 /// An invalid input line: settled as failed before anything is sent.
 #[derive(Debug, Clone)]
-pub struct InvalidLine {
+pub(crate) struct InvalidLine {
     /// The position of the line.
     pub position: InputPosition,
     /// The line for output: without passwords and invalid UTF-8.
@@ -242,7 +242,7 @@ pub struct InvalidLine {
 
 /// An entry of a list.
 #[derive(Debug)]
-pub enum ListEntry {
+pub(crate) enum ListEntry {
     /// A valid line to fetch.
     Job(Job),
     /// A line that cannot be fetched.
@@ -255,19 +255,19 @@ pub enum ListEntry {
 
 /// Scheme, host and port: the key for limits, holds and connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostKey(Box<str>);
+pub(crate) struct HostKey(Box<str>);
 
 impl HostKey {
     /// Returns the key as a slice of a URL without userinfo, so that looking up a known host does
     /// not allocate.
     #[must_use]
-    pub fn key_str(url: &Url) -> &str {
+    pub(crate) fn key_str(url: &Url) -> &str {
         &url[..Position::BeforePath]
     }
 
     /// Returns the key as text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -275,7 +275,7 @@ impl HostKey {
 /// Whether both URLs have the same origin, or the second is an upgrade from `http` to `https` on
 /// the default ports.
 #[must_use]
-pub fn is_same_origin(from: &Url, to: &Url) -> bool {
+pub(crate) fn is_same_origin(from: &Url, to: &Url) -> bool {
     let upgrade = from.scheme() == "http"
         && to.scheme() == "https"
         && from.host() == to.host()
@@ -287,7 +287,7 @@ pub fn is_same_origin(from: &Url, to: &Url) -> bool {
 impl HostKey {
     /// Returns the host in the key, without scheme and port.
     #[must_use]
-    pub fn host_name(&self) -> &str {
+    pub(crate) fn host_name(&self) -> &str {
         let key = &*self.0;
         let host = key.split_once("://").map_or(key, |(_, host)| host);
         match host.find(']') {

@@ -11,7 +11,7 @@ use super::text::is_control;
 ///
 /// # Errors
 /// The errors of [`serde_json::to_writer`].
-pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
     let start = out.len();
     serde_json::to_writer(&mut *out, value)?;
     let written = out.get(start..).unwrap_or_default();
@@ -38,14 +38,14 @@ pub fn write_json(out: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Resu
 
 /// Writes an object field by field. Faster than serde_json, which searches all bytes one by one for
 /// what to escape, those of the names as well.
-pub struct ObjectWriter<'a> {
+pub(crate) struct ObjectWriter<'a> {
     out: &'a mut Vec<u8>,
     has_fields: bool,
 }
 
 impl<'a> ObjectWriter<'a> {
     /// Appends to `out`.
-    pub fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
         Self {
             out,
             has_fields: false,
@@ -63,7 +63,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// Writes a number, if there is one.
     #[inline]
-    pub fn number(&mut self, name: &'static str, number: Option<u64>) {
+    pub(crate) fn number(&mut self, name: &'static str, number: Option<u64>) {
         if let Some(number) = number {
             self.name(name);
             let mut digits = itoa::Buffer::new();
@@ -73,7 +73,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// Writes a boolean.
     #[inline]
-    pub fn flag(&mut self, name: &'static str, flag: bool) {
+    pub(crate) fn flag(&mut self, name: &'static str, flag: bool) {
         self.name(name);
         let text: &[u8] = if flag { b"true" } else { b"false" };
         self.out.extend_from_slice(text);
@@ -84,7 +84,11 @@ impl<'a> ObjectWriter<'a> {
     /// # Errors
     /// The errors of [`write_json`].
     #[inline]
-    pub fn text(&mut self, name: &'static str, text: Option<&str>) -> serde_json::Result<()> {
+    pub(crate) fn text(
+        &mut self,
+        name: &'static str,
+        text: Option<&str>,
+    ) -> serde_json::Result<()> {
         let Some(text) = text else {
             return Ok(());
         };
@@ -102,7 +106,7 @@ impl<'a> ObjectWriter<'a> {
     ///
     /// # Errors
     /// The errors of [`write_json`].
-    pub fn value(
+    pub(crate) fn value(
         &mut self,
         name: &'static str,
         value: Option<&impl Serialize>,
@@ -115,7 +119,7 @@ impl<'a> ObjectWriter<'a> {
     }
 
     /// Ends the object, which must have a field.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.out.push(b'}');
     }
 }

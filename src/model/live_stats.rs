@@ -10,7 +10,7 @@ use super::{ErrorKind, HostKey, MAX_STRAGGLERS, Outcome, Straggler, StragglerPha
 /// The current state of a run. Workers update the counters and the progress display reads them,
 /// so that progress costs one relaxed atomic addition per event instead of a message.
 #[derive(Debug, Default)]
-pub struct LiveStats {
+pub(crate) struct LiveStats {
     listed: AtomicU64,
     list_ended: AtomicBool,
     list_bytes_read: AtomicU64,
@@ -91,7 +91,7 @@ impl RequestSlots {
 
 /// The hosts currently on hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeldHosts {
+pub(crate) struct HeldHosts {
     /// The hosts whose holds end last, the latest first.
     pub longest: Vec<(HostKey, Instant)>,
     /// Number of all hosts on hold.
@@ -107,47 +107,47 @@ const MAX_HELD_HOSTS: usize = 10_000;
 
 impl LiveStats {
     /// Adds `jobs` entries read from the list.
-    pub fn add_listed(&self, jobs: u64) {
+    pub(crate) fn add_listed(&self, jobs: u64) {
         self.listed.fetch_add(jobs, Relaxed);
     }
 
     /// Adds `bytes` read from the list.
-    pub fn add_list_bytes(&self, bytes: u64) {
+    pub(crate) fn add_list_bytes(&self, bytes: u64) {
         self.list_bytes_read.fetch_add(bytes, Relaxed);
     }
 
     /// Sets the length of the list in bytes. Not called for a pipe, whose length is unknown.
-    pub fn set_list_length(&self, bytes: u64) {
+    pub(crate) fn set_list_length(&self, bytes: u64) {
         self.list_bytes_total.store(bytes, Relaxed);
     }
 
     /// Marks that the list was read to its end.
-    pub fn mark_list_ended(&self) {
+    pub(crate) fn mark_list_ended(&self) {
         self.list_ended.store(true, Relaxed);
     }
 
     /// Whether the length of the list in bytes is known.
     #[must_use]
-    pub fn is_list_length_known(&self) -> bool {
+    pub(crate) fn is_list_length_known(&self) -> bool {
         self.list_bytes_total.load(Relaxed) > 0
     }
 
     /// Whether the list was read to its end.
     #[must_use]
-    pub fn has_list_ended(&self) -> bool {
+    pub(crate) fn has_list_ended(&self) -> bool {
         self.list_ended.load(Relaxed)
     }
 
     /// Returns the number of jobs read so far.
     #[must_use]
-    pub fn listed(&self) -> u64 {
+    pub(crate) fn listed(&self) -> u64 {
         self.listed.load(Relaxed)
     }
 
     /// Returns the number of jobs in the list: exact once the list has ended; before that an
     /// estimate from the bytes read so far, or `None` for a pipe.
     #[must_use]
-    pub fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         let listed = self.listed();
         if self.has_list_ended() {
             return Some(listed);
@@ -163,7 +163,7 @@ impl LiveStats {
 
     /// Enables tracking of requests, waiting jobs and held hosts by name. Must be called before the
     /// first attempt.
-    pub fn enable_watch(&self) {
+    pub(crate) fn enable_watch(&self) {
         self.watched.get_or_init(Mutex::default);
     }
 
@@ -173,7 +173,7 @@ impl LiveStats {
     }
 
     /// Sets the waiting jobs. Called once few are left and the list has ended.
-    pub fn set_waiting(&self, waiting: impl FnOnce() -> Vec<Straggler>) {
+    pub(crate) fn set_waiting(&self, waiting: impl FnOnce() -> Vec<Straggler>) {
         if let Some(mut watched) = self.watched() {
             watched.waiting = waiting();
         }
@@ -182,7 +182,7 @@ impl LiveStats {
     /// Returns the oldest requests in flight, if they are at least a second old; near the end of
     /// the run, also the jobs that are waiting.
     #[must_use]
-    pub fn stragglers(&self, now: Instant) -> Vec<Straggler> {
+    pub(crate) fn stragglers(&self, now: Instant) -> Vec<Straggler> {
         let unsettled = self.listed().saturating_sub(self.settled());
         let is_tail = self.has_list_ended() && unsettled <= MAX_STRAGGLERS as u64;
         let Some(watched) = self.watched() else {
@@ -205,7 +205,7 @@ impl LiveStats {
     }
 
     /// Puts a host on hold until `until`.
-    pub fn hold_host(&self, host: &HostKey, until: Instant) {
+    pub(crate) fn hold_host(&self, host: &HostKey, until: Instant) {
         if let Some(mut watched) = self.watched() {
             let held = &mut watched.held;
             if held.len() < MAX_HELD_HOSTS || held.contains_key(host) {
@@ -215,7 +215,7 @@ impl LiveStats {
     }
 
     /// Ends the hold of a host.
-    pub fn release_host(&self, host: &HostKey) {
+    pub(crate) fn release_host(&self, host: &HostKey) {
         if let Some(mut watched) = self.watched() {
             watched.held.remove(host);
         }
@@ -223,7 +223,7 @@ impl LiveStats {
 
     /// Returns the hosts on hold, up to `most` of them by name.
     #[must_use]
-    pub fn held_hosts(&self, now: Instant, most: usize) -> HeldHosts {
+    pub(crate) fn held_hosts(&self, now: Instant, most: usize) -> HeldHosts {
         let Some(mut watched) = self.watched() else {
             return HeldHosts::default();
         };
@@ -244,13 +244,13 @@ impl LiveStats {
     /// Counts an attempt that starts. Pass the returned number to
     /// [`end_request`](Self::end_request).
     #[must_use]
-    pub fn begin_request(&self, url: &str, wire: &Arc<WireState>) -> Option<usize> {
+    pub(crate) fn begin_request(&self, url: &str, wire: &Arc<WireState>) -> Option<usize> {
         self.in_flight.fetch_add(1, Relaxed);
         Some(self.watched()?.running.add(url, wire))
     }
 
     /// Counts the end of an attempt, after `busy`.
-    pub fn end_request(&self, number: Option<usize>, busy: Duration) {
+    pub(crate) fn end_request(&self, number: Option<usize>, busy: Duration) {
         if let (Some(number), Some(mut watched)) = (number, self.watched()) {
             watched.running.remove(number);
         }
@@ -260,12 +260,12 @@ impl LiveStats {
     }
 
     /// Adds received body bytes, after decoding.
-    pub fn add_bytes(&self, bytes: u64) {
+    pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
     /// Counts a settled job.
-    pub fn count_outcome(&self, outcome: &Outcome) {
+    pub(crate) fn count_outcome(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Fetched(_) => count_one(&self.fetched),
             Outcome::Skipped => count_one(&self.skipped),
@@ -277,60 +277,60 @@ impl LiveStats {
     }
 
     /// Counts a retry: an attempt after a failed one.
-    pub fn count_retry(&self) {
+    pub(crate) fn count_retry(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
     /// Sets the number of parked attempts.
-    pub fn set_parked(&self, parked: usize) {
+    pub(crate) fn set_parked(&self, parked: usize) {
         self.parked.store(parked as u64, Relaxed);
     }
 
     /// Sets the number of hosts that have been contacted and have jobs left.
-    pub fn set_active_hosts(&self, hosts: usize) {
+    pub(crate) fn set_active_hosts(&self, hosts: usize) {
         self.hosts.store(hosts, Relaxed);
     }
 
     /// Returns roughly how many connections the run can use: the number of requests in flight, or
     /// of active hosts if that is more.
     #[must_use]
-    pub fn useful_connections(&self) -> usize {
+    pub(crate) fn useful_connections(&self) -> usize {
         let requests = usize::try_from(self.in_flight()).unwrap_or(usize::MAX);
         self.hosts.load(Relaxed).max(requests)
     }
 
     /// Returns the number of parked attempts.
     #[must_use]
-    pub fn parked(&self) -> u64 {
+    pub(crate) fn parked(&self) -> u64 {
         self.parked.load(Relaxed)
     }
 
     /// Returns the number of requests in flight.
     #[must_use]
-    pub fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.load(Relaxed)
     }
 
     /// Returns the number of jobs fetched so far.
     #[must_use]
-    pub fn fetched(&self) -> u64 {
+    pub(crate) fn fetched(&self) -> u64 {
         self.fetched.load(Relaxed)
     }
 
     /// Returns the number of jobs failed so far, of all kinds.
     #[must_use]
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.failed.iter().map(|count| count.load(Relaxed)).sum()
     }
 
     /// Returns the number of jobs settled so far.
     #[must_use]
-    pub fn settled(&self) -> u64 {
+    pub(crate) fn settled(&self) -> u64 {
         self.fetched() + self.failed() + self.skipped.load(Relaxed)
     }
 
     /// Returns the failures by kind, without kinds that did not occur.
-    pub fn failures(&self) -> impl Iterator<Item = (ErrorKind, u64)> + '_ {
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (ErrorKind, u64)> + '_ {
         ErrorKind::ALL
             .iter()
             .zip(&self.failed)
@@ -340,19 +340,19 @@ impl LiveStats {
 
     /// Returns the decoded body bytes received so far, including those of failed attempts.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
     /// Returns the number of retries; redirect hops do not count.
     #[must_use]
-    pub fn retries(&self) -> u64 {
+    pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
     /// Returns the total duration of all attempts.
     #[must_use]
-    pub fn busy_time(&self) -> Duration {
+    pub(crate) fn busy_time(&self) -> Duration {
         Duration::from_micros(self.busy_us.load(Relaxed))
     }
 }

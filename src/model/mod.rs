@@ -40,49 +40,52 @@ mod unwanted;
 mod wake_pacer;
 mod wire_state;
 
-pub use attempt::{Attempt, AttemptHistory, Hop, SendMode};
-pub use budget::{LineBudget, RawLine};
-pub use columns::{Columns, ColumnsBuilder};
-pub use compact_map::{CompactMap, KeyHasher};
+pub(crate) use attempt::{Attempt, AttemptHistory, Hop, SendMode};
+pub(crate) use budget::{LineBudget, RawLine};
+pub use columns::Columns;
+pub(crate) use columns::ColumnsBuilder;
+pub(crate) use compact_map::{CompactMap, KeyHasher};
 pub use cookie_jar::{CookieFileError, CookieJar};
-pub use cookies::ChainCookies;
-pub use digest::{BodyHasher, BodyHashes, HashAlgorithm, Md5, Sha1, Sha256, Sha256Context, Sha512};
+pub(crate) use cookies::ChainCookies;
+pub(crate) use digest::{BodyHasher, BodyHashes, Sha256Context};
+pub use digest::{HashAlgorithm, Md5, Sha1, Sha256, Sha512};
 pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
-pub use event::{EngineEvent, EventReturnQueue, SettledJob};
-pub use feedback::{Feedback, HostVerdict};
-pub use history::{History, PriorFetch};
-pub use inner_url::{mask_inner_passwords, may_hold_userinfo, word_holds_password};
-pub use input_position::InputPosition;
-pub use job::{
-    Credentials, HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin,
-};
-pub use json::{ObjectWriter, write_json};
+pub(crate) use event::{EngineEvent, EventReturnQueue, SettledJob};
+pub(crate) use feedback::{Feedback, HostVerdict};
+pub(crate) use history::{History, PriorFetch};
+pub(crate) use inner_url::{mask_inner_passwords, may_hold_userinfo, word_holds_password};
+pub(crate) use input_position::InputPosition;
+pub use job::Credentials;
+pub(crate) use job::{HostKey, InvalidLine, Job, LineOptions, ListEntry, Mirror, is_same_origin};
+pub(crate) use json::{ObjectWriter, write_json};
 pub use kind::ErrorKind;
-pub use live_stats::LiveStats;
+pub(crate) use live_stats::LiveStats;
 pub use media_types::ExpectedTypes;
 pub use method::parse_method;
-pub use open_files::{
+pub(crate) use open_files::{
     DESCRIPTOR_TIMEOUT, OPEN_FILES_HINT, allowed_descriptors, is_out_of_descriptors, open_when_free,
 };
-pub use outcome::{FetchSuccess, Outcome, OutcomeName};
-pub use partial::{BodyVersion, PartialBody, Revalidation};
-pub use path::RelPath;
-pub use record::{ContentChange, ErrorHint, Record, RecordError};
-pub use reorder_window::ReorderWindow;
-pub use response::{KeptCoding, ResponseHead, SentRequest, TlsVersion};
-pub use saved::{PackPlace, SavedBody};
+pub use outcome::OutcomeName;
+pub(crate) use outcome::{FetchSuccess, Outcome};
+pub(crate) use partial::{BodyVersion, PartialBody, Revalidation};
+pub(crate) use path::RelPath;
+pub(crate) use record::ErrorHint;
+pub use record::{ContentChange, Record, RecordError};
+pub(crate) use reorder_window::ReorderWindow;
+pub(crate) use response::{KeptCoding, ResponseHead, SentRequest, TlsVersion};
+pub use saved::PackPlace;
+pub(crate) use saved::SavedBody;
 pub use similar_name::similar_name;
-pub use sitemap::{PendingSitemap, SitemapBody, SitemapReply};
+pub(crate) use sitemap::{PendingSitemap, SitemapBody, SitemapReply};
 pub use spec_error::SpecError;
-pub use straggler::{MAX_STRAGGLERS, Straggler, StragglerPhase};
+pub(crate) use straggler::{MAX_STRAGGLERS, Straggler, StragglerPhase};
 pub use summary::{EndReason, MaxFailures, Summary};
-pub use text::{
-    elide_middle, escape_control, format_duration, is_control, mask_userinfo, parse_duration,
-};
-pub use time::{deadline_after, now};
-pub use tls_text::tls_hint;
-pub use trace::{AttemptTrace, TraceOutcome, add_trace};
-pub use unwanted::{MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
-pub use wake_pacer::WakePacer;
-pub use wire_state::{Unprocessed, WireState};
+pub(crate) use text::{elide_middle, format_duration, mask_userinfo};
+pub use text::{escape_control, is_control, parse_duration};
+pub(crate) use time::{deadline_after, now};
+pub(crate) use tls_text::tls_hint;
+pub(crate) use trace::{AttemptTrace, TraceOutcome, add_trace};
+pub(crate) use unwanted::{MAX_UNWANTED_BYTES, Truncation, UnwantedBody};
+pub(crate) use wake_pacer::WakePacer;
+pub(crate) use wire_state::{Unprocessed, WireState};

@@ -5,10 +5,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// The next step for users whose limit is reached.
-pub const OPEN_FILES_HINT: &str = "raise ulimit -n or lower -j";
+pub(crate) const OPEN_FILES_HINT: &str = "raise ulimit -n or lower -j";
 /// Maximum wait for a file descriptor. Requests have their own timeouts and idle connections close
 /// within seconds, so it is reached only if long bodies hold all descriptors.
-pub const DESCRIPTOR_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const DESCRIPTOR_TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval between attempts to open a file. Short, because the wait blocks a thread.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -19,7 +19,7 @@ const EMFILE: i32 = 24;
 
 /// Whether the error means that the process or the system has too many open files.
 #[must_use]
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     cfg!(unix) && matches!(os_code(error), Some(ENFILE | EMFILE))
 }
 
@@ -32,7 +32,7 @@ fn os_code(error: &io::Error) -> Option<i32> {
 /// Returns how many files this process may have open; `None` means no limit.
 #[cfg(unix)]
 #[must_use]
-pub fn allowed_descriptors() -> Option<usize> {
+pub(crate) fn allowed_descriptors() -> Option<usize> {
     use rustix::process::{Resource, getrlimit};
     usize::try_from(getrlimit(Resource::Nofile).current?).ok()
 }
@@ -49,7 +49,7 @@ pub fn allowed_descriptors() -> Option<usize> {
 ///
 /// # Errors
 /// Errors of `open`; "too many open files" only after [`DESCRIPTOR_TIMEOUT`].
-pub fn open_when_free<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn open_when_free<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     open_within(DESCRIPTOR_TIMEOUT, open)
 }
 

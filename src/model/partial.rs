@@ -7,7 +7,7 @@ use super::PriorFetch;
 
 /// Identifies one version of a body, so that bytes of two versions are never joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BodyVersion {
+pub(crate) struct BodyVersion {
     /// The URL in the list, before any redirects.
     pub job_url: Url,
     /// The URL that sent the body. A validator holds for one URL only (RFC 9110 §8.8), so for
@@ -22,14 +22,14 @@ pub struct BodyVersion {
 impl BodyVersion {
     /// Whether the validator is an `ETag`. `Last-Modified`, the other validator, has no quotes.
     #[must_use]
-    pub fn is_tagged(&self) -> bool {
+    pub(crate) fn is_tagged(&self) -> bool {
         self.validator.as_bytes().starts_with(b"\"")
     }
 }
 
 /// The first bytes of a body, kept by a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartialBody {
+pub(crate) struct PartialBody {
     /// The store's identifier for it.
     pub id: u64,
     /// The version that the bytes belong to.
@@ -40,7 +40,7 @@ pub struct PartialBody {
 
 /// The validators of a page that an earlier run fetched, for a conditional request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revalidation {
+pub(crate) struct Revalidation {
     /// Its `ETag`, weak or strong.
     pub etag: Option<HeaderValue>,
     /// Its `Last-Modified`.

@@ -40,7 +40,7 @@ impl RecordError {
 }
 
 /// What a program adds to the message of an error in a record, if anything.
-pub type ErrorHint = fn(&FetchError) -> Option<&'static str>;
+pub(crate) type ErrorHint = fn(&FetchError) -> Option<&'static str>;
 
 /// How a page changed since the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

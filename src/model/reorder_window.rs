@@ -9,17 +9,17 @@ use tokio::sync::Semaphore;
 /// `--ordered` holds finished records back until their turn. To bound their number, the feed takes
 /// a credit for each job and the reporter returns it.
 #[derive(Debug, Clone)]
-pub struct ReorderWindow(Arc<Semaphore>);
+pub(crate) struct ReorderWindow(Arc<Semaphore>);
 
 impl ReorderWindow {
     /// Creates a window of `size` jobs.
     #[must_use]
-    pub fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self(Arc::new(Semaphore::new(size.min(Semaphore::MAX_PERMITS))))
     }
 
     /// Takes one credit; waits until one is available.
-    pub async fn acquire(&self) {
+    pub(crate) async fn acquire(&self) {
         // The semaphore is never closed, so this can't fail.
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
@@ -27,7 +27,7 @@ impl ReorderWindow {
     }
 
     /// Returns one credit.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.add_permits(1);
     }
 }

@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use super::SettledJob;
 
 /// The body of a sitemap.
-pub type SitemapBody = Box<dyn Read + Send>;
+pub(crate) type SitemapBody = Box<dyn Read + Send>;
 
 /// Takes a fetched sitemap to the reader of the list instead of the outputs. When the last clone is
 /// dropped without an answer, the run has ended.
 #[derive(Clone)]
-pub struct SitemapReply {
+pub(crate) struct SitemapReply {
     body: Arc<Mutex<Option<SitemapBody>>>,
     sender: mpsc::Sender<SettledJob>,
 }
 
 /// Waits for a fetched sitemap.
-pub struct PendingSitemap {
+pub(crate) struct PendingSitemap {
     body: Arc<Mutex<Option<SitemapBody>>>,
     receiver: mpsc::Receiver<SettledJob>,
 }
@@ -26,7 +26,7 @@ pub struct PendingSitemap {
 impl SitemapReply {
     /// Creates both ends.
     #[must_use]
-    pub fn new() -> (Self, PendingSitemap) {
+    pub(crate) fn new() -> (Self, PendingSitemap) {
         let body = Arc::default();
         let (sender, receiver) = mpsc::channel();
         let pending = PendingSitemap {
@@ -37,12 +37,12 @@ impl SitemapReply {
     }
 
     /// Sets the body, before the job is settled.
-    pub fn set_body(&self, body: SitemapBody) {
+    pub(crate) fn set_body(&self, body: SitemapBody) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
     /// Answers with the settled job.
-    pub fn send(&self, settled: SettledJob) {
+    pub(crate) fn send(&self, settled: SettledJob) {
         // The reader is gone when the run ends early.
         let _ = self.sender.send(settled);
     }
@@ -52,7 +52,7 @@ impl PendingSitemap {
     /// Waits until the sitemap is fetched or has failed; `None` if the run ends first. Needs no
     /// timeout of its own: the job has those of every request.
     #[must_use]
-    pub fn wait(self) -> Option<(SettledJob, Option<SitemapBody>)> {
+    pub(crate) fn wait(self) -> Option<(SettledJob, Option<SitemapBody>)> {
         let settled = self.receiver.recv().ok()?;
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         Some((settled, { body }.take()))

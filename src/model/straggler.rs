@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{WireState, elide_middle, escape_control, format_duration};
 
 /// Maximum number of stragglers shown.
-pub const MAX_STRAGGLERS: usize = 5;
+pub(crate) const MAX_STRAGGLERS: usize = 5;
 /// Maximum characters of a URL in [`Straggler::line`].
 const MAX_URL_CHARS: usize = 60;
 /// Width of the phase column in [`Straggler::columns`]: enough for most phases.
@@ -13,7 +13,7 @@ const PHASE_WIDTH: usize = 20;
 
 /// A job that keeps the run from ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Straggler {
+pub(crate) struct Straggler {
     /// Its URL, without userinfo.
     pub url: String,
     /// What it is waiting for.
@@ -22,7 +22,7 @@ pub struct Straggler {
 
 /// The phase of an unfinished job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StragglerPhase {
+pub(crate) enum StragglerPhase {
     /// Connecting for this long.
     Connecting(Duration),
     /// The request was sent this long ago, and no response has arrived.
@@ -38,7 +38,7 @@ pub enum StragglerPhase {
 impl StragglerPhase {
     /// Returns the phase of a request in flight.
     #[must_use]
-    pub fn of(wire: &WireState, now: Instant) -> Self {
+    pub(crate) fn of(wire: &WireState, now: Instant) -> Self {
         let since = |from: Duration| now.saturating_duration_since(wire.started() + from);
         match (wire.head_time(), wire.connect_time()) {
             (Some(head), _) => Self::Body(since(head)),
@@ -49,7 +49,7 @@ impl StragglerPhase {
 
     /// Formats the phase: `no response for 7s`.
     #[must_use]
-    pub fn text(self, now: Instant) -> String {
+    pub(crate) fn text(self, now: Instant) -> String {
         // Whole seconds: fractions would only flicker.
         let seconds = |time: Duration| format_duration(Duration::from_secs(time.as_secs()));
         match self {
@@ -68,7 +68,7 @@ impl StragglerPhase {
 impl Straggler {
     /// Formats phase and URL as two columns, at most `width` characters in total.
     #[must_use]
-    pub fn columns(&self, now: Instant, width: usize) -> String {
+    pub(crate) fn columns(&self, now: Instant, width: usize) -> String {
         let phase = self.phase.text(now);
         let url_width = width.saturating_sub(PHASE_WIDTH + 1);
         let url = elide_middle(&escape_control(&self.url), url_width);
@@ -77,7 +77,7 @@ impl Straggler {
 
     /// Formats URL and phase as one line of text.
     #[must_use]
-    pub fn line(&self, now: Instant) -> String {
+    pub(crate) fn line(&self, now: Instant) -> String {
         format!(
             "{}: {}",
             elide_middle(&escape_control(&self.url), MAX_URL_CHARS),

@@ -7,7 +7,7 @@ const YEAR: u64 = 365 * 24 * 3600;
 
 /// Formats a duration: `250ms`, `1.5s`, `2m`, `1h 5m`.
 #[must_use]
-pub fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     let seconds = duration.as_secs();
     match seconds {
@@ -69,7 +69,7 @@ pub fn escape_control(text: &str) -> Cow<'_, str> {
 /// Shortens text to at most `most` characters by eliding the middle: the host and the end of a
 /// URL are the most telling parts.
 #[must_use]
-pub fn elide_middle(text: &str, most: usize) -> String {
+pub(crate) fn elide_middle(text: &str, most: usize) -> String {
     let length = text.chars().count();
     if length <= most {
         return text.to_owned();
@@ -89,7 +89,7 @@ const ATS: [&str; 6] = ["@", "\\u0040", "%40", "%2540", "\u{ff20}", "\u{fe6b}"];
 /// the scheme and the last `@`, in any of its [spellings](ATS). Masking too much is safer than
 /// masking too little.
 #[must_use]
-pub fn mask_userinfo(line: &str) -> Cow<'_, str> {
+pub(crate) fn mask_userinfo(line: &str) -> Cow<'_, str> {
     let at = ATS.iter().filter_map(|at| line.rfind(at)).max();
     let Some(at) = at.filter(|at| *at > 0) else {
         return Cow::Borrowed(line);

@@ -7,12 +7,12 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Returns `start + wait`, capped at 30 years so that it cannot overflow.
 #[must_use]
-pub fn deadline_after(start: Instant, wait: Duration) -> Instant {
+pub(crate) fn deadline_after(start: Instant, wait: Duration) -> Instant {
     start + wait.min(FAR_FUTURE)
 }
 
 /// Returns the current time of tokio's clock, which tests can pause.
 #[must_use]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -23,7 +23,7 @@ const NO_ALPN: &str = "server supports none of the offered HTTP versions";
 const SHOWN_NAMES: usize = 3;
 
 /// Returns the message for a TLS error.
-pub fn tls_text(error: &Error) -> String {
+pub(super) fn tls_text(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(certificate) => of_certificate(certificate),
         Error::AlertReceived(alert) => of_alert(*alert),
@@ -101,7 +101,7 @@ fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
 ///
 /// It never names a flag that was already given: `--insecure` rejects no certificate, and with
 /// `--cacert` the verifier returns its own errors instead of those that would hint at `--cacert`.
-pub fn tls_hint(error: &Error) -> Option<&'static str> {
+pub(crate) fn tls_hint(error: &Error) -> Option<&'static str> {
     use AlertDescription as Alert;
     let certificate = match error {
         Error::InvalidCertificate(certificate) => certificate,

@@ -10,7 +10,7 @@ const MAX_TRACES: usize = 16;
 
 /// The timing of one attempt. All times are since the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptTrace {
+pub(crate) struct AttemptTrace {
     /// When it became ready to start: its line was read, its wait was over, or the redirect to it
     /// arrived.
     pub ready: Duration,
@@ -30,7 +30,7 @@ pub struct AttemptTrace {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TraceOutcome {
+pub(crate) enum TraceOutcome {
     /// The job was fetched.
     Fetched,
     /// A redirect is followed.
@@ -47,19 +47,19 @@ pub enum TraceOutcome {
 impl AttemptTrace {
     /// Returns the time in the queue, from ready to start.
     #[must_use]
-    pub fn queued(&self) -> Duration {
+    pub(crate) fn queued(&self) -> Duration {
         self.start.saturating_sub(self.ready)
     }
 
     /// Returns the duration, from start to end.
     #[must_use]
-    pub fn took(&self) -> Duration {
+    pub(crate) fn took(&self) -> Duration {
         self.end.saturating_sub(self.start)
     }
 }
 
 /// Adds an attempt to those of its job. Beyond a maximum, the second oldest is dropped.
-pub fn add_trace(traces: &mut Vec<AttemptTrace>, one: AttemptTrace) {
+pub(crate) fn add_trace(traces: &mut Vec<AttemptTrace>, one: AttemptTrace) {
     if traces.len() >= MAX_TRACES {
         // Keep the first: it has the start of the job.
         traces.remove(1);

@@ -6,11 +6,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::FetchError;
 
 /// Maximum bytes kept of the body of a redirect or a failed response.
-pub const MAX_UNWANTED_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_UNWANTED_BYTES: usize = 256 * 1024;
 
 /// Why an archived body is incomplete, in the terms of WARC 1.1 (§5.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Truncation {
+pub(crate) enum Truncation {
     /// It exceeds a limit on bytes.
     Length,
     /// It took too long.
@@ -24,7 +24,7 @@ pub enum Truncation {
 impl Truncation {
     /// Returns the name in WARC records.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Length => "length",
             Self::Time => "time",
@@ -35,7 +35,7 @@ impl Truncation {
 
     /// Returns why a body is incomplete whose transfer ended with this error.
     #[must_use]
-    pub const fn by(error: &FetchError) -> Self {
+    pub(crate) const fn by(error: &FetchError) -> Self {
         match error {
             FetchError::TooLarge { .. } => Self::Length,
             FetchError::Timeout { .. } | FetchError::Stalled { .. } => Self::Time,
@@ -47,7 +47,7 @@ impl Truncation {
 
 /// The body of a redirect or a failed response, as far as it is kept.
 #[derive(Debug)]
-pub struct UnwantedBody {
+pub(crate) struct UnwantedBody {
     /// Its first bytes.
     pub bytes: Bytes,
     /// Why there are no more; `None` if it is complete.
@@ -61,7 +61,7 @@ pub struct UnwantedBody {
 impl UnwantedBody {
     /// A body of which nothing was kept.
     #[must_use]
-    pub const fn nothing(truncated: Option<Truncation>) -> Self {
+    pub(crate) const fn nothing(truncated: Option<Truncation>) -> Self {
         Self {
             bytes: Bytes::new(),
             truncated,

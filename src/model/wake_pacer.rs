@@ -9,12 +9,12 @@ const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Lets a thread rest after a batch if the last one was only just before it.
 #[derive(Debug, Default)]
-pub struct WakePacer(Option<Instant>);
+pub(crate) struct WakePacer(Option<Instant>);
 
 impl WakePacer {
     /// Rests for what is left of the interval since the last batch, if `is_idle` says that nothing
     /// is waiting. Called after each batch.
-    pub fn rest_if(&mut self, is_idle: impl FnOnce() -> bool) {
+    pub(crate) fn rest_if(&mut self, is_idle: impl FnOnce() -> bool) {
         let elapsed = self.0.map_or(WAKE_INTERVAL, |last| last.elapsed());
         if elapsed < WAKE_INTERVAL && is_idle() {
             std::thread::sleep(WAKE_INTERVAL - elapsed);

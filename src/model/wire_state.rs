@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// Why a failed request may be resent without counting as an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unprocessed {
+pub(crate) enum Unprocessed {
     /// A reused connection was closed as the request was sent, maybe with a 408. That does not
     /// indicate a server failure (RFC 9112 §9.3.1 allows resending an idempotent request).
     StaleConnection,
@@ -44,7 +44,7 @@ const LATE_CLOCK: Duration = Duration::from_millis(500);
 /// Connection state of one request. The transport writes it; the engine's timeouts and the
 /// progress display read it.
 #[derive(Debug)]
-pub struct WireState {
+pub(crate) struct WireState {
     start: Instant,
     of_use: usize,
     connects: AtomicU64,
@@ -63,7 +63,7 @@ pub struct WireState {
 impl WireState {
     /// Creates the state of a request that starts at `start`.
     #[must_use]
-    pub fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         Self {
             start,
             of_use: 1,
@@ -83,7 +83,7 @@ impl WireState {
 
     /// Sets how many connections the run could use when the request started.
     #[must_use]
-    pub fn with_useful_connections(self, connections: usize) -> Self {
+    pub(crate) fn with_useful_connections(self, connections: usize) -> Self {
         Self {
             of_use: connections,
             ..self
@@ -92,13 +92,13 @@ impl WireState {
 
     /// Returns how many connections the run could use when the request started.
     #[must_use]
-    pub fn connections_of_use(&self) -> usize {
+    pub(crate) fn connections_of_use(&self) -> usize {
         self.of_use
     }
 
     /// Returns when the request started.
     #[must_use]
-    pub fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.start
     }
 
@@ -108,13 +108,13 @@ impl WireState {
     }
 
     /// Marks that the transport starts a connection for this request, possibly after a failed one.
-    pub fn mark_connecting(&self) {
+    pub(crate) fn mark_connecting(&self) {
         self.connect_ended_ns.store(0, Relaxed);
         self.connects.fetch_add(1, Relaxed);
     }
 
     /// Marks that connecting ended at `now`, successfully or not.
-    pub fn mark_connect_ended(&self, now: Instant, succeeded: bool) {
+    pub(crate) fn mark_connect_ended(&self, now: Instant, succeeded: bool) {
         self.connect_ended_ns.store(self.since_start(now), Relaxed);
         if succeeded {
             self.connected.store(true, Relaxed);
@@ -124,47 +124,47 @@ impl WireState {
 
     /// Marks that a connection from this local port was opened for this request. The client may
     /// still use another connection that becomes free first.
-    pub fn mark_made(&self, local_port: u16) {
+    pub(crate) fn mark_made(&self, local_port: u16) {
         self.made_port.store(local_port, Relaxed);
     }
 
     /// Whether the connection from this local port is the one opened for this request.
     #[must_use]
-    pub fn has_made(&self, local_port: u16) -> bool {
+    pub(crate) fn has_made(&self, local_port: u16) -> bool {
         self.made_port.load(Relaxed) == local_port
     }
 
     /// Sets the proxy that the request uses, by host and port.
-    pub fn set_proxy(&self, proxy: String) {
+    pub(crate) fn set_proxy(&self, proxy: String) {
         let _ = self.proxy.set(proxy.into());
     }
 
     /// Returns the proxy that the request uses, if it does.
     #[must_use]
-    pub fn proxy(&self) -> Option<&Arc<str>> {
+    pub(crate) fn proxy(&self) -> Option<&Arc<str>> {
         self.proxy.get()
     }
 
     /// Notes how late a timeout fired that ends the request.
-    pub fn note_lateness(&self, late: Duration) {
+    pub(crate) fn note_lateness(&self, late: Duration) {
         if late >= LATE_CLOCK {
             self.mark_unprocessed(Unprocessed::LateClock);
         }
     }
 
     /// Marks that the server throttled us at the HTTP/2 level (ENHANCE_YOUR_CALM, RFC 9113 §7).
-    pub fn mark_throttled(&self) {
+    pub(crate) fn mark_throttled(&self) {
         self.throttled.store(true, Relaxed);
     }
 
     /// Whether the server throttled us at the HTTP/2 level.
     #[must_use]
-    pub fn is_throttled(&self) -> bool {
+    pub(crate) fn is_throttled(&self) -> bool {
         self.throttled.load(Relaxed)
     }
 
     /// Marks that the response head arrived at `now`.
-    pub fn mark_head_received(&self, now: Instant) {
+    pub(crate) fn mark_head_received(&self, now: Instant) {
         self.head_ns.store(self.since_start(now), Relaxed);
         self.connected.store(true, Relaxed);
         self.progress.notify_one();
@@ -173,14 +173,14 @@ impl WireState {
     /// Waits until the request has a connection: one was opened for it, or a response arrived
     /// over a reused one. Also returns for a simulated fault, which needs no connection. Only one
     /// task may wait.
-    pub async fn wait_connected(&self) {
+    pub(crate) async fn wait_connected(&self) {
         while !self.connected.load(Relaxed) && !self.is_simulated() {
             self.progress.notified().await;
         }
     }
 
     /// Waits for the response head. Only one task may wait.
-    pub async fn wait_head(&self) {
+    pub(crate) async fn wait_head(&self) {
         while self.head_ns.load(Relaxed) == 0 {
             self.progress.notified().await;
         }
@@ -188,36 +188,36 @@ impl WireState {
 
     /// Whether a connection was opened, or started, for this request. If not, it reused one.
     #[must_use]
-    pub fn opened_connection(&self) -> bool {
+    pub(crate) fn opened_connection(&self) -> bool {
         self.connects.load(Relaxed) > 0
     }
 
     /// Returns the time from the start until connecting ended, once it has.
     #[must_use]
-    pub fn connect_time(&self) -> Option<Duration> {
+    pub(crate) fn connect_time(&self) -> Option<Duration> {
         time(&self.connect_ended_ns)
     }
 
     /// Returns the time from the start until the response head arrived, once it has.
     #[must_use]
-    pub fn head_time(&self) -> Option<Duration> {
+    pub(crate) fn head_time(&self) -> Option<Duration> {
         time(&self.head_ns)
     }
 
     /// Sets whether connecting waits for a free file descriptor.
-    pub fn set_waiting_for_fd(&self, waits: bool) {
+    pub(crate) fn set_waiting_for_fd(&self, waits: bool) {
         self.waits_for_fd.store(waits, Relaxed);
     }
 
     /// Whether connecting waits for a free file descriptor, which is not the server's fault.
     #[must_use]
-    pub fn is_waiting_for_fd(&self) -> bool {
+    pub(crate) fn is_waiting_for_fd(&self) -> bool {
         self.waits_for_fd.load(Relaxed)
     }
 
     /// Whether a connection is pending: opened, but neither connected nor failed yet.
     #[must_use]
-    pub fn is_connecting(&self) -> bool {
+    pub(crate) fn is_connecting(&self) -> bool {
         self.opened_connection()
             && !self.is_waiting_for_fd()
             && self.connect_time().is_none()
@@ -225,25 +225,25 @@ impl WireState {
     }
 
     /// Marks that the request met a simulated fault.
-    pub fn mark_simulated(&self) {
+    pub(crate) fn mark_simulated(&self) {
         self.simulated.store(true, Relaxed);
         self.progress.notify_one();
     }
 
     /// Whether the request met a simulated fault.
     #[must_use]
-    pub fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.simulated.load(Relaxed)
     }
 
     /// Marks that the request failed in a way that allows a free resend.
-    pub fn mark_unprocessed(&self, how: Unprocessed) {
+    pub(crate) fn mark_unprocessed(&self, how: Unprocessed) {
         self.unheard.store(how as u8 + 1, Relaxed);
     }
 
     /// Returns why the request may be resent for free, if it may.
     #[must_use]
-    pub fn unheard(&self) -> Option<Unprocessed> {
+    pub(crate) fn unheard(&self) -> Option<Unprocessed> {
         let index = self.unheard.load(Relaxed).checked_sub(1)?;
         Unprocessed::ALL.get(usize::from(index)).copied()
     }

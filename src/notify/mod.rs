@@ -11,7 +11,8 @@ use std::io;
 pub use command::{CommandError, run_command};
 pub use mail::{Attachment, Delivery, Email, FailedUrl, deliver, send_email};
 pub use smtp::{MailError, SmtpServer};
-pub use webhook::{WebhookError, post_json};
+pub use webhook::WebhookError;
+pub(crate) use webhook::post_json;
 
 /// Whether an error is caused by TLS, such as an invalid certificate. `io::Error` wraps TLS errors
 /// without naming them as its source, so both chains are searched.

@@ -51,7 +51,7 @@ impl WebhookError {
 ///
 /// # Errors
 /// [`WebhookError`] when the last attempt gets no 2xx status.
-pub async fn post_json(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError> {
+pub(crate) async fn post_json(client: &Client, url: &Url, json: &str) -> Result<(), WebhookError> {
     match post(client, url, json).await {
         Err(error) if error.is_transient() => {
             tokio::time::sleep(RETRY_PAUSE).await;

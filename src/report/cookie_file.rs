@@ -9,7 +9,7 @@ use super::{Reporter, SharedEndingCheck};
 use crate::model::{CookieJar, EngineEvent, Summary};
 
 /// Writes the cookies of a jar to a file that only its owner can read.
-pub struct CookieFile {
+pub(crate) struct CookieFile {
     file: AtomicFile,
     jar: Arc<CookieJar>,
     is_ending: SharedEndingCheck,
@@ -21,7 +21,7 @@ impl CookieFile {
     ///
     /// # Errors
     /// If no file can be created there.
-    pub fn create(
+    pub(crate) fn create(
         path: &Path,
         jar: Arc<CookieJar>,
         is_ending: SharedEndingCheck,

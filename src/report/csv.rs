@@ -21,7 +21,7 @@ const FORMULA_STARTS: [char; 11] = [
 ];
 
 /// Writes a header row, then one row per URL.
-pub struct CsvReporter {
+pub(crate) struct CsvReporter {
     output: Output,
     writer: Writer,
     has_header: bool,
@@ -41,7 +41,7 @@ impl CsvReporter {
     /// Creates a reporter that writes to `output`. `columns` are the names of the columns of input
     /// lines that become columns of their own, `*` for all.
     #[must_use]
-    pub fn new(output: Output, columns: &[String]) -> Self {
+    pub(crate) fn new(output: Output, columns: &[String]) -> Self {
         Self {
             output,
             writer: Writer::new(),

@@ -10,7 +10,7 @@ use crate::model::{EngineEvent, OutcomeName, Summary};
 
 /// Copies failed input lines to a file. This is the only output that may contain a password from a
 /// URL, so the file has mode 0600.
-pub struct FailedLines {
+pub(crate) struct FailedLines {
     file: BufWriter<FailedTarget>,
     end: u8,
     /// Whether the old content is still there: it stays if the list has no URL.
@@ -73,7 +73,7 @@ impl FailedLines {
     ///
     /// # Errors
     /// If the file cannot be created or opened.
-    pub fn create(
+    pub(crate) fn create(
         path: &Path,
         end: u8,
         is_kept_if_empty: bool,

@@ -11,7 +11,7 @@ use super::text::status_of;
 
 /// A field of a record, or a value derived from several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordField {
+pub(super) enum RecordField {
     /// Line number in the input.
     Line,
     /// Name of the input.
@@ -99,7 +99,7 @@ pub enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub const COLUMNS: [(&str, RecordField); 35] = [
+pub(super) const COLUMNS: [(&str, RecordField); 35] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -157,20 +157,20 @@ const ALIASES: [(&str, RecordField); 13] = [
 
 impl RecordField {
     /// Returns the field with this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         Self::all()
             .find(|(known, _)| *known == name)
             .map(|(_, field)| field)
     }
 
     /// Returns all names and their fields.
-    pub fn all() -> impl Iterator<Item = (&'static str, Self)> {
+    pub(super) fn all() -> impl Iterator<Item = (&'static str, Self)> {
         COLUMNS.into_iter().chain(ALIASES)
     }
 
     /// Returns the value as text without control characters, so that it stays on one line; empty if
     /// unknown.
-    pub fn text(self, record: &Record) -> Cow<'_, str> {
+    pub(super) fn text(self, record: &Record) -> Cow<'_, str> {
         let number = |n: Option<u64>| n.map_or(Cow::Borrowed(""), |n| Cow::Owned(n.to_string()));
         let text = |text: &'_ Option<String>| -> Cow<'static, str> {
             Cow::Owned(escape_control(text.as_deref().unwrap_or_default()).into_owned())
@@ -226,7 +226,7 @@ impl RecordField {
     }
 
     /// Appends the value as text.
-    pub fn write(self, record: &Record, line: &mut Vec<u8>) {
+    pub(super) fn write(self, record: &Record, line: &mut Vec<u8>) {
         line.extend_from_slice(self.text(record).as_bytes());
     }
 }
@@ -257,7 +257,7 @@ fn seconds(ms: Option<u64>) -> Cow<'static, str> {
 }
 
 /// Returns scheme, host and port of a URL.
-pub fn origin(url: &str) -> &str {
+pub(super) fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let rest = url.get(host..).unwrap_or_default();
     let length = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -6,7 +6,7 @@ use super::Output;
 use crate::model::{ContentChange, Record, escape_control, write_json};
 
 /// Writes the records of bodies that are not as the journal says.
-pub struct FindingWriter {
+pub(crate) struct FindingWriter {
     output: Output,
     as_json: bool,
 }
@@ -14,7 +14,7 @@ pub struct FindingWriter {
 impl FindingWriter {
     /// Creates a writer of records, or of lines for people.
     #[must_use]
-    pub fn new(output: Output, as_json: bool) -> Self {
+    pub(crate) fn new(output: Output, as_json: bool) -> Self {
         Self { output, as_json }
     }
 
@@ -23,7 +23,7 @@ impl FindingWriter {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+    pub(crate) fn write(&mut self, record: &Record) -> io::Result<()> {
         let line = self.output.line();
         if self.as_json {
             write_json(&mut *line, record)?;

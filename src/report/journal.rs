@@ -14,7 +14,7 @@ use crate::model::{
     RecordError,
 };
 
-pub use self::read::{JournalReader, PastRecord};
+pub(crate) use self::read::{JournalReader, PastRecord};
 
 /// How every record begins.
 const LINE_PREFIX: &[u8] = b"{\"line\":";
@@ -45,7 +45,7 @@ pub enum JournalError {
 
 /// Appends a record for each settled job.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     appender: Arc<Mutex<JournalAppender>>,
     buffer: Vec<u8>,
 }
@@ -94,7 +94,7 @@ fn lock(appender: &Mutex<JournalAppender>) -> MutexGuard<'_, JournalAppender> {
 
 /// The content of a journal.
 #[derive(Debug, Default)]
-pub struct JournalContents {
+pub(crate) struct JournalContents {
     /// What earlier runs did.
     pub past: JournalReader,
     /// Number of lines that are not records.
@@ -111,7 +111,7 @@ impl Journal {
     ///
     /// # Errors
     /// See [`JournalError`].
-    pub fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
+    pub(crate) fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
         let (history, seen) = read_locked(&file, File::try_lock)?;
         let file = Arc::new(file);
         let mut appender = JournalAppender {
@@ -140,7 +140,7 @@ impl Journal {
     /// # Errors
     /// See [`JournalError`].
     #[cfg(feature = "cli")]
-    pub fn read_only(file: File) -> Result<JournalReader, JournalError> {
+    pub(crate) fn read_only(file: File) -> Result<JournalReader, JournalError> {
         let (history, _) = read_locked(&file, File::try_lock_shared)?;
         Ok(JournalReader::without_writer(file, history))
     }
@@ -149,7 +149,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the journal cannot be read.
-    pub fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
+    pub(crate) fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
         let history = History::up_to(pack_length);
         let file = Arc::clone(&lock(&self.appender).file);
         let history = read(&file, history, |_, _| ())?;
@@ -161,7 +161,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the journal cannot be read or written.
-    pub fn mark_lost_beyond(&mut self, pack_length: u64) -> io::Result<()> {
+    pub(crate) fn mark_lost_beyond(&mut self, pack_length: u64) -> io::Result<()> {
         let (file, end) = {
             let appender = lock(&self.appender);
             (Arc::clone(&appender.file), appender.length)

@@ -6,12 +6,12 @@ use super::{Output, Reporter};
 use crate::model::EngineEvent;
 
 /// Writes each record as a line of JSON.
-pub struct JsonlReporter(Output);
+pub(crate) struct JsonlReporter(Output);
 
 impl JsonlReporter {
     /// Creates a reporter that writes to `output`.
     #[must_use]
-    pub fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         Self(output)
     }
 }

@@ -48,39 +48,47 @@ use crate::model::{EngineEvent, Summary};
 #[cfg(feature = "cli")]
 pub use atomic_file::AtomicFile;
 #[cfg(feature = "cli")]
-pub use cookie_file::CookieFile;
+pub(crate) use cookie_file::CookieFile;
 #[cfg(feature = "cli")]
-pub use csv::CsvReporter;
+pub(crate) use csv::CsvReporter;
 #[cfg(feature = "cli")]
-pub use failed::FailedLines;
+pub(crate) use failed::FailedLines;
 #[cfg(feature = "cli")]
-pub use findings::FindingWriter;
+pub(crate) use findings::FindingWriter;
 #[cfg(feature = "cli")]
-pub use html::HtmlReport;
-pub use journal::{Journal, JournalContents, JournalError, JournalReader, PastRecord};
+pub(crate) use html::HtmlReport;
+pub use journal::JournalError;
+pub(crate) use journal::{Journal, JournalContents, JournalReader, PastRecord};
 #[cfg(feature = "cli")]
-pub use jsonl::JsonlReporter;
+pub(crate) use jsonl::JsonlReporter;
 #[cfg(feature = "cli")]
-pub use notices::NoticeReporter;
+pub(crate) use notices::NoticeReporter;
 #[cfg(feature = "cli")]
-pub use output::Output;
+pub(crate) use output::Output;
 #[cfg(feature = "cli")]
-pub use progress::{Progress, ProgressStyle, Screen};
-pub use pump::{Pump, PumpEnd, ReportError};
+pub(crate) use progress::Progress;
 #[cfg(feature = "cli")]
-pub use stream::SharedEndingCheck;
+pub use progress::{ProgressStyle, Screen};
+pub use pump::ReportError;
+pub(crate) use pump::{Pump, PumpEnd};
+#[cfg(feature = "cli")]
+pub(crate) use stream::SharedEndingCheck;
 #[cfg(feature = "cli")]
 pub use summary::render as render_summary;
 #[cfg(feature = "cli")]
-pub use template::{Template, TemplateError, TemplateReporter};
+pub(crate) use template::TemplateReporter;
 #[cfg(feature = "cli")]
-pub use text::TextReporter;
+pub use template::{Template, TemplateError};
 #[cfg(feature = "cli")]
-pub use timeline::{Timeline, TimelineStyle};
+pub(crate) use text::TextReporter;
+#[cfg(feature = "cli")]
+pub(crate) use timeline::Timeline;
+#[cfg(feature = "cli")]
+pub use timeline::TimelineStyle;
 
 /// Receives the events of a run. All reporters run on one dedicated thread behind a bounded queue,
 /// so a slow reporter slows the run down instead of filling memory.
-pub trait Reporter: Send {
+pub(crate) trait Reporter: Send {
     /// Reports one event.
     ///
     /// # Errors

@@ -7,17 +7,17 @@ use super::{Output, Reporter};
 use crate::model::{EngineEvent, escape_control};
 
 /// Writes notices. A write error is ignored: a closed stderr must not end the run.
-pub struct NoticeReporter(Output);
+pub(crate) struct NoticeReporter(Output);
 
 impl NoticeReporter {
     /// Creates a reporter that writes to `output`.
     #[must_use]
-    pub fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         Self(output)
     }
 
     /// Writes `text` as one line. Control characters are escaped, since file names may contain any.
-    pub fn write_notice(&mut self, text: &str) {
+    pub(crate) fn write_notice(&mut self, text: &str) {
         self.0
             .line()
             .extend_from_slice(escape_control(text).as_bytes());

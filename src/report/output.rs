@@ -36,7 +36,7 @@ fn retry_while_full<R>(mut write: impl FnMut() -> io::Result<R>) -> io::Result<R
 }
 
 /// A buffered stream of lines, usually stdout.
-pub struct Output {
+pub(crate) struct Output {
     stream: Box<dyn Write + Send>,
     buffer: Vec<u8>,
     screen: Option<Screen>,
@@ -46,7 +46,7 @@ pub struct Output {
 impl Output {
     /// Creates an output that writes to `stream`. With a `screen`, the progress display is
     /// suspended during writes, because both share one terminal.
-    pub fn new(stream: impl Write + Send + 'static, screen: Option<Screen>) -> Self {
+    pub(crate) fn new(stream: impl Write + Send + 'static, screen: Option<Screen>) -> Self {
         Self {
             stream: Box::new(stream),
             buffer: Vec::new(),
@@ -57,7 +57,7 @@ impl Output {
 
     /// Sets the terminator written after each line. Default: a line feed.
     #[must_use]
-    pub fn with_terminator(self, end: &'static [u8]) -> Self {
+    pub(crate) fn with_terminator(self, end: &'static [u8]) -> Self {
         Self { end, ..self }
     }
 

@@ -125,7 +125,7 @@ impl Write for Screen {
 }
 
 /// A running progress display.
-pub struct Progress {
+pub(crate) struct Progress {
     screen: Screen,
     thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -133,7 +133,7 @@ pub struct Progress {
 impl Progress {
     /// Starts to display the counters `live`.
     #[must_use]
-    pub fn start(screen: &Screen, live: Arc<LiveStats>) -> Self {
+    pub(crate) fn start(screen: &Screen, live: Arc<LiveStats>) -> Self {
         live.enable_watch();
         screen.show_run(Some((Arc::clone(&live), Instant::now())));
         let tick = match screen.bar {
@@ -147,7 +147,7 @@ impl Progress {
     }
 
     /// Stops and removes the display.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.screen.show_run(None);
         if let Some((stop, thread)) = self.thread {
             drop(stop);

@@ -32,7 +32,7 @@ pub struct ReportError {
 
 /// The result of a pump.
 #[derive(Debug, Default)]
-pub struct PumpEnd {
+pub(crate) struct PumpEnd {
     /// The counts of what was reported. Other fields of the summary are for the caller to fill in.
     pub summary: Summary,
     /// The error of the first reporter that failed.
@@ -45,7 +45,7 @@ pub struct PumpEnd {
 type NamedReporter = (String, Box<dyn Reporter>);
 
 /// Feeds events to reporters on a thread of its own.
-pub struct Pump {
+pub(crate) struct Pump {
     /// Receive each batch before all other reporters.
     journals: Vec<NamedReporter>,
     reporters: Vec<NamedReporter>,
@@ -60,7 +60,7 @@ pub struct Pump {
 }
 
 /// A pump whose thread is running.
-pub struct RunningPump {
+pub(crate) struct RunningPump {
     ended: oneshot::Receiver<(Vec<NamedReporter>, PumpEnd)>,
     reported: ReportedCounts,
 }
@@ -69,7 +69,7 @@ impl Pump {
     /// Creates a pump that cancels `failed` when a reporter fails. With `attach_bodies`, records
     /// include the bodies.
     #[must_use]
-    pub fn new(failed: CancellationToken, attach_bodies: bool) -> Self {
+    pub(crate) fn new(failed: CancellationToken, attach_bodies: bool) -> Self {
         Self {
             journals: Vec::new(),
             reporters: Vec::new(),
@@ -85,24 +85,24 @@ impl Pump {
 
     /// Returns the queue to which reported events are returned to be dropped.
     #[must_use]
-    pub fn spent(&self) -> EventReturnQueue {
+    pub(crate) fn spent(&self) -> EventReturnQueue {
         self.spent.clone()
     }
 
     /// Reports in input order and returns credits to `window`. Journals are not affected.
-    pub fn set_ordered(&mut self, window: ReorderWindow) {
+    pub(crate) fn set_ordered(&mut self, window: ReorderWindow) {
         self.order = Some(ReorderBuffer::new(window));
     }
 
     /// Adds a journal. It receives and flushes a whole batch before the other reporters see it, so
     /// everything they report has been journaled. It gets events in the order in which they settle,
     /// even with [`set_ordered`](Self::set_ordered), and without bodies.
-    pub fn add_journal(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
+    pub(crate) fn add_journal(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
         self.journals.push((what.into(), reporter));
     }
 
     /// Adds a reporter; errors call its output `what`.
-    pub fn add(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
+    pub(crate) fn add(&mut self, what: impl Into<String>, reporter: Box<dyn Reporter>) {
         self.reporters.push((what.into(), reporter));
     }
 
@@ -110,7 +110,7 @@ impl Pump {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(self) -> io::Result<(mpsc::Sender<EngineEvent>, RunningPump)> {
+    pub(crate) fn start(self) -> io::Result<(mpsc::Sender<EngineEvent>, RunningPump)> {
         let capacity = if self.attach_bodies {
             QUEUE_BODIES
         } else {
@@ -246,7 +246,7 @@ impl RunningPump {
     ///
     /// Once `hurry` is cancelled, waits only [`STUCK_TIMEOUT`] longer for a stuck reporter, such as
     /// one whose pipe is full and not being read. Its unwritten records count as left.
-    pub async fn finish(
+    pub(crate) async fn finish(
         self,
         hurry: CancellationToken,
         complete: impl FnOnce(&mut Summary, Option<&ReportError>),

@@ -7,7 +7,7 @@ use crate::model::{EngineEvent, ReorderWindow, SettledJob};
 /// Holds settled jobs back until all before them in the input have settled. The number held back is
 /// bounded by the [`ReorderWindow`].
 #[derive(Debug)]
-pub struct ReorderBuffer {
+pub(super) struct ReorderBuffer {
     window: ReorderWindow,
     next: u64,
     held: BTreeMap<u64, Box<SettledJob>>,
@@ -16,7 +16,7 @@ pub struct ReorderBuffer {
 impl ReorderBuffer {
     /// Creates a buffer that returns a credit to `window` for each event released in order.
     #[must_use]
-    pub fn new(window: ReorderWindow) -> Self {
+    pub(super) fn new(window: ReorderWindow) -> Self {
         Self {
             window,
             next: 0,
@@ -25,12 +25,12 @@ impl ReorderBuffer {
     }
 
     /// Adds a settled job.
-    pub fn insert(&mut self, settled: Box<SettledJob>) {
+    pub(super) fn insert(&mut self, settled: Box<SettledJob>) {
         self.held.insert(settled.position.number, settled);
     }
 
     /// Removes the next job in input order, if it has settled.
-    pub fn pop_ready(&mut self) -> Option<EngineEvent> {
+    pub(super) fn pop_ready(&mut self) -> Option<EngineEvent> {
         let settled = self.held.remove(&self.next)?;
         self.next += 1;
         self.window.release();
@@ -38,7 +38,7 @@ impl ReorderBuffer {
     }
 
     /// Removes all remaining jobs in input order, skipping the gaps that an early end leaves.
-    pub fn drain(&mut self) -> impl Iterator<Item = EngineEvent> + use<> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = EngineEvent> + use<> {
         std::mem::take(&mut self.held)
             .into_values()
             .map(EngineEvent::Settled)

@@ -10,7 +10,7 @@ use super::text::status_of;
 
 /// A job shown as a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobRow {
+pub(super) struct JobRow {
     /// Its position in the list, from 0.
     pub number: u64,
     /// Its URL.
@@ -36,24 +36,24 @@ impl JobRow {
     }
 
     /// Returns when its first request started, since the start of the run.
-    pub fn start(&self) -> Duration {
+    pub(super) fn start(&self) -> Duration {
         self.traces.first().map_or(Duration::ZERO, |one| one.start)
     }
 
     /// Returns when its last request ended, since the start of the run.
-    pub fn end(&self) -> Duration {
+    pub(super) fn end(&self) -> Duration {
         self.traces.last().map_or(Duration::ZERO, |one| one.end)
     }
 
     /// Returns the time from its first request to the end of its last, including waits.
-    pub fn took(&self) -> Duration {
+    pub(super) fn took(&self) -> Duration {
         self.end().saturating_sub(self.start())
     }
 }
 
 /// Selects rows while the run is in progress, in bounded memory.
 #[derive(Debug)]
-pub struct RowSampler {
+pub(super) struct RowSampler {
     max: usize,
     seen: u64,
     /// Jobs without a request.
@@ -67,7 +67,7 @@ pub struct RowSampler {
 
 /// The selected rows, and how many jobs they were selected from.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SampledRows {
+pub(super) struct SampledRows {
     /// Ordered by the start of their first request.
     pub rows: Vec<JobRow>,
     /// Jobs with a request, including those without a row.
@@ -79,7 +79,7 @@ pub struct SampledRows {
 impl SampledRows {
     /// Describes the selection; `None` if all jobs have a row.
     #[must_use]
-    pub fn note(&self) -> Option<String> {
+    pub(super) fn note(&self) -> Option<String> {
         let rows = self.rows.len() as u64;
         let of = count(self.sent + self.unsent);
         let without = match self.unsent {
@@ -100,7 +100,7 @@ impl SampledRows {
 impl RowSampler {
     /// Creates a sampler that selects at most `max` rows.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         let third = max / 3;
         Self {
             max,
@@ -115,7 +115,7 @@ impl RowSampler {
     }
 
     /// Considers the job of an event.
-    pub fn observe(&mut self, event: &EngineEvent) {
+    pub(super) fn observe(&mut self, event: &EngineEvent) {
         match event {
             EngineEvent::Settled(settled) if !settled.traces.is_empty() => self.add(settled),
             EngineEvent::Settled(_) => self.unsent += 1,
@@ -174,7 +174,7 @@ impl RowSampler {
 
     /// Returns the rows selected so far.
     #[must_use]
-    pub fn picked(&self) -> SampledRows {
+    pub(super) fn picked(&self) -> SampledRows {
         let first = self.slowest.iter().chain(&self.failed.rows);
         let all = first.chain(&self.others.rows).take(self.max);
         let mut rows: Vec<_> = all.cloned().collect();

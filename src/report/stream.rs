@@ -13,13 +13,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns whether the run is to end.
-pub type EndingCheck<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+pub(super) type EndingCheck<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 /// An [`EndingCheck`] that can be stored.
-pub type SharedEndingCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+pub(crate) type SharedEndingCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A pipe or a device.
 #[derive(Debug)]
-pub struct DeviceStream {
+pub(super) struct DeviceStream {
     path: PathBuf,
     /// `None` until the pipe has a reader.
     file: Option<File>,
@@ -32,7 +32,7 @@ impl DeviceStream {
     ///
     /// # Errors
     /// If it cannot be opened for writing.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         let file = open_if_read(&path)?;
         Ok(Self {
@@ -48,7 +48,11 @@ impl DeviceStream {
     /// # Errors
     /// If writing fails, or no process reads the data within [`FINAL_TIMEOUT`] after the run is to
     /// end.
-    pub fn write_all(&mut self, mut bytes: &[u8], is_ending: EndingCheck<'_>) -> io::Result<()> {
+    pub(super) fn write_all(
+        &mut self,
+        mut bytes: &[u8],
+        is_ending: EndingCheck<'_>,
+    ) -> io::Result<()> {
         while self.file.is_none() {
             self.file = open_if_read(&self.path)?;
             if self.file.is_none() {

@@ -11,7 +11,7 @@ const MAX_STATUSES: usize = 5;
 
 /// Formats a number with thousands separators: `12,345`.
 #[must_use]
-pub fn count(n: u64) -> String {
+pub(super) fn count(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
@@ -84,7 +84,7 @@ pub fn render(summary: &Summary) -> String {
 }
 
 /// Says why a run ended early, with the option that made it.
-pub fn end_reason(reason: EndReason) -> String {
+pub(super) fn end_reason(reason: EndReason) -> String {
     match reason {
         EndReason::StopAfter(_) => format!("{reason} (--stop-after)"),
         EndReason::MaxFailures(_) => format!("{reason} (--max-failures)"),

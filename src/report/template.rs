@@ -137,7 +137,7 @@ fn push_literal<'a>(mark: &'a str, text: &mut String) -> &'a str {
 }
 
 /// Prints each record in the format of a template.
-pub struct TemplateReporter {
+pub(crate) struct TemplateReporter {
     output: Output,
     template: Template,
 }
@@ -145,7 +145,7 @@ pub struct TemplateReporter {
 impl TemplateReporter {
     /// Creates a reporter that writes to `output`.
     #[must_use]
-    pub fn new(output: Output, template: Template) -> Self {
+    pub(crate) fn new(output: Output, template: Template) -> Self {
         Self { output, template }
     }
 }

@@ -20,7 +20,7 @@ const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Writes one line per URL. The first four columns contain no spaces, so that `awk` can split them;
 /// the cause of a failure follows the URL.
-pub struct TextReporter {
+pub(crate) struct TextReporter {
     output: Output,
     color: bool,
 }
@@ -28,7 +28,7 @@ pub struct TextReporter {
 impl TextReporter {
     /// Creates a reporter that writes to `output`, with colours if `color` is set.
     #[must_use]
-    pub fn new(output: Output, color: bool) -> Self {
+    pub(crate) fn new(output: Output, color: bool) -> Self {
         Self { output, color }
     }
 }

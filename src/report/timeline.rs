@@ -44,7 +44,7 @@ impl Default for TimelineStyle {
 }
 
 /// Draws the timeline when the run has ended.
-pub struct Timeline {
+pub(crate) struct Timeline {
     output: Output,
     style: TimelineStyle,
     rows: RowSampler,
@@ -53,7 +53,7 @@ pub struct Timeline {
 impl Timeline {
     /// Creates a reporter that draws to `output`.
     #[must_use]
-    pub fn new(output: Output, style: TimelineStyle) -> Self {
+    pub(crate) fn new(output: Output, style: TimelineStyle) -> Self {
         Self {
             output,
             style,

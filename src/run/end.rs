@@ -13,7 +13,7 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Stops the run early when `stop` completes or `stop_after` has passed. Returns when one of these,
 /// or the engine itself, has stopped it.
-pub async fn ended_early(
+pub(super) async fn ended_early(
     shutdown: &Shutdown,
     stop_after: Option<Duration>,
     stop: impl Future<Output = ()>,
@@ -32,7 +32,7 @@ pub async fn ended_early(
 }
 
 /// Runs `work` to its end. After `stop`, aborts it when `grace` has passed or `abort` completes.
-pub async fn run_until_stopped<T>(
+pub(super) async fn run_until_stopped<T>(
     work: impl Future<Output = T>,
     shutdown: &Shutdown,
     grace: Duration,
@@ -57,7 +57,7 @@ pub async fn run_until_stopped<T>(
 
 /// Waits up to [`COUNT_TIMEOUT`] for the reading thread to count the rest of the input lines. Only
 /// a run that was stopped early has to wait.
-pub async fn wait_for_count(live: &LiveStats) {
+pub(super) async fn wait_for_count(live: &LiveStats) {
     let known = async {
         while !live.has_list_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -69,7 +69,12 @@ pub async fn wait_for_count(live: &LiveStats) {
 }
 
 /// Fills in the final counts, times and end reason.
-pub fn complete(summary: &mut Summary, live: &LiveStats, clock: &RunClock, shutdown: &Shutdown) {
+pub(super) fn complete(
+    summary: &mut Summary,
+    live: &LiveStats,
+    clock: &RunClock,
+    shutdown: &Shutdown,
+) {
     summary.input = live.listed();
     summary.list_ended = live.has_list_ended();
     summary.left = summary.input.saturating_sub(summary.settled());
@@ -86,7 +91,7 @@ pub fn complete(summary: &mut Summary, live: &LiveStats, clock: &RunClock, shutd
 
 /// Returns the worst problem of the run, in the order of the exit codes: a failed output before an
 /// unreadable input.
-pub fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
+pub(super) fn run_result(end: EngineExit, pump: PumpEnd) -> Result<Summary, RunError> {
     let is_early = pump.summary.ended_by.is_some();
     let is_cut = !pump.summary.list_ended && !is_early;
     let is_lossy = pump.summary.left > 0 && !is_early;

@@ -25,7 +25,7 @@ const STREAM_RESULTS: usize = 64;
 
 /// What a [`FetcherBuilder`] sets.
 #[derive(Debug, Clone, Default)]
-pub struct FetcherOptions {
+pub(super) struct FetcherOptions {
     pub engine: EngineOptions,
     pub schedule: ScheduleOptions,
     pub retry: RetryPolicy,

@@ -9,7 +9,7 @@ use crate::report::{JournalError, ReportError};
 use crate::store::{FolderError, PackError};
 
 /// Name of the stream of results in errors.
-pub const RESULTS: &str = "results";
+pub(super) const RESULTS: &str = "results";
 
 /// Error of a run that could not continue. The summary has what was done until then.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,6 @@ impl Problem {
 }
 
 /// See [`Problem::is_closed_pipe`].
-pub fn is_closed_pipe(error: &ReportError) -> bool {
+pub(super) fn is_closed_pipe(error: &ReportError) -> bool {
     error.what == RESULTS && error.source.kind() == std::io::ErrorKind::BrokenPipe
 }

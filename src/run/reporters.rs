@@ -14,14 +14,14 @@ use crate::report::{
 };
 
 /// Starts the progress display, if the run has one.
-pub fn start_progress(options: &ReportOptions, live: &Arc<LiveStats>) -> Option<Progress> {
+pub(super) fn start_progress(options: &ReportOptions, live: &Arc<LiveStats>) -> Option<Progress> {
     let screen = options.screen.as_ref()?;
     Some(Progress::start(screen, Arc::clone(live)))
 }
 
 /// Adds the reporter of notices, and prints these warnings on it. It writes without tearing the
 /// progress display.
-pub fn add_notices(pump: &mut Pump, options: &mut ReportOptions, warnings: &[String]) {
+pub(super) fn add_notices(pump: &mut Pump, options: &mut ReportOptions, warnings: &[String]) {
     let Some(stream) = options.notices.take() else {
         return;
     };
@@ -33,7 +33,7 @@ pub fn add_notices(pump: &mut Pump, options: &mut ReportOptions, warnings: &[Str
 }
 
 /// Adds the reporters that write to files of their own.
-pub fn add_files(
+pub(super) fn add_files(
     pump: &mut Pump,
     options: &ReportOptions,
     shutdown: &Shutdown,
@@ -68,7 +68,7 @@ pub fn add_files(
 }
 
 /// Adds the reporters that write to the streams of the program.
-pub fn add_streams(pump: &mut Pump, options: &mut ReportOptions) {
+pub(super) fn add_streams(pump: &mut Pump, options: &mut ReportOptions) {
     if let Some((format, stream)) = options.results.take() {
         let screen = options.screen.clone().filter(|_| options.shares_screen);
         let end: &[u8] = match (options.print0, &format) {

@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 /// A journal and its content.
-pub struct OpenedJournal {
+pub(super) struct OpenedJournal {
     /// Its path, for errors.
     pub what: String,
     /// The journal, opened for appending.
@@ -25,7 +25,7 @@ pub struct OpenedJournal {
 }
 
 /// Opens the output directory and its journal.
-pub fn open_files(
+pub(super) fn open_files(
     dir: &Path,
     options: &SaveOptions,
 ) -> Result<(FileStore, OpenedJournal), Problem> {
@@ -41,7 +41,7 @@ pub fn open_files(
 }
 
 /// Opens the journal at `path`.
-pub fn open_standalone_journal(
+pub(super) fn open_standalone_journal(
     path: &Path,
     options: &SaveOptions,
 ) -> Result<OpenedJournal, Problem> {
@@ -60,7 +60,7 @@ fn open_to_append(path: &Path) -> std::io::Result<File> {
 
 /// Opens a journal for reading, without blocking on a pipe.
 #[cfg(feature = "cli")]
-pub fn open_to_read(path: &Path) -> std::io::Result<File> {
+pub(super) fn open_to_read(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
@@ -69,7 +69,7 @@ pub fn open_to_read(path: &Path) -> std::io::Result<File> {
 }
 
 /// Opens a pack and its journal.
-pub fn open_pack(
+pub(super) fn open_pack(
     path: &Path,
     options: &SaveOptions,
     request_body: Option<Bytes>,

@@ -6,6 +6,6 @@ use std::time::Duration;
 const MAX_DOUBLINGS: u32 = 30;
 
 /// Doubles `first` the given number of times, up to `max`.
-pub fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
+pub(super) fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
     first.saturating_mul(1 << times.min(MAX_DOUBLINGS)).min(max)
 }

@@ -9,7 +9,7 @@ use crate::model::{FetchError, deadline_after};
 
 /// How an unreachable host is probed.
 #[derive(Debug, Clone, Copy)]
-pub struct ProbePolicy {
+pub(super) struct ProbePolicy {
     /// Probes before the host is given up.
     pub probes: u32,
     /// Wait before the first probe; doubles with each.
@@ -26,7 +26,7 @@ impl ProbePolicy {
 
 /// The circuit breaker of a host.
 #[derive(Debug, Clone, Default)]
-pub enum CircuitBreaker {
+pub(super) enum CircuitBreaker {
     /// Reachable, as far as is known.
     #[default]
     Closed,
@@ -60,7 +60,7 @@ pub enum CircuitBreaker {
 impl CircuitBreaker {
     /// Records a failed connection of a request that started at `started`. Returns whether the
     /// circuit changed.
-    pub fn record_failure(
+    pub(super) fn record_failure(
         &mut self,
         error: &FetchError,
         started: Instant,
@@ -134,7 +134,7 @@ impl CircuitBreaker {
     }
 
     /// Gives up on a host that throttled for too long: its jobs fail as if it were down.
-    pub fn give_up(
+    pub(super) fn give_up(
         &mut self,
         error: &FetchError,
         why: String,
@@ -145,7 +145,7 @@ impl CircuitBreaker {
     }
 
     /// Records a successful connection. Returns whether that closed the circuit.
-    pub fn record_success(&mut self) -> bool {
+    pub(super) fn record_success(&mut self) -> bool {
         let was_open = matches!(self, Self::Open { .. } | Self::GivenUp { .. });
         *self = Self::Closed;
         was_open
@@ -153,7 +153,7 @@ impl CircuitBreaker {
 
     /// Records a throttled response to a request that started at `started`. Returns true if the
     /// host stays given up for throttling, so that the response has no further effect.
-    pub fn is_still_throttled(
+    pub(super) fn is_still_throttled(
         &mut self,
         started: Instant,
         now: Instant,
@@ -174,13 +174,13 @@ impl CircuitBreaker {
 
     /// Whether the host is reachable, as far as is known.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
     /// Returns when the next probe may start, if that is later than now.
     #[must_use]
-    pub fn wait(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn wait(&self, now: Instant) -> Option<Instant> {
         match self {
             Self::Open { probe_at, .. } => Some(*probe_at).filter(|at| *at > now),
             _ => None,
@@ -189,7 +189,7 @@ impl CircuitBreaker {
 
     /// Returns the error that the host's jobs fail with now, if it is given up.
     #[must_use]
-    pub fn rejection(&self, now: Instant) -> Option<&FetchError> {
+    pub(super) fn rejection(&self, now: Instant) -> Option<&FetchError> {
         match self {
             Self::GivenUp { error, until, .. } if now < *until => Some(error),
             _ => None,

@@ -7,7 +7,7 @@ use crate::model::format_duration;
 
 /// Why a concurrency limit was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitReason {
+pub(super) enum LimitReason {
     /// Higher concurrency improved the throughput.
     Gain,
     /// No failure since the limit was cut.
@@ -28,7 +28,7 @@ pub enum LimitReason {
 
 /// A change that the scheduler made to a host.
 #[derive(Debug, Clone, PartialEq)]
-pub enum HostChange {
+pub(super) enum HostChange {
     /// The concurrency limit changed.
     Limit {
         /// The limit until now.

@@ -19,7 +19,7 @@ use super::tuning::memory::{HOST_MEMORY, IDLE_HOST_MEMORY};
 
 /// Settings that apply to every host.
 #[derive(Debug, Clone, Copy)]
-pub struct HostPolicy {
+pub(super) struct HostPolicy {
     /// Concurrent requests per host.
     pub per_host: PerHostLimit,
     /// Concurrent requests over all hosts.
@@ -36,7 +36,7 @@ pub struct HostPolicy {
 }
 
 /// Settings of single hosts, by name as in a URL.
-pub type HostLimits = HashMap<String, HostLimit>;
+pub(crate) type HostLimits = HashMap<String, HostLimit>;
 
 /// Settings of one host, which replace those for every host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct HostLimit {
 impl HostPolicy {
     /// Returns the settings of a host with limits of its own.
     #[must_use]
-    pub fn with_limit(mut self, limit: &HostLimit) -> Self {
+    pub(super) fn with_limit(mut self, limit: &HostLimit) -> Self {
         self.per_host = limit.per_host.unwrap_or(self.per_host);
         self.host_interval = limit.host_interval.unwrap_or(self.host_interval);
         self.probing.probes = limit.retries.unwrap_or(self.probing.probes);
@@ -62,7 +62,7 @@ impl HostPolicy {
 
 /// Whether another request may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Admission {
     /// Now.
     Now,
     /// Not before this time.
@@ -75,7 +75,7 @@ pub enum Admission {
 
 /// The load of a host when a request ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
+pub(super) struct Load {
     /// Running requests, including the one that ends.
     pub running: usize,
     /// Queued requests.
@@ -86,7 +86,7 @@ pub struct Load {
 
 /// A request that ended.
 #[derive(Debug)]
-pub struct RequestEnd<'a> {
+pub(super) struct RequestEnd<'a> {
     /// The state of the host when it started.
     pub start: StartSnapshot,
     /// What it showed of the host.
@@ -99,7 +99,7 @@ pub struct RequestEnd<'a> {
 
 /// The state of a host when a request started. Needed to judge the request when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StartSnapshot {
+pub(crate) struct StartSnapshot {
     /// When the request started.
     pub at: Instant,
     /// Consecutive throttled rounds before it.
@@ -113,7 +113,7 @@ pub struct StartSnapshot {
 
 /// The learned state of one host.
 #[derive(Debug, Clone)]
-pub struct HostControl {
+pub(super) struct HostControl {
     limit: ConcurrencyLimit,
     pace: Option<HostPace>,
     interval: Spacing,
@@ -136,7 +136,7 @@ pub struct HostControl {
 impl HostControl {
     /// Creates the state of a host of which nothing is known.
     #[must_use]
-    pub fn new(rules: &HostPolicy, now: Instant) -> Self {
+    pub(super) fn new(rules: &HostPolicy, now: Instant) -> Self {
         Self {
             limit: ConcurrencyLimit::new(rules.per_host, rules.total),
             pace: None,
@@ -155,7 +155,7 @@ impl HostControl {
 
     /// Decides whether another request may start in addition to `running` ones.
     #[must_use]
-    pub fn admit(&self, running: usize, now: Instant) -> Admission {
+    pub(super) fn admit(&self, running: usize, now: Instant) -> Admission {
         if self.circuit.rejection(now).is_some() {
             return Admission::Rejected;
         }
@@ -171,7 +171,7 @@ impl HostControl {
 
     /// Returns when a request may start at the earliest, leaving concurrency aside; `None`: now.
     #[must_use]
-    pub fn earliest_start(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn earliest_start(&self, now: Instant) -> Option<Instant> {
         [
             self.hold.filter(|hold| *hold > now),
             self.circuit.wait(now),
@@ -185,12 +185,12 @@ impl HostControl {
 
     /// Returns the error that the host's jobs fail with, if it was given up.
     #[must_use]
-    pub fn rejection(&self, now: Instant) -> Option<&FetchError> {
+    pub(super) fn rejection(&self, now: Instant) -> Option<&FetchError> {
         self.circuit.rejection(now)
     }
 
     /// Records the start of a request.
-    pub fn record_start(
+    pub(super) fn record_start(
         &mut self,
         now: Instant,
         changes: &mut dyn FnMut(HostChange),
@@ -219,12 +219,12 @@ impl HostControl {
     }
 
     /// Records that a connection succeeded.
-    pub fn mark_connected(&mut self) {
+    pub(super) fn mark_connected(&mut self) {
         self.warm = true;
     }
 
     /// Records the end of a request.
-    pub fn record_result(
+    pub(super) fn record_result(
         &mut self,
         end: &RequestEnd<'_>,
         rules: &HostPolicy,
@@ -471,7 +471,7 @@ impl HostControl {
 
     /// Returns until when the host must be remembered although it has no items.
     #[must_use]
-    pub fn retain_until(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn retain_until(&self, now: Instant) -> Option<Instant> {
         let learned = self.pace.is_some()
             || self.throttles > 0
             || !self.circuit.is_closed()

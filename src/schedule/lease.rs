@@ -12,7 +12,7 @@ use super::queue::{HostQueue, Ticket};
 /// The right to run one attempt. Dropping a lease (panic, abort) releases its slot; the job counts
 /// as left.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     scheduler: Arc<Scheduler>,
     /// The slot; `None` once it was released.
     ticket: Option<Ticket>,
@@ -35,25 +35,25 @@ impl Lease {
 
     /// Takes the attempt out to run it. [`park`](Self::park) and [`requeue`](Self::requeue) return
     /// it to the queue.
-    pub fn take(&mut self) -> Option<Box<Attempt>> {
+    pub(crate) fn take(&mut self) -> Option<Box<Attempt>> {
         self.attempt.take()
     }
 
     /// Returns what was known of the host when this attempt started.
     #[must_use]
-    pub fn start(&self) -> Option<StartSnapshot> {
+    pub(crate) fn start(&self) -> Option<StartSnapshot> {
         self.ticket.map(|ticket| ticket.start)
     }
 
     /// Whether the attempt runs alone at its host until
     /// [`mark_connected`](Self::mark_connected): no connection to the host is known yet.
     #[must_use]
-    pub fn is_first_connection(&self) -> bool {
+    pub(crate) fn is_first_connection(&self) -> bool {
         self.start().is_some_and(|start| start.cold)
     }
 
     /// Marks the host as connected, so that other attempts may follow.
-    pub fn mark_connected(&mut self) {
+    pub(crate) fn mark_connected(&mut self) {
         self.resume_counting();
         if let Some(ticket) = self.ticket {
             self.scheduler
@@ -63,7 +63,7 @@ impl Lease {
 
     /// Stops counting against the total limit, while the attempt waits for a host that may never
     /// answer.
-    pub fn stop_counting(&mut self) {
+    pub(crate) fn stop_counting(&mut self) {
         if !self.is_uncounted {
             self.is_uncounted = true;
             self.scheduler.update(|queue, _| queue.stop_counting());
@@ -71,7 +71,7 @@ impl Lease {
     }
 
     /// Counts against the total limit again.
-    pub fn resume_counting(&mut self) {
+    pub(crate) fn resume_counting(&mut self) {
         if std::mem::take(&mut self.is_uncounted) {
             self.scheduler.update(|queue, _| queue.resume_counting());
         }
@@ -79,7 +79,7 @@ impl Lease {
 
     /// Releases the slot and parks the attempt until `until`. It is then queued ahead of the new
     /// attempts at its host, which need not be the host that it failed at.
-    pub fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
+    pub(crate) fn park(mut self, attempt: Box<Attempt>, until: Instant, feedback: &Feedback) {
         self.update_weight(&attempt);
         self.give_back(feedback, |queue, _| {
             let host = queue.intern_host(HostKey::key_str(attempt.url()));
@@ -89,7 +89,7 @@ impl Lease {
 
     /// Releases the slot and queues the attempt ahead of the new ones at its host, which need not
     /// be the host that it came from.
-    pub fn requeue(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
+    pub(crate) fn requeue(mut self, attempt: Box<Attempt>, feedback: &Feedback) {
         self.update_weight(&attempt);
         self.give_back(feedback, |queue, now| {
             let host = queue.intern_host(HostKey::key_str(attempt.url()));
@@ -98,7 +98,7 @@ impl Lease {
     }
 
     /// Releases the slot: the job is settled.
-    pub fn release(mut self, feedback: &Feedback) {
+    pub(crate) fn release(mut self, feedback: &Feedback) {
         self.give_back(feedback, |_, _| {});
     }
 

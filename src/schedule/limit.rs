@@ -42,7 +42,7 @@ impl PerHostLimit {
 /// waiting. Doubles while that improves goodput; after that, tries a slightly larger or smaller
 /// limit from time to time. Throttling or a failed connection halves it.
 #[derive(Debug, Clone)]
-pub struct ConcurrencyLimit {
+pub(super) struct ConcurrencyLimit {
     limit: usize,
     max: usize,
     fixed: bool,
@@ -109,7 +109,7 @@ struct Round {
 impl ConcurrencyLimit {
     /// Creates the limit of a new host.
     #[must_use]
-    pub fn new(per_host: PerHostLimit, total: NonZeroUsize) -> Self {
+    pub(super) fn new(per_host: PerHostLimit, total: NonZeroUsize) -> Self {
         let max = per_host.max(total).get();
         let fixed = matches!(per_host, PerHostLimit::Fixed(_));
         Self {
@@ -127,19 +127,19 @@ impl ConcurrencyLimit {
 
     /// Returns the current limit.
     #[must_use]
-    pub fn current(&self) -> usize {
+    pub(super) fn current(&self) -> usize {
         self.limit
     }
 
     /// Returns the epoch of requests that start now.
     #[must_use]
-    pub fn epoch(&self) -> u32 {
+    pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
 
     /// Records a response, successful (`good`) or not, to a request of `epoch`. `bound`: whether
     /// this limit is what keeps other requests waiting. The limit grows to at most `most`.
-    pub fn record_response(
+    pub(super) fn record_response(
         &mut self,
         epoch: u32,
         latency: Duration,
@@ -196,13 +196,13 @@ impl ConcurrencyLimit {
     }
 
     /// Discards the current round: something other than this limit kept requests waiting.
-    pub fn reset_round(&mut self) {
+    pub(super) fn reset_round(&mut self) {
         self.round = Round::default();
     }
 
     /// Halves the limit after a request that started at `started` was throttled or could not
     /// connect. Requests that were in flight together count once.
-    pub fn halve(
+    pub(super) fn halve(
         &mut self,
         started: Instant,
         now: Instant,
@@ -224,7 +224,7 @@ impl ConcurrencyLimit {
     }
 
     /// Restores the limit before cuts that turned out to be unwarranted, and grows from there.
-    pub fn restore(&mut self, limit: usize) -> Option<HostChange> {
+    pub(super) fn restore(&mut self, limit: usize) -> Option<HostChange> {
         if self.fixed {
             return None;
         }

@@ -6,7 +6,7 @@
 //! [`tuning`].
 
 mod backoff;
-pub mod bench_api;
+pub(crate) mod bench_api;
 mod circuit_breaker;
 #[cfg(test)]
 mod fuzz;
@@ -38,16 +38,18 @@ use crate::model::{
 
 use circuit_breaker::ProbePolicy;
 use host_change::HostChange;
+pub use host_control::HostLimit;
+pub(crate) use host_control::HostLimits;
 use host_control::HostPolicy;
-pub use host_control::{HostLimit, HostLimits};
 use queue::{HostQueue, Turn};
 
-pub use host_control::StartSnapshot;
-pub use lease::Lease;
+pub(crate) use host_control::StartSnapshot;
+pub(crate) use lease::Lease;
 pub use limit::PerHostLimit;
-pub use ratelimit::exhausted_for;
-pub use retry::{FailureContext, RetryDecision, RetryPolicy};
-pub use retry_after::retry_after;
+pub(crate) use ratelimit::exhausted_for;
+pub use retry::RetryPolicy;
+pub(crate) use retry::{FailureContext, RetryDecision};
+pub(crate) use retry_after::retry_after;
 pub use retry_on::RetryRules;
 
 /// Limits of the scheduler.
@@ -85,11 +87,11 @@ const MAX_AHEAD_BYTES: usize = 32 << 20;
 
 /// The scheduler has stopped and did not take the attempt.
 #[derive(Debug)]
-pub struct SchedulerStopped;
+pub(crate) struct SchedulerStopped;
 
 /// What a worker does next.
 #[derive(Debug)]
-pub enum NextAction {
+pub(crate) enum NextAction {
     /// Run an attempt.
     Run(Lease),
     /// Fail the job of this attempt: its host was given up.
@@ -98,7 +100,7 @@ pub enum NextAction {
 
 /// Hands out leases, one per attempt that may run now.
 #[derive(Debug)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     state: Mutex<SchedulerState>,
     live: Arc<LiveStats>,
     look_ahead: usize,
@@ -125,7 +127,7 @@ impl Scheduler {
     /// Creates an empty scheduler for `total` concurrent requests. A host that is down gets as many
     /// probes, and with the same backoff, as a job gets retries.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         options: &ScheduleOptions,
         retry: &RetryPolicy,
         total: NonZeroUsize,
@@ -198,7 +200,7 @@ impl Scheduler {
 
     /// Whether the look-ahead is full, so that the next push waits.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_full_of(&self.lock())
     }
 
@@ -209,7 +211,7 @@ impl Scheduler {
     /// Whether long redirects have grown the look-ahead to twice its byte limit, so that no further
     /// ones may be followed.
     #[must_use]
-    pub fn is_overweight(&self) -> bool {
+    pub(crate) fn is_overweight(&self) -> bool {
         self.lock().weight >= MAX_AHEAD_BYTES * 2
     }
 
@@ -222,7 +224,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`SchedulerStopped`] after [`stop`](Self::stop).
-    pub async fn push(&self, attempt: Box<Attempt>) -> Result<(), SchedulerStopped> {
+    pub(crate) async fn push(&self, attempt: Box<Attempt>) -> Result<(), SchedulerStopped> {
         loop {
             let room = self.room.notified();
             let has_room = {
@@ -250,7 +252,7 @@ impl Scheduler {
 
     /// Parks an attempt that was handed out as [`NextAction::Fail`] until `until`. It is then
     /// queued ahead of the new attempts at its host.
-    pub fn park(&self, attempt: Box<Attempt>, until: Instant) {
+    pub(crate) fn park(&self, attempt: Box<Attempt>, until: Instant) {
         self.weigh(attempt.heap_bytes(), 0);
         self.update(|queue, _| {
             let host = queue.intern_host(HostKey::key_str(attempt.url()));
@@ -259,20 +261,20 @@ impl Scheduler {
     }
 
     /// Marks the input as ended: nothing will be pushed any more.
-    pub fn input_ended(&self) {
+    pub(crate) fn input_ended(&self) {
         self.lock().queue.input_ended();
         self.work.notify_one();
     }
 
     /// Stops handing out leases. Running attempts may finish.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.work.notify_waiters();
         self.room.notify_one();
     }
 
     /// Waits for the next action; `None` when there will be no more.
-    pub async fn next(self: &Arc<Self>) -> Option<NextAction> {
+    pub(crate) async fn next(self: &Arc<Self>) -> Option<NextAction> {
         loop {
             // Created before the check, so that a notification in between is not lost.
             let work = self.work.notified();
@@ -299,7 +301,7 @@ impl Scheduler {
 
     /// Returns parked attempts and waiting hosts to the queue when they are due. Never ends. One
     /// task does this for all workers, so that a timer does not wake every idle worker.
-    pub async fn run_timers(&self) {
+    pub(crate) async fn run_timers(&self) {
         loop {
             let changed = self.timer.notified();
             let due = {

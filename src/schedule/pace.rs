@@ -13,7 +13,7 @@ use super::tuning::pace::*;
 /// it, then faster and faster. So a host with a fixed limit throttles rarely, and one that can
 /// take more is soon used to the full.
 #[derive(Debug, Clone)]
-pub struct HostPace {
+pub(super) struct HostPace {
     per_second: f64,
     phase: PacePhase,
     spacing: Spacing,
@@ -34,7 +34,7 @@ impl HostPace {
     /// Creates the pace of a host that throttled for the first time. `accepted`: requests per
     /// second that it accepted until then, its requested delay included.
     #[must_use]
-    pub fn from_accepted_rate(accepted: f64) -> Self {
+    pub(super) fn from_accepted_rate(accepted: f64) -> Self {
         let mut pace = Self {
             per_second: accepted.max(MIN_STARTS_PER_SECOND),
             phase: PacePhase::Seeking,
@@ -48,7 +48,7 @@ impl HostPace {
 
     /// Creates the pace of a host that is known to accept `right` requests per second.
     #[must_use]
-    pub fn from_known_rate(right: f64) -> Self {
+    pub(super) fn from_known_rate(right: f64) -> Self {
         let mut pace = Self::from_accepted_rate(right);
         pace.enter_cubic(right, right);
         pace
@@ -56,19 +56,19 @@ impl HostPace {
 
     /// Returns the pace in requests per second.
     #[must_use]
-    pub fn per_second(&self) -> f64 {
+    pub(super) fn per_second(&self) -> f64 {
         self.per_second
     }
 
     /// Returns when the next request may start, if that is later than now.
     #[must_use]
-    pub fn next_start(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
         self.spacing.next_start(now)
     }
 
     /// Records a start. Returns false when the pace no longer limits the host and can be dropped.
     #[must_use]
-    pub fn record_start(&mut self, now: Instant) -> bool {
+    pub(super) fn record_start(&mut self, now: Instant) -> bool {
         // The pace grows only while it is being used: a pause shows nothing about the host.
         let gap = self.last.map(|last| now.saturating_duration_since(last));
         let interval = self.spacing.interval();
@@ -105,7 +105,7 @@ impl HostPace {
 
     /// Lowers the pace because the host throttled again, `after` this time since the last cut. In
     /// that time it accepted `accepted` requests per second.
-    pub fn cut(&mut self, accepted: f64, after: Duration) {
+    pub(super) fn cut(&mut self, accepted: f64, after: Duration) {
         let throttled = self.per_second;
         let right = match self.phase {
             // The accepted rate is what the doubling explains: the host throttled as soon as the

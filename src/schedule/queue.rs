@@ -27,11 +27,11 @@ const MAX_IDLE_HOSTS: usize = 65_536;
 
 /// Identifies a host in the queue. Valid while an item of that host is queued, parked or running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct HostId(usize);
+pub(super) struct HostId(usize);
 
 /// The right to run one item, returned with [`HostQueue::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub(super) struct Ticket {
     /// The host of the item.
     pub host: HostId,
     /// The state of the host at the start.
@@ -42,7 +42,7 @@ pub struct Ticket {
 
 /// What to do next. Returned by [`HostQueue::next`].
 #[derive(Debug)]
-pub enum Turn<T> {
+pub(super) enum Turn<T> {
     /// Run this item; it takes a slot until [`HostQueue::release`].
     Run(Ticket, T),
     /// Fail this item without running it: its host was given up. It has left the queue.
@@ -73,7 +73,7 @@ pub enum Turn<T> {
 /// exactly one state: queued, parked or running. The [`HostControl`] of a host decides whether it
 /// can run an item.
 #[derive(Debug)]
-pub struct HostQueue<T> {
+pub(super) struct HostQueue<T> {
     rules: HostPolicy,
     limits: Arc<HostLimits>,
     rate: Option<Spacing>,
@@ -107,7 +107,7 @@ pub struct HostQueue<T> {
 impl<T> HostQueue<T> {
     /// Creates an empty queue. `rate`: the minimum mean time between two starts, over all hosts.
     #[must_use]
-    pub fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
+    pub(super) fn new(rules: HostPolicy, rate: Option<Duration>) -> Self {
         Self {
             rules,
             limits: Arc::default(),
@@ -135,42 +135,42 @@ impl<T> HostQueue<T> {
 
     /// Sets the limits of single hosts.
     #[must_use]
-    pub fn with_limits(self, limits: Arc<HostLimits>) -> Self {
+    pub(super) fn with_limits(self, limits: Arc<HostLimits>) -> Self {
         Self { limits, ..self }
     }
 
     /// Returns the number of items: queued, parked or running.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.queued + self.parked + self.running
     }
 
     /// Whether the queue has no items.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Returns the number of parked items.
     #[must_use]
-    pub fn parked(&self) -> usize {
+    pub(super) fn parked(&self) -> usize {
         self.parked
     }
 
     /// Returns the number of hosts that had a start and still have items.
     #[must_use]
-    pub fn active_hosts(&self) -> usize {
+    pub(super) fn active_hosts(&self) -> usize {
         self.started.saturating_sub(self.idle)
     }
 
     /// Whether the input has ended and only a few items are left.
     #[must_use]
-    pub fn is_tail(&self) -> bool {
+    pub(super) fn is_tail(&self) -> bool {
         self.ended && self.len() <= MAX_STRAGGLERS
     }
 
     /// Returns the items that are not running; parked ones with the time they wait for.
-    pub fn waiting(&self) -> impl Iterator<Item = (&T, Option<Instant>)> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&T, Option<Instant>)> {
         let hosts = self.hosts.iter().flatten();
         let queued = hosts.flat_map(|host| host.returned.iter().chain(&host.fresh));
         let parked = self.timers.items();
@@ -181,7 +181,7 @@ impl<T> HostQueue<T> {
 
     /// Whether [`next`](Self::next) may have work now. An estimate: only `next` knows.
     #[must_use]
-    pub fn may_have_work(&self, now: Instant) -> bool {
+    pub(super) fn may_have_work(&self, now: Instant) -> bool {
         let can_run = !self.ring.is_empty() && self.has_slot() && self.rate_wait(now).is_none();
         can_run || !self.failing.is_empty()
     }
@@ -196,24 +196,24 @@ impl<T> HostQueue<T> {
 
     /// Returns the next time at which the passing of time alone may make an item runnable.
     #[must_use]
-    pub fn next_timer(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_timer(&self, now: Instant) -> Option<Instant> {
         let rate = self.rate_wait(now).filter(|_| !self.ring.is_empty());
         self.timers.first().into_iter().chain(rate).min()
     }
 
     /// Returns the changes to hosts since the last call.
-    pub fn take_changes(&mut self) -> Vec<(HostKey, HostChange)> {
+    pub(super) fn take_changes(&mut self) -> Vec<(HostKey, HostChange)> {
         std::mem::take(&mut self.changes)
     }
 
     /// Marks the input as ended: nothing new will be pushed.
-    pub fn input_ended(&mut self) {
+    pub(super) fn input_ended(&mut self) {
         self.ended = true;
     }
 
     /// Returns the host with this key, adding it if it is new. The id must be used (`push`,
     /// `push_returned`, `park`) before the next call to `next`.
-    pub fn intern_host(&mut self, key: &str) -> HostId {
+    pub(super) fn intern_host(&mut self, key: &str) -> HostId {
         // Many URLs in a row have the same host, and a comparison is cheaper than a lookup.
         let last = self.hosts.get(self.last_interned).and_then(Option::as_ref);
         if last.is_some_and(|host| host.key.as_str() == key) {
@@ -255,7 +255,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Queues a new item behind those of its host.
-    pub fn push(&mut self, host: HostId, item: T, now: Instant) {
+    pub(super) fn push(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.fresh.push_back(item);
             self.queued += 1;
@@ -264,7 +264,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Queues an item that ran before, ahead of the new items of its host.
-    pub fn push_returned(&mut self, host: HostId, item: T, now: Instant) {
+    pub(super) fn push_returned(&mut self, host: HostId, item: T, now: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.returned.push_back(item);
             self.queued += 1;
@@ -273,7 +273,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Parks an item until `until`. This does not free its slot; `release` does.
-    pub fn park(&mut self, host: HostId, item: T, until: Instant) {
+    pub(super) fn park(&mut self, host: HostId, item: T, until: Instant) {
         if let Some(slot) = self.host_mut(host.0) {
             slot.timers += 1;
             self.parked += 1;
@@ -282,7 +282,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Marks the host of a running item as connected.
-    pub fn connected(&mut self, ticket: &Ticket, now: Instant) {
+    pub(super) fn connected(&mut self, ticket: &Ticket, now: Instant) {
         let id = ticket.host.0;
         if let Some(control) = self.host_mut(id).and_then(|host| host.control.as_mut()) {
             control.mark_connected();
@@ -291,17 +291,17 @@ impl<T> HostQueue<T> {
     }
 
     /// Stops counting a running item against the total limit, until `resume_counting`.
-    pub fn stop_counting(&mut self) {
+    pub(super) fn stop_counting(&mut self) {
         self.uncounted += 1;
     }
 
     /// Reverts [`stop_counting`](Self::stop_counting).
-    pub fn resume_counting(&mut self) {
+    pub(super) fn resume_counting(&mut self) {
         self.uncounted -= 1;
     }
 
     /// Releases the slot of an item that ran, with feedback about its host.
-    pub fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
+    pub(super) fn release(&mut self, ticket: &Ticket, feedback: &Feedback, now: Instant) {
         let id = ticket.host.0;
         let rules = self.rules_of(id);
         self.sequence += 1;
@@ -368,7 +368,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Queues parked items that are due, and reconsiders hosts whose wait is over.
-    pub fn unpark_due(&mut self, now: Instant) {
+    pub(super) fn unpark_due(&mut self, now: Instant) {
         while let Some((id, item)) = self.timers.take_due(now) {
             if item.is_some() {
                 self.parked -= 1;
@@ -385,7 +385,7 @@ impl<T> HostQueue<T> {
     }
 
     /// Decides what to do next.
-    pub fn next(&mut self, now: Instant) -> Turn<T> {
+    pub(super) fn next(&mut self, now: Instant) -> Turn<T> {
         self.unpark_due(now);
         if let Some((item, error)) = self.next_failing(now) {
             return Turn::Fail(item, error);

@@ -31,7 +31,7 @@ const ONE: Duration = Duration::from_secs(1);
 
 /// Returns the time until the quota renews, if the headers say that it is exhausted.
 #[must_use]
-pub fn exhausted_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn exhausted_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     // Most servers send none of them: one scan of the names is cheaper than a dozen lookups.
     if !headers.keys().any(is_about_rates) {
         return None;

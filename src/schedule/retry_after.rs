@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 /// Returns the delay that `Retry-After` requests (RFC 9110 §10.2.3). If a proxy has added its own,
 /// the longest counts: earlier, one of the two would throttle again.
 #[must_use]
-pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let lines = headers.get_all(header::RETRY_AFTER).iter();
     let lines = lines.filter_map(|line| line.to_str().ok());
     lines.filter_map(|line| parse_retry_after(line, now)).max()
@@ -16,7 +16,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 /// Parses one header line: seconds, a date, or a list of these, of which the longest counts. A date
 /// in the past means now; anything else is ignored.
 #[must_use]
-pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
     let mut longest = None;
     let mut parts = line.split(',').map(str::trim).peekable();
     while let Some(part) = parts.next() {
@@ -37,7 +37,7 @@ pub fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration> {
 /// Parses seconds, optionally with a fraction, which is rounded up to the millisecond. Values
 /// beyond the range of [`Duration`] saturate. Signs and exponents are not accepted.
 #[must_use]
-pub fn parse_seconds(text: &str) -> Option<Duration> {
+pub(super) fn parse_seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction) {

@@ -10,7 +10,7 @@ use crate::model::deadline_after;
 /// are accurate to a millisecond, and a worker may be busy) lets the next ones come up to that much
 /// earlier, so that the rate is met on average.
 #[derive(Debug, Clone)]
-pub struct Spacing {
+pub(super) struct Spacing {
     interval: Duration,
     slack: Duration,
     next: Option<Instant>,
@@ -19,7 +19,7 @@ pub struct Spacing {
 impl Spacing {
     /// Creates a spacing before its first start.
     #[must_use]
-    pub fn new(interval: Duration, slack: Duration) -> Self {
+    pub(super) fn new(interval: Duration, slack: Duration) -> Self {
         Self {
             interval,
             slack,
@@ -28,25 +28,25 @@ impl Spacing {
     }
 
     /// Sets the interval and slack, from the next start on.
-    pub fn set(&mut self, interval: Duration, slack: Duration) {
+    pub(super) fn set(&mut self, interval: Duration, slack: Duration) {
         self.interval = interval;
         self.slack = slack;
     }
 
     /// Returns the interval.
     #[must_use]
-    pub fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         self.interval
     }
 
     /// Returns when the next start may be, if that is later than now.
     #[must_use]
-    pub fn next_start(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
         self.next.filter(|next| *next > now)
     }
 
     /// Records a start.
-    pub fn record_start(&mut self, now: Instant) {
+    pub(super) fn record_start(&mut self, now: Instant) {
         let from = match self.next {
             Some(next) if next + self.slack >= now => next.min(now),
             // A start later than the slack is not made up for.

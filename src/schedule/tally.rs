@@ -7,7 +7,7 @@ use super::tuning::tally::*;
 /// Counts the requests that a host accepted: in the last two seconds if those are enough, else
 /// since it last throttled.
 #[derive(Debug, Clone)]
-pub struct Tally {
+pub(super) struct Tally {
     since: Instant,
     bucket: u64,
     counts: [u32; BUCKETS as usize],
@@ -17,7 +17,7 @@ pub struct Tally {
 impl Tally {
     /// Creates a tally that counts from `now` on.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
             bucket: 0,
@@ -44,7 +44,7 @@ impl Tally {
 
     /// Counts an accepted request. One that was accepted before the tally starts, because it was in
     /// flight when its host was put on hold, does not count.
-    pub fn add(&mut self, now: Instant) {
+    pub(super) fn add(&mut self, now: Instant) {
         if now < self.since {
             return;
         }
@@ -57,7 +57,7 @@ impl Tally {
 
     /// Returns the number of recently accepted requests, and the time span that they cover.
     #[must_use]
-    pub fn recent(&mut self, now: Instant) -> (u32, Duration) {
+    pub(super) fn recent(&mut self, now: Instant) -> (u32, Duration) {
         self.advance(now);
         let kept = self.counts.iter().sum();
         if kept < MIN_COUNT {
@@ -74,7 +74,7 @@ impl Tally {
 
     /// Returns the number of requests accepted since the last throttling, and the time since then.
     #[must_use]
-    pub fn since_throttle(&self, now: Instant) -> (u32, Duration) {
+    pub(super) fn since_throttle(&self, now: Instant) -> (u32, Duration) {
         (self.all, now.saturating_duration_since(self.since))
     }
 }

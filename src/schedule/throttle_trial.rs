@@ -8,7 +8,7 @@ use super::tuning::throttle_trial::*;
 
 /// What follows from a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TrialFinding {
+pub(super) enum TrialFinding {
     /// Nothing to do.
     Nothing,
     /// Lower the load and measure again.
@@ -22,7 +22,7 @@ pub enum TrialFinding {
 
 /// The trial of one host.
 #[derive(Debug, Clone, Copy)]
-pub struct Trial {
+pub(super) struct Trial {
     state: TrialState,
     /// Responses for which the next finding "unrelated to load" will hold.
     unrelated_responses: u32,
@@ -93,25 +93,25 @@ impl Default for Trial {
 impl Trial {
     /// Whether bare 503s are known to be unrelated to the load.
     #[must_use]
-    pub fn is_unrelated(&self) -> bool {
+    pub(super) fn is_unrelated(&self) -> bool {
         matches!(self.state, TrialState::Unrelated { .. })
     }
 
     /// Whether bare 503s are known to be throttling.
     #[must_use]
-    pub fn is_confirmed(&self) -> bool {
+    pub(super) fn is_confirmed(&self) -> bool {
         self.helped >= TRIALS_TO_CONFIRM
     }
 
     /// Whether there is no trial and no result to remember.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(self.state, TrialState::None) && self.helped == 0
     }
 
     /// Records a response to a request sent after the last cut. `is_throttled`: it is a bare 503.
     /// `limit`: the host's current concurrency limit.
-    pub fn record_response(
+    pub(super) fn record_response(
         &mut self,
         is_throttled: bool,
         limit: usize,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// A queue of timers: parked items, and hosts to reconsider.
 #[derive(Debug)]
-pub struct Timers<T> {
+pub(super) struct Timers<T> {
     heap: BinaryHeap<Timer<T>>,
     sequence: u64,
 }
@@ -31,12 +31,12 @@ impl<T> Default for Timers<T> {
 
 impl<T> Timers<T> {
     /// Returns when the first timer is due.
-    pub fn first(&self) -> Option<Instant> {
+    pub(super) fn first(&self) -> Option<Instant> {
         self.heap.peek().map(|timer| timer.at)
     }
 
     /// Adds a timer for a host, with an item to park, or without one to just reconsider the host.
-    pub fn add(&mut self, at: Instant, host: usize, item: Option<T>) {
+    pub(super) fn add(&mut self, at: Instant, host: usize, item: Option<T>) {
         self.sequence += 1;
         self.heap.push(Timer {
             at,
@@ -47,14 +47,14 @@ impl<T> Timers<T> {
     }
 
     /// Returns the parked items and when they are due.
-    pub fn items(&self) -> impl Iterator<Item = (&T, Instant)> {
+    pub(super) fn items(&self) -> impl Iterator<Item = (&T, Instant)> {
         self.heap
             .iter()
             .filter_map(|timer| timer.item.as_ref().map(|item| (item, timer.at)))
     }
 
     /// Takes the first timer if it is due: its host, and its item if it has one.
-    pub fn take_due(&mut self, now: Instant) -> Option<(usize, Option<T>)> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(usize, Option<T>)> {
         if self.first()? > now {
             return None;
         }
@@ -63,7 +63,7 @@ impl<T> Timers<T> {
     }
 
     /// Takes all parked items of a host, the earliest first.
-    pub fn take_items_of(&mut self, host: usize) -> Vec<T> {
+    pub(super) fn take_items_of(&mut self, host: usize) -> Vec<T> {
         let (mut of_host, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.heap)
             .into_iter()
             .partition(|timer| timer.host == host && timer.item.is_some());

@@ -7,11 +7,11 @@ use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, 
 
 /// Discards bodies and only counts their bytes.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct DiscardStore;
+pub(crate) struct DiscardStore;
 
 /// Counts the bytes of one body.
 #[derive(Debug, Default)]
-pub struct DiscardWriter(u64);
+pub(crate) struct DiscardWriter(u64);
 
 impl BodyStore for DiscardStore {
     type File = DiscardWriter;

@@ -72,7 +72,7 @@ pub fn file_path_for(url: &Url) -> RelPath {
 }
 
 /// Like [`file_path_for`], for a URL with a user name: users may get different content.
-pub fn path_for_user(url: &Url, user: Option<&str>) -> RelPath {
+pub(crate) fn path_for_user(url: &Url, user: Option<&str>) -> RelPath {
     let mut out = String::with_capacity(url.as_str().len() + TYPICAL_EXTRA_BYTES);
     push_host(&mut out, url);
     let path = url.path();

@@ -7,11 +7,11 @@ use crate::model::{Attempt, BodyVersion, FetchError, PartialBody, ResponseHead, 
 
 /// Keeps every body in memory until its record is written.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct MemoryStore;
+pub(crate) struct MemoryStore;
 
 /// Collects one body in memory. A body that arrives in one chunk is not copied.
 #[derive(Debug, Default)]
-pub struct MemoryWriter {
+pub(crate) struct MemoryWriter {
     first: Bytes,
     rest: BytesMut,
 }

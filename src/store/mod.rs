@@ -26,35 +26,38 @@ use crate::model::{
 };
 use worker_pool::DISK_TIMEOUT;
 
-pub use discard::DiscardStore;
-pub use file_names::{file_path_for, path_for_user};
+pub(crate) use discard::DiscardStore;
+pub use file_names::file_path_for;
+pub(crate) use file_names::path_for_user;
+pub use file_store::FolderError;
 #[cfg(feature = "cli")]
-pub use file_store::SavedFiles;
-pub use file_store::{FileStore, FilesOptions, FolderError, file_of};
-pub use memory::MemoryStore;
-pub use pack_store::{OpenedPack, PackOptions, PackStore};
-pub use sitemap::SitemapWriter;
+pub(crate) use file_store::SavedFiles;
+pub(crate) use file_store::{FileStore, FilesOptions, file_of};
+pub(crate) use memory::MemoryStore;
+pub(crate) use pack_store::{OpenedPack, PackOptions, PackStore};
+pub(crate) use sitemap::SitemapWriter;
+pub(crate) use warc::KnownEnd;
+pub use warc::PackError;
 #[cfg(feature = "cli")]
-pub use warc::SavedPack;
-pub use warc::{KnownEnd, PackError};
+pub(crate) use warc::SavedPack;
 
 /// Flags for opening a file that may turn out to be a pipe or a device: opening does not block, and
 /// a terminal does not become the controlling one.
 #[cfg(unix)]
-pub const NO_WAIT: i32 = {
+pub(crate) const NO_WAIT: i32 = {
     use rustix::fs::OFlags;
     OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32
 };
 
 /// Called once when a body has been saved, or saving has failed; possibly later and on any thread.
 /// Must not block.
-pub type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;
+pub(crate) type SaveCallback = Box<dyn FnOnce(Result<SavedBody, FetchError>) + Send>;
 
 /// Called with an opened file, on a thread of the store.
-pub type FileCallback = Box<dyn FnOnce(std::io::Result<File>) + Send>;
+pub(crate) type FileCallback = Box<dyn FnOnce(std::io::Result<File>) + Send>;
 
 /// Saves bodies.
-pub trait BodyStore: Send + Sync + 'static {
+pub(crate) trait BodyStore: Send + Sync + 'static {
     /// Writes one body.
     type File: BodyWriter;
 
@@ -161,7 +164,7 @@ pub trait BodyStore: Send + Sync + 'static {
 
 /// Writes one body. Nothing is visible before commit. Dropping it earlier keeps a partial body that
 /// can be continued, if possible, or nothing.
-pub trait BodyWriter: Send {
+pub(crate) trait BodyWriter: Send {
     /// Writes the next decoded bytes.
     ///
     /// # Errors
@@ -185,7 +188,7 @@ pub trait BodyWriter: Send {
 ///
 /// # Errors
 /// Kind `save` if it cannot be stored, or not in time.
-pub async fn commit_and_wait<C: Future<Output = ()>>(
+pub(crate) async fn commit_and_wait<C: Future<Output = ()>>(
     commit: impl FnOnce(SaveCallback) -> C,
 ) -> Result<SavedBody, FetchError> {
     let (sender, saved) = oneshot::channel();

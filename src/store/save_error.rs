@@ -7,7 +7,7 @@ use crate::model::{Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_des
 /// Returns the error for a failed write to `path`. It ends the run if it `affects_all` bodies. A
 /// full, read-only or over-quota disk always does; too many open files never do, since others get
 /// closed.
-pub fn save_error(path: &str, error: &io::Error, affects_all: bool) -> FetchError {
+pub(super) fn save_error(path: &str, error: &io::Error, affects_all: bool) -> FetchError {
     let is_full = matches!(
         error.kind(),
         io::ErrorKind::StorageFull
@@ -26,7 +26,7 @@ pub fn save_error(path: &str, error: &io::Error, affects_all: bool) -> FetchErro
 }
 
 /// Returns the error for a write to `path` that did not finish in time. It ends the run.
-pub fn save_timeout(path: &str) -> FetchError {
+pub(super) fn save_timeout(path: &str) -> FetchError {
     FetchError::Save {
         cause: Cause::from_text(format!("{path}: write did not finish in time")),
         ends_run: true,

@@ -12,12 +12,12 @@ use super::{BodyWriter, SaveCallback, save_error};
 use crate::model::{FetchError, SavedBody, SitemapBody, SitemapReply, open_when_free};
 
 /// Maximum size of a sitemap, in bytes (sitemaps.org protocol: 50 MB uncompressed).
-pub const MAX_SITEMAP_BYTES: u64 = 50 << 20;
+pub(super) const MAX_SITEMAP_BYTES: u64 = 50 << 20;
 /// Bytes from which they are moved to the file.
 const FLUSH_BYTES: usize = 1 << 20;
 
 /// Collects one sitemap.
-pub struct SitemapWriter {
+pub(crate) struct SitemapWriter {
     reply: SitemapReply,
     held: Vec<u8>,
     spool: Option<File>,
@@ -25,7 +25,7 @@ pub struct SitemapWriter {
 }
 
 impl SitemapWriter {
-    pub fn new(reply: SitemapReply) -> Self {
+    pub(crate) fn new(reply: SitemapReply) -> Self {
         Self {
             reply,
             held: Vec::new(),

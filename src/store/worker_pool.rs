@@ -18,10 +18,10 @@ const BATCH_ORDERS: usize = 256;
 const QUEUE_KIB: usize = 4 * 1024;
 /// Maximum wait for space in the queue, and for a file to be opened. A disk that makes no progress
 /// for this long hangs.
-pub const DISK_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const DISK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Carries out the orders of one thread.
-pub trait OrderHandler: Send + 'static {
+pub(crate) trait OrderHandler: Send + 'static {
     /// The type of its orders.
     type Order: Send + 'static;
 
@@ -43,7 +43,7 @@ enum WorkerMessage<O> {
 type WorkerQueue<O> = mpsc::UnboundedSender<WorkerMessage<O>>;
 
 /// A pool of threads. They end when the pool is dropped and their queues are empty.
-pub struct WorkerPool<O> {
+pub(crate) struct WorkerPool<O> {
     queues: Vec<(WorkerQueue<O>, Arc<AtomicUsize>)>,
     /// Number of queued orders from which a thread counts as busy and the next one helps.
     busy: usize,
@@ -59,7 +59,7 @@ impl<O: Send + 'static> WorkerPool<O> {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         busy: usize,
         handlers: impl IntoIterator<Item = impl OrderHandler<Order = O>>,
@@ -85,7 +85,7 @@ impl<O: Send + 'static> WorkerPool<O> {
     }
 
     /// Returns the first thread that is not busy, or else the one with the shortest queue.
-    pub fn pick_worker(&self) -> usize {
+    pub(crate) fn pick_worker(&self) -> usize {
         let waiting = |queue: &(_, Arc<AtomicUsize>)| queue.1.load(Relaxed);
         let idle = self
             .queues
@@ -97,7 +97,7 @@ impl<O: Send + 'static> WorkerPool<O> {
 
     /// Returns the thread with the shortest queue; the first one, which does most of the work, only
     /// if all others are longer.
-    pub fn pick_idle(&self) -> usize {
+    pub(crate) fn pick_idle(&self) -> usize {
         let waiting = |at: &usize| self.queues.get(*at).map(|queue| queue.1.load(Relaxed));
         (0..self.queues.len())
             .rev()
@@ -106,12 +106,12 @@ impl<O: Send + 'static> WorkerPool<O> {
     }
 
     /// Returns the thread for an id, always the same one, so that orders for one id stay in order.
-    pub fn worker_for(&self, id: u64) -> usize {
+    pub(crate) fn worker_for(&self, id: u64) -> usize {
         usize::try_from(id).unwrap_or_default() % self.queues.len().max(1)
     }
 
     /// Reserves queue space for `bytes` bytes; `None` if none is free within [`DISK_TIMEOUT`].
-    pub async fn reserve_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn reserve_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from((bytes / 1024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX);
         // There is nearly always space, and a wait with a timeout costs a timer.
         if let Ok(permit) = Arc::clone(&self.space).try_acquire_many_owned(kib) {
@@ -123,7 +123,7 @@ impl<O: Send + 'static> WorkerPool<O> {
     }
 
     /// Sends an order to a thread. Each thread carries out its orders in sequence.
-    pub fn send_to(&self, to: usize, order: O, permit: Option<OwnedSemaphorePermit>) {
+    pub(crate) fn send_to(&self, to: usize, order: O, permit: Option<OwnedSemaphorePermit>) {
         self.send(to, WorkerMessage::Order(order, permit));
     }
 
@@ -136,12 +136,12 @@ impl<O: Send + 'static> WorkerPool<O> {
     }
 
     /// Drops all queued orders. Orders being carried out are completed.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
 
     /// Waits until all orders sent so far have been carried out.
-    pub async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         let mut flushed = Vec::new();
         for thread in 0..self.queues.len() {
             let (sender, receiver) = oneshot::channel();

@@ -20,7 +20,7 @@ const FAILURE_TTL: Duration = Duration::from_secs(1);
 
 /// Lookup results by name.
 #[derive(Debug, Default)]
-pub struct DnsCache {
+pub(super) struct DnsCache {
     entries: HashMap<HostName, CacheEntry>,
     /// Names by the number of their entry, oldest first.
     by_age: BTreeMap<u64, HostName>,
@@ -39,14 +39,14 @@ struct CacheEntry {
 
 impl DnsCache {
     /// Returns the result for a name if it is cached and has not expired at `now`.
-    pub fn get(&self, host: &HostName, now: Instant) -> Option<&LookupResult> {
+    pub(super) fn get(&self, host: &HostName, now: Instant) -> Option<&LookupResult> {
         let entry = self.entries.get(host)?;
         (now < entry.end).then_some(&entry.answer)
     }
 
     /// Stores a result obtained at `now`. Removes expired entries, and the oldest one if the cache
     /// is still full.
-    pub fn put(&mut self, host: HostName, answer: LookupResult, now: Instant) {
+    pub(super) fn put(&mut self, host: HostName, answer: LookupResult, now: Instant) {
         self.remove(&host);
         self.remove_expired(now);
         if self.entries.len() >= MAX_NAMES {

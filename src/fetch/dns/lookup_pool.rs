@@ -30,11 +30,11 @@ const MAX_THREADS: usize = 256;
 const THREAD_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Resolves one name. May block, and may panic.
-pub type LookupFn = Box<dyn Fn(&str) -> LookupResult + Send + Sync>;
+pub(super) type LookupFn = Box<dyn Fn(&str) -> LookupResult + Send + Sync>;
 
 /// Which cached results a request accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CachePolicy {
+pub(super) enum CachePolicy {
     /// All of them, including failures.
     All,
     /// Only answers, including "no such name". For retries: with full jitter the backoff may be
@@ -53,12 +53,12 @@ impl CachePolicy {
 }
 
 /// The lookups of all requests. Dropping it ends its threads once their lookups return.
-pub struct LookupPool {
+pub(super) struct LookupPool {
     shared: Arc<PoolShared>,
 }
 
 impl LookupPool {
-    pub fn new(look_up: LookupFn) -> Self {
+    pub(super) fn new(look_up: LookupFn) -> Self {
         Self::with_times(
             look_up,
             Box::new(start_thread),
@@ -88,7 +88,7 @@ impl LookupPool {
 
     /// Resolves a name. The lookup is queued by this call, before the future is polled, and
     /// removed from the queue if the future is dropped.
-    pub fn lookup(
+    pub(super) fn lookup(
         &self,
         host: &str,
         policy: CachePolicy,

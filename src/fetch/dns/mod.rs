@@ -18,8 +18,8 @@ use super::local_end::AddressFamily;
 use super::public_address::only_public;
 use lookup_pool::{CachePolicy, LookupFn, LookupPool};
 use preferred::PreferredAddresses;
-pub use preferred::{AddressOffers, OFFERS};
-pub use types::ResolveError;
+pub(super) use preferred::{AddressOffers, OFFERS};
+pub(super) use types::ResolveError;
 
 /// One `--resolve HOST:PORT:ADDR[,ADDR]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct ResolveRule {
 }
 
 /// Resolves by the rules of `--resolve`, else by the system.
-pub struct Resolver {
+pub(super) struct Resolver {
     rules: Arc<[ResolveRule]>,
     lookups: LookupPool,
     /// Returns the port of the request that is connecting, if known.
@@ -51,7 +51,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    pub fn new(rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
+    pub(super) fn new(rules: Vec<ResolveRule>, port: fn() -> Option<u16>) -> Self {
         Self::with_lookup(Box::new(system::look_up), rules, port)
     }
 
@@ -69,22 +69,22 @@ impl Resolver {
     }
 
     /// Limits the addresses of a name to those that can be tried within this time.
-    pub fn within(self, limit: Duration) -> Self {
+    pub(super) fn within(self, limit: Duration) -> Self {
         Self { limit, ..self }
     }
 
     /// Reports that one of the offered addresses connected. It is tried first next time.
-    pub fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
+    pub(super) fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         self.preferred.connected(offers, addr);
     }
 
     /// Reports that none of the offered addresses connected in time.
-    pub fn timed_out(&self, offers: &AddressOffers) {
+    pub(super) fn timed_out(&self, offers: &AddressOffers) {
         self.preferred.timed_out(offers);
     }
 
     /// Ignores cached failures for the requests for which `bypass_cache` returns true.
-    pub fn bypass_cache_when(self, bypass_cache: fn() -> bool) -> Self {
+    pub(super) fn bypass_cache_when(self, bypass_cache: fn() -> bool) -> Self {
         Self {
             bypass_cache,
             ..self
@@ -93,7 +93,7 @@ impl Resolver {
 
     /// Removes non-public addresses, whatever their source. Only the remaining ones are connected
     /// to, so DNS rebinding (a name that later resolves to a private address) has no effect.
-    pub fn only_public(self, only_public: bool) -> Self {
+    pub(super) fn only_public(self, only_public: bool) -> Self {
         Self {
             only_public,
             ..self
@@ -101,7 +101,7 @@ impl Resolver {
     }
 
     /// Removes addresses of the other IP version, whatever their source.
-    pub fn only_family(self, family: Option<AddressFamily>) -> Self {
+    pub(super) fn only_family(self, family: Option<AddressFamily>) -> Self {
         Self { family, ..self }
     }
 

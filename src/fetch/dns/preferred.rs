@@ -23,11 +23,11 @@ tokio::task_local! {
 
 /// The addresses offered for one connection: those of the host and, with a SOCKS proxy, also those
 /// of the proxy.
-pub type AddressOffers = Arc<Mutex<Vec<AddressOffer>>>;
+pub(crate) type AddressOffers = Arc<Mutex<Vec<AddressOffer>>>;
 
 /// The addresses offered for a name.
 #[derive(Debug)]
-pub struct AddressOffer {
+pub(crate) struct AddressOffer {
     host: HostName,
     /// The first address in the order of the system.
     first: IpAddr,
@@ -38,7 +38,7 @@ pub struct AddressOffer {
 
 /// The preferred addresses by name.
 #[derive(Debug, Default)]
-pub struct PreferredAddresses {
+pub(super) struct PreferredAddresses {
     by_host: Mutex<HashMap<HostName, IpAddr>>,
 }
 
@@ -49,7 +49,7 @@ impl PreferredAddresses {
 
     /// Returns the addresses of a name in the order in which to try them, as many as can be tried
     /// within `limit`.
-    pub fn offer(&self, host: &str, mut addrs: Vec<IpAddr>, limit: Duration) -> Vec<IpAddr> {
+    pub(super) fn offer(&self, host: &str, mut addrs: Vec<IpAddr>, limit: Duration) -> Vec<IpAddr> {
         let (Some(first), true) = (addrs.first().copied(), addrs.len() > 1) else {
             return addrs;
         };
@@ -74,7 +74,7 @@ impl PreferredAddresses {
     }
 
     /// Prefers `addr` from now on: it could be connected to.
-    pub fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
+    pub(super) fn connected(&self, offers: &AddressOffers, addr: IpAddr) {
         for offer in lock(offers).iter() {
             if offer.given.contains(&addr) {
                 self.set(&offer.host, Some(addr).filter(|addr| *addr != offer.first));
@@ -83,7 +83,7 @@ impl PreferredAddresses {
     }
 
     /// Prefers the omitted addresses from now on: none of the offered ones connected in time.
-    pub fn timed_out(&self, offers: &AddressOffers) {
+    pub(super) fn timed_out(&self, offers: &AddressOffers) {
         for offer in lock(offers).iter() {
             if offer.next.is_some() {
                 self.set(&offer.host, offer.next);

@@ -6,7 +6,7 @@ use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use super::types::{LookupResult, ResolveError};
 
 /// Resolves a name. Blocks without a time limit of its own.
-pub fn look_up(host: &str) -> LookupResult {
+pub(super) fn look_up(host: &str) -> LookupResult {
     // Without a socket type, every address is returned once per socket type.
     let hints = AddrInfoHints {
         socktype: SockType::Stream.into(),

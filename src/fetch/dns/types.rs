@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 /// The result of a lookup: addresses in the order in which to try them (RFC 6724), as sorted by
 /// the system.
-pub type LookupResult = Result<Vec<IpAddr>, ResolveError>;
+pub(super) type LookupResult = Result<Vec<IpAddr>, ResolveError>;
 
 /// A name that could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct ResolveError {
+pub(crate) struct ResolveError {
     pub host: String,
     /// Whether DNS answered that the name does not exist.
     pub not_found: bool,
@@ -19,13 +19,13 @@ pub struct ResolveError {
 
 impl ResolveError {
     /// A temporary failure. Also what `--simulate-failure` injects.
-    pub fn temporary(host: &str) -> Self {
+    pub(crate) fn temporary(host: &str) -> Self {
         Self::without_answer(host, "temporary failure in name resolution".to_owned())
     }
 
     /// The name does not exist or has no address. This is an answer, so it is cached longer than
     /// a failure.
-    pub fn not_found(host: &str) -> Self {
+    pub(crate) fn not_found(host: &str) -> Self {
         Self {
             host: host.to_owned(),
             not_found: true,
@@ -34,7 +34,7 @@ impl ResolveError {
     }
 
     /// The name has addresses, but none that this run may use. This is as final as if it had none.
-    pub fn unusable(host: &str, reason: String) -> Self {
+    pub(crate) fn unusable(host: &str, reason: String) -> Self {
         Self {
             not_found: true,
             ..Self::without_answer(host, reason)
@@ -42,7 +42,7 @@ impl ResolveError {
     }
 
     /// No answer was received, so it is unknown whether the name exists.
-    pub fn without_answer(host: &str, reason: String) -> Self {
+    pub(crate) fn without_answer(host: &str, reason: String) -> Self {
         Self {
             host: host.to_owned(),
             not_found: false,
@@ -53,14 +53,14 @@ impl ResolveError {
 
 /// A host name in lower case, since names are case-insensitive (RFC 4343).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HostName(Arc<str>);
+pub(super) struct HostName(Arc<str>);
 
 impl HostName {
-    pub fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self(name.to_ascii_lowercase().into())
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -13,7 +13,7 @@ use super::latency::LatencyHistogram;
 use super::series::TimeBucket;
 
 /// Minimum size of a bar that is not empty, so that it stays visible.
-pub const MIN_BAR_WIDTH: f64 = 2.0;
+pub(super) const MIN_BAR_WIDTH: f64 = 2.0;
 
 /// Width of charts, in SVG units.
 const CHART_WIDTH: f64 = 800.0;
@@ -28,14 +28,14 @@ const BINS: u32 = 40;
 const AXIS_INTERVALS: u32 = 5;
 
 /// Areas over time, all to the same scale, and the value of the highest point.
-pub struct Chart {
+pub(super) struct Chart {
     pub name: &'static str,
     pub peak: String,
     pub areas: Vec<(&'static str, String)>,
 }
 
 /// A bar of the histogram.
-pub struct HistogramBar {
+pub(super) struct HistogramBar {
     pub x: String,
     pub y: String,
     pub width: String,
@@ -44,7 +44,7 @@ pub struct HistogramBar {
 }
 
 /// Draws the charts over time of a run of duration `end`.
-pub fn charts(data: &ReportData, end: Duration) -> Vec<Chart> {
+pub(super) fn charts(data: &ReportData, end: Duration) -> Vec<Chart> {
     let seconds = data.series.width().as_secs_f64();
     let buckets = data.series.buckets();
     // The run usually ends within the last bucket, which is then shorter.
@@ -110,7 +110,7 @@ fn area(values: &[f64], width: f64, peak: f64) -> String {
 }
 
 /// Returns evenly spaced marks of the time axis.
-pub fn time_marks(end: Duration) -> Vec<String> {
+pub(super) fn time_marks(end: Duration) -> Vec<String> {
     (0..=AXIS_INTERVALS)
         .map(|mark| duration(end * mark / AXIS_INTERVALS))
         .collect()
@@ -128,12 +128,12 @@ fn edge(latency: &LatencyHistogram, max: Duration, bin: u32) -> Duration {
 }
 
 /// Returns the upper edge of the last bin, just above the longest duration.
-pub fn bins_end(latency: &LatencyHistogram) -> Duration {
+pub(super) fn bins_end(latency: &LatencyHistogram) -> Duration {
     latency.longest().mul_f64(1.01) + Duration::from_micros(2)
 }
 
 /// Draws the latency histogram up to `max`.
-pub fn bins(latency: &LatencyHistogram, max: Duration) -> Vec<HistogramBar> {
+pub(super) fn bins(latency: &LatencyHistogram, max: Duration) -> Vec<HistogramBar> {
     let edges: Vec<_> = (0..=BINS).map(|bin| edge(latency, max, bin)).collect();
     let pairs = edges.iter().zip(edges.iter().skip(1));
     let counts: Vec<_> = pairs
@@ -160,13 +160,13 @@ pub fn bins(latency: &LatencyHistogram, max: Duration) -> Vec<HistogramBar> {
 }
 
 /// Returns the marks of the histogram's axis.
-pub fn bin_marks(latency: &LatencyHistogram, max: Duration) -> Vec<String> {
+pub(super) fn bin_marks(latency: &LatencyHistogram, max: Duration) -> Vec<String> {
     let mark = |mark: u32| duration(edge(latency, max, mark * BINS / AXIS_INTERVALS));
     (0..=AXIS_INTERVALS).map(mark).collect()
 }
 
 /// Formats a number: `1,234` or `3.4`.
-pub fn decimal(value: f64) -> String {
+pub(super) fn decimal(value: f64) -> String {
     if value >= 100.0 {
         count(value.round() as u64)
     } else {
@@ -175,7 +175,7 @@ pub fn decimal(value: f64) -> String {
 }
 
 /// Formats an SVG coordinate.
-pub fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     text.trim_end_matches(".0").to_owned()
 }

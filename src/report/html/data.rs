@@ -13,7 +13,7 @@ use super::series::{Series, TimeBucket};
 /// Maximum number of rows of the waterfall.
 const MAX_ROWS: usize = 120;
 /// Maximum number of failures listed individually. All are counted by cause.
-pub const MAX_FAILURES: usize = 10_000;
+pub(super) const MAX_FAILURES: usize = 10_000;
 /// Maximum number of causes counted separately.
 const MAX_CAUSES: usize = 500;
 /// Maximum length of a URL, a message or an input name, in characters.
@@ -21,7 +21,7 @@ const MAX_TEXT_CHARS: usize = 300;
 
 /// A URL that failed.
 #[derive(Debug)]
-pub struct FailureEntry {
+pub(super) struct FailureEntry {
     /// Its input line: `urls.txt:12`.
     pub place: String,
     /// Its URL.
@@ -40,7 +40,7 @@ pub struct FailureEntry {
 
 /// The data of the report.
 #[derive(Debug)]
-pub struct ReportData {
+pub(super) struct ReportData {
     /// Jobs shown in the waterfall.
     pub rows: RowSampler,
     /// Counts over time.
@@ -93,7 +93,7 @@ impl Default for ReportData {
 
 impl ReportData {
     /// Adds the data of an event.
-    pub fn observe(&mut self, event: &EngineEvent) {
+    pub(super) fn observe(&mut self, event: &EngineEvent) {
         self.rows.observe(event);
         if let EngineEvent::Settled(settled) = event {
             self.add(settled);

@@ -14,7 +14,7 @@ const MAX_HOSTS: usize = 2_000;
 
 /// Statistics of one host.
 #[derive(Debug)]
-pub struct HostStats {
+pub(super) struct HostStats {
     /// URLs fetched.
     pub fetched: u64,
     /// URLs failed.
@@ -81,7 +81,7 @@ impl HostStats {
 
 /// Statistics of all hosts.
 #[derive(Debug, Default)]
-pub struct HostStatsMap {
+pub(super) struct HostStatsMap {
     known: HashMap<Box<str>, HostStats>,
     /// All hosts beyond [`MAX_HOSTS`].
     others: HostStats,
@@ -89,7 +89,7 @@ pub struct HostStatsMap {
 
 impl HostStatsMap {
     /// Adds a job to its host.
-    pub fn add(&mut self, settled: &SettledJob) {
+    pub(super) fn add(&mut self, settled: &SettledJob) {
         let origin = origin(&settled.record.url);
         if let Some(host) = self.known.get_mut(origin) {
             return host.add(settled);
@@ -104,7 +104,7 @@ impl HostStatsMap {
 
     /// Returns the hosts, those with most failures first, and last the other hosts together, if
     /// any.
-    pub fn sorted(&self) -> Vec<(&str, &HostStats)> {
+    pub(super) fn sorted(&self) -> Vec<(&str, &HostStats)> {
         let mut all: Vec<_> = self
             .known
             .iter()

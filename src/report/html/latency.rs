@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 /// The percentiles shown, and their names.
-pub const PERCENTILES: [(f64, &str); 5] = [
+pub(super) const PERCENTILES: [(f64, &str); 5] = [
     (50.0, "p50"),
     (90.0, "p90"),
     (95.0, "p95"),
@@ -15,21 +15,21 @@ pub const PERCENTILES: [(f64, &str); 5] = [
 
 /// A distribution of durations.
 #[derive(Debug)]
-pub struct LatencyHistogram {
+pub(super) struct LatencyHistogram {
     /// In microseconds; `None` only if the precision is invalid.
     histogram: Option<Histogram<u64>>,
 }
 
 impl LatencyHistogram {
     /// Creates an empty histogram with a precision of `digits` significant digits, 1 to 5.
-    pub fn with_digits(digits: u8) -> Self {
+    pub(super) fn with_digits(digits: u8) -> Self {
         Self {
             histogram: Histogram::new(digits).ok(),
         }
     }
 
     /// Adds a duration.
-    pub fn add(&mut self, time: Duration) {
+    pub(super) fn add(&mut self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         if let Some(histogram) = &mut self.histogram {
             // The histogram resizes itself; durations beyond its range do not occur.
@@ -38,28 +38,28 @@ impl LatencyHistogram {
     }
 
     /// Returns the number of durations.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
     /// Returns the duration that `percent` % of all do not exceed.
-    pub fn percentile(&self, percent: f64) -> Duration {
+    pub(super) fn percentile(&self, percent: f64) -> Duration {
         let of = |histogram: &Histogram<u64>| histogram.value_at_percentile(percent);
         Duration::from_micros(self.histogram.as_ref().map_or(0, of))
     }
 
     /// Returns the longest duration.
-    pub fn longest(&self) -> Duration {
+    pub(super) fn longest(&self) -> Duration {
         Duration::from_micros(self.histogram.as_ref().map_or(0, Histogram::max))
     }
 
     /// Returns the shortest duration.
-    pub fn shortest(&self) -> Duration {
+    pub(super) fn shortest(&self) -> Duration {
         Duration::from_micros(self.histogram.as_ref().map_or(0, Histogram::min))
     }
 
     /// Returns the number of durations from `from` up to, but not including, `to`.
-    pub fn count_between(&self, from: Duration, to: Duration) -> u64 {
+    pub(super) fn count_between(&self, from: Duration, to: Duration) -> u64 {
         let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let (from, to) = (us(from), us(to).saturating_sub(1));
         if to < from {

@@ -20,7 +20,7 @@ use super::{Reporter, SharedEndingCheck};
 use data::ReportData;
 
 /// Collects the data of the report and writes the page when the run has ended.
-pub struct HtmlReport {
+pub(crate) struct HtmlReport {
     file: AtomicFile,
     data: ReportData,
     /// Whether an existing file stays if the list has no URL.
@@ -34,7 +34,7 @@ impl HtmlReport {
     ///
     /// # Errors
     /// If no file can be created there.
-    pub fn create(
+    pub(crate) fn create(
         path: &Path,
         is_kept_if_empty: bool,
         is_ending: SharedEndingCheck,

@@ -34,7 +34,7 @@ const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
 /// Renders the page.
-pub fn render(data: &ReportData, summary: &Summary) -> io::Result<String> {
+pub(super) fn render(data: &ReportData, summary: &Summary) -> io::Result<String> {
     ReportPage::new(data, summary)
         .render()
         .map_err(io::Error::other)

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 /// Maximum number of buckets, about what a chart can show.
-pub const MAX_BUCKETS: usize = 160;
+pub(super) const MAX_BUCKETS: usize = 160;
 /// Initial width of a bucket.
 const FIRST_BUCKET_WIDTH: Duration = Duration::from_millis(10);
 
 /// The counts of one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct TimeBucket {
+pub(super) struct TimeBucket {
     /// URLs fetched.
     pub fetched: u64,
     /// URLs failed.
@@ -32,7 +32,7 @@ impl TimeBucket {
 
 /// Counts over the time of the run.
 #[derive(Debug)]
-pub struct Series {
+pub(super) struct Series {
     width: Duration,
     buckets: Vec<TimeBucket>,
 }
@@ -48,17 +48,17 @@ impl Default for Series {
 
 impl Series {
     /// Returns the width of a bucket.
-    pub fn width(&self) -> Duration {
+    pub(super) fn width(&self) -> Duration {
         self.width
     }
 
     /// Returns the buckets up to the last one used.
-    pub fn buckets(&self) -> &[TimeBucket] {
+    pub(super) fn buckets(&self) -> &[TimeBucket] {
         &self.buckets
     }
 
     /// Adds counts at a time since the start of the run.
-    pub fn add(&mut self, at: Duration, counts: TimeBucket) {
+    pub(super) fn add(&mut self, at: Duration, counts: TimeBucket) {
         let index = self.index(at);
         if let Some(bucket) = self.buckets.get_mut(index) {
             bucket.add(counts);
@@ -66,7 +66,7 @@ impl Series {
     }
 
     /// Adds the time of a request to all buckets it overlaps.
-    pub fn add_busy(&mut self, from: Duration, to: Duration) {
+    pub(super) fn add_busy(&mut self, from: Duration, to: Duration) {
         let last = self.index(to);
         let first = self.index(from).min(last);
         let width = self.width.as_secs_f64();

@@ -12,16 +12,16 @@ use super::charts::{MIN_BAR_WIDTH, number};
 /// Maximum length of a URL, in characters.
 const MAX_URL_CHARS: usize = 120;
 /// Width of a row, in SVG units.
-pub const ROW_WIDTH: f64 = 1000.0;
+pub(super) const ROW_WIDTH: f64 = 1000.0;
 
 /// The rows, with a note on their selection unless all jobs are shown.
-pub struct Waterfall {
+pub(super) struct Waterfall {
     pub note: Option<String>,
     pub rows: Vec<WaterfallRow>,
 }
 
 /// The row of one job.
-pub struct WaterfallRow {
+pub(super) struct WaterfallRow {
     pub label: String,
     pub failed: bool,
     pub url: String,
@@ -31,14 +31,14 @@ pub struct WaterfallRow {
 }
 
 /// A segment of a row.
-pub struct WaterfallSegment {
+pub(super) struct WaterfallSegment {
     pub class: &'static str,
     pub x: String,
     pub width: String,
 }
 
 /// Draws the rows of a run of duration `end`.
-pub fn waterfall(picked: &SampledRows, end: Duration) -> Waterfall {
+pub(super) fn waterfall(picked: &SampledRows, end: Duration) -> Waterfall {
     Waterfall {
         note: picked.note(),
         rows: picked

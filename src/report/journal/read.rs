@@ -14,7 +14,7 @@ const TYPICAL_LINE_BYTES: usize = 1024;
 
 /// Looks up what earlier runs did. Memory holds only offsets; records are read from disk.
 #[derive(Debug, Default)]
-pub struct JournalReader {
+pub(crate) struct JournalReader {
     appender: Option<Arc<Mutex<JournalAppender>>>,
     file: Option<Arc<File>>,
     history: History,
@@ -22,7 +22,7 @@ pub struct JournalReader {
 
 /// What the journal says about a job.
 #[derive(Debug)]
-pub enum PastRecord {
+pub(crate) enum PastRecord {
     /// No success is recorded.
     None,
     /// The record of another job, which has since written the same file.
@@ -62,7 +62,7 @@ impl JournalReader {
     /// # Errors
     /// If the journal cannot be read.
     #[cfg(feature = "cli")]
-    pub fn for_each_body(
+    pub(crate) fn for_each_body(
         &self,
         mut visit: impl FnMut(Record, u64) -> ControlFlow<()>,
     ) -> io::Result<()> {
@@ -89,7 +89,7 @@ impl JournalReader {
     /// Returns the length of the journal in bytes.
     #[cfg(feature = "cli")]
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
         meta.map_or(0, |meta| meta.len())
     }
@@ -97,7 +97,7 @@ impl JournalReader {
     /// Whether a body is recorded for this file. Reads the disk.
     #[cfg(feature = "cli")]
     #[must_use]
-    pub fn owns(&self, file: &RelPath) -> bool {
+    pub(crate) fn owns(&self, file: &RelPath) -> bool {
         let record = self.history.get("", Some(file), None).and_then(|place| {
             let line = line_at(self.file.as_ref()?, place.offset).ok()?;
             serde_json::from_slice::<Record>(&line).ok()
@@ -108,19 +108,19 @@ impl JournalReader {
 
     /// Returns whether no job is recorded as fetched.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.history.is_empty()
     }
 
     /// Returns the end of the last body in the pack, in bytes; `None` without any.
     #[must_use]
-    pub fn pack_end(&self) -> Option<u64> {
+    pub(crate) fn pack_end(&self) -> Option<u64> {
         self.history.pack_end()
     }
 
     /// Returns the number of bodies ignored because they lie beyond the end of the pack.
     #[must_use]
-    pub fn beyond_limit(&self) -> usize {
+    pub(crate) fn beyond_limit(&self) -> usize {
         self.history.beyond_limit()
     }
 
@@ -128,7 +128,12 @@ impl JournalReader {
     /// request (if it is not a plain GET). Reads the disk. A record that can no longer be read
     /// counts as [`PastRecord::None`].
     #[must_use]
-    pub fn find(&self, url: &str, file: Option<&RelPath>, request: Option<&str>) -> PastRecord {
+    pub(crate) fn find(
+        &self,
+        url: &str,
+        file: Option<&RelPath>,
+        request: Option<&str>,
+    ) -> PastRecord {
         let place = self.history.get(url, file, request);
         let found = place.and_then(|place| {
             let line = line_at(self.file.as_ref()?, place.offset).ok()?;
@@ -161,7 +166,7 @@ impl JournalReader {
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub fn give_away(&self, record: Record) -> io::Result<()> {
+    pub(crate) fn give_away(&self, record: Record) -> io::Result<()> {
         let Some(appender) = &self.appender else {
             return Ok(());
         };
@@ -210,14 +215,14 @@ fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// Reads the lines of a journal. Lines longer than [`MAX_LINE_BYTES`] are skipped without buffering
 /// them.
-pub struct JournalLines<'a> {
+pub(super) struct JournalLines<'a> {
     reader: BufReader<&'a File>,
     line: Vec<u8>,
     offset: u64,
 }
 
 /// A line of a journal.
-pub struct JournalLine<'a> {
+pub(super) struct JournalLine<'a> {
     /// Offset of its first byte.
     pub offset: u64,
     /// Its bytes; `None` if it is too long.
@@ -230,14 +235,14 @@ pub struct JournalLine<'a> {
 
 impl JournalLine<'_> {
     /// Parses the line as a record.
-    pub fn record(&self) -> Option<Record> {
+    pub(super) fn record(&self) -> Option<Record> {
         serde_json::from_slice(self.bytes?).ok()
     }
 }
 
 impl<'a> JournalLines<'a> {
     /// Starts at the first line.
-    pub fn of(mut file: &'a File) -> io::Result<Self> {
+    pub(super) fn of(mut file: &'a File) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         Ok(Self {
             reader: BufReader::with_capacity(1 << 16, file),
@@ -248,12 +253,12 @@ impl<'a> JournalLines<'a> {
 
     /// Restores the read position after a write, which moves the position shared by all clones of
     /// the file handle.
-    pub fn seek_back(&mut self) -> io::Result<()> {
+    pub(super) fn seek_back(&mut self) -> io::Result<()> {
         self.reader.seek(SeekFrom::Start(self.offset)).map(drop)
     }
 
     /// Reads the next line; `None` at the end.
-    pub fn next_line(&mut self) -> io::Result<Option<JournalLine<'_>>> {
+    pub(super) fn next_line(&mut self) -> io::Result<Option<JournalLine<'_>>> {
         self.line.clear();
         let (offset, mut length, mut is_ended) = (self.offset, 0, false);
         while !is_ended {

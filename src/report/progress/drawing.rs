@@ -15,7 +15,7 @@ use terminal_size::{Height, Width, terminal_size_of};
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 /// Returns the current columns and rows of the terminal.
-pub fn size() -> (u16, u16) {
+pub(super) fn size() -> (u16, u16) {
     terminal_size_of(io::stderr()).map_or(DEFAULT_SIZE, |(Width(width), Height(height))| {
         (width, height)
     })
@@ -23,7 +23,7 @@ pub fn size() -> (u16, u16) {
 
 /// The last lines of the terminal on stderr.
 #[derive(Debug, Default)]
-pub struct Drawing(Mutex<DrawnLines>);
+pub(super) struct Drawing(Mutex<DrawnLines>);
 
 #[derive(Debug, Default)]
 struct DrawnLines {

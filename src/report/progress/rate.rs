@@ -20,7 +20,7 @@ const SMOOTHING: f64 = 0.1;
 
 /// Measures how fast a count grows.
 #[derive(Debug, Default)]
-pub struct RateMeter {
+pub(super) struct RateMeter {
     counts: VecDeque<(Instant, u64)>,
     first: Option<Instant>,
     is_long: bool,
@@ -28,7 +28,7 @@ pub struct RateMeter {
 
 impl RateMeter {
     /// Creates a meter with the longer window, for estimating the time left.
-    pub fn long() -> Self {
+    pub(super) fn long() -> Self {
         Self {
             is_long: true,
             ..Self::default()
@@ -36,7 +36,7 @@ impl RateMeter {
     }
 
     /// Records the count at time `now`.
-    pub fn add(&mut self, now: Instant, count: u64) {
+    pub(super) fn add(&mut self, now: Instant, count: u64) {
         let first = *self.first.get_or_insert(now);
         let window = if self.is_long {
             (now.duration_since(first) / ETA_WINDOW_FRACTION).clamp(RATE_WINDOW, MAX_ETA_WINDOW)
@@ -51,7 +51,7 @@ impl RateMeter {
     }
 
     /// Returns the time between the oldest and the newest measurement.
-    pub fn span(&self) -> Duration {
+    pub(super) fn span(&self) -> Duration {
         match (self.counts.front(), self.counts.back()) {
             (Some((from, _)), Some((to, _))) => to.duration_since(*from),
             _ => Duration::ZERO,
@@ -59,7 +59,7 @@ impl RateMeter {
     }
 
     /// Returns the growth per second.
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         let (Some((_, first)), Some((_, last))) = (self.counts.front(), self.counts.back()) else {
             return 0.0;
         };
@@ -75,14 +75,14 @@ impl RateMeter {
 /// The displayed time left. Counts down like a clock and approaches a new estimate gradually
 /// instead of jumping to it.
 #[derive(Debug, Default)]
-pub struct TimeLeft {
+pub(super) struct TimeLeft {
     end: Option<Instant>,
 }
 
 impl TimeLeft {
     /// Returns the time to display at `now` for `left` remaining jobs; `None` if it cannot be
     /// estimated.
-    pub fn show(&mut self, now: Instant, left: u64, pace: &RateMeter) -> Option<Duration> {
+    pub(super) fn show(&mut self, now: Instant, left: u64, pace: &RateMeter) -> Option<Duration> {
         let rate = pace.rate();
         if left == 0 || rate <= 0.0 || pace.span() < WARM_UP {
             return None;

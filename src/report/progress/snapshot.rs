@@ -14,7 +14,7 @@ const MAX_HOST_CHARS: usize = 40;
 
 /// The counters of a run at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Snapshot {
+pub(super) struct Snapshot {
     /// When the counters were read.
     pub now: Option<Instant>,
     /// Jobs done.
@@ -47,7 +47,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads the counters. Rates and the time left are for the caller to fill in.
-    pub fn take(live: &LiveStats, now: Instant) -> Self {
+    pub(super) fn take(live: &LiveStats, now: Instant) -> Self {
         Self {
             now: Some(now),
             settled: live.settled(),
@@ -65,12 +65,12 @@ impl Snapshot {
     }
 
     /// Returns the number of jobs not done yet, if known.
-    pub fn remaining(&self) -> Option<u64> {
+    pub(super) fn remaining(&self) -> Option<u64> {
         self.total?.checked_sub(self.settled)
     }
 
     /// Returns done and total, time left, rate; the least important last, since it may not fit.
-    pub fn status_parts(&self) -> Vec<String> {
+    pub(super) fn status_parts(&self) -> Vec<String> {
         let mut done = count(self.settled);
         if let Some(total) = self.total {
             let about = if self.exact { "" } else { "~" };
@@ -85,7 +85,7 @@ impl Snapshot {
     }
 
     /// Returns bytes, requests in flight, waiting attempts and failures.
-    pub fn detail_parts(&self) -> Vec<String> {
+    pub(super) fn detail_parts(&self) -> Vec<String> {
         let mut parts = vec![ByteSize(self.bytes).to_string()];
         if self.byte_rate >= 1.0 {
             parts.push(format!("{}/s", ByteSize(self.byte_rate as u64)));
@@ -101,7 +101,7 @@ impl Snapshot {
     }
 
     /// Returns everything as one line.
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let mut text = format!(
             "{}; {}",
             self.status_parts().join(", "),
@@ -120,7 +120,7 @@ impl Snapshot {
     }
 
     /// Returns the lines below the bar, none wider than `width`.
-    pub fn lines(&self, width: usize) -> Vec<String> {
+    pub(super) fn lines(&self, width: usize) -> Vec<String> {
         let mut lines = vec![fit(&self.detail_parts(), width)];
         let indented = |text: &String| cut(&format!("  {text}"), width);
         lines.extend(self.hosts.iter().map(indented));
@@ -133,7 +133,7 @@ impl Snapshot {
 }
 
 /// Joins as many parts as fit into `width`.
-pub fn fit(parts: &[String], width: usize) -> String {
+pub(super) fn fit(parts: &[String], width: usize) -> String {
     let mut text = String::new();
     for part in parts {
         let comma = if text.is_empty() { "" } else { ", " };

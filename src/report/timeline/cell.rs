@@ -4,7 +4,7 @@ use crate::model::TraceOutcome;
 
 /// What a cell of the timeline shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TimelineCell {
+pub(super) enum TimelineCell {
     Nothing,
     Queue,
     Connect,
@@ -18,7 +18,7 @@ pub enum TimelineCell {
 
 impl TimelineCell {
     /// The legend, in order.
-    pub const LEGEND: [(Self, &str); 8] = [
+    pub(super) const LEGEND: [(Self, &str); 8] = [
         (Self::Queue, "queue"),
         (Self::Connect, "connect"),
         (Self::Wait, "first byte"),
@@ -30,7 +30,7 @@ impl TimelineCell {
     ];
 
     /// Returns the mark at the end of an attempt.
-    pub fn mark(outcome: TraceOutcome) -> Self {
+    pub(super) fn mark(outcome: TraceOutcome) -> Self {
         match outcome {
             TraceOutcome::Failed(_) => Self::Failed,
             TraceOutcome::Redirected => Self::Redirect,
@@ -40,7 +40,7 @@ impl TimelineCell {
         }
     }
 
-    pub fn character(self, ascii: bool) -> char {
+    pub(super) fn character(self, ascii: bool) -> char {
         let (plain, unicode) = match self {
             Self::Nothing => (' ', ' '),
             Self::Queue => ('.', '·'),
@@ -55,7 +55,7 @@ impl TimelineCell {
         if ascii { plain } else { unicode }
     }
 
-    pub fn color(self) -> &'static str {
+    pub(super) fn color(self) -> &'static str {
         match self {
             Self::Nothing => "",
             Self::Queue => "\u{1b}[2m",

@@ -9,14 +9,14 @@ use crate::schedule::host_control::{Admission, HostControl};
 /// Slot time, in microseconds, within which hosts count as equal. Among equal hosts those with an
 /// idle connection go first. So with fast requests a host gets several in a row, and thousands of
 /// hosts need no more connections than there are concurrent requests.
-pub const TURN_QUANTUM_US: u64 = 250_000;
+pub(super) const TURN_QUANTUM_US: u64 = 250_000;
 
 /// Minimum slot time charged per item, in microseconds: limits a host to 128 items per quantum.
 const MIN_TURN_US: u64 = TURN_QUANTUM_US / 128;
 
 /// The sort key of a host in the order of turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TurnKey {
+pub(super) struct TurnKey {
     /// Slot time used, rounded down to a multiple of [`TURN_QUANTUM_US`].
     pub spent: u64,
     /// Whether its next request probably needs a new connection.
@@ -29,7 +29,7 @@ pub struct TurnKey {
 }
 
 #[derive(Debug)]
-pub struct QueuedHost<T> {
+pub(super) struct QueuedHost<T> {
     pub key: HostKey,
     /// Items that ran before: retries that are due, and redirects to this host. They alternate with
     /// new items and go first. So started jobs finish soon, but a URL that is throttled again and
@@ -60,14 +60,14 @@ pub struct QueuedHost<T> {
 
 /// Where a host is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostPlacement {
+pub(super) enum HostPlacement {
     Nowhere,
     Ring(TurnKey),
     Failing,
 }
 
 impl<T> QueuedHost<T> {
-    pub fn new(key: HostKey) -> Self {
+    pub(super) fn new(key: HostKey) -> Self {
         Self {
             key,
             returned: VecDeque::new(),
@@ -86,11 +86,11 @@ impl<T> QueuedHost<T> {
         }
     }
 
-    pub fn queued(&self) -> usize {
+    pub(super) fn queued(&self) -> usize {
         self.returned.len() + self.fresh.len()
     }
 
-    pub fn pop(&mut self) -> Option<T> {
+    pub(super) fn pop(&mut self) -> Option<T> {
         self.fresh_next = match (self.returned.is_empty(), self.fresh.is_empty()) {
             (false, false) => !self.fresh_next,
             (is_empty, _) => !is_empty,
@@ -103,7 +103,7 @@ impl<T> QueuedHost<T> {
     }
 
     /// Charges the duration of an item, less what was charged in advance. Both in microseconds.
-    pub fn charge(&mut self, took: u64, charged: u64) {
+    pub(super) fn charge(&mut self, took: u64, charged: u64) {
         let counts = took.max(MIN_TURN_US);
         self.spent = self.spent.saturating_add(counts).saturating_sub(charged);
         self.usual = match self.usual {
@@ -113,7 +113,7 @@ impl<T> QueuedHost<T> {
     }
 
     /// Updates the estimate of open connections when an item ends.
-    pub fn observe_connections(&mut self, verdict: &HostVerdict) {
+    pub(super) fn observe_connections(&mut self, verdict: &HostVerdict) {
         self.connections = match verdict {
             HostVerdict::Answered | HostVerdict::Throttled { .. } => {
                 self.connections.max(self.running)
@@ -123,7 +123,7 @@ impl<T> QueuedHost<T> {
         };
     }
 
-    pub fn gate(&self, now: Instant) -> Admission {
+    pub(super) fn gate(&self, now: Instant) -> Admission {
         match &self.control {
             Some(control) => control.admit(self.running, now),
             None if self.running == 0 => Admission::Now,
@@ -132,7 +132,7 @@ impl<T> QueuedHost<T> {
     }
 
     /// Returns its sort key in the order of turns.
-    pub fn turn_key(&self, host: usize) -> TurnKey {
+    pub(super) fn turn_key(&self, host: usize) -> TurnKey {
         let connects = self.running >= self.connections;
         TurnKey {
             spent: self.spent - self.spent % TURN_QUANTUM_US,
@@ -147,7 +147,7 @@ impl<T> QueuedHost<T> {
     }
 
     /// Whether it has no queued or running items. Items may be parked.
-    pub fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.running == 0 && self.place == HostPlacement::Nowhere && self.queued() == 0
     }
 }

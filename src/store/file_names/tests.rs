@@ -238,7 +238,7 @@ fn long_and_deep_paths_stay_short() {
 }
 
 /// Returns whether the last name ends in a hash, apart from an extension.
-pub fn is_hashed(path: &str) -> bool {
+pub(super) fn is_hashed(path: &str) -> bool {
     let Some((_, end)) = path.rsplit_once('+') else {
         return false;
     };
@@ -247,7 +247,7 @@ pub fn is_hashed(path: &str) -> bool {
 }
 
 /// Checks that a path is legal on Windows, macOS and Linux, independently of the implementation.
-pub fn assert_legal(path: &str) -> Result<(), TestCaseError> {
+pub(super) fn assert_legal(path: &str) -> Result<(), TestCaseError> {
     prop_assert!(RelPath::parse(path).is_ok(), "{}", path);
     prop_assert!(path.len() < 1000);
     let top = path.split('/').next().unwrap().to_lowercase();
@@ -294,7 +294,7 @@ pub fn assert_legal(path: &str) -> Result<(), TestCaseError> {
 
 /// Returns variants of a path that a file system may treat as the same: without case, and with
 /// letters beyond ASCII removed or replaced, as a worst case of normalization.
-pub fn folded(path: &str) -> [String; 3] {
+pub(super) fn folded(path: &str) -> [String; 3] {
     let ascii: String = path.chars().filter(char::is_ascii).collect();
     let kelvin: String = path
         .chars()
@@ -309,7 +309,7 @@ pub fn folded(path: &str) -> [String; 3] {
 
 /// Restores the URL from a lower-cased path. If this works for all names without a hash, no two
 /// URLs share such a name.
-pub fn url_from(path: &str) -> String {
+pub(super) fn url_from(path: &str) -> String {
     let mut names: Vec<_> = path.split('/').collect();
     let (file, host) = (names.pop().unwrap(), names.remove(0));
     let mut url = host_from(host);

@@ -18,7 +18,7 @@ const FLUSH_BYTES: usize = 256 * 1024;
 const MAX_CHUNKS: usize = 512;
 
 /// Collects one body for a file.
-pub struct FileBodyWriter {
+pub(crate) struct FileBodyWriter {
     shared: Arc<FileStoreShared>,
     file: FinalFile,
     /// If set, the body is kept as a partial body when it is cut off.
@@ -38,7 +38,7 @@ pub struct FileBodyWriter {
 
 impl FileBodyWriter {
     /// Starts a body at its first byte.
-    pub fn new(
+    pub(crate) fn new(
         shared: Arc<FileStoreShared>,
         file: FinalFile,
         version: Option<BodyVersion>,
@@ -60,7 +60,7 @@ impl FileBodyWriter {
     ///
     /// # Errors
     /// Kind `save` if its file is missing.
-    pub fn continued(
+    pub(crate) fn continued(
         shared: Arc<FileStoreShared>,
         file: FinalFile,
         version: Option<BodyVersion>,

@@ -40,7 +40,7 @@ pub enum FolderError {
 }
 
 /// Opens a regular file. A pipe or device in its place is an error, and does not block.
-pub fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
+pub(super) fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Result<File> {
     let not_a_file = || io::Error::other(format!("{path} is not a regular file"));
     // Checked before opening, too, because opening some devices has side effects.
     let found = dir.metadata(path);
@@ -59,7 +59,7 @@ pub fn open_regular(dir: &Dir, path: &str, options: &mut OpenOptions) -> io::Res
 
 /// Rejects a path through a file, and through a symbolic link: it gives every file below it a second
 /// name, under which another URL would overwrite it, or count as saved.
-pub fn check_directories(dir: &Dir, path: &str) -> io::Result<()> {
+pub(super) fn check_directories(dir: &Dir, path: &str) -> io::Result<()> {
     let ends = path.match_indices('/').map(|(at, _)| at);
     for end in ends.chain([path.len()]) {
         let above = path.get(..end).unwrap_or(path);
@@ -78,7 +78,7 @@ pub fn check_directories(dir: &Dir, path: &str) -> io::Result<()> {
 
 /// The output directory, locked by this process.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     dir: Dir,
     temp: Dir,
@@ -94,7 +94,7 @@ impl Folder {
     ///
     /// # Errors
     /// If it cannot be used, or another process has locked it.
-    pub fn open(path: &Path) -> Result<Self, FolderError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
         let unusable = |path: PathBuf| move |cause| FolderError::Unusable { path, cause };
         if path.exists() && !path.is_dir() {
             return Err(unusable(path.to_owned())(
@@ -131,23 +131,23 @@ impl Folder {
     }
 
     /// Returns the path of the directory, for messages.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.path.display().to_string()
     }
 
     /// Unlocks the directory for other processes, even if writer threads have not ended yet.
-    pub fn unlock(&self) {
+    pub(crate) fn unlock(&self) {
         // An error does not matter: closing the file also unlocks it.
         let _ = self.lock.unlock();
     }
 
     /// Returns the path of a final file, for messages.
-    pub fn display_path(&self, file: &RelPath) -> String {
+    pub(crate) fn display_path(&self, file: &RelPath) -> String {
         self.path.join(file.as_str()).display().to_string()
     }
 
     /// Returns the path of a temporary file, for messages.
-    pub fn shown_temp(&self, name: &str) -> String {
+    pub(crate) fn shown_temp(&self, name: &str) -> String {
         self.path
             .join(TEMP_FOLDER_NAME)
             .join(name)
@@ -156,7 +156,7 @@ impl Folder {
     }
 
     /// Creates a temporary file.
-    pub fn create(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         self.when_free(|| {
@@ -173,31 +173,31 @@ impl Folder {
     }
 
     /// Opens a temporary file for appending.
-    pub fn append(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn append(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.append(true);
         self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
     /// Opens a temporary file for reading.
-    pub fn read(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn read(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
         self.when_free(|| open_regular(&self.temp, name, &mut options))
     }
 
     /// Removes a temporary file.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         self.temp.remove_file(name)
     }
 
     /// Renames a temporary file.
-    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.temp.rename(from, &self.temp, to)
     }
 
     /// Returns the names of all temporary files.
-    pub fn unfinished(&self) -> io::Result<Vec<String>> {
+    pub(crate) fn unfinished(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in self.temp.entries()? {
             let entry = entry?;
@@ -213,7 +213,7 @@ impl Folder {
     }
 
     /// Renames a temporary file to its final name, atomically.
-    pub fn rename_into_place(&self, name: &str, file: &RelPath) -> io::Result<()> {
+    pub(crate) fn rename_into_place(&self, name: &str, file: &RelPath) -> io::Result<()> {
         self.when_free(|| self.try_place(name, file))
     }
 
@@ -261,19 +261,19 @@ impl Folder {
     }
 
     /// Opens the journal for reading and appending.
-    pub fn open_journal(&self) -> io::Result<File> {
+    pub(crate) fn open_journal(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         open_regular(&self.dir, JOURNAL_NAME, &mut options)
     }
 
     /// Returns the path of the journal.
-    pub fn journal_path(&self) -> PathBuf {
+    pub(crate) fn journal_path(&self) -> PathBuf {
         self.path.join(JOURNAL_NAME)
     }
 
     /// Returns the length of a final file in bytes; `None` if the file does not exist.
-    pub fn length(&self, file: &RelPath) -> Option<u64> {
+    pub(crate) fn length(&self, file: &RelPath) -> Option<u64> {
         // `metadata` needs a descriptor itself.
         let found = self.when_free(|| {
             self.existing_folder(file.split().0)?;
@@ -284,7 +284,7 @@ impl Folder {
     }
 
     /// Opens a final file for reading.
-    pub fn open_final(&self, file: &RelPath) -> io::Result<File> {
+    pub(crate) fn open_final(&self, file: &RelPath) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
         self.when_free(|| {
@@ -294,7 +294,7 @@ impl Folder {
     }
 
     /// Opens a temporary and a final file for reading.
-    pub fn open_to_compare(&self, name: &str, file: &RelPath) -> io::Result<(File, File)> {
+    pub(crate) fn open_to_compare(&self, name: &str, file: &RelPath) -> io::Result<(File, File)> {
         let mut options = OpenOptions::new();
         options.read(true);
         let (folder, last) = file.split();
@@ -306,7 +306,7 @@ impl Folder {
     }
 
     /// Syncs everything written to this file system so far.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         // syncfs accepts any open file of the file system, but not the directory, because cap-std
         // opens it with `O_PATH`.
         #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ const FD_FRACTION: usize = 64;
 
 /// Open directories by path. Evicts the least recently used.
 #[derive(Debug)]
-pub struct FolderCache {
+pub(super) struct FolderCache {
     open: HashMap<Box<str>, CachedFolder>,
     capacity: usize,
     /// Number of lookups so far.
@@ -32,7 +32,7 @@ struct CachedFolder {
 
 impl FolderCache {
     /// Creates a cache sized by the descriptor limit of this process.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_capacity(default_capacity())
     }
 
@@ -45,7 +45,7 @@ impl FolderCache {
     }
 
     /// Returns an open directory.
-    pub fn get(&mut self, path: &str) -> Option<Arc<Dir>> {
+    pub(super) fn get(&mut self, path: &str) -> Option<Arc<Dir>> {
         self.clock += 1;
         let found = self.open.get_mut(path)?;
         found.used = self.clock;
@@ -53,7 +53,7 @@ impl FolderCache {
     }
 
     /// Adds a directory, evicting the least recently used one if the cache is full.
-    pub fn keep(&mut self, path: &str, dir: Arc<Dir>) {
+    pub(super) fn keep(&mut self, path: &str, dir: Arc<Dir>) {
         if self.open.len() >= self.capacity {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
             if let Some(path) = oldest.map(|(path, _)| path.clone()) {
@@ -65,12 +65,12 @@ impl FolderCache {
     }
 
     /// Removes a directory that no longer exists.
-    pub fn forget(&mut self, path: &str) {
+    pub(super) fn forget(&mut self, path: &str) {
         self.open.remove(path);
     }
 
     /// Closes all, because their descriptors are needed elsewhere.
-    pub fn close_all(&mut self) {
+    pub(super) fn close_all(&mut self) {
         self.open.clear();
     }
 

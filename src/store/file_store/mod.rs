@@ -35,14 +35,14 @@ use writer::{CommitOptions, FinalFile, WriteOrder};
 
 pub use folder::FolderError;
 #[cfg(feature = "cli")]
-pub use saved_files::SavedFiles;
+pub(crate) use saved_files::SavedFiles;
 
 /// How long `close` waits for the disk once the run is aborted.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are saved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FilesOptions {
+pub(crate) struct FilesOptions {
     /// The output directory, created if missing.
     pub dir: PathBuf,
     /// Whether a body and its directory are synced to disk before it counts as saved.
@@ -54,7 +54,7 @@ pub struct FilesOptions {
 }
 
 /// Saves each body as a file.
-pub struct FileStore {
+pub(crate) struct FileStore {
     shared: Arc<FileStoreShared>,
 }
 
@@ -63,7 +63,7 @@ impl FileStore {
     ///
     /// # Errors
     /// If the directory cannot be used.
-    pub fn open(options: &FilesOptions) -> Result<Self, FolderError> {
+    pub(crate) fn open(options: &FilesOptions) -> Result<Self, FolderError> {
         let folder = Arc::new(Folder::open(&options.dir)?);
         let unusable = |cause| FolderError::Unusable {
             path: options.dir.clone(),
@@ -89,20 +89,20 @@ impl FileStore {
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn open_journal(&self) -> io::Result<File> {
+    pub(crate) fn open_journal(&self) -> io::Result<File> {
         self.shared.folder.open_journal()
     }
 
     /// Returns the path of the journal.
     #[must_use]
-    pub fn journal_path(&self) -> PathBuf {
+    pub(crate) fn journal_path(&self) -> PathBuf {
         self.shared.folder.journal_path()
     }
 }
 
 /// Returns the file of a job: the one its input line names, or the one derived from its URL.
 #[must_use]
-pub fn file_of(job: &Job) -> RelPath {
+pub(crate) fn file_of(job: &Job) -> RelPath {
     match job.file_override() {
         Some(file) => file.clone(),
         None => path_for_user(&job.url, job.user()),

@@ -20,7 +20,7 @@ const NEW_PART_LIST_NAME: &str = "parts.new";
 
 /// A partial body and its file.
 #[derive(Debug, Clone)]
-pub struct StoredPart {
+pub(crate) struct StoredPart {
     /// The partial body.
     pub part: PartialBody,
     /// Its temporary file.
@@ -31,7 +31,7 @@ pub struct StoredPart {
 
 /// All partial bodies.
 #[derive(Debug, Default)]
-pub struct PartIndex {
+pub(crate) struct PartIndex {
     parts: Mutex<HashMap<RelPath, StoredPart>>,
     /// Number of parts. Every attempt checks it, and usually it is 0, so the lock is not needed.
     count: AtomicUsize,
@@ -61,7 +61,7 @@ impl PartIndex {
     }
 
     /// Returns whether there are no parts.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Relaxed) == 0
     }
 
@@ -74,7 +74,7 @@ impl PartIndex {
     }
 
     /// Reserves the part of a file for one attempt.
-    pub fn take(&self, file: &RelPath) -> Option<PartialBody> {
+    pub(crate) fn take(&self, file: &RelPath) -> Option<PartialBody> {
         let mut parts = self.lock();
         let kept = parts
             .get_mut(file)
@@ -84,21 +84,21 @@ impl PartIndex {
     }
 
     /// Ends the reservation of a part.
-    pub fn give_back(&self, file: &RelPath, id: u64) {
+    pub(crate) fn give_back(&self, file: &RelPath, id: u64) {
         if let Some(kept) = self.lock().get_mut(file).filter(|kept| kept.part.id == id) {
             kept.in_use = false;
         }
     }
 
     /// Returns the temporary file of a part.
-    pub fn find(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
+    pub(crate) fn find(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
         let parts = self.lock();
         let kept = parts.get(file).filter(|kept| kept.part.id == id)?;
         Some(Arc::clone(&kept.temp))
     }
 
     /// Removes a part and returns its temporary file.
-    pub fn remove(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
+    pub(crate) fn remove(&self, file: &RelPath, id: u64) -> Option<Arc<TempFile>> {
         self.change(|parts| {
             let is_it = parts.get(file).is_some_and(|kept| kept.part.id == id);
             is_it.then(|| parts.remove(file)).flatten()
@@ -108,7 +108,7 @@ impl PartIndex {
 
     /// Adds a part. If the file has another part already (from an equal input line), the longer one
     /// is kept, or the one in use. Returns the temporary file that is no longer needed.
-    pub fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
+    pub(crate) fn keep(&self, file: RelPath, new: StoredPart) -> Option<Arc<TempFile>> {
         self.change(|parts| match parts.get(&file) {
             Some(old) if old.part.id != new.part.id => {
                 if old.in_use || old.part.length >= new.part.length {
@@ -125,7 +125,7 @@ impl PartIndex {
 
     /// Writes the list for the next run: immediately, valid until the next boot, and again after
     /// syncing all parts, which may take long. Removes parts that cannot be continued.
-    pub fn persist(&self, folder: &Folder) -> io::Result<()> {
+    pub(crate) fn persist(&self, folder: &Folder) -> io::Result<()> {
         let parts = self.lock().clone();
         let mut lines = Vec::new();
         for (file, kept) in parts {
@@ -156,7 +156,7 @@ impl PartIndex {
 
     /// Reads the list of the last run, and removes all other temporary files. Also returns an
     /// unused id.
-    pub fn read(folder: &Folder) -> io::Result<(Self, u64)> {
+    pub(crate) fn read(folder: &Folder) -> io::Result<(Self, u64)> {
         let mut parts = HashMap::new();
         let mut next = 1;
         let boot = boot_id();

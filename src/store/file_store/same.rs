@@ -11,7 +11,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Returns whether the temporary file `name`, of `length` bytes, and the final file are equal byte
 /// for byte. False if either cannot be read.
-pub fn is_same(folder: &Folder, name: &str, file: &RelPath, length: u64) -> bool {
+pub(super) fn is_same(folder: &Folder, name: &str, file: &RelPath, length: u64) -> bool {
     if folder.length(file) != Some(length) {
         return false;
     }

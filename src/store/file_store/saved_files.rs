@@ -13,14 +13,14 @@ use crate::model::{RelPath, open_when_free};
 
 /// The files that earlier runs saved in an output directory.
 #[derive(Debug)]
-pub struct SavedFiles {
+pub(crate) struct SavedFiles {
     dir: Dir,
 }
 
 impl SavedFiles {
     /// Returns the path of the journal of an output directory.
     #[must_use]
-    pub fn journal_path(dir: &Path) -> PathBuf {
+    pub(crate) fn journal_path(dir: &Path) -> PathBuf {
         dir.join(JOURNAL_NAME)
     }
 
@@ -28,7 +28,7 @@ impl SavedFiles {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn open(dir: &Path) -> io::Result<Self> {
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(dir, ambient_authority())?;
         Ok(Self { dir })
     }
@@ -37,7 +37,7 @@ impl SavedFiles {
     ///
     /// # Errors
     /// If it is missing, is no file, is reached through a link to a directory, or cannot be read.
-    pub fn open_file(&self, file: &RelPath) -> io::Result<File> {
+    pub(crate) fn open_file(&self, file: &RelPath) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
         let (folder, _) = file.split();
@@ -55,7 +55,7 @@ impl SavedFiles {
     ///
     /// # Errors
     /// If a directory cannot be read.
-    pub fn for_each(&self, mut visit: impl FnMut(&str, bool)) -> io::Result<()> {
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&str, bool)) -> io::Result<()> {
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
             let entries = match folder.as_str() {

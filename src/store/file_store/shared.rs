@@ -12,7 +12,7 @@ use super::writer::{DiskWriterPool, TempFile, WriteOrder};
 use crate::model::{Cause, FetchError, RelPath};
 
 /// State shared by the store and its body writers.
-pub struct FileStoreShared {
+pub(crate) struct FileStoreShared {
     pub folder: Arc<Folder>,
     pub writers: DiskWriterPool,
     pub parts: PartIndex,
@@ -22,17 +22,17 @@ pub struct FileStoreShared {
 
 impl FileStoreShared {
     /// Returns the time for a file whose response has this `Last-Modified`.
-    pub fn file_time(&self, last_modified: Option<&HeaderValue>) -> Option<SystemTime> {
+    pub(crate) fn file_time(&self, last_modified: Option<&HeaderValue>) -> Option<SystemTime> {
         let text = last_modified.filter(|_| self.remote_time)?.to_str().ok()?;
         httpdate::parse_http_date(text).ok()
     }
 
-    pub fn temp(&self) -> TempFile {
+    pub(crate) fn temp(&self) -> TempFile {
         TempFile::new(self.next_id.fetch_add(1, Relaxed))
     }
 
     /// Removes a file that is no longer needed.
-    pub fn remove(&self, temp: Arc<TempFile>) {
+    pub(crate) fn remove(&self, temp: Arc<TempFile>) {
         self.writers.send_to(
             writer_of(&temp, &self.writers),
             WriteOrder::Remove(temp),
@@ -42,13 +42,13 @@ impl FileStoreShared {
 }
 
 /// Returns the thread that writes this file.
-pub fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
+pub(super) fn writer_of(temp: &TempFile, writers: &DiskWriterPool) -> usize {
     writers.worker_for(temp.id())
 }
 
 /// Returns the error for a missing partial file. Only this program should remove one, so this is
 /// reported rather than ignored.
-pub fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
+pub(super) fn missing_part(folder: &Folder, file: &RelPath) -> FetchError {
     FetchError::Save {
         cause: Cause::from_text(format!(
             "partial file of {} is missing",

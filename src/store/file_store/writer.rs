@@ -21,14 +21,14 @@ const ORDERS_PER_WRITER: usize = 64;
 
 /// A temporary file.
 #[derive(Debug)]
-pub struct TempFile {
+pub(crate) struct TempFile {
     id: u64,
     failed: OnceLock<FetchError>,
 }
 
 impl TempFile {
     /// Returns the file with this id, without creating it.
-    pub fn new(id: u64) -> Self {
+    pub(crate) fn new(id: u64) -> Self {
         Self {
             id,
             failed: OnceLock::new(),
@@ -36,24 +36,24 @@ impl TempFile {
     }
 
     /// Returns its id.
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
     /// Returns its name.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}.part", self.id)
     }
 
     /// Returns the error if writing to it has failed.
-    pub fn failure(&self) -> Option<FetchError> {
+    pub(crate) fn failure(&self) -> Option<FetchError> {
         self.failed.get().cloned()
     }
 }
 
 /// A file as it is to be after the rename.
 #[derive(Debug, Clone)]
-pub struct FinalFile {
+pub(crate) struct FinalFile {
     /// Its path.
     pub path: RelPath,
     /// Its modification time; `None`: that of the write.
@@ -61,7 +61,7 @@ pub struct FinalFile {
 }
 
 /// An order for a writer thread.
-pub enum WriteOrder {
+pub(crate) enum WriteOrder {
     /// Save a complete small body.
     Body {
         /// The temporary file to write.
@@ -96,7 +96,7 @@ pub enum WriteOrder {
 
 /// How files are renamed into place.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct CommitOptions {
+pub(super) struct CommitOptions {
     /// Sync them to disk before they count as saved.
     pub sync: bool,
     /// Compare them with the existing files.
@@ -104,13 +104,13 @@ pub struct CommitOptions {
 }
 
 /// The writer threads.
-pub type DiskWriterPool = WorkerPool<WriteOrder>;
+pub(super) type DiskWriterPool = WorkerPool<WriteOrder>;
 
 /// Starts the writer threads.
 ///
 /// # Errors
 /// If a thread cannot be started.
-pub fn start(folder: &Arc<Folder>, options: CommitOptions) -> io::Result<DiskWriterPool> {
+pub(super) fn start(folder: &Arc<Folder>, options: CommitOptions) -> io::Result<DiskWriterPool> {
     let writer = || DiskWriter {
         folder: Arc::clone(folder),
         options,

@@ -72,7 +72,7 @@ async fn spool_permit(spools: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, F
 }
 
 /// Collects one body for a pack.
-pub struct PackBodyWriter {
+pub(crate) struct PackBodyWriter {
     workers: Arc<WorkerPool<PackOrder>>,
     exchanged: Box<OwnedExchange>,
     dir: PathBuf,
@@ -88,7 +88,7 @@ pub struct PackBodyWriter {
 }
 
 impl PackBodyWriter {
-    pub fn new(
+    pub(crate) fn new(
         workers: Arc<WorkerPool<PackOrder>>,
         exchanged: Box<OwnedExchange>,
         dir: PathBuf,

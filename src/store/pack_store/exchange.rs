@@ -13,7 +13,7 @@ use crate::model::{Attempt, InputPosition, PackPlace, ResponseHead, SentRequest,
 use crate::store::warc::PayloadDigest;
 
 /// A request and the head of its response, owned until they are rendered.
-pub struct OwnedExchange {
+pub(crate) struct OwnedExchange {
     pub method: Method,
     pub url: Url,
     pub asked: Option<Arc<SentRequest>>,
@@ -30,7 +30,11 @@ pub struct OwnedExchange {
 }
 
 impl OwnedExchange {
-    pub fn new(attempt: &Attempt, head: &ResponseHead, run_body: Option<&Bytes>) -> Box<Self> {
+    pub(crate) fn new(
+        attempt: &Attempt,
+        head: &ResponseHead,
+        run_body: Option<&Bytes>,
+    ) -> Box<Self> {
         let asked = head.asked.clone();
         let at = asked
             .as_ref()
@@ -70,7 +74,7 @@ impl OwnedExchange {
 }
 
 /// A complete body.
-pub enum BodyContent {
+pub(crate) enum BodyContent {
     Memory {
         chunks: Vec<Bytes>,
         digest: PayloadDigest,
@@ -85,14 +89,14 @@ pub enum BodyContent {
 }
 
 impl BodyContent {
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Memory { chunks, .. } => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
             Self::Spooled { length, .. } => *length,
         }
     }
 
-    pub fn digest(&self) -> PayloadDigest {
+    pub(crate) fn digest(&self) -> PayloadDigest {
         match self {
             Self::Memory { digest, .. } | Self::Spooled { digest, .. } => *digest,
         }

@@ -12,7 +12,7 @@ const GROWTH: usize = 16 * 1024;
 
 /// The bodies in the pack, by digest and length.
 #[derive(Debug, Default)]
-pub struct KnownBodies {
+pub(super) struct KnownBodies {
     keys: KeyHasher,
     /// Indices into `places`.
     indices: CompactMap,
@@ -21,13 +21,13 @@ pub struct KnownBodies {
 
 impl KnownBodies {
     /// Whether a body is large enough to be referred to.
-    pub fn is_worth_it(length: u64) -> bool {
+    pub(super) fn is_worth_it(length: u64) -> bool {
         length >= MIN_BODY_BYTES
     }
 
     /// Returns the response with this body. As only a hash of the digest is known, the caller
     /// checks the digest in its head.
-    pub fn find(&self, digest: PayloadDigest, length: u64) -> Option<PackPlace> {
+    pub(super) fn find(&self, digest: PayloadDigest, length: u64) -> Option<PackPlace> {
         if !Self::is_worth_it(length) {
             return None;
         }
@@ -36,7 +36,7 @@ impl KnownBodies {
     }
 
     /// Adds a response in the pack.
-    pub fn add(&mut self, digest: PayloadDigest, length: u64, place: PackPlace) {
+    pub(super) fn add(&mut self, digest: PayloadDigest, length: u64, place: PackPlace) {
         let is_full = self.places.len() >= MAX_BODIES;
         if !Self::is_worth_it(length) || is_full || self.find(digest, length).is_some() {
             return;

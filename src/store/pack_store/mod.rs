@@ -41,7 +41,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how bodies are packed.
 #[derive(Debug, Clone, Default)]
-pub struct PackOptions {
+pub(crate) struct PackOptions {
     /// The file. Its name must end in `.warc` or `.warc.gz`.
     pub path: PathBuf,
     /// Whether a body is synced to disk before it counts as saved.
@@ -53,7 +53,7 @@ pub struct PackOptions {
 }
 
 /// Saves all bodies in one WARC file.
-pub struct PackStore {
+pub(crate) struct PackStore {
     pack: Arc<Mutex<Pack>>,
     workers: Arc<WorkerPool<PackOrder>>,
     dir: PathBuf,
@@ -65,7 +65,7 @@ pub struct PackStore {
 }
 
 /// A newly opened pack.
-pub struct OpenedPack {
+pub(crate) struct OpenedPack {
     /// The pack.
     pub packed: PackStore,
     /// Number of bytes truncated after the last record that the journal knows.
@@ -77,7 +77,7 @@ impl PackStore {
     ///
     /// # Errors
     /// See [`PackError`].
-    pub fn open(options: PackOptions, known: KnownEnd) -> Result<OpenedPack, PackError> {
+    pub(crate) fn open(options: PackOptions, known: KnownEnd) -> Result<OpenedPack, PackError> {
         let now = jiff::Timestamp::now();
         let OpenedFile { pack, cut } = Pack::open(&options.path, known, &format!("{now:.3}"))?;
         let compresses = RecordCompression::of_name(&options.path) == Some(RecordCompression::Gzip);
@@ -107,7 +107,7 @@ impl PackStore {
 
     /// Returns the default path of the journal of a pack.
     #[must_use]
-    pub fn journal_path(pack: &Path) -> PathBuf {
+    pub(crate) fn journal_path(pack: &Path) -> PathBuf {
         let mut name = pack.as_os_str().to_owned();
         name.push(".jsonl");
         name.into()

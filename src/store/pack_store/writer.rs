@@ -30,14 +30,14 @@ const ORDERS_PER_WRITER: usize = 16;
 const FLUSH_BYTES: usize = 128 * 1024;
 
 /// An order to save a body.
-pub struct PackOrder {
+pub(crate) struct PackOrder {
     pub exchanged: Box<OwnedExchange>,
     pub content: BodyContent,
     pub done: SaveCallback,
 }
 
 /// Starts the writer threads.
-pub fn start(
+pub(super) fn start(
     pack: &Arc<Mutex<Pack>>,
     path: &Path,
     compresses: bool,
@@ -352,6 +352,6 @@ fn date_of(exchanged: &OwnedExchange) -> String {
 
 /// Returns the error for a failed write to the pack. It ends the run, since no other body could be
 /// saved.
-pub fn failed(path: &Path, error: &io::Error) -> FetchError {
+pub(super) fn failed(path: &Path, error: &io::Error) -> FetchError {
     save_error::save_error(&path.display().to_string(), error, true)
 }

@@ -8,7 +8,7 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 /// How records are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordCompression {
+pub(crate) enum RecordCompression {
     /// Uncompressed.
     Plain,
     /// Each record as a gzip member (RFC 1952).
@@ -19,7 +19,7 @@ impl RecordCompression {
     /// Returns the compression for a file name: `.warc` or `.warc.gz`, in any case. `None` for
     /// other names.
     #[must_use]
-    pub fn of_name(path: &Path) -> Option<Self> {
+    pub(crate) fn of_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         if name.ends_with(".warc.gz") {
             Some(Self::Gzip)
@@ -32,7 +32,7 @@ impl RecordCompression {
 }
 
 /// The header of every gzip member: deflate, no name, no time, unknown system (RFC 1952 §2.3.1).
-pub const MEMBER_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+pub(super) const MEMBER_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// Ends every record (§4).
 const RECORD_END: &[u8] = b"\r\n\r\n";
@@ -46,7 +46,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Encodes records one at a time.
 #[derive(Debug)]
-pub enum RecordEncoder {
+pub(super) enum RecordEncoder {
     /// Copies bytes unchanged.
     Plain,
     /// Compresses each record as a gzip member.
@@ -56,7 +56,7 @@ pub enum RecordEncoder {
 /// Compresses gzip members. Unlike flate2's `GzEncoder`, it is reusable for the next member, which
 /// saves allocating 300 KB of state each time.
 #[derive(Debug)]
-pub struct GzipMember {
+pub(super) struct GzipMember {
     /// For blocks below [`FAST_BELOW_BYTES`].
     fast: Compress,
     default: Compress,
@@ -65,7 +65,7 @@ pub struct GzipMember {
 }
 
 impl RecordEncoder {
-    pub fn new(coding: RecordCompression) -> Self {
+    pub(super) fn new(coding: RecordCompression) -> Self {
         match coding {
             RecordCompression::Plain => Self::Plain,
             RecordCompression::Gzip => Self::Gzip(Box::new(GzipMember {
@@ -78,7 +78,7 @@ impl RecordEncoder {
     }
 
     /// Starts a record whose block has `length` bytes.
-    pub fn begin(&mut self, length: u64, out: &mut Vec<u8>) {
+    pub(super) fn begin(&mut self, length: u64, out: &mut Vec<u8>) {
         if let Self::Gzip(member) = self {
             member.is_small = length < FAST_BELOW_BYTES;
             member.deflate().reset();
@@ -88,7 +88,7 @@ impl RecordEncoder {
     }
 
     /// Encodes the next bytes of the record.
-    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Plain => {
                 out.extend_from_slice(bytes);
@@ -99,7 +99,7 @@ impl RecordEncoder {
     }
 
     /// Ends the record.
-    pub fn end(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         self.feed(RECORD_END, out)?;
         match self {
             Self::Plain => Ok(()),

@@ -6,18 +6,18 @@ use data_encoding::BASE32_NOPAD;
 
 /// The SHA-1 of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PayloadDigest([u8; 20]);
+pub(crate) struct PayloadDigest([u8; 20]);
 
 impl PayloadDigest {
     /// Hashes a complete payload.
     #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::from(&digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes))
     }
 
     /// Returns the digest in base32 (RFC 4648 §6): 20 bytes give 32 digits without padding.
     #[must_use]
-    pub fn base32(&self) -> [u8; 32] {
+    pub(crate) fn base32(&self) -> [u8; 32] {
         let mut text = [0; 32];
         BASE32_NOPAD.encode_mut(&self.0, &mut text);
         text
@@ -36,17 +36,17 @@ impl From<&Digest> for PayloadDigest {
 
 /// Hashes a payload in pieces.
 #[derive(Clone)]
-pub struct PayloadHasher(Context);
+pub(crate) struct PayloadHasher(Context);
 
 impl PayloadHasher {
     /// Hashes the next piece.
-    pub fn update(&mut self, piece: &[u8]) {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
     /// Returns the digest of all pieces.
     #[must_use]
-    pub fn finish(self) -> PayloadDigest {
+    pub(crate) fn finish(self) -> PayloadDigest {
         PayloadDigest::from(&self.0.finish())
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{InputPosition, ResponseHead, Truncation};
 
 /// One request and its response.
 #[derive(Debug, Clone, Copy)]
-pub struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     /// When the request started (§5.4): UTC, RFC 3339, with or without milliseconds.
     pub date: &'a str,
     /// The request.
@@ -32,7 +32,7 @@ pub struct Exchange<'a> {
 
 /// A request as sent.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestHead<'a> {
+pub(crate) struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
     /// The URL requested, which is the target of the records.

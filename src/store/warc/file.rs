@@ -25,7 +25,7 @@ const MAX_UNKNOWN_BYTES: u64 = 256 << 20;
 
 /// What the journal knows about a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KnownEnd {
+pub(crate) enum KnownEnd {
     /// There is no journal.
     NoJournal,
     /// There is a journal, but without any record of the pack. The journal is created after the pack
@@ -49,7 +49,7 @@ impl Drop for LockedFile {
 
 /// A pack that is open for writing and locked.
 #[derive(Debug)]
-pub struct Pack {
+pub(crate) struct Pack {
     file: LockedFile,
     coding: RecordCompression,
     info: RecordId,
@@ -64,7 +64,7 @@ pub struct Pack {
 
 /// A newly opened pack.
 #[derive(Debug)]
-pub struct OpenedFile {
+pub(crate) struct OpenedFile {
     /// The pack.
     pub pack: Pack,
     /// Number of bytes truncated after the last known record; worth a warning.
@@ -77,7 +77,7 @@ impl Pack {
     ///
     /// # Errors
     /// See [`PackError`]. An existing file is then unchanged.
-    pub fn open(path: &Path, known: KnownEnd, date: &str) -> Result<OpenedFile, PackError> {
+    pub(crate) fn open(path: &Path, known: KnownEnd, date: &str) -> Result<OpenedFile, PackError> {
         let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
         let mut file = open_locked(path)?;
         let length = file.0.metadata()?.len();
@@ -100,7 +100,7 @@ impl Pack {
 
     /// Creates a renderer for this pack; each thread can have its own.
     #[must_use]
-    pub fn renderer(&self) -> Renderer {
+    pub(crate) fn renderer(&self) -> Renderer {
         Renderer::new(self.coding, self.info)
     }
 
@@ -108,7 +108,7 @@ impl Pack {
     ///
     /// # Errors
     /// If the group cannot be written completely; none of it is then kept.
-    pub fn append(&mut self, group: &RecordGroup) -> io::Result<PackPlace> {
+    pub(crate) fn append(&mut self, group: &RecordGroup) -> io::Result<PackPlace> {
         self.append_with(|file| {
             file.write_all(group.bytes())?;
             Ok(group.response())
@@ -120,7 +120,7 @@ impl Pack {
     ///
     /// # Errors
     /// If the bytes cannot be written completely; none of them are then kept.
-    pub fn append_with(
+    pub(crate) fn append_with(
         &mut self,
         write: impl FnOnce(&mut File) -> io::Result<PackPlace>,
     ) -> io::Result<PackPlace> {
@@ -148,12 +148,12 @@ impl Pack {
     ///
     /// # Errors
     /// If the system cannot sync the file.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.0.sync_data()
     }
 
     /// Unlocks the pack for other processes. Nothing may be appended afterwards.
-    pub fn unlock(&self) {
+    pub(crate) fn unlock(&self) {
         // An error does not matter: the file is also unlocked on drop.
         let _ = self.file.0.unlock();
     }

@@ -17,7 +17,7 @@ use crate::model::{
 const MASK: &[u8] = b"***";
 
 /// Appends the head of a request as sent, but with secrets masked, because archives are shared.
-pub fn request_head(out: &mut Vec<u8>, request: &RequestHead<'_>) {
+pub(super) fn request_head(out: &mut Vec<u8>, request: &RequestHead<'_>) {
     let url = request.url;
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
@@ -54,7 +54,7 @@ fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
 /// body on the wire are renamed, as Common Crawl does; otherwise a reader would decode it again, or
 /// stop at the wrong length. A content coding that was not decoded keeps its name. Passwords in the
 /// target of a redirect are masked. `url` is that of the request.
-pub fn response_head(out: &mut Vec<u8>, url: &Url, head: &ResponseHead, body_len: u64) {
+pub(super) fn response_head(out: &mut Vec<u8>, url: &Url, head: &ResponseHead, body_len: u64) {
     status_line(out, head);
     let true_length = body_len.to_string();
     let mut has_length = false;
@@ -132,7 +132,7 @@ fn renamed(name: &HeaderName) -> Option<&'static [u8]> {
 }
 
 /// Appends a header line. The value must not contain CR or LF, which the types of `http` guarantee.
-pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -140,14 +140,14 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Appends a header line with a number.
-pub fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
+pub(super) fn number_field(out: &mut Vec<u8>, name: &str, value: u64) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{name}: {value}\r\n");
 }
 
 /// Returns the names of the HTTP and TLS versions in `WARC-Protocol`, of which a record has one for
 /// each layer (IIPC proposal, iipc/warc-specifications#42).
-pub fn protocols(head: &ResponseHead, is_tls: bool) -> [Option<&'static [u8]>; 2] {
+pub(super) fn protocols(head: &ResponseHead, is_tls: bool) -> [Option<&'static [u8]>; 2] {
     let tls = head.asked.as_ref().and_then(|asked| asked.tls);
     let tls = tls.filter(|_| is_tls).map(|version| match version {
         TlsVersion::V12 => &b"tls/1.2"[..],

@@ -11,14 +11,14 @@ const BATCH_IDS: usize = 192;
 /// A version 4 UUID (RFC 9562 §5.4) as text. Its 122 random bits come from the system's generator:
 /// a generator with a 64-bit seed would make collisions between runs too likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordId([u8; Hyphenated::LENGTH]);
+pub(super) struct RecordId([u8; Hyphenated::LENGTH]);
 
 impl RecordId {
     /// Generates `N` ids with one call to the system's generator.
     ///
     /// # Errors
     /// If the system's random number generator fails.
-    pub fn random<const N: usize>() -> io::Result<[Self; N]> {
+    pub(super) fn random<const N: usize>() -> io::Result<[Self; N]> {
         let mut bytes = [[0; 16]; N];
         getrandom::fill(bytes.as_flattened_mut())
             .map_err(|_| io::Error::other("the system's random number generator failed"))?;
@@ -34,21 +34,21 @@ impl RecordId {
 
     /// Returns the 36 characters.
     #[must_use]
-    pub fn text(&self) -> &[u8] {
+    pub(super) fn text(&self) -> &[u8] {
         &self.0
     }
 }
 
 /// Generates ids from random bytes that are requested in batches.
 #[derive(Default)]
-pub struct RecordIdSource(Vec<[u8; 16]>);
+pub(super) struct RecordIdSource(Vec<[u8; 16]>);
 
 impl RecordIdSource {
     /// Generates `N` ids.
     ///
     /// # Errors
     /// If the system's random number generator fails.
-    pub fn next<const N: usize>(&mut self) -> io::Result<[RecordId; N]> {
+    pub(super) fn next<const N: usize>(&mut self) -> io::Result<[RecordId; N]> {
         if self.0.len() < N {
             let mut bytes = [[0; 16]; BATCH_IDS];
             getrandom::fill(bytes.as_flattened_mut())

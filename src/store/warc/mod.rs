@@ -23,14 +23,15 @@ mod render;
 #[cfg(test)]
 mod tests;
 
-pub use coding::RecordCompression;
-pub use digest::{PayloadDigest, PayloadHasher};
-pub use exchange::{Exchange, RequestHead};
-pub use file::{KnownEnd, OpenedFile, Pack};
+pub(super) use coding::RecordCompression;
+pub(super) use digest::{PayloadDigest, PayloadHasher};
+pub(super) use exchange::{Exchange, RequestHead};
+pub(crate) use file::KnownEnd;
+pub(super) use file::{OpenedFile, Pack};
 pub use pack_error::PackError;
-pub use read::ResponseRecordHead;
+pub(super) use read::ResponseRecordHead;
 #[cfg(feature = "cli")]
-pub use read::SavedPack;
+pub(crate) use read::SavedPack;
 #[cfg(test)]
-pub use read::{payload, read_record};
-pub use render::{RecordGroup, Renderer, SpooledBody};
+pub(super) use read::{payload, read_record};
+pub(super) use render::{RecordGroup, Renderer, SpooledBody};

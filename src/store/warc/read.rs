@@ -38,7 +38,7 @@ const BLANK_LINE: &[u8] = b"\r\n\r\n";
 /// # Errors
 /// If the file cannot be read, is too short, or has no gzip member there.
 #[cfg(test)]
-pub fn read_record(
+pub(crate) fn read_record(
     mut file: &File,
     place: PackPlace,
     coding: RecordCompression,
@@ -61,14 +61,18 @@ pub fn read_record(
 
 /// The head of a response record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResponseRecordHead(Vec<u8>);
+pub(crate) struct ResponseRecordHead(Vec<u8>);
 
 impl ResponseRecordHead {
     /// Reads the head of the response at `place`.
     ///
     /// # Errors
     /// If the file cannot be read or decoded there.
-    pub fn read(mut file: &File, place: PackPlace, coding: RecordCompression) -> io::Result<Self> {
+    pub(crate) fn read(
+        mut file: &File,
+        place: PackPlace,
+        coding: RecordCompression,
+    ) -> io::Result<Self> {
         file.seek(SeekFrom::Start(place.offset))?;
         let member = file.take(place.length);
         let mut head = Vec::new();
@@ -85,7 +89,7 @@ impl ResponseRecordHead {
     }
 
     /// Returns the value of a field.
-    pub fn field(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
         let begin = format!("\r\n{name}: ");
         let at = memmem::find(&self.0, begin.as_bytes())? + begin.len();
         let rest = self.0.get(at..)?;
@@ -94,7 +98,7 @@ impl ResponseRecordHead {
 
     /// Returns the payload digest in base32.
     #[must_use]
-    pub fn payload_digest(&self) -> Option<[u8; 32]> {
+    pub(crate) fn payload_digest(&self) -> Option<[u8; 32]> {
         let digest = self.field("WARC-Payload-Digest")?.strip_prefix(b"sha1:")?;
         digest.try_into().ok()
     }
@@ -103,7 +107,7 @@ impl ResponseRecordHead {
 /// A pack that is read without changing or locking it.
 #[cfg(feature = "cli")]
 #[derive(Debug)]
-pub struct SavedPack {
+pub(crate) struct SavedPack {
     path: PathBuf,
     coding: RecordCompression,
 }
@@ -114,7 +118,7 @@ impl SavedPack {
     ///
     /// # Errors
     /// If its name is not that of a pack, or it is missing or no file.
-    pub fn open(path: &Path) -> Result<Self, PackError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, PackError> {
         let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
         if !path.metadata()?.is_file() {
             return Err(PackError::NotAFile);
@@ -129,7 +133,7 @@ impl SavedPack {
     /// # Errors
     /// `UnexpectedEof` if the pack ends before it, `InvalidData` if it is damaged, others if it
     /// cannot be read.
-    pub fn read(&self, place: PackPlace, take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(crate) fn read(&self, place: PackPlace, take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut file = open_when_free(|| File::open(&self.path))?;
         if file.metadata()?.len() < place.end() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -223,7 +227,7 @@ fn value_of<'a>(head: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
 /// Returns the body in a request or response record; `None` if the record is incomplete.
 #[cfg(test)]
 #[must_use]
-pub fn payload(record: &[u8]) -> Option<&[u8]> {
+pub(crate) fn payload(record: &[u8]) -> Option<&[u8]> {
     let block_at = memmem::find(record, BLANK_LINE)? + BLANK_LINE.len();
     let body_at = block_at + memmem::find(record.get(block_at..)?, BLANK_LINE)? + BLANK_LINE.len();
     record.get(body_at..)?.strip_suffix(BLANK_LINE)

@@ -15,14 +15,14 @@ use super::read::ResponseRecordHead;
 use crate::model::{Truncation, escape_control};
 
 /// The start of every pack, by which our own packs are recognized.
-pub const OPENING: &[u8] = b"WARC/1.1\r\nWARC-Type: warcinfo\r\n";
+pub(super) const OPENING: &[u8] = b"WARC/1.1\r\nWARC-Type: warcinfo\r\n";
 
 /// The start of the `software` field in our packs; the version follows.
-pub const SOFTWARE: &str = concat!(env!("CARGO_PKG_NAME"), "/");
+pub(super) const SOFTWARE: &str = concat!(env!("CARGO_PKG_NAME"), "/");
 
 /// The kind of a record in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordKind {
+pub(super) enum RecordKind {
     Metadata,
     Request,
     Response,
@@ -52,7 +52,7 @@ impl RecordKind {
 
 /// Identifies a record.
 #[derive(Debug, Clone, Copy)]
-pub struct RecordIdentity {
+pub(super) struct RecordIdentity {
     pub kind: RecordKind,
     pub id: RecordId,
     /// Another record of the same capture (§5.7).
@@ -61,14 +61,14 @@ pub struct RecordIdentity {
 
 /// Length and digest of a block.
 #[derive(Debug, Clone, Copy)]
-pub struct BlockInfo {
+pub(super) struct BlockInfo {
     pub length: u64,
     pub digest: RecordDigest,
 }
 
 /// The head of a record.
 #[derive(Debug, Clone, Copy)]
-pub struct RecordHead<'a> {
+pub(super) struct RecordHead<'a> {
     pub identity: RecordIdentity,
     pub warcinfo: RecordId,
     pub date: &'a str,
@@ -85,7 +85,7 @@ pub struct RecordHead<'a> {
 
 /// A digest, by what it covers.
 #[derive(Debug, Clone, Copy)]
-pub enum RecordDigest {
+pub(super) enum RecordDigest {
     /// The whole block (§5.8).
     Block(PayloadDigest),
     /// The payload (§5.9). Responses have no block digest: it is optional, and would require
@@ -95,7 +95,7 @@ pub enum RecordDigest {
 
 impl RecordHead<'_> {
     /// Appends the head and the blank line after it.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.identity.kind.lines().as_bytes());
         id_field(out, b"WARC-Record-ID: <urn:uuid:", self.identity.id);
         field(out, b"WARC-Date", self.date.as_bytes());
@@ -177,7 +177,7 @@ fn text_field(out: &mut Vec<u8>, name: &[u8], value: &str) {
 ///
 /// # Errors
 /// If it cannot be compressed.
-pub fn warcinfo(
+pub(super) fn warcinfo(
     coding: RecordCompression,
     id: RecordId,
     date: &str,
@@ -215,7 +215,7 @@ pub fn warcinfo(
 
 /// Appends the block of a metadata record (§6.6). `input` and `line` are our own fields: the
 /// position of the URL in the list. After redirects, `seed` is the URL in the list.
-pub fn metadata(out: &mut Vec<u8>, exchange: &Exchange<'_>) {
+pub(super) fn metadata(out: &mut Vec<u8>, exchange: &Exchange<'_>) {
     if let Some(took) = exchange.fetch_time {
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         number_field(out, "fetchTimeMs", ms);

@@ -16,7 +16,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A decoded body that is too large for memory.
 #[derive(Debug)]
-pub struct SpooledBody<R> {
+pub(crate) struct SpooledBody<R> {
     /// A reader at the start of the body.
     pub from: R,
     /// Its length in bytes.
@@ -28,7 +28,7 @@ pub struct SpooledBody<R> {
 /// The rendered records of one or more exchanges, ready to be appended. Reuse it to avoid
 /// allocations.
 #[derive(Debug, Default)]
-pub struct RecordGroup {
+pub(crate) struct RecordGroup {
     bytes: Vec<u8>,
     response_at: usize,
 }
@@ -36,18 +36,18 @@ pub struct RecordGroup {
 impl RecordGroup {
     /// Returns the records as written to the file.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Removes all records.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
 
     /// Returns the location of the last response within the group. It extends to the end.
     #[must_use]
-    pub fn response(&self) -> PackPlace {
+    pub(crate) fn response(&self) -> PackPlace {
         PackPlace {
             offset: self.response_at as u64,
             length: (self.bytes.len() - self.response_at) as u64,
@@ -65,7 +65,7 @@ struct GroupIds {
 /// Renders exchanges one at a time. Renderers share only the id of the warcinfo record. One that
 /// compresses takes 600 KB, so create one per thread, not one per body.
 #[derive(Debug)]
-pub struct Renderer {
+pub(crate) struct Renderer {
     coder: RecordEncoder,
     warcinfo: RecordId,
     ids: RecordIdSource,
@@ -89,7 +89,7 @@ impl Renderer {
     /// # Errors
     /// If no random id can be generated.
     #[cfg(test)]
-    pub fn render(
+    pub(crate) fn render(
         &mut self,
         exchange: &Exchange<'_>,
         body: &[u8],
@@ -106,7 +106,7 @@ impl Renderer {
     ///
     /// # Errors
     /// If no random id can be generated. The group is then unchanged.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         exchange: &Exchange<'_>,
         body: &[impl AsRef<[u8]>],
@@ -155,7 +155,7 @@ impl Renderer {
     /// # Errors
     /// If reading or writing fails, or the body does not have the given length; the output is then
     /// unusable.
-    pub fn stream(
+    pub(crate) fn stream(
         &mut self,
         exchange: &Exchange<'_>,
         body: SpooledBody<impl Read>,

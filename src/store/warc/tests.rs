@@ -16,7 +16,7 @@ use crate::model::{InputPosition, ResponseHead};
 
 /// An [`Exchange`] that owns its parts.
 #[derive(Debug)]
-pub struct SampleExchange {
+pub(super) struct SampleExchange {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
@@ -27,7 +27,7 @@ pub struct SampleExchange {
 }
 
 impl SampleExchange {
-    pub fn get(url: &str) -> Self {
+    pub(super) fn get(url: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         let mut response_headers = HeaderMap::new();
@@ -53,7 +53,7 @@ impl SampleExchange {
         }
     }
 
-    pub fn exchange(&self) -> Exchange<'_> {
+    pub(super) fn exchange(&self) -> Exchange<'_> {
         Exchange {
             date: "2026-11-22T10:00:00.123Z",
             request: RequestHead {
