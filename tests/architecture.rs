@@ -347,6 +347,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("\nmod tests {").next().unwrap();
             let code = code.replace("pub(crate) use ", "pub use ");
+            let code = code.replace("pub(super) use ", "pub use ");
             (module_of(path.strip_prefix(&src).unwrap()), code)
         })
         .filter(|(module, _)| !module.contains("fuzz") && !module.contains("tests"))
