@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions};
 use crate::input::InputOptions;
-#[cfg(feature = "cli")]
-use crate::model::CookieJar;
 use crate::model::Record;
+#[cfg(feature = "cli")]
+use crate::model::{CookieJar, EndReason};
 #[cfg(feature = "cli")]
 use crate::report::{Screen, Template, TimelineStyle};
 use crate::schedule::{RetryPolicy, ScheduleOptions};
@@ -124,6 +124,9 @@ pub struct ReportOptions {
     /// Whether results go to the terminal that shows the progress.
     #[cfg(feature = "cli")]
     pub shares_screen: bool,
+    /// Says in the HTML report why the run ended early. By default as [`EndReason`] displays it.
+    #[cfg(feature = "cli")]
+    pub end_text: Option<fn(EndReason) -> String>,
 }
 
 impl ReportOptions {

@@ -273,7 +273,7 @@ impl Console {
         }
         // If an input could not even be opened, there is nothing to summarize.
         if problem.is_none() || pipe_closed || summary.input > 0 {
-            self.print(&fetchall::program::render_summary(summary));
+            self.print(&fetchall::program::render_summary(summary, cli::end_text));
             tokio::select! {
                 () = notifier.notify_all(summary, code) => {}
                 () = signals.next() => self.print("interrupted; remaining notifications skipped"),
@@ -291,7 +291,7 @@ fn fail_with(text: &str, code: u8) -> ExitCode {
 
 /// Returns the message of a problem, with a hint and the source of the setting where there are any.
 fn explain(problem: &Problem, origins: &SettingOrigins) -> String {
-    let text = problem.to_string();
+    let text = cli::problem_text(problem);
     let explained = match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}?"),

@@ -245,6 +245,74 @@ fn is_has_and_can_methods_return_a_bool() {
     assert!(found > 50, "{found} questions found");
 }
 
+/// A caller of the library has no options of a command line. The program adds them, in
+/// `cli/wording.rs`.
+#[test]
+fn no_text_of_the_library_names_an_option_of_the_program() {
+    let tests = |path: &Path| {
+        let names = path.components().map(|part| part.as_os_str());
+        let mut names = names.filter_map(|name| name.to_str());
+        names.any(|name| name == "tests.rs" || name == "tests" || name == "fuzz")
+    };
+    let mut found = Vec::new();
+    let mut in_tests = PathBuf::new();
+    let mut texts = 0;
+    for (file, line, text) in code_lines() {
+        if text == "mod tests {" {
+            in_tests.clone_from(&file);
+        }
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let is_program = file.starts_with(src.join("cli")) || file == src.join("main.rs");
+        if is_program || file == in_tests || tests(file.strip_prefix(&src).unwrap()) {
+            continue;
+        }
+        texts += usize::from(text.contains('"'));
+        if names_option(&text) {
+            found.push(format!("{}:{line} {}", file.display(), text.trim()));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(texts > 1000, "{texts} lines with texts found");
+}
+
+/// Whether a text names a long option, or a short one that no command in a message has.
+fn names_option(text: &str) -> bool {
+    text.match_indices('-').any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let mut after = text[at + 1..].chars();
+        let (first, second) = (after.next().unwrap_or(' '), after.next().unwrap_or(' '));
+        let begins = before.is_some_and(|c| " ('`\"".contains(c));
+        let is_long = first == '-' && second.is_ascii_alphabetic();
+        let is_short =
+            "0EHUjkoqx".contains(first) && !second.is_ascii_alphanumeric() && second != '.';
+        begins && (is_long || is_short)
+    })
+}
+
+#[test]
+fn options_in_texts_are_found() {
+    for text in [
+        "(--max-wait)",
+        "lower -j\"",
+        "\"-k skips",
+        " (-U USER",
+        "with -0 only",
+    ] {
+        assert!(names_option(text), "{text}");
+    }
+    for text in [
+        "jq -c . FILE",
+        "gzip -dc",
+        "a - k",
+        "xn--a",
+        "a - -1",
+        "= -0.1",
+        "// ---",
+    ] {
+        assert!(!names_option(text), "{text}");
+    }
+}
+
 /// Every line of `src/` without comments, with its file and number.
 fn code_lines() -> impl Iterator<Item = (PathBuf, usize, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -18,7 +18,6 @@ use fetchall::{
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::config_paths::check_output_dir;
-use super::flag_hints::limit_option;
 use super::fs_util::{is_only_for_writing, read_text};
 use super::path_conflicts::{
     self, check_no_urls, check_saved, check_stdin, check_written, takers_of_stdin,
@@ -26,6 +25,7 @@ use super::path_conflicts::{
 use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
 use super::usage_error::UsageError;
+use super::wording::{end_text, error_text};
 use super::{
     Cli, InputFormatArg, ProgressArg, SchemeArg, YesNoArg, host_sections, input_hints, redact,
     secrets, terminal, value_parsers,
@@ -187,7 +187,7 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     let engine = &mut config.engine;
     engine.concurrency = cli.concurrency;
     engine.stall_timeout = Some(cli.stall_timeout).filter(|limit| !limit.is_zero());
-    engine.error_hint = Some(limit_option);
+    engine.error_text = error_text;
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
@@ -457,6 +457,7 @@ fn report(cli: &Cli) -> Result<ReportOptions, UsageError> {
         }),
         screen: Some(Screen::new(style)),
         shares_screen: io::stdout().is_terminal(),
+        end_text: Some(end_text),
     })
 }
 
@@ -471,7 +472,7 @@ mod tests {
         let cli = Cli::parse_from(["fetchall", "http://a/"]);
         let config = Config::try_from(cli).unwrap();
         let mut library = Config::default();
-        library.engine.error_hint = Some(limit_option);
+        library.engine.error_text = error_text;
         let text = |config: &Config| {
             let Config {
                 engine,

@@ -8,34 +8,11 @@ use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fetchall::program::escape_control;
-use fetchall::{FetchError, Problem, RedirectProblem, SaveError, TimeLimit};
+use fetchall::{Problem, SaveError};
 
 use super::masked_values::masked;
 use super::secrets::SECRET_OPTIONS;
 use super::{Cli, redact};
-
-/// The option that set the limit which a failed URL exceeded, or that makes the line valid.
-pub(super) fn limit_option(error: &FetchError) -> Option<&'static str> {
-    match error {
-        FetchError::ConnectTimeout { .. } => Some("--connect-timeout"),
-        FetchError::Timeout {
-            limit: TimeLimit::Head(_) | TimeLimit::ProxyHead(..),
-        }
-        | FetchError::Stalled { .. } => Some("--stall-timeout"),
-        FetchError::Timeout {
-            limit: TimeLimit::Attempt(_),
-        } => Some("--max-time"),
-        FetchError::TooLarge { .. } => Some("--max-size"),
-        FetchError::Redirect {
-            problem: RedirectProblem::TooMany(_),
-        } => Some("--max-redirects"),
-        FetchError::InvalidUrl { reason } if reason.starts_with("missing scheme; did you mean") => {
-            Some("--scheme adds one to all lines")
-        }
-        FetchError::HostGivenUp { error, .. } => limit_option(error),
-        _ => None,
-    }
-}
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
 const FLAGS: [(&[&str], &str); 53] = [

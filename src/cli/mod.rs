@@ -35,6 +35,7 @@ mod signals;
 mod terminal;
 mod usage_error;
 mod value_parsers;
+mod wording;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -62,6 +63,7 @@ pub(crate) use redact::message as redact;
 pub(crate) use runtime::runtime;
 pub(crate) use setting_origins::SettingOrigins;
 pub(crate) use signals::{EarlySignals, Signals};
+pub(crate) use wording::{end_text, problem_text};
 
 /// When results are coloured: `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -21,12 +21,16 @@ use super::Cli;
 use super::empty_list::EmptyListGuard;
 use super::environment::RUN_PREFIX;
 use super::usage_error::UsageError;
+use super::wording::{end_text, mail_text};
 use super::{environment, redact, secrets};
 
 /// Maximum number of failures listed in an email.
 const MAX_FAILURES: usize = 50;
 /// Maximum size of a report that is attached: mail servers reject much larger messages.
 const MAX_ATTACHED_BYTES: u64 = 5 << 20;
+/// The error for a password on the command line.
+const SHOWN_PASSWORD: &str = "do not put a password on the command line, where every user can see \
+     it: use FETCHALL_SMTP_PASSWORD or --smtp-password-file";
 /// Time limit for `--notify-cmd`.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -161,7 +165,7 @@ impl RunNotifier {
     }
 
     async fn mail(&self, email: &Email, delivery: &Delivery, summary: &Summary) {
-        let text = fetchall::program::render_summary(summary);
+        let text = fetchall::program::render_summary(summary, end_text);
         let about = {
             let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
             Email::about(summary, &text, self.lists.as_deref(), &failures)
@@ -181,10 +185,8 @@ impl RunNotifier {
         } else {
             Box::new(io::stderr())
         };
-        warn(
-            "--email-to",
-            fetchall::program::deliver(&email, delivery, &mut *out).await,
-        );
+        let sent = fetchall::program::deliver(&email, delivery, &mut *out).await;
+        warn("--email-to", sent.map_err(|error| mail_text(&error)));
     }
 
     /// Returns the report as an attachment, if it exists and is at most [`MAX_ATTACHED_BYTES`].
@@ -241,13 +243,20 @@ fn unwritten(path: &Path, source: io::Error) -> ReportError {
 
 fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {
     let Some(server) = &cli.smtp else {
-        return Ok(Delivery::Simulated);
+        return Ok(Delivery::Simulated("; use --smtp URL to send it"));
     };
     let failed = |message| UsageError::Secret {
         option: "--smtp",
         message,
     };
-    let server = SmtpServer::parse(server).map_err(failed)?;
+    let server = SmtpServer::parse(server).map_err(|message| {
+        let is_shown = Url::parse(server).is_ok_and(|url| url.password().is_some());
+        failed(if is_shown {
+            SHOWN_PASSWORD.to_owned()
+        } else {
+            message
+        })
+    })?;
     let password = secrets::smtp_password(cli.smtp_password_file.as_deref()).map_err(failed)?;
     let server = match password {
         Some(password) => server.with_password(password).map_err(failed)?,

@@ -149,7 +149,10 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                 let settled = record::invalid(line, &engine.options, &engine.clock);
                 engine.settle_unsent(settled).await;
             }
-            (ListEntry::Failed(settled), _) => engine.settle_unsent(*settled).await,
+            (ListEntry::Failed(settled), _) => {
+                let settled = record::unreadable(*settled, &engine.options);
+                engine.settle_unsent(settled).await;
+            }
             (ListEntry::Sitemap(job), _) => {
                 let pushed = engine.scheduler.push(first(job, engine)).await;
                 pushed.map_err(|_| FeedStopped)?;

@@ -125,7 +125,8 @@ impl<T, S> AttemptEnd<'_, T, S> {
         attempt.route = SendMode::Usual;
         tracing::info!(
             url = &*attempt.shown_url(),
-            "{error}; {} in {}",
+            "{}; {} in {}",
+            (engine.options.error_text)(error),
             if retry.holds_host {
                 "host on hold, retrying"
             } else {
@@ -274,7 +275,8 @@ fn check_url_budget<T, S, B>(
 fn move_to_mirror<T, S>(engine: &Engine<T, S>, attempt: &mut Attempt, error: &FetchError) {
     tracing::info!(
         url = &*attempt.shown_url(),
-        "{error}; trying the next mirror"
+        "{}; trying the next mirror",
+        (engine.options.error_text)(error)
     );
     begin_mirror(attempt, &engine.options);
 }

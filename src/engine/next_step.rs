@@ -11,7 +11,7 @@ use super::EngineOptions;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
 use super::finished_attempt::FinishedAttempt;
 use super::request::request_for;
-use crate::model::{Attempt, ErrorKind, FetchError, SendMode, Unprocessed};
+use crate::model::{Attempt, ErrorKind, FetchError, GiveUpReason, SendMode, Unprocessed};
 use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot};
 
 /// Maximum resends of one request that are not counted as attempts: a busy HTTP/2 server may
@@ -217,7 +217,7 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
     }
 }
 
-fn with_note(error: FetchError, note: Option<String>) -> FetchError {
+fn with_note(error: FetchError, note: Option<GiveUpReason>) -> FetchError {
     match (error, note) {
         (
             FetchError::Status {
@@ -229,7 +229,7 @@ fn with_note(error: FetchError, note: Option<String>) -> FetchError {
         ) => FetchError::Status {
             status,
             retry_after,
-            note: Some(note.into()),
+            note: Some(note),
         },
         (error, _) => error,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::model::{CookieJar, ErrorHint, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256};
+use crate::model::{CookieJar, ErrorText, ExpectedTypes, HashAlgorithm, MaxFailures, Sha256};
 
 /// Below this concurrency the limit is strict: no spare connections.
 const EXACT_BELOW: usize = 8;
@@ -60,8 +60,8 @@ pub struct EngineOptions {
     /// Record the timing of each attempt, for timelines and reports. Takes another 0.2 KiB per
     /// job in the look-ahead.
     pub trace_attempts: bool,
-    /// What is added to error messages in records, in parentheses. Nothing by default.
-    pub error_hint: Option<ErrorHint>,
+    /// Makes the messages of errors in records. By default they are those of the errors.
+    pub error_text: ErrorText,
 }
 
 impl Default for EngineOptions {
@@ -87,7 +87,7 @@ impl Default for EngineOptions {
             refresh: false,
             seed: None,
             trace_attempts: false,
-            error_hint: None,
+            error_text: ToString::to_string,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::model::{
 /// Settles an invalid input line.
 pub(super) fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClock) -> SettledJob {
     let record = Record {
-        error: Some(RecordError::new(&line.error, options.error_hint)),
+        error: Some(RecordError::new(&line.error, options.error_text)),
         at: clock.rfc3339(now()),
         columns: line.columns,
         ..Record::for_line(&line.position, line.shown)
@@ -29,6 +29,14 @@ pub(super) fn invalid(line: InvalidLine, options: &EngineOptions, clock: &RunClo
         Outcome::Failed(line.error),
         Some(line.raw),
     )
+}
+
+/// Describes the error of a sitemap that was fetched but cannot be read.
+pub(super) fn unreadable(mut settled: SettledJob, options: &EngineOptions) -> SettledJob {
+    if let Outcome::Failed(error) = &settled.outcome {
+        settled.record.error = Some(RecordError::new(error, options.error_text));
+    }
+    settled
 }
 
 /// Settles a job that an earlier run completed. The record repeats what that run recorded, except
@@ -191,7 +199,7 @@ fn status_of(record: &Record, outcome: &Outcome) -> Option<u16> {
 
 /// Describes the error of a job; that of a mirror says of which one.
 fn error_of(attempt: &Attempt, error: &FetchError, options: &EngineOptions) -> RecordError {
-    let mut described = RecordError::new(error, options.error_hint);
+    let mut described = RecordError::new(error, options.error_text);
     if let Some(number) = attempt.mirror_number() {
         let count = attempt.job.mirrors().len();
         described.message = format!("mirror {number} of {count}: {}", described.message);

@@ -442,7 +442,7 @@ async fn a_202_waits_alone_uses_no_retry_and_ends_with_max_wait() {
     assert_eq!((error.kind, error.transient), (ErrorKind::Status, true));
     assert_eq!(
         error.message,
-        "202 Accepted; still processing; another 3s of waiting would exceed --max-wait 10s"
+        "202 Accepted; still processing; another 3s of waiting would exceed max_wait 10s"
     );
 }
 
@@ -547,7 +547,7 @@ async fn a_retry_after_above_its_limit_fails_at_once_with_a_note() {
     let error = outcome.of("http://a/").record.error.clone().unwrap();
     assert_eq!(
         error.message,
-        "503 Service Unavailable; requested delay 1h 0m exceeds --retry-after-max 5m"
+        "503 Service Unavailable; requested delay 1h 0m exceeds retry_after_max 5m"
     );
 }
 

@@ -13,10 +13,9 @@ use super::connection_info::local_port;
 use super::dns::ResolveError;
 use super::fd_budget::FdWaitError;
 use super::public_address::NonPublicAddress;
+use super::trust::hint_at_file;
 use super::tunnel::{ProxyError, TunnelRefusal, through};
-use crate::model::{
-    Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors, tls_hint,
-};
+use crate::model::{Cause, FetchError, Hint, chain_text, is_out_of_descriptors, tls_hint};
 
 /// The phase of a request in which an error occurred.
 #[derive(Debug, Clone, Copy)]
@@ -245,7 +244,7 @@ enum ErrorClass {
     Denied(NonPublicAddress),
     ConnectTimeout(ConnectTimedOut),
     Tls {
-        hint: Option<&'static str>,
+        hint: Option<Hint>,
     },
     Proxy(TunnelRefusal),
     Refused,
@@ -277,7 +276,7 @@ impl ErrorClass {
         }
         if let Some(tls) = link.downcast_ref::<rustls::Error>() {
             return Some(Self::Tls {
-                hint: tls_hint(tls),
+                hint: tls_hint(tls).or_else(|| hint_at_file(tls)),
             });
         }
         if let Some(proxy) = link.downcast_ref::<ProxyError>() {
@@ -324,15 +323,12 @@ impl ErrorClass {
                 proxy: timed_out.proxy,
             },
             Self::Tls { hint } => FetchError::Tls {
-                cause: cause(match hint {
-                    Some(hint) => format!("{text}; {hint}"),
-                    None => text,
-                }),
+                cause: cause(text).with_hint(hint),
             },
             Self::Proxy(refusal) => FetchError::Proxy {
                 status: refusal.status,
                 is_final: refusal.is_final,
-                cause: cause(text),
+                cause: cause(text).with_hint(refusal.hint),
             },
             Self::Refused => FetchError::Refused { cause: cause(text) },
             Self::Unreachable => FetchError::Unreachable {
@@ -341,7 +337,7 @@ impl ErrorClass {
             },
             Self::Exhausted => FetchError::Unreachable {
                 exhausted: true,
-                cause: cause(format!("{text}; {OPEN_FILES_HINT}")),
+                cause: cause(text).with_hint(Hint::RaiseOpenFiles),
             },
             Self::Reset => FetchError::Reset { cause: cause(text) },
             Self::Protocol => FetchError::Protocol { cause: cause(text) },
@@ -498,12 +494,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_error_is_found_two_layers_deep_and_its_message_has_a_hint() {
+    fn a_tls_error_is_found_two_layers_deep_and_has_a_hint() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let inner = io::Error::new(io::ErrorKind::InvalidData, tls);
         let error = classify(io::Error::other(inner), FailurePhase::Head);
         assert_eq!(error.kind(), ErrorKind::Tls);
-        assert!(error.to_string().contains("--cacert"), "{error}");
+        assert_eq!(error.hint(), Some(Hint::TrustCa));
     }
 
     #[test]

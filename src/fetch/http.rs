@@ -265,7 +265,7 @@ impl HttpTransport {
         Err(FetchError::Proxy {
             status: Some(status),
             is_final: refusal.is_final,
-            cause: Cause::from_text(refusal.text),
+            cause: Cause::from_text(refusal.text).with_hint(refusal.hint),
         })
     }
 

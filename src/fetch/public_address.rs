@@ -10,7 +10,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Cause, FetchError};
+use crate::model::{Cause, FetchError, Hint};
 
 /// A range of addresses: its first address, the length of its prefix, and its purpose.
 type AddressRange<A> = (A, u32, &'static str);
@@ -149,7 +149,7 @@ impl fmt::Display for NonPublicAddress {
             1 => f.write_str(" and 1 other non-public address")?,
             more => write!(f, " and {more} other non-public addresses")?,
         }
-        f.write_str("; --deny-private allows public addresses only")
+        Ok(())
     }
 }
 
@@ -157,7 +157,7 @@ impl NonPublicAddress {
     /// Converts to the error of a job. It is not retried, since another attempt gets the same
     /// result.
     pub(super) fn into_error(self) -> FetchError {
-        FetchError::Denied(Cause::from_error(self))
+        FetchError::Denied(Cause::from_error(self).with_hint(Hint::AllowPrivate))
     }
 }
 

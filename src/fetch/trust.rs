@@ -19,6 +19,8 @@ use rustls_platform_verifier::Verifier;
 use webpki::RawPublicKeyEntity;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
+use crate::model::Hint;
+
 /// Every scheme with which a server may sign. Old servers still use SHA-1.
 const EVERY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -181,10 +183,20 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// No certificate of the file vouches for the server's. A type of its own, because the hint for an
-/// unknown authority would suggest the flag that is already set.
+/// unknown authority would suggest what is already set.
 #[derive(Debug, thiserror::Error)]
-#[error("certificate is neither in the --cacert file nor signed by a CA in it")]
+#[error("certificate is neither in the file of trusted ones nor signed by a CA in it")]
 pub(super) struct NotInFileError;
+
+/// Returns what may help if no certificate of the file vouches for the server's.
+pub(super) fn hint_at_file(error: &Error) -> Option<Hint> {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+            inner.is::<NotInFileError>().then_some(Hint::ExtendTrusted)
+        }
+        _ => None,
+    }
+}
 
 fn not_in_file() -> Error {
     let error = OtherError(Arc::new(NotInFileError));

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::classify::is_broken_head;
 use super::connection_info::BoxError;
+use crate::model::Hint;
 
 /// These error types have no public path, but are associated types of public services.
 type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
@@ -78,6 +79,8 @@ pub(super) struct TunnelRefusal {
     pub is_final: bool,
     /// The message.
     pub text: String,
+    /// What may help.
+    pub hint: Option<Hint>,
 }
 
 impl ProxyError {
@@ -231,15 +234,21 @@ impl TunnelRefusal {
         text.truncate(text.trim_end().len());
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             text.push_str(if has_credentials {
-                "; user and password not accepted (-U)"
+                "; user and password not accepted"
             } else {
-                "; user and password required (-U USER:@FILE)"
+                "; user and password required"
             });
         }
+        let hint = match has_credentials {
+            _ if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED => None,
+            true => Some(Hint::CheckProxyUser),
+            false => Some(Hint::GiveProxyUser),
+        };
         Self {
             status: Some(status),
             is_final: status.is_client_error() && !is_transient,
             text,
+            hint,
         }
     }
 
@@ -249,37 +258,41 @@ impl TunnelRefusal {
             status: None,
             is_final: false,
             text,
+            hint: None,
         }
     }
 
     /// A SOCKS proxy reported an error. The types of its codes are private, so their text is
     /// matched.
     fn of_socks(message: &str, proxy: &str, has_credentials: bool) -> Self {
-        let (is_final, message) = match (message, has_credentials) {
+        let check = Some(Hint::CheckProxyUser);
+        let (is_final, message, hint) = match (message, has_credentials) {
             ("server does not support user/pass authentication", true) => {
-                (true, "user and password not supported (-U)")
+                (true, "user and password not supported", check)
             }
             ("server does not support user/pass authentication", false) => {
-                (true, "user and password required (-U USER:@FILE)")
+                let give = Some(Hint::GiveProxyUser);
+                (true, "user and password required", give)
             }
-            ("server implements authentication incorrectly", true) => (
-                true,
-                "authentication other than user and password required (-U)",
-            ),
+            ("server implements authentication incorrectly", true) => {
+                let other = "authentication other than user and password required";
+                (true, other, check)
+            }
             ("server implements authentication incorrectly", false) => {
-                (true, "required authentication was not offered")
+                (true, "required authentication was not offered", None)
             }
-            ("credentials not accepted", _) => (true, "user and password not accepted (-U)"),
-            ("connection not allowed", _) => (true, message),
+            ("credentials not accepted", _) => (true, "user and password not accepted", check),
+            ("connection not allowed", _) => (true, message, None),
             ("server ident service did not recognise client identifier", _) => {
-                (true, "identd on this machine reports another user")
+                (true, "identd on this machine reports another user", None)
             }
-            _ => (false, message),
+            _ => (false, message, None),
         };
         Self {
             status: None,
             is_final,
             text: format!("{proxy} reported: {message}"),
+            hint,
         }
     }
 }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::flaw::ListFlaw;
 use super::url::{parse_url, shown_url};
-use crate::model::{ColumnsBuilder, mask_userinfo, word_holds_password};
+use crate::model::{ColumnsBuilder, Hint, mask_userinfo, word_holds_password};
 
 /// Words that mark the name of a column as that of a URL.
 const URL_WORDS: [&str; 4] = ["url", "uri", "link", "href"];
@@ -77,7 +78,7 @@ impl ColumnRules {
     ///
     /// # Errors
     /// A message if it is not clear.
-    pub(super) fn find_url(&self, names: &[String]) -> Result<usize, String> {
+    pub(super) fn find_url(&self, names: &[String]) -> Result<usize, ListFlaw> {
         let rate = |name: &String| self.rate(name);
         let best = names.iter().map(rate).max().unwrap_or(UrlRating::None);
         let mut found = (0..).zip(names).filter(|(_, name)| rate(name) == best);
@@ -89,20 +90,22 @@ impl ColumnRules {
     }
 
     /// Returns the message for a table or JSON line without a URL.
-    pub(super) fn missing(&self, what: &str, names: &[String]) -> String {
+    pub(super) fn missing(&self, what: &str, names: &[String]) -> ListFlaw {
         let wanted = shown_url(self.url_field());
         if names.is_empty() {
-            return format!("missing {wanted}");
+            return format!("missing {wanted}").into();
         }
         let names = list(names.iter());
-        format!("no {what} {wanted}; there are: {names} (--url-column NAME chooses one)")
+        let reason = format!("no {what} {wanted}; there are: {names}");
+        ListFlaw::with_hint(reason, Hint::NameUrlColumn)
     }
 
     /// Returns the message for a table or JSON line with several columns that are named like a URL.
-    pub(super) fn ambiguous(&self, what: &str, names: &[String]) -> String {
+    pub(super) fn ambiguous(&self, what: &str, names: &[String]) -> ListFlaw {
         let best = names.iter().map(|name| self.rate(name)).max();
         let names = list(names.iter().filter(|name| Some(self.rate(name)) == best));
-        format!("several {what} may be the URL: {names}; choose one with --url-column NAME")
+        let reason = format!("several {what} may be the URL: {names}");
+        ListFlaw::with_hint(reason, Hint::ChooseUrlColumn)
     }
 }
 
@@ -202,7 +205,7 @@ fn without_passwords(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn find(url: Option<&str>, names: &[&str]) -> Result<usize, String> {
+    fn find(url: Option<&str>, names: &[&str]) -> Result<usize, ListFlaw> {
         let rules = ColumnRules {
             url: url.map(str::to_owned),
             keep: Vec::new(),
@@ -233,7 +236,10 @@ mod tests {
             find(None, &["id", "curly", "http://me:s3cret@a/"]),
             find(Some("src"), &names),
         ];
-        insta::assert_snapshot!("no_url_column", page.map(Result::unwrap_err).join("\n"));
+        insta::assert_snapshot!(
+            "no_url_column",
+            page.map(|found| found.unwrap_err().reason).join("\n")
+        );
     }
 
     #[test]

@@ -6,61 +6,91 @@ use std::io;
 
 use memchr::memmem;
 
+use super::flaw::ListFlaw;
+use crate::model::Hint;
+
 /// Number of bytes that are looked at, if they are there.
 pub(super) const HEAD_BYTES: usize = 512;
+
+/// What to do with a file, and whether a command in it writes a list.
+type ForeignAdvice = (&'static str, Option<Hint>);
+
+const LIST: Option<Hint> = Some(Hint::PipeList);
+const CSV: Option<Hint> = Some(Hint::PipeCsv);
 
 /// Formats with their first bytes and what to do with them. FILE stands for the name of the file.
 /// Text may begin with the names of Parquet and Arrow, so the byte of thrift or the padding that
 /// follows there counts, too.
-const MAGICS: [(&[u8], &str); 13] = [
+const MAGICS: [(&[u8], ForeignAdvice); 13] = [
     (EMPTY_ZIP, ZIP_ADVICE),
     (
         b"Obj\x01",
-        "an Avro file, not a list; save it as CSV or JSON Lines first",
+        (
+            "an Avro file, not a list; save it as CSV or JSON Lines first",
+            None,
+        ),
     ),
     (
         b"\x1f\x9d",
-        "compressed with compress; unpack it: gzip -dc FILE | fetchall",
+        ("compressed with compress; unpack it: gzip -dc FILE", LIST),
     ),
     (
         b"PAR1\x15",
-        "a Parquet file, not a list; convert it: duckdb -csv -c \"FROM read_parquet('FILE')\" | fetchall --input-format csv",
+        (
+            "a Parquet file, not a list; convert it: duckdb -csv -c \"FROM read_parquet('FILE')\"",
+            CSV,
+        ),
     ),
     (
         b"ARROW1\0\0",
-        "an Arrow file, not a list; save it as CSV or JSON Lines first",
+        (
+            "an Arrow file, not a list; save it as CSV or JSON Lines first",
+            None,
+        ),
     ),
     (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        "an old Office file, not a list; save the sheet as CSV first",
+        (
+            "an old Office file, not a list; save the sheet as CSV first",
+            None,
+        ),
     ),
     (
         b"SQLite format 3\0",
-        "an SQLite database, not a list; select the URLs: sqlite3 -csv -header FILE 'SELECT url FROM …' | fetchall --input-format csv",
+        (
+            "an SQLite database, not a list; select the URLs: sqlite3 -csv -header FILE 'SELECT url FROM …'",
+            CSV,
+        ),
     ),
     (
         b"\xfd7zXZ\0",
-        "compressed with xz; unpack it: xz -dc FILE | fetchall",
+        ("compressed with xz; unpack it: xz -dc FILE", LIST),
     ),
     (
         b"BZh",
-        "compressed with bzip2; unpack it: bzip2 -dc FILE | fetchall",
+        ("compressed with bzip2; unpack it: bzip2 -dc FILE", LIST),
     ),
     (
         b"\x04\x22\x4d\x18",
-        "compressed with lz4; unpack it: lz4 -dc FILE | fetchall",
+        ("compressed with lz4; unpack it: lz4 -dc FILE", LIST),
     ),
     (
         b"7z\xbc\xaf\x27\x1c",
-        "a 7z archive, not a list; unpack it: 7z x -so FILE | fetchall",
+        ("a 7z archive, not a list; unpack it: 7z x -so FILE", LIST),
     ),
     (
         b"Rar!\x1a\x07",
-        "a RAR archive, not a list; unpack it: unrar p -inul FILE | fetchall",
+        (
+            "a RAR archive, not a list; unpack it: unrar p -inul FILE",
+            LIST,
+        ),
     ),
     (
         b"%PDF-",
-        "a PDF, not a list; extract its text: pdftotext FILE - | grep -oE 'https?://[^ ]+' | fetchall",
+        (
+            "a PDF, not a list; extract its text: pdftotext FILE - | grep -oE 'https?://[^ ]+'",
+            LIST,
+        ),
     ),
 ];
 /// How the data of a bzip2 file begins, after `BZh` and a digit: a block, or the end of an empty
@@ -73,14 +103,23 @@ const EMPTY_ZIP: &[u8] = b"PK\x05\x06";
 /// Where the header of a tar archive has its magic, and what follows the magic: a NUL, or a blank
 /// in archives of old versions of GNU tar.
 const TAR_MAGIC: (usize, [&[u8]; 2]) = (257, [b"ustar\0", b"ustar "]);
-const TAR_ADVICE: &str = "a tar archive, not a list; unpack it: tar -xOf FILE | fetchall";
-const ZIP_ADVICE: &str = "a ZIP archive, not a list; unpack it: unzip -p FILE | fetchall";
-const EXCEL_ADVICE: &str = "an Excel workbook, not a list; convert it: duckdb -csv -c \"FROM read_xlsx('FILE')\" | fetchall --input-format csv";
-const OPEN_DOCUMENT_ADVICE: &str = "an OpenDocument file, not a list; save the sheet as CSV first";
+const TAR_ADVICE: ForeignAdvice = ("a tar archive, not a list; unpack it: tar -xOf FILE", LIST);
+const ZIP_ADVICE: ForeignAdvice = ("a ZIP archive, not a list; unpack it: unzip -p FILE", LIST);
+const EXCEL_ADVICE: ForeignAdvice = (
+    "an Excel workbook, not a list; convert it: duckdb -csv -c \"FROM read_xlsx('FILE')\"",
+    CSV,
+);
+const OPEN_DOCUMENT_ADVICE: ForeignAdvice = (
+    "an OpenDocument file, not a list; save the sheet as CSV first",
+    None,
+);
 /// The first entries of files that Excel and other programs write in its format.
 const EXCEL_ENTRIES: [&[u8]; 4] = [b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/"];
 
-const HTML_ADVICE: &str = "an HTML page, not a list; extract its links: grep -oE \"https?://[^\\\"'<> ]+\" FILE | fetchall";
+const HTML_ADVICE: ForeignAdvice = (
+    "an HTML page, not a list; extract its links: grep -oE \"https?://[^\\\"'<> ]+\" FILE",
+    LIST,
+);
 /// How a page may begin.
 const HTML_TAGS: [&str; 6] = [
     "<!doctype html",
@@ -124,12 +163,16 @@ fn is_bzip2_begun(head: &[u8]) -> bool {
 /// Fails if the first bytes are those of a format that is not a list.
 pub(super) fn check(head: &[u8]) -> io::Result<()> {
     match advice(head) {
-        Some(advice) => Err(io::Error::new(io::ErrorKind::InvalidData, advice)),
+        Some((advice, hint)) => Err(ListFlaw {
+            reason: advice.to_owned(),
+            hint,
+        }
+        .into_error()),
         None => Ok(()),
     }
 }
 
-fn advice(head: &[u8]) -> Option<&'static str> {
+fn advice(head: &[u8]) -> Option<ForeignAdvice> {
     if head.starts_with(ZIP) {
         return Some(zip_advice(head));
     }
@@ -151,7 +194,7 @@ fn is_bzip2(head: &[u8]) -> bool {
 }
 
 /// Returns the advice for a ZIP file by the name of its first entry (APPNOTE.TXT 4.3.7).
-fn zip_advice(head: &[u8]) -> &'static str {
+fn zip_advice(head: &[u8]) -> ForeignAdvice {
     let name = head.get(30..).unwrap_or_default();
     if EXCEL_ENTRIES.iter().any(|entry| name.starts_with(entry)) {
         EXCEL_ADVICE
@@ -262,7 +305,8 @@ mod tests {
             for format in FORMATS {
                 for bytes in [bytes.clone(), packed::gzip(&bytes), packed::zstd(&bytes)] {
                     let error = whole::read(format, &bytes, ListRules::default()).unwrap_err();
-                    assert_eq!(error.to_string(), advice, "{format:?}");
+                    assert_eq!(error.to_string(), advice.0, "{format:?}");
+                    assert_eq!(ListFlaw::hint_of(&error), advice.1);
                 }
             }
         }
@@ -275,7 +319,7 @@ mod tests {
         let big: Vec<_> = page.encode_utf16().flat_map(u16::to_be_bytes).collect();
         for bytes in [little, big] {
             let error = whole::read(InputFormat::Text, &bytes, ListRules::default());
-            assert_eq!(error.unwrap_err().to_string(), HTML_ADVICE);
+            assert_eq!(error.unwrap_err().to_string(), HTML_ADVICE.0);
         }
     }
 

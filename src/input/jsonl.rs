@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ColumnRules, MAX_NAMES_SHOWN, UrlRating, keep_json};
+use super::flaw::ListFlaw;
 use super::json_fields::{JsonField, JsonHeaders, JsonTexts};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
 use super::url::{display_line, shown_cut, shown_url};
-use crate::model::{ColumnsBuilder, InputPosition, ListEntry};
+use crate::model::{ColumnsBuilder, Hint, InputPosition, ListEntry};
 
 /// Longest line, in bytes. A line may contain a request body and is held in memory.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -310,7 +311,7 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
     let columns = std::mem::take(&mut object.columns).build();
     let parsed = match &columns {
         Ok(_) => parse_fields(&mut object, rules),
-        Err(reason) => Err(reason.clone()),
+        Err(reason) => Err(reason.clone().into()),
     };
     let entry = match parsed {
         Ok(parsed) => job(place, parsed, Some(line.into_bytes())),
@@ -340,7 +341,7 @@ fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
     })
 }
 
-fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, String> {
+fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, ListFlaw> {
     let mut draft = LineBuilder::new(rules);
     match &object.url {
         Some(_) if object.is_ambiguous => {
@@ -366,16 +367,16 @@ fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLin
         draft.mirrors(mirrors.iter().map(String::as_str))?;
     }
     request(object, &mut draft)?;
-    draft.build()
+    Ok(draft.build()?)
 }
 
-fn request(object: &mut JsonlObject, draft: &mut LineBuilder<'_>) -> Result<(), String> {
+fn request(object: &mut JsonlObject, draft: &mut LineBuilder<'_>) -> Result<(), ListFlaw> {
     if let Some(method) = &object.method {
         draft.method(text("method", method)?)?;
     }
     match &object.headers {
         None => {}
-        Some(JsonHeaders::Unusable(why)) => return Err(why.clone()),
+        Some(JsonHeaders::Unusable(why)) => return Err(why.clone().into()),
         Some(JsonHeaders::Fields(fields)) => {
             for (name, values) in fields {
                 for value in values {
@@ -387,23 +388,23 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder<'_>) -> Result<(), 
     if object.outcome.is_some() {
         return match object.request {
             None => Ok(()),
-            Some(_) => Err(
-                "a record does not contain its original request; rerun from --failed FILE instead"
-                    .to_owned(),
-            ),
+            Some(_) => Err(ListFlaw::with_hint(
+                "a record does not contain its original request",
+                Hint::UseFailedLines,
+            )),
         };
     }
     // Moved out of the object: a body may have megabytes and must not be in memory twice.
     match (object.body.take(), object.body_base64.take()) {
         (None, None) => {}
         (Some(JsonField::Text(body)), None) => draft.body(body),
-        (Some(_), None) => return Err("body must be a string".to_owned()),
+        (Some(_), None) => return Err("body must be a string".into()),
         (None, Some(coded)) => {
             let engine = base64::engine::general_purpose::STANDARD;
             let body = engine.decode(text("body_base64", &coded)?);
             draft.body(body.map_err(|error| format!("invalid body_base64: {error}"))?);
         }
-        (Some(_), Some(_)) => return Err("body and body_base64 are mutually exclusive".to_owned()),
+        (Some(_), Some(_)) => return Err("body and body_base64 are mutually exclusive".into()),
     }
     Ok(())
 }
@@ -451,20 +452,20 @@ mod tests {
         for (line, names) in [
             (
                 r#"{"URL":"http://a/","Url":"http://b/"}"#.to_owned(),
-                "URL, Url;",
+                "URL, Url",
             ),
             (
                 format!(r#"{{{others}"link":"http://a/","href":"x"}}"#),
-                "link, href;",
+                "link, href",
             ),
             (
                 r#"{"link":"x","URL":"x","href":"x","Url":"x"}"#.to_owned(),
-                "URL, Url;",
+                "URL, Url",
             ),
         ] {
             let reason = reason(&line);
             assert!(
-                reason.contains(&format!("may be the URL: {names}")),
+                reason.ends_with(&format!("may be the URL: {names}")),
                 "{reason}"
             );
         }

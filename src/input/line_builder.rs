@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
 use super::checksum::add_field;
+use super::flaw::ListFlaw;
 use super::list::ListRules;
 use super::url::{ParsedUrl, parse_url};
 use crate::model::{
@@ -43,13 +44,14 @@ pub(super) fn invalid(
     place: InputPosition,
     shown: String,
     raw: Box<[u8]>,
-    reason: String,
+    flaw: impl Into<ListFlaw>,
 ) -> ListEntry {
+    let ListFlaw { reason, hint } = flaw.into();
     ListEntry::Invalid(InvalidLine {
         position: place,
         shown,
         raw: Box::new(raw.into()),
-        error: FetchError::InvalidUrl { reason },
+        error: FetchError::InvalidUrl { reason, hint },
         columns: None,
     })
 }
@@ -98,7 +100,7 @@ impl<'a> LineBuilder<'a> {
         }
     }
 
-    pub(super) fn url(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn url(&mut self, text: &str) -> Result<(), ListFlaw> {
         self.url = Some(parse_url(&self.rules.complete(text.trim_ascii()))?);
         Ok(())
     }

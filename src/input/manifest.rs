@@ -6,6 +6,7 @@ use std::io;
 
 use serde_json::json;
 
+use super::flaw::ListFlaw;
 use super::line_builder::{LineBuilder, ParsedLine, bad_as_json, invalid, job};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
@@ -78,7 +79,7 @@ fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListE
 }
 
 /// Parses a line, and returns it also as an equivalent JSON line.
-fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), String> {
+fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), ListFlaw> {
     let base = rules.base_url.as_ref().ok_or(NO_BASE_URL)?;
     let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
     let line = ManifestLine::split(text).ok_or(FORM)?;

@@ -10,6 +10,7 @@ mod columns;
 mod compressed;
 mod csv;
 mod decoded;
+mod flaw;
 mod foreign;
 #[cfg(test)]
 mod fuzz;
@@ -37,7 +38,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::ListEntry;
+use crate::model::{Hint, ListEntry};
+
+use flaw::ListFlaw;
 
 pub use self::url::DefaultScheme;
 pub use base_url::BaseUrl;
@@ -178,6 +181,12 @@ impl InputError {
             name: shown(name),
             cause: Arc::new(cause),
         }
+    }
+
+    /// Returns what may help, if the content tells.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        ListFlaw::hint_of(&self.cause)
     }
 
     /// Returns the URL that was probably meant, if the file does not exist and its name does not

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
+use super::flaw::ListFlaw;
 use super::line_builder::{invalid, job, url_as_json};
 use super::lines::LineEnd;
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
@@ -87,19 +88,19 @@ impl SitemapList {
         }
     }
 
-    fn invalid(&self, url: &str, position: InputPosition, reason: String) -> ListEntry {
+    fn invalid(&self, url: &str, position: InputPosition, flaw: impl Into<ListFlaw>) -> ListEntry {
         let raw = match self.rules.as_json {
             true => url_as_json(url, &self.rules),
             false => url.as_bytes().into(),
         };
-        invalid(position, display_line(url.as_bytes()), raw, reason)
+        invalid(position, display_line(url.as_bytes()), raw, flaw)
     }
 
     fn entry(&mut self, entry: &SitemapEntry, position: InputPosition) -> ListEntry {
         let url = &*entry.location;
         let parsed = match &entry.flaw {
-            Some(flaw) => Err(flaw.clone()),
-            None if url.is_empty() => Err("the entry has no URL".to_owned()),
+            Some(flaw) => Err(flaw.clone().into()),
+            None if url.is_empty() => Err("the entry has no URL".into()),
             None => self.parser.parse(url),
         };
         match parsed {
@@ -201,7 +202,7 @@ impl InputList for SitemapList {
             Some(settled) => {
                 let error = FetchError::Decode {
                     coding: "sitemap".to_owned(),
-                    cause: Cause::from_text(error.to_string()),
+                    cause: Cause::from_text(error.to_string()).with_hint(ListFlaw::hint_of(&error)),
                 };
                 Ok(ListStep::Found(failed(settled.into_failed(error), origin)))
             }

@@ -3,12 +3,13 @@
 
 use std::io;
 
+use super::flaw::ListFlaw;
 use super::line_builder::{bad_as_json, invalid, job, url_as_json};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
 use super::url::{UrlParser, display_line, parse_url, shown_among, shown_cut, shown_url};
-use crate::model::{InputPosition, ListEntry};
+use crate::model::{Hint, InputPosition, ListEntry};
 
 /// Longest line, in bytes; a longer one is not held in memory. Servers reject far shorter URLs
 /// (RFC 9110 §4.1 recommends support for at least 8000 octets).
@@ -84,7 +85,7 @@ fn entry(
         return invalid(place, display_line(bytes), raw(bad_as_json), reason);
     };
     if text.starts_with('{') && text.contains("\"url\"") {
-        let reason = "looks like JSON; try --input-format jsonl".to_owned();
+        let reason = ListFlaw::with_hint("looks like JSON", Hint::ReadAsJson);
         return invalid(place, display_line(bytes), raw(bad_as_json), reason);
     }
     let url = if line.has_comments() && has_gap(text) {
@@ -130,24 +131,21 @@ fn without_comment(text: &str) -> &str {
     url.unwrap_or(text)
 }
 
-/// Returns the message for whitespace or NULs within a line, with a hint at its likely format.
-fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
+/// Describes whitespace or NULs within a line, with a hint at its likely format.
+fn whitespace_reason(text: &str, is_line: bool) -> Option<ListFlaw> {
     let byte = text
         .bytes()
         .find(|byte| *byte == 0 || byte.is_ascii_whitespace())?;
-    let reason = match byte {
+    Some(match byte {
         0 => {
-            "line contains NUL bytes, like UTF-16 without a byte order mark; convert the list: iconv -f UTF-16LE -t UTF-8 FILE"
+            "line contains NUL bytes, like UTF-16 without a byte order mark; convert the list: iconv -f UTF-16LE -t UTF-8 FILE".into()
         }
-        b'\n' | b'\r' => "URL contains a line break; with -0 only a NUL ends an entry",
-        b'\t' if is_line => "line contains a tab; use --input-format tsv for columns",
-        b'\t' => "URL contains a tab",
-        _ if is_line => {
-            "line contains a space; write it as %20 in a URL, put # before a comment, or use --input-format tsv for columns"
-        }
-        _ => "URL contains a space; write it as %20",
-    };
-    Some(reason.to_owned())
+        b'\n' | b'\r' => ListFlaw::with_hint("URL contains a line break", Hint::EndWithNul),
+        b'\t' if is_line => ListFlaw::with_hint("line contains a tab", Hint::ReadAsTable),
+        b'\t' => "URL contains a tab".into(),
+        _ if is_line => ListFlaw::with_hint("line contains a space", Hint::EncodeSpace),
+        _ => "URL contains a space; write it as %20".into(),
+    })
 }
 
 /// Parses a URL argument, always as one entry. Spaces within it are part of the URL, as in the
@@ -155,7 +153,7 @@ fn whitespace_reason(text: &str, is_line: bool) -> Option<String> {
 pub(super) fn parse_argument(text: &str, place: InputPosition, rules: &ListRules) -> ListEntry {
     let url = text.trim_ascii();
     let parsed = if url.is_empty() {
-        Err("empty URL".to_owned())
+        Err("empty URL".into())
     } else {
         parse_url(&rules.complete(url))
     };

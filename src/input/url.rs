@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::flaw::ListFlaw;
 use crate::model::{
-    Credentials, escape_control, mask_inner_passwords, mask_userinfo, may_hold_userinfo,
+    Credentials, Hint, escape_control, mask_inner_passwords, mask_userinfo, may_hold_userinfo,
 };
 
 const NO_SCHEME: &str = "missing scheme; URLs start with http:// or https://";
@@ -103,7 +104,7 @@ pub(super) struct UrlParser {
 
 impl UrlParser {
     /// Like [`parse_url`], with the same results.
-    pub(super) fn parse(&mut self, text: &str) -> Result<ParsedUrl, String> {
+    pub(super) fn parse(&mut self, text: &str) -> Result<ParsedUrl, ListFlaw> {
         let Some((origin, path)) = split_origin(text) else {
             return parse_url(text);
         };
@@ -159,30 +160,31 @@ fn split_origin(text: &str) -> Option<(&str, &str)> {
 ///
 /// Characters that these rules silently delete, such as tabs, are an error: deleting them would
 /// join the text on both sides.
-pub(super) fn parse_url(text: &str) -> Result<ParsedUrl, String> {
+pub(super) fn parse_url(text: &str) -> Result<ParsedUrl, ListFlaw> {
     check_deleted(text)?;
     let mut url = Url::parse(text).map_err(|error| describe_error(text, error))?;
     if !matches!(url.scheme(), "http" | "https") {
         if text.contains('@') && !text.contains("://") {
-            return Err(NO_SCHEME.to_owned());
+            return Err(NO_SCHEME.into());
         }
         return Err(match with_scheme(text) {
-            Some(better) => format!("missing scheme; did you mean {better}?"),
+            Some(better) => missing_scheme(&better),
             None => format!(
                 "unsupported scheme {}; use http or https",
                 url.scheme().get(..MAX_SCHEME_BYTES).unwrap_or(url.scheme())
-            ),
+            )
+            .into(),
         });
     }
     let credentials = take_credentials(&mut url);
     let url = without_fragment(url)?;
     let is_doubled = matches!(url.host_str(), Some("http" | "https"));
     if is_doubled && url.path().starts_with("//") {
-        return Err("URL has two schemes; remove one".to_owned());
+        return Err("URL has two schemes; remove one".into());
     }
     // The URL is used in output and in file names, where a password must not appear.
     if matches!(mask_inner_passwords(&url), Cow::Owned(_)) {
-        return Err("URL contains a second one with a password; use one URL per line".to_owned());
+        return Err("URL contains a second one with a password; use one URL per line".into());
     }
     Ok((url, credentials))
 }
@@ -236,17 +238,22 @@ fn take_credentials(url: &mut Url) -> Option<Box<Credentials>> {
     Some(Box::new(credentials))
 }
 
-fn describe_error(text: &str, error: url::ParseError) -> String {
+fn describe_error(text: &str, error: url::ParseError) -> ListFlaw {
     if let Some(scheme) = scheme_without_colon(text) {
-        return format!("missing colon; did you mean {scheme}://…?");
+        return format!("missing colon; did you mean {scheme}://…?").into();
     }
     if error == url::ParseError::RelativeUrlWithoutBase {
         return match with_scheme(text) {
-            Some(better) => format!("missing scheme; did you mean {better}?"),
-            None => NO_SCHEME.to_owned(),
+            Some(better) => missing_scheme(&better),
+            None => NO_SCHEME.into(),
         };
     }
-    error.to_string()
+    error.to_string().into()
+}
+
+fn missing_scheme(better: &str) -> ListFlaw {
+    let reason = format!("missing scheme; did you mean {better}?");
+    ListFlaw::with_hint(reason, Hint::AddScheme)
 }
 
 /// Returns the line with a scheme prepended, if that makes a likely URL: a name with a dot, an IP
@@ -437,7 +444,7 @@ mod tests {
             "http://a/?x=http:\\\\me:s3cret@b/",
         ] {
             let reason = parse_url(text).unwrap_err();
-            assert!(!reason.contains("cret"), "{text}: {reason}");
+            assert!(!reason.reason.contains("cret"), "{text}: {reason}");
             assert!(!shown_url(text).contains("s3"), "{}", shown_url(text));
         }
         for text in [
@@ -488,7 +495,7 @@ mod tests {
             assert!(parse_url(&completed).is_err(), "{text}");
         }
         assert_eq!(
-            parse_url("HTTPS//me:s3cret@x").unwrap_err(),
+            parse_url("HTTPS//me:s3cret@x").unwrap_err().reason,
             "missing colon; did you mean https://…?"
         );
     }
@@ -516,8 +523,8 @@ mod tests {
             long.clone(),
         ] {
             assert!(shown_url(&line).chars().count() <= MAX_SHOWN_CHARS + 1);
-            let reason = parse_url(&line).map(drop).err().unwrap_or_default();
-            assert!(reason.len() < 200, "{reason}");
+            let reason = parse_url(&line).err().map(|flaw| flaw.reason);
+            assert!(reason.is_none_or(|reason| reason.len() < 200), "{line}");
         }
     }
 

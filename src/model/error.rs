@@ -9,6 +9,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use http::StatusCode;
 
+use super::give_up::GiveUpReason;
+use super::hint::Hint;
 use super::kind::ErrorKind;
 use super::text::format_duration;
 use super::tls_text::tls_text;
@@ -19,6 +21,7 @@ use super::tls_text::tls_text;
 pub struct Cause {
     text: Arc<str>,
     error: Option<Arc<dyn Error + Send + Sync>>,
+    hint: Option<Hint>,
 }
 
 impl Cause {
@@ -28,6 +31,7 @@ impl Cause {
         Self {
             text: text.into(),
             error: None,
+            hint: None,
         }
     }
 
@@ -37,6 +41,7 @@ impl Cause {
         Self {
             text: text.into(),
             error: Some(error),
+            hint: None,
         }
     }
 
@@ -44,6 +49,15 @@ impl Cause {
     #[must_use]
     pub fn from_error(error: impl Error + Send + Sync + 'static) -> Self {
         Self::new(chain_text(&error), Arc::new(error))
+    }
+
+    /// Adds what may help, if anything does.
+    #[must_use]
+    pub(crate) fn with_hint(self, hint: impl Into<Option<Hint>>) -> Self {
+        Self {
+            hint: hint.into(),
+            ..self
+        }
     }
 }
 
@@ -185,8 +199,8 @@ pub enum RedirectProblem {
 /// Why a URL was not fetched.
 ///
 /// The `Display` text is the whole message: what failed and why, down to the root cause, in
-/// lower case, with the relevant flag if there is one. [`kind`](Self::kind) is the stable name
-/// in records and summaries.
+/// lower case. [`hint`](Self::hint) names what may help, for a program that has words for it.
+/// [`kind`](Self::kind) is the stable name in records and summaries.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -194,8 +208,10 @@ pub enum FetchError {
     /// headers, file or checksum.
     #[error("invalid input: {reason}")]
     InvalidUrl {
-        /// What is wrong, with a hint if there is one.
+        /// What is wrong.
         reason: String,
+        /// What may help.
+        hint: Option<Hint>,
     },
     /// The host name could not be resolved.
     #[error("could not resolve {host}: {cause}")]
@@ -303,14 +319,14 @@ pub enum FetchError {
         problem: RedirectProblem,
     },
     /// A final status other than 2xx.
-    #[error("{}{}", status_text(*status), note.as_deref().map(|note| format!("; {note}")).unwrap_or_default())]
+    #[error("{}{}", status_text(*status), note.as_ref().map(|note| format!("; {note}")).unwrap_or_default())]
     Status {
         /// The status.
         status: StatusCode,
         /// The delay that the server requested with `Retry-After`.
         retry_after: Option<Duration>,
         /// Why the requested delay was not honoured.
-        note: Option<Arc<str>>,
+        note: Option<GiveUpReason>,
     },
     /// The body is not valid for its `Content-Encoding`.
     #[error("could not decode the {coding} body: {cause}")]
@@ -363,7 +379,7 @@ pub enum FetchError {
         #[source]
         error: Arc<FetchError>,
         /// Why the host was given up.
-        why: Arc<str>,
+        why: GiveUpReason,
     },
 }
 
@@ -378,7 +394,7 @@ fn status_text(status: StatusCode) -> String {
     match status.canonical_reason() {
         // Only a proxy sends it, for a plain http request that it forwards.
         Some(reason) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            format!("407 {reason}; missing or wrong proxy user and password (-U)")
+            format!("407 {reason}; missing or wrong proxy user and password")
         }
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
@@ -453,6 +469,36 @@ impl FetchError {
             | Self::Denied(_)
             | Self::Conflict(_)
             | Self::Save { .. } => false,
+        }
+    }
+
+    /// Returns what may help, if the cause tells.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::InvalidUrl { hint, .. } => *hint,
+            Self::Dns { cause, .. }
+            | Self::Refused { cause }
+            | Self::Unreachable { cause, .. }
+            | Self::Tls { cause }
+            | Self::Proxy { cause, .. }
+            | Self::Reset { cause }
+            | Self::Protocol { cause }
+            | Self::Decode { cause, .. }
+            | Self::Checksum(cause)
+            | Self::ContentType(cause)
+            | Self::Denied(cause)
+            | Self::Conflict(cause)
+            | Self::Save { cause, .. } => cause.hint,
+            Self::Status { status, .. } => (*status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+                .then_some(Hint::CheckProxyUser),
+            Self::HostGivenUp { error, .. } => error.hint(),
+            Self::ConnectTimeout { .. }
+            | Self::Timeout { .. }
+            | Self::Stalled { .. }
+            | Self::Truncated { .. }
+            | Self::Redirect { .. }
+            | Self::TooLarge { .. } => None,
         }
     }
 

@@ -71,7 +71,7 @@ impl SettledJob {
         self.record.ok = false;
         self.record.bytes = None;
         self.record.outcome = OutcomeName::Failed;
-        self.record.error = Some(RecordError::new(&error, None));
+        self.record.error = Some(RecordError::new(&error, ToString::to_string));
         self.outcome = Outcome::Failed(error);
         self
     }

@@ -10,6 +10,8 @@ mod digest;
 mod error;
 mod event;
 mod feedback;
+mod give_up;
+mod hint;
 mod history;
 mod inner_url;
 mod input_position;
@@ -53,6 +55,8 @@ pub(crate) use error::chain_text;
 pub use error::{Cause, FetchError, RedirectProblem, TimeLimit};
 pub(crate) use event::{EngineEvent, EventReturnQueue, SettledJob};
 pub(crate) use feedback::{Feedback, HostVerdict};
+pub use give_up::{GiveUpOption, GiveUpReason};
+pub use hint::Hint;
 pub(crate) use history::{History, PriorFetch};
 pub(crate) use inner_url::{mask_inner_passwords, may_hold_userinfo, word_holds_password};
 pub(crate) use input_position::InputPosition;
@@ -64,13 +68,13 @@ pub(crate) use live_stats::LiveStats;
 pub use media_types::ExpectedTypes;
 pub use method::parse_method;
 pub(crate) use open_files::{
-    DESCRIPTOR_TIMEOUT, OPEN_FILES_HINT, allowed_descriptors, is_out_of_descriptors, open_when_free,
+    DESCRIPTOR_TIMEOUT, allowed_descriptors, is_out_of_descriptors, open_when_free,
 };
 pub use outcome::OutcomeName;
 pub(crate) use outcome::{FetchSuccess, Outcome};
 pub(crate) use partial::{BodyVersion, PartialBody, Revalidation};
 pub(crate) use path::RelPath;
-pub(crate) use record::ErrorHint;
+pub(crate) use record::ErrorText;
 pub use record::{ContentChange, Record, RecordError};
 pub(crate) use reorder_window::ReorderWindow;
 pub(crate) use response::{KeptCoding, ResponseHead, SentRequest, TlsVersion};

@@ -4,8 +4,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-/// The next step for users whose limit is reached.
-pub(crate) const OPEN_FILES_HINT: &str = "raise ulimit -n or lower -j";
 /// Maximum wait for a file descriptor. Requests have their own timeouts and idle connections close
 /// within seconds, so it is reached only if long bodies hold all descriptors.
 pub(crate) const DESCRIPTOR_TIMEOUT: Duration = Duration::from_secs(60);

@@ -24,23 +24,18 @@ pub struct RecordError {
 }
 
 impl RecordError {
-    /// Describes an error. A hint, such as the option that set an exceeded limit, follows the
-    /// message in parentheses.
-    pub(crate) fn new(error: &FetchError, hint: Option<ErrorHint>) -> Self {
-        let mut message = error.to_string();
-        if let Some(hint) = hint.and_then(|hint| hint(error)) {
-            message.push_str(&format!(" ({hint})"));
-        }
+    /// Describes an error with the message that `text` makes of it.
+    pub(crate) fn new(error: &FetchError, text: ErrorText) -> Self {
         Self {
             kind: error.kind(),
-            message,
+            message: text(error),
             transient: error.is_transient(),
         }
     }
 }
 
-/// What a program adds to the message of an error in a record, if anything.
-pub(crate) type ErrorHint = fn(&FetchError) -> Option<&'static str>;
+/// Makes the message of an error in a record. A program may add what helps.
+pub(crate) type ErrorText = fn(&FetchError) -> String;
 
 /// How a page changed since the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

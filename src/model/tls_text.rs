@@ -11,6 +11,7 @@ use rustls::{
 };
 
 use super::error::chain_text;
+use super::hint::Hint;
 use super::text::escape_control;
 
 const NO_VERSION: &str = "server supports no safe TLS version (1.2 or 1.3)";
@@ -97,28 +98,25 @@ fn of_other(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     }
 }
 
-/// Returns the next step, with the flag that helps.
+/// Returns what may help.
 ///
-/// It never names a flag that was already given: `--insecure` rejects no certificate, and with
-/// `--cacert` the verifier returns its own errors instead of those that would hint at `--cacert`.
-pub(crate) fn tls_hint(error: &Error) -> Option<&'static str> {
+/// It is never something that the run does already: without verification no certificate is
+/// rejected, and with certificates to trust the verifier returns its own errors instead of those
+/// that would hint at them.
+pub(crate) fn tls_hint(error: &Error) -> Option<Hint> {
     use AlertDescription as Alert;
     let certificate = match error {
         Error::InvalidCertificate(certificate) => certificate,
         Error::AlertReceived(Alert::CertificateRequired | Alert::NoCertificate) => {
-            return Some("-E FILE presents one");
+            return Some(Hint::PresentCertificate);
         }
         _ => return None,
     };
     match certificate {
-        CertificateError::UnknownIssuer => {
-            Some("trust it with --cacert FILE; without the package ca-certificates no CA is known")
-        }
+        CertificateError::UnknownIssuer => Some(Hint::TrustCa),
         CertificateError::Other(OtherError(inner)) => match inner.downcast_ref()? {
-            webpki::Error::CaUsedAsEndEntity => {
-                Some("--cacert FILE trusts exactly the certificate in FILE, -k skips verification")
-            }
-            _ => Some("-k skips verification"),
+            webpki::Error::CaUsedAsEndEntity => Some(Hint::TrustCertificate),
+            _ => Some(Hint::SkipVerification),
         },
         CertificateError::BadEncoding
         | CertificateError::BadSignature
@@ -126,7 +124,7 @@ pub(crate) fn tls_hint(error: &Error) -> Option<&'static str> {
         | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
         | CertificateError::InvalidPurpose
-        | CertificateError::InvalidPurposeContext { .. } => Some("-k skips verification"),
+        | CertificateError::InvalidPurposeContext { .. } => Some(Hint::SkipVerification),
         _ => None,
     }
 }

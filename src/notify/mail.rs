@@ -13,12 +13,11 @@ use crate::model::Summary;
 const SIMULATED_SEND_TIME: Duration = Duration::from_secs(3);
 
 /// How an email is delivered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// Simulated: takes three seconds and prints a message.
-    #[default]
-    Simulated,
+    /// Simulated: takes three seconds and prints a message, with this text behind it.
+    Simulated(&'static str),
     /// Sent through a mail server.
     Smtp(SmtpServer),
 }
@@ -173,8 +172,8 @@ pub async fn deliver(
     let to = email.to.join(", ");
     let to = crate::model::escape_control(&to);
     match delivery {
-        Delivery::Simulated => {
-            writeln!(out, "simulated email to {to}; use --smtp URL to send it")?;
+        Delivery::Simulated(next) => {
+            writeln!(out, "simulated email to {to}{next}")?;
             out.flush()?;
             send_email(out).await?;
         }
@@ -200,13 +199,13 @@ mod tests {
             ..Email::default()
         };
         let mut out = Vec::new();
-        deliver(&email, &Delivery::Simulated, &mut out)
+        deliver(&email, &Delivery::Simulated("; x"), &mut out)
             .await
             .unwrap();
         assert_eq!(start.elapsed(), SIMULATED_SEND_TIME);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "simulated email to ann@example.com; use --smtp URL to send it\nEmail Sent!\n"
+            "simulated email to ann@example.com; x\nEmail Sent!\n"
         );
     }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 use super::{Email, is_of_tls};
-use crate::model::{chain_text, escape_control, is_control};
+use crate::model::{Hint, chain_text, escape_control, is_control};
 
 /// Time limit for a whole delivery, to all recipients together.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,9 +29,6 @@ const SUBMISSIONS: u16 = 465;
 const SUBMISSION: u16 = 587;
 /// Maximum number of characters of a server's reply in a message.
 const MAX_REPLY_CHARS: usize = 500;
-/// The error for a password on the command line.
-const PASSWORD_HINT: &str = "do not put a password on the command line, where every user can see \
-     it: use FETCHALL_SMTP_PASSWORD or --smtp-password-file";
 
 /// How the connection to the server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +87,7 @@ pub enum MailError {
         cause: String,
     },
     /// The server is unreachable or not trusted, or it rejected the message.
-    #[error(
-        "cannot send the email to {to} through {server}: {}{}",
-        why(cause),
-        hint(cause)
-    )]
+    #[error("cannot send the email to {to} through {server}: {}", why(cause))]
     Smtp {
         /// The recipient.
         to: String,
@@ -145,17 +138,19 @@ fn why(error: &SmtpError) -> String {
         .collect()
 }
 
-/// Returns what to do about an error, after a semicolon.
-fn hint(error: &SmtpError) -> &'static str {
-    let code = error.status().map(|code| code.to_string());
-    match code.as_deref() {
-        // Authentication required or failed (RFC 4954 §6).
-        Some("530" | "534" | "535") => {
-            "; set the user in --smtp smtps://USER@HOST, the password in FETCHALL_SMTP_PASSWORD or \
-             --smtp-password-file"
+impl MailError {
+    /// Returns what may help, if the cause tells.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        let Self::Smtp { cause, .. } = self else {
+            return None;
+        };
+        let code = cause.status().map(|code| code.to_string());
+        match code.as_deref() {
+            // Authentication required or failed (RFC 4954 §6).
+            Some("530" | "534" | "535") => Some(Hint::GiveMailLogin),
+            _ => is_of_tls(cause).then_some(Hint::TrustMailCa),
         }
-        _ if is_of_tls(error) => "; for a mail server with a private CA, use --cacert FILE",
-        _ => "",
     }
 }
 
@@ -189,7 +184,7 @@ impl SmtpServer {
             Some(_) => return Err(format!("unexpected text after the ?; {form}")),
         }
         if url.password().is_some() {
-            return Err(PASSWORD_HINT.to_owned());
+            return Err(format!("contains a password, which belongs apart; {form}"));
         }
         let host = url.host_str().filter(|host| !host.is_empty());
         let host = host.ok_or_else(|| format!("missing host; {form}"))?;

@@ -26,9 +26,10 @@ pub(super) fn kinds(failures: impl Iterator<Item = (ErrorKind, u64)>) -> String 
     parts.join(", ")
 }
 
-/// Renders the summary as lines of text, without a final line feed.
+/// Renders the summary as lines of text, without a final line feed. `end_text` says why the run
+/// ended early.
 #[must_use]
-pub fn render(summary: &Summary) -> String {
+pub fn render(summary: &Summary, end_text: fn(EndReason) -> String) -> String {
     let noun = if summary.input == 1 { "URL" } else { "URLs" };
     let mut text = format!(
         "{} {noun}: {} fetched",
@@ -49,7 +50,7 @@ pub fn render(summary: &Summary) -> String {
         text.push_str("; input not fully read");
     }
     if let Some(why) = summary.ended_by {
-        let _ = write!(text, "\nended early: {}", end_reason(why));
+        let _ = write!(text, "\nended early: {}", end_text(why));
     }
     if !summary.changes.is_empty() {
         let parts = ContentChange::ALL.map(|change| {
@@ -81,15 +82,6 @@ pub fn render(summary: &Summary) -> String {
         let _ = write!(text, "; sequentially {sequential}: {speedup}");
     }
     text
-}
-
-/// Says why a run ended early, with the option that made it.
-pub(super) fn end_reason(reason: EndReason) -> String {
-    match reason {
-        EndReason::StopAfter(_) => format!("{reason} (--stop-after)"),
-        EndReason::MaxFailures(_) => format!("{reason} (--max-failures)"),
-        EndReason::Shutdown | EndReason::Disk | EndReason::ResultsClosed => reason.to_string(),
-    }
 }
 
 /// Formats how many times as long the requests would have taken sequentially, each with the
@@ -140,7 +132,7 @@ mod tests {
             sequential: Duration::from_secs(50),
             ..Summary::default()
         };
-        insta::assert_snapshot!("adds_up", render(&summary));
+        insta::assert_snapshot!("adds_up", render(&summary, |reason| reason.to_string()));
     }
 
     #[test]
@@ -153,6 +145,6 @@ mod tests {
         assert_eq!(speedup(&summary(0, 0)), None);
         assert_eq!(speedup(&summary(1000, 1040)), None);
         assert_eq!(speedup(&summary(1000, 3000)), Some("3.0x".to_owned()));
-        assert!(!render(&summary(1000, 500)).contains("sequentially"));
+        assert!(!render(&summary(1000, 500), |reason| reason.to_string()).contains("sequentially"));
     }
 }

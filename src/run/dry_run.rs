@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::problem::{Problem, RESULTS, RunError};
 use crate::config::{Config, ResultFormat};
 use crate::input::{self, Batch};
-use crate::model::{ListEntry, Summary, escape_control, write_json};
+use crate::model::{ErrorText, ListEntry, Outcome, Summary, escape_control, write_json};
 use crate::report::ReportError;
 use crate::store::file_of;
 
@@ -40,10 +40,13 @@ pub async fn dry_run(mut config: Config) -> Result<Summary, RunError> {
     config.input.saves_files |= config.save.dir.is_some();
     let live = std::sync::Arc::default();
     let mut batches = input::open(config.input, live).map_err(Problem::from)?;
+    let error_text = config.engine.error_text;
     while let Some(batch) = batches.recv().await {
-        write(batch, (&format, end), &mut *out, &mut summary).map_err(|problem| RunError {
-            summary: Box::new(summary.clone()),
-            problem,
+        write(batch, (&format, end), error_text, &mut *out, &mut summary).map_err(|problem| {
+            RunError {
+                summary: Box::new(summary.clone()),
+                problem,
+            }
         })?;
     }
     Ok(summary)
@@ -55,6 +58,7 @@ const NOT_READ: &str = "a sitemap; a dry run does not fetch it, so its URLs are 
 fn write(
     batch: Batch,
     (format, end): (&ResultFormat, char),
+    error_text: ErrorText,
     out: &mut dyn Write,
     summary: &mut Summary,
 ) -> Result<(), Problem> {
@@ -80,13 +84,15 @@ fn write(
             ListEntry::Sitemap(job) => (job.url.as_str(), None, Some(NOT_READ.to_owned())),
             ListEntry::Failed(settled) => {
                 summary.failed += 1;
-                let error = settled.record.error.as_ref();
-                let message = error.map(|error| error.message.clone());
+                let message = match &settled.outcome {
+                    Outcome::Failed(error) => Some(error_text(error)),
+                    Outcome::Fetched(_) | Outcome::Skipped => None,
+                };
                 (&*settled.record.url, None, message)
             }
             ListEntry::Invalid(line) => {
                 summary.failed += 1;
-                (line.shown.as_str(), None, Some(line.error.to_string()))
+                (line.shown.as_str(), None, Some(error_text(&line.error)))
             }
         };
         let line = DryRunLine {

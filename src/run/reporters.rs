@@ -61,7 +61,10 @@ pub(super) fn add_files(
     if let Some(path) = &options.page {
         add_file(pump, path, |path| {
             let is_kept = options.kept_if_empty.iter().any(|kept| kept == path);
-            Ok(Box::new(HtmlReport::create(path, is_kept, is_ending)?))
+            let end_text = options.end_text.unwrap_or(|reason| reason.to_string());
+            Ok(Box::new(HtmlReport::create(
+                path, is_kept, is_ending, end_text,
+            )?))
         })?;
     }
     Ok(())

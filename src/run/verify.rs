@@ -14,8 +14,8 @@ use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
-    BodyHashes, Cause, ContentChange, FetchError, Job, ListEntry, LiveStats, Outcome, OutcomeName,
-    Record, RecordError, RelPath, Sha256, Summary,
+    BodyHashes, Cause, ContentChange, ErrorText, FetchError, Job, ListEntry, LiveStats, Outcome,
+    OutcomeName, Record, RecordError, RelPath, Sha256, Summary,
 };
 use crate::report::{
     FindingWriter, Journal, JournalError, JournalReader, NoticeReporter, Output, PastRecord,
@@ -57,6 +57,7 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
             shelf: Shelf::open(&save)?,
             past: read_journal(&journal_path(&save))?,
             live,
+            error_text: engine.error_text,
         };
         if list.is_none() {
             inspection.live.set_list_length(inspection.past.length());
@@ -191,11 +192,11 @@ impl Flaw {
     }
 
     /// Makes the record of the body that of a failure.
-    fn describe(self, record: Record) -> Record {
+    fn describe(self, record: Record, text: ErrorText) -> Record {
         Record {
             ok: false,
             outcome: OutcomeName::Failed,
-            error: Some(RecordError::new(&self.error, None)),
+            error: Some(RecordError::new(&self.error, text)),
             change: Some(self.change),
             attempts: 0,
             resends: 0,
@@ -263,6 +264,7 @@ struct Inspection {
     shelf: Shelf,
     past: JournalReader,
     live: Arc<LiveStats>,
+    error_text: ErrorText,
 }
 
 impl Inspection {
@@ -341,7 +343,7 @@ impl Inspection {
                     ListEntry::Sitemap(job) => {
                         let record = Record::for_line(&job.position, job.url.into());
                         let reason = "a sitemap, which is not fetched to verify files".to_owned();
-                        Suspect::missing(record, FetchError::InvalidUrl { reason })
+                        Suspect::missing(record, FetchError::InvalidUrl { reason, hint: None })
                     }
                     // Only a fetched sitemap fails.
                     ListEntry::Failed(_) => continue,
@@ -417,7 +419,7 @@ impl Inspection {
         };
         match checked {
             Ok(()) => Ok(suspect.record.bytes.unwrap_or_default()),
-            Err(flaw) => Err(Box::new(flaw.describe(suspect.record))),
+            Err(flaw) => Err(Box::new(flaw.describe(suspect.record, self.error_text))),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::doubled;
 use super::tuning::circuit_breaker::*;
-use crate::model::{FetchError, deadline_after};
+use crate::model::{FetchError, GiveUpReason, deadline_after};
 
 /// How an unreachable host is probed.
 #[derive(Debug, Clone, Copy)]
@@ -125,10 +125,7 @@ impl CircuitBreaker {
                 probe_at: deadline_after(now, probing.next_probe_at(probes)),
             }
         } else {
-            let why = match failures {
-                1 => "host down: connection failed".to_owned(),
-                _ => format!("host down: {failures} consecutive connections failed"),
-            };
+            let why = GiveUpReason::HostDown { failures };
             given_up(failures, error, why, now, probing)
         };
     }
@@ -137,7 +134,7 @@ impl CircuitBreaker {
     pub(super) fn give_up(
         &mut self,
         error: &FetchError,
-        why: String,
+        why: GiveUpReason,
         now: Instant,
         probing: &ProbePolicy,
     ) {
@@ -200,7 +197,7 @@ impl CircuitBreaker {
 fn given_up(
     failures: u32,
     error: &FetchError,
-    why: String,
+    why: GiveUpReason,
     now: Instant,
     probing: &ProbePolicy,
 ) -> CircuitBreaker {
@@ -211,10 +208,7 @@ fn given_up(
     };
     CircuitBreaker::GivenUp {
         failures,
-        error: FetchError::HostGivenUp {
-            error,
-            why: why.into(),
-        },
+        error: FetchError::HostGivenUp { error, why },
         until: deadline_after(now, probing.max_delay.max(MIN_DOWN_TIME)),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use crate::model::{Feedback, FetchError, HostVerdict, deadline_after, format_duration};
+use crate::model::{Feedback, FetchError, GiveUpReason, HostVerdict, deadline_after};
 
 use super::circuit_breaker::{CircuitBreaker, ProbePolicy};
 use super::host_change::{HostChange, LimitReason};
@@ -416,11 +416,10 @@ impl HostControl {
     ) {
         let requested = error.retry_after().unwrap_or_default();
         if requested > rules.retry_after_max && self.throttles >= MAX_EXCESSIVE_HOLDS {
-            let why = format!(
-                "requested delay {} exceeds --retry-after-max {}",
-                format_duration(requested),
-                format_duration(rules.retry_after_max)
-            );
+            let why = GiveUpReason::DelayTooLong {
+                requested,
+                max: rules.retry_after_max,
+            };
             self.give_up(error, why, rules, now, changes);
         }
     }
@@ -428,7 +427,7 @@ impl HostControl {
     fn give_up(
         &mut self,
         error: &FetchError,
-        why: String,
+        why: GiveUpReason,
         rules: &HostPolicy,
         now: Instant,
         changes: &mut dyn FnMut(HostChange),
@@ -461,10 +460,9 @@ impl HostControl {
         };
         self.held = self.held.saturating_add(until - held_till);
         if self.held > rules.max_wait {
-            let why = format!(
-                "host rejects every request; waiting longer would exceed --max-wait {}",
-                format_duration(rules.max_wait)
-            );
+            let why = GiveUpReason::HostThrottles {
+                max: rules.max_wait,
+            };
             self.give_up(error, why, rules, now, changes);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::model::{ErrorKind, FetchError, format_duration};
+use crate::model::{ErrorKind, FetchError, GiveUpReason};
 
 use super::backoff::doubled;
 use super::host_control::HostLimits;
@@ -87,7 +87,7 @@ pub enum RetryDecision {
     /// The failure is final. The note says why a requested delay was not honoured.
     GiveUp {
         /// Appended to the error message.
-        note: Option<String>,
+        note: Option<GiveUpReason>,
     },
 }
 
@@ -115,7 +115,7 @@ impl RetryPolicy {
         if self.retries == 0 || !self.rules.is_retried(error) {
             let note = error.retry_after().filter(|_| status == Some(202));
             return RetryDecision::GiveUp {
-                note: note.map(still_processing),
+                note: note.map(|requested| GiveUpReason::PollingOff { requested }),
             };
         }
         match (status, error.retry_after()) {
@@ -215,7 +215,7 @@ impl RetryPolicy {
         let min = (context.waited / 8).clamp(MIN_HOLD, MIN_MAX_HOLD);
         match self.within(delay, delay.max(min), context, RetryDecision::Poll) {
             RetryDecision::GiveUp { note: Some(note) } => RetryDecision::GiveUp {
-                note: Some(format!("still processing; {note}")),
+                note: Some(GiveUpReason::StillProcessing(Box::new(note))),
             },
             decision => decision,
         }
@@ -236,18 +236,16 @@ impl RetryPolicy {
     ) -> RetryDecision {
         let give_up = |note| RetryDecision::GiveUp { note: Some(note) };
         if delay > self.retry_after_max {
-            return give_up(format!(
-                "requested delay {} exceeds --retry-after-max {}",
-                format_duration(delay),
-                format_duration(self.retry_after_max),
-            ));
+            return give_up(GiveUpReason::DelayTooLong {
+                requested: delay,
+                max: self.retry_after_max,
+            });
         }
         if context.waited.saturating_add(wait) > self.max_wait {
-            return give_up(format!(
-                "another {} of waiting would exceed --max-wait {}",
-                format_duration(wait),
-                format_duration(self.max_wait),
-            ));
+            return give_up(GiveUpReason::WaitTooLong {
+                wait,
+                max: self.max_wait,
+            });
         }
         decision(wait)
     }
@@ -255,13 +253,6 @@ impl RetryPolicy {
 
 fn scaled(duration: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(duration)
-}
-
-fn still_processing(delay: Duration) -> String {
-    format!(
-        "still processing; --retries 0 disables polling (requested delay {})",
-        format_duration(delay)
-    )
 }
 
 #[cfg(test)]
@@ -362,6 +353,7 @@ mod tests {
             (
                 FetchError::InvalidUrl {
                     reason: String::new(),
+                    hint: None,
                 },
                 false,
                 false,
@@ -467,7 +459,7 @@ mod tests {
         ];
         let given_up = FetchError::HostGivenUp {
             error: FetchError::Refused { cause: cause() }.into(),
-            why: "it is down".into(),
+            why: GiveUpReason::HostDown { failures: 3 },
         };
         assert_eq!(
             given_up.kind(),
@@ -558,30 +550,27 @@ mod tests {
         assert_eq!(decide(0, ms(4000)), RetryDecision::Poll(ms(500)));
         assert_eq!(decide(0, ms(60_000)), RetryDecision::Poll(ms(1000)));
         assert_eq!(decide(20, ms(60_000)), RetryDecision::Poll(ms(20_000)));
-        for (delay, waited, flag) in [
-            (301, 0, "--retry-after-max"),
-            (60, 14 * 60 + 1, "--max-wait"),
-        ] {
-            match decide(delay, Duration::from_secs(waited)) {
-                RetryDecision::GiveUp { note: Some(note) } => {
-                    assert!(
-                        note.starts_with("still processing; ") && note.contains(flag),
-                        "{note}"
-                    );
-                }
-                other => panic!("{other:?}"),
-            }
-        }
+        let note = |delay, waited| match decide(delay, Duration::from_secs(waited)) {
+            RetryDecision::GiveUp {
+                note: Some(GiveUpReason::StillProcessing(why)),
+            } => *why,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(note(301, 0), GiveUpReason::DelayTooLong { .. }));
+        assert!(matches!(
+            note(60, 14 * 60 + 1),
+            GiveUpReason::WaitTooLong { .. }
+        ));
         let once = RetryPolicy {
             retries: 0,
             ..RetryPolicy::default()
         };
         let decision = once.decide(&first(&status(202, Some(1))));
-        let note = "still processing; --retries 0 disables polling (requested delay 1s)";
+        let requested = Duration::from_secs(1);
         assert_eq!(
             decision,
             RetryDecision::GiveUp {
-                note: Some(note.into())
+                note: Some(GiveUpReason::PollingOff { requested })
             }
         );
         // If listed it needs no Retry-After, and is a retry like any other.
@@ -656,7 +645,10 @@ mod tests {
         assert_eq!(
             decide(&first(&late)),
             RetryDecision::GiveUp {
-                note: Some("requested delay 24h 0m exceeds --retry-after-max 5m".into())
+                note: Some(GiveUpReason::DelayTooLong {
+                    requested: Duration::from_secs(86_400),
+                    max: Duration::from_secs(300),
+                })
             }
         );
         let with_delay = status(429, Some(60));
@@ -665,7 +657,10 @@ mod tests {
         assert_eq!(
             decide(&context),
             RetryDecision::GiveUp {
-                note: Some("another 1m of waiting would exceed --max-wait 15m".into())
+                note: Some(GiveUpReason::WaitTooLong {
+                    wait: Duration::from_secs(60),
+                    max: Duration::from_secs(900),
+                })
             }
         );
     }

@@ -180,6 +180,7 @@ fn unknown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::GiveUpReason;
     use crate::model::{Cause, TimeLimit};
     use http::StatusCode;
     use proptest::prelude::*;
@@ -252,7 +253,7 @@ mod tests {
     fn a_host_given_up_is_judged_by_its_error() {
         let error = FetchError::HostGivenUp {
             error: status(404).into(),
-            why: "x".into(),
+            why: GiveUpReason::HostDown { failures: 3 },
         };
         assert!(rules("404").is_retried(&error));
         assert!(!rules("tls").is_retried(&error));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::model::{Cause, FetchError, OPEN_FILES_HINT, chain_text, is_out_of_descriptors};
+use crate::model::{Cause, FetchError, Hint, chain_text, is_out_of_descriptors};
 
 /// Returns the error for a failed write to `path`. It ends the run if it `affects_all` bodies. A
 /// full, read-only or over-quota disk always does; too many open files never do, since others get
@@ -15,12 +15,9 @@ pub(super) fn save_error(path: &str, error: &io::Error, affects_all: bool) -> Fe
             | io::ErrorKind::ReadOnlyFilesystem
     );
     let is_temporary = is_out_of_descriptors(error);
-    let text = match is_temporary {
-        true => format!("{path}: {}; {OPEN_FILES_HINT}", chain_text(error)),
-        false => format!("{path}: {}", chain_text(error)),
-    };
+    let cause = Cause::from_text(format!("{path}: {}", chain_text(error)));
     FetchError::Save {
-        cause: Cause::from_text(text),
+        cause: cause.with_hint(is_temporary.then_some(Hint::RaiseOpenFiles)),
         ends_run: is_full || (affects_all && !is_temporary),
     }
 }
@@ -51,8 +48,8 @@ mod tests {
             let code = rustix::io::Errno::MFILE.raw_os_error();
             let too_many = || io::Error::from_raw_os_error(code);
             assert!(!ends(too_many(), true));
-            let text = save_error("x", &too_many(), true).to_string();
-            assert!(text.contains("ulimit -n"), "{text}");
+            let hint = save_error("x", &too_many(), true).hint();
+            assert_eq!(hint, Some(Hint::RaiseOpenFiles));
         }
     }
 }

@@ -240,18 +240,18 @@ fn a_literal_is_rejected_however_it_is_spelled() {
 }
 
 #[test]
-fn the_message_names_the_address_its_range_and_the_flag() {
+fn the_message_names_the_address_and_its_range() {
     let addrs = vec![ip("10.0.0.7"), ip("::1"), ip("fe80::1")];
     let error = only_public("a.test", addrs).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a.test resolves to 10.0.0.7 (private, RFC 1918) and 2 other non-public addresses; \
-         --deny-private allows public addresses only"
+        "a.test resolves to 10.0.0.7 (private, RFC 1918) and 2 other non-public addresses"
     );
     let text = error.to_string();
     let error = error.into_error();
     assert!(error.to_string().ends_with(&text), "{error}");
     assert_eq!(error.kind(), crate::model::ErrorKind::Denied);
+    assert_eq!(error.hint(), Some(crate::model::Hint::AllowPrivate));
     assert!(!error.is_transient());
     assert_eq!(only_public("a.test", Vec::new()), Ok(Vec::new()));
 }

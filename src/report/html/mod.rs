@@ -12,7 +12,7 @@ mod waterfall;
 use std::io;
 use std::path::Path;
 
-use crate::model::{EngineEvent, Summary};
+use crate::model::{EndReason, EngineEvent, Summary};
 
 use super::atomic_file::AtomicFile;
 use super::{Reporter, SharedEndingCheck};
@@ -26,11 +26,13 @@ pub(crate) struct HtmlReport {
     /// Whether an existing file stays if the list has no URL.
     is_kept_if_empty: bool,
     is_ending: SharedEndingCheck,
+    end_text: fn(EndReason) -> String,
 }
 
 impl HtmlReport {
     /// Prepares to write the page to `path` at the end of the run. An existing file stays until
     /// then, or for good if the list has no URL and `is_kept_if_empty`. Writing to a pipe waits for its reader until `is_ending` returns true.
+    /// `end_text` says why the run ended early.
     ///
     /// # Errors
     /// If no file can be created there.
@@ -38,10 +40,12 @@ impl HtmlReport {
         path: &Path,
         is_kept_if_empty: bool,
         is_ending: SharedEndingCheck,
+        end_text: fn(EndReason) -> String,
     ) -> io::Result<Self> {
         Ok(Self {
             is_kept_if_empty,
             is_ending,
+            end_text,
             file: AtomicFile::create(path)?,
             data: ReportData::default(),
         })
@@ -58,7 +62,7 @@ impl Reporter for HtmlReport {
         if summary.input == 0 && self.is_kept_if_empty {
             return Ok(());
         }
-        let page = page::render(&self.data, summary)?;
+        let page = page::render(&self.data, summary, self.end_text)?;
         self.file.commit(page.as_bytes(), &*self.is_ending)
     }
 }

@@ -12,10 +12,10 @@ use base64::prelude::BASE64_STANDARD;
 use bytesize::ByteSize;
 
 use crate::model::{
-    ErrorKind, Sha256Context, Summary, elide_middle, escape_control, format_duration,
+    EndReason, ErrorKind, Sha256Context, Summary, elide_middle, escape_control, format_duration,
 };
 use crate::report::row_sampler::{JobRow, SampledRows};
-use crate::report::summary::{count, end_reason, speedup};
+use crate::report::summary::{count, speedup};
 use crate::report::timeline::duration;
 
 use super::charts::{
@@ -34,8 +34,12 @@ const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
 /// Renders the page.
-pub(super) fn render(data: &ReportData, summary: &Summary) -> io::Result<String> {
-    ReportPage::new(data, summary)
+pub(super) fn render(
+    data: &ReportData,
+    summary: &Summary,
+    end_text: fn(EndReason) -> String,
+) -> io::Result<String> {
+    ReportPage::new(data, summary, end_text)
         .render()
         .map_err(io::Error::other)
 }
@@ -134,7 +138,7 @@ struct FailureRow {
 }
 
 impl ReportPage {
-    fn new(data: &ReportData, summary: &Summary) -> Self {
+    fn new(data: &ReportData, summary: &Summary, end_text: fn(EndReason) -> String) -> Self {
         let picked = data.rows.picked();
         let end = end_of(&picked, data, summary);
         let max = bins_end(&data.final_request);
@@ -148,7 +152,7 @@ impl ReportPage {
             style_hash: hash_of(STYLE),
             script_hash: hash_of(SCRIPT),
             cards: cards(summary),
-            ended_by: summary.ended_by.map(end_reason),
+            ended_by: summary.ended_by.map(end_text),
             comparison: comparison(summary),
             shares: shares(summary),
             kinds: counts(&summary.by_kind),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Cause, HostVerdict};
+use crate::model::{Cause, GiveUpReason, HostVerdict};
 use crate::schedule::circuit_breaker::ProbePolicy;
 use crate::schedule::limit::PerHostLimit;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn not_connected() -> Feedback {
     }))
 }
 
-fn given_up_note(error: &FetchError) -> &str {
+fn given_up_reason(error: &FetchError) -> &GiveUpReason {
     match error {
         FetchError::HostGivenUp { why, .. } => why,
         other => panic!("{other}"),
@@ -271,8 +271,8 @@ fn a_host_that_is_down_is_probed_and_then_its_items_fail_with_the_error_of_the_p
     let mut failed = HashSet::new();
     while let Turn::Fail(item, error) = queue.next(now) {
         assert_eq!(
-            given_up_note(&error),
-            "host down: 5 consecutive connections failed"
+            given_up_reason(&error),
+            &GiveUpReason::HostDown { failures: 5 }
         );
         failed.insert(item);
     }
@@ -361,8 +361,8 @@ fn a_host_that_throttles_everything_for_too_long_is_given_up() {
     };
     assert_eq!(sent, 3);
     assert_eq!(
-        given_up_note(&error),
-        "host rejects every request; waiting longer would exceed --max-wait 25s"
+        given_up_reason(&error),
+        &GiveUpReason::HostThrottles { max: SECOND * 25 }
     );
 }
 
@@ -828,8 +828,11 @@ fn a_host_that_keeps_requesting_too_long_a_delay_is_given_up() {
     };
     assert_eq!(sent, 3);
     assert_eq!(
-        given_up_note(&error),
-        "requested delay 1h 0m exceeds --retry-after-max 5m"
+        given_up_reason(&error),
+        &GiveUpReason::DelayTooLong {
+            requested: SECOND * 3600,
+            max: SECOND * 300
+        }
     );
 }
 
