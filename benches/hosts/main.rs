@@ -2,7 +2,7 @@
 //! built program, and its installed peers, against a server with many loopback addresses (Linux).
 //!
 //! ```console
-//! $ cargo bench --bench hosts                  # everything: some eight minutes
+//! $ cargo bench --bench hosts                  # everything: some nine minutes
 //! $ cargo bench --bench hosts -- rate knee     # scenarios with one of these in their name
 //! ```
 //!

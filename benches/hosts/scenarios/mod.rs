@@ -19,13 +19,15 @@ pub struct Scenario {
     pub rows: Rows,
 }
 
-pub const SCENARIOS: [Scenario; 11] = [
+pub const SCENARIOS: [Scenario; 13] = [
     Scenario::new("slow-host", slow_host::rows),
     Scenario::new("black-holes", black_holes::rows),
     Scenario::new("rate-limit-window", rate_limit::window),
     Scenario::new("rate-limit-window-bare", rate_limit::window_bare),
     Scenario::new("rate-limit-bucket", rate_limit::bucket),
     Scenario::new("rate-limit-bucket-bare", rate_limit::bucket_bare),
+    Scenario::new("rate-limit-window-503", rate_limit::window_503),
+    Scenario::new("rate-limit-bucket-503", rate_limit::bucket_503),
     Scenario::new("latency-knee", latency::knee),
     Scenario::new("latency-step", latency::step),
     Scenario::new("sorted", sorted::rows),

@@ -1,4 +1,4 @@
-//! One host that allows 100 requests per second and answers 429 above that.
+//! One host that allows 100 requests per second and answers 429 or 503 above that.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -30,7 +30,13 @@ pub fn window(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
 
 /// A fixed window, without `Retry-After`.
 pub fn window_bare(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
-    let row = |program| bare(scenario, program, fixed_window());
+    let row = |program| bare(scenario, program, fixed_window(), Status::TooMany);
+    ours(programs).map(row).collect()
+}
+
+/// A fixed window, with 503 and without `Retry-After`: it looks like a host that is broken.
+pub fn window_503(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
+    let row = |program| bare(scenario, program, fixed_window(), Status::Unavailable);
     ours(programs).map(row).collect()
 }
 
@@ -42,7 +48,13 @@ pub fn bucket(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
 
 /// A token bucket, without `Retry-After`.
 pub fn bucket_bare(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
-    let row = |program| bare(scenario, program, token_bucket());
+    let row = |program| bare(scenario, program, token_bucket(), Status::TooMany);
+    ours(programs).map(row).collect()
+}
+
+/// A token bucket, with 503 and without `Retry-After`.
+pub fn bucket_503(scenario: &'static str, programs: &[Program]) -> Vec<Row> {
+    let row = |program| bare(scenario, program, token_bucket(), Status::Unavailable);
     ours(programs).map(row).collect()
 }
 
@@ -52,13 +64,13 @@ fn told(scenario: &'static str, program: &Program, limiter: Limiter) -> Row {
         .require(share <= 0.05, format!("{:.1} % are 429", share * 100.0))
 }
 
-fn bare(scenario: &'static str, program: &Program, limiter: Limiter) -> Row {
-    let (row, share) = row(scenario, program, host(limiter, Status::TooMany));
+fn bare(scenario: &'static str, program: &Program, limiter: Limiter, refusal: Status) -> Row {
+    let (row, share) = row(scenario, program, host(limiter, refusal));
     row.at_most(1.5)
-        .note(format!("{:.1} % are 429", share * 100.0))
+        .note(format!("{:.1} % are rejected", share * 100.0))
 }
 
-/// Returns the row, and the share of responses that were 429.
+/// Returns the row, and the share of responses that were rejections.
 fn row(scenario: &'static str, program: &Program, host: Host) -> (Row, f64) {
     let server = Server::start([host]);
     let urls = server.urls(Group::Healthy, URLS);
