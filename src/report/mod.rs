@@ -45,46 +45,27 @@ use std::io;
 
 use crate::model::{EngineEvent, Summary};
 
-#[cfg(feature = "cli")]
-pub use atomic_file::AtomicFile;
-#[cfg(feature = "cli")]
-pub(crate) use cookie_file::CookieFile;
-#[cfg(feature = "cli")]
-pub(crate) use csv::CsvReporter;
-#[cfg(feature = "cli")]
-pub(crate) use failed::FailedLines;
-#[cfg(feature = "cli")]
-pub(crate) use findings::FindingWriter;
-#[cfg(feature = "cli")]
-pub(crate) use html::HtmlReport;
 pub use journal::JournalError;
 pub(crate) use journal::{Journal, JournalContents, JournalReader, PastRecord};
-#[cfg(feature = "cli")]
-pub(crate) use jsonl::JsonlReporter;
-#[cfg(feature = "cli")]
-pub(crate) use notices::NoticeReporter;
-#[cfg(feature = "cli")]
-pub(crate) use output::Output;
-#[cfg(feature = "cli")]
-pub(crate) use progress::Progress;
-#[cfg(feature = "cli")]
-pub use progress::{ProgressStyle, Screen};
 pub use pump::ReportError;
 pub(crate) use pump::{Pump, PumpEnd};
+
+// What only the program needs.
 #[cfg(feature = "cli")]
-pub(crate) use stream::SharedEndingCheck;
+pub use {
+    atomic_file::AtomicFile,
+    progress::{ProgressStyle, Screen},
+    summary::render as render_summary,
+    template::{Template, TemplateError},
+    timeline::TimelineStyle,
+};
 #[cfg(feature = "cli")]
-pub use summary::render as render_summary;
-#[cfg(feature = "cli")]
-pub(crate) use template::TemplateReporter;
-#[cfg(feature = "cli")]
-pub use template::{Template, TemplateError};
-#[cfg(feature = "cli")]
-pub(crate) use text::TextReporter;
-#[cfg(feature = "cli")]
-pub(crate) use timeline::Timeline;
-#[cfg(feature = "cli")]
-pub use timeline::TimelineStyle;
+pub(crate) use {
+    cookie_file::CookieFile, csv::CsvReporter, failed::FailedLines, findings::FindingWriter,
+    html::HtmlReport, jsonl::JsonlReporter, notices::NoticeReporter, output::Output,
+    progress::Progress, stream::SharedEndingCheck, template::TemplateReporter, text::TextReporter,
+    timeline::Timeline,
+};
 
 /// Receives the events of a run. All reporters run on one dedicated thread behind a bounded queue,
 /// so a slow reporter slows the run down instead of filling memory.
