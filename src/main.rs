@@ -86,7 +86,7 @@ async fn program(
     let mut notifier = RunNotifier::from_cli(&cli)
         .map_err(|error| fail_with(&console.origins.describe(&error), EXIT_USAGE))?;
     let (demo, verbose) = (cli.demo, cli.verbose);
-    let (dry_run, verify) = (cli.dry_run, cli.verify);
+    let (dry_run, verify) = (cli.saving.dry_run, cli.saving.verify);
     let summary_json = cli.summary_json.clone();
     let mut config = configure(cli, &console)?;
     // Not earlier: Ctrl-C has to end the reading of a request body from a terminal.

@@ -20,7 +20,7 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
 
 /// Warns of a netrc file that other users can read.
 pub(crate) fn netrc_warning(cli: &Cli) -> Option<String> {
-    let path = secrets::netrc_path(cli.netrc_file.as_deref(), cli.netrc)?;
+    let path = secrets::netrc_path(cli.request.netrc_file.as_deref(), cli.request.netrc)?;
     secrets::netrc_warning(&path)
 }
 
@@ -28,11 +28,11 @@ pub(crate) fn netrc_warning(cli: &Cli) -> Option<String> {
 /// right for tokens. The user is not repeated: it may be such a token.
 pub(crate) fn lacks_password(cli: &Cli) -> Vec<String> {
     let variable = std::env::var(secrets::USER_VARIABLE).ok();
-    let user = match &cli.user {
+    let user = match &cli.request.user {
         Some(user) => ("--user", Some(user)),
         None => (secrets::USER_VARIABLE, variable.as_ref()),
     };
-    let given = [user, ("--proxy-user", cli.proxy_user.as_ref())];
+    let given = [user, ("--proxy-user", cli.request.proxy_user.as_ref())];
     let is_alone = |user: &&String| !user.is_empty() && !user.contains(':');
     let alone = given
         .into_iter()

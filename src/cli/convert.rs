@@ -17,6 +17,7 @@ use fetchall::{
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::arg_values::{InputFormatArg, ProgressArg, SchemeArg, YesNoArg};
 use super::config_paths::check_output_dir;
 use super::fs_util::{is_only_for_writing, read_text};
 use super::path_conflicts::{
@@ -26,10 +27,7 @@ use super::redact::RedactingWriter;
 use super::secrets::CookieSource;
 use super::usage_error::UsageError;
 use super::wording::{end_text, error_text};
-use super::{
-    Cli, InputFormatArg, ProgressArg, SchemeArg, YesNoArg, host_sections, input_hints, redact,
-    secrets, terminal, value_parsers,
-};
+use super::{Cli, host_sections, input_hints, redact, secrets, terminal, value_parsers};
 
 /// Default of `--max-size` with `--body`, in bytes.
 const DEFAULT_MAX_BODY_BYTES: u64 = 8 << 20;
@@ -58,10 +56,13 @@ impl TryFrom<Cli> for Config {
         check_no_urls(&cli)?;
         check_written(&cli, &config.input.sources)?;
         check_saved(&cli, &config.input.sources)?;
-        cli.output_dir.as_deref().map_or(Ok(()), check_output_dir)?;
+        cli.saving
+            .output_dir
+            .as_deref()
+            .map_or(Ok(()), check_output_dir)?;
         set_limits(&mut config, &cli);
         config.retry.rules = retry_rules(&cli)?;
-        config.http.body = cli.data.as_deref().map(read_data).transpose()?;
+        config.http.body = cli.request.data.as_deref().map(read_data).transpose()?;
         set_request(&mut config, &mut cli)?;
         host_sections::apply(&cli.hosts, &mut config)?;
         config.faults = faults(&cli)?;
@@ -77,7 +78,7 @@ fn sources(cli: &Cli) -> Result<Vec<Source>, UsageError> {
         // The practice server sets them once it runs.
         return Ok(Vec::new());
     }
-    if cli.verify && cli.inputs.is_empty() {
+    if cli.saving.verify && cli.inputs.is_empty() {
         return Ok(Vec::new());
     }
     if cli.inputs.is_empty() && io::stdin().is_terminal() {
@@ -191,14 +192,14 @@ fn set_limits(config: &mut Config, cli: &Cli) {
     engine.max_time = cli.max_time.filter(|limit| !limit.is_zero());
     engine.max_redirects = cli.max_redirects;
     engine.seed = cli.seed;
-    engine.hashes = cli.hash.clone();
-    if cli.sha256 {
+    engine.hashes = cli.saving.hash.clone();
+    if cli.saving.sha256 {
         engine.hashes.push(HashAlgorithm::Sha256);
     }
-    engine.expected_types = cli.expect_type.clone();
+    engine.expected_types = cli.saving.expect_type.clone();
     engine.stop_after = cli.stop_after;
     engine.max_failures = cli.max_failures;
-    engine.raw = cli.raw;
+    engine.raw = cli.request.raw;
     match cli.max_size {
         Some(limit) => engine.max_size = limit,
         None if cli.body => engine.max_size = DEFAULT_MAX_BODY_BYTES,
@@ -228,14 +229,14 @@ fn not_shown(option: &'static str, value: &str) -> Option<UsageError> {
 }
 
 fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
-    config.engine.method = match cli.method.take() {
+    config.engine.method = match cli.request.method.take() {
         Some(method) => method,
-        None if cli.head => Method::HEAD,
+        None if cli.request.head => Method::HEAD,
         None if config.http.body.is_some() => Method::POST,
         None => Method::GET,
     };
     let http = &mut config.http;
-    for header in &cli.headers {
+    for header in &cli.request.headers {
         for (name, value) in secrets::headers(header).map_err(secret("--header"))? {
             http.headers.append(name, value);
         }
@@ -244,28 +245,28 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         http.headers.entry(header::CONTENT_TYPE).or_insert(form);
     }
-    if let Some(name) = cli.user_agent.take() {
+    if let Some(name) = cli.request.user_agent.take() {
         http.user_agent = name;
     }
     http.user = user(cli)?;
-    if let Some(path) = secrets::netrc_path(cli.netrc_file.as_deref(), cli.netrc) {
+    if let Some(path) = secrets::netrc_path(cli.request.netrc_file.as_deref(), cli.request.netrc) {
         let netrc = secrets::netrc(&path).map_err(secret("--netrc"))?;
         http.netrc = Some(Arc::new(netrc));
     }
     http.proxy = proxy(cli)?;
-    http.insecure = cli.insecure;
-    http.cacert = cli.cacert.take();
+    http.insecure = cli.request.insecure;
+    http.cacert = cli.request.cacert.take();
     http.certificate = certificate(cli)?;
-    http.resolve = std::mem::take(&mut cli.resolve);
-    http.family = match (cli.ipv4, cli.ipv6) {
+    http.resolve = std::mem::take(&mut cli.request.resolve);
+    http.family = match (cli.request.ipv4, cli.request.ipv6) {
         (true, _) => Some(AddressFamily::V4),
         (_, true) => Some(AddressFamily::V6),
         _ => None,
     };
-    http.local_end = cli.interface.as_deref().map(LocalEnd::parse);
-    http.deny_private = cli.deny_private;
-    http.compression = !cli.no_compression;
-    http.version = match (cli.http1, cli.http2_prior_knowledge) {
+    http.local_end = cli.request.interface.as_deref().map(LocalEnd::parse);
+    http.deny_private = cli.request.deny_private;
+    http.compression = !cli.request.no_compression;
+    http.version = match (cli.request.http1, cli.request.http2_prior_knowledge) {
         (true, _) => HttpVersion::Http1,
         (_, true) => HttpVersion::Http2PriorKnowledge,
         _ => HttpVersion::Auto,
@@ -276,13 +277,13 @@ fn set_request(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
 /// Sets the cookies of `-b`, and the jar that a file of cookies or `-c` asks for.
 fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     let mut files = Vec::new();
-    for text in &cli.cookie {
+    for text in &cli.request.cookie {
         match secrets::cookies(text).map_err(secret("--cookie"))? {
             CookieSource::Pairs(pairs) => add_cookies(&mut config.http.headers, &pairs),
             CookieSource::File(path) => files.push(path),
         }
     }
-    let target = cli.cookie_jar.take();
+    let target = cli.request.cookie_jar.take();
     if let Some(number) = target.as_ref().filter(|path| is_number(path)) {
         let number = number.display();
         return Err(secret("--cookie-jar")(format!(
@@ -321,7 +322,7 @@ fn add_cookies(headers: &mut HeaderMap, pairs: &HeaderValue) {
 }
 
 fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
-    match &cli.user {
+    match &cli.request.user {
         Some(text) => secrets::credentials(text)
             .map(Some)
             .map_err(secret("--user")),
@@ -331,20 +332,20 @@ fn user(cli: &Cli) -> Result<Option<Credentials>, UsageError> {
 }
 
 fn certificate(cli: &Cli) -> Result<Option<ClientCertificate>, UsageError> {
-    let Some(text) = &cli.cert else {
+    let Some(text) = &cli.request.cert else {
         return Ok(None);
     };
     let cert = secrets::certificate(text).map_err(secret("--cert"))?;
-    let key = cli.key.clone();
+    let key = cli.request.key.clone();
     Ok(Some(ClientCertificate { cert, key }))
 }
 
 fn proxy(cli: &Cli) -> Result<Proxy, UsageError> {
-    let Some(text) = &cli.proxy else {
+    let Some(text) = &cli.request.proxy else {
         return Ok(Proxy::Environment);
     };
     let proxy = value_parsers::proxy(text).map_err(secret("--proxy"))?;
-    let user = cli.proxy_user.as_deref().map(secrets::credentials);
+    let user = cli.request.proxy_user.as_deref().map(secrets::credentials);
     let user = user.transpose().map_err(secret("--proxy-user"))?;
     Ok(match (proxy, user) {
         (Proxy::Url(url), Some(user)) => Proxy::Url(url.with_credentials(&user)),
@@ -370,13 +371,13 @@ fn faults(cli: &Cli) -> Result<Option<FaultPlan>, UsageError> {
 
 fn save(cli: &mut Cli) -> SaveOptions {
     SaveOptions {
-        dir: cli.output_dir.take(),
-        pack: cli.pack.take(),
-        pack_only_fetched: cli.pack_failed == YesNoArg::No,
-        journal: cli.journal.take(),
-        refresh: cli.refresh,
-        remote_time: cli.remote_time,
-        sync: cli.sync,
+        dir: cli.saving.output_dir.take(),
+        pack: cli.saving.pack.take(),
+        pack_only_fetched: cli.saving.pack_failed == YesNoArg::No,
+        journal: cli.saving.journal.take(),
+        refresh: cli.saving.refresh,
+        remote_time: cli.saving.remote_time,
+        sync: cli.saving.sync,
     }
 }
 

@@ -5,9 +5,10 @@ use fetchall::program::similar_name;
 use fetchall::{ErrorKind, FetchError};
 use http::StatusCode;
 
+use super::arg_values::ColorArg;
 use super::help::STYLES;
+use super::redact;
 use super::terminal::wants_color;
-use super::{ColorArg, redact};
 
 /// One section per error kind; the section `status` has a subsection per documented status.
 const PAGES: &str = include_str!("../../docs/errors.md");

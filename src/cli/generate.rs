@@ -7,7 +7,8 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::{Cli, GenerateArg, help, options};
+use super::arg_values::GenerateArg;
+use super::{Cli, help, options};
 
 /// Renders the man page or the completions.
 pub(super) fn text(what: GenerateArg) -> String {

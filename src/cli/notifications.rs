@@ -58,8 +58,8 @@ impl RunNotifier {
     /// [`UsageError`] when the mail server is invalid or its password cannot be read.
     pub(crate) fn from_cli(cli: &Cli) -> Result<Self, UsageError> {
         let email = Email {
-            from: cli.email_from.clone(),
-            to: cli.email_to.clone(),
+            from: cli.notification.email_from.clone(),
+            to: cli.notification.email_to.clone(),
             ..Email::default()
         };
         let delivery = delivery(cli)?;
@@ -69,8 +69,8 @@ impl RunNotifier {
             failures: SharedFailures::default(),
             summary: None,
             report: cli.report.clone(),
-            command: cli.notify_cmd.clone(),
-            url: cli.notify_url.clone(),
+            command: cli.notification.notify_cmd.clone(),
+            url: cli.notification.notify_url.clone(),
             http: HttpOptions::default(),
             quiet: cli.quiet,
             empty_list: EmptyListGuard::from_cli(cli),
@@ -242,7 +242,7 @@ fn unwritten(path: &Path, source: io::Error) -> ReportError {
 }
 
 fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {
-    let Some(server) = &cli.smtp else {
+    let Some(server) = &cli.notification.smtp else {
         return Ok(Delivery::Simulated("; use --smtp URL to send it"));
     };
     let failed = |message| UsageError::Secret {
@@ -257,12 +257,13 @@ fn delivery(cli: &Cli) -> Result<Delivery, UsageError> {
             message
         })
     })?;
-    let password = secrets::smtp_password(cli.smtp_password_file.as_deref()).map_err(failed)?;
+    let password =
+        secrets::smtp_password(cli.notification.smtp_password_file.as_deref()).map_err(failed)?;
     let server = match password {
         Some(password) => server.with_password(password).map_err(failed)?,
         None => server,
     };
-    Ok(Delivery::Smtp(server.trusting(cli.cacert.clone())))
+    Ok(Delivery::Smtp(server.trusting(cli.request.cacert.clone())))
 }
 
 fn add_failure(failures: &SharedFailures, record: &Record) {

@@ -54,14 +54,23 @@ pub fn lacking_descriptors(_: &Cli, _: &EarlySignals) -> Option<usize> {
 #[cfg(unix)]
 fn needed_descriptors(cli: &Cli) -> usize {
     let lists = cli.inputs.iter().filter(|input| is_file(input)).count();
-    let files = [&cli.journal, &cli.failed, &cli.report, &cli.summary_json];
-    let store = match (&cli.output_dir, &cli.pack) {
+    let files = [
+        &cli.saving.journal,
+        &cli.failed,
+        &cli.report,
+        &cli.summary_json,
+    ];
+    let store = match (&cli.saving.output_dir, &cli.saving.pack) {
         (Some(_), _) => FOLDER_DESCRIPTORS + SAVING_DESCRIPTORS,
         (_, Some(_)) => PACK_DESCRIPTORS + SAVING_DESCRIPTORS,
         _ => 0,
     };
     let demo = if cli.demo { DEMO_DESCRIPTORS } else { 0 };
-    let command = cli.notify_cmd.as_ref().map_or(0, |_| COMMAND_DESCRIPTORS);
+    let command = cli
+        .notification
+        .notify_cmd
+        .as_ref()
+        .map_or(0, |_| COMMAND_DESCRIPTORS);
     let files = files.into_iter().flatten().count();
     RUNTIME_DESCRIPTORS + lists + files + store + demo + command + 1
 }

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
+use super::arg_values::GenerateArg;
 use super::cli_error::CliError;
 use super::masked_values::Redactions;
 use super::options::SettingError;
 use super::setting_origins::SettingOrigins;
 use super::settings::{MergedSettings, merge};
-use super::{
-    Cli, GenerateArg, config_file, environment, explain, generate, host_sections, print_config,
-};
+use super::{Cli, config_file, environment, explain, generate, host_sections, print_config};
 
 /// What the command line requests.
 pub(crate) enum CliAction {

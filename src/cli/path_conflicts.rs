@@ -24,35 +24,42 @@ pub(super) fn takers_of_stdin(cli: &Cli) -> Vec<&'static str> {
     let is_data = |data: &str| data == "@-" || file(data).is_some_and(is_stdin);
     let is_cookie_stdin =
         |text: &str| !text.contains('=') && (text == "-" || is_stdin(Path::new(text)));
-    let headers = cli.headers.iter().filter_map(|header| file(header));
+    let headers = cli.request.headers.iter().filter_map(|header| file(header));
     let takers = [
         ("config", cli.config.as_deref().is_some_and(is_stdin)),
-        ("data", cli.data.as_deref().is_some_and(is_data)),
+        ("data", cli.request.data.as_deref().is_some_and(is_data)),
         (
             "cookie",
-            cli.cookie.iter().any(|text| is_cookie_stdin(text)),
+            cli.request.cookie.iter().any(|text| is_cookie_stdin(text)),
         ),
-        ("user", user(&cli.user)),
-        ("proxy-user", user(&cli.proxy_user)),
+        ("user", user(&cli.request.user)),
+        ("proxy-user", user(&cli.request.proxy_user)),
         (
             "netrc-file",
-            cli.netrc_file.as_deref().is_some_and(is_stdin),
+            cli.request.netrc_file.as_deref().is_some_and(is_stdin),
         ),
         (
             "cert",
-            cli.cert
+            cli.request
+                .cert
                 .as_deref()
                 .is_some_and(|path| is_stdin(Path::new(path))),
         ),
-        ("key", cli.key.as_deref().is_some_and(is_stdin)),
-        ("cacert", cli.cacert.as_deref().is_some_and(is_stdin)),
+        ("key", cli.request.key.as_deref().is_some_and(is_stdin)),
+        (
+            "cacert",
+            cli.request.cacert.as_deref().is_some_and(is_stdin),
+        ),
         (
             "format",
             cli.format.as_deref().and_then(file).is_some_and(is_stdin),
         ),
         (
             "smtp-password-file",
-            cli.smtp_password_file.as_deref().is_some_and(is_stdin),
+            cli.notification
+                .smtp_password_file
+                .as_deref()
+                .is_some_and(is_stdin),
         ),
     ];
     let takers = takers.into_iter().filter(|(_, takes)| *takes);
@@ -96,13 +103,13 @@ pub(super) fn check_stdin(takers: &[&'static str], sources: &[Source]) -> Result
 /// parts, such as a password.
 pub(super) fn check_no_urls(cli: &Cli) -> Result<(), UsageError> {
     let outputs = [
-        ("output-dir", &cli.output_dir),
-        ("pack", &cli.pack),
-        ("journal", &cli.journal),
+        ("output-dir", &cli.saving.output_dir),
+        ("pack", &cli.saving.pack),
+        ("journal", &cli.saving.journal),
         ("failed", &cli.failed),
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
-        ("cookie-jar", &cli.cookie_jar),
+        ("cookie-jar", &cli.request.cookie_jar),
     ];
     for (option, path) in outputs {
         if let Some(path) = path.as_ref().filter(|path| is_url(path)) {
@@ -119,7 +126,7 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
         ("failed", &cli.failed),
         ("report", &cli.report),
         ("summary-json", &cli.summary_json),
-        ("cookie-jar", &cli.cookie_jar),
+        ("cookie-jar", &cli.request.cookie_jar),
     ];
     let saved = saved(cli);
     let mut seen = vec![
@@ -131,7 +138,11 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
             .iter()
             .map(|path| ("the saved output", FileId::of_path(path), Some(path))),
     );
-    let data = cli.data.as_deref().and_then(|data| data.strip_prefix('@'));
+    let data = cli
+        .request
+        .data
+        .as_deref()
+        .and_then(|data| data.strip_prefix('@'));
     let data = data.and_then(|path| FileId::of_path(Path::new(path)));
     for (option, path) in written {
         let Some(path) = path else {
@@ -166,7 +177,7 @@ pub(super) fn check_written(cli: &Cli, sources: &[Source]) -> Result<(), UsageEr
 
 /// Checks that no input is a file that this run appends to: reading it would never end.
 pub(super) fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageError> {
-    if cli.journal.as_deref() == Some(Path::new("-")) {
+    if cli.saving.journal.as_deref() == Some(Path::new("-")) {
         return Err(UsageError::WritesStdout { option: "journal" });
     }
     for path in saved(cli) {
@@ -180,17 +191,24 @@ pub(super) fn check_saved(cli: &Cli, sources: &[Source]) -> Result<(), UsageErro
 /// Returns the paths of the journal and the pack, as far as the options name or imply them.
 fn saved(cli: &Cli) -> Vec<PathBuf> {
     let journal = cli
+        .saving
         .output_dir
         .as_ref()
         .map(|dir| dir.join("fetchall.jsonl"));
     let packs = cli
+        .saving
         .pack
         .as_ref()
         .map(|pack| pack.with_added_extension("jsonl"));
-    [journal, cli.journal.clone(), cli.pack.clone(), packs]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        journal,
+        cli.saving.journal.clone(),
+        cli.saving.pack.clone(),
+        packs,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn is_file(source: &Source, id: FileId) -> bool {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use fetchall::program::TimelineStyle;
 use terminal_size::{Width, terminal_size_of};
 
-use super::ColorArg;
+use super::arg_values::ColorArg;
 
 /// Width in columns if neither the terminal nor `COLUMNS` gives one.
 const DEFAULT_WIDTH: usize = 80;

@@ -1,0 +1,99 @@
+//! The options of saving and of checks of what is saved.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fetchall::{ExpectedTypes, HashAlgorithm};
+
+use super::arg_values::YesNoArg;
+
+/// Where bodies and the journal are saved, and how bodies are checked.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct SavingArgs {
+    /// Save each body as a file below DIR; rerun to resume.
+    ///
+    /// Each body becomes a file below a directory named after its host, complete or not at all.
+    /// DIR/fetchall.jsonl is the journal, with a record per URL: when the command is rerun, a URL
+    /// that was fetched and whose file still has its size is skipped. Unfinished files are below
+    /// DIR/.fetchall. To use a directory with a name like out.json, add a slash: out.json/.
+    #[arg(short = 'o', long, value_name = "DIR", conflicts_with_all = ["body", "head"], help_heading = "Saving")]
+    pub output_dir: Option<PathBuf>,
+    /// Save all bodies in one WARC file (.warc, .warc.gz).
+    ///
+    /// Much faster than one file each when bodies are small. Rerun the command to resume. The
+    /// format is WARC 1.1. The journal is FILE.jsonl; it has the position of each record.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output_dir", "body", "head"], help_heading = "Saving")]
+    pub pack: Option<PathBuf>,
+    /// Pack redirects and failed responses, too.
+    ///
+    /// Each is a response record of its own, with the first 256 KiB of its body as received. With
+    /// no, the pack has only fetched bodies.
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        default_value = "yes",
+        requires = "pack",
+        help_heading = "Saving"
+    )]
+    pub pack_failed: YesNoArg,
+    /// Journal completed URLs; rerun to resume.
+    ///
+    /// For runs that do not save files.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "output_dir",
+        help_heading = "Saving"
+    )]
+    pub journal: Option<PathBuf>,
+    /// Re-fetch saved URLs only if they changed.
+    ///
+    /// Sends conditional requests (If-None-Match, If-Modified-Since).
+    #[arg(long, requires = "saving", help_heading = "Saving")]
+    pub refresh: bool,
+    /// Give files the time of Last-Modified.
+    ///
+    /// A file that a server sends without Last-Modified has the time of the download.
+    #[arg(short = 'R', long, requires = "output_dir", help_heading = "Saving")]
+    pub remote_time: bool,
+    /// Print the target file of each URL; fetch nothing.
+    ///
+    /// Each line is FILE, a tab, and the URL.
+    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Saving")]
+    pub dry_run: bool,
+    /// Check what was saved against the journal; fetch nothing.
+    ///
+    /// Compares each body with its size, and with its hashes where the journal or the list has them.
+    /// Prints those that are missing or changed, one per line: which of the two, a tab, the file or
+    /// URL, a tab, and the reason. Files in DIR that the journal does not name are listed on stderr.
+    /// Without INPUT, the whole journal is checked, and stdin is not read.
+    #[arg(long, requires = "remembering", conflicts_with_all = ["csv", "format", "dry_run", "demo", "refresh", "summary_json", "report", "failed", "email_to", "notify_cmd", "notify_url", "cookie_jar"], help_heading = "Saving")]
+    pub verify: bool,
+    /// Flush to disk before a URL counts as done (slower).
+    ///
+    /// Covers the body, its directory and the journal, so that all survive a power failure.
+    #[arg(long, requires = "remembering", help_heading = "Saving")]
+    pub sync: bool,
+    /// Add the SHA-256 of each body to its record.
+    #[arg(long, help_heading = "Saving")]
+    pub sha256: bool,
+    /// Add these hashes of each body to its record: md5,sha1.
+    ///
+    /// Comma-separated: md5, sha1, sha256, sha512. Hashes that the list or the server gives are in the
+    /// record without this option.
+    #[arg(
+        long,
+        value_name = "ALGO",
+        value_delimiter = ',',
+        help_heading = "Saving"
+    )]
+    pub hash: Vec<HashAlgorithm>,
+    /// Fail other media types: 'image/*,application/pdf'.
+    ///
+    /// LIST is comma-separated. A body with another Content-Type, and a body that begins as an HTML
+    /// page where no page or text is expected, fails (content_type) and is not saved. A missing
+    /// Content-Type is accepted. An input line can have its own list (type).
+    #[arg(long, value_name = "LIST", help_heading = "Saving")]
+    pub expect_type: Option<ExpectedTypes>,
+}
