@@ -17,6 +17,7 @@ pub(super) struct ChunkRepairer {
     line: Vec<u8>,
     /// Length of what was superfluous in earlier lines with a chunk's size, in bytes.
     superfluous: usize,
+    has_bare_trailers: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +37,12 @@ impl ChunkRepairer {
     /// Whether the body has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.position == ChunkPosition::End
+    }
+
+    /// Whether a line of the trailers ended with a line feed alone, after which the parser waits for
+    /// ever.
+    pub(super) fn has_bare_trailers(&self) -> bool {
+        self.has_bare_trailers
     }
 
     /// Appends the data in the received `bytes` to `ready`, as one chunk. Bytes after the end of the
@@ -81,6 +88,8 @@ impl ChunkRepairer {
         self.add_to_line(piece)?;
         if end.is_some() {
             let line = std::mem::take(&mut self.line);
+            let is_trailer = matches!(self.position, ChunkPosition::Trailers(_));
+            self.has_bare_trailers |= is_trailer && !line.ends_with(b"\r\n");
             self.end_line(without_line_end(&line))?;
         }
         Ok(rest)
@@ -93,9 +102,10 @@ impl ChunkRepairer {
                 if *received > MAX_HEAD_BYTES {
                     return Err("the trailers are too large");
                 }
-                // What a trailer says does not matter, only whether it is empty.
-                let is_empty = without_line_end(piece).is_empty();
-                self.line.extend((!is_empty).then_some(b'x'));
+                // What a trailer says does not matter, only whether it is empty and how it ends.
+                let text = without_line_end(piece).len();
+                self.line.extend((text > 0).then_some(b'x'));
+                self.line.extend(piece.get(text..).unwrap_or_default());
                 return Ok(());
             }
             ChunkPosition::DataEnd => b"\r\n".len(),
@@ -196,6 +206,26 @@ mod tests {
                 let (data, ended) = repaired(sent.as_bytes(), size).unwrap();
                 assert_eq!(String::from_utf8(data).unwrap(), expected, "{size}");
                 assert_eq!(ended, has_ended, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trailer_that_ends_with_a_line_feed_alone_is_noticed() {
+        for (sent, expected) in [
+            ("5\nhello\n0\r\n\r\n", false),
+            ("0\r\nA: b\r\n\r\n", false),
+            ("0\r\n\n", true),
+            ("0\r\nA: b\n\r\n", true),
+            ("0\r\nA: b\r\n\n", true),
+        ] {
+            for size in 1..sent.len() {
+                let mut repairer = ChunkRepairer::default();
+                for piece in sent.as_bytes().chunks(size) {
+                    repairer.push(piece, &mut Vec::new()).unwrap();
+                }
+                assert!(repairer.has_ended(), "{sent:?} {size}");
+                assert_eq!(repairer.has_bare_trailers(), expected, "{sent:?} {size}");
             }
         }
     }

@@ -45,7 +45,7 @@ const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www
 #[derive(Debug)]
 pub(crate) struct HttpTransport {
     clients: RotatingClient,
-    habits: HostHabits,
+    habits: Arc<HostHabits>,
     may_use_http1: bool,
     descriptors: FdBudget,
     body: Option<Bytes>,
@@ -67,13 +67,14 @@ impl HttpTransport {
     /// When certificates can't be read or options conflict.
     pub(crate) fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
         let descriptors = FdBudget::new();
-        let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
+        let habits = Arc::<HostHabits>::default();
+        let clients = RotatingClient::new(&options, idle_per_host, &descriptors, &habits)?;
         let (origin_headers, cross_origin_headers) = header_sets(&options);
         let certificate = options.certificate.as_ref();
         let certificate = certificate.map(client_certificate::read).transpose()?;
         Ok(Self {
             clients,
-            habits: HostHabits::default(),
+            habits,
             may_use_http1: options.version != HttpVersion::Http2PriorKnowledge,
             descriptors,
             body: options.body,
@@ -213,8 +214,7 @@ impl HttpTransport {
             // The lenient client speaks no HTTP/2.
             lenient: self.may_use_http1
                 && (habit.lenient
-                    || attempt.route == SendMode::Lenient
-                    || attempt.history().is_unended),
+                    || matches!(attempt.route, SendMode::Lenient | SendMode::Unended)),
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.route == SendMode::Fresh

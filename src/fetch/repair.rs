@@ -118,6 +118,13 @@ impl ResponseRepairer {
         self.chunks.as_ref().is_some_and(ChunkRepairer::has_ended)
     }
 
+    /// Whether a line of the trailers ended with a line feed alone.
+    pub(super) fn has_bare_trailers(&self) -> bool {
+        self.chunks
+            .as_ref()
+            .is_some_and(ChunkRepairer::has_bare_trailers)
+    }
+
     /// Takes the invalid line of the final head that was meant to say where the body ends.
     pub(super) fn flawed_length(&mut self) -> Option<String> {
         self.flawed_length.take()

@@ -159,7 +159,7 @@ fn an_empty_transfer_encoding_does_not_say_where_a_body_ends() {
 
 /// The usual client waits for more, or takes the body for a truncated one.
 #[test]
-fn trailers_that_end_with_a_line_feed_alone_end_the_body_of_a_retry() {
+fn trailers_that_end_with_a_line_feed_alone_cost_no_retry() {
     for body in [
         "5\r\nhello\r\n0\r\n\n",
         "5\r\nhello\r\n0\r\nX: y\n\r\n",
@@ -177,12 +177,34 @@ fn trailers_that_end_with_a_line_feed_alone_end_the_body_of_a_retry() {
                 }
                 Ok(())
             });
-            let run = Run::new().args(["--retries=1", "--stall-timeout=300ms", "--body"]);
-            let done = run.arg(server.url("/")).expect_exit(0);
-            let record = done.record();
-            assert_eq!(record.body.as_deref(), Some("hello"), "{body:?}");
-            assert!(record.attempts <= 2 && record.resends == 0, "{body:?}");
+            let run = Run::new().args(["-j1", "--retries=0", "--stall-timeout=300ms", "--body"]);
+            let urls = (0..5).map(|n| server.url(&format!("/{n}")));
+            let done = run.urls(urls).expect_exit(0);
+            let bodies = done.records.iter().map(|record| record.body.as_deref());
+            assert!(bodies.eq([Some("hello"); 5]), "{body:?}");
+            // Once over the usual client, if it does not take them; from then on the host is known.
+            assert!(server.requests().len() <= 6, "{body:?}");
         }
+    }
+}
+
+/// A body that did not end is requested once more free of charge, and only where that is safe.
+#[test]
+fn a_chunked_body_that_never_ends_is_a_failure_after_one_resend() {
+    let cut = |connection: &mut Connection| {
+        connection.request()?;
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    };
+    for (args, requests) in [
+        (["--retries=0", "-XGET"], 2),
+        (["--retries=2", "-XGET"], 4),
+        (["--retries=0", "-XPOST"], 1),
+    ] {
+        let server = Server::start(cut);
+        let run = Run::new().args(args).args(["--retry-delay=1ms"]);
+        let done = run.arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure().0, ErrorKind::Truncated);
+        assert_eq!(server.requests().len(), requests, "{args:?}");
     }
 }
 
