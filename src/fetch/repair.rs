@@ -77,6 +77,10 @@ impl ResponseRepairer {
     fn push_heads(&mut self, ready: &mut Vec<u8>) {
         while !self.is_done && self.failure.is_none() {
             match self.next_head() {
+                // curl and browsers reject it, too.
+                Some(head) if head.contains(&0) => {
+                    self.failure = Some("NUL byte in the response head");
+                }
                 Some(head) => self.push_head(repair(&head), ready),
                 // Not HTTP/1, or too long: left to the parser, which reports it.
                 None if !may_be_head(&self.raw) || self.gathered > MAX_HEAD_BYTES => {
@@ -202,13 +206,9 @@ struct RepairedHead {
     is_chunked: bool,
 }
 
-/// Repairs a head. One with a NUL is returned unchanged, because curl and browsers reject it, too.
+/// Repairs a head.
 fn repair(head: &[u8]) -> RepairedHead {
     let mut repaired = RepairedHead::default();
-    if head.contains(&0) {
-        repaired.bytes = head.to_vec();
-        return repaired;
-    }
     let mut lines = head.split(|byte| *byte == b'\n').map(without_line_end);
     let status_line = lines.next().unwrap_or_default();
     let (mut headers, mut has_transfer_coding) = (Vec::new(), false);
@@ -525,12 +525,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_head_or_too_long_are_passed_on_unchanged() {
-        for sent in [
-            "ICY 200 OK\r\n",
-            "HTTP/2x",
-            "HTTP/3 200 OK\r\n",
-            "HTTP/1.1 200 O\0K\r\nX A: 1\r\n\r\n",
-        ] {
+        for sent in ["ICY 200 OK\r\n", "HTTP/2x", "HTTP/3 200 OK\r\n"] {
             let mut repairer = ResponseRepairer::default();
             assert_eq!(repairer.push(sent.as_bytes()), sent.as_bytes());
             assert!(repairer.is_transparent());
@@ -543,6 +538,14 @@ mod tests {
             });
             assert!(pushes.count() <= MAX_HEAD_BYTES / piece.len());
         }
+    }
+
+    #[test]
+    fn a_nul_ends_a_head_and_says_so() {
+        let mut repairer = ResponseRepairer::default();
+        let ready = repairer.push(b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 O\0K\r\n\r\n");
+        assert_eq!(ready, b"HTTP/1.1 103 x\r\n\r\n");
+        assert_eq!(repairer.failure(), Some("NUL byte in the response head"));
     }
 
     #[test]

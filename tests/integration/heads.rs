@@ -102,6 +102,9 @@ fn chunks_that_break_the_rules_but_have_one_meaning_are_taken() {
         "5\nhello\n0\n\n".to_owned(),
         "5\r\nhello\n0\r\n\n".to_owned(),
         "5;a=b\nhello\n0\n\n".to_owned(),
+        "5,\r\nhello\r\n0,\r\n\r\n".to_owned(),
+        "5z\r\nhello\r\n0\r\n\r\n".to_owned(),
+        "5 5\r\nhello\r\n0\r\n\r\n".to_owned(),
         format!("5\r\nhello\r\n0\r\n{trailers}\r\n"),
         format!("5\r\nhello\r\n0\r\nX: {long}\r\n\r\n"),
         format!("5;{extension}\r\nhello\r\n0\r\n\r\n"),
@@ -236,7 +239,8 @@ fn chunks_without_a_clear_meaning_are_not_guessed_at() {
     for body in [
         "+5\r\nhello\r\n0\r\n\r\n",
         "0x5\r\nhello\r\n0\r\n\r\n",
-        "5 5\r\nhello\r\n0\r\n\r\n",
+        "7,\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0z\r\n\r\n",
         "5\r\nhello0\r\n\r\n",
         "4\nhello\n0\n\n",
     ] {
@@ -344,6 +348,21 @@ fn a_flawed_line_is_not_passed_over_where_another_one_says_a_length() {
         let message = done.message();
         assert!(
             message.contains("does not say where the body ends"),
+            "{message}"
+        );
+    }
+}
+
+/// curl and browsers do not accept them either.
+#[test]
+fn a_nul_in_a_head_is_named() {
+    for line in ["X-Nul: a\0b", "X-\0: b"] {
+        let server = odd(line);
+        let done = Run::new().arg(server.url("/odd")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+        let message = done.message();
+        assert!(
+            message.contains("NUL byte in the response head"),
             "{message}"
         );
     }
