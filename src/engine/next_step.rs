@@ -203,10 +203,12 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
             let head = ended.head.as_ref();
             Some(match head.map(|head| head.version) {
                 Some(Version::HTTP_2) => SendMode::Fresh,
-                _ => SendMode::Lenient,
+                _ => SendMode::Bounded,
             })
         }
-        Some(Unprocessed::GoAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
+        Some(Unprocessed::GoAway | Unprocessed::BrokenTunnel | Unprocessed::Http1Required) => {
+            Some(SendMode::Usual)
+        }
         Some(_) => None,
         // Any method: a 421 means that the server did not process the request, only that
         // this connection cannot serve it (RFC 9110 §15.5.20).
@@ -458,11 +460,16 @@ mod tests {
             (
                 reset(),
                 noticed(Unprocessed::LateClock),
-                "resend Lenient, part kept",
+                "resend Bounded, part kept",
             ),
             (
                 reset(),
                 post(Some(Unprocessed::GoAway)),
+                "resend Usual, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::BrokenTunnel)),
                 "resend Usual, part kept",
             ),
             (

@@ -47,6 +47,8 @@ pub(super) struct ClientVariant {
     pub http1: bool,
     /// Use the client that repairs responses; it speaks HTTP/1.1, on a new connection each.
     pub lenient: bool,
+    /// Make that client limit 1xx responses.
+    pub bounded: bool,
     /// Use a connection on which nothing has been sent before.
     pub fresh: bool,
 }

@@ -214,7 +214,9 @@ impl HttpTransport {
             // The lenient client speaks no HTTP/2.
             lenient: self.may_use_http1
                 && (habit.lenient
-                    || matches!(attempt.route, SendMode::Lenient | SendMode::Unended)),
+                    || habit.bounded
+                    || !matches!(attempt.route, SendMode::Usual | SendMode::Fresh)),
+            bounded: habit.bounded || attempt.route == SendMode::Bounded,
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.route == SendMode::Fresh
@@ -234,6 +236,7 @@ impl HttpTransport {
             port: request.url().port_or_known_default(),
             certificate: self.certificate(request.url()),
             is_retry: attempt.history().retries_used > 0,
+            is_bounded: variant.bounded,
         };
         if variant.lenient {
             let sending = self.clients.lenient().execute(request);
@@ -335,8 +338,7 @@ impl HttpTransport {
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             add_habit(HostHabit::LENIENT);
             wire.mark_unprocessed(match is_connect(error) {
-                // Nothing was sent to the host, so any method may be resent.
-                true => Unprocessed::GoAway,
+                true => Unprocessed::BrokenTunnel,
                 false => Unprocessed::Malformed,
             });
         }
@@ -478,9 +480,11 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        if attempt.route == SendMode::Lenient {
+        match attempt.route {
             // Also learned after a malformed body, which shows only when it is read.
-            self.habits.add(attempt.url(), HostHabit::LENIENT);
+            SendMode::Lenient => self.habits.add(attempt.url(), HostHabit::LENIENT),
+            SendMode::Bounded => self.habits.add(attempt.url(), HostHabit::BOUNDED),
+            SendMode::Usual | SendMode::Fresh | SendMode::Unended => {}
         }
         let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
         let body = HttpBody::new(response, &head, may_be_repaired, Arc::clone(wire));

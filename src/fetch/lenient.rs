@@ -26,7 +26,7 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 use url::Url;
 
-use super::connect::{ConnectLayer, ConnectService};
+use super::connect::{ConnectLayer, ConnectService, current_is_bounded};
 use super::connection_info::BoxError;
 use super::dns::Resolver;
 use super::habits::{HostHabit, HostHabits};
@@ -136,6 +136,7 @@ impl RepairConnector {
         let url = Url::parse(&target.to_string())?;
         let stream = self.route(&url, target).await?;
         Ok(RepairedStream {
+            repairer: ResponseRepairer::bounding_interim(current_is_bounded()),
             learner: Some((self.habits, url)),
             ..stream
         })

@@ -25,8 +25,11 @@ pub(super) struct ResponseRepairer {
     raw: Vec<u8>,
     /// Where to continue the search for its end.
     searched: usize,
-    /// Bytes received so far, including interim heads and blank lines.
+    /// Bytes received so far of the head, including blank lines before it; also of the interim heads
+    /// if `bounds_interim`.
     gathered: usize,
+    /// Whether interim heads are limited, too.
+    bounds_interim: bool,
     /// Whether all further bytes belong to the body.
     is_done: bool,
     /// The chunked body; any other is passed on unchanged.
@@ -48,6 +51,15 @@ impl ResponseRepairer {
     pub(super) fn for_tunnel() -> Self {
         Self {
             is_for_tunnel: true,
+            ..Self::bounding_interim(true)
+        }
+    }
+
+    /// Creates a repairer that limits the size of all interim heads together if `bounds_interim`.
+    /// Otherwise they end with the timeout, as those that the usual client reads.
+    pub(super) fn bounding_interim(bounds_interim: bool) -> Self {
+        Self {
+            bounds_interim,
             ..Self::default()
         }
     }
@@ -102,6 +114,8 @@ impl ResponseRepairer {
             let is_chunked = head.is_chunked && !self.is_for_tunnel;
             self.chunks = is_chunked.then(ChunkRepairer::default);
             self.flawed_length = head.flaw;
+        } else if !self.bounds_interim {
+            self.gathered = self.raw.len();
         } else if self.gathered > MAX_HEAD_BYTES {
             self.failure = Some("too many 1xx responses");
         }
@@ -549,14 +563,18 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_interim_heads_ends() {
+    fn a_row_of_interim_heads_ends_where_it_is_bounded() {
         let interim = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
-        let mut repairer = ResponseRepairer::default();
-        let pushes = (0..=MAX_HEAD_BYTES).take_while(|_| {
-            repairer.push(interim);
-            repairer.failure().is_none()
-        });
-        assert_eq!(pushes.count(), MAX_HEAD_BYTES / interim.len());
+        let count = |bounds_interim| {
+            let mut repairer = ResponseRepairer::bounding_interim(bounds_interim);
+            let pushes = (0..MAX_HEAD_BYTES / 10).take_while(|_| {
+                let ready = repairer.push(interim);
+                repairer.failure().is_none() && ready == interim
+            });
+            pushes.count()
+        };
+        assert_eq!(count(true), MAX_HEAD_BYTES / interim.len());
+        assert_eq!(count(false), MAX_HEAD_BYTES / 10);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(crate) enum SendMode {
     Fresh,
     /// With the client that repairs response heads.
     Lenient,
+    /// With that client and a limit on 1xx responses: a timeout fired late, maybe because they are
+    /// endless. The usual client has no such limit.
+    Bounded,
     /// With that client, because a chunked body did not end. Most such bodies were cut off, which
     /// says nothing about other responses of the host.
     Unended,

@@ -522,6 +522,26 @@ fn flawed_interim_heads_are_passed_over_too() {
     assert_eq!(done.record().bytes, Some(5));
 }
 
+/// Whether the host is known for malformed responses makes no difference.
+#[test]
+fn many_interim_heads_are_passed_over_whatever_the_host_is_known_for() {
+    let server = Server::http(|request| {
+        let odd: &[&str] = match path(request) {
+            "/odd" => &["X A: 1"],
+            _ => &[],
+        };
+        let interim = format!("HTTP/1.1 103 x\r\nLink: {}\r\n\r\n", "y".repeat(1000));
+        let last = response("200 OK", odd, b"hello");
+        [interim.repeat(600).into_bytes(), last].concat()
+    });
+    let urls = ["/1", "/odd", "/2"].map(|path| server.url(path));
+    let done = Run::new()
+        .args(["-j1", "--retries=0"])
+        .urls(urls)
+        .expect_exit(0);
+    assert!(done.records.iter().all(|record| record.bytes == Some(5)));
+}
+
 #[test]
 fn a_head_that_is_cut_off_is_a_lost_connection() {
     let server = Server::start(|connection| {
