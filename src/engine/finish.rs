@@ -15,8 +15,8 @@ use super::request::{begin_mirror, digest_of, start_over};
 use super::{Engine, host_feedback, record, unwanted};
 use crate::fetch::Transport;
 use crate::model::{
-    Attempt, BodyHashes, ErrorKind, Feedback, FetchError, Job, RedirectProblem, ResponseHead,
-    SavedBody, SendMode, TraceOutcome, deadline_after, format_duration, now,
+    Attempt, BodyHashes, Feedback, FetchError, Job, RedirectProblem, SavedBody, SendMode,
+    TraceOutcome, deadline_after, format_duration, now,
 };
 use crate::report::PastRecord;
 use crate::schedule::Lease;
@@ -95,7 +95,9 @@ impl<T, S> AttemptEnd<'_, T, S> {
     /// Queues the same request again.
     fn resend(mut self, route: SendMode) {
         self.ended.attempt.route = route;
-        self.ended.begin_resend(self.engine).resends += 1;
+        let before = self.ended.begin_resend(self.engine);
+        before.resends += 1;
+        before.is_unended |= route == SendMode::Unended;
         self.lease.requeue(self.ended.attempt, &self.feedback);
     }
 
@@ -113,12 +115,10 @@ impl<T, S> AttemptEnd<'_, T, S> {
         let (error, wait) = (&retry.error, retry.wait);
         let end = now();
         let until = deadline_after(end, wait);
-        let is_chunked = ended.head.as_ref().is_some_and(ResponseHead::is_chunked);
         let before = ended.begin_retry(engine, TraceOutcome::Failed(error.kind()), end, until);
         before.retries_used += u32::from(retry.is_counted);
         before.holds += u32::from(!retry.is_counted);
         before.resends = 0;
-        before.is_unended = is_chunked && is_cut_short(error);
         before.waited = before.waited.saturating_add(wait);
         let attempt = &mut ended.attempt;
         attempt.again = true;
@@ -312,11 +312,6 @@ pub(super) async fn reject<T: Transport, S: BodyStore>(
     attempt.again = true;
     attempt.route = SendMode::Usual;
     engine.scheduler.park(attempt, until);
-}
-
-/// Whether the body that failed did not end.
-fn is_cut_short(error: &FetchError) -> bool {
-    matches!(error.kind(), ErrorKind::Stalled | ErrorKind::Truncated)
 }
 
 /// Adds the hashes computed during the download to the result of the save.

@@ -7,8 +7,8 @@ use http::StatusCode;
 
 use super::{Engine, RunClock};
 use crate::model::{
-    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, UnwantedBody, WireState,
-    add_trace, now,
+    Attempt, AttemptHistory, AttemptTrace, ResponseHead, TraceOutcome, Unprocessed, UnwantedBody,
+    WireState, add_trace, now,
 };
 use crate::store::BodyStore;
 
@@ -55,8 +55,10 @@ impl FinishedAttempt {
     /// Prepares a resend of the same request that does not count as an attempt.
     pub(super) fn begin_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
         self.attempt.number -= 1;
+        // The records count requests to servers, and a CONNECT is one to the proxy.
+        let was_sent = self.wire.unheard() != Some(Unprocessed::BrokenTunnel);
         let before = self.begin_next(engine, TraceOutcome::Resent);
-        before.total_resends += 1;
+        before.total_resends += u32::from(was_sent);
         before
     }
 

@@ -11,7 +11,9 @@ use super::EngineOptions;
 use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards_body};
 use super::finished_attempt::FinishedAttempt;
 use super::request::request_for;
-use crate::model::{Attempt, ErrorKind, FetchError, GiveUpReason, SendMode, Unprocessed};
+use crate::model::{
+    Attempt, ErrorKind, FetchError, GiveUpReason, ResponseHead, SendMode, Unprocessed,
+};
 use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot};
 
 /// Maximum resends of one request that are not counted as attempts: a busy HTTP/2 server may
@@ -203,18 +205,30 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
             let head = ended.head.as_ref();
             Some(match head.map(|head| head.version) {
                 Some(Version::HTTP_2) => SendMode::Fresh,
-                _ => SendMode::Lenient,
+                _ => SendMode::Bounded,
             })
         }
-        Some(Unprocessed::GoAway | Unprocessed::Http1Required) => Some(SendMode::Usual),
+        Some(Unprocessed::GoAway | Unprocessed::BrokenTunnel | Unprocessed::Http1Required) => {
+            Some(SendMode::Usual)
+        }
         Some(_) => None,
         // Any method: a 421 means that the server did not process the request, only that
         // this connection cannot serve it (RFC 9110 §15.5.20).
         None if error.status() == Some(StatusCode::MISDIRECTED_REQUEST) => {
             (attempt.route != SendMode::Fresh).then_some(SendMode::Fresh)
         }
-        None => None,
+        None => (idempotent && may_have_ended(ended, error)).then_some(SendMode::Unended),
     }
+}
+
+/// Whether a body that stalled or was cut off may be complete: the parser waits for ever after
+/// trailers that end with a line feed alone. It can't be told from a body that did not end, so only
+/// another client's response can.
+fn may_have_ended(ended: &FinishedAttempt, error: &FetchError) -> bool {
+    matches!(error.kind(), ErrorKind::Stalled | ErrorKind::Truncated)
+        && ended.head.as_ref().is_some_and(ResponseHead::is_chunked)
+        && !ended.attempt.history().is_unended
+        && !ended.wire.is_simulated()
 }
 
 fn with_note(error: FetchError, note: Option<GiveUpReason>) -> FetchError {
@@ -448,11 +462,16 @@ mod tests {
             (
                 reset(),
                 noticed(Unprocessed::LateClock),
-                "resend Lenient, part kept",
+                "resend Bounded, part kept",
             ),
             (
                 reset(),
                 post(Some(Unprocessed::GoAway)),
+                "resend Usual, part kept",
+            ),
+            (
+                reset(),
+                post(Some(Unprocessed::BrokenTunnel)),
                 "resend Usual, part kept",
             ),
             (

@@ -887,12 +887,12 @@ async fn after_a_hold_all_slots_of_the_host_are_used_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_that_fires_late_is_not_held_against_the_server() {
     use StubPiece::{Block, Bytes, Hang};
-    let lenient = |attempt: &Attempt| attempt.route == SendMode::Lenient;
+    let bounded = |attempt: &Attempt| attempt.route == SendMode::Bounded;
     for (busy, resends, kind) in [(3 * SECOND, 1, None), (SECOND, 0, Some(ErrorKind::Stalled))] {
         let mut bench = bench();
         bench.options.stall_timeout = Some(SECOND);
         let url = "http://a.test/";
-        let script = move |attempt: &Attempt| match lenient(attempt) {
+        let script = move |attempt: &Attempt| match bounded(attempt) {
             true => ok(vec![Bytes(5)]),
             false => ok(vec![Block(busy), Hang]),
         };
@@ -905,7 +905,7 @@ async fn a_timeout_that_fires_late_is_not_held_against_the_server() {
     bench.options.stall_timeout = Some(SECOND);
     let (head, both) = ("http://a.test/head", "http://b.test/both");
     let script = move |attempt: &Attempt| {
-        if lenient(attempt) && attempt.url().path() == "/head" {
+        if bounded(attempt) && attempt.url().path() == "/head" {
             return ok(vec![Bytes(5)]);
         }
         StubReply::Block(3 * SECOND, Box::new(StubReply::Hang))

@@ -17,6 +17,7 @@ pub(super) struct ChunkRepairer {
     line: Vec<u8>,
     /// Length of what was superfluous in earlier lines with a chunk's size, in bytes.
     superfluous: usize,
+    has_bare_trailers: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +37,12 @@ impl ChunkRepairer {
     /// Whether the body has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.position == ChunkPosition::End
+    }
+
+    /// Whether a line of the trailers ended with a line feed alone, after which the parser waits for
+    /// ever.
+    pub(super) fn has_bare_trailers(&self) -> bool {
+        self.has_bare_trailers
     }
 
     /// Appends the data in the received `bytes` to `ready`, as one chunk. Bytes after the end of the
@@ -81,6 +88,8 @@ impl ChunkRepairer {
         self.add_to_line(piece)?;
         if end.is_some() {
             let line = std::mem::take(&mut self.line);
+            let is_trailer = matches!(self.position, ChunkPosition::Trailers(_));
+            self.has_bare_trailers |= is_trailer && !line.ends_with(b"\r\n");
             self.end_line(without_line_end(&line))?;
         }
         Ok(rest)
@@ -93,9 +102,10 @@ impl ChunkRepairer {
                 if *received > MAX_HEAD_BYTES {
                     return Err("the trailers are too large");
                 }
-                // What a trailer says does not matter, only whether it is empty.
-                let is_empty = without_line_end(piece).is_empty();
-                self.line.extend((!is_empty).then_some(b'x'));
+                // What a trailer says does not matter, only whether it is empty and how it ends.
+                let text = without_line_end(piece).len();
+                self.line.extend((text > 0).then_some(b'x'));
+                self.line.extend(piece.get(text..).unwrap_or_default());
                 return Ok(());
             }
             ChunkPosition::DataEnd => b"\r\n".len(),
@@ -129,13 +139,16 @@ impl ChunkRepairer {
     }
 }
 
-/// Returns the size at the start of a line: hexadecimal digits alone, because readers disagree on
-/// the meaning of anything else (RFC 9112 §7.1).
+/// Returns the size at the start of a line: hexadecimal digits. As in curl, what follows them is
+/// ignored: if the size is wrong, no line end follows the data. Nothing shows that for a zero, so
+/// `0x5` and `0 5` have no meaning.
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    let size = line.split(|byte| *byte == b';').next()?.trim_ascii_end();
-    let is_hex = !size.is_empty() && size.iter().all(u8::is_ascii_hexdigit);
-    let size = std::str::from_utf8(size).ok().filter(|_| is_hex)?;
-    u64::from_str_radix(size, 16).ok()
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let (size, rest) = line.split_at(digits.count());
+    let size = u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
+    let unknown = rest.split(|byte| *byte == b';').next()?;
+    let is_clear = size > 0 || !unknown.iter().any(u8::is_ascii_alphanumeric);
+    is_clear.then_some(size)
 }
 
 #[cfg(test)]
@@ -175,6 +188,10 @@ mod tests {
             ("5\r\nhello\r\n0\r\n\r\n", "hello", true),
             ("5\nhello\n0\n\n", "hello", true),
             ("5\r\nhello\n1\nx\r\n0\r\n\n", "hellox", true),
+            ("5,\r\nhello\r\n0,\r\n\r\n", "hello", true),
+            ("5z\r\nhello\r\n0;z\r\n\r\n", "hello", true),
+            ("5 5\r\nhello\r\n0 \r\n\r\n", "hello", true),
+            ("5\u{1}\0\r\nhello\r\n0\0\r\n\r\n", "hello", true),
             ("5 \t\r\nhel\nl\r\n0\r\n\r\n", "hel\nl", true),
             (
                 "05;a=b\rc\nhello\r\n000;x\r\nA: b\r\n\r\nrest",
@@ -201,16 +218,38 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_hexadecimal_digits_alone() {
+    fn a_trailer_that_ends_with_a_line_feed_alone_is_noticed() {
+        for (sent, expected) in [
+            ("5\nhello\n0\r\n\r\n", false),
+            ("0\r\nA: b\r\n\r\n", false),
+            ("0\r\n\n", true),
+            ("0\r\nA: b\n\r\n", true),
+            ("0\r\nA: b\r\n\n", true),
+        ] {
+            for size in 1..sent.len() {
+                let mut repairer = ChunkRepairer::default();
+                for piece in sent.as_bytes().chunks(size) {
+                    repairer.push(piece, &mut Vec::new()).unwrap();
+                }
+                assert!(repairer.has_ended(), "{sent:?} {size}");
+                assert_eq!(repairer.has_bare_trailers(), expected, "{sent:?} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_begins_with_hexadecimal_digits() {
         for size in [
             "",
             " 5",
             "+5",
             "-5",
             "0x5",
-            "5 5",
-            "5x",
-            "5\u{1}",
+            "0 5",
+            "0z",
+            "\"5\"",
+            "4,",
+            "7,",
             ";",
             "g",
             "10000000000000000",
@@ -250,7 +289,7 @@ mod tests {
     proptest! {
         /// Whatever is sent, in whatever pieces, has one meaning.
         #[test]
-        fn pieces_make_no_difference(sent in "[0-2a;x \r\n]{0,40}", size in 1_usize..40) {
+        fn pieces_make_no_difference(sent in "[0-2a;x, \r\n]{0,40}", size in 1_usize..40) {
             let whole = repaired(sent.as_bytes(), 40);
             let pieces = repaired(sent.as_bytes(), size);
             prop_assert_eq!(whole, pieces);

@@ -421,7 +421,8 @@ fn of_http2(error: &h2::Error, phase: FailurePhase) -> Option<ErrorClass> {
 
 /// Whether a stream ended before its announced length. h2 reports the same error for a stream that
 /// exceeds it, so the number of received bytes decides. It does not count the frame with the error,
-/// so a single frame that exceeds the length also appears as early.
+/// of which h2 tells nothing, so a frame that exceeds the length after shorter ones also appears as
+/// early: either way this side resets the stream, and the connection stays open.
 fn ended_early(error: &h2::Error, phase: FailurePhase) -> bool {
     let is_short = matches!(
         phase,

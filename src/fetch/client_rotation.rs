@@ -16,6 +16,7 @@ use url::Url;
 use super::connect::{ConnectLayer, ConnectionCount, current_is_retry, current_port};
 use super::dns::{ResolveError, Resolver};
 use super::fd_budget::FdBudget;
+use super::habits::HostHabits;
 use super::lenient::{LenientClient, RepairConnector};
 use super::local_end::{self, AddressFamily, LocalEnd};
 use super::options::{HttpOptions, HttpVersion, TransportError};
@@ -46,6 +47,8 @@ pub(super) struct ClientVariant {
     pub http1: bool,
     /// Use the client that repairs responses; it speaks HTTP/1.1, on a new connection each.
     pub lenient: bool,
+    /// Make that client limit 1xx responses.
+    pub bounded: bool,
     /// Use a connection on which nothing has been sent before.
     pub fresh: bool,
 }
@@ -84,6 +87,7 @@ struct ClientFactory {
     tls: ClientConfig,
     proxies: Option<Arc<ProxySet>>,
     probe: Arc<TunnelProbe>,
+    habits: Arc<HostHabits>,
     /// The only IP version to connect over.
     family: Option<AddressFamily>,
 }
@@ -97,6 +101,7 @@ impl RotatingClient {
         options: &HttpOptions,
         idle_per_host: usize,
         descriptors: &FdBudget,
+        habits: &Arc<HostHabits>,
     ) -> Result<Self, TransportError> {
         if let Some(end) = &options.local_end {
             end.check()?;
@@ -117,6 +122,7 @@ impl RotatingClient {
             tls: tls::config_recording(options, tls_versions.as_ref())?,
             proxies: ProxySet::new(options)?,
             probe: Arc::new(TunnelProbe::new(options.connect_timeout)),
+            habits: Arc::clone(habits),
             family,
         };
         let clients = Self {
@@ -238,6 +244,7 @@ impl ClientFactory {
             self.tls.clone(),
             self.proxies.clone(),
             self.options.local_end.as_ref(),
+            Arc::clone(&self.habits),
         );
         LenientClient::new(
             connector,

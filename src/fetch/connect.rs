@@ -36,6 +36,8 @@ pub(super) struct RequestContext {
     pub certificate: Option<Arc<CertifiedKey>>,
     /// Whether the job has failed before and waited since.
     pub is_retry: bool,
+    /// Whether 1xx responses are limited.
+    pub is_bounded: bool,
 }
 
 /// Returns the port in the URL of the request for which this task is connecting.
@@ -53,6 +55,11 @@ pub(super) fn current_certificate() -> Option<Arc<CertifiedKey>> {
 /// Whether the request for which this task is connecting is a retry.
 pub(super) fn current_is_retry() -> bool {
     CALL.try_with(|call| call.is_retry).unwrap_or(false)
+}
+
+/// Whether 1xx responses to the request for which this task is connecting are limited.
+pub(super) fn current_is_bounded() -> bool {
+    CALL.try_with(|call| call.is_bounded).unwrap_or(false)
 }
 
 /// A tower layer around the client's connector.

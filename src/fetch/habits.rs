@@ -17,8 +17,10 @@ const MAX_HOSTS: usize = 4096;
 pub(super) struct HostHabit {
     /// It requires HTTP/1.1, although it offers HTTP/2.
     pub http1: bool,
-    /// Its response heads are invalid and need repair.
+    /// Its responses are invalid and need repair.
     pub lenient: bool,
+    /// Its responses need a limit on 1xx responses, too.
+    pub bounded: bool,
     /// It closes connections after a response without announcing it.
     pub closes: bool,
 }
@@ -27,6 +29,7 @@ impl HostHabit {
     const NONE: Self = Self {
         http1: false,
         lenient: false,
+        bounded: false,
         closes: false,
     };
     pub(super) const HTTP1: Self = Self {
@@ -35,6 +38,10 @@ impl HostHabit {
     };
     pub(super) const LENIENT: Self = Self {
         lenient: true,
+        ..Self::NONE
+    };
+    pub(super) const BOUNDED: Self = Self {
+        bounded: true,
         ..Self::NONE
     };
     pub(super) const CLOSES: Self = Self {
@@ -73,6 +80,7 @@ impl HostHabits {
         let known = hosts.entry(key).or_default();
         known.http1 |= habit.http1;
         known.lenient |= habit.lenient;
+        known.bounded |= habit.bounded;
         known.closes |= habit.closes;
         self.has_any.store(true, Relaxed);
     }

@@ -45,7 +45,7 @@ const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www
 #[derive(Debug)]
 pub(crate) struct HttpTransport {
     clients: RotatingClient,
-    habits: HostHabits,
+    habits: Arc<HostHabits>,
     may_use_http1: bool,
     descriptors: FdBudget,
     body: Option<Bytes>,
@@ -67,13 +67,14 @@ impl HttpTransport {
     /// When certificates can't be read or options conflict.
     pub(crate) fn new(options: HttpOptions, idle_per_host: usize) -> Result<Self, TransportError> {
         let descriptors = FdBudget::new();
-        let clients = RotatingClient::new(&options, idle_per_host, &descriptors)?;
+        let habits = Arc::<HostHabits>::default();
+        let clients = RotatingClient::new(&options, idle_per_host, &descriptors, &habits)?;
         let (origin_headers, cross_origin_headers) = header_sets(&options);
         let certificate = options.certificate.as_ref();
         let certificate = certificate.map(client_certificate::read).transpose()?;
         Ok(Self {
             clients,
-            habits: HostHabits::default(),
+            habits,
             may_use_http1: options.version != HttpVersion::Http2PriorKnowledge,
             descriptors,
             body: options.body,
@@ -213,8 +214,9 @@ impl HttpTransport {
             // The lenient client speaks no HTTP/2.
             lenient: self.may_use_http1
                 && (habit.lenient
-                    || attempt.route == SendMode::Lenient
-                    || attempt.history().is_unended),
+                    || habit.bounded
+                    || !matches!(attempt.route, SendMode::Usual | SendMode::Fresh)),
+            bounded: habit.bounded || attempt.route == SendMode::Bounded,
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
             fresh: attempt.route == SendMode::Fresh
@@ -234,6 +236,7 @@ impl HttpTransport {
             port: request.url().port_or_known_default(),
             certificate: self.certificate(request.url()),
             is_retry: attempt.history().retries_used > 0,
+            is_bounded: variant.bounded,
         };
         if variant.lenient {
             let sending = self.clients.lenient().execute(request);
@@ -335,8 +338,7 @@ impl HttpTransport {
         } else if !variant.lenient && (is_broken_head(error) || is_broken_tunnel(error)) {
             add_habit(HostHabit::LENIENT);
             wire.mark_unprocessed(match is_connect(error) {
-                // Nothing was sent to the host, so any method may be resent.
-                true => Unprocessed::GoAway,
+                true => Unprocessed::BrokenTunnel,
                 false => Unprocessed::Malformed,
             });
         }
@@ -478,9 +480,11 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        if attempt.route == SendMode::Lenient {
+        match attempt.route {
             // Also learned after a malformed body, which shows only when it is read.
-            self.habits.add(attempt.url(), HostHabit::LENIENT);
+            SendMode::Lenient => self.habits.add(attempt.url(), HostHabit::LENIENT),
+            SendMode::Bounded => self.habits.add(attempt.url(), HostHabit::BOUNDED),
+            SendMode::Usual | SendMode::Fresh | SendMode::Unended => {}
         }
         let may_be_repaired = !variant.lenient && head.version < Version::HTTP_2;
         let body = HttpBody::new(response, &head, may_be_repaired, Arc::clone(wire));

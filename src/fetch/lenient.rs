@@ -26,9 +26,10 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 use url::Url;
 
-use super::connect::{ConnectLayer, ConnectService};
+use super::connect::{ConnectLayer, ConnectService, current_is_bounded};
 use super::connection_info::BoxError;
 use super::dns::Resolver;
+use super::habits::{HostHabit, HostHabits};
 use super::local_end::LocalEnd;
 use super::proxy::{ProxySet, basic_auth, credentials};
 use super::repair::ResponseRepairer;
@@ -101,6 +102,8 @@ pub(super) struct RepairConnector {
     tls: Arc<ClientConfig>,
     resolver: Arc<Resolver>,
     proxies: Option<Arc<ProxySet>>,
+    /// Learns which hosts need repair.
+    habits: Arc<HostHabits>,
 }
 
 impl RepairConnector {
@@ -111,6 +114,7 @@ impl RepairConnector {
         mut tls: ClientConfig,
         proxies: Option<Arc<ProxySet>>,
         local_end: Option<&LocalEnd>,
+        habits: Arc<HostHabits>,
     ) -> Self {
         let names = NameService(Arc::clone(&resolver));
         let mut http = HttpConnector::new_with_resolver(names);
@@ -124,13 +128,24 @@ impl RepairConnector {
             tls: Arc::new(tls),
             resolver,
             proxies,
+            habits,
         }
     }
 
     async fn connect(self, target: Uri) -> Result<RepairedStream, BoxError> {
         let url = Url::parse(&target.to_string())?;
+        let stream = self.route(&url, target).await?;
+        Ok(RepairedStream {
+            repairer: ResponseRepairer::bounding_interim(current_is_bounded()),
+            learner: Some((self.habits, url)),
+            ..stream
+        })
+    }
+
+    /// Connects directly or through the proxy of the URL.
+    async fn route(&self, url: &Url, target: Uri) -> Result<RepairedStream, BoxError> {
         let http = self.http.clone();
-        let Some(proxy) = self.proxies.as_deref().and_then(|it| it.route(&url)) else {
+        let Some(proxy) = self.proxies.as_deref().and_then(|it| it.route(url)) else {
             return self.secure(http, target.clone(), target).await;
         };
         let at: Uri = proxy.as_str().parse()?;
@@ -151,11 +166,11 @@ impl RepairConnector {
                 self.secure(tunnel, target.clone(), target).await
             }
             "socks4" | "socks4a" => {
-                let to = self.socks_target(&url, proxy).await?;
+                let to = self.socks_target(url, proxy).await?;
                 self.secure(SocksV4::new(at, http), to, target).await
             }
             _ => {
-                let to = self.socks_target(&url, proxy).await?;
+                let to = self.socks_target(url, proxy).await?;
                 let mut socks = SocksV5::new(at, http);
                 if let Some(auth) = auth {
                     socks = socks.with_auth(auth.user, auth.password);
@@ -197,6 +212,7 @@ impl RepairConnector {
             repairer: ResponseRepairer::default(),
             ready: Bytes::new(),
             flaw: FlawedLength::default(),
+            learner: None,
         })
     }
 }
@@ -274,6 +290,8 @@ pub(super) struct RepairedStream {
     /// Repaired bytes that have not been read yet.
     ready: Bytes,
     flaw: FlawedLength,
+    /// What learns that the host of this URL needs repair.
+    learner: Option<(Arc<HostHabits>, Url)>,
 }
 
 impl RepairedStream {
@@ -289,6 +307,11 @@ impl RepairedStream {
         }
         if let Some(line) = self.repairer.flawed_length() {
             let _ = self.flaw.0.set(line);
+        }
+        if self.repairer.has_bare_trailers()
+            && let Some((habits, url)) = self.learner.take()
+        {
+            habits.add(&url, HostHabit::LENIENT);
         }
         Poll::Ready(Ok(read.filled().len()))
     }

@@ -25,8 +25,11 @@ pub(super) struct ResponseRepairer {
     raw: Vec<u8>,
     /// Where to continue the search for its end.
     searched: usize,
-    /// Bytes received so far, including interim heads and blank lines.
+    /// Bytes received so far of the head, including blank lines before it; also of the interim heads
+    /// if `bounds_interim`.
     gathered: usize,
+    /// Whether interim heads are limited, too.
+    bounds_interim: bool,
     /// Whether all further bytes belong to the body.
     is_done: bool,
     /// The chunked body; any other is passed on unchanged.
@@ -48,6 +51,15 @@ impl ResponseRepairer {
     pub(super) fn for_tunnel() -> Self {
         Self {
             is_for_tunnel: true,
+            ..Self::bounding_interim(true)
+        }
+    }
+
+    /// Creates a repairer that limits the size of all interim heads together if `bounds_interim`.
+    /// Otherwise they end with the timeout, as those that the usual client reads.
+    pub(super) fn bounding_interim(bounds_interim: bool) -> Self {
+        Self {
+            bounds_interim,
             ..Self::default()
         }
     }
@@ -77,6 +89,10 @@ impl ResponseRepairer {
     fn push_heads(&mut self, ready: &mut Vec<u8>) {
         while !self.is_done && self.failure.is_none() {
             match self.next_head() {
+                // curl and browsers reject it, too.
+                Some(head) if head.contains(&0) => {
+                    self.failure = Some("NUL byte in the response head");
+                }
                 Some(head) => self.push_head(repair(&head), ready),
                 // Not HTTP/1, or too long: left to the parser, which reports it.
                 None if !may_be_head(&self.raw) || self.gathered > MAX_HEAD_BYTES => {
@@ -98,6 +114,8 @@ impl ResponseRepairer {
             let is_chunked = head.is_chunked && !self.is_for_tunnel;
             self.chunks = is_chunked.then(ChunkRepairer::default);
             self.flawed_length = head.flaw;
+        } else if !self.bounds_interim {
+            self.gathered = self.raw.len();
         } else if self.gathered > MAX_HEAD_BYTES {
             self.failure = Some("too many 1xx responses");
         }
@@ -116,6 +134,13 @@ impl ResponseRepairer {
     /// Whether a chunked body has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.chunks.as_ref().is_some_and(ChunkRepairer::has_ended)
+    }
+
+    /// Whether a line of the trailers ended with a line feed alone.
+    pub(super) fn has_bare_trailers(&self) -> bool {
+        self.chunks
+            .as_ref()
+            .is_some_and(ChunkRepairer::has_bare_trailers)
     }
 
     /// Takes the invalid line of the final head that was meant to say where the body ends.
@@ -195,13 +220,9 @@ struct RepairedHead {
     is_chunked: bool,
 }
 
-/// Repairs a head. One with a NUL is returned unchanged, because curl and browsers reject it, too.
+/// Repairs a head.
 fn repair(head: &[u8]) -> RepairedHead {
     let mut repaired = RepairedHead::default();
-    if head.contains(&0) {
-        repaired.bytes = head.to_vec();
-        return repaired;
-    }
     let mut lines = head.split(|byte| *byte == b'\n').map(without_line_end);
     let status_line = lines.next().unwrap_or_default();
     let (mut headers, mut has_transfer_coding) = (Vec::new(), false);
@@ -518,12 +539,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_head_or_too_long_are_passed_on_unchanged() {
-        for sent in [
-            "ICY 200 OK\r\n",
-            "HTTP/2x",
-            "HTTP/3 200 OK\r\n",
-            "HTTP/1.1 200 O\0K\r\nX A: 1\r\n\r\n",
-        ] {
+        for sent in ["ICY 200 OK\r\n", "HTTP/2x", "HTTP/3 200 OK\r\n"] {
             let mut repairer = ResponseRepairer::default();
             assert_eq!(repairer.push(sent.as_bytes()), sent.as_bytes());
             assert!(repairer.is_transparent());
@@ -539,14 +555,26 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_interim_heads_ends() {
-        let interim = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
+    fn a_nul_ends_a_head_and_says_so() {
         let mut repairer = ResponseRepairer::default();
-        let pushes = (0..=MAX_HEAD_BYTES).take_while(|_| {
-            repairer.push(interim);
-            repairer.failure().is_none()
-        });
-        assert_eq!(pushes.count(), MAX_HEAD_BYTES / interim.len());
+        let ready = repairer.push(b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 O\0K\r\n\r\n");
+        assert_eq!(ready, b"HTTP/1.1 103 x\r\n\r\n");
+        assert_eq!(repairer.failure(), Some("NUL byte in the response head"));
+    }
+
+    #[test]
+    fn a_row_of_interim_heads_ends_where_it_is_bounded() {
+        let interim = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
+        let count = |bounds_interim| {
+            let mut repairer = ResponseRepairer::bounding_interim(bounds_interim);
+            let pushes = (0..MAX_HEAD_BYTES / 10).take_while(|_| {
+                let ready = repairer.push(interim);
+                repairer.failure().is_none() && ready == interim
+            });
+            pushes.count()
+        };
+        assert_eq!(count(true), MAX_HEAD_BYTES / interim.len());
+        assert_eq!(count(false), MAX_HEAD_BYTES / 10);
     }
 
     #[test]

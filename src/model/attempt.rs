@@ -38,6 +38,12 @@ pub(crate) enum SendMode {
     Fresh,
     /// With the client that repairs response heads.
     Lenient,
+    /// With that client and a limit on 1xx responses: a timeout fired late, maybe because they are
+    /// endless. The usual client has no such limit.
+    Bounded,
+    /// With that client, because a chunked body did not end. Most such bodies were cut off, which
+    /// says nothing about other responses of the host.
+    Unended,
 }
 
 /// What the earlier attempts of a job have used up.
@@ -53,8 +59,7 @@ pub(crate) struct AttemptHistory {
     pub resends: u32,
     /// Free resends of the job, all attempts together.
     pub total_resends: u32,
-    /// Whether the last attempt stalled or was cut off within a chunked body. Its framing may be one
-    /// that only the lenient client understands, such as trailers that end with a line feed alone.
+    /// Whether a request was sent as [`SendMode::Unended`]; once per job is enough.
     pub is_unended: bool,
     /// Whether a server rejected HEAD. From then on GET is sent instead, also by retries.
     pub head_refused: bool,

@@ -113,7 +113,7 @@ fn layer_holds_password(mut text: &str) -> bool {
 }
 
 /// Whether a value in a query, which may be that of an inner URL, is a URL without a scheme:
-/// `next=//me:word@host/`. `//tel:0049@sip` is not one.
+/// `next=//me:word@host/`. A number is a password, too: no `@` follows a port.
 fn relative_holds_password(text: &str, is_query: bool) -> bool {
     // Nothing after the last `@` matters; without that, the checks would read it again and again.
     let Some(text) = text.rfind('@').and_then(|at| text.get(..=at)) else {
@@ -125,12 +125,8 @@ fn relative_holds_password(text: &str, is_query: bool) -> bool {
     values.any(|value| {
         let after_slashes = value.trim_start_matches(['/', '\\']);
         let (authority, behind) = split_authority(after_slashes);
-        let is_number = authority
-            .rsplit_once('@')
-            .and_then(|(userinfo, _)| userinfo.split_once(':'))
-            .is_some_and(|(_, word)| word.bytes().all(|byte| byte.is_ascii_digit()));
         let is_relative = value.len() - after_slashes.len() >= 2;
-        is_relative && !is_number && holds_userinfo(authority, behind)
+        is_relative && holds_userinfo(authority, behind)
     })
 }
 
@@ -185,6 +181,7 @@ mod tests {
             ("http://http://me:s3cret@a/", "http://http/***"),
             ("https://a:1/?http%3a//me:s3cret@b=u", "https://a:1/?***"),
             ("http://a/?next=//me:s3cret@b/", "http://a/?next=***"),
+            ("http://a/?next=//me:1234@b/", "http://a/?next=***"),
             ("http://a/?u=http:%09//me:s3cret@b", "http://a/?u=***"),
             ("http://a/?u=ht%0Atp:/%0D/me:s3cret@b", "http://a/?u=***"),
             ("http://a/x?y&//me:s3cret@b/", "http://a/x?y&***"),
@@ -210,7 +207,6 @@ mod tests {
             "http://a//img:foo@2x.png",
             "http://a/thumb/a//12:30@3x.jpg",
             "http://a/?text=see//note:1@home",
-            "http://a/x?to=//tel:0049@sip",
             "http://a/x?to=//b:80/&mail=me@c",
             "http://a/x?to=//b/c:d@e",
             "http://a/x?to=//me@b/",

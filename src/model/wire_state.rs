@@ -17,6 +17,9 @@ pub(crate) enum Unprocessed {
     /// The server reports that it did not process this request: GOAWAY, or a rejected stream
     /// (RFC 9113 §6.8, §8.7).
     GoAway,
+    /// Nothing was sent to the server: its proxy opened the tunnel with a response that only the
+    /// lenient client accepts.
+    BrokenTunnel,
     /// The server requires HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 §7).
     Http1Required,
     /// The response head or the framing of the body is malformed; the lenient client may be able to
@@ -28,10 +31,11 @@ pub(crate) enum Unprocessed {
 }
 
 impl Unprocessed {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::StaleConnection,
         Self::StaleSharedConnection,
         Self::GoAway,
+        Self::BrokenTunnel,
         Self::Http1Required,
         Self::Malformed,
         Self::LateClock,

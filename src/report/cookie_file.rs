@@ -12,23 +12,28 @@ use crate::model::{CookieJar, EngineEvent, Summary};
 pub(crate) struct CookieFile {
     file: AtomicFile,
     jar: Arc<CookieJar>,
+    /// Whether an existing file stays if the list has no URL.
+    is_kept_if_empty: bool,
     is_ending: SharedEndingCheck,
 }
 
 impl CookieFile {
-    /// Prepares to write to `path` at the end of the run. An existing file stays until then.
-    /// Writing to a pipe waits for its reader until `is_ending` returns true.
+    /// Prepares to write to `path` at the end of the run. An existing file stays until then, or for
+    /// good if the list has no URL and `is_kept_if_empty`. Writing to a pipe waits for its reader
+    /// until `is_ending` returns true.
     ///
     /// # Errors
     /// If no file can be created there.
     pub(crate) fn create(
         path: &Path,
         jar: Arc<CookieJar>,
+        is_kept_if_empty: bool,
         is_ending: SharedEndingCheck,
     ) -> io::Result<Self> {
         Ok(Self {
             file: AtomicFile::create_private(path)?,
             jar,
+            is_kept_if_empty,
             is_ending,
         })
     }
@@ -39,7 +44,10 @@ impl Reporter for CookieFile {
         Ok(())
     }
 
-    fn finish(&mut self, _: &Summary) -> io::Result<()> {
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        if summary.input == 0 && self.is_kept_if_empty {
+            return Ok(());
+        }
         self.file.commit(&self.jar.render(), &*self.is_ending)
     }
 }

@@ -55,7 +55,8 @@ pub(super) fn add_files(
     if let Some((path, jar)) = &options.cookie_jar {
         add_file(pump, path, |path| {
             let (jar, is_ending) = (Arc::clone(jar), Arc::clone(&is_ending));
-            Ok(Box::new(CookieFile::create(path, jar, is_ending)?))
+            let is_kept = options.kept_if_empty.iter().any(|kept| kept == path);
+            Ok(Box::new(CookieFile::create(path, jar, is_kept, is_ending)?))
         })?;
     }
     if let Some(path) = &options.page {

@@ -142,7 +142,10 @@ fn failure(name: &str) -> Result<RetriedFailure, String> {
         Some(b"1" | b"2") => Err(format!(
             "{lower} is not a failure; use 4xx or 5xx, for example"
         )),
-        Some([digit @ b'3'..=b'9']) => Ok(RetriedFailure::Class(u16::from(digit - b'0'))),
+        Some([b'0' | b'6'..=b'9']) => Err(format!(
+            "{lower} is no class of statuses; use 3xx, 4xx or 5xx"
+        )),
+        Some([digit @ b'3'..=b'5']) => Ok(RetriedFailure::Class(u16::from(digit - b'0'))),
         _ => Err(unknown(name)),
     }
 }
@@ -281,6 +284,11 @@ mod tests {
             ("100", "100"),
             ("200", "200"),
             ("2xx", "2xx"),
+            ("404,6xx", "6xx"),
+            ("!9XX", "9XX"),
+            ("0xx", "0xx"),
+            ("000", "000"),
+            ("1000", "1000"),
             ("302", "302"),
             ("reset,save", "save"),
             ("denied", "denied"),
@@ -318,7 +326,7 @@ mod tests {
             .collect();
         prop_oneof![
             (400u16..1000).prop_map(|code| (code.to_string(), Some(code), None)),
-            (3u16..10).prop_map(|class| (format!("{class}xx"), Some(class), None)),
+            (3u16..6).prop_map(|class| (format!("{class}xx"), Some(class), None)),
             prop::sample::select(kinds).prop_map(|kind| (kind.to_string(), None, Some(kind))),
         ]
     }

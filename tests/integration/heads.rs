@@ -102,6 +102,9 @@ fn chunks_that_break_the_rules_but_have_one_meaning_are_taken() {
         "5\nhello\n0\n\n".to_owned(),
         "5\r\nhello\n0\r\n\n".to_owned(),
         "5;a=b\nhello\n0\n\n".to_owned(),
+        "5,\r\nhello\r\n0,\r\n\r\n".to_owned(),
+        "5z\r\nhello\r\n0\r\n\r\n".to_owned(),
+        "5 5\r\nhello\r\n0\r\n\r\n".to_owned(),
         format!("5\r\nhello\r\n0\r\n{trailers}\r\n"),
         format!("5\r\nhello\r\n0\r\nX: {long}\r\n\r\n"),
         format!("5;{extension}\r\nhello\r\n0\r\n\r\n"),
@@ -159,7 +162,7 @@ fn an_empty_transfer_encoding_does_not_say_where_a_body_ends() {
 
 /// The usual client waits for more, or takes the body for a truncated one.
 #[test]
-fn trailers_that_end_with_a_line_feed_alone_end_the_body_of_a_retry() {
+fn trailers_that_end_with_a_line_feed_alone_cost_no_retry() {
     for body in [
         "5\r\nhello\r\n0\r\n\n",
         "5\r\nhello\r\n0\r\nX: y\n\r\n",
@@ -177,12 +180,34 @@ fn trailers_that_end_with_a_line_feed_alone_end_the_body_of_a_retry() {
                 }
                 Ok(())
             });
-            let run = Run::new().args(["--retries=1", "--stall-timeout=300ms", "--body"]);
-            let done = run.arg(server.url("/")).expect_exit(0);
-            let record = done.record();
-            assert_eq!(record.body.as_deref(), Some("hello"), "{body:?}");
-            assert!(record.attempts <= 2 && record.resends == 0, "{body:?}");
+            let run = Run::new().args(["-j1", "--retries=0", "--stall-timeout=300ms", "--body"]);
+            let urls = (0..5).map(|n| server.url(&format!("/{n}")));
+            let done = run.urls(urls).expect_exit(0);
+            let bodies = done.records.iter().map(|record| record.body.as_deref());
+            assert!(bodies.eq([Some("hello"); 5]), "{body:?}");
+            // Once over the usual client, if it does not take them; from then on the host is known.
+            assert!(server.requests().len() <= 6, "{body:?}");
         }
+    }
+}
+
+/// A body that did not end is requested once more free of charge, and only where that is safe.
+#[test]
+fn a_chunked_body_that_never_ends_is_a_failure_after_one_resend() {
+    let cut = |connection: &mut Connection| {
+        connection.request()?;
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    };
+    for (args, requests) in [
+        (["--retries=0", "-XGET"], 2),
+        (["--retries=2", "-XGET"], 4),
+        (["--retries=0", "-XPOST"], 1),
+    ] {
+        let server = Server::start(cut);
+        let run = Run::new().args(args).args(["--retry-delay=1ms"]);
+        let done = run.arg(server.url("/")).expect_exit(1);
+        assert_eq!(done.failure().0, ErrorKind::Truncated);
+        assert_eq!(server.requests().len(), requests, "{args:?}");
     }
 }
 
@@ -214,7 +239,8 @@ fn chunks_without_a_clear_meaning_are_not_guessed_at() {
     for body in [
         "+5\r\nhello\r\n0\r\n\r\n",
         "0x5\r\nhello\r\n0\r\n\r\n",
-        "5 5\r\nhello\r\n0\r\n\r\n",
+        "7,\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0z\r\n\r\n",
         "5\r\nhello0\r\n\r\n",
         "4\nhello\n0\n\n",
     ] {
@@ -322,6 +348,21 @@ fn a_flawed_line_is_not_passed_over_where_another_one_says_a_length() {
         let message = done.message();
         assert!(
             message.contains("does not say where the body ends"),
+            "{message}"
+        );
+    }
+}
+
+/// curl and browsers do not accept them either.
+#[test]
+fn a_nul_in_a_head_is_named() {
+    for line in ["X-Nul: a\0b", "X-\0: b"] {
+        let server = odd(line);
+        let done = Run::new().arg(server.url("/odd")).expect_exit(1);
+        assert_eq!(done.failure(), (ErrorKind::Protocol, 1));
+        let message = done.message();
+        assert!(
+            message.contains("NUL byte in the response head"),
             "{message}"
         );
     }
@@ -479,6 +520,26 @@ fn flawed_interim_heads_are_passed_over_too() {
     });
     let done = Run::new().arg(server.url("/")).expect_exit(0);
     assert_eq!(done.record().bytes, Some(5));
+}
+
+/// Whether the host is known for malformed responses makes no difference.
+#[test]
+fn many_interim_heads_are_passed_over_whatever_the_host_is_known_for() {
+    let server = Server::http(|request| {
+        let odd: &[&str] = match path(request) {
+            "/odd" => &["X A: 1"],
+            _ => &[],
+        };
+        let interim = format!("HTTP/1.1 103 x\r\nLink: {}\r\n\r\n", "y".repeat(1000));
+        let last = response("200 OK", odd, b"hello");
+        [interim.repeat(600).into_bytes(), last].concat()
+    });
+    let urls = ["/1", "/odd", "/2"].map(|path| server.url(path));
+    let done = Run::new()
+        .args(["-j1", "--retries=0"])
+        .urls(urls)
+        .expect_exit(0);
+    assert!(done.records.iter().all(|record| record.bytes == Some(5)));
 }
 
 #[test]

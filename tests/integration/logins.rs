@@ -137,6 +137,21 @@ fn the_jar_is_written_however_the_run_ends_and_replaces_a_readable_file_by_a_pri
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// `producer | fetchall -c jar -`, and the producer failed.
+#[test]
+fn an_empty_stdin_leaves_the_jar_alone() {
+    let folder = Folder::new();
+    let jar = folder.file("jar.txt", "old");
+    for args in [vec!["-c", &jar], vec!["-c", &jar, "-"]] {
+        let done = Run::new().args(args).stdin("").expect_exit(0);
+        assert!(done.stderr.contains("is left as it was"), "{}", done.stderr);
+        assert_eq!(fs::read_to_string(&jar).unwrap(), "old");
+    }
+    let list = folder.file("list", "");
+    Run::new().args(["-c", &jar, &list]).expect_exit(0);
+    assert_ne!(fs::read_to_string(&jar).unwrap(), "old");
+}
+
 #[test]
 fn a_cookie_file_is_sent_only_where_its_cookies_belong() {
     let (server, folder) = (

@@ -110,7 +110,11 @@ fn a_tunnel_is_open_however_the_proxy_says_so() {
         for method in ["GET", "POST"] {
             let run = Run::new().args(["--retries=0", "-X", method, &cacert]);
             let done = run.args(["-x", &proxy.url(""), &secure.url()]);
-            assert_eq!(done.expect_exit(0).record().bytes, Some(6), "{answer:?}");
+            let done = done.expect_exit(0);
+            let record = done.record();
+            assert_eq!(record.bytes, Some(6), "{answer:?}");
+            // A CONNECT is no request to the server.
+            assert_eq!((record.attempts, record.resends), (1, 0), "{answer:?}");
         }
     }
 }

@@ -232,6 +232,7 @@ fn a_closed_stderr_keeps_nobody_else_from_being_told() {
 
 #[test]
 fn results_that_go_nowhere_from_the_start_are_no_reason_to_stay_silent() {
+    // The Rust runtime opens /dev/null there, in the same way as Python's `subprocess.DEVNULL`.
     let ended = end(&[], ">&-");
     assert_eq!((ended.code, &*ended.told), (Some(0), "ok 0\n"));
     assert_eq!(ended.summary["fetched"], 200);

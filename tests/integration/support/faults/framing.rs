@@ -3,7 +3,7 @@
 use fetchall::ErrorKind::{Protocol, Status, TooLarge, Truncated};
 
 use super::Does::{Acts, Answers, Ends};
-use super::End::{After, Fetched, Final, Transient};
+use super::End::{Fetched, Final, Transient};
 use super::{Fault, flood, pour};
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -178,8 +178,8 @@ pub const FAULTS: &[Fault] = &[
             connection.send(CHUNKED)?;
             pour(connection, b"0")
         }),
-        // The retry bounds what the first attempt waited for.
-        end: After(2, Protocol),
+        // The resend bounds what the first request waited for.
+        end: Final(Protocol),
     },
     Fault {
         name: "endless-chunk-extension",
