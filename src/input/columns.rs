@@ -16,6 +16,9 @@ pub(super) const ALL_COLUMNS: &str = "*";
 const REQUEST_FIELDS: [&str; 4] = ["url", "headers", "body", "body_base64"];
 /// Spellings of the `@` behind a password, and of characters that may hide one.
 const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\", "\u{ff20}", "\u{fe6b}"];
+/// Field in front of a JSON line for `--failed`: the name of the field with the URL, whatever
+/// `--url-column` says. No data has a field of this name.
+pub(super) const URL_COLUMN_FIELD: &str = "--url-column";
 /// Maximum number of names in a message.
 pub(super) const MAX_NAMES_SHOWN: usize = 10;
 
@@ -54,7 +57,21 @@ impl ColumnRules {
         !self.keep.is_empty()
     }
 
-    /// Returns the name of the field with the URL, for lines that are written anew.
+    /// Puts the name of the field with the URL in front of a JSON object, if the run names one: so
+    /// the line means the same when it is read without that name, or with another one.
+    pub(super) fn mark_url(&self, line: &mut Vec<u8>, field: &str) {
+        let start = line.iter().position(|byte| !byte.is_ascii_whitespace());
+        let after = start.map_or(0, |start| start + 1);
+        let (before, fields) = line.split_at_checked(after).unwrap_or_default();
+        let known = format!("\"{URL_COLUMN_FIELD}\"");
+        let is_marked = fields.trim_ascii_start().starts_with(known.as_bytes());
+        if self.url.is_some() && before.ends_with(b"{") && !is_marked {
+            let mark = format!("{known}:{},", Value::from(field));
+            line.splice(after..after, mark.into_bytes());
+        }
+    }
+
+    /// Returns the name of the field with the URL.
     pub(super) fn url_field(&self) -> &str {
         self.url.as_deref().unwrap_or("url")
     }

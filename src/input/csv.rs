@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
-use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
+use super::line_builder::{LineBuilder, ParsedLine, invalid, job, marked, with_columns};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
@@ -97,7 +97,7 @@ impl InputList for CsvList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
         let delimiter = self.delimiter.byte();
         self.step(|row, header, rules| match row.flaw {
-            Some(flaw) => broken(row, flaw, (header, delimiter), origin),
+            Some(flaw) => broken(row, flaw, (header, delimiter), origin, rules),
             None => entry(row, header, origin, rules),
         })
     }
@@ -178,7 +178,27 @@ impl CsvHeader {
                 None => format!("header row: {why}"),
             })
         })?;
-        Ok(Self { names, url })
+        let mut header = Self { names, url };
+        header.forget_repeated();
+        Ok(header)
+    }
+
+    /// Takes the names from columns whose name another one has already, in any case. They are not
+    /// used, and a JSON line has no room for both.
+    fn forget_repeated(&mut self) {
+        let folded = |name: &String| name.to_ascii_lowercase();
+        let mut seen: HashSet<_> = self.names.get(self.url).map(folded).into_iter().collect();
+        for (number, name) in self.names.iter_mut().enumerate() {
+            if number != self.url && !seen.insert(folded(name)) {
+                name.clear();
+            }
+        }
+    }
+
+    /// Whether a column is named `url` but is not the URL.
+    fn has_other_url(&self) -> bool {
+        let mut names = self.names.iter().enumerate();
+        names.any(|(number, name)| name == "url" && number != self.url)
     }
 
     /// Returns what each column is for, beside the name that it has.
@@ -361,6 +381,7 @@ fn broken(
     flaw: RowFlaw,
     (header, delimiter): (&CsvHeader, u8),
     origin: &EntryOrigin<'_>,
+    rules: &ListRules,
 ) -> ListEntry {
     let url = match row.cell(header.url) {
         Some(url) => shown_url(&String::from_utf8_lossy(&url)),
@@ -372,9 +393,10 @@ fn broken(
             parse_url(url).map_or_else(|_| String::new(), |_| shown_url(url))
         }
     };
-    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] }).to_string();
+    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] });
     let reason = row.explain(flaw);
-    invalid(origin.line(row.line), url, raw.into_bytes().into(), reason)
+    let place = origin.line(row.line);
+    invalid(place, url, marked(&raw, "url", rules), reason)
 }
 
 fn parse_cells(
@@ -440,41 +462,38 @@ enum CsvField<'a> {
 /// that is not UTF-8 in a known column, which would otherwise come back as a different URL.
 fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
-    let json = if header.fits(row) && header.is_text(row, rules) {
-        let fields = header.uses().zip(&cells);
-        // A blank cell means no value, but a blank JSON field would be one. A known column that is
-        // not used for what its name says would be used so in JSON.
-        let fields = fields.filter(|((name, used), cell)| {
-            let is_other = COLUMNS.contains(name) && *used != Some(*name);
-            !cell.trim_ascii().is_empty() && !is_other && !JSON_ONLY.contains(name)
-        });
-        let fields = fields.map(|((name, _), cell)| (name, field(name, cell)));
-        // The URL has its own name, too, so that none is taken from another column if it is blank,
-        // or if the line is read without `--url-column`.
-        let url = cells
-            .get(header.url)
-            .map(|cell| ("url", field("url", cell)));
-        serde_json::to_vec(&fields.chain(url).collect::<BTreeMap<_, _>>())
-    } else {
+    if !header.fits(row) || !header.is_text(row, rules) {
         let cells: Vec<_> = cells
             .iter()
             .map(|cell| String::from_utf8_lossy(cell))
             .collect();
-        serde_json::to_vec(&json!({ "cells": cells }))
-    };
-    // Serializing strings and numbers cannot fail.
-    json.unwrap_or_default().into()
+        return marked(&json!({ "cells": cells }), "url", rules);
+    }
+    // A blank cell means no value, but a blank JSON field would be one.
+    let fields = header.uses().zip(&cells).filter(|((name, used), cell)| {
+        !cell.trim_ascii().is_empty() && (!JSON_ONLY.contains(name) || *used == Some("url"))
+    });
+    let fields = fields.map(|((name, used), cell)| (name, field(used, cell)));
+    // The URL has its own name, too, so that none is taken from another column if it is blank.
+    let url = cells
+        .get(header.url)
+        .map(|cell| ("url", field(Some("url"), cell)));
+    let url = url.filter(|_| !header.has_other_url());
+    let fields: BTreeMap<_, _> = fields.chain(url).collect();
+    let name = header.names.get(header.url).map_or("url", String::as_str);
+    marked(&fields, name, rules)
 }
 
-fn field<'a>(name: &str, cell: &'a [u8]) -> CsvField<'a> {
+/// Returns a cell as the value of the field that it is used for.
+fn field<'a>(used: Option<&str>, cell: &'a [u8]) -> CsvField<'a> {
     let text = String::from_utf8_lossy;
-    if name == "body" || !COLUMNS.contains(&name) {
+    let Some(used) = used.filter(|used| *used != "body") else {
         return CsvField::Text(text(cell));
-    }
+    };
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
-        Some(number) if name == "size" => CsvField::Number(number),
-        _ if name == "mirrors" => {
+        Some(number) if used == "size" => CsvField::Number(number),
+        _ if used == "mirrors" => {
             let text = text(cell);
             let mirrors = text.split_ascii_whitespace();
             CsvField::Texts(mirrors.map(str::to_owned).collect())

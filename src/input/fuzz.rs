@@ -9,8 +9,8 @@ use url::{Position, Url};
 
 use super::columns::ColumnRules;
 use super::compressed::packed;
+use super::detected::open_list;
 use super::list::{EntryOrigin, ListRules, ListStep};
-use super::source::open_list;
 use super::stream::InputStream;
 use super::{DefaultScheme, InputFormat};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
-use super::columns::{ColumnRules, MAX_NAMES_SHOWN, UrlRating, keep_json};
+use super::columns::{ColumnRules, MAX_NAMES_SHOWN, URL_COLUMN_FIELD, UrlRating, keep_json};
 use super::json_fields::{JsonField, JsonHeaders, JsonTexts};
 use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
 use super::lines::{InputLine, LineEnd, LineReader};
@@ -142,6 +142,8 @@ struct JsonlObject {
     /// In a record: the request was not a plain GET.
     request: Option<IgnoredAny>,
     columns: ColumnsBuilder,
+    /// The rules with the name of the URL that the line itself gives, if it does.
+    own_rules: Option<ColumnRules>,
 }
 
 /// Reads a line by the rules for columns.
@@ -164,20 +166,28 @@ impl<'de> Visitor<'de> for JsonlVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<JsonlObject, A::Error> {
         let mut object = JsonlObject::default();
+        let mut rules = Cow::Borrowed(self.0);
+        let mut is_first = true;
         while let Some(JsonKey(name)) = fields.next_key()? {
-            if self.0.keeps(&name) {
+            let is_front = std::mem::take(&mut is_first);
+            if name == URL_COLUMN_FIELD && is_front {
+                rules.to_mut().url = Some(fields.next_value()?);
+            } else if rules.keeps(&name) {
                 let value: &RawValue = fields.next_value()?;
                 keep_json(&mut object.columns, &name, value.get());
                 let mut value = serde_json::Deserializer::from_str(value.get());
-                let taken = object.take(&name, self.0, &mut value);
+                let taken = object.take(&name, &rules, &mut value);
                 taken.map_err(serde::de::Error::custom)?;
             } else {
                 fields.next_value_seed(FieldSeed {
                     object: &mut object,
                     name: &name,
-                    rules: self.0,
+                    rules: &rules,
                 })?;
             }
+        }
+        if let Cow::Owned(rules) = rules {
+            object.own_rules = Some(rules);
         }
         Ok(object)
     }
@@ -304,7 +314,7 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
     let mut object = match object(line.bytes(), &rules.columns) {
         Ok(object) => object,
         Err(reason) => {
-            return invalid(place, display_line(line.bytes()), line.into_bytes(), reason);
+            return invalid(place, display_line(line.bytes()), kept(line, rules), reason);
         }
     };
     let columns = std::mem::take(&mut object.columns).build();
@@ -313,14 +323,21 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
         Err(reason) => Err(reason.clone()),
     };
     let entry = match parsed {
-        Ok(parsed) => job(place, parsed, Some(line.into_bytes())),
+        Ok(parsed) => job(place, parsed, Some(kept(line, rules))),
         Err(reason) => {
             let url = object.url.as_ref().and_then(JsonField::as_str);
             let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
-            invalid(place, shown, line.into_bytes(), reason)
+            invalid(place, shown, kept(line, rules), reason)
         }
     };
     with_columns(entry, columns.unwrap_or_default())
+}
+
+/// Returns the line for `--failed FILE`.
+fn kept(mut line: InputLine<'_>, rules: &ListRules) -> Box<[u8]> {
+    let field = rules.columns.url_field();
+    rules.columns.mark_url(line.bytes_mut(), field);
+    line.into_bytes()
 }
 
 fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
@@ -342,12 +359,13 @@ fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
 
 fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, String> {
     let mut draft = LineBuilder::new(rules);
+    let columns = object.own_rules.as_ref().unwrap_or(&rules.columns);
     match &object.url {
         Some(_) if object.is_ambiguous => {
-            return Err(rules.columns.ambiguous("fields", &object.names));
+            return Err(columns.ambiguous("fields", &object.names));
         }
         Some(url) => draft.url(text("url", url)?)?,
-        None => return Err(rules.columns.missing("field", &object.names)),
+        None => return Err(columns.missing("field", &object.names)),
     }
     if let Some(file) = &object.file {
         draft.file(text("file", file)?)?;

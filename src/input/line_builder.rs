@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
+use serde::Serialize;
 use serde_json::json;
 
 use super::checksum::add_field;
@@ -69,17 +70,22 @@ pub(super) fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> Li
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
 pub(super) fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
-    json!({ "url": url, rules.columns.url_field(): url })
-        .to_string()
-        .into_bytes()
-        .into()
+    marked(&json!({ "url": url }), "url", rules)
 }
 
 /// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read
 /// again, even if the part of it that was kept looks like a URL.
-pub(super) fn bad_as_json(line: &[u8]) -> Box<[u8]> {
+pub(super) fn bad_as_json(line: &[u8], rules: &ListRules) -> Box<[u8]> {
     let line = String::from_utf8_lossy(line.trim_ascii());
-    json!({ "line": line }).to_string().into_bytes().into()
+    marked(&json!({ "line": line }), "url", rules)
+}
+
+/// Returns fields as a JSON line whose URL is in the field `url_field`, with any `--url-column`.
+pub(super) fn marked(fields: &impl Serialize, url_field: &str, rules: &ListRules) -> Box<[u8]> {
+    // Serializing strings and numbers cannot fail.
+    let mut line = serde_json::to_vec(fields).unwrap_or_default();
+    rules.columns.mark_url(&mut line, url_field);
+    line.into()
 }
 
 /// Builds a line field by field. Errors are messages that name the field.

@@ -44,6 +44,10 @@ impl InputLine<'_> {
         self.buffer
     }
 
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        self.buffer
+    }
+
     /// Returns the bytes of the line as owned memory. A long line is not copied, so that it is in
     /// memory only once.
     pub(super) fn into_bytes(self) -> Box<[u8]> {

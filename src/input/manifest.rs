@@ -6,7 +6,7 @@ use std::io;
 
 use serde_json::json;
 
-use super::line_builder::{LineBuilder, ParsedLine, bad_as_json, invalid, job};
+use super::line_builder::{LineBuilder, ParsedLine, bad_as_json, invalid, job, marked};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
@@ -69,11 +69,16 @@ fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListE
     let bytes = line.bytes();
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
-        return invalid(place, shown_cut(bytes), bad_as_json(bytes), reason);
+        return invalid(place, shown_cut(bytes), bad_as_json(bytes, rules), reason);
     }
     match parse(bytes, rules) {
         Ok((parsed, raw)) => job(place, parsed, Some(raw)),
-        Err(reason) => invalid(place, display_line(bytes), bad_as_json(bytes), reason),
+        Err(reason) => invalid(
+            place,
+            display_line(bytes),
+            bad_as_json(bytes, rules),
+            reason,
+        ),
     }
 }
 
@@ -94,11 +99,11 @@ fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), Stri
     }
     draft.hash(field, line.hash)?;
     draft.url(&url)?;
-    let mut raw = json!({ rules.columns.url_field(): url, field: line.hash });
+    let mut raw = json!({ "url": url, field: line.hash });
     if let Some(fields) = raw.as_object_mut().filter(|_| plain == name) {
         fields.insert("file".to_owned(), name.into());
     }
-    Ok((draft.build()?, raw.to_string().into_bytes().into()))
+    Ok((draft.build()?, marked(&raw, "url", rules)))
 }
 
 /// The parts of a line.

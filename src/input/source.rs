@@ -6,15 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::compressed::RawReader;
-use super::csv::CsvList;
-use super::jsonl::JsonlList;
-use super::lines::LineEnd;
+use super::detected::open_list;
 use super::list::{InputList, ListRules};
-use super::manifest::{ManifestList, NO_BASE_URL};
-use super::row::CellDelimiter;
-use super::sitemap::{DetectedList, SitemapList};
+use super::manifest::NO_BASE_URL;
+use super::sitemap::SitemapList;
 use super::stream::InputStream;
-use super::text::TextList;
 use super::{InputError, InputFormat, Source, UrlIterator};
 
 /// An opened input.
@@ -84,29 +80,6 @@ impl OpenInput {
             content: InputContent::List(open_list(format, InputStream::new(reader), rules)),
             length,
         })
-    }
-}
-
-/// Opens a stream as a list of this format.
-pub(super) fn open_list(
-    format: InputFormat,
-    stream: InputStream,
-    rules: &ListRules,
-) -> Box<dyn InputList> {
-    let rules = rules.clone();
-    match format {
-        // The file name has not told the format.
-        InputFormat::Auto => Box::new(DetectedList::new(stream, rules)),
-        InputFormat::Text => Box::new(TextList::new(stream, LineEnd::Line, rules)),
-        InputFormat::Sitemap => Box::new(SitemapList::new(stream, rules)),
-        InputFormat::Nul => {
-            let stream = stream.with_nuls();
-            Box::new(TextList::new(stream, LineEnd::Nul, rules))
-        }
-        InputFormat::JsonLines => Box::new(JsonlList::new(stream, rules)),
-        InputFormat::Manifest => Box::new(ManifestList::new(stream, rules)),
-        InputFormat::Csv => Box::new(CsvList::new(stream, CellDelimiter::Comma, rules)),
-        InputFormat::Tsv => Box::new(CsvList::new(stream, CellDelimiter::Tab, rules)),
     }
 }
 

@@ -68,24 +68,24 @@ fn entry(
     rules: &ListRules,
 ) -> ListEntry {
     let bytes = line.bytes();
-    let raw = |as_json: fn(&[u8]) -> Box<[u8]>| {
+    let bad_raw = || {
         if rules.as_json {
-            as_json(bytes)
+            bad_as_json(bytes, rules)
         } else {
             bytes.into()
         }
     };
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
-        return invalid(place, shown_cut(bytes), raw(bad_as_json), reason);
+        return invalid(place, shown_cut(bytes), bad_raw(), reason);
     }
     let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) else {
         let reason = "not valid UTF-8".to_owned();
-        return invalid(place, display_line(bytes), raw(bad_as_json), reason);
+        return invalid(place, display_line(bytes), bad_raw(), reason);
     };
     if text.starts_with('{') && text.contains("\"url\"") {
         let reason = "looks like JSON; try --input-format jsonl".to_owned();
-        return invalid(place, display_line(bytes), raw(bad_as_json), reason);
+        return invalid(place, display_line(bytes), bad_raw(), reason);
     }
     let url = if line.has_comments() && has_gap(text) {
         without_comment(text)
@@ -95,7 +95,7 @@ fn entry(
     if has_gap(url)
         && let Some(reason) = whitespace_reason(url, line.has_comments())
     {
-        return invalid(place, shown_among(url), raw(bad_as_json), reason);
+        return invalid(place, shown_among(url), bad_raw(), reason);
     }
     let raw = || {
         if rules.as_json {
@@ -174,7 +174,7 @@ pub(super) fn parse_argument(text: &str, place: InputPosition, rules: &ListRules
         }
         Err(reason) => {
             let raw = if rules.as_json {
-                bad_as_json(text.as_bytes())
+                bad_as_json(text.as_bytes(), rules)
             } else {
                 text.replace(['\n', '\r', '\0'], " ").into_bytes().into()
             };

@@ -519,8 +519,9 @@ fn a_failed_row_is_fed_back_without_the_name_of_its_url_column() {
     run(&["--url-column=page", "--failed", &failed, &table]);
     run(&[&failed]);
     run(&["--url-column=page", &failed]);
+    run(&["--url-column=link", "--input-format=csv", &failed]);
     let requests = server.requests();
-    assert_eq!(requests.len(), 3);
+    assert_eq!(requests.len(), 4);
     assert!(
         requests.iter().all(|it| it.starts_with("GET /page ")),
         "{requests:?}"
