@@ -47,7 +47,7 @@ impl ColumnRules {
     /// Whether the record repeats this column.
     pub(super) fn keeps(&self, name: &str) -> bool {
         self.keep.iter().any(|kept| {
-            let is_all = kept == ALL_COLUMNS && !REQUEST_FIELDS.contains(&name);
+            let is_all = kept == ALL_COLUMNS && !is_one_of(&REQUEST_FIELDS, name);
             is_all || kept.eq_ignore_ascii_case(name)
         })
     }
@@ -135,9 +135,14 @@ fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
     shown.join(", ")
 }
 
+/// Whether a name is one of these, in any case.
+pub(super) fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Whether a column is named like a URL: `link`, `image_url`, `downloadURL`.
 fn is_url_name(name: &str) -> bool {
-    let is_same = |text: &str| URL_WORDS.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let is_same = |text: &str| is_one_of(&URL_WORDS, text);
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let ends = [3, 4].map(|length| name.len().checked_sub(length).and_then(|at| name.get(at..)));
     words.any(is_same) || ends.into_iter().flatten().any(is_same)

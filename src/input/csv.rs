@@ -11,7 +11,9 @@ use serde_json::json;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
-use super::line_builder::{LineBuilder, ParsedLine, invalid, job, marked, with_columns};
+use super::line_builder::{
+    LineBuilder, NO_REQUEST, ParsedLine, invalid, job, marked, with_columns,
+};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
@@ -151,6 +153,8 @@ struct CsvHeader {
     names: Vec<String>,
     /// Index of the `url` column.
     url: usize,
+    /// Whether the table has the results of an earlier run. Their `body` is that of a response.
+    has_results: bool,
 }
 
 impl CsvHeader {
@@ -178,9 +182,18 @@ impl CsvHeader {
                 None => format!("header row: {why}"),
             })
         })?;
-        let mut header = Self { names, url };
+        let mut header = Self::new(names, url);
         header.forget_repeated();
         Ok(header)
+    }
+
+    fn new(names: Vec<String>, url: usize) -> Self {
+        let has_results = names.iter().any(|name| name == "outcome");
+        Self {
+            names,
+            url,
+            has_results,
+        }
     }
 
     /// Takes the names from columns whose name another one has already, in any case. They are not
@@ -204,7 +217,8 @@ impl CsvHeader {
     /// Returns what each column is for, beside the name that it has.
     fn uses(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         (0..).zip(&self.names).map(|(number, name)| {
-            let known = COLUMNS.contains(&name.as_str()) && name != "url";
+            let is_response = self.has_results && name == "body";
+            let known = COLUMNS.contains(&name.as_str()) && name != "url" && !is_response;
             let used = if number == self.url {
                 Some("url")
             } else {
@@ -293,8 +307,8 @@ fn similarity(name: &str, known: &str) -> f64 {
 /// Returns a warning about columns whose names are almost those of known ones.
 fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
     let names = &header.names;
-    if names.iter().any(|name| name == "outcome") {
-        // The results of an earlier run: their columns describe responses.
+    if header.has_results {
+        // Their columns describe responses.
         return None;
     }
     let is_missed = |known: &str| {
@@ -352,13 +366,14 @@ fn entry(
     with_columns(entry, columns.unwrap_or_default())
 }
 
-/// Returns the columns that the record repeats; none of a row that does not fit the header.
+/// Returns the columns that the record repeats. A row that does not fit the header has those for
+/// which it has a cell.
 fn kept_columns(
     row: &CsvRow<'_>,
     header: &CsvHeader,
     rules: &ListRules,
 ) -> Result<Option<Columns>, String> {
-    if !rules.columns.keeps_any() || !header.fits(row) {
+    if !rules.columns.keeps_any() {
         return Ok(None);
     }
     let mut columns = ColumnsBuilder::default();
@@ -410,6 +425,9 @@ fn parse_cells(
     let mut draft = LineBuilder::new(rules);
     for ((name, used), cell) in header.uses().zip(row.cells()) {
         let Some(used) = used else {
+            if header.has_results && name == "request" && !cell.trim_ascii().is_empty() {
+                return Err(NO_REQUEST.to_owned());
+            }
             continue;
         };
         let whole = text_of(name, &cell)?;
@@ -469,9 +487,12 @@ fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]>
             .collect();
         return marked(&json!({ "cells": cells }), "url", rules);
     }
-    // A blank cell means no value, but a blank JSON field would be one.
+    // A blank cell means no value, but a blank JSON field would be one. Results are a record in
+    // JSON, too.
     let fields = header.uses().zip(&cells).filter(|((name, used), cell)| {
-        !cell.trim_ascii().is_empty() && (!JSON_ONLY.contains(name) || *used == Some("url"))
+        let is_json_only = JSON_ONLY.contains(name) && *used != Some("url");
+        let is_of_record = header.has_results && *name != "headers";
+        !cell.trim_ascii().is_empty() && (!is_json_only || is_of_record)
     });
     let fields = fields.map(|((name, used), cell)| (name, field(used, cell)));
     // The URL has its own name, too, so that none is taken from another column if it is blank.
@@ -545,7 +566,7 @@ mod tests {
                 ..ListRules::default()
             };
             let url = names.iter().position(|name| name == "url").unwrap();
-            misnamed(&CsvHeader { names, url }, &rules)
+            misnamed(&CsvHeader::new(names, url), &rules)
         };
         for (header, meant) in [
             (
@@ -728,14 +749,16 @@ mod tests {
     #[test]
     fn kept_columns_are_those_of_the_row_also_of_a_failed_one() {
         let rules = keeping(None, &["ID", "caption"]);
-        let list = "id,image_url,caption\n007,http://a/,\" say \"\"hi\"\"\"\n8,nonsense,\n9\n";
+        let list = "id,image_url,caption\n007,http://a/,\" say \"\"hi\"\"\"\n8,nonsense,\n9\n10,http://a/,a,b\n11,\"x\n";
         let found = whole::read(InputFormat::Csv, list.as_bytes(), rules.clone()).unwrap();
         assert_eq!(
             columns(&found[0]),
             Some(r#"{"id":"007","caption":" say \"hi\""}"#)
         );
         assert_eq!(columns(&found[1]), Some(r#"{"id":"8","caption":""}"#));
-        assert_eq!(columns(&found[2]), None, "cells without their columns");
+        assert_eq!(columns(&found[2]), Some(r#"{"id":"9"}"#));
+        assert_eq!(columns(&found[3]), Some(r#"{"id":"10","caption":"a"}"#));
+        assert_eq!(columns(&found[4]), None, "its cells are not known");
         let latin = whole::bad(
             InputFormat::Csv,
             b"url,caption\nhttp://a/,\xfc\n",
@@ -811,7 +834,7 @@ mod tests {
     fn a_column_to_keep_that_is_not_there_is_a_warning() {
         let warning = |keep: &[&str]| {
             let names = ["url", "ID", "caption"].map(str::to_owned).to_vec();
-            header_warning(&CsvHeader { names, url: 0 }, &keeping(None, keep))
+            header_warning(&CsvHeader::new(names, 0), &keeping(None, keep))
         };
         assert_eq!(
             warning(&["capton", "size"]).as_deref(),
@@ -894,6 +917,16 @@ mod tests {
         assert_eq!((again.url, again.credentials), (job.url, job.credentials));
         assert_eq!(again.options, job.options);
         assert!(raw.contains(r#""id":"7""#), "{raw}");
+        let own_options = job.options.unwrap();
+        assert_eq!((own_options.size, own_options.body), (Some(7), None));
+
+        let posted = bad("url,outcome,request\nhttp://a/,fetched,0011223344556677\n");
+        let (_, reason, _) = whole::bad(
+            InputFormat::JsonLines,
+            posted.2.as_bytes(),
+            ListRules::default(),
+        );
+        assert_eq!(reason, posted.1);
 
         // An invalid row is still invalid when read again.
         for row in ["http://a/,x,y", "http://a/,many", ",5"] {

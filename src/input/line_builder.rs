@@ -17,6 +17,10 @@ use crate::model::{
 /// connection.
 const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
+/// Why the result of a request that is not a plain GET is no line of a list.
+pub(super) const NO_REQUEST: &str =
+    "a record does not contain its original request; rerun from --failed FILE instead";
+
 /// Maximum number of mirrors of a line.
 const MAX_MIRRORS: usize = 16;
 
