@@ -468,7 +468,7 @@ pub struct Cli {
     ///
     /// With an address, only addresses of its IP version are connected to. A name such as eth0
     /// works on Linux.
-    #[arg(long, value_name = "ADDR", help_heading = "Request")]
+    #[arg(long, value_name = "ADDR", value_parser = value_parsers::interface, help_heading = "Request")]
     pub interface: Option<String>,
     /// Connect to public addresses only.
     ///
@@ -542,12 +542,18 @@ pub struct Cli {
     /// Give files the time of Last-Modified.
     ///
     /// A file that a server sends without Last-Modified has the time of the download.
-    #[arg(short = 'R', long, requires = "output_dir", help_heading = "Saving")]
+    #[arg(
+        short = 'R',
+        long,
+        requires = "output_dir",
+        conflicts_with_all = ["pack", "journal"],
+        help_heading = "Saving"
+    )]
     pub remote_time: bool,
     /// Print the target file of each URL; fetch nothing.
     ///
     /// Each line is FILE, a tab, and the URL.
-    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Saving")]
+    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format", "pack", "journal"], help_heading = "Saving")]
     pub dry_run: bool,
     /// Check what was saved against the journal; fetch nothing.
     ///
@@ -611,10 +617,11 @@ pub struct Cli {
     /// Instead of a line feed: for xargs -0 and sort -z.
     #[arg(long, conflicts_with = "csv", help_heading = "Output")]
     pub print0: bool,
-    /// Include bodies in records (with --json).
+    /// Include bodies in records (--json, --csv, -w).
     ///
-    /// As text if the body is UTF-8, else as base64.
-    #[arg(long, requires = "json", help_heading = "Output")]
+    /// As text if the body is UTF-8, else as base64. In CSV and templates its line ends and other
+    /// control characters are escaped.
+    #[arg(long, requires = "results_as", help_heading = "Output")]
     pub body: bool,
     /// Print results in input order.
     #[arg(long, help_heading = "Output")]
