@@ -4,6 +4,7 @@
 //! that may have been downloaded, and could then choose a proxy, disable certificate verification
 //! or redirect where bodies are saved.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,7 +132,10 @@ pub(super) fn parse(
         Ok(SettingEntry::new(arg, value, origin))
     };
     let settings: Result<Vec<_>, _> = entries.iter().map(|entry| given(entry, option)).collect();
-    let hosts = host_tables(table.get_ref()).map(|(key, section)| {
+    let mut seen = HashSet::new();
+    let mut tables: Vec<_> = host_tables(table.get_ref()).collect();
+    tables.sort_by_key(|(key, _)| key.span().start);
+    let hosts = tables.into_iter().map(|(key, section)| {
         let name = key.get_ref();
         let failed = |message: String| {
             let shown = redact::name(&format!("host.\"{name}\""));
@@ -141,6 +145,11 @@ pub(super) fn parse(
             return Err(failed("expected a section: [host.\"NAME\"]".to_owned()));
         };
         let host = host_sections::host_name(name).map_err(failed)?;
+        if !seen.insert(host.clone()) {
+            return Err(failed(
+                "the host has a section above already; put all its keys there".to_owned(),
+            ));
+        }
         let mut entries = Vec::new();
         flatten("", section, &mut entries);
         entries.sort_by_key(|entry| entry.at);

@@ -57,12 +57,14 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
         Ok(addr) => format!("[{addr}]"),
         Err(_) => text.to_owned(),
     };
-    let has_more = text.contains(['/', '@', '?', '#', '\\']) || text.trim() != text;
+    let has_more = text.contains(['/', '@', '?', '#', '\\', '*']) || text.trim() != text;
+    let has_more = has_more || text.ends_with('.');
     let url = Url::parse(&format!("http://{bracketed}/")).ok();
     let url = url.filter(|url| !has_more && url.port().is_none() && !bracketed.ends_with(":80"));
     url.and_then(|url| url.host_str().map(str::to_owned))
         .ok_or_else(|| {
-            "expected a host name or an address, without scheme, port and path".to_owned()
+            "expected one host name or address: no scheme, port, path, * or dot at the end"
+                .to_owned()
         })
 }
 
@@ -213,7 +215,9 @@ mod tests {
         ] {
             assert_eq!(host_name(text).as_deref(), Ok(host), "{text}");
         }
-        for text in ["", "a:81", "a:80", "http://a", "a/b", "me@a", " a", "*.a b"] {
+        for text in [
+            "", "a:81", "a:80", "http://a", "a/b", "me@a", " a", "*.a", "a.", "[::1]:81",
+        ] {
             assert!(host_name(text).is_err(), "{text}");
         }
     }
