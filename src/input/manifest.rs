@@ -6,7 +6,7 @@ use std::io;
 
 use serde_json::json;
 
-use super::line_builder::{LineBuilder, ParsedLine, bad_as_json, invalid, job, marked};
+use super::line_builder::{LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, invalid, job, marked};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
@@ -15,8 +15,12 @@ use crate::model::{HashAlgorithm, InputPosition, ListEntry};
 
 /// Longest line, in bytes. File names have at most 4096 bytes on common systems.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Characters of names that are escaped. They are not allowed in the `file` of a line.
-const NOT_IN_FILES: [char; 3] = ['\\', '\n', '\r'];
+/// Characters of names that are not allowed in the `file` of a line.
+const NOT_IN_FILES: &[char] = if cfg!(windows) {
+    &['\\', '\n', '\r']
+} else {
+    &['\n', '\r']
+};
 /// Why a manifest cannot be read.
 pub(super) const NO_BASE_URL: &str = "a manifest needs the URL of the folder with its files";
 const FORM: &str = "expected a hash and a file name, as sha256sum writes them";
@@ -85,7 +89,7 @@ fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListE
 /// Parses a line, and returns it also as an equivalent JSON line.
 fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), String> {
     let base = rules.base_url.as_ref().ok_or(NO_BASE_URL)?;
-    let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
+    let text = std::str::from_utf8(line).map_err(|_| NOT_UTF8)?;
     let line = ManifestLine::split(text).ok_or(FORM)?;
     let field = line.algorithm()?.as_str();
     let name = line.name.strip_prefix("./").unwrap_or(&line.name);
@@ -335,7 +339,7 @@ mod tests {
             for (entry, name) in found.iter().zip(&names) {
                 if let ListEntry::Job(job) = entry {
                     let file = job.file_override().map(|file| file.as_str());
-                    prop_assert_eq!(file, Some(name.as_str()).filter(|name| !name.contains('\\')));
+                    prop_assert_eq!(file, Some(name.as_str()));
                     let path = percent_encoding::percent_decode_str(job.url.path());
                     let path = path.decode_utf8().unwrap();
                     prop_assert_eq!(path.strip_prefix("/pub/").unwrap(), name);
