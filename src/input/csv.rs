@@ -12,7 +12,7 @@ use serde_json::json;
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
 use super::line_builder::{
-    LineBuilder, NO_REQUEST, ParsedLine, invalid, job, marked, with_columns,
+    LineBuilder, NO_REQUEST, NOT_UTF8, ParsedLine, invalid, job, marked, with_columns,
 };
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
@@ -21,8 +21,8 @@ use super::stream::InputStream;
 use super::url::{display_line, parse_url, shown_url};
 use crate::model::{Columns, ColumnsBuilder, ListEntry};
 
-/// First line of a table that Excel reads with semicolons in any country.
-const SEPARATOR_LINE: &[u8] = b"sep=;";
+/// How a first line begins that tells Excel the delimiter, in any country.
+const SEPARATOR_LINE: &[u8] = b"sep=";
 
 /// Jaro-Winkler similarity above which a column is taken for a misnamed one: that of `filename`
 /// and `file` is 0.90.
@@ -41,6 +41,8 @@ const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
 pub(super) struct CsvList {
     rows: RowStream,
     delimiter: CellDelimiter,
+    /// Whether a first line names the delimiter.
+    is_told: bool,
     header: Option<CsvHeader>,
     rules: ListRules,
     warning: Option<String>,
@@ -51,6 +53,7 @@ impl CsvList {
         Self {
             rows: RowStream::new(stream, delimiter),
             delimiter,
+            is_told: false,
             header: None,
             rules,
             warning: None,
@@ -62,7 +65,7 @@ impl CsvList {
         take: impl FnOnce(&CsvRow<'_>, &CsvHeader, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
         let (header, rules) = (&mut self.header, &self.rules);
-        let warning = &mut self.warning;
+        let (warning, is_told) = (&mut self.warning, &mut self.is_told);
         let known = self.delimiter;
         let mut delimiter = known;
         let step = self.rows.next(|row| {
@@ -72,19 +75,22 @@ impl CsvList {
             if let Some(header) = header {
                 return Ok(ListStep::Found(take(row, header, rules)));
             }
-            if delimiter == CellDelimiter::Comma && has_semicolons(row, &rules.columns) {
+            if let Some(named) = named_delimiter(row.text).filter(|_| !*is_told) {
+                (delimiter, *is_told) = (named, true);
+                return Ok(ListStep::Nothing);
+            }
+            let may_differ = delimiter == CellDelimiter::Comma && !*is_told;
+            if may_differ && has_semicolons(row, &rules.columns) {
                 delimiter = CellDelimiter::Semicolon;
             }
-            if row.text != SEPARATOR_LINE {
-                // Of a malformed row, only the first line could be split again.
-                let read = if delimiter == known {
-                    CsvHeader::of(row, rules)?
-                } else {
-                    row.split_at(delimiter, |row| CsvHeader::of(row, rules))?
-                };
-                *warning = header_warning(&read, rules);
-                *header = Some(read);
-            }
+            // Of a malformed row, only the first line could be split again.
+            let read = if delimiter == known {
+                CsvHeader::of(row, rules)?
+            } else {
+                row.split_at(delimiter, |row| CsvHeader::of(row, rules))?
+            };
+            *warning = header_warning(&read, rules);
+            *header = Some(read);
             Ok(ListStep::Nothing)
         })?;
         if delimiter != self.delimiter {
@@ -118,6 +124,25 @@ impl InputList for CsvList {
 
     fn position(&self) -> u64 {
         self.rows.position()
+    }
+}
+
+/// Returns the delimiter that a line names: `sep=;`, or with quotes around it.
+fn named_delimiter(line: &[u8]) -> Option<CellDelimiter> {
+    let bare = line
+        .strip_prefix(b"\"")
+        .and_then(|line| line.strip_suffix(b"\""));
+    let (name, delimiter) = bare
+        .unwrap_or(line)
+        .split_at_checked(SEPARATOR_LINE.len())?;
+    if !name.eq_ignore_ascii_case(SEPARATOR_LINE) {
+        return None;
+    }
+    match delimiter {
+        b"," => Some(CellDelimiter::Comma),
+        b";" => Some(CellDelimiter::Semicolon),
+        b"\t" => Some(CellDelimiter::Tab),
+        _ => None,
     }
 }
 
@@ -386,7 +411,7 @@ fn kept_columns(
 }
 
 fn text_of<'a>(name: &str, cell: &'a [u8]) -> Result<&'a str, String> {
-    std::str::from_utf8(cell).map_err(|_| format!("{} is not UTF-8", shown_url(name)))
+    std::str::from_utf8(cell).map_err(|_| format!("{} is {NOT_UTF8}", shown_url(name)))
 }
 
 /// Creates the entry for a malformed row. If its cells are not known, the URL is looked for by
@@ -719,6 +744,27 @@ mod tests {
         assert!(header_error("a;b;c\n").contains("a, b, c"));
     }
 
+    #[test]
+    fn a_first_line_may_name_the_delimiter() {
+        for list in [
+            "sep=,\nid,url\n1;2,http://a/\n",
+            "SEP=,\r\nx;y,link\r\n1,http://a/\r\n",
+            "\"sep=;\"\nid;url\n\"1,2\";http://a/\n",
+            "\u{feff}sep=;\nurl;a,b,c\nhttp://a/;1\n",
+            "sep=\t\nid\turl\n1,2\thttp://a/\n",
+        ] {
+            let found = urls(list);
+            assert_eq!(found, [(3, "http://a/".to_owned())], "{list}");
+            assert_eq!(whole::count(InputFormat::Csv, list.as_bytes()).unwrap(), 1);
+        }
+        let tsv = b"sep=;\nurl;id\nhttp://a/;1\n";
+        let found = whole::read(InputFormat::Tsv, tsv, ListRules::default()).unwrap();
+        assert!(matches!(&found[..], [ListEntry::Job(_)]));
+        for other in ["sep=|\nurl\n", "sep=,\nsep=,\nurl\n"] {
+            assert!(header_error(other).contains("sep="), "{other}");
+        }
+    }
+
     /// Read with semicolons, such a row would have a URL with more than one cell in it.
     #[test]
     fn a_header_that_cannot_be_parsed_is_an_error() {
@@ -764,7 +810,11 @@ mod tests {
             b"url,caption\nhttp://a/,\xfc\n",
             rules.clone(),
         );
-        assert!(latin.1.ends_with("caption is not UTF-8"), "{}", latin.1);
+        assert!(
+            latin.1.contains("caption is not valid UTF-8; "),
+            "{}",
+            latin.1
+        );
         let long = format!(
             "url,caption\nhttp://a/,{}\nhttp://b/,x\n",
             "x".repeat(300 << 10)

@@ -16,7 +16,9 @@ use super::columns::{
     ColumnRules, MAX_NAMES_SHOWN, URL_COLUMN_FIELD, UrlRating, is_one_of, keep_json,
 };
 use super::json_fields::{JsonField, JsonHeaders, JsonTexts};
-use super::line_builder::{LineBuilder, NO_REQUEST, ParsedLine, invalid, job, with_columns};
+use super::line_builder::{
+    LineBuilder, NO_REQUEST, NOT_UTF8, ParsedLine, invalid, job, with_columns,
+};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
@@ -367,7 +369,7 @@ fn kept(mut line: InputLine<'_>, rules: &ListRules) -> Box<[u8]> {
 }
 
 fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
+    let text = std::str::from_utf8(line).map_err(|_| NOT_UTF8)?;
     if !text.trim_start().starts_with('{') {
         return Err("expected a JSON object".to_owned());
     }

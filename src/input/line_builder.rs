@@ -21,6 +21,10 @@ const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSF
 pub(super) const NO_REQUEST: &str =
     "a record does not contain its original request; rerun from --failed FILE instead";
 
+/// What is wrong with text in another encoding, mostly one of Windows.
+pub(super) const NOT_UTF8: &str =
+    "not valid UTF-8; if the list is in Latin-1, convert it: iconv -f latin1 -t utf8 FILE";
+
 /// Maximum number of mirrors of a line.
 const MAX_MIRRORS: usize = 16;
 
