@@ -1,7 +1,7 @@
 //! Opening of inputs.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read, Seek};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,7 +63,10 @@ impl OpenInput {
                     content: InputContent::Urls(urls),
                 });
             }
-            Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),
+            Source::Stdin => {
+                check_stdin(format).map_err(|cause| InputError::new("-", cause))?;
+                (Arc::from("-"), Box::new(io::stdin()), None)
+            }
             Source::File(path) => {
                 let name = Arc::from(path.to_string_lossy());
                 let (file, length) =
@@ -106,8 +109,27 @@ fn check_beginning(file: &mut File, format: InputFormat) -> io::Result<()> {
     if format == InputFormat::Nul {
         stream = stream.with_nuls();
     }
+    let start = file.stream_position()?;
     stream.reader.fill_buf()?;
-    file.rewind()
+    file.seek(SeekFrom::Start(start)).map(drop)
+}
+
+/// The same for stdin, if that is a file. Of a pipe, nothing can be read before its turn.
+#[cfg(unix)]
+fn check_stdin(format: InputFormat) -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let copy = io::stdin().as_fd().try_clone_to_owned();
+    let file = copy.ok().map(File::from);
+    let is_file = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file());
+    match file.filter(is_file) {
+        Some(mut file) => check_beginning(&mut file, format),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_stdin(_: InputFormat) -> io::Result<()> {
+    Ok(())
 }
 
 /// A named pipe, opened on first read by the reader thread: opening blocks until there is a
