@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Arg, Command};
-use fetchall::program::similar_name;
+use fetchall::program::{host_name, similar_name};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -144,7 +144,7 @@ pub(super) fn parse(
         let DeValue::Table(section) = section.get_ref() else {
             return Err(failed("expected a section: [host.\"NAME\"]".to_owned()));
         };
-        let host = host_sections::host_name(name).map_err(failed)?;
+        let host = host_name(name).map_err(failed)?;
         if !seen.insert(host.clone()) {
             return Err(failed(
                 "the host has a section above already; put all its keys there".to_owned(),
