@@ -633,7 +633,8 @@ pub struct Cli {
     pub summary_json: Option<PathBuf>,
     /// Write failed input lines here, for a rerun.
     ///
-    /// If any input is JSON Lines, CSV or TSV, all are written as JSON Lines: name it FILE.jsonl.
+    /// If any input is JSON Lines, CSV or TSV, all are written as JSON Lines: name it FILE.jsonl. It
+    /// is read back with or without --url-column and --input-format.
     /// An existing FILE is replaced, but not by a run that read no URL from stdin.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub failed: Option<PathBuf>,

@@ -108,7 +108,8 @@ pub(super) fn named_like_a_file(text: &str) -> Option<&'static str> {
 }
 
 /// Adds the cookies of a file to the jar, and returns a warning about invalid lines. A file that does
-/// not exist yet is fine if the run writes it. Error messages do not repeat its name, which may be a cookie without its name.
+/// not exist yet is fine if the run writes it. Error messages do not repeat its name, which may be a
+/// cookie without its name.
 pub(super) fn read_cookies(
     path: &Path,
     jar: &CookieJar,

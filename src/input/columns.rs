@@ -60,12 +60,15 @@ impl ColumnRules {
     /// Puts the name of the field with the URL in front of a JSON object, if the run names one: so
     /// the line means the same when it is read without that name, or with another one.
     pub(super) fn mark_url(&self, line: &mut Vec<u8>, field: &str) {
+        if self.url.is_none() {
+            return;
+        }
         let start = line.iter().position(|byte| !byte.is_ascii_whitespace());
         let after = start.map_or(0, |start| start + 1);
         let (before, fields) = line.split_at_checked(after).unwrap_or_default();
         let known = format!("\"{URL_COLUMN_FIELD}\"");
         let is_marked = fields.trim_ascii_start().starts_with(known.as_bytes());
-        if self.url.is_some() && before.ends_with(b"{") && !is_marked {
+        if before.ends_with(b"{") && !is_marked {
             let mark = format!("{known}:{},", Value::from(field));
             line.splice(after..after, mark.into_bytes());
         }

@@ -68,17 +68,14 @@ impl JsonlList {
         &mut self,
         take: impl FnOnce(InputLine<'_>, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
-        let Some(line) = self.lines.next()? else {
-            return Ok(ListStep::End);
-        };
-        if line.is_comment() {
-            return Ok(ListStep::Nothing);
-        }
-        if !std::mem::replace(&mut self.begun, true) {
+        let step = self.lines.step()?;
+        if let ListStep::Found(line) = &step
+            && !std::mem::replace(&mut self.begun, true)
+        {
             check_first(line.bytes().trim_ascii())?;
             self.warning = stray_hash(line.bytes(), &self.rules.columns);
         }
-        Ok(ListStep::Found(take(line, &self.rules)))
+        Ok(step.map(|line| take(line, &self.rules)))
     }
 }
 

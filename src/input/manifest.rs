@@ -42,22 +42,12 @@ impl ManifestList {
 
 impl InputList for ManifestList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(line) => {
-                let place = origin.line(line.number);
-                ListStep::Found(entry(&line, place, &self.rules))
-            }
-        })
+        let step = self.lines.step()?;
+        Ok(step.map(|line| entry(&line, origin.line(line.number), &self.rules)))
     }
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(_) => ListStep::Found(()),
-        })
+        Ok(self.lines.step()?.map(drop))
     }
 
     fn is_ready(&self) -> bool {

@@ -33,22 +33,19 @@ impl TextList {
 
 impl InputList for TextList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(line) => {
-                let place = origin.line(line.number);
-                ListStep::Found(entry(&line, place, &mut self.parser, &self.rules))
-            }
-        })
+        let step = self.lines.step()?;
+        Ok(step.map(|line| {
+            entry(
+                &line,
+                origin.line(line.number),
+                &mut self.parser,
+                &self.rules,
+            )
+        }))
     }
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(_) => ListStep::Found(()),
-        })
+        Ok(self.lines.step()?.map(drop))
     }
 
     fn is_ready(&self) -> bool {
