@@ -122,7 +122,7 @@ pub mod program {
     pub use crate::report::{
         AtomicFile, ProgressStyle, Screen, Template, TemplateError, TimelineStyle, render_summary,
     };
-    pub use crate::run::{NotifyError, dry_run, notify_url, run, run_until, verify};
+    pub use crate::run::{NotifyError, dry_run, host_name, notify_url, run, run_until, verify};
     pub use crate::schedule::{HostLimit, PerHostLimit, RetryPolicy, ScheduleOptions};
 }
 
@@ -140,8 +140,8 @@ pub use model::{
 pub use notify::send_email;
 pub use report::{JournalError, ReportError};
 pub use run::{
-    BuildError, FetchResult, FetchStream, FetchedPage, Fetcher, FetcherBuilder, List, Problem,
-    RunError, SaveError, Sink, fetch_all,
+    BuildError, FetchResult, FetchStream, FetchedPage, Fetcher, FetcherBuilder, HostOptions, List,
+    Problem, RunError, SaveError, Sink, fetch_all,
 };
 pub use schedule::RetryRules;
 pub use store::{FolderError, PackError};

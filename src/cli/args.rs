@@ -250,10 +250,11 @@ pub struct Cli {
     /// Instead of a line feed: for xargs -0 and sort -z.
     #[arg(long, conflicts_with = "csv", help_heading = "Output")]
     pub print0: bool,
-    /// Include bodies in records (with --json).
+    /// Include bodies in records (--json, --csv, -w).
     ///
-    /// As text if the body is UTF-8, else as base64.
-    #[arg(long, requires = "json", help_heading = "Output")]
+    /// As text if the body is UTF-8, else as base64. In CSV and templates its line ends and other
+    /// control characters are escaped.
+    #[arg(long, requires = "results_as", help_heading = "Output")]
     pub body: bool,
     /// Print results in input order.
     #[arg(long, help_heading = "Output")]
@@ -265,7 +266,8 @@ pub struct Cli {
     pub summary_json: Option<PathBuf>,
     /// Write failed input lines here, for a rerun.
     ///
-    /// If any input is JSON Lines, CSV or TSV, all are written as JSON Lines: name it FILE.jsonl.
+    /// If any input is JSON Lines, CSV or TSV, all are written as JSON Lines: name it FILE.jsonl. It
+    /// is read back with or without --url-column and --input-format.
     /// An existing FILE is replaced, but not by a run that read no URL from stdin.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub failed: Option<PathBuf>,

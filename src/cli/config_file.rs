@@ -4,13 +4,14 @@
 //! that may have been downloaded, and could then choose a proxy, disable certificate verification
 //! or redirect where bodies are saved.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Arg, Command};
-use fetchall::program::similar_name;
+use fetchall::program::{host_name, similar_name};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -131,7 +132,10 @@ pub(super) fn parse(
         Ok(SettingEntry::new(arg, value, origin))
     };
     let settings: Result<Vec<_>, _> = entries.iter().map(|entry| given(entry, option)).collect();
-    let hosts = host_tables(table.get_ref()).map(|(key, section)| {
+    let mut seen = HashSet::new();
+    let mut tables: Vec<_> = host_tables(table.get_ref()).collect();
+    tables.sort_by_key(|(key, _)| key.span().start);
+    let hosts = tables.into_iter().map(|(key, section)| {
         let name = key.get_ref();
         let failed = |message: String| {
             let shown = redact::name(&format!("host.\"{name}\""));
@@ -140,7 +144,12 @@ pub(super) fn parse(
         let DeValue::Table(section) = section.get_ref() else {
             return Err(failed("expected a section: [host.\"NAME\"]".to_owned()));
         };
-        let host = host_sections::host_name(name).map_err(failed)?;
+        let host = host_name(name).map_err(failed)?;
+        if !seen.insert(host.clone()) {
+            return Err(failed(
+                "the host has a section above already; put all its keys there".to_owned(),
+            ));
+        }
         let mut entries = Vec::new();
         flatten("", section, &mut entries);
         entries.sort_by_key(|entry| entry.at);

@@ -279,7 +279,10 @@ fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     let mut files = Vec::new();
     for text in &cli.request.cookie {
         match secrets::cookies(text).map_err(secret("--cookie"))? {
-            CookieSource::Pairs(pairs) => add_cookies(&mut config.http.headers, &pairs),
+            CookieSource::Pairs(pairs) => {
+                add_cookies(&mut config.http.headers, &pairs);
+                warn(config, secrets::named_like_a_file(text));
+            }
             CookieSource::File(path) => files.push(path),
         }
     }
@@ -297,11 +300,20 @@ fn set_cookies(config: &mut Config, cli: &mut Cli) -> Result<(), UsageError> {
     let jar = Arc::new(CookieJar::default());
     for path in files {
         let may_be_absent = target.as_ref() == Some(&path);
-        secrets::read_cookies(&path, &jar, may_be_absent).map_err(secret("--cookie"))?;
+        let read = secrets::read_cookies(&path, &jar, may_be_absent);
+        warn(config, read.map_err(secret("--cookie"))?.as_deref());
     }
     config.report.cookie_jar = target.map(|path| (path, Arc::clone(&jar)));
     config.engine.jar = Some(jar);
     Ok(())
+}
+
+/// Prints a warning where those of the run go.
+fn warn(config: &mut Config, warning: Option<&str>) {
+    if let (Some(text), Some(stream)) = (warning, &mut config.report.notices) {
+        // Ignored if stderr is closed.
+        let _ = writeln!(stream, "fetchall: warning: {text}");
+    }
 }
 
 /// Whether a path is only a number, which other programs take after `-c`.

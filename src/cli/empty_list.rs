@@ -46,7 +46,7 @@ impl EmptyListGuard {
         }
         let written = [
             (&cli.failed, None),
-            (&cli.cookie_jar, None),
+            (&cli.request.cookie_jar, None),
             (&cli.report, Some(is_report as fn(&str) -> bool)),
             (&cli.summary_json, Some(is_summary)),
         ];

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use clap::{Arg, Command};
 use fetchall::program::{ClientCertificate, Config, HostLimit, HostRequestOptions, similar_name};
 use http::{HeaderMap, header};
-use url::Url;
 
 use super::options::{SettingEntry, SettingError, SettingValue, long};
 use super::{secrets, value_parsers};
@@ -49,21 +48,6 @@ pub(super) fn option<'c>(key: &str, command: &'c Command) -> Result<&'c Arg, Str
         Some(meant) => format!("unknown option of a host; did you mean {meant}?"),
         None => format!("unknown option of a host; expected one of {all}"),
     })
-}
-
-/// Returns a host as URLs have it: in lower case, ASCII, and an IPv6 address in brackets.
-pub(super) fn host_name(text: &str) -> Result<String, String> {
-    let bracketed = match text.parse::<std::net::Ipv6Addr>() {
-        Ok(addr) => format!("[{addr}]"),
-        Err(_) => text.to_owned(),
-    };
-    let has_more = text.contains(['/', '@', '?', '#', '\\']) || text.trim() != text;
-    let url = Url::parse(&format!("http://{bracketed}/")).ok();
-    let url = url.filter(|url| !has_more && url.port().is_none() && !bracketed.ends_with(":80"));
-    url.and_then(|url| url.host_str().map(str::to_owned))
-        .ok_or_else(|| {
-            "expected a host name or an address, without scheme, port and path".to_owned()
-        })
 }
 
 /// Merges the sections of several files, which are in order of precedence: of the settings of one
@@ -200,21 +184,5 @@ mod tests {
             shown,
             [("a.test".into(), a.to_vec()), ("b".into(), b.to_vec())]
         );
-    }
-
-    #[test]
-    fn a_host_is_named_as_in_a_url() {
-        for (text, host) in [
-            ("Data.Example.org", "data.example.org"),
-            ("b\u{fc}cher.test", "xn--bcher-kva.test"),
-            ("127.0.0.1", "127.0.0.1"),
-            ("::1", "[::1]"),
-            ("[::1]", "[::1]"),
-        ] {
-            assert_eq!(host_name(text).as_deref(), Ok(host), "{text}");
-        }
-        for text in ["", "a:81", "a:80", "http://a", "a/b", "me@a", " a", "*.a b"] {
-            assert!(host_name(text).is_err(), "{text}");
-        }
     }
 }

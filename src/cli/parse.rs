@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use fetchall::program::Config;
 
 use super::arg_values::GenerateArg;
 use super::cli_error::CliError;
@@ -63,6 +64,7 @@ pub(crate) fn read(args: impl Iterator<Item = OsString>) -> Result<CliAction, Cl
         merge(&mut command, &args, &line, sources)?
     };
     if settled.matches.get_flag("print_config") {
+        host_sections::apply(&hosts, &mut Config::default())?;
         return Ok(CliAction::Print(print_config::text(
             &command, &settled, &looked_up, &hosts,
         )));

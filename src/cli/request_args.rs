@@ -137,7 +137,7 @@ pub struct RequestArgs {
     ///
     /// With an address, only addresses of its IP version are connected to. A name such as eth0
     /// works on Linux.
-    #[arg(long, value_name = "ADDR", help_heading = "Request")]
+    #[arg(long, value_name = "ADDR", value_parser = value_parsers::interface, help_heading = "Request")]
     pub interface: Option<String>,
     /// Connect to public addresses only.
     ///

@@ -55,12 +55,18 @@ pub struct SavingArgs {
     /// Give files the time of Last-Modified.
     ///
     /// A file that a server sends without Last-Modified has the time of the download.
-    #[arg(short = 'R', long, requires = "output_dir", help_heading = "Saving")]
+    #[arg(
+        short = 'R',
+        long,
+        requires = "output_dir",
+        conflicts_with_all = ["pack", "journal"],
+        help_heading = "Saving"
+    )]
     pub remote_time: bool,
     /// Print the target file of each URL; fetch nothing.
     ///
     /// Each line is FILE, a tab, and the URL.
-    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format"], help_heading = "Saving")]
+    #[arg(long, requires = "output_dir", conflicts_with_all = ["csv", "format", "pack", "journal"], help_heading = "Saving")]
     pub dry_run: bool,
     /// Check what was saved against the journal; fetch nothing.
     ///

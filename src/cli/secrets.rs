@@ -85,18 +85,42 @@ pub(super) fn cookies(text: &str) -> Result<CookieSource, String> {
     Ok(CookieSource::Pairs(value))
 }
 
-/// Adds the cookies of a file to the jar. One that does not exist yet is fine if the run writes it.
-/// Messages do not repeat its name, which may be a cookie without its name.
+/// Returns the warning about invalid lines of a cookie file.
+fn left_out(path: &Path, lines: &[usize]) -> Option<String> {
+    let (first, more) = lines.split_first()?;
+    let more = match more.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "{}: line {first}{more} left out: no cookie in the Netscape format, which has seven fields separated \
+         by tabs and no semicolon in the value",
+        path.display()
+    ))
+}
+
+/// Returns the warning about cookies whose text is also the name of a file.
+pub(super) fn named_like_a_file(text: &str) -> Option<&'static str> {
+    Path::new(text).is_file().then_some(
+        "--cookie: sent as a cookie, although a file is called so; to read a file with = in its name: \
+         -b - < FILE",
+    )
+}
+
+/// Adds the cookies of a file to the jar, and returns a warning about invalid lines. A file that does
+/// not exist yet is fine if the run writes it. Error messages do not repeat its name, which may be a
+/// cookie without its name.
 pub(super) fn read_cookies(
     path: &Path,
     jar: &CookieJar,
     may_be_absent: bool,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     match read_bytes(path, MAX_COOKIE_FILE_BYTES) {
         Ok(file) => jar
             .read(&file)
+            .map(|lines| left_out(path, &lines))
             .map_err(|error| format!("cannot use the cookie file: {error}")),
-        Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             Err(format!("cannot read the cookie file: {error}"))
         }

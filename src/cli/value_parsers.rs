@@ -216,6 +216,14 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
     }
 }
 
+/// Parses the value of `--interface`. An empty one, of a variable that is not set, would be ignored.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected an address or the name of an interface".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

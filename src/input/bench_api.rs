@@ -4,8 +4,8 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 
 use super::InputFormat;
+use super::detected::open_list;
 use super::list::{EntryOrigin, ListRules, ListStep};
-use super::source::open_list;
 use super::stream::InputStream;
 use crate::model::ListEntry;
 

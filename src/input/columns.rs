@@ -17,6 +17,9 @@ pub(super) const ALL_COLUMNS: &str = "*";
 const REQUEST_FIELDS: [&str; 4] = ["url", "headers", "body", "body_base64"];
 /// Spellings of the `@` behind a password, and of characters that may hide one.
 const AT_SIGNS: [&str; 6] = ["@", "%40", "%2540", "\\", "\u{ff20}", "\u{fe6b}"];
+/// Field in front of a JSON line for `--failed`: the name of the field with the URL, whatever
+/// `--url-column` says. No data has a field of this name.
+pub(super) const URL_COLUMN_FIELD: &str = "--url-column";
 /// Maximum number of names in a message.
 pub(super) const MAX_NAMES_SHOWN: usize = 10;
 
@@ -45,7 +48,7 @@ impl ColumnRules {
     /// Whether the record repeats this column.
     pub(super) fn keeps(&self, name: &str) -> bool {
         self.keep.iter().any(|kept| {
-            let is_all = kept == ALL_COLUMNS && !REQUEST_FIELDS.contains(&name);
+            let is_all = kept == ALL_COLUMNS && !is_one_of(&REQUEST_FIELDS, name);
             is_all || kept.eq_ignore_ascii_case(name)
         })
     }
@@ -55,7 +58,24 @@ impl ColumnRules {
         !self.keep.is_empty()
     }
 
-    /// Returns the name of the field with the URL, for lines that are written anew.
+    /// Puts the name of the field with the URL in front of a JSON object, if the run names one: so
+    /// the line means the same when it is read without that name, or with another one.
+    pub(super) fn mark_url(&self, line: &mut Vec<u8>, field: &str) {
+        if self.url.is_none() {
+            return;
+        }
+        let start = line.iter().position(|byte| !byte.is_ascii_whitespace());
+        let after = start.map_or(0, |start| start + 1);
+        let (before, fields) = line.split_at_checked(after).unwrap_or_default();
+        let known = format!("\"{URL_COLUMN_FIELD}\"");
+        let is_marked = fields.trim_ascii_start().starts_with(known.as_bytes());
+        if before.ends_with(b"{") && !is_marked {
+            let mark = format!("{known}:{},", Value::from(field));
+            line.splice(after..after, mark.into_bytes());
+        }
+    }
+
+    /// Returns the name of the field with the URL.
     pub(super) fn url_field(&self) -> &str {
         self.url.as_deref().unwrap_or("url")
     }
@@ -121,9 +141,14 @@ fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
     shown.join(", ")
 }
 
+/// Whether a name is one of these, in any case.
+pub(super) fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Whether a column is named like a URL: `link`, `image_url`, `downloadURL`.
 fn is_url_name(name: &str) -> bool {
-    let is_same = |text: &str| URL_WORDS.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let is_same = |text: &str| is_one_of(&URL_WORDS, text);
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let ends = [3, 4].map(|length| name.len().checked_sub(length).and_then(|at| name.get(at..)));
     words.any(is_same) || ends.into_iter().flatten().any(is_same)

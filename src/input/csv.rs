@@ -12,7 +12,9 @@ use serde_json::json;
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
 use super::flaw::ListFlaw;
-use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
+use super::line_builder::{
+    LineBuilder, NOT_UTF8, ParsedLine, invalid, job, marked, no_request, with_columns,
+};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
@@ -20,8 +22,8 @@ use super::stream::InputStream;
 use super::url::{display_line, parse_url, shown_url};
 use crate::model::{Columns, ColumnsBuilder, ListEntry};
 
-/// First line of a table that Excel reads with semicolons in any country.
-const SEPARATOR_LINE: &[u8] = b"sep=;";
+/// How a first line begins that tells Excel the delimiter, in any country.
+const SEPARATOR_LINE: &[u8] = b"sep=";
 
 /// Jaro-Winkler similarity above which a column is taken for a misnamed one: that of `filename`
 /// and `file` is 0.90.
@@ -40,6 +42,8 @@ const JSON_ONLY: [&str; 4] = ["headers", "body_base64", "outcome", "request"];
 pub(super) struct CsvList {
     rows: RowStream,
     delimiter: CellDelimiter,
+    /// Whether a first line names the delimiter.
+    is_told: bool,
     header: Option<CsvHeader>,
     rules: ListRules,
     warning: Option<String>,
@@ -50,6 +54,7 @@ impl CsvList {
         Self {
             rows: RowStream::new(stream, delimiter),
             delimiter,
+            is_told: false,
             header: None,
             rules,
             warning: None,
@@ -61,7 +66,7 @@ impl CsvList {
         take: impl FnOnce(&CsvRow<'_>, &CsvHeader, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
         let (header, rules) = (&mut self.header, &self.rules);
-        let warning = &mut self.warning;
+        let (warning, is_told) = (&mut self.warning, &mut self.is_told);
         let known = self.delimiter;
         let mut delimiter = known;
         let step = self.rows.next(|row| {
@@ -71,19 +76,22 @@ impl CsvList {
             if let Some(header) = header {
                 return Ok(ListStep::Found(take(row, header, rules)));
             }
-            if delimiter == CellDelimiter::Comma && has_semicolons(row, &rules.columns) {
+            if let Some(named) = named_delimiter(row.text).filter(|_| !*is_told) {
+                (delimiter, *is_told) = (named, true);
+                return Ok(ListStep::Nothing);
+            }
+            let may_differ = delimiter == CellDelimiter::Comma && !*is_told;
+            if may_differ && has_semicolons(row, &rules.columns) {
                 delimiter = CellDelimiter::Semicolon;
             }
-            if row.text != SEPARATOR_LINE {
-                // Of a malformed row, only the first line could be split again.
-                let read = if delimiter == known {
-                    CsvHeader::of(row, rules)?
-                } else {
-                    row.split_at(delimiter, |row| CsvHeader::of(row, rules))?
-                };
-                *warning = header_warning(&read, rules);
-                *header = Some(read);
-            }
+            // Of a malformed row, only the first line could be split again.
+            let read = if delimiter == known {
+                CsvHeader::of(row, rules)?
+            } else {
+                row.split_at(delimiter, |row| CsvHeader::of(row, rules))?
+            };
+            *warning = header_warning(&read, rules);
+            *header = Some(read);
             Ok(ListStep::Nothing)
         })?;
         if delimiter != self.delimiter {
@@ -98,7 +106,7 @@ impl InputList for CsvList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
         let delimiter = self.delimiter.byte();
         self.step(|row, header, rules| match row.flaw {
-            Some(flaw) => broken(row, flaw, (header, delimiter), origin),
+            Some(flaw) => broken(row, flaw, (header, delimiter), origin, rules),
             None => entry(row, header, origin, rules),
         })
     }
@@ -117,6 +125,25 @@ impl InputList for CsvList {
 
     fn position(&self) -> u64 {
         self.rows.position()
+    }
+}
+
+/// Returns the delimiter that a line names: `sep=;`, or with quotes around it.
+fn named_delimiter(line: &[u8]) -> Option<CellDelimiter> {
+    let bare = line
+        .strip_prefix(b"\"")
+        .and_then(|line| line.strip_suffix(b"\""));
+    let (name, delimiter) = bare
+        .unwrap_or(line)
+        .split_at_checked(SEPARATOR_LINE.len())?;
+    if !name.eq_ignore_ascii_case(SEPARATOR_LINE) {
+        return None;
+    }
+    match delimiter {
+        b"," => Some(CellDelimiter::Comma),
+        b";" => Some(CellDelimiter::Semicolon),
+        b"\t" => Some(CellDelimiter::Tab),
+        _ => None,
     }
 }
 
@@ -152,6 +179,8 @@ struct CsvHeader {
     names: Vec<String>,
     /// Index of the `url` column.
     url: usize,
+    /// Whether the table has the results of an earlier run. Their `body` is that of a response.
+    has_results: bool,
 }
 
 impl CsvHeader {
@@ -185,13 +214,43 @@ impl CsvHeader {
                 .into_error(),
             }
         })?;
-        Ok(Self { names, url })
+        let mut header = Self::new(names, url);
+        header.forget_repeated();
+        Ok(header)
+    }
+
+    fn new(names: Vec<String>, url: usize) -> Self {
+        let has_results = names.iter().any(|name| name == "outcome");
+        Self {
+            names,
+            url,
+            has_results,
+        }
+    }
+
+    /// Takes the names from columns whose name another one has already, in any case. They are not
+    /// used, and a JSON line has no room for both.
+    fn forget_repeated(&mut self) {
+        let folded = |name: &String| name.to_ascii_lowercase();
+        let mut seen: HashSet<_> = self.names.get(self.url).map(folded).into_iter().collect();
+        for (number, name) in self.names.iter_mut().enumerate() {
+            if number != self.url && !seen.insert(folded(name)) {
+                name.clear();
+            }
+        }
+    }
+
+    /// Whether a column is named `url` but is not the URL.
+    fn has_other_url(&self) -> bool {
+        let mut names = self.names.iter().enumerate();
+        names.any(|(number, name)| name == "url" && number != self.url)
     }
 
     /// Returns what each column is for, beside the name that it has.
     fn uses(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         (0..).zip(&self.names).map(|(number, name)| {
-            let known = COLUMNS.contains(&name.as_str()) && name != "url";
+            let is_response = self.has_results && name == "body";
+            let known = COLUMNS.contains(&name.as_str()) && name != "url" && !is_response;
             let used = if number == self.url {
                 Some("url")
             } else {
@@ -280,8 +339,8 @@ fn similarity(name: &str, known: &str) -> f64 {
 /// Returns a warning about columns whose names are almost those of known ones.
 fn misnamed(header: &CsvHeader, rules: &ListRules) -> Option<String> {
     let names = &header.names;
-    if names.iter().any(|name| name == "outcome") {
-        // The results of an earlier run: their columns describe responses.
+    if header.has_results {
+        // Their columns describe responses.
         return None;
     }
     let is_missed = |known: &str| {
@@ -339,13 +398,14 @@ fn entry(
     with_columns(entry, columns.unwrap_or_default())
 }
 
-/// Returns the columns that the record repeats; none of a row that does not fit the header.
+/// Returns the columns that the record repeats. A row that does not fit the header has those for
+/// which it has a cell.
 fn kept_columns(
     row: &CsvRow<'_>,
     header: &CsvHeader,
     rules: &ListRules,
 ) -> Result<Option<Columns>, String> {
-    if !rules.columns.keeps_any() || !header.fits(row) {
+    if !rules.columns.keeps_any() {
         return Ok(None);
     }
     let mut columns = ColumnsBuilder::default();
@@ -358,7 +418,7 @@ fn kept_columns(
 }
 
 fn text_of<'a>(name: &str, cell: &'a [u8]) -> Result<&'a str, String> {
-    std::str::from_utf8(cell).map_err(|_| format!("{} is not UTF-8", shown_url(name)))
+    std::str::from_utf8(cell).map_err(|_| format!("{} is {NOT_UTF8}", shown_url(name)))
 }
 
 /// Creates the entry for a malformed row. If its cells are not known, the URL is looked for by
@@ -368,6 +428,7 @@ fn broken(
     flaw: RowFlaw,
     (header, delimiter): (&CsvHeader, u8),
     origin: &EntryOrigin<'_>,
+    rules: &ListRules,
 ) -> ListEntry {
     let url = match row.cell(header.url) {
         Some(url) => shown_url(&String::from_utf8_lossy(&url)),
@@ -379,9 +440,10 @@ fn broken(
             parse_url(url).map_or_else(|_| String::new(), |_| shown_url(url))
         }
     };
-    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] }).to_string();
+    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] });
     let reason = row.explain(flaw);
-    invalid(origin.line(row.line), url, raw.into_bytes().into(), reason)
+    let place = origin.line(row.line);
+    invalid(place, url, marked(&raw, "url", rules), reason)
 }
 
 fn parse_cells(
@@ -395,6 +457,9 @@ fn parse_cells(
     let mut draft = LineBuilder::new(rules);
     for ((name, used), cell) in header.uses().zip(row.cells()) {
         let Some(used) = used else {
+            if header.has_results && name == "request" && !cell.trim_ascii().is_empty() {
+                return Err(no_request());
+            }
             continue;
         };
         let whole = text_of(name, &cell)?;
@@ -447,41 +512,41 @@ enum CsvField<'a> {
 /// that is not UTF-8 in a known column, which would otherwise come back as a different URL.
 fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
-    let json = if header.fits(row) && header.is_text(row, rules) {
-        let fields = header.uses().zip(&cells);
-        // A blank cell means no value, but a blank JSON field would be one. A known column that is
-        // not used for what its name says would be used so in JSON.
-        let fields = fields.filter(|((name, used), cell)| {
-            let is_other = COLUMNS.contains(name) && *used != Some(*name);
-            !cell.trim_ascii().is_empty() && !is_other && !JSON_ONLY.contains(name)
-        });
-        let fields = fields.map(|((name, _), cell)| (name, field(name, cell)));
-        // The URL has its own name, too, so that none is taken from another column if it is blank,
-        // or if the line is read without `--url-column`.
-        let url = cells
-            .get(header.url)
-            .map(|cell| ("url", field("url", cell)));
-        serde_json::to_vec(&fields.chain(url).collect::<BTreeMap<_, _>>())
-    } else {
+    if !header.fits(row) || !header.is_text(row, rules) {
         let cells: Vec<_> = cells
             .iter()
             .map(|cell| String::from_utf8_lossy(cell))
             .collect();
-        serde_json::to_vec(&json!({ "cells": cells }))
-    };
-    // Serializing strings and numbers cannot fail.
-    json.unwrap_or_default().into()
+        return marked(&json!({ "cells": cells }), "url", rules);
+    }
+    // A blank cell means no value, but a blank JSON field would be one. Results are a record in
+    // JSON, too.
+    let fields = header.uses().zip(&cells).filter(|((name, used), cell)| {
+        let is_json_only = JSON_ONLY.contains(name) && *used != Some("url");
+        let is_of_record = header.has_results && *name != "headers";
+        !cell.trim_ascii().is_empty() && (!is_json_only || is_of_record)
+    });
+    let fields = fields.map(|((name, used), cell)| (name, field(used, cell)));
+    // The URL has its own name, too, so that none is taken from another column if it is blank.
+    let url = cells
+        .get(header.url)
+        .map(|cell| ("url", field(Some("url"), cell)));
+    let url = url.filter(|_| !header.has_other_url());
+    let fields: BTreeMap<_, _> = fields.chain(url).collect();
+    let name = header.names.get(header.url).map_or("url", String::as_str);
+    marked(&fields, name, rules)
 }
 
-fn field<'a>(name: &str, cell: &'a [u8]) -> CsvField<'a> {
+/// Returns a cell as the value of the field that it is used for.
+fn field<'a>(used: Option<&str>, cell: &'a [u8]) -> CsvField<'a> {
     let text = String::from_utf8_lossy;
-    if name == "body" || !COLUMNS.contains(&name) {
+    let Some(used) = used.filter(|used| *used != "body") else {
         return CsvField::Text(text(cell));
-    }
+    };
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
-        Some(number) if name == "size" => CsvField::Number(number),
-        _ if name == "mirrors" => {
+        Some(number) if used == "size" => CsvField::Number(number),
+        _ if used == "mirrors" => {
             let text = text(cell);
             let mirrors = text.split_ascii_whitespace();
             CsvField::Texts(mirrors.map(str::to_owned).collect())
@@ -533,7 +598,7 @@ mod tests {
                 ..ListRules::default()
             };
             let url = names.iter().position(|name| name == "url").unwrap();
-            misnamed(&CsvHeader { names, url }, &rules)
+            misnamed(&CsvHeader::new(names, url), &rules)
         };
         for (header, meant) in [
             (
@@ -686,6 +751,27 @@ mod tests {
         assert!(header_error("a;b;c\n").contains("a, b, c"));
     }
 
+    #[test]
+    fn a_first_line_may_name_the_delimiter() {
+        for list in [
+            "sep=,\nid,url\n1;2,http://a/\n",
+            "SEP=,\r\nx;y,link\r\n1,http://a/\r\n",
+            "\"sep=;\"\nid;url\n\"1,2\";http://a/\n",
+            "\u{feff}sep=;\nurl;a,b,c\nhttp://a/;1\n",
+            "sep=\t\nid\turl\n1,2\thttp://a/\n",
+        ] {
+            let found = urls(list);
+            assert_eq!(found, [(3, "http://a/".to_owned())], "{list}");
+            assert_eq!(whole::count(InputFormat::Csv, list.as_bytes()).unwrap(), 1);
+        }
+        let tsv = b"sep=;\nurl;id\nhttp://a/;1\n";
+        let found = whole::read(InputFormat::Tsv, tsv, ListRules::default()).unwrap();
+        assert!(matches!(&found[..], [ListEntry::Job(_)]));
+        for other in ["sep=|\nurl\n", "sep=,\nsep=,\nurl\n"] {
+            assert!(header_error(other).contains("sep="), "{other}");
+        }
+    }
+
     /// Read with semicolons, such a row would have a URL with more than one cell in it.
     #[test]
     fn a_header_that_cannot_be_parsed_is_an_error() {
@@ -716,20 +802,26 @@ mod tests {
     #[test]
     fn kept_columns_are_those_of_the_row_also_of_a_failed_one() {
         let rules = keeping(None, &["ID", "caption"]);
-        let list = "id,image_url,caption\n007,http://a/,\" say \"\"hi\"\"\"\n8,nonsense,\n9\n";
+        let list = "id,image_url,caption\n007,http://a/,\" say \"\"hi\"\"\"\n8,nonsense,\n9\n10,http://a/,a,b\n11,\"x\n";
         let found = whole::read(InputFormat::Csv, list.as_bytes(), rules.clone()).unwrap();
         assert_eq!(
             columns(&found[0]),
             Some(r#"{"id":"007","caption":" say \"hi\""}"#)
         );
         assert_eq!(columns(&found[1]), Some(r#"{"id":"8","caption":""}"#));
-        assert_eq!(columns(&found[2]), None, "cells without their columns");
+        assert_eq!(columns(&found[2]), Some(r#"{"id":"9"}"#));
+        assert_eq!(columns(&found[3]), Some(r#"{"id":"10","caption":"a"}"#));
+        assert_eq!(columns(&found[4]), None, "its cells are not known");
         let latin = whole::bad(
             InputFormat::Csv,
             b"url,caption\nhttp://a/,\xfc\n",
             rules.clone(),
         );
-        assert!(latin.1.ends_with("caption is not UTF-8"), "{}", latin.1);
+        assert!(
+            latin.1.contains("caption is not valid UTF-8; "),
+            "{}",
+            latin.1
+        );
         let long = format!(
             "url,caption\nhttp://a/,{}\nhttp://b/,x\n",
             "x".repeat(300 << 10)
@@ -799,7 +891,7 @@ mod tests {
     fn a_column_to_keep_that_is_not_there_is_a_warning() {
         let warning = |keep: &[&str]| {
             let names = ["url", "ID", "caption"].map(str::to_owned).to_vec();
-            header_warning(&CsvHeader { names, url: 0 }, &keeping(None, keep))
+            header_warning(&CsvHeader::new(names, 0), &keeping(None, keep))
         };
         assert_eq!(
             warning(&["capton", "size"]).as_deref(),
@@ -882,6 +974,16 @@ mod tests {
         assert_eq!((again.url, again.credentials), (job.url, job.credentials));
         assert_eq!(again.options, job.options);
         assert!(raw.contains(r#""id":"7""#), "{raw}");
+        let own_options = job.options.unwrap();
+        assert_eq!((own_options.size, own_options.body), (Some(7), None));
+
+        let posted = bad("url,outcome,request\nhttp://a/,fetched,0011223344556677\n");
+        let (_, reason, _) = whole::bad(
+            InputFormat::JsonLines,
+            posted.2.as_bytes(),
+            ListRules::default(),
+        );
+        assert_eq!(reason, posted.1);
 
         // An invalid row is still invalid when read again.
         for row in ["http://a/,x,y", "http://a/,many", ",5"] {

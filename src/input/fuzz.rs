@@ -9,8 +9,8 @@ use url::{Position, Url};
 
 use super::columns::ColumnRules;
 use super::compressed::packed;
+use super::detected::open_list;
 use super::list::{EntryOrigin, ListRules, ListStep};
-use super::source::open_list;
 use super::stream::InputStream;
 use super::{DefaultScheme, InputFormat};
 use crate::fuzz::{FuzzCampaign, FuzzInput, FuzzVerdict, hold};
@@ -71,13 +71,9 @@ fn read(format: InputFormat, bytes: &[u8], piece: usize, rules: &ListRules) -> F
 }
 
 /// Counts the entries without parsing them; `None` if that fails.
-fn count(format: InputFormat, bytes: &[u8]) -> Option<usize> {
+fn count(format: InputFormat, bytes: &[u8], rules: &ListRules) -> Option<usize> {
     let pieces = ChunkedReader(io::Cursor::new(bytes.to_vec()), usize::MAX);
-    let mut list = open_list(
-        format,
-        InputStream::new(Box::new(pieces)),
-        &ListRules::default(),
-    );
+    let mut list = open_list(format, InputStream::new(Box::new(pieces)), rules);
     let mut count = 0;
     loop {
         match list.skip().ok()? {
@@ -319,7 +315,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
         base_url: "http://a/b".parse().ok(),
         scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
         columns: Arc::new(ColumnRules {
-            url: None,
+            url: (input.number & 16 == 16).then(|| "url".to_owned()),
             keep: ["*", "body"].map(str::to_owned)[..(input.number / 8 % 2) as usize].to_vec(),
         }),
     };
@@ -336,7 +332,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let Some(error) = &found.error else {
         return Ok("long");
     };
-    let counted = count(format, input.bytes);
+    let counted = count(format, input.bytes, &rules);
     hold!(
         counted == error.is_none().then_some(found.entries.len()),
         "counted {counted:?} of {} ({error:?})",
@@ -579,7 +575,7 @@ fn try_written(input: &FuzzInput<'_>) -> FuzzVerdict {
             written.text
         );
     }
-    let counted = count(written.format, &bytes);
+    let counted = count(written.format, &bytes, &ListRules::default());
     hold!(
         counted == Some(written.expected.len()),
         "counted {counted:?}"

@@ -2,7 +2,7 @@
 //! JSON starts with `#`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
 
@@ -12,20 +12,36 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
-use super::columns::{ColumnRules, MAX_NAMES_SHOWN, UrlRating, keep_json};
+use super::columns::{
+    ColumnRules, MAX_NAMES_SHOWN, URL_COLUMN_FIELD, UrlRating, is_one_of, keep_json,
+};
 use super::flaw::ListFlaw;
 use super::json_fields::{JsonField, JsonHeaders, JsonTexts};
-use super::line_builder::{LineBuilder, ParsedLine, invalid, job, with_columns};
+use super::line_builder::{
+    LineBuilder, NOT_UTF8, ParsedLine, invalid, job, no_request, with_columns,
+};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
 use super::url::{display_line, shown_cut, shown_url};
-use crate::model::{ColumnsBuilder, Hint, InputPosition, ListEntry};
+use crate::model::{ColumnsBuilder, InputPosition, ListEntry};
 
 /// Longest line, in bytes. A line may contain a request body and is held in memory.
 const MAX_LINE_BYTES: usize = 16 << 20;
 /// Bytes of a longer line that are kept for `--failed`.
 const RETAINED_BYTES: usize = 64 * 1024;
+
+/// The known fields beside the URL and the hashes, whose names count in any case.
+const FIELDS: [&str; 8] = [
+    "file",
+    "size",
+    "type",
+    "method",
+    "headers",
+    "mirrors",
+    "body",
+    "body_base64",
+];
 
 const ARRAY_HINT: &str = "input is a JSON array, not JSON Lines; convert it: jq -c '.[]' FILE";
 const PRETTY_PRINT_HINT: &str =
@@ -53,17 +69,14 @@ impl JsonlList {
         &mut self,
         take: impl FnOnce(InputLine<'_>, &ListRules) -> T,
     ) -> io::Result<ListStep<T>> {
-        let Some(line) = self.lines.next()? else {
-            return Ok(ListStep::End);
-        };
-        if line.is_comment() {
-            return Ok(ListStep::Nothing);
-        }
-        if !std::mem::replace(&mut self.begun, true) {
+        let step = self.lines.step()?;
+        if let ListStep::Found(line) = &step
+            && !std::mem::replace(&mut self.begun, true)
+        {
             check_first(line.bytes().trim_ascii())?;
             self.warning = stray_hash(line.bytes(), &self.rules.columns);
         }
-        Ok(ListStep::Found(take(line, &self.rules)))
+        Ok(step.map(|line| take(line, &self.rules)))
     }
 }
 
@@ -108,7 +121,7 @@ fn stray_hash(line: &[u8], rules: &ColumnRules) -> Option<String> {
     let line = Some(line).filter(|line| line.len() <= RETAINED_BYTES)?;
     let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(line).ok()?;
     let is_stray = |name: &&String| {
-        let is_used = HASH_FIELDS.contains(&name.as_str()) || rules.keeps(name);
+        let is_used = is_one_of(&HASH_FIELDS, name) || rules.keeps(name);
         !is_used && rules.rate(name) == UrlRating::None && is_hash_name(name)
     };
     let names = fields.keys().filter(is_stray);
@@ -143,6 +156,10 @@ struct JsonlObject {
     /// In a record: the request was not a plain GET.
     request: Option<IgnoredAny>,
     columns: ColumnsBuilder,
+    /// Their names in lower case.
+    kept_names: HashSet<String>,
+    /// The rules with the name of the URL that the line itself gives, if it does.
+    own_rules: Option<ColumnRules>,
 }
 
 /// Reads a line by the rules for columns.
@@ -165,20 +182,29 @@ impl<'de> Visitor<'de> for JsonlVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<JsonlObject, A::Error> {
         let mut object = JsonlObject::default();
+        let mut rules = Cow::Borrowed(self.0);
+        let mut is_first = true;
         while let Some(JsonKey(name)) = fields.next_key()? {
-            if self.0.keeps(&name) {
+            let is_front = std::mem::take(&mut is_first);
+            if name == URL_COLUMN_FIELD && is_front {
+                rules.to_mut().url = Some(fields.next_value()?);
+            } else if rules.keeps(&name) {
+                object.note_kept(&name)?;
                 let value: &RawValue = fields.next_value()?;
                 keep_json(&mut object.columns, &name, value.get());
                 let mut value = serde_json::Deserializer::from_str(value.get());
-                let taken = object.take(&name, self.0, &mut value);
+                let taken = object.take(&name, &rules, &mut value);
                 taken.map_err(serde::de::Error::custom)?;
             } else {
                 fields.next_value_seed(FieldSeed {
                     object: &mut object,
                     name: &name,
-                    rules: self.0,
+                    rules: &rules,
                 })?;
             }
+        }
+        if let Cow::Owned(rules) = rules {
+            object.own_rules = Some(rules);
         }
         Ok(object)
     }
@@ -213,34 +239,38 @@ impl JsonlObject {
         let rating = rules.rate(name);
         self.note_name(name, rating);
         if rating > UrlRating::None {
-            return self.take_url(rating, value);
+            return self.take_url((name, rating), value);
         }
-        match name {
-            "file" => set(&mut self.file, "file", value),
-            "size" => set(&mut self.size, "size", value),
-            "type" => set(&mut self.r#type, "type", value),
-            "method" => set(&mut self.method, "method", value),
-            "headers" => set(&mut self.headers, "headers", value),
-            "mirrors" => set(&mut self.mirrors, "mirrors", value),
-            "body" => set(&mut self.body, "body", value),
-            "body_base64" => set(&mut self.body_base64, "body_base64", value),
-            "outcome" => set(&mut self.outcome, "outcome", value),
-            "request" => set(&mut self.request, "request", value),
-            _ => match HASH_FIELDS.into_iter().find(|field| *field == name) {
-                Some(field) => self.take_hash(field, value),
-                None => IgnoredAny::deserialize(value).map(drop),
-            },
+        let mut known = FIELDS.into_iter().chain(HASH_FIELDS);
+        match known.find(|field| field.eq_ignore_ascii_case(name)) {
+            Some("file") => set(&mut self.file, "file", value),
+            Some("size") => set(&mut self.size, "size", value),
+            Some("type") => set(&mut self.r#type, "type", value),
+            Some("method") => set(&mut self.method, "method", value),
+            Some("headers") => set(&mut self.headers, "headers", value),
+            Some("mirrors") => set(&mut self.mirrors, "mirrors", value),
+            Some("body") => set(&mut self.body, "body", value),
+            Some("body_base64") => set(&mut self.body_base64, "body_base64", value),
+            Some(hash) => self.take_hash(hash, value),
+            // Only in records, which have them in lower case.
+            None if name == "outcome" => set(&mut self.outcome, "outcome", value),
+            None if name == "request" => set(&mut self.request, "request", value),
+            None => IgnoredAny::deserialize(value).map(drop),
         }
+    }
+
+    /// Notes the name of a field to be kept: a record has room for one. Not beyond the limit on
+    /// columns, where the line fails anyway.
+    fn note_kept<E: serde::de::Error>(&mut self, name: &str) -> Result<(), E> {
+        let is_new =
+            self.columns.is_too_long() || self.kept_names.insert(name.to_ascii_lowercase());
+        if is_new { Ok(()) } else { Err(repeated(name)) }
     }
 
     /// Notes a name for messages, unless the URL is found. Those that may be the URL have room of
     /// their own: they are listed if there are several.
     fn note_name(&mut self, name: &str, rating: UrlRating) {
-        let is_needed = match rating {
-            UrlRating::Exact => false,
-            UrlRating::AnyCase => self.url_rating < Some(UrlRating::Exact),
-            UrlRating::Similar | UrlRating::None => self.url_rating < Some(UrlRating::AnyCase),
-        };
+        let is_needed = rating.max(self.url_rating.unwrap_or(rating)) < UrlRating::AnyCase;
         let room = if rating == UrlRating::None { 1 } else { 2 };
         if is_needed && self.names.len() <= room * MAX_NAMES_SHOWN {
             self.names.push(name.to_owned());
@@ -263,11 +293,11 @@ impl JsonlObject {
 
     fn take_url<'de, D: Deserializer<'de>>(
         &mut self,
-        rating: UrlRating,
+        (name, rating): (&str, UrlRating),
         value: D,
     ) -> Result<(), D::Error> {
-        if rating == UrlRating::Exact && self.url_rating == Some(rating) {
-            return Err(serde::de::Error::duplicate_field("url"));
+        if self.url_rating.map(|known| known.min(rating)) >= Some(UrlRating::AnyCase) {
+            return Err(repeated(name));
         }
         if self.url_rating >= Some(rating) {
             let found = Option::<IgnoredAny>::deserialize(value)?;
@@ -282,6 +312,11 @@ impl JsonlObject {
         }
         Ok(())
     }
+}
+
+/// The error about a field whose name another one has, maybe in another case.
+fn repeated<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("duplicate field `{}`", shown_url(name)))
 }
 
 fn set<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
@@ -305,7 +340,7 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
     let mut object = match object(line.bytes(), &rules.columns) {
         Ok(object) => object,
         Err(reason) => {
-            return invalid(place, display_line(line.bytes()), line.into_bytes(), reason);
+            return invalid(place, display_line(line.bytes()), kept(line, rules), reason);
         }
     };
     let columns = std::mem::take(&mut object.columns).build();
@@ -314,18 +349,25 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
         Err(reason) => Err(reason.clone().into()),
     };
     let entry = match parsed {
-        Ok(parsed) => job(place, parsed, Some(line.into_bytes())),
+        Ok(parsed) => job(place, parsed, Some(kept(line, rules))),
         Err(reason) => {
             let url = object.url.as_ref().and_then(JsonField::as_str);
             let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
-            invalid(place, shown, line.into_bytes(), reason)
+            invalid(place, shown, kept(line, rules), reason)
         }
     };
     with_columns(entry, columns.unwrap_or_default())
 }
 
+/// Returns the line for `--failed FILE`.
+fn kept(mut line: InputLine<'_>, rules: &ListRules) -> Box<[u8]> {
+    let field = rules.columns.url_field();
+    rules.columns.mark_url(line.bytes_mut(), field);
+    line.into_bytes()
+}
+
 fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
+    let text = std::str::from_utf8(line).map_err(|_| NOT_UTF8)?;
     if !text.trim_start().starts_with('{') {
         return Err("expected a JSON object".to_owned());
     }
@@ -343,12 +385,13 @@ fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
 
 fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, ListFlaw> {
     let mut draft = LineBuilder::new(rules);
+    let columns = object.own_rules.as_ref().unwrap_or(&rules.columns);
     match &object.url {
         Some(_) if object.is_ambiguous => {
-            return Err(rules.columns.ambiguous("fields", &object.names));
+            return Err(columns.ambiguous("fields", &object.names));
         }
         Some(url) => draft.url(text("url", url)?)?,
-        None => return Err(rules.columns.missing("field", &object.names)),
+        None => return Err(columns.missing("field", &object.names)),
     }
     if let Some(file) = &object.file {
         draft.file(text("file", file)?)?;
@@ -388,10 +431,7 @@ fn request(object: &mut JsonlObject, draft: &mut LineBuilder<'_>) -> Result<(), 
     if object.outcome.is_some() {
         return match object.request {
             None => Ok(()),
-            Some(_) => Err(ListFlaw::with_hint(
-                "a record does not contain its original request",
-                Hint::UseFailedLines,
-            )),
+            Some(_) => Err(no_request()),
         };
     }
     // Moved out of the object: a body may have megabytes and must not be in memory twice.
@@ -451,16 +491,12 @@ mod tests {
         let others: String = (0..20).map(|n| format!(r#""f{n}":0,"#)).collect();
         for (line, names) in [
             (
-                r#"{"URL":"http://a/","Url":"http://b/"}"#.to_owned(),
-                "URL, Url",
+                r#"{"link":"x","URL":null,"href":"x","Url":null}"#.to_owned(),
+                "link, href;",
             ),
             (
                 format!(r#"{{{others}"link":"http://a/","href":"x"}}"#),
                 "link, href",
-            ),
-            (
-                r#"{"link":"x","URL":"x","href":"x","Url":"x"}"#.to_owned(),
-                "URL, Url",
             ),
         ] {
             let reason = reason(&line);
@@ -577,10 +613,6 @@ mod tests {
         for (line, url) in [
             (r#"{"id":7,"image_url":"http://a/"}"#, "http://a/"),
             (r#"{"link":"http://b/","URL":"http://a/"}"#, "http://a/"),
-            (
-                r#"{"URL":"http://b/","url":"http://a/","link":1}"#,
-                "http://a/",
-            ),
             (r#"{"l\u0069nk":"http://a/"}"#, "http://a/"),
         ] {
             assert_eq!(whole::job(FORMAT, line).url.as_str(), url, "{line}");
@@ -591,6 +623,48 @@ mod tests {
             r#"{"link":5}"#,
         ];
         insta::assert_snapshot!("no_url_field", page.map(reason).join("\n"));
+    }
+
+    #[test]
+    fn names_count_in_any_case_and_once() {
+        let hash = "900150983cd24fb0d6963f7d28e17f72";
+        let line = format!(
+            r#"{{"URL":"http://a/","File":"x","MD5":"{hash}","Size":3,"Method":"put","Headers":{{"A":"1"}},"Body":"b"}}"#
+        );
+        let upper = whole::job(FORMAT, &line);
+        let lower = whole::job(FORMAT, &line.to_lowercase());
+        assert_eq!((&upper.url, &upper.options), (&lower.url, &lower.options));
+        let own_options = upper.options.unwrap();
+        assert_eq!(own_options.method, Some(Method::PUT));
+        assert_eq!(
+            own_options.headers.len() + own_options.hashes.iter().count(),
+            2
+        );
+        let mirrors = r#"{"url":"http://a/","Mirrors":["http://b/"],"Type":"image/png"}"#;
+        assert_eq!(whole::job(FORMAT, mirrors).mirrors().len(), 1);
+        let columns = |keep: &str| ColumnRules {
+            url: None,
+            keep: vec![keep.to_owned()],
+        };
+        for (line, keep, name) in [
+            (r#"{"url":"http://a/","URL":"http://b/"}"#, "", "URL"),
+            (r#"{"URL":"http://a/","Url":null}"#, "", "Url"),
+            (r#"{"url":"http://a/","file":"x","File":"x"}"#, "", "file"),
+            (r#"{"url":"http://a/","MD5":"x","md5":"x"}"#, "", "md5"),
+            (r#"{"url":"http://a/","id":1,"id":2}"#, "*", "id"),
+            (r#"{"url":"http://a/","id":1,"x":2,"ID":null}"#, "Id", "ID"),
+        ] {
+            let rules = ListRules {
+                columns: std::sync::Arc::new(columns(keep)),
+                ..ListRules::default()
+            };
+            let (_, reason, _) = whole::bad(FORMAT, line.as_bytes(), rules);
+            let expected = format!("duplicate field `{name}`");
+            assert!(reason.contains(&expected), "{line}: {reason}");
+        }
+        // What is ignored may be there twice.
+        whole::job(FORMAT, r#"{"url":"http://a/","id":1,"ID":2,"id":3}"#);
+        assert!(!columns("*").keeps("Headers") && columns("body").keeps("Body"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
+use serde::Serialize;
 use serde_json::json;
 
 use super::checksum::add_field;
@@ -9,13 +10,25 @@ use super::flaw::ListFlaw;
 use super::list::ListRules;
 use super::url::{ParsedUrl, parse_url};
 use crate::model::{
-    Columns, FetchError, InputPosition, InvalidLine, Job, LineOptions, ListEntry, Mirror, RelPath,
-    parse_method,
+    Columns, FetchError, Hint, InputPosition, InvalidLine, Job, LineOptions, ListEntry, Mirror,
+    RelPath, parse_method,
 };
 
 /// Headers that frame the request. The client sets them itself; a wrong value would break the
 /// connection.
 const FRAMING_HEADERS: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+/// Returns why the result of a request that is not a plain GET is no line of a list.
+pub(super) fn no_request() -> ListFlaw {
+    ListFlaw::with_hint(
+        "a record does not contain its original request",
+        Hint::UseFailedLines,
+    )
+}
+
+/// What is wrong with text in another encoding, mostly one of Windows.
+pub(super) const NOT_UTF8: &str =
+    "not valid UTF-8; if the list is in Latin-1, convert it: iconv -f latin1 -t utf8 FILE";
 
 /// Maximum number of mirrors of a line.
 const MAX_MIRRORS: usize = 16;
@@ -71,17 +84,22 @@ pub(super) fn with_columns(mut entry: ListEntry, columns: Option<Columns>) -> Li
 /// Returns a line that is only a URL as a JSON line. Non-ASCII whitespace is kept, because it is
 /// part of the URL in every format.
 pub(super) fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
-    json!({ "url": url, rules.columns.url_field(): url })
-        .to_string()
-        .into_bytes()
-        .into()
+    marked(&json!({ "url": url }), "url", rules)
 }
 
 /// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read
 /// again, even if the part of it that was kept looks like a URL.
-pub(super) fn bad_as_json(line: &[u8]) -> Box<[u8]> {
+pub(super) fn bad_as_json(line: &[u8], rules: &ListRules) -> Box<[u8]> {
     let line = String::from_utf8_lossy(line.trim_ascii());
-    json!({ "line": line }).to_string().into_bytes().into()
+    marked(&json!({ "line": line }), "url", rules)
+}
+
+/// Returns fields as a JSON line whose URL is in the field `url_field`, with any `--url-column`.
+pub(super) fn marked(fields: &impl Serialize, url_field: &str, rules: &ListRules) -> Box<[u8]> {
+    // Serializing strings and numbers cannot fail.
+    let mut line = serde_json::to_vec(fields).unwrap_or_default();
+    rules.columns.mark_url(&mut line, url_field);
+    line.into()
 }
 
 /// Builds a line field by field. Errors are messages that name the field.

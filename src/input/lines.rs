@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use memchr::{memchr, memchr2};
 
+use super::list::ListStep;
 use super::stream::InputStream;
 
 /// Buffer capacity kept between lines, in bytes.
@@ -41,6 +42,10 @@ impl InputLine<'_> {
     /// Returns the bytes of the line. A line that is too long is cut to one byte above the limit,
     /// so that it is still too long when read again.
     pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         self.buffer
     }
 
@@ -130,6 +135,15 @@ impl LineReader {
             too_long,
             end: self.end,
         }))
+    }
+
+    /// Reads the next line, with blank lines and comments as [`ListStep::Nothing`].
+    pub(super) fn step(&mut self) -> io::Result<ListStep<InputLine<'_>>> {
+        Ok(match self.next()? {
+            None => ListStep::End,
+            Some(line) if line.is_comment() => ListStep::Nothing,
+            Some(line) => ListStep::Found(line),
+        })
     }
 
     /// Consumes the line terminator, but does not read on for the LF of a CRLF: that may block,

@@ -61,6 +61,16 @@ pub(super) enum ListStep<T> {
     End,
 }
 
+impl<T> ListStep<T> {
+    pub(super) fn map<U>(self, use_entry: impl FnOnce(T) -> U) -> ListStep<U> {
+        match self {
+            Self::Found(entry) => ListStep::Found(use_entry(entry)),
+            Self::Nothing => ListStep::Nothing,
+            Self::End => ListStep::End,
+        }
+    }
+}
+
 /// A list in one of the formats.
 ///
 /// Errors of either step concern the list as a whole: it cannot be read, or it has the wrong

@@ -7,7 +7,7 @@ use std::io;
 use serde_json::json;
 
 use super::flaw::ListFlaw;
-use super::line_builder::{LineBuilder, ParsedLine, bad_as_json, invalid, job};
+use super::line_builder::{LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, invalid, job, marked};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
@@ -16,8 +16,12 @@ use crate::model::{HashAlgorithm, InputPosition, ListEntry};
 
 /// Longest line, in bytes. File names have at most 4096 bytes on common systems.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Characters of names that are escaped. They are not allowed in the `file` of a line.
-const NOT_IN_FILES: [char; 3] = ['\\', '\n', '\r'];
+/// Characters of names that are not allowed in the `file` of a line.
+const NOT_IN_FILES: &[char] = if cfg!(windows) {
+    &['\\', '\n', '\r']
+} else {
+    &['\n', '\r']
+};
 /// Why a manifest cannot be read.
 pub(super) const NO_BASE_URL: &str = "a manifest needs the URL of the folder with its files";
 const FORM: &str = "expected a hash and a file name, as sha256sum writes them";
@@ -39,22 +43,12 @@ impl ManifestList {
 
 impl InputList for ManifestList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(line) => {
-                let place = origin.line(line.number);
-                ListStep::Found(entry(&line, place, &self.rules))
-            }
-        })
+        let step = self.lines.step()?;
+        Ok(step.map(|line| entry(&line, origin.line(line.number), &self.rules)))
     }
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(_) => ListStep::Found(()),
-        })
+        Ok(self.lines.step()?.map(drop))
     }
 
     fn is_ready(&self) -> bool {
@@ -70,18 +64,23 @@ fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListE
     let bytes = line.bytes();
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
-        return invalid(place, shown_cut(bytes), bad_as_json(bytes), reason);
+        return invalid(place, shown_cut(bytes), bad_as_json(bytes, rules), reason);
     }
     match parse(bytes, rules) {
         Ok((parsed, raw)) => job(place, parsed, Some(raw)),
-        Err(reason) => invalid(place, display_line(bytes), bad_as_json(bytes), reason),
+        Err(reason) => invalid(
+            place,
+            display_line(bytes),
+            bad_as_json(bytes, rules),
+            reason,
+        ),
     }
 }
 
 /// Parses a line, and returns it also as an equivalent JSON line.
 fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), ListFlaw> {
     let base = rules.base_url.as_ref().ok_or(NO_BASE_URL)?;
-    let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8")?;
+    let text = std::str::from_utf8(line).map_err(|_| NOT_UTF8)?;
     let line = ManifestLine::split(text).ok_or(FORM)?;
     let field = line.algorithm()?.as_str();
     let name = line.name.strip_prefix("./").unwrap_or(&line.name);
@@ -95,11 +94,11 @@ fn parse(line: &[u8], rules: &ListRules) -> Result<(ParsedLine, Box<[u8]>), List
     }
     draft.hash(field, line.hash)?;
     draft.url(&url)?;
-    let mut raw = json!({ rules.columns.url_field(): url, field: line.hash });
+    let mut raw = json!({ "url": url, field: line.hash });
     if let Some(fields) = raw.as_object_mut().filter(|_| plain == name) {
         fields.insert("file".to_owned(), name.into());
     }
-    Ok((draft.build()?, raw.to_string().into_bytes().into()))
+    Ok((draft.build()?, marked(&raw, "url", rules)))
 }
 
 /// The parts of a line.
@@ -331,7 +330,7 @@ mod tests {
             for (entry, name) in found.iter().zip(&names) {
                 if let ListEntry::Job(job) = entry {
                     let file = job.file_override().map(|file| file.as_str());
-                    prop_assert_eq!(file, Some(name.as_str()).filter(|name| !name.contains('\\')));
+                    prop_assert_eq!(file, Some(name.as_str()));
                     let path = percent_encoding::percent_decode_str(job.url.path());
                     let path = path.decode_utf8().unwrap();
                     prop_assert_eq!(path.strip_prefix("/pub/").unwrap(), name);

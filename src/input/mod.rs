@@ -10,6 +10,7 @@ mod columns;
 mod compressed;
 mod csv;
 mod decoded;
+mod detected;
 mod flaw;
 mod foreign;
 #[cfg(test)]

@@ -1,20 +1,16 @@
 //! Opening of inputs.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read, Seek};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::compressed::RawReader;
-use super::csv::CsvList;
-use super::jsonl::JsonlList;
-use super::lines::LineEnd;
+use super::detected::open_list;
 use super::list::{InputList, ListRules};
-use super::manifest::{ManifestList, NO_BASE_URL};
-use super::row::CellDelimiter;
-use super::sitemap::{DetectedList, SitemapList};
+use super::manifest::NO_BASE_URL;
+use super::sitemap::SitemapList;
 use super::stream::InputStream;
-use super::text::TextList;
 use super::{InputError, InputFormat, Source, UrlIterator};
 
 /// An opened input.
@@ -67,7 +63,10 @@ impl OpenInput {
                     content: InputContent::Urls(urls),
                 });
             }
-            Source::Stdin => (Arc::from("-"), Box::new(io::stdin()), None),
+            Source::Stdin => {
+                check_stdin(format).map_err(|cause| InputError::new("-", cause))?;
+                (Arc::from("-"), Box::new(io::stdin()), None)
+            }
             Source::File(path) => {
                 let name = Arc::from(path.to_string_lossy());
                 let (file, length) =
@@ -84,29 +83,6 @@ impl OpenInput {
             content: InputContent::List(open_list(format, InputStream::new(reader), rules)),
             length,
         })
-    }
-}
-
-/// Opens a stream as a list of this format.
-pub(super) fn open_list(
-    format: InputFormat,
-    stream: InputStream,
-    rules: &ListRules,
-) -> Box<dyn InputList> {
-    let rules = rules.clone();
-    match format {
-        // The file name has not told the format.
-        InputFormat::Auto => Box::new(DetectedList::new(stream, rules)),
-        InputFormat::Text => Box::new(TextList::new(stream, LineEnd::Line, rules)),
-        InputFormat::Sitemap => Box::new(SitemapList::new(stream, rules)),
-        InputFormat::Nul => {
-            let stream = stream.with_nuls();
-            Box::new(TextList::new(stream, LineEnd::Nul, rules))
-        }
-        InputFormat::JsonLines => Box::new(JsonlList::new(stream, rules)),
-        InputFormat::Manifest => Box::new(ManifestList::new(stream, rules)),
-        InputFormat::Csv => Box::new(CsvList::new(stream, CellDelimiter::Comma, rules)),
-        InputFormat::Tsv => Box::new(CsvList::new(stream, CellDelimiter::Tab, rules)),
     }
 }
 
@@ -133,8 +109,27 @@ fn check_beginning(file: &mut File, format: InputFormat) -> io::Result<()> {
     if format == InputFormat::Nul {
         stream = stream.with_nuls();
     }
+    let start = file.stream_position()?;
     stream.reader.fill_buf()?;
-    file.rewind()
+    file.seek(SeekFrom::Start(start)).map(drop)
+}
+
+/// The same for stdin, if that is a file. Of a pipe, nothing can be read before its turn.
+#[cfg(unix)]
+fn check_stdin(format: InputFormat) -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let copy = io::stdin().as_fd().try_clone_to_owned();
+    let file = copy.ok().map(File::from);
+    let is_file = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file());
+    match file.filter(is_file) {
+        Some(mut file) => check_beginning(&mut file, format),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_stdin(_: InputFormat) -> io::Result<()> {
+    Ok(())
 }
 
 /// A named pipe, opened on first read by the reader thread: opening blocks until there is a

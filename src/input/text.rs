@@ -4,7 +4,7 @@
 use std::io;
 
 use super::flaw::ListFlaw;
-use super::line_builder::{bad_as_json, invalid, job, url_as_json};
+use super::line_builder::{NOT_UTF8, bad_as_json, invalid, job, url_as_json};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
@@ -34,22 +34,19 @@ impl TextList {
 
 impl InputList for TextList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(line) => {
-                let place = origin.line(line.number);
-                ListStep::Found(entry(&line, place, &mut self.parser, &self.rules))
-            }
-        })
+        let step = self.lines.step()?;
+        Ok(step.map(|line| {
+            entry(
+                &line,
+                origin.line(line.number),
+                &mut self.parser,
+                &self.rules,
+            )
+        }))
     }
 
     fn skip(&mut self) -> io::Result<ListStep<()>> {
-        Ok(match self.lines.next()? {
-            None => ListStep::End,
-            Some(line) if line.is_comment() => ListStep::Nothing,
-            Some(_) => ListStep::Found(()),
-        })
+        Ok(self.lines.step()?.map(drop))
     }
 
     fn is_ready(&self) -> bool {
@@ -69,34 +66,35 @@ fn entry(
     rules: &ListRules,
 ) -> ListEntry {
     let bytes = line.bytes();
-    let raw = |as_json: fn(&[u8]) -> Box<[u8]>| {
+    let bad_raw = || {
         if rules.as_json {
-            as_json(bytes)
+            bad_as_json(bytes, rules)
         } else {
             bytes.into()
         }
     };
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
-        return invalid(place, shown_cut(bytes), raw(bad_as_json), reason);
+        return invalid(place, shown_cut(bytes), bad_raw(), reason);
     }
-    let Ok(text) = std::str::from_utf8(bytes.trim_ascii()) else {
-        let reason = "not valid UTF-8".to_owned();
-        return invalid(place, display_line(bytes), raw(bad_as_json), reason);
-    };
-    if text.starts_with('{') && text.contains("\"url\"") {
-        let reason = ListFlaw::with_hint("looks like JSON", Hint::ReadAsJson);
-        return invalid(place, display_line(bytes), raw(bad_as_json), reason);
-    }
+    let text = bytes.trim_ascii();
+    // The comment may be in any encoding.
     let url = if line.has_comments() && has_gap(text) {
         without_comment(text)
     } else {
         text
     };
-    if has_gap(url)
+    let Ok(url) = std::str::from_utf8(url) else {
+        return invalid(place, display_line(bytes), bad_raw(), NOT_UTF8.to_owned());
+    };
+    if url.starts_with('{') && url.contains("\"url\"") {
+        let reason = ListFlaw::with_hint("looks like JSON", Hint::ReadAsJson);
+        return invalid(place, display_line(bytes), bad_raw(), reason);
+    }
+    if has_gap(url.as_bytes())
         && let Some(reason) = whitespace_reason(url, line.has_comments())
     {
-        return invalid(place, shown_among(url), raw(bad_as_json), reason);
+        return invalid(place, shown_among(url), bad_raw(), reason);
     }
     let raw = || {
         if rules.as_json {
@@ -116,17 +114,17 @@ fn entry(
 
 /// Whether the text contains whitespace or control characters. Most lines have none, and checking
 /// all bytes without branching is several times as fast as searching for the first one.
-fn has_gap(text: &str) -> bool {
-    text.bytes()
-        .fold(false, |found, byte| found | (byte <= b' '))
+fn has_gap(text: &[u8]) -> bool {
+    text.iter()
+        .fold(false, |found, byte| found | (*byte <= b' '))
 }
 
 /// Strips a comment that starts with ` #`. A `#` without a space before it belongs to the URL.
-fn without_comment(text: &str) -> &str {
-    let space = text.bytes().position(|byte| byte.is_ascii_whitespace());
+fn without_comment(text: &[u8]) -> &[u8] {
+    let space = text.iter().position(u8::is_ascii_whitespace);
     let url = space.and_then(|at| {
-        let (url, rest) = text.split_at(at);
-        rest.trim_ascii_start().starts_with('#').then_some(url)
+        let (url, rest) = text.split_at_checked(at)?;
+        rest.trim_ascii_start().starts_with(b"#").then_some(url)
     });
     url.unwrap_or(text)
 }
@@ -172,7 +170,7 @@ pub(super) fn parse_argument(text: &str, place: InputPosition, rules: &ListRules
         }
         Err(reason) => {
             let raw = if rules.as_json {
-                bad_as_json(text.as_bytes())
+                bad_as_json(text.as_bytes(), rules)
             } else {
                 text.replace(['\n', '\r', '\0'], " ").into_bytes().into()
             };
@@ -421,6 +419,17 @@ mod tests {
                 assert!(!reason.contains("s3cret"), "{reason}");
             }
         }
+    }
+
+    #[test]
+    fn a_comment_may_be_in_any_encoding() {
+        let list = b"http://a/ # caf\xe9\n# caf\xe9\nhttp://b/\xe9\n";
+        let found = whole::read(InputFormat::Text, list, ListRules::default()).unwrap();
+        let [ListEntry::Job(job), ListEntry::Invalid(bad)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(job.url.as_str(), "http://a/");
+        assert!(bad.error.to_string().contains("iconv -f latin1"));
     }
 
     #[test]

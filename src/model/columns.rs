@@ -120,6 +120,11 @@ impl ColumnsBuilder {
             .extend(json.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')));
     }
 
+    /// Whether they exceed the limit, so that [`build`](Self::build) fails.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.is_too_long
+    }
+
     /// Returns the columns, or `None` if there are none.
     ///
     /// # Errors

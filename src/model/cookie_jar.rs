@@ -26,6 +26,8 @@ const ENTRY_BYTES: usize = 512;
 const MAX_EXPIRY_SECONDS: u64 = 253_402_300_799;
 /// The first line of a cookie file. Programs recognize the format by it.
 const TITLE: &str = "# Netscape HTTP Cookie File";
+/// A byte order mark, which editors of Windows put in front.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Marks a cookie that scripts do not see, before its domain.
 const HTTP_ONLY: &str = "#HttpOnly_";
 
@@ -58,7 +60,7 @@ pub enum CookieFileError {
         "not a cookie file in the Netscape format (cookies.txt), but JSON; export it as Netscape"
     )]
     Json,
-    /// A line does not have the fields of a cookie.
+    /// No line has the fields of a cookie.
     #[error(
         "line {0}: not a cookie in the Netscape format: expected domain, TRUE or FALSE, path, TRUE or \
          FALSE, expiry, name and value, separated by tabs"
@@ -77,23 +79,31 @@ impl CookieJar {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the cookies of a file in the Netscape format. Expired ones are left out.
+    /// Adds the cookies of a file in the Netscape format. Expired ones are left out, and so are
+    /// invalid lines, whose numbers are returned.
     ///
     /// # Errors
-    /// The first invalid line; nothing is added then.
-    pub fn read(&self, file: &[u8]) -> Result<(), CookieFileError> {
-        let text = text_of(file);
+    /// JSON; or the first line, if all are invalid.
+    pub fn read(&self, file: &[u8]) -> Result<Vec<usize>, CookieFileError> {
+        let text = text_of(file.strip_prefix(UTF8_MARK).unwrap_or(file)).replace("\r\n", "\n");
         if text.trim_start().starts_with(['{', '[']) {
             return Err(CookieFileError::Json);
         }
         let lines = (1..)
             .zip(text.split(['\n', '\r']))
             .filter(|(_, line)| is_cookie(line));
-        let cookies: Result<Vec<_>, _> = lines
-            .map(|(number, line)| FileCookie::parse(line).ok_or(CookieFileError::Line(number)))
-            .collect();
+        let (mut cookies, mut invalid) = (Vec::new(), Vec::new());
+        for (number, line) in lines {
+            match FileCookie::parse(line) {
+                Some(cookie) => cookies.push(cookie),
+                None => invalid.push(number),
+            }
+        }
+        if let Some(first) = invalid.first().filter(|_| cookies.is_empty()) {
+            return Err(CookieFileError::Line(*first));
+        }
         let mut sites = self.lock();
-        for FileCookie { line, url } in cookies? {
+        for FileCookie { line, url } in cookies {
             if let Some(name) = site_name(&url) {
                 let site = sites.by_name.entry(name.into()).or_default();
                 site.set(&line, &url, None);
@@ -102,7 +112,7 @@ impl CookieJar {
         sites.by_name.values_mut().for_each(Site::shrink);
         sites.bytes = sites.by_name.values().map(|site| site.bytes).sum();
         sites.bytes_of_files = sites.bytes;
-        Ok(())
+        Ok(invalid)
     }
 
     /// Takes the cookies that a response from `from` sets or expires.
@@ -451,8 +461,8 @@ mod tests {
         }
         let jar = CookieJar::default();
         let file = format!("{good}\nbad line\n");
-        assert_eq!(jar.read(file.as_bytes()), Err(CookieFileError::Line(3)));
-        assert_eq!(sent(&jar, "http://a.test/"), "", "nothing of it is used");
+        assert_eq!(jar.read(file.as_bytes()), Ok(vec![3]));
+        assert_eq!(sent(&jar, "http://a.test/"), "k=v");
     }
 
     #[test]
@@ -515,7 +525,7 @@ mod tests {
             jar.take(&url("https://a.example.com/"), &setting(&[&line]));
             let written = jar.render();
             let again = CookieJar::default();
-            prop_assert_eq!(again.read(&written), Ok(()));
+            prop_assert_eq!(again.read(&written), Ok(Vec::new()));
             prop_assert_eq!(again.render(), written);
         }
 

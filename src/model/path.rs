@@ -14,7 +14,8 @@ const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 2048;
 
 /// A path below the output directory, with `/` as separator on every system. It cannot lead out
-/// of it: no component is empty, `.` or `..`.
+/// of it: no component is empty, `.` or `..`. A backslash belongs to a name, where the system allows
+/// that; the path would not lead out either if it were a separator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(Box<str>);
 
@@ -74,7 +75,7 @@ fn check(text: &str) -> Result<(), String> {
     if text.starts_with('/') || text.get(1..2) == Some(":") {
         return Err("must be relative to the output directory".to_owned());
     }
-    let is_bad = |c: &char| c.is_control() || *c == '\\';
+    let is_bad = |c: &char| c.is_control() || (cfg!(windows) && *c == '\\');
     // Most paths are ASCII, and checking all bytes without branching is faster than decoding
     // characters.
     let seems_bad = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'\\');
@@ -84,20 +85,21 @@ fn check(text: &str) -> Result<(), String> {
         return Err(format!("contains {c:?}"));
     }
     // Names are short, so splitting bytes is faster than searching the text for each separator.
-    for name in text.as_bytes().split(|byte| *byte == b'/') {
+    for name in text.as_bytes().split(|byte| matches!(byte, b'/' | b'\\')) {
         match name {
             b"" => return Err("contains an empty name".to_owned()),
             // Windows strips trailing dots and spaces from names, so `.. ` would lead out.
             _ if name.iter().all(|byte| matches!(byte, b'.' | b' ')) => {
                 return Err(format!("contains {:?}", String::from_utf8_lossy(name)));
             }
-            _ if name.len() > MAX_NAME => {
-                return Err(format!("contains a name longer than {MAX_NAME} bytes"));
-            }
             _ => {}
         }
     }
-    let top = memchr::memchr(b'/', text.as_bytes()).and_then(|end| text.get(..end));
+    let mut names = text.as_bytes().split(|byte| *byte == b'/');
+    if names.any(|name| name.len() > MAX_NAME) {
+        return Err(format!("contains a name longer than {MAX_NAME} bytes"));
+    }
+    let top = memchr::memchr2(b'/', b'\\', text.as_bytes()).and_then(|end| text.get(..end));
     let top = top.unwrap_or(text);
     if RelPath::is_reserved(top) {
         return Err(format!("{top} is reserved by fetchall"));
@@ -120,6 +122,7 @@ mod tests {
         for good in ["a", "a/b.html", "..a/b..", "x/.fetchall", "ü/ß", "a b"] {
             assert_eq!(RelPath::parse(good).unwrap().as_str(), good);
         }
+        assert_eq!(RelPath::parse("a\\b").is_ok(), !cfg!(windows));
         let long = "x".repeat(256);
         for bad in [
             "",
@@ -135,7 +138,10 @@ mod tests {
             "a/.",
             "C:/a",
             "c:a",
-            "a\\b",
+            "a\\..\\b",
+            "a\\",
+            "\\\\a\\b",
+            ".fetchall\\x",
             "a\0",
             "a\nb",
             ".fetchall",

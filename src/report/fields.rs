@@ -56,6 +56,12 @@ pub(super) enum RecordField {
     Bytes,
     /// File of the saved body.
     File,
+    /// Offset of the response in the pack.
+    PackOffset,
+    /// Length of the response in the pack.
+    PackLength,
+    /// End of what the URL added to the pack.
+    PackEnd,
     /// MD5 of the body.
     Md5,
     /// SHA-1 of the body.
@@ -74,6 +80,8 @@ pub(super) enum RecordField {
     Adopted,
     /// How the content changed since the last run.
     Change,
+    /// Hash of a request that is not a plain GET.
+    Request,
     /// Offset at which the final attempt resumed the body.
     ResumedAt,
     /// When the job was settled.
@@ -88,6 +96,10 @@ pub(super) enum RecordField {
     TotalMs,
     /// Whether a fault was simulated.
     Simulated,
+    /// The body, if it is UTF-8.
+    Body,
+    /// The body in base64, if it is not.
+    BodyBase64,
     /// `ttfb_ms` in seconds.
     TtfbSeconds,
     /// `elapsed_ms` in seconds.
@@ -99,7 +111,7 @@ pub(super) enum RecordField {
 }
 
 /// The CSV columns, in record order; newer ones are at the end.
-pub(super) const COLUMNS: [(&str, RecordField); 35] = [
+pub(super) const COLUMNS: [(&str, RecordField); 41] = [
     ("line", RecordField::Line),
     ("input", RecordField::Input),
     ("url", RecordField::Url),
@@ -136,6 +148,12 @@ pub(super) const COLUMNS: [(&str, RecordField); 35] = [
     ("sha1", RecordField::Sha1),
     ("sha512", RecordField::Sha512),
     ("mirror", RecordField::Mirror),
+    ("pack_offset", RecordField::PackOffset),
+    ("pack_length", RecordField::PackLength),
+    ("pack_end", RecordField::PackEnd),
+    ("request", RecordField::Request),
+    ("body", RecordField::Body),
+    ("body_base64", RecordField::BodyBase64),
 ];
 
 /// Further names for templates, including those that curl's `-w` has for the same values.
@@ -202,6 +220,9 @@ impl RecordField {
             Self::ContentEncoding => text(&record.content_encoding),
             Self::Bytes => number(record.bytes),
             Self::File => text(&record.file),
+            Self::PackOffset => number(record.pack.map(|place| place.offset)),
+            Self::PackLength => number(record.pack.map(|place| place.length)),
+            Self::PackEnd => number(record.pack_end),
             Self::Md5 => hash(record, HashAlgorithm::Md5),
             Self::Sha1 => hash(record, HashAlgorithm::Sha1),
             Self::Sha256 => hash(record, HashAlgorithm::Sha256),
@@ -211,6 +232,7 @@ impl RecordField {
             Self::Filename => text(&record.filename),
             Self::Adopted => flag(record.adopted).into(),
             Self::Change => record.change.map_or("", |change| change.as_str()).into(),
+            Self::Request => text(&record.request),
             Self::ResumedAt => number(record.resumed_at),
             Self::At => record.at.as_str().into(),
             Self::StartedMs => number(record.started_ms),
@@ -218,6 +240,8 @@ impl RecordField {
             Self::ElapsedMs => number(record.elapsed_ms),
             Self::TotalMs => number(record.total_ms),
             Self::Simulated => flag(record.simulated).into(),
+            Self::Body => text(&record.body),
+            Self::BodyBase64 => text(&record.body_base64),
             Self::TtfbSeconds => seconds(record.ttfb_ms),
             Self::ElapsedSeconds => seconds(record.elapsed_ms),
             Self::Columns => record.columns.as_ref().map_or(Cow::Borrowed(""), json_text),
@@ -266,6 +290,8 @@ pub(super) fn origin(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::model::InputPosition;
 
@@ -277,7 +303,7 @@ mod tests {
         assert_eq!(origin("nonsense"), "nonsense");
     }
 
-    /// Fails if a new field of the record has no column.
+    /// Fails if a new field of the record has no name in templates, no column, or no line in the docs.
     #[test]
     fn the_columns_are_the_fields_of_the_record() {
         let place = InputPosition {
@@ -285,11 +311,28 @@ mod tests {
             input: "-".into(),
             line: 1,
         };
-        let mut record = Record::for_line(&place, "http://a/".into());
-        record.resends = 1;
-        let json = serde_json::to_value(&record).unwrap();
-        for name in json.as_object().unwrap().keys() {
-            assert!(RecordField::named(name).is_some(), "{name}");
+        let record = Record::for_line(&place, "http://a/".into());
+        let shown = format!("{record:#?}");
+        let fields = shown.lines().filter_map(|line| line.strip_prefix("    "));
+        let fields = fields.filter_map(|line| line.split_once(": "));
+        let fields: BTreeSet<_> = fields.map(|(name, _)| name).collect();
+        let docs = include_str!("../../docs/results.md");
+        let (_, docs) = docs.split_once("## What is in a record?").unwrap();
+        let (docs, _) = docs.split_once("\n## ").unwrap();
+        let rows = docs.lines().filter(|line| line.starts_with("| `"));
+        let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`'));
+        let names: BTreeSet<_> = names.map(|name| name.trim_matches([' ', ','])).collect();
+        let names: BTreeSet<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        assert_eq!(fields, names, "the docs name other fields");
+        for name in names {
+            // The position has two parts, and the kept columns have columns of their own.
+            let named = if name == "pack" { "pack_offset" } else { name };
+            assert!(RecordField::named(named).is_some(), "%{{{name}}}");
+            let mut columns = COLUMNS.iter().map(|(column, _)| *column);
+            assert!(
+                name == "columns" || columns.any(|column| column == named),
+                "{name}"
+            );
         }
     }
 
@@ -302,6 +345,7 @@ mod tests {
         };
         let mut record = Record::for_line(&place, "http://a/".into());
         record.content_type = Some("text/html\u{1b}[2J".into());
+        record.body = Some("a\r\n\tb".into());
         record.elapsed_ms = Some(1_234);
         for (name, field) in RecordField::all() {
             let text = field.text(&record);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 
 use super::Fetcher;
 use super::fetcher::FetcherOptions;
+use super::host_options::{HostOptions, host_name, parse_header};
 use crate::fetch::{
-    AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Proxy, ResolveRule,
-    TransportError, is_framing_header,
+    AddressFamily, ClientCertificate, FaultPlan, HttpVersion, LocalEnd, Netrc, Proxy, ResolveRule,
+    TransportError,
 };
 use crate::model::{Credentials, ExpectedTypes, HashAlgorithm, MaxFailures};
 use crate::schedule::{PerHostLimit, RetryRules};
@@ -194,19 +195,27 @@ impl FetcherBuilder {
     /// leads to gets only `accept`, `accept-language`, `if-range`, `range`, `referer` and
     /// `user-agent`. The value is treated as a secret: no log or record shows it.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-            (Ok(name), _) if is_framing_header(&name) => {
-                self.reject("header", &format!("{name} follows from the body"));
-            }
-            (Ok(name), Ok(mut value)) => {
-                value.set_sensitive(true);
+        match parse_header(name, value) {
+            Ok((name, value)) => {
                 self.options.http.headers.append(name, value);
             }
-            (Ok(name), Err(_)) => self.reject(
-                "header",
-                &format!("the value of {name} is not a header value"),
-            ),
-            (Err(_), _) => self.reject("header", "the name is not a header name"),
+            Err(reason) => self.reject("header", &reason),
+        }
+        self
+    }
+
+    /// Options for one host: a name or an address as in a URL, on every port. They replace those for
+    /// every host, and those that were set for it before. Default: none.
+    pub fn host(mut self, name: &str, options: HostOptions) -> Self {
+        let parts = host_name(name).and_then(|host| Ok((host, options.into_parts()?)));
+        match parts {
+            Ok((host, (request, limit))) => {
+                self.options.http.hosts.insert(host.clone(), request);
+                let limits = &mut self.options.schedule.hosts;
+                Arc::make_mut(limits).insert(host, limit);
+                self.options.retry.hosts = Arc::clone(limits);
+            }
+            Err(reason) => self.reject("host", &reason),
         }
         self
     }
@@ -233,7 +242,30 @@ impl FetcherBuilder {
     /// Cookies that servers set are kept and sent for all URLs, as RFC 6265 allows, while the fetcher
     /// lives: a login is then done once. Default: no, they last for the redirects of one URL.
     pub fn share_cookies(mut self, share: bool) -> Self {
-        self.options.engine.jar = share.then(Arc::default);
+        let jar = self.options.engine.jar.take().filter(|_| share);
+        self.options.engine.jar = jar.or_else(|| share.then(Arc::default));
+        self
+    }
+
+    /// Cookies to begin with, as the content of a cookies.txt (Netscape format): each is sent where
+    /// it belongs. Includes [`share_cookies`](Self::share_cookies). Lines that are no cookies are left
+    /// out; JSON, or a text without a cookie, is an error. Default: none.
+    pub fn cookies(mut self, file: impl AsRef<[u8]>) -> Self {
+        let jar = self.options.engine.jar.get_or_insert_default();
+        if let Err(error) = jar.read(file.as_ref()) {
+            self.reject("cookies", &error.to_string());
+        }
+        self
+    }
+
+    /// Credentials by host, as the content of a `.netrc`, for every host that is requested, whoever
+    /// leads there. Those of a URL, of [`host`](Self::host) and of [`basic_auth`](Self::basic_auth)
+    /// come first. Default: none; no file is looked up.
+    pub fn netrc(mut self, text: &str) -> Self {
+        match text.parse::<Netrc>() {
+            Ok(netrc) => self.options.http.netrc = Some(Arc::new(netrc)),
+            Err(error) => self.reject("netrc", &error.to_string()),
+        }
         self
     }
 
@@ -334,7 +366,8 @@ impl FetcherBuilder {
         self
     }
 
-    /// The fetcher, with a connection pool of its own.
+    /// The fetcher, with a connection pool of its own. Reads the files of certificates, and those of
+    /// the system, which blocks for some milliseconds.
     ///
     /// # Errors
     /// The first option that was invalid, or why the HTTP client cannot be set up.

@@ -5,6 +5,7 @@ mod builder;
 mod dry_run;
 mod end;
 mod fetcher;
+mod host_options;
 mod list;
 mod problem;
 #[cfg(feature = "cli")]
@@ -34,6 +35,9 @@ pub use builder::{BuildError, FetcherBuilder};
 #[cfg(feature = "cli")]
 pub use dry_run::dry_run;
 pub use fetcher::{FetchResult, FetchStream, FetchedPage, Fetcher, fetch_all};
+pub use host_options::HostOptions;
+#[cfg(feature = "cli")]
+pub use host_options::host_name;
 pub use list::List;
 pub use problem::{Problem, RunError, SaveError};
 pub use sink::Sink;

@@ -157,6 +157,7 @@ fn an_interface_that_is_not_there_or_does_not_fit_is_a_usage_error() {
     for args in [
         &["--interface=192.0.2.1"][..],
         &["--interface=no-such-device"],
+        &["--interface="],
         &["-6", "--interface=127.0.0.1"],
         &["-4", "-6"],
     ] {

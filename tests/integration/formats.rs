@@ -220,6 +220,32 @@ fn a_table_of_results_is_a_list_again() {
     let done = Run::new().arg(table.to_str().unwrap()).expect_exit(0);
     assert_eq!(done.records.len(), 2);
     assert!(done.records.iter().all(|record| record.sha256.is_some()));
+    // The bodies in a table of results are those of responses, and other requests are not in it.
+    let posting = ["--csv", "--body", "-X", "POST", &server.url("/3")];
+    let posted = Run::new().text().args(posting).expect_exit(0);
+    let done = Run::new().text().args(["--csv", "--body"]);
+    let done = done.arg(server.url("/4")).expect_exit(0);
+    let row = posted.stdout.lines().nth(1).unwrap();
+    std::fs::write(&table, format!("{}{row}\n", done.stdout)).unwrap();
+    let done = Run::new()
+        .args(["--ordered", table.to_str().unwrap()])
+        .expect_exit(1);
+    let ok: Vec<_> = done.records.iter().map(|record| record.ok).collect();
+    assert_eq!(ok, [true, false]);
+    assert!(server.requests().last().unwrap().starts_with("GET /4 "));
+}
+
+#[test]
+fn a_body_can_be_in_a_template_or_a_table() {
+    let server = Server::http(|_| response("200 OK", &[], b"a,\n=b"));
+    let url = server.url("/");
+    let done = Run::new()
+        .text()
+        .args(["--body", "-w", "%{body}|\\n", &url]);
+    assert_eq!(done.expect_exit(0).stdout, "a,\\n=b|\n");
+    let done = Run::new().text().args(["--body", "--csv", &url]);
+    let done = done.expect_exit(0);
+    assert!(done.stdout.ends_with(",\"a,\\n=b\",\n"), "{}", done.stdout);
 }
 
 #[test]

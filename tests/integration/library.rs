@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use fetchall::demo::PracticeServer;
 use fetchall::program::{Config, ResultFormat, Source, run};
-use fetchall::{BuildError, ErrorKind, FetchError, Fetcher, List, Problem, Sink};
+use fetchall::{BuildError, ErrorKind, FetchError, Fetcher, HostOptions, List, Problem, Sink};
 
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, Request};
 
 use crate::support::mock::{get, page, redirect, status};
-use crate::support::{Server, response};
+use crate::support::{Server, header, response};
 
 #[tokio::test]
 async fn fetch_all_answers_in_input_order_whatever_the_lines_are() {
@@ -372,4 +372,50 @@ async fn a_builder_sends_what_it_was_told() {
     ] {
         assert!(request.contains(line), "{request}");
     }
+}
+
+#[tokio::test]
+async fn credentials_and_options_of_hosts_are_given_as_they_are() {
+    let server = Server::http(|_| response("200 OK", &[], b""));
+    let url = server.url("/");
+    let host = HostOptions::new().header("X-Key", "1").retries(0);
+    let fetcher = Fetcher::builder()
+        .netrc("machine 127.0.0.1 login me password pw")
+        .cookies("127.0.0.1\tFALSE\t/\tFALSE\t0\tk\tv\n")
+        .share_cookies(true)
+        .header("x-key", "0")
+        .host("127.0.0.1", host);
+    let pages = fetcher.build().unwrap().fetch_all([url]).await.unwrap();
+    assert!(pages[0].is_ok());
+    let request = &server.requests()[0];
+    assert_eq!(header(request, "x-key"), Some("1"));
+    assert_eq!(header(request, "cookie"), Some("k=v"));
+    assert_eq!(header(request, "authorization"), Some("Basic bWU6cHc="));
+    for (builder, message) in [
+        (
+            Fetcher::builder().host("*.test", HostOptions::new()),
+            "host",
+        ),
+        (
+            Fetcher::builder().host("a.test", HostOptions::new().per_host(0)),
+            "host",
+        ),
+        (
+            Fetcher::builder().host("a.test", HostOptions::new().header("cookie", "s3cret")),
+            "host",
+        ),
+        (Fetcher::builder().netrc("machine"), "netrc"),
+        (Fetcher::builder().cookies("s3cret"), "cookies"),
+    ] {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("invalid {message}: ")),
+            "{error}"
+        );
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let secret = HostOptions::new()
+        .header("x-key", "s3cret")
+        .basic_auth("me", "s3cret");
+    assert!(!format!("{secret:?}").contains("s3cret"));
 }

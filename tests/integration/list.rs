@@ -352,6 +352,14 @@ fn a_file_that_is_no_list_is_one_error_with_the_way_to_convert_it() {
         let args = [good.to_str().unwrap(), list.to_str().unwrap()];
         let told = Run::new().args(args).expect_exit(2);
         let piped = Run::new().stdin(bytes).expect_exit(2);
+        // A file on stdin is looked at before the list in front of it is fetched.
+        let stdin = std::fs::File::open(&list).unwrap();
+        let mut redirected = crate::support::binary();
+        let redirected = redirected
+            .args([good.as_os_str(), "-".as_ref()])
+            .stdin(stdin);
+        let redirected = redirected.output().unwrap();
+        assert_eq!(redirected.status.code(), Some(2));
         for done in [&told, &piped] {
             assert_eq!(done.records.len(), 0);
             assert!(done.stderr.contains("cannot read "), "{}", done.stderr);
@@ -519,8 +527,9 @@ fn a_failed_row_is_fed_back_without_the_name_of_its_url_column() {
     run(&["--url-column=page", "--failed", &failed, &table]);
     run(&[&failed]);
     run(&["--url-column=page", &failed]);
+    run(&["--url-column=link", "--input-format=csv", &failed]);
     let requests = server.requests();
-    assert_eq!(requests.len(), 3);
+    assert_eq!(requests.len(), 4);
     assert!(
         requests.iter().all(|it| it.starts_with("GET /page ")),
         "{requests:?}"

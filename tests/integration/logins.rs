@@ -177,6 +177,60 @@ fn a_cookie_file_is_sent_only_where_its_cookies_belong() {
     }
 }
 
+/// As editors, exporters and people leave them.
+#[test]
+fn a_line_of_a_cookie_file_that_is_no_cookie_is_left_out_and_named() {
+    let (server, folder) = (
+        Server::http(|_| response("200 OK", &[], b"")),
+        Folder::new(),
+    );
+    let lines = [
+        "\u{feff}# Netscape HTTP Cookie File",
+        "127.0.0.1\tFALSE\t/\tFALSE\t0\ts3cret",
+        "",
+        "#HttpOnly_127.0.0.1\tFALSE\t/\tFALSE\t0\tquoted\t\"a b\"",
+        "127.0.0.1\tFALSE\t/\tFALSE\t0\tk\ts3cret;x",
+        "127.0.0.1 FALSE / FALSE 0 k s3cret",
+    ];
+    let jar = folder.file("cookies.txt", &lines.join("\r\n"));
+    let run = |more: &[&str]| {
+        let run = Run::new().args(["-b", &jar, &server.url("/")]);
+        run.args(more.iter().copied()).expect_exit(0)
+    };
+    let done = run(&[]);
+    let requests = server.requests();
+    assert_eq!(
+        header(&requests[0], "cookie"),
+        Some("quoted=\"a b\"; s3cret=")
+    );
+    assert!(
+        done.stderr
+            .contains("cookies.txt: line 5 and 1 more left out: "),
+        "{}",
+        done.stderr
+    );
+    assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
+    assert_eq!(run(&["-q"]).stderr, "");
+}
+
+#[test]
+fn text_with_an_equals_sign_is_a_cookie_even_if_a_file_is_called_so() {
+    let (server, folder) = (
+        Server::http(|_| response("200 OK", &[], b"")),
+        Folder::new(),
+    );
+    let name = folder.file("a=s3cret", "");
+    let done = Run::new()
+        .args(["-b", &name, &server.url("/")])
+        .expect_exit(0);
+    assert_eq!(header(&server.requests()[0], "cookie"), Some(&*name));
+    assert!(
+        done.stderr.contains("a file is called so") && !done.stderr.contains("s3cret"),
+        "{}",
+        done.stderr
+    );
+}
+
 #[test]
 fn a_loop_is_a_loop_with_a_jar_too_and_a_cookie_that_changes_is_progress() {
     let stuck = Server::http(|_| response("302 Found", &["Location: /", "Set-Cookie: a=1"], b""));
@@ -682,12 +736,18 @@ fn mistakes_in_sections_name_the_line_and_repeat_no_secret() {
         "[host.\"http://a.test/\"]\nretries = 1\n",
         "[host.a.test]\nretries = 1\n",
         "[host]\nretries = 1\n",
+        "[host.\"*.a.test\"]\nretries = 1\n",
+        "[host.\"a.test.\"]\nretries = 1\n",
+        "[host.\"a.test:81\"]\nretries = 1\n",
+        "[host.\"[::1]:81\"]\nretries = 1\n",
+        "[host.\"a.test\"]\nretries = 1\n[host.\"A.test\"]\nretries = 2\n",
+        "[host.\"::1\"]\nretries = 1\n[host.\"[::1]\"]\nretries = 2\n",
     ] {
-        let done = Run::new()
-            .text()
-            .settings(toml)
-            .arg("http://127.0.0.1:9/")
-            .expect_exit(2);
+        let run = |arg| Run::new().text().settings(toml).arg(arg).expect_exit(2);
+        let done = run("http://127.0.0.1:9/");
+        let message = |stderr: &str| stderr.rsplit_once("settings.toml").unwrap().1.to_owned();
+        let printing = run("--print-config");
+        assert_eq!(message(&printing.stderr), message(&done.stderr));
         assert!(!done.stderr.contains("s3cret"), "{}", done.stderr);
         let stderr = done
             .stderr

@@ -217,6 +217,17 @@ fn options_that_say_two_things_are_usage_errors() {
             .expect_exit(2);
         texts.add(format!("{} -o", args.join(" ")), &done.stderr);
     }
+    // What saves something else waives that an option requires -o.
+    for args in [
+        ["-R", "--pack=x.warc"],
+        ["-R", "--journal=x"],
+        ["--dry-run", "--pack=x.warc"],
+        ["--dry-run", "--journal=x"],
+    ] {
+        let run = Run::default().text().args(args);
+        let done = run.arg("http://127.0.0.1:1/").expect_exit(2);
+        texts.add(args.join(" "), &done.stderr);
+    }
     let done = Run::new()
         .text()
         .args(["--refresh", "http://127.0.0.1:1/"])
