@@ -34,7 +34,7 @@ pub use file_store::FolderError;
 pub(crate) use file_store::SavedFiles;
 pub(crate) use file_store::{FileStore, FilesOptions, file_of};
 pub(crate) use memory::MemoryStore;
-pub(crate) use pack_store::{OpenedPack, PackOptions, PackStore};
+pub(crate) use pack_store::{PackOptions, PackStore};
 pub(crate) use sitemap::SitemapWriter;
 pub(crate) use warc::KnownEnd;
 pub use warc::PackError;
