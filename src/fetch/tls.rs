@@ -79,6 +79,20 @@ pub(super) fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
 /// Maximum size of a file of certificates. A system's bundle takes about 256 KiB.
 const MAX_ROOTS_BYTES: u64 = 16 << 20;
 
+/// Returns what a PEM file lacks that was cut off: the line that ends one of its sections.
+pub(super) fn missing_end(pem: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(pem);
+    text.split("-----BEGIN ").skip(1).find_map(|section| {
+        let (label, rest) = section.split_once("-----")?;
+        let end = format!("-----END {label}-----");
+        // Anything else in its place may be part of a key, which no message repeats.
+        let is_label = label
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b' ');
+        (is_label && !rest.contains(&end)).then(|| format!("cut off: no line \"{end}\""))
+    })
+}
+
 /// Reads the certificates of a file. Invalid ones are skipped with a warning.
 fn certificates(
     path: &Path,
@@ -98,12 +112,11 @@ fn certificates(
     let read = CertificateDer::pem_slice_iter(&pem).filter_map(|certificate| {
         certificate
             .inspect_err(|error| {
-                tracing::warn!(
-                    "invalid certificate in {}, skipped: {error}",
-                    path.display()
-                );
+                let why = missing_end(&pem).unwrap_or_else(|| error.to_string());
+                tracing::warn!("invalid certificate in {}, skipped: {why}", path.display());
             })
             .ok()
     });
-    FileCertificates::new(read, provider).map_err(|cause| failed(cause.to_owned()))
+    FileCertificates::new(read, provider)
+        .map_err(|cause| failed(missing_end(&pem).unwrap_or_else(|| cause.to_owned())))
 }
