@@ -238,7 +238,8 @@ impl From<io::Error> for Flaw {
                 Self::missing("the file is missing")
             }
             io::ErrorKind::UnexpectedEof => Self::missing("the pack ends before it"),
-            _ => Self::changed(&error.to_string()),
+            io::ErrorKind::InvalidData | io::ErrorKind::Other => Self::changed(&error.to_string()),
+            _ => Self::changed(&format!("cannot be read: {error}")),
         }
     }
 }

@@ -128,15 +128,18 @@ impl SavedPack {
     /// Returns the pack at `path`, which may be missing.
     ///
     /// # Errors
-    /// If its name is not that of a pack, or it is no file.
+    /// If its name is not that of a pack, it is no file, or it cannot be read.
     pub(crate) fn open(path: &Path) -> Result<Self, PackError> {
         let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
         let path = path.to_owned();
         let pack = Self { path, coding };
         match pack.path.metadata() {
             Ok(found) if !found.is_file() => Err(PackError::NotAFile),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(pack),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(pack),
+            _ => {
+                open_when_free(|| File::open(&pack.path))?;
+                Ok(pack)
+            }
         }
     }
 
