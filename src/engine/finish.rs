@@ -233,6 +233,9 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
                 }
             }
             ReceivedBody::Saved => {
+                if let Some(head) = &self.ended.head {
+                    engine.store.confirm(&self.ended.attempt.job, head);
+                }
                 let saved = unchanged_body(engine, &self.ended.attempt);
                 let commit = |done: SaveCallback| async { done(Ok(saved)) };
                 self.commit_body(commit).await;

@@ -112,6 +112,9 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     /// moment only, since bodies wait meanwhile. Dropped without a call if there are no files.
     fn with_file(&self, _file: &RelPath, _read: FileCallback) {}
 
+    /// Learns that the file of this job is still the current one, according to a 304 with this head.
+    fn confirm(&self, _job: &Job, _head: &ResponseHead) {}
+
     /// Reserves the partial body of this job, if there is one, until it is returned, removed or
     /// continued.
     fn take_part(&self, _attempt: &Attempt) -> Option<PartialBody> {
