@@ -13,7 +13,7 @@ use rustls::{Error, SignatureScheme};
 
 use super::connect::current_certificate;
 use super::options::{ClientCertificate, TransportError};
-use super::tls::missing_end;
+use super::pem::missing_end;
 
 /// Maximum size of a file with certificates or a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;

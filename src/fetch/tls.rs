@@ -12,6 +12,7 @@ use rustls::{CipherSuite, ClientConfig};
 
 use super::client_certificate::RequestCertificate;
 use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::pem::missing_end;
 use super::tls_version::{TlsVersions, VersionRecorder};
 use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
 
@@ -78,20 +79,6 @@ pub(super) fn protocols(version: HttpVersion) -> Vec<Vec<u8>> {
 
 /// Maximum size of a file of certificates. A system's bundle takes about 256 KiB.
 const MAX_ROOTS_BYTES: u64 = 16 << 20;
-
-/// Returns what a PEM file lacks that was cut off: the line that ends one of its sections.
-pub(super) fn missing_end(pem: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(pem);
-    text.split("-----BEGIN ").skip(1).find_map(|section| {
-        let (label, rest) = section.split_once("-----")?;
-        let end = format!("-----END {label}-----");
-        // Anything else in its place may be part of a key, which no message repeats.
-        let is_label = label
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte == b' ');
-        (is_label && !rest.contains(&end)).then(|| format!("cut off: no line \"{end}\""))
-    })
-}
 
 /// Reads the certificates of a file. Invalid ones are skipped with a warning.
 fn certificates(

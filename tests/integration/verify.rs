@@ -405,7 +405,7 @@ fn as_nobody(out: &Out, args: &[&str]) -> Option<std::process::Output> {
 #[cfg(unix)]
 fn forbid(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
 }
 
 #[cfg(unix)]

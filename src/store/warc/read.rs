@@ -17,9 +17,7 @@ use memchr::memmem;
 
 #[cfg(feature = "cli")]
 use super::PayloadHasher;
-use super::coding::RecordCompression;
-#[cfg(feature = "cli")]
-use super::file::may_begin_record;
+use super::coding::{MEMBER_HEAD, RecordCompression};
 #[cfg(feature = "cli")]
 use super::pack_error::PackError;
 use crate::model::PackPlace;
@@ -32,7 +30,6 @@ const MAX_HEAD_BYTES: u64 = 64 * 1024;
 #[cfg(feature = "cli")]
 const MAX_HEADS_BYTES: u64 = 4 << 20;
 /// How any record begins.
-#[cfg(feature = "cli")]
 const RECORD: &[u8] = b"WARC/1.1\r\n";
 /// How a response record begins.
 #[cfg(feature = "cli")]
@@ -43,6 +40,24 @@ const PAYLOAD_DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
 const BLOCK_DIGEST_FIELD: &[u8] = b"WARC-Block-Digest: sha1:";
 /// Ends every head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
+
+/// Returns whether a record may begin at `end`, or the file ends there. Otherwise the journal
+/// belongs to another pack. A power failure can leave zeros in place of data that had not reached
+/// the disk.
+pub(super) fn may_begin_record(
+    file: &mut File,
+    end: u64,
+    coding: RecordCompression,
+) -> io::Result<bool> {
+    let begin: &[u8] = match coding {
+        RecordCompression::Plain => RECORD,
+        RecordCompression::Gzip => &MEMBER_HEAD,
+    };
+    file.seek(SeekFrom::Start(end))?;
+    let mut found = Vec::new();
+    file.take(begin.len() as u64).read_to_end(&mut found)?;
+    Ok(begin.starts_with(&found) || found.iter().all(|byte| *byte == 0))
+}
 
 /// Returns the decoded bytes of the record at `place`.
 ///
