@@ -65,8 +65,9 @@ fn refused_added(packing: &Packing, added: usize) {
     let length = packing.bytes().len() as u64;
     let mut texts = Texts::new();
     texts.hide(packing.path().display(), "PACK");
-    texts.hide(length - end, "MORE");
-    texts.hide(end, "END");
+    texts.hide(format!("the {} bytes", length - end), "the MORE bytes");
+    texts.hide(format!("byte {end} on"), "byte END on");
+    texts.hide(format!("-s {end}"), "-s END");
     texts.add("--pack", &done.stderr);
     insta::assert_snapshot!("more_than_its_journal_knows", texts);
     if added > 0 {
