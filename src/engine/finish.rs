@@ -55,7 +55,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
         NextStep::Resend(route) => end.resend(route),
         NextStep::Retry(retry) => end.park_retry(&retry),
         NextStep::Poll(wait) => end.park_poll(wait),
-        NextStep::TryMirror(error) => end.try_mirror(&error),
+        NextStep::TryMirror(error) => end.try_mirror(&error).await,
         NextStep::Fail(error) => end.fail(error).await,
     }
 }
@@ -98,14 +98,6 @@ impl<T, S> AttemptEnd<'_, T, S> {
         let before = self.ended.begin_resend(self.engine);
         before.resends += 1;
         before.is_unended |= route == SendMode::Unended;
-        self.lease.requeue(self.ended.attempt, &self.feedback);
-    }
-
-    /// Queues the job for its next mirror.
-    fn try_mirror(mut self, error: &FetchError) {
-        let (engine, ended) = (self.engine, &mut self.ended);
-        ended.begin_next(engine, TraceOutcome::Failed(error.kind()));
-        move_to_mirror(engine, &mut ended.attempt, error);
         self.lease.requeue(self.ended.attempt, &self.feedback);
     }
 
@@ -163,15 +155,33 @@ impl<T, S> AttemptEnd<'_, T, S> {
 impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
     /// Queues the job's next request. A redirect is archived first, if the store keeps any.
     async fn go_on(mut self, next: NextRequest) {
-        let is_archived = self.engine.store.unwanted_room().is_some();
-        if is_archived && matches!(next, NextRequest::Redirect(_)) {
-            // Boxed, because few runs need it and its state would enlarge that of every job.
-            let archiving = Box::pin(unwanted::archive_redirect(self.engine, &mut self.ended));
-            if let Err(error) = archiving.await {
-                return self.fail(error).await;
-            }
+        if matches!(next, NextRequest::Redirect(_))
+            && let Err(error) = self.archive(None).await
+        {
+            return self.fail(error).await;
         }
         self.begin_request(next);
+    }
+
+    /// Queues the job for its next mirror. The response is archived first, as a redirect is.
+    async fn try_mirror(mut self, error: &FetchError) {
+        if let Err(error) = self.archive(Some(error)).await {
+            return self.fail(error).await;
+        }
+        let (engine, ended) = (self.engine, &mut self.ended);
+        ended.begin_next(engine, TraceOutcome::Failed(error.kind()));
+        move_to_mirror(engine, &mut ended.attempt, error);
+        self.lease.requeue(self.ended.attempt, &self.feedback);
+    }
+
+    /// Archives the response of an attempt after which the job goes on, if the store keeps any.
+    async fn archive(&mut self, error: Option<&FetchError>) -> Result<(), FetchError> {
+        if self.engine.store.unwanted_room().is_none() {
+            return Ok(());
+        }
+        // Boxed, because few runs need it and its state would enlarge that of every job.
+        let (engine, ended) = (self.engine, &mut self.ended);
+        Box::pin(unwanted::archive_before_next(engine, ended, error)).await
     }
 
     /// Fails the job. If its last response is archived, that comes first, and the job is reported
@@ -224,6 +234,9 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
                 }
             }
             ReceivedBody::Saved => {
+                if let Some(head) = &self.ended.head {
+                    engine.store.confirm(&self.ended.attempt.job, head);
+                }
                 let saved = unchanged_body(engine, &self.ended.attempt);
                 let commit = |done: SaveCallback| async { done(Ok(saved)) };
                 self.commit_body(commit).await;

@@ -153,16 +153,18 @@ impl<F: BodyWriter> UnwantedResponse<F> {
     }
 }
 
-/// Archives a redirect before the job's next request is queued, so that an archive never has the
-/// last response of a chain without those before it.
+/// Archives a redirect, or the last response of a URL that has a mirror, before the job's next
+/// request is queued, so that an archive never has the last response of a job without those before
+/// it. `error` is why the URL has failed.
 ///
 /// # Errors
 /// Kind `save` if it cannot be stored.
-pub(super) async fn archive_redirect<T, S: BodyStore>(
+pub(super) async fn archive_before_next<T, S: BodyStore>(
     engine: &Engine<T, S>,
     ended: &mut FinishedAttempt,
+    error: Option<&FetchError>,
 ) -> Result<(), FetchError> {
-    let Some(response) = prepare(engine, ended, None) else {
+    let Some(response) = prepare(engine, ended, error) else {
         return Ok(());
     };
     let saved = commit_and_wait(|done| response.commit(done)).await?;

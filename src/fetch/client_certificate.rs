@@ -13,6 +13,7 @@ use rustls::{Error, SignatureScheme};
 
 use super::connect::current_certificate;
 use super::options::{ClientCertificate, TransportError};
+use super::pem::missing_end;
 
 /// Maximum size of a file with certificates or a key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -84,9 +85,13 @@ fn pem(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem))
         .map_err(|error| error.to_string())?;
-    match pem.len() as u64 > MAX_FILE_BYTES {
-        true => Err("larger than 1 MiB".to_owned()),
-        false => Ok(pem),
+    if pem.len() as u64 > MAX_FILE_BYTES {
+        return Err("larger than 1 MiB".to_owned());
+    }
+    match missing_end(&pem) {
+        // What to do about an encrypted key is the better hint.
+        Some(why) if !is_encrypted(&pem) => Err(why),
+        _ => Ok(pem),
     }
 }
 

@@ -22,6 +22,7 @@ mod lenient;
 mod local_end;
 mod netrc;
 mod options;
+mod pem;
 mod proxy;
 mod public_address;
 mod received;

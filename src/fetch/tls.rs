@@ -12,6 +12,7 @@ use rustls::{CipherSuite, ClientConfig};
 
 use super::client_certificate::RequestCertificate;
 use super::options::{HttpOptions, HttpVersion, TransportError};
+use super::pem::missing_end;
 use super::tls_version::{TlsVersions, VersionRecorder};
 use super::trust::{AnyCertificate, FileCertificates, SourceVerifier};
 
@@ -98,12 +99,11 @@ fn certificates(
     let read = CertificateDer::pem_slice_iter(&pem).filter_map(|certificate| {
         certificate
             .inspect_err(|error| {
-                tracing::warn!(
-                    "invalid certificate in {}, skipped: {error}",
-                    path.display()
-                );
+                let why = missing_end(&pem).unwrap_or_else(|| error.to_string());
+                tracing::warn!("invalid certificate in {}, skipped: {why}", path.display());
             })
             .ok()
     });
-    FileCertificates::new(read, provider).map_err(|cause| failed(cause.to_owned()))
+    FileCertificates::new(read, provider)
+        .map_err(|cause| failed(missing_end(&pem).unwrap_or_else(|| cause.to_owned())))
 }

@@ -4,7 +4,8 @@
 #[cfg(test)]
 mod fuzz;
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,9 +18,14 @@ use super::cookies::{
     MAX_COOKIE_BYTES, MAX_COOKIES, bytes_of, header_for, is_for_public_suffix, text_of,
 };
 
-/// Maximum bytes of all cookies that servers have set. Beyond it, the site whose first cookie is
-/// oldest is forgotten.
-const MAX_JAR_BYTES: usize = 8 << 20;
+/// Maximum bytes that servers add to the cookies of files. Beyond it, the sites that have gone unused
+/// longest are forgotten.
+const MAX_ADDED_BYTES: usize = 8 << 20;
+/// The part of it that is left when sites have been forgotten, so that this is rare.
+const KEPT_BYTES: usize = MAX_ADDED_BYTES / 8 * 7;
+/// Maximum bytes of a rendered jar, as large as a file that is read may be. Without it, one that each
+/// run reads and writes would grow with each.
+const MAX_FILE_BYTES: usize = 16 << 20;
 /// Estimated memory of a site beyond its cookies, and of a cookie beyond its text, in bytes.
 const ENTRY_BYTES: usize = 512;
 /// Latest expiry that can be written as a date, the end of the year 9999.
@@ -39,17 +45,19 @@ pub struct CookieJar(Mutex<Sites>);
 struct Sites {
     /// By registrable domain or address, so that a request looks at the cookies of its site only.
     by_name: HashMap<Box<str>, Site>,
-    /// The order of the first cookies.
-    order: VecDeque<Box<str>>,
-    bytes: usize,
-    /// The part of `bytes` that comes from files, which is never dropped.
-    bytes_of_files: usize,
+    /// Counts what is sent and set, to know which site was used last.
+    clock: u64,
+    /// Bytes that servers have added to the cookies of files.
+    added: usize,
 }
 
 #[derive(Default)]
 struct Site {
     store: CookieStore,
     bytes: usize,
+    bytes_of_files: usize,
+    /// When it was used last; 0: never in this run.
+    used_at: u64,
 }
 
 /// A cookie file is invalid. The message does not repeat its content.
@@ -109,9 +117,11 @@ impl CookieJar {
                 site.set(&line, &url, None);
             }
         }
-        sites.by_name.values_mut().for_each(Site::shrink);
-        sites.bytes = sites.by_name.values().map(|site| site.bytes).sum();
-        sites.bytes_of_files = sites.bytes;
+        for site in sites.by_name.values_mut() {
+            site.shrink();
+            site.bytes_of_files = site.bytes;
+        }
+        sites.added = 0;
         Ok(invalid)
     }
 
@@ -126,65 +136,88 @@ impl CookieJar {
         let mut sites = self.lock();
         let Sites {
             by_name,
-            order,
-            bytes,
-            ..
+            clock,
+            added,
         } = &mut *sites;
-        let site = by_name.entry(name.into()).or_insert_with(|| {
-            order.push_back(name.into());
-            Site::default()
-        });
+        let site = by_name.entry(name.into()).or_default();
+        *clock += 1;
+        site.used_at = *clock;
         for line in headers.get_all(header::SET_COOKIE) {
             if line.len() <= MAX_COOKIE_BYTES {
                 site.set(&text_of(line.as_bytes()), from, Some(MAX_COOKIES));
             }
         }
-        let before = site.bytes;
+        let before = site.added();
         site.shrink();
-        *bytes = (*bytes + site.bytes).saturating_sub(before);
+        *added = (*added + site.added()).saturating_sub(before);
         sites.shrink();
     }
 
     /// Returns the cookies to send to `url`, as in a `Cookie` header.
     #[must_use]
     pub fn header_for(&self, url: &Url) -> Option<Box<[u8]>> {
-        let sites = self.lock();
-        let site = sites.by_name.get(site_name(url)?)?;
-        header_for(&site.store, url).map(|header| bytes_of(&header))
+        let mut sites = self.lock();
+        let Sites { by_name, clock, .. } = &mut *sites;
+        let site = by_name.get_mut(site_name(url)?)?;
+        let header = header_for(&site.store, url)?;
+        *clock += 1;
+        site.used_at = *clock;
+        Some(bytes_of(&header))
     }
 
-    /// Renders all cookies in the Netscape format. Those that last until the end of a session are
-    /// included, with 0 as their expiry, as in curl's files.
+    /// Renders the cookies in the Netscape format, at most 16 MiB: beyond that, the sites that have
+    /// gone unused longest are left out. Cookies that last until the end of a session are included,
+    /// with 0 as their expiry, as in curl's files.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         let sites = self.lock();
-        let cookies = sites
-            .by_name
-            .values()
-            .flat_map(|site| site.store.iter_unexpired());
-        let mut lines: Vec<_> = cookies.filter_map(line_of).collect();
-        lines.sort();
-        let mut file = format!("{TITLE}\n# Written by fetchall; curl and wget can read it.\n\n");
-        file.extend(lines);
-        bytes_of(&file).into()
+        let mut by_use: Vec<_> = sites.by_name.values().collect();
+        by_use.sort_unstable_by_key(|site| Reverse(site.used_at));
+        let title = format!("{TITLE}\n# Written by fetchall; curl and wget can read it.\n\n");
+        let mut room = MAX_FILE_BYTES - title.len();
+        let mut lines = Vec::new();
+        for site in by_use {
+            let cookies = site.store.iter_unexpired().filter_map(line_of);
+            let of_site: Vec<_> = cookies.map(|line| bytes_of(&line)).collect();
+            let length = of_site.iter().map(|line| line.len()).sum();
+            let Some(left) = room.checked_sub(length) else {
+                break;
+            };
+            room = left;
+            lines.extend(of_site);
+        }
+        lines.sort_unstable();
+        [title.into_bytes(), lines.concat()].concat()
     }
 }
 
 impl Sites {
-    /// Forgets the oldest sites while there are too many.
+    /// If servers have added too much, forgets sites to which they have, the least recently used
+    /// ones first.
     fn shrink(&mut self) {
-        while self.bytes > self.bytes_of_files + MAX_JAR_BYTES {
-            let Some(oldest) = self.order.pop_front() else {
+        if self.added <= MAX_ADDED_BYTES {
+            return;
+        }
+        let grown = self.by_name.iter().filter(|(_, site)| site.added() > 0);
+        let mut by_use: Vec<_> = grown
+            .map(|(name, site)| (site.used_at, name.clone()))
+            .collect();
+        by_use.sort_unstable();
+        for (_, name) in by_use {
+            if self.added <= KEPT_BYTES {
                 return;
-            };
-            if let Some(site) = self.by_name.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(site.bytes);
             }
+            let added = self.by_name.remove(&name).map_or(0, |site| site.added());
+            self.added = self.added.saturating_sub(added);
         }
     }
 }
 
 impl Site {
+    fn added(&self) -> usize {
+        self.bytes.saturating_sub(self.bytes_of_files)
+    }
+
     /// Sets or expires a cookie, unless that would be more than `max`.
     fn set(&mut self, line: &str, from: &Url, max: Option<usize>) {
         let Ok(mut cookie) = RawCookie::parse(line) else {
@@ -474,20 +507,69 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
         let headers = setting(&lines);
         jar.read(FILE.as_bytes()).unwrap();
-        let start = jar.lock().bytes;
         for n in 0..60 {
             jar.take(&url(&format!("http://{n}.test/")), &headers);
+            assert!(
+                !sent(&jar, "http://0.test/").is_empty(),
+                "in use all the time"
+            );
         }
         let sites = jar.lock();
-        assert!(sites.bytes <= start + MAX_JAR_BYTES, "{}", sites.bytes);
+        let added: usize = sites.by_name.values().map(Site::added).sum();
+        assert!(added <= MAX_ADDED_BYTES && sites.added == added, "{added}");
         assert!(sites.by_name.contains_key("example.com"), "from a file");
-        assert!(!sites.by_name.contains_key("0.test") && sites.by_name.contains_key("59.test"));
+        assert!(!sites.by_name.contains_key("1.test") && sites.by_name.contains_key("59.test"));
         let most = sites
             .by_name
             .values()
             .map(|site| site.store.iter_any().count())
             .max();
         assert_eq!(most, Some(MAX_COOKIES));
+    }
+
+    /// One that runs read and write has what the last runs have used.
+    #[test]
+    fn a_jar_that_is_read_and_written_again_and_again_stays_bounded() {
+        let value = "x".repeat(4000);
+        let lines: Vec<_> = (0..50).map(|n| format!("c{n}={value}")).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let headers = setting(&lines);
+        let mut file = FILE.as_bytes().to_vec();
+        for run in 0..4 {
+            let jar = CookieJar::default();
+            jar.read(&file).unwrap();
+            for n in 0..35 {
+                jar.take(&url(&format!("http://{run}-{n}.test/")), &headers);
+            }
+            assert!(!sent(&jar, "https://example.com/").is_empty());
+            file = jar.render();
+        }
+        assert!(file.len() <= MAX_FILE_BYTES, "{}", file.len());
+        assert!(file.len() > MAX_FILE_BYTES / 8 * 7, "{}", file.len());
+        let text = text_of(&file);
+        assert!(text.contains("\n3-34.test\t") && text.contains("\n.example.com\t"));
+    }
+
+    /// A site that a file names has as little room as any other.
+    #[test]
+    fn what_servers_add_to_the_cookies_of_a_file_is_bounded() {
+        let jar = CookieJar::default();
+        let line = |n: usize| format!("{n}.test\tFALSE\t/\tFALSE\t0\ta\tb\n");
+        let file: String = (0..80).map(line).collect();
+        jar.read(file.as_bytes()).unwrap();
+        let value = "x".repeat(4000);
+        let lines: Vec<_> = (0..50).map(|n| format!("c{n}={value}")).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        for n in 0..60 {
+            jar.take(&url(&format!("http://{n}.test/")), &setting(&lines));
+        }
+        let sites = jar.lock();
+        let added: usize = sites.by_name.values().map(Site::added).sum();
+        assert!(added <= MAX_ADDED_BYTES && sites.added == added, "{added}");
+        assert!(
+            sites.by_name.contains_key("79.test"),
+            "nothing was added to it"
+        );
     }
 
     #[test]
@@ -499,7 +581,7 @@ mod tests {
             jar.take(&from, &setting(&[&set]));
             jar.take(&from, &setting(&[&unset]));
         }
-        assert_eq!(jar.lock().bytes, ENTRY_BYTES);
+        assert_eq!(jar.lock().added, ENTRY_BYTES);
         jar.take(&from, &setting(&["last=1"]));
         assert_eq!(sent(&jar, "http://a.test/"), "last=1");
     }

@@ -96,8 +96,7 @@ impl History {
         let Some(end) = record.end_in_pack() else {
             return true;
         };
-        let body = BodyName::Packed(&record.url, record.request.as_deref(), end);
-        if self.lost.get(self.keys.of(&body)) > Some(offset) {
+        if self.is_lost(record, end, offset) {
             return false;
         }
         if self.pack_limit.is_some_and(|limit| end > limit) {
@@ -106,6 +105,20 @@ impl History {
         }
         self.pack_end = self.pack_end.max(Some(end));
         true
+    }
+
+    fn is_lost(&self, record: &Record, end: u64, offset: u64) -> bool {
+        let body = BodyName::Packed(&record.url, record.request.as_deref(), end);
+        self.lost.get(self.keys.of(&body)) > Some(offset)
+    }
+
+    /// Whether a record with this offset is that of a failure whose response is in the pack.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn is_archived_failure(&self, record: &Record, offset: u64) -> bool {
+        let end = record.end_in_pack();
+        let is_archived = !record.ok && !record.reports_loss();
+        is_archived && end.is_some_and(|end| !self.is_lost(record, end, offset))
     }
 
     /// Completes the index after the last record.

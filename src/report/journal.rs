@@ -101,7 +101,7 @@ pub(crate) struct JournalContents {
     pub garbage: u64,
     /// Line number of the first foreign line, from 1; 0 without foreign lines.
     pub first_garbage: u64,
-    /// Whether the last line was incomplete; it was removed.
+    /// Whether the last line was incomplete; a run removes it.
     pub torn: bool,
 }
 
@@ -121,12 +121,7 @@ impl Journal {
         };
         appender.repair_last_line(seen.torn)?;
         let appender = Arc::new(Mutex::new(appender));
-        let found = JournalContents {
-            past: JournalReader::new(&appender, history),
-            garbage: seen.garbage,
-            first_garbage: seen.first_garbage,
-            torn: seen.torn,
-        };
+        let found = seen.contents(JournalReader::new(&appender, history));
         let journal = Self {
             appender,
             buffer: Vec::new(),
@@ -134,15 +129,15 @@ impl Journal {
         Ok((journal, found))
     }
 
-    /// Reads a journal that is open for reading, and changes nothing. It stays locked against runs
-    /// while its records are read.
+    /// Reads a journal that is open for reading, and changes nothing: a torn line stays. It stays
+    /// locked against runs while its records are read.
     ///
     /// # Errors
     /// See [`JournalError`].
     #[cfg(feature = "cli")]
-    pub(crate) fn read_only(file: File) -> Result<JournalReader, JournalError> {
-        let (history, _) = read_locked(&file, File::try_lock_shared)?;
-        Ok(JournalReader::without_writer(file, history))
+    pub(crate) fn read_only(file: File) -> Result<JournalContents, JournalError> {
+        let (history, seen) = read_locked(&file, File::try_lock_shared)?;
+        Ok(seen.contents(JournalReader::without_writer(file, history)))
     }
 
     /// Reads the journal again, ignoring bodies that end beyond `pack_length` in the pack.
@@ -263,6 +258,15 @@ struct JournalLineCounts {
 }
 
 impl JournalLineCounts {
+    fn contents(&self, past: JournalReader) -> JournalContents {
+        JournalContents {
+            past,
+            garbage: self.garbage,
+            first_garbage: self.first_garbage,
+            torn: self.torn,
+        }
+    }
+
     fn take(&mut self, line: &JournalLine<'_>, is_record: bool) {
         self.number += 1;
         // A missing line feed will be added (`repair_last_line`).

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use super::problem::{Problem, SaveError};
 use crate::config::SaveOptions;
 use crate::report::{Journal, JournalContents, JournalError, JournalReader};
-use crate::store::{
-    FileStore, FilesOptions, KnownEnd, OpenedPack, PackError, PackOptions, PackStore,
-};
+use crate::store::{FileStore, FilesOptions, KnownEnd, PackError, PackOptions, PackStore};
 
 /// A journal and its content.
 pub(super) struct OpenedJournal {
@@ -93,6 +91,7 @@ pub(super) fn open_pack(
         let opened = PackStore::open(pack, KnownEnd::NoJournal).map_err(failed)?;
         return Ok((opened.packed, open_standalone_journal(journal, options)?));
     }
+    let is_gone = !path.exists();
     let mut opened_journal = open_standalone_journal(journal, options)?;
     let unusable = |error: std::io::Error| {
         Problem::Save(SaveError::Journal {
@@ -117,9 +116,15 @@ pub(super) fn open_pack(
         opened => opened.map_err(failed)?,
     };
     let missing = opened_journal.past.beyond_limit();
-    opened_journal
-        .warnings
-        .extend(pack_warnings(path, &opened, missing));
+    let cut = (opened.cut > 0).then(|| {
+        format!(
+            "warning: {}: discarded {} bytes after the last journaled record (was a run killed?)",
+            path.display(),
+            opened.cut
+        )
+    });
+    let lost = lost_warning(path, missing, is_gone);
+    opened_journal.warnings.extend(cut.into_iter().chain(lost));
     Ok((opened.packed, opened_journal))
 }
 
@@ -127,22 +132,19 @@ fn known_end(past: &JournalReader) -> KnownEnd {
     past.pack_end().map_or(KnownEnd::Nothing, KnownEnd::UpTo)
 }
 
-fn pack_warnings(path: &Path, opened: &OpenedPack, missing: usize) -> Vec<String> {
+/// Says that the journal lists more than the pack has, which may be gone.
+pub(super) fn lost_warning(path: &Path, missing: usize, is_gone: bool) -> Option<String> {
     let path = path.display();
-    let mut warnings = Vec::new();
-    if opened.cut > 0 {
-        warnings.push(format!(
-            "warning: {path}: discarded {} bytes after the last journaled record (was a run killed?)",
-            opened.cut
-        ));
-    }
-    if missing > 0 {
-        warnings.push(format!(
-            "warning: {path}: {} journaled bodies are missing (was it truncated?) and will be fetched again",
-            missing
-        ));
-    }
-    warnings
+    (missing > 0).then(|| match is_gone {
+        true => format!(
+            "warning: {path}: the pack is gone, but its journal is there: {missing} journaled bodies \
+             will be fetched again; if you moved the pack, move its journal along"
+        ),
+        false => format!(
+            "warning: {path}: {missing} journaled bodies are missing (was it truncated?) and will be \
+             fetched again"
+        ),
+    })
 }
 
 fn read_journal(
@@ -164,7 +166,8 @@ fn read_journal(
     }
 }
 
-fn warnings(path: &Path, found: &JournalContents) -> Vec<String> {
+/// Says what in a journal is not a record.
+pub(super) fn warnings(path: &Path, found: &JournalContents) -> Vec<String> {
     let path = path.display();
     let mut warnings = Vec::new();
     if found.torn {

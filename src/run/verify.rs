@@ -2,14 +2,14 @@
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::problem::RESULTS;
-use super::saving::open_to_read;
+use super::saving::{lost_warning, open_to_read, warnings};
 use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
@@ -18,8 +18,8 @@ use crate::model::{
     OutcomeName, Record, RecordError, RelPath, Sha256, Summary,
 };
 use crate::report::{
-    FindingWriter, Journal, JournalError, JournalReader, NoticeReporter, Output, PastRecord,
-    ReportError,
+    FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
+    PastRecord, ReportError,
 };
 use crate::store::{PackStore, SavedFiles, SavedPack, file_of};
 
@@ -31,8 +31,9 @@ const MAX_THREADS: usize = 16;
 const QUEUE_LENGTH: usize = 256;
 
 /// Compares every body of the journal, or those of the input lines, with its size and its hash, as
-/// far as known. Missing and changed bodies count as failed and are written to the results;
-/// files that no record names are notices.
+/// far as known; in a pack, also every other record, among them those of redirects and failures.
+/// Missing and changed bodies count as failed and are written to the results; files that no record
+/// names are notices, and so is what the next run would warn of.
 ///
 /// # Errors
 /// [`RunError`] when there is no journal, an input cannot be read or the results cannot be written.
@@ -53,9 +54,13 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
         ..
     } = config;
     let work = move || {
+        let journal = journal_path(&save);
+        let shelf = Shelf::open(&save)?;
+        let found = read_journal(&journal)?;
         let inspection = Inspection {
-            shelf: Shelf::open(&save)?,
-            past: read_journal(&journal_path(&save))?,
+            shelf,
+            warnings: warnings(&journal, &found),
+            past: found.past,
             live,
             error_text: engine.error_text,
         };
@@ -81,7 +86,7 @@ fn journal_path(save: &SaveOptions) -> PathBuf {
     }
 }
 
-fn read_journal(path: &Path) -> Result<JournalReader, Problem> {
+fn read_journal(path: &Path) -> Result<JournalContents, Problem> {
     let failed = |cause| {
         let path = path.to_owned();
         Problem::Save(SaveError::Journal { path, cause })
@@ -135,7 +140,7 @@ impl Shelf {
     fn has(&self, record: &Record) -> bool {
         match self {
             Self::Files(_) => record.file.is_some(),
-            Self::Pack(_) => record.pack.is_some(),
+            Self::Pack(_) => record.end_in_pack().is_some(),
             Self::None => false,
         }
     }
@@ -144,8 +149,16 @@ impl Shelf {
         matches!(self, Self::Files(_)).then(|| file_of(job))
     }
 
-    /// Reads a body through the checks.
-    fn check(&self, record: &Record, mut checks: BodyVerifier) -> Result<(), Flaw> {
+    /// Reads a body through the checks, after the records of the pack in front of it.
+    fn check(
+        &self,
+        record: &Record,
+        in_front: Option<Range<u64>>,
+        mut checks: BodyVerifier,
+    ) -> Result<(), Flaw> {
+        if let (Self::Pack(pack), Some(range)) = (self, in_front) {
+            pack.check_records(range)?;
+        }
         match (self, &record.file, record.pack) {
             (Self::Files(files), Some(file), _) => {
                 let file = RelPath::parse(file).map_err(|why| Flaw::changed(&why))?;
@@ -226,7 +239,8 @@ impl From<io::Error> for Flaw {
                 Self::missing("the file is missing")
             }
             io::ErrorKind::UnexpectedEof => Self::missing("the pack ends before it"),
-            _ => Self::changed(&error.to_string()),
+            io::ErrorKind::InvalidData | io::ErrorKind::Other => Self::changed(&error.to_string()),
+            _ => Self::changed(&format!("cannot be read: {error}")),
         }
     }
 }
@@ -235,6 +249,8 @@ impl From<io::Error> for Flaw {
 struct Suspect {
     record: Record,
     flaw: Option<Flaw>,
+    /// Where the pack has records that no other body accounts for.
+    in_front: Option<Range<u64>>,
     /// What is expected of it.
     size: Option<u64>,
     hashes: BodyHashes,
@@ -247,6 +263,7 @@ impl Suspect {
             hashes: record.hashes(),
             record,
             flaw: None,
+            in_front: None,
         }
     }
 
@@ -263,6 +280,8 @@ impl Suspect {
 struct Inspection {
     shelf: Shelf,
     past: JournalReader,
+    /// Damage of the journal.
+    warnings: Vec<String>,
     live: Arc<LiveStats>,
     error_text: ErrorText,
 }
@@ -280,6 +299,16 @@ impl Inspection {
         let (findings, found) = sync_channel(QUEUE_LENGTH);
         let queue = Arc::new(Mutex::new(queue));
         let (results, mut notices) = outputs(report);
+        let mut notify = |text: &str| {
+            if let Some(notices) = &mut notices {
+                notices.write_notice(text);
+            }
+        };
+        self.warnings.iter().for_each(|warning| notify(warning));
+        let ends = match (&self.shelf, is_whole) {
+            (Shelf::Pack(_), true) => self.pack_ends()?,
+            _ => PackEnds::default(),
+        };
         let (read, written) = thread::scope(|scope| {
             for _ in 0..threads() {
                 let (queue, findings) = (Arc::clone(&queue), findings.clone());
@@ -290,7 +319,7 @@ impl Inspection {
             let writer = scope.spawn(move || write_all(&found, results));
             let read = match list {
                 Some(list) => self.read_list(list, engine, &suspects),
-                None => self.read_all(&suspects),
+                None => self.read_all(&ends, &suspects),
             };
             drop(suspects);
             (read, writer.join())
@@ -299,30 +328,50 @@ impl Inspection {
         let mut summary = written.map_err(results_problem)?;
         read?;
         let strange = match (&self.shelf, is_whole) {
-            (Shelf::Files(files), true) => self.list_strange(files, &mut notices)?,
+            (Shelf::Files(files), true) => self.list_strange(files, &mut notify)?,
+            (Shelf::Pack(pack), true) => self.compare_length(pack, &ends, &mut notify)?,
             _ => 0,
         };
         summary.input = self.live.listed();
         summary.list_ended = true;
         summary.skipped = summary.input.saturating_sub(summary.failed);
-        if let Some(notices) = &mut notices {
-            let has_bodies = is_whole || !matches!(self.shelf, Shelf::None);
-            notices.write_notice(&summary_text(&summary, strange, has_bodies));
-        }
+        let words = match (&self.shelf, is_whole) {
+            (Shelf::Pack(_), true) => ("response", "responses", "good"),
+            (Shelf::None, false) => ("URL", "URLs", "in the journal"),
+            _ => ("body", "bodies", "good"),
+        };
+        notify(&summary_text(&summary, strange, words));
         Ok(summary)
     }
 
-    /// Passes on the record of each body in the journal.
-    fn read_all(&self, suspects: &SyncSender<Suspect>) -> Result<(), Problem> {
-        let read = self.past.for_each_body(|record, length| {
-            self.live.add_list_bytes(length);
-            match self.shelf.has(&record) {
-                true => self.pass_on(Suspect::of(record), suspects),
-                false => ControlFlow::Continue(()),
+    /// Passes on the record of each body in the journal, and of each failure in the pack.
+    fn read_all(&self, ends: &PackEnds, suspects: &SyncSender<Suspect>) -> Result<(), Problem> {
+        let read = self.past.for_each_saved(|record, line| {
+            self.live.add_list_bytes(line.end - line.start);
+            if !self.shelf.has(&record) {
+                return ControlFlow::Continue(());
             }
+            let in_front = ends.in_front_of(&record, line.start);
+            let suspect = Suspect {
+                in_front,
+                ..Suspect::of(record)
+            };
+            self.pass_on(suspect, suspects)
         });
         self.live.mark_list_ended();
         read.map_err(|source| unreadable("the journal", source))
+    }
+
+    /// Reads where the records of each URL end in the pack.
+    fn pack_ends(&self) -> Result<PackEnds, Problem> {
+        let mut ends = Vec::new();
+        let read = self.past.for_each_saved(|record, line| {
+            ends.extend(record.end_in_pack().map(|end| (end, line.start)));
+            ControlFlow::Continue(())
+        });
+        read.map_err(|source| unreadable("the journal", source))?;
+        ends.sort_unstable();
+        Ok(PackEnds(ends))
     }
 
     /// Passes on what the journal says of each line of the list.
@@ -415,7 +464,7 @@ impl Inspection {
         let checks = BodyVerifier::of_saved(suspect.size, suspect.hashes.boxed());
         let checked = match suspect.flaw {
             Some(flaw) => Err(flaw),
-            None => self.shelf.check(&suspect.record, checks),
+            None => self.shelf.check(&suspect.record, suspect.in_front, checks),
         };
         match checked {
             Ok(()) => Ok(suspect.record.bytes.unwrap_or_default()),
@@ -427,21 +476,78 @@ impl Inspection {
     fn list_strange(
         &self,
         files: &SavedFiles,
-        notices: &mut Option<NoticeReporter>,
+        notify: &mut impl FnMut(&str),
     ) -> Result<u64, Problem> {
         let mut strange = 0;
         let walked = files.for_each(|path, is_text| {
             let is_known = is_text && RelPath::parse(path).is_ok_and(|file| self.past.owns(&file));
             if !is_known {
                 strange += 1;
-                if let Some(notices) = notices {
-                    notices
-                        .write_notice(&format!("strange: {path} is in no record of the journal"));
-                }
+                notify(&format!("strange: {path} is in no record of the journal"));
             }
         });
         walked.map_err(|source| unreadable("the output directory", source))?;
         Ok(strange)
+    }
+
+    /// Notes what the pack lacks, and what is behind its last journaled record. Returns 1 if that
+    /// is strange.
+    fn compare_length(
+        &self,
+        pack: &SavedPack,
+        ends: &PackEnds,
+        notify: &mut impl FnMut(&str),
+    ) -> Result<u64, Problem> {
+        let path = pack.path();
+        let length = pack.length();
+        let lost = ends.beyond(length.unwrap_or_default());
+        if let Some(warning) = lost_warning(path, lost, length.is_none()) {
+            notify(&warning);
+        }
+        let (path, end) = (path.display(), self.past.pack_end().unwrap_or_default());
+        let Some(more @ 1..) = length.and_then(|length| length.checked_sub(end)) else {
+            return Ok(0);
+        };
+        let is_torn = pack.is_torn_at(end);
+        if is_torn.map_err(|source| unreadable(&path.to_string(), source))? {
+            notify(&format!(
+                "warning: {path}: {more} bytes after the last journaled record (was a run killed?); \
+                 the next run discards them"
+            ));
+            return Ok(0);
+        }
+        notify(&format!(
+            "strange: {path}: {more} bytes after the last journaled record, from byte {end} on, are no \
+             record; the next run cannot use the pack until they are cut off (truncate -s {end})"
+        ));
+        Ok(1)
+    }
+}
+
+/// Where the records of each URL end in the pack, in order, with the positions in the journal that
+/// say so.
+#[derive(Default)]
+struct PackEnds(Vec<(u64, u64)>);
+
+impl PackEnds {
+    /// Returns the part of the pack between the response before that of a record and its own. Its
+    /// own is in the part if it refers to an earlier one, or if it was not kept. `None` if a later
+    /// line of the journal is about the same response.
+    fn in_front_of(&self, record: &Record, line: u64) -> Option<Range<u64>> {
+        let end = record.end_in_pack()?;
+        let next = self.0.partition_point(|(other, _)| *other <= end);
+        let (_, last_line) = self.0.get(next.checked_sub(1)?)?;
+        let first = self.0.partition_point(|(other, _)| *other < end);
+        let before = first.checked_sub(1).and_then(|before| self.0.get(before));
+        let start = before.map_or(0, |(end, _)| *end);
+        let own = record.pack.filter(|place| place.end() == end);
+        let range = start..own.map_or(end, |place| place.offset);
+        (*last_line == line && !range.is_empty()).then_some(range)
+    }
+
+    /// Returns how many end beyond this length of the pack.
+    fn beyond(&self, length: u64) -> usize {
+        self.0.len() - self.0.partition_point(|(end, _)| *end <= length)
     }
 }
 
@@ -489,18 +595,15 @@ fn unreadable(what: &str, source: io::Error) -> Problem {
     })
 }
 
-/// Without bodies, lines are only compared with what the journal says of them.
-fn summary_text(summary: &Summary, strange: u64, has_bodies: bool) -> String {
+/// `words` are those for one thing, for several, and for what is right with them.
+fn summary_text(summary: &Summary, strange: u64, words: (&str, &str, &str)) -> String {
     let missing = summary
         .changes
         .get(&ContentChange::Gone)
         .copied()
         .unwrap_or_default();
     let changed = summary.failed - missing;
-    let (one, many, good) = match has_bodies {
-        true => ("body", "bodies", "good"),
-        false => ("URL", "URLs", "in the journal"),
-    };
+    let (one, many, good) = words;
     let noun = if summary.input == 1 { one } else { many };
     let mut text = format!(
         "{} {noun}: {} {good}, {missing} missing, {changed} changed",

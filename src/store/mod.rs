@@ -34,7 +34,7 @@ pub use file_store::FolderError;
 pub(crate) use file_store::SavedFiles;
 pub(crate) use file_store::{FileStore, FilesOptions, file_of};
 pub(crate) use memory::MemoryStore;
-pub(crate) use pack_store::{OpenedPack, PackOptions, PackStore};
+pub(crate) use pack_store::{PackOptions, PackStore};
 pub(crate) use sitemap::SitemapWriter;
 pub(crate) use warc::KnownEnd;
 pub use warc::PackError;
@@ -111,6 +111,9 @@ pub(crate) trait BodyStore: Send + Sync + 'static {
     /// Opens a file on one of the threads that write, and calls `read` there. It should read for a
     /// moment only, since bodies wait meanwhile. Dropped without a call if there are no files.
     fn with_file(&self, _file: &RelPath, _read: FileCallback) {}
+
+    /// Learns that the file of this job is still the current one, according to a 304 with this head.
+    fn confirm(&self, _job: &Job, _head: &ResponseHead) {}
 
     /// Reserves the partial body of this job, if there is one, until it is returned, removed or
     /// continued.

@@ -501,8 +501,13 @@ fn client_certificates_that_cannot_be_used_are_usage_errors_without_their_passwo
     let encrypted = plain.replace("BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE");
     let encrypted = folder.file("encrypted.pem", &encrypted);
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
-    let old = folder.file("old.pem", old);
+    let old_file = folder.file("old.pem", old);
     let p12 = folder.file("me.p12", "0\u{1}\u{2}");
+    let torn_key = folder.file("torn.key", &plain[..plain.len() - 40]);
+    let torn_old = folder.file("torn-old.pem", &old[..70]);
+    let whole = fs::read_to_string(cert).unwrap();
+    let torn_cert = folder.file("torn.pem", &whole[..whole.len() / 2]);
+    let both = folder.file("both.pem", &(whole + &plain[..plain.len() / 2]));
     let mut texts = Texts::new();
     for (name, shown) in [(cert, "CERT"), (other_key, "OTHER-KEY")] {
         texts.hide(name, shown);
@@ -510,7 +515,11 @@ fn client_certificates_that_cannot_be_used_are_usage_errors_without_their_passwo
     texts.hide(folder.0.path().display(), "DIR");
     for args in [
         vec!["-E", cert, "--key", &encrypted],
-        vec!["-E", cert, "--key", &old],
+        vec!["-E", cert, "--key", &old_file],
+        vec!["-E", cert, "--key", &torn_key],
+        vec!["-E", cert, "--key", &torn_old],
+        vec!["-E", &torn_cert],
+        vec!["-E", &both],
         vec!["-E", cert, "--key", other_key],
         vec!["-E", cert],
         vec!["-E", &p12],

@@ -10,6 +10,8 @@ use crate::support::{Done, Run, Server, WarcRecord, response, warcio_checks};
 mod again;
 /// Redirects, failed responses and revisits.
 mod archived;
+/// `--verify` of a pack.
+mod checked;
 /// The content of a pack.
 mod content;
 /// A full disk.

@@ -155,6 +155,30 @@ fn sigusr1_asks_how_the_run_stands() {
     }
 }
 
+/// While its list goes on, the check of a directory shows how far it is.
+#[test]
+fn a_check_of_files_shows_how_it_stands_and_leaves_nothing_behind() {
+    let server = site();
+    let out = crate::support::Out::new();
+    let urls = ["/1", "/2", "/3"].map(|path| server.url(path));
+    let done = out.run().urls(&urls).expect_exit(0);
+    std::fs::write(out.file(done.of("/2")), "short").unwrap();
+    let list = out.beside("list");
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &list, fifo, 0o600.into(), 0).unwrap();
+    let mut command = command([list.to_str().unwrap().to_owned()]);
+    command.args(["--verify", "-o"]).arg(out.path());
+    let terminal = Terminal::start(command, 80, false);
+    let mut lines = std::fs::File::options().write(true).open(&list).unwrap();
+    std::io::Write::write_all(&mut lines, (urls.join("\n") + "\n").as_bytes()).unwrap();
+    let text = terminal.wait_for("3 done");
+    assert!(text.contains("1 failed: 1 checksum"), "{text}");
+    drop(lines);
+    let (status, text) = terminal.end();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(text.trim(), "3 bodies: 2 good, 0 missing, 1 changed");
+}
+
 #[test]
 fn off_a_terminal_a_short_run_says_nothing_but_its_summary() {
     let server = site();

@@ -369,6 +369,31 @@ fn with_remote_time_files_have_the_time_of_last_modified() {
 }
 
 #[test]
+fn a_304_gives_a_file_the_time_that_it_names() {
+    let server = Server::http(|request| {
+        let is_conditional = request.to_ascii_lowercase().contains("if-none-match");
+        let date = format!("Last-Modified: {REMOTE_DATE}");
+        match (path(request), is_conditional) {
+            ("/dated", true) => response("304 Not Modified", &[&date], b""),
+            (_, true) => response("304 Not Modified", &[], b""),
+            (path, false) => response("200 OK", &["ETag: \"1\""], path.as_bytes()),
+        }
+    });
+    let out = Out::new();
+    let urls = || ["/dated", "/undated"].map(|path| server.url(path));
+    let done = out.run().urls(urls()).expect_exit(0);
+    let before = ["/dated", "/undated"].map(|end| file_time(&out, &done, end));
+    let refresh = || out.run().arg("--refresh").urls(urls());
+    let done = refresh().expect_exit(0);
+    assert_eq!(file_time(&out, &done, "/dated"), before[0], "without -R");
+    let done = refresh().arg("-R").expect_exit(0);
+    assert_eq!(done.of("/dated").status, Some(304));
+    let sent = httpdate::parse_http_date(REMOTE_DATE).unwrap();
+    assert_eq!(file_time(&out, &done, "/dated"), sent);
+    assert_eq!(file_time(&out, &done, "/undated"), before[1]);
+}
+
+#[test]
 fn a_resumed_file_has_the_time_of_last_modified() {
     const HALF: usize = 64 * 1024;
     let server = Server::start(|connection| {

@@ -47,6 +47,14 @@ fn cacert_replaces_the_systems_authorities_and_must_hold_one() {
         ])
         .expect_exit(2);
     insta::assert_snapshot!("cacert_with_nothing", same_everywhere(&done.stderr));
+    let whole = std::fs::read_to_string(Authority::new().file().path()).unwrap();
+    std::fs::write(file.path(), &whole[..whole.len() - 10]).unwrap();
+    let done = Run::new()
+        .text()
+        .args(["--cacert", file.path().to_str().unwrap()])
+        .arg("https://a.test/")
+        .expect_exit(2);
+    insta::assert_snapshot!("cacert_cut_off", same_everywhere(&done.stderr));
 }
 
 #[test]

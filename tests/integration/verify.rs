@@ -235,7 +235,7 @@ fn a_pack_is_checked_record_by_record() {
         let done = run().arg("-j1").args(urls).expect_exit(0);
         let verify = || run().arg("--verify");
         let text = verify().text().expect_exit(0);
-        assert_eq!(text.stderr, "3 bodies: 3 good, 0 missing, 0 changed\n");
+        assert_eq!(text.stderr, "3 responses: 3 good, 0 missing, 0 changed\n");
 
         let mut bytes = fs::read(&pack).unwrap();
         let place = done.of("/large").pack.unwrap();
@@ -374,10 +374,79 @@ fn nothing_is_sent_and_thousands_of_files_are_counted() {
     fs::write(out.journal_path(), &journal).unwrap();
     let done = verify(&out).expect_exit(1);
     assert_eq!(done.records.len(), 3);
-    assert_eq!(
-        done.stderr,
-        "3000 bodies: 2997 good, 0 missing, 3 changed\n"
+    let (warning, counts) = done.stderr.split_once('\n').unwrap();
+    assert!(
+        warning.contains("ignored an incomplete last line"),
+        "{warning}"
     );
+    assert_eq!(counts, "3000 bodies: 2997 good, 0 missing, 3 changed\n");
     let journal_now = fs::read_to_string(out.journal_path()).unwrap();
     assert_eq!(journal_now, journal, "a torn line stays");
+}
+
+/// Prepares a check by a user that must not read what has no permissions. `None` if the tests run as
+/// root and that user cannot start the program.
+#[cfg(unix)]
+fn as_nobody(out: &Out, args: &[&str]) -> Option<std::process::Output> {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let mut command = crate::support::binary();
+    if nix::unistd::Uid::effective().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let dir = out.beside("");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = command.arg("--verify").args(args).output();
+    output
+        .inspect_err(|error| println!("skipped: {error}"))
+        .ok()
+}
+
+#[cfg(unix)]
+fn forbid(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_says_why() {
+    let server = pages();
+    let out = Out::new();
+    let urls = ["/a", "/b"].map(|path| server.url(path));
+    let done = out.run().urls(&urls).expect_exit(0);
+    forbid(&out.file(done.of("/a")));
+    let Some(output) = as_nobody(&out, &["-o", out.path().to_str().unwrap()]) else {
+        return;
+    };
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stdout.starts_with("changed\t"), "{stdout}");
+    assert!(
+        stdout.contains("cannot be read: Permission denied"),
+        "{stdout}"
+    );
+    assert_eq!(stderr, "2 bodies: 1 good, 0 missing, 1 changed\n");
+
+    let pack = out.beside("a.warc");
+    let pack_name = pack.to_str().unwrap();
+    Run::new()
+        .args(["--pack", pack_name])
+        .urls(&urls)
+        .expect_exit(0);
+    let before = fs::read(&pack).unwrap();
+    forbid(&pack);
+    let output = as_nobody(&out, &["--pack", pack_name]).unwrap();
+    let stderr = text(output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    let why = format!("cannot use the pack {pack_name}: Permission denied");
+    assert!(stderr.contains(&why), "{stderr}");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(&pack, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(fs::read(&pack).unwrap() == before);
+}
+
+#[cfg(unix)]
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 #[cfg(feature = "cli")]
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
 use super::{JournalAppender, MAX_LINE_BYTES, lock, lost_record};
@@ -56,34 +56,41 @@ impl JournalReader {
         }
     }
 
-    /// Calls `visit` with each record that counts for a body, and its length in the journal, until
-    /// it breaks.
+    /// Calls `visit` with each record that counts for a body or is that of a failure archived in
+    /// the pack, and its position in the journal, until it breaks.
     ///
     /// # Errors
     /// If the journal cannot be read.
     #[cfg(feature = "cli")]
-    pub(crate) fn for_each_body(
+    pub(crate) fn for_each_saved(
         &self,
-        mut visit: impl FnMut(Record, u64) -> ControlFlow<()>,
+        mut visit: impl FnMut(Record, Range<u64>) -> ControlFlow<()>,
     ) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };
         let mut lines = JournalLines::of(file)?;
         while let Some(line) = lines.next_line()? {
-            let Some(record) = line.record().filter(is_body) else {
+            let Some(record) = line.record() else {
                 continue;
             };
-            // A later record of the same file or page takes the place of this one.
-            let (url, request) = (record.url.as_str(), record.request.as_deref());
-            let place = self.history.find(url, record.file.as_deref(), request);
-            if place.is_some_and(|place| place.offset == line.offset)
-                && visit(record, line.length).is_break()
-            {
+            let counts = match is_body(&record) {
+                true => self.counts(&record, line.offset),
+                false => self.history.is_archived_failure(&record, line.offset),
+            };
+            if counts && visit(record, line.offset..line.offset + line.length).is_break() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Whether no later record of the same file or page has taken the place of this one.
+    #[cfg(feature = "cli")]
+    fn counts(&self, record: &Record, offset: u64) -> bool {
+        let (url, request) = (record.url.as_str(), record.request.as_deref());
+        let place = self.history.find(url, record.file.as_deref(), request);
+        place.is_some_and(|place| place.offset == offset)
     }
 
     /// Returns the length of the journal in bytes.

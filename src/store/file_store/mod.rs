@@ -31,7 +31,7 @@ use body::FileBodyWriter;
 use folder::Folder;
 use parts::PartIndex;
 use shared::{FileStoreShared, missing_part, writer_of};
-use writer::{CommitOptions, FinalFile, WriteOrder};
+use writer::{CommitOptions, FinalFile, WriteOrder, set_time};
 
 pub use folder::FolderError;
 #[cfg(feature = "cli")]
@@ -157,6 +157,19 @@ impl BodyStore for FileStore {
         let writers = &self.shared.writers;
         let order = WriteOrder::ReadFinal(file.clone(), read);
         writers.send_to(writers.pick_idle(), order, None);
+    }
+
+    fn confirm(&self, job: &Job, head: &ResponseHead) {
+        let last_modified = head.headers.get(header::LAST_MODIFIED);
+        let time = self.shared.file_time(last_modified);
+        if time.is_some() {
+            let apply = move |file: io::Result<File>| {
+                if let Ok(file) = file {
+                    set_time(&file, time);
+                }
+            };
+            self.with_file(&file_of(job), Box::new(apply));
+        }
     }
 
     fn take_part(&self, attempt: &Attempt) -> Option<PartialBody> {

@@ -127,7 +127,7 @@ pub(super) fn start(folder: &Arc<Folder>, options: CommitOptions) -> io::Result<
 
 /// Sets the modification time of a file. Not every file system can store every time, and a body
 /// with another time is still the body, so a failure is only logged.
-fn set_time(file: &File, time: Option<SystemTime>) {
+pub(super) fn set_time(file: &File, time: Option<SystemTime>) {
     if let Some(Err(error)) = time.map(|time| file.set_modified(time)) {
         tracing::warn!("cannot set the time of a file: {error}");
     }

@@ -26,6 +26,9 @@ const MAX_WRITERS: usize = 8;
 /// Number of queued orders from which the next thread helps. Compressing a page takes some hundred
 /// microseconds.
 const ORDERS_PER_WRITER: usize = 16;
+/// Maximum length of the two URLs in the head of a revisit, in bytes. Readers such as FastWARC stop
+/// at heads above 32 KiB; what else is in them takes less than 2 KiB.
+const MAX_REVISIT_URL_BYTES: usize = 30 * 1024;
 /// Size of a group from which it is appended, in bytes.
 const FLUSH_BYTES: usize = 128 * 1024;
 
@@ -216,7 +219,9 @@ impl PackWriter {
         let place = known.find(digest, length)?;
         drop(known);
         let head = self.read_head(place)?;
-        (head.payload_digest() == Some(digest.base32())).then_some((place, head))
+        let original_url = head.field("WARC-Target-URI")?.len();
+        let is_short = exchanged.url.as_str().len() + original_url <= MAX_REVISIT_URL_BYTES;
+        (is_short && head.payload_digest() == Some(digest.base32())).then_some((place, head))
     }
 
     fn read_head(&self, place: PackPlace) -> Option<ResponseRecordHead> {

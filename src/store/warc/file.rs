@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 use super::coding::{MEMBER_HEAD, RecordCompression};
 use super::id::RecordId;
 use super::pack_error::PackError;
+use super::read::may_begin_record;
 use super::records::{OPENING, SOFTWARE, warcinfo};
 use super::render::{RecordGroup, Renderer};
 use crate::model::PackPlace;
@@ -205,16 +206,18 @@ fn end_to_keep(
     match known {
         KnownEnd::UpTo(known) if length < known => Err(PackError::Short { length, known }),
         _ if length == 0 => Ok(0),
-        KnownEnd::NoJournal => Err(PackError::Unknown),
+        KnownEnd::NoJournal => Err(PackError::NoJournal),
         KnownEnd::Nothing
             if length <= MAX_UNKNOWN_BYTES && has_our_header(file, length, coding)? =>
         {
             Ok(0)
         }
-        KnownEnd::UpTo(end)
-            if has_our_header(file, length, coding)? && may_begin_record(file, end, coding)? =>
-        {
-            Ok(end)
+        KnownEnd::UpTo(end) if has_our_header(file, length, coding)? => {
+            let more = length - end;
+            match may_begin_record(file, end, coding)? {
+                true => Ok(end),
+                false => Err(PackError::Added { end, more }),
+            }
         }
         KnownEnd::Nothing | KnownEnd::UpTo(_) => Err(PackError::Unknown),
     }
@@ -262,20 +265,6 @@ fn decoded(begin: &[u8]) -> Vec<u8> {
 fn first_block(text: &[u8]) -> &[u8] {
     let blank = memchr::memmem::find(text, b"\r\n\r\n");
     blank.and_then(|at| text.get(at + 4..)).unwrap_or_default()
-}
-
-/// Returns whether a record may begin at `end`, or the file ends there. Otherwise the journal
-/// belongs to another pack. A power failure can leave zeros in place of data that had not reached
-/// the disk.
-fn may_begin_record(file: &mut File, end: u64, coding: RecordCompression) -> io::Result<bool> {
-    let begin: &[u8] = match coding {
-        RecordCompression::Plain => b"WARC/1.1\r\n",
-        RecordCompression::Gzip => &MEMBER_HEAD,
-    };
-    file.seek(SeekFrom::Start(end))?;
-    let mut found = Vec::new();
-    file.take(begin.len() as u64).read_to_end(&mut found)?;
-    Ok(begin.starts_with(&found) || found.iter().all(|byte| *byte == 0))
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ impl PackBench {
                 );
                 return Ok(match error {
                     PackError::Short { .. } => "too short",
-                    PackError::Unknown => "not ours",
+                    PackError::NoJournal | PackError::Unknown | PackError::Added { .. } => {
+                        "not ours"
+                    }
                     error => return Err(error.to_string()),
                 });
             }

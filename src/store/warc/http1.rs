@@ -21,17 +21,21 @@ pub(super) fn request_head(out: &mut Vec<u8>, request: &RequestHead<'_>) {
     let url = request.url;
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(url[Position::BeforePath..Position::AfterQuery].as_bytes());
+    out.extend_from_slice(shown_target(url).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if !request.headers.contains_key(header::HOST) {
         let host = &url[Position::BeforeHost..Position::AfterPort];
         field(out, b"host", host.as_bytes());
     }
     for (name, value) in request.headers {
-        let shown = if is_secret(name, value) {
-            MASK
-        } else {
-            value.as_bytes()
+        let masked = match *name {
+            header::REFERER => masked_target(url, value.as_bytes()),
+            _ => None,
+        };
+        let shown = match &masked {
+            _ if is_secret(name, value) => MASK,
+            Some(masked) => masked.as_bytes(),
+            None => value.as_bytes(),
         };
         field(out, name.as_str().as_bytes(), shown);
     }
@@ -84,7 +88,21 @@ pub(super) fn response_head(out: &mut Vec<u8>, url: &Url, head: &ResponseHead, b
     out.extend_from_slice(b"\r\n");
 }
 
-/// Returns the target of a redirect without its password; `None` if it has none.
+/// Returns path and query, in which passwords of inner URLs are masked as in results.
+pub(super) fn shown_target(url: &Url) -> Cow<'_, str> {
+    match mask_inner_passwords(url) {
+        Cow::Borrowed(_) => Cow::Borrowed(&url[Position::BeforePath..Position::AfterQuery]),
+        Cow::Owned(shown) => {
+            let target = shown
+                .strip_prefix(&url[..Position::BeforePath])
+                .unwrap_or_default();
+            let target = target.split('#').next().unwrap_or_default();
+            Cow::Owned(target.to_owned())
+        }
+    }
+}
+
+/// Returns the URL in a header without its password; `None` if it has none.
 fn masked_target(url: &Url, target: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(target);
     if !may_hold_userinfo(&text) {
@@ -185,6 +203,11 @@ mod tests {
                 Some("http://a/to?u=***"),
             ),
             ("http://me:word@[b/", Some("http://***@[b/")),
+            (
+                "/to#u=http%3A%2F%2Fme%3Aword%40b",
+                Some("http://a/to#u=***"),
+            ),
+            ("mailto:me:word@b", Some("mailto:***")),
         ] {
             assert_eq!(masked_target(&url, target.as_bytes()).as_deref(), shown);
         }

@@ -18,9 +18,24 @@ pub enum PackError {
     /// Another process has it open.
     #[error("in use by another fetchall; wait for it, or name another pack")]
     InUse,
-    /// It exists, but the journal is missing or does not match it.
-    #[error("already exists, but has no matching journal; name another file")]
+    /// It exists, but its journal is missing.
+    #[error("already exists, but its journal is missing; put that back, or name another file")]
+    NoJournal,
+    /// It exists, but does not begin as the packs of fetchall, or has more than the journal could
+    /// leave unmentioned.
+    #[error("already exists, but is not the pack of its journal; name another file")]
     Unknown,
+    /// After the last record of the journal are bytes that are no record.
+    #[error(
+        "the {more} bytes from byte {end} on, where its journal ends, are no record; if another \
+         program added them, cut them off (truncate -s {end}), else name another file"
+    )]
+    Added {
+        /// End of the last record in the journal.
+        end: u64,
+        /// Number of bytes after it.
+        more: u64,
+    },
     /// It is shorter than the journal says. Nothing was changed. To continue, drop all records that
     /// end beyond `length`, and open it again.
     #[error("has {length} bytes, but its journal expects {known}: truncated or replaced")]

@@ -6,14 +6,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 #[cfg(feature = "cli")]
 use std::io::{BufRead, BufReader};
 #[cfg(feature = "cli")]
+use std::ops::Range;
+#[cfg(feature = "cli")]
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "cli")]
+use flate2::bufread;
 use flate2::read::GzDecoder;
 use memchr::memmem;
 
 #[cfg(feature = "cli")]
 use super::PayloadHasher;
-use super::coding::RecordCompression;
+use super::coding::{MEMBER_HEAD, RecordCompression};
 #[cfg(feature = "cli")]
 use super::pack_error::PackError;
 use crate::model::PackPlace;
@@ -25,13 +29,35 @@ const MAX_HEAD_BYTES: u64 = 64 * 1024;
 /// Maximum length of a record head and of the HTTP head in it, in bytes; more than any response has.
 #[cfg(feature = "cli")]
 const MAX_HEADS_BYTES: u64 = 4 << 20;
+/// How any record begins.
+const RECORD: &[u8] = b"WARC/1.1\r\n";
 /// How a response record begins.
 #[cfg(feature = "cli")]
 const RESPONSE: &[u8] = b"WARC/1.1\r\nWARC-Type: response\r\n";
 #[cfg(feature = "cli")]
-const DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
+const PAYLOAD_DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
+#[cfg(feature = "cli")]
+const BLOCK_DIGEST_FIELD: &[u8] = b"WARC-Block-Digest: sha1:";
 /// Ends every head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
+
+/// Returns whether a record may begin at `end`, or the file ends there. Otherwise the journal
+/// belongs to another pack. A power failure can leave zeros in place of data that had not reached
+/// the disk.
+pub(super) fn may_begin_record(
+    file: &mut File,
+    end: u64,
+    coding: RecordCompression,
+) -> io::Result<bool> {
+    let begin: &[u8] = match coding {
+        RecordCompression::Plain => RECORD,
+        RecordCompression::Gzip => &MEMBER_HEAD,
+    };
+    file.seek(SeekFrom::Start(end))?;
+    let mut found = Vec::new();
+    file.take(begin.len() as u64).read_to_end(&mut found)?;
+    Ok(begin.starts_with(&found) || found.iter().all(|byte| *byte == 0))
+}
 
 /// Returns the decoded bytes of the record at `place`.
 ///
@@ -114,64 +140,147 @@ pub(crate) struct SavedPack {
 
 #[cfg(feature = "cli")]
 impl SavedPack {
-    /// Returns the pack at `path`.
+    /// Returns the pack at `path`, which may be missing.
     ///
     /// # Errors
-    /// If its name is not that of a pack, or it is missing or no file.
+    /// If its name is not that of a pack, it is no file, or it cannot be read.
     pub(crate) fn open(path: &Path) -> Result<Self, PackError> {
         let coding = RecordCompression::of_name(path).ok_or(PackError::Name)?;
-        if !path.metadata()?.is_file() {
-            return Err(PackError::NotAFile);
-        }
         let path = path.to_owned();
-        Ok(Self { path, coding })
+        let pack = Self { path, coding };
+        match pack.path.metadata() {
+            Ok(found) if !found.is_file() => Err(PackError::NotAFile),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(pack),
+            _ => {
+                open_when_free(|| File::open(&pack.path))?;
+                Ok(pack)
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the length in bytes; `None` if the pack is missing.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.path.metadata().ok().map(|found| found.len())
+    }
+
+    /// Returns whether the bytes from `end` on may be what a killed run has left.
+    ///
+    /// # Errors
+    /// If the pack cannot be read.
+    pub(crate) fn is_torn_at(&self, end: u64) -> io::Result<bool> {
+        let mut file = open_when_free(|| File::open(&self.path))?;
+        may_begin_record(&mut file, end, self.coding)
     }
 
     /// Passes the body in the response at `place` to `take` in pieces, and checks the record around
     /// it: its form, its digest, and the checksum of its gzip member.
     ///
     /// # Errors
-    /// `UnexpectedEof` if the pack ends before it, `InvalidData` if it is damaged, others if it
-    /// cannot be read.
+    /// `NotFound` if there is no pack, `UnexpectedEof` if it ends before the record, `InvalidData`
+    /// if that is damaged, others if it cannot be read.
     pub(crate) fn read(&self, place: PackPlace, take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut bytes = self.bytes(place.offset..place.end())?;
+        let read = self.check_record(&mut bytes, RESPONSE, take);
+        read.and_then(|()| match bytes.fill_buf()?.is_empty() {
+            true => Ok(()),
+            false => Err(damaged("wrong end")),
+        })
+        .map_err(|error| in_context(error, || "the record in the pack is damaged".to_owned()))
+    }
+
+    /// Checks that there is nothing but intact records between two positions.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub(crate) fn check_records(&self, range: Range<u64>) -> io::Result<()> {
+        let end = range.end;
+        let mut bytes = self.bytes(range)?;
+        while !bytes.fill_buf()?.is_empty() {
+            let at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
+            self.check_record(&mut bytes, RECORD, |_| ())
+                .map_err(|error| {
+                    in_context(error, || {
+                        format!("no intact record at byte {at} of the pack, before this response")
+                    })
+                })?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, range: Range<u64>) -> io::Result<BufReader<io::Take<File>>> {
         let mut file = open_when_free(|| File::open(&self.path))?;
-        if file.metadata()?.len() < place.end() {
+        if file.metadata()?.len() < range.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        file.seek(SeekFrom::Start(place.offset))?;
-        let member = BufReader::new(file.take(place.length));
-        let read = match self.coding {
-            RecordCompression::Plain => read_body(member, take),
-            RecordCompression::Gzip => read_body(BufReader::new(GzDecoder::new(member)), take),
-        };
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
-                damaged(&error.to_string())
+        file.seek(SeekFrom::Start(range.start))?;
+        let length = range.end.saturating_sub(range.start);
+        Ok(BufReader::new(file.take(length)))
+    }
+
+    /// Reads one record, which begins with `begin`, and the gzip member around it.
+    fn check_record(
+        &self,
+        bytes: &mut impl BufRead,
+        begin: &[u8],
+        take: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        match self.coding {
+            RecordCompression::Plain => check_record(bytes, begin, take),
+            RecordCompression::Gzip => {
+                let mut member = BufReader::new(bufread::GzDecoder::new(bytes));
+                check_record(&mut member, begin, take)?;
+                match member.fill_buf()?.is_empty() {
+                    true => Ok(()),
+                    false => Err(damaged("wrong end")),
+                }
             }
-            _ => error,
-        })
+        }
     }
 }
 
 #[cfg(feature = "cli")]
 fn damaged(why: &str) -> io::Error {
-    let text = format!("the record in the pack is damaged: {why}");
-    io::Error::new(io::ErrorKind::InvalidData, text)
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Reads the body of a response record up to the end of the record.
+/// Says what is damaged, unless the disk failed.
 #[cfg(feature = "cli")]
-fn read_body(mut record: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let head = read_head(&mut record)?;
-    if !head.starts_with(RESPONSE) {
-        return Err(damaged("no response at its position"));
+fn in_context(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match error.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => damaged(&format!("{}: {error}", what())),
+        _ => error,
+    }
+}
+
+/// Reads a record up to its end, which begins with `begin`, checks its digest, and passes its block
+/// to `take`, or its payload if it is a response.
+#[cfg(feature = "cli")]
+fn check_record(
+    record: &mut impl BufRead,
+    begin: &[u8],
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let head = read_head(record)?;
+    if !head.starts_with(begin) {
+        return Err(damaged(match begin {
+            RESPONSE => "no response at its position",
+            _ => "other bytes",
+        }));
     }
     let length = value_of(&head, b"\r\nContent-Length: ");
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
     let length = length.ok_or_else(|| damaged("no length"))?;
-    let http = read_head(&mut record)?;
-    let body = length.checked_sub(http.len() as u64);
-    let mut left = body.ok_or_else(|| damaged("wrong length"))?;
+    let (http_length, digest_field) = match head.starts_with(RESPONSE) {
+        true => (read_head(record)?.len() as u64, PAYLOAD_DIGEST_FIELD),
+        false => (0, BLOCK_DIGEST_FIELD),
+    };
+    let rest = length.checked_sub(http_length);
+    let mut left = rest.ok_or_else(|| damaged("wrong length"))?;
     let mut hasher = PayloadHasher::default();
     while left > 0 {
         let piece = record.fill_buf()?;
@@ -186,15 +295,13 @@ fn read_body(mut record: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Resul
         record.consume(taken);
         left -= taken as u64;
     }
-    let mut end = Vec::new();
-    record
-        .take(BLANK_LINE.len() as u64 + 1)
-        .read_to_end(&mut end)?;
+    let mut end = [0; BLANK_LINE.len()];
+    record.read_exact(&mut end)?;
     if end != BLANK_LINE {
         return Err(damaged("wrong end"));
     }
     let found = hasher.finish().base32();
-    match value_of(&head, DIGEST_FIELD) {
+    match value_of(&head, digest_field) {
         Some(digest) if digest != found => Err(damaged("wrong digest")),
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use url::{Position, Url};
 use super::coding::{RecordCompression, RecordEncoder};
 use super::digest::PayloadDigest;
 use super::exchange::Exchange;
-use super::http1::{field, number_field};
+use super::http1::{field, number_field, shown_target};
 use super::id::RecordId;
 use super::read::ResponseRecordHead;
 use crate::model::{Truncation, escape_control};
@@ -162,11 +162,12 @@ fn id_field(out: &mut Vec<u8>, begin: &[u8], id: RecordId) {
     out.extend_from_slice(b">\r\n");
 }
 
-/// Appends a URL without userinfo and fragment. URLs of jobs have neither; this makes sure that an
-/// archive never contains a password.
+/// Appends a URL without userinfo and fragment, and with passwords of inner URLs masked, so that an
+/// archive never contains one. Only targets of redirects may.
 fn push_url(out: &mut Vec<u8>, url: &Url) {
     out.extend_from_slice(url[..Position::BeforeUsername].as_bytes());
-    out.extend_from_slice(url[Position::BeforeHost..Position::AfterQuery].as_bytes());
+    out.extend_from_slice(url[Position::BeforeHost..Position::BeforePath].as_bytes());
+    out.extend_from_slice(shown_target(url).as_bytes());
 }
 
 fn text_field(out: &mut Vec<u8>, name: &[u8], value: &str) {

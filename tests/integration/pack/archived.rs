@@ -121,6 +121,44 @@ fn a_redirect_stays_although_its_job_has_no_response_in_the_end() {
 }
 
 #[test]
+fn the_last_failure_of_each_mirror_is_archived() {
+    let server = Server::http(|request| match path_of(request) {
+        "/one" => response("404 Not Found", &[], b"none"),
+        "/two" => response("500 Internal Server Error", &[], b"broken"),
+        _ => response("200 OK", &[], b"whole"),
+    });
+    for (name, (last, code)) in NAMES.into_iter().zip([("/three", 0), ("/one", 1)]) {
+        let packing = Packing::new(name);
+        let [url, mirror, last] = ["/one", "/two", last].map(|path| server.url(path));
+        let line = format!(r#"{{"url":"{url}","mirrors":["{mirror}","{last}"]}}"#);
+        let run = || {
+            let run = packing.run().args(["--input-format=jsonl", "--retries=1"]);
+            run.urls([line.clone()])
+        };
+        let done = run().expect_exit(code);
+        assert_eq!(done.record().attempts, 4, "the second one is tried twice");
+        let expected = [url, mirror, last];
+        assert_eq!(responses(&packing), expected);
+        warcio_checks(&packing.path(), expected.iter().map(String::as_str));
+        packing.run().arg("--verify").expect_exit(0);
+        let before = packing.bytes();
+        let again = run().expect_exit(code);
+        assert!(!again.stderr.contains("discarded"), "{}", again.stderr);
+        assert!(packing.bytes().starts_with(&before));
+
+        let packing = Packing::new(name);
+        let run = packing
+            .run()
+            .args(["--input-format=jsonl", "--pack-failed=no"]);
+        run.args(["--retries=0"]).urls([line]).expect_exit(code);
+        assert_eq!(
+            responses(&packing).len(),
+            1 - usize::try_from(code).unwrap()
+        );
+    }
+}
+
+#[test]
 fn without_failures_a_pack_has_only_bodies() {
     let server = site();
     let urls = ["/one", "/missing"].map(|path| server.url(path));
@@ -464,6 +502,39 @@ for line in out.getvalue().decode().splitlines():
     if not line.startswith(' CDX'):
         print(line)
 "#;
+
+/// FastWARC reads record heads of at most 32 KiB.
+#[test]
+fn a_revisit_of_long_urls_would_have_too_long_a_head() {
+    let server = Server::http(|_| response("200 OK", &[], &noise(1, 900)));
+    for name in NAMES {
+        let packing = Packing::new(name);
+        let url = |fill: &str| server.url(&format!("/{}", fill.repeat(20_000)));
+        let urls = [url("a"), url("b"), server.url("/c"), server.url("/d")];
+        let done = packing.run().arg("-j1").urls(&urls).expect_exit(0);
+        let warc = Warc::read(&packing.path());
+        assert_eq!(warc.of_kind("revisit").len(), 2, "of the short ones");
+        assert!(warc.0.iter().all(|record| record.head_length() < 32 * 1024));
+        assert!(packing.response(done.of("bbbb")).payload() == noise(1, 900));
+        let Some(python) = warcio_tool::python_with("fastwarc") else {
+            return;
+        };
+        let script = "import sys; from fastwarc.warc import ArchiveIterator; \
+                      print(sum(1 for _ in ArchiveIterator(open(sys.argv[1], 'rb'))))";
+        let output = std::process::Command::new(&python)
+            .args(["-c", script])
+            .arg(packing.path())
+            .output()
+            .unwrap();
+        let read = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            read.trim(),
+            "13",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
 
 #[test]
 fn fastwarc_and_pywb_read_it() {

@@ -31,7 +31,7 @@ fn a_pack_without_its_journal() {
         let packing = Packing::of(name, &urls(&server, 3));
         fs::remove_file(packing.journal()).unwrap();
         let before = packing.bytes();
-        refused(&packing.path(), &[], "not_known_to_its_journal");
+        refused(&packing.path(), &[], "pack_without_its_journal");
         assert!(packing.bytes() == before);
         assert_eq!(packing.files(), [name], "no journal was begun");
     }
@@ -49,8 +49,29 @@ fn a_pack_with_the_journal_of_another() {
         let other = Packing::of(name, &[server.url("/short")]);
         fs::copy(other.journal(), packing.journal()).unwrap();
         let before = packing.bytes();
-        refused(&packing.path(), &[], "not_known_to_its_journal");
+        refused_added(&packing, 0);
         assert!(packing.bytes() == before);
+    }
+}
+
+/// Checks that a pack is refused whose journal ends somewhere before its last bytes, and that cutting
+/// these off, as the message says, helps if there are this many.
+fn refused_added(packing: &Packing, added: usize) {
+    let run = || packing.run().arg(format!("http://{}/", closed_port()));
+    let done = run().arg("--retries=0").expect_exit(3);
+    let ends = packing.journaled();
+    let ends = ends.iter().map(|record| super::place(record).end());
+    let end = ends.max().unwrap();
+    let length = packing.bytes().len() as u64;
+    let mut texts = Texts::new();
+    texts.hide(packing.path().display(), "PACK");
+    texts.hide(format!("the {} bytes", length - end), "the MORE bytes");
+    texts.hide(format!("byte {end} on"), "byte END on");
+    texts.hide(format!("-s {end}"), "-s END");
+    texts.add("--pack", &done.stderr);
+    insta::assert_snapshot!("more_than_its_journal_knows", texts);
+    if added > 0 {
+        assert_eq!(length - end, added as u64);
     }
 }
 
@@ -59,7 +80,7 @@ fn a_file_of_somebody_else() {
     for name in NAMES {
         let packing = Packing::new(name);
         fs::write(packing.path(), "my notes").unwrap();
-        refused(&packing.path(), &[], "not_known_to_its_journal");
+        refused(&packing.path(), &[], "pack_without_its_journal");
         fs::write(packing.journal(), "").unwrap();
         refused(&packing.path(), &[], "not_known_to_its_journal");
         assert_eq!(packing.bytes(), b"my notes");
@@ -77,8 +98,10 @@ fn a_pack_that_somebody_else_has_added_to() {
         let packing = Packing::of(name, &urls(&server, 3));
         let added = [&packing.bytes(), &b"more notes"[..]].concat();
         fs::write(packing.path(), &added).unwrap();
-        refused(&packing.path(), &[], "not_known_to_its_journal");
+        refused_added(&packing, 10);
         assert!(packing.bytes() == added);
+        fs::write(packing.path(), &added[..added.len() - 10]).unwrap();
+        packing.run().urls(urls(&server, 4)).expect_exit(0);
     }
 }
 

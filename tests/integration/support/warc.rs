@@ -99,6 +99,11 @@ impl WarcRecord {
             .collect()
     }
 
+    /// Returns the length of the head of the record in bytes.
+    pub fn head_length(&self) -> usize {
+        self.head.len()
+    }
+
     pub fn target(&self) -> &str {
         self.field("WARC-Target-URI").unwrap_or_default()
     }
