@@ -492,7 +492,7 @@ mod tests {
         for (line, names) in [
             (
                 r#"{"link":"x","URL":null,"href":"x","Url":null}"#.to_owned(),
-                "link, href;",
+                "link, href",
             ),
             (
                 format!(r#"{{{others}"link":"http://a/","href":"x"}}"#),

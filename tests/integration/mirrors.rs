@@ -388,12 +388,11 @@ fn a_table_has_mirrors_separated_by_blanks_and_failed_lines_keep_them() {
     let run = run.arg("--failed").arg(failed.to_str().unwrap());
     let done = run.stdin(list).expect_exit(1);
     let mut reader = done.stdout.lines();
-    assert!(
-        reader.next().unwrap().ends_with(",mirror"),
-        "{}",
-        done.stdout
-    );
-    let rows: Vec<_> = reader.map(|row| row.rsplit(',').next().unwrap()).collect();
+    let header = reader.next().unwrap().split(',');
+    let column = header.clone().position(|name| name == "mirror").unwrap();
+    let rows: Vec<_> = reader
+        .map(|row| row.split(',').nth(column).unwrap())
+        .collect();
     assert_eq!(rows, ["2", "", "1"]);
     let again = fs::read_to_string(&failed).unwrap();
     let lines: Vec<serde_json::Value> = again
