@@ -5,13 +5,15 @@ use super::options::{SettingEntry, SettingOrigin, SettingValue};
 use super::usage_error::UsageError;
 
 /// Options whose values are paths that are first used during the run.
-const PATH_OPTIONS: [&str; 8] = [
+const PATH_OPTIONS: [&str; 10] = [
     "cert",
     "key",
     "output_dir",
     "pack",
     "journal",
     "failed",
+    "report",
+    "summary_json",
     "cacert",
     "cookie_jar",
 ];

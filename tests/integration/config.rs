@@ -219,6 +219,8 @@ fn places_that_only_the_run_finds_wrong_are_told_with_who_set_them() {
         ("failed", 3),
         ("journal", 3),
         ("output-dir", 3),
+        ("report", 3),
+        ("summary-json", 3),
     ] {
         let place = "/proc/nonexistent/place";
         let text = format!("\n{option} = '{place}'");
