@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use super::classify::{FailurePhase, classify};
 use super::clock;
 use super::dns::ResolveError;
-use super::fault_plan::{Fault, FaultPlan};
+use super::fault_plan::{BodyFault, Fault, FaultPlan};
 use super::tunnel::ProxyError;
 use super::{RawResponse, ResponseBody, Transport};
 use crate::model::{Attempt, Cause, FetchError, ResponseHead, WireState};
@@ -74,16 +74,16 @@ impl<T: Transport> FaultyTransport<T> {
         let fault = fault.filter(|_| takes_body);
         if let Some(fault) = fault {
             wire.mark_simulated();
-            if fault == BodyFault::Mistype {
+            if fault == BodyFault::ContentType {
                 if !self.checks_type(attempt) {
-                    return Err(mistyped());
+                    return Err(unexpected_type());
                 }
                 Arc::make_mut(&mut response.head.headers).insert(
                     header::CONTENT_TYPE,
                     HeaderValue::from_static(SIMULATED_TYPE),
                 );
             }
-            if fault == BodyFault::Garble {
+            if fault == BodyFault::Decode {
                 // A transfer coding is always decoded. A content coding may be kept, depending on
                 // the name of the file.
                 let coding = HeaderValue::from_static("gzip, chunked");
@@ -115,17 +115,10 @@ impl<T: Transport> Transport for FaultyTransport<T> {
         let Some(fault) = self.plan.draw(url, attempt.number) else {
             return self.forward(attempt, wire, None).await;
         };
-        let body_fault = match fault {
-            Fault::Stalled => Some(BodyFault::Stall),
-            Fault::Truncated => Some(BodyFault::Cut),
-            Fault::Decode => Some(BodyFault::Garble),
-            Fault::ContentType => Some(BodyFault::Mistype),
-            _ => None,
-        };
-        if body_fault.is_some() {
-            return self.forward(attempt, wire, body_fault).await;
+        if !matches!(fault, Fault::Body(_)) {
+            // Only a response that has a body can have a faulty one: `forward` looks.
+            wire.mark_simulated();
         }
-        wire.mark_simulated();
         match fault {
             Fault::Slow(delay) => {
                 tokio::time::sleep(delay).await;
@@ -157,11 +150,8 @@ impl<T: Transport> Transport for FaultyTransport<T> {
             Fault::Protocol => Err(broken_protocol()),
             // Without a Location it fails at once. Following one could succeed.
             Fault::Redirect => Ok(synthetic_response(StatusCode::FOUND, None)),
-            Fault::Timeout
-            | Fault::Stalled
-            | Fault::Truncated
-            | Fault::Decode
-            | Fault::ContentType => pending().await,
+            Fault::Body(fault) => self.forward(attempt, wire, Some(fault)).await,
+            Fault::Timeout => pending().await,
         }
     }
 }
@@ -175,7 +165,7 @@ fn expired_certificate() -> FetchError {
 }
 
 /// The error where no check would find a media type that is not expected.
-fn mistyped() -> FetchError {
+fn unexpected_type() -> FetchError {
     FetchError::ContentType(Cause::from_text(SIMULATED_TYPE))
 }
 
@@ -213,19 +203,6 @@ fn synthetic_response<B>(
     }
 }
 
-/// A fault of a response body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyFault {
-    /// It ends in the middle.
-    Cut,
-    /// It stops in the middle while the connection stays open.
-    Stall,
-    /// Its bytes do not match its coding.
-    Garble,
-    /// Its media type is not expected.
-    Mistype,
-}
-
 /// A response body with an optional fault.
 #[derive(Debug)]
 pub(crate) enum FaultyBody<B> {
@@ -255,25 +232,25 @@ impl<B: ResponseBody> ResponseBody for FaultyBody<B> {
         else {
             return Ok(None);
         };
-        let Some(fault) = fault.filter(|fault| *fault != BodyFault::Mistype) else {
+        let Some(fault) = fault.filter(|fault| *fault != BodyFault::ContentType) else {
             return inner.chunk().await;
         };
         let middle = expected.unwrap_or(0) / 2;
-        if fault != BodyFault::Garble && *passed > middle {
+        if fault != BodyFault::Decode && *passed > middle {
             return apply_mid_body(fault, *passed, *expected).await;
         }
         let chunk = inner.chunk().await?;
         match (fault, chunk) {
-            (BodyFault::Garble, Some(chunk)) => {
+            (BodyFault::Decode, Some(chunk)) => {
                 let garbled = garble(&chunk, *passed == 0);
                 *passed += chunk.len() as u64;
                 Ok(Some(garbled))
             }
-            (BodyFault::Garble, None) if *passed == 0 => Err(FetchError::Decode {
+            (BodyFault::Decode, None) if *passed == 0 => Err(FetchError::Decode {
                 coding: "gzip".to_owned(),
                 cause: Cause::from_text("empty body"),
             }),
-            (BodyFault::Garble, None) => Ok(None),
+            (BodyFault::Decode, None) => Ok(None),
             (_, Some(chunk)) => {
                 // At least one byte is passed on, and at least one is missing.
                 let left = usize::try_from(middle + 1 - *passed).unwrap_or(usize::MAX);
@@ -295,7 +272,7 @@ async fn apply_mid_body(
     expected: Option<u64>,
 ) -> Result<Option<Bytes>, FetchError> {
     match (fault, expected) {
-        (BodyFault::Stall, _) => pending().await,
+        (BodyFault::Stalled, _) => pending().await,
         (_, Some(expected)) if passed < expected => Ok(None),
         _ => Err(FetchError::Truncated {
             received: passed,

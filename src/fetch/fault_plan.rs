@@ -18,7 +18,7 @@ const TRANSIENT_MIX: [(Fault, f64); 7] = [
     (Fault::Dns, 2.0),
     (Fault::Refused, 4.0),
     (Fault::Reset, 6.0),
-    (Fault::Truncated, 6.0),
+    (Fault::Body(BodyFault::Truncated), 6.0),
     (Fault::Status(StatusCode::INTERNAL_SERVER_ERROR, None), 4.0),
     (Fault::Status(StatusCode::BAD_GATEWAY, None), 2.0),
     (Fault::Status(StatusCode::SERVICE_UNAVAILABLE, None), 6.0),
@@ -41,24 +41,31 @@ pub enum Fault {
     Proxy,
     /// The response head never arrives.
     Timeout,
-    /// The body stops in the middle while the connection stays open.
-    Stalled,
     /// The connection is reset.
     Reset,
-    /// The body ends early.
-    Truncated,
     /// The response violates the protocol.
     Protocol,
     /// A redirect without a `Location`.
     Redirect,
-    /// The body does not match its coding.
-    Decode,
-    /// The body is not of an expected media type.
-    ContentType,
     /// The request is sent after this delay.
     Slow(Duration),
     /// A status, optionally with `Retry-After`.
     Status(StatusCode, Option<Duration>),
+    /// The response is real, and its body is faulty.
+    Body(BodyFault),
+}
+
+/// A fault of a response body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It stops in the middle while the connection stays open.
+    Stalled,
+    /// It ends in the middle.
+    Truncated,
+    /// Its bytes do not match its coding.
+    Decode,
+    /// Its media type is not expected.
+    ContentType,
 }
 
 const NAMES: [(&str, Fault); 15] = [
@@ -69,13 +76,13 @@ const NAMES: [(&str, Fault); 15] = [
     ("tls", Fault::Tls),
     ("proxy", Fault::Proxy),
     ("timeout", Fault::Timeout),
-    ("stalled", Fault::Stalled),
+    ("stalled", Fault::Body(BodyFault::Stalled)),
     ("reset", Fault::Reset),
-    ("truncated", Fault::Truncated),
+    ("truncated", Fault::Body(BodyFault::Truncated)),
     ("protocol", Fault::Protocol),
     ("redirect", Fault::Redirect),
-    ("decode", Fault::Decode),
-    ("content_type", Fault::ContentType),
+    ("decode", Fault::Body(BodyFault::Decode)),
+    ("content_type", Fault::Body(BodyFault::ContentType)),
     ("slow", Fault::Slow(DEFAULT_SLOW_DELAY)),
 ];
 
@@ -428,6 +435,25 @@ mod tests {
         ] {
             assert_eq!(plan(spec).draw(&url("http://a/"), 1), Some(fault), "{spec}");
         }
+    }
+
+    #[test]
+    fn the_drills_and_the_help_name_every_fault() {
+        let kinds = |text: &str| {
+            let (_, list) = text.split_once("KIND is ").unwrap();
+            let (list, _) = list.split_once(" or a status").unwrap();
+            let names = list
+                .split(',')
+                .map(|name| name.trim_matches(|c: char| !c.is_alphanumeric()));
+            names
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let names = NAMES.map(|(name, _)| name);
+        assert_eq!(kinds(include_str!("../../docs/drills.md")), names);
+        let help = include_str!("../cli/args.rs").replace("\n    ///", "");
+        assert_eq!(kinds(&help), names);
     }
 
     #[test]
