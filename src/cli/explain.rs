@@ -123,7 +123,9 @@ fn status_page(status: StatusCode) -> String {
     let words = words.unwrap_or(meaning(status.as_u16()));
     let mut page = format!("## {number} {reason}\n\n{}\n", words.trim());
     if status.is_client_error() || status.is_server_error() {
-        let again = if failure(status).is_transient() {
+        let again = if matches!(status.as_u16(), 429 | 503) {
+            "yes, up to `--retries` times; a wait that the server requests uses up no retry"
+        } else if failure(status).is_transient() {
             "yes, up to `--retries` times"
         } else if status == StatusCode::FORBIDDEN {
             "only with Retry-After, or if `--retry-on` includes it"
