@@ -60,13 +60,28 @@ pub(super) struct PartialContent {
 /// Whether an error makes the received bytes worthless. A body that was merely cut off is kept
 /// by its store, if it can be resumed.
 pub(super) fn discards_body(error: &FetchError) -> bool {
-    matches!(
-        error,
+    match error {
         FetchError::Decode { .. }
-            | FetchError::TooLarge { .. }
-            | FetchError::Checksum(_)
-            | FetchError::ContentType(_)
-            | FetchError::Protocol { .. }
-            | FetchError::Save { .. }
-    )
+        | FetchError::TooLarge { .. }
+        | FetchError::Checksum(_)
+        | FetchError::ContentType(_)
+        | FetchError::Protocol { .. }
+        | FetchError::Save { .. } => true,
+        FetchError::InvalidUrl { .. }
+        | FetchError::Dns { .. }
+        | FetchError::Refused { .. }
+        | FetchError::Unreachable { .. }
+        | FetchError::ConnectTimeout { .. }
+        | FetchError::Tls { .. }
+        | FetchError::Proxy { .. }
+        | FetchError::Timeout { .. }
+        | FetchError::Stalled { .. }
+        | FetchError::Reset { .. }
+        | FetchError::Truncated { .. }
+        | FetchError::Redirect { .. }
+        | FetchError::Status { .. }
+        | FetchError::Denied(_)
+        | FetchError::Conflict(_)
+        | FetchError::HostGivenUp { .. } => false,
+    }
 }

@@ -40,7 +40,23 @@ impl Truncation {
             FetchError::TooLarge { .. } => Self::Length,
             FetchError::Timeout { .. } | FetchError::Stalled { .. } => Self::Time,
             FetchError::Truncated { .. } | FetchError::Reset { .. } => Self::Disconnect,
-            _ => Self::Unspecified,
+            FetchError::InvalidUrl { .. }
+            | FetchError::Dns { .. }
+            | FetchError::Refused { .. }
+            | FetchError::Unreachable { .. }
+            | FetchError::ConnectTimeout { .. }
+            | FetchError::Tls { .. }
+            | FetchError::Proxy { .. }
+            | FetchError::Protocol { .. }
+            | FetchError::Redirect { .. }
+            | FetchError::Status { .. }
+            | FetchError::Decode { .. }
+            | FetchError::Checksum(_)
+            | FetchError::ContentType(_)
+            | FetchError::Denied(_)
+            | FetchError::Conflict(_)
+            | FetchError::Save { .. }
+            | FetchError::HostGivenUp { .. } => Self::Unspecified,
         }
     }
 }
