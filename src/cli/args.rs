@@ -34,8 +34,8 @@ pub struct Cli {
     pub inputs: Vec<OsString>,
     /// Format of the input.
     ///
-    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv, .xml; a .gz or .zst after it is
-    /// ignored), else a sitemap or feed if it begins like one, else text.
+    /// auto: by extension (.jsonl, .ndjson, .json, .csv, .tsv, .xml, .rss, .atom; a .gz or .zst after
+    /// it is ignored), else a sitemap or feed if it begins like one, else text.
     ///
     /// jsonl: one object per line with url and optionally file, size, md5, sha1, sha256, sha512,
     /// checksum (sha256:HEX or sha256-BASE64), type, mirrors (an array of URLs), method, headers (an

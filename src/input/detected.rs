@@ -92,7 +92,9 @@ pub(super) fn open_list(
         InputFormat::Auto | InputFormat::Csv | InputFormat::Tsv | InputFormat::Manifest => {
             Box::new(DetectedList::new(format, stream, rules.clone()))
         }
-        format => open(format, stream, rules.clone()),
+        InputFormat::Text | InputFormat::JsonLines | InputFormat::Sitemap | InputFormat::Nul => {
+            open(format, stream, rules.clone())
+        }
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
 
     fn rules(url: Option<&str>, keep: &[&str]) -> ListRules {
         ListRules {
-            as_json: true,
+            has_fields: true,
             base_url: "http://a/pub".parse().ok(),
             columns: Arc::new(ColumnRules {
                 url: url.map(str::to_owned),

@@ -272,7 +272,7 @@ fn feed_back(found: &FoundEntries, rules: &ListRules) -> Result<(), String> {
         }
         lines.push(b'\n');
     }
-    let format = if rules.as_json {
+    let format = if rules.has_fields {
         InputFormat::JsonLines
     } else {
         InputFormat::Text
@@ -311,7 +311,7 @@ fn try_list(input: &FuzzInput<'_>) -> FuzzVerdict {
     let is_packed = input.name.ends_with("gz") || input.name.ends_with("zst");
     let rules = ListRules {
         saves_files: input.number & 1 == 1,
-        as_json: format != InputFormat::Auto || input.number & 2 == 2,
+        has_fields: format != InputFormat::Auto || input.number & 2 == 2,
         base_url: "http://a/b".parse().ok(),
         scheme: (input.number & 4 == 4).then_some(DefaultScheme::Https),
         columns: Arc::new(ColumnRules {

@@ -14,9 +14,10 @@ use crate::model::{InputPosition, ListEntry};
 pub(super) struct ListRules {
     /// Whether bodies are saved to files.
     pub saves_files: bool,
-    /// Whether lines for `--failed FILE` are kept as JSON lines, whatever their format, so that
-    /// one file can hold lines of several formats.
-    pub as_json: bool,
+    /// Whether lines of any input have fields besides the URL. Then all lines for `--failed FILE` are
+    /// kept as JSON lines, so that one file can hold lines of several formats, and files are claimed
+    /// line by line, because each line may set its own.
+    pub has_fields: bool,
     /// The scheme of URLs without one; otherwise they are invalid.
     pub scheme: Option<DefaultScheme>,
     /// The URL of the folder with the files of a manifest.

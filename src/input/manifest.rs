@@ -211,7 +211,7 @@ mod tests {
     fn rules() -> ListRules {
         ListRules {
             base_url: Some("https://a.test/pub".parse().unwrap()),
-            as_json: true,
+            has_fields: true,
             ..ListRules::default()
         }
     }

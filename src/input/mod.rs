@@ -34,6 +34,7 @@ mod url;
 #[cfg(test)]
 mod whole;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,11 +48,25 @@ pub use self::url::DefaultScheme;
 pub use base_url::BaseUrl;
 pub(crate) use open::open;
 
-/// Common file name extensions of lists: a name with one of them is not taken for a host name.
-const LIST_EXTENSIONS: [&str; 13] = [
-    "txt", "list", "lst", "csv", "tsv", "json", "jsonl", "ndjson", "urls", "log", "gz", "zst",
-    "xml",
+/// Common file name extensions of lists, with the format that each stands for. A name with one of
+/// them is not taken for a host name.
+const LIST_EXTENSIONS: [(&str, InputFormat); 13] = [
+    ("txt", InputFormat::Auto),
+    ("list", InputFormat::Auto),
+    ("lst", InputFormat::Auto),
+    ("urls", InputFormat::Auto),
+    ("log", InputFormat::Auto),
+    ("jsonl", InputFormat::JsonLines),
+    ("ndjson", InputFormat::JsonLines),
+    ("json", InputFormat::JsonLines),
+    ("csv", InputFormat::Csv),
+    ("tsv", InputFormat::Tsv),
+    ("xml", InputFormat::Sitemap),
+    ("rss", InputFormat::Sitemap),
+    ("atom", InputFormat::Sitemap),
 ];
+/// Extensions of compressed lists: the one before it stands for the format.
+const COMPRESSED_EXTENSIONS: [&str; 2] = ["gz", "zst"];
 
 /// One input of the run.
 #[derive(Debug)]
@@ -113,26 +128,32 @@ impl InputFormat {
 
     /// Whether a URL alone is a whole entry, so that `--failed` can write one per line.
     fn is_text(self) -> bool {
-        matches!(self, Self::Auto | Self::Text | Self::Nul | Self::Sitemap)
+        match self {
+            Self::Auto | Self::Text | Self::Nul | Self::Sitemap => true,
+            Self::JsonLines | Self::Csv | Self::Tsv | Self::Manifest => false,
+        }
     }
 
     fn of_file(path: &Path) -> Self {
-        let extension = |path: &Path| {
-            let extension = path.extension()?.to_str()?;
-            Some(extension.to_ascii_lowercase())
-        };
-        let mut last = extension(path);
-        if matches!(last.as_deref(), Some("gz" | "zst")) {
-            last = path.file_stem().and_then(|stem| extension(Path::new(stem)));
-        }
-        match last.as_deref() {
-            Some("jsonl" | "ndjson" | "json") => Self::JsonLines,
-            Some("csv") => Self::Csv,
-            Some("tsv") => Self::Tsv,
-            Some("xml" | "rss" | "atom") => Self::Sitemap,
-            _ => Self::Auto,
-        }
+        let stem = path.file_stem().filter(|_| is_compressed(path));
+        format_by_extension(stem.map_or(path, Path::new)).unwrap_or(Self::Auto)
     }
+}
+
+/// Returns the format that the extension of a file name stands for, if it is one of a list.
+fn format_by_extension(path: &Path) -> Option<InputFormat> {
+    let extension = path.extension()?;
+    let mut known = LIST_EXTENSIONS.into_iter();
+    let (_, format) = known.find(|(name, _)| extension.eq_ignore_ascii_case(name))?;
+    Some(format)
+}
+
+fn is_compressed(path: &Path) -> bool {
+    let is_extension = |end: &OsStr| {
+        let mut known = COMPRESSED_EXTENSIONS.iter();
+        known.any(|name| end.eq_ignore_ascii_case(name))
+    };
+    path.extension().is_some_and(is_extension)
 }
 
 /// What to read.
@@ -195,8 +216,8 @@ impl InputError {
     #[must_use]
     pub fn likely_url(&self) -> Option<String> {
         let missing = self.cause.kind() == io::ErrorKind::NotFound;
-        let extension = Path::new(&self.name).extension();
-        let is_list = extension.is_some_and(|end| LIST_EXTENSIONS.iter().any(|list| end == *list));
+        let name = Path::new(&self.name);
+        let is_list = format_by_extension(name).is_some() || is_compressed(name);
         url::with_scheme(&self.name).filter(|_| missing && !is_list)
     }
 }
@@ -236,6 +257,8 @@ mod tests {
             ("a.csv.txt", Auto),
             ("a.tsv", Tsv),
             ("a.xml.gz", Sitemap),
+            ("feed.RSS", Sitemap),
+            ("a.atom", Sitemap),
             ("a.gz", Auto),
             ("a.csv.gz.gz", Auto),
         ] {
@@ -247,5 +270,32 @@ mod tests {
         assert_eq!(Csv.of(&Source::Stdin), Some(Csv));
         let url = Source::Url("http://a/x.csv".into());
         assert_eq!((Csv.of(&url), Sitemap.of(&url)), (None, Some(Sitemap)));
+    }
+
+    #[test]
+    fn a_missing_list_is_not_taken_for_a_host() {
+        let meant = |name: &str| InputError::new(name, io::ErrorKind::NotFound.into()).likely_url();
+        for name in [
+            "feed.rss",
+            "feed.atom",
+            "a.TXT",
+            "a.GZ",
+            "a.csv.zst",
+            "a.xml",
+        ] {
+            assert_eq!(meant(name), None);
+        }
+        assert_eq!(meant("example.com").as_deref(), Some("https://example.com"));
+    }
+
+    #[test]
+    fn help_and_documents_name_every_extension_that_sets_a_format() {
+        let help = include_str!("../cli/args.rs");
+        let lists = include_str!("../../docs/lists.md");
+        let formats = LIST_EXTENSIONS.iter();
+        for (name, _) in formats.filter(|(_, format)| *format != InputFormat::Auto) {
+            assert!(help.contains(&format!(".{name}, ")) || help.contains(&format!(".{name};")));
+            assert!(lists.contains(&format!("`.{name}`")), "{name}");
+        }
     }
 }

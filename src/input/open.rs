@@ -13,6 +13,7 @@ use crate::model::LiveStats;
 
 /// Capacity of the channel, in batches.
 const BATCHES: usize = 4;
+
 /// Opens all inputs and starts reading them.
 ///
 /// # Errors
@@ -26,7 +27,7 @@ pub(crate) fn open(
     let mut formats = formats.filter_map(|source| options.format.of(source));
     let rules = ListRules {
         saves_files: options.saves_files,
-        as_json: formats.any(|format| !format.is_text()),
+        has_fields: formats.any(|format| !format.is_text()),
         scheme: options.scheme,
         base_url: options.base_url,
         columns: Arc::new(ColumnRules {

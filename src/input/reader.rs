@@ -163,7 +163,7 @@ impl InputReader {
         // job mark that, also for lines that set none.
         if let ListEntry::Job(job) = &mut entry
             && self.rules.saves_files
-            && self.rules.as_json
+            && self.rules.has_fields
         {
             job.options.get_or_insert_default();
         }

@@ -89,7 +89,7 @@ impl SitemapList {
     }
 
     fn invalid(&self, url: &str, position: InputPosition, flaw: impl Into<ListFlaw>) -> ListEntry {
-        let raw = match self.rules.as_json {
+        let raw = match self.rules.has_fields {
             true => url_as_json(url, &self.rules),
             false => url.as_bytes().into(),
         };
@@ -105,8 +105,8 @@ impl SitemapList {
         };
         match parsed {
             Ok(parsed) => {
-                let differs = self.rules.as_json || url != parsed.0.as_str();
-                let raw = differs.then(|| match self.rules.as_json {
+                let differs = self.rules.has_fields || url != parsed.0.as_str();
+                let raw = differs.then(|| match self.rules.has_fields {
                     true => url_as_json(url, &self.rules),
                     false => url.as_bytes().into(),
                 });

@@ -67,7 +67,7 @@ fn entry(
 ) -> ListEntry {
     let bytes = line.bytes();
     let bad_raw = || {
-        if rules.as_json {
+        if rules.has_fields {
             bad_as_json(bytes, rules)
         } else {
             bytes.into()
@@ -97,7 +97,7 @@ fn entry(
         return invalid(place, shown_among(url), bad_raw(), reason);
     }
     let raw = || {
-        if rules.as_json {
+        if rules.has_fields {
             url_as_json(url, rules)
         } else {
             bytes.into()
@@ -105,7 +105,7 @@ fn entry(
     };
     match parser.parse(&rules.complete(url)) {
         Ok(parsed) => {
-            let differs = rules.as_json || bytes != parsed.0.as_str().as_bytes();
+            let differs = rules.has_fields || bytes != parsed.0.as_str().as_bytes();
             job(place, (parsed, None), differs.then(raw))
         }
         Err(reason) => invalid(place, display_line(url.as_bytes()), raw(), reason),
@@ -158,18 +158,18 @@ pub(super) fn parse_argument(text: &str, place: InputPosition, rules: &ListRules
     match parsed {
         Ok(parsed) => {
             let raw = || {
-                if rules.as_json {
+                if rules.has_fields {
                     url_as_json(url, rules)
                 } else {
                     // As a line of a list, where a space is not allowed.
                     url.replace(' ', "%20").into_bytes().into()
                 }
             };
-            let differs = rules.as_json || text != parsed.0.as_str();
+            let differs = rules.has_fields || text != parsed.0.as_str();
             job(place, (parsed, None), differs.then(raw))
         }
         Err(reason) => {
-            let raw = if rules.as_json {
+            let raw = if rules.has_fields {
                 bad_as_json(text.as_bytes(), rules)
             } else {
                 text.replace(['\n', '\r', '\0'], " ").into_bytes().into()
@@ -233,16 +233,16 @@ mod tests {
             "-u me:s3cret http://a/x",
             "http://a/x http://me:s3cret@b/",
         ] {
-            for as_json in [false, true] {
+            for has_fields in [false, true] {
                 let rules = ListRules {
-                    as_json,
+                    has_fields,
                     ..ListRules::default()
                 };
                 let (shown, reason, raw) =
                     whole::bad(InputFormat::Text, line.as_bytes(), rules.clone());
                 assert_eq!(shown, "http://a/x");
-                page.push(format!("{line:?}, as JSON: {as_json}\n{reason}"));
-                let format = if as_json {
+                page.push(format!("{line:?}, as JSON: {has_fields}\n{reason}"));
+                let format = if has_fields {
                     InputFormat::JsonLines
                 } else {
                     InputFormat::Text
@@ -282,9 +282,9 @@ mod tests {
             ("http://a/b\nhttp://c/", false),
             ("http://a/b\tc", false),
         ] {
-            for as_json in [false, true] {
+            for has_fields in [false, true] {
                 let rules = ListRules {
-                    as_json,
+                    has_fields,
                     ..ListRules::default()
                 };
                 let place = InputPosition {
@@ -292,7 +292,7 @@ mod tests {
                     input: "argument".into(),
                     line: 1,
                 };
-                let format = if as_json {
+                let format = if has_fields {
                     InputFormat::JsonLines
                 } else {
                     InputFormat::Text
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn next_to_lists_of_other_formats_a_line_is_kept_as_json() {
         let rules = ListRules {
-            as_json: true,
+            has_fields: true,
             ..ListRules::default()
         };
         let found =
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn a_line_kept_as_json_is_the_same_url_or_still_invalid() {
         let rules = ListRules {
-            as_json: true,
+            has_fields: true,
             ..ListRules::default()
         };
         let blank = "http://a/\u{a0}";
@@ -445,14 +445,14 @@ mod tests {
         // The part that is cut off may be only spaces.
         for begin in ["http://a/", "\u{feff}http://a/"] {
             let line = format!("{begin}{}\r\n", " ".repeat(MAX_LINE_BYTES));
-            for as_json in [false, true] {
+            for has_fields in [false, true] {
                 let rules = ListRules {
-                    as_json,
+                    has_fields,
                     ..ListRules::default()
                 };
                 let (_, reason, raw) =
                     whole::bad(InputFormat::Text, line.as_bytes(), rules.clone());
-                let format = if as_json {
+                let format = if has_fields {
                     InputFormat::JsonLines
                 } else {
                     InputFormat::Text
