@@ -112,7 +112,8 @@ pub struct ReportOptions {
     /// The file for the HTML report.
     #[cfg(feature = "cli")]
     pub page: Option<PathBuf>,
-    /// Of these two files, those to leave as they are if the list has no URL.
+    /// Of the files in `failed`, `cookie_jar` and `page`, those to leave as they are if the list has no
+    /// URL.
     #[cfg(feature = "cli")]
     pub kept_if_empty: Vec<PathBuf>,
     /// The style of the timeline that is drawn after the run, and the stream for it.

@@ -14,15 +14,19 @@ const EXACT_BELOW: usize = 8;
 const MAX_SPARE_CONNECTIONS: usize = 64;
 
 /// Limits and behaviour of the engine.
+///
+/// Fields marked as derived follow from the options of the stages: `prepare` in `run/mod.rs` sets
+/// them before a run.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     /// Maximum concurrent requests. 64 by default.
     pub concurrency: NonZeroUsize,
     /// Method of every request, unless its input line sets another.
     pub method: Method,
-    /// Whether requests have a body.
+    /// Whether requests have a body. Derived.
     pub with_body: bool,
     /// Hash of that body. A URL fetched earlier with a different body is fetched again.
+    /// Derived.
     pub body_digest: Option<Sha256>,
     /// Timeout for one attempt, from its start to the end of the body. None by default.
     pub max_time: Option<Duration>,
@@ -40,9 +44,10 @@ pub struct EngineOptions {
     /// Maximum redirects followed per job. 10 by default.
     pub max_redirects: u32,
     /// Whether a 206 is an expected response, because the user set `Range` for the run.
+    /// Derived.
     pub partial_is_fine: bool,
     /// The `Cookie` headers that the user set for the run. They tell whether a redirect back is
-    /// the same request once more.
+    /// the same request once more. Derived.
     pub own_cookies: Vec<HeaderValue>,
     /// The cookies of the run, shared by all its URLs. None by default: then a cookie lasts for the
     /// redirect chain of its URL.
@@ -53,7 +58,7 @@ pub struct EngineOptions {
     pub stop_after: Option<Duration>,
     /// The run ends after more failures than this; `None`: never.
     pub max_failures: Option<MaxFailures>,
-    /// Send conditional requests for what earlier runs fetched, instead of skipping it.
+    /// Send conditional requests for what earlier runs fetched, instead of skipping it. Derived.
     pub refresh: bool,
     /// Seed of the backoff jitter; `None`: random.
     pub seed: Option<u64>,

@@ -1,5 +1,5 @@
-//! Reporters turn engine events into output lines, files and a progress display; the pump feeds
-//! them.
+//! Reporters turn engine events into output lines and files; the pump feeds them. The progress
+//! display is no reporter: it reads the run's live counters.
 
 #[cfg(feature = "cli")]
 mod atomic_file;

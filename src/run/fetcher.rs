@@ -12,7 +12,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{EventTap, ExtraReporter, FetcherBuilder, List, Problem, RunError, Sink, run_through};
+use super::{
+    EventTap, ExtraReporter, FetcherBuilder, List, Problem, RunError, Sink, run_with_faults,
+};
 use crate::config::{Config, ReportOptions, SaveOptions};
 use crate::engine::EngineOptions;
 use crate::fetch::{FaultPlan, HttpOptions, HttpTransport, TransportError};
@@ -179,7 +181,7 @@ impl Fetcher {
         let transport = Arc::clone(&self.transport);
         let run = tokio::spawn(async move {
             let dropped = || is_dropped.closed();
-            let run = run_through(config, transport, extra, dropped(), dropped());
+            let run = run_with_faults(config, transport, extra, dropped(), dropped());
             run.await
         });
         FetchStream {
@@ -230,7 +232,7 @@ impl Fetcher {
             }
             false => Arc::clone(&self.transport),
         };
-        run_through(
+        run_with_faults(
             config,
             transport,
             Vec::new(),

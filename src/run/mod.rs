@@ -94,14 +94,15 @@ pub async fn run_until(
     stop: impl Future<Output = ()>,
     abort: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
-    run_with(config, Vec::new(), stop, abort).await
+    run_with_new_transport(config, Vec::new(), stop, abort).await
 }
 
 /// A reporter with its name in errors.
 type ExtraReporter = (&'static str, Box<dyn Reporter>);
 
+/// Makes the transport, with its connection pool, and runs with it.
 #[cfg(feature = "cli")]
-async fn run_with(
+async fn run_with_new_transport(
     mut config: Config,
     extra: Vec<ExtraReporter>,
     stop: impl Future<Output = ()>,
@@ -121,7 +122,7 @@ async fn run_with(
             ..Summary::default()
         }),
     };
-    run_through(config, transport, extra, stop, abort).await
+    run_with_faults(config, transport, extra, stop, abort).await
 }
 
 /// The transport of these options, with its connection pool.
@@ -135,7 +136,8 @@ fn transport(config: &Config) -> Result<HttpTransport, TransportError> {
     HttpTransport::new(http, idle.get())
 }
 
-async fn run_through(
+/// Puts the simulated faults, if there are any, before the transport, and runs.
+async fn run_with_faults(
     config: Config,
     transport: Arc<HttpTransport>,
     extra: Vec<ExtraReporter>,
@@ -149,13 +151,14 @@ async fn run_through(
             let expects_types = config.engine.expected_types.is_some();
             let faulty =
                 FaultyTransport::new(transport, plan, limit).expecting_types(expects_types);
-            run_over(config, faulty, extra, stop, abort).await
+            open_and_run(config, faulty, extra, stop, abort).await
         }
-        None => run_over(config, transport, extra, stop, abort).await,
+        None => open_and_run(config, transport, extra, stop, abort).await,
     }
 }
 
-async fn run_over<T: Transport>(
+/// Opens list, store and journal, and runs.
+async fn open_and_run<T: Transport>(
     mut config: Config,
     transport: T,
     extra: Vec<ExtraReporter>,
@@ -270,6 +273,7 @@ impl PreparedRun {
         for (what, reporter) in extra {
             pump.add(what, reporter);
         }
+        // The fields of `EngineOptions` that are marked as derived.
         config.engine.refresh = config.save.refresh;
         config.engine.with_body = config.http.body.is_some();
         config.engine.body_digest = config.http.body.as_deref().map(Sha256::of);
