@@ -194,7 +194,7 @@ async fn finish_action(
     ExitCode::from(exit_code(&end, signals))
 }
 
-/// Whether the demo went as its epilogue describes: not interrupted, and without injected faults.
+/// Whether the demo went as its epilogue describes: three pages failed, and none is left.
 fn is_regular_demo(end: &Result<Summary, RunError>) -> bool {
     matches!(end, Ok(summary) if summary.failed == 3 && summary.left == 0)
 }
@@ -295,19 +295,19 @@ fn explain(problem: &Problem, origins: &SettingOrigins) -> String {
     let explained = match problem {
         Problem::Input(error) => match error.likely_url() {
             Some(url) => format!("{text}; did you mean {url}?"),
-            None => with_next_step(text, problem),
+            None => with_advice(text, problem),
         },
         _ => match origins.origin_of_path(&text) {
-            Some(origin) => format!("{}; {origin}", with_next_step(text, problem)),
-            None => with_next_step(text, problem),
+            Some(origin) => format!("{}; {origin}", with_advice(text, problem)),
+            None => with_advice(text, problem),
         },
     };
     origins.redactions.apply(explained)
 }
 
-fn with_next_step(text: String, problem: &Problem) -> String {
-    match cli::next_step(problem) {
-        Some(step) => format!("{text}; {step}"),
+fn with_advice(text: String, problem: &Problem) -> String {
+    match cli::advice_for(problem) {
+        Some(advice) => format!("{text}; {advice}"),
         None => text,
     }
 }

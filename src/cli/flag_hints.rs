@@ -416,7 +416,7 @@ fn tip(error: &mut clap::Error, text: &'static str) {
 }
 
 /// Returns what to do about a problem of the run, where its cause makes that clear.
-pub(crate) fn next_step(problem: &Problem) -> Option<&'static str> {
+pub(crate) fn advice_for(problem: &Problem) -> Option<&'static str> {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let writes = match problem {
         Problem::Input(_) => false,

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Engine;
+use super::body_verifier::BodyVerifier;
 use super::request::request_for;
-use super::verify::BodyVerifier;
 use crate::fetch::Transport;
 use crate::model::{Job, SavedBody};
 use crate::store::BodyStore;

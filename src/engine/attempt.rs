@@ -16,13 +16,13 @@ use super::attempt_outcome::{
 };
 use super::body::{BodySink, StallClock, WireBody, take_body};
 use super::body_target::BodyTarget;
+use super::body_verifier::BodyVerifier;
 use super::coding::{self, BodyFraming};
 use super::content_type;
 use super::redirect;
 use super::response_digests::announced;
 use super::resume::{self, RangeMismatch};
 use super::unwanted;
-use super::verify::BodyVerifier;
 use super::{Engine, EngineOptions};
 use crate::fetch::{RawResponse, ResponseBody, Transport};
 use crate::model::{
@@ -180,12 +180,12 @@ async fn save_body<T: Transport, S: BodyStore>(
         file,
         size: part.map_or(0, |part| part.length),
         limit: options.max_size,
-        expectation: verifier(attempt, options).with_announced(announced(head, rest.is_some())),
+        verifier: verifier(attempt, options).with_announced(announced(head, rest.is_some())),
         live: &engine.live,
         windows: &engine.windows,
     };
     if let Some(part) = part {
-        sink.expectation = verify_part(engine, attempt, part, sink.expectation).await?;
+        sink.verifier = verify_part(engine, attempt, part, sink.verifier).await?;
     }
     let taken = take_body(body, head, &mut sink).await;
     if let (Ok(()), Some(rest)) = (&taken, rest)
@@ -197,10 +197,8 @@ async fn save_body<T: Transport, S: BodyStore>(
     }
     let cut_off = taken.as_ref().err().map(Truncation::by);
     let whole = taken.and_then(|()| sink.check_complete(rest));
-    let BodySink {
-        file, expectation, ..
-    } = sink;
-    match whole.and_then(|()| expectation.finish()) {
+    let BodySink { file, verifier, .. } = sink;
+    match whole.and_then(|()| verifier.finish()) {
         Ok(hashes) => Ok(AttemptOutcome::Body(ReceivedBody::New(file, hashes))),
         Err(error) => {
             let unwanted = engine.store.unwanted_room();
@@ -264,24 +262,24 @@ async fn verify_part<T: Transport, S: BodyStore>(
     engine: &Engine<T, S>,
     attempt: &Attempt,
     part: &PartialBody,
-    mut expectation: BodyVerifier,
+    mut verifier: BodyVerifier,
 ) -> Result<BodyVerifier, FetchError> {
-    let needed = expectation.needed_of(part.length);
+    let needed = verifier.needed_of(part.length);
     if needed == 0 {
-        expectation.skip(part.length);
-        return Ok(expectation);
+        verifier.skip(part.length);
+        return Ok(verifier);
     }
     let file = engine.store.read_part(attempt, part).await?;
     let rest = part.length - needed;
     // Hashing gigabytes takes seconds, so not on the thread that serves sockets. If the disk
     // hangs, an abort ends this wait.
     let hashed = tokio::task::spawn_blocking(move || {
-        expectation.read_existing(file.take(needed))?;
-        expectation.skip(rest);
-        Ok(expectation)
+        verifier.read_existing(file.take(needed))?;
+        verifier.skip(rest);
+        Ok(verifier)
     });
     match hashed.await {
-        Ok(Ok(expectation)) => Ok(expectation),
+        Ok(Ok(verifier)) => Ok(verifier),
         Ok(Err(error)) => Err(unreadable_part(&error)),
         Err(error) => Err(unreadable_part(&std::io::Error::other(error))),
     }

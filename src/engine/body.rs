@@ -10,9 +10,9 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::attempt_outcome::PartialContent;
+use super::body_verifier::BodyVerifier;
 use super::coding::BodyFraming;
 use super::decoder_budget::{DecoderBudget, DecoderReservation};
-use super::verify::BodyVerifier;
 use crate::fetch::{ContentCoding, Decoder, ResponseBody, codings};
 use crate::model::{Cause, FetchError, LiveStats, ResponseHead, WireState, now};
 use crate::store::BodyWriter;
@@ -234,7 +234,7 @@ pub(super) struct BodySink<'a, F> {
     pub file: F,
     pub size: u64,
     pub limit: u64,
-    pub expectation: BodyVerifier,
+    pub verifier: BodyVerifier,
     pub live: &'a LiveStats,
     pub windows: &'a DecoderBudget,
 }
@@ -269,7 +269,7 @@ impl<F: BodyWriter> BodySink<'_, F> {
             return Err(self.too_large());
         }
         self.live.add_bytes(piece.len() as u64);
-        self.expectation.update(&piece)?;
+        self.verifier.update(&piece)?;
         // Decoding may run for long without awaiting anything: yield now and then, so that
         // other tasks run and aborts and timeouts take effect.
         tokio::task::consume_budget().await;

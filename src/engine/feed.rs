@@ -154,7 +154,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                 engine.settle_unsent(settled).await;
             }
             (ListEntry::Sitemap(job), _) => {
-                let pushed = engine.scheduler.push(first(job, engine)).await;
+                let pushed = engine.scheduler.push(first_attempt(job, engine)).await;
                 pushed.map_err(|_| FeedStopped)?;
             }
             (ListEntry::Job(job), PriorResult::Done(past)) => match self.claim(&job) {
@@ -164,11 +164,11 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
                     engine.settle_unsent(settled).await;
                 }
                 // An earlier line of this run has claimed the file for another body.
-                Err(error) => self.deny(first(job, engine), error).await,
+                Err(error) => self.deny(first_attempt(job, engine), error).await,
             },
             (ListEntry::Job(job), PriorResult::Adoptable) => match self.claim(&job) {
                 Ok(()) => self.begin_check(job).await?,
-                Err(error) => self.deny(first(job, engine), error).await,
+                Err(error) => self.deny(first_attempt(job, engine), error).await,
             },
             (ListEntry::Job(job), recalled) => {
                 self.push(job, recalled).await?;
@@ -204,7 +204,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     async fn push(&mut self, job: Job, recalled: PriorResult) -> Result<(), FeedStopped> {
         let engine = self.engine;
         let claimed = self.claim(&job);
-        let mut attempt = first(job, engine);
+        let mut attempt = first_attempt(job, engine);
         if engine.options.trace_attempts {
             attempt.set_ready_at(engine.clock.since_start(now()));
         }
@@ -228,7 +228,7 @@ impl<T: Transport, S: BodyStore> JobFeed<'_, T, S> {
     /// Fails a job whose file belongs to another input line.
     async fn deny(&self, attempt: Box<Attempt>, error: FetchError) {
         let engine = self.engine;
-        let settled = record::given_up(engine, attempt, error);
+        let settled = record::failed_unsent(engine, attempt, error);
         engine.settle_unsent(settled).await;
     }
 
@@ -297,7 +297,7 @@ enum PriorResult {
     Known(Box<Revalidation>),
 }
 
-fn first<T, S>(job: Job, engine: &Engine<T, S>) -> Box<Attempt> {
+fn first_attempt<T, S>(job: Job, engine: &Engine<T, S>) -> Box<Attempt> {
     let (method, with_body) = request_for(&job, &engine.options);
     Box::new(Attempt::new(job, method, with_body))
 }

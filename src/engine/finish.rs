@@ -52,7 +52,7 @@ pub(super) async fn finish<T: Transport, S: BodyStore>(
     match step {
         NextStep::Commit(body) => end.commit_received(body).await,
         NextStep::Continue(next) => end.go_on(next).await,
-        NextStep::Resend(route) => end.resend(route),
+        NextStep::Resend(send_mode) => end.resend(send_mode),
         NextStep::Retry(retry) => end.park_retry(&retry),
         NextStep::Poll(wait) => end.park_poll(wait),
         NextStep::TryMirror(error) => end.try_mirror(&error).await,
@@ -75,29 +75,35 @@ impl<T, S> AttemptEnd<'_, T, S> {
         let (engine, ended) = (self.engine, &mut self.ended);
         match next {
             NextRequest::Restart => {
-                ended.begin_next(engine, TraceOutcome::GoesOn);
+                ended.close_attempt_now(engine, TraceOutcome::GoesOn);
             }
-            NextRequest::NextPiece => ended.begin_next(engine, TraceOutcome::GoesOn).resends = 0,
+            NextRequest::NextPiece => {
+                ended
+                    .close_attempt_now(engine, TraceOutcome::GoesOn)
+                    .resends = 0
+            }
             NextRequest::Redirect(redirect) => {
                 redirect.apply_to(&mut ended.attempt);
-                ended.attempt.route = SendMode::Usual;
-                ended.begin_next(engine, TraceOutcome::Redirected).resends = 0;
+                ended.attempt.send_mode = SendMode::Usual;
+                ended
+                    .close_attempt_now(engine, TraceOutcome::Redirected)
+                    .resends = 0;
             }
             NextRequest::GetForHead => {
-                let before = ended.begin_resend(engine);
-                before.head_refused = true;
-                before.resends = 0;
+                let history = ended.close_for_resend(engine);
+                history.head_refused = true;
+                history.resends = 0;
             }
         }
         self.lease.requeue(self.ended.attempt, &self.feedback);
     }
 
     /// Queues the same request again.
-    fn resend(mut self, route: SendMode) {
-        self.ended.attempt.route = route;
-        let before = self.ended.begin_resend(self.engine);
-        before.resends += 1;
-        before.is_unended |= route == SendMode::Unended;
+    fn resend(mut self, send_mode: SendMode) {
+        self.ended.attempt.send_mode = send_mode;
+        let history = self.ended.close_for_resend(self.engine);
+        history.resends += 1;
+        history.is_unended |= send_mode == SendMode::Unended;
         self.lease.requeue(self.ended.attempt, &self.feedback);
     }
 
@@ -107,14 +113,14 @@ impl<T, S> AttemptEnd<'_, T, S> {
         let (error, wait) = (&retry.error, retry.wait);
         let end = now();
         let until = deadline_after(end, wait);
-        let before = ended.begin_retry(engine, TraceOutcome::Failed(error.kind()), end, until);
-        before.retries_used += u32::from(retry.is_counted);
-        before.holds += u32::from(!retry.is_counted);
-        before.resends = 0;
-        before.waited = before.waited.saturating_add(wait);
+        let history = ended.close_attempt(engine, TraceOutcome::Failed(error.kind()), end, until);
+        history.retries_used += u32::from(retry.is_counted);
+        history.holds += u32::from(!retry.is_counted);
+        history.resends = 0;
+        history.waited = history.waited.saturating_add(wait);
         let attempt = &mut ended.attempt;
         attempt.again = true;
-        attempt.route = SendMode::Usual;
+        attempt.send_mode = SendMode::Usual;
         tracing::info!(
             url = &*attempt.shown_url(),
             "{}; {} in {}",
@@ -127,6 +133,8 @@ impl<T, S> AttemptEnd<'_, T, S> {
             format_duration(wait)
         );
         if retry.holds_host {
+            // Replaces the bare `Retry-After`: the retry may wait longer (`hold_bound`), and the
+            // host's other URLs with it.
             self.feedback.hold = Some(until);
         }
         start_over(attempt, &engine.options);
@@ -140,9 +148,9 @@ impl<T, S> AttemptEnd<'_, T, S> {
         let end = now();
         let until = deadline_after(end, wait);
         let outcome = TraceOutcome::GoesOn;
-        let before = self.ended.begin_retry(self.engine, outcome, end, until);
-        before.resends = 0;
-        before.waited = before.waited.saturating_add(wait);
+        let history = self.ended.close_attempt(self.engine, outcome, end, until);
+        history.resends = 0;
+        history.waited = history.waited.saturating_add(wait);
         tracing::info!(
             url = &*self.ended.attempt.shown_url(),
             "202 Accepted; still processing, polling again in {}",
@@ -169,7 +177,7 @@ impl<T: Transport, S: BodyStore> AttemptEnd<'_, T, S> {
             return self.fail(error).await;
         }
         let (engine, ended) = (self.engine, &mut self.ended);
-        ended.begin_next(engine, TraceOutcome::Failed(error.kind()));
+        ended.close_attempt_now(engine, TraceOutcome::Failed(error.kind()));
         move_to_mirror(engine, &mut ended.attempt, error);
         self.lease.requeue(self.ended.attempt, &self.feedback);
     }
@@ -311,7 +319,7 @@ pub(super) async fn reject<T: Transport, S: BodyStore>(
             move_to_mirror(engine, &mut attempt, &error);
             return engine.scheduler.park(attempt, now());
         }
-        let settled = record::given_up(engine, attempt, error);
+        let settled = record::failed_unsent(engine, attempt, error);
         return engine.settle_unsent(settled).await;
     };
     let now = now();
@@ -319,11 +327,11 @@ pub(super) async fn reject<T: Transport, S: BodyStore>(
     if engine.options.trace_attempts {
         attempt.set_ready_at(engine.clock.since_start(until));
     }
-    let before = attempt.history_mut(now);
-    before.retries_used += 1;
-    before.waited = before.waited.saturating_add(wait);
+    let history = attempt.history_mut(now);
+    history.retries_used += 1;
+    history.waited = history.waited.saturating_add(wait);
     attempt.again = true;
-    attempt.route = SendMode::Usual;
+    attempt.send_mode = SendMode::Usual;
     engine.scheduler.park(attempt, until);
 }
 

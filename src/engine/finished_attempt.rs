@@ -42,28 +42,29 @@ impl FinishedAttempt {
         }
     }
 
-    /// Prepares the next request of the job, which may start now: nothing has failed.
-    pub(super) fn begin_next<T, S>(
+    /// Closes this attempt; the job's next request may start now.
+    pub(super) fn close_attempt_now<T, S>(
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
     ) -> &mut AttemptHistory {
         let now = now();
-        self.begin_retry(engine, outcome, now, now)
+        self.close_attempt(engine, outcome, now, now)
     }
 
-    /// Prepares a resend of the same request that does not count as an attempt.
-    pub(super) fn begin_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
+    /// Closes this attempt without counting it: the same request is sent again.
+    pub(super) fn close_for_resend<T, S>(&mut self, engine: &Engine<T, S>) -> &mut AttemptHistory {
         self.attempt.number -= 1;
         // The records count requests to servers, and a CONNECT is one to the proxy.
         let was_sent = self.wire.unheard() != Some(Unprocessed::BrokenTunnel);
-        let before = self.begin_next(engine, TraceOutcome::Resent);
-        before.total_resends += u32::from(was_sent);
-        before
+        let history = self.close_attempt_now(engine, TraceOutcome::Resent);
+        history.total_resends += u32::from(was_sent);
+        history
     }
 
-    /// Prepares the next attempt, which may start at `again`.
-    pub(super) fn begin_retry<T, S>(
+    /// Closes this attempt, which ended at `end`; the next may start at `again`. Returns the history to
+    /// which the caller adds what the attempt used up.
+    pub(super) fn close_attempt<T, S>(
         &mut self,
         engine: &Engine<T, S>,
         outcome: TraceOutcome,
@@ -94,7 +95,7 @@ impl FinishedAttempt {
             status: self.head.as_ref().map(|head| head.status.as_u16()),
             outcome,
         };
-        let before = self.attempt.history_mut(wire.started());
-        add_trace(&mut before.traces, one);
+        let history = self.attempt.history_mut(wire.started());
+        add_trace(&mut history.traces, one);
     }
 }

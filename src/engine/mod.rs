@@ -6,6 +6,7 @@ mod attempt;
 mod attempt_outcome;
 mod body;
 mod body_target;
+mod body_verifier;
 mod clock;
 mod coding;
 mod content_type;
@@ -28,7 +29,6 @@ mod resume;
 mod shared;
 mod shutdown;
 mod unwanted;
-mod verify;
 mod worker;
 
 use std::sync::Arc;
@@ -41,6 +41,8 @@ use crate::input::{Batch, InputError};
 use crate::model::{FetchError, ReorderWindow};
 use crate::store::BodyStore;
 
+#[cfg(feature = "cli")]
+pub(crate) use body_verifier::BodyVerifier;
 pub(crate) use clock::RunClock;
 pub(crate) use decoder_budget::DecoderBudget;
 pub use options::EngineOptions;
@@ -48,8 +50,6 @@ pub use options::EngineOptions;
 pub(crate) use request::digest_of;
 pub(crate) use shared::Engine;
 pub(crate) use shutdown::Shutdown;
-#[cfg(feature = "cli")]
-pub(crate) use verify::BodyVerifier;
 
 /// Errors that ended a run early. A shutdown is not an error and leaves all fields empty.
 #[derive(Debug, Default)]

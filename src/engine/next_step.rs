@@ -88,8 +88,8 @@ pub(super) fn next_step<F>(
         Ok(AttemptOutcome::Continue(next)) => return NextStep::Continue(next),
         Err(error) => error,
     };
-    if let Some(route) = free_resend(ended, &error) {
-        return NextStep::Resend(route);
+    if let Some(send_mode) = free_resend(ended, &error) {
+        return NextStep::Resend(send_mode);
     }
     // Simulated faults must repeat exactly, so they ignore what other URLs learned of the host.
     let host = context.host.filter(|_| !ended.attempt.simulated);
@@ -169,16 +169,16 @@ fn failure_context<'a>(
     error: &'a FetchError,
     seed: Option<u64>,
 ) -> FailureContext<'a> {
-    let before = attempt.history();
+    let history = attempt.history();
     FailureContext {
         error,
         idempotent: attempt.method.is_idempotent(),
-        retries_used: before.retries_used,
-        holds: before.holds,
+        retries_used: history.retries_used,
+        holds: history.holds,
         throttles: 0,
         throttles_with_503: false,
         is_throttled: false,
-        waited: before.waited,
+        waited: history.waited,
         jitter: jitter(seed, attempt),
     }
 }
@@ -201,7 +201,7 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         Some(Unprocessed::Malformed) if idempotent && error.kind() == ErrorKind::Protocol => {
             Some(SendMode::Lenient)
         }
-        Some(Unprocessed::LateClock) if idempotent && attempt.route == SendMode::Usual => {
+        Some(Unprocessed::LateClock) if idempotent && attempt.send_mode == SendMode::Usual => {
             let head = ended.head.as_ref();
             Some(match head.map(|head| head.version) {
                 Some(Version::HTTP_2) => SendMode::Fresh,
@@ -215,7 +215,7 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         // Any method: a 421 means that the server did not process the request, only that
         // this connection cannot serve it (RFC 9110 §15.5.20).
         None if error.status() == Some(StatusCode::MISDIRECTED_REQUEST) => {
-            (attempt.route != SendMode::Fresh).then_some(SendMode::Fresh)
+            (attempt.send_mode != SendMode::Fresh).then_some(SendMode::Fresh)
         }
         None => (idempotent && may_have_ended(ended, error)).then_some(SendMode::Unended),
     }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn over_a_fresh_connection(ended: &mut FinishedAttempt) {
-        ended.attempt.route = SendMode::Fresh;
+        ended.attempt.send_mode = SendMode::Fresh;
     }
 
     fn reset() -> Outcome {

@@ -88,7 +88,7 @@ pub(super) fn adopted(
 
 /// Settles a job that fails without another attempt: its host was given up, or its file belongs
 /// to another input line.
-pub(super) fn given_up<T, S>(
+pub(super) fn failed_unsent<T, S>(
     engine: &Engine<T, S>,
     mut attempt: Box<Attempt>,
     error: FetchError,
@@ -218,9 +218,9 @@ pub(super) fn fill_archived(record: &mut Record, archived: &SavedBody) {
 
 /// Returns when the first request of a job started that has sent several.
 fn first_start(attempt: &Attempt) -> Option<Instant> {
-    let before = attempt.history();
-    let requests = attempt.number + before.total_resends;
-    before.first_start.filter(|_| requests > 1)
+    let history = attempt.history();
+    let requests = attempt.number + history.total_resends;
+    history.first_start.filter(|_| requests > 1)
 }
 
 fn outcome_of(result: Result<SavedBody, FetchError>, head: Option<ResponseHead>) -> Outcome {
@@ -248,7 +248,7 @@ fn fill_response(
     }
     match (head.status, known) {
         (StatusCode::RANGE_NOT_SATISFIABLE, _) if record.ok => describe_part(record, part),
-        (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => fill_from_history(record, known),
+        (StatusCode::NOT_MODIFIED, Some(known)) if record.ok => fill_from_known(record, known),
         _ => {}
     }
 }
@@ -315,7 +315,7 @@ fn fill_place(record: &mut Record, pack: Option<PackPlace>, end: Option<u64>) {
 }
 
 /// Fills in the fields that a 304 left out because they have not changed.
-fn fill_from_history(record: &mut Record, known: &Revalidation) {
+fn fill_from_known(record: &mut Record, known: &Revalidation) {
     let keep = |field: &mut Option<String>, known: Option<&str>| {
         if field.is_none() {
             *field = known.map(str::to_owned);

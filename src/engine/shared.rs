@@ -17,6 +17,7 @@ use crate::schedule::{RetryPolicy, Scheduler};
 
 /// Redirect URLs up to this length, in bytes, are followed whatever the queue already holds.
 const LONG_URL_BYTES: usize = 1024;
+
 /// Everything the feed and the workers share.
 pub(crate) struct Engine<T, S> {
     /// Limits and behaviour.

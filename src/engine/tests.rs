@@ -887,7 +887,7 @@ async fn after_a_hold_all_slots_of_the_host_are_used_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_that_fires_late_is_not_held_against_the_server() {
     use StubPiece::{Block, Bytes, Hang};
-    let bounded = |attempt: &Attempt| attempt.route == SendMode::Bounded;
+    let bounded = |attempt: &Attempt| attempt.send_mode == SendMode::Bounded;
     for (busy, resends, kind) in [(3 * SECOND, 1, None), (SECOND, 0, Some(ErrorKind::Stalled))] {
         let mut bench = bench();
         bench.options.stall_timeout = Some(SECOND);

@@ -169,7 +169,7 @@ pub(super) async fn archive_before_next<T, S: BodyStore>(
     };
     let saved = commit_and_wait(|done| response.commit(done)).await?;
     let start = ended.wire.started();
-    let before = ended.attempt.history_mut(start);
-    before.packed_to = before.packed_to.max(saved.end_in_pack());
+    let history = ended.attempt.history_mut(start);
+    history.packed_to = history.packed_to.max(saved.end_in_pack());
     Ok(())
 }

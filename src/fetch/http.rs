@@ -215,11 +215,11 @@ impl HttpTransport {
             lenient: self.may_use_http1
                 && (habit.lenient
                     || habit.bounded
-                    || !matches!(attempt.route, SendMode::Usual | SendMode::Fresh)),
-            bounded: habit.bounded || attempt.route == SendMode::Bounded,
+                    || !matches!(attempt.send_mode, SendMode::Usual | SendMode::Fresh)),
+            bounded: habit.bounded || attempt.send_mode == SendMode::Bounded,
             // A request that must not be sent twice must not use a connection that the server
             // may be closing.
-            fresh: attempt.route == SendMode::Fresh
+            fresh: attempt.send_mode == SendMode::Fresh
                 || (habit.closes && !attempt.method.is_idempotent()),
         }
     }
@@ -480,7 +480,7 @@ impl Transport for HttpTransport {
             asked,
             kept_coding: None,
         };
-        match attempt.route {
+        match attempt.send_mode {
             // Also learned after a malformed body, which shows only when it is read.
             SendMode::Lenient => self.habits.add(attempt.url(), HostHabit::LENIENT),
             SendMode::Bounded => self.habits.add(attempt.url(), HostHabit::BOUNDED),

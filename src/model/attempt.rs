@@ -1,4 +1,4 @@
-//! Attempts at a job: the state that is queued, parked and retried.
+//! The state of a job between and during its attempts: what is queued, parked and retried.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -31,17 +31,18 @@ pub(crate) struct Hop {
 /// How to send a request, depending on how the previous one failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SendMode {
-    /// Over a pooled connection, if there is one.
+    /// With the usual client: over a pooled connection, if there is one.
     #[default]
     Usual,
-    /// Over a new connection, because the last one was dead or led to the wrong server.
+    /// With the client that always connects, because the last connection was dead or led to the
+    /// wrong server.
     Fresh,
-    /// With the client that repairs response heads.
+    /// With the lenient client, which repairs response heads.
     Lenient,
-    /// With that client and a limit on 1xx responses: a timeout fired late, maybe because they are
+    /// With the lenient client and a limit on 1xx responses: a timeout fired late, maybe because they are
     /// endless. The usual client has no such limit.
     Bounded,
-    /// With that client, because a chunked body did not end. Most such bodies were cut off, which
+    /// With the lenient client, because a chunked body did not end. Most such bodies were cut off, which
     /// says nothing about other responses of the host.
     Unended,
 }
@@ -96,7 +97,7 @@ static NO_HISTORY: AttemptHistory = AttemptHistory {
     packed_to: None,
 };
 
-/// An attempt at a job, with the state of its redirects and retries.
+/// The state of a job between and during its attempts, with its redirects and retries.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     /// The job.
@@ -108,14 +109,14 @@ pub(crate) struct Attempt {
     /// Set once a redirect was followed.
     pub hop: Option<Box<Hop>>,
     /// How to send the request.
-    pub route: SendMode,
+    pub send_mode: SendMode,
     /// Requests sent for this job so far, without free resends.
     pub number: u32,
     /// Whether this is a retry after a failed attempt.
     pub again: bool,
     /// Set once an attempt was requeued. Boxed, because nearly no job that is only read ahead has
     /// one.
-    before: Option<Box<AttemptHistory>>,
+    history: Option<Box<AttemptHistory>>,
     /// Whether any attempt met a simulated fault.
     pub simulated: bool,
     /// A partial body to resume; only the rest is requested.
@@ -133,10 +134,10 @@ impl Attempt {
             method,
             with_body,
             hop: None,
-            route: SendMode::Usual,
+            send_mode: SendMode::Usual,
             number: 0,
             again: false,
-            before: None,
+            history: None,
             simulated: false,
             part: None,
             known: None,
@@ -146,32 +147,32 @@ impl Attempt {
     /// Returns what the earlier attempts have used up.
     #[must_use]
     pub(crate) fn history(&self) -> &AttemptHistory {
-        self.before.as_deref().unwrap_or(&NO_HISTORY)
+        self.history.as_deref().unwrap_or(&NO_HISTORY)
     }
 
     /// Sets when the attempt became ready to start, since the start of the run.
     pub(crate) fn set_ready_at(&mut self, since: Duration) {
-        self.before.get_or_insert_default().ready = since;
+        self.history.get_or_insert_default().ready = since;
     }
 
     /// Sets the cookies of the run's jar for the next request.
     pub(crate) fn set_jar_cookies(&mut self, cookies: Option<Box<[u8]>>) {
-        if cookies.is_some() || self.before.is_some() {
-            self.before.get_or_insert_default().jar_cookies = cookies;
+        if cookies.is_some() || self.history.is_some() {
+            self.history.get_or_insert_default().jar_cookies = cookies;
         }
     }
 
     /// Takes the timing of the attempts.
     pub(crate) fn take_traces(&mut self) -> Vec<AttemptTrace> {
-        let before = self.before.as_mut();
-        before.map_or_else(Vec::new, |before| std::mem::take(&mut before.traces))
+        let history = self.history.as_mut();
+        history.map_or_else(Vec::new, |history| std::mem::take(&mut history.traces))
     }
 
     /// Returns the history for the attempt that started at `start` to add what it used up.
     pub(crate) fn history_mut(&mut self, start: Instant) -> &mut AttemptHistory {
-        let before = self.before.get_or_insert_default();
-        before.first_start.get_or_insert(start);
-        before
+        let history = self.history.get_or_insert_default();
+        history.first_start.get_or_insert(start);
+        history
     }
 
     /// Returns the URL to request: the one where the redirects start, or that of the current hop.
@@ -214,15 +215,15 @@ impl Attempt {
     /// was learned of another server does not apply to it.
     pub(crate) fn begin_mirror(&mut self, method: Method, with_body: bool) {
         self.restart(method, with_body);
-        self.route = SendMode::Usual;
-        let before = std::mem::take(self.before.get_or_insert_default().as_mut());
-        self.before = Some(Box::new(AttemptHistory {
-            mirror: before.mirror + 1,
-            total_resends: before.total_resends,
-            first_start: before.first_start,
-            ready: before.ready,
-            traces: before.traces,
-            packed_to: before.packed_to,
+        self.send_mode = SendMode::Usual;
+        let history = std::mem::take(self.history.get_or_insert_default().as_mut());
+        self.history = Some(Box::new(AttemptHistory {
+            mirror: history.mirror + 1,
+            total_resends: history.total_resends,
+            first_start: history.first_start,
+            ready: history.ready,
+            traces: history.traces,
+            packed_to: history.packed_to,
             ..AttemptHistory::default()
         }));
     }

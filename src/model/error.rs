@@ -349,7 +349,7 @@ pub enum FetchError {
         /// The announced length in bytes, if the head already exceeded the limit.
         announced: Option<u64>,
     },
-    /// The body does not match the size or checksum in the list.
+    /// The body does not match the size or checksum in the list, or in the headers of its response.
     #[error("content mismatch: {0}")]
     Checksum(Cause),
     /// The body is not of an expected media type: its `Content-Type` is another one, or it is an

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::read::{JournalLine, JournalLines};
 use super::Reporter;
 use crate::model::{
-    EngineEvent, ErrorKind, FetchError, History, InputPosition, Outcome, OutcomeName, Record,
+    EngineEvent, ErrorKind, FetchError, InputPosition, JournalIndex, Outcome, OutcomeName, Record,
     RecordError,
 };
 
@@ -112,7 +112,7 @@ impl Journal {
     /// # Errors
     /// See [`JournalError`].
     pub(crate) fn open(file: File, sync: bool) -> Result<(Self, JournalContents), JournalError> {
-        let (history, seen) = read_locked(&file, File::try_lock)?;
+        let (index, seen) = read_locked(&file, File::try_lock)?;
         let file = Arc::new(file);
         let mut appender = JournalAppender {
             file,
@@ -121,7 +121,7 @@ impl Journal {
         };
         appender.repair_last_line(seen.torn)?;
         let appender = Arc::new(Mutex::new(appender));
-        let found = seen.contents(JournalReader::new(&appender, history));
+        let found = seen.contents(JournalReader::new(&appender, index));
         let journal = Self {
             appender,
             buffer: Vec::new(),
@@ -136,8 +136,8 @@ impl Journal {
     /// See [`JournalError`].
     #[cfg(feature = "cli")]
     pub(crate) fn read_only(file: File) -> Result<JournalContents, JournalError> {
-        let (history, seen) = read_locked(&file, File::try_lock_shared)?;
-        Ok(seen.contents(JournalReader::without_writer(file, history)))
+        let (index, seen) = read_locked(&file, File::try_lock_shared)?;
+        Ok(seen.contents(JournalReader::without_writer(file, index)))
     }
 
     /// Reads the journal again, ignoring bodies that end beyond `pack_length` in the pack.
@@ -145,10 +145,10 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub(crate) fn read_up_to(&self, pack_length: u64) -> io::Result<JournalReader> {
-        let history = History::up_to(pack_length);
+        let index = JournalIndex::up_to(pack_length);
         let file = Arc::clone(&lock(&self.appender).file);
-        let history = read(&file, history, |_, _| ())?;
-        Ok(JournalReader::new(&self.appender, history))
+        let index = read(&file, index, |_, _| ())?;
+        Ok(JournalReader::new(&self.appender, index))
     }
 
     /// Records as failed all responses that end beyond `pack_length`, after the pack was truncated to
@@ -197,7 +197,7 @@ impl Drop for Journal {
 fn read_locked(
     file: &File,
     try_lock: impl FnOnce(&File) -> Result<(), TryLockError>,
-) -> Result<(History, JournalLineCounts), JournalError> {
+) -> Result<(JournalIndex, JournalLineCounts), JournalError> {
     if !file.metadata()?.is_file() {
         return Err(JournalError::NotAFile);
     }
@@ -207,23 +207,23 @@ fn read_locked(
         Err(TryLockError::Error(cause)) => return Err(cause.into()),
     }
     let mut seen = JournalLineCounts::default();
-    let history = read(file, History::default(), |line, record| {
+    let index = read(file, JournalIndex::default(), |line, record| {
         seen.take(line, record.is_some());
     })?;
     if seen.records == 0 && seen.garbage > 0 {
         return Err(JournalError::Foreign);
     }
-    Ok((history, seen))
+    Ok((index, seen))
 }
 
-/// Reads all records into `history`, and a second time if there are lost bodies: a record of a loss
+/// Reads all records into `index`, and a second time if there are lost bodies: a record of a loss
 /// also applies to the records before it.
 fn read(
     file: &File,
-    mut history: History,
+    mut index: JournalIndex,
     mut visit: impl FnMut(&JournalLine<'_>, Option<&Record>),
-) -> io::Result<History> {
-    let mut add_all = |history: &mut History, is_first: bool| {
+) -> io::Result<JournalIndex> {
+    let mut add_all = |index: &mut JournalIndex, is_first: bool| {
         let mut lines = JournalLines::of(file)?;
         while let Some(line) = lines.next_line()? {
             let record = line.record();
@@ -231,18 +231,18 @@ fn read(
                 visit(&line, record.as_ref());
             }
             if let Some(record) = record {
-                history.add(&record, line.offset);
+                index.add(&record, line.offset);
             }
         }
-        history.finish_loading();
+        index.finish_loading();
         io::Result::Ok(())
     };
-    add_all(&mut history, true)?;
-    if history.has_lost() {
-        history = history.anew();
-        add_all(&mut history, false)?;
+    add_all(&mut index, true)?;
+    if index.has_lost() {
+        index = index.anew();
+        add_all(&mut index, false)?;
     }
-    Ok(history)
+    Ok(index)
 }
 
 /// Counts the lines of a journal by what they are.

@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex};
 
 use super::{JournalAppender, MAX_LINE_BYTES, lock, lost_record};
-use crate::model::{History, Record, RelPath};
+use crate::model::{JournalIndex, Record, RelPath};
 
 /// Bytes read at first for a record; most are shorter.
 const TYPICAL_LINE_BYTES: usize = 1024;
@@ -17,7 +17,7 @@ const TYPICAL_LINE_BYTES: usize = 1024;
 pub(crate) struct JournalReader {
     appender: Option<Arc<Mutex<JournalAppender>>>,
     file: Option<Arc<File>>,
-    history: History,
+    index: JournalIndex,
 }
 
 /// What the journal says about a job.
@@ -37,22 +37,22 @@ pub(crate) enum PastRecord {
 }
 
 impl JournalReader {
-    pub(super) fn new(appender: &Arc<Mutex<JournalAppender>>, history: History) -> Self {
+    pub(super) fn new(appender: &Arc<Mutex<JournalAppender>>, index: JournalIndex) -> Self {
         let file = Arc::clone(&lock(appender).file);
         Self {
             appender: Some(Arc::clone(appender)),
             file: Some(file),
-            history,
+            index,
         }
     }
 
     /// Reads a journal that no one writes.
     #[cfg(feature = "cli")]
-    pub(super) fn without_writer(file: File, history: History) -> Self {
+    pub(super) fn without_writer(file: File, index: JournalIndex) -> Self {
         Self {
             appender: None,
             file: Some(Arc::new(file)),
-            history,
+            index,
         }
     }
 
@@ -76,7 +76,7 @@ impl JournalReader {
             };
             let counts = match is_body(&record) {
                 true => self.counts(&record, line.offset),
-                false => self.history.is_archived_failure(&record, line.offset),
+                false => self.index.is_archived_failure(&record, line.offset),
             };
             if counts && visit(record, line.offset..line.offset + line.length).is_break() {
                 break;
@@ -89,7 +89,7 @@ impl JournalReader {
     #[cfg(feature = "cli")]
     fn counts(&self, record: &Record, offset: u64) -> bool {
         let (url, request) = (record.url.as_str(), record.request.as_deref());
-        let place = self.history.find(url, record.file.as_deref(), request);
+        let place = self.index.find(url, record.file.as_deref(), request);
         place.is_some_and(|place| place.offset == offset)
     }
 
@@ -105,7 +105,7 @@ impl JournalReader {
     #[cfg(feature = "cli")]
     #[must_use]
     pub(crate) fn owns(&self, file: &RelPath) -> bool {
-        let record = self.history.get("", Some(file), None).and_then(|place| {
+        let record = self.index.get("", Some(file), None).and_then(|place| {
             let line = line_at(self.file.as_ref()?, place.offset).ok()?;
             serde_json::from_slice::<Record>(&line).ok()
         });
@@ -116,19 +116,19 @@ impl JournalReader {
     /// Returns whether no job is recorded as fetched.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.history.is_empty()
+        self.index.is_empty()
     }
 
     /// Returns the end of the last body in the pack, in bytes; `None` without any.
     #[must_use]
     pub(crate) fn pack_end(&self) -> Option<u64> {
-        self.history.pack_end()
+        self.index.pack_end()
     }
 
     /// Returns the number of bodies ignored because they lie beyond the end of the pack.
     #[must_use]
     pub(crate) fn beyond_limit(&self) -> usize {
-        self.history.beyond_limit()
+        self.index.beyond_limit()
     }
 
     /// Finds the record of a job by its URL, its file (if bodies are saved to files) and its
@@ -141,7 +141,7 @@ impl JournalReader {
         file: Option<&RelPath>,
         request: Option<&str>,
     ) -> PastRecord {
-        let place = self.history.get(url, file, request);
+        let place = self.index.get(url, file, request);
         let found = place.and_then(|place| {
             let line = line_at(self.file.as_ref()?, place.offset).ok()?;
             let record: Box<Record> = serde_json::from_slice(&line).ok()?;

@@ -204,11 +204,11 @@ mod tests {
         checks
     }
 
-    fn outcome(mut expectation: BodyVerifier, body: &str) -> Result<Option<String>, String> {
+    fn outcome(mut verifier: BodyVerifier, body: &str) -> Result<Option<String>, String> {
         for piece in body.as_bytes().chunks(2) {
-            expectation.update(piece).map_err(cause)?;
+            verifier.update(piece).map_err(cause)?;
         }
-        let hash = expectation.finish().map_err(cause)?;
+        let hash = verifier.finish().map_err(cause)?;
         Ok(hash.map(|hashes| hashes.sha256.unwrap().to_string()))
     }
 
@@ -248,13 +248,12 @@ mod tests {
 
     #[test]
     fn a_wrong_announced_length_fails_before_the_body() {
-        let expectation = expecting(Some(3), None, false);
+        let verifier = expecting(Some(3), None, false);
         assert!(
-            expectation.check_announced(Some(3)).is_ok()
-                && expectation.check_announced(Some(4)).is_err()
+            verifier.check_announced(Some(3)).is_ok() && verifier.check_announced(Some(4)).is_err()
         );
         assert!(expecting(None, None, true).check_announced(Some(4)).is_ok());
-        assert!(expectation.check_announced(None).is_ok());
+        assert!(verifier.check_announced(None).is_ok());
     }
 
     #[test]

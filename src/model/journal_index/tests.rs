@@ -54,19 +54,19 @@ fn error(failed: bool, kind: ErrorKind) -> Option<RecordError> {
 }
 
 /// Adds the records as those of a journal, each at 10 times its number.
-fn read(records: &[Record], pack_limit: Option<u64>) -> History {
-    let mut history = pack_limit.map_or_else(History::default, History::up_to);
+fn read(records: &[Record], pack_limit: Option<u64>) -> JournalIndex {
+    let mut index = pack_limit.map_or_else(JournalIndex::default, JournalIndex::up_to);
     for pass in 0..2 {
         for (number, record) in records.iter().enumerate() {
-            history.add(record, number as u64 * 10);
+            index.add(record, number as u64 * 10);
         }
-        history.finish_loading();
-        if pass == 1 || !history.has_lost() {
+        index.finish_loading();
+        if pass == 1 || !index.has_lost() {
             break;
         }
-        history = history.anew();
+        index = index.anew();
     }
-    history
+    index
 }
 
 fn file(name: &str) -> RelPath {

@@ -37,7 +37,7 @@ pub(crate) struct JournalPlace {
 /// URL and request. There may be millions of records, so only hashes and journal offsets are kept:
 /// 16 bytes per job, and 16 per failed page. The rest is read from the journal again when needed.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(crate) struct JournalIndex {
     keys: KeyHasher,
     /// Offset of the last record of a body, by its file, or by URL and request.
     done: CompactMap,
@@ -60,7 +60,7 @@ enum BodyName<'a> {
     Packed(&'a str, Option<&'a str>, u64),
 }
 
-impl History {
+impl JournalIndex {
     /// Adds a record of an earlier run with its offset in the journal. Call
     /// [`finish_loading`](Self::finish_loading) after the last one.
     pub(crate) fn add(&mut self, record: &Record, offset: u64) {
