@@ -17,8 +17,8 @@ const SCHEMES: [&str; 8] = ["http", "https", "ftp", "ftps", "sftp", "ws", "wss",
 /// Schemes that browsers accept with any number of slashes, including none.
 const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
 
-/// Returns the URL with `***` for a path or query value that contains another URL with a
-/// password, percent-encoded or not. Borrowed if nothing is masked.
+/// Returns the URL with `***` for a path, or a value in the query or fragment, that contains another
+/// URL with a password, percent-encoded or not. Borrowed if nothing is masked.
 ///
 /// Two slashes without a scheme start a URL only where a value of the query does (`?next=//host/`):
 /// paths have them, too, followed by names such as `a:b@2x.png`.
@@ -31,31 +31,50 @@ pub(crate) fn mask_inner_passwords(url: &Url) -> Cow<'_, str> {
     let has_two_schemes = follows_scheme && url.path().starts_with("//");
     let path = url.path();
     let (authority, behind) = split_authority(path.trim_start_matches('/'));
-    let masks_path =
-        holds_password(path, false) || (has_two_schemes && holds_userinfo(authority, behind));
-    let query = url.query().unwrap_or_default();
-    if !masks_path && !query.split('&').any(|part| holds_password(part, true)) {
+    let masks_path = holds_password(path, false)
+        || (has_two_schemes && holds_userinfo(authority, behind))
+        || (url.cannot_be_a_base() && address_holds_password(path));
+    let values = [('?', url.query()), ('#', url.fragment())];
+    let mut parts = values
+        .iter()
+        .flat_map(|(_, text)| text)
+        .flat_map(|text| text.split('&'));
+    if !masks_path && !parts.any(|part| holds_password(part, true)) {
         return Cow::Borrowed(url.as_str());
     }
     let mut shown = url[..Position::BeforePath].to_owned();
-    shown.push_str(if masks_path { "/***" } else { path });
-    for (n, part) in url
-        .query()
-        .into_iter()
-        .flat_map(|query| query.split('&').enumerate())
-    {
-        shown.push(if n == 0 { '?' } else { '&' });
-        let name = part.split_once('=').map_or("", |(name, _)| name);
-        match (
-            holds_password(part, true),
-            holds_password(name, true) || name.is_empty(),
-        ) {
-            (false, _) => shown.push_str(part),
-            (true, true) => shown.push_str("***"),
-            (true, false) => shown.extend([name, "=***"]),
+    shown.push_str(match masks_path {
+        true if url.cannot_be_a_base() => "***",
+        true => "/***",
+        false => path,
+    });
+    for (mut separator, text) in values {
+        for part in text.into_iter().flat_map(|text| text.split('&')) {
+            shown.push(separator);
+            separator = '&';
+            push_masked(&mut shown, part);
         }
     }
     Cow::Owned(shown)
+}
+
+/// Appends a value of a query or fragment, masked if it holds a password.
+fn push_masked(shown: &mut String, part: &str) {
+    let name = part.split_once('=').map_or("", |(name, _)| name);
+    match (
+        holds_password(part, true),
+        holds_password(name, true) || name.is_empty(),
+    ) {
+        (false, _) => shown.push_str(part),
+        (true, true) => shown.push_str("***"),
+        (true, false) => shown.extend([name, "=***"]),
+    }
+}
+
+/// Whether what follows the scheme of a URL without slashes (`mailto:`) has a password.
+fn address_holds_password(path: &str) -> bool {
+    let address = percent_decode_str(path).decode_utf8_lossy();
+    address.contains('@') && holds_userinfo(&address, "")
 }
 
 /// Whether the text may contain an `@` in any layer of encoding. A quick check: most URLs have
@@ -197,6 +216,14 @@ mod tests {
                 "http://a/?u=***",
             ),
             ("http://a/http%3A//b/%3Fv=//me:s3cret@c", "http://a/***"),
+            ("http://a/x#http://me:s3cret@b", "http://a/x#***"),
+            (
+                "http://a/x?y=1#z&u=http%3A%2F%2Fme%3As3cret%40b",
+                "http://a/x?y=1#z&u=***",
+            ),
+            ("http://a/?u=//me:s3cret@b#top", "http://a/?u=***#top"),
+            ("mailto:me:s3cret@b", "mailto:***"),
+            ("mailto:me%3As3cret%40b?subject=x", "mailto:***?subject=x"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
         }
@@ -226,6 +253,8 @@ mod tests {
             "http://a/?u=mailto:me@b&t=10:30@noon",
             "http://a/x//y?time=10:30@noon",
             "http://localhost//img:foo@2x.png",
+            "http://a/x#me@b:c",
+            "mailto:me@b?cc=you@c",
         ] {
             assert_eq!(shown(url), url);
         }
