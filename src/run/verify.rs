@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::problem::RESULTS;
-use super::saving::{lost_warning, open_to_read, warnings};
+use super::saving::{known_end, lost_warning, open_to_read, warnings};
 use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
@@ -21,7 +21,7 @@ use crate::report::{
     FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
     PastRecord, ReportError,
 };
-use crate::store::{PackStore, SavedFiles, SavedPack, file_of};
+use crate::store::{KnownEnd, PackError, PackStore, SavedFiles, SavedPack, file_of};
 
 /// Minimum number of threads: reading from a network file system is mostly waiting.
 const MIN_THREADS: usize = 4;
@@ -60,6 +60,7 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
         let inspection = Inspection {
             shelf,
             warnings: warnings(&journal, &found),
+            has_begun_pack: found.has_begun_pack,
             past: found.past,
             live,
             error_text: engine.error_text,
@@ -280,6 +281,7 @@ impl Suspect {
 struct Inspection {
     shelf: Shelf,
     past: JournalReader,
+    has_begun_pack: bool,
     /// Damage of the journal.
     warnings: Vec<String>,
     live: Arc<LiveStats>,
@@ -504,23 +506,30 @@ impl Inspection {
         if let Some(warning) = lost_warning(path, lost, length.is_none()) {
             notify(&warning);
         }
-        let (path, end) = (path.display(), self.past.pack_end().unwrap_or_default());
-        let Some(more @ 1..) = length.and_then(|length| length.checked_sub(end)) else {
+        let path = path.display();
+        let Some(length) = length.filter(|length| *length > 0) else {
             return Ok(0);
         };
-        let is_torn = pack.is_torn_at(end);
-        if is_torn.map_err(|source| unreadable(&path.to_string(), source))? {
-            notify(&format!(
-                "warning: {path}: {more} bytes after the last journaled record (was a run killed?); \
-                 the next run discards them"
-            ));
-            return Ok(0);
+        let known = match known_end(&self.past, self.has_begun_pack) {
+            KnownEnd::UpTo(end) if end > length => ends.last_within(length),
+            known => known,
+        };
+        match pack.end_to_keep(known) {
+            Ok(end) if end < length => notify(&format!(
+                "warning: {path}: {} bytes after the last journaled record (was a run killed?); \
+                 the next run discards them",
+                length - end
+            )),
+            Ok(_) => {}
+            Err(PackError::Io(source)) => return Err(unreadable(&path.to_string(), source)),
+            Err(why) => {
+                notify(&format!(
+                    "strange: {path}: the next run cannot use the pack: {why}"
+                ));
+                return Ok(1);
+            }
         }
-        notify(&format!(
-            "strange: {path}: {more} bytes after the last journaled record, from byte {end} on, are no \
-             record; the next run cannot use the pack until they are cut off (truncate -s {end})"
-        ));
-        Ok(1)
+        Ok(0)
     }
 }
 
@@ -543,6 +552,13 @@ impl PackEnds {
         let own = record.pack.filter(|place| place.end() == end);
         let range = start..own.map_or(end, |place| place.offset);
         (*last_line == line && !range.is_empty()).then_some(range)
+    }
+
+    /// Returns what is known of a pack of this length.
+    fn last_within(&self, length: u64) -> KnownEnd {
+        let within = self.0.len() - self.beyond(length);
+        let last = within.checked_sub(1).and_then(|last| self.0.get(last));
+        last.map_or(KnownEnd::Nothing, |(end, _)| KnownEnd::UpTo(*end))
     }
 
     /// Returns how many end beyond this length of the pack.
