@@ -150,14 +150,18 @@ pub(super) fn known_end(past: &JournalReader, has_begun: bool) -> KnownEnd {
 /// Says that the journal lists more than the pack has, which may be gone.
 pub(super) fn lost_warning(path: &Path, missing: usize, is_gone: bool) -> Option<String> {
     let path = path.display();
+    let (bodies, are) = match missing {
+        1 => ("body", "is"),
+        _ => ("bodies", "are"),
+    };
     (missing > 0).then(|| match is_gone {
         true => format!(
-            "warning: {path}: the pack is gone, but its journal is there: {missing} journaled bodies \
+            "warning: {path}: the pack is gone, but its journal is there: {missing} journaled {bodies} \
              will be fetched again; if you moved the pack, move its journal along"
         ),
         false => format!(
-            "warning: {path}: {missing} journaled bodies are missing (was it truncated?) and will be \
-             fetched again"
+            "warning: {path}: {missing} journaled {bodies} {are} missing (was it truncated?) and will \
+             be fetched again"
         ),
     })
 }

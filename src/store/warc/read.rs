@@ -181,17 +181,16 @@ impl SavedPack {
     /// Checks that there is nothing but intact records between two positions.
     ///
     /// # Errors
-    /// As for [`read`](Self::read).
-    pub(crate) fn check_records(&self, range: Range<u64>) -> io::Result<()> {
-        let end = range.end;
-        let mut bytes = self.bytes(range)?;
-        while !bytes.fill_buf()?.is_empty() {
-            let at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
+    /// As for [`read`](Self::read), with the position of the record.
+    pub(crate) fn check_records(&self, range: Range<u64>) -> Result<(), (u64, io::Error)> {
+        let (mut at, end) = (range.start, range.end);
+        let mut bytes = self.bytes(range).map_err(|error| (at, error))?;
+        while !bytes.fill_buf().map_err(|error| (at, error))?.is_empty() {
+            at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
             self.check_record(&mut bytes, RECORD, |_| ())
                 .map_err(|error| {
-                    in_context(error, || {
-                        format!("no intact record at byte {at} of the pack, before this response")
-                    })
+                    let what = || format!("no intact record at byte {at} of the pack");
+                    (at, in_context(error, what))
                 })?;
         }
         Ok(())

@@ -87,6 +87,27 @@ fn what_a_killed_second_run_left_is_cut_off() {
 }
 
 #[test]
+fn a_url_whose_line_is_removed_from_the_journal_is_fetched_again() {
+    let server = pages();
+    let urls = urls(&server, 6);
+    for name in NAMES {
+        for removed in ["/0\"", "/3\"", "/5\""] {
+            let packing = Packing::of(name, &urls);
+            let journal = fs::read_to_string(packing.journal()).unwrap();
+            let lines = journal.split_inclusive('\n');
+            let kept: String = lines.filter(|line| !line.contains(removed)).collect();
+            fs::write(packing.journal(), kept).unwrap();
+            let done = packing.run().urls(&urls).expect_exit(0);
+            assert_eq!(done.skipped(), 5, "{removed}");
+            for record in &done.records {
+                assert_eq!(packing.response(record).target(), record.url);
+            }
+            packing.run().arg("--verify").expect_exit(0);
+        }
+    }
+}
+
+#[test]
 fn what_the_journal_does_not_know_is_fetched_again() {
     let server = pages();
     let urls = urls(&server, 6);

@@ -34,6 +34,11 @@ fn a_pack_without_its_journal() {
         refused(&packing.path(), &[], "pack_without_its_journal");
         assert!(packing.bytes() == before);
         assert_eq!(packing.files(), [name], "no journal was begun");
+        refused(
+            &packing.path(),
+            &["--verify"],
+            "verified_without_its_journal",
+        );
     }
 }
 
