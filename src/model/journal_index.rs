@@ -116,9 +116,15 @@ impl JournalIndex {
     #[cfg(feature = "cli")]
     #[must_use]
     pub(crate) fn is_archived_failure(&self, record: &Record, offset: u64) -> bool {
+        !record.ok && self.is_packed(record, offset)
+    }
+
+    /// Whether the response of a record with this offset is in the pack.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn is_packed(&self, record: &Record, offset: u64) -> bool {
         let end = record.end_in_pack();
-        let is_archived = !record.ok && !record.reports_loss();
-        is_archived && end.is_some_and(|end| !self.is_lost(record, end, offset))
+        !record.reports_loss() && end.is_some_and(|end| !self.is_lost(record, end, offset))
     }
 
     /// Completes the index after the last record.

@@ -74,14 +74,20 @@ impl ExpectedJournal {
     }
 
     fn take(&mut self, line: &[u8]) {
+        // The mark of a run of a pack is renewed by the next one.
+        if line == b" " {
+            return;
+        }
         let is_ended = line.ends_with(b"\n");
         let is_short = line.len() <= MAX_LINE_BYTES + usize::from(is_ended);
         let record = serde_json::from_slice::<Record>(line).ok();
         let Some(record) = record.filter(|_| is_short) else {
             let beginning = b"{\"line\":";
             let short = line.len().min(beginning.len());
+            let marked = line.strip_prefix(b" ").unwrap_or(line);
+            let short = short.min(marked.len());
             let is_first =
-                line[..short] == beginning[..short] || line.iter().all(|byte| *byte == 0);
+                marked[..short] == beginning[..short] || line.iter().all(|byte| *byte == 0);
             if !is_ended && (self.records > 0 || (is_short && is_first)) {
                 self.torn = true;
                 return;

@@ -3,6 +3,7 @@
 
 mod read;
 
+use std::cmp::Ordering;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,11 @@ pub(crate) use self::read::{JournalReader, PastRecord};
 
 /// How every record begins.
 const LINE_PREFIX: &[u8] = b"{\"line\":";
+
+/// Written where a run of a pack begins; its first record follows on the same line. Without it, an
+/// emptied journal could not be told from that of a run killed before its first record, whose bodies
+/// are to be discarded. A blank, so that the line remains JSON.
+const PACK_MARK: &[u8] = b" ";
 
 /// Buffered bytes from which [`Journal::mark_lost_beyond`] writes.
 const FLUSH_BYTES: usize = 1 << 20;
@@ -81,10 +87,12 @@ impl JournalAppender {
         if torn {
             return self.file.set_len(self.length);
         }
-        if self.file.metadata()?.len() < self.length {
-            (&*self.file).write_all(b"\n")?;
+        match self.file.metadata()?.len().cmp(&self.length) {
+            Ordering::Less => (&*self.file).write_all(b"\n"),
+            Ordering::Equal => Ok(()),
+            // A mark, which the next run of the pack renews.
+            Ordering::Greater => self.file.set_len(self.length),
         }
-        Ok(())
     }
 }
 
@@ -103,6 +111,8 @@ pub(crate) struct JournalContents {
     pub first_garbage: u64,
     /// Whether the last line was incomplete; a run removes it.
     pub torn: bool,
+    /// Whether a run of a pack has begun.
+    pub has_begun_pack: bool,
 }
 
 impl Journal {
@@ -149,6 +159,14 @@ impl Journal {
         let file = Arc::clone(&lock(&self.appender).file);
         let index = read(&file, index, |_, _| ())?;
         Ok(JournalReader::new(&self.appender, index))
+    }
+
+    /// Notes that a run begins to fill a pack, before it appends to that.
+    ///
+    /// # Errors
+    /// If the journal cannot be written.
+    pub(crate) fn mark_pack_begun(&mut self) -> io::Result<()> {
+        lock(&self.appender).append(PACK_MARK)
     }
 
     /// Records as failed all responses that end beyond `pack_length`, after the pack was truncated to
@@ -253,6 +271,7 @@ struct JournalLineCounts {
     garbage: u64,
     first_garbage: u64,
     torn: bool,
+    has_begun_pack: bool,
     /// Bytes to keep: all but an incomplete last line.
     length: u64,
 }
@@ -264,6 +283,7 @@ impl JournalLineCounts {
             garbage: self.garbage,
             first_garbage: self.first_garbage,
             torn: self.torn,
+            has_begun_pack: self.has_begun_pack,
         }
     }
 
@@ -272,7 +292,10 @@ impl JournalLineCounts {
         // A missing line feed will be added (`repair_last_line`).
         let length = line.length + u64::from(!line.is_ended);
         let bytes = line.bytes.unwrap_or(b"too long");
-        if is_record {
+        self.has_begun_pack |= bytes.starts_with(PACK_MARK);
+        if bytes == PACK_MARK && !line.is_ended {
+            // Nothing is kept of it, and nothing is lost.
+        } else if is_record {
             self.records += 1;
             self.length += length;
         } else if !line.is_ended && (self.records > 0 || is_torn(bytes)) {
@@ -294,7 +317,7 @@ impl JournalLineCounts {
 /// Whether `line` may be the remains of a first record: its beginning, or zeros, which a power
 /// failure leaves in place of data that had not reached the disk.
 fn is_torn(line: &[u8]) -> bool {
-    is_beginning(line) || line.iter().all(|byte| *byte == 0)
+    is_beginning(line.strip_prefix(PACK_MARK).unwrap_or(line)) || line.iter().all(|byte| *byte == 0)
 }
 
 /// Returns the record that replaces `record` when its body no longer exists.

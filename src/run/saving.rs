@@ -18,6 +18,8 @@ pub(super) struct OpenedJournal {
     pub journal: Journal,
     /// The results of earlier runs.
     pub past: JournalReader,
+    /// Whether a run of a pack has begun in the journal.
+    pub has_begun_pack: bool,
     /// Warnings about damage in the journal or the pack.
     pub warnings: Vec<String>,
 }
@@ -86,26 +88,31 @@ pub(super) fn open_pack(
     };
     let own = PackStore::journal_path(path);
     let journal = options.journal.as_deref().unwrap_or(&own);
-    if !journal.exists() {
-        // If there is a pack already, this fails before a journal is created for it.
-        let opened = PackStore::open(pack, KnownEnd::NoJournal).map_err(failed)?;
-        return Ok((opened.packed, open_standalone_journal(journal, options)?));
-    }
-    let is_gone = !path.exists();
-    let mut opened_journal = open_standalone_journal(journal, options)?;
     let unusable = |error: std::io::Error| {
         Problem::Save(SaveError::Journal {
             path: journal.to_owned(),
             cause: error.into(),
         })
     };
-    let opened = match PackStore::open(pack.clone(), known_end(&opened_journal.past)) {
+    if !journal.exists() {
+        // If there is a pack already, this fails before a journal is created for it.
+        let opened = PackStore::open(pack, KnownEnd::NoJournal).map_err(failed)?;
+        let mut opened_journal = open_standalone_journal(journal, options)?;
+        opened_journal.journal.mark_pack_begun().map_err(unusable)?;
+        return Ok((opened.packed, opened_journal));
+    }
+    let is_gone = !path.exists();
+    let mut opened_journal = open_standalone_journal(journal, options)?;
+    let has_begun = opened_journal.has_begun_pack;
+    let known = known_end(&opened_journal.past, has_begun);
+    let opened = match PackStore::open(pack.clone(), known) {
         Err(PackError::Short { length, .. }) => {
             opened_journal.past = opened_journal
                 .journal
                 .read_up_to(length)
                 .map_err(unusable)?;
-            let opened = PackStore::open(pack, known_end(&opened_journal.past)).map_err(failed)?;
+            let known = known_end(&opened_journal.past, true);
+            let opened = PackStore::open(pack, known).map_err(failed)?;
             // Before new records are written to the offsets of the lost ones.
             opened_journal
                 .journal
@@ -115,6 +122,9 @@ pub(super) fn open_pack(
         }
         opened => opened.map_err(failed)?,
     };
+    if opened_journal.past.pack_end().is_none() {
+        opened_journal.journal.mark_pack_begun().map_err(unusable)?;
+    }
     let missing = opened_journal.past.beyond_limit();
     let cut = (opened.cut > 0).then(|| {
         format!(
@@ -128,21 +138,30 @@ pub(super) fn open_pack(
     Ok((opened.packed, opened_journal))
 }
 
-fn known_end(past: &JournalReader) -> KnownEnd {
-    past.pack_end().map_or(KnownEnd::Nothing, KnownEnd::UpTo)
+/// Says how far a pack is known, in whose journal a run `has_begun`.
+pub(super) fn known_end(past: &JournalReader, has_begun: bool) -> KnownEnd {
+    match past.pack_end() {
+        Some(end) => KnownEnd::UpTo(end),
+        None if has_begun => KnownEnd::Nothing,
+        None => KnownEnd::NoJournal,
+    }
 }
 
 /// Says that the journal lists more than the pack has, which may be gone.
 pub(super) fn lost_warning(path: &Path, missing: usize, is_gone: bool) -> Option<String> {
     let path = path.display();
+    let (bodies, are) = match missing {
+        1 => ("body", "is"),
+        _ => ("bodies", "are"),
+    };
     (missing > 0).then(|| match is_gone {
         true => format!(
-            "warning: {path}: the pack is gone, but its journal is there: {missing} journaled bodies \
+            "warning: {path}: the pack is gone, but its journal is there: {missing} journaled {bodies} \
              will be fetched again; if you moved the pack, move its journal along"
         ),
         false => format!(
-            "warning: {path}: {missing} journaled bodies are missing (was it truncated?) and will be \
-             fetched again"
+            "warning: {path}: {missing} journaled {bodies} {are} missing (was it truncated?) and will \
+             be fetched again"
         ),
     })
 }
@@ -160,6 +179,7 @@ fn read_journal(
             what: path.display().to_string(),
             warnings: warnings(&path, &found),
             journal,
+            has_begun_pack: found.has_begun_pack,
             past: found.past,
         }),
         Err(cause) => Err(Problem::Save(SaveError::Journal { path, cause })),

@@ -9,19 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::problem::RESULTS;
-use super::saving::{lost_warning, open_to_read, warnings};
+use super::saving::{known_end, lost_warning, open_to_read, warnings};
 use super::{OpenedList, Problem, RunError, SaveError, reporters, run_blocking};
 use crate::config::{Config, ReportOptions, ResultFormat, SaveOptions};
 use crate::engine::{BodyVerifier, EngineOptions, digest_of};
 use crate::model::{
-    BodyHashes, Cause, ContentChange, ErrorText, FetchError, Job, ListEntry, LiveStats, Outcome,
-    OutcomeName, Record, RecordError, RelPath, Sha256, Summary,
+    BodyHashes, Cause, ContentChange, ErrorText, FetchError, InputPosition, Job, ListEntry,
+    LiveStats, Outcome, OutcomeName, Record, RecordError, RelPath, Sha256, Summary,
 };
 use crate::report::{
     FindingWriter, Journal, JournalContents, JournalError, JournalReader, NoticeReporter, Output,
     PastRecord, ReportError,
 };
-use crate::store::{PackStore, SavedFiles, SavedPack, file_of};
+use crate::store::{KnownEnd, PackError, PackStore, SavedFiles, SavedPack, file_of};
 
 /// Minimum number of threads: reading from a network file system is mostly waiting.
 const MIN_THREADS: usize = 4;
@@ -56,10 +56,11 @@ pub async fn verify(mut config: Config) -> Result<Summary, RunError> {
     let work = move || {
         let journal = journal_path(&save);
         let shelf = Shelf::open(&save)?;
-        let found = read_journal(&journal)?;
+        let found = read_journal(&journal).map_err(|problem| without_journal(problem, &save))?;
         let inspection = Inspection {
             shelf,
             warnings: warnings(&journal, &found),
+            has_begun_pack: found.has_begun_pack,
             past: found.past,
             live,
             error_text: engine.error_text,
@@ -99,6 +100,17 @@ fn read_journal(path: &Path) -> Result<JournalContents, Problem> {
             .map_err(JournalError::from)
             .and_then(Journal::read_only)
             .map_err(failed),
+    }
+}
+
+/// A pack without its journal is more than nothing.
+fn without_journal(problem: Problem, save: &SaveOptions) -> Problem {
+    match (problem, &save.pack) {
+        (Problem::Save(SaveError::NoJournal(_)), Some(path)) if path.exists() => {
+            let (path, cause) = (path.clone(), PackError::NoJournal);
+            Problem::Save(SaveError::Pack { path, cause })
+        }
+        (problem, _) => problem,
     }
 }
 
@@ -149,16 +161,8 @@ impl Shelf {
         matches!(self, Self::Files(_)).then(|| file_of(job))
     }
 
-    /// Reads a body through the checks, after the records of the pack in front of it.
-    fn check(
-        &self,
-        record: &Record,
-        in_front: Option<Range<u64>>,
-        mut checks: BodyVerifier,
-    ) -> Result<(), Flaw> {
-        if let (Self::Pack(pack), Some(range)) = (self, in_front) {
-            pack.check_records(range)?;
-        }
+    /// Reads a body through the checks.
+    fn check(&self, record: &Record, mut checks: BodyVerifier) -> Result<(), Flaw> {
         match (self, &record.file, record.pack) {
             (Self::Files(files), Some(file), _) => {
                 let file = RelPath::parse(file).map_err(|why| Flaw::changed(&why))?;
@@ -206,10 +210,15 @@ impl Flaw {
 
     /// Makes the record of the body that of a failure.
     fn describe(self, record: Record, text: ErrorText) -> Record {
+        let mut error = RecordError::new(&self.error, text);
+        if let (ContentChange::Gone, FetchError::Checksum(why)) = (self.change, &self.error) {
+            // Nothing was compared.
+            error.message = why.to_string();
+        }
         Record {
             ok: false,
             outcome: OutcomeName::Failed,
-            error: Some(RecordError::new(&self.error, text)),
+            error: Some(error),
             change: Some(self.change),
             attempts: 0,
             resends: 0,
@@ -250,7 +259,7 @@ struct Suspect {
     record: Record,
     flaw: Option<Flaw>,
     /// Where the pack has records that no other body accounts for.
-    in_front: Option<Range<u64>>,
+    in_front: Vec<Range<u64>>,
     /// What is expected of it.
     size: Option<u64>,
     hashes: BodyHashes,
@@ -263,7 +272,7 @@ impl Suspect {
             hashes: record.hashes(),
             record,
             flaw: None,
-            in_front: None,
+            in_front: Vec::new(),
         }
     }
 
@@ -280,6 +289,7 @@ impl Suspect {
 struct Inspection {
     shelf: Shelf,
     past: JournalReader,
+    has_begun_pack: bool,
     /// Damage of the journal.
     warnings: Vec<String>,
     live: Arc<LiveStats>,
@@ -305,21 +315,22 @@ impl Inspection {
             }
         };
         self.warnings.iter().for_each(|warning| notify(warning));
-        let ends = match (&self.shelf, is_whole) {
-            (Shelf::Pack(_), true) => self.pack_ends()?,
+        let ends = match &self.shelf {
+            Shelf::Pack(_) => self.pack_ends()?,
             _ => PackEnds::default(),
         };
+        let ends = &ends;
         let (read, written) = thread::scope(|scope| {
             for _ in 0..threads() {
                 let (queue, findings) = (Arc::clone(&queue), findings.clone());
-                scope.spawn(move || self.work(&queue, &findings));
+                scope.spawn(move || self.work(ends, is_whole, &queue, &findings));
             }
             // Only the threads hold the ends now, so that each sees when the other is gone.
             drop((queue, findings));
             let writer = scope.spawn(move || write_all(&found, results));
             let read = match list {
-                Some(list) => self.read_list(list, engine, &suspects),
-                None => self.read_all(&ends, &suspects),
+                Some(list) => self.read_list(list, engine, ends, &suspects),
+                None => self.read_all(ends, &suspects),
             };
             drop(suspects);
             (read, writer.join())
@@ -329,7 +340,7 @@ impl Inspection {
         read?;
         let strange = match (&self.shelf, is_whole) {
             (Shelf::Files(files), true) => self.list_strange(files, &mut notify)?,
-            (Shelf::Pack(pack), true) => self.compare_length(pack, &ends, &mut notify)?,
+            (Shelf::Pack(pack), true) => self.compare_length(pack, ends, &mut notify)?,
             _ => 0,
         };
         summary.input = self.live.listed();
@@ -351,7 +362,7 @@ impl Inspection {
             if !self.shelf.has(&record) {
                 return ControlFlow::Continue(());
             }
-            let in_front = ends.in_front_of(&record, line.start);
+            let in_front = ends.in_front_of(&record, Some(line.start));
             let suspect = Suspect {
                 in_front,
                 ..Suspect::of(record)
@@ -364,14 +375,23 @@ impl Inspection {
 
     /// Reads where the records of each URL end in the pack.
     fn pack_ends(&self) -> Result<PackEnds, Problem> {
-        let mut ends = Vec::new();
+        let mut ends = PackEnds::default();
         let read = self.past.for_each_saved(|record, line| {
-            ends.extend(record.end_in_pack().map(|end| (end, line.start)));
+            let end = record.end_in_pack();
+            ends.counting.extend(end.map(|end| (end, line.start)));
+            let body = record.pack.map(|place| (place.offset, place.end()));
+            ends.bodies.extend(body);
             ControlFlow::Continue(())
         });
+        let read = read.and_then(|()| {
+            let all = |end, line| ends.all.push((end, line));
+            self.past.for_each_packed(all)
+        });
         read.map_err(|source| unreadable("the journal", source))?;
-        ends.sort_unstable();
-        Ok(PackEnds(ends))
+        ends.counting.sort_unstable();
+        ends.all.sort_unstable();
+        ends.bodies.sort_unstable();
+        Ok(ends)
     }
 
     /// Passes on what the journal says of each line of the list.
@@ -379,12 +399,13 @@ impl Inspection {
         &self,
         mut list: OpenedList,
         engine: &EngineOptions,
+        ends: &PackEnds,
         suspects: &SyncSender<Suspect>,
     ) -> Result<(), Problem> {
         while let Some(batch) = list.batches.blocking_recv() {
             for entry in batch? {
                 let suspect = match entry {
-                    ListEntry::Job(job) => self.recall(&job, engine),
+                    ListEntry::Job(job) => self.recall(&job, engine, ends),
                     ListEntry::Invalid(line) => {
                         let record = Record::for_line(&line.position, line.shown);
                         Suspect::missing(record, line.error)
@@ -405,7 +426,7 @@ impl Inspection {
         Ok(())
     }
 
-    fn recall(&self, job: &Job, engine: &EngineOptions) -> Suspect {
+    fn recall(&self, job: &Job, engine: &EngineOptions, ends: &PackEnds) -> Suspect {
         let (file, request) = (self.shelf.file_of(job), digest_of(job, engine));
         let url = job.url.as_str();
         let past = self.past.find(url, file.as_ref(), request.as_deref());
@@ -420,7 +441,11 @@ impl Inspection {
             input: Arc::clone(&job.position.input),
             ..*record
         };
-        let mut suspect = Suspect::of(record);
+        let in_front = ends.in_front_of(&record, None);
+        let mut suspect = Suspect {
+            in_front,
+            ..Suspect::of(record)
+        };
         if let Some(own_options) = &job.options {
             suspect.size = own_options.size.or(suspect.size);
             let hashes = own_options.hashes.as_deref().copied().unwrap_or_default();
@@ -439,24 +464,79 @@ impl Inspection {
     }
 
     /// Looks at bodies until there are no more.
-    fn work(&self, queue: &Mutex<Receiver<Suspect>>, findings: &SyncSender<Record>) {
+    fn work(
+        &self,
+        ends: &PackEnds,
+        is_whole: bool,
+        queue: &Mutex<Receiver<Suspect>>,
+        findings: &SyncSender<Record>,
+    ) {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(suspect) = next else { return };
+            let around = self.look_around(&suspect, ends, is_whole);
             let found = self.look_at(suspect);
-            self.live.count_outcome(&match &found {
-                Ok(bytes) => {
+            self.live.count_outcome(&match (&found, around.is_empty()) {
+                (Ok(bytes), true) => {
                     self.live.add_bytes(*bytes);
                     Outcome::Skipped
                 }
-                Err(_) => Outcome::Failed(FetchError::Checksum(Cause::from_text(""))),
+                _ => Outcome::Failed(FetchError::Checksum(Cause::from_text(""))),
             });
-            if let Err(record) = found
-                && findings.send(*record).is_err()
-            {
-                return;
+            let own = found.err().map(|record| *record);
+            for record in around.into_iter().chain(own) {
+                if findings.send(record).is_err() {
+                    return;
+                }
             }
         }
+    }
+
+    /// Returns what is wrong with the records of the pack in front of a body, by the URL that each
+    /// belongs to; for a list, only that of the body itself.
+    fn look_around(&self, suspect: &Suspect, ends: &PackEnds, is_whole: bool) -> Vec<Record> {
+        let Shelf::Pack(pack) = &self.shelf else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for range in &suspect.in_front {
+            let Err((at, error)) = pack.check_records(range.clone()) else {
+                continue;
+            };
+            // If the end of the pack is missing, so is the body, where there is one.
+            let is_damage = error.kind() == io::ErrorKind::InvalidData;
+            let is_body_there = suspect
+                .record
+                .pack
+                .is_none_or(|place| pack.length().is_some_and(|length| place.end() <= length));
+            if !is_damage && !is_body_there {
+                continue;
+            }
+            let owner = match is_damage {
+                true => self.owner_of(at, pack, suspect, ends),
+                false => suspect.record.clone(),
+            };
+            if is_whole || owner.url == suspect.record.url {
+                found.push(Flaw::from(error).describe(owner, self.error_text));
+            }
+        }
+        found
+    }
+
+    /// Returns the record of the URL that the pack's record at this position belongs to; the first
+    /// one is the pack's own.
+    fn owner_of(&self, at: u64, pack: &SavedPack, suspect: &Suspect, ends: &PackEnds) -> Record {
+        if at == 0 {
+            let position = InputPosition {
+                number: 0,
+                input: Arc::clone(&suspect.record.input),
+                line: 0,
+            };
+            return Record::for_line(&position, pack.path().display().to_string());
+        }
+        let line = ends.line_about(at);
+        let owner = line.and_then(|line| self.past.record_at(line));
+        owner.unwrap_or_else(|| suspect.record.clone())
     }
 
     /// Returns the size of a good body, or the record of one that is not.
@@ -464,7 +544,7 @@ impl Inspection {
         let checks = BodyVerifier::of_saved(suspect.size, suspect.hashes.boxed());
         let checked = match suspect.flaw {
             Some(flaw) => Err(flaw),
-            None => self.shelf.check(&suspect.record, suspect.in_front, checks),
+            None => self.shelf.check(&suspect.record, checks),
         };
         match checked {
             Ok(()) => Ok(suspect.record.bytes.unwrap_or_default()),
@@ -504,50 +584,91 @@ impl Inspection {
         if let Some(warning) = lost_warning(path, lost, length.is_none()) {
             notify(&warning);
         }
-        let (path, end) = (path.display(), self.past.pack_end().unwrap_or_default());
-        let Some(more @ 1..) = length.and_then(|length| length.checked_sub(end)) else {
+        let path = path.display();
+        let Some(length) = length.filter(|length| *length > 0) else {
             return Ok(0);
         };
-        let is_torn = pack.is_torn_at(end);
-        if is_torn.map_err(|source| unreadable(&path.to_string(), source))? {
-            notify(&format!(
-                "warning: {path}: {more} bytes after the last journaled record (was a run killed?); \
-                 the next run discards them"
-            ));
-            return Ok(0);
+        let known = match known_end(&self.past, self.has_begun_pack) {
+            KnownEnd::UpTo(end) if end > length => ends.last_within(length),
+            known => known,
+        };
+        match pack.end_to_keep(known) {
+            Ok(end) if end < length => notify(&format!(
+                "warning: {path}: {} bytes after the last journaled record (was a run killed?); \
+                 the next run discards them",
+                length - end
+            )),
+            Ok(_) => {}
+            Err(PackError::Io(source)) => return Err(unreadable(&path.to_string(), source)),
+            Err(why) => {
+                notify(&format!(
+                    "strange: {path}: the next run cannot use the pack: {why}"
+                ));
+                return Ok(1);
+            }
         }
-        notify(&format!(
-            "strange: {path}: {more} bytes after the last journaled record, from byte {end} on, are no \
-             record; the next run cannot use the pack until they are cut off (truncate -s {end})"
-        ));
-        Ok(1)
+        Ok(0)
     }
 }
 
 /// Where the records of each URL end in the pack, in order, with the positions in the journal that
 /// say so.
 #[derive(Default)]
-struct PackEnds(Vec<(u64, u64)>);
+struct PackEnds {
+    /// Of the records that count.
+    counting: Vec<(u64, u64)>,
+    /// Of these and those that others have replaced.
+    all: Vec<(u64, u64)>,
+    /// Offsets and ends of the bodies that count, each of which is looked at by itself.
+    bodies: Vec<(u64, u64)>,
+}
 
 impl PackEnds {
-    /// Returns the part of the pack between the response before that of a record and its own. Its
-    /// own is in the part if it refers to an earlier one, or if it was not kept. `None` if a later
-    /// line of the journal is about the same response.
-    fn in_front_of(&self, record: &Record, line: u64) -> Option<Range<u64>> {
-        let end = record.end_in_pack()?;
-        let next = self.0.partition_point(|(other, _)| *other <= end);
-        let (_, last_line) = self.0.get(next.checked_sub(1)?)?;
-        let first = self.0.partition_point(|(other, _)| *other < end);
-        let before = first.checked_sub(1).and_then(|before| self.0.get(before));
-        let start = before.map_or(0, |(end, _)| *end);
-        let own = record.pack.filter(|place| place.end() == end);
-        let range = start..own.map_or(end, |place| place.offset);
-        (*last_line == line && !range.is_empty()).then_some(range)
+    /// Returns the parts of the pack between the response before that of a record and its own,
+    /// without bodies. Its own is in them if it refers to an earlier one, or if it was not kept.
+    /// Nothing if another line of the journal than this one is about the same response.
+    fn in_front_of(&self, record: &Record, line: Option<u64>) -> Vec<Range<u64>> {
+        let Some(end) = record.end_in_pack() else {
+            return Vec::new();
+        };
+        let first = self.counting.partition_point(|(other, _)| *other < end);
+        let next = self.counting.partition_point(|(other, _)| *other <= end);
+        let last = next.checked_sub(1).and_then(|last| self.counting.get(last));
+        if line.is_some_and(|line| last.is_none_or(|(_, last)| *last != line)) {
+            return Vec::new();
+        }
+        let before = first
+            .checked_sub(1)
+            .and_then(|before| self.counting.get(before));
+        let mut start = before.map_or(0, |(end, _)| *end);
+        let from = self.bodies.partition_point(|(offset, _)| *offset < start);
+        let mut parts = Vec::new();
+        let bodies = self.bodies.iter().skip(from).copied();
+        for (offset, body_end) in bodies.take_while(|(offset, _)| *offset < end) {
+            parts.push(start..offset);
+            start = start.max(body_end);
+        }
+        parts.push(start..end);
+        parts.retain(|part| part.start < part.end);
+        parts
+    }
+
+    /// Returns the position of the line about the record at this position of the pack.
+    fn line_about(&self, at: u64) -> Option<u64> {
+        let next = self.all.partition_point(|(end, _)| *end <= at);
+        self.all.get(next).map(|(_, line)| *line)
+    }
+
+    /// Returns what is known of a pack of this length.
+    fn last_within(&self, length: u64) -> KnownEnd {
+        let within = self.all.partition_point(|(end, _)| *end <= length);
+        let last = within.checked_sub(1).and_then(|last| self.all.get(last));
+        last.map_or(KnownEnd::Nothing, |(end, _)| KnownEnd::UpTo(*end))
     }
 
     /// Returns how many end beyond this length of the pack.
     fn beyond(&self, length: u64) -> usize {
-        self.0.len() - self.0.partition_point(|(end, _)| *end <= length)
+        self.counting.len() - self.counting.partition_point(|(end, _)| *end <= length)
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header};
 
+use crate::model::parse_http_date;
+
 /// Returns the delay that `Retry-After` requests (RFC 9110 §10.2.3). If a proxy has added its own,
 /// the longest counts: earlier, one of the two would throttle again.
 #[must_use]
@@ -22,8 +24,8 @@ pub(super) fn parse_retry_after(line: &str, now: SystemTime) -> Option<Duration>
     while let Some(part) = parts.next() {
         let wait = parse_seconds(part).or_else(|| {
             // The comma may be part of a date.
-            let date = parse_date(part).or_else(|| {
-                let date = parse_date(&format!("{part}, {}", parts.peek()?))?;
+            let date = parse_http_date(part).or_else(|| {
+                let date = parse_http_date(&format!("{part}, {}", parts.peek()?))?;
                 parts.next();
                 Some(date)
             })?;
@@ -52,28 +54,6 @@ pub(super) fn parse_seconds(text: &str) -> Option<Duration> {
     let has_more = fraction.bytes().skip(3).any(|digit| digit != b'0');
     let part = Duration::from_millis(millis + u64::from(has_more));
     Some(Duration::from_secs(seconds).saturating_add(part))
-}
-
-/// Parses an HTTP date. Other names for GMT and numeric offsets are accepted as well.
-fn parse_date(text: &str) -> Option<SystemTime> {
-    let (time, zone) = text.rsplit_once(' ')?;
-    let is_gmt = ["GMT", "UTC", "UT", "Z", "+0000", "-0000", "+00:00"]
-        .iter()
-        .any(|name| zone.eq_ignore_ascii_case(name));
-    let date = if is_gmt {
-        httpdate::parse_http_date(&format!("{time} GMT")).ok()
-    } else {
-        httpdate::parse_http_date(text).ok()
-    };
-    date.or_else(|| {
-        let is_offset = zone.starts_with(['+', '-']);
-        // Reject unknown zone names: the parser would read them as GMT.
-        (is_gmt || is_offset).then_some(())?;
-        let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
-        let zone = if is_gmt { "+0000" } else { zone };
-        let date = parser.parse_timestamp(format!("{time} {zone}")).ok()?;
-        Some(SystemTime::from(date))
-    })
 }
 
 #[cfg(test)]

@@ -330,6 +330,16 @@ fn dated() -> Server {
     Server::http(|request| match path(request) {
         "/large" => response("200 OK", &[SENT], &[b'x'; 1 << 20]),
         "/undated" => response("200 OK", &[], b"undated"),
+        "/old" => response(
+            "200 OK",
+            &["Last-Modified: Sun, 06 Nov 1960 08:49:37 UTC"],
+            b"old",
+        ),
+        "/far" => response(
+            "200 OK",
+            &["Last-Modified: Fri, 31 Dec 9999 23:59:59 GMT"],
+            b"far",
+        ),
         "/invalid" => response("200 OK", &["Last-Modified: yesterday"], b"invalid"),
         _ => response("200 OK", &[SENT], b"small"),
     })
@@ -350,6 +360,18 @@ fn with_remote_time_files_have_the_time_of_last_modified() {
         assert!(file_time(&out, &done, undated) > start, "{undated}");
     }
     assert!(out.unfinished().is_empty());
+    let other = ["/old", "/far"].map(|path| server.url(path));
+    let done = out.run().arg("-R").urls(other).expect_exit(0);
+    let old: jiff::Timestamp = "1960-11-06T08:49:37Z".parse().unwrap();
+    assert_eq!(
+        file_time(&out, &done, "/old"),
+        std::time::SystemTime::from(old)
+    );
+    // A file system either stores this time, or the file keeps that of the download.
+    let far = httpdate::parse_http_date("Fri, 31 Dec 9999 23:59:59 GMT").unwrap();
+    let found = file_time(&out, &done, "/far");
+    let soon = std::time::SystemTime::now() + Duration::from_secs(5);
+    assert!(found == far || (start..soon).contains(&found), "{found:?}");
 
     let out = Out::new();
     let done = out.run().urls(urls()).expect_exit(0);

@@ -170,7 +170,7 @@ fn with_a_list_its_lines_are_checked() {
         .collect();
     let expected = [
         (3, "content mismatch: sha256"),
-        (4, "content mismatch: no run has fetched it"),
+        (4, "no run has fetched it"),
         (5, "content mismatch: 2 bytes, expected 3"),
         (
             6,

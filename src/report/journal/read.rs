@@ -85,6 +85,36 @@ impl JournalReader {
         Ok(())
     }
 
+    /// Calls `visit` with the end in the pack of each response there, also of those that count no
+    /// longer, and the position of its record in the journal.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    #[cfg(feature = "cli")]
+    pub(crate) fn for_each_packed(&self, mut visit: impl FnMut(u64, u64)) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let mut lines = JournalLines::of(file)?;
+        while let Some(line) = lines.next_line()? {
+            if let Some(record) = line.record()
+                && let Some(end) = record.end_in_pack()
+                && self.history.is_packed(&record, line.offset)
+            {
+                visit(end, line.offset);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the record at this position.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn record_at(&self, offset: u64) -> Option<Record> {
+        let line = line_at(self.file.as_ref()?, offset).ok()?;
+        serde_json::from_slice(&line).ok()
+    }
+
     /// Whether no later record of the same file or page has taken the place of this one.
     #[cfg(feature = "cli")]
     fn counts(&self, record: &Record, offset: u64) -> bool {

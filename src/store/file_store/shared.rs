@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::folder::Folder;
 use super::parts::PartIndex;
 use super::writer::{DiskWriterPool, TempFile, WriteOrder};
-use crate::model::{Cause, FetchError, RelPath};
+use crate::model::{Cause, FetchError, RelPath, parse_http_date};
 
 /// State shared by the store and its body writers.
 pub(crate) struct FileStoreShared {
@@ -24,7 +24,7 @@ impl FileStoreShared {
     /// Returns the time for a file whose response has this `Last-Modified`.
     pub(crate) fn file_time(&self, last_modified: Option<&HeaderValue>) -> Option<SystemTime> {
         let text = last_modified.filter(|_| self.remote_time)?.to_str().ok()?;
-        httpdate::parse_http_date(text).ok()
+        parse_http_date(text)
     }
 
     pub(crate) fn temp(&self) -> TempFile {

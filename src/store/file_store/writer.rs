@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -103,6 +103,9 @@ pub(super) struct CommitOptions {
     pub compare: bool,
 }
 
+/// The coarsest time that a file system stores (FAT).
+const TIME_PRECISION: Duration = Duration::from_secs(2);
+
 /// The writer threads.
 pub(super) type DiskWriterPool = WorkerPool<WriteOrder>;
 
@@ -128,9 +131,24 @@ pub(super) fn start(folder: &Arc<Folder>, options: CommitOptions) -> io::Result<
 /// Sets the modification time of a file. Not every file system can store every time, and a body
 /// with another time is still the body, so a failure is only logged.
 pub(super) fn set_time(file: &File, time: Option<SystemTime>) {
-    if let Some(Err(error)) = time.map(|time| file.set_modified(time)) {
+    if let Some(Err(error)) = time.map(|time| set_exact_time(file, time)) {
         tracing::warn!("cannot set the time of a file: {error}");
     }
+}
+
+/// Some file systems store the nearest time they can, without an error: the file then keeps its own.
+fn set_exact_time(file: &File, time: SystemTime) -> io::Result<()> {
+    let own = file.metadata()?.modified()?;
+    file.set_modified(time)?;
+    let stored = file.metadata()?.modified()?;
+    let difference = stored
+        .duration_since(time)
+        .or_else(|_| time.duration_since(stored));
+    if difference.unwrap_or_default() <= TIME_PRECISION {
+        return Ok(());
+    }
+    file.set_modified(own)?;
+    Err(io::Error::other("its file system cannot store that time"))
 }
 
 /// A complete temporary file, to be renamed into place.

@@ -8,30 +8,24 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use super::coding::{MEMBER_HEAD, RecordCompression};
-use super::id::RecordId;
+use super::id::{PackId, RecordId};
 use super::pack_error::PackError;
-use super::read::may_begin_record;
 use super::records::{OPENING, SOFTWARE, warcinfo};
 use super::render::{RecordGroup, Renderer};
+use super::tail::{is_left_by_killed_run, value_of};
 use crate::model::PackPlace;
 
 /// Upper bound for our warcinfo record, compressed or not. Only the file name in it varies, by at
 /// most some hundred bytes.
 const MAX_WARCINFO_BYTES: u64 = 4096;
 
-/// Maximum size of a pack that is truncated if the journal does not mention it. A run killed before
-/// its first journal record leaves only what was in flight; a larger pack has more likely lost its
-/// journal.
-const MAX_UNKNOWN_BYTES: u64 = 256 << 20;
-
 /// What the journal knows about a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KnownEnd {
-    /// There is no journal.
+    /// There is no journal, or one that says nothing of a pack.
     NoJournal,
-    /// There is a journal, but without any record of the pack. The journal is created after the pack
-    /// is opened and before the first group is appended, so a run that is killed early leaves this
-    /// state.
+    /// There is a journal in which a run of the pack has begun, but without any record of it. A run
+    /// that is killed early leaves this state.
     Nothing,
     /// The largest end (offset + length) of a response in the journal.
     UpTo(u64),
@@ -83,9 +77,12 @@ impl Pack {
         let mut file = open_locked(path)?;
         let length = file.0.metadata()?.len();
         let end = end_to_keep(&mut file.0, length, known, coding)?;
+        let [mut info] = RecordId::random()?;
+        if let (1.., Some(first)) = (end, pack_id(&first_record(&mut file.0, coding)?)) {
+            info = info.in_pack(first);
+        }
         file.0.set_len(end)?;
         file.0.seek(SeekFrom::Start(end))?;
-        let [info] = RecordId::random()?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let pack = Self {
             file,
@@ -197,52 +194,62 @@ fn open_locked(path: &Path) -> Result<LockedFile, PackError> {
 }
 
 /// Returns the length to truncate the file to, if that is safe.
-fn end_to_keep(
+pub(super) fn end_to_keep(
     file: &mut File,
     length: u64,
     known: KnownEnd,
     coding: RecordCompression,
 ) -> Result<u64, PackError> {
-    match known {
-        KnownEnd::UpTo(known) if length < known => Err(PackError::Short { length, known }),
-        _ if length == 0 => Ok(0),
-        KnownEnd::NoJournal => Err(PackError::NoJournal),
-        KnownEnd::Nothing
-            if length <= MAX_UNKNOWN_BYTES && has_our_header(file, length, coding)? =>
-        {
-            Ok(0)
-        }
-        KnownEnd::UpTo(end) if has_our_header(file, length, coding)? => {
-            let more = length - end;
-            match may_begin_record(file, end, coding)? {
-                true => Ok(end),
-                false => Err(PackError::Added { end, more }),
-            }
-        }
-        KnownEnd::Nothing | KnownEnd::UpTo(_) => Err(PackError::Unknown),
+    let end = match known {
+        KnownEnd::UpTo(known) if length < known => return Err(PackError::Short { length, known }),
+        _ if length == 0 => return Ok(0),
+        KnownEnd::NoJournal => return Err(PackError::NoJournal),
+        KnownEnd::Nothing => 0,
+        KnownEnd::UpTo(end) => end,
+    };
+    let first = first_record(file, coding)?;
+    if !has_our_header(&first, length) {
+        return Err(PackError::Unknown);
     }
+    match is_left_by_killed_run(file, end, coding, pack_id(&first))? {
+        true => Ok(end),
+        false => Err(PackError::Added {
+            end,
+            more: length - end,
+        }),
+    }
+}
+
+/// Reads the beginning of a pack, decoded as far as possible; other bytes if no gzip member of
+/// ours begins there.
+fn first_record(file: &mut File, coding: RecordCompression) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut begin = Vec::new();
+    file.take(MAX_WARCINFO_BYTES).read_to_end(&mut begin)?;
+    Ok(match coding {
+        RecordCompression::Plain => begin,
+        RecordCompression::Gzip if !is_prefix(&begin, &MEMBER_HEAD) => b"no member".to_vec(),
+        RecordCompression::Gzip => decoded(&begin),
+    })
+}
+
+/// Returns the id in the first record of a pack; `None` if that is torn before it.
+fn pack_id(first: &[u8]) -> Option<&PackId> {
+    value_of(first, b"\r\nWARC-Record-ID: <urn:uuid:")
 }
 
 /// Returns whether a file starts with our warcinfo record, as only our packs do.
 ///
 /// An incomplete warcinfo record counts, too, if it is consistent with ours as far as it goes: the
 /// file is then too short to contain anything else.
-fn has_our_header(file: &mut File, length: u64, coding: RecordCompression) -> io::Result<bool> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut begin = Vec::new();
-    file.take(MAX_WARCINFO_BYTES).read_to_end(&mut begin)?;
-    let text = match coding {
-        RecordCompression::Plain => begin,
-        RecordCompression::Gzip if !is_prefix(&begin, &MEMBER_HEAD) => return Ok(false),
-        RecordCompression::Gzip => decoded(&begin),
-    };
+fn has_our_header(first: &[u8], length: u64) -> bool {
     let software = format!("software: {SOFTWARE}");
-    let block = first_block(&text);
+    let block = first_block(first);
     let is_torn =
-        length.max(text.len() as u64) < MAX_WARCINFO_BYTES && block.len() < software.len();
-    Ok(is_prefix(&text, OPENING)
+        length.max(first.len() as u64) < MAX_WARCINFO_BYTES && block.len() < software.len();
+    is_prefix(first, OPENING)
         && is_prefix(block, software.as_bytes())
-        && (is_torn || block.len() >= software.len()))
+        && (is_torn || block.len() >= software.len())
 }
 
 /// Returns whether one text is a prefix of the other.

@@ -8,6 +8,18 @@ use uuid::fmt::Hyphenated;
 /// Number of ids whose random bytes are generated in one call.
 const BATCH_IDS: usize = 192;
 
+/// How many characters the ids of all warcinfo records of a pack have in common, so that its own
+/// records are known from those of another pack: 60 random bits, and as many are left for the run.
+const SHARED_CHARS: usize = 18;
+
+/// The id of the first warcinfo record of a pack, as text.
+pub(super) type PackId = [u8];
+
+/// Whether a run of this pack has an id.
+pub(super) fn is_of_pack(id: &[u8], pack: &PackId) -> bool {
+    id.len() == pack.len() && id.get(..SHARED_CHARS) == pack.get(..SHARED_CHARS)
+}
+
 /// A version 4 UUID (RFC 9562 §5.4) as text. Its 122 random bits come from the system's generator:
 /// a generator with a 64-bit seed would make collisions between runs too likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +42,14 @@ impl RecordId {
         let id = Builder::from_random_bytes(bytes).into_uuid();
         id.hyphenated().encode_lower(&mut text);
         Self(text)
+    }
+
+    /// Makes this the id of a later run of a pack.
+    pub(super) fn in_pack(mut self, pack: &PackId) -> Self {
+        for (own, shared) in self.0.iter_mut().zip(pack).take(SHARED_CHARS) {
+            *own = *shared;
+        }
+        self
     }
 
     /// Returns the 36 characters.

@@ -20,6 +20,7 @@ mod pack_error;
 mod read;
 mod records;
 mod render;
+mod tail;
 #[cfg(test)]
 mod tests;
 

@@ -18,17 +18,19 @@ pub enum PackError {
     /// Another process has it open.
     #[error("in use by another fetchall; wait for it, or name another pack")]
     InUse,
-    /// It exists, but its journal is missing.
-    #[error("already exists, but its journal is missing; put that back, or name another file")]
+    /// It exists, but its journal is missing, or says nothing of a pack.
+    #[error(
+        "already exists, but its journal is missing or empty; put that back, or name another file"
+    )]
     NoJournal,
-    /// It exists, but does not begin as the packs of fetchall, or has more than the journal could
-    /// leave unmentioned.
+    /// It exists, but does not begin as the packs of fetchall.
     #[error("already exists, but is not the pack of its journal; name another file")]
     Unknown,
-    /// After the last record of the journal are bytes that are no record.
+    /// After the last record of the journal is something else than what a killed run leaves.
     #[error(
-        "the {more} bytes from byte {end} on, where its journal ends, are no record; if another \
-         program added them, cut them off (truncate -s {end}), else name another file"
+        "the {more} bytes from byte {end} on, where its journal ends, are not from its own runs; if \
+         another program added them, move them to a file of their own (tail -c {more}) and cut them \
+         off (truncate -s {end}), else name another file"
     )]
     Added {
         /// End of the last record in the journal.

@@ -17,7 +17,9 @@ use memchr::memmem;
 
 #[cfg(feature = "cli")]
 use super::PayloadHasher;
-use super::coding::{MEMBER_HEAD, RecordCompression};
+use super::coding::RecordCompression;
+#[cfg(feature = "cli")]
+use super::file::{KnownEnd, end_to_keep};
 #[cfg(feature = "cli")]
 use super::pack_error::PackError;
 use crate::model::PackPlace;
@@ -30,6 +32,7 @@ const MAX_HEAD_BYTES: u64 = 64 * 1024;
 #[cfg(feature = "cli")]
 const MAX_HEADS_BYTES: u64 = 4 << 20;
 /// How any record begins.
+#[cfg(feature = "cli")]
 const RECORD: &[u8] = b"WARC/1.1\r\n";
 /// How a response record begins.
 #[cfg(feature = "cli")]
@@ -40,24 +43,6 @@ const PAYLOAD_DIGEST_FIELD: &[u8] = b"WARC-Payload-Digest: sha1:";
 const BLOCK_DIGEST_FIELD: &[u8] = b"WARC-Block-Digest: sha1:";
 /// Ends every head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
-
-/// Returns whether a record may begin at `end`, or the file ends there. Otherwise the journal
-/// belongs to another pack. A power failure can leave zeros in place of data that had not reached
-/// the disk.
-pub(super) fn may_begin_record(
-    file: &mut File,
-    end: u64,
-    coding: RecordCompression,
-) -> io::Result<bool> {
-    let begin: &[u8] = match coding {
-        RecordCompression::Plain => RECORD,
-        RecordCompression::Gzip => &MEMBER_HEAD,
-    };
-    file.seek(SeekFrom::Start(end))?;
-    let mut found = Vec::new();
-    file.take(begin.len() as u64).read_to_end(&mut found)?;
-    Ok(begin.starts_with(&found) || found.iter().all(|byte| *byte == 0))
-}
 
 /// Returns the decoded bytes of the record at `place`.
 ///
@@ -167,13 +152,14 @@ impl SavedPack {
         self.path.metadata().ok().map(|found| found.len())
     }
 
-    /// Returns whether the bytes from `end` on may be what a killed run has left.
+    /// Returns where the next run would go on, without changing anything.
     ///
     /// # Errors
-    /// If the pack cannot be read.
-    pub(crate) fn is_torn_at(&self, end: u64) -> io::Result<bool> {
+    /// Why it would refuse the pack.
+    pub(crate) fn end_to_keep(&self, known: KnownEnd) -> Result<u64, PackError> {
         let mut file = open_when_free(|| File::open(&self.path))?;
-        may_begin_record(&mut file, end, self.coding)
+        let length = file.metadata()?.len();
+        end_to_keep(&mut file, length, known, self.coding)
     }
 
     /// Passes the body in the response at `place` to `take` in pieces, and checks the record around
@@ -195,17 +181,16 @@ impl SavedPack {
     /// Checks that there is nothing but intact records between two positions.
     ///
     /// # Errors
-    /// As for [`read`](Self::read).
-    pub(crate) fn check_records(&self, range: Range<u64>) -> io::Result<()> {
-        let end = range.end;
-        let mut bytes = self.bytes(range)?;
-        while !bytes.fill_buf()?.is_empty() {
-            let at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
+    /// As for [`read`](Self::read), with the position of the record.
+    pub(crate) fn check_records(&self, range: Range<u64>) -> Result<(), (u64, io::Error)> {
+        let (mut at, end) = (range.start, range.end);
+        let mut bytes = self.bytes(range).map_err(|error| (at, error))?;
+        while !bytes.fill_buf().map_err(|error| (at, error))?.is_empty() {
+            at = end - bytes.buffer().len() as u64 - bytes.get_ref().limit();
             self.check_record(&mut bytes, RECORD, |_| ())
                 .map_err(|error| {
-                    in_context(error, || {
-                        format!("no intact record at byte {at} of the pack, before this response")
-                    })
+                    let what = || format!("no intact record at byte {at} of the pack");
+                    (at, in_context(error, what))
                 })?;
         }
         Ok(())

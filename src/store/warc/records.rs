@@ -31,7 +31,12 @@ pub(super) enum RecordKind {
 }
 
 impl RecordKind {
-    fn lines(self) -> &'static str {
+    /// All kinds.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Metadata, Self::Request, Self::Response, Self::Revisit];
+
+    /// Returns the first lines.
+    pub(super) fn lines(self) -> &'static str {
         match self {
             Self::Metadata => {
                 "WARC/1.1\r\nWARC-Type: metadata\r\nContent-Type: application/warc-fields\r\n"

@@ -67,7 +67,7 @@ fn every_record_of_a_pack_is_checked() {
         ];
         // Without compression, only blocks have a checksum.
         let heads = [
-            (60, "/moved"),
+            (60, "the pack"),
             (page.end() + 60, "/missing"),
             (missing.offset + 200, "/missing"),
             (missing.end() + 60, "/again"),
@@ -80,6 +80,11 @@ fn every_record_of_a_pack_is_checked() {
             bytes[at(position)] ^= 1;
             fs::write(packing.path(), &bytes).unwrap();
             let done = verify(&packing).expect_exit(1);
+            let url = match url {
+                "the pack" => format!("/{name}"),
+                url => url.to_owned(),
+            };
+            let url = url.as_str();
             let mut expected = vec![(url, ContentChange::Changed)];
             // Its body is in the other record.
             if url == "/moved" && position > page.offset {
@@ -92,6 +97,42 @@ fn every_record_of_a_pack_is_checked() {
                 done.stdout
             );
             assert!(packing.bytes() == bytes, "nothing is changed");
+            // A list names what is its own.
+            if let Some(record) = records
+                .iter()
+                .find(|record| record.url.ends_with(url) && url != "/missing")
+            {
+                let done = packing
+                    .run()
+                    .arg("--verify")
+                    .arg(&record.url)
+                    .expect_exit(1);
+                assert_eq!(
+                    found(&done),
+                    [(url, ContentChange::Changed)],
+                    "{name}, {position}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_of_a_replaced_response_is_told_once_with_its_own_url() {
+    let server = site();
+    for name in NAMES {
+        let packing = Packing::new(name);
+        let urls = ["/page", "/page", "/missing"].map(|path| server.url(path));
+        packing.run().arg("-j1").urls(urls).expect_exit(1);
+        let page = place(&packing.journaled()[0]);
+        let whole = packing.bytes();
+        for position in [page.offset - 12, page.end() - 12] {
+            let mut bytes = whole.clone();
+            bytes[at(position)] ^= 1;
+            fs::write(packing.path(), &bytes).unwrap();
+            let done = verify(&packing).expect_exit(1);
+            let expected = [("/page", ContentChange::Changed)];
+            assert_eq!(found(&done), expected, "{name}, {position}");
         }
     }
 }
@@ -130,8 +171,9 @@ fn what_is_behind_the_last_record_is_told() {
         let (packing, records) = packed(name);
         let whole = packing.bytes();
         let numbers = [(records[2].pack_end.unwrap(), "END")];
+        let missing_start = place(&records[0]).end();
         for (more, case) in [
-            (&whole[..200], "torn_tail"),
+            (&whole[at(missing_start)..][..200], "torn_tail"),
             (b"more notes", "strange_tail"),
         ] {
             let bytes = [&whole, more].concat();

@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::ops::Range;
 
 use super::{NAMES, Packing, pages, place, urls};
 use crate::support::{Done, Run, Texts, said};
@@ -33,6 +34,13 @@ impl Packing {
     }
 }
 
+/// Returns where the last group is.
+fn places_of_last(packing: &Packing) -> Range<usize> {
+    let ends = packing.ends();
+    let end = |n: usize| usize::try_from(ends[n]).unwrap();
+    end(ends.len() - 2)..end(ends.len() - 1)
+}
+
 #[test]
 fn what_a_killed_run_left_behind_the_last_record_is_cut_off() {
     let server = pages();
@@ -41,18 +49,62 @@ fn what_a_killed_run_left_behind_the_last_record_is_cut_off() {
     for name in NAMES {
         let packing = Packing::of(name, &urls);
         let before = packing.bytes();
-        // The start of a record, or zeros after a power failure.
-        for torn in [&before[..200], &[0; 200]] {
+        let last = places_of_last(&packing);
+        // The start of a record, or one or more whole ones.
+        for torn in [&before[last.start..][..200], &before[last.clone()]] {
             packing.append(torn);
             let done = packing.run().urls(&urls).expect_exit(0);
             assert!(done.stderr.contains(name), "{}", done.stderr);
             assert_eq!(done.skipped(), 6);
+            texts.hide(format!(" {} bytes", torn.len()), " N bytes");
             texts.add(name, &told(&done));
             assert!(packing.bytes() == before);
             packing.expect_all(&done, &urls);
         }
     }
     insta::assert_snapshot!("torn_behind_the_last_record", texts);
+}
+
+#[test]
+fn what_a_killed_second_run_left_is_cut_off() {
+    let server = pages();
+    let urls = urls(&server, 6);
+    for name in NAMES {
+        let packing = Packing::of(name, &urls[..4]);
+        let (before, journal) = (packing.bytes(), fs::read(packing.journal()).unwrap());
+        packing.run().urls(&urls).expect_exit(0);
+        let after = packing.bytes();
+        for length in (before.len() + 1..=after.len())
+            .step_by(97)
+            .chain([after.len()])
+        {
+            fs::write(packing.path(), &after[..length]).unwrap();
+            fs::write(packing.journal(), &journal).unwrap();
+            packing.run().urls(&urls[..1]).expect_exit(0);
+            assert!(packing.bytes() == before, "{name}, {length}");
+        }
+    }
+}
+
+#[test]
+fn a_url_whose_line_is_removed_from_the_journal_is_fetched_again() {
+    let server = pages();
+    let urls = urls(&server, 6);
+    for name in NAMES {
+        for removed in ["/0\"", "/3\"", "/5\""] {
+            let packing = Packing::of(name, &urls);
+            let journal = fs::read_to_string(packing.journal()).unwrap();
+            let lines = journal.split_inclusive('\n');
+            let kept: String = lines.filter(|line| !line.contains(removed)).collect();
+            fs::write(packing.journal(), kept).unwrap();
+            let done = packing.run().urls(&urls).expect_exit(0);
+            assert_eq!(done.skipped(), 5, "{removed}");
+            for record in &done.records {
+                assert_eq!(packing.response(record).target(), record.url);
+            }
+            packing.run().arg("--verify").expect_exit(0);
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,11 @@ fn a_pack_without_its_journal() {
         refused(&packing.path(), &[], "pack_without_its_journal");
         assert!(packing.bytes() == before);
         assert_eq!(packing.files(), [name], "no journal was begun");
+        refused(
+            &packing.path(),
+            &["--verify"],
+            "verified_without_its_journal",
+        );
     }
 }
 
@@ -66,6 +71,7 @@ fn refused_added(packing: &Packing, added: usize) {
     let mut texts = Texts::new();
     texts.hide(packing.path().display(), "PACK");
     texts.hide(format!("the {} bytes", length - end), "the MORE bytes");
+    texts.hide(format!("-c {}", length - end), "-c MORE");
     texts.hide(format!("byte {end} on"), "byte END on");
     texts.hide(format!("-s {end}"), "-s END");
     texts.add("--pack", &done.stderr);
@@ -82,7 +88,7 @@ fn a_file_of_somebody_else() {
         fs::write(packing.path(), "my notes").unwrap();
         refused(&packing.path(), &[], "pack_without_its_journal");
         fs::write(packing.journal(), "").unwrap();
-        refused(&packing.path(), &[], "not_known_to_its_journal");
+        refused(&packing.path(), &[], "pack_without_its_journal");
         assert_eq!(packing.bytes(), b"my notes");
         fs::write(packing.journal(), "more notes").unwrap();
         refused(&packing.path(), &[], "journal_of_something_else");
@@ -92,16 +98,39 @@ fn a_file_of_somebody_else() {
 }
 
 #[test]
+fn a_pack_whose_journal_was_emptied() {
+    let server = pages();
+    for name in NAMES {
+        let packing = Packing::of(name, &urls(&server, 3));
+        let before = packing.bytes();
+        for emptied in ["", "\n", "\n\n"] {
+            fs::write(packing.journal(), emptied).unwrap();
+            refused(&packing.path(), &[], "pack_without_its_journal");
+            assert!(packing.bytes() == before);
+        }
+    }
+}
+
+#[test]
 fn a_pack_that_somebody_else_has_added_to() {
     let server = pages();
     for name in NAMES {
         let packing = Packing::of(name, &urls(&server, 3));
-        let added = [&packing.bytes(), &b"more notes"[..]].concat();
-        fs::write(packing.path(), &added).unwrap();
-        refused_added(&packing, 10);
-        assert!(packing.bytes() == added);
-        fs::write(packing.path(), &added[..added.len() - 10]).unwrap();
         packing.run().urls(urls(&server, 4)).expect_exit(0);
+        let other = Packing::of(name, &urls(&server, 2)).bytes();
+        let own = packing.bytes();
+        let resource = b"WARC/1.0\r\nWARC-Type: resource\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n";
+        let torn = &other[..600];
+        for more in [b"more notes", &[0; 4096][..], &other, &own, resource, torn] {
+            let added = [&own, more].concat();
+            fs::write(packing.path(), &added).unwrap();
+            refused_added(&packing, more.len());
+            assert!(packing.bytes() == added);
+            let done = packing.run().arg("--verify").expect_exit(0);
+            assert!(done.stderr.contains("1 strange"), "{}", done.stderr);
+        }
+        fs::write(packing.path(), &own).unwrap();
+        packing.run().urls(urls(&server, 5)).expect_exit(0);
     }
 }
 
