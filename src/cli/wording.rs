@@ -128,6 +128,9 @@ fn suffix(hint: Hint) -> &'static str {
             "; set the user in --smtp smtps://USER@HOST, the password in FETCHALL_SMTP_PASSWORD or \
              --smtp-password-file"
         }
+        Hint::NotSentAgain => {
+            "; the server's response breaks the rules, and a POST is not sent again"
+        }
         Hint::TrustMailCa => "; for a mail server with a private CA, use --cacert FILE",
     }
 }

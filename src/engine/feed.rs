@@ -313,12 +313,9 @@ fn recall_record<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResu
     let file = engine.store.file_of(job);
     let request = digest_of(job, &engine.options);
     let url = job.url.as_str();
-    let (record, failed_since) = match engine.past.find(url, file.as_ref(), request.as_deref()) {
-        PastRecord::Fetched {
-            record,
-            failed_since,
-        } => (record, failed_since),
-        PastRecord::OfAnother(_) | PastRecord::None => return PriorResult::Nothing,
+    let PastRecord::Fetched(record) = engine.past.find(url, file.as_ref(), request.as_deref())
+    else {
+        return PriorResult::Nothing;
     };
     if !is_as_expected(&record, job, &engine.options)
         || !engine.store.contains(file.as_ref(), &record)
@@ -327,9 +324,6 @@ fn recall_record<T, S: BodyStore>(engine: &Engine<T, S>, job: &Job) -> PriorResu
     }
     if engine.options.refresh {
         return revalidation_of(*record).map_or(PriorResult::Nothing, PriorResult::Known);
-    }
-    if failed_since {
-        return PriorResult::Nothing;
     }
     PriorResult::Done(record)
 }

@@ -365,7 +365,7 @@ async fn give_file_away<T: Transport, S: BodyStore>(engine: &Arc<Engine<T, S>>, 
         let past = &engine.past;
         match past.find(url.as_str(), file.as_ref(), request.as_deref()) {
             PastRecord::OfAnother(record) => past.give_away(*record),
-            PastRecord::Fetched { .. } | PastRecord::None => Ok(()),
+            PastRecord::Fetched(_) | PastRecord::None => Ok(()),
         }
     });
     if let Ok(Err(error)) = noted.await {

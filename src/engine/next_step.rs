@@ -12,7 +12,7 @@ use super::attempt_outcome::{AttemptOutcome, NextRequest, ReceivedBody, discards
 use super::finished_attempt::FinishedAttempt;
 use super::request::request_for;
 use crate::model::{
-    Attempt, ErrorKind, FetchError, GiveUpReason, ResponseHead, SendMode, Unprocessed,
+    Attempt, ErrorKind, FetchError, GiveUpReason, Hint, ResponseHead, SendMode, Unprocessed,
 };
 use crate::schedule::{FailureContext, RetryDecision, RetryPolicy, StartSnapshot};
 
@@ -91,6 +91,12 @@ pub(super) fn next_step<F>(
     if let Some(send_mode) = free_resend(ended, &error) {
         return NextStep::Resend(send_mode);
     }
+    let error = match error {
+        FetchError::Protocol { cause } if is_not_sent_again(ended) => FetchError::Protocol {
+            cause: cause.with_hint(Hint::NotSentAgain),
+        },
+        error => error,
+    };
     // Simulated faults must repeat exactly, so they ignore what other URLs learned of the host.
     let host = context.host.filter(|_| !ended.attempt.simulated);
     let policy = context.policy.of_url(ended.attempt.source_url());
@@ -219,6 +225,11 @@ fn free_resend(ended: &FinishedAttempt, error: &FetchError) -> Option<SendMode> 
         }
         None => (idempotent && may_have_ended(ended, error)).then_some(SendMode::Unended),
     }
+}
+
+/// Whether another response could be repaired, but the request must not be sent twice.
+fn is_not_sent_again(ended: &FinishedAttempt) -> bool {
+    ended.wire.unheard() == Some(Unprocessed::Malformed) && !ended.attempt.method.is_idempotent()
 }
 
 /// Whether a body that stalled or was cut off may be complete: the parser waits for ever after

@@ -115,7 +115,10 @@ impl ChunkRepairer {
         match (self.line.len() > most, self.position) {
             (false, _) => Ok(()),
             (true, ChunkPosition::DataEnd) => Err("a chunk is longer than its size"),
-            (true, _) => Err("the chunk extensions are too large"),
+            (true, _) => Err(match self.line.iter().all(u8::is_ascii_hexdigit) {
+                true => "the size of a chunk has too many digits",
+                false => "the chunk extensions are too large",
+            }),
         }
     }
 
@@ -269,20 +272,28 @@ mod tests {
 
     #[test]
     fn no_line_is_read_without_end() {
-        for (start, piece, most) in [
-            ("", "0", MAX_HEAD_BYTES + PADDED_SIZE_BYTES),
-            ("5", " ", MAX_HEAD_BYTES + PADDED_SIZE_BYTES),
-            ("5;", "x", MAX_HEAD_BYTES + PADDED_SIZE_BYTES),
-            ("", "1;an extension of a chunk\r\nx\r\n", 3 * MAX_HEAD_BYTES),
-            ("1\r\nx", "\r", 3),
-            ("0\r\n", "x", MAX_HEAD_BYTES),
-            ("0\r\n", "X: y\r\n", MAX_HEAD_BYTES),
+        let (size, extensions) = ("the size of a chunk", "the chunk extensions");
+        let trailers = "the trailers";
+        for (start, piece, most, named) in [
+            ("", "0", MAX_HEAD_BYTES + PADDED_SIZE_BYTES, size),
+            ("5", " ", MAX_HEAD_BYTES + PADDED_SIZE_BYTES, extensions),
+            ("5;", "x", MAX_HEAD_BYTES + PADDED_SIZE_BYTES, extensions),
+            (
+                "",
+                "1;an extension of a chunk\r\nx\r\n",
+                3 * MAX_HEAD_BYTES,
+                extensions,
+            ),
+            ("1\r\nx", "\r", 3, "a chunk is longer"),
+            ("0\r\n", "x", MAX_HEAD_BYTES, trailers),
+            ("0\r\n", "X: y\r\n", MAX_HEAD_BYTES, trailers),
         ] {
             let mut repairer = ChunkRepairer::default();
             let mut push = |bytes: &str| repairer.push(bytes.as_bytes(), &mut Vec::new());
             push(start).unwrap();
-            let pushes = (0..=most).take_while(|_| push(piece).is_ok()).count();
-            assert!(pushes * piece.len() <= most, "{start:?} {piece:?}");
+            let mut pushes = (0..=most).map(|_| push(piece));
+            let at = pushes.position(|pushed| pushed.is_err_and(|text| text.starts_with(named)));
+            assert!(at.unwrap() * piece.len() <= most, "{start:?} {piece:?}");
         }
     }
 

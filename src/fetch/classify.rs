@@ -13,6 +13,7 @@ use super::connection_info::local_port;
 use super::dns::ResolveError;
 use super::fd_budget::FdWaitError;
 use super::public_address::NonPublicAddress;
+use super::repair::BeyondRepair;
 use super::trust::hint_at_file;
 use super::tunnel::{ProxyError, TunnelRefusal, through};
 use crate::model::{Cause, FetchError, Hint, chain_text, is_out_of_descriptors, tls_hint};
@@ -270,6 +271,9 @@ impl ErrorClass {
         }
         if let Some(timed_out) = link.downcast_ref::<ConnectTimedOut>() {
             return Some(Self::ConnectTimeout(timed_out.clone()));
+        }
+        if link.is::<BeyondRepair>() {
+            return Some(Self::Protocol);
         }
         if link.is::<FdWaitError>() {
             return Some(Self::Exhausted);

@@ -32,7 +32,7 @@ use super::dns::Resolver;
 use super::habits::{HostHabit, HostHabits};
 use super::local_end::LocalEnd;
 use super::proxy::{ProxySet, basic_auth, credentials};
-use super::repair::ResponseRepairer;
+use super::repair::{BeyondRepair, ResponseRepairer};
 use super::tunnel::{ProxyConnect, ProxyLayer, note_status};
 
 /// Maximum number of header lines in a head; the parser's default is 100.
@@ -308,10 +308,17 @@ impl RepairedStream {
         if let Some(line) = self.repairer.flawed_length() {
             let _ = self.flaw.0.set(line);
         }
-        if self.repairer.has_bare_trailers()
+        // Later requests to the host use this client from the start: the usual one would read
+        // without end once more.
+        let habit = match () {
+            () if self.repairer.has_endless_interim() => Some(HostHabit::BOUNDED),
+            () if self.repairer.has_bare_trailers() => Some(HostHabit::LENIENT),
+            () => None,
+        };
+        if let Some(habit) = habit
             && let Some((habits, url)) = self.learner.take()
         {
-            habits.add(&url, HostHabit::LENIENT);
+            habits.add(&url, habit);
         }
         Poll::Ready(Ok(read.filled().len()))
     }
@@ -325,7 +332,8 @@ impl Read for RepairedStream {
     ) -> Poll<io::Result<()>> {
         while self.ready.is_empty() && !self.repairer.is_transparent() {
             if let Some(text) = self.repairer.failure() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
+                let error = BeyondRepair(text);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
             if self.repairer.has_ended() || ready!(self.poll_repaired(cx))? == 0 {
                 return Poll::Ready(Ok(()));
@@ -362,5 +370,52 @@ impl Connection for RepairedStream {
     fn connected(&self) -> Connected {
         let connected = self.under.connected();
         connected.proxy(self.is_forwarded).extra(self.flaw.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+
+    /// Reads to the end of what is sent, as one that limits 1xx responses.
+    async fn habit_after(sent: Vec<u8>) -> HostHabit {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let sending = std::thread::spawn(move || server.write_all(&sent).is_ok());
+        let url = Url::parse(&format!("http://{to}/")).unwrap();
+        let habits = Arc::new(HostHabits::default());
+        let mut stream = RepairedStream {
+            repairer: ResponseRepairer::bounding_interim(true),
+            learner: Some((Arc::clone(&habits), url.clone())),
+            under: Box::new(TokioIo::new(stream)),
+            is_forwarded: false,
+            ready: Bytes::new(),
+            flaw: FlawedLength::default(),
+        };
+        loop {
+            let mut bytes = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut bytes);
+            let got = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, read.unfilled())).await;
+            if got.is_err() || read.filled().is_empty() {
+                break;
+            }
+        }
+        drop(stream);
+        sending.join().unwrap();
+        habits.of(&url)
+    }
+
+    #[tokio::test]
+    async fn a_host_with_endless_interim_heads_is_remembered() {
+        let interim = |count| b"HTTP/1.1 100 E\r\n\r\n".repeat(count);
+        assert_eq!(habit_after(interim(30_000)).await, HostHabit::BOUNDED);
+        assert_eq!(habit_after(interim(100)).await, HostHabit::default());
     }
 }

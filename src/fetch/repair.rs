@@ -14,8 +14,15 @@ const HTTP_1_1: &[u8] = b"HTTP/1.1";
 const VERSION_BYTES: usize = HTTP_1_1.len();
 /// Position of the status in a repaired head.
 const STATUS: std::ops::Range<usize> = VERSION_BYTES + 1..VERSION_BYTES + 4;
+/// The failure where 1xx responses are limited.
+const TOO_MANY_INTERIM: &str = "too many 1xx responses";
 /// Maximum number of characters of a header line in a message.
 const MAX_LINE_CHARS: usize = 80;
+
+/// A response is invalid in a way that can be neither repaired nor left to the parser.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BeyondRepair(pub &'static str);
 
 /// Buffers the bytes of a connection until the final head is complete, and returns them repaired;
 /// also those of a chunked body.
@@ -117,13 +124,18 @@ impl ResponseRepairer {
         } else if !self.bounds_interim {
             self.gathered = self.raw.len();
         } else if self.gathered > MAX_HEAD_BYTES {
-            self.failure = Some("too many 1xx responses");
+            self.failure = Some(TOO_MANY_INTERIM);
         }
     }
 
     /// Returns why the bytes that follow those returned so far are invalid, if they are.
     pub(super) fn failure(&self) -> Option<&'static str> {
         self.failure
+    }
+
+    /// Whether there were more 1xx responses than allowed.
+    pub(super) fn has_endless_interim(&self) -> bool {
+        self.failure == Some(TOO_MANY_INTERIM)
     }
 
     /// Whether all further bytes are passed on unchanged.
@@ -349,8 +361,16 @@ fn is_like_length(line: &[u8]) -> bool {
 fn is_length(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').all(|length| {
         let length = length.trim_ascii();
-        !length.is_empty() && length.iter().all(u8::is_ascii_digit)
+        let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+        is_number && fits_parser(length)
     })
+}
+
+/// Whether the parser accepts so large a number; its two largest values have other meanings.
+fn fits_parser(digits: &[u8]) -> bool {
+    let number = std::str::from_utf8(digits).ok();
+    let number = number.and_then(|digits| digits.parse::<u64>().ok());
+    number.is_some_and(|number| number <= u64::MAX - 2)
 }
 
 fn is_plain(byte: &u8) -> bool {
@@ -459,6 +479,8 @@ mod tests {
             "Content-Length: 5x",
             "Content-Length : 5x",
             "Content-Length: -5",
+            "Content-Length: 99999999999999999999",
+            "Content-Length: 5, 18446744073709551614",
             "Content-Length: +5",
             "Content-Length: ",
             "Content-Length: 5,",

@@ -51,4 +51,6 @@ pub enum Hint {
     GiveMailLogin,
     /// The TLS connection to the mail server failed: trust its CA.
     TrustMailCa,
+    /// The response could be repaired if it came once more, but the request must not be sent twice.
+    NotSentAgain,
 }

@@ -26,23 +26,18 @@ pub(crate) struct PriorFetch {
 pub(crate) struct JournalPlace {
     /// Offset of its line in the journal, in bytes.
     pub offset: u64,
-    /// Whether a later attempt failed, for any line with this URL and request: the record of a
-    /// failure names no file.
-    pub failed_since: bool,
 }
 
 /// Index of the records that count.
 ///
 /// A body with a file counts until another job writes that file; one without a file counts for its
 /// URL and request. There may be millions of records, so only hashes and journal offsets are kept:
-/// 16 bytes per job, and 16 per failed page. The rest is read from the journal again when needed.
+/// 16 bytes per job. The rest is read from the journal again when needed.
 #[derive(Debug, Default)]
 pub(crate) struct JournalIndex {
     keys: KeyHasher,
     /// Offset of the last record of a body, by its file, or by URL and request.
     done: CompactMap,
-    /// Offset of the last record of a failure, by page.
-    failures: CompactMap,
     /// Offset of the last record that reports a body as lost from the pack.
     lost: CompactMap,
     pack_end: Option<u64>,
@@ -72,9 +67,7 @@ impl JournalIndex {
                 self.done.put(key, offset);
             }
         } else if !record.ok {
-            // A failure without a file is recorded for the page, whatever file its body goes to.
-            let page = self.keys.of(&BodyName::Page(url, request));
-            self.failures.put(page, offset);
+            // A failed request leaves the body as it is.
             if !record.reports_loss() {
                 // Archived: the pack must not be cut before it.
                 self.is_there(record, offset);
@@ -130,7 +123,6 @@ impl JournalIndex {
     /// Completes the index after the last record.
     pub(crate) fn finish_loading(&mut self) {
         self.done.merge();
-        self.failures.merge();
         self.lost.merge();
     }
 
@@ -203,15 +195,7 @@ impl JournalIndex {
         request: Option<&str>,
     ) -> Option<JournalPlace> {
         let key = self.key(url, file, request);
-        let offset = self.done.get(key)?;
-        let failed_since = !self.failures.is_empty() && {
-            let page = self.keys.of(&BodyName::Page(url, request));
-            self.failures.get(page) > Some(offset)
-        };
-        Some(JournalPlace {
-            offset,
-            failed_since,
-        })
+        self.done.get(key).map(|offset| JournalPlace { offset })
     }
 
     fn key(&self, url: &str, file: Option<&str>, request: Option<&str>) -> HashKey {
@@ -224,6 +208,6 @@ impl JournalIndex {
     /// Returns the size of the index in bytes.
     #[cfg(test)]
     fn size(&self) -> usize {
-        self.done.size() + self.failures.size() + self.lost.size()
+        self.done.size() + self.lost.size()
     }
 }

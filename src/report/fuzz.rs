@@ -141,7 +141,7 @@ fn bytes_of(
     request: Option<&str>,
 ) -> Option<u64> {
     match past.find(url, file, request) {
-        PastRecord::Fetched { record, .. } => record.bytes,
+        PastRecord::Fetched(record) => record.bytes,
         PastRecord::None | PastRecord::OfAnother(_) => None,
     }
 }

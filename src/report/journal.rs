@@ -416,7 +416,7 @@ mod tests {
 
     fn is_known(found: &JournalContents, url: &str) -> bool {
         let past = found.past.find(url, None, None);
-        matches!(past, PastRecord::Fetched { .. })
+        matches!(past, PastRecord::Fetched(_))
     }
 
     fn write(path: &Path, urls: &[&str]) {

@@ -430,7 +430,7 @@ impl Inspection {
         let (file, request) = (self.shelf.file_of(job), digest_of(job, engine));
         let url = job.url.as_str();
         let past = self.past.find(url, file.as_ref(), request.as_deref());
-        let PastRecord::Fetched { record, .. } = past else {
+        let PastRecord::Fetched(record) = past else {
             let mut record = Record::for_line(&job.position, url.to_owned());
             record.file = file.map(|file| file.to_string());
             let why = "no run has fetched it";

@@ -1,6 +1,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fetchall::OutcomeName;
@@ -141,6 +143,51 @@ async fn what_failed_is_fetched_once_it_is_there() {
     go(run(), 1);
     assert_eq!(out.body(go(run(), 0).record()), b"here");
     assert_eq!(go(run(), 0).record().outcome, OutcomeName::Skipped);
+}
+
+#[test]
+fn what_is_done_stays_done_when_a_later_request_fails() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let is_down = Arc::clone(&fails);
+    let server = Server::http(move |_| match is_down.load(Ordering::SeqCst) {
+        true => response("500 Internal Server Error", &[], b"no"),
+        false => response("200 OK", &[], b"page"),
+    });
+    let out = Out::new();
+    let folder = out.path().to_str().unwrap().to_owned();
+    let pack = out.beside("pages.warc.gz").to_str().unwrap().to_owned();
+    for to in [["-o".to_owned(), folder], ["--pack".to_owned(), pack]] {
+        let run = || {
+            let run = Run::new().arg("--retries=0").args(&to);
+            run.arg(server.url("/a"))
+        };
+        fails.store(false, Ordering::SeqCst);
+        run().expect_exit(0);
+        fails.store(true, Ordering::SeqCst);
+        run().arg("--refresh").expect_exit(1);
+        let last = run().expect_exit(0);
+        assert_eq!(last.record().outcome, OutcomeName::Skipped, "{to:?}");
+    }
+}
+
+#[test]
+fn of_two_lines_with_one_url_the_second_may_fail() {
+    for to in ["-o", "--journal"] {
+        let asked = AtomicUsize::new(0);
+        let server = Server::http(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => response("200 OK", &[], b"page"),
+            _ => response("500 Internal Server Error", &[], b"no"),
+        });
+        let out = Out::new();
+        let target = out.beside("target");
+        let run = || {
+            let run = Run::new().args(["-j1", "--retries=0", to, target.to_str().unwrap()]);
+            run.urls([server.url("/a"), server.url("/a")])
+        };
+        run().expect_exit(1);
+        assert_eq!(run().expect_exit(0).skipped(), 2, "{to}");
+        assert_eq!(server.requests().len(), 2, "{to}");
+    }
 }
 
 #[test]

@@ -79,26 +79,20 @@ fn the_last_record_of_a_job_counts_and_a_page_is_not_forgotten_for_a_failure() {
     let more = [record("http://b/", false), record("http://c/", true)];
     let known = read(&[runs.to_vec(), more.to_vec()].concat(), None);
     let get = |url| known.get(url, None, None);
-    let entry = |offset, failed_since| {
-        Some(JournalPlace {
-            offset,
-            failed_since,
-        })
-    };
-    assert_eq!(get("http://a/"), entry(10, true));
+    let entry = |offset| Some(JournalPlace { offset });
+    assert_eq!(get("http://a/"), entry(10));
     assert_eq!(get("http://b/"), None);
-    assert_eq!(get("http://c/"), entry(40, false));
+    assert_eq!(get("http://c/"), entry(40));
 
     let runs = [true, false, true].map(|ok| record("http://a/", ok));
     let known = read(&runs, None);
-    assert_eq!(known.get("http://a/", None, None), entry(20, false));
+    assert_eq!(known.get("http://a/", None, None), entry(20));
 }
 
 #[test]
-fn a_failure_names_no_file_and_is_one_of_the_page_all_the_same() {
+fn a_failed_request_leaves_a_file_as_it_is() {
     let known = read(&[saved("http://a/", "x"), record("http://a/", false)], None);
-    let entry = known.get("http://a/", Some(&file("x")), None);
-    assert!(entry.unwrap().failed_since);
+    assert!(known.get("http://a/", Some(&file("x")), None).is_some());
 }
 
 #[test]
@@ -164,7 +158,7 @@ fn an_archived_failure_is_not_done_and_not_lost_and_the_pack_ends_after_it() {
     );
     assert_eq!(known.pack_end(), Some(35));
     assert!(!known.has_lost());
-    assert!(known.get(a, None, None).unwrap().failed_since);
+    assert!(known.get(a, None, None).is_some());
     assert!(known.get(b, None, None).is_none());
 
     let lost = [archived(b, 20), packed(b, false, 20), packed(a, true, 10)];
@@ -223,7 +217,7 @@ fn a_url_takes_16_bytes_whatever_is_known_of_it() {
         ok: false,
         ..record
     };
-    assert_eq!(size_of_each(failed), 16);
+    assert_eq!(size_of_each(failed), 0, "it is not done");
     let again = |number, record| Record {
         url: format!("http://a/{}", number % 100),
         ..record
@@ -293,15 +287,8 @@ impl HistoryModel<'_> {
             .filter(|(_, record)| is_it(record))
             .last()
             .filter(|(number, _)| !is_gone(*number))?;
-        let failed_since = self.records[number..].iter().any(|later| {
-            !later.ok
-                && later.file.is_none()
-                && later.url == url
-                && later.request.as_deref() == request
-        });
         Some(JournalPlace {
             offset: number as u64 * 10,
-            failed_since,
         })
     }
 }

@@ -27,13 +27,8 @@ pub(crate) enum PastRecord {
     None,
     /// The record of another job, which has since written the same file.
     OfAnother(Box<Record>),
-    /// The job was fetched.
-    Fetched {
-        /// The record of the run that fetched it.
-        record: Box<Record>,
-        /// Whether a later attempt failed.
-        failed_since: bool,
-    },
+    /// The job was fetched, with this record.
+    Fetched(Box<Record>),
 }
 
 impl JournalReader {
@@ -175,9 +170,9 @@ impl JournalReader {
         let found = place.and_then(|place| {
             let line = line_at(self.file.as_ref()?, place.offset).ok()?;
             let record: Box<Record> = serde_json::from_slice(&line).ok()?;
-            is_body(&record).then_some((record, place.failed_since))
+            is_body(&record).then_some(record)
         });
-        let Some((record, failed_since)) = found else {
+        let Some(record) = found else {
             return PastRecord::None;
         };
         // Only the job that wrote a file last owns it. Also, the journal may have been modified
@@ -186,10 +181,7 @@ impl JournalReader {
             && record.request.as_deref() == request
             && record.file.as_deref() == file.map(RelPath::as_str)
         {
-            return PastRecord::Fetched {
-                record,
-                failed_since,
-            };
+            return PastRecord::Fetched(record);
         }
         match record.file {
             Some(_) => PastRecord::OfAnother(record),
