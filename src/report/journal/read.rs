@@ -94,7 +94,7 @@ impl JournalReader {
         while let Some(line) = lines.next_line()? {
             if let Some(record) = line.record()
                 && let Some(end) = record.end_in_pack()
-                && self.history.is_packed(&record, line.offset)
+                && self.index.is_packed(&record, line.offset)
             {
                 visit(end, line.offset);
             }
