@@ -328,7 +328,8 @@ mod tests {
     #[test]
     fn a_cookie_file_of_many_mib_is_read_but_no_endless_one() {
         let comment = format!("# {}\n", "x".repeat(1 << 10));
-        let (_file, path) = file(comment.repeat(12 << 10).as_bytes());
+        let cookie = "a.test\tFALSE\t/\tFALSE\t0\tk\tv\n";
+        let (_file, path) = file((comment.repeat(12 << 10) + cookie).as_bytes());
         let jar = CookieJar::default();
         read_cookies(Path::new(&path), &jar, false).unwrap();
         let error = read_cookies(Path::new("/dev/zero"), &jar, false).unwrap_err();
