@@ -112,8 +112,8 @@ pub mod program {
     };
     pub use crate::input::{InputOptions, Source, UrlIterator, WarningCallback};
     pub use crate::model::{
-        CookieFileError, CookieJar, Credentials, escape_control, is_control, parse_duration,
-        parse_method, similar_name,
+        CookieFileError, CookieFileSummary, CookieFlaw, CookieJar, Credentials, escape_control,
+        is_control, parse_duration, parse_method, similar_name,
     };
     pub use crate::notify::{
         Attachment, CommandError, Delivery, Email, FailedUrl, MailError, SmtpServer, WebhookError,

@@ -85,7 +85,7 @@ pub struct Cli {
     ///
     /// For tables and JSON Lines [default: url; without one, the only one that is named like a URL,
     /// such as link, image_url or downloadURL].
-    #[arg(long, value_name = "NAME", help_heading = "List")]
+    #[arg(long, value_name = "NAME", value_parser = value_parsers::column, help_heading = "List")]
     pub url_column: Option<String>,
     /// Columns to repeat in records: id,caption or '*'.
     ///
@@ -96,6 +96,7 @@ pub struct Cli {
         long,
         value_name = "NAMES",
         value_delimiter = ',',
+        value_parser = value_parsers::column,
         help_heading = "List"
     )]
     pub keep_columns: Vec<String>,
@@ -229,8 +230,8 @@ pub struct Cli {
     /// Print CSV, one row per URL.
     ///
     /// The first row has the field names, which are those of the records. A cell that starts with
-    /// =, +, -, @ (also full-width), a tab or a line break gets a leading apostrophe, so that no
-    /// spreadsheet takes it for a formula.
+    /// =, +, - or @ (also full-width) gets a leading apostrophe, so that no spreadsheet takes it for
+    /// a formula. Tabs, line breaks and other control characters are written as \t, \r, \n, \u{1b}.
     #[arg(long, help_heading = "Output")]
     pub csv: bool,
     /// Output template, such as '%{url}\n'.

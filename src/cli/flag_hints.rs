@@ -15,7 +15,7 @@ use super::secrets::SECRET_OPTIONS;
 use super::{Cli, redact};
 
 /// Flags of curl, wget and others that fetchall does not have, with what to use instead.
-const FLAGS: [(&[&str], &str); 53] = [
+const FLAGS: [(&[&str], &str); 57] = [
     (
         &[
             "-O",
@@ -86,7 +86,7 @@ const FLAGS: [(&[&str], &str); 53] = [
     ),
     (&["--url", "--urls"], "URLs are arguments: fetchall URL"),
     (
-        &["-t", "--tries", "--max-tries", "--retry"],
+        &["-t", "--tries", "--max-tries", "--retry", "--max-retries"],
         "--retries N sets the number of retries after the first attempt",
     ),
     (
@@ -98,7 +98,7 @@ const FLAGS: [(&[&str], &str); 53] = [
         "--retry-on LIST adds to what is retried: 404,5xx,tls",
     ),
     (
-        &["--wait", "--delay"],
+        &["--wait", "--delay", "--random-wait"],
         "--host-interval DUR sets the minimum time between requests to a host",
     ),
     (
@@ -218,6 +218,22 @@ const FLAGS: [(&[&str], &str); 53] = [
             "--no-progress-meter",
         ],
         "--progress bar|plain|none sets the progress display",
+    ),
+    (
+        &["--write-out"],
+        "-w TEMPLATE prints a line of your own per URL, such as '%{status} %{url}\\n'",
+    ),
+    (
+        &["--digest", "--ntlm", "--negotiate", "--anyauth"],
+        "-u USER:@FILE sends Basic credentials; other schemes are not supported",
+    ),
+    (
+        &["--ciphers", "--tls13-ciphers"],
+        "the TLS library chooses the ciphers; there is no list to set",
+    ),
+    (
+        &["--split"],
+        "each body comes over one connection; -j N sets the number of concurrent requests",
     ),
     (&["--keep-order"], "--ordered prints results in input order"),
     (

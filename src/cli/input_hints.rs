@@ -17,6 +17,9 @@ const MAX_FILES_COMPARED: usize = 10_000;
 /// `--simulate-failure` was given without a SPEC.
 pub(super) fn of(input: &OsStr, spec_is_missing: bool) -> Option<String> {
     let text = input.to_str()?;
+    if text.is_empty() {
+        return Some("an input is empty; expected a file, a URL, or - for stdin".to_owned());
+    }
     if text == "-" || text.contains("://") || text.contains('@') || Path::new(text).exists() {
         // A text with an @ may hold a password, so it is not repeated.
         return None;

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fetchall::program::{CookieJar, Credentials, Netrc};
+use fetchall::program::{CookieFileError, CookieFileSummary, CookieJar, Credentials, Netrc};
 use http::{HeaderName, HeaderValue};
 
 use super::fs_util::{is_readable_by_others, read_bytes, read_text};
@@ -85,16 +85,20 @@ pub(super) fn cookies(text: &str) -> Result<CookieSource, String> {
     Ok(CookieSource::Pairs(value))
 }
 
-/// Returns the warning about invalid lines of a cookie file.
-fn left_out(path: &Path, lines: &[usize]) -> Option<String> {
-    let (first, more) = lines.split_first()?;
+/// Returns the warning about a cookie file with invalid lines, or with nothing to send.
+fn cookie_warning(path: &Path, read: &CookieFileSummary) -> Option<String> {
+    let Some(((first, flaw), more)) = read.left_out.split_first() else {
+        let path = path.display();
+        return read
+            .is_expired
+            .then(|| format!("{path}: all cookies have expired"));
+    };
     let more = match more.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     Some(format!(
-        "{}: line {first}{more} left out: no cookie in the Netscape format, which has seven fields separated \
-         by tabs and no semicolon in the value",
+        "{}: line {first}{more} left out: {flaw}",
         path.display()
     ))
 }
@@ -116,10 +120,12 @@ pub(super) fn read_cookies(
     may_be_absent: bool,
 ) -> Result<Option<String>, String> {
     match read_bytes(path, MAX_COOKIE_FILE_BYTES) {
-        Ok(file) => jar
-            .read(&file)
-            .map(|lines| left_out(path, &lines))
-            .map_err(|error| format!("cannot use the cookie file: {error}")),
+        Ok(file) => match jar.read(&file) {
+            Ok(read) => Ok(cookie_warning(path, &read)),
+            // What a run has written that got no cookies.
+            Err(CookieFileError::Empty) if may_be_absent => Ok(None),
+            Err(error) => Err(format!("cannot use the cookie file: {error}")),
+        },
         Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             Err(format!("cannot read the cookie file: {error}"))
@@ -322,7 +328,8 @@ mod tests {
     #[test]
     fn a_cookie_file_of_many_mib_is_read_but_no_endless_one() {
         let comment = format!("# {}\n", "x".repeat(1 << 10));
-        let (_file, path) = file(comment.repeat(12 << 10).as_bytes());
+        let cookie = "a.test\tFALSE\t/\tFALSE\t0\tk\tv\n";
+        let (_file, path) = file((comment.repeat(12 << 10) + cookie).as_bytes());
         let jar = CookieJar::default();
         read_cookies(Path::new(&path), &jar, false).unwrap();
         let error = read_cookies(Path::new("/dev/zero"), &jar, false).unwrap_err();

@@ -21,6 +21,14 @@ pub(super) fn parse_integer<N: FromStr>(text: &str) -> Result<N, String> {
         .map_err(|_| "expected a non-negative integer".to_owned())
 }
 
+/// Parses the name of a column.
+pub(super) fn column(text: &str) -> Result<String, String> {
+    match text.trim_ascii() {
+        "" => Err("expected the name of a column".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 pub(super) fn method(text: &str) -> Result<Method, String> {
     parse_method(text)
 }

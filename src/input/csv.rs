@@ -13,14 +13,15 @@ use super::checksum::{HASH_FIELDS, is_hash_name, unknown_hash};
 use super::columns::{ALL_COLUMNS, ColumnRules, UrlRating, keep_text};
 use super::flaw::ListFlaw;
 use super::line_builder::{
-    LineBuilder, NOT_UTF8, ParsedLine, invalid, job, marked, no_request, with_columns,
+    JsonBytes, LineBuilder, NOT_UTF8, ParsedLine, invalid, invalid_as_json, job, marked,
+    no_request, prior_reason, with_columns,
 };
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::row::{CellDelimiter, RowFlaw};
 use super::rows::{CsvRow, RowStream};
 use super::stream::InputStream;
-use super::url::{display_line, parse_url, shown_url};
-use crate::model::{Columns, ColumnsBuilder, ListEntry};
+use super::url::{display_line, parse_url, shown_among, shown_url};
+use crate::model::{Columns, ColumnsBuilder, ErrorKind, ListEntry};
 
 /// How a first line begins that tells Excel the delimiter, in any country.
 const SEPARATOR_LINE: &[u8] = b"sep=";
@@ -77,8 +78,19 @@ impl CsvList {
                 return Ok(ListStep::Found(take(row, header, rules)));
             }
             if let Some(named) = named_delimiter(row.text).filter(|_| !*is_told) {
-                (delimiter, *is_told) = (named, true);
+                *is_told = true;
+                // In TSV only a tab ends a cell.
+                if known != CellDelimiter::Tab {
+                    delimiter = named;
+                }
                 return Ok(ListStep::Nothing);
+            }
+            if !*is_told && let Some(name) = told_delimiter(row.text).and_then(one_char) {
+                let reason = format!(
+                    "the first line names {name:?} as the delimiter; known are a comma, a semicolon \
+                     and a tab"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
             let may_differ = delimiter == CellDelimiter::Comma && !*is_told;
             if may_differ && has_semicolons(row, &rules.columns) {
@@ -104,9 +116,8 @@ impl CsvList {
 
 impl InputList for CsvList {
     fn next(&mut self, origin: &EntryOrigin<'_>) -> io::Result<ListStep<ListEntry>> {
-        let delimiter = self.delimiter.byte();
         self.step(|row, header, rules| match row.flaw {
-            Some(flaw) => broken(row, flaw, (header, delimiter), origin, rules),
+            Some(flaw) => broken(row, flaw, header, origin),
             None => entry(row, header, origin, rules),
         })
     }
@@ -128,18 +139,28 @@ impl InputList for CsvList {
     }
 }
 
-/// Returns the delimiter that a line names: `sep=;`, or with quotes around it.
-fn named_delimiter(line: &[u8]) -> Option<CellDelimiter> {
+/// Returns what a line names as the delimiter: `sep=;`, or with quotes around it.
+fn told_delimiter(line: &[u8]) -> Option<&[u8]> {
     let bare = line
         .strip_prefix(b"\"")
         .and_then(|line| line.strip_suffix(b"\""));
     let (name, delimiter) = bare
         .unwrap_or(line)
         .split_at_checked(SEPARATOR_LINE.len())?;
-    if !name.eq_ignore_ascii_case(SEPARATOR_LINE) {
-        return None;
-    }
-    match delimiter {
+    name.eq_ignore_ascii_case(SEPARATOR_LINE)
+        .then_some(delimiter)
+}
+
+/// Returns the character that is the whole text.
+fn one_char(text: &[u8]) -> Option<char> {
+    let mut chars = std::str::from_utf8(text).ok()?.chars();
+    let first = chars.next()?;
+    chars.next().is_none().then_some(first)
+}
+
+/// Returns the delimiter that a line names, if it is a known one.
+fn named_delimiter(line: &[u8]) -> Option<CellDelimiter> {
+    match told_delimiter(line)? {
         b"," => Some(CellDelimiter::Comma),
         b";" => Some(CellDelimiter::Semicolon),
         b"\t" => Some(CellDelimiter::Tab),
@@ -177,6 +198,8 @@ fn rating(row: &CsvRow<'_>, columns: &ColumnRules, other: u8) -> Option<(UrlRati
 struct CsvHeader {
     /// Names of the columns: known ones in lower case, others as written.
     names: Vec<String>,
+    /// Their names in JSON lines, each different.
+    fields: Vec<String>,
     /// Index of the `url` column.
     url: usize,
     /// Whether the table has the results of an earlier run. Their `body` is that of a response.
@@ -214,27 +237,49 @@ impl CsvHeader {
                 .into_error(),
             }
         })?;
-        let mut header = Self::new(names, url);
-        header.forget_repeated();
-        Ok(header)
+        Ok(Self::new(names, url))
     }
 
     fn new(names: Vec<String>, url: usize) -> Self {
         let has_results = names.iter().any(|name| name == "outcome");
-        Self {
+        let fields = names.clone();
+        let mut header = Self {
             names,
+            fields,
             url,
             has_results,
-        }
+        };
+        header.name_fields();
+        header
     }
 
-    /// Takes the names from columns whose name another one has already, in any case. They are not
-    /// used, and a JSON line has no room for both.
-    fn forget_repeated(&mut self) {
+    /// Numbers the fields of columns without a name, with one that another column has, in any
+    /// case, or with one that would take effect in a JSON line. A repeated column is not used.
+    fn name_fields(&mut self) {
         let folded = |name: &String| name.to_ascii_lowercase();
+        let all: HashSet<_> = self.names.iter().map(folded).collect();
         let mut seen: HashSet<_> = self.names.get(self.url).map(folded).into_iter().collect();
-        for (number, name) in self.names.iter_mut().enumerate() {
-            if number != self.url && !seen.insert(folded(name)) {
+        let columns = self.names.iter_mut().zip(&mut self.fields);
+        for (number, (name, field)) in columns.enumerate() {
+            if number == self.url {
+                continue;
+            }
+            let is_repeated = !seen.insert(folded(name));
+            let is_of_record = self.has_results && name != "headers";
+            let is_effective = JSON_ONLY.contains(&name.as_str()) && !is_of_record;
+            if !is_repeated && !is_effective && !name.is_empty() {
+                continue;
+            }
+            let base = if name.is_empty() {
+                "column"
+            } else {
+                name.as_str()
+            };
+            *field = format!("{base} {}", number + 1);
+            while all.contains(&folded(field)) {
+                field.push('+');
+            }
+            if is_repeated {
                 name.clear();
             }
         }
@@ -386,16 +431,24 @@ fn entry(
         Ok(_) => parse_cells(row, header, rules),
         Err(reason) => Err(reason.clone().into()),
     };
-    let entry = match parsed {
-        Ok(parsed) => job(place, parsed, Some(as_json(row, header, rules))),
-        Err(reason) => invalid(
-            place,
-            shown_row(row, header),
-            as_json(row, header, rules),
-            reason,
-        ),
+    let columns = columns.unwrap_or_default();
+    let reason = match parsed {
+        Ok(parsed) => {
+            let entry = job(place, parsed, Some(has_fields(row, header, rules)));
+            return with_columns(entry, columns);
+        }
+        Err(reason) => reason,
     };
-    with_columns(entry, columns.unwrap_or_default())
+    let shown = shown_row(row, header);
+    // Fields cannot say that a row does not fit its header. In a known column that is not UTF-8,
+    // they would be those of a different request.
+    if !header.fits(row) || !header.is_text(row, rules) {
+        let cells: Vec<_> = row.cells().collect();
+        let cells: Vec<_> = cells.iter().map(|cell| JsonBytes::new(cell)).collect();
+        return invalid_as_json(place, shown, ("cells", &json!(cells)), reason, columns);
+    }
+    let entry = invalid(place, shown, has_fields(row, header, rules), reason);
+    with_columns(entry, columns)
 }
 
 /// Returns the columns that the record repeats. A row that does not fit the header has those for
@@ -409,8 +462,12 @@ fn kept_columns(
         return Ok(None);
     }
     let mut columns = ColumnsBuilder::default();
-    for (name, cell) in header.names.iter().zip(row.cells()) {
-        if rules.columns.keeps(name) {
+    let named = header.names.iter().zip(&header.fields);
+    for ((name, field), cell) in named.zip(row.cells()) {
+        // Spreadsheets add columns without a name and content.
+        let is_there = !name.is_empty() || !cell.trim_ascii().is_empty();
+        let name = if name.is_empty() { field } else { name };
+        if is_there && rules.columns.keeps(name) {
             keep_text(&mut columns, name, text_of(name, &cell)?);
         }
     }
@@ -422,28 +479,48 @@ fn text_of<'a>(name: &str, cell: &'a [u8]) -> Result<&'a str, String> {
 }
 
 /// Creates the entry for a malformed row. If its cells are not known, the URL is looked for by
-/// splitting at the delimiter alone, and used only if it is valid.
+/// splitting at the delimiter alone, and shown only if it is valid; else the row is.
 fn broken(
     row: &CsvRow<'_>,
     flaw: RowFlaw,
-    (header, delimiter): (&CsvHeader, u8),
+    header: &CsvHeader,
     origin: &EntryOrigin<'_>,
-    rules: &ListRules,
 ) -> ListEntry {
     let url = match row.cell(header.url) {
         Some(url) => shown_url(&String::from_utf8_lossy(&url)),
-        None if header.has_body_before_url() => String::new(),
+        None if header.has_body_before_url() => shown_beginning(row, header),
         None => {
-            let cell = row.text.split(|byte| *byte == delimiter).nth(header.url);
+            let cell = row
+                .text
+                .split(|byte| *byte == row.delimiter())
+                .nth(header.url);
             let text = String::from_utf8_lossy(cell.unwrap_or_default());
             let url = text.trim_matches(|c: char| c == '"' || c.is_ascii_whitespace());
-            parse_url(url).map_or_else(|_| String::new(), |_| shown_url(url))
+            match parse_url(url) {
+                Ok(_) => shown_url(url),
+                Err(_) => shown_beginning(row, header),
+            }
         }
     };
-    let raw = json!({ "cells": [String::from_utf8_lossy(row.text)] });
+    let cells = json!([JsonBytes::new(row.text)]);
     let reason = row.explain(flaw);
     let place = origin.line(row.line);
-    invalid(place, url, marked(&raw, "url", rules), reason)
+    invalid_as_json(place, url, ("cells", &cells), reason, None)
+}
+
+/// Returns a row without a URL for output, up to the first cell that may be secret.
+fn shown_beginning(row: &CsvRow<'_>, header: &CsvHeader) -> String {
+    let is_secret = |name: &String| matches!(name.as_str(), "body" | "body_base64" | "headers");
+    let end = header.names.iter().position(is_secret).map(|secret| {
+        let mut delimiters = memchr::memchr_iter(row.delimiter(), row.text);
+        secret
+            .checked_sub(1)
+            .map_or(Some(0), |before| delimiters.nth(before))
+    });
+    match end.flatten().and_then(|end| row.text.get(..end)) {
+        Some(before) => format!("{}…", display_line(before)),
+        None => display_line(row.text),
+    }
 }
 
 fn parse_cells(
@@ -453,6 +530,9 @@ fn parse_cells(
 ) -> Result<ParsedLine, ListFlaw> {
     if !header.fits(row) {
         return Err(row.explain_count(header.names.len()).into());
+    }
+    if let Some(message) = prior_message(row, header) {
+        return Err(prior_reason(&message).into());
     }
     let mut draft = LineBuilder::new(rules);
     for ((name, used), cell) in header.uses().zip(row.cells()) {
@@ -481,6 +561,20 @@ fn parse_cells(
     Ok(draft.build()?)
 }
 
+/// Returns the message of a result that is that of an invalid line, which has no request: its URL is
+/// that line.
+fn prior_message(row: &CsvRow<'_>, header: &CsvHeader) -> Option<String> {
+    if !header.has_results {
+        return None;
+    }
+    let cell = |name: &str| {
+        let number = header.names.iter().position(|known| known == name)?;
+        Some(String::from_utf8_lossy(&row.cell(number)?).into_owned())
+    };
+    let kind = cell("error")?;
+    (kind == ErrorKind::InvalidUrl.as_str()).then(|| cell("message").unwrap_or(kind))
+}
+
 /// Parses digits only; Rust's `parse` also accepts a plus sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes()
@@ -490,8 +584,11 @@ fn number(text: &str) -> Option<u64> {
 }
 
 fn shown_row(row: &CsvRow<'_>, header: &CsvHeader) -> String {
-    let url = row.cell(header.url).unwrap_or_default();
+    let Some(url) = row.cell(header.url) else {
+        return shown_beginning(row, header);
+    };
     match std::str::from_utf8(&url) {
+        Ok(url) if prior_message(row, header).is_some() => shown_among(url),
         Ok(url) => shown_url(url),
         Err(_) => display_line(&url),
     }
@@ -504,29 +601,17 @@ enum CsvField<'a> {
     Number(u64),
     Text(Cow<'a, str>),
     Texts(Vec<String>),
+    Bytes(JsonBytes<'a>),
 }
 
 /// Returns a row as a JSON line, which can be read again without the header.
-///
-/// A row that does not fit the header is kept as an array of cells, and stays invalid; so is one
-/// that is not UTF-8 in a known column, which would otherwise come back as a different URL.
-fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
+fn has_fields(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]> {
     let cells: Vec<_> = row.cells().collect();
-    if !header.fits(row) || !header.is_text(row, rules) {
-        let cells: Vec<_> = cells
-            .iter()
-            .map(|cell| String::from_utf8_lossy(cell))
-            .collect();
-        return marked(&json!({ "cells": cells }), "url", rules);
-    }
     // A blank cell means no value, but a blank JSON field would be one. Results are a record in
     // JSON, too.
-    let fields = header.uses().zip(&cells).filter(|((name, used), cell)| {
-        let is_json_only = JSON_ONLY.contains(name) && *used != Some("url");
-        let is_of_record = header.has_results && *name != "headers";
-        !cell.trim_ascii().is_empty() && (!is_json_only || is_of_record)
-    });
-    let fields = fields.map(|((name, used), cell)| (name, field(used, cell)));
+    let fields = header.fields.iter().zip(header.uses()).zip(&cells);
+    let fields = fields.filter(|(_, cell)| !cell.trim_ascii().is_empty());
+    let fields = fields.map(|((name, (_, used)), cell)| (name.as_str(), field(used, cell)));
     // The URL has its own name, too, so that none is taken from another column if it is blank.
     let url = cells
         .get(header.url)
@@ -541,7 +626,7 @@ fn as_json(row: &CsvRow<'_>, header: &CsvHeader, rules: &ListRules) -> Box<[u8]>
 fn field<'a>(used: Option<&str>, cell: &'a [u8]) -> CsvField<'a> {
     let text = String::from_utf8_lossy;
     let Some(used) = used.filter(|used| *used != "body") else {
-        return CsvField::Text(text(cell));
+        return CsvField::Bytes(JsonBytes::new(cell));
     };
     let cell = cell.trim_ascii();
     match std::str::from_utf8(cell).ok().and_then(number) {
@@ -726,7 +811,7 @@ mod tests {
             ListEntry::Invalid(line) => line.columns.as_ref(),
             other => panic!("{other:?}"),
         };
-        columns.map(Columns::as_json)
+        columns.map(Columns::has_fields)
     }
 
     /// Spreadsheets write semicolons where a comma separates decimals.
@@ -764,12 +849,17 @@ mod tests {
             assert_eq!(found, [(3, "http://a/".to_owned())], "{list}");
             assert_eq!(whole::count(InputFormat::Csv, list.as_bytes()).unwrap(), 1);
         }
-        let tsv = b"sep=;\nurl;id\nhttp://a/;1\n";
-        let found = whole::read(InputFormat::Tsv, tsv, ListRules::default()).unwrap();
-        assert!(matches!(&found[..], [ListEntry::Job(_)]));
-        for other in ["sep=|\nurl\n", "sep=,\nsep=,\nurl\n"] {
-            assert!(header_error(other).contains("sep="), "{other}");
+        for named in [";", ",", "\t"] {
+            let tsv = format!("sep={named}\nurl\tid\nhttp://a/;,\t1\n");
+            let rules = ListRules::default();
+            let found = whole::read(InputFormat::Tsv, tsv.as_bytes(), rules).unwrap();
+            let [ListEntry::Job(job)] = &found[..] else {
+                panic!("{found:?}");
+            };
+            assert_eq!(job.url.as_str(), "http://a/;,");
         }
+        assert!(header_error("sep=,\nsep=,\nurl\n").contains("sep="));
+        insta::assert_snapshot!("unknown_delimiter", header_error("sep=|\nurl|id\n"));
     }
 
     /// Read with semicolons, such a row would have a URL with more than one cell in it.
@@ -996,6 +1086,85 @@ mod tests {
     }
 
     #[test]
+    fn no_cell_of_a_row_is_lost() {
+        let list = b"url,,,x,X,X 5,headers\nhttp://a/,1,caf\xe9,2,3,4,5\n";
+        let found = whole::read(InputFormat::Csv, list, ListRules::default()).unwrap();
+        let [ListEntry::Job(job)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        let raw = std::str::from_utf8(job.raw.as_deref().unwrap()).unwrap();
+        let fields: serde_json::Value = serde_json::from_str(raw).unwrap();
+        let expected = json!({
+            "url": "http://a/",
+            "column 2": "1",
+            "column 3": { "base64": "Y2Fm6Q==" },
+            "x": "2",
+            "X 5+": "3",
+            "X 5": "4",
+            "headers 7": "5",
+        });
+        assert_eq!(fields, expected);
+        let again = whole::job(InputFormat::JsonLines, raw);
+        assert_eq!((&again.url, &again.options), (&job.url, &job.options));
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_fails_again_for_the_same_reason() {
+        let keep = ListRules {
+            columns: std::sync::Arc::new(ColumnRules {
+                url: Some("url".to_owned()),
+                keep: vec!["*".to_owned()],
+            }),
+            ..ListRules::default()
+        };
+        for rules in [ListRules::default(), keep] {
+            for row in [
+                b"http://a/,1\n".as_slice(),
+                b"http://a/,1,2,3\n",
+                b"http://a/,\"1,2\n",
+                b"\"http://a/ x,1,2\n",
+                b"http://a/\xe9,1,2\n",
+            ] {
+                let list = [b"url,file,id\n", row].concat();
+                let found = whole::read(InputFormat::Csv, &list, rules.clone()).unwrap();
+                let [ListEntry::Invalid(bad)] = &found[..] else {
+                    panic!("{found:?}");
+                };
+                let again = whole::read(InputFormat::JsonLines, &bad.raw, rules.clone()).unwrap();
+                let [ListEntry::Invalid(again)] = &again[..] else {
+                    panic!("{again:?}");
+                };
+                assert_eq!(again.shown, bad.shown);
+                assert_eq!(again.error.to_string(), bad.error.to_string());
+                assert_eq!(again.error.hint(), bad.error.hint());
+                assert_eq!(again.columns, bad.columns);
+                assert_eq!(**again.raw, **bad.raw);
+            }
+        }
+    }
+
+    #[test]
+    fn a_malformed_row_without_a_url_is_shown_up_to_its_secrets() {
+        for (list, row) in [
+            ("url,file\n\"nonsense,x\n", "\"nonsense,x"),
+            ("file,body,url\nx,\"s3cret,http://a/\n", "x…"),
+            ("body,url\n\"s3cret,http://a/\n", "…"),
+            ("id,url\n7\n", "7"),
+        ] {
+            assert_eq!(bad(list).0, row);
+        }
+    }
+
+    #[test]
+    fn the_result_of_an_invalid_line_fails_again() {
+        let list =
+            "url,outcome,error,message\nhttp://a/b c,failed,invalid_url,invalid input: why\n";
+        let (shown, reason, raw) = bad(list);
+        assert_eq!((&*shown, &*reason), ("http://a/b c", "invalid input: why"));
+        assert!(raw.contains("http://a/b c"), "{raw}");
+    }
+
+    #[test]
     fn a_row_that_is_too_long_fails_alone_and_its_lines_are_read_again() {
         let start = "url,file\nhttp://a/,\"";
         let mut list = start.as_bytes().to_vec();
@@ -1090,8 +1259,12 @@ mod tests {
             ("url,name", "http://me:s3cret@a/,\"x", "http://a/"),
             ("name,url", "\"old title,http://me:s3cret@a/", "http://a/"),
             ("name,url", "\"old title,\"http://a/\"", "http://a/"),
-            ("name,url", "\"old, title,http://a/", ""),
-            ("body,url", "\"s3cret,http://a/?s3cret", ""),
+            (
+                "name,url",
+                "\"old, title,http://a/",
+                "\"old, title,http://a/",
+            ),
+            ("body,url", "\"s3cret,http://a/?s3cret", "…"),
         ] {
             let list = format!("{header}\n{row}\n");
             let found = bad(&list);

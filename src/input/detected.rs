@@ -157,6 +157,14 @@ mod tests {
         format!("{url} {options:?}")
     }
 
+    /// What the record of an invalid line says.
+    fn failure(entry: &ListEntry) -> Option<(&str, String)> {
+        match entry {
+            ListEntry::Invalid(line) => Some((&line.shown, line.error.to_string())),
+            _ => None,
+        }
+    }
+
     fn raw(entry: &ListEntry) -> Vec<u8> {
         match entry {
             ListEntry::Job(job) => job.raw.as_deref().unwrap().to_vec(),
@@ -223,6 +231,9 @@ mod tests {
                             "{name} {format:?}: {shown}"
                         );
                         assert_eq!(raw(&again[0]), line, "{name} {format:?}: {shown}");
+                        if shown.contains("\"--invalid\"") {
+                            assert_eq!(failure(entry), failure(&again[0]), "{name}: {shown}");
+                        }
                     }
                 }
             }

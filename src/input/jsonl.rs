@@ -18,13 +18,14 @@ use super::columns::{
 use super::flaw::ListFlaw;
 use super::json_fields::{JsonField, JsonHeaders, JsonTexts};
 use super::line_builder::{
-    LineBuilder, NOT_UTF8, ParsedLine, invalid, job, no_request, with_columns,
+    INVALID_FIELD, InvalidMark, LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, invalid, job,
+    no_request, prior_reason, with_columns,
 };
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
-use super::url::{display_line, shown_cut, shown_url};
-use crate::model::{ColumnsBuilder, InputPosition, ListEntry};
+use super::url::{display_line, shown_among, shown_cut, shown_url};
+use crate::model::{ColumnsBuilder, ErrorKind, InputPosition, ListEntry};
 
 /// Longest line, in bytes. A line may contain a request body and is held in memory.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -155,11 +156,22 @@ struct JsonlObject {
     outcome: Option<IgnoredAny>,
     /// In a record: the request was not a plain GET.
     request: Option<IgnoredAny>,
+    /// In a record: why it failed.
+    error: Option<PriorError>,
+    /// What stands for an invalid line of another format.
+    invalid: Option<InvalidMark>,
     columns: ColumnsBuilder,
     /// Their names in lower case.
     kept_names: HashSet<String>,
     /// The rules with the name of the URL that the line itself gives, if it does.
     own_rules: Option<ColumnRules>,
+}
+
+/// The error of a record.
+#[derive(Deserialize)]
+struct PriorError {
+    kind: String,
+    message: String,
 }
 
 /// Reads a line by the rules for columns.
@@ -188,6 +200,10 @@ impl<'de> Visitor<'de> for JsonlVisitor<'_> {
             let is_front = std::mem::take(&mut is_first);
             if name == URL_COLUMN_FIELD && is_front {
                 rules.to_mut().url = Some(fields.next_value()?);
+                is_first = true;
+            } else if name == INVALID_FIELD && is_front {
+                object.invalid = Some(fields.next_value()?);
+                while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             } else if rules.keeps(&name) {
                 object.note_kept(&name)?;
                 let value: &RawValue = fields.next_value()?;
@@ -230,6 +246,12 @@ impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
 }
 
 impl JsonlObject {
+    /// Whether it is the record of an invalid line, which has no request: its URL is that line.
+    fn is_invalid_record(&self) -> bool {
+        let is_invalid = |error: &PriorError| error.kind == ErrorKind::InvalidUrl.as_str();
+        self.outcome.is_some() && self.error.as_ref().is_some_and(is_invalid)
+    }
+
     fn take<'de, D: Deserializer<'de>>(
         &mut self,
         name: &str,
@@ -255,6 +277,11 @@ impl JsonlObject {
             // Only in records, which have them in lower case.
             None if name == "outcome" => set(&mut self.outcome, "outcome", value),
             None if name == "request" => set(&mut self.request, "request", value),
+            None if name == "error" => {
+                let error: &RawValue = Deserialize::deserialize(value)?;
+                self.error = serde_json::from_str(error.get()).ok();
+                Ok(())
+            }
             None => IgnoredAny::deserialize(value).map(drop),
         }
     }
@@ -335,7 +362,7 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
     if line.too_long {
         let kept = line.bytes().get(..RETAINED_BYTES).unwrap_or(line.bytes());
         let reason = format!("line exceeds {} MiB", MAX_LINE_BYTES >> 20);
-        return invalid(place, shown_cut(kept), kept.into(), reason);
+        return bad_as_json(place, shown_cut(kept), kept, reason);
     }
     let mut object = match object(line.bytes(), &rules.columns) {
         Ok(object) => object,
@@ -343,6 +370,14 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
             return invalid(place, display_line(line.bytes()), kept(line, rules), reason);
         }
     };
+    if let Some(mark) = object.invalid.take() {
+        let mark = InvalidMark {
+            url: shown_among(&mark.url),
+            columns: mark.columns.filter(|_| rules.columns.keeps_any()),
+            ..mark
+        };
+        return mark.entry(place, line.into_bytes());
+    }
     let columns = std::mem::take(&mut object.columns).build();
     let parsed = match &columns {
         Ok(_) => parse_fields(&mut object, rules),
@@ -352,7 +387,11 @@ fn parse(line: InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListEn
         Ok(parsed) => job(place, parsed, Some(kept(line, rules))),
         Err(reason) => {
             let url = object.url.as_ref().and_then(JsonField::as_str);
-            let shown = url.map_or_else(|| display_line(line.bytes()), shown_url);
+            let shown = match url {
+                Some(url) if object.is_invalid_record() => shown_among(url),
+                Some(url) => shown_url(url),
+                None => display_line(line.bytes()),
+            };
             invalid(place, shown, kept(line, rules), reason)
         }
     };
@@ -384,6 +423,9 @@ fn object(line: &[u8], rules: &ColumnRules) -> Result<JsonlObject, String> {
 }
 
 fn parse_fields(object: &mut JsonlObject, rules: &ListRules) -> Result<ParsedLine, ListFlaw> {
+    if let Some(error) = object.error.as_ref().filter(|_| object.is_invalid_record()) {
+        return Err(prior_reason(&error.message).into());
+    }
     let mut draft = LineBuilder::new(rules);
     let columns = object.own_rules.as_ref().unwrap_or(&rules.columns);
     match &object.url {
@@ -473,6 +515,28 @@ mod tests {
 
     fn reason(line: &str) -> String {
         whole::bad(FORMAT, line.as_bytes(), ListRules::default()).1
+    }
+
+    #[test]
+    fn the_record_of_an_invalid_line_fails_again() {
+        for url in ["http://a/b c", "http://a/ http://b/", "http://a/cut"] {
+            let record = |kind: &str| {
+                format!(
+                    r#"{{"line":1,"url":"{url}","error":{{"kind":"{kind}","message":"invalid input: why"}},"outcome":"failed"}}"#
+                )
+            };
+            let line = record("invalid_url");
+            let (shown, reason, raw) = whole::bad(FORMAT, line.as_bytes(), ListRules::default());
+            assert_eq!((&*shown, &*reason), (url, "invalid input: why"));
+            assert_eq!(raw, line);
+            whole::job(FORMAT, &record("timeout"));
+        }
+        for error in ["null", "[1]", "\"invalid_url\"", "{\"kind\":1}"] {
+            whole::job(
+                FORMAT,
+                &format!(r#"{{"url":"http://a/","outcome":"failed","error":{error}}}"#),
+            );
+        }
     }
 
     #[test]
@@ -685,7 +749,7 @@ mod tests {
             let own_options = job.options.as_ref().unwrap();
             assert_eq!(own_options.file.as_ref().unwrap().as_str(), "x");
             let columns = own_options.columns.as_ref();
-            columns.map(|columns| columns.as_json().to_owned())
+            columns.map(|columns| columns.has_fields().to_owned())
         };
         assert_eq!(kept(&["TAGS"]).unwrap(), r#"{"tags":[1,{"a":null}]}"#);
         assert_eq!(
@@ -695,7 +759,7 @@ mod tests {
         assert_eq!(kept(&["none"]), None);
         let bad = whole::read(FORMAT, br#"{"id":1}"#, rules(&["id"])).unwrap();
         assert!(matches!(&bad[..], [ListEntry::Invalid(bad)]
-            if bad.columns.as_ref().unwrap().as_json() == r#"{"id":1}"#));
+            if bad.columns.as_ref().unwrap().has_fields() == r#"{"id":1}"#));
     }
 
     #[test]
@@ -854,10 +918,12 @@ mod tests {
         list.extend_from_slice(b"\n{\"url\":\"http://a/\"}\n");
         let found = whole::read(FORMAT, &list, ListRules::default()).unwrap();
         assert_eq!(found.len(), 2);
-        assert!(
-            matches!(&found[0], ListEntry::Invalid(bad) if bad.shown.len() < 50 && bad.raw.len() == RETAINED_BYTES)
-        );
-        assert!(matches!(&found[1], ListEntry::Job(_)));
+        let [ListEntry::Invalid(bad), ListEntry::Job(_)] = &found[..] else {
+            panic!("{} entries", found.len());
+        };
+        assert!(bad.shown.len() < 50 && bad.raw.len() < 2 * RETAINED_BYTES);
+        let (shown, reason, _) = whole::bad(FORMAT, &bad.raw, ListRules::default());
+        assert_eq!((shown, reason), (bad.shown.clone(), bad.error.to_string()));
     }
 
     #[test]

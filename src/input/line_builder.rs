@@ -1,9 +1,10 @@
 //! Builds jobs from the fields of a line. Shared by all formats with more than a URL.
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::checksum::add_field;
 use super::flaw::ListFlaw;
@@ -26,9 +27,19 @@ pub(super) fn no_request() -> ListFlaw {
     )
 }
 
+/// Returns the reason in the message of an invalid line's record.
+pub(super) fn prior_reason(message: &str) -> String {
+    let reason = message.strip_prefix("invalid input: ");
+    reason.unwrap_or(message).to_owned()
+}
+
 /// What is wrong with text in another encoding, mostly one of Windows.
 pub(super) const NOT_UTF8: &str =
     "not valid UTF-8; if the list is in Latin-1, convert it: iconv -f latin1 -t utf8 FILE";
+
+/// First field of a JSON line for `--failed` that stands for an invalid line of another format. No
+/// data has a field of this name.
+pub(super) const INVALID_FIELD: &str = "--invalid";
 
 /// Maximum number of mirrors of a line.
 const MAX_MIRRORS: usize = 16;
@@ -87,11 +98,89 @@ pub(super) fn url_as_json(url: &str, rules: &ListRules) -> Box<[u8]> {
     marked(&json!({ "url": url }), "url", rules)
 }
 
-/// Returns an invalid line as a JSON line without a `url`, so that it stays invalid when read
-/// again, even if the part of it that was kept looks like a URL.
-pub(super) fn bad_as_json(line: &[u8], rules: &ListRules) -> Box<[u8]> {
-    let line = String::from_utf8_lossy(line.trim_ascii());
-    marked(&json!({ "line": line }), "url", rules)
+/// What a JSON line says of an invalid line of another format, in its field [`INVALID_FIELD`]. Read
+/// again, it is the same failure: only its own list could tell why it is invalid.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct InvalidMark {
+    /// The line for output.
+    pub url: String,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Hint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+}
+
+impl InvalidMark {
+    /// Returns the JSON line, with the content of the invalid one in `field`. It has no `url`, so
+    /// that nothing else takes it for a request.
+    fn line(&self, field: &str, content: &Value) -> Box<[u8]> {
+        // Serializing text cannot fail.
+        let mark = serde_json::to_string(self).unwrap_or_default();
+        let line = format!("{{\"{INVALID_FIELD}\":{mark},\"{field}\":{content}}}");
+        line.into_bytes().into()
+    }
+
+    /// Creates the entry, with the line that it has for `--failed FILE`.
+    pub(super) fn entry(self, place: InputPosition, raw: Box<[u8]>) -> ListEntry {
+        let Self {
+            url,
+            reason,
+            hint,
+            columns,
+        } = self;
+        let entry = invalid(place, url, raw, ListFlaw { reason, hint });
+        with_columns(entry, columns)
+    }
+}
+
+/// Creates an invalid entry whose line for `--failed FILE` is a JSON line.
+pub(super) fn invalid_as_json(
+    place: InputPosition,
+    shown: String,
+    (field, content): (&str, &Value),
+    flaw: impl Into<ListFlaw>,
+    columns: Option<Columns>,
+) -> ListEntry {
+    let ListFlaw { reason, hint } = flaw.into();
+    let mark = InvalidMark {
+        url: shown,
+        reason,
+        hint,
+        columns,
+    };
+    let raw = mark.line(field, content);
+    mark.entry(place, raw)
+}
+
+/// Creates the entry of an invalid line for which a JSON line is kept.
+pub(super) fn bad_as_json(
+    place: InputPosition,
+    shown: String,
+    line: &[u8],
+    flaw: impl Into<ListFlaw>,
+) -> ListEntry {
+    let content = json!(JsonBytes::new(line.trim_ascii()));
+    invalid_as_json(place, shown, ("line", &content), flaw, None)
+}
+
+/// Bytes as a JSON value: text, or base64 if they are not UTF-8.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum JsonBytes<'a> {
+    Text(&'a str),
+    Other { base64: String },
+}
+
+impl<'a> JsonBytes<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(_) => Self::Other {
+                base64: base64::engine::general_purpose::STANDARD.encode(bytes),
+            },
+        }
+    }
 }
 
 /// Returns fields as a JSON line whose URL is in the field `url_field`, with any `--url-column`.

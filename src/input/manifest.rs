@@ -7,7 +7,7 @@ use std::io;
 use serde_json::json;
 
 use super::flaw::ListFlaw;
-use super::line_builder::{LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, invalid, job, marked};
+use super::line_builder::{LineBuilder, NOT_UTF8, ParsedLine, bad_as_json, job, marked};
 use super::lines::{InputLine, LineEnd, LineReader};
 use super::list::{EntryOrigin, InputList, ListRules, ListStep};
 use super::stream::InputStream;
@@ -64,16 +64,11 @@ fn entry(line: &InputLine<'_>, place: InputPosition, rules: &ListRules) -> ListE
     let bytes = line.bytes();
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
-        return invalid(place, shown_cut(bytes), bad_as_json(bytes, rules), reason);
+        return bad_as_json(place, shown_cut(bytes), bytes, reason);
     }
     match parse(bytes, rules) {
         Ok((parsed, raw)) => job(place, parsed, Some(raw)),
-        Err(reason) => invalid(
-            place,
-            display_line(bytes),
-            bad_as_json(bytes, rules),
-            reason,
-        ),
+        Err(reason) => bad_as_json(place, display_line(bytes), bytes, reason),
     }
 }
 
@@ -296,6 +291,16 @@ mod tests {
         let long = format!("{MD5}  {}", "x".repeat(MAX_LINE_BYTES));
         let (_, reason, _) = whole::bad(FORMAT, long.as_bytes(), rules());
         assert!(reason.ends_with("line exceeds 64 KiB"), "{reason}");
+    }
+
+    /// `sha256sum -c` finds them, too.
+    #[cfg(not(windows))]
+    #[test]
+    fn a_backslash_is_a_part_of_a_name() {
+        for name in ["dir\\..\\x", "..\\x", "C:\\x", ".fetchall\\x"] {
+            let found = jobs(format!("{SHA256}  {name}\n").as_bytes());
+            assert_eq!(parts(&found[0]).1, name);
+        }
     }
 
     #[test]

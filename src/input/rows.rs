@@ -30,6 +30,11 @@ impl<'a> CsvRow<'a> {
         self.scan.cells(self.text)
     }
 
+    /// Returns the byte between its cells.
+    pub(super) fn delimiter(&self) -> u8 {
+        self.scan.delimiter().byte()
+    }
+
     /// Returns the number of its cells.
     pub(super) fn count(&self) -> usize {
         self.scan.count()

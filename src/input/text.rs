@@ -66,16 +66,16 @@ fn entry(
     rules: &ListRules,
 ) -> ListEntry {
     let bytes = line.bytes();
-    let bad_raw = || {
+    let bad = |place, shown: String, reason: ListFlaw| {
         if rules.has_fields {
-            bad_as_json(bytes, rules)
+            bad_as_json(place, shown, bytes, reason)
         } else {
-            bytes.into()
+            invalid(place, shown, bytes.into(), reason)
         }
     };
     if line.too_long {
         let reason = format!("line exceeds {} KiB", MAX_LINE_BYTES >> 10);
-        return invalid(place, shown_cut(bytes), bad_raw(), reason);
+        return bad(place, shown_cut(bytes), reason.into());
     }
     let text = bytes.trim_ascii();
     // The comment may be in any encoding.
@@ -85,16 +85,16 @@ fn entry(
         text
     };
     let Ok(url) = std::str::from_utf8(url) else {
-        return invalid(place, display_line(bytes), bad_raw(), NOT_UTF8.to_owned());
+        return bad(place, display_line(bytes), NOT_UTF8.into());
     };
     if url.starts_with('{') && url.contains("\"url\"") {
         let reason = ListFlaw::with_hint("looks like JSON", Hint::ReadAsJson);
-        return invalid(place, display_line(bytes), bad_raw(), reason);
+        return bad(place, display_line(bytes), reason);
     }
     if has_gap(url.as_bytes())
         && let Some(reason) = whitespace_reason(url, line.has_comments())
     {
-        return invalid(place, shown_among(url), bad_raw(), reason);
+        return bad(place, shown_among(url), reason);
     }
     let raw = || {
         if rules.has_fields {
@@ -169,12 +169,11 @@ pub(super) fn parse_argument(text: &str, place: InputPosition, rules: &ListRules
             job(place, (parsed, None), differs.then(raw))
         }
         Err(reason) => {
-            let raw = if rules.has_fields {
-                bad_as_json(text.as_bytes(), rules)
-            } else {
-                text.replace(['\n', '\r', '\0'], " ").into_bytes().into()
-            };
-            invalid(place, shown_url(text), raw, reason)
+            if rules.has_fields {
+                return bad_as_json(place, shown_url(text), text.as_bytes(), reason);
+            }
+            let raw = text.replace(['\n', '\r', '\0'], " ").into_bytes();
+            invalid(place, shown_url(text), raw.into(), reason)
         }
     }
 }
@@ -225,13 +224,15 @@ mod tests {
             assert_eq!(&**job.raw.unwrap(), line.as_bytes(), "kept unchanged");
         }
         let mut page = Vec::new();
-        for line in [
-            "http://a/x\ta cat",
-            "7\thttp://a/x",
-            "http://a/x y",
-            "http://a/x y # z",
-            "-u me:s3cret http://a/x",
-            "http://a/x http://me:s3cret@b/",
+        for (line, on_screen) in [
+            ("http://a/x\ta cat", "http://a/x\\ta cat"),
+            ("7\thttp://a/x", "7\\thttp://a/x"),
+            ("http://a/x y", "http://a/x y"),
+            ("http://a/x y # z", "http://a/x y # z"),
+            ("http://a/x http://b/", "http://a/x http://b/"),
+            ("-u me:s3cret http://a/x", "http://a/x …"),
+            ("http://a/x token=s3cret", "http://a/x …"),
+            ("http://a/x http://me:s3cret@b/", "http://a/x …"),
         ] {
             for has_fields in [false, true] {
                 let rules = ListRules {
@@ -240,14 +241,16 @@ mod tests {
                 };
                 let (shown, reason, raw) =
                     whole::bad(InputFormat::Text, line.as_bytes(), rules.clone());
-                assert_eq!(shown, "http://a/x");
-                page.push(format!("{line:?}, as JSON: {has_fields}\n{reason}"));
+                assert_eq!(shown, on_screen);
+                let page_entry = format!("{line:?}, as JSON: {has_fields}\n{reason}");
+                page.push(page_entry);
                 let format = if has_fields {
                     InputFormat::JsonLines
                 } else {
                     InputFormat::Text
                 };
-                whole::bad(format, raw.as_bytes(), rules);
+                let again = whole::bad(format, raw.as_bytes(), rules);
+                assert_eq!((again.0, again.1), (shown, reason));
             }
         }
         let (_, reason, _) = whole::bad(InputFormat::Text, b"http://a/x\0y", ListRules::default());
@@ -269,7 +272,12 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            ["http://a/1", "http://a/3", "http://a/4", "http://a/5"]
+            [
+                "http://a/1\\nhttp://a/2",
+                "http://a/3",
+                "http://a/4",
+                "http://a/5 # x"
+            ]
         );
         let (_, reason, _) = whole::bad(InputFormat::Nul, b"http://a/1\rx\0", ListRules::default());
         insta::assert_snapshot!("line_end_before_a_nul", reason);
@@ -381,7 +389,8 @@ mod tests {
             })
             .collect();
         assert_eq!(raw[0], br#"{"url":"http://me:pw@a/x#y"}"#);
-        assert_eq!(raw[1], br#"{"line":"no \"url\""}"#);
+        assert!(raw[1].starts_with(br#"{"--invalid":{"url":"no "#));
+        assert!(raw[1].ends_with(br#","line":"no \"url\""}"#));
     }
 
     #[test]
@@ -399,8 +408,9 @@ mod tests {
         assert_eq!(whole::job(InputFormat::JsonLines, kept).url, job.url);
         let long = format!("http://a/{}", "x".repeat(MAX_LINE_BYTES));
         for line in [b"http://a/\xff".as_slice(), long.as_bytes()] {
-            let (_, _, kept) = whole::bad(InputFormat::Text, line, rules.clone());
-            whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules.clone());
+            let (shown, reason, kept) = whole::bad(InputFormat::Text, line, rules.clone());
+            let again = whole::bad(InputFormat::JsonLines, kept.as_bytes(), rules.clone());
+            assert_eq!(again, (shown, reason, kept));
         }
     }
 

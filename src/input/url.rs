@@ -343,14 +343,29 @@ pub(super) fn shown_url(text: &str) -> String {
     }
 }
 
-/// Returns the first URL among the words of a line, for output. The other words are left out: they
-/// may be options of another program, or a URL with a password.
+/// Returns a line with a URL among its words for output: the whole line, so that nobody takes the
+/// URL alone for what failed. Words that may hold a secret are left out with all others: they may
+/// be options of another program, or a URL with a password.
 pub(super) fn shown_among(text: &str) -> String {
     let mut words = text.split_ascii_whitespace();
-    match words.find_map(|word| parse_url(word).ok()) {
-        Some((url, _)) => shortened(url.as_str()),
-        None => display_line(text.as_bytes()),
+    let Some((url, _)) = words.find_map(|word| parse_url(word).ok()) else {
+        return display_line(text.as_bytes());
+    };
+    if text.trim_ascii().split_ascii_whitespace().all(is_harmless) {
+        return shortened(text.trim_ascii());
     }
+    let is_alone = text.split_ascii_whitespace().nth(1).is_none();
+    let more = if is_alone { "" } else { " …" };
+    shortened(url.as_str()) + more
+}
+
+/// Whether a word of an invalid line holds no secret, as far as it can be seen.
+fn is_harmless(word: &str) -> bool {
+    let is_option = word.len() > 1 && word.starts_with('-');
+    let is_plain = !is_option
+        && !word.contains([':', '=', '"', '\\', '\u{ff20}', '\u{fe6b}'])
+        && !may_hold_userinfo(word);
+    is_plain || matches!(parse_url(word), Ok((_, None)))
 }
 
 #[cfg(test)]

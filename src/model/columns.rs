@@ -36,15 +36,20 @@ impl Columns {
     /// Returns all columns with their values as text, in the order of the line.
     #[must_use]
     pub fn fields(&self) -> Vec<(String, String)> {
+        let fields = self.values().into_iter();
+        fields
+            .map(|(name, value)| (name, column_text(value)))
+            .collect()
+    }
+
+    /// Returns all columns with their values as JSON, in the order of the line.
+    #[must_use]
+    pub(crate) fn values(&self) -> Vec<(String, &RawValue)> {
         // It was written by `ColumnsBuilder` or read as JSON; anything but an object has no columns.
         let fields: FieldList<'_> = serde_json::from_str(self.as_json()).unwrap_or_default();
-        let text = |value: &RawValue| match serde_json::from_str(value.get()) {
-            Ok(Value::String(text)) => text,
-            _ => value.get().to_owned(),
-        };
         let fields = fields.0.into_iter();
         fields
-            .map(|(name, value)| (name.into_owned(), text(value)))
+            .map(|(name, value)| (name.into_owned(), value))
             .collect()
     }
 
@@ -52,6 +57,15 @@ impl Columns {
     #[must_use]
     pub(crate) fn weight(&self) -> usize {
         2 * self.as_json().len()
+    }
+}
+
+/// Returns the value of a column as text: that of a string, and of anything else its JSON.
+#[must_use]
+pub(crate) fn column_text(value: &RawValue) -> String {
+    match serde_json::from_str(value.get()) {
+        Ok(Value::String(text)) => text,
+        _ => value.get().to_owned(),
     }
 }
 

@@ -68,12 +68,47 @@ pub enum CookieFileError {
         "not a cookie file in the Netscape format (cookies.txt), but JSON; export it as Netscape"
     )]
     Json,
-    /// No line has the fields of a cookie.
+    /// It has no cookie, valid or not.
+    #[error("no cookie in it")]
+    Empty,
+    /// No line is a valid cookie: the first one, and what is wrong with it.
+    #[error("line {0}: {1}")]
+    Line(usize, CookieFlaw),
+}
+
+/// Why a line of a cookie file is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CookieFlaw {
+    /// It does not have the fields of a cookie.
     #[error(
-        "line {0}: not a cookie in the Netscape format: expected domain, TRUE or FALSE, path, TRUE or \
-         FALSE, expiry, name and value, separated by tabs"
+        "not a cookie in the Netscape format: expected domain, TRUE or FALSE, path, TRUE or FALSE, \
+         expiry, name and value, separated by tabs"
     )]
-    Line(usize),
+    Fields,
+    /// A flag is neither true nor false.
+    #[error("expected TRUE or FALSE in its second and fourth field")]
+    Flag,
+    /// The expiry is not a number.
+    #[error("expected a number of seconds as its expiry")]
+    Expiry,
+    /// A cookie without a name is not sent.
+    #[error("its name is empty")]
+    NoName,
+    /// A character cannot be sent in a `Cookie` header, or would mean something else there.
+    #[error("a semicolon or control character in it, or an equals sign in its name")]
+    Character,
+    /// The domain is not a host name or address.
+    #[error("its domain is not valid")]
+    Domain,
+}
+
+/// What was read from a cookie file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct CookieFileSummary {
+    /// The lines that are not valid cookies, from 1, and why.
+    pub left_out: Vec<(usize, CookieFlaw)>,
+    /// Whether all valid cookies have expired.
+    pub is_expired: bool,
 }
 
 impl fmt::Debug for CookieJar {
@@ -88,11 +123,11 @@ impl CookieJar {
     }
 
     /// Adds the cookies of a file in the Netscape format. Expired ones are left out, and so are
-    /// invalid lines, whose numbers are returned.
+    /// invalid lines, which are returned.
     ///
     /// # Errors
-    /// JSON; or the first line, if all are invalid.
-    pub fn read(&self, file: &[u8]) -> Result<Vec<usize>, CookieFileError> {
+    /// JSON; a file without a cookie; or the first line, if all are invalid.
+    pub fn read(&self, file: &[u8]) -> Result<CookieFileSummary, CookieFileError> {
         let text = text_of(file.strip_prefix(UTF8_MARK).unwrap_or(file)).replace("\r\n", "\n");
         if text.trim_start().starts_with(['{', '[']) {
             return Err(CookieFileError::Json);
@@ -100,18 +135,22 @@ impl CookieJar {
         let lines = (1..)
             .zip(text.split(['\n', '\r']))
             .filter(|(_, line)| is_cookie(line));
-        let (mut cookies, mut invalid) = (Vec::new(), Vec::new());
+        let (mut cookies, mut left_out) = (Vec::new(), Vec::new());
         for (number, line) in lines {
             match FileCookie::parse(line) {
-                Some(cookie) => cookies.push(cookie),
-                None => invalid.push(number),
+                Ok(cookie) => cookies.push(cookie),
+                Err(flaw) => left_out.push((number, flaw)),
             }
         }
-        if let Some(first) = invalid.first().filter(|_| cookies.is_empty()) {
-            return Err(CookieFileError::Line(*first));
+        if cookies.is_empty() {
+            return Err(match left_out.first() {
+                Some((number, flaw)) => CookieFileError::Line(*number, *flaw),
+                None => CookieFileError::Empty,
+            });
         }
+        let is_expired = cookies.iter().all(|cookie| cookie.is_expired);
         let mut sites = self.lock();
-        for FileCookie { line, url } in cookies {
+        for FileCookie { line, url, .. } in cookies {
             if let Some(name) = site_name(&url) {
                 let site = sites.by_name.entry(name.into()).or_default();
                 site.set(&line, &url, None);
@@ -122,7 +161,10 @@ impl CookieJar {
             site.bytes_of_files = site.bytes;
         }
         sites.added = 0;
-        Ok(invalid)
+        Ok(CookieFileSummary {
+            left_out,
+            is_expired,
+        })
     }
 
     /// Takes the cookies that a response from `from` sets or expires.
@@ -287,37 +329,36 @@ fn is_cookie(line: &str) -> bool {
 struct FileCookie {
     line: String,
     url: Url,
+    is_expired: bool,
 }
 
 impl FileCookie {
-    fn parse(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Result<Self, CookieFlaw> {
         let bare = line.strip_prefix(HTTP_ONLY);
         let mut fields = bare.unwrap_or(line).split('\t');
-        let (domain, below) = (fields.next()?, flag(fields.next()?)?);
-        let (path, is_secure) = (fields.next()?, flag(fields.next()?)?);
-        let (expiry, name) = (fields.next()?.parse::<f64>().ok()?, fields.next()?);
+        let mut field = || fields.next().ok_or(CookieFlaw::Fields);
+        let (domain, below, path, is_secure) = (field()?, field()?, field()?, field()?);
+        let (expiry, name) = (field()?, field()?);
         // curl writes an empty value without its tab.
         let value = fields.next().unwrap_or_default();
-        if fields.next().is_some()
-            || name.contains([';', '='])
-            || value.contains(';')
-            || path.contains(';')
-            || domain.contains(';')
+        if fields.next().is_some() {
+            return Err(CookieFlaw::Fields);
+        }
+        let (below, is_secure) = (flag(below)?, flag(is_secure)?);
+        let expiry: f64 = expiry.parse().map_err(|_| CookieFlaw::Expiry)?;
+        if name.trim().is_empty() {
+            return Err(CookieFlaw::NoName);
+        }
+        let is_special = |c: char| c == ';' || c.is_ascii_control();
+        if name.contains('=')
+            || [domain, path, name, value]
+                .iter()
+                .any(|it| it.contains(is_special))
         {
-            return None;
+            return Err(CookieFlaw::Character);
         }
-        // All dots: with one left, the cookie would not be written as it was read.
+        let url = Self::url(domain).ok_or(CookieFlaw::Domain)?;
         let domain = domain.trim_start_matches('.');
-        // In a URL, an `@` or `/` would make it another host.
-        let host = match domain.parse() {
-            Ok(addr) => Host::Ipv6(addr),
-            Err(_) => Host::parse(domain).ok()?,
-        };
-        let url = Url::parse(&format!("https://{host}/")).ok()?;
-        if url.host_str()?.starts_with('.') {
-            // Characters that do not count in names, such as soft hyphens, were before the dot.
-            return None;
-        }
         let mut cookie = format!("{name}={value}; Path={path}");
         if below && url.domain().is_some() {
             cookie.push_str(&format!("; Domain={domain}"));
@@ -328,23 +369,43 @@ impl FileCookie {
         if bare.is_some() {
             cookie.push_str("; HttpOnly");
         }
+        let mut is_expired = false;
         // 0 and, in some exports, -1: until the end of the session.
         if expiry > 0.0 {
             // Saturates; some exports have fractions.
             let seconds = (expiry as u64).min(MAX_EXPIRY_SECONDS);
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             cookie.push_str(&format!("; Expires={}", httpdate::fmt_http_date(at)));
+            is_expired = at <= SystemTime::now();
         }
-        Some(Self { line: cookie, url })
+        Ok(Self {
+            line: cookie,
+            url,
+            is_expired,
+        })
+    }
+
+    /// Returns a URL of the host that a domain names.
+    fn url(domain: &str) -> Option<Url> {
+        // All dots: with one left, the cookie would not be written as it was read.
+        let domain = domain.trim_start_matches('.');
+        // In a URL, an `@` or `/` would make it another host.
+        let host = match domain.parse() {
+            Ok(addr) => Host::Ipv6(addr),
+            Err(_) => Host::parse(domain).ok()?,
+        };
+        let url = Url::parse(&format!("https://{host}/")).ok()?;
+        // Characters that do not count in names, such as soft hyphens, may be before a dot.
+        let is_name = !url.host_str()?.starts_with('.');
+        is_name.then_some(url)
     }
 }
 
-fn flag(text: &str) -> Option<bool> {
-    match text {
-        "TRUE" => Some(true),
-        "FALSE" => Some(false),
-        _ => None,
-    }
+/// Reads a flag in any case, as curl does.
+fn flag(text: &str) -> Result<bool, CookieFlaw> {
+    let is_true = text.eq_ignore_ascii_case("TRUE");
+    let is_flag = is_true || text.eq_ignore_ascii_case("FALSE");
+    is_flag.then_some(is_true).ok_or(CookieFlaw::Flag)
 }
 
 /// Returns the line of a cookie in a file.
@@ -472,19 +533,32 @@ mod tests {
         let good = "a.test\tFALSE\t/\tFALSE\t0\tk\tv\n";
         for (file, error) in [
             ("[{\"name\": \"s3cret\"}]", CookieFileError::Json),
-            ("s3cret", CookieFileError::Line(1)),
-            ("Set-Cookie: k=s3cret", CookieFileError::Line(1)),
+            ("", CookieFileError::Empty),
+            ("# Netscape HTTP Cookie File\n\n", CookieFileError::Empty),
+            ("s3cret", CookieFileError::Line(1, CookieFlaw::Fields)),
+            (
+                "Set-Cookie: k=s3cret",
+                CookieFileError::Line(1, CookieFlaw::Fields),
+            ),
+            (
+                "a.test\tFALSE\t/\tFALSE\t0\t\ts3cret",
+                CookieFileError::Line(1, CookieFlaw::NoName),
+            ),
+            (
+                "a.test\tFALSE\t/\tFALSE\t0\tk\ts3\u{1}cret",
+                CookieFileError::Line(1, CookieFlaw::Character),
+            ),
             (
                 "a.test\tyes\t/\tFALSE\t0\tk\ts3cret",
-                CookieFileError::Line(1),
+                CookieFileError::Line(1, CookieFlaw::Flag),
             ),
             (
                 "s3cret@a.test\tTRUE\t/\tFALSE\t0\tk\tv",
-                CookieFileError::Line(1),
+                CookieFileError::Line(1, CookieFlaw::Domain),
             ),
             (
                 "a.test\tTRUE\t/\tFALSE\tsoon\tk\ts3cret",
-                CookieFileError::Line(1),
+                CookieFileError::Line(1, CookieFlaw::Expiry),
             ),
         ] {
             let jar = CookieJar::default();
@@ -494,7 +568,17 @@ mod tests {
         }
         let jar = CookieJar::default();
         let file = format!("{good}\nbad line\n");
-        assert_eq!(jar.read(file.as_bytes()), Ok(vec![3]));
+        let expected = CookieFileSummary {
+            left_out: vec![(3, CookieFlaw::Fields)],
+            is_expired: false,
+        };
+        assert_eq!(jar.read(file.as_bytes()), Ok(expected));
+        assert_eq!(sent(&jar, "http://a.test/"), "k=v");
+        let jar = CookieJar::default();
+        let found = jar.read(good.replace("\t0\t", "\t1000\t").as_bytes());
+        assert!(found.unwrap().is_expired);
+        let found = jar.read(good.replace("FALSE", "false").as_bytes());
+        assert_eq!(found, Ok(CookieFileSummary::default()));
         assert_eq!(sent(&jar, "http://a.test/"), "k=v");
     }
 
@@ -607,7 +691,7 @@ mod tests {
             jar.take(&url("https://a.example.com/"), &setting(&[&line]));
             let written = jar.render();
             let again = CookieJar::default();
-            prop_assert_eq!(again.read(&written), Ok(Vec::new()));
+            prop_assert_eq!(again.read(&written), Ok(CookieFileSummary::default()));
             prop_assert_eq!(again.render(), written);
         }
 

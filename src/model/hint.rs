@@ -1,12 +1,15 @@
 //! What a user can do about a failure. The library only names the case; the program words it, with
 //! the option that helps.
 
+use serde::{Deserialize, Serialize};
+
 /// What may help against a failure, as its cause tells. [`FetchError::hint`](super::FetchError::hint)
 /// and [`InputError::hint`](crate::InputError::hint) return it.
 ///
 /// Nothing that the run already does is hinted at. The enum is exhaustive, so that a program that
 /// has words for all hints learns of a new one when it is compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hint {
     /// No known CA has signed the server's certificate: trust its CA.
     TrustCa,

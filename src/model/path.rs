@@ -7,6 +7,8 @@ use super::Sha256;
 /// Names at the top of the output directory that are reserved, in any case: some file systems
 /// ignore case.
 const RESERVED: [&str; 2] = [".fetchall", "fetchall.jsonl"];
+/// What separates names on this system.
+const SEPARATORS: &[u8] = if cfg!(windows) { b"/\\" } else { b"/" };
 /// Longest file or directory name on common file systems, in bytes.
 const MAX_NAME: usize = 255;
 /// Longest path below the output directory, in bytes. Systems allow 4096 bytes, including the
@@ -14,8 +16,8 @@ const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 2048;
 
 /// A path below the output directory, with `/` as separator on every system. It cannot lead out
-/// of it: no component is empty, `.` or `..`. A backslash belongs to a name, where the system allows
-/// that; the path would not lead out either if it were a separator.
+/// of it: no component is empty, `.` or `..`. A backslash belongs to a name, except on Windows, where
+/// it is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(Box<str>);
 
@@ -72,7 +74,8 @@ fn check(text: &str) -> Result<(), String> {
     if text.len() > MAX_PATH {
         return Err(format!("longer than {MAX_PATH} bytes"));
     }
-    if text.starts_with('/') || text.get(1..2) == Some(":") {
+    let is_drive = cfg!(windows) && text.get(1..2) == Some(":");
+    if text.starts_with('/') || is_drive {
         return Err("must be relative to the output directory".to_owned());
     }
     let is_bad = |c: &char| c.is_control() || (cfg!(windows) && *c == '\\');
@@ -85,7 +88,7 @@ fn check(text: &str) -> Result<(), String> {
         return Err(format!("contains {c:?}"));
     }
     // Names are short, so splitting bytes is faster than searching the text for each separator.
-    for name in text.as_bytes().split(|byte| matches!(byte, b'/' | b'\\')) {
+    for name in text.as_bytes().split(|byte| SEPARATORS.contains(byte)) {
         match name {
             b"" => return Err("contains an empty name".to_owned()),
             // Windows strips trailing dots and spaces from names, so `.. ` would lead out.
@@ -99,8 +102,7 @@ fn check(text: &str) -> Result<(), String> {
     if names.any(|name| name.len() > MAX_NAME) {
         return Err(format!("contains a name longer than {MAX_NAME} bytes"));
     }
-    let top = memchr::memchr2(b'/', b'\\', text.as_bytes()).and_then(|end| text.get(..end));
-    let top = top.unwrap_or(text);
+    let top = text.split('/').next().unwrap_or(text);
     if RelPath::is_reserved(top) {
         return Err(format!("{top} is reserved by fetchall"));
     }
@@ -122,7 +124,19 @@ mod tests {
         for good in ["a", "a/b.html", "..a/b..", "x/.fetchall", "ü/ß", "a b"] {
             assert_eq!(RelPath::parse(good).unwrap().as_str(), good);
         }
-        assert_eq!(RelPath::parse("a\\b").is_ok(), !cfg!(windows));
+        for of_unix in [
+            "a\\b",
+            "a\\..\\b",
+            "..\\b",
+            "a\\",
+            "\\\\a\\b",
+            ".fetchall\\x",
+            "C:\\a",
+            "c:a",
+            "C:/a",
+        ] {
+            assert_eq!(RelPath::parse(of_unix).is_ok(), !cfg!(windows), "{of_unix}");
+        }
         let long = "x".repeat(256);
         for bad in [
             "",
@@ -136,12 +150,7 @@ mod tests {
             "a/ /b",
             "./a",
             "a/.",
-            "C:/a",
-            "c:a",
-            "a\\..\\b",
-            "a\\",
-            "\\\\a\\b",
-            ".fetchall\\x",
+            "a\\b/../c",
             "a\0",
             "a\nb",
             ".fetchall",

@@ -8,7 +8,7 @@ use csv_core::{WriteResult, Writer};
 
 use super::fields::COLUMNS;
 use super::{Output, Reporter};
-use crate::model::{Columns, EngineEvent, Record, escape_control};
+use crate::model::{Columns, EngineEvent, Record, column_text, escape_control};
 
 /// Size of the buffer that cells are encoded into.
 const CHUNK_BYTES: usize = 1024;
@@ -114,12 +114,15 @@ impl KeptColumns {
         }
     }
 
-    /// Returns the names of the cells. A name that a field of the record has gets a prefix.
+    /// Returns the names of the cells. A name that a field of the record has gets a prefix, and so
+    /// does one that has it already, since each name must be different.
     fn header(&self) -> Vec<Cow<'static, str>> {
         let rest = self.has_rest.then_some("columns");
         let is_taken = |name: &str| {
             let is_same = |taken: &str| taken.eq_ignore_ascii_case(name);
-            is_same("columns") || COLUMNS.iter().any(|(taken, _)| is_same(taken))
+            let prefix = name.get(.."columns.".len());
+            let has_prefix = prefix.is_some_and(|it| it.eq_ignore_ascii_case("columns."));
+            has_prefix || is_same("columns") || COLUMNS.iter().any(|(taken, _)| is_same(taken))
         };
         let names = self.names.iter().map(|name| {
             let name = escape_control(name);
@@ -136,10 +139,10 @@ impl KeptColumns {
     fn cells(&self, columns: Option<&Columns>) -> Vec<String> {
         let mut cells = vec![String::new(); self.names.len()];
         let mut rest = BTreeMap::new();
-        for (name, value) in columns.map(Columns::fields).unwrap_or_default() {
+        for (name, value) in columns.map(Columns::values).unwrap_or_default() {
             let cell = self.position(&name).and_then(|at| cells.get_mut(at));
             match cell {
-                Some(cell) => *cell = escape_control(&value).into_owned(),
+                Some(cell) => *cell = escape_control(&column_text(value)).into_owned(),
                 None => {
                     rest.insert(name, value);
                 }
@@ -202,6 +205,25 @@ impl Reporter for CsvReporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_differ_and_values_of_further_columns_are_json() {
+        let names = ["status", "columns.status", "Columns", "id", "*"].map(str::to_owned);
+        let kept = KeptColumns::new(&names);
+        let header = [
+            "columns.status",
+            "columns.columns.status",
+            "columns.Columns",
+            "id",
+            "columns",
+        ];
+        assert_eq!(kept.header(), header);
+        let columns: Columns =
+            serde_json::from_str(r#"{"id":{"a":1},"more":{"b":[2]},"text":"x"}"#).unwrap();
+        let cells = kept.cells(Some(&columns));
+        let rest = r#"{"more":{"b":[2]},"text":"x"}"#;
+        assert_eq!(cells, ["", "", "", r#"{"a":1}"#, rest]);
+    }
 
     #[test]
     fn only_cells_that_look_like_formulas_are_escaped() {

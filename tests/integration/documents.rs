@@ -16,7 +16,9 @@ const SITE: &str = "https://example.com";
 /// The name of its directory below `-o DIR`.
 const SITE_DIR: &str = "example.com";
 /// Options of other programs in the documents.
-const OTHER_OPTIONS: [&str; 12] = [
+const OTHER_OPTIONS: [&str; 13] = [
+    // A field of `--failed`.
+    "--invalid",
     "--bench",
     "--block",
     "--deferred-input",

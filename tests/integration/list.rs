@@ -514,6 +514,55 @@ fn failing_lines_of_all_formats_can_be_fed_back_from_one_file() {
     );
 }
 
+#[test]
+fn an_invalid_line_is_invalid_again_in_whatever_form_it_is_read() {
+    let server = quick();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let [a, b, c] = ["/se cret", "/a", "/x caption"].map(|at| server.url(at));
+    std::fs::write(path("a.txt"), format!("{a}\n{b} {b}\n{c}\n")).unwrap();
+    let rows = format!("url,file\n{b}\n\"nonsense\n{b},x,y\n");
+    std::fs::write(path("a.csv"), rows).unwrap();
+    let said = |done: &crate::support::Done| {
+        let said = done.records.iter().map(|record| {
+            let error = record.error.as_ref().unwrap();
+            (record.url.clone(), error.kind, error.message.clone())
+        });
+        said.collect::<Vec<_>>()
+    };
+    let failed = path("again.jsonl");
+    let run = || Run::new().args(["--ordered", &path("a.txt"), &path("a.csv")]);
+    let done = run().args(["--failed", &failed]).expect_exit(1);
+    let first = said(&done);
+    assert_eq!(first.len(), 6);
+    assert_eq!(first[0].0, a, "the line");
+    for list in [failed, path("records.jsonl")] {
+        std::fs::write(path("records.jsonl"), &done.stdout).unwrap();
+        let again = Run::new().args(["--ordered", &list]).expect_exit(1);
+        assert_eq!(said(&again), first, "{list}");
+    }
+    let table = run().text().arg("--csv").expect_exit(1);
+    std::fs::write(path("records.csv"), table.stdout).unwrap();
+    let again = Run::new()
+        .args(["--ordered", &path("records.csv")])
+        .expect_exit(1);
+    assert_eq!(again.records.len(), 6);
+    assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn an_empty_name_or_input_is_a_usage_error() {
+    for (args, text) in [
+        (["--keep-columns", ""], "expected the name of a column"),
+        (["--keep-columns", "a,"], "expected the name of a column"),
+        (["--url-column", ""], "expected the name of a column"),
+        (["-q", ""], "an input is empty"),
+    ] {
+        let done = Run::new().text().args(args).expect_exit(2);
+        assert!(done.stderr.contains(text), "{args:?}: {}", done.stderr);
+    }
+}
+
 /// Without the flag, another column is the one named like a URL.
 #[test]
 fn a_failed_row_is_fed_back_without_the_name_of_its_url_column() {
@@ -628,10 +677,10 @@ fn a_tab_or_a_line_end_is_never_part_of_a_url() {
     let list = format!("{one}\ta cat\r{two}\r{one}  # note\r\n\r{two} {one}\n");
     let done = of_file("list.txt", list.as_bytes(), &[]);
     let expected = [
-        ("1", 1, false),
+        ("1\\ta cat", 1, false),
         ("2", 2, true),
         ("1", 3, true),
-        ("2", 5, false),
+        ("1", 5, false),
     ];
     assert_eq!(found(&done), expected, "{}", done.stdout);
     let mut page = String::new();
@@ -645,7 +694,8 @@ fn a_tab_or_a_line_end_is_never_part_of_a_url() {
         .args(["-0", "--ordered"])
         .stdin(format!("{one}\n{two}\0{two}\0"))
         .expect_exit(1);
-    assert_eq!(found(&done), [("1", 1, false), ("2", 2, true)]);
+    let urls: Vec<_> = done.records.iter().map(|record| &record.url).collect();
+    assert_eq!(urls, [&format!("{one}\\n{two}"), &two]);
     let json = format!("{{\"url\":\"{one}\\t/x\"}}\n{{\"url\":\"{one}\\n\"}}\n");
     let done = of_file("list.jsonl", json.as_bytes(), &[]);
     let ok: Vec<_> = done.records.iter().map(|record| record.ok).collect();

@@ -261,6 +261,28 @@ fn a_loop_is_a_loop_with_a_jar_too_and_a_cookie_that_changes_is_progress() {
 }
 
 #[test]
+fn a_jar_without_cookies_is_read_where_the_run_writes_it_and_expired_ones_are_a_warning() {
+    let (server, folder) = (
+        Server::http(|_| response("200 OK", &[], b"")),
+        Folder::new(),
+    );
+    let jar = folder.file("jar.txt", "");
+    for _ in 0..2 {
+        let run = Run::new().args(["-b", &jar, "-c", &jar, &server.url("/")]);
+        assert!(!run.expect_exit(0).stderr.contains("warning"));
+    }
+    let old = folder.file("old.txt", "127.0.0.1\tfalse\t/\tfalse\t1000\tk\tv\n");
+    let done = Run::new()
+        .args(["-b", &old, &server.url("/")])
+        .expect_exit(0);
+    assert!(
+        done.stderr.contains("old.txt: all cookies have expired"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
 fn mistakes_with_cookies_say_what_to_do_and_repeat_no_cookie() {
     let folder = Folder::new();
     let json = folder.file("cookies.json", "[{\"name\":\"s3cret\"}]");
@@ -269,11 +291,15 @@ fn mistakes_with_cookies_say_what_to_do_and_repeat_no_cookie() {
         "# Netscape HTTP Cookie File\n\na.test s3cret\n",
     );
     let absent = folder.named("s3cret");
+    let empty = folder.file("empty.txt", "");
+    let title = folder.file("title.txt", "# Netscape HTTP Cookie File\n\n");
     let mut texts = Texts::new();
     for (case, args) in [
         ("absent", vec!["-b", &*absent]),
         ("json", vec!["-b", &json]),
         ("broken", vec!["-b", &broken]),
+        ("empty", vec!["-b", &empty]),
+        ("only a title", vec!["-b", &title]),
         ("line break", vec!["-b", "a=s3cret\nb"]),
         ("stdout", vec!["-c", "-"]),
         ("a number", vec!["-c", "16"]),
